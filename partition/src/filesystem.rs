@@ -1,0 +1,217 @@
+//! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
+//! believed.
+
+pub mod usage;
+
+pub use usage::{Basis, Usage, usage};
+
+use crate::device::ReadAt;
+use crate::error::Result;
+use crate::extent::{Extent, ExtentMap};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a volume is formatted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// ext2: no journal.
+    Ext2,
+    /// ext3: a journal, none of ext4's features.
+    Ext3,
+    /// ext4.
+    Ext4,
+    /// FAT with 12-bit entries.
+    Fat12,
+    /// FAT with 16-bit entries.
+    Fat16,
+    /// FAT with 32-bit entries, the usual EFI system partition.
+    Fat32,
+    /// XFS.
+    Xfs,
+    /// Btrfs.
+    Btrfs,
+    /// NTFS.
+    Ntfs,
+    /// exFAT.
+    Exfat,
+    /// F2FS.
+    F2fs,
+    /// HFS+ or HFSX.
+    Hfsplus,
+    /// An APFS container.
+    Apfs,
+    /// Linux swap.
+    Swap,
+    /// LUKS 1 or 2.
+    Luks,
+    /// An LVM2 physical volume.
+    Lvm2,
+    /// An MD RAID member.
+    Mdraid,
+    /// A ZFS member.
+    Zfs,
+    /// bcachefs.
+    Bcachefs,
+    /// BitLocker.
+    Bitlocker,
+    /// ISO 9660.
+    Iso9660,
+    /// squashfs.
+    Squashfs,
+    /// EROFS.
+    Erofs,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+            Self::Fat12 => "fat12",
+            Self::Fat16 => "fat16",
+            Self::Fat32 => "fat32",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::Ntfs => "ntfs",
+            Self::Exfat => "exfat",
+            Self::F2fs => "f2fs",
+            Self::Hfsplus => "hfsplus",
+            Self::Apfs => "apfs",
+            Self::Swap => "swap",
+            Self::Luks => "luks",
+            Self::Lvm2 => "lvm2",
+            Self::Mdraid => "mdraid",
+            Self::Zfs => "zfs",
+            Self::Bcachefs => "bcachefs",
+            Self::Bitlocker => "bitlocker",
+            Self::Iso9660 => "iso9660",
+            Self::Squashfs => "squashfs",
+            Self::Erofs => "erofs",
+        })
+    }
+}
+
+/// What makes a volume's own records of used blocks unfit for copying by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "hazard", content = "detail")]
+#[non_exhaustive]
+pub enum Hazard {
+    /// A journal or log must be replayed first; the bitmaps lag behind it. How it was seen.
+    NeedsRecovery(String),
+    /// The volume was not unmounted cleanly. How it was seen.
+    NotCleanlyUnmounted(String),
+    /// The filesystem has recorded errors of its own. How it was seen.
+    Errors(String),
+    /// A system hibernated with the volume mounted.
+    Hibernated(String),
+    /// Other devices hold parts of this filesystem. Which.
+    MultiDevice(String),
+    /// The journal is on another device. Which.
+    ExternalJournal(String),
+    /// A structure that fails its check or contradicts itself.
+    Damaged(String),
+    /// A feature that klon does not know. Which.
+    UnknownFeature(String),
+}
+
+impl fmt::Display for Hazard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedsRecovery(how) => write!(f, "needs journal recovery ({how})"),
+            Self::NotCleanlyUnmounted(how) => write!(f, "not cleanly unmounted ({how})"),
+            Self::Errors(how) => write!(f, "has recorded errors ({how})"),
+            Self::Hibernated(how) => write!(f, "hibernated ({how})"),
+            Self::MultiDevice(which) => write!(f, "spans several devices ({which})"),
+            Self::ExternalJournal(which) => write!(f, "has its journal elsewhere ({which})"),
+            Self::Damaged(how) => write!(f, "damaged ({how})"),
+            Self::UnknownFeature(which) => write!(f, "has a feature unknown to klon ({which})"),
+        }
+    }
+}
+
+/// What a filesystem says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// What it is.
+    pub kind: Kind,
+    /// The volume label, if there is one.
+    pub label: Option<String>,
+    /// The UUID or serial number as `blkid` prints it, if there is one.
+    pub uuid: Option<String>,
+    /// Size that the filesystem claims; at most the volume's.
+    pub size_bytes: u64,
+    /// Allocation unit (block or cluster); 0 when klon knows the filesystem by name only.
+    pub block_size_bytes: u32,
+    /// Bytes in use by the filesystem's own counters; `None` when it has none.
+    pub used_bytes: Option<u64>,
+    /// What makes copying by its bitmaps unsafe; empty for a clean volume.
+    pub hazards: Vec<Hazard>,
+}
+
+/// A digest over the fields that any read-write mount, check or repair of a volume changes.
+///
+/// Two equal tokens of one volume show that nothing went through its filesystem in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeToken(pub [u8; 32]);
+
+/// A recognised filesystem. It holds parsed geometry, not the device, which is passed to each
+/// call and must be the one that was probed.
+pub trait Filesystem: Send + Sync {
+    /// What it says of itself.
+    fn summary(&self) -> &Summary;
+
+    /// Every byte of the volume that must be copied, metadata and the space after the
+    /// filesystem's end included where that is in use; `None` when klon has no parser that could
+    /// prove any byte free.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when a structure fails its check; never a guess.
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>>;
+
+    /// The change token now; `None` when this filesystem has no fields that prove anything.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>>;
+
+    /// Which files hold bytes of `extents`: at most `files_max` of them, in the order in which
+    /// they are found. Empty when this filesystem can't tell.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when a structure on
+    /// the way fails its check.
+    fn owners(
+        &self,
+        device: &dyn ReadAt,
+        extents: &ExtentMap,
+        files_max: usize,
+    ) -> Result<Vec<Owner>> {
+        let _ = (device, extents, files_max);
+        Ok(Vec::new())
+    }
+}
+
+/// A file that holds bytes in question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// Path from the root of the filesystem, with a leading slash.
+    pub path: String,
+    /// Where the first byte in question lies in the file.
+    pub file_offset_bytes: u64,
+    /// Where that byte and those that follow it lie on the volume.
+    pub extent: Extent,
+}
+
+/// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
+///
+/// A damaged filesystem is recognised, with [`Hazard::Damaged`] in its summary.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let _ = volume;
+    Ok(None)
+}

@@ -1,0 +1,20 @@
+//! What is on a disk and what should be: devices, partition tables, filesystems, the planner.
+//!
+//! This crate interprets bytes on disks and says which of them are in use. It writes partition
+//! tables and nothing else, and it never prints, prompts or reads the environment.
+
+pub mod bytes;
+pub mod device;
+pub mod error;
+pub mod extent;
+pub mod filesystem;
+pub mod identity;
+pub mod inspect;
+pub mod planner;
+pub mod system;
+pub mod table;
+
+pub use device::{Geometry, ReadAt, WriteAt};
+pub use error::{Error, Result};
+pub use extent::{Extent, ExtentMap};
+pub use identity::Identity;

@@ -1,0 +1,1 @@
+//! What the running system says of its disks: sysfs, mounts, swaps, holders.

@@ -1,0 +1,1 @@
+//! The program's commands, output and exit codes.

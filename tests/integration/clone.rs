@@ -1,0 +1,1 @@
+//! Clone, clone again and verify on plain files.

@@ -1,0 +1,1 @@
+//! The n-th I/O fails, for every n.

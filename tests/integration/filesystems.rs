@@ -1,0 +1,1 @@
+//! Used maps against outside tools on real volumes.

@@ -1,0 +1,10 @@
+//! Everything that crosses crates or needs outside tools, in one binary.
+
+mod cli;
+mod clone;
+mod faults;
+mod filesystems;
+mod loops;
+mod planner;
+mod support;
+mod tables;
