@@ -1,1 +1,25 @@
 //! How bytes get somewhere and back: plan of a run, pipeline, change detection, records, verify.
+//!
+//! This crate moves bytes and interprets none but its own formats. It never prints, prompts or
+//! reads the environment; progress leaves it as [`progress::Event`]s.
+#![forbid(unsafe_code)]
+
+pub mod buffer;
+pub mod change;
+pub mod chunk;
+pub mod clone;
+pub mod commit;
+pub mod error;
+pub mod mark;
+pub mod pipeline;
+pub mod plan;
+pub mod progress;
+pub mod record;
+pub mod verify;
+
+pub use chunk::{CHUNK_BYTES, Digest};
+pub use clone::{CloneOptions, CloneSummary, Job, clone};
+pub use error::{Error, Result};
+pub use progress::{Event, Observer};
+pub use record::{Manifest, Record, RecordStore};
+pub use verify::{Difference, VerifySummary, verify};

@@ -1,0 +1,44 @@
+//! How changes since the last clone are found, and why that way.
+
+mod diff;
+mod select;
+
+pub(crate) use diff::differing;
+pub use select::{Selection, Situation, select};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A way to find what must be written, weakest need first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rung {
+    /// Write everything in use, without looking at the target.
+    Full,
+    /// Read both sides, write what differs. Needs no record.
+    Compare,
+    /// Read the source, compare it with the record's digests, and look at the target only where
+    /// they differ.
+    Digest,
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::Compare => "compare",
+            Self::Digest => "digest",
+        })
+    }
+}
+
+/// Which rung is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RungChoice {
+    /// The one that reads and writes least among those that can be shown to be exact.
+    #[default]
+    Auto,
+    /// This one; [`Rung::Digest`] still needs a record that can be trusted, else
+    /// [`Rung::Compare`] runs instead and says why.
+    Only(Rung),
+}

@@ -1,0 +1,122 @@
+//! Which rung a run takes: a rung whose needs can't be shown falls to the one below.
+
+use super::{Rung, RungChoice};
+use crate::mark::Mark;
+use crate::record::Record;
+use klon_partition::Identity;
+use klon_partition::filesystem::{ChangeToken, Summary};
+
+/// What is known before a run.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// What will be cloned.
+    pub source: &'a Identity,
+    /// Its size.
+    pub source_bytes: u64,
+    /// Its filesystem.
+    pub source_summary: Option<&'a Summary>,
+    /// The target's size.
+    pub target_bytes: u64,
+    /// The filesystem that is on the target now.
+    pub target_summary: Option<&'a Summary>,
+    /// The change token of the target's filesystem now.
+    pub target_token: Option<ChangeToken>,
+    /// The mark of an unfinished run on the target.
+    pub mark: Option<&'a Mark>,
+    /// Whether the target's record exists but can't be read, and how.
+    pub record_fault: Option<String>,
+}
+
+/// The rung of a run, why, and the record it may use.
+#[derive(Debug)]
+pub struct Selection {
+    /// How changes are found.
+    pub rung: Rung,
+    /// Why that way.
+    pub reason: String,
+    /// The record, for [`Rung::Digest`].
+    pub record: Option<Record>,
+}
+
+/// Chooses the rung.
+#[must_use]
+pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<Record>) -> Selection {
+    let asked = |rung| Selection {
+        rung,
+        reason: format!("--rung {rung}"),
+        record: None,
+    };
+    match choice {
+        RungChoice::Only(rung @ (Rung::Full | Rung::Compare)) => asked(rung),
+        RungChoice::Only(Rung::Digest) => match usable(situation, record) {
+            Ok(record) => Selection {
+                record: Some(record),
+                ..asked(Rung::Digest)
+            },
+            Err((reason, _)) => Selection {
+                rung: Rung::Compare,
+                reason: format!("--rung digest is not possible: {reason}"),
+                record: None,
+            },
+        },
+        RungChoice::Auto => match usable(situation, record) {
+            Ok(record) => Selection {
+                rung: Rung::Digest,
+                reason: "the record describes the target".to_owned(),
+                record: Some(record),
+            },
+            Err((reason, rung)) => Selection {
+                rung,
+                reason,
+                record: None,
+            },
+        },
+    }
+}
+
+/// The record, when the target can be shown to be what it describes; else why not, and the rung
+/// that is best then.
+fn usable(situation: &Situation<'_>, record: Option<Record>) -> Result<Record, (String, Rung)> {
+    let compare = |reason: String| Err((reason, Rung::Compare));
+    if let Some(mark) = situation.mark {
+        return compare(format!(
+            "an earlier run did not finish (source {})",
+            mark.source
+        ));
+    }
+    if let Some(fault) = &situation.record_fault {
+        return compare(format!("its record can't be used: {fault}"));
+    }
+    let Some(record) = record else {
+        return Err(without_record(situation));
+    };
+    let manifest = &record.manifest;
+    if &manifest.source != situation.source {
+        let reason = format!("it is a clone of {}", manifest.source);
+        return Err((reason, without_record(situation).1));
+    }
+    if (manifest.source_bytes, manifest.target_bytes)
+        != (situation.source_bytes, situation.target_bytes)
+    {
+        return compare("source or target changed its size".to_owned());
+    }
+    let Some(token) = manifest.token else {
+        return compare(
+            "nothing on such a volume shows whether it was changed from outside".to_owned(),
+        );
+    };
+    match situation.target_token {
+        Some(now) if now.0 == token.0 => Ok(record),
+        _ => compare("the target was changed since its record was made".to_owned()),
+    }
+}
+
+fn without_record(situation: &Situation<'_>) -> (String, Rung) {
+    let id = |summary: &Summary| summary.uuid.clone().map(|uuid| (summary.kind, uuid));
+    let source = situation.source_summary.and_then(id);
+    if source.is_some() && source == situation.target_summary.and_then(id) {
+        let reason = "no record, but the target holds this filesystem already".to_owned();
+        return (reason, Rung::Compare);
+    }
+    ("first clone to this target".to_owned(), Rung::Full)
+}

@@ -1,0 +1,105 @@
+//! Chunks: the unit of digest. 1 MiB of the volume, aligned to its start.
+
+use klon_partition::{Extent, ExtentMap};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+/// Size of a chunk.
+pub const CHUNK_BYTES: u64 = 1 << 20;
+
+/// The same as a buffer's length.
+pub(crate) const CHUNK_LEN: usize = 1 << 20;
+
+/// Unit in which changes inside a chunk are found and written.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// SHA-256 of a chunk, with everything outside its data extents taken as zero.
+///
+/// A clone, an image, a sparse raw export and an index of another tool so agree on it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Length of a digest.
+    pub const LEN: usize = 32;
+
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The chunks of a volume of `size_bytes` that hold any byte of `map`, in order.
+pub fn chunks(map: &ExtentMap, size_bytes: u64) -> impl Iterator<Item = Extent> + '_ {
+    let mut next_bytes = 0;
+    std::iter::from_fn(move || {
+        let rest = Extent::between(next_bytes, size_bytes)?;
+        let first = map.within(rest).next()?;
+        let start_bytes = first.offset_bytes() / CHUNK_BYTES * CHUNK_BYTES;
+        let end_bytes = start_bytes.saturating_add(CHUNK_BYTES).min(size_bytes);
+        next_bytes = end_bytes;
+        Extent::between(start_bytes, end_bytes)
+    })
+}
+
+/// The position of a chunk among all chunks of its volume.
+#[must_use]
+pub const fn index(chunk: Extent) -> u64 {
+    chunk.offset_bytes() / CHUNK_BYTES
+}
+
+/// Where `extent` lies in the buffer of `chunk`, which contains it.
+pub(crate) fn range_in(chunk: Extent, extent: Extent) -> std::ops::Range<usize> {
+    let start = to_len(extent.offset_bytes().saturating_sub(chunk.offset_bytes()));
+    start..start.saturating_add(to_len(extent.len_bytes()))
+}
+
+/// A length within a chunk; the clamp is never reached.
+pub(crate) fn to_len(len_bytes: u64) -> usize {
+    usize::try_from(len_bytes).map_or(CHUNK_LEN, |len| len.min(CHUNK_LEN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK_BYTES, Digest, chunks};
+    use klon_partition::{Extent, ExtentMap};
+
+    #[test]
+    fn only_chunks_with_data_are_visited_and_the_last_one_is_cut() {
+        let size_bytes = 5 * CHUNK_BYTES + 7;
+        let map: ExtentMap = [(10, 1), (CHUNK_BYTES - 1, 2), (size_bytes - 1, 1)]
+            .into_iter()
+            .filter_map(|(offset, len)| Extent::new(offset, len))
+            .collect();
+        let visited: Vec<_> = chunks(&map, size_bytes)
+            .map(|c| (c.offset_bytes(), c.len_bytes()))
+            .collect();
+        assert_eq!(
+            visited,
+            [
+                (0, CHUNK_BYTES),
+                (CHUNK_BYTES, CHUNK_BYTES),
+                (5 * CHUNK_BYTES, 7)
+            ]
+        );
+    }
+
+    #[test]
+    fn digests_print_as_sha256sum_does() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(b"").to_string(), empty);
+    }
+}

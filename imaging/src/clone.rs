@@ -1,0 +1,294 @@
+//! Clone a volume: first everything in use, later only what changed.
+
+mod finish;
+mod task;
+mod work;
+
+use crate::change::{Rung, RungChoice, Selection, Situation, select};
+use crate::chunk;
+use crate::commit::{Held, TargetWriter};
+use crate::error::{Error, Result};
+use crate::mark::Mark;
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::progress::{Event, Observer};
+use crate::record::{Record, RecordStore, RecordWriter};
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::filesystem::{Usage, probe};
+use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+pub(crate) use work::read as read_chunk;
+
+/// One volume to be cloned.
+pub struct Job<'a> {
+    /// The name of the clone, for people.
+    pub name: &'a str,
+    /// What is cloned.
+    pub source: &'a dyn ReadAt,
+    /// What of it is in use.
+    pub usage: &'a Usage,
+    /// How it is recognized.
+    pub source_identity: &'a Identity,
+    /// Where it goes.
+    pub target: &'a dyn WriteAt,
+    /// How that is recognized; the key of its record.
+    pub target_identity: &'a Identity,
+}
+
+/// How to clone.
+#[derive(Clone, Copy, Debug)]
+pub struct CloneOptions {
+    /// Which rung.
+    pub rung: RungChoice,
+    /// What is written of a chunk whose digest changed.
+    pub rewrite: Rewrite,
+    /// What happens to space that was in use at the last run and no longer is.
+    pub freed: Freed,
+    /// How many threads read and digest.
+    pub threads: NonZeroUsize,
+}
+
+/// What is written of a chunk whose digest changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The target's chunk is read, and only 4 KiB blocks that differ are written.
+    #[default]
+    Blocks,
+    /// The whole chunk, without reading the target.
+    Chunks,
+}
+
+/// What happens to space of the target that was in use at the last run and no longer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freed {
+    /// It keeps what it has.
+    #[default]
+    Leave,
+    /// It is made zero.
+    Zero,
+    /// The drive is told that it is not needed.
+    Discard,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CloneSummary {
+    /// The name of the clone.
+    pub name: String,
+    /// How changes were found.
+    pub rung: Rung,
+    /// Why that way.
+    pub reason: String,
+    /// Size of the source.
+    pub source_bytes: u64,
+    /// Bytes of it in use.
+    pub used_bytes: u64,
+    /// Bytes read from the source.
+    pub read_source_bytes: u64,
+    /// Bytes read from the target.
+    pub read_target_bytes: u64,
+    /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
+    pub changed_bytes: u64,
+    /// Bytes written to the target or made zero on it, the unfinished mark included.
+    pub written_bytes: u64,
+    /// Bytes of freed space made zero or discarded.
+    pub freed_bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a run would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Preview {
+    /// The split of the target.
+    pub plan: Plan,
+    /// How changes would be found.
+    pub rung: Rung,
+    /// Why that way.
+    pub reason: String,
+}
+
+/// Says what [`clone`] would do, reading metadata only.
+///
+/// # Errors
+/// As [`clone`].
+pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
+    let prepared = Prepared::new(job, records, options)?;
+    let Selection { rung, reason, .. } = prepared.selection;
+    Ok(Preview {
+        plan: prepared.plan,
+        rung,
+        reason,
+    })
+}
+
+/// Clones one volume and replaces its record.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::Target`], [`Error::SourceChanged`], [`Error::Interrupted`]: when
+/// anything was written, the target bears the unfinished mark, and the next run completes it.
+/// [`Error::RecordIo`] when the clone is whole but its record could not be kept.
+pub fn clone(
+    job: &Job<'_>,
+    records: &RecordStore,
+    options: &CloneOptions,
+    observer: &dyn Observer,
+) -> Result<CloneSummary> {
+    let started = Instant::now();
+    let prepared = Prepared::new(job, records, options)?;
+    observer.event(&Event::Started {
+        name: job.name,
+        rung: Some(prepared.selection.rung),
+        reason: &prepared.selection.reason,
+        total_bytes: prepared.wanted.total_bytes(),
+    });
+    let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
+    let mut run = Run {
+        job,
+        prepared: &prepared,
+        observer,
+        digests: records.begin(job.target_identity, chunks_count as u64)?,
+        changed: ExtentMapBuilder::new(),
+        read_source_bytes: 0,
+        read_target_bytes: 0,
+    };
+    let mark = Mark::new(&job.source_identity.to_string());
+    let mut writer = TargetWriter::new(job.target, &prepared.wanted, mark);
+    if let Err(error) = run.transfer(&mut writer, options) {
+        // The first error is what matters; a failing sync after it adds nothing.
+        let _ = writer.abandon();
+        return Err(error);
+    }
+    observer.event(&Event::Committing);
+    let written_bytes = writer.commit(|| finish::check_source(job))?;
+    let summary = finish::finish(run, options, written_bytes, started)?;
+    observer.event(&Event::Finished);
+    Ok(summary)
+}
+
+/// A job whose plan and rung are settled.
+struct Prepared {
+    plan: Plan,
+    wanted: ExtentMap,
+    selection: Selection,
+    /// The record that was there, for its history and for what was in use then.
+    previous: Option<Record>,
+}
+
+impl Prepared {
+    fn new(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Self> {
+        let source_bytes = job.source.geometry().size_bytes;
+        let target_bytes = job.target.geometry().size_bytes;
+        let mut data = ExtentMap::new();
+        if let Some(whole) = job.source.geometry().extent() {
+            data = job.source.data(whole).map_err(Error::Source)?;
+        }
+        let plan = Plan::new(job.usage, &data, source_bytes, target_bytes)?;
+        let mark = Mark::read(&job.target).map_err(Error::Target)?;
+        let on_target = probe(&job.target).map_err(Error::Target)?;
+        let target_token = match &on_target {
+            Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
+            None => None,
+        };
+        let (record, record_fault) = match records.load(job.target_identity) {
+            Ok(record) => (record, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let situation = Situation {
+            source: job.source_identity,
+            source_bytes,
+            source_summary: job.usage.summary.as_ref(),
+            target_bytes,
+            target_summary: on_target.as_ref().map(|filesystem| filesystem.summary()),
+            target_token,
+            mark: mark.as_ref(),
+            record_fault,
+        };
+        let previous = record
+            .is_some()
+            .then(|| records.load(job.target_identity))
+            .transpose();
+        let selection = select(options.rung, &situation, record);
+        let wanted = plan.wanted();
+        Ok(Self {
+            plan,
+            wanted,
+            selection,
+            previous: previous.ok().flatten().flatten(),
+        })
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    prepared: &'a Prepared,
+    observer: &'a dyn Observer,
+    digests: RecordWriter,
+    changed: ExtentMapBuilder,
+    read_source_bytes: u64,
+    read_target_bytes: u64,
+}
+
+impl Run<'_> {
+    fn transfer(&mut self, writer: &mut TargetWriter<'_>, options: &CloneOptions) -> Result<()> {
+        let prepared = self.prepared;
+        let observer = self.observer;
+        let tasks =
+            task::tasks(&prepared.plan, &prepared.wanted, &prepared.selection)?.map(|task| {
+                if observer.is_cancelled() {
+                    Err(Error::Interrupted)
+                } else {
+                    task
+                }
+            });
+        let worker = work::Worker::new(self.job, prepared.selection.rung, options.rewrite);
+        pipeline::run(
+            options.threads,
+            tasks,
+            |task| worker.process(&task),
+            |outcome| self.put(writer, outcome),
+        )
+    }
+
+    fn put(&mut self, writer: &mut TargetWriter<'_>, outcome: work::Outcome) -> Result<()> {
+        self.digests.push(outcome.digest)?;
+        self.read_source_bytes += outcome.read_source_bytes;
+        self.read_target_bytes += outcome.read_target_bytes;
+        for &extent in &outcome.changed {
+            self.changed.push(extent);
+        }
+        if outcome.chunk.offset_bytes() == 0 {
+            let changed = outcome.changed.iter().copied().collect();
+            writer.hold(Held {
+                chunk: outcome.chunk,
+                content: outcome.content,
+                changed,
+            });
+        } else {
+            for write in work::writes(outcome.chunk, &outcome.content, &outcome.changed) {
+                writer.put(&write)?;
+            }
+        }
+        self.observer.event(&Event::Advanced {
+            bytes: outcome.wanted_bytes,
+        });
+        Ok(())
+    }
+}
+
+/// Milliseconds of a duration, clamped.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where in a chunk a map's extents lie.
+fn within(map: &ExtentMap, chunk: Extent) -> Vec<Extent> {
+    map.within(chunk).collect()
+}
+
+#[cfg(test)]
+mod tests;

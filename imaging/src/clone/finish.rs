@@ -1,0 +1,148 @@
+//! The end of a run: is the source as it was, what was freed, the new record.
+
+use super::{CloneOptions, CloneSummary, Freed, Job, Run, milliseconds};
+use crate::chunk::CHUNK_BYTES;
+use crate::error::{Error, Result};
+use crate::record::manifest::FilesystemId;
+use crate::record::{Manifest, RunEntry};
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::probe;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Checks that the source's change token is what it was when its used map was made.
+pub(super) fn check_source(job: &Job<'_>) -> Result<()> {
+    let Some(before) = job.usage.token else {
+        return Ok(());
+    };
+    let now = match probe(&job.source).map_err(Error::Source)? {
+        Some(filesystem) => filesystem
+            .change_token(&job.source)
+            .map_err(Error::Source)?,
+        None => None,
+    };
+    if now == Some(before) {
+        return Ok(());
+    }
+    Err(Error::SourceChanged(
+        "its filesystem was written to".to_owned(),
+    ))
+}
+
+/// Treats freed space, keeps the record, and sums up.
+pub(super) fn finish(
+    run: Run<'_>,
+    options: &CloneOptions,
+    written_bytes: u64,
+    started: Instant,
+) -> Result<CloneSummary> {
+    let Run {
+        job,
+        prepared,
+        digests,
+        changed,
+        read_source_bytes,
+        read_target_bytes,
+        ..
+    } = run;
+    let freed_bytes = treat_freed(&run_freed(prepared), job, options.freed)?;
+    let changed = changed.finish();
+    let elapsed = started.elapsed();
+    let summary = CloneSummary {
+        name: job.name.to_owned(),
+        rung: prepared.selection.rung,
+        reason: prepared.selection.reason.clone(),
+        source_bytes: prepared.plan.source_bytes,
+        used_bytes: job.usage.extents.total_bytes(),
+        read_source_bytes,
+        read_target_bytes,
+        changed_bytes: changed.total_bytes(),
+        written_bytes,
+        freed_bytes,
+        seconds: elapsed.as_secs_f64(),
+    };
+    let mut manifest = manifest(job, prepared)?;
+    manifest.remember(RunEntry {
+        ended_unix_seconds: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        rung: summary.rung,
+        reason: summary.reason.clone(),
+        used_bytes: summary.used_bytes,
+        read_source_bytes,
+        read_target_bytes,
+        changed_bytes: summary.changed_bytes,
+        written_bytes,
+        milliseconds: milliseconds(elapsed),
+    });
+    digests.finish(
+        &manifest,
+        &prepared.plan.copy,
+        &prepared.plan.zero,
+        &changed,
+    )?;
+    Ok(summary)
+}
+
+/// What the previous run copied and this one did not.
+fn run_freed(prepared: &super::Prepared) -> ExtentMap {
+    prepared
+        .previous
+        .as_ref()
+        .map(|record| record.wanted().difference(&prepared.wanted))
+        .unwrap_or_default()
+}
+
+fn treat_freed(freed: &ExtentMap, job: &Job<'_>, treatment: Freed) -> Result<u64> {
+    if treatment == Freed::Leave || freed.is_empty() {
+        return Ok(0);
+    }
+    let size_bytes = job.target.geometry().size_bytes;
+    let mut freed_bytes = 0;
+    for extent in freed
+        .iter()
+        .filter(|extent| extent.end_bytes() <= size_bytes)
+    {
+        match treatment {
+            Freed::Zero => job.target.zero(extent).map_err(Error::Target)?,
+            Freed::Discard => job.target.discard(extent).map_err(Error::Target)?,
+            Freed::Leave => {}
+        }
+        freed_bytes += extent.len_bytes();
+    }
+    job.target.sync().map_err(Error::Target)?;
+    Ok(freed_bytes)
+}
+
+/// The manifest of the clone as it is on the target now.
+fn manifest(job: &Job<'_>, prepared: &super::Prepared) -> Result<Manifest> {
+    let token = match probe(&job.target).map_err(Error::Target)? {
+        // The token is of the target, not of the source: it is the target that must be
+        // recognized next time. A source that was copied whole because its filesystem could not
+        // be believed gets none.
+        Some(filesystem) if job.usage.token.is_some() => filesystem
+            .change_token(&job.target)
+            .map_err(Error::Target)?,
+        _ => None,
+    };
+    let history = prepared
+        .previous
+        .as_ref()
+        .filter(|record| &record.manifest.source == job.source_identity)
+        .map(|record| record.manifest.history.clone())
+        .unwrap_or_default();
+    Ok(Manifest {
+        source: job.source_identity.clone(),
+        target: job.target_identity.clone(),
+        source_bytes: prepared.plan.source_bytes,
+        target_bytes: prepared.plan.target_bytes,
+        chunk_bytes: CHUNK_BYTES,
+        filesystem: job.usage.summary.as_ref().map(|summary| FilesystemId {
+            kind: summary.kind,
+            label: summary.label.clone(),
+            uuid: summary.uuid.clone(),
+        }),
+        token: token.map(Into::into),
+        history,
+    })
+}

@@ -1,0 +1,226 @@
+//! Writing to a target so that nothing half-written looks whole.
+//!
+//! Before the first byte is written, the places where formats keep their first signature are
+//! overwritten with an unfinished [`Mark`] and zeroes, and that is made durable. The volume's
+//! first mebibyte is held back until everything else is durable; its very first block is written
+//! last of all.
+
+use crate::chunk::{BLOCK_BYTES, CHUNK_BYTES, range_in, to_len};
+use crate::error::{Error, Result};
+use crate::mark::Mark;
+use bytes::Bytes;
+use klon_partition::{Extent, ExtentMap, WriteAt};
+
+/// How much of the start of a volume is held back: its first chunk.
+pub const HELD_BYTES: u64 = CHUNK_BYTES;
+
+/// Something to be done to the target.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Bytes to be written at a position.
+    Data {
+        /// Where.
+        offset_bytes: u64,
+        /// What.
+        data: Bytes,
+    },
+    /// A range to be made zero.
+    Zero(Extent),
+}
+
+impl Write {
+    fn extent(&self) -> Option<Extent> {
+        match self {
+            Self::Data { offset_bytes, data } => Extent::new(*offset_bytes, data.len() as u64),
+            Self::Zero(extent) => Some(*extent),
+        }
+    }
+}
+
+/// The first chunk of the volume as it shall be, and which blocks of it differ from the target.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Where the chunk lies: from 0.
+    pub chunk: Extent,
+    /// All of it.
+    pub content: Bytes,
+    /// What of it differs from the target.
+    pub changed: ExtentMap,
+}
+
+/// Writes to a target in an order that keeps it recognizably unfinished until it is whole.
+pub struct TargetWriter<'a> {
+    target: &'a dyn WriteAt,
+    allowed: &'a ExtentMap,
+    mark: Mark,
+    is_marked: bool,
+    held: Option<Held>,
+    zero_run: Option<Extent>,
+    written_bytes: u64,
+}
+
+impl<'a> TargetWriter<'a> {
+    /// A writer that may touch `allowed` of `target` and nothing else.
+    #[must_use]
+    pub const fn new(target: &'a dyn WriteAt, allowed: &'a ExtentMap, mark: Mark) -> Self {
+        Self {
+            target,
+            allowed,
+            mark,
+            is_marked: false,
+            held: None,
+            zero_run: None,
+            written_bytes: 0,
+        }
+    }
+
+    /// Keeps the first chunk until [`commit`](Self::commit).
+    pub fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// Writes now, after the target was marked.
+    ///
+    /// # Errors
+    /// [`Error::Target`]; [`Error::Internal`] for bytes outside of what is allowed.
+    pub fn put(&mut self, write: &Write) -> Result<()> {
+        let Some(extent) = write.extent() else {
+            return Ok(());
+        };
+        if !self.allowed.contains(extent) || extent.offset_bytes() < HELD_BYTES {
+            return Err(Error::Internal(format!("{extent} is not to be written")));
+        }
+        self.ensure_marked()?;
+        match write {
+            Write::Zero(extent) => self.extend_zero_run(*extent),
+            Write::Data { offset_bytes, data } => {
+                self.flush_zero_run()?;
+                self.write(data, *offset_bytes)
+            }
+        }
+    }
+
+    fn write(&mut self, data: &[u8], offset_bytes: u64) -> Result<()> {
+        self.target
+            .write_all_at(data, offset_bytes)
+            .map_err(Error::Target)?;
+        self.written_bytes = self.written_bytes.saturating_add(data.len() as u64);
+        Ok(())
+    }
+
+    /// Chunks come one by one; one call for many of them is far cheaper.
+    fn extend_zero_run(&mut self, extent: Extent) -> Result<()> {
+        let joined = self
+            .zero_run
+            .filter(|run| run.end_bytes() == extent.offset_bytes())
+            .and_then(|run| Extent::between(run.offset_bytes(), extent.end_bytes()));
+        if joined.is_none() {
+            self.flush_zero_run()?;
+        }
+        self.zero_run = Some(joined.unwrap_or(extent));
+        Ok(())
+    }
+
+    fn flush_zero_run(&mut self) -> Result<()> {
+        let Some(run) = self.zero_run.take() else {
+            return Ok(());
+        };
+        self.target.zero(run).map_err(Error::Target)?;
+        self.written_bytes = self.written_bytes.saturating_add(run.len_bytes());
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.target.sync().map_err(Error::Target)
+    }
+
+    fn ensure_marked(&mut self) -> Result<()> {
+        if self.is_marked {
+            return Ok(());
+        }
+        let held = self.held.as_ref().ok_or_else(|| {
+            Error::Internal("the first chunk must come before any other".to_owned())
+        })?;
+        let mut block = vec![0; to_len(held.chunk.len_bytes().min(BLOCK_BYTES))];
+        let mark = self.mark.to_bytes();
+        let len = mark.len().min(block.len());
+        block[..len].copy_from_slice(&mark[..len]);
+        let signatures: Vec<Extent> = signature_blocks(held.chunk).skip(1).collect();
+        self.write(&block, 0)?;
+        for extent in signatures {
+            self.write(&vec![0; to_len(extent.len_bytes())], extent.offset_bytes())?;
+        }
+        self.sync()?;
+        self.is_marked = true;
+        Ok(())
+    }
+
+    /// Makes everything durable, then puts the held first chunk in its place.
+    ///
+    /// `before_last` is asked between the two, while the target still looks unfinished: its error
+    /// leaves it so. Returns the bytes written or made zero in all; 0 when the target was right
+    /// already and was not touched.
+    ///
+    /// # Errors
+    /// [`Error::Target`], [`Error::Internal`], or what `before_last` returns.
+    pub fn commit(mut self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
+        let held = self
+            .held
+            .take()
+            .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
+        self.flush_zero_run()?;
+        if !self.is_marked && held.changed.is_empty() {
+            before_last()?;
+            return Ok(0);
+        }
+        self.held = Some(held.clone());
+        self.ensure_marked()?;
+        self.sync()?;
+        before_last()?;
+        self.write_held(&held)?;
+        Ok(self.written_bytes)
+    }
+
+    fn write_held(&mut self, held: &Held) -> Result<()> {
+        let signatures: ExtentMap = signature_blocks(held.chunk).collect();
+        let first: ExtentMap = signature_blocks(held.chunk).take(1).collect();
+        let rest = held.changed.union(&signatures).difference(&first);
+        for part in [rest, first] {
+            for extent in part.iter() {
+                let range = range_in(held.chunk, extent);
+                self.write(&held.content[range], extent.offset_bytes())?;
+            }
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Gives up, but makes what was written durable, so that the next run finds it done.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn abandon(mut self) -> Result<()> {
+        if self.is_marked {
+            self.flush_zero_run()?;
+            self.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// The blocks of the first chunk where formats keep their first signature: block 0 and the blocks
+/// at the powers of two (4 KiB: bcachefs, MD; 8 KiB: UFS; 16 KiB and on: second LUKS header;
+/// 32 KiB: ISO 9660, JFS; 64 KiB: Btrfs, ReiserFS; 128 KiB: ZFS …).
+fn signature_blocks(chunk: Extent) -> impl Iterator<Item = Extent> {
+    let powers = (0..)
+        .map(|shift| BLOCK_BYTES << shift)
+        .take_while(|&at| at < HELD_BYTES);
+    std::iter::once(0)
+        .chain(powers)
+        .filter_map(move |offset_bytes| {
+            Extent::new(offset_bytes, BLOCK_BYTES).and_then(|block| block.intersection(chunk))
+        })
+}
+
+#[cfg(test)]
+mod tests;

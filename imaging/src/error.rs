@@ -1,0 +1,63 @@
+//! What can go wrong while bytes are moved.
+
+use klon_partition::Error as PartitionError;
+use std::io;
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong while bytes are moved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source could not be read.
+    #[error("source: {0}")]
+    Source(#[source] PartitionError),
+    /// The target could not be read or written. It is marked as unfinished if anything was
+    /// written; the next run completes it.
+    #[error("target: {0}")]
+    Target(#[source] PartitionError),
+    /// A record could not be read or written.
+    #[error("record {}: {doing}: {source}", path.display())]
+    RecordIo {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A record whose content fails its checks.
+    #[error(
+        "record {}: {what} at byte {offset_bytes:#x}: expected {expected}, found {found}",
+        path.display()
+    )]
+    RecordCorrupt {
+        /// The file.
+        path: PathBuf,
+        /// The structure or field.
+        what: &'static str,
+        /// Where in the file.
+        offset_bytes: u64,
+        /// What would have been valid.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The source was changed by someone else while it was read.
+    #[error(
+        "the source changed while it was read ({0}); the target is marked as unfinished: keep the \
+         source unmounted and run the clone again"
+    )]
+    SourceChanged(String),
+    /// Someone asked for the run to stop.
+    #[error("interrupted: what was done is kept; run the same command again to go on")]
+    Interrupted,
+    /// Going on would risk data.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// A run was about to break its own plan.
+    #[error("internal error, nothing more was written: {0}; please report this")]
+    Internal(String),
+}

@@ -1,0 +1,133 @@
+//! The mark of an unfinished clone: what stands where a volume's first sector would be while a
+//! run is writing to it.
+//!
+//! Nothing mounts a volume that begins with it, and any klon recognizes it. 512 bytes, integers
+//! little-endian:
+//!
+//! ```text
+//!   0  16  magic "klon-unfinished\n"
+//!  16   4  version, 1
+//!  20  16  UUID of the run
+//!  36   8  when the run began, seconds since 1970 UTC
+//!  44   2  length of the source's identity
+//!  46 256  the source's identity, UTF-8, cut to fit
+//! 302 206  zero
+//! 508   4  CRC-32C of bytes 0 to 507
+//! ```
+
+use klon_partition::bytes::{le16, le32, le64};
+use klon_partition::{ReadAt, Result};
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// Length of the mark.
+pub const MARK_LEN: usize = 512;
+const MAGIC: &[u8; 16] = b"klon-unfinished\n";
+const VERSION: u32 = 1;
+const SOURCE_LEN_MAX: usize = 256;
+
+/// Says of a volume that a clone to it is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Which run.
+    pub run: Uuid,
+    /// When it began, in seconds since 1970 UTC.
+    pub started_unix_seconds: u64,
+    /// What was being cloned, as an identity's text.
+    pub source: String,
+}
+
+impl Mark {
+    /// A mark of a run that begins now.
+    #[must_use]
+    pub fn new(source: &str) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let len = source.floor_char_boundary(SOURCE_LEN_MAX);
+        Self {
+            run: Uuid::new_v4(),
+            started_unix_seconds: now.as_secs(),
+            source: source[..len].to_owned(),
+        }
+    }
+
+    /// The mark as it stands on the volume.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; MARK_LEN] {
+        let mut bytes = [0; MARK_LEN];
+        bytes[..16].copy_from_slice(MAGIC);
+        bytes[16..20].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[20..36].copy_from_slice(self.run.as_bytes());
+        bytes[36..44].copy_from_slice(&self.started_unix_seconds.to_le_bytes());
+        let source = &self.source.as_bytes()[..self.source.len().min(SOURCE_LEN_MAX)];
+        let len = u16::try_from(source.len()).unwrap_or(0);
+        bytes[44..46].copy_from_slice(&len.to_le_bytes());
+        bytes[46..46 + source.len()].copy_from_slice(source);
+        let crc = crc32c::crc32c(&bytes[..508]);
+        bytes[508..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The mark at the start of `bytes`; `None` when there is none.
+    ///
+    /// The magic alone makes a mark: one whose other fields are torn still says that the volume
+    /// is not whole.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes
+            .get(..MARK_LEN)
+            .filter(|bytes| bytes.starts_with(MAGIC))?;
+        let is_whole = le32(bytes, 508) == crc32c::crc32c(&bytes[..508]);
+        if !is_whole || le32(bytes, 16) != VERSION {
+            let source = "unknown (the mark is damaged or of a later klon)".to_owned();
+            return Some(Self {
+                run: Uuid::nil(),
+                started_unix_seconds: 0,
+                source,
+            });
+        }
+        let source_len = usize::from(le16(bytes, 44)).min(SOURCE_LEN_MAX);
+        Some(Self {
+            run: Uuid::from_slice(&bytes[20..36]).unwrap_or_default(),
+            started_unix_seconds: le64(bytes, 36),
+            source: String::from_utf8_lossy(&bytes[46..46 + source_len]).into_owned(),
+        })
+    }
+
+    /// The mark on `volume`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Io`] when the device fails.
+    pub fn read(volume: &dyn ReadAt) -> Result<Option<Self>> {
+        let mut bytes = [0; MARK_LEN];
+        if volume.geometry().size_bytes < bytes.len() as u64 {
+            return Ok(None);
+        }
+        volume.read_exact_at(&mut bytes, 0)?;
+        Ok(Self::parse(&bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mark;
+
+    #[test]
+    fn a_mark_reads_back_and_a_torn_one_is_still_a_mark() {
+        let mark = Mark::new("partuuid:0001");
+        assert_eq!(Mark::parse(&mark.to_bytes()), Some(mark.clone()));
+        let mut torn = mark.to_bytes();
+        torn[100..].fill(0xff);
+        assert!(Mark::parse(&torn).unwrap().source.contains("damaged"));
+        assert_eq!(Mark::parse(&[0; 512]), None);
+        assert_eq!(Mark::parse(&mark.to_bytes()[..511]), None);
+    }
+
+    #[test]
+    fn a_long_source_is_cut_at_a_character() {
+        let mark = Mark::new(&"ü".repeat(200));
+        assert_eq!(mark.source.chars().count(), 128);
+        assert_eq!(Mark::parse(&mark.to_bytes()).unwrap().source, mark.source);
+    }
+}

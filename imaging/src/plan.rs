@@ -1,0 +1,148 @@
+//! The plan of a run: what of the target is copied, made zero, or left as it is. Pure.
+
+use crate::commit::HELD_BYTES;
+use crate::error::{Error, Result};
+use klon_partition::filesystem::Usage;
+use klon_partition::{Extent, ExtentMap};
+use serde::Serialize;
+
+/// The split of a whole target into three disjoint parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Size of the source.
+    pub source_bytes: u64,
+    /// Size of the target, at least the source's.
+    pub target_bytes: u64,
+    /// Read from the source and written to the target where it differs.
+    pub copy: ExtentMap,
+    /// Known to be zero on the source without reading (holes of a sparse file); made zero on the
+    /// target.
+    pub zero: ExtentMap,
+    /// Not in use on the source; the target keeps what it has.
+    pub leave: ExtentMap,
+}
+
+impl Plan {
+    /// Plans the clone of a source of `source_bytes`, of which `usage` says what is in use and
+    /// `data` what may be anything but zero, to a target of `target_bytes`.
+    ///
+    /// The first mebibyte is always copied: it is what is held back until everything else is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the target is smaller than the source.
+    pub fn new(
+        usage: &Usage,
+        data: &ExtentMap,
+        source_bytes: u64,
+        target_bytes: u64,
+    ) -> Result<Self> {
+        if target_bytes < source_bytes {
+            return Err(Error::Refused(format!(
+                "the target has {target_bytes} bytes and the source {source_bytes}; klon can't \
+                 make a filesystem smaller yet: choose a target of at least the source's size"
+            )));
+        }
+        let source = ExtentMap::whole(source_bytes);
+        let held: ExtentMap = Extent::new(0, HELD_BYTES.min(source_bytes))
+            .into_iter()
+            .collect();
+        let wanted = usage.extents.union(&held).intersection(&source);
+        let copy = wanted.intersection(&data.union(&held));
+        let zero = wanted.difference(&copy);
+        let leave = wanted.complement(target_bytes);
+        let plan = Self {
+            source_bytes,
+            target_bytes,
+            copy,
+            zero,
+            leave,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Everything that the target will share with the source.
+    #[must_use]
+    pub fn wanted(&self) -> ExtentMap {
+        self.copy.union(&self.zero)
+    }
+
+    /// Checks that copy, zero and leave are disjoint and together the whole target.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] naming the part that is wrong.
+    pub fn check(&self) -> Result<()> {
+        let overlapping = [
+            ("copy and zero", self.copy.intersection(&self.zero)),
+            ("copy and leave", self.copy.intersection(&self.leave)),
+            ("zero and leave", self.zero.intersection(&self.leave)),
+        ];
+        for (names, common) in overlapping {
+            if let Some(extent) = common.iter().next() {
+                return Err(Error::Internal(format!("{names} share {extent}")));
+            }
+        }
+        let all = self.wanted().union(&self.leave);
+        if all != ExtentMap::whole(self.target_bytes) {
+            return Err(Error::Internal(format!(
+                "copy, zero and leave are {} of the target's {} bytes",
+                all.total_bytes(),
+                self.target_bytes
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Plan;
+    use klon_partition::filesystem::{Basis, Usage};
+    use klon_partition::{Extent, ExtentMap};
+    use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
+
+    const MIB: u64 = 1 << 20;
+
+    fn usage(extents: ExtentMap) -> Usage {
+        Usage {
+            summary: None,
+            extents,
+            basis: Basis::Map,
+            token: None,
+        }
+    }
+
+    fn map() -> impl Strategy<Value = ExtentMap> {
+        proptest::collection::vec((0..32_u64, 1..6_u64), 0..10).prop_map(|ranges| {
+            ranges
+                .into_iter()
+                .filter_map(|(start, len)| Extent::new(start * MIB / 4, len * MIB / 4))
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_used_byte_is_copied_or_made_zero(used in map(), data in map(), extra in 0..3_u64) {
+            let source_bytes = 10 * MIB;
+            let source = ExtentMap::whole(source_bytes);
+            let plan = Plan::new(&usage(used.clone()), &data, source_bytes, source_bytes + extra * MIB).unwrap();
+            prop_assert!(plan.check().is_ok());
+            prop_assert!(used.intersection(&source).difference(&plan.wanted()).is_empty());
+            prop_assert!(plan.zero.intersection(&data).is_empty());
+            prop_assert!(plan.copy.contains(Extent::new(0, MIB).unwrap()));
+            let all = plan.copy.total_bytes() + plan.zero.total_bytes() + plan.leave.total_bytes();
+            prop_assert_eq!(all, plan.target_bytes);
+        }
+    }
+
+    #[test]
+    fn a_smaller_target_is_refused() {
+        let error = Plan::new(&usage(ExtentMap::new()), &ExtentMap::new(), 10, 9).unwrap_err();
+        assert!(
+            error.to_string().contains("at least the source's size"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! What a run tells while it goes on, and how it is asked to stop.
+
+use crate::change::Rung;
+
+/// Something that happened during a run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Work on a volume begins.
+    Started {
+        /// The volume's name.
+        name: &'a str,
+        /// How changes are found; `None` for a verify.
+        rung: Option<Rung>,
+        /// Why that way.
+        reason: &'a str,
+        /// How many bytes will be gone through.
+        total_bytes: u64,
+    },
+    /// That many more bytes have been gone through.
+    Advanced {
+        /// Bytes since the last event.
+        bytes: u64,
+    },
+    /// Everything is written and is now made durable.
+    Committing,
+    /// Work on the volume is done.
+    Finished,
+}
+
+/// Receives events, and is asked now and then whether the run shall go on.
+pub trait Observer: Sync {
+    /// Something happened.
+    fn event(&self, event: &Event<'_>);
+
+    /// Whether the run shall stop at the next safe place.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _event: &Event<'_>) {}
+}

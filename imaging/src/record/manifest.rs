@@ -1,0 +1,130 @@
+//! The description of a volume at one moment, and of the runs that led to it.
+
+use crate::change::Rung;
+use crate::chunk::CHUNK_BYTES;
+use klon_partition::Identity;
+use klon_partition::filesystem::{ChangeToken, Kind};
+use serde::{Deserialize, Serialize};
+
+/// Runs that a record remembers; older ones are forgotten.
+pub const HISTORY_MAX: usize = 200;
+
+/// The `META` section of a record, as JSON: everything but extents and digests.
+///
+/// Unknown keys are ignored, so that later versions may add some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What was cloned.
+    pub source: Identity,
+    /// Where to.
+    pub target: Identity,
+    /// Size of the source.
+    pub source_bytes: u64,
+    /// Size of the target.
+    pub target_bytes: u64,
+    /// Unit of the digests.
+    pub chunk_bytes: u64,
+    /// What the volume is formatted as, if that was recognised.
+    pub filesystem: Option<FilesystemId>,
+    /// The filesystem's change token after the run, 64 hexadecimal digits; without one, nothing
+    /// shows whether the target was changed since.
+    pub token: Option<Hex>,
+    /// The runs, oldest first; the last one made this record.
+    pub history: Vec<RunEntry>,
+}
+
+/// Which filesystem instance a volume holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemId {
+    /// What it is.
+    pub kind: Kind,
+    /// Its label.
+    pub label: Option<String>,
+    /// Its UUID or serial number.
+    pub uuid: Option<String>,
+}
+
+/// One run, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEntry {
+    /// When the run ended, in seconds since 1970 UTC.
+    pub ended_unix_seconds: u64,
+    /// How changes were found.
+    pub rung: Rung,
+    /// Why that way.
+    pub reason: String,
+    /// Bytes of the source in use.
+    pub used_bytes: u64,
+    /// Bytes read from the source.
+    pub read_source_bytes: u64,
+    /// Bytes read from the target.
+    pub read_target_bytes: u64,
+    /// Bytes in blocks that differed.
+    pub changed_bytes: u64,
+    /// Bytes written to the target or made zero on it.
+    pub written_bytes: u64,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// 32 bytes as hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hex(pub [u8; 32]);
+
+impl From<ChangeToken> for Hex {
+    fn from(token: ChangeToken) -> Self {
+        Self(token.0)
+    }
+}
+
+impl From<Hex> for String {
+    fn from(hex: Hex) -> Self {
+        hex.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl TryFrom<String> for Hex {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(format!("expected 64 hexadecimal digits, found {text:?}"));
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Manifest {
+    /// Checks what JSON can't say.
+    ///
+    /// # Errors
+    /// A sentence on the field that is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.chunk_bytes != CHUNK_BYTES {
+            return Err(format!(
+                "chunk_bytes is {}, expected {CHUNK_BYTES}",
+                self.chunk_bytes
+            ));
+        }
+        if self.source_bytes > self.target_bytes {
+            return Err(format!(
+                "source_bytes {} is more than target_bytes {}",
+                self.source_bytes, self.target_bytes
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds a run and forgets the oldest beyond [`HISTORY_MAX`].
+    pub fn remember(&mut self, run: RunEntry) {
+        self.history.push(run);
+        let surplus = self.history.len().saturating_sub(HISTORY_MAX);
+        self.history.drain(..surplus);
+    }
+}

@@ -1,0 +1,254 @@
+//! The state directory: finding, reading and checking records.
+
+use super::format::{HEADER_LEN, META_BYTES_MAX, decode_extents};
+use super::manifest::Manifest;
+use super::scan::{Sections, corrupt};
+use super::writer::{RecordWriter, io_error};
+use crate::chunk::{self, Digest};
+use crate::error::Result;
+use klon_partition::{Extent, ExtentMap, Identity};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// File name extension of records.
+const EXTENSION: &str = "klonrec";
+
+/// A directory of records.
+#[derive(Clone, Debug)]
+pub struct RecordStore {
+    directory: PathBuf,
+}
+
+impl RecordStore {
+    /// The records in `directory`, which is created when the first one is written.
+    #[must_use]
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Where the records are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file of the record of `target`.
+    #[must_use]
+    pub fn path(&self, target: &Identity) -> PathBuf {
+        self.directory
+            .join(format!("{}.{EXTENSION}", file_stem(target)))
+    }
+
+    /// The record of `target`, its checksums verified; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`], [`Error::RecordCorrupt`].
+    pub fn load(&self, target: &Identity) -> Result<Option<Record>> {
+        let path = self.path(target);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(io_error(&path, "open", source)),
+        };
+        let record = Record::read(&path, file)?;
+        if &record.manifest.target != target {
+            let fault = (
+                "target",
+                0,
+                target.to_string(),
+                record.manifest.target.to_string(),
+            );
+            return Err(corrupt(&path, fault));
+        }
+        Ok(Some(record))
+    }
+
+    /// Begins a new record of `target`.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn begin(&self, target: &Identity, digests_count: u64) -> Result<RecordWriter> {
+        std::fs::create_dir_all(&self.directory)
+            .map_err(|source| io_error(&self.directory, "create the directory", source))?;
+        RecordWriter::begin(self.path(target), digests_count)
+    }
+
+    /// The manifests of all records that can be read.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`] when the directory exists but can't be listed.
+    pub fn manifests(&self) -> Result<Vec<Manifest>> {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(io_error(&self.directory, "list", source)),
+        };
+        let mut manifests = Vec::new();
+        for entry in entries {
+            let path = entry
+                .map_err(|source| io_error(&self.directory, "list", source))?
+                .path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == EXTENSION)
+            {
+                let file = File::open(&path).map_err(|source| io_error(&path, "open", source))?;
+                // A damaged record says nothing; the run that needs it names it.
+                manifests.extend(Record::read(&path, file).ok().map(|record| record.manifest));
+            }
+        }
+        Ok(manifests)
+    }
+}
+
+/// A name that is safe in any directory and different for different identities.
+fn file_stem(target: &Identity) -> String {
+    let text = target.to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.len() <= 80 && target.value().chars().all(is_plain) {
+        return text.replacen(':', "-", 1);
+    }
+    let kind = text.split(':').next().unwrap_or_default();
+    format!("{kind}-{}", &Digest::of(text.as_bytes()).to_string()[..32])
+}
+
+/// A record whose checksums were right when it was opened.
+#[derive(Debug)]
+pub struct Record {
+    /// Everything but extents and digests.
+    pub manifest: Manifest,
+    /// Extents whose bytes are in use.
+    pub data: ExtentMap,
+    /// Extents that are in use and zero.
+    pub zero: ExtentMap,
+    /// Blocks that differed in the last run.
+    pub changed: ExtentMap,
+    path: PathBuf,
+    file: File,
+    digests: Option<Extent>,
+}
+
+impl Record {
+    fn read(path: &Path, file: File) -> Result<Self> {
+        let sections = Sections::scan(path, &file)?;
+        let payload = |tag: &[u8; 4], bytes_max: u64| -> Result<Vec<u8>> {
+            let extent = sections.get(path, *tag)?;
+            match extent {
+                None => Ok(Vec::new()),
+                Some(extent) if extent.len_bytes() > bytes_max => Err(corrupt(
+                    path,
+                    (
+                        "section length",
+                        extent.offset_bytes(),
+                        format!("at most {bytes_max}"),
+                        extent.len_bytes().to_string(),
+                    ),
+                )),
+                Some(extent) => {
+                    read_payload(&file, extent).map_err(|source| io_error(path, "read", source))
+                }
+            }
+        };
+        let bad = |what, error: String| corrupt(path, (what, 0, "a valid section".into(), error));
+        let meta = payload(b"META", META_BYTES_MAX)?;
+        let manifest: Manifest =
+            serde_json::from_slice(&meta).map_err(|error| bad("META", error.to_string()))?;
+        manifest.check().map_err(|error| bad("META", error))?;
+        let map = |tag: &[u8; 4], what| -> Result<ExtentMap> {
+            let payload = payload(tag, 1 << 30)?;
+            decode_extents(&payload, manifest.target_bytes).map_err(|error| bad(what, error))
+        };
+        let (data, zero) = (map(b"DATA", "DATA")?, map(b"ZERO", "ZERO")?);
+        let changed = map(b"CHNG", "CHNG")?;
+        let digests = sections.get(path, *b"DGST")?;
+        let record = Self {
+            manifest,
+            data,
+            zero,
+            changed,
+            path: path.to_owned(),
+            file,
+            digests,
+        };
+        record.check_digest_count()?;
+        Ok(record)
+    }
+
+    fn check_digest_count(&self) -> Result<()> {
+        let count = chunk::chunks(&self.wanted(), self.manifest.source_bytes).count();
+        let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
+        let found_bytes = self.digests.map_or(0, Extent::len_bytes);
+        if expected_bytes == found_bytes {
+            return Ok(());
+        }
+        let (expected, found) = (expected_bytes.to_string(), found_bytes.to_string());
+        Err(corrupt(
+            &self.path,
+            ("length of DGST", HEADER_LEN as u64, expected, found),
+        ))
+    }
+
+    /// Everything that target and source shared.
+    #[must_use]
+    pub fn wanted(&self) -> ExtentMap {
+        self.data.union(&self.zero)
+    }
+
+    /// The file of the record.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The digest of each chunk that holds a byte of [`wanted`](Self::wanted), in order, read as
+    /// they are asked for.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn digests(&self) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_> {
+        let open = || -> io::Result<_> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(
+                self.digests.map_or(0, Extent::offset_bytes),
+            ))?;
+            Ok(BufReader::new(file))
+        };
+        // Opened anew for a position of its own; the record is replaced by renaming, so if it
+        // was, the digests would be another record's.
+        let mut reader = open().map_err(|source| io_error(&self.path, "open", source))?;
+        same_file(&self.file, reader.get_ref())
+            .map_err(|source| io_error(&self.path, "read", source))?;
+        let chunks: Vec<Extent> =
+            chunk::chunks(&self.wanted(), self.manifest.source_bytes).collect();
+        Ok(chunks.into_iter().map(move |chunk| {
+            let mut digest = [0; Digest::LEN];
+            reader
+                .read_exact(&mut digest)
+                .map_err(|source| io_error(&self.path, "read", source))?;
+            Ok((chunk, Digest(digest)))
+        }))
+    }
+}
+
+fn same_file(a: &File, b: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let (a, b) = (a.metadata()?, b.metadata()?);
+    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "the record was replaced by another run meanwhile",
+    ))
+}
+
+fn read_payload(file: &File, extent: Extent) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let len = usize::try_from(extent.len_bytes()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, extent.offset_bytes())?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

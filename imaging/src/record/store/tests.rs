@@ -1,0 +1,141 @@
+//! Records round trip, and no damage goes unnoticed.
+
+use super::{Record, RecordStore};
+use crate::change::Rung;
+use crate::chunk::{CHUNK_BYTES, Digest};
+use crate::record::{Manifest, RunEntry};
+use klon_partition::{Extent, ExtentMap, Identity};
+use std::fs;
+
+fn manifest(target: &Identity) -> Manifest {
+    let run = RunEntry {
+        ended_unix_seconds: 1,
+        rung: Rung::Full,
+        reason: "first clone".to_owned(),
+        used_bytes: 10,
+        read_source_bytes: 10,
+        read_target_bytes: 0,
+        changed_bytes: 10,
+        written_bytes: 10,
+        milliseconds: 3,
+    };
+    Manifest {
+        source: Identity::Path("/source".to_owned()),
+        target: target.clone(),
+        source_bytes: 4 * CHUNK_BYTES,
+        target_bytes: 5 * CHUNK_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+        filesystem: None,
+        token: Some(crate::record::manifest::Hex([7; 32])),
+        history: vec![run],
+    }
+}
+
+fn map(ranges: &[(u64, u64)]) -> ExtentMap {
+    ranges
+        .iter()
+        .filter_map(|&(offset, len)| Extent::new(offset, len))
+        .collect()
+}
+
+fn write(store: &RecordStore, target: &Identity) {
+    let mut writer = store.begin(target, 3).unwrap();
+    for byte in 0..3 {
+        writer.push(Digest([byte; 32])).unwrap();
+    }
+    let data = map(&[(0, 4096), (CHUNK_BYTES + 5, 9)]);
+    let zero = map(&[(3 * CHUNK_BYTES, 512)]);
+    writer
+        .finish(&manifest(target), &data, &zero, &map(&[(4096, 4096)]))
+        .unwrap();
+}
+
+#[test]
+fn a_record_reads_back_as_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().join("new/state"));
+    let target = Identity::PartUuid("9f2c-01".to_owned());
+    assert!(store.load(&target).unwrap().is_none());
+    assert!(store.manifests().unwrap().is_empty());
+    write(&store, &target);
+    let record = store.load(&target).unwrap().unwrap();
+    assert_eq!(record.manifest, manifest(&target));
+    assert_eq!(record.data, map(&[(0, 4096), (CHUNK_BYTES + 5, 9)]));
+    assert_eq!(record.changed, map(&[(4096, 4096)]));
+    let digests: Vec<_> = record
+        .digests()
+        .unwrap()
+        .map(|item| item.unwrap())
+        .map(|(c, d)| (c.offset_bytes(), d.0[0]))
+        .collect();
+    assert_eq!(digests, [(0, 0), (CHUNK_BYTES, 1), (3 * CHUNK_BYTES, 2)]);
+    assert_eq!(store.manifests().unwrap(), [manifest(&target)]);
+}
+
+#[test]
+fn an_unfinished_record_leaves_the_old_one_and_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("X".to_owned());
+    write(&store, &target);
+    let mut writer = store.begin(&target, 1).unwrap();
+    writer.push(Digest([9; 32])).unwrap();
+    drop(writer);
+    assert!(store.load(&target).unwrap().is_some());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn digests_of_a_replaced_record_are_not_mixed_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("X".to_owned());
+    write(&store, &target);
+    let record = store.load(&target).unwrap().unwrap();
+    write(&store, &target);
+    assert!(record.digests().is_err());
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("X".to_owned());
+    write(&store, &target);
+    let path = store.path(&target);
+    let good = fs::read(&path).unwrap();
+    let read = || Record::read(&path, fs::File::open(&path).unwrap());
+    for byte in 0..good.len() {
+        let mut bad = good.clone();
+        bad[byte] ^= 1 << (byte % 8);
+        fs::write(&path, &bad).unwrap();
+        assert!(read().is_err(), "byte {byte}");
+    }
+    for len in 0..good.len() {
+        fs::write(&path, &good[..len]).unwrap();
+        assert!(read().is_err(), "cut at {len}");
+    }
+    fs::write(&path, &good).unwrap();
+    assert!(read().is_ok());
+}
+
+#[test]
+fn targets_that_look_alike_have_files_of_their_own() {
+    let store = RecordStore::new("/state".into());
+    let paths: std::collections::BTreeSet<_> = ["/a/b", "/a-b", "/a b", "/a_b", "../x"]
+        .iter()
+        .flat_map(|text| {
+            [
+                Identity::Path((*text).to_owned()),
+                Identity::Serial((*text).to_owned()),
+            ]
+        })
+        .map(|identity| store.path(&identity))
+        .collect();
+    assert_eq!(paths.len(), 10);
+    assert!(
+        paths
+            .iter()
+            .all(|path| path.parent().unwrap() == std::path::Path::new("/state"))
+    );
+}

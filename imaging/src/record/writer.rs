@@ -1,0 +1,151 @@
+//! Writing a record: beside the old one, which it replaces when it is complete and durable.
+
+use super::format::{encode_extents, header, section_header};
+use super::manifest::Manifest;
+use crate::chunk::Digest;
+use crate::error::{Error, Result};
+use klon_partition::ExtentMap;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A record being written. Dropped without [`finish`](Self::finish) it leaves no trace.
+#[derive(Debug)]
+pub struct RecordWriter {
+    output: Hashing<BufWriter<NamedTempFile>>,
+    path: PathBuf,
+    digests_left: u64,
+}
+
+impl RecordWriter {
+    /// Begins a record that will be at `path` and have `digests_count` digests.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub(super) fn begin(path: PathBuf, digests_count: u64) -> Result<Self> {
+        let begin = || -> io::Result<_> {
+            let directory = path.parent().unwrap_or(Path::new("."));
+            let file = tempfile::Builder::new()
+                .prefix(".record-")
+                .tempfile_in(directory)?;
+            let mut output = Hashing::new(BufWriter::new(file));
+            output.write_all(&header())?;
+            let payload_bytes = digests_count.saturating_mul(32);
+            output.begin_section(*b"DGST", payload_bytes)?;
+            Ok(output)
+        };
+        let output = begin().map_err(|source| io_error(&path, "begin", source))?;
+        Ok(Self {
+            output,
+            path,
+            digests_left: digests_count,
+        })
+    }
+
+    /// Adds the digest of the next chunk.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`]; [`Error::Internal`] for one digest too many.
+    pub fn push(&mut self, digest: Digest) -> Result<()> {
+        self.digests_left = self
+            .digests_left
+            .checked_sub(1)
+            .ok_or_else(|| Error::Internal("one digest too many for the record".to_owned()))?;
+        self.output
+            .write_all(&digest.0)
+            .map_err(|source| io_error(&self.path, "write", source))
+    }
+
+    /// Completes the record, makes it durable, and puts it in the place of the old one.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`]; [`Error::Internal`] when digests are missing.
+    pub fn finish(
+        self,
+        manifest: &Manifest,
+        data: &ExtentMap,
+        zero: &ExtentMap,
+        changed: &ExtentMap,
+    ) -> Result<()> {
+        if self.digests_left != 0 {
+            let message = format!("{} digests are missing from the record", self.digests_left);
+            return Err(Error::Internal(message));
+        }
+        let Self {
+            mut output, path, ..
+        } = self;
+        let finish = || -> io::Result<()> {
+            output.end_section()?;
+            output.section(*b"DATA", &encode_extents(data)?)?;
+            output.section(*b"ZERO", &encode_extents(zero)?)?;
+            output.section(*b"CHNG", &encode_extents(changed)?)?;
+            output.section(*b"META", &serde_json::to_vec(manifest)?)?;
+            let digest = output.digest();
+            output.section(*b"END ", &digest)?;
+            let file = output.inner.into_inner()?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            sync_directory(&path)
+        };
+        finish().map_err(|source| io_error(&path, "write", source))
+    }
+}
+
+/// Makes the name of a file that was just created or replaced durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
+    Error::RecordIo {
+        path: path.to_owned(),
+        doing,
+        source,
+    }
+}
+
+/// Keeps the checksums of what is written.
+#[derive(Debug)]
+struct Hashing<W> {
+    inner: W,
+    whole: Sha256,
+    section_crc: u32,
+}
+
+impl<W: Write> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            whole: Sha256::new(),
+            section_crc: 0,
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.whole.update(bytes);
+        self.section_crc = crc32c::crc32c_append(self.section_crc, bytes);
+        self.inner.write_all(bytes)
+    }
+
+    fn begin_section(&mut self, tag: [u8; 4], payload_bytes: u64) -> io::Result<()> {
+        self.section_crc = 0;
+        self.write_all(&section_header(tag, payload_bytes))
+    }
+
+    fn end_section(&mut self) -> io::Result<()> {
+        let crc = self.section_crc.to_le_bytes();
+        self.write_all(&crc)
+    }
+
+    fn section(&mut self, tag: [u8; 4], payload: &[u8]) -> io::Result<()> {
+        self.begin_section(tag, u64::try_from(payload.len()).unwrap_or(u64::MAX))?;
+        self.write_all(payload)?;
+        self.end_section()
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.whole.clone().finalize().into()
+    }
+}

@@ -1,0 +1,234 @@
+//! Verify a clone: against its record (reads the target) or against its source (reads both).
+
+use crate::buffer::Pool;
+use crate::change::differing;
+use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
+use crate::clone::read_chunk;
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::progress::{Event, Observer};
+use crate::record::Record;
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::filesystem::Usage;
+use klon_partition::{Extent, ExtentMap, ReadAt};
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+/// What a clone is compared with.
+pub enum Against<'a> {
+    /// The digests that were kept when it was made.
+    Record(&'a Record),
+    /// What it was made from, and what of that is in use.
+    Source(&'a dyn ReadAt, &'a Usage),
+}
+
+/// What a verify found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerifySummary {
+    /// The name of the clone.
+    pub name: String,
+    /// Whether everything is as it must be.
+    pub is_equal: bool,
+    /// Bytes that were compared.
+    pub compared_bytes: u64,
+    /// Bytes in chunks (against a record) or 4 KiB blocks (against a source) that differ.
+    pub differing_bytes: u64,
+    /// Where they are.
+    pub differences: ExtentMap,
+    /// The first byte that differs, when both sides were read.
+    pub first_difference_bytes: Option<u64>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A part of a chunk that is not as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Where.
+    pub extent: Extent,
+    /// The first byte that differs, if that is known.
+    pub first_bytes: Option<u64>,
+}
+
+/// Compares all of `target` that is in use.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::Target`], [`Error::RecordIo`], [`Error::Interrupted`]. Differences
+/// are no error.
+pub fn verify(
+    name: &str,
+    target: &dyn ReadAt,
+    against: &Against<'_>,
+    threads: NonZeroUsize,
+    observer: &dyn Observer,
+) -> Result<VerifySummary> {
+    let started = Instant::now();
+    let (wanted, size_bytes) = extent_of(target, against)?;
+    let compared_bytes = wanted.total_bytes();
+    let reason = match against {
+        Against::Record(_) => "against its record",
+        Against::Source(..) => "against its source",
+    };
+    observer.event(&Event::Started {
+        name,
+        rung: None,
+        reason,
+        total_bytes: compared_bytes,
+    });
+    let tasks = tasks(against, &wanted, size_bytes)?.map(|task| {
+        if observer.is_cancelled() {
+            Err(Error::Interrupted)
+        } else {
+            task
+        }
+    });
+    let pool = Pool::new(CHUNK_LEN);
+    let mut found = Found::default();
+    pipeline::run(
+        threads,
+        tasks,
+        |task| check(&task, target, against, &pool).map(|found| (task, found)),
+        |(task, differences)| {
+            found.add(&differences);
+            observer.event(&Event::Advanced {
+                bytes: task.wanted_bytes(),
+            });
+            Ok(())
+        },
+    )?;
+    observer.event(&Event::Finished);
+    let differences = found.extents.finish();
+    Ok(VerifySummary {
+        name: name.to_owned(),
+        is_equal: differences.is_empty(),
+        compared_bytes,
+        differing_bytes: differences.total_bytes(),
+        differences,
+        first_difference_bytes: found.first_bytes,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// What is compared, and of how large a volume.
+fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u64)> {
+    let target_bytes = target.geometry().size_bytes;
+    let (wanted, size_bytes) = match against {
+        Against::Record(record) => (record.wanted(), record.manifest.source_bytes),
+        Against::Source(source, usage) => {
+            let source_bytes = source.geometry().size_bytes;
+            let all = ExtentMap::whole(source_bytes);
+            (
+                Plan::new(usage, &all, source_bytes, target_bytes)?.wanted(),
+                source_bytes,
+            )
+        }
+    };
+    if wanted.end_bytes() > target_bytes {
+        return Err(Error::Refused(format!(
+            "the clone has {} bytes, but the target only {target_bytes}: it is not the one that \
+             was cloned to",
+            wanted.end_bytes()
+        )));
+    }
+    Ok((wanted, size_bytes))
+}
+
+struct Task {
+    chunk: Extent,
+    wanted: Vec<Extent>,
+    known: Option<Digest>,
+}
+
+impl Task {
+    fn wanted_bytes(&self) -> u64 {
+        self.wanted.iter().map(|extent| extent.len_bytes()).sum()
+    }
+}
+
+type Tasks<'a> = Box<dyn Iterator<Item = Result<Task>> + Send + 'a>;
+
+fn tasks<'a>(
+    against: &'a Against<'_>,
+    wanted: &'a ExtentMap,
+    size_bytes: u64,
+) -> Result<Tasks<'a>> {
+    let within = |chunk| wanted.within(chunk).collect();
+    match against {
+        Against::Record(record) => Ok(Box::new(record.digests()?.map(move |item| {
+            let (chunk, digest) = item?;
+            Ok(Task {
+                chunk,
+                wanted: within(chunk),
+                known: Some(digest),
+            })
+        }))),
+        Against::Source(..) => Ok(Box::new(chunk::chunks(wanted, size_bytes).map(
+            move |chunk| {
+                Ok(Task {
+                    chunk,
+                    wanted: within(chunk),
+                    known: None,
+                })
+            },
+        ))),
+    }
+}
+
+fn check(
+    task: &Task,
+    target: &dyn ReadAt,
+    against: &Against<'_>,
+    pool: &Pool,
+) -> Result<Vec<Difference>> {
+    let len = to_len(task.chunk.len_bytes());
+    let mut found = pool.take();
+    read_chunk(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
+    match against {
+        Against::Record(_) if task.known == Some(Digest::of(&found[..len])) => Ok(Vec::new()),
+        Against::Record(_) => Ok(task
+            .wanted
+            .iter()
+            .map(|&extent| Difference {
+                extent,
+                first_bytes: None,
+            })
+            .collect()),
+        Against::Source(source, _) => {
+            let mut expected = pool.take();
+            read_chunk(*source, task.chunk, &task.wanted, &mut expected).map_err(Error::Source)?;
+            Ok(differing(task.chunk, &task.wanted, &expected, &found)
+                .into_iter()
+                .map(|extent| Difference {
+                    extent,
+                    first_bytes: first_difference(task.chunk, extent, &expected, &found),
+                })
+                .collect())
+        }
+    }
+}
+
+fn first_difference(chunk: Extent, extent: Extent, a: &[u8], b: &[u8]) -> Option<u64> {
+    let range = chunk::range_in(chunk, extent);
+    let at = a[range.clone()]
+        .iter()
+        .zip(&b[range])
+        .position(|(a, b)| a != b)?;
+    extent.offset_bytes().checked_add(u64::try_from(at).ok()?)
+}
+
+#[derive(Default)]
+struct Found {
+    extents: ExtentMapBuilder,
+    first_bytes: Option<u64>,
+}
+
+impl Found {
+    fn add(&mut self, differences: &[Difference]) {
+        for difference in differences {
+            self.extents.push(difference.extent);
+            self.first_bytes = self.first_bytes.or(difference.first_bytes);
+        }
+    }
+}
