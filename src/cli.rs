@@ -1,0 +1,237 @@
+//! What the user can type: arguments, options and their help. Man pages and completions are made
+//! from these definitions too.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Clone disks and volumes block by block: plan a backup drive, clone what is in use, clone again
+/// only what changed, verify.
+///
+/// SOURCE, TARGET and VOLUME may be a disk, a partition, a plain file that holds one, or a
+/// partition inside a disk image (FILE:2). Devices can also be named LABEL=…, UUID=…,
+/// PARTUUID=… or PARTLABEL=….
+///
+/// Exit codes: 0 done · 1 differences found · 2 usage · 3 refused for safety · 4 device or I/O
+/// error · 5 corrupt or unsupported input · 130 interrupted (what was done is kept).
+#[derive(Debug, Parser)]
+#[command(name = "klon", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Print JSON: one object a line, described in docs of the command.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but results and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Where records of clones are kept [default: /var/lib/klon for root, else
+    /// $XDG_STATE_HOME/klon].
+    #[arg(long, global = true, value_name = "DIR", env = "KLON_RECORDS")]
+    pub records: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show disks, their partitions and filesystems, what is used, and what is in the way.
+    Devices(DevicesArgs),
+    /// Lay out a drive for clones of the given sources, and write that as a plan file.
+    Plan(PlanArgs),
+    /// Write a plan's partitions to its drive.
+    Prepare(PrepareArgs),
+    /// Clone every volume of a plan, or one SOURCE to one TARGET; again, only what changed.
+    Clone(CloneArgs),
+    /// Compare clones with their records or with their sources.
+    Verify(VerifyArgs),
+    /// Show which parts of a volume are in use.
+    Map(MapArgs),
+    /// Write man pages to a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        directory: PathBuf,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Consent for commands that destroy something.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Consent {
+    /// Do not ask; needs --confirm where something would be lost.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// With --yes: the identity of what may be overwritten, as the question or the refusal
+    /// prints it (a disk's serial number, else its GUID; for a plain file its path).
+    #[arg(long, value_name = "IDENTITY")]
+    pub confirm: Vec<String>,
+}
+
+/// Arguments of `klon devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Disks or files to show [default: all disks].
+    pub paths: Vec<PathBuf>,
+}
+
+/// Arguments of `klon plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The drive to be laid out.
+    #[arg(long, value_name = "DRIVE")]
+    pub drive: PathBuf,
+    /// Sources, each with the name of its clone: Boot=/dev/sda makes BootClone. A disk stands for
+    /// all of its partitions, cloned as one group.
+    #[arg(required = true, value_name = "NAME=SOURCE")]
+    pub sources: Vec<String>,
+    /// Size of a source's clone: `match` (the source's size, default), `grow` or `grow:WEIGHT`
+    /// (a share of what remains), `fit`, or a size like 40G.
+    #[arg(long, value_name = "NAME=POLICY")]
+    pub size: Vec<String>,
+    /// Kind of partition table.
+    #[arg(long, value_enum)]
+    pub table: Option<TableKind>,
+    /// Replace the drive's table; the partitions that are on it now are lost.
+    #[arg(long)]
+    pub replace_table: bool,
+    /// Add a date to the names (MasterClone-2026-11-21); today's when none is given.
+    #[arg(long, value_name = "DATE", num_args = 0..=1, default_missing_value = "today")]
+    pub date_stamp: Option<String>,
+    /// Where to write the plan [default: print it].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Kinds of partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TableKind {
+    /// GUID partition table.
+    Gpt,
+    /// Master boot record.
+    Mbr,
+}
+
+/// Arguments of `klon prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// The plan file.
+    pub plan: PathBuf,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Arguments of `klon clone`.
+#[derive(Debug, Args)]
+pub struct CloneArgs {
+    /// A plan file, or a source.
+    #[arg(value_name = "PLAN|SOURCE")]
+    pub source: PathBuf,
+    /// The target, when the first is a source.
+    pub target: Option<PathBuf>,
+    /// Only these clones of the plan (BootClone) or groups (Boot).
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How changes are found: `digest` reads the source and compares it with the record,
+    /// `compare` reads both sides, `full` writes everything in use.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// What is written of a changed chunk of 1 MiB: only 4 KiB `blocks` that differ (reads the
+    /// target), or whole `chunks`.
+    #[arg(long, value_enum, default_value = "blocks")]
+    pub rewrite: RewriteArg,
+    /// What happens to space of the target that is no longer in use.
+    #[arg(long, value_enum, default_value = "leave")]
+    pub freed: FreedArg,
+    /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
+    #[arg(long)]
+    pub strict: bool,
+    /// Read the target back afterwards and compare it with the digests.
+    #[arg(long)]
+    pub verify: bool,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// `--rung`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RungArg {
+    /// The least work that is shown to be exact.
+    Auto,
+    /// Read both sides.
+    Compare,
+    /// Read the source, compare with the record.
+    Digest,
+    /// Write everything in use.
+    Full,
+}
+
+/// `--rewrite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RewriteArg {
+    /// Differing blocks of 4 KiB.
+    Blocks,
+    /// Whole chunks of 1 MiB.
+    Chunks,
+}
+
+/// `--freed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FreedArg {
+    /// Keep what is there.
+    Leave,
+    /// Make it zero.
+    Zero,
+    /// Tell the drive that it is not needed.
+    Discard,
+}
+
+/// Arguments of `klon verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A plan file, or the target of a clone.
+    #[arg(value_name = "PLAN|TARGET")]
+    pub target: PathBuf,
+    /// Compare the target with this source instead of its record.
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<PathBuf>,
+    /// Compare the clones of a plan with their sources instead of their records.
+    #[arg(long)]
+    pub against_source: bool,
+    /// Only these clones of the plan (BootClone) or groups (Boot).
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon map`.
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// The volume or disk.
+    pub volume: PathBuf,
+}

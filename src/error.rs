@@ -1,0 +1,92 @@
+//! From errors to exit codes.
+
+use klon_imaging::Error as ImagingError;
+use klon_partition::Error as PartitionError;
+use std::process::ExitCode;
+
+/// Differences were found.
+pub const DIFFERENT: u8 = 1;
+/// The command line makes no sense.
+pub const USAGE: u8 = 2;
+/// Refused, because data would be at risk.
+pub const REFUSED: u8 = 3;
+/// A device failed.
+pub const DEVICE: u8 = 4;
+/// Corrupt or unsupported input.
+pub const CORRUPT: u8 = 5;
+/// Someone asked for the run to stop.
+pub const INTERRUPTED: u8 = 130;
+
+/// An error of the program itself, with its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What went wrong and what to do.
+    pub message: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// A refusal for safety.
+pub fn refused(message: impl Into<String>) -> anyhow::Error {
+    Failure { message: format!("refused: {}", message.into()), code: REFUSED }.into()
+}
+
+/// A command line that makes no sense.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Failure { message: message.into(), code: USAGE }.into()
+}
+
+/// The exit code for an error: that of the deepest cause that has one.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(code(error))
+}
+
+/// The exit code for an error as a number.
+pub fn code(error: &anyhow::Error) -> u8 {
+    let of_cause = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<Failure>()
+            .map(|failure| failure.code)
+            .or_else(|| cause.downcast_ref::<ImagingError>().map(imaging_code))
+            .or_else(|| cause.downcast_ref::<PartitionError>().map(partition_code))
+    };
+    error.chain().find_map(of_cause).unwrap_or(DEVICE)
+}
+
+fn imaging_code(error: &ImagingError) -> u8 {
+    match error {
+        ImagingError::Source(cause) | ImagingError::Target(cause) => partition_code(cause),
+        ImagingError::RecordCorrupt { .. } => CORRUPT,
+        ImagingError::SourceChanged(_) | ImagingError::Refused(_) => REFUSED,
+        ImagingError::Interrupted => INTERRUPTED,
+        _ => DEVICE,
+    }
+}
+
+fn partition_code(error: &PartitionError) -> u8 {
+    match error {
+        PartitionError::Corrupt(_) | PartitionError::Unsupported { .. } => CORRUPT,
+        PartitionError::Refused(_) => REFUSED,
+        PartitionError::Invalid(_) => USAGE,
+        _ => DEVICE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{code, refused};
+    use anyhow::Context as _;
+    use klon_imaging::Error as ImagingError;
+    use klon_partition::Error as PartitionError;
+
+    #[test]
+    fn context_does_not_hide_the_code() {
+        let error = Err::<(), _>(ImagingError::Interrupted).context("cloning").unwrap_err();
+        assert_eq!(code(&error), 130);
+        let inner = PartitionError::Invalid("x".into());
+        assert_eq!(code(&anyhow::Error::from(ImagingError::Source(inner)).context("a")), 2);
+        assert_eq!(code(&refused("no").context("b")), 3);
+        assert_eq!(code(&std::io::Error::other("disk").into()), 4);
+    }
+}

@@ -1,0 +1,231 @@
+//! Progress for people and for scripts: bars on a terminal, plain lines elsewhere, JSON lines.
+
+use crate::cli::Common;
+use crate::human;
+use crate::output;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use klon_imaging::{Event, Observer};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Plain lines and JSON come at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// Shows the progress of a command over all of its volumes, and passes on an interrupt.
+pub struct Progress {
+    style: Style,
+    interrupted: Arc<AtomicBool>,
+    state: Mutex<State>,
+    total: Totals,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Silent,
+    Bars,
+    Lines,
+    Json,
+}
+
+/// What the whole command will go through.
+#[derive(Clone, Copy, Default)]
+pub struct Totals {
+    /// Bytes of all volumes.
+    pub bytes: u64,
+    /// How many volumes.
+    pub volumes: usize,
+}
+
+struct State {
+    name: String,
+    started: Instant,
+    command_started: Instant,
+    done_bytes: u64,
+    volume_bytes: u64,
+    all_done_bytes: u64,
+    last_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rung: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    done_bytes: u64,
+    total_bytes: u64,
+    all_done_bytes: u64,
+    all_total_bytes: u64,
+    seconds: f64,
+}
+
+impl Progress {
+    /// Progress in the style that fits the options and the terminal.
+    pub fn new(common: &Common, total: Totals, interrupted: Arc<AtomicBool>) -> Self {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let style = match (common.json, common.quiet) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Silent,
+            (false, false) if std::io::stderr().is_terminal() && !is_dumb => Style::Bars,
+            (false, false) => Style::Lines,
+        };
+        let now = Instant::now();
+        let state = State {
+            name: String::new(),
+            started: now,
+            command_started: now,
+            done_bytes: 0,
+            volume_bytes: 0,
+            all_done_bytes: 0,
+            last_line: now,
+            bar: None,
+        };
+        Self { style, interrupted, state: Mutex::new(state), total }
+    }
+
+    fn started(&self, state: &mut State, event: &Event<'_>) {
+        let Event::Started { name, rung, reason, total_bytes } = event else { return };
+        state.name = (*name).to_owned();
+        state.started = Instant::now();
+        state.last_line = state.started;
+        (state.done_bytes, state.volume_bytes) = (0, *total_bytes);
+        match self.style {
+            Style::Silent => {}
+            Style::Json => {
+                let rung = rung.map(|rung| rung.to_string());
+                self.json(state, "started", rung, reason);
+            }
+            Style::Bars | Style::Lines => {
+                let how = rung.map_or_else(|| "verify".to_owned(), |rung| rung.to_string());
+                let size = human::size(*total_bytes);
+                say(&format!("{name}: {how} of {size} ({reason})"));
+            }
+        }
+        if self.style == Style::Bars {
+            state.bar = Some(bar(*total_bytes));
+        }
+    }
+
+    fn advanced(&self, state: &mut State, bytes: u64) {
+        state.done_bytes = state.done_bytes.saturating_add(bytes);
+        state.all_done_bytes = state.all_done_bytes.saturating_add(bytes);
+        if let Some(bar) = &state.bar {
+            bar.set_position(state.done_bytes);
+            bar.set_message(self.all_left(state));
+        }
+        if state.last_line.elapsed() < LINE_EVERY {
+            return;
+        }
+        state.last_line = Instant::now();
+        match self.style {
+            Style::Json => self.json(state, "progress", None, ""),
+            Style::Lines => say(&self.plain(state)),
+            Style::Silent | Style::Bars => {}
+        }
+    }
+
+    /// How far all volumes together are, when there is more than one.
+    fn all_left(&self, state: &State) -> String {
+        if self.total.volumes < 2 {
+            return String::new();
+        }
+        format!("all {}", human::percent(state.all_done_bytes, self.total.bytes))
+    }
+
+    fn plain(&self, state: &State) -> String {
+        let elapsed = state.started.elapsed();
+        let left_bytes = state.volume_bytes.saturating_sub(state.done_bytes);
+        let left = elapsed.as_secs_f64() * left_bytes as f64 / state.done_bytes.max(1) as f64;
+        let left = Duration::try_from_secs_f64(left).unwrap_or_default();
+        let all = self.all_left(state);
+        format!(
+            "{}: {} of {}, {}, {} left{}{all}",
+            state.name,
+            human::size(state.done_bytes),
+            human::size(state.volume_bytes),
+            human::rate(state.done_bytes, elapsed),
+            human::duration(left),
+            if all.is_empty() { "" } else { ", " },
+        )
+    }
+
+    fn json(&self, state: &State, event: &str, rung: Option<String>, reason: &str) {
+        let line = Line {
+            event,
+            name: &state.name,
+            rung,
+            reason,
+            done_bytes: state.done_bytes,
+            total_bytes: state.volume_bytes,
+            all_done_bytes: state.all_done_bytes,
+            all_total_bytes: self.total.bytes,
+            seconds: state.command_started.elapsed().as_secs_f64(),
+        };
+        // A reader that went away is noticed when the result is written.
+        let _ = output::json(&line);
+    }
+}
+
+impl Observer for Progress {
+    fn event(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started { .. } => self.started(&mut state, event),
+            Event::Advanced { bytes } => self.advanced(&mut state, *bytes),
+            Event::Committing => {
+                if let Some(bar) = &state.bar {
+                    bar.set_message("making it durable");
+                }
+            }
+            Event::Finished => {
+                if let Some(bar) = state.bar.take() {
+                    bar.finish_and_clear();
+                }
+                if self.style == Style::Json {
+                    self.json(&state, "finished", None, "");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+fn bar(total_bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::stderr());
+    let template = "  {bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  \
+                    {binary_bytes_per_sec}  {eta} left  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+    }
+    bar
+}
+
+/// A line for people, on standard error; nobody reading it is no error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A flag that is set by Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C ends the program at once.
+///
+/// # Errors
+/// What the system says.
+pub fn interrupt_flag() -> std::io::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Registered first, so that it runs first: only the second signal finds the flag set.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
