@@ -3,11 +3,28 @@
 //! Files, block devices, memory, and small decorators over any of them.
 
 pub mod aligned;
+mod block;
+mod file;
+mod handle;
+mod io_mode;
+pub(crate) mod ioctl;
+#[cfg(test)]
+pub(crate) mod loop_device;
 pub mod memory;
+mod open;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
 pub mod window;
 
 pub use aligned::AlignedBuffer;
+pub use handle::Kind;
+pub use io_mode::IoMode;
 pub use memory::MemoryDevice;
+pub use open::{create_target_file, open_source, open_target};
+pub use source::Source;
+pub use target::Target;
 pub use window::Window;
 
 use crate::error::{Error, Operation, Result};
