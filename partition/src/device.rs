@@ -4,6 +4,8 @@
 
 pub mod aligned;
 mod block;
+pub mod crash;
+pub mod fault;
 mod file;
 mod handle;
 mod io_mode;
@@ -12,6 +14,7 @@ pub(crate) mod ioctl;
 pub(crate) mod loop_device;
 pub mod memory;
 mod open;
+pub mod overlay;
 mod source;
 mod target;
 #[cfg(test)]
@@ -19,10 +22,13 @@ mod tests;
 pub mod window;
 
 pub use aligned::AlignedBuffer;
+pub use crash::CrashDevice;
+pub use fault::{Fault, FaultAt};
 pub use handle::Kind;
 pub use io_mode::IoMode;
 pub use memory::MemoryDevice;
 pub use open::{create_target_file, open_source, open_target};
+pub use overlay::Overlay;
 pub use source::Source;
 pub use target::Target;
 pub use window::Window;
