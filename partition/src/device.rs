@@ -3,11 +3,34 @@
 //! Files, block devices, memory, and small decorators over any of them.
 
 pub mod aligned;
+mod block;
+pub mod crash;
+pub mod fault;
+mod file;
+mod handle;
+mod io_mode;
+pub(crate) mod ioctl;
+#[cfg(test)]
+pub(crate) mod loop_device;
 pub mod memory;
+mod open;
+pub mod overlay;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
 pub mod window;
 
 pub use aligned::AlignedBuffer;
+pub use crash::CrashDevice;
+pub use fault::{Fault, FaultAt};
+pub use handle::Kind;
+pub use io_mode::IoMode;
 pub use memory::MemoryDevice;
+pub use open::{create_target_file, open_source, open_target};
+pub use overlay::Overlay;
+pub use source::Source;
+pub use target::Target;
 pub use window::Window;
 
 use crate::error::{Error, Operation, Result};

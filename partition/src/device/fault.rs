@@ -1,0 +1,206 @@
+//! A device that fails on demand: the n-th operation, alone or with everything after it.
+
+use super::{Geometry, ReadAt, WriteAt};
+use crate::error::{Error, Operation, Result};
+use crate::extent::{Extent, ExtentMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operation of this number (from 0) and no other.
+    Transient(u64),
+    /// The operation of this number (from 0) and all after it.
+    Persistent(u64),
+    /// As [`Fault::Persistent`]; if that operation is a write, its first half is done.
+    Torn(u64),
+}
+
+/// A device whose reads, writes, zeroings, discards and syncs are counted, and fail as told.
+#[derive(Debug)]
+pub struct FaultAt<D> {
+    device: D,
+    fault: Option<Fault>,
+    operations: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl<D> FaultAt<D> {
+    /// `device`, failing as `fault` says; counting alone without one.
+    #[must_use]
+    pub const fn new(device: D, fault: Option<Fault>) -> Self {
+        Self {
+            device,
+            fault,
+            operations: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// The device beneath.
+    #[must_use]
+    pub const fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// How many operations were tried, those that failed included.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::SeqCst)
+    }
+
+    /// Whether an operation was made to fail.
+    #[must_use]
+    pub fn has_tripped(&self) -> bool {
+        self.failures.load(Ordering::SeqCst) > 0
+    }
+
+    /// Counts an operation; how it is to fail, if it is.
+    fn step(&self) -> Option<Failure> {
+        let number = self.operations.fetch_add(1, Ordering::SeqCst);
+        let failure = match self.fault? {
+            Fault::Transient(at) if number == at => Failure::Whole,
+            Fault::Torn(at) if number == at => Failure::Torn,
+            Fault::Persistent(at) | Fault::Torn(at) if number >= at => Failure::Whole,
+            _ => return None,
+        };
+        self.failures.fetch_add(1, Ordering::SeqCst);
+        Some(failure)
+    }
+
+    fn run(
+        &self,
+        operation: Operation,
+        range: (u64, u64),
+        run: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        match self.step() {
+            None => run(),
+            Some(_) => Err(injected(operation, range)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    Whole,
+    Torn,
+}
+
+fn injected(operation: Operation, (offset_bytes, len_bytes): (u64, u64)) -> Error {
+    let source = std::io::Error::other("injected fault");
+    Error::io(operation, offset_bytes, len_bytes, source)
+}
+
+impl<D: ReadAt> ReadAt for FaultAt<D> {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        let range = (offset_bytes, buffer.len() as u64);
+        self.run(Operation::Read, range, || {
+            self.device.read_exact_at(buffer, offset_bytes)
+        })
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        self.device.data(within)
+    }
+}
+
+impl<D: WriteAt> WriteAt for FaultAt<D> {
+    fn write_all_at(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
+        let failure = self.step();
+        let done = match failure {
+            None => data,
+            Some(Failure::Torn) => &data[..data.len() / 2],
+            Some(Failure::Whole) => &[],
+        };
+        if !done.is_empty() {
+            self.device.write_all_at(done, offset_bytes)?;
+        }
+        match failure {
+            None => Ok(()),
+            Some(_) => Err(injected(
+                Operation::Write,
+                (offset_bytes, data.len() as u64),
+            )),
+        }
+    }
+
+    fn zero(&self, extent: Extent) -> Result<()> {
+        self.run(Operation::Zero, extent.into(), || self.device.zero(extent))
+    }
+
+    fn discard(&self, extent: Extent) -> Result<()> {
+        self.run(Operation::Discard, extent.into(), || {
+            self.device.discard(extent)
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.run(Operation::Sync, (0, 0), || self.device.sync())
+    }
+}
+
+/// Runs `attempt` with the first operation failing, then the second, until one run has met no
+/// fault; returns how many operations that run took.
+///
+/// `attempt` gets the fault, makes a fresh [`FaultAt`] with it, does its work, checks what it
+/// must, and says how that device ended: `(has_tripped, operations)`.
+pub fn sweep(make: fn(u64) -> Fault, mut attempt: impl FnMut(Fault) -> (bool, u64)) -> u64 {
+    let mut number = 0;
+    loop {
+        let (has_tripped, operations) = attempt(make(number));
+        if !has_tripped {
+            return operations;
+        }
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, FaultAt, sweep};
+    use crate::device::{MemoryDevice, ReadAt, WriteAt};
+    use crate::extent::Extent;
+
+    fn outcome(fault: Fault) -> (Vec<bool>, Vec<u8>) {
+        let device = FaultAt::new(MemoryDevice::zeroed(8), Some(fault));
+        let results = vec![
+            device.write_all_at(&[1; 4], 0).is_ok(),
+            device.write_all_at(&[2; 4], 4).is_ok(),
+            device.zero(Extent::new(0, 1).unwrap()).is_ok(),
+            device.read_exact_at(&mut [0; 8], 0).is_ok(),
+            device.sync().is_ok(),
+        ];
+        (results, device.device().to_vec())
+    }
+
+    #[test]
+    fn faults_hit_the_operations_they_name() {
+        let (results, bytes) = outcome(Fault::Transient(1));
+        assert_eq!(results, [true, false, true, true, true]);
+        assert_eq!(bytes, [0, 1, 1, 1, 0, 0, 0, 0]);
+        let (results, bytes) = outcome(Fault::Persistent(1));
+        assert_eq!(results, [true, false, false, false, false]);
+        assert_eq!(bytes, [1, 1, 1, 1, 0, 0, 0, 0]);
+        let (results, bytes) = outcome(Fault::Torn(1));
+        assert_eq!(results, [true, false, false, false, false]);
+        assert_eq!(bytes, [1, 1, 1, 1, 2, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_sweep_fails_each_operation_once_and_ends() {
+        let mut failed = Vec::new();
+        let operations = sweep(Fault::Persistent, |fault| {
+            let device = FaultAt::new(MemoryDevice::zeroed(8), Some(fault));
+            let result = (0..5).try_for_each(|at| device.write_all_at(&[1], at));
+            failed.push(result.is_err());
+            (device.has_tripped(), device.operations())
+        });
+        assert_eq!(operations, 5);
+        assert_eq!(failed, [true, true, true, true, true, false]);
+    }
+}

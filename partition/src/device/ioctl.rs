@@ -1,0 +1,162 @@
+//! The block-device ioctls that klon needs, as safe functions: the only file with `unsafe` code.
+//!
+//! Numbers and structures are those of Linux `include/uapi/linux/{fs,blkpg}.h`.
+
+#![allow(unsafe_code)]
+
+use crate::extent::Extent;
+use nix::errno::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// The group of the block-device ioctls, `0x12` in `linux/fs.h`.
+const BLK: u8 = 0x12;
+
+mod raw {
+    use super::{BLK, BlkpgArgument};
+    use nix::libc::{c_int, c_uint};
+
+    // Most of these are declared `_IO` in linux/fs.h although they take a pointer, and
+    // BLKGETSIZE64 encodes a `size_t` although it stores 64 bits.
+    nix::ioctl_read_bad!(blkroget, nix::request_code_none!(BLK, 94), c_int);
+    nix::ioctl_none_bad!(blkrrpart, nix::request_code_none!(BLK, 95));
+    nix::ioctl_read_bad!(blksszget, nix::request_code_none!(BLK, 104), c_int);
+    nix::ioctl_write_ptr_bad!(blkpg, nix::request_code_none!(BLK, 105), BlkpgArgument);
+    nix::ioctl_read_bad!(
+        blkgetsize64,
+        nix::request_code_read!(BLK, 114, size_of::<usize>()),
+        u64
+    );
+    nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(BLK, 119), [u64; 2]);
+    nix::ioctl_read_bad!(blkioopt, nix::request_code_none!(BLK, 121), c_uint);
+    nix::ioctl_read_bad!(blkpbszget, nix::request_code_none!(BLK, 123), c_uint);
+    nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(BLK, 127), [u64; 2]);
+}
+
+/// `struct blkpg_partition` of `linux/blkpg.h`: 152 bytes.
+#[repr(C)]
+struct BlkpgPartition {
+    start_bytes: i64,
+    len_bytes: i64,
+    number: i32,
+    device_name: [u8; 64],
+    volume_name: [u8; 64],
+}
+
+/// `struct blkpg_ioctl_arg` of `linux/blkpg.h`.
+#[repr(C)]
+struct BlkpgArgument {
+    operation: i32,
+    flags: i32,
+    data_len: i32,
+    data: *mut BlkpgPartition,
+}
+
+const _: () = assert!(size_of::<BlkpgPartition>() == 152);
+
+/// Size of the device in bytes (`BLKGETSIZE64`).
+pub(crate) fn size_bytes(device: &File) -> io::Result<u64> {
+    let mut value = 0_u64;
+    // SAFETY: the descriptor is open for the call, and the kernel stores one u64 at the pointer.
+    unsafe { raw::blkgetsize64(device.as_raw_fd(), &raw mut value) }?;
+    Ok(value)
+}
+
+/// Size of a logical sector in bytes (`BLKSSZGET`).
+pub(crate) fn logical_sector_bytes(device: &File) -> io::Result<u32> {
+    let mut value = 0;
+    // SAFETY: the descriptor is open for the call, and the kernel stores one int at the pointer.
+    unsafe { raw::blksszget(device.as_raw_fd(), &raw mut value) }?;
+    u32::try_from(value).map_err(|_| io::Error::from(Errno::ERANGE))
+}
+
+/// Size of a physical sector in bytes (`BLKPBSZGET`).
+pub(crate) fn physical_sector_bytes(device: &File) -> io::Result<u32> {
+    let mut value = 0;
+    // SAFETY: the descriptor is open for the call, and the kernel stores one unsigned int.
+    unsafe { raw::blkpbszget(device.as_raw_fd(), &raw mut value) }?;
+    Ok(value)
+}
+
+/// The optimal size of a request in bytes, 0 when the device does not say (`BLKIOOPT`).
+pub(crate) fn optimal_io_bytes(device: &File) -> io::Result<u32> {
+    let mut value = 0;
+    // SAFETY: the descriptor is open for the call, and the kernel stores one unsigned int.
+    unsafe { raw::blkioopt(device.as_raw_fd(), &raw mut value) }?;
+    Ok(value)
+}
+
+/// Whether the device refuses writes (`BLKROGET`).
+pub(crate) fn is_read_only(device: &File) -> io::Result<bool> {
+    let mut value = 0;
+    // SAFETY: the descriptor is open for the call, and the kernel stores one int at the pointer.
+    unsafe { raw::blkroget(device.as_raw_fd(), &raw mut value) }?;
+    Ok(value != 0)
+}
+
+/// Writes zeroes over `extent`, whose ends are multiples of the logical sector (`BLKZEROOUT`).
+pub(crate) fn zero_out(device: &File, extent: Extent) -> io::Result<()> {
+    let range = [extent.offset_bytes(), extent.len_bytes()];
+    // SAFETY: the descriptor is open for the call, and the kernel reads two u64 at the pointer.
+    unsafe { raw::blkzeroout(device.as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
+/// Discards `extent`, whose ends are multiples of the logical sector (`BLKDISCARD`).
+pub(crate) fn discard(device: &File, extent: Extent) -> io::Result<()> {
+    let range = [extent.offset_bytes(), extent.len_bytes()];
+    // SAFETY: the descriptor is open for the call, and the kernel reads two u64 at the pointer.
+    unsafe { raw::blkdiscard(device.as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
+/// Makes the kernel read the disk's partition table again (`BLKRRPART`).
+pub(crate) fn reread_table(disk: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the call, which takes no argument.
+    unsafe { raw::blkrrpart(disk.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Tells the kernel of a partition of `disk` (`BLKPG_ADD_PARTITION`).
+pub(crate) fn add_partition(disk: &File, number: u32, extent: Extent) -> io::Result<()> {
+    const BLKPG_ADD_PARTITION: i32 = 1;
+    let signed = |bytes| i64::try_from(bytes).map_err(|_| io::Error::from(Errno::ERANGE));
+    partition_operation(
+        disk,
+        BLKPG_ADD_PARTITION,
+        (signed(extent.offset_bytes())?, signed(extent.len_bytes())?),
+        number,
+    )
+}
+
+/// Makes the kernel forget a partition of `disk` (`BLKPG_DEL_PARTITION`).
+pub(crate) fn delete_partition(disk: &File, number: u32) -> io::Result<()> {
+    const BLKPG_DEL_PARTITION: i32 = 2;
+    partition_operation(disk, BLKPG_DEL_PARTITION, (0, 0), number)
+}
+
+fn partition_operation(
+    disk: &File,
+    operation: i32,
+    (start_bytes, len_bytes): (i64, i64),
+    number: u32,
+) -> io::Result<()> {
+    let mut partition = BlkpgPartition {
+        start_bytes,
+        len_bytes,
+        number: i32::try_from(number).map_err(|_| io::Error::from(Errno::ERANGE))?,
+        device_name: [0; 64],
+        volume_name: [0; 64],
+    };
+    let argument = BlkpgArgument {
+        operation,
+        flags: 0,
+        data_len: 152,
+        data: &raw mut partition,
+    };
+    // SAFETY: the descriptor is open for the call, and both structures, laid out as the kernel
+    // declares them, outlive it.
+    unsafe { raw::blkpg(disk.as_raw_fd(), &raw const argument) }?;
+    Ok(())
+}

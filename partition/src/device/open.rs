@@ -1,0 +1,200 @@
+//! Opening files and block devices by path.
+
+use super::handle::{Handle, Kind};
+use super::{Source, Target, ioctl};
+use crate::error::{Error, Result};
+use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+const FOR_READING: &str = "open for reading";
+const FOR_WRITING: &str = "open for writing";
+
+/// Opens a plain file or a block device for reading, past the page cache where that works.
+///
+/// A block device is claimed, so that nothing can mount it meanwhile; where something has
+/// claimed it already it is opened all the same, and [`Source::is_exclusive`] says no.
+///
+/// # Errors
+/// [`Error::Invalid`] when the path names something else than a plain file or a block device,
+/// [`Error::Open`] when it can't be opened or described.
+pub fn open_source(path: &Path) -> Result<Source> {
+    let kind = kind_of(path, FOR_READING)?;
+    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let claimed = match kind {
+        Kind::File => open(O_CLOEXEC | O_NONBLOCK).map(|file| (file, false)),
+        Kind::Block => match open(O_CLOEXEC | O_EXCL) {
+            Err(error) if error.raw_os_error() == Some(EBUSY) => {
+                open(O_CLOEXEC).map(|file| (file, false))
+            }
+            opened => opened.map(|file| (file, true)),
+        },
+    };
+    let (file, is_exclusive) = claimed.map_err(|source| open_error(path, FOR_READING, source))?;
+    let handle = describe(file, path, kind, FOR_READING)?;
+    Ok(Source::new(handle, is_exclusive))
+}
+
+/// Opens an existing plain file or a block device for writing, for us alone.
+///
+/// # Errors
+/// [`Error::Refused`] when it is in use or read-only, [`Error::Invalid`] when the path names
+/// something else than a plain file or a block device, [`Error::Open`] when it can't be opened or
+/// described.
+pub fn open_target(path: &Path) -> Result<Target> {
+    let kind = kind_of(path, FOR_WRITING)?;
+    let flags = match kind {
+        Kind::File => O_CLOEXEC | O_NONBLOCK,
+        // Without O_CREAT this claims a block device, as mounting it does.
+        Kind::Block => O_CLOEXEC | O_EXCL,
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|source| refusal(path, kind, source))?;
+    claim(file, path, kind)
+}
+
+/// Creates a plain file of `size_bytes` zeroes, all of it a hole, and opens it as a target.
+///
+/// # Errors
+/// [`Error::Refused`] when there is something at `path` already, [`Error::Open`] when the file
+/// can't be created with this size.
+pub fn create_target_file(path: &Path, size_bytes: u64) -> Result<Target> {
+    let created = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path);
+    let file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Error::Refused(format!(
+                "{} exists already; name it as the target if it is to be overwritten",
+                path.display()
+            )));
+        }
+        created => created.map_err(|source| open_error(path, "create", source))?,
+    };
+    let sized = file
+        .set_len(size_bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_directory_of(path));
+    if let Err(source) = sized {
+        // Ours, new and useless; that the first failure is reported matters more than this one.
+        let _ = fs::remove_file(path);
+        return Err(open_error(path, "make a file of the wanted size", source));
+    }
+    claim(file, path, Kind::File)
+}
+
+/// A new name in a directory is durable once the directory is.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn claim(file: File, path: &Path, kind: Kind) -> Result<Target> {
+    match kind {
+        Kind::File => match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Refused(format!(
+                    "{} is locked by another program that writes to it; `fuser -v {0}` names it",
+                    path.display()
+                )));
+            }
+            // A filesystem without locks (some network ones) is no reason not to write to it.
+            Err(TryLockError::Error(_)) => {}
+        },
+        Kind::Block => {
+            let is_read_only = ioctl::is_read_only(&file)
+                .map_err(|source| open_error(path, "ask whether it is read-only", source))?;
+            if is_read_only {
+                return Err(read_only(path));
+            }
+        }
+    }
+    Ok(Target::new(describe(file, path, kind, FOR_WRITING)?))
+}
+
+fn describe(file: File, path: &Path, kind: Kind, doing: &'static str) -> Result<Handle> {
+    // The path may have changed hands since it was looked at.
+    let opened = file
+        .metadata()
+        .map_err(|source| open_error(path, doing, source))?;
+    check_kind(path, opened.file_type(), Some(kind))?;
+    Handle::new(file, path.to_owned(), kind)
+        .map_err(|source| open_error(path, "ask for its size and sectors", source))
+}
+
+fn kind_of(path: &Path, doing: &'static str) -> Result<Kind> {
+    // Looked at before it is opened: opening a pipe waits, opening a tape or a tty acts.
+    let metadata = fs::metadata(path).map_err(|source| open_error(path, doing, source))?;
+    check_kind(path, metadata.file_type(), None)
+}
+
+fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> Result<Kind> {
+    let found = if file_type.is_file() {
+        Ok(Kind::File)
+    } else if file_type.is_block_device() {
+        Ok(Kind::Block)
+    } else if file_type.is_dir() {
+        Err("a directory")
+    } else if file_type.is_char_device() {
+        Err("a character device")
+    } else {
+        Err("a pipe or a socket")
+    };
+    match found {
+        Ok(kind) if expected.is_none_or(|expected| expected == kind) => Ok(kind),
+        Ok(_) => Err(Error::Invalid(format!(
+            "{} was replaced while it was opened; try again",
+            path.display()
+        ))),
+        Err(what) => Err(Error::Invalid(format!(
+            "{} is {what}: expected a block device or a plain file that holds a disk or a volume",
+            path.display()
+        ))),
+    }
+}
+
+fn refusal(path: &Path, kind: Kind, source: io::Error) -> Error {
+    match (kind, source.raw_os_error()) {
+        (Kind::Block, Some(EBUSY)) => Error::Refused(format!(
+            "{} is in use: mounted, swap, part of a device-mapper, LVM or RAID device, or open in \
+             another disk tool; `lsblk {0}` and `klon devices` show by whom",
+            path.display()
+        )),
+        (Kind::Block, Some(EACCES | EPERM | EROFS)) if is_read_only(path) => read_only(path),
+        (Kind::File, Some(EROFS)) => Error::Refused(format!(
+            "{} is on a filesystem that is mounted read-only",
+            path.display()
+        )),
+        _ => open_error(path, FOR_WRITING, source),
+    }
+}
+
+fn is_read_only(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| ioctl::is_read_only(&file).unwrap_or(false))
+}
+
+fn read_only(path: &Path) -> Error {
+    Error::Refused(format!(
+        "{} is read-only; see `blockdev --getro {0}` and the lock switch of the drive",
+        path.display()
+    ))
+}
+
+fn open_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
+    Error::Open {
+        path: path.to_owned(),
+        doing,
+        source,
+    }
+}
