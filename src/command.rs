@@ -1,0 +1,8 @@
+//! One module a command: what the user asked for, in the order of show, confirm, run, report.
+
+pub mod clone;
+pub mod devices;
+pub mod map;
+pub mod plan;
+pub mod prepare;
+pub mod verify;

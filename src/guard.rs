@@ -1,0 +1,89 @@
+//! What klon refuses to write to, each with its reason.
+
+use crate::error::refused;
+use anyhow::Result;
+use klon_imaging::RecordStore;
+use klon_partition::system::{Location, Relation, System, Use, relation};
+use klon_partition::Identity;
+use std::path::Path;
+
+/// A source, as far as a target must stay clear of it.
+pub struct Protected<'a> {
+    /// As the user named it.
+    pub name: &'a str,
+    /// Where its bytes lie.
+    pub location: &'a Location,
+}
+
+/// Refuses a target that is in use by anything.
+pub fn unused(system: &System, target: &Path) -> Result<()> {
+    let uses: Vec<String> = system.uses(target)?.iter().map(ToString::to_string).collect();
+    if uses.is_empty() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{} can't be a target: {}. Unmount or detach it first",
+        target.display(),
+        uses.join("; ")
+    )))
+}
+
+/// Refuses a target that shares bytes with a source.
+pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Result<()> {
+    let how = match relation(location, source.location) {
+        Relation::Unrelated => return Ok(()),
+        Relation::Same => "is the source",
+        Relation::Inside => "lies inside the source",
+        Relation::Around => "contains the source",
+        Relation::Overlaps => "overlaps the source",
+    };
+    Err(refused(format!("{target} {how} {}; nothing was written", source.name)))
+}
+
+/// Refuses a source that changes while it is read.
+pub fn still(system: &System, source: &Path) -> Result<()> {
+    let uses: Vec<String> = system
+        .uses(source)?
+        .iter()
+        .filter(|one| one.changes_source())
+        .map(ToString::to_string)
+        .collect();
+    if uses.is_empty() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{} would change while it is cloned: {}. Unmount it, or mount it read-only \
+         (mount -o remount,ro)",
+        source.display(),
+        uses.join("; ")
+    )))
+}
+
+/// Refuses a target that a record knows as the source of another clone: that is an original, and
+/// what would be written over it is most likely its own backup.
+pub fn not_an_original(
+    records: &RecordStore,
+    target: &Identity,
+    source: &Identity,
+) -> Result<()> {
+    for manifest in records.manifests()? {
+        if &manifest.source == target && &manifest.target != target {
+            let direction = match &manifest.target == source {
+                true => " (this would clone the backup over its original)",
+                false => "",
+            };
+            return Err(refused(format!(
+                "{target} is the source of the clone {}{direction}. If that clone is no longer \
+                 wanted, delete its record {}",
+                manifest.target,
+                records.path(&manifest.target).display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The uses of a source or a target, for people.
+pub fn describe(uses: &[Use]) -> Vec<String> {
+    uses.iter().map(ToString::to_string).collect()
+}

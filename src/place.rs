@@ -1,0 +1,169 @@
+//! Places: what the user names, as a device or file to open and a part of it.
+
+use crate::error::{refused, usage};
+use crate::inventory;
+use anyhow::{Context as _, Result};
+use klon_partition::device::{Source, Window, open_source};
+use klon_partition::inspect::{DiskLayout, inspect};
+use klon_partition::system::{Location, System};
+use klon_partition::table::{Partition, Scheme, Table};
+use klon_partition::{Extent, Identity, ReadAt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A device or file, or a partition inside of it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// As the user or a plan named it.
+    pub given: String,
+    /// What is opened.
+    pub path: PathBuf,
+    /// The partition of it; `None` for all of it.
+    pub number: Option<u32>,
+}
+
+impl Place {
+    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, or FILE:2.
+    pub fn resolve(given: &Path, system: &System) -> Result<Self> {
+        let text = given.to_string_lossy().into_owned();
+        let place = |path: PathBuf, number| Self { given: text.clone(), path, number };
+        if given.exists() {
+            return Ok(place(given.to_owned(), None));
+        }
+        if let Some((tag, value)) = text.split_once('=')
+            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
+        {
+            return inventory::find_tag(system, tag, value);
+        }
+        if let Some((path, number)) = text.rsplit_once(':')
+            && let Ok(number) = number.parse()
+            && Path::new(path).exists()
+        {
+            return Ok(place(path.into(), Some(number)));
+        }
+        let not_found = std::io::Error::from(std::io::ErrorKind::NotFound);
+        Err(usage(format!("{text}: {not_found}")))
+    }
+
+    /// Opens it for reading.
+    pub fn open(&self) -> Result<OpenPlace> {
+        let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        let source = Arc::new(source);
+        let layout = inspect(&*source).with_context(|| format!("inspecting {}", self.given))?;
+        let Some(number) = self.number else {
+            let device: Arc<dyn ReadAt> = source.clone();
+            return Ok(OpenPlace { place: self.clone(), source, layout, partition: None, device });
+        };
+        let partition = find_partition(&layout, number).with_context(|| self.given.clone())?;
+        let device = Arc::new(Window::new(source.clone(), partition.extent)?);
+        Ok(OpenPlace { place: self.clone(), source, layout, partition: Some(partition), device })
+    }
+}
+
+fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
+    let table = layout.table.as_ref().ok_or_else(|| usage("it has no partition table"))?;
+    let found = table.partitions.iter().find(|partition| partition.number == number);
+    found.cloned().ok_or_else(|| {
+        let there: Vec<String> = table.partitions.iter().map(|p| p.number.to_string()).collect();
+        usage(format!("it has no partition {number}; it has {}", there.join(", ")))
+    })
+}
+
+/// A place that was opened for reading and looked at.
+pub struct OpenPlace {
+    /// What it is.
+    pub place: Place,
+    /// The device or file as a whole.
+    pub source: Arc<Source>,
+    /// What is on that.
+    pub layout: DiskLayout,
+    /// The partition that is meant; `None` for all of it.
+    pub partition: Option<Partition>,
+    /// What is meant: all of it, or a window on the partition.
+    pub device: Arc<dyn ReadAt>,
+}
+
+impl OpenPlace {
+    /// Where its bytes really lie.
+    pub fn location(&self, system: &System) -> Result<Location> {
+        let whole = system.locate(&self.place.path)?;
+        Ok(match &self.partition {
+            Some(partition) => within(whole, partition.extent),
+            None => whole,
+        })
+    }
+
+    /// Whether it is a disk with partitions, rather than one volume.
+    pub fn is_disk(&self) -> bool {
+        self.partition.is_none() && self.layout.table.is_some()
+    }
+
+    /// How it is recognized.
+    pub fn identity(&self, system: &System) -> Result<Identity> {
+        if let (Some(table), Some(partition)) = (&self.layout.table, &self.partition)
+            && let Some(identity) = partition_identity(table, partition)
+        {
+            return Ok(identity);
+        }
+        if let Some(identity) = node_identity(system, &self.place.path)? {
+            return Ok(identity);
+        }
+        identity_of(system, &self.place.path, &self.layout)
+    }
+}
+
+/// A part of a location.
+pub fn within(whole: Location, part: Extent) -> Location {
+    let start_bytes = whole.extent.map_or(0, Extent::offset_bytes);
+    Location { extent: part.shifted(start_bytes), ..whole }
+}
+
+/// How a partition is recognized: as the kernel's PARTUUID. `None` for a disk without signature.
+pub fn partition_identity(table: &Table, partition: &Partition) -> Option<Identity> {
+    match (table.scheme, partition.guid) {
+        (Scheme::Gpt, Some(guid)) => Some(Identity::PartUuid(guid.to_string())),
+        (Scheme::Mbr, _) if table.disk_signature != 0 => Some(Identity::PartUuid(format!(
+            "{:08x}-{:02x}",
+            table.disk_signature, partition.number
+        ))),
+        _ => None,
+    }
+}
+
+/// The identity of a partition given by its node (/dev/sda2); `None` for anything else.
+fn node_identity(system: &System, path: &Path) -> Result<Option<Identity>> {
+    let Some(disk) = system.disk_of(path)? else { return Ok(None) };
+    let own = system.locate(path)?;
+    for node in &disk.partitions {
+        if system.locate(&node.path)? == own {
+            let Ok(source) = open_source(&disk.path) else { return Ok(None) };
+            let Ok(layout) = inspect(&source) else { return Ok(None) };
+            let Some(table) = layout.table else { return Ok(None) };
+            let partition = table.partitions.iter().find(|p| p.extent == node.extent);
+            return Ok(partition.and_then(|partition| partition_identity(&table, partition)));
+        }
+    }
+    Ok(None)
+}
+
+/// How a whole disk or file is recognized.
+pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<Identity> {
+    if let Some(identity) = system.identity(path)? {
+        return Ok(identity);
+    }
+    if let Some(table) = &layout.table {
+        if let Some(guid) = table.disk_guid {
+            return Ok(Identity::DiskGuid(guid.to_string()));
+        }
+        if table.disk_signature != 0 {
+            return Ok(Identity::DiskGuid(format!("{:08x}", table.disk_signature)));
+        }
+    }
+    let filesystem = layout.volumes.iter().find(|volume| volume.partition.is_none());
+    if let Some(uuid) = filesystem.and_then(|volume| volume.filesystem.as_ref()?.uuid.clone()) {
+        return Ok(Identity::FsUuid(uuid));
+    }
+    let path = path.canonicalize().with_context(|| path.display().to_string())?;
+    let text = path.to_str().ok_or_else(|| refused(format!("{path:?} is not UTF-8")))?;
+    Ok(Identity::Path(text.to_owned()))
+}
