@@ -1,0 +1,181 @@
+//! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
+
+use super::{serial, transport};
+use crate::error::{Error, Result};
+use crate::extent::Extent;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Sizes and positions in sysfs count in this unit, whatever the device's sectors are.
+const SYSFS_UNIT_BYTES: u64 = 512;
+
+/// What sysfs says of one disk or partition.
+#[derive(Clone, Debug)]
+pub(super) struct BlockDevice {
+    /// The kernel's name, as in `sda1`.
+    pub(super) name: String,
+    /// Major and minor number.
+    pub(super) number: (u32, u32),
+    pub(super) size_bytes: u64,
+    pub(super) logical_sector_bytes: u32,
+    pub(super) physical_sector_bytes: u32,
+    pub(super) partition: Option<PartitionOf>,
+    pub(super) holders: Vec<String>,
+    pub(super) slaves: Vec<String>,
+    pub(super) is_read_only: bool,
+    pub(super) is_rotational: bool,
+    pub(super) is_removable: bool,
+    pub(super) model: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) wwn: Option<String>,
+    pub(super) transport: transport::Transport,
+    pub(super) loop_file: Option<LoopFile>,
+    /// Name under /dev/mapper.
+    pub(super) mapper_name: Option<String>,
+}
+
+/// Where a partition lies.
+#[derive(Clone, Debug)]
+pub(super) struct PartitionOf {
+    /// The kernel's name of the disk.
+    pub(super) disk: String,
+    pub(super) number: u32,
+    pub(super) start_bytes: u64,
+}
+
+/// What a loop device shows.
+#[derive(Clone, Debug)]
+pub(super) struct LoopFile {
+    pub(super) path: PathBuf,
+    pub(super) offset_bytes: u64,
+    /// 0 for no limit.
+    pub(super) size_limit_bytes: u64,
+    /// The name is gone, so what bears it now is something else.
+    pub(super) is_deleted: bool,
+}
+
+impl LoopFile {
+    /// Whether the loop device shows all of a file that can still be found.
+    pub(super) const fn is_whole(&self) -> bool {
+        !self.is_deleted && self.offset_bytes == 0 && self.size_limit_bytes == 0
+    }
+}
+
+impl BlockDevice {
+    /// Its node in /dev.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new("/dev").join(self.name.replace('!', "/"))
+    }
+
+    /// Where it lies on its disk, or all of it; `None` when it has no bytes.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        let start_bytes = self.partition.as_ref().map_or(0, |part| part.start_bytes);
+        Extent::new(start_bytes, self.size_bytes)
+    }
+}
+
+/// Reads all block devices of the system under `root`, in order of their names.
+pub(super) fn all(root: &Path) -> Result<Vec<BlockDevice>> {
+    let class = root.join("sys/class/block");
+    let names = names_in(&class).map_err(|source| Error::Open {
+        path: class.clone(),
+        doing: "list block devices",
+        source,
+    })?;
+    // A device that vanishes meanwhile is not there.
+    Ok(names
+        .into_iter()
+        .filter_map(|name| read(root, &class.join(&name), name))
+        .collect())
+}
+
+fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
+    let sysfs = fs::canonicalize(entry).ok()?;
+    let (major, minor) = attribute(&sysfs, "dev")?
+        .split_once(':')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))?;
+    let partition = partition_of(&sysfs);
+    // Partitions share what is said of the disk.
+    let disk = match partition {
+        Some(_) => sysfs.parent()?.to_owned(),
+        None => sysfs.clone(),
+    };
+    let logical_sector_bytes = number(&disk, "queue/logical_block_size").unwrap_or(512);
+    let physical_sector_bytes = number(&disk, "queue/physical_block_size");
+    let ids = match partition {
+        Some(_) => serial::Ids::default(),
+        None => serial::Ids::read(root, &disk, (major, minor)),
+    };
+    Some(BlockDevice {
+        number: (major, minor),
+        size_bytes: units(&sysfs, "size").unwrap_or(0),
+        logical_sector_bytes,
+        physical_sector_bytes: physical_sector_bytes.unwrap_or(logical_sector_bytes),
+        partition,
+        holders: names_in(&sysfs.join("holders")).unwrap_or_default(),
+        slaves: names_in(&sysfs.join("slaves")).unwrap_or_default(),
+        is_read_only: number(&sysfs, "ro") == Some(1) || number(&disk, "ro") == Some(1),
+        is_rotational: number(&disk, "queue/rotational") == Some(1),
+        is_removable: number(&disk, "removable") == Some(1),
+        model: ids.model,
+        serial: ids.serial,
+        wwn: ids.wwn,
+        transport: transport::of(&disk),
+        loop_file: loop_file(&sysfs),
+        mapper_name: attribute(&sysfs, "dm/name"),
+        name,
+    })
+}
+
+fn partition_of(sysfs: &Path) -> Option<PartitionOf> {
+    Some(PartitionOf {
+        disk: sysfs.parent()?.file_name()?.to_str()?.to_owned(),
+        number: number(sysfs, "partition")?,
+        start_bytes: units(sysfs, "start")?,
+    })
+}
+
+fn loop_file(sysfs: &Path) -> Option<LoopFile> {
+    const DELETED: &str = " (deleted)";
+    let shown = attribute(sysfs, "loop/backing_file")?;
+    let bytes = |name| attribute(sysfs, name).and_then(|text| text.parse().ok());
+    // A file may really be called so, and then it exists.
+    let is_deleted = shown.ends_with(DELETED) && !Path::new(&shown).exists();
+    let path = match shown.strip_suffix(DELETED) {
+        Some(path) if is_deleted => path.into(),
+        _ => shown.into(),
+    };
+    Some(LoopFile {
+        path,
+        offset_bytes: bytes("loop/offset").unwrap_or(0),
+        size_limit_bytes: bytes("loop/sizelimit").unwrap_or(0),
+        is_deleted,
+    })
+}
+
+/// An attribute's text; `None` when it is missing or empty.
+pub(super) fn attribute(sysfs: &Path, name: &str) -> Option<String> {
+    let bytes = fs::read(sysfs.join(name)).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn number(sysfs: &Path, name: &str) -> Option<u32> {
+    attribute(sysfs, name)?.parse().ok()
+}
+
+fn units(sysfs: &Path, name: &str) -> Option<u64> {
+    let units: u64 = attribute(sysfs, name)?.parse().ok()?;
+    units.checked_mul(SYSFS_UNIT_BYTES)
+}
+
+/// The names in a directory, sorted.
+pub(super) fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(directory)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,159 @@
+//! Where a path's bytes really lie, so that two names of one thing are known to be one.
+
+use super::block_device::BlockDevice;
+use super::{Object, System};
+use crate::error::{Error, Result};
+use crate::extent::Extent;
+use std::path::Path;
+
+/// A thing that holds bytes of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Base {
+    /// A whole block device, by its major and minor number.
+    Device(u32, u32),
+    /// A plain file, by its filesystem's device number and its inode.
+    File(u64, u64),
+}
+
+/// Which bytes of which thing a path stands for. Links, partitions and loop devices are seen
+/// through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// What holds the bytes.
+    pub base: Base,
+    /// Which of them; `None` for something empty.
+    pub extent: Option<Extent>,
+    /// What a device-mapper or RAID device is built on, all layers of it.
+    pub slaves: Vec<(Base, Option<Extent>)>,
+}
+
+/// How two locations lie to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// They share nothing.
+    Unrelated,
+    /// They are the same bytes.
+    Same,
+    /// The first is a part of the second.
+    Inside,
+    /// The second is a part of the first.
+    Around,
+    /// They share some bytes.
+    Overlaps,
+}
+
+/// How `a` lies to `b`.
+#[must_use]
+pub fn relation(a: &Location, b: &Location) -> Relation {
+    if a.base == b.base {
+        return relate_extents(a.extent, b.extent);
+    }
+    let is_on = |upper: &Location, lower: &Location| {
+        let mut slaves = upper.slaves.iter();
+        slaves.any(|(base, extent)| {
+            *base == lower.base && relate_extents(*extent, lower.extent) != Relation::Unrelated
+        })
+    };
+    if is_on(a, b) {
+        Relation::Inside
+    } else if is_on(b, a) {
+        Relation::Around
+    } else {
+        Relation::Unrelated
+    }
+}
+
+fn relate_extents(a: Option<Extent>, b: Option<Extent>) -> Relation {
+    match (a, b) {
+        (a, b) if a == b => Relation::Same,
+        (Some(a), Some(b)) if b.contains(a) => Relation::Inside,
+        (Some(a), Some(b)) if a.contains(b) => Relation::Around,
+        (Some(a), Some(b)) if a.overlaps(b) => Relation::Overlaps,
+        _ => Relation::Unrelated,
+    }
+}
+
+/// Layers of loop devices, device-mapper and RAID beyond this are refused to be followed.
+const DEPTH_MAX: u32 = 16;
+
+impl System {
+    /// Finds where the bytes of `path` really lie.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when there is nothing at `path`, [`Error::Invalid`] when it is neither a
+    /// block device nor a plain file.
+    pub fn locate(&self, path: &Path) -> Result<Location> {
+        let object = self.object(path)?;
+        self.locate_object(&object, 0)
+    }
+
+    pub(super) fn locate_object(&self, object: &Object, depth: u32) -> Result<Location> {
+        if depth > DEPTH_MAX {
+            return Err(Error::unsupported(
+                "a device on more than 16 layers of others",
+                "name one of those beneath it",
+            ));
+        }
+        match object {
+            Object::File {
+                device,
+                inode,
+                size_bytes,
+                ..
+            } => Ok(Location {
+                base: Base::File(*device, *inode),
+                extent: Extent::new(0, *size_bytes),
+                slaves: Vec::new(),
+            }),
+            Object::Device(index) => match self.device(*index) {
+                Some(device) => self.locate_device(device, depth),
+                None => Err(Error::Invalid("a device outside the snapshot".to_owned())),
+            },
+        }
+    }
+
+    fn locate_device(&self, device: &BlockDevice, depth: u32) -> Result<Location> {
+        if let Some(partition) = &device.partition
+            && let Some(disk) = self.index_of_name(&partition.disk)
+        {
+            let disk = self.locate_object(&Object::Device(disk), depth + 1)?;
+            return Ok(inner(disk, partition.start_bytes, device.size_bytes));
+        }
+        let backing = device
+            .loop_file
+            .as_ref()
+            .filter(|backing| !backing.is_deleted);
+        if let Some(backing) = backing
+            && let Ok(object) = self.object(&self.real(&backing.path))
+        {
+            let below = self.locate_object(&object, depth + 1)?;
+            return Ok(inner(below, backing.offset_bytes, device.size_bytes));
+        }
+        let mut slaves = Vec::new();
+        for slave in device
+            .slaves
+            .iter()
+            .filter_map(|name| self.index_of_name(name))
+        {
+            let below = self.locate_object(&Object::Device(slave), depth + 1)?;
+            slaves.push((below.base, below.extent));
+            slaves.extend(below.slaves);
+        }
+        Ok(Location {
+            base: Base::Device(device.number.0, device.number.1),
+            extent: Extent::new(0, device.size_bytes),
+            slaves,
+        })
+    }
+}
+
+/// The `len_bytes` bytes from `start_bytes` of what `outer` is.
+fn inner(outer: Location, start_bytes: u64, len_bytes: u64) -> Location {
+    let base_bytes = outer.extent.map_or(0, Extent::offset_bytes);
+    Location {
+        extent: base_bytes
+            .checked_add(start_bytes)
+            .and_then(|start_bytes| Extent::new(start_bytes, len_bytes)),
+        ..outer
+    }
+}

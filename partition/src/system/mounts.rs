@@ -1,0 +1,119 @@
+//! Mounts, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+
+use super::block_device::names_in;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Where a volume is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MountPoint {
+    /// The directory.
+    pub at: PathBuf,
+    /// Whether the filesystem itself is read-only; a read-only mount of a writable one is not.
+    pub is_read_only: bool,
+    /// The filesystem's name in the kernel.
+    pub filesystem: String,
+}
+
+/// A line of mountinfo.
+#[derive(Clone, Debug)]
+pub(super) struct Mount {
+    /// Major and minor number; anonymous (major 0) for Btrfs, network and memory filesystems.
+    pub(super) number: (u32, u32),
+    pub(super) source: PathBuf,
+    pub(super) point: MountPoint,
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<Mount>> {
+    let bytes = fs::read(path).map_err(|source| Error::Open {
+        path: path.to_owned(),
+        doing: "read what is mounted",
+        source,
+    })?;
+    let lines = bytes
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            // To skip a line could hide that a target is mounted.
+            parse(line).ok_or_else(|| {
+                Error::unsupported(
+                    format!(
+                        "the line {:?} of {}",
+                        String::from_utf8_lossy(line),
+                        path.display()
+                    ),
+                    "it is not as proc_pid_mountinfo(5) describes",
+                )
+            })
+        })
+        .collect()
+}
+
+/// `id parent major:minor root mount-point options [tag…] - type source super-options`
+fn parse(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    let separator = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+    let (major, minor) = std::str::from_utf8(fields.get(2)?).ok()?.split_once(':')?;
+    let super_options = fields.get(separator + 3)?;
+    Some(Mount {
+        number: (major.parse().ok()?, minor.parse().ok()?),
+        source: unescape(fields.get(separator + 2)?),
+        point: MountPoint {
+            at: unescape(fields.get(4)?),
+            is_read_only: super_options
+                .split(|&byte| byte == b',')
+                .any(|option| option == b"ro"),
+            filesystem: String::from_utf8_lossy(fields.get(separator + 1)?).into_owned(),
+        },
+    })
+}
+
+/// Decodes `\ooo`, as the kernel writes blanks, tabs, line ends and backslashes in names.
+pub(super) fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        match (byte, octal(after)) {
+            (b'\\', Some(decoded)) => {
+                bytes.push(decoded);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+fn octal(bytes: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(bytes.get(..3)?).ok()?;
+    u8::from_str_radix(digits, 8).ok()
+}
+
+/// The kernel names of the devices of every mounted Btrfs, by its UUID: a mount names one alone.
+pub(super) fn btrfs_devices(sysfs: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let listed = match names_in(sysfs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        listed => listed.map_err(|source| Error::Open {
+            path: sysfs.to_owned(),
+            doing: "list Btrfs filesystems",
+            source,
+        })?,
+    };
+    Ok(listed
+        .into_iter()
+        .filter_map(|uuid| {
+            let devices = names_in(&sysfs.join(&uuid).join("devices")).ok()?;
+            Some((uuid, devices))
+        })
+        .collect())
+}
