@@ -3,6 +3,21 @@
 //! The crates `gpt` and `mbrman` stay behind this module; none of their types is in a public
 //! signature.
 
+mod boot;
+mod gpt;
+mod guard;
+mod layout;
+mod mbr;
+mod raw;
+mod read;
+mod sectors;
+pub mod types;
+mod validate;
+mod write;
+
+pub use layout::relocated;
+pub use raw::raw_extents;
+
 use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
 use crate::extent::Extent;
@@ -96,24 +111,29 @@ pub enum Finding {
     ProtectiveMbr(String),
 }
 
-/// Reads the table on `disk`, counting in the device's logical sectors (for a plain file also in
-/// 4096-byte sectors, when that is where the signature is).
+/// Reads the table on `disk`, counting in the device's logical sectors (a GPT also in sectors of
+/// 512 or 4096 bytes, when that is where it is, as in an image of another disk).
+///
+/// A filesystem's boot sector is no MBR, and a backup GPT that was left behind other data is no
+/// GPT. Of an MBR with partitions and a GPT without protective MBR, the MBR counts, as for Linux.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] or
 /// [`crate::Error::Unsupported`] when there is a table that can't be read.
 pub fn read(disk: &dyn ReadAt) -> Result<Found> {
-    let _ = disk;
-    Ok(Found::NoTable)
+    read::read(disk)
 }
 
 /// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,
 /// sync.
 ///
+/// Boot code and, unless the table has its own, the disk signature that are on the disk stay.
+/// GPT headers of an older table are cleared. A GPT gets a plain protective MBR (a hybrid one is
+/// not kept) and ignores boot indicators; the extended boot records of an MBR are laid out anew.
+///
 /// # Errors
 /// [`crate::Error::Invalid`] before anything is written when the table does not fit the disk or
 /// contradicts itself; [`crate::Error::Io`] when the device fails.
 pub fn write(disk: &dyn WriteAt, table: &Table) -> Result<()> {
-    let _ = (disk, table);
-    Ok(())
+    write::write(disk, table)
 }

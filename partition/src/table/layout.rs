@@ -1,0 +1,157 @@
+//! Where a table's structures go on a disk of a given size; new tables, and tables that move to
+//! another disk.
+
+use super::sectors::Sectors;
+use super::{Scheme, Table, mbr};
+use crate::device::Geometry;
+use crate::error::{Error, Result};
+use crate::extent::Extent;
+use uuid::Uuid;
+
+/// What an MBR can count: 2 TiB of 512-byte sectors.
+pub(super) const MBR_SECTORS_MAX: u64 = 1 << 32;
+
+/// Slots of a new GPT.
+const SLOTS: u32 = 128;
+
+/// Length of an entry that klon writes.
+pub(super) const ENTRY_BYTES: u32 = 128;
+
+/// Space reserved for each array in a new table (UEFI specification, section 5.3.1).
+const ARRAY_BYTES_MIN: u64 = 16_384;
+
+/// Where the structures of a GPT go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GptPlaces {
+    /// Sectors of each array.
+    pub(super) array_sectors: u64,
+    /// The first sector of the backup array; the backup header is the last sector.
+    pub(super) backup_array_lba: u64,
+    /// What the structures leave.
+    pub(super) usable: Extent,
+}
+
+impl GptPlaces {
+    /// The places of a table with `slots` slots.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the disk is too small.
+    pub(super) fn of(sectors: Sectors, slots: u32) -> Result<Self> {
+        let array_bytes = u64::from(slots).saturating_mul(u64::from(ENTRY_BYTES));
+        let array_sectors = sectors.covering(array_bytes);
+        let last_lba = sectors.last_lba();
+        let backup_array_lba = last_lba.checked_sub(array_sectors);
+        backup_array_lba
+            .and_then(|backup_array_lba| {
+                let first_lba = array_sectors.checked_add(2)?;
+                Some(Self {
+                    array_sectors,
+                    backup_array_lba,
+                    usable: sectors.extent(first_lba, backup_array_lba.checked_sub(1)?)?,
+                })
+            })
+            .ok_or_else(|| too_small(sectors))
+    }
+
+    /// The same with at least the space that the specification reserves.
+    fn roomy(sectors: Sectors, slots: u32) -> Result<Extent> {
+        let reserved = ARRAY_BYTES_MIN / u64::from(ENTRY_BYTES);
+        let slots = u64::from(slots).max(reserved);
+        Ok(Self::of(sectors, u32::try_from(slots).unwrap_or(u32::MAX))?.usable)
+    }
+}
+
+fn too_small(sectors: Sectors) -> Error {
+    let (count, bytes) = (sectors.count(), sectors.bytes());
+    Error::Invalid(format!(
+        "a disk of {count} sectors of {bytes} bytes is too small for a partition table"
+    ))
+}
+
+fn sectors(geometry: Geometry, sector_bytes: u32) -> Result<Sectors> {
+    Sectors::of(geometry, sector_bytes).ok_or_else(|| {
+        Error::Invalid(format!(
+            "no partition table fits a disk of {} bytes in sectors of {sector_bytes}",
+            geometry.size_bytes
+        ))
+    })
+}
+
+impl Table {
+    /// An empty GPT of 128 slots for a disk of `geometry`, in its logical sectors.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the disk is too small.
+    pub fn new_gpt(geometry: Geometry, disk_guid: Uuid) -> Result<Self> {
+        let sectors = sectors(geometry, geometry.logical_sector_bytes)?;
+        Ok(Self {
+            scheme: Scheme::Gpt,
+            disk_guid: Some(disk_guid),
+            disk_signature: 0,
+            logical_sector_bytes: sectors.bytes(),
+            usable: GptPlaces::roomy(sectors, SLOTS)?,
+            slots_max: SLOTS,
+            partitions: Vec::new(),
+        })
+    }
+
+    /// An empty MBR for a disk of `geometry`, in its logical sectors. What lies beyond 2^32
+    /// sectors is not usable.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the disk is too small.
+    pub fn new_mbr(geometry: Geometry, disk_signature: u32) -> Result<Self> {
+        let sectors = sectors(geometry, geometry.logical_sector_bytes)?;
+        Ok(Self {
+            scheme: Scheme::Mbr,
+            disk_guid: None,
+            disk_signature,
+            logical_sector_bytes: sectors.bytes(),
+            usable: mbr::usable(sectors).ok_or_else(|| too_small(sectors))?,
+            slots_max: 4,
+            partitions: Vec::new(),
+        })
+    }
+}
+
+/// `table` for a disk of `size_bytes`: the partitions stay, the usable range ends where the new
+/// disk does.
+///
+/// # Errors
+/// [`Error::Invalid`] names the first partition that would not fit.
+pub fn relocated(table: &Table, size_bytes: u64) -> Result<Table> {
+    let sector_bytes = table.logical_sector_bytes;
+    let sectors = sectors(Geometry::new(size_bytes, sector_bytes), sector_bytes)?;
+    let room = match table.scheme {
+        Scheme::Gpt => GptPlaces::of(sectors, table.slots_max)?.usable,
+        Scheme::Mbr => mbr::usable(sectors).ok_or_else(|| too_small(sectors))?,
+    };
+    let roomy = match table.scheme {
+        Scheme::Gpt => GptPlaces::roomy(sectors, table.slots_max).unwrap_or(room),
+        Scheme::Mbr => room,
+    };
+    let ends = table.partitions.iter().map(|it| it.extent.end_bytes());
+    let last_end_bytes = ends.max().unwrap_or(0);
+    let end_bytes = if last_end_bytes <= roomy.end_bytes() {
+        roomy.end_bytes()
+    } else {
+        room.end_bytes()
+    };
+    let start_bytes = table.usable.offset_bytes().max(room.offset_bytes());
+    let usable = Extent::between(start_bytes, end_bytes).ok_or_else(|| too_small(sectors))?;
+    if let Some(partition) = table
+        .partitions
+        .iter()
+        .find(|it| !usable.contains(it.extent))
+    {
+        return Err(Error::Invalid(format!(
+            "partition {} at {} does not fit a disk of {size_bytes} bytes, where partitions may \
+             use {usable}",
+            partition.number, partition.extent
+        )));
+    }
+    Ok(Table {
+        usable,
+        ..table.clone()
+    })
+}

@@ -1,0 +1,50 @@
+//! Which bytes of a disk hold its partition table.
+
+use super::boot::BootSector;
+use super::gpt::Copies;
+use super::mbr::{chain, sole_extended};
+use super::sectors::Sectors;
+use super::{Scheme, Table};
+use crate::device::ReadAt;
+use crate::error::{Error, Result};
+use crate::extent::{Extent, ExtentMap};
+
+/// The bytes of `disk` that hold the structures of `table`, which was read from it.
+///
+/// GPT: the protective MBR, both headers and both arrays, also where a damaged one would be.
+/// MBR: the first sector and every extended boot record. Whole sectors, none of a partition's
+/// (but the extended partition's).
+///
+/// # Errors
+/// [`Error::Io`] when the device fails; [`Error::Corrupt`] when the chain of logical partitions
+/// can't be followed; [`Error::Invalid`] when the table can't be of this disk.
+pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
+    let sectors = Sectors::of(disk.geometry(), table.logical_sector_bytes).ok_or_else(|| {
+        Error::Invalid("the table counts in sectors that the disk does not have".to_owned())
+    })?;
+    match table.scheme {
+        Scheme::Gpt => {
+            let structures: ExtentMap = Copies::load(disk, sectors).extents().into_iter().collect();
+            let partitions = table.partitions.iter().map(|it| it.extent).collect();
+            Ok(structures.difference(&partitions))
+        }
+        Scheme::Mbr => mbr(disk, table, sectors),
+    }
+}
+
+fn mbr(disk: &dyn ReadAt, table: &Table, sectors: Sectors) -> Result<ExtentMap> {
+    if !matches!(BootSector::read(disk, sectors)?, BootSector::Record(_)) {
+        return Err(Error::Invalid("the disk has no MBR any more".to_owned()));
+    }
+    let mut extents: Vec<Extent> = sectors.run(0, 1).into_iter().collect();
+    if let Some(extended) = sole_extended(&table.partitions)? {
+        let chain = chain::read(disk, sectors, extended.extent)?;
+        extents.extend(
+            chain
+                .record_lbas
+                .iter()
+                .filter_map(|&lba| sectors.run(lba, 1)),
+        );
+    }
+    Ok(extents.into_iter().collect())
+}

@@ -1,0 +1,153 @@
+//! Which table a disk has, when several could be meant.
+
+use super::boot::{BootSector, PROTECTIVE_TYPE, has_ext_superblock, used_entries};
+use super::gpt::{self, Gpt};
+use super::mbr;
+use super::sectors::Sectors;
+use super::{Finding, Found};
+use crate::bytes::is_zero;
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Error, Result};
+use mbrman::MBRHeader;
+
+/// How much of the start must be zero for a disk to be blank.
+const START_BYTES: u64 = 1 << 20;
+
+/// See [`super::read`].
+pub(super) fn read(disk: &dyn ReadAt) -> Result<Found> {
+    let geometry = disk.geometry();
+    let Some(sectors) = Sectors::of(geometry, geometry.logical_sector_bytes) else {
+        return Ok(if is_start_zero(disk)? {
+            Found::Blank
+        } else {
+            Found::NoTable
+        });
+    };
+    match BootSector::read(disk, sectors)? {
+        BootSector::Filesystem => Ok(Found::NoTable),
+        BootSector::Record(record) => with_record(disk, sectors, &record),
+        BootSector::Zero | BootSector::Foreign => without_record(disk),
+    }
+}
+
+fn is_start_zero(disk: &dyn ReadAt) -> Result<bool> {
+    let len_bytes = disk.geometry().size_bytes.min(START_BYTES);
+    // At most a mebibyte, so it fits.
+    let len_bytes = usize::try_from(len_bytes).unwrap_or(0);
+    Ok(is_zero(&read_vec(disk, 0, len_bytes)?))
+}
+
+/// The GPT in the device's sectors or, in an image of another disk, in those of 512 or 4096
+/// bytes. One whose primary header is intact goes first: the other can be left over.
+fn find_gpt(disk: &dyn ReadAt) -> Result<Option<Gpt>> {
+    let geometry = disk.geometry();
+    let mut best: Result<Option<Gpt>> = Ok(None);
+    let mut sizes = vec![geometry.logical_sector_bytes, 512, 4096];
+    sizes.dedup();
+    for sector_bytes in sizes {
+        let Some(sectors) = Sectors::of(geometry, sector_bytes) else {
+            continue;
+        };
+        let found = gpt::read(disk, sectors);
+        match (&found, &best) {
+            (Ok(Some(gpt)), _) if gpt.is_primary_valid => return found,
+            (Ok(Some(_)), Ok(None) | Err(_)) | (Err(_), Ok(None)) => best = found,
+            _ => {}
+        }
+    }
+    best
+}
+
+/// A disk whose first sector is a master boot record: protective, hybrid, real or empty.
+fn with_record(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> Result<Found> {
+    let entries = used_entries(record);
+    let protective = entries
+        .iter()
+        .any(|(_, entry)| entry.sys == PROTECTIVE_TYPE);
+    if protective {
+        return match find_gpt(disk)? {
+            Some(gpt) => Ok(with_boot_findings(gpt, record)),
+            // Says what is missing.
+            None => Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new())),
+        };
+    }
+    if !entries.is_empty() {
+        return Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new()));
+    }
+    match find_gpt(disk) {
+        Ok(Some(gpt)) if gpt.is_primary_valid => return Ok(with_boot_findings(gpt, record)),
+        Err(error @ Error::Io { .. }) => return Err(error),
+        _ => {}
+    }
+    if has_ext_superblock(disk) {
+        return Ok(Found::NoTable);
+    }
+    Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new()))
+}
+
+/// A disk whose first sector is no record. Its GPT counts if the primary is there, or if the
+/// start was zeroed; a backup behind other data is left over.
+fn without_record(disk: &dyn ReadAt) -> Result<Found> {
+    let is_blank = is_start_zero(disk)?;
+    match find_gpt(disk) {
+        Ok(Some(mut gpt)) if gpt.has_primary || is_blank => {
+            let missing = "the first sector is no master boot record".to_owned();
+            gpt.findings.push(Finding::ProtectiveMbr(missing));
+            Ok(Found::Table(gpt.table, gpt.findings))
+        }
+        Err(error) if is_blank || !is_left_over(disk, &error) => Err(error),
+        _ if is_blank => Ok(Found::Blank),
+        _ => Ok(Found::NoTable),
+    }
+}
+
+/// Whether a damaged GPT is only a backup behind other data.
+fn is_left_over(disk: &dyn ReadAt, error: &Error) -> bool {
+    let is_header = |offset_bytes| {
+        read_vec(disk, offset_bytes, 8).is_ok_and(|bytes| bytes == super::guard::SIGNATURE)
+    };
+    !matches!(error, Error::Io { .. }) && !is_header(512) && !is_header(4096)
+}
+
+/// The GPT with what is unusual about the record in front of it.
+fn with_boot_findings(gpt: Gpt, record: &MBRHeader) -> Found {
+    let Gpt {
+        mut table,
+        mut findings,
+        alternate_lba,
+        ..
+    } = gpt;
+    table.disk_signature = u32::from_le_bytes(record.disk_signature);
+    let entries = used_entries(record);
+    let (protective, others): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .partition(|(_, entry)| entry.sys == PROTECTIVE_TYPE);
+    match protective.first() {
+        None => {
+            let missing = "no partition of type ee covers the GPT".to_owned();
+            findings.push(Finding::ProtectiveMbr(missing));
+        }
+        Some((_, entry)) => {
+            let covered = u64::from(entry.sectors);
+            let sector_bytes = u64::from(table.logical_sector_bytes);
+            let is_whole = covered >= alternate_lba || entry.sectors == u32::MAX;
+            if entry.starting_lba != 1 || (!is_whole && others.is_empty()) {
+                findings.push(Finding::ProtectiveMbr(format!(
+                    "type ee covers {covered} sectors of {sector_bytes} bytes from sector {}",
+                    entry.starting_lba
+                )));
+            }
+        }
+    }
+    if !others.is_empty() {
+        let others = others.iter().map(|(number, entry)| {
+            let (start, count) = (entry.starting_lba, entry.sectors);
+            format!(
+                "{number}: type {:02x}, {count} sectors from {start}",
+                entry.sys
+            )
+        });
+        findings.push(Finding::Hybrid(others.collect::<Vec<_>>().join("; ")));
+    }
+    Found::Table(table, findings)
+}

@@ -1,0 +1,222 @@
+//! Whether a table makes sense and fits a disk, before a byte of it is written.
+
+use super::guard::SLOTS_MAX;
+use super::layout::{GptPlaces, MBR_SECTORS_MAX};
+use super::mbr::chain::RECORDS_MAX;
+use super::mbr::{is_extended, usable};
+use super::sectors::Sectors;
+use super::{Partition, PartitionType, Scheme, Table};
+use crate::device::Geometry;
+use crate::error::{Error, Result};
+use crate::extent::Extent;
+
+/// The first two of `items` (number and extent) that share a byte, in order of their start.
+pub(super) fn overlap(items: impl Iterator<Item = (u32, Extent)>) -> Option<[(u32, Extent); 2]> {
+    let mut sorted: Vec<(u32, Extent)> = items.collect();
+    sorted.sort_unstable_by_key(|(_, extent)| *extent);
+    sorted.windows(2).find_map(|pair| match pair {
+        [one, other] if one.1.overlaps(other.1) => Some([*one, *other]),
+        _ => None,
+    })
+}
+
+/// Checks that `table` can be written to a disk of `geometry`, and counts the disk as it does.
+///
+/// # Errors
+/// [`Error::Invalid`] names the partition and what is wrong; [`Error::Unsupported`] for sectors
+/// that no table of klon's counts in.
+pub(super) fn validate(geometry: Geometry, table: &Table) -> Result<Sectors> {
+    let sectors = sectors(geometry, table.logical_sector_bytes)?;
+    require(sectors.is_aligned(table.usable), || {
+        format!(
+            "the usable range {} does not start and end between sectors",
+            table.usable
+        )
+    })?;
+    for partition in &table.partitions {
+        partition_itself(partition, table, sectors)?;
+    }
+    numbers(&table.partitions)?;
+    match table.scheme {
+        Scheme::Gpt => gpt(table, sectors)?,
+        Scheme::Mbr => mbr(table, sectors)?,
+    }
+    Ok(sectors)
+}
+
+fn require(is_right: bool, message: impl FnOnce() -> String) -> Result<()> {
+    if is_right {
+        return Ok(());
+    }
+    Err(Error::Invalid(message()))
+}
+
+fn sectors(geometry: Geometry, sector_bytes: u32) -> Result<Sectors> {
+    let device_bytes = geometry.logical_sector_bytes;
+    let sectors = Sectors::of(geometry, sector_bytes).ok_or_else(|| {
+        Error::Invalid(format!(
+            "no table with sectors of {sector_bytes} bytes fits a disk of {} bytes",
+            geometry.size_bytes
+        ))
+    })?;
+    let is_whole = device_bytes > 0 && sector_bytes.is_multiple_of(device_bytes);
+    require(is_whole, || {
+        format!(
+            "the table counts in sectors of {sector_bytes} bytes, but the disk can only write \
+             sectors of {device_bytes} bytes: make a table for this disk"
+        )
+    })?;
+    Ok(sectors)
+}
+
+fn partition_itself(partition: &Partition, table: &Table, sectors: Sectors) -> Result<()> {
+    let Partition { number, extent, .. } = partition;
+    let sector_bytes = sectors.bytes();
+    require(sectors.is_aligned(*extent), || {
+        format!(
+            "partition {number} at {extent} does not start and end between sectors of \
+             {sector_bytes} bytes"
+        )
+    })?;
+    require(table.usable.contains(*extent), || {
+        let usable = table.usable;
+        format!("partition {number} at {extent} is outside the usable range {usable} of the table")
+    })?;
+    let is_own_type = match (table.scheme, partition.partition_type) {
+        (Scheme::Gpt, PartitionType::Gpt(guid)) => !guid.is_nil(),
+        (Scheme::Mbr, PartitionType::Mbr(byte)) => byte != 0 && byte != 0xee,
+        _ => false,
+    };
+    require(is_own_type, || {
+        format!(
+            "partition {number} has a type that its table can't hold: {:?}",
+            partition.partition_type
+        )
+    })
+}
+
+fn numbers(partitions: &[Partition]) -> Result<()> {
+    let mut numbers: Vec<u32> = partitions.iter().map(|it| it.number).collect();
+    numbers.sort_unstable();
+    let double = numbers.windows(2).find(|pair| pair.first() == pair.last());
+    let double = double.and_then(|pair| pair.first());
+    require(double.is_none(), || {
+        format!(
+            "two partitions have number {}",
+            double.copied().unwrap_or(0)
+        )
+    })
+}
+
+fn no_overlap<'a>(partitions: impl Iterator<Item = &'a Partition>) -> Result<()> {
+    let found = overlap(partitions.map(|it| (it.number, it.extent)));
+    found.map_or(Ok(()), |[one, other]| {
+        Err(Error::Invalid(format!(
+            "partition {} at {} overlaps partition {} at {}",
+            one.0, one.1, other.0, other.1
+        )))
+    })
+}
+
+fn gpt(table: &Table, sectors: Sectors) -> Result<()> {
+    let slots_max = table.slots_max;
+    require((1..=SLOTS_MAX).contains(&slots_max), || {
+        format!("a GPT of {slots_max} slots: klon writes 1 to {SLOTS_MAX}")
+    })?;
+    require(table.disk_guid.is_some(), || {
+        "a GPT needs a disk GUID".to_owned()
+    })?;
+    let places = GptPlaces::of(sectors, slots_max)?;
+    require(places.usable.contains(table.usable), || {
+        format!(
+            "the table's usable range {} does not fit this disk, where partitions may use {}",
+            table.usable, places.usable
+        )
+    })?;
+    for partition in &table.partitions {
+        let number = partition.number;
+        require((1..=slots_max).contains(&number), || {
+            format!("partition {number} has no slot in a table of {slots_max}")
+        })?;
+        require(partition.guid.is_some(), || {
+            format!("partition {number} needs a unique GUID")
+        })?;
+        let is_name = !partition.name.contains('\0') && partition.name.encode_utf16().count() <= 36;
+        require(is_name, || {
+            let name = &partition.name;
+            format!("partition {number}: the name {name:?} has a NUL or more than 36 UTF-16 units")
+        })?;
+    }
+    no_overlap(table.partitions.iter())
+}
+
+fn mbr(table: &Table, sectors: Sectors) -> Result<()> {
+    require(
+        usable(sectors).is_some_and(|usable| usable.contains(table.usable)),
+        || {
+            let usable = table.usable;
+            format!(
+                "the usable range {usable} goes beyond the disk or the {MBR_SECTORS_MAX} sectors that \
+             an MBR can count: use a GPT"
+            )
+        },
+    )?;
+    for partition in &table.partitions {
+        mbr_partition(partition, sectors)?;
+    }
+    no_overlap(table.partitions.iter().filter(|it| it.number <= 4))?;
+    logical(table, sectors)
+}
+
+fn mbr_partition(partition: &Partition, sectors: Sectors) -> Result<()> {
+    let number = partition.number;
+    require(number > 0, || "there is no partition 0".to_owned())?;
+    let is_plain =
+        partition.guid.is_none() && partition.name.is_empty() && partition.attributes == 0;
+    require(is_plain, || {
+        format!("partition {number}: an MBR holds no GUIDs, names or attributes: use a GPT")
+    })?;
+    let count = sectors.lba(partition.extent.len_bytes());
+    require(count < MBR_SECTORS_MAX, || {
+        format!("partition {number} has {count} sectors, more than an MBR can count: use a GPT")
+    })?;
+    let is_logical_type = number < 5
+        || !matches!(partition.partition_type, PartitionType::Mbr(byte) if is_extended(byte));
+    require(is_logical_type, || {
+        format!("partition {number}: an extended partition must have a number from 1 to 4")
+    })
+}
+
+fn logical(table: &Table, sectors: Sectors) -> Result<()> {
+    let extended = super::mbr::sole_extended(&table.partitions)
+        .map_err(|error| Error::Invalid(error.to_string()))?;
+    let mut logical: Vec<&Partition> = table.partitions.iter().filter(|it| it.number > 4).collect();
+    logical.sort_unstable_by_key(|it| it.number);
+    require(logical.len() <= RECORDS_MAX, || {
+        format!("more than {RECORDS_MAX} logical partitions")
+    })?;
+    for (expected, partition) in (5_u32..).zip(&logical) {
+        let number = partition.number;
+        require(number == expected, || {
+            format!(
+                "logical partitions are numbered without gaps: {expected} is missing, {number} is there"
+            )
+        })?;
+        let inside = extended.and_then(|extended| {
+            let extended = extended.extent;
+            // The first sector holds the first extended boot record.
+            let head_bytes = u64::from(sectors.bytes());
+            let start_bytes = extended.offset_bytes().checked_add(head_bytes)?;
+            Extent::between(start_bytes, extended.end_bytes())
+        });
+        require(
+            inside.is_some_and(|inside| inside.contains(partition.extent)),
+            || {
+                format!(
+                    "logical partition {number} is not inside an extended partition, behind its first sector"
+                )
+            },
+        )?;
+    }
+    no_overlap(logical.into_iter())
+}
