@@ -5,7 +5,7 @@
 
 use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -94,6 +94,9 @@ pub enum Finding {
     Hybrid(String),
     /// The protective MBR is missing or unusual. How.
     ProtectiveMbr(String),
+    /// A filesystem on the whole disk beside the table, or one in a partition that can't be
+    /// read. Which.
+    Filesystem(String),
 }
 
 /// Reads the table on `disk`, counting in the device's logical sectors (for a plain file also in
@@ -105,6 +108,12 @@ pub enum Finding {
 pub fn read(disk: &dyn ReadAt) -> Result<Found> {
     let _ = disk;
     Ok(Found::NoTable)
+}
+
+/// Where the structures of `table` itself lie on `disk`.
+#[must_use]
+pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
+    ExtentMap::whole(disk.geometry().size_bytes).difference(&table.usable.into())
 }
 
 /// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,

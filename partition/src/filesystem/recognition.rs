@@ -33,24 +33,25 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
         }
         found.push(Box::new(named));
     }
-    match found.len() {
-        0 | 1 => Ok(found.pop()),
-        _ => Ok(Some(Box::new(ambiguous(&found)?))),
+    match found.as_slice() {
+        [] | [_] => Ok(found.pop()),
+        [first, ..] => {
+            let summary = first.summary().clone();
+            let hazard = ambiguity(&found);
+            Ok(Some(Box::new(Named::new(summary).with_hazard(hazard))))
+        }
     }
 }
 
-fn ambiguous(found: &[Box<dyn Filesystem>]) -> Result<Named> {
+fn ambiguity(found: &[Box<dyn Filesystem>]) -> Hazard {
     let kinds: Vec<String> = found
         .iter()
         .map(|filesystem| filesystem.summary().kind.to_string())
         .collect();
-    let how = format!(
-        "signatures of {} are on it; wipefs shows and removes stale ones",
+    Hazard::Damaged(format!(
+        "both {} signatures are on it; wipefs shows and removes stale ones",
         kinds.join(" and ")
-    );
-    let first = found.first().map(|filesystem| filesystem.summary().clone());
-    let summary = first.ok_or_else(|| crate::Error::Invalid(how.clone()))?;
-    Ok(Named::new(summary).with_hazard(Hazard::Damaged(how)))
+    ))
 }
 
 #[cfg(test)]
