@@ -40,8 +40,6 @@ variants! {
     fat16_with_four_fats: Fat16, 10 * MEBIBYTE, ["-F", "16", "-f", "4", "-n", "FOUR FATS"];
     fat32: Fat32, 40 * MEBIBYTE, ["-F", "32", "-n", "ESP"];
     fat32_unaligned_with_one_fat: Fat32, 40 * MEBIBYTE, ["-F", "32", "-a", "-f", "1", "-R", "64"];
-    fat32_with_few_clusters_of_4096_bytes: Fat32, 20 * MEBIBYTE, ["-F", "32", "-S", "4096", "-s", "1"];
-    fat32_with_few_clusters_of_64k: Fat32, 30 * MEBIBYTE, ["-F", "32", "-s", "128"];
     fat32_with_a_table_in_its_boot_sector: Fat32, 40 * MEBIBYTE, ["-F", "32", "--mbr=y"];
 }
 
@@ -57,11 +55,46 @@ fn check(variant: &Variant) {
     assert_eq!(usage.extents, naive.used, "differs from the plain decode");
     let free_bytes = summary.size_bytes - summary.used_bytes.expect("counted");
     assert_eq!(free_bytes, naive.free_bytes);
-    let partclone = volume.partclone_used();
-    assert_eq!(usage.extents, partclone, "differs from partclone");
+    // Partclone 0.3.23 misreads the FAT of FAT12 and loses files; fsck.fat knows better.
+    if variant.kind != Kind::Fat12 {
+        assert_eq!(
+            usage.extents,
+            volume.partclone_used(),
+            "differs from partclone"
+        );
+    }
     assert_eq!(summary.uuid.as_deref(), volume.blkid("UUID").as_deref());
     assert_eq!(summary.label.as_deref(), volume.blkid("LABEL").as_deref());
     volume.check_copy_of(&usage.extents, &bytes);
+    let cluster_bytes = u64::from(summary.block_size_bytes);
+    if let Some((used, count)) = volume.fsck_clusters() {
+        assert_eq!(free_bytes, (count - used) * cluster_bytes);
+    }
+}
+
+/// mtools takes these for FAT12, so their file is written by hand.
+#[test]
+fn fat32_with_few_clusters() {
+    for (megabytes, options) in [
+        (20, &["-F", "32", "-S", "4096", "-s", "1"][..]),
+        (30, &["-F", "32", "-s", "128"]),
+        (5, &["-F", "32", "-s", "1", "-f", "1"]),
+    ] {
+        let volume = Volume::make(&Variant {
+            kind: Kind::Fat32,
+            size_bytes: megabytes * MEBIBYTE,
+            options,
+        });
+        let mut bytes = volume.bytes();
+        let file = naive::add_file(&mut bytes, &[5, 6, 30, 9]);
+        fs::write(&volume.image, &bytes).expect("write image");
+        let usage = usage(&bytes);
+        assert_eq!(usage.basis, Basis::Map);
+        assert_eq!(usage.extents, naive::used(&bytes).used);
+        assert_eq!(usage.extents, volume.partclone_used());
+        assert!(file.iter().all(|extent| usage.extents.contains(extent)));
+        volume.check_copy_of(&usage.extents, &bytes);
+    }
 }
 
 fn usage(bytes: &[u8]) -> Usage {
@@ -131,6 +164,15 @@ impl Volume {
         domain(&fs::read_to_string(map).expect("read domain map"))
     }
 
+    /// Used and all clusters as fsck.fat counts them.
+    fn fsck_clusters(&self) -> Option<(u64, u64)> {
+        let text = fsck(&self.image)?;
+        let words = text.split_once(" files, ").expect("fsck.fat's last line").1;
+        let (used, rest) = words.split_once('/').expect("used/all");
+        let count = rest.split_whitespace().next().expect("all");
+        Some((used.parse().ok()?, count.parse().ok()?))
+    }
+
     fn blkid(&self, tag: &str) -> Option<String> {
         let mut command = Command::new("blkid");
         command
@@ -150,7 +192,10 @@ impl Volume {
         }
         let image = self.directory.path().join("copy.img");
         fs::write(&image, copy).expect("write copy");
-        run(Command::new("fsck.fat").arg("-n").arg(&image));
+        fsck(&image);
+        if naive::has_few_clusters(bytes) {
+            return;
+        }
         let trees = [&self.image, &image].map(|image| {
             let tree = TempDir::new().expect("temporary directory");
             let target = tree.path().display().to_string();
@@ -161,6 +206,19 @@ impl Volume {
             .arg("-r")
             .args(trees.iter().map(TempDir::path)));
     }
+}
+
+/// What fsck.fat prints of a sound volume; `None` when it has more FATs than fsck.fat handles.
+fn fsck(image: &Path) -> Option<String> {
+    let output = Command::new("fsck.fat").arg("-n").arg(image).output();
+    let output = output.expect("fsck.fat is needed (dosfstools)");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    if text.contains("only 1 or 2 FATs are supported") {
+        return None;
+    }
+    assert!(output.status.success(), "{text}");
+    Some(text)
 }
 
 fn mtools(program: &str, image: &Path, arguments: &[&str]) {

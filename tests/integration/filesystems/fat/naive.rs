@@ -60,3 +60,37 @@ pub(super) fn used(bytes: &[u8]) -> Naive {
         free_bytes: free.total_bytes(),
     }
 }
+
+/// Whether this is FAT32 with fewer clusters than Microsoft allows it.
+pub(super) fn has_few_clusters(bytes: &[u8]) -> bool {
+    let cluster = number(bytes, 11, 2) * usize::from(bytes[13]);
+    number(bytes, 22, 2) == 0 && bytes.len() / cluster < 65_525
+}
+
+/// Adds a file in these clusters to the empty root directory of a FAT32 volume.
+pub(super) fn add_file(bytes: &mut [u8], clusters: &[u32]) -> ExtentMap {
+    let sector = number(bytes, 11, 2);
+    let cluster = sector * usize::from(bytes[13]);
+    let fats = fat_offsets(bytes);
+    let data = fats[0] + fats.len() * number(bytes, 36, 4) * sector;
+    let next = clusters.iter().skip(1).copied().chain([0x0fff_ffff]);
+    for (&from, to) in clusters.iter().zip(next) {
+        for fat in &fats {
+            bytes[fat + 4 * from as usize..][..4].copy_from_slice(&to.to_le_bytes());
+        }
+    }
+    let mut entry = [0; 32];
+    entry[..12].copy_from_slice(b"FILE    BIN ");
+    entry[26..28].copy_from_slice(&(clusters[0] as u16).to_le_bytes());
+    entry[28..].copy_from_slice(&((clusters.len() * cluster) as u32).to_le_bytes());
+    bytes[data..data + 32].copy_from_slice(&entry);
+    // FSI_Free_Count
+    let free_count = number(bytes, 48, 2) * sector + 488;
+    let left = number(bytes, free_count, 4) as u32 - clusters.len() as u32;
+    bytes[free_count..free_count + 4].copy_from_slice(&left.to_le_bytes());
+    clusters
+        .iter()
+        .map(|&index| (data + (index as usize - 2) * cluster) as u64)
+        .filter_map(|offset| Extent::new(offset, cluster as u64))
+        .collect()
+}
