@@ -1,8 +1,13 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod fat;
+mod named;
+mod recognition;
+mod signature;
 pub mod usage;
 
+pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};
 
 use crate::device::ReadAt;
@@ -203,15 +208,4 @@ pub struct Owner {
     pub file_offset_bytes: u64,
     /// Where that byte and those that follow it lie on the volume.
     pub extent: Extent,
-}
-
-/// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
-///
-/// A damaged filesystem is recognised, with [`Hazard::Damaged`] in its summary.
-///
-/// # Errors
-/// [`crate::Error::Io`] when the device fails.
-pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
-    let _ = volume;
-    Ok(None)
 }

@@ -1,10 +1,15 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
-use crate::device::{Geometry, ReadAt};
-use crate::error::Result;
+mod usage;
+
+pub use usage::{DiskUsage, VolumeUsage, disk_usage};
+
+use crate::bytes::is_zero;
+use crate::device::{Geometry, ReadAt, Window, read_vec};
+use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::Summary;
-use crate::table::{Finding, Partition, Table};
+use crate::filesystem::{self, Summary};
+use crate::table::{self, Finding, Found, Partition, PartitionType, Scheme, Table};
 use serde::Serialize;
 
 /// What is on a disk or a volume.
@@ -17,9 +22,9 @@ pub struct DiskLayout {
     /// What is wrong or unusual about the table.
     pub findings: Vec<Finding>,
     /// The volumes: the partitions in order, or the whole disk when it has no table and a
-    /// filesystem.
+    /// filesystem. An extended MBR partition is no volume; its logical partitions are.
     pub volumes: Vec<Volume>,
-    /// Whether the first mebibyte has anything but zeroes.
+    /// Whether the first mebibyte has nothing but zeroes.
     pub is_blank: bool,
 }
 
@@ -36,15 +41,109 @@ pub struct Volume {
 
 /// Reads what is on `disk`.
 ///
+/// A partition whose filesystem can't be read is listed without one, and a finding says why.
+///
 /// # Errors
-/// [`crate::Error::Io`] when the device fails; [`crate::Error::Corrupt`] or
-/// [`crate::Error::Unsupported`] when its table can't be read.
+/// [`Error::Io`] when the device fails; [`Error::Corrupt`] or [`Error::Unsupported`] when its
+/// table can't be read.
 pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
+    let geometry = disk.geometry();
+    let (table, mut findings) = read_table(disk)?;
+    let whole = summary(disk)?;
+    let is_blank = is_blank(disk)?;
+    let volumes = match (&table, whole) {
+        (Some(table), beside) => {
+            findings.extend(beside.map(|beside| {
+                Finding::Filesystem(format!(
+                    "the whole disk also has the signature of {}; the table counts",
+                    beside.kind
+                ))
+            }));
+            volumes(disk, table, &mut findings)?
+        }
+        (None, Some(filesystem)) => geometry
+            .extent()
+            .map(|extent| Volume {
+                extent,
+                partition: None,
+                filesystem: Some(filesystem),
+            })
+            .into_iter()
+            .collect(),
+        (None, None) => Vec::new(),
+    };
     Ok(DiskLayout {
-        geometry: disk.geometry(),
-        table: None,
-        findings: Vec::new(),
-        volumes: Vec::new(),
-        is_blank: false,
+        geometry,
+        table,
+        findings,
+        volumes,
+        is_blank,
     })
 }
+
+/// The table, unless the disk's boot sector is a filesystem's and only looks like a table.
+fn read_table(disk: &dyn ReadAt) -> Result<(Option<Table>, Vec<Finding>)> {
+    let Found::Table(table, findings) = table::read(disk)? else {
+        return Ok((None, Vec::new()));
+    };
+    if is_plausible(&table) || summary(disk)?.is_none() {
+        return Ok((Some(table), findings));
+    }
+    let how = "the MBR holds no partition beside the whole-disk filesystem and is ignored";
+    Ok((None, vec![Finding::Filesystem(how.to_owned())]))
+}
+
+/// A FAT boot sector has an MBR's signature, and mkfs.fat writes a partition from sector 0 into
+/// it so that Windows takes the disk.
+fn is_plausible(table: &Table) -> bool {
+    let starts_at_zero = |partition: &Partition| partition.extent.offset_bytes() == 0;
+    table.scheme == Scheme::Gpt
+        || !(table.partitions.is_empty() || table.partitions.iter().any(starts_at_zero))
+}
+
+fn is_blank(disk: &dyn ReadAt) -> Result<bool> {
+    let len_bytes = disk.geometry().size_bytes.min(MEBIBYTE) as usize;
+    Ok(is_zero(&read_vec(disk, 0, len_bytes)?))
+}
+
+const MEBIBYTE: u64 = 1 << 20;
+
+fn summary(volume: &dyn ReadAt) -> Result<Option<Summary>> {
+    let filesystem = filesystem::probe(volume)?;
+    Ok(filesystem.map(|filesystem| filesystem.summary().clone()))
+}
+
+/// The partitions that hold data, not others.
+fn data_partitions(table: &Table) -> impl Iterator<Item = &Partition> {
+    table.partitions.iter().filter(|partition| {
+        !matches!(
+            partition.partition_type,
+            PartitionType::Mbr(0x05 | 0x0f | 0x85)
+        )
+    })
+}
+
+fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Result<Vec<Volume>> {
+    let mut volumes = Vec::new();
+    for partition in data_partitions(table) {
+        let window = Window::new(disk, partition.extent)?;
+        let filesystem = match summary(&window) {
+            Ok(filesystem) => filesystem,
+            Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+                let how = format!("partition {}: {error}", partition.number);
+                findings.push(Finding::Filesystem(how));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        volumes.push(Volume {
+            extent: partition.extent,
+            partition: Some(partition.clone()),
+            filesystem,
+        });
+    }
+    Ok(volumes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ pub use raw::raw_extents;
 
 use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -109,6 +109,9 @@ pub enum Finding {
     Hybrid(String),
     /// The protective MBR is missing or unusual. How.
     ProtectiveMbr(String),
+    /// A filesystem on the whole disk beside the table, or one in a partition that can't be
+    /// read. Which.
+    Filesystem(String),
 }
 
 /// Reads the table on `disk`, counting in the device's logical sectors (a GPT also in sectors of
@@ -122,6 +125,12 @@ pub enum Finding {
 /// [`crate::Error::Unsupported`] when there is a table that can't be read.
 pub fn read(disk: &dyn ReadAt) -> Result<Found> {
     read::read(disk)
+}
+
+/// Where the structures of `table` itself lie on `disk`.
+#[must_use]
+pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
+    ExtentMap::whole(disk.geometry().size_bytes).difference(&table.usable.into())
 }
 
 /// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,

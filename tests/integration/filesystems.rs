@@ -1,1 +1,4 @@
 //! Used maps against outside tools on real volumes.
+
+mod fat;
+mod signatures;

@@ -1,0 +1,129 @@
+//! FAT12, FAT16 and FAT32 (Microsoft, "FAT: General Overview of On-Disk Format", fatgen103).
+//!
+//! Used are the reserved sectors, every copy of the FAT, the root directory of FAT12/16, each
+//! cluster whose entry is not 0 (bad clusters too) and the sectors after the last whole cluster.
+//! Bytes of the volume after the filesystem's last sector are free: no FAT driver reads them.
+
+mod allocation;
+mod boot;
+mod chain;
+mod directory;
+mod layout;
+mod owners;
+mod state;
+
+use super::named::Named;
+use super::{ChangeToken, Filesystem, Hazard, Owner, Summary};
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Error, Result};
+use crate::extent::ExtentMap;
+use boot::Parsed;
+pub(super) use boot::is_bitlocker_to_go;
+use layout::Layout;
+
+/// Counting free clusters reads the FAT; one larger than this is not read for a summary.
+const COUNTED_FAT_BYTES_MAX: u64 = 4 << 20;
+
+struct Fat {
+    layout: Layout,
+    summary: Summary,
+}
+
+/// Recognises a FAT volume; `None` when the first sector is not a FAT boot sector.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let size_bytes = volume.geometry().size_bytes;
+    if size_bytes < boot::SECTOR_BYTES as u64 {
+        return Ok(None);
+    }
+    let sector = read_vec(volume, 0, boot::SECTOR_BYTES)?;
+    let identity = boot::identity(&sector);
+    match boot::parse(&sector, size_bytes) {
+        Parsed::NotFat => Ok(None),
+        Parsed::Damaged(kind, corrupt) => {
+            let summary = Summary {
+                kind,
+                label: identity.label,
+                uuid: identity.serial,
+                size_bytes,
+                block_size_bytes: 0,
+                used_bytes: None,
+                hazards: vec![Hazard::Damaged(corrupt.to_string())],
+            };
+            Ok(Some(Box::new(Named::new(summary))))
+        }
+        Parsed::Valid(layout) => Ok(Some(Box::new(summarize(volume, layout, identity)?))),
+    }
+}
+
+fn summarize(volume: &dyn ReadAt, layout: Layout, identity: boot::Identity) -> Result<Fat> {
+    let mut hazards = state::hazards(volume, &layout, identity.state)?;
+    // Damage in the root directory or the FAT makes the volume damaged, not unknown.
+    let mut label = identity.label;
+    match directory::root_label(volume, &layout) {
+        Ok(Some(found)) => label = Some(found),
+        Ok(None) => {}
+        Err(error) => hazards.push(damage(error)?),
+    }
+    let free_clusters = if layout.fat_bytes <= COUNTED_FAT_BYTES_MAX {
+        match allocation::free_clusters(volume, &layout) {
+            Ok(count) => Some(count),
+            Err(error) => {
+                hazards.push(damage(error)?);
+                None
+            }
+        }
+    } else {
+        state::free_clusters_hint(volume, &layout)?
+    };
+    let free_bytes =
+        free_clusters.map(|count| u64::from(count).saturating_mul(layout.cluster_bytes()));
+    let summary = Summary {
+        kind: layout.kind,
+        label,
+        uuid: identity.serial,
+        size_bytes: layout.size_bytes,
+        block_size_bytes: layout.cluster_size_bytes,
+        used_bytes: free_bytes.and_then(|free_bytes| layout.size_bytes.checked_sub(free_bytes)),
+        hazards,
+    };
+    Ok(Fat { layout, summary })
+}
+
+fn damage(error: Error) -> Result<Hazard> {
+    match error {
+        Error::Corrupt(corrupt) => Ok(Hazard::Damaged(corrupt.to_string())),
+        other => Err(other),
+    }
+}
+
+impl Filesystem for Fat {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        allocation::used(device, &self.layout).map(Some)
+    }
+
+    /// None: FAT counts no mounts, checksums nothing, and a file overwritten in place leaves the
+    /// FAT and the free count as they were (its time stamp has a step of 2 s and may be set back),
+    /// so no few fields show that nothing was written.
+    fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
+        Ok(None)
+    }
+
+    fn owners(
+        &self,
+        device: &dyn ReadAt,
+        extents: &ExtentMap,
+        files_max: usize,
+    ) -> Result<Vec<Owner>> {
+        owners::owners(device, &self.layout, extents, files_max)
+    }
+}
+
+#[cfg(test)]
+mod tests;

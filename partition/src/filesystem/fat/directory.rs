@@ -1,0 +1,218 @@
+//! Directories: 32-byte entries, long names, the volume label (fatgen103, "FAT Directory
+//! Structure" and "Long Directory Entries").
+
+use super::chain::Chains;
+use super::layout::Layout;
+use crate::bytes::{le16, le32, u8_at};
+use crate::device::{ReadAt, read_vec};
+use crate::error::Result;
+use crate::extent::Extent;
+
+/// A directory has at most 65536 entries.
+const DIRECTORY_BYTES_MAX: u64 = 65_536 * 32;
+
+const ATTR_VOLUME_ID: u8 = 0x08;
+const ATTR_DIRECTORY: u8 = 0x10;
+const ATTR_LONG_NAME: u8 = 0x0f;
+const ATTR_LONG_NAME_MASK: u8 = 0x3f;
+
+/// A file or directory as its directory lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) is_directory: bool,
+    /// 0 for an empty file.
+    pub(super) first_cluster: u32,
+    /// 0 for a directory, whose length is that of its chain.
+    pub(super) size_bytes: u64,
+}
+
+/// A directory's bytes and where they lie.
+pub(super) struct Directory {
+    pub(super) bytes: Vec<u8>,
+    pub(super) runs: Vec<Extent>,
+}
+
+/// Reads the root directory.
+///
+/// # Errors
+/// [`crate::Error::Io`], or [`crate::Error::Corrupt`] when its chain is damaged.
+pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
+    match chains.layout().root {
+        Some(root) => Ok(Directory {
+            // BPB_RootEntCnt has 16 bits: 2 MiB at most, and it lies on the volume.
+            bytes: read_vec(
+                chains.device(),
+                root.offset_bytes(),
+                root.len_bytes() as usize,
+            )?,
+            runs: vec![root],
+        }),
+        None => read(chains, chains.layout().root_cluster),
+    }
+}
+
+/// Reads the directory whose chain starts at `cluster`.
+///
+/// # Errors
+/// As for [`read_root`].
+pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
+    let (mut bytes, mut runs) = (Vec::new(), Vec::new());
+    let mut next = Some(cluster);
+    while let Some(cluster) = next {
+        let (run, following) = chains.run(cluster)?;
+        let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(bytes.len() as u64);
+        if left_bytes == 0 {
+            break;
+        }
+        let len_bytes = run.len_bytes().min(left_bytes);
+        bytes.extend(read_vec(
+            chains.device(),
+            run.offset_bytes(),
+            len_bytes as usize,
+        )?);
+        runs.push(run);
+        next = following;
+    }
+    Ok(Directory { bytes, runs })
+}
+
+/// The volume label in the root directory.
+///
+/// # Errors
+/// As for [`read_root`].
+pub(super) fn root_label(device: &dyn ReadAt, layout: &Layout) -> Result<Option<String>> {
+    let directory = read_root(&mut Chains::new(device, layout))?;
+    Ok(live(&directory.bytes)
+        .find(|entry| {
+            let attributes = u8_at(*entry, 11);
+            attributes & ATTR_LONG_NAME_MASK != ATTR_LONG_NAME
+                && attributes & (ATTR_VOLUME_ID | ATTR_DIRECTORY) == ATTR_VOLUME_ID
+        })
+        .and_then(|entry| crate::bytes::text(&unescaped(entry)[..11])))
+}
+
+/// The entries up to the end mark that are not deleted.
+fn live(bytes: &[u8]) -> impl Iterator<Item = &[u8; 32]> {
+    bytes
+        .as_chunks::<32>()
+        .0
+        .iter()
+        .take_while(|entry| entry[0] != 0)
+        .filter(|entry| entry[0] != 0xe5)
+}
+
+/// DIR_Name whose first character 0xE5 is stored as 0x05, or it would mean "deleted".
+fn unescaped(entry: &[u8; 32]) -> [u8; 32] {
+    let mut entry = *entry;
+    if entry[0] == 0x05 {
+        entry[0] = 0xe5;
+    }
+    entry
+}
+
+/// The files and directories in a directory's bytes, without `.` and `..`.
+pub(super) fn entries<'a>(bytes: &'a [u8], layout: &'a Layout) -> impl Iterator<Item = Entry> + 'a {
+    let mut long = LongName::default();
+    live(bytes).filter_map(move |raw| {
+        let attributes = u8_at(raw, 11);
+        if attributes & ATTR_LONG_NAME_MASK == ATTR_LONG_NAME {
+            long.add(raw);
+            return None;
+        }
+        let name = long.take(raw).unwrap_or_else(|| short_name(raw));
+        let is_listed = attributes & ATTR_VOLUME_ID == 0 && name != "." && name != "..";
+        let is_directory = attributes & ATTR_DIRECTORY != 0;
+        // DIR_FstClusHI means something else on FAT12/16.
+        let high = if layout.root.is_none() {
+            u32::from(le16(raw, 20)) << 16
+        } else {
+            0
+        };
+        is_listed.then(|| Entry {
+            name,
+            is_directory,
+            first_cluster: high | u32::from(le16(raw, 26)),
+            size_bytes: if is_directory {
+                0
+            } else {
+                u64::from(le32(raw, 28))
+            },
+        })
+    })
+}
+
+/// A long name in the making: its parts come before the short entry, last part first.
+#[derive(Default)]
+struct LongName {
+    units: Vec<u16>,
+    expected_ordinal: u8,
+    checksum: u8,
+}
+
+impl LongName {
+    /// At most 255 characters in parts of 13.
+    const PARTS_MAX: u8 = 20;
+
+    fn add(&mut self, raw: &[u8; 32]) {
+        // LDIR_Ord: counts down to 1; 0x40 marks the first stored, which is the name's end.
+        let ordinal = raw[0] & 0x3f;
+        if raw[0] & 0x40 != 0 && (1..=Self::PARTS_MAX).contains(&ordinal) {
+            self.units.clear();
+            self.expected_ordinal = ordinal;
+            self.checksum = raw[13];
+        }
+        if ordinal == 0 || ordinal != self.expected_ordinal || raw[13] != self.checksum {
+            *self = Self::default();
+            return;
+        }
+        self.expected_ordinal = ordinal.saturating_sub(1);
+        let characters = (1..11).chain(14..26).chain(28..32).step_by(1);
+        let offsets: Vec<usize> = characters.collect();
+        let mut part: Vec<u16> = offsets
+            .chunks_exact(2)
+            .map(|pair| le16(raw, pair[0]))
+            .collect();
+        part.append(&mut self.units);
+        self.units = part;
+    }
+
+    /// The name, if its parts are complete and belong to this short entry.
+    fn take(&mut self, raw: &[u8; 32]) -> Option<String> {
+        let long = std::mem::take(self);
+        let is_whole = long.expected_ordinal == 0 && !long.units.is_empty();
+        if !is_whole || long.checksum != checksum(raw) {
+            return None;
+        }
+        let end = long.units.iter().position(|&unit| unit == 0);
+        let units = long.units.get(..end.unwrap_or(long.units.len()))?;
+        Some(String::from_utf16_lossy(units))
+    }
+}
+
+/// LDIR_Chksum of a short name.
+fn checksum(raw: &[u8; 32]) -> u8 {
+    raw[..11]
+        .iter()
+        .fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte))
+}
+
+/// DIR_Name as `NAME.EXT`, in lower case where DIR_NTRes says so.
+fn short_name(raw: &[u8; 32]) -> String {
+    let name = unescaped(raw);
+    let part = |bytes: &[u8], is_lower: bool| {
+        let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if is_lower {
+            text.to_ascii_lowercase()
+        } else {
+            text
+        }
+    };
+    let base = part(&name[..8], raw[12] & 0x08 != 0);
+    let extension = part(&name[8..11], raw[12] & 0x10 != 0);
+    if extension.is_empty() {
+        base
+    } else {
+        format!("{base}.{extension}")
+    }
+}

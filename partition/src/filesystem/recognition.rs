@@ -1,0 +1,58 @@
+//! Telling which filesystem is on a volume, and when that can't be told.
+
+use super::named::Named;
+use super::{Filesystem, Hazard, Kind, fat, signature};
+use crate::device::ReadAt;
+use crate::error::Result;
+
+type Found = Option<Box<dyn Filesystem>>;
+
+/// Filesystems that klon reads further than their signature, in order of precedence.
+const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 1] = [
+    // ext::probe goes here, before FAT.
+    fat::probe,
+];
+
+/// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
+///
+/// A damaged filesystem is recognised, with [`Hazard::Damaged`] in its summary. So is a volume
+/// with the signatures of two filesystems: nothing shows which of them was there last. A RAID
+/// member is one whatever lies inside the array.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let mut found: Vec<Box<dyn Filesystem>> = Vec::new();
+    for parser in PARSERS {
+        found.extend(parser(volume)?);
+    }
+    for summary in signature::find(volume)? {
+        let named = Named::new(summary);
+        if named.summary().kind == Kind::Mdraid {
+            return Ok(Some(Box::new(named)));
+        }
+        found.push(Box::new(named));
+    }
+    match found.as_slice() {
+        [] | [_] => Ok(found.pop()),
+        [first, ..] => {
+            let summary = first.summary().clone();
+            let hazard = ambiguity(&found);
+            Ok(Some(Box::new(Named::new(summary).with_hazard(hazard))))
+        }
+    }
+}
+
+fn ambiguity(found: &[Box<dyn Filesystem>]) -> Hazard {
+    let kinds: Vec<String> = found
+        .iter()
+        .map(|filesystem| filesystem.summary().kind.to_string())
+        .collect();
+    Hazard::Damaged(format!(
+        "both {} signatures are on it; wipefs shows and removes stale ones",
+        kinds.join(" and ")
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Signatures of what lies beneath filesystems: RAID members, encryption, volume managers, pools.
+
+use super::head::Head;
+use super::{named, uuid};
+use crate::bytes::{be16, le32, le64, text};
+use crate::error::Result;
+use crate::filesystem::{Hazard, Kind, Summary};
+
+/// LUKS 1 and 2 (LUKS2 On-Disk Format Specification, "Binary Header").
+pub(super) fn luks(head: &Head<'_>) -> Result<Option<Summary>> {
+    let header = head.at(0, 512).filter(|_| head.has(0, b"LUKS\xba\xbe"));
+    let Some(header) = header else {
+        return Ok(None);
+    };
+    let label = match be16(header, 6) {
+        1 => None,
+        2 => text(&header[24..72]),
+        _ => return Ok(None),
+    };
+    Ok(Some(Summary {
+        label,
+        uuid: text(&header[168..208]),
+        ..named(Kind::Luks, head)
+    }))
+}
+
+/// LVM2: a label in one of the first four sectors (lvm2, `lib/format_text/layout.h`).
+pub(super) fn lvm2(head: &Head<'_>) -> Result<Option<Summary>> {
+    for sector in 0..4u16 {
+        let Some(label) = head.at(usize::from(sector) * 512, 512) else {
+            break;
+        };
+        let is_label = label.starts_with(b"LABELONE")
+            && &label[24..32] == b"LVM2 001"
+            && le64(label, 8) == u64::from(sector)
+            && lvm2_crc(&label[20..]) == le32(label, 16);
+        if is_label {
+            return Ok(Some(lvm2_summary(head, label)));
+        }
+    }
+    Ok(None)
+}
+
+/// The usual CRC-32 polynomial with LVM's initial value and no final inversion.
+fn lvm2_crc(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(!0xf597_a6cf);
+    hasher.update(bytes);
+    !hasher.finalize()
+}
+
+fn lvm2_summary(head: &Head<'_>, label: &[u8]) -> Summary {
+    let mut summary = named(Kind::Lvm2, head);
+    // The offset of pv_header: pv_uuid of 32 characters.
+    let id = usize::try_from(le32(label, 20))
+        .ok()
+        .and_then(|at| label.get(at..at.checked_add(32)?))
+        .and_then(text);
+    summary.uuid = id.filter(|id| id.is_ascii() && id.len() == 32).map(|id| {
+        let (first, rest) = id.split_at(6);
+        let (middle, last) = rest.split_at(20);
+        let middle: Vec<_> = middle
+            .as_bytes()
+            .chunks(4)
+            .map(String::from_utf8_lossy)
+            .collect();
+        format!("{first}-{}-{last}", middle.join("-"))
+    });
+    summary
+}
+
+/// MD RAID with a version 1 superblock: at 0 (1.1), 4 KiB (1.2) or near the end (1.0).
+pub(super) fn mdraid(head: &Head<'_>) -> Result<Option<Summary>> {
+    let sectors = head.size_bytes() / 512;
+    let near_end = sectors.checked_sub(16).map(|sector| sector & !7);
+    for sector in [Some(0), Some(8), near_end].into_iter().flatten() {
+        let Some(block) = head.far(sector.saturating_mul(512), 256)? else {
+            continue;
+        };
+        // magic, major_version, super_offset
+        let is_super =
+            le32(&block, 0) == 0xa92b_4efc && le32(&block, 4) == 1 && le64(&block, 144) == sector;
+        if is_super {
+            return Ok(Some(Summary {
+                // set_uuid, set_name
+                uuid: uuid(&block[16..32]),
+                label: text(&block[32..64]),
+                hazards: raid_members(le32(&block, 92)),
+                ..named(Kind::Mdraid, head)
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// MD RAID with a version 0.90 superblock: in the last whole 64 KiB but one.
+pub(super) fn mdraid_old(head: &Head<'_>) -> Result<Option<Summary>> {
+    const RESERVED_BYTES: u64 = 64 << 10;
+    let end_bytes = head.size_bytes() / RESERVED_BYTES * RESERVED_BYTES;
+    let Some(offset_bytes) = end_bytes.checked_sub(RESERVED_BYTES) else {
+        return Ok(None);
+    };
+    let Some(block) = head.far(offset_bytes, 128)? else {
+        return Ok(None);
+    };
+    let is_super = le32(&block, 0) == 0xa92b_4efc && le32(&block, 4) == 0 && le32(&block, 8) <= 91;
+    if !is_super {
+        return Ok(None);
+    }
+    // set_uuid0 lies apart from set_uuid1 to set_uuid3; each is a number.
+    let mut id = Vec::with_capacity(16);
+    for at in [20, 52, 56, 60] {
+        id.extend(le32(&block, at).to_be_bytes());
+    }
+    Ok(Some(Summary {
+        uuid: uuid(&id),
+        hazards: raid_members(le32(&block, 40)),
+        ..named(Kind::Mdraid, head)
+    }))
+}
+
+fn raid_members(count: u32) -> Vec<Hazard> {
+    if count > 1 {
+        vec![Hazard::MultiDevice(format!("RAID of {count} members"))]
+    } else {
+        Vec::new()
+    }
+}
+
+/// ZFS: uberblocks in one of the first two labels (ZFS On-Disk Specification, section 1.3).
+pub(super) fn zfs(head: &Head<'_>) -> Result<Option<Summary>> {
+    const LABEL_BYTES: u64 = 256 << 10;
+    const RING_BYTES: usize = 128 << 10;
+    // One stray magic number is no pool.
+    const UBERBLOCKS_MIN: usize = 4;
+    for label in 0..2 {
+        let offset_bytes = label * LABEL_BYTES + RING_BYTES as u64;
+        let Some(ring) = head.far(offset_bytes, RING_BYTES)? else {
+            break;
+        };
+        let count = ring
+            .chunks_exact(1024)
+            .map(|uberblock| le64(uberblock, 0))
+            .filter(|&magic| magic == 0x00ba_b10c || magic.swap_bytes() == 0x00ba_b10c)
+            .count();
+        if count >= UBERBLOCKS_MIN {
+            return Ok(Some(named(Kind::Zfs, head)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,178 @@
+//! Signatures of filesystems that come from Linux.
+
+use super::head::Head;
+use super::{named, sized, uuid};
+use crate::bytes::{be16, be32, be64, le16, le32, le64, text, u8_at};
+use crate::error::Result;
+use crate::filesystem::{Hazard, Kind, Summary};
+
+/// XFS: sb_magicnum "XFSB" (XFS Algorithms & Data Structures, "Superblocks").
+pub(super) fn xfs(head: &Head<'_>) -> Result<Option<Summary>> {
+    let Some(block) = head.at(0, 512).filter(|_| head.has(0, b"XFSB")) else {
+        return Ok(None);
+    };
+    let block_size_bytes = be32(block, 4);
+    let is_sound = (512..=65_536).contains(&block_size_bytes)
+        && 1u32.checked_shl(u32::from(u8_at(block, 120))) == Some(block_size_bytes)
+        && (512..=32_768).contains(&be16(block, 102))
+        && 1u16.checked_shl(u32::from(u8_at(block, 121))) == Some(be16(block, 102))
+        && be32(block, 88) != 0
+        && be64(block, 8) != 0;
+    if !is_sound {
+        return Ok(None);
+    }
+    let blocks = be64(block, 8);
+    let free_blocks = be64(block, 144);
+    Ok(Some(Summary {
+        label: text(&block[108..120]),
+        uuid: uuid(&block[32..48]),
+        used_bytes: blocks
+            .checked_sub(free_blocks)
+            .and_then(|used| used.checked_mul(u64::from(block_size_bytes))),
+        ..sized(Kind::Xfs, head, blocks, block_size_bytes)
+    }))
+}
+
+/// Btrfs: magic "_BHRfS_M" of the superblock at 64 KiB (btrfs on-disk format, "Superblock").
+pub(super) fn btrfs(head: &Head<'_>) -> Result<Option<Summary>> {
+    const SUPERBLOCK: usize = 64 << 10;
+    let block = head.at(SUPERBLOCK, 4096);
+    let Some(block) = block.filter(|_| head.has(SUPERBLOCK + 0x40, b"_BHRfS_M")) else {
+        return Ok(None);
+    };
+    // bytenr: where this copy says that it lies.
+    if le64(block, 0x30) != SUPERBLOCK as u64 {
+        return Ok(None);
+    }
+    let mut hazards = Vec::new();
+    // csum_type 0 is CRC-32C; klon does not compute the others.
+    if le16(block, 0xc4) == 0 && crc32c::crc32c(&block[0x20..]) != le32(block, 0) {
+        hazards.push(Hazard::Damaged("superblock checksum".to_owned()));
+    }
+    let devices = le64(block, 0x88);
+    if devices > 1 {
+        hazards.push(Hazard::MultiDevice(format!("{devices} devices")));
+    }
+    if le64(block, 0x60) != 0 {
+        hazards.push(Hazard::NeedsRecovery("a log tree".to_owned()));
+    }
+    Ok(Some(Summary {
+        kind: Kind::Btrfs,
+        label: text(&block[0x12b..0x22b]),
+        uuid: uuid(&block[0x20..0x30]),
+        // dev_item.total_bytes: of this device, not of the filesystem.
+        size_bytes: le64(block, 0xd1).min(head.size_bytes()),
+        block_size_bytes: le32(block, 0x90),
+        used_bytes: Some(le64(block, 0x78)),
+        hazards,
+    }))
+}
+
+/// F2FS: magic 0xF2F52010 at 1 KiB (struct f2fs_super_block).
+pub(super) fn f2fs(head: &Head<'_>) -> Result<Option<Summary>> {
+    let Some(block) = head.at(1024, 3072) else {
+        return Ok(None);
+    };
+    // log_blocksize
+    let shift = le32(block, 16);
+    if le32(block, 0) != 0xf2f5_2010 || le16(block, 4) != 1 || !(12..=16).contains(&shift) {
+        return Ok(None);
+    }
+    let units: Vec<u16> = block[124..1148]
+        .chunks_exact(2)
+        .map(|pair| le16(pair, 0))
+        .take_while(|&unit| unit != 0)
+        .collect();
+    Ok(Some(Summary {
+        label: (!units.is_empty()).then(|| String::from_utf16_lossy(&units)),
+        uuid: uuid(&block[108..124]),
+        ..sized(Kind::F2fs, head, le64(block, 36), 1 << shift)
+    }))
+}
+
+/// bcachefs: magic of the superblock at sector 8 (struct bch_sb).
+pub(super) fn bcachefs(head: &Head<'_>) -> Result<Option<Summary>> {
+    const MAGIC: [u8; 16] = [
+        0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9, 0xd9, 0x6a, 0x60, 0xcf, 0x80, 0x3d, 0xf7,
+        0xef,
+    ];
+    let block = head.at(4096, 512);
+    let Some(block) = block.filter(|block| block[24..40] == MAGIC) else {
+        return Ok(None);
+    };
+    let mut summary = named(Kind::Bcachefs, head);
+    summary.label = text(&block[72..104]);
+    // user_uuid
+    summary.uuid = uuid(&block[56..72]);
+    // nr_devices
+    if u8_at(block, 123) > 1 {
+        let devices = format!("{} devices", u8_at(block, 123));
+        summary.hazards.push(Hazard::MultiDevice(devices));
+    }
+    Ok(Some(summary))
+}
+
+/// Swap space: a signature at the end of the first page, whose size is the machine's.
+pub(super) fn swap(head: &Head<'_>) -> Result<Option<Summary>> {
+    for page_bytes in [4096u32, 8192, 16_384, 32_768, 65_536] {
+        let signature = head.at(page_bytes as usize - 10, 10);
+        let (Some(signature), Some(header)) = (signature, head.at(1024, 128)) else {
+            break;
+        };
+        let is_hibernated = [&b"S1SUSPEND"[..], b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"]
+            .iter()
+            .any(|magic| signature.starts_with(magic));
+        let is_swap = matches!(signature, b"SWAPSPACE2" | b"SWAP-SPACE");
+        if is_swap || is_hibernated {
+            return Ok(Some(swap_summary(head, header, page_bytes, is_hibernated)));
+        }
+    }
+    Ok(None)
+}
+
+fn swap_summary(head: &Head<'_>, header: &[u8], page_bytes: u32, is_hibernated: bool) -> Summary {
+    // version, last_page; a machine of the other byte order reads as version 1 << 24.
+    let mut summary = if le32(header, 0) == 1 {
+        let pages = u64::from(le32(header, 4)).saturating_add(1);
+        Summary {
+            uuid: uuid(&header[12..28]),
+            label: text(&header[28..44]),
+            ..sized(Kind::Swap, head, pages, page_bytes)
+        }
+    } else {
+        named(Kind::Swap, head)
+    };
+    if is_hibernated {
+        let how = "swap holds a suspended system".to_owned();
+        summary.hazards.push(Hazard::Hibernated(how));
+    }
+    summary
+}
+
+/// squashfs 4: magic "hsqs" (struct squashfs_super_block).
+pub(super) fn squashfs(head: &Head<'_>) -> Result<Option<Summary>> {
+    let block = head.at(0, 96).filter(|_| head.has(0, b"hsqs"));
+    let Some(block) = block.filter(|block| le16(block, 28) == 4) else {
+        return Ok(None);
+    };
+    let mut summary = sized(Kind::Squashfs, head, le64(block, 40), 1);
+    summary.block_size_bytes = le32(block, 12);
+    Ok(Some(summary))
+}
+
+/// EROFS: magic 0xE0F5E1E2 at 1 KiB (struct erofs_super_block).
+pub(super) fn erofs(head: &Head<'_>) -> Result<Option<Summary>> {
+    let Some(block) = head.at(1024, 128) else {
+        return Ok(None);
+    };
+    let shift = u8_at(block, 12);
+    if le32(block, 0) != 0xe0f5_e1e2 || !(9..=16).contains(&shift) {
+        return Ok(None);
+    }
+    let blocks = u64::from(le32(block, 36));
+    Ok(Some(Summary {
+        uuid: uuid(&block[48..64]),
+        label: text(&block[64..80]),
+        ..sized(Kind::Erofs, head, blocks, 1 << shift)
+    }))
+}
