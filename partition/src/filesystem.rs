@@ -1,6 +1,7 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod ext;
 pub mod usage;
 
 pub use usage::{Basis, Usage, usage};
@@ -212,6 +213,5 @@ pub struct Owner {
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.
 pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
-    let _ = volume;
-    Ok(None)
+    ext::probe(volume)
 }

@@ -1,1 +1,4 @@
 //! Used maps against outside tools on real volumes.
+
+mod ext;
+mod image_file;
