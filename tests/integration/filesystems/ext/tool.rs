@@ -60,13 +60,12 @@ impl Drop for Mount {
 pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
     let text = run("dumpe2fs", &[image.to_str().unwrap()]);
     let number = |name: &str| -> u64 {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap();
-        line.trim().parse().unwrap()
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |line| line.trim().parse().unwrap())
     };
     let (blocks, block_bytes) = (number("Block count:"), number("Block size:"));
+    // Of a range of free clusters dumpe2fs names the first block of the last one.
+    let cluster_blocks = number("Cluster size:").max(block_bytes) / block_bytes;
     let free: ExtentMap = text
         .lines()
         .filter_map(|line| line.strip_prefix("  Free blocks: "))
@@ -75,7 +74,9 @@ pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
         .map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
-            Extent::between(first * block_bytes, (last + 1) * block_bytes).unwrap()
+            let end = (last + 1).next_multiple_of(cluster_blocks);
+            Extent::between(first * block_bytes, end.min(blocks) * block_bytes)
+                .unwrap_or_else(|| panic!("{first} {last} {end} {blocks} {cluster_blocks}"))
         })
         .collect();
     free.complement(blocks * block_bytes)

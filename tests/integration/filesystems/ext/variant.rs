@@ -159,7 +159,14 @@ pub(super) const VARIANTS: &[Variant] = &[
         "every-super",
         Ext4,
         "300M",
-        &["-t", "ext4", "-b", "1024", "-O", "^sparse_super"],
+        &[
+            "-t",
+            "ext4",
+            "-b",
+            "1024",
+            "-O",
+            "^sparse_super,^resize_inode",
+        ],
     ),
     Variant::new("small-inodes", Ext3, "64M", &["-t", "ext3", "-I", "128"]),
     Variant::new(
