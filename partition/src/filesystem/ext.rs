@@ -1,0 +1,145 @@
+//! ext2, ext3 and ext4.
+
+mod bitmap;
+mod blockmap;
+mod checksum;
+mod descriptor;
+mod feature;
+mod group;
+mod inode;
+mod state;
+mod superblock;
+
+use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use crate::bytes::le16;
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Corrupt, Error, Result};
+use crate::extent::ExtentMap;
+use descriptor::Descriptors;
+use feature::Features;
+use sha2::{Digest, Sha256};
+use superblock::{Status, Superblock};
+
+/// An ext2, ext3 or ext4 filesystem.
+#[derive(Debug)]
+struct Ext {
+    summary: Summary,
+    geometry: std::result::Result<Superblock, Refusal>,
+}
+
+/// Why there is no geometry to work with.
+#[derive(Clone, Debug)]
+enum Refusal {
+    Damaged(Corrupt),
+    JournalDevice,
+}
+
+/// Recognises ext2, ext3 and ext4 by the magic number of the primary superblock.
+///
+/// Backup superblocks are not looked at: a volume without a sound primary one needs e2fsck, and
+/// is reported as damaged.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let volume_bytes = volume.geometry().size_bytes;
+    if volume_bytes < 2 * superblock::OFFSET_BYTES {
+        return Ok(None);
+    }
+    let raw = read_vec(volume, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+    if le16(&raw, 0x38) != superblock::MAGIC {
+        return Ok(None);
+    }
+    let status = Status::parse(&raw);
+    let mut hazards = state::recorded(&status);
+    let geometry = geometry(&raw, &status, volume_bytes);
+    match &geometry {
+        Ok(superblock) => hazards.extend(state::observed(superblock, &status, volume)?),
+        Err(Refusal::Damaged(corrupt)) => hazards.push(Hazard::Damaged(corrupt.to_string())),
+        Err(Refusal::JournalDevice) => (),
+    }
+    let summary = summary(status, hazards, volume_bytes);
+    Ok(Some(Box::new(Ext { summary, geometry })))
+}
+
+fn geometry(
+    raw: &[u8],
+    status: &Status,
+    volume_bytes: u64,
+) -> std::result::Result<Superblock, Refusal> {
+    if status.features.has_incompat(feature::INCOMPAT_JOURNAL_DEV) {
+        return Err(Refusal::JournalDevice);
+    }
+    Superblock::parse(raw, volume_bytes).map_err(Refusal::Damaged)
+}
+
+fn summary(status: Status, hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
+    let block_bytes = u64::from(status.block_bytes);
+    let used_blocks = status.blocks.checked_sub(status.free_blocks);
+    Summary {
+        kind: kind(status.features),
+        label: status.label,
+        uuid: status.uuid,
+        size_bytes: status.blocks.saturating_mul(block_bytes).min(volume_bytes),
+        block_size_bytes: status.block_bytes,
+        used_bytes: used_blocks.and_then(|blocks| blocks.checked_mul(block_bytes)),
+        hazards,
+    }
+}
+
+const fn kind(features: Features) -> Kind {
+    if features.is_ext4() {
+        Kind::Ext4
+    } else if features.has_journal() {
+        Kind::Ext3
+    } else {
+        Kind::Ext2
+    }
+}
+
+impl Ext {
+    fn superblock(&self) -> Result<&Superblock> {
+        match &self.geometry {
+            Ok(superblock) if superblock.features.unknown().is_empty() => Ok(superblock),
+            Ok(_) => Err(Error::unsupported(
+                format!("this {}", self.summary.kind),
+                "it has features unknown to klon, so its bitmaps prove nothing",
+            )),
+            Err(Refusal::Damaged(corrupt)) => Err(corrupt.clone().into()),
+            Err(Refusal::JournalDevice) => Err(Error::unsupported(
+                "an external journal",
+                "it has no allocation map; copy the whole volume",
+            )),
+        }
+    }
+}
+
+impl Filesystem for Ext {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The bitmaps, and the boot area before the first group. The space after the filesystem's
+    /// end is free: ext keeps nothing there.
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        bitmap::used(self.superblock()?, device).map(Some)
+    }
+
+    /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
+    /// flags) and all group descriptors (counters, checksums of the bitmaps).
+    fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
+        let superblock = self.superblock()?;
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        let mut digest = Sha256::new();
+        digest.update(b"klon ext change token 1\0");
+        digest.update(&raw);
+        let mut descriptors = Descriptors::new(superblock, device);
+        while let Some((_, _, raw)) = descriptors.next_raw()? {
+            digest.update(&raw);
+        }
+        Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

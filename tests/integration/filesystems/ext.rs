@@ -1,0 +1,289 @@
+//! ext2, ext3 and ext4 against e2fsprogs, partclone and the kernel.
+
+mod tool;
+mod variant;
+
+use super::image_file::ImageFile;
+use klon_partition::filesystem::{Basis, Filesystem, Hazard, Kind, probe, usage};
+use klon_partition::{Extent, ExtentMap, ReadAt};
+use std::path::Path;
+use tool::{Mount, dumpe2fs_used, is_root, partclone_used, run};
+use variant::{VARIANTS, Variant};
+
+fn filesystem(image: &ImageFile) -> Box<dyn Filesystem> {
+    probe(image).unwrap().expect("an ext filesystem")
+}
+
+fn hazards(image: &Path) -> Vec<Hazard> {
+    filesystem(&ImageFile::open(image))
+        .summary()
+        .hazards
+        .clone()
+}
+
+/// Every byte that klon says is in use is so by e2fsprogs too, and the other way round.
+fn assert_agrees(image: &Path, name: &str) {
+    let device = ImageFile::open(image);
+    let usage = usage(&device).unwrap();
+    assert_eq!(usage.basis, Basis::Map, "{name}");
+    assert_same(&usage.extents, &dumpe2fs_used(image), name);
+}
+
+fn assert_same(klon: &ExtentMap, oracle: &ExtentMap, name: &str) {
+    let missing = oracle.difference(klon);
+    let extra = klon.difference(oracle);
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{name}: missing {:?}, extra {:?}",
+        missing.extents().first(),
+        extra.extents().first()
+    );
+}
+
+#[test]
+fn used_maps_are_those_of_e2fsprogs() {
+    for variant in VARIANTS {
+        let directory = tempfile::tempdir().unwrap();
+        let image = variant.make(directory.path());
+        assert_agrees(&image, variant.name);
+        if variant.kernel_mounts && is_root() {
+            age(variant, &image, directory.path());
+            assert_agrees(&image, &format!("{} aged", variant.name));
+        }
+    }
+}
+
+/// Creates and deletes files in a mounted volume until its free space is in pieces.
+fn age(variant: &Variant, image: &Path, directory: &Path) {
+    let mount = Mount::new(image, &directory.join("mnt"), "loop");
+    let script = "
+        for i in $(seq 60); do head -c $((i * 700)) /dev/urandom > $0/f$i; done
+        mkdir $0/d && for i in $(seq 40); do echo $i > $0/d/$i; done
+        rm $0/f*[13579] $0/d/*[02468]
+        head -c 300000 /dev/urandom > $0/large
+        sync -f $0
+        truncate -s 100000 $0/large";
+    run("sh", &["-e", "-c", script, mount.path()]);
+    drop(mount);
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    assert_eq!(hazards(image), [], "{}", variant.name);
+}
+
+#[test]
+fn kinds_labels_and_counters() {
+    for variant in VARIANTS {
+        let directory = tempfile::tempdir().unwrap();
+        let image = variant.make(directory.path());
+        let device = ImageFile::open(&image);
+        let filesystem = filesystem(&device);
+        let summary = filesystem.summary();
+        assert_eq!(summary.kind, variant.kind, "{}", variant.name);
+        assert_eq!(summary.label.as_deref(), Some("klon"), "{}", variant.name);
+        let used = filesystem.used(&device).unwrap().unwrap();
+        // Bits of the last cluster beyond the end and the boot area are in no counter.
+        let slack_bytes = 1 << 20;
+        let counted = summary.used_bytes.unwrap();
+        assert!(
+            used.total_bytes().abs_diff(counted) < slack_bytes,
+            "{}",
+            variant.name
+        );
+        let blkid = run("blkid", &["-p", "-o", "export", image.to_str().unwrap()]);
+        let uuid = format!("UUID={}", summary.uuid.as_deref().unwrap());
+        let kind = format!("TYPE={}", summary.kind);
+        for line in [uuid, kind] {
+            assert!(
+                blkid.lines().any(|found| found == line),
+                "{}: {blkid}",
+                variant.name
+            );
+        }
+    }
+}
+
+#[test]
+fn partclone_copies_the_same_blocks() {
+    for variant in VARIANTS.iter().filter(|variant| variant.partclone_agrees) {
+        let directory = tempfile::tempdir().unwrap();
+        let image = variant.make(directory.path());
+        let klon = usage(&ImageFile::open(&image)).unwrap().extents;
+        let partclone = partclone_used(&image, directory.path());
+        let missing = partclone.difference(&klon);
+        assert!(
+            missing.is_empty(),
+            "{}: {:?}",
+            variant.name,
+            missing.extents().first()
+        );
+    }
+}
+
+#[test]
+fn a_copy_of_a_mounted_volume_is_dirty() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["ext4", "ext3", "ext2"] {
+        let variant = VARIANTS
+            .iter()
+            .find(|variant| variant.name == name)
+            .unwrap();
+        let image = variant.make(directory.path());
+        let mount = Mount::new(&image, &directory.path().join(name), "loop");
+        run(
+            "sh",
+            &[
+                "-c",
+                "seq 10000 > $0/busy; sync -f $0; mkdir $0/new",
+                mount.path(),
+            ],
+        );
+        let copy = directory.path().join("copy.img");
+        std::fs::copy(&image, &copy).unwrap();
+        drop(mount);
+        let found = hazards(&copy);
+        let is_dirty = match found.first() {
+            Some(Hazard::NeedsRecovery(_)) => name != "ext2",
+            Some(Hazard::NotCleanlyUnmounted(_)) => name == "ext2",
+            _ => false,
+        };
+        assert!(is_dirty, "{name}: {found:?}");
+        let usage = usage(&ImageFile::open(&copy)).unwrap();
+        assert!(matches!(
+            usage.basis,
+            Basis::Whole {
+                is_warning: true,
+                ..
+            }
+        ));
+        assert_eq!(hazards(&image), [], "{name} unmounted");
+    }
+}
+
+#[test]
+fn tokens_change_with_every_writer_and_with_no_reader() {
+    let directory = tempfile::tempdir().unwrap();
+    let variant = &VARIANTS[0];
+    let image = variant.make(directory.path());
+    let path = image.to_str().unwrap();
+    let token = || {
+        let device = ImageFile::open(&image);
+        filesystem(&device).change_token(&device).unwrap().unwrap()
+    };
+    let mut before = token();
+    if is_root() {
+        drop(Mount::new(&image, &directory.path().join("mnt"), "loop,ro"));
+        assert_eq!(token(), before, "a read-only mount");
+        drop(Mount::new(&image, &directory.path().join("mnt"), "loop"));
+        assert_ne!(token(), before, "a read-write mount");
+    }
+    let debugfs = ["-w", "-R", "write /etc/hostname new", path];
+    let writers: [(&str, &[&str]); 4] = [
+        ("tune2fs", &["-L", "other", path]),
+        ("e2fsck", &["-fp", path]),
+        ("debugfs", &debugfs),
+        ("resize2fs", &[path, "40M"]),
+    ];
+    for (program, arguments) in writers {
+        before = token();
+        // Times in the superblock count seconds.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        run(program, arguments);
+        assert_ne!(token(), before, "{program}");
+        run("e2fsck", &["-fp", path]);
+    }
+    before = token();
+    run("e2fsck", &["-fn", path]);
+    run("dumpe2fs", &[path]);
+    assert_eq!(token(), before);
+}
+
+#[test]
+fn journals_elsewhere_are_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal.img");
+    run("truncate", &["-s", "8M", journal.to_str().unwrap()]);
+    run(
+        "mke2fs",
+        &[
+            "-q",
+            "-O",
+            "journal_dev",
+            "-b",
+            "4096",
+            journal.to_str().unwrap(),
+        ],
+    );
+    let found = hazards(&journal);
+    assert!(
+        matches!(&found[..], [Hazard::ExternalJournal(_)]),
+        "{found:?}"
+    );
+    let image = VARIANTS[0].make(directory.path());
+    let path = image.to_str().unwrap();
+    run("tune2fs", &["-O", "^has_journal", path]);
+    // What `mke2fs -J device=` leaves: the feature, and the journal's UUID and device.
+    for command in [
+        "feature has_journal",
+        "ssv journal_dev 0x700",
+        "ssv journal_uuid random",
+    ] {
+        run("debugfs", &["-w", "-R", command, path]);
+    }
+    let found = hazards(&image);
+    assert!(
+        matches!(&found[..], [Hazard::ExternalJournal(_)]),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn resized_volumes_agree() {
+    for (name, sizes) in [("ext4", ["200M", "30M"]), ("meta_bg", ["300M", "100M"])] {
+        let directory = tempfile::tempdir().unwrap();
+        let variant = VARIANTS
+            .iter()
+            .find(|variant| variant.name == name)
+            .unwrap();
+        let image = variant.make(directory.path());
+        let path = image.to_str().unwrap();
+        for size in sizes {
+            run("e2fsck", &["-fp", path]);
+            run("resize2fs", &[path, size]);
+            assert_agrees(&image, &format!("{name} resized to {size}"));
+        }
+    }
+}
+
+#[test]
+fn a_multi_terabyte_volume_takes_little_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("large.img");
+    let path = image.to_str().unwrap();
+    run("truncate", &["-s", "4T", path]);
+    run(
+        "mke2fs",
+        &[
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-E",
+            "lazy_itable_init=1",
+            "-N",
+            "65536",
+            path,
+        ],
+    );
+    let device = ImageFile::open(&image);
+    let start = std::time::Instant::now();
+    let usage = usage(&device).unwrap();
+    let elapsed = start.elapsed();
+    assert_eq!(usage.basis, Basis::Map);
+    assert!(elapsed.as_secs() < 5, "{elapsed:?}");
+    let first_mebibyte = Extent::new(1024, 1024).unwrap();
+    assert!(usage.extents.contains(first_mebibyte));
+    assert!(usage.extents.end_bytes() <= device.geometry().size_bytes);
+}

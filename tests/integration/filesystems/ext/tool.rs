@@ -1,0 +1,105 @@
+//! Outside tools, and what they say is in use.
+
+use klon_partition::{Extent, ExtentMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs a tool to success and gives what it printed. A missing tool fails the test.
+pub(super) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // e2fsck says 1 when it has corrected something.
+    let is_fine = output.status.success() || program == "e2fsck" && output.status.code() == Some(1);
+    assert!(
+        is_fine,
+        "{program} {arguments:?}: {}\n{text}\n{errors}",
+        output.status
+    );
+    text
+}
+
+/// Whether mounting is possible. Under CI it has to be.
+pub(super) fn is_root() -> bool {
+    let is_root = run("id", &["-u"]).trim() == "0";
+    if !is_root {
+        assert!(std::env::var_os("CI").is_none(), "needs root");
+        println!("needs root");
+    }
+    is_root
+}
+
+/// A mounted volume, unmounted at the end.
+pub(super) struct Mount(PathBuf);
+
+impl Mount {
+    pub(super) fn new(image: &Path, point: &Path, options: &str) -> Self {
+        std::fs::create_dir_all(point).unwrap();
+        let (image, target) = (image.to_str().unwrap(), point.to_str().unwrap());
+        run("mount", &["-o", options, image, target]);
+        Self(point.to_owned())
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg(&self.0).status();
+        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// Everything but the "Free blocks:" of all groups.
+pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
+    let text = run("dumpe2fs", &[image.to_str().unwrap()]);
+    let number = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |line| line.trim().parse().unwrap())
+    };
+    let (blocks, block_bytes) = (number("Block count:"), number("Block size:"));
+    // Of a range of free clusters dumpe2fs names the first block of the last one.
+    let cluster_blocks = number("Cluster size:").max(block_bytes) / block_bytes;
+    let free: ExtentMap = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  Free blocks: "))
+        .flat_map(|line| line.split(", "))
+        .filter(|range| !range.is_empty())
+        .map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+            let end = (last + 1).next_multiple_of(cluster_blocks);
+            Extent::between(first * block_bytes, end.min(blocks) * block_bytes)
+                .unwrap_or_else(|| panic!("{first} {last} {end} {blocks} {cluster_blocks}"))
+        })
+        .collect();
+    free.complement(blocks * block_bytes)
+}
+
+/// What partclone would copy, from its ddrescue domain file.
+pub(super) fn partclone_used(image: &Path, directory: &Path) -> ExtentMap {
+    let domain = directory.join("domain.map");
+    let (source, output) = (image.to_str().unwrap(), domain.to_str().unwrap());
+    let log = directory.join("partclone.log");
+    let log = log.to_str().unwrap();
+    run(
+        "partclone.extfs",
+        &["-D", "-s", source, "-o", output, "-L", log, "-q"],
+    );
+    let text = std::fs::read_to_string(&domain).unwrap();
+    let hexadecimal = |field: &str| u64::from_str_radix(field.trim_start_matches("0x"), 16);
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let (offset, len, status) = (fields.next()?, fields.next()?, fields.next()?);
+            let extent = Extent::new(hexadecimal(offset).ok()?, hexadecimal(len).ok()?);
+            extent.filter(|_| status == "+")
+        })
+        .collect()
+}
