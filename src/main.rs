@@ -1,3 +1,46 @@
 //! klon: plan a backup drive, clone to it, clone again only what changed, verify.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod command;
+mod confirm;
+mod error;
+mod guard;
+mod human;
+mod inventory;
+mod manual;
+mod output;
+mod picture;
+mod place;
+mod progress;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::say(&format!("klon: {error:#}"));
+            error::exit_code(&error)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { command, common } = cli;
+    match command {
+        Command::Devices(args) => command::devices::run(&args, &common),
+        Command::Plan(args) => command::plan::run(&args, &common),
+        Command::Prepare(args) => command::prepare::run(&args, &common),
+        Command::Clone(args) => command::clone::run(&args, &common),
+        Command::Verify(args) => command::verify::run(&args, &common),
+        Command::Map(args) => command::map::run(&args, &common),
+        Command::Man { directory } => manual::pages(&directory),
+        Command::Completions { shell } => manual::completions(shell),
+    }
+}
