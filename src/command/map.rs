@@ -1,0 +1,75 @@
+//! `klon map`: which parts of a volume are in use.
+
+use crate::cli::{Common, MapArgs};
+use crate::human;
+use crate::output;
+use crate::picture;
+use crate::place::Place;
+use anyhow::{Context as _, Result};
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::inspect::disk_usage;
+use klon_partition::system::System;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// The answer of `klon map --json`.
+#[derive(Serialize)]
+struct Map<'a> {
+    /// Kind of the filesystem; null for a whole disk or unknown content.
+    filesystem: Option<String>,
+    block_size_bytes: u32,
+    size_bytes: u64,
+    used_bytes: u64,
+    /// Why everything counts as used; left out when the filesystem's own map was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_because: Option<&'a str>,
+    extents: &'a ExtentMap,
+}
+
+/// Shows which parts of a volume are in use.
+pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
+    let open = Place::resolve(&args.volume, &System::current()?)?.open()?;
+    let size_bytes = open.device.geometry().size_bytes;
+    let used = if open.is_disk() {
+        let extents = disk_usage(&*open.device)?.extents;
+        Usage { summary: None, extents, basis: Basis::Map, token: None }
+    } else {
+        usage(&*open.device).with_context(|| open.place.given.clone())?
+    };
+    let whole_because = match &used.basis {
+        Basis::Map => None,
+        Basis::Whole { reason, .. } => Some(reason.as_str()),
+    };
+    let used_bytes = used.extents.total_bytes();
+    if common.json {
+        output::json(&Map {
+            filesystem: used.summary.as_ref().map(|summary| summary.kind.to_string()),
+            block_size_bytes: used.summary.as_ref().map_or(0, |summary| summary.block_size_bytes),
+            size_bytes,
+            used_bytes,
+            whole_because,
+            extents: &used.extents,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = match (&used.summary, open.is_disk()) {
+        (Some(summary), _) => crate::volume::content(Some(summary)),
+        (None, true) => "disk".to_owned(),
+        (None, false) => "unknown content".to_owned(),
+    };
+    let mut text = format!(
+        "{}: {what}, {} of {} used ({}) in {} extents\n",
+        open.place.given,
+        human::size(used_bytes),
+        human::size(size_bytes),
+        human::percent(used_bytes, size_bytes),
+        used.extents.extents().len(),
+    );
+    if let Some(reason) = whole_because {
+        text.push_str(&format!("  all of it counts as used: {reason}\n"));
+    }
+    text.push_str(&picture::of(&used.extents, size_bytes));
+    output::line(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,213 @@
+//! The two ends of a clone, opened and checked.
+
+use crate::error::refused;
+use crate::guard;
+use crate::place::{OpenPlace, Place, identity_of, partition_identity};
+use anyhow::{Context as _, Result};
+use klon_partition::device::{Overlay, Window, create_target_file, open_target};
+use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
+use klon_partition::system::{Location, System};
+use klon_partition::table::{self, Scheme, Table};
+use klon_partition::{ExtentMap, Geometry, Identity, ReadAt, WriteAt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A relocated table is a few sectors; this is far more.
+const OVERLAY_BYTES_MAX: usize = 16 << 20;
+
+/// A source, opened, with what of it is in use.
+pub struct SourceEnd {
+    /// As the user named it.
+    pub name: String,
+    /// What is read.
+    pub device: Arc<dyn ReadAt>,
+    /// What of it is in use.
+    pub usage: Usage,
+    /// How it is recognized.
+    pub identity: Identity,
+    /// Where it lies.
+    pub location: Location,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl SourceEnd {
+    /// Opens a volume, or a whole disk as it would be on a target of `target` geometry.
+    pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<Self> {
+        guard::still(system, &place.path)?;
+        let open = place.open()?;
+        if open.is_disk() {
+            return Self::disk(&open, system, target);
+        }
+        Self::volume(&open, system)
+    }
+
+    /// One volume.
+    pub fn volume(open: &OpenPlace, system: &System) -> Result<Self> {
+        let name = open.place.given.clone();
+        let usage = usage(&*open.device).with_context(|| name.clone())?;
+        let warnings = warning(&name, &usage).into_iter().collect();
+        Ok(Self {
+            name,
+            device: open.device.clone(),
+            usage,
+            identity: open.identity(system)?,
+            location: open.location(system)?,
+            warnings,
+        })
+    }
+
+    fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
+        let name = open.place.given.clone();
+        let device = match (&open.layout.table, target) {
+            (Some(table), Some(target)) => as_on(open, table, target)?,
+            _ => open.device.clone(),
+        };
+        let disk = disk_usage(&*device).with_context(|| name.clone())?;
+        let warnings = disk
+            .volumes
+            .iter()
+            .filter_map(|volume| {
+                let number = volume.partition.as_ref().map_or(0, |partition| partition.number);
+                warning(&format!("partition {number} of {name}"), &volume.usage)
+            })
+            .collect();
+        let usage =
+            Usage { summary: None, extents: disk.extents, basis: Basis::Map, token: None };
+        let (identity, location) = (open.identity(system)?, open.location(system)?);
+        Ok(Self { name, device, usage, identity, location, warnings })
+    }
+}
+
+/// The disk with its GPT fitted to a target of another size: its backup lies at the end.
+fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn ReadAt>> {
+    let source = open.device.geometry();
+    if table.scheme != Scheme::Gpt || source.size_bytes == target.size_bytes {
+        return Ok(open.device.clone());
+    }
+    let relocated = table::relocated(table, target.size_bytes)
+        .map_err(|error| refused(format!("the target is too small: {error}")))?;
+    let geometry = Geometry {
+        size_bytes: target.size_bytes,
+        logical_sector_bytes: table.logical_sector_bytes,
+        ..source
+    };
+    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
+    table::write(&overlay, &relocated)?;
+    Ok(Arc::new(overlay))
+}
+
+/// What to say of a volume that must be copied whole though its format is known.
+fn warning(name: &str, usage: &Usage) -> Option<String> {
+    let Basis::Whole { reason, is_warning: true } = &usage.basis else { return None };
+    Some(format!(
+        "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
+         unused blocks included. To avoid that, mount and unmount it once, or run its fsck"
+    ))
+}
+
+/// A target before it is opened for writing: looked at only.
+pub struct TargetEnd {
+    /// What it is.
+    pub place: Place,
+    /// What is there now; `None` for a file that does not exist yet.
+    pub now: Option<TargetNow>,
+    /// How it is recognized.
+    pub identity: Identity,
+}
+
+/// What is at a target now.
+pub struct TargetNow {
+    /// What is on the device, or on the disk that the partition is on.
+    pub open: OpenPlace,
+    /// Where it lies.
+    pub location: Location,
+}
+
+impl TargetEnd {
+    /// Looks at a target.
+    pub fn look(given: &Path, system: &System) -> Result<Self> {
+        if !given.exists()
+            && let Some(end) = Self::new_file(given)?
+        {
+            return Ok(end);
+        }
+        let place = Place::resolve(given, system)?;
+        guard::unused(system, &place.path)?;
+        let open = place.open()?;
+        let (identity, location) = (open.identity(system)?, open.location(system)?);
+        Ok(Self { place, now: Some(TargetNow { open, location }), identity })
+    }
+
+    /// A plain file that is to be made: its directory exists, and the name is no tag or FILE:2.
+    fn new_file(given: &Path) -> Result<Option<Self>> {
+        let Some(name) = given.file_name() else { return Ok(None) };
+        let text = given.to_string_lossy();
+        let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
+        let is_part = text.rsplit_once(':').is_some_and(|(path, _)| Path::new(path).exists());
+        if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
+            return Ok(None);
+        }
+        let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize().with_context(|| {
+            format!("{text}: the directory for the new file can't be found")
+        })?;
+        let path = parent.join(name);
+        let identity = Identity::Path(path.to_string_lossy().into_owned());
+        let place = Place { given: text.into_owned(), path, number: None };
+        Ok(Some(Self { place, now: None, identity }))
+    }
+
+    /// Its geometry, if it exists.
+    pub fn geometry(&self) -> Option<Geometry> {
+        self.now.as_ref().map(|now| now.open.device.geometry())
+    }
+
+    /// Opens it for writing; makes the file, `size_bytes` long, if it does not exist.
+    pub fn open(&self, size_bytes: u64) -> Result<Arc<dyn WriteAt>> {
+        let Some(now) = &self.now else {
+            return Ok(Arc::new(create_target_file(&self.place.path, size_bytes)?));
+        };
+        let target = open_target(&self.place.path)?;
+        match &now.open.partition {
+            Some(partition) => Ok(Arc::new(Window::new(target, partition.extent)?)),
+            None => Ok(Arc::new(target)),
+        }
+    }
+}
+
+/// What is on a device, for people: what would be lost.
+pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
+    let mut text = format!("  {}", path.display());
+    if let Ok(Some(disk)) = system.disk_of(path) {
+        for part in [&disk.model, &disk.serial].into_iter().flatten() {
+            text.push_str(&format!(" {part}"));
+        }
+    }
+    text.push_str(&format!(", {}", crate::human::size(layout.geometry.size_bytes)));
+    if layout.volumes.is_empty() {
+        text.push_str(if layout.is_blank { ", blank" } else { ", unknown content" });
+    }
+    for volume in &layout.volumes {
+        text.push_str("\n    ");
+        if let Some(partition) = &volume.partition {
+            let name = if partition.name.is_empty() { "" } else { " " };
+            text.push_str(&format!("partition {}{name}{}: ", partition.number, partition.name));
+        }
+        text.push_str(&content(volume.filesystem.as_ref()));
+        text.push_str(&format!(", {}", crate::human::size(volume.extent.len_bytes())));
+    }
+    text
+}
+
+/// A filesystem in a few words: `ext4 "Data"`.
+pub fn content(summary: Option<&klon_partition::filesystem::Summary>) -> String {
+    match summary {
+        None => "unknown content".to_owned(),
+        Some(summary) => match &summary.label {
+            Some(label) => format!("{} {label:?}", summary.kind),
+            None => summary.kind.to_string(),
+        },
+    }
+}
