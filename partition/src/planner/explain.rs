@@ -1,0 +1,145 @@
+//! Why volumes do not fit on a drive, and what would do.
+
+use super::ground::{Ground, name};
+use super::place::Class;
+use super::request::Request;
+use super::size::human_size;
+use super::slots;
+use super::wanted::Wanted;
+use crate::error::Error;
+
+/// The refusal for volumes `fresh` of all that are `wanted`, which [`slots::find`] can't place.
+pub(super) fn misfit(
+    request: &Request,
+    ground: &Ground,
+    wanted: &[Wanted],
+    fresh: &[&Wanted],
+) -> Error {
+    let mut ways = Vec::new();
+    ways.extend(without_one(request, ground, fresh));
+    ways.extend(on_a_new_table(request, wanted));
+    ways.push(format!(
+        "a drive of at least {} ({} bytes) with nothing else on it",
+        human_size(least_drive_bytes(ground, wanted)),
+        least_drive_bytes(ground, wanted)
+    ));
+    let problem = if is_short_of_slots(ground, fresh) {
+        format!(
+            "the drive's {} table has {} free slots and {} are needed",
+            name(ground.scheme),
+            slots::free(ground),
+            fresh.len()
+        )
+    } else {
+        short_of_space(ground, fresh)
+    };
+    Error::Refused(format!("{problem}. What would do: {}", ways.join("; or ")))
+}
+
+fn is_short_of_slots(ground: &Ground, fresh: &[&Wanted]) -> bool {
+    let free = slots::free(ground);
+    match ground.scheme {
+        crate::table::Scheme::Gpt => free < fresh.len(),
+        crate::table::Scheme::Mbr => free == 0 && ground.extended().is_none(),
+    }
+}
+
+fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
+    let gaps = ground.gaps();
+    let sizes = gaps.iter().map(|gap| gap.extent.len_bytes());
+    let logical = gaps
+        .iter()
+        .filter(|gap| gap.class == Class::Logical)
+        .count();
+    let names: Vec<String> = fresh
+        .iter()
+        .map(|one| format!("{} ({})", one.name, human_size(one.room.min_bytes)))
+        .collect();
+    let free_bytes = sizes.clone().fold(0, u64::saturating_add);
+    let places = match (gaps.len(), logical) {
+        (0 | 1, 0) => String::new(),
+        (count, 0) => format!(
+            " in {count} places, the largest {}",
+            human_size(sizes.max().unwrap_or(0))
+        ),
+        (count, logical) => format!(" in {count} places, {logical} of them for logical partitions"),
+    };
+    let limit = match ground.scheme {
+        crate::table::Scheme::Mbr => mbr_limit(ground),
+        crate::table::Scheme::Gpt => String::new(),
+    };
+    format!(
+        "{} need {}, and the drive has {} free{places}{limit}",
+        names.join(", "),
+        human_size(needed_bytes(ground, fresh)),
+        human_size(free_bytes),
+    )
+}
+
+fn mbr_limit(ground: &Ground) -> String {
+    let reach = ground.sector_bytes.saturating_mul(1 << 32);
+    if ground.size_bytes > reach {
+        format!(
+            " (an MBR table reaches only the first {})",
+            human_size(reach)
+        )
+    } else {
+        String::new()
+    }
+}
+
+fn needed_bytes(ground: &Ground, wanted: &[&Wanted]) -> u64 {
+    let record_bytes = match slots::needs_boot_records(ground, wanted) {
+        true => ground.alignment_bytes,
+        false => 0,
+    };
+    let aligned = |one: &&Wanted| {
+        let bytes = one.room.min_bytes.saturating_add(one.room.padding_bytes);
+        bytes
+            .checked_next_multiple_of(ground.alignment_bytes)
+            .unwrap_or(u64::MAX)
+            .saturating_add(record_bytes)
+    };
+    wanted.iter().map(aligned).fold(0, u64::saturating_add)
+}
+
+fn least_drive_bytes(ground: &Ground, wanted: &[Wanted]) -> u64 {
+    let all: Vec<&Wanted> = wanted.iter().collect();
+    // One unit of alignment before the first partition and one for the backup table.
+    needed_bytes(ground, &all)
+        .saturating_add(ground.alignment_bytes)
+        .saturating_add(ground.alignment_bytes)
+}
+
+fn without_one(request: &Request, ground: &Ground, fresh: &[&Wanted]) -> Vec<String> {
+    if request.sources.len() < 2 {
+        return Vec::new();
+    }
+    let mut ways = Vec::new();
+    for (index, source) in request.sources.iter().enumerate() {
+        let (left, rest): (Vec<&Wanted>, Vec<&Wanted>) =
+            fresh.iter().partition(|one| one.source_index == index);
+        if !left.is_empty() && slots::find(ground, &rest).is_some() {
+            let bytes = human_size(needed_bytes(ground, &left));
+            ways.push(format!("planning without {} ({bytes})", source.name));
+        }
+    }
+    ways
+}
+
+fn on_a_new_table(request: &Request, wanted: &[Wanted]) -> Option<String> {
+    let kept = request.drive.table.as_ref()?;
+    let mut replacing = request.clone();
+    replacing.options.replace_table = true;
+    let ground = Ground::of(&replacing).ok()?;
+    if request.options.replace_table || kept.partitions.is_empty() {
+        return None;
+    }
+    let all: Vec<&Wanted> = wanted.iter().collect();
+    slots::find(&ground, &all)?;
+    let lost = kept.partitions.iter().filter(|p| !slots::is_extended(p));
+    Some(format!(
+        "replacing the drive's table, which gives up its {} partitions",
+        lost.count()
+    ))
+}

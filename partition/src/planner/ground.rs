@@ -1,0 +1,246 @@
+//! What a plan stands on: the table that is kept or made, what of the drive it can use, and the
+//! gaps in that.
+
+use super::place::{Class, Gap};
+use super::request::Request;
+use super::role::Role;
+use super::size::human_size;
+use crate::error::{Error, Result};
+use crate::extent::{Extent, ExtentMap};
+use crate::table::{Partition, Scheme, Table};
+
+/// Alignment of partitions, unless the drive likes more or the user says else.
+pub(super) const ALIGNMENT_BYTES: u64 = 1 << 20;
+
+/// Larger "optimal" sizes are taken for nonsense (USB bridges are known to report them).
+const ALIGNMENT_MAX_BYTES: u64 = 64 << 20;
+
+/// Entries of a GPT that klon makes (UEFI 5.3.1: at least 16 KiB of 128-byte entries).
+const GPT_SLOTS: u32 = 128;
+const GPT_ARRAY_BYTES: u64 = 128 * 128;
+
+/// The base of a plan.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub(super) scheme: Scheme,
+    /// The table that is kept; `None` for a new one.
+    pub(super) table: Option<Table>,
+    pub(super) size_bytes: u64,
+    pub(super) sector_bytes: u64,
+    pub(super) alignment_bytes: u64,
+    pub(super) usable: Extent,
+    pub(super) slots_max: u32,
+}
+
+/// Where partitions may lie under a new table; `None` when the drive is too small for one.
+///
+/// GPT: after the MBR, the header and 16 KiB of entries, before the backup of the latter two
+/// (UEFI 5.3.1). MBR: after the first sector, below 2^32 sectors.
+pub(super) fn new_usable(scheme: Scheme, size_bytes: u64, sector_bytes: u32) -> Option<Extent> {
+    let sector_bytes = u64::from(sector_bytes);
+    let sectors = size_bytes.checked_div(sector_bytes)?;
+    let (first, end) = match scheme {
+        Scheme::Gpt => {
+            let array = GPT_ARRAY_BYTES.div_ceil(sector_bytes);
+            (
+                array.checked_add(2)?,
+                sectors.checked_sub(array.checked_add(1)?)?,
+            )
+        }
+        Scheme::Mbr => (1, sectors.min(1 << 32)),
+    };
+    Extent::between(
+        first.checked_mul(sector_bytes)?,
+        end.checked_mul(sector_bytes)?,
+    )
+}
+
+/// Slots of a new table: entries of a GPT, primary partitions of an MBR.
+pub(super) const fn new_slots(scheme: Scheme) -> u32 {
+    match scheme {
+        Scheme::Gpt => GPT_SLOTS,
+        Scheme::Mbr => 4,
+    }
+}
+
+/// Where partitions should start: 1 MiB, or what is a multiple of that and of the size that the
+/// drive likes best, if that makes sense.
+pub(super) fn natural_alignment(optimal_io_bytes: u32, physical_sector_bytes: u32) -> u64 {
+    let optimal = u64::from(optimal_io_bytes);
+    let physical = u64::from(physical_sector_bytes).max(4096);
+    if optimal == 0 || !optimal.is_multiple_of(physical) {
+        return ALIGNMENT_BYTES;
+    }
+    let (mut a, mut b) = (ALIGNMENT_BYTES, optimal);
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    let common = ALIGNMENT_BYTES.saturating_mul(optimal / a);
+    if common <= ALIGNMENT_MAX_BYTES {
+        common
+    } else {
+        ALIGNMENT_BYTES
+    }
+}
+
+impl Ground {
+    pub(super) fn of(request: &Request) -> Result<Self> {
+        let drive = &request.drive;
+        let kept = drive
+            .table
+            .as_ref()
+            .filter(|_| !request.options.replace_table);
+        let sector_bytes = kept.map_or(drive.geometry.logical_sector_bytes, |table| {
+            table.logical_sector_bytes
+        });
+        if !sector_bytes.is_power_of_two() || !(512..=65536).contains(&sector_bytes) {
+            return Err(Error::Invalid(format!(
+                "the drive says that its sectors have {sector_bytes} bytes; expected a power of \
+                 two from 512 to 65536"
+            )));
+        }
+        let scheme = scheme(request, kept)?;
+        let whole = drive.geometry.extent();
+        let usable = match kept {
+            Some(table) => whole.and_then(|whole| table.usable.intersection(whole)),
+            None => new_usable(scheme, drive.geometry.size_bytes, sector_bytes),
+        };
+        Ok(Self {
+            scheme,
+            table: kept.cloned(),
+            size_bytes: drive.geometry.size_bytes,
+            sector_bytes: u64::from(sector_bytes),
+            alignment_bytes: alignment(request, sector_bytes)?,
+            usable: usable.ok_or_else(|| {
+                let size = human_size(drive.geometry.size_bytes);
+                Error::Refused(format!("a drive of {size} has no space behind its table"))
+            })?,
+            slots_max: kept.map_or(new_slots(scheme), |table| table.slots_max),
+        })
+    }
+
+    /// The partitions of the table that is kept.
+    pub(super) fn existing(&self) -> &[Partition] {
+        self.table.as_ref().map_or(&[], |table| &table.partitions)
+    }
+
+    /// The extended partition of the table that is kept.
+    pub(super) fn extended(&self) -> Option<&Partition> {
+        self.existing()
+            .iter()
+            .find(|partition| Role::of(partition.partition_type) == Role::Extended)
+    }
+
+    /// Free space in order, from aligned starts; primary space first.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        let is_logical =
+            |partition: &&Partition| self.scheme == Scheme::Mbr && partition.number > 4;
+        let (logical, primary): (Vec<&Partition>, Vec<&Partition>) =
+            self.existing().iter().partition(is_logical);
+        let taken: ExtentMap = primary.iter().map(|partition| partition.extent).collect();
+        let mut gaps = self.free(&taken, self.usable, Class::Primary);
+        if let Some(extended) = self.extended() {
+            // The boot record of a logical partition lies before it, and is not listed.
+            let with_record = |extent: Extent| {
+                let start_bytes = extent.offset_bytes().saturating_sub(self.alignment_bytes);
+                Extent::between(start_bytes, extent.end_bytes())
+            };
+            let taken: ExtentMap = logical
+                .iter()
+                .filter_map(|partition| with_record(partition.extent))
+                .collect();
+            if let Some(within) = extended.extent.intersection(self.usable) {
+                gaps.extend(self.free(&taken, within, Class::Logical));
+            }
+        }
+        gaps
+    }
+
+    fn free(&self, taken: &ExtentMap, within: Extent, class: Class) -> Vec<Gap> {
+        let end_bytes = within.end_bytes() / self.sector_bytes * self.sector_bytes;
+        let free = taken.complement(end_bytes);
+        free.within(within)
+            .filter_map(|extent| {
+                let start_bytes = extent
+                    .offset_bytes()
+                    .checked_next_multiple_of(self.alignment_bytes)?
+                    .max(self.alignment_bytes);
+                let extent = Extent::between(start_bytes, extent.end_bytes())?;
+                Some(Gap { extent, class })
+            })
+            .collect()
+    }
+}
+
+fn scheme(request: &Request, kept: Option<&Table>) -> Result<Scheme> {
+    match (request.options.scheme, kept) {
+        (Some(wanted), Some(table)) if wanted != table.scheme => Err(Error::Refused(format!(
+            "the drive has a table of another kind ({}, not {}), which is kept; plan with \
+             replacing the table, which gives up what is on the drive, or leave the kind away",
+            name(table.scheme),
+            name(wanted)
+        ))),
+        (wanted, Some(table)) => Ok(wanted.unwrap_or(table.scheme)),
+        (wanted, None) => Ok(wanted.unwrap_or(Scheme::Gpt)),
+    }
+}
+
+/// The kind of table in capital letters.
+pub(super) const fn name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Gpt => "GPT",
+        Scheme::Mbr => "MBR",
+    }
+}
+
+fn alignment(request: &Request, sector_bytes: u32) -> Result<u64> {
+    let geometry = request.drive.geometry;
+    let Some(alignment) = request.options.alignment_bytes else {
+        return Ok(natural_alignment(
+            geometry.optimal_io_bytes,
+            geometry.physical_sector_bytes,
+        ));
+    };
+    if alignment == 0 || !alignment.is_multiple_of(u64::from(sector_bytes)) {
+        return Err(Error::Invalid(format!(
+            "an alignment of {alignment} bytes: expected a multiple of the drive's sector of \
+             {sector_bytes} bytes"
+        )));
+    }
+    Ok(alignment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{natural_alignment, new_usable};
+    use crate::table::Scheme;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_new_gpt_leaves_its_headers_and_entries_free() {
+        let small = new_usable(Scheme::Gpt, 100 * MIB, 512).unwrap();
+        assert_eq!(small.offset_bytes(), 34 * 512);
+        assert_eq!(small.end_bytes(), 100 * MIB - 33 * 512);
+        let large = new_usable(Scheme::Gpt, 100 * MIB + 100, 4096).unwrap();
+        assert_eq!(large.offset_bytes(), 6 * 4096);
+        assert_eq!(large.end_bytes(), 100 * MIB - 5 * 4096);
+        assert_eq!(new_usable(Scheme::Gpt, 20_000, 512), None);
+        let mbr = new_usable(Scheme::Mbr, 8 << 40, 512).unwrap();
+        assert_eq!(mbr.end_bytes(), 2 << 40);
+    }
+
+    #[test]
+    fn alignment_follows_the_drive_only_where_that_makes_sense() {
+        assert_eq!(natural_alignment(0, 512), MIB);
+        assert_eq!(natural_alignment(65536, 4096), MIB);
+        assert_eq!(natural_alignment(786_432, 4096), 3 * MIB);
+        assert_eq!(natural_alignment(4 << 20, 4096), 4 * MIB);
+        assert_eq!(
+            natural_alignment(33_553_920, 4096),
+            MIB,
+            "a USB bridge's 65535 sectors"
+        );
+        assert_eq!(natural_alignment(1 << 30, 4096), MIB);
+    }
+}

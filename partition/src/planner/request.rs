@@ -1,0 +1,109 @@
+//! What a plan is asked for: the drive, the sources, the options.
+
+use super::layout::Plan;
+use super::size::SizePolicy;
+use crate::device::Geometry;
+use crate::extent::Extent;
+use crate::filesystem::Summary;
+use crate::identity::Identity;
+use crate::table::{PartitionType, Scheme, Table};
+
+/// A drive, what shall be cloned to it, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where the clones go.
+    pub drive: Drive,
+    /// What is cloned, in the order in which it shall lie on the drive.
+    pub sources: Vec<SourceRequest>,
+    /// How.
+    pub options: Options,
+}
+
+/// The drive as it is now.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    /// What it is recognised by.
+    pub identity: Identity,
+    /// Its size and sectors.
+    pub geometry: Geometry,
+    /// Its partition table, if there is one.
+    pub table: Option<Table>,
+    /// What is on a drive without a table, as in `ext4 "Old backups"`; `None` when it is blank
+    /// or has a table.
+    pub content: Option<String>,
+}
+
+/// A source and the name that its clone gets.
+#[derive(Clone, Debug)]
+pub struct SourceRequest {
+    /// The user's name for it, as in `Boot`; the clone is called `BootClone`.
+    pub name: String,
+    /// How large its clone becomes.
+    pub size: SizePolicy,
+    /// What it is.
+    pub source: Source,
+}
+
+/// A disk, a partition or a file to be cloned, as inspection found it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What the disk, the partition or the file is recognised by.
+    pub identity: Identity,
+    /// The disk that it is or lies on; `None` for the file of a single volume.
+    pub disk: Option<Identity>,
+    /// The logical sector of that disk (512 for the file of a volume).
+    pub logical_sector_bytes: u32,
+    /// Whether the disk that it is or lies on has an EFI system partition.
+    pub disk_has_esp: bool,
+    /// Whether it is a disk with boot code in its first sector.
+    pub has_boot_code: bool,
+    /// Its volumes: all partitions of a disk, or the one volume that it is.
+    pub volumes: Vec<SourceVolume>,
+}
+
+/// A volume of a source.
+#[derive(Clone, Debug)]
+pub struct SourceVolume {
+    /// Its number in the table of the source disk; `None` when the source is one volume.
+    pub number: Option<u32>,
+    /// Where it lies on the source.
+    pub extent: Extent,
+    /// What its partition is for, if it is one.
+    pub partition_type: Option<PartitionType>,
+    /// GPT attribute bits of its partition.
+    pub attributes: u64,
+    /// MBR boot indicator of its partition.
+    pub is_bootable: bool,
+    /// GPT name of its partition.
+    pub name: String,
+    /// `PARTUUID` of its partition, as the kernel writes it.
+    pub partuuid: Option<String>,
+    /// Its filesystem, if it was recognised.
+    pub filesystem: Option<Summary>,
+    /// Bytes that a clone copies; `None` for all of them.
+    pub used_bytes: Option<u64>,
+}
+
+impl SourceVolume {
+    /// Bytes that a clone copies.
+    #[must_use]
+    pub fn copied_bytes(&self) -> u64 {
+        self.used_bytes.unwrap_or(self.extent.len_bytes())
+    }
+}
+
+/// How to plan.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The kind of table; `None` for that of the table that is kept, else GPT.
+    pub scheme: Option<Scheme>,
+    /// Whether what is on the drive is given up for a new table.
+    pub replace_table: bool,
+    /// A date for the names, as in `2026-11-21`.
+    pub date_stamp: Option<String>,
+    /// Where partitions start: multiples of this; `None` for 1 MiB or what the drive likes best.
+    pub alignment_bytes: Option<u64>,
+    /// The plan that was last carried out on this drive, by which volumes are found again whose
+    /// table holds no names (MBR).
+    pub previous: Option<Plan>,
+}

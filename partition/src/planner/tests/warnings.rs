@@ -1,0 +1,83 @@
+//! What plans warn of.
+
+use super::*;
+use crate::filesystem::Hazard;
+use crate::planner::Warning;
+
+fn warnings(request: &Request) -> Vec<Warning> {
+    planned(request).unwrap().warnings
+}
+
+#[test]
+fn a_plain_plan_warns_of_the_same_uuids_only() {
+    let all = warnings(&request(500 * GIB, vec![boot(), master()]));
+    let volumes = ["BootClone-ESP", "BootClone", "MasterClone"].map(String::from);
+    assert_eq!(
+        all,
+        [Warning::SameUuids {
+            volumes: volumes.into()
+        }]
+    );
+}
+
+#[test]
+fn a_drive_smaller_than_twice_what_is_used_is_small() {
+    let mut master = master();
+    master.source.volumes[0].used_bytes = Some(30 * GIB);
+    let is_small = |size_bytes| {
+        let all = warnings(&request(size_bytes, vec![master.clone()]));
+        all.iter()
+            .any(|w| matches!(w, Warning::SmallDrive { used_bytes, .. } if *used_bytes == 30 * GIB))
+    };
+    assert!(is_small(60 * GIB - MIB) && !is_small(60 * GIB));
+}
+
+#[test]
+fn a_boot_volume_needs_its_esp() {
+    let mut root = data("Root", GIB);
+    root.source.disk = Some(Identity::Serial("S4EWNX0M".to_owned()));
+    root.source.disk_has_esp = true;
+    let lacks = |sources| {
+        let all = warnings(&request(500 * GIB, sources));
+        all.contains(&Warning::NoEsp {
+            group: "Root".to_owned(),
+        })
+    };
+    assert!(lacks(vec![root.clone(), master()]));
+    let mut esp = data("Esp", GIB);
+    esp.source.disk = root.source.disk.clone();
+    esp.source.volumes[0].partition_type = Some(PartitionType::Gpt(ESP));
+    assert!(!lacks(vec![root.clone(), esp]));
+    root.source.disk_has_esp = false;
+    assert!(!lacks(vec![root]));
+}
+
+#[test]
+fn what_a_volume_is_about_is_said() {
+    let mut boot = boot();
+    boot.source.has_boot_code = true;
+    boot.source.volumes[1].filesystem.as_mut().unwrap().hazards =
+        vec![Hazard::NeedsRecovery("needs_recovery".to_owned())];
+    let mut swap = volume(3, SWAP, 30 * GIB, GIB);
+    swap.filesystem = Some(summary(Kind::Swap, GIB, "s"));
+    boot.source.volumes.push(swap);
+    let mut request = request(500 * GIB, vec![boot]);
+    request.drive.geometry = Geometry::new(500 * GIB, 4096);
+    request.drive.content = Some("ext4 \"Old\"".to_owned());
+    let said: Vec<String> = warnings(&request).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "the new table gives up what is on the drive: ext4 \"Old\"",
+            "Boot has BIOS boot code outside of its partitions, which is not cloned: its clone \
+             boots by UEFI only, or after a boot loader is installed on the drive",
+            "BootClone-ESP: fat32 made for sectors of 512 bytes does not mount, nor boot, on \
+             sectors of 4096; it can still be restored to a drive like its source's",
+            "BootClone: the source needs journal recovery (needs_recovery), so all of it is \
+             copied, unused blocks too; mounting and unmounting it once usually mends that",
+            "BootClone-swap is the clone of a swap volume: what is in it is of no use later",
+            "BootClone-ESP, BootClone, BootClone-swap will have the filesystem UUIDs of their \
+             sources: do not mount by UUID while both drives are attached",
+        ]
+    );
+}

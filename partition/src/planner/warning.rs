@@ -1,0 +1,307 @@
+//! What the maker of a plan should think about before carrying it out.
+
+use super::layout::Plan;
+use super::request::{Request, SourceRequest, SourceVolume};
+use super::role::Role;
+use super::sector;
+use super::size::human_size;
+use super::slots::is_extended;
+use crate::filesystem::Kind;
+use crate::table::Scheme;
+use serde::Serialize;
+use std::fmt;
+
+/// Something to think about; never a reason to refuse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "warning")]
+#[non_exhaustive]
+pub enum Warning {
+    /// The new table takes the place of what is on the drive.
+    Lost {
+        /// What that is, one description each.
+        content: Vec<String>,
+    },
+    /// The drive is smaller than twice what is used on the sources.
+    SmallDrive {
+        /// Size of the drive.
+        drive_bytes: u64,
+        /// What is used on all sources together.
+        used_bytes: u64,
+    },
+    /// A boot volume is planned without the EFI system partition that it needs.
+    NoEsp {
+        /// The user's name for the source.
+        group: String,
+    },
+    /// Boot code outside of partitions is not cloned.
+    BootCode {
+        /// The user's name for the source.
+        group: String,
+    },
+    /// Filesystems that will exist twice with the same UUID.
+    SameUuids {
+        /// Names of the volumes.
+        volumes: Vec<String>,
+    },
+    /// A clone that does not, or may not, mount because of the drive's sector size.
+    SectorSize {
+        /// Name of the volume.
+        volume: String,
+        /// What does not suit.
+        reason: String,
+    },
+    /// A swap volume, whose content is of no use later.
+    Swap {
+        /// Name of the volume.
+        volume: String,
+    },
+    /// A volume that is copied whole because its own records can't be believed.
+    CopiedWhole {
+        /// Name of the volume.
+        volume: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The limits of an MBR table.
+    MbrLimits {
+        /// Bytes at the end of the drive that it can't reach.
+        unreachable_bytes: u64,
+    },
+    /// GPT attribute bits that an MBR has no place for.
+    AttributesDropped {
+        /// Name of the volume.
+        volume: String,
+        /// The bits.
+        attributes: u64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost { content } => write!(
+                f,
+                "the new table gives up what is on the drive: {}",
+                content.join(", ")
+            ),
+            Self::SmallDrive {
+                drive_bytes,
+                used_bytes,
+            } => write!(
+                f,
+                "the drive has {}, less than twice the {} in use on the sources: there is little \
+                 room for them to grow, or for a second clone",
+                human_size(*drive_bytes),
+                human_size(*used_bytes)
+            ),
+            Self::NoEsp { group } => write!(
+                f,
+                "{group} looks like a boot volume, and the EFI system partition of its disk is \
+                 not in the plan: its clone can't boot; plan the whole disk to have it"
+            ),
+            Self::BootCode { group } => write!(
+                f,
+                "{group} has BIOS boot code outside of its partitions, which is not cloned: its \
+                 clone boots by UEFI only, or after a boot loader is installed on the drive"
+            ),
+            Self::SameUuids { volumes } => write!(
+                f,
+                "{} will have the filesystem UUIDs of their sources: do not mount by UUID while \
+                 both drives are attached",
+                volumes.join(", ")
+            ),
+            Self::SectorSize { volume, reason } => write!(
+                f,
+                "{volume}: {reason}; it can still be restored to a drive like its source's"
+            ),
+            Self::Swap { volume } => write!(
+                f,
+                "{volume} is the clone of a swap volume: what is in it is of no use later"
+            ),
+            Self::CopiedWhole { volume, reason } => write!(
+                f,
+                "{volume}: the source {reason}, so all of it is copied, unused blocks too; \
+                 mounting and unmounting it once usually mends that"
+            ),
+            Self::MbrLimits { unreachable_bytes } => {
+                f.write_str(
+                    "an MBR table holds no partition names and no GUIDs: clone volumes are \
+                     recognised by disk signature and partition number",
+                )?;
+                if *unreachable_bytes > 0 {
+                    let lost = human_size(*unreachable_bytes);
+                    write!(f, "; it can't reach the last {lost} of the drive")?;
+                }
+                Ok(())
+            }
+            Self::AttributesDropped { volume, attributes } => write!(
+                f,
+                "{volume}: an MBR table has no place for the GPT attributes {attributes:#x}"
+            ),
+        }
+    }
+}
+
+/// All warnings about a plan for `request`, gravest first.
+pub(super) fn collect(request: &Request, plan: &Plan) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    warnings.extend(lost(request, plan));
+    warnings.extend(small_drive(request));
+    warnings.extend(no_esp(request));
+    warnings.extend(boot_code(request));
+    for (volume, source, asked) in volumes(request, plan) {
+        warnings.extend(about_volume(request, plan, volume, (source, asked)));
+    }
+    let with_uuid = plan.volumes.iter().filter(|v| v.source.fs_uuid.is_some());
+    let volumes: Vec<String> = with_uuid.map(|volume| volume.name.clone()).collect();
+    if !volumes.is_empty() {
+        warnings.push(Warning::SameUuids { volumes });
+    }
+    warnings.extend(mbr_limits(plan));
+    warnings
+}
+
+/// Names of the planned volumes with what they are clones of.
+fn volumes<'a>(
+    request: &'a Request,
+    plan: &'a Plan,
+) -> impl Iterator<Item = (&'a str, &'a SourceVolume, &'a SourceRequest)> {
+    plan.volumes.iter().filter_map(|volume| {
+        let asked = request.sources.iter().find(|s| s.name == volume.group)?;
+        let mut volumes = asked.source.volumes.iter();
+        let source = volumes.find(|source| source.number == volume.source.partition)?;
+        Some((volume.name.as_str(), source, asked))
+    })
+}
+
+fn lost(request: &Request, plan: &Plan) -> Option<Warning> {
+    if !plan.table.is_new {
+        return None;
+    }
+    let partitions = request.drive.table.iter().flat_map(|t| &t.partitions);
+    let mut content: Vec<String> = partitions
+        .filter(|partition| !is_extended(partition))
+        .map(|partition| {
+            let size = human_size(partition.extent.len_bytes());
+            let name = match partition.name.as_str() {
+                "" => String::new(),
+                name => format!("{name:?}, "),
+            };
+            format!("partition {} ({name}{size})", partition.number)
+        })
+        .collect();
+    content.extend(request.drive.content.clone());
+    (!content.is_empty()).then_some(Warning::Lost { content })
+}
+
+fn small_drive(request: &Request) -> Option<Warning> {
+    let volumes = request.sources.iter().flat_map(|s| &s.source.volumes);
+    let used_bytes = volumes
+        .map(SourceVolume::copied_bytes)
+        .fold(0, u64::saturating_add);
+    let drive_bytes = request.drive.geometry.size_bytes;
+    (drive_bytes < used_bytes.saturating_mul(2)).then_some(Warning::SmallDrive {
+        drive_bytes,
+        used_bytes,
+    })
+}
+
+fn role(volume: &SourceVolume) -> Role {
+    volume.partition_type.map_or(Role::Other, Role::of)
+}
+
+fn no_esp(request: &Request) -> Vec<Warning> {
+    let has_esp = |asked: &&SourceRequest, disk_of: &SourceRequest| {
+        let mut volumes = asked.source.volumes.iter();
+        asked.source.disk == disk_of.source.disk && volumes.any(|v| role(v) == Role::Esp)
+    };
+    let lacks = |asked: &&SourceRequest| {
+        let source = &asked.source;
+        let boots = source.volumes.iter().any(|volume| looks_bootable(volume))
+            && (source.disk_has_esp || source.volumes.iter().any(needs_esp));
+        boots && !request.sources.iter().any(|s| has_esp(&s, asked))
+    };
+    let groups = request.sources.iter().filter(lacks);
+    groups
+        .map(|asked| Warning::NoEsp {
+            group: asked.name.clone(),
+        })
+        .collect()
+}
+
+/// Whether a system may be booted from it, going by its type, or by its filesystem when the type
+/// says little.
+fn looks_bootable(volume: &SourceVolume) -> bool {
+    let kind = volume.filesystem.as_ref().map(|summary| summary.kind);
+    match role(volume) {
+        Role::Root | Role::Boot => true,
+        Role::Other => matches!(
+            kind,
+            Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Xfs | Kind::Btrfs | Kind::F2fs)
+        ),
+        _ => false,
+    }
+}
+
+/// Types that exist only for booting by UEFI.
+fn needs_esp(volume: &SourceVolume) -> bool {
+    role(volume) == Role::Boot
+}
+
+fn boot_code(request: &Request) -> impl Iterator<Item = Warning> + '_ {
+    let with_code = |asked: &&SourceRequest| {
+        let mut volumes = asked.source.volumes.iter();
+        asked.source.has_boot_code || volumes.any(|v| role(v) == Role::BiosBoot)
+    };
+    let groups = request.sources.iter().filter(with_code);
+    groups.map(|asked| Warning::BootCode {
+        group: asked.name.clone(),
+    })
+}
+
+fn about_volume(
+    request: &Request,
+    plan: &Plan,
+    name: &str,
+    (source, asked): (&SourceVolume, &SourceRequest),
+) -> Vec<Warning> {
+    let volume = || name.to_owned();
+    let summary = source.filesystem.as_ref();
+    let mut warnings = Vec::new();
+    let reason = sector::mismatch(
+        summary,
+        asked.source.logical_sector_bytes,
+        request.drive.geometry.logical_sector_bytes,
+    );
+    warnings.extend(reason.map(|reason| Warning::SectorSize {
+        volume: volume(),
+        reason,
+    }));
+    let is_swap = summary.is_some_and(|summary| summary.kind == Kind::Swap);
+    if is_swap || role(source) == Role::Swap {
+        warnings.push(Warning::Swap { volume: volume() });
+    }
+    let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
+    if !hazards.is_empty() {
+        let hazards: Vec<String> = hazards.iter().map(ToString::to_string).collect();
+        warnings.push(Warning::CopiedWhole {
+            volume: volume(),
+            reason: hazards.join(", "),
+        });
+    }
+    let attributes = source.attributes & !super::role::ATTRIBUTE_LEGACY_BOOT;
+    if plan.table.scheme == Scheme::Mbr && attributes != 0 {
+        warnings.push(Warning::AttributesDropped {
+            volume: volume(),
+            attributes,
+        });
+    }
+    warnings
+}
+
+fn mbr_limits(plan: &Plan) -> Option<Warning> {
+    let reach = u64::from(plan.drive.logical_sector_bytes).saturating_mul(1 << 32);
+    (plan.table.scheme == Scheme::Mbr).then(|| Warning::MbrLimits {
+        unreachable_bytes: plan.drive.size_bytes.saturating_sub(reach),
+    })
+}
