@@ -62,7 +62,7 @@ fn prompt(loss: &Loss<'_>) -> Result<()> {
 }
 
 /// Whether `given` names `identity`: its value, `kind:value`, or for a path any path to it.
-fn is_meant(given: &str, identity: &Identity) -> bool {
+pub fn is_meant(given: &str, identity: &Identity) -> bool {
     if given == identity.value() || given == identity.to_string() {
         return true;
     }

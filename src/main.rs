@@ -8,11 +8,16 @@ mod error;
 mod guard;
 mod human;
 mod inventory;
+mod jobs;
 mod manual;
 mod output;
 mod picture;
 mod place;
 mod progress;
+mod records;
+mod report;
+mod threads;
+mod volume;
 
 use clap::Parser;
 use cli::{Cli, Command};

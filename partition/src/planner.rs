@@ -137,3 +137,9 @@ fn planned_table(
         extended,
     }
 }
+
+/// A new random GUID, for [`plan`].
+#[must_use]
+pub fn random_id() -> Uuid {
+    Uuid::new_v4()
+}

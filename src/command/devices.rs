@@ -1,0 +1,239 @@
+//! `klon devices`: disks, what is on them, what is used, what is in the way.
+
+use crate::cli::{Common, DevicesArgs};
+use crate::human;
+use crate::inventory::{Entry, scan};
+use crate::output;
+use crate::place::{Place, identity_of, partition_identity};
+use crate::records;
+use crate::volume::content;
+use anyhow::Result;
+use klon_imaging::Manifest;
+use klon_imaging::mark::Mark;
+use klon_partition::device::{Window, open_source};
+use klon_partition::inspect::{DiskLayout, Volume, inspect};
+use klon_partition::system::{Disk, MountPoint, System, Use};
+use klon_partition::table::{Finding, Scheme};
+use klon_partition::{Identity, ReadAt};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A disk or a file: one line of `klon devices --json`.
+#[derive(Serialize)]
+struct Answer {
+    path: PathBuf,
+    size_bytes: u64,
+    logical_sector_bytes: u32,
+    physical_sector_bytes: u32,
+    identity: Option<Identity>,
+    /// What the system says of a disk; null for a plain file.
+    disk: Option<Disk>,
+    table: Option<Scheme>,
+    findings: Vec<Finding>,
+    /// Why the content can't be told.
+    error: Option<String>,
+    /// "klon backup drive" when clones are on it.
+    role: Option<&'static str>,
+    /// Everything that uses it.
+    uses: Vec<Use>,
+    volumes: Vec<VolumeAnswer>,
+}
+
+#[derive(Serialize)]
+struct VolumeAnswer {
+    #[serde(flatten)]
+    volume: Volume,
+    path: Option<PathBuf>,
+    identity: Option<Identity>,
+    mounts: Vec<MountPoint>,
+    /// What it is a clone of, by its record.
+    clone_of: Option<Identity>,
+    /// What a clone that did not finish is of.
+    unfinished_clone_of: Option<String>,
+}
+
+/// Shows all disks, or those that are named.
+pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    // Records of another user can't be read; then nothing is said of clones.
+    let manifests = records::store(common)?.manifests().unwrap_or_default();
+    let mut answers = Vec::new();
+    if args.paths.is_empty() {
+        for entry in scan(&system) {
+            answers.push(of_disk(entry, &system, &manifests)?);
+        }
+    }
+    for path in &args.paths {
+        let place = Place::resolve(path, &system)?;
+        let source = open_source(&place.path)?;
+        let disk = system.disk_of(&place.path)?.filter(|disk| {
+            system.locate(&disk.path).is_ok_and(|at| system.locate(&place.path).ok() == Some(at))
+        });
+        let layout = inspect(&source);
+        answers.push(answer(place.path, disk, &source, layout, &system, &manifests)?);
+    }
+    for one in &answers {
+        if common.json { output::json(one)? } else { output::line(&text(one))? }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
+    let path = entry.disk.path.clone();
+    match open_source(&path) {
+        Ok(source) => {
+            answer(path, Some(entry.disk), &source, entry.layout, system, manifests)
+        }
+        Err(error) => Ok(Answer {
+            size_bytes: entry.disk.size_bytes,
+            logical_sector_bytes: entry.disk.logical_sector_bytes,
+            physical_sector_bytes: entry.disk.physical_sector_bytes,
+            identity: system.identity(&path)?,
+            table: None,
+            findings: Vec::new(),
+            error: Some(error.to_string()),
+            role: None,
+            uses: system.uses(&path)?,
+            volumes: Vec::new(),
+            disk: Some(entry.disk),
+            path,
+        }),
+    }
+}
+
+fn answer(
+    path: PathBuf,
+    disk: Option<Disk>,
+    source: &dyn ReadAt,
+    layout: klon_partition::Result<DiskLayout>,
+    system: &System,
+    manifests: &[Manifest],
+) -> Result<Answer> {
+    let geometry = source.geometry();
+    let (layout, error) = match layout {
+        Ok(layout) => (Some(layout), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let identity = match &layout {
+        Some(layout) => Some(identity_of(system, &path, layout)?),
+        None => system.identity(&path)?,
+    };
+    let mut volumes = Vec::new();
+    for volume in layout.iter().flat_map(|layout| &layout.volumes) {
+        let table = layout.as_ref().and_then(|layout| layout.table.as_ref());
+        let own = match (table, &volume.partition) {
+            (Some(table), Some(partition)) => partition_identity(table, partition),
+            _ => identity.clone(),
+        };
+        volumes.push(of_volume(volume, own, disk.as_ref(), source, manifests)?);
+    }
+    let is_backup = volumes.iter().any(|volume| {
+        volume.clone_of.is_some()
+            || volume.unfinished_clone_of.is_some()
+            || volume.volume.partition.as_ref().is_some_and(|part| is_clone_name(&part.name))
+    });
+    Ok(Answer {
+        uses: system.uses(&path)?,
+        path,
+        size_bytes: geometry.size_bytes,
+        logical_sector_bytes: geometry.logical_sector_bytes,
+        physical_sector_bytes: geometry.physical_sector_bytes,
+        identity,
+        disk,
+        table: layout.as_ref().and_then(|layout| Some(layout.table.as_ref()?.scheme)),
+        findings: layout.map(|layout| layout.findings).unwrap_or_default(),
+        error,
+        role: is_backup.then_some("klon backup drive"),
+        volumes,
+    })
+}
+
+fn of_volume(
+    volume: &Volume,
+    identity: Option<Identity>,
+    disk: Option<&Disk>,
+    source: &dyn ReadAt,
+    manifests: &[Manifest],
+) -> Result<VolumeAnswer> {
+    let mark = Mark::read(&Window::new(source, volume.extent)?)?;
+    let node = disk.and_then(|disk| {
+        disk.partitions.iter().find(|node| node.extent == volume.extent)
+    });
+    let mounts = match (node, disk) {
+        (Some(node), _) => node.mounts.clone(),
+        (None, Some(disk)) if volume.partition.is_none() => disk.mounts.clone(),
+        _ => Vec::new(),
+    };
+    let record = manifests.iter().find(|manifest| Some(&manifest.target) == identity.as_ref());
+    Ok(VolumeAnswer {
+        volume: volume.clone(),
+        path: node.map(|node| node.path.clone()),
+        clone_of: record.map(|manifest| manifest.source.clone()),
+        identity,
+        mounts,
+        unfinished_clone_of: mark.map(|mark| mark.source),
+    })
+}
+
+/// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
+fn is_clone_name(name: &str) -> bool {
+    name.split('-').next().is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
+}
+
+fn text(answer: &Answer) -> String {
+    let mut parts = vec![human::size(answer.size_bytes)];
+    if let Some(disk) = &answer.disk {
+        parts.extend(disk.model.clone());
+        parts.extend(disk.serial.as_ref().map(|serial| format!("serial {serial}")));
+        parts.push(disk.transport.to_string());
+        let traits = [(disk.is_rotational, "rotational"), (disk.is_removable, "removable")];
+        parts.extend(traits.iter().filter(|(is_so, _)| *is_so).map(|(_, name)| (*name).to_owned()));
+    }
+    parts.push(match answer.table {
+        Some(Scheme::Gpt) => "GPT".to_owned(),
+        Some(Scheme::Mbr) => "MBR".to_owned(),
+        None => "no partition table".to_owned(),
+    });
+    parts.extend(answer.role.map(str::to_owned));
+    let mut text = format!("{}  {}\n", answer.path.display(), parts.join(", "));
+    for volume in &answer.volumes {
+        text.push_str(&volume_line(volume));
+    }
+    if let Some(error) = &answer.error {
+        text.push_str(&format!("  ! {error}\n"));
+    }
+    for finding in &answer.findings {
+        text.push_str(&format!("  ! {finding}\n"));
+    }
+    for one in &answer.uses {
+        text.push_str(&format!("  in use: {one}\n"));
+    }
+    text
+}
+
+fn volume_line(answer: &VolumeAnswer) -> String {
+    let volume = &answer.volume;
+    let number = volume.partition.as_ref().map_or(String::new(), |part| part.number.to_string());
+    let name = volume.partition.as_ref().map_or("", |part| part.name.as_str());
+    let size_bytes = volume.extent.len_bytes();
+    let used_bytes = volume.filesystem.as_ref().and_then(|filesystem| filesystem.used_bytes);
+    let used = used_bytes.map_or_else(
+        || human::size(size_bytes),
+        |used| format!("{} of {} used", human::size(used), human::size(size_bytes)),
+    );
+    let mut notes = Vec::new();
+    notes.extend(answer.mounts.iter().map(|mount| format!("mounted at {}", mount.at.display())));
+    notes.extend(answer.clone_of.as_ref().map(|source| format!("clone of {source}")));
+    notes.extend(
+        answer.unfinished_clone_of.as_ref().map(|of| format!("UNFINISHED clone of {of}")),
+    );
+    let hazards = volume.filesystem.iter().flat_map(|filesystem| &filesystem.hazards);
+    notes.extend(hazards.map(ToString::to_string));
+    let notes = match notes.is_empty() {
+        true => String::new(),
+        false => format!("  ({})", notes.join("; ")),
+    };
+    let content = content(volume.filesystem.as_ref());
+    format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")
+}

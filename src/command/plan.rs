@@ -1,0 +1,266 @@
+//! `klon plan`: lay out a drive and write that down; no disk is written.
+
+use crate::cli::{Common, PlanArgs, TableKind};
+use crate::error::{refused, usage};
+use crate::guard::{self, Protected};
+use crate::output;
+use crate::place::{OpenPlace, Place, identity_of, partition_identity};
+use crate::progress::say;
+use crate::volume::content;
+use anyhow::{Context as _, Result};
+use klon_partition::filesystem::{Basis, Usage, usage as usage_of};
+use klon_partition::planner::{
+    Drive, Options, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, Style,
+    plan,
+};
+use klon_partition::system::System;
+use klon_partition::table::{PartitionType, Scheme, types};
+use klon_partition::{Extent, ReadAt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Lays out a drive.
+pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let drive_place = Place::resolve(&args.drive, &system)?;
+    let drive = drive_place.open()?;
+    if drive.partition.is_some() {
+        return Err(usage("--drive must name a whole drive, not a partition"));
+    }
+    let request = Request {
+        drive: describe_drive(&drive, &system)?,
+        sources: sources(args, &system, &drive)?,
+        options: options(args)?,
+    };
+    let proposal = plan(&request, &mut klon_partition::planner::random_id)?;
+    let changes = proposal.plan.changes(request.drive.table.as_ref())?;
+    for warning in &proposal.warnings {
+        say(&format!("klon: warning: {warning}"));
+    }
+    let toml = proposal.plan.to_toml()?;
+    if let Some(path) = &args.output {
+        write_new(path, &toml)?;
+    }
+    if common.json {
+        output::json(&proposal)?;
+    } else if !common.quiet {
+        show(&proposal, &request, changes.is_empty(), args, &toml)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(
+    proposal: &Proposal,
+    request: &Request,
+    is_unchanged: bool,
+    args: &PlanArgs,
+    toml: &str,
+) -> Result<()> {
+    let Some(path) = &args.output else {
+        say(&proposal.plan.picture(request.drive.table.as_ref(), style()));
+        return Ok(output::line(toml)?);
+    };
+    let mut text = proposal.plan.picture(request.drive.table.as_ref(), style());
+    let shown = path.display();
+    text.push_str(&match is_unchanged {
+        true => format!("\nThe drive is as planned already. Next: klon clone {shown}\n"),
+        false => format!("\nPlan written to {shown}. Next: klon prepare {shown}\n"),
+    });
+    Ok(output::line(&text)?)
+}
+
+/// As wide as the terminal, within reason; ASCII where the locale asks for it.
+pub fn style() -> Style {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_default();
+    let is_ascii = ["C", "POSIX"].contains(&locale.as_str());
+    Style { width: columns.unwrap_or(80_usize).clamp(60, 120), is_ascii }
+}
+
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+fn describe_drive(open: &OpenPlace, system: &System) -> Result<Drive> {
+    let layout = &open.layout;
+    let content = match (&layout.table, layout.volumes.first()) {
+        (Some(_), _) => None,
+        (None, Some(volume)) => Some(content(volume.filesystem.as_ref())),
+        (None, None) if layout.is_blank => None,
+        (None, None) => Some("unknown content".to_owned()),
+    };
+    Ok(Drive {
+        identity: identity_of(system, &open.place.path, layout)?,
+        geometry: open.device.geometry(),
+        table: layout.table.clone(),
+        content,
+    })
+}
+
+fn options(args: &PlanArgs) -> Result<Options> {
+    let date_stamp = match args.date_stamp.as_deref() {
+        Some("today") => Some(today()),
+        other => other.map(str::to_owned),
+    };
+    Ok(Options {
+        scheme: args.table.map(|table| match table {
+            TableKind::Gpt => Scheme::Gpt,
+            TableKind::Mbr => Scheme::Mbr,
+        }),
+        replace_table: args.replace_table,
+        date_stamp,
+        ..Options::default()
+    })
+}
+
+/// Today's date, UTC, as in 2026-11-21.
+fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.split('T').next().unwrap_or_default().to_owned()
+}
+
+fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<SourceRequest>> {
+    let mut sizes = args.size.iter().map(|text| size(text)).collect::<Result<Vec<_>>>()?;
+    let drive_location = drive.location(system)?;
+    let mut requests = Vec::new();
+    for text in &args.sources {
+        let (name, path) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(
+            || usage(format!("{text:?} is not NAME=SOURCE, as in Boot=/dev/sda")),
+        )?;
+        let open = Place::resolve(Path::new(path), system)?.open()?;
+        let location = open.location(system)?;
+        let protected = Protected { name: path, location: &location };
+        guard::apart("the drive", &drive_location, &protected)?;
+        let at = sizes.iter().position(|(of, _)| of == name);
+        let size = at.map(|at| sizes.remove(at).1).unwrap_or_default();
+        requests.push(SourceRequest {
+            name: name.to_owned(),
+            size,
+            source: describe_source(&open, system).with_context(|| path.to_owned())?,
+        });
+    }
+    match sizes.first() {
+        Some((name, _)) => Err(usage(format!("--size names {name:?}, which is no source"))),
+        None => Ok(requests),
+    }
+}
+
+fn size(text: &str) -> Result<(String, SizePolicy)> {
+    let (name, policy) = text
+        .split_once('=')
+        .ok_or_else(|| usage(format!("{text:?} is not NAME=POLICY, as in Master=grow")))?;
+    let policy = policy.parse().map_err(|error| usage(format!("--size {text}: {error}")))?;
+    Ok((name.to_owned(), policy))
+}
+
+fn describe_source(open: &OpenPlace, system: &System) -> Result<Source> {
+    let layout = &open.layout;
+    let disk = match &layout.table {
+        Some(_) => Some(identity_of(system, &open.place.path, layout)?),
+        None => parent_disk(open, system)?,
+    };
+    let logical_sector_bytes = match &layout.table {
+        Some(table) => table.logical_sector_bytes,
+        None => layout.geometry.logical_sector_bytes,
+    };
+    Ok(Source {
+        identity: match &open.partition {
+            Some(_) => open.identity(system)?,
+            None if open.is_disk() => identity_of(system, &open.place.path, layout)?,
+            None => open.identity(system)?,
+        },
+        disk,
+        logical_sector_bytes,
+        disk_has_esp: has_esp(open, system)?,
+        has_boot_code: has_boot_code(open)?,
+        volumes: volumes(open, system)?,
+    })
+}
+
+fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<klon_partition::Identity>> {
+    let Some(disk) = system.disk_of(&open.place.path)? else { return Ok(None) };
+    Ok(system.identity(&disk.path)?)
+}
+
+fn has_esp(open: &OpenPlace, system: &System) -> Result<bool> {
+    let is_esp = |table: &klon_partition::table::Table| {
+        table.partitions.iter().any(|partition| match partition.partition_type {
+            PartitionType::Gpt(guid) => guid == types::EFI_SYSTEM,
+            PartitionType::Mbr(kind) => kind == 0xef,
+        })
+    };
+    if let Some(table) = &open.layout.table {
+        return Ok(is_esp(table));
+    }
+    let Some(disk) = system.disk_of(&open.place.path)? else { return Ok(false) };
+    let parent = Place { given: open.place.given.clone(), path: disk.path, number: None }.open()?;
+    Ok(parent.layout.table.as_ref().is_some_and(is_esp))
+}
+
+/// Boot code is what an MBR holds before its table: bytes 0 to 439.
+fn has_boot_code(open: &OpenPlace) -> Result<bool> {
+    if !open.is_disk() {
+        return Ok(false);
+    }
+    let code = klon_partition::device::read_vec(&*open.device, 0, 440)?;
+    Ok(!klon_partition::bytes::is_zero(&code))
+}
+
+fn volumes(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
+    let Some(table) = open.layout.table.as_ref().filter(|_| open.is_disk()) else {
+        return Ok(vec![single(open, system)?]);
+    };
+    let mut volumes = Vec::new();
+    for partition in &table.partitions {
+        if partition.partition_type.is_extended() {
+            continue;
+        }
+        let window = klon_partition::device::Window::new(&*open.device, partition.extent)?;
+        let used = usage_of(&window)?;
+        volumes.push(SourceVolume {
+            number: Some(partition.number),
+            extent: partition.extent,
+            partition_type: Some(partition.partition_type),
+            attributes: partition.attributes,
+            is_bootable: partition.is_bootable,
+            name: partition.name.clone(),
+            partuuid: partition_identity(table, partition).map(|id| id.value().clone()),
+            used_bytes: used_bytes(&used),
+            filesystem: used.summary,
+        });
+    }
+    if volumes.is_empty() {
+        return Err(refused("the disk has a table but no partitions to clone"));
+    }
+    Ok(volumes)
+}
+
+fn single(open: &OpenPlace, system: &System) -> Result<SourceVolume> {
+    let used = usage_of(&*open.device)?;
+    let size_bytes = open.device.geometry().size_bytes;
+    let extent = Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?;
+    let partuuid = match open.identity(system)? {
+        klon_partition::Identity::PartUuid(value) => Some(value),
+        _ => None,
+    };
+    let partition = open.partition.as_ref();
+    Ok(SourceVolume {
+        number: None,
+        extent,
+        partition_type: partition.map(|partition| partition.partition_type),
+        attributes: partition.map_or(0, |partition| partition.attributes),
+        is_bootable: partition.is_some_and(|partition| partition.is_bootable),
+        name: partition.map(|partition| partition.name.clone()).unwrap_or_default(),
+        partuuid,
+        used_bytes: used_bytes(&used),
+        filesystem: used.summary,
+    })
+}
+
+fn used_bytes(usage: &Usage) -> Option<u64> {
+    (usage.basis == Basis::Map).then(|| usage.extents.total_bytes())
+}

@@ -1,0 +1,213 @@
+//! `klon verify`: clones against their records or their sources.
+
+use crate::cli::{Common, VerifyArgs};
+use crate::error::{DIFFERENT, refused, usage};
+use crate::human;
+use crate::jobs::{self, VolumeJob};
+use crate::output;
+use crate::place::{OpenPlace, Place};
+use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::volume::SourceEnd;
+use crate::{records, threads};
+use anyhow::{Context as _, Result};
+use klon_imaging::mark::Mark;
+use klon_imaging::verify::Against;
+use klon_imaging::{RecordStore, VerifySummary, verify};
+use klon_partition::filesystem::{Owner, probe};
+use klon_partition::system::System;
+use klon_partition::{ExtentMap, Identity, ReadAt};
+use serde::Serialize;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Extents and files that are named; the counts are always of all.
+const NAMED_MAX: usize = 20;
+
+/// One clone to be verified.
+struct Check {
+    name: String,
+    open: OpenPlace,
+    identity: Identity,
+    source: Option<SourceEnd>,
+}
+
+/// The answer for one clone.
+#[derive(Serialize)]
+struct Answer<'a> {
+    event: &'static str,
+    against: &'static str,
+    #[serde(flatten)]
+    summary: &'a VerifySummary,
+    /// Files with bytes in the differing extents, the first of them.
+    files: &'a [Owner],
+}
+
+/// Verifies every clone of a plan, or one target.
+pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let records = records::store(common)?;
+    let checks = checks(args, &system)?;
+    let totals = Totals { bytes: total_bytes(&checks, &records), volumes: checks.len() };
+    let progress = Progress::new(common, totals, interrupt_flag()?);
+    let mut is_equal = true;
+    for check in &checks {
+        let (summary, against) = verify_one(check, &records, args, &progress)
+            .with_context(|| format!("verifying {}", check.name))?;
+        let files = match summary.is_equal {
+            true => Vec::new(),
+            false => owners(check, &summary.differences),
+        };
+        report(&Answer { event: "verified", against, summary: &summary, files: &files }, common)?;
+        is_equal &= summary.is_equal;
+    }
+    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
+    let place = Place::resolve(&args.target, system)?;
+    if place.number.is_none()
+        && args.source.is_none()
+        && let Some(plan) = plan(&place)?
+    {
+        let jobs = jobs::of_plan(&plan, &args.only, args.against_source, system)?;
+        return jobs.into_iter().map(check_of).collect();
+    }
+    if !args.only.is_empty() || args.against_source {
+        return Err(usage("--only and --against-source are for plans; name the source instead"));
+    }
+    let open = place.open()?;
+    let identity = open.identity(system)?;
+    let source = match &args.source {
+        None => None,
+        Some(source) => {
+            let source = Place::resolve(source, system)?;
+            Some(SourceEnd::open(&source, system, Some(open.device.geometry()))?)
+        }
+    };
+    Ok(vec![Check { name: place.given, open, identity, source }])
+}
+
+/// The plan in a small text file; `None` for anything else.
+fn plan(place: &Place) -> Result<Option<klon_partition::planner::Plan>> {
+    const PLAN_BYTES_MAX: u64 = 1 << 20;
+    let metadata = std::fs::metadata(&place.path).with_context(|| place.given.clone())?;
+    if !metadata.is_file() || metadata.len() > PLAN_BYTES_MAX {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&place.path).with_context(|| place.given.clone())?;
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') && !text.is_empty() => {
+            jobs::read_plan(&place.path).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn check_of(job: VolumeJob) -> Result<Check> {
+    let now = job.target.now.context("a planned target exists")?;
+    Ok(Check {
+        name: job.name,
+        open: now.open,
+        identity: job.target.identity,
+        source: job.source,
+    })
+}
+
+fn total_bytes(checks: &[Check], records: &RecordStore) -> u64 {
+    let of = |check: &Check| match &check.source {
+        Some(source) => source.usage.extents.total_bytes(),
+        None => records
+            .load(&check.identity)
+            .ok()
+            .flatten()
+            .map_or(0, |record| record.wanted().total_bytes()),
+    };
+    checks.iter().map(of).sum()
+}
+
+fn verify_one(
+    check: &Check,
+    records: &RecordStore,
+    args: &VerifyArgs,
+    progress: &Progress,
+) -> Result<(VerifySummary, &'static str)> {
+    let target: &Arc<dyn ReadAt> = &check.open.device;
+    if let Some(mark) = Mark::read(target)? {
+        return Err(refused(format!(
+            "a clone of {} to it was not finished, so there is nothing whole to verify; run the \
+             clone again",
+            mark.source
+        )));
+    }
+    let threads = threads::count(args.threads);
+    if let Some(source) = &check.source {
+        let against = Against::Source(&*source.device, &source.usage);
+        return Ok((verify(&check.name, target, &against, threads, progress)?, "source"));
+    }
+    let record = records.load(&check.identity)?.with_context(|| {
+        format!(
+            "there is no record of a clone to {} in {}; name the source to compare with it \
+             (klon verify TARGET SOURCE), or the records with --records",
+            check.identity,
+            records.directory().display()
+        )
+    });
+    let record = record.map_err(|error| usage(format!("{error:#}")))?;
+    Ok((verify(&check.name, target, &Against::Record(&record), threads, progress)?, "record"))
+}
+
+/// The first files that have bytes in `differences`, by the source's filesystem if it is at hand:
+/// the target's may be damaged.
+fn owners(check: &Check, differences: &ExtentMap) -> Vec<Owner> {
+    let device: &dyn ReadAt = match &check.source {
+        Some(source) => &*source.device,
+        None => &*check.open.device,
+    };
+    // What is damaged may not be readable as a filesystem; the extents are named all the same.
+    match probe(device) {
+        Ok(Some(filesystem)) => {
+            filesystem.owners(device, differences, NAMED_MAX).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
+    let summary = answer.summary;
+    if common.json {
+        return Ok(output::json(answer)?);
+    }
+    if summary.is_equal {
+        if !common.quiet {
+            output::line(&format!(
+                "{}: equal to its {}, {} compared",
+                summary.name,
+                answer.against,
+                human::size(summary.compared_bytes)
+            ))?;
+        }
+        return Ok(());
+    }
+    let mut text = format!(
+        "{}: DIFFERENT from its {}: {} of {} in {} extents\n",
+        summary.name,
+        answer.against,
+        human::size(summary.differing_bytes),
+        human::size(summary.compared_bytes),
+        summary.differences.extents().len(),
+    );
+    if let Some(first_bytes) = summary.first_difference_bytes {
+        text.push_str(&format!("  first differing byte: {first_bytes}\n"));
+    }
+    for extent in summary.differences.iter().take(NAMED_MAX) {
+        text.push_str(&format!(
+            "  bytes {} to {}\n",
+            extent.offset_bytes(),
+            extent.end_bytes().saturating_sub(1)
+        ));
+    }
+    for file in answer.files {
+        text.push_str(&format!("  in {} from byte {}\n", file.path, file.file_offset_bytes));
+    }
+    Ok(output::line(&text)?)
+}

@@ -1,0 +1,214 @@
+//! The volumes that a command is about: of a plan, or one pair.
+
+use crate::error::refused;
+use crate::guard::{self, Protected};
+use crate::inventory::find_identity;
+use crate::place::{OpenPlace, Place, within};
+use crate::volume::{SourceEnd, TargetEnd, TargetNow};
+use anyhow::{Context as _, Result};
+use klon_imaging::RecordStore;
+use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
+use klon_partition::system::System;
+use klon_partition::table::Partition;
+use klon_partition::{Error, Identity};
+use std::path::Path;
+
+/// One volume to be cloned or verified.
+pub struct VolumeJob {
+    /// The name of the clone.
+    pub name: String,
+    /// What is cloned; `None` when only the target is needed.
+    pub source: Option<SourceEnd>,
+    /// Where it goes.
+    pub target: TargetEnd,
+    /// What must be named to consent to overwriting it: the target, or the drive of a plan.
+    pub consent_identity: Identity,
+}
+
+/// Reads a plan file.
+pub fn read_plan(path: &Path) -> Result<Plan> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Plan::from_toml(&text).with_context(|| path.display().to_string())
+}
+
+/// The pair of `klon clone SOURCE TARGET`.
+pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> {
+    let source_place = Place::resolve(source, system)?;
+    let target = TargetEnd::look(target, system)?;
+    check_apart(&source_place, &target, system)?;
+    let source = SourceEnd::open(&source_place, system, target.geometry())?;
+    let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
+    Ok(VolumeJob { name, source: Some(source), target, consent_identity })
+}
+
+/// Before the source is opened: a loop device over the target would be told as the wrong problem.
+fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()> {
+    let Some(now) = &target.now else { return Ok(()) };
+    let mut location = system.locate(&source.path)?;
+    if let Some(number) = source.number {
+        let open = source.open()?;
+        let partition = open.partition.as_ref().filter(|partition| partition.number == number);
+        location = partition.map_or(location.clone(), |p| within(location, p.extent));
+    }
+    let protected = Protected { name: &source.given, location: &location };
+    guard::apart(&target.place.given, &now.location, &protected)
+}
+
+/// The volumes of a plan, all of them or those named in `only` by clone or group.
+pub fn of_plan(
+    plan: &Plan,
+    only: &[String],
+    needs_source: bool,
+    system: &System,
+) -> Result<Vec<VolumeJob>> {
+    let is_meant = |volume: &&PlannedVolume| {
+        only.is_empty() || only.iter().any(|name| *name == volume.name || *name == volume.group)
+    };
+    for name in only {
+        if !plan.volumes.iter().any(|volume| volume.name == *name || volume.group == *name) {
+            let names: Vec<&str> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
+            return Err(crate::error::usage(format!(
+                "the plan has no clone {name:?}; it has {}",
+                names.join(", ")
+            )));
+        }
+    }
+    let drive = find_drive(plan, system)?;
+    let mut jobs = Vec::new();
+    for volume in plan.volumes.iter().filter(is_meant) {
+        let target = planned_target(plan, volume, &drive, system)
+            .with_context(|| volume.name.clone())?;
+        let source = match needs_source {
+            true => Some(planned_source(volume, system).with_context(|| volume.name.clone())?),
+            false => None,
+        };
+        if let (Some(source), Some(now)) = (&source, &target.now) {
+            let protected = Protected { name: &source.name, location: &source.location };
+            guard::apart(&volume.name, &now.location, &protected)?;
+        }
+        let (name, consent_identity) = (volume.name.clone(), plan.drive.identity.clone());
+        jobs.push(VolumeJob { name, source, target, consent_identity });
+    }
+    Ok(jobs)
+}
+
+/// The drive of a plan, opened for reading.
+pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
+    let place = find_identity(system, &plan.drive.identity)
+        .with_context(|| format!("the plan's drive {}", plan.drive.identity))?;
+    let open = place.open()?;
+    let found_bytes = open.device.geometry().size_bytes;
+    if found_bytes != plan.drive.size_bytes {
+        return Err(refused(format!(
+            "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
+             another drive, or it was resized; plan anew",
+            open.place.path.display(),
+            plan.drive.size_bytes
+        )));
+    }
+    Ok(open)
+}
+
+fn planned_target(
+    plan: &Plan,
+    volume: &PlannedVolume,
+    drive: &OpenPlace,
+    system: &System,
+) -> Result<TargetEnd> {
+    let identity = plan.target(volume);
+    let partition = planned_partition(volume, drive)?;
+    let disk = system.disk_of(&drive.place.path)?;
+    let node = disk
+        .as_ref()
+        .and_then(|disk| disk.partitions.iter().find(|node| node.extent == partition.extent));
+    // A node of its own can be claimed while other partitions of the drive are in use.
+    let place = match node {
+        Some(node) => {
+            Place { given: volume.name.clone(), path: node.path.clone(), number: None }
+        }
+        None => Place {
+            given: volume.name.clone(),
+            path: drive.place.path.clone(),
+            number: Some(partition.number),
+        },
+    };
+    guard::unused(system, &place.path)?;
+    let open = place.open()?;
+    let location = open.location(system)?;
+    Ok(TargetEnd { place, now: Some(TargetNow { open, location }), identity })
+}
+
+/// The partition of the drive that is the planned one by number, place and GUID.
+fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partition> {
+    let table = drive.layout.table.as_ref();
+    let found = table
+        .and_then(|table| table.partitions.iter().find(|part| part.number == volume.number))
+        .filter(|part| part.extent == volume.extent && part.guid == volume.guid);
+    found.cloned().ok_or_else(|| {
+        refused(format!(
+            "partition {} of {} is not the one of the plan; run `klon prepare` with this plan \
+             first, or plan anew if the drive was changed since",
+            volume.number,
+            drive.place.path.display()
+        ))
+    })
+}
+
+fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> {
+    let SourceRef { identity, partition, partuuid, fs_uuid } = &volume.source;
+    let mut place = find_identity(system, identity)?;
+    if partition.is_some() {
+        place.number = *partition;
+    }
+    guard::still(system, &place.path)?;
+    let open = place.open()?;
+    let mut source = SourceEnd::volume(&open, system)?;
+    let size_bytes = source.device.geometry().size_bytes;
+    let found = match &source.identity {
+        Identity::PartUuid(found) => Some(found.clone()),
+        _ => None,
+    };
+    same("PARTUUID", partuuid.as_deref(), found.as_deref(), &source.name)?;
+    let found = source.usage.summary.as_ref().and_then(|summary| summary.uuid.clone());
+    same("filesystem UUID", fs_uuid.as_deref(), found.as_deref(), &source.name)?;
+    if size_bytes > volume.extent.len_bytes() {
+        return Err(refused(format!(
+            "the source {} has grown to {size_bytes} bytes, more than the clone's {}; plan anew",
+            source.name,
+            volume.extent.len_bytes()
+        )));
+    }
+    if let Some(partition) = &open.partition {
+        source.name = format!("{}, partition {}", source.name, partition.number);
+    }
+    Ok(source)
+}
+
+fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> Result<()> {
+    match planned {
+        Some(planned) if !found.is_some_and(|found| found.eq_ignore_ascii_case(planned)) => {
+            Err(refused(format!(
+                "the {what} of {name} is {}, but the plan was made for {planned}: it is another \
+                 volume, or it was formatted anew; plan anew if that is meant",
+                found.unwrap_or("none")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses targets that are originals of other clones.
+pub fn check_direction(jobs: &[VolumeJob], records: &RecordStore) -> Result<()> {
+    for job in jobs {
+        let Some(source) = &job.source else { continue };
+        guard::not_an_original(records, &job.target.identity, &source.identity)?;
+    }
+    Ok(())
+}
+
+/// Whether an error says that a path is no plan, so that it may be a source.
+pub fn is_not_a_plan(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<Error>().is_some_and(|error| matches!(error, Error::Invalid(_)))
+    })
+}

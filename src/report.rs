@@ -1,0 +1,194 @@
+//! What a clone or a verify did, for people and as JSON.
+
+use crate::cli::Common;
+use crate::human;
+use crate::jobs::VolumeJob;
+use crate::output;
+use crate::progress::say;
+use crate::volume::SourceEnd;
+use anyhow::Result;
+use klon_imaging::CloneSummary;
+use klon_imaging::clone::Preview;
+use klon_partition::ExtentMap;
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    event: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// The sum of all volumes, the last line of `klon clone --json`.
+#[derive(Serialize)]
+struct Total<'a> {
+    rung: String,
+    source_bytes: u64,
+    used_bytes: u64,
+    read_source_bytes: u64,
+    read_target_bytes: u64,
+    changed_bytes: u64,
+    written_bytes: u64,
+    freed_bytes: u64,
+    seconds: f64,
+    volumes: &'a [CloneSummary],
+}
+
+/// One volume was cloned.
+pub fn cloned(summary: &CloneSummary, volumes: usize, common: &Common) -> Result<()> {
+    if common.json {
+        if volumes > 1 {
+            output::json(&Tagged { event: "volume", body: summary })?;
+        }
+        return Ok(());
+    }
+    if !common.quiet {
+        output::line(&sentence(&summary.name, &summary.rung.to_string(), summary))?;
+    }
+    Ok(())
+}
+
+fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
+    let read_bytes = summary.read_source_bytes.saturating_add(summary.read_target_bytes);
+    let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+    let freed = match summary.freed_bytes {
+        0 => String::new(),
+        bytes => format!(", {} freed", human::size(bytes)),
+    };
+    format!(
+        "{name}: {rung}, {} used, {} read, {} changed, {} written{freed}, {}",
+        human::size(summary.used_bytes),
+        human::size(read_bytes),
+        human::size(summary.changed_bytes),
+        human::size(summary.written_bytes),
+        human::duration(duration),
+    )
+}
+
+/// All volumes were cloned.
+pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
+    let sum = |field: fn(&CloneSummary) -> u64| summaries.iter().map(field).sum::<u64>();
+    let mut rungs: Vec<String> = summaries.iter().map(|one| one.rung.to_string()).collect();
+    rungs.sort();
+    rungs.dedup();
+    let total = Total {
+        rung: rungs.join("+"),
+        source_bytes: sum(|one| one.source_bytes),
+        used_bytes: sum(|one| one.used_bytes),
+        read_source_bytes: sum(|one| one.read_source_bytes),
+        read_target_bytes: sum(|one| one.read_target_bytes),
+        changed_bytes: sum(|one| one.changed_bytes),
+        written_bytes: sum(|one| one.written_bytes),
+        freed_bytes: sum(|one| one.freed_bytes),
+        seconds: summaries.iter().map(|one| one.seconds).sum(),
+        volumes: summaries,
+    };
+    if common.json {
+        output::json(&Tagged { event: "summary", body: &total })?;
+    } else if summaries.len() > 1 && !common.quiet {
+        output::line(&format!(
+            "all {}: {} used, {} changed, {} written ({} of what is used), {}",
+            summaries.len(),
+            human::size(total.used_bytes),
+            human::size(total.changed_bytes),
+            human::size(total.written_bytes),
+            human::percent(total.written_bytes, total.used_bytes),
+            human::duration(Duration::try_from_secs_f64(total.seconds).unwrap_or_default()),
+        ))?;
+    }
+    Ok(())
+}
+
+/// What a dry run says of one volume.
+#[derive(Serialize)]
+struct Would<'a> {
+    event: &'static str,
+    name: &'a str,
+    source: &'a str,
+    target: String,
+    rung: String,
+    reason: &'a str,
+    copy_bytes: u64,
+    zero_bytes: u64,
+    leave_bytes: u64,
+    copy: &'a ExtentMap,
+    zero: &'a ExtentMap,
+    leave: &'a ExtentMap,
+}
+
+/// A dry run of a clone to something that exists.
+pub fn would_clone(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    found: &Preview,
+    common: &Common,
+) -> Result<()> {
+    let plan = &found.plan;
+    let would = Would {
+        event: "preview",
+        name: &job.name,
+        source: &source.name,
+        target: job.target.place.path.display().to_string(),
+        rung: found.rung.to_string(),
+        reason: &found.reason,
+        copy_bytes: plan.copy.total_bytes(),
+        zero_bytes: plan.zero.total_bytes(),
+        leave_bytes: plan.leave.total_bytes(),
+        copy: &plan.copy,
+        zero: &plan.zero,
+        leave: &plan.leave,
+    };
+    if common.json {
+        return Ok(output::json(&would)?);
+    }
+    Ok(output::line(&format!(
+        "{}: would clone {} to {} by rung {} ({})\n  copy {} where it differs, make {} zero, \
+         leave {} as it is",
+        job.name,
+        source.name,
+        would.target,
+        would.rung,
+        would.reason,
+        human::size(would.copy_bytes),
+        human::size(would.zero_bytes),
+        human::size(would.leave_bytes),
+    ))?)
+}
+
+/// A dry run of a clone to a file that would be made.
+pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Result<()> {
+    let used_bytes = source.usage.extents.total_bytes();
+    let size_bytes = source.device.geometry().size_bytes;
+    if common.json {
+        let leave = source.usage.extents.complement(size_bytes);
+        return Ok(output::json(&Would {
+            event: "preview",
+            name: &job.name,
+            source: &source.name,
+            target: job.target.place.path.display().to_string(),
+            rung: "full".to_owned(),
+            reason: "the file does not exist yet",
+            copy_bytes: used_bytes,
+            zero_bytes: 0,
+            leave_bytes: leave.total_bytes(),
+            copy: &source.usage.extents,
+            zero: &ExtentMap::new(),
+            leave: &leave,
+        })?);
+    }
+    Ok(output::line(&format!(
+        "{}: would make this file of {} and copy {} of {}",
+        job.name,
+        human::size(size_bytes),
+        human::size(used_bytes),
+        source.name
+    ))?)
+}
+
+/// A hint on standard error, unless only results are wanted.
+pub fn hint(text: &str, common: &Common) {
+    if !common.quiet && !common.json {
+        say(text);
+    }
+}
