@@ -227,9 +227,14 @@ impl System {
         };
         let mut points = Vec::new();
         for mount in &self.mounts {
-            let is_this = mount.number == device.number
-                || self.index_of_node(&mount.source) == Some(index)
-                || self.is_btrfs_sibling(mount, &device.name);
+            // The source is only a name; it decides where the number is that of no device.
+            let is_this = match self.index_of_number(mount.number) {
+                Some(mounted) => mounted == index,
+                None => {
+                    self.index_of_node(&mount.source) == Some(index)
+                        || self.is_btrfs_sibling(mount, &device.name)
+                }
+            };
             if is_this && !points.contains(&mount.point) {
                 points.push(mount.point.clone());
             }
