@@ -5,6 +5,7 @@ mod disk;
 mod kernel_table;
 mod location;
 mod lock;
+mod lossy;
 mod mounts;
 mod serial;
 mod swaps;

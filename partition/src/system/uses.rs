@@ -2,7 +2,7 @@
 
 use super::location::{Location, Relation, relation};
 use super::mounts::MountPoint;
-use super::{Object, System};
+use super::{Object, System, lossy};
 use crate::error::Result;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ pub enum Use {
     /// A filesystem on it is mounted.
     Mounted {
         /// The directory.
+        #[serde(serialize_with = "lossy::path")]
         at: PathBuf,
         /// Whether nothing can be written through the mount.
         read_only: bool,
@@ -45,6 +46,7 @@ pub enum Use {
     /// The file is swapped to.
     SwapFile {
         /// The file.
+        #[serde(serialize_with = "lossy::path")]
         path: PathBuf,
     },
     /// Another device is built on it.

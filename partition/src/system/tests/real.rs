@@ -116,8 +116,11 @@ fn check_kernel_table(sector_bytes: u32, options: &[&str]) {
     let refused = tell_kernel(&node, &first).unwrap_err();
     assert!(matches!(refused, Error::Invalid(_)), "{refused}");
 
-    // A partition that stays may be in use, one that goes may not.
+    // Nor can the disk be claimed while its partition is.
     let held = open_target(&node).unwrap();
+    assert!(matches!(open_target(device.path()), Err(Error::Refused(_))));
+
+    // A partition that stays may be in use, one that goes may not.
     let second = [part(2, 2 * MIB, MIB), part(5, 8 * MIB, 8 * MIB)];
     tell_kernel(device.path(), &second).unwrap();
     assert_eq!(shown(&device), second);
