@@ -5,6 +5,7 @@ mod disk;
 mod kernel_table;
 mod location;
 mod lock;
+mod lossy;
 mod mounts;
 mod serial;
 mod swaps;
@@ -171,6 +172,10 @@ impl System {
 
     /// The device that a mount or swap names by path, if it names one.
     fn index_of_node(&self, node: &Path) -> Option<usize> {
+        // "tmpfs", "none", "host:/share"
+        if !node.is_absolute() {
+            return None;
+        }
         if let Ok(Object::Device(index)) = self.object(&self.real(node)) {
             return Some(index);
         }

@@ -140,3 +140,6 @@ pub fn read(disk: &dyn ReadAt) -> Result<Found> {
 pub fn write(disk: &dyn WriteAt, table: &Table) -> Result<()> {
     write::write(disk, table)
 }
+
+#[cfg(test)]
+mod tests;

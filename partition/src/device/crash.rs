@@ -50,15 +50,23 @@ impl CrashDevice {
         self.state().pending.len()
     }
 
-    /// What a power cut now leaves if, of the changes since the last sync, those for whose number
-    /// (from 0, in order) `survives` holds have reached the medium.
+    /// What a power cut now leaves if, of the changes since the last sync, those sectors have
+    /// reached the medium for which `survives` holds: it gets the number of the change (from 0, in
+    /// order) and the sector, or the part of one, that the change is about.
     #[must_use]
-    pub fn after_crash(&self, mut survives: impl FnMut(usize) -> bool) -> Vec<u8> {
+    pub fn after_crash(&self, mut survives: impl FnMut(usize, Extent) -> bool) -> Vec<u8> {
+        let sector_bytes = u64::from(self.geometry().logical_sector_bytes);
         let state = self.state();
         let mut image = state.durable.clone();
         for (number, change) in state.pending.iter().enumerate() {
-            if survives(number) {
-                image[change.start..][..change.bytes.len()].copy_from_slice(&change.bytes);
+            let range = Extent::new(change.start as u64, change.bytes.len() as u64);
+            let sectors = range
+                .into_iter()
+                .flat_map(|range| range.split(sector_bytes));
+            for sector in sectors.filter(|sector| survives(number, *sector)) {
+                let (start, len) = (sector.offset_bytes() as usize, sector.len_bytes() as usize);
+                let bytes = &change.bytes[start - change.start..][..len];
+                image[start..][..len].copy_from_slice(bytes);
             }
         }
         image
@@ -121,6 +129,20 @@ mod tests {
     use crate::extent::Extent;
 
     #[test]
+    fn a_write_of_several_sectors_may_be_torn_between_them() {
+        let device = CrashDevice::new(vec![9; 1536], 512);
+        device.write_all_at(&[1; 1000], 500).unwrap();
+        let image = device.after_crash(|_, sector| sector.offset_bytes() == 512);
+        assert!(image[512..1024].iter().all(|&byte| byte == 1));
+        assert!(
+            image[..512]
+                .iter()
+                .chain(&image[1024..])
+                .all(|&byte| byte == 9)
+        );
+    }
+
+    #[test]
     fn any_of_the_unsynced_changes_may_survive() {
         let device = CrashDevice::new(vec![9; 4], 512);
         device.write_all_at(&[1], 0).unwrap();
@@ -130,8 +152,8 @@ mod tests {
         assert_eq!(read_vec(&device, 0, 4).unwrap(), [2, 2, 9, 0]);
         assert_eq!(device.durable(), [1, 9, 9, 9]);
         assert_eq!(device.pending_count(), 2);
-        assert_eq!(device.after_crash(|number| number == 1), [1, 9, 9, 0]);
-        assert_eq!(device.after_crash(|_| true), [2, 2, 9, 0]);
+        assert_eq!(device.after_crash(|number, _| number == 1), [1, 9, 9, 0]);
+        assert_eq!(device.after_crash(|_, _| true), [2, 2, 9, 0]);
         device.sync().unwrap();
         assert_eq!(device.durable(), [2, 2, 9, 0]);
         assert!(device.zero(Extent::new(3, 2).unwrap()).is_err());

@@ -2,12 +2,17 @@
 
 use super::handle::{Handle, Kind};
 use super::{Source, Target, ioctl};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a target may be busy before it is refused.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 const FOR_READING: &str = "open for reading";
 const FOR_WRITING: &str = "open for writing";
@@ -20,7 +25,7 @@ const FOR_WRITING: &str = "open for writing";
 /// # Errors
 /// [`Error::Invalid`] when the path names something else than a plain file or a block device,
 /// [`Error::Open`] when it can't be opened or described.
-pub fn open_source(path: &Path) -> Result<Source> {
+pub fn open_source(path: &Path) -> crate::Result<Source> {
     let kind = kind_of(path, FOR_READING)?;
     let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
     let claimed = match kind {
@@ -43,19 +48,22 @@ pub fn open_source(path: &Path) -> Result<Source> {
 /// [`Error::Refused`] when it is in use or read-only, [`Error::Invalid`] when the path names
 /// something else than a plain file or a block device, [`Error::Open`] when it can't be opened or
 /// described.
-pub fn open_target(path: &Path) -> Result<Target> {
+pub fn open_target(path: &Path) -> crate::Result<Target> {
     let kind = kind_of(path, FOR_WRITING)?;
     let flags = match kind {
         Kind::File => O_CLOEXEC | O_NONBLOCK,
         // Without O_CREAT this claims a block device, as mounting it does.
         Kind::Block => O_CLOEXEC | O_EXCL,
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|source| refusal(path, kind, source))?;
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(path)
+    };
+    let is_busy = |error: &io::Error| error.raw_os_error() == Some(EBUSY);
+    let file = with_patience(open, is_busy).map_err(|source| refusal(path, kind, source))?;
     claim(file, path, kind)
 }
 
@@ -64,7 +72,7 @@ pub fn open_target(path: &Path) -> Result<Target> {
 /// # Errors
 /// [`Error::Refused`] when there is something at `path` already, [`Error::Open`] when the file
 /// can't be created with this size.
-pub fn create_target_file(path: &Path, size_bytes: u64) -> Result<Target> {
+pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target> {
     let created = OpenOptions::new()
         .read(true)
         .write(true)
@@ -99,9 +107,9 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn claim(file: File, path: &Path, kind: Kind) -> Result<Target> {
+fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
     match kind {
-        Kind::File => match file.try_lock() {
+        Kind::File => match with_patience(|| file.try_lock(), is_locked) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Refused(format!(
@@ -123,7 +131,27 @@ fn claim(file: File, path: &Path, kind: Kind) -> Result<Target> {
     Ok(Target::new(describe(file, path, kind, FOR_WRITING)?))
 }
 
-fn describe(file: File, path: &Path, kind: Kind, doing: &'static str) -> Result<Handle> {
+const fn is_locked(error: &TryLockError) -> bool {
+    matches!(error, TryLockError::WouldBlock)
+}
+
+/// Tries again for a moment: what udev or a program that just ended held is soon free.
+fn with_patience<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_busy: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn describe(file: File, path: &Path, kind: Kind, doing: &'static str) -> crate::Result<Handle> {
     // The path may have changed hands since it was looked at.
     let opened = file
         .metadata()
@@ -133,13 +161,13 @@ fn describe(file: File, path: &Path, kind: Kind, doing: &'static str) -> Result<
         .map_err(|source| open_error(path, "ask for its size and sectors", source))
 }
 
-fn kind_of(path: &Path, doing: &'static str) -> Result<Kind> {
+fn kind_of(path: &Path, doing: &'static str) -> crate::Result<Kind> {
     // Looked at before it is opened: opening a pipe waits, opening a tape or a tty acts.
     let metadata = fs::metadata(path).map_err(|source| open_error(path, doing, source))?;
     check_kind(path, metadata.file_type(), None)
 }
 
-fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> Result<Kind> {
+fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> crate::Result<Kind> {
     let found = if file_type.is_file() {
         Ok(Kind::File)
     } else if file_type.is_block_device() {

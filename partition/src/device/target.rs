@@ -77,7 +77,7 @@ impl Target {
         self.write_zeroes(extent)
     }
 
-    fn write_zeroes(&self, extent: Extent) -> io::Result<()> {
+    pub(super) fn write_zeroes(&self, extent: Extent) -> io::Result<()> {
         let zeroes = AlignedBuffer::zeroed(extent.len_bytes().min(ZEROES_BYTES) as usize);
         for piece in extent.split(ZEROES_BYTES) {
             let data = &zeroes[..piece.len_bytes() as usize];

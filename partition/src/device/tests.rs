@@ -263,3 +263,36 @@ fn devices_in_use_or_read_only_are_refused_as_targets() {
         "{refused}"
     );
 }
+
+/// What is left after a discard and after zeroes written by hand, with odd ends.
+fn check_discard_and_written_zeroes(target: &Target) {
+    let size = 4 << 20;
+    target.write_all_at(&vec![5; size], 0).unwrap();
+    let extent = Extent::new(1000, 2 << 20).unwrap();
+    target.discard(extent).unwrap();
+    let found = read_vec(target, 0, size).unwrap();
+    assert!(found[..1000].iter().all(|&byte| byte == 5));
+    assert!(found[1000 + (2 << 20)..].iter().all(|&byte| byte == 5));
+    target.write_all_at(&vec![5; size], 0).unwrap();
+    target.write_zeroes(extent).unwrap();
+    let mut expected = vec![5; size];
+    expected[1000..][..2 << 20].fill(0);
+    assert!(read_vec(target, 0, size).unwrap() == expected);
+    target.sync().unwrap();
+}
+
+#[test]
+fn discards_and_written_zeroes_stay_within_their_range() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("disk.img");
+    check_discard_and_written_zeroes(&create_target_file(&path, 4 << 20).unwrap());
+    let odd = directory.path().join("odd.img");
+    check_discard_and_written_zeroes(&create_target_file(&odd, (4 << 20) + 7).unwrap());
+    if lacks_root() {
+        return;
+    }
+    for sector_bytes in [512, 4096] {
+        let device = LoopDevice::attach(&path, sector_bytes, &[]);
+        check_discard_and_written_zeroes(&open_target(device.path()).unwrap());
+    }
+}

@@ -1,12 +1,13 @@
 //! The disks of the system, for listing.
 
-use super::System;
 use super::block_device::BlockDevice;
 use super::mounts::MountPoint;
 use super::transport::Transport;
+use super::{Object, System, lossy};
+use crate::error::Result;
 use crate::extent::Extent;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A whole disk, or what is shown as one.
 #[derive(Clone, Debug, Serialize)]
@@ -14,6 +15,7 @@ pub struct Disk {
     /// The kernel's name, as in `sda`.
     pub name: String,
     /// Its node.
+    #[serde(serialize_with = "lossy::path")]
     pub path: PathBuf,
     /// Size of the disk.
     pub size_bytes: u64,
@@ -46,6 +48,7 @@ pub struct Disk {
     /// Whether the whole disk is swapped to.
     pub is_swap: bool,
     /// The file that a loop device shows.
+    #[serde(serialize_with = "lossy::maybe_path")]
     pub loop_file: Option<PathBuf>,
     /// What of the running system is on it.
     pub system: Option<String>,
@@ -57,6 +60,7 @@ pub struct DiskPartition {
     /// The kernel's name, as in `sda1`.
     pub name: String,
     /// Its node.
+    #[serde(serialize_with = "lossy::path")]
     pub path: PathBuf,
     /// Number in the table, from 1.
     pub number: u32,
@@ -145,8 +149,8 @@ impl System {
     ///
     /// # Errors
     /// As [`System::locate`].
-    pub fn disk_of(&self, path: &std::path::Path) -> crate::error::Result<Option<Disk>> {
-        let super::Object::Device(index) = self.object(path)? else {
+    pub fn disk_of(&self, path: &Path) -> Result<Option<Disk>> {
+        let Object::Device(index) = self.object(path)? else {
             return Ok(None);
         };
         let name = self.device(index).map(|device| {

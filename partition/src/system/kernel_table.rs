@@ -12,7 +12,9 @@ use std::path::Path;
 /// Makes the kernel know `partitions` (number and place of each) of the disk at `path` and no
 /// others. For a plain file there is nothing to tell.
 ///
-/// Call it with the disk's target closed. A partition that stays where it was stays usable.
+/// Call it with the disk's target closed. A partition that stays where it was stays usable. An
+/// extended partition around logical ones may be listed and is left to the kernel, which shows a
+/// stub of it or nothing.
 ///
 /// # Errors
 /// [`Error::Refused`] when a partition that changes or goes is in use, [`Error::Open`] when the
@@ -21,7 +23,8 @@ pub fn tell_kernel(path: &Path, partitions: &[(u32, Extent)]) -> Result<()> {
     let Some(disk) = System::current()?.disk_of(path)? else {
         return Ok(());
     };
-    let is_whole = System::current()?.locate(path)? == System::current()?.locate(&disk.path)?;
+    let system = System::current()?;
+    let is_whole = system.locate(path)? == system.locate(&disk.path)?;
     if !is_whole {
         return Err(Error::Invalid(format!(
             "{} is a partition: expected the disk, {}",
@@ -35,19 +38,37 @@ pub fn tell_kernel(path: &Path, partitions: &[(u32, Extent)]) -> Result<()> {
     // use, and does nothing useful where the kernel does not read tables: both are settled below,
     // partition by partition.
     let _ = ioctl::reread_table(&node);
+    let (containers, wanted): (Vec<_>, Vec<_>) = partitions
+        .iter()
+        .partition(|(_, extent)| is_container(*extent, partitions));
+    let is_kept = |known: &(u32, Extent)| {
+        let mut containers = containers.iter();
+        wanted.contains(known)
+            || containers.any(|(number, extent)| {
+                (*number, extent.offset_bytes()) == (known.0, known.1.offset_bytes())
+            })
+    };
     let known = known_partitions(&disk)?;
-    for (number, extent) in &known {
-        if !partitions.contains(&(*number, *extent)) {
-            forget(&disk, &node, *number)?;
-        }
+    for (number, _) in known.iter().filter(|known| !is_kept(known)) {
+        forget(&disk, &node, *number)?;
     }
-    for (number, extent) in partitions {
-        if !known.contains(&(*number, *extent)) {
-            ioctl::add_partition(&node, *number, *extent)
-                .map_err(|source| failure(&disk, "tell the kernel of a new partition", source))?;
-        }
+    for (number, extent) in wanted.iter().filter(|wanted| !known.contains(wanted)) {
+        ioctl::add_partition(&node, *number, *extent)
+            .map_err(|source| failure(&disk, "tell the kernel of a new partition", source))?;
     }
-    check(&disk, partitions)
+    let known = known_partitions(&disk)?;
+    if known.iter().all(is_kept) && wanted.iter().all(|wanted| known.contains(wanted)) {
+        return Ok(());
+    }
+    let message = format!("expected {wanted:?}, the kernel has {known:?}");
+    let source = io::Error::other(message);
+    Err(failure(&disk, "tell the kernel of its partitions", source))
+}
+
+/// Whether an extent is around others of the table, as an extended partition is.
+fn is_container(extent: Extent, partitions: &[(u32, Extent)]) -> bool {
+    let mut others = partitions.iter().filter(|(_, other)| *other != extent);
+    others.any(|(_, other)| extent.contains(*other))
 }
 
 fn forget(disk: &Disk, node: &File, number: u32) -> Result<()> {
@@ -68,21 +89,6 @@ fn known_partitions(disk: &Disk) -> Result<Vec<(u32, Extent)>> {
         .into_iter()
         .map(|part| (part.number, part.extent))
         .collect())
-}
-
-fn check(disk: &Disk, partitions: &[(u32, Extent)]) -> Result<()> {
-    let mut wanted = partitions.to_vec();
-    wanted.sort_by_key(|(number, _)| *number);
-    let known = known_partitions(disk)?;
-    if known == wanted {
-        return Ok(());
-    }
-    let message = format!("expected partitions {wanted:?}, the kernel has {known:?}");
-    Err(failure(
-        disk,
-        "tell the kernel of its partitions",
-        io::Error::other(message),
-    ))
 }
 
 fn failure(disk: &Disk, doing: &'static str, source: io::Error) -> Error {

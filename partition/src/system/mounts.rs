@@ -1,6 +1,7 @@
 //! Mounts, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
 use super::block_device::names_in;
+use super::lossy;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MountPoint {
     /// The directory.
+    #[serde(serialize_with = "lossy::path")]
     pub at: PathBuf,
     /// Whether the filesystem itself is read-only; a read-only mount of a writable one is not.
     pub is_read_only: bool,
@@ -116,4 +118,33 @@ pub(super) fn btrfs_devices(sysfs: &Path) -> Result<BTreeMap<String, Vec<String>
             Some((uuid, devices))
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse, unescape};
+    use proptest::prelude::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    proptest! {
+        #[test]
+        fn every_name_that_the_kernel_escapes_comes_back(
+            name in prop::collection::vec(prop_oneof![any::<u8>(), Just(b' '), Just(b'\\')], 0..20),
+        ) {
+            let escaped: Vec<u8> = name
+                .iter()
+                .flat_map(|&byte| match byte {
+                    b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+                    byte => vec![byte],
+                })
+                .collect();
+            let found = unescape(&escaped);
+            prop_assert_eq!(found.as_os_str().as_bytes(), &name[..]);
+        }
+
+        #[test]
+        fn any_line_parses_or_does_not(line in "[0-9: /a-z,\\\\-]{0,60}") {
+            let _ = parse(line.as_bytes());
+        }
+    }
 }

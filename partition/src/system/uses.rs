@@ -2,7 +2,7 @@
 
 use super::location::{Location, Relation, relation};
 use super::mounts::MountPoint;
-use super::{Object, System};
+use super::{Object, System, lossy};
 use crate::error::Result;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ pub enum Use {
     /// A filesystem on it is mounted.
     Mounted {
         /// The directory.
+        #[serde(serialize_with = "lossy::path")]
         at: PathBuf,
         /// Whether nothing can be written through the mount.
         read_only: bool,
@@ -45,6 +46,7 @@ pub enum Use {
     /// The file is swapped to.
     SwapFile {
         /// The file.
+        #[serde(serialize_with = "lossy::path")]
         path: PathBuf,
     },
     /// Another device is built on it.
@@ -227,9 +229,14 @@ impl System {
         };
         let mut points = Vec::new();
         for mount in &self.mounts {
-            let is_this = mount.number == device.number
-                || self.index_of_node(&mount.source) == Some(index)
-                || self.is_btrfs_sibling(mount, &device.name);
+            // The source is only a name; it decides where the number is that of no device.
+            let is_this = match self.index_of_number(mount.number) {
+                Some(mounted) => mounted == index,
+                None => {
+                    self.index_of_node(&mount.source) == Some(index)
+                        || self.is_btrfs_sibling(mount, &device.name)
+                }
+            };
             if is_this && !points.contains(&mount.point) {
                 points.push(mount.point.clone());
             }

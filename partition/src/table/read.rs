@@ -71,15 +71,16 @@ fn with_record(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> Resul
             None => Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new())),
         };
     }
-    if !entries.is_empty() {
-        return Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new()));
+    // A partition from sector 1 would have an intact GPT header as its first sector: a
+    // protective entry with a wrong type.
+    if entries.is_empty() || entries.iter().any(|(_, entry)| entry.starting_lba == 1) {
+        match find_gpt(disk) {
+            Ok(Some(gpt)) if gpt.is_primary_valid => return Ok(with_boot_findings(gpt, record)),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            _ => {}
+        }
     }
-    match find_gpt(disk) {
-        Ok(Some(gpt)) if gpt.is_primary_valid => return Ok(with_boot_findings(gpt, record)),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        _ => {}
-    }
-    if has_ext_superblock(disk) {
+    if entries.is_empty() && has_ext_superblock(disk) {
         return Ok(Found::NoTable);
     }
     Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new()))
