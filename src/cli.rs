@@ -97,8 +97,8 @@ pub struct PlanArgs {
     /// all of its partitions, cloned as one group.
     #[arg(required = true, value_name = "NAME=SOURCE")]
     pub sources: Vec<String>,
-    /// Size of a source's clone: `match` (the source's size, default), `grow` or `grow:WEIGHT`
-    /// (a share of what remains), `fit`, or a size like 40G.
+    /// Size of a source's clone: `match` (the source's size, default), a size like 40G, `grow` (a
+    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit`.
     #[arg(long, value_name = "NAME=POLICY")]
     pub size: Vec<String>,
     /// Kind of partition table.

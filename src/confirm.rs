@@ -20,16 +20,27 @@ pub struct Loss<'a> {
 /// # Errors
 /// A refusal that says which options give consent.
 pub fn ask(loss: &Loss<'_>, consent: &Consent) -> Result<()> {
-    if let Some(wrong) = consent.confirm.iter().find(|given| !is_meant(given, loss.identity)) {
+    if let Some(wrong) = consent
+        .confirm
+        .iter()
+        .find(|given| !is_meant(given, loss.identity))
+    {
         // One wrong identity among several may belong to another target of the same run.
-        if !consent.confirm.iter().any(|given| is_meant(given, loss.identity)) {
+        if !consent
+            .confirm
+            .iter()
+            .any(|given| is_meant(given, loss.identity))
+        {
             return Err(refused(format!(
                 "--confirm names {wrong:?}, but what would be overwritten is {}\n{}",
                 loss.identity, loss.description
             )));
         }
     }
-    let is_named = consent.confirm.iter().any(|given| is_meant(given, loss.identity));
+    let is_named = consent
+        .confirm
+        .iter()
+        .any(|given| is_meant(given, loss.identity));
     if consent.yes && is_named {
         return Ok(());
     }
@@ -54,11 +65,17 @@ fn prompt(loss: &Loss<'_>) -> Result<()> {
     .and_then(|()| stderr.flush())
     .context("asking for consent")?;
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .context("reading the answer")?;
     if answer.trim() == identity {
         return Ok(());
     }
-    Err(refused(format!("{:?} is not {identity:?}; nothing was written", answer.trim())))
+    Err(refused(format!(
+        "{:?} is not {identity:?}; nothing was written",
+        answer.trim()
+    )))
 }
 
 /// Whether `given` names `identity`: its value, `kind:value`, or for a path any path to it.
@@ -66,7 +83,9 @@ pub fn is_meant(given: &str, identity: &Identity) -> bool {
     if given == identity.value() || given == identity.to_string() {
         return true;
     }
-    let Identity::Path(path) = identity else { return false };
+    let Identity::Path(path) = identity else {
+        return false;
+    };
     std::fs::canonicalize(given).is_ok_and(|given| given == Path::new(path))
 }
 
@@ -85,17 +104,27 @@ mod tests {
     use klon_partition::Identity;
 
     fn consent(yes: bool, confirm: &[&str]) -> Consent {
-        Consent { yes, confirm: confirm.iter().map(|&text| text.to_owned()).collect() }
+        Consent {
+            yes,
+            confirm: confirm.iter().map(|&text| text.to_owned()).collect(),
+        }
     }
 
     #[test]
     fn only_yes_with_the_right_identity_is_consent() {
         let identity = Identity::Serial("S1".to_owned());
-        let loss = Loss { identity: &identity, description: "a disk" };
+        let loss = Loss {
+            identity: &identity,
+            description: "a disk",
+        };
         assert!(ask(&loss, &consent(true, &["S1"])).is_ok());
         assert!(ask(&loss, &consent(true, &["serial:S1"])).is_ok());
         assert!(ask(&loss, &consent(true, &["S2", "S1"])).is_ok());
-        for wrong in [consent(true, &[]), consent(true, &["S2"]), consent(true, &["s1"])] {
+        for wrong in [
+            consent(true, &[]),
+            consent(true, &["S2"]),
+            consent(true, &["s1"]),
+        ] {
             let error = ask(&loss, &wrong).unwrap_err().to_string();
             assert!(error.contains("S1") && error.contains("a disk"), "{error}");
         }
@@ -104,10 +133,22 @@ mod tests {
     #[test]
     fn a_path_may_be_given_in_any_form() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let path = file.path().canonicalize().unwrap().to_string_lossy().into_owned();
+        let path = file
+            .path()
+            .canonicalize()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let identity = Identity::Path(path.clone());
-        let loss = Loss { identity: &identity, description: "a file" };
-        let roundabout = format!("{}/./{}", file.path().parent().unwrap().display(), file.path().file_name().unwrap().to_string_lossy());
+        let loss = Loss {
+            identity: &identity,
+            description: "a file",
+        };
+        let roundabout = format!(
+            "{}/./{}",
+            file.path().parent().unwrap().display(),
+            file.path().file_name().unwrap().to_string_lossy()
+        );
         assert!(ask(&loss, &consent(true, &[&roundabout])).is_ok());
     }
 }

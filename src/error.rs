@@ -29,12 +29,20 @@ pub struct Failure {
 
 /// A refusal for safety.
 pub fn refused(message: impl Into<String>) -> anyhow::Error {
-    Failure { message: format!("refused: {}", message.into()), code: REFUSED }.into()
+    Failure {
+        message: format!("refused: {}", message.into()),
+        code: REFUSED,
+    }
+    .into()
 }
 
 /// A command line that makes no sense.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    Failure { message: message.into(), code: USAGE }.into()
+    Failure {
+        message: message.into(),
+        code: USAGE,
+    }
+    .into()
 }
 
 /// The exit code for an error: that of the deepest cause that has one.
@@ -82,10 +90,15 @@ mod tests {
 
     #[test]
     fn context_does_not_hide_the_code() {
-        let error = Err::<(), _>(ImagingError::Interrupted).context("cloning").unwrap_err();
+        let error = Err::<(), _>(ImagingError::Interrupted)
+            .context("cloning")
+            .unwrap_err();
         assert_eq!(code(&error), 130);
         let inner = PartitionError::Invalid("x".into());
-        assert_eq!(code(&anyhow::Error::from(ImagingError::Source(inner)).context("a")), 2);
+        assert_eq!(
+            code(&anyhow::Error::from(ImagingError::Source(inner)).context("a")),
+            2
+        );
         assert_eq!(code(&refused("no").context("b")), 3);
         assert_eq!(code(&std::io::Error::other("disk").into()), 4);
     }

@@ -3,8 +3,8 @@
 use crate::error::refused;
 use anyhow::Result;
 use klon_imaging::RecordStore;
-use klon_partition::system::{Location, Relation, System, Use, relation};
 use klon_partition::Identity;
+use klon_partition::system::{Location, Relation, System, Use, relation};
 use std::path::Path;
 
 /// A source, as far as a target must stay clear of it.
@@ -17,7 +17,11 @@ pub struct Protected<'a> {
 
 /// Refuses a target that is in use by anything.
 pub fn unused(system: &System, target: &Path) -> Result<()> {
-    let uses: Vec<String> = system.uses(target)?.iter().map(ToString::to_string).collect();
+    let uses: Vec<String> = system
+        .uses(target)?
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if uses.is_empty() {
         return Ok(());
     }
@@ -37,7 +41,10 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
         Relation::Around => "contains the source",
         Relation::Overlaps => "overlaps the source",
     };
-    Err(refused(format!("{target} {how} {}; nothing was written", source.name)))
+    Err(refused(format!(
+        "{target} {how} {}; nothing was written",
+        source.name
+    )))
 }
 
 /// Refuses a source that changes while it is read.
@@ -61,11 +68,7 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
 
 /// Refuses a target that a record knows as the source of another clone: that is an original, and
 /// what would be written over it is most likely its own backup.
-pub fn not_an_original(
-    records: &RecordStore,
-    target: &Identity,
-    source: &Identity,
-) -> Result<()> {
+pub fn not_an_original(records: &RecordStore, target: &Identity, source: &Identity) -> Result<()> {
     for manifest in records.manifests()? {
         if &manifest.source == target && &manifest.target != target {
             let direction = match &manifest.target == source {

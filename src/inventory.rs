@@ -29,8 +29,14 @@ pub fn scan(system: &System) -> Vec<Entry> {
 /// The place that a tag as in /etc/fstab names.
 pub fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
     let has_tag = |layout: &DiskLayout, volume: &Volume| match tag {
-        "LABEL" => volume.filesystem.as_ref().is_some_and(|f| f.label.as_deref() == Some(value)),
-        "UUID" => volume.filesystem.as_ref().is_some_and(|f| same_id(f.uuid.as_deref(), value)),
+        "LABEL" => volume
+            .filesystem
+            .as_ref()
+            .is_some_and(|f| f.label.as_deref() == Some(value)),
+        "UUID" => volume
+            .filesystem
+            .as_ref()
+            .is_some_and(|f| same_id(f.uuid.as_deref(), value)),
         "PARTLABEL" => volume.partition.as_ref().is_some_and(|p| p.name == value),
         _ => volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value)),
     };
@@ -41,18 +47,23 @@ pub fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
 pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
     let given = identity.to_string();
     match identity {
-        Identity::Path(path) if Path::new(path).exists() => {
-            Ok(Place { given: path.clone(), path: path.into(), number: None })
-        }
-        Identity::Path(path) => {
-            Err(refused(format!("{path} is not there any more; name it anew in a new plan")))
-        }
+        Identity::Path(path) if Path::new(path).exists() => Ok(Place {
+            given: path.clone(),
+            path: path.into(),
+            number: None,
+        }),
+        Identity::Path(path) => Err(refused(format!(
+            "{path} is not there any more; name it anew in a new plan"
+        ))),
         Identity::Serial(_) | Identity::DiskGuid(_) => find_disk(system, identity),
         Identity::PartUuid(value) => find(system, &given, |layout, volume| {
             volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value))
         }),
         Identity::FsUuid(value) => find(system, &given, |_, volume| {
-            volume.filesystem.as_ref().is_some_and(|f| same_id(f.uuid.as_deref(), value))
+            volume
+                .filesystem
+                .as_ref()
+                .is_some_and(|f| same_id(f.uuid.as_deref(), value))
         }),
     }
 }
@@ -76,7 +87,11 @@ fn find(
     let mut found = Vec::new();
     for entry in scan(system) {
         let Ok(layout) = &entry.layout else { continue };
-        for volume in layout.volumes.iter().filter(|volume| is_meant(layout, volume)) {
+        for volume in layout
+            .volumes
+            .iter()
+            .filter(|volume| is_meant(layout, volume))
+        {
             found.push(path_of(&entry.disk, volume));
         }
     }
@@ -85,8 +100,14 @@ fn find(
 
 /// The node of a partition if it has one, else the disk and the number.
 fn path_of(disk: &Disk, volume: &Volume) -> (PathBuf, Option<u32>) {
-    let Some(partition) = &volume.partition else { return (disk.path.clone(), None) };
-    match disk.partitions.iter().find(|node| node.extent == partition.extent) {
+    let Some(partition) = &volume.partition else {
+        return (disk.path.clone(), None);
+    };
+    match disk
+        .partitions
+        .iter()
+        .find(|node| node.extent == partition.extent)
+    {
         Some(node) => (node.path.clone(), None),
         None => (disk.path.clone(), Some(partition.number)),
     }
@@ -94,14 +115,20 @@ fn path_of(disk: &Disk, volume: &Volume) -> (PathBuf, Option<u32>) {
 
 fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place> {
     match (found.pop(), found.is_empty()) {
-        (Some((path, number)), true) => Ok(Place { given: given.to_owned(), path, number }),
+        (Some((path, number)), true) => Ok(Place {
+            given: given.to_owned(),
+            path,
+            number,
+        }),
         (None, _) => Err(refused(format!(
             "{given} is on no disk that is attached; attach it, or plan anew"
         ))),
         (Some(last), false) => {
             found.push(last);
-            let names: Vec<String> =
-                found.iter().map(|(path, _)| path.display().to_string()).collect();
+            let names: Vec<String> = found
+                .iter()
+                .map(|(path, _)| path.display().to_string())
+                .collect();
             Err(refused(format!(
                 "{given} is on several disks ({}): a copy is attached beside its original; \
                  detach one, or name a path",

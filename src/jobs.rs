@@ -38,19 +38,32 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
     check_apart(&source_place, &target, system)?;
     let source = SourceEnd::open(&source_place, system, target.geometry())?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
-    Ok(VolumeJob { name, source: Some(source), target, consent_identity })
+    Ok(VolumeJob {
+        name,
+        source: Some(source),
+        target,
+        consent_identity,
+    })
 }
 
 /// Before the source is opened: a loop device over the target would be told as the wrong problem.
 fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()> {
-    let Some(now) = &target.now else { return Ok(()) };
+    let Some(now) = &target.now else {
+        return Ok(());
+    };
     let mut location = system.locate(&source.path)?;
     if let Some(number) = source.number {
         let open = source.open()?;
-        let partition = open.partition.as_ref().filter(|partition| partition.number == number);
+        let partition = open
+            .partition
+            .as_ref()
+            .filter(|partition| partition.number == number);
         location = partition.map_or(location.clone(), |p| within(location, p.extent));
     }
-    let protected = Protected { name: &source.given, location: &location };
+    let protected = Protected {
+        name: &source.given,
+        location: &location,
+    };
     guard::apart(&target.place.given, &now.location, &protected)
 }
 
@@ -62,10 +75,17 @@ pub fn of_plan(
     system: &System,
 ) -> Result<Vec<VolumeJob>> {
     let is_meant = |volume: &&PlannedVolume| {
-        only.is_empty() || only.iter().any(|name| *name == volume.name || *name == volume.group)
+        only.is_empty()
+            || only
+                .iter()
+                .any(|name| *name == volume.name || *name == volume.group)
     };
     for name in only {
-        if !plan.volumes.iter().any(|volume| volume.name == *name || volume.group == *name) {
+        if !plan
+            .volumes
+            .iter()
+            .any(|volume| volume.name == *name || volume.group == *name)
+        {
             let names: Vec<&str> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
             return Err(crate::error::usage(format!(
                 "the plan has no clone {name:?}; it has {}",
@@ -76,18 +96,26 @@ pub fn of_plan(
     let drive = find_drive(plan, system)?;
     let mut jobs = Vec::new();
     for volume in plan.volumes.iter().filter(is_meant) {
-        let target = planned_target(plan, volume, &drive, system)
-            .with_context(|| volume.name.clone())?;
+        let target =
+            planned_target(plan, volume, &drive, system).with_context(|| volume.name.clone())?;
         let source = match needs_source {
             true => Some(planned_source(volume, system).with_context(|| volume.name.clone())?),
             false => None,
         };
         if let (Some(source), Some(now)) = (&source, &target.now) {
-            let protected = Protected { name: &source.name, location: &source.location };
+            let protected = Protected {
+                name: &source.name,
+                location: &source.location,
+            };
             guard::apart(&volume.name, &now.location, &protected)?;
         }
         let (name, consent_identity) = (volume.name.clone(), plan.drive.identity.clone());
-        jobs.push(VolumeJob { name, source, target, consent_identity });
+        jobs.push(VolumeJob {
+            name,
+            source,
+            target,
+            consent_identity,
+        });
     }
     Ok(jobs)
 }
@@ -118,14 +146,18 @@ fn planned_target(
     let identity = plan.target(volume);
     let partition = planned_partition(volume, drive)?;
     let disk = system.disk_of(&drive.place.path)?;
-    let node = disk
-        .as_ref()
-        .and_then(|disk| disk.partitions.iter().find(|node| node.extent == partition.extent));
+    let node = disk.as_ref().and_then(|disk| {
+        disk.partitions
+            .iter()
+            .find(|node| node.extent == partition.extent)
+    });
     // A node of its own can be claimed while other partitions of the drive are in use.
     let place = match node {
-        Some(node) => {
-            Place { given: volume.name.clone(), path: node.path.clone(), number: None }
-        }
+        Some(node) => Place {
+            given: volume.name.clone(),
+            path: node.path.clone(),
+            number: None,
+        },
         None => Place {
             given: volume.name.clone(),
             path: drive.place.path.clone(),
@@ -135,14 +167,23 @@ fn planned_target(
     guard::unused(system, &place.path)?;
     let open = place.open()?;
     let location = open.location(system)?;
-    Ok(TargetEnd { place, now: Some(TargetNow { open, location }), identity })
+    Ok(TargetEnd {
+        place,
+        now: Some(TargetNow { open, location }),
+        identity,
+    })
 }
 
 /// The partition of the drive that is the planned one by number, place and GUID.
 fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partition> {
     let table = drive.layout.table.as_ref();
     let found = table
-        .and_then(|table| table.partitions.iter().find(|part| part.number == volume.number))
+        .and_then(|table| {
+            table
+                .partitions
+                .iter()
+                .find(|part| part.number == volume.number)
+        })
         .filter(|part| part.extent == volume.extent && part.guid == volume.guid);
     found.cloned().ok_or_else(|| {
         refused(format!(
@@ -155,7 +196,12 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
 }
 
 fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> {
-    let SourceRef { identity, partition, partuuid, fs_uuid } = &volume.source;
+    let SourceRef {
+        identity,
+        partition,
+        partuuid,
+        fs_uuid,
+    } = &volume.source;
     let mut place = find_identity(system, identity)?;
     if partition.is_some() {
         place.number = *partition;
@@ -168,9 +214,23 @@ fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> 
         Identity::PartUuid(found) => Some(found.clone()),
         _ => None,
     };
-    same("PARTUUID", partuuid.as_deref(), found.as_deref(), &source.name)?;
-    let found = source.usage.summary.as_ref().and_then(|summary| summary.uuid.clone());
-    same("filesystem UUID", fs_uuid.as_deref(), found.as_deref(), &source.name)?;
+    same(
+        "PARTUUID",
+        partuuid.as_deref(),
+        found.as_deref(),
+        &source.name,
+    )?;
+    let found = source
+        .usage
+        .summary
+        .as_ref()
+        .and_then(|summary| summary.uuid.clone());
+    same(
+        "filesystem UUID",
+        fs_uuid.as_deref(),
+        found.as_deref(),
+        &source.name,
+    )?;
     if size_bytes > volume.extent.len_bytes() {
         return Err(refused(format!(
             "the source {} has grown to {size_bytes} bytes, more than the clone's {}; plan anew",
@@ -209,6 +269,8 @@ pub fn check_direction(jobs: &[VolumeJob], records: &RecordStore) -> Result<()> 
 /// Whether an error says that a path is no plan, so that it may be a source.
 pub fn is_not_a_plan(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<Error>().is_some_and(|error| matches!(error, Error::Invalid(_)))
+        cause
+            .downcast_ref::<Error>()
+            .is_some_and(|error| matches!(error, Error::Invalid(_)))
     })
 }

@@ -15,8 +15,11 @@ const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 /// use, and a line that says what a cell is.
 pub fn of(used: &ExtentMap, size_bytes: u64) -> String {
     let cell_bytes = cell_bytes(size_bytes);
-    let cells: Vec<char> =
-        Extent::new(0, size_bytes).into_iter().flat_map(|all| all.split(cell_bytes)).map(|cell| shade(used, cell)).collect();
+    let cells: Vec<char> = Extent::new(0, size_bytes)
+        .into_iter()
+        .flat_map(|all| all.split(cell_bytes))
+        .map(|cell| shade(used, cell))
+        .collect();
     let mut picture = String::new();
     for row in cells.chunks(usize::try_from(COLUMNS).unwrap_or(64)) {
         picture.push_str("  ");
@@ -38,7 +41,10 @@ pub fn of(used: &ExtentMap, size_bytes: u64) -> String {
 /// A power of two, so that cells begin at round places.
 fn cell_bytes(size_bytes: u64) -> u64 {
     let cells_max = COLUMNS * ROWS_MAX;
-    size_bytes.div_ceil(cells_max).next_power_of_two().max(CELL_BYTES_MIN)
+    size_bytes
+        .div_ceil(cells_max)
+        .next_power_of_two()
+        .max(CELL_BYTES_MIN)
 }
 
 fn shade(used: &ExtentMap, cell: Extent) -> char {
@@ -69,7 +75,7 @@ mod tests {
         let first = picture.lines().next().unwrap();
         assert_eq!(first.chars().skip(2).take(6).collect::<String>(), "██████");
         assert_eq!(picture.lines().count(), 17);
-        assert!(picture.ends_with("one cell is 64.0 KiB: · free, ░ ▒ ▓ partly used, █ used\n"));
+        assert!(picture.ends_with("one cell is 64 KiB: · free, ░ ▒ ▓ partly used, █ used\n"));
     }
 
     #[test]

@@ -26,7 +26,11 @@ impl Place {
     /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, or FILE:2.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
         let text = given.to_string_lossy().into_owned();
-        let place = |path: PathBuf, number| Self { given: text.clone(), path, number };
+        let place = |path: PathBuf, number| Self {
+            given: text.clone(),
+            path,
+            number,
+        };
         if given.exists() {
             return Ok(place(given.to_owned(), None));
         }
@@ -52,20 +56,45 @@ impl Place {
         let layout = inspect(&*source).with_context(|| format!("inspecting {}", self.given))?;
         let Some(number) = self.number else {
             let device: Arc<dyn ReadAt> = source.clone();
-            return Ok(OpenPlace { place: self.clone(), source, layout, partition: None, device });
+            return Ok(OpenPlace {
+                place: self.clone(),
+                source,
+                layout,
+                partition: None,
+                device,
+            });
         };
         let partition = find_partition(&layout, number).with_context(|| self.given.clone())?;
         let device = Arc::new(Window::new(source.clone(), partition.extent)?);
-        Ok(OpenPlace { place: self.clone(), source, layout, partition: Some(partition), device })
+        Ok(OpenPlace {
+            place: self.clone(),
+            source,
+            layout,
+            partition: Some(partition),
+            device,
+        })
     }
 }
 
 fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
-    let table = layout.table.as_ref().ok_or_else(|| usage("it has no partition table"))?;
-    let found = table.partitions.iter().find(|partition| partition.number == number);
+    let table = layout
+        .table
+        .as_ref()
+        .ok_or_else(|| usage("it has no partition table"))?;
+    let found = table
+        .partitions
+        .iter()
+        .find(|partition| partition.number == number);
     found.cloned().ok_or_else(|| {
-        let there: Vec<String> = table.partitions.iter().map(|p| p.number.to_string()).collect();
-        usage(format!("it has no partition {number}; it has {}", there.join(", ")))
+        let there: Vec<String> = table
+            .partitions
+            .iter()
+            .map(|p| p.number.to_string())
+            .collect();
+        usage(format!(
+            "it has no partition {number}; it has {}",
+            there.join(", ")
+        ))
     })
 }
 
@@ -115,7 +144,10 @@ impl OpenPlace {
 /// A part of a location.
 pub fn within(whole: Location, part: Extent) -> Location {
     let start_bytes = whole.extent.map_or(0, Extent::offset_bytes);
-    Location { extent: part.shifted(start_bytes), ..whole }
+    Location {
+        extent: part.shifted(start_bytes),
+        ..whole
+    }
 }
 
 /// How a partition is recognized: as the kernel's PARTUUID. `None` for a disk without signature.
@@ -132,13 +164,21 @@ pub fn partition_identity(table: &Table, partition: &Partition) -> Option<Identi
 
 /// The identity of a partition given by its node (/dev/sda2); `None` for anything else.
 fn node_identity(system: &System, path: &Path) -> Result<Option<Identity>> {
-    let Some(disk) = system.disk_of(path)? else { return Ok(None) };
+    let Some(disk) = system.disk_of(path)? else {
+        return Ok(None);
+    };
     let own = system.locate(path)?;
     for node in &disk.partitions {
         if system.locate(&node.path)? == own {
-            let Ok(source) = open_source(&disk.path) else { return Ok(None) };
-            let Ok(layout) = inspect(&source) else { return Ok(None) };
-            let Some(table) = layout.table else { return Ok(None) };
+            let Ok(source) = open_source(&disk.path) else {
+                return Ok(None);
+            };
+            let Ok(layout) = inspect(&source) else {
+                return Ok(None);
+            };
+            let Some(table) = layout.table else {
+                return Ok(None);
+            };
             let partition = table.partitions.iter().find(|p| p.extent == node.extent);
             return Ok(partition.and_then(|partition| partition_identity(&table, partition)));
         }
@@ -159,11 +199,18 @@ pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<
             return Ok(Identity::DiskGuid(format!("{:08x}", table.disk_signature)));
         }
     }
-    let filesystem = layout.volumes.iter().find(|volume| volume.partition.is_none());
+    let filesystem = layout
+        .volumes
+        .iter()
+        .find(|volume| volume.partition.is_none());
     if let Some(uuid) = filesystem.and_then(|volume| volume.filesystem.as_ref()?.uuid.clone()) {
         return Ok(Identity::FsUuid(uuid));
     }
-    let path = path.canonicalize().with_context(|| path.display().to_string())?;
-    let text = path.to_str().ok_or_else(|| refused(format!("{path:?} is not UTF-8")))?;
+    let path = path
+        .canonicalize()
+        .with_context(|| path.display().to_string())?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| refused(format!("{path:?} is not UTF-8")))?;
     Ok(Identity::Path(text.to_owned()))
 }

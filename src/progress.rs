@@ -86,11 +86,24 @@ impl Progress {
             last_line: now,
             bar: None,
         };
-        Self { style, interrupted, state: Mutex::new(state), total }
+        Self {
+            style,
+            interrupted,
+            state: Mutex::new(state),
+            total,
+        }
     }
 
     fn started(&self, state: &mut State, event: &Event<'_>) {
-        let Event::Started { name, rung, reason, total_bytes } = event else { return };
+        let Event::Started {
+            name,
+            rung,
+            reason,
+            total_bytes,
+        } = event
+        else {
+            return;
+        };
         state.name = (*name).to_owned();
         state.started = Instant::now();
         state.last_line = state.started;
@@ -135,7 +148,10 @@ impl Progress {
         if self.total.volumes < 2 {
             return String::new();
         }
-        format!("all {}", human::percent(state.all_done_bytes, self.total.bytes))
+        format!(
+            "all {}",
+            human::percent(state.all_done_bytes, self.total.bytes)
+        )
     }
 
     fn plain(&self, state: &State) -> String {

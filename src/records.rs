@@ -16,7 +16,9 @@ pub fn store(common: &Common) -> Result<RecordStore> {
     }
     // XDG base directory specification: a relative path there is to be ignored.
     let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
     };
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".local/state")))

@@ -39,7 +39,10 @@ struct Total<'a> {
 pub fn cloned(summary: &CloneSummary, volumes: usize, common: &Common) -> Result<()> {
     if common.json {
         if volumes > 1 {
-            output::json(&Tagged { event: "volume", body: summary })?;
+            output::json(&Tagged {
+                event: "volume",
+                body: summary,
+            })?;
         }
         return Ok(());
     }
@@ -50,7 +53,9 @@ pub fn cloned(summary: &CloneSummary, volumes: usize, common: &Common) -> Result
 }
 
 fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
-    let read_bytes = summary.read_source_bytes.saturating_add(summary.read_target_bytes);
+    let read_bytes = summary
+        .read_source_bytes
+        .saturating_add(summary.read_target_bytes);
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let freed = match summary.freed_bytes {
         0 => String::new(),
@@ -85,7 +90,10 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         volumes: summaries,
     };
     if common.json {
-        output::json(&Tagged { event: "summary", body: &total })?;
+        output::json(&Tagged {
+            event: "summary",
+            body: &total,
+        })?;
     } else if summaries.len() > 1 && !common.quiet {
         output::line(&format!(
             "all {}: {} used, {} changed, {} written ({} of what is used), {}",

@@ -2,14 +2,14 @@
 
 use crate::error::refused;
 use crate::guard;
-use crate::place::{OpenPlace, Place, identity_of, partition_identity};
+use crate::place::{OpenPlace, Place};
 use anyhow::{Context as _, Result};
 use klon_partition::device::{Overlay, Window, create_target_file, open_target};
 use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
+use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
-use klon_partition::{ExtentMap, Geometry, Identity, ReadAt, WriteAt};
+use klon_partition::{Geometry, Identity, ReadAt, WriteAt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,14 +69,28 @@ impl SourceEnd {
             .volumes
             .iter()
             .filter_map(|volume| {
-                let number = volume.partition.as_ref().map_or(0, |partition| partition.number);
+                let number = volume
+                    .partition
+                    .as_ref()
+                    .map_or(0, |partition| partition.number);
                 warning(&format!("partition {number} of {name}"), &volume.usage)
             })
             .collect();
-        let usage =
-            Usage { summary: None, extents: disk.extents, basis: Basis::Map, token: None };
+        let usage = Usage {
+            summary: None,
+            extents: disk.extents,
+            basis: Basis::Map,
+            token: None,
+        };
         let (identity, location) = (open.identity(system)?, open.location(system)?);
-        Ok(Self { name, device, usage, identity, location, warnings })
+        Ok(Self {
+            name,
+            device,
+            usage,
+            identity,
+            location,
+            warnings,
+        })
     }
 }
 
@@ -100,7 +114,13 @@ fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn Re
 
 /// What to say of a volume that must be copied whole though its format is known.
 fn warning(name: &str, usage: &Usage) -> Option<String> {
-    let Basis::Whole { reason, is_warning: true } = &usage.basis else { return None };
+    let Basis::Whole {
+        reason,
+        is_warning: true,
+    } = &usage.basis
+    else {
+        return None;
+    };
     Some(format!(
         "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
          unused blocks included. To avoid that, mount and unmount it once, or run its fsck"
@@ -137,26 +157,45 @@ impl TargetEnd {
         guard::unused(system, &place.path)?;
         let open = place.open()?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
-        Ok(Self { place, now: Some(TargetNow { open, location }), identity })
+        Ok(Self {
+            place,
+            now: Some(TargetNow { open, location }),
+            identity,
+        })
     }
 
     /// A plain file that is to be made: its directory exists, and the name is no tag or FILE:2.
     fn new_file(given: &Path) -> Result<Option<Self>> {
-        let Some(name) = given.file_name() else { return Ok(None) };
+        let Some(name) = given.file_name() else {
+            return Ok(None);
+        };
         let text = given.to_string_lossy();
         let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
-        let is_part = text.rsplit_once(':').is_some_and(|(path, _)| Path::new(path).exists());
+        let is_part = text
+            .rsplit_once(':')
+            .is_some_and(|(path, _)| Path::new(path).exists());
         if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
             return Ok(None);
         }
-        let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new(".")).canonicalize().with_context(|| {
-            format!("{text}: the directory for the new file can't be found")
-        })?;
+        let parent = given
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent
+            .unwrap_or(Path::new("."))
+            .canonicalize()
+            .with_context(|| format!("{text}: the directory for the new file can't be found"))?;
         let path = parent.join(name);
         let identity = Identity::Path(path.to_string_lossy().into_owned());
-        let place = Place { given: text.into_owned(), path, number: None };
-        Ok(Some(Self { place, now: None, identity }))
+        let place = Place {
+            given: text.into_owned(),
+            path,
+            number: None,
+        };
+        Ok(Some(Self {
+            place,
+            now: None,
+            identity,
+        }))
     }
 
     /// Its geometry, if it exists.
@@ -185,18 +224,31 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
             text.push_str(&format!(" {part}"));
         }
     }
-    text.push_str(&format!(", {}", crate::human::size(layout.geometry.size_bytes)));
+    text.push_str(&format!(
+        ", {}",
+        crate::human::size(layout.geometry.size_bytes)
+    ));
     if layout.volumes.is_empty() {
-        text.push_str(if layout.is_blank { ", blank" } else { ", unknown content" });
+        text.push_str(if layout.is_blank {
+            ", blank"
+        } else {
+            ", unknown content"
+        });
     }
     for volume in &layout.volumes {
         text.push_str("\n    ");
         if let Some(partition) = &volume.partition {
             let name = if partition.name.is_empty() { "" } else { " " };
-            text.push_str(&format!("partition {}{name}{}: ", partition.number, partition.name));
+            text.push_str(&format!(
+                "partition {}{name}{}: ",
+                partition.number, partition.name
+            ));
         }
         text.push_str(&content(volume.filesystem.as_ref()));
-        text.push_str(&format!(", {}", crate::human::size(volume.extent.len_bytes())));
+        text.push_str(&format!(
+            ", {}",
+            crate::human::size(volume.extent.len_bytes())
+        ));
     }
     text
 }

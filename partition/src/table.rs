@@ -4,6 +4,7 @@
 //! signature.
 
 mod boot;
+mod finding;
 mod gpt;
 mod guard;
 mod layout;
@@ -20,7 +21,7 @@ pub use raw::raw_extents;
 
 use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

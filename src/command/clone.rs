@@ -32,7 +32,10 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
         consent(job, &records, args, &system)?;
     }
     let _locks = lock_all(&jobs, &system)?;
-    let totals = Totals { bytes: jobs.iter().map(used_bytes).sum(), volumes: jobs.len() };
+    let totals = Totals {
+        bytes: jobs.iter().map(used_bytes).sum(),
+        volumes: jobs.len(),
+    };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let mut summaries = Vec::new();
     for job in &jobs {
@@ -59,11 +62,17 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
 }
 
 fn used_bytes(job: &VolumeJob) -> u64 {
-    job.source.as_ref().map_or(0, |source| source.usage.extents.total_bytes())
+    job.source
+        .as_ref()
+        .map_or(0, |source| source.usage.extents.total_bytes())
 }
 
 fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
-    for warning in jobs.iter().filter_map(|job| job.source.as_ref()).flat_map(|s| &s.warnings) {
+    for warning in jobs
+        .iter()
+        .filter_map(|job| job.source.as_ref())
+        .flat_map(|s| &s.warnings)
+    {
         if is_strict {
             return Err(refused(format!("--strict: {warning}")));
         }
@@ -101,7 +110,9 @@ fn consent(
     args: &CloneArgs,
     system: &System,
 ) -> Result<()> {
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else { return Ok(()) };
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(());
+    };
     if let Some(wrong) = unmatched(&args.consent.confirm, &job.consent_identity) {
         return Err(refused(format!(
             "--confirm names {wrong:?}, but the target is {}",
@@ -110,22 +121,45 @@ fn consent(
     }
     let layout = &now.open.layout;
     let on_target = now.open.partition.as_ref().map_or_else(
-        || layout.volumes.iter().filter(|volume| volume.partition.is_none()).collect::<Vec<_>>(),
-        |partition| layout.volumes.iter().filter(|v| v.extent == partition.extent).collect(),
+        || {
+            layout
+                .volumes
+                .iter()
+                .filter(|volume| volume.partition.is_none())
+                .collect::<Vec<_>>()
+        },
+        |partition| {
+            layout
+                .volumes
+                .iter()
+                .filter(|v| v.extent == partition.extent)
+                .collect()
+        },
     );
-    let found = on_target.first().and_then(|volume| volume.filesystem.as_ref());
+    let found = on_target
+        .first()
+        .and_then(|volume| volume.filesystem.as_ref());
     if is_earlier_clone(job, records, found)? || is_blank(&*now.open.device, layout, found)? {
         return Ok(());
     }
     let description = describe(&job.target.place.path, layout, system);
     let description = match &now.open.partition {
         Some(partition) => {
-            format!("  {} (partition {} of)\n{description}", job.name, partition.number)
+            format!(
+                "  {} (partition {} of)\n{description}",
+                job.name, partition.number
+            )
         }
         None => description,
     };
     let description = format!("{description}\n  with a clone of {}", source.name);
-    confirm::ask(&Loss { identity: &job.consent_identity, description: &description }, &args.consent)
+    confirm::ask(
+        &Loss {
+            identity: &job.consent_identity,
+            description: &description,
+        },
+        &args.consent,
+    )
 }
 
 fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String> {
@@ -138,7 +172,9 @@ fn is_earlier_clone(
     records: &RecordStore,
     found: Option<&klon_partition::filesystem::Summary>,
 ) -> Result<bool> {
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else { return Ok(false) };
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(false);
+    };
     let recorded = records.load(&job.target.identity).ok().flatten();
     let is_recorded = recorded.is_some_and(|record| record.manifest.source == source.identity);
     let mark = Mark::read(&now.open.device)?;
@@ -156,8 +192,8 @@ fn is_blank(
     layout: &klon_partition::inspect::DiskLayout,
     found: Option<&klon_partition::filesystem::Summary>,
 ) -> Result<bool> {
-    let is_disk_with_table = layout.table.is_some()
-        && device.geometry().size_bytes == layout.geometry.size_bytes;
+    let is_disk_with_table =
+        layout.table.is_some() && device.geometry().size_bytes == layout.geometry.size_bytes;
     if found.is_some() || is_disk_with_table {
         return Ok(false);
     }
@@ -203,7 +239,9 @@ fn clone_one(
         progress,
     )?;
     if args.verify {
-        let record = records.load(&job.target.identity)?.context("the record is gone")?;
+        let record = records
+            .load(&job.target.identity)?
+            .context("the record is gone")?;
         let against = Against::Record(&record);
         let found = verify(&job.name, &*target, &against, options.threads, progress)?;
         if !found.is_equal {
@@ -213,7 +251,11 @@ fn clone_one(
                      the drive can't be trusted",
                     job.name,
                     found.differing_bytes,
-                    found.differences.iter().next().map_or(0, |extent| extent.offset_bytes())
+                    found
+                        .differences
+                        .iter()
+                        .next()
+                        .map_or(0, |extent| extent.offset_bytes())
                 ),
                 code: crate::error::DIFFERENT,
             }

@@ -68,13 +68,21 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
         let place = Place::resolve(path, &system)?;
         let source = open_source(&place.path)?;
         let disk = system.disk_of(&place.path)?.filter(|disk| {
-            system.locate(&disk.path).is_ok_and(|at| system.locate(&place.path).ok() == Some(at))
+            system
+                .locate(&disk.path)
+                .is_ok_and(|at| system.locate(&place.path).ok() == Some(at))
         });
         let layout = inspect(&source);
-        answers.push(answer(place.path, disk, &source, layout, &system, &manifests)?);
+        answers.push(answer(
+            place.path, disk, &source, layout, &system, &manifests,
+        )?);
     }
     for one in &answers {
-        if common.json { output::json(one)? } else { output::line(&text(one))? }
+        if common.json {
+            output::json(one)?
+        } else {
+            output::line(&text(one))?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,9 +90,14 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
 fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
     let path = entry.disk.path.clone();
     match open_source(&path) {
-        Ok(source) => {
-            answer(path, Some(entry.disk), &source, entry.layout, system, manifests)
-        }
+        Ok(source) => answer(
+            path,
+            Some(entry.disk),
+            &source,
+            entry.layout,
+            system,
+            manifests,
+        ),
         Err(error) => Ok(Answer {
             size_bytes: entry.disk.size_bytes,
             logical_sector_bytes: entry.disk.logical_sector_bytes,
@@ -131,7 +144,11 @@ fn answer(
     let is_backup = volumes.iter().any(|volume| {
         volume.clone_of.is_some()
             || volume.unfinished_clone_of.is_some()
-            || volume.volume.partition.as_ref().is_some_and(|part| is_clone_name(&part.name))
+            || volume
+                .volume
+                .partition
+                .as_ref()
+                .is_some_and(|part| is_clone_name(&part.name))
     });
     Ok(Answer {
         uses: system.uses(&path)?,
@@ -141,7 +158,9 @@ fn answer(
         physical_sector_bytes: geometry.physical_sector_bytes,
         identity,
         disk,
-        table: layout.as_ref().and_then(|layout| Some(layout.table.as_ref()?.scheme)),
+        table: layout
+            .as_ref()
+            .and_then(|layout| Some(layout.table.as_ref()?.scheme)),
         findings: layout.map(|layout| layout.findings).unwrap_or_default(),
         error,
         role: is_backup.then_some("klon backup drive"),
@@ -158,14 +177,18 @@ fn of_volume(
 ) -> Result<VolumeAnswer> {
     let mark = Mark::read(&Window::new(source, volume.extent)?)?;
     let node = disk.and_then(|disk| {
-        disk.partitions.iter().find(|node| node.extent == volume.extent)
+        disk.partitions
+            .iter()
+            .find(|node| node.extent == volume.extent)
     });
     let mounts = match (node, disk) {
         (Some(node), _) => node.mounts.clone(),
         (None, Some(disk)) if volume.partition.is_none() => disk.mounts.clone(),
         _ => Vec::new(),
     };
-    let record = manifests.iter().find(|manifest| Some(&manifest.target) == identity.as_ref());
+    let record = manifests
+        .iter()
+        .find(|manifest| Some(&manifest.target) == identity.as_ref());
     Ok(VolumeAnswer {
         volume: volume.clone(),
         path: node.map(|node| node.path.clone()),
@@ -178,17 +201,31 @@ fn of_volume(
 
 /// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
 fn is_clone_name(name: &str) -> bool {
-    name.split('-').next().is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
+    name.split('-')
+        .next()
+        .is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
 }
 
 fn text(answer: &Answer) -> String {
     let mut parts = vec![human::size(answer.size_bytes)];
     if let Some(disk) = &answer.disk {
         parts.extend(disk.model.clone());
-        parts.extend(disk.serial.as_ref().map(|serial| format!("serial {serial}")));
+        parts.extend(
+            disk.serial
+                .as_ref()
+                .map(|serial| format!("serial {serial}")),
+        );
         parts.push(disk.transport.to_string());
-        let traits = [(disk.is_rotational, "rotational"), (disk.is_removable, "removable")];
-        parts.extend(traits.iter().filter(|(is_so, _)| *is_so).map(|(_, name)| (*name).to_owned()));
+        let traits = [
+            (disk.is_rotational, "rotational"),
+            (disk.is_removable, "removable"),
+        ];
+        parts.extend(
+            traits
+                .iter()
+                .filter(|(is_so, _)| *is_so)
+                .map(|(_, name)| (*name).to_owned()),
+        );
     }
     parts.push(match answer.table {
         Some(Scheme::Gpt) => "GPT".to_owned(),
@@ -214,21 +251,46 @@ fn text(answer: &Answer) -> String {
 
 fn volume_line(answer: &VolumeAnswer) -> String {
     let volume = &answer.volume;
-    let number = volume.partition.as_ref().map_or(String::new(), |part| part.number.to_string());
-    let name = volume.partition.as_ref().map_or("", |part| part.name.as_str());
+    let number = volume
+        .partition
+        .as_ref()
+        .map_or(String::new(), |part| part.number.to_string());
+    let name = volume
+        .partition
+        .as_ref()
+        .map_or("", |part| part.name.as_str());
     let size_bytes = volume.extent.len_bytes();
-    let used_bytes = volume.filesystem.as_ref().and_then(|filesystem| filesystem.used_bytes);
+    let used_bytes = volume
+        .filesystem
+        .as_ref()
+        .and_then(|filesystem| filesystem.used_bytes);
     let used = used_bytes.map_or_else(
         || human::size(size_bytes),
         |used| format!("{} of {} used", human::size(used), human::size(size_bytes)),
     );
     let mut notes = Vec::new();
-    notes.extend(answer.mounts.iter().map(|mount| format!("mounted at {}", mount.at.display())));
-    notes.extend(answer.clone_of.as_ref().map(|source| format!("clone of {source}")));
     notes.extend(
-        answer.unfinished_clone_of.as_ref().map(|of| format!("UNFINISHED clone of {of}")),
+        answer
+            .mounts
+            .iter()
+            .map(|mount| format!("mounted at {}", mount.at.display())),
     );
-    let hazards = volume.filesystem.iter().flat_map(|filesystem| &filesystem.hazards);
+    notes.extend(
+        answer
+            .clone_of
+            .as_ref()
+            .map(|source| format!("clone of {source}")),
+    );
+    notes.extend(
+        answer
+            .unfinished_clone_of
+            .as_ref()
+            .map(|of| format!("UNFINISHED clone of {of}")),
+    );
+    let hazards = volume
+        .filesystem
+        .iter()
+        .flat_map(|filesystem| &filesystem.hazards);
     notes.extend(hazards.map(ToString::to_string));
     let notes = match notes.is_empty() {
         true => String::new(),

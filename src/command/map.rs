@@ -33,7 +33,12 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     let size_bytes = open.device.geometry().size_bytes;
     let used = if open.is_disk() {
         let extents = disk_usage(&*open.device)?.extents;
-        Usage { summary: None, extents, basis: Basis::Map, token: None }
+        Usage {
+            summary: None,
+            extents,
+            basis: Basis::Map,
+            token: None,
+        }
     } else {
         usage(&*open.device).with_context(|| open.place.given.clone())?
     };
@@ -44,8 +49,14 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     let used_bytes = used.extents.total_bytes();
     if common.json {
         output::json(&Map {
-            filesystem: used.summary.as_ref().map(|summary| summary.kind.to_string()),
-            block_size_bytes: used.summary.as_ref().map_or(0, |summary| summary.block_size_bytes),
+            filesystem: used
+                .summary
+                .as_ref()
+                .map(|summary| summary.kind.to_string()),
+            block_size_bytes: used
+                .summary
+                .as_ref()
+                .map_or(0, |summary| summary.block_size_bytes),
             size_bytes,
             used_bytes,
             whole_because,

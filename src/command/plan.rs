@@ -10,8 +10,7 @@ use crate::volume::content;
 use anyhow::{Context as _, Result};
 use klon_partition::filesystem::{Basis, Usage, usage as usage_of};
 use klon_partition::planner::{
-    Drive, Options, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, Style,
-    plan,
+    Drive, Options, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, Style, plan,
 };
 use klon_partition::system::System;
 use klon_partition::table::{PartitionType, Scheme, types};
@@ -72,13 +71,18 @@ fn show(
 
 /// As wide as the terminal, within reason; ASCII where the locale asks for it.
 pub fn style() -> Style {
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
         .unwrap_or_default();
     let is_ascii = ["C", "POSIX"].contains(&locale.as_str());
-    Style { width: columns.unwrap_or(80_usize).clamp(60, 120), is_ascii }
+    Style {
+        width: columns.unwrap_or(80_usize).clamp(60, 120),
+        is_ascii,
+    }
 }
 
 fn write_new(path: &Path, text: &str) -> Result<()> {
@@ -124,16 +128,24 @@ fn today() -> String {
 }
 
 fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<SourceRequest>> {
-    let mut sizes = args.size.iter().map(|text| size(text)).collect::<Result<Vec<_>>>()?;
+    let mut sizes = args
+        .size
+        .iter()
+        .map(|text| size(text))
+        .collect::<Result<Vec<_>>>()?;
     let drive_location = drive.location(system)?;
     let mut requests = Vec::new();
     for text in &args.sources {
-        let (name, path) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(
-            || usage(format!("{text:?} is not NAME=SOURCE, as in Boot=/dev/sda")),
-        )?;
+        let (name, path) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| usage(format!("{text:?} is not NAME=SOURCE, as in Boot=/dev/sda")))?;
         let open = Place::resolve(Path::new(path), system)?.open()?;
         let location = open.location(system)?;
-        let protected = Protected { name: path, location: &location };
+        let protected = Protected {
+            name: path,
+            location: &location,
+        };
         guard::apart("the drive", &drive_location, &protected)?;
         let at = sizes.iter().position(|(of, _)| of == name);
         let size = at.map(|at| sizes.remove(at).1).unwrap_or_default();
@@ -153,7 +165,9 @@ fn size(text: &str) -> Result<(String, SizePolicy)> {
     let (name, policy) = text
         .split_once('=')
         .ok_or_else(|| usage(format!("{text:?} is not NAME=POLICY, as in Master=grow")))?;
-    let policy = policy.parse().map_err(|error| usage(format!("--size {text}: {error}")))?;
+    let policy = policy
+        .parse()
+        .map_err(|error| usage(format!("--size {text}: {error}")))?;
     Ok((name.to_owned(), policy))
 }
 
@@ -182,22 +196,34 @@ fn describe_source(open: &OpenPlace, system: &System) -> Result<Source> {
 }
 
 fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<klon_partition::Identity>> {
-    let Some(disk) = system.disk_of(&open.place.path)? else { return Ok(None) };
+    let Some(disk) = system.disk_of(&open.place.path)? else {
+        return Ok(None);
+    };
     Ok(system.identity(&disk.path)?)
 }
 
 fn has_esp(open: &OpenPlace, system: &System) -> Result<bool> {
     let is_esp = |table: &klon_partition::table::Table| {
-        table.partitions.iter().any(|partition| match partition.partition_type {
-            PartitionType::Gpt(guid) => guid == types::EFI_SYSTEM,
-            PartitionType::Mbr(kind) => kind == 0xef,
-        })
+        table
+            .partitions
+            .iter()
+            .any(|partition| match partition.partition_type {
+                PartitionType::Gpt(guid) => guid == types::EFI_SYSTEM,
+                PartitionType::Mbr(kind) => kind == 0xef,
+            })
     };
     if let Some(table) = &open.layout.table {
         return Ok(is_esp(table));
     }
-    let Some(disk) = system.disk_of(&open.place.path)? else { return Ok(false) };
-    let parent = Place { given: open.place.given.clone(), path: disk.path, number: None }.open()?;
+    let Some(disk) = system.disk_of(&open.place.path)? else {
+        return Ok(false);
+    };
+    let parent = Place {
+        given: open.place.given.clone(),
+        path: disk.path,
+        number: None,
+    }
+    .open()?;
     Ok(parent.layout.table.as_ref().is_some_and(is_esp))
 }
 
@@ -254,7 +280,9 @@ fn single(open: &OpenPlace, system: &System) -> Result<SourceVolume> {
         partition_type: partition.map(|partition| partition.partition_type),
         attributes: partition.map_or(0, |partition| partition.attributes),
         is_bootable: partition.is_some_and(|partition| partition.is_bootable),
-        name: partition.map(|partition| partition.name.clone()).unwrap_or_default(),
+        name: partition
+            .map(|partition| partition.name.clone())
+            .unwrap_or_default(),
         partuuid,
         used_bytes: used_bytes(&used),
         filesystem: used.summary,

@@ -63,7 +63,13 @@ fn consent(
     for change in changes {
         description.push_str(&format!("\n    {change}"));
     }
-    confirm::ask(&Loss { identity: &plan.drive.identity, description: &description }, &args.consent)
+    confirm::ask(
+        &Loss {
+            identity: &plan.drive.identity,
+            description: &description,
+        },
+        &args.consent,
+    )
 }
 
 fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System) -> Result<()> {
@@ -76,8 +82,11 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
     let target = open_target(path)?;
     write(&target, &table, changes).with_context(|| path.display().to_string())?;
     drop(target);
-    let partitions: Vec<(u32, Extent)> =
-        table.partitions.iter().map(|partition| (partition.number, partition.extent)).collect();
+    let partitions: Vec<(u32, Extent)> = table
+        .partitions
+        .iter()
+        .map(|partition| (partition.number, partition.extent))
+        .collect();
     tell_kernel(path, &partitions).context(
         "the table is written, but the kernel does not know it yet; detach and attach the drive",
     )?;
@@ -88,7 +97,9 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
 /// content.
 fn write(target: &Target, table: &Table, changes: &[Change]) -> Result<()> {
     for change in changes {
-        let Change::Create { partition } = change else { continue };
+        let Change::Create { partition } = change else {
+            continue;
+        };
         if partition.partition_type.is_extended() {
             continue;
         }
@@ -104,7 +115,9 @@ fn write(target: &Target, table: &Table, changes: &[Change]) -> Result<()> {
 fn ends(extent: Extent) -> impl Iterator<Item = Extent> {
     let len_bytes = extent.len_bytes().min(CLEARED_BYTES);
     let last = extent.end_bytes().saturating_sub(len_bytes);
-    [extent.offset_bytes(), last].into_iter().filter_map(move |at| Extent::new(at, len_bytes))
+    [extent.offset_bytes(), last]
+        .into_iter()
+        .filter_map(move |at| Extent::new(at, len_bytes))
 }
 
 fn report(
@@ -128,7 +141,9 @@ fn report(
     }
     let plan_path = args.plan.display();
     let text = match (changes.is_empty(), args.dry_run) {
-        (true, _) => format!("Nothing to do: the drive is as planned. Next: klon clone {plan_path}"),
+        (true, _) => {
+            format!("Nothing to do: the drive is as planned. Next: klon clone {plan_path}")
+        }
         (false, true) => {
             let changes: Vec<String> = changes.iter().map(|one| format!("  {one}")).collect();
             format!("Would do:\n{}", changes.join("\n"))

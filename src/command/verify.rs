@@ -47,7 +47,10 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
     let checks = checks(args, &system)?;
-    let totals = Totals { bytes: total_bytes(&checks, &records), volumes: checks.len() };
+    let totals = Totals {
+        bytes: total_bytes(&checks, &records),
+        volumes: checks.len(),
+    };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let mut is_equal = true;
     for check in &checks {
@@ -57,10 +60,22 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             true => Vec::new(),
             false => owners(check, &summary.differences),
         };
-        report(&Answer { event: "verified", against, summary: &summary, files: &files }, common)?;
+        report(
+            &Answer {
+                event: "verified",
+                against,
+                summary: &summary,
+                files: &files,
+            },
+            common,
+        )?;
         is_equal &= summary.is_equal;
     }
-    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    Ok(if is_equal {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
 }
 
 fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
@@ -73,7 +88,9 @@ fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
         return jobs.into_iter().map(check_of).collect();
     }
     if !args.only.is_empty() || args.against_source {
-        return Err(usage("--only and --against-source are for plans; name the source instead"));
+        return Err(usage(
+            "--only and --against-source are for plans; name the source instead",
+        ));
     }
     let open = place.open()?;
     let identity = open.identity(system)?;
@@ -81,10 +98,19 @@ fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
         None => None,
         Some(source) => {
             let source = Place::resolve(source, system)?;
-            Some(SourceEnd::open(&source, system, Some(open.device.geometry()))?)
+            Some(SourceEnd::open(
+                &source,
+                system,
+                Some(open.device.geometry()),
+            )?)
         }
     };
-    Ok(vec![Check { name: place.given, open, identity, source }])
+    Ok(vec![Check {
+        name: place.given,
+        open,
+        identity,
+        source,
+    }])
 }
 
 /// The plan in a small text file; `None` for anything else.
@@ -142,7 +168,10 @@ fn verify_one(
     let threads = threads::count(args.threads);
     if let Some(source) = &check.source {
         let against = Against::Source(&*source.device, &source.usage);
-        return Ok((verify(&check.name, target, &against, threads, progress)?, "source"));
+        return Ok((
+            verify(&check.name, target, &against, threads, progress)?,
+            "source",
+        ));
     }
     let record = records.load(&check.identity)?.with_context(|| {
         format!(
@@ -153,7 +182,16 @@ fn verify_one(
         )
     });
     let record = record.map_err(|error| usage(format!("{error:#}")))?;
-    Ok((verify(&check.name, target, &Against::Record(&record), threads, progress)?, "record"))
+    Ok((
+        verify(
+            &check.name,
+            target,
+            &Against::Record(&record),
+            threads,
+            progress,
+        )?,
+        "record",
+    ))
 }
 
 /// The first files that have bytes in `differences`, by the source's filesystem if it is at hand:
@@ -165,9 +203,9 @@ fn owners(check: &Check, differences: &ExtentMap) -> Vec<Owner> {
     };
     // What is damaged may not be readable as a filesystem; the extents are named all the same.
     match probe(device) {
-        Ok(Some(filesystem)) => {
-            filesystem.owners(device, differences, NAMED_MAX).unwrap_or_default()
-        }
+        Ok(Some(filesystem)) => filesystem
+            .owners(device, differences, NAMED_MAX)
+            .unwrap_or_default(),
         _ => Vec::new(),
     }
 }
@@ -207,7 +245,10 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
         ));
     }
     for file in answer.files {
-        text.push_str(&format!("  in {} from byte {}\n", file.path, file.file_offset_bytes));
+        text.push_str(&format!(
+            "  in {} from byte {}\n",
+            file.path, file.file_offset_bytes
+        ));
     }
     Ok(output::line(&text)?)
 }

@@ -1,0 +1,19 @@
+//! Findings in words.
+
+use super::Finding;
+use std::fmt;
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrimaryDamaged(how) => write!(f, "the primary GPT is damaged: {how}"),
+            Self::BackupDamaged(how) => write!(f, "the backup GPT is damaged: {how}"),
+            Self::BackupMisplaced(at) => {
+                write!(f, "the backup GPT is not at the end of the disk: {at}")
+            }
+            Self::Hybrid(what) => write!(f, "a hybrid MBR lists partitions too: {what}"),
+            Self::Filesystem(which) => write!(f, "{which}"),
+            Self::ProtectiveMbr(how) => write!(f, "the protective MBR is unusual: {how}"),
+        }
+    }
+}
