@@ -1,20 +1,15 @@
 //! Reading a GPT: two copies, each with a header and an array that are judged on their own.
 //!
-//! The `gpt` crate decodes the entries, from bytes that [`super::guard`] has checked.
+//! Both are checked by [`super::guard`] before the `gpt` crate decodes the entries.
+
+mod entries;
 
 use super::guard::{Header, SIGNATURE};
 use super::sectors::Sectors;
-use super::validate::overlap;
-use super::{Finding, Partition, PartitionType, Scheme, Table};
+use super::{Finding, Table};
 use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Error, Result};
-use gpt::disk::LogicalBlockSize;
-use std::collections::BTreeMap;
-use std::io::Cursor;
-
-/// Length of the entries that the `gpt` crate decodes: the part that UEFI defines.
-const ENTRY_BYTES: usize = 128;
+use crate::error::{Error, Result};
 
 /// Protective MBR, two headers, two arrays of a sector, and a sector for a partition.
 const SECTORS_MIN: u64 = 6;
@@ -226,7 +221,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Gpt>> {
     };
     let has_primary = copies.primary.has_signature || is_primary_array || conventional();
     let findings = copies.findings();
-    let table = to_table(&header, &array, sectors)?;
+    let table = entries::to_table(&header, &array, sectors)?;
     Ok(Some(Gpt {
         table,
         findings,
@@ -241,91 +236,4 @@ impl Copies {
         let is_io = |copy: &Copy| matches!(copy.header, Err(Error::Io { .. }));
         is_io(&self.primary) || is_io(&self.backup)
     }
-}
-
-fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Result<Table> {
-    let array_bytes = sectors.offset_bytes(header.array_lba);
-    let wrong = |number: u32, field, expected: String, found: String| {
-        let expected = format!("partition {number}: {expected}");
-        Corrupt::new(STRUCTURE, field, array_bytes, expected, found)
-    };
-    let (first_usable, last_usable) = (header.first_usable_lba, header.last_usable_lba);
-    let mut partitions = Vec::new();
-    for (number, entry) in decode(header, array)? {
-        let (first_lba, last_lba) = (entry.first_lba, entry.last_lba);
-        let is_inside = first_lba >= first_usable && last_lba <= last_usable;
-        let extent = sectors
-            .extent(first_lba, last_lba)
-            .filter(|_| is_inside)
-            .ok_or_else(|| {
-                let expected = format!("within usable sectors {first_usable} to {last_usable}");
-                let found = format!("sectors {first_lba} to {last_lba}");
-                wrong(number, "StartingLBA, EndingLBA", expected, found)
-            })?;
-        partitions.push(Partition {
-            number,
-            extent,
-            partition_type: PartitionType::Gpt(entry.part_type_guid.guid),
-            guid: Some(entry.part_guid),
-            name: entry.name,
-            attributes: entry.flags,
-            is_bootable: false,
-        });
-    }
-    if let Some([one, other]) = overlap(partitions.iter().map(|it| (it.number, it.extent))) {
-        let expected = "no overlap".to_owned();
-        let found = format!("{} overlaps partition {} at {}", one.1, other.0, other.1);
-        return Err(wrong(one.0, "StartingLBA, EndingLBA", expected, found).into());
-    }
-    let usable = sectors.extent(first_usable, last_usable).ok_or_else(|| {
-        Error::Invalid("usable sectors outside the disk passed the checks".to_owned())
-    })?;
-    Ok(Table {
-        scheme: Scheme::Gpt,
-        disk_guid: Some(header.disk_guid),
-        disk_signature: 0,
-        logical_sector_bytes: sectors.bytes(),
-        usable,
-        slots_max: header.slots_max,
-        partitions,
-    })
-}
-
-const STRUCTURE: &str = "GPT partition entry array";
-
-/// Decodes the used entries with the `gpt` crate, by slot number.
-///
-/// The crate knows entries of 128 bytes only and checks the array's CRC itself, so it is given
-/// the part of each entry that UEFI defines and a header that matches.
-fn decode(header: &Header, array: &[u8]) -> Result<BTreeMap<u32, gpt::partition::Partition>> {
-    let entry_bytes = usize::try_from(header.entry_bytes).unwrap_or(usize::MAX);
-    let packed: Vec<u8> = array
-        .chunks_exact(entry_bytes.max(ENTRY_BYTES))
-        .flat_map(|entry| entry.iter().take(ENTRY_BYTES))
-        .copied()
-        .collect();
-    let packed_header = gpt::header::Header {
-        signature: "EFI PART".to_owned(),
-        revision: (1, 0),
-        header_size_le: 92,
-        crc32: 0,
-        reserved: 0,
-        current_lba: 1,
-        backup_lba: header.alternate_lba,
-        first_usable: header.first_usable_lba,
-        last_usable: header.last_usable_lba,
-        disk_guid: header.disk_guid,
-        part_start: 0,
-        num_parts: header.slots_max,
-        part_size: 128,
-        crc32_parts: crc32fast::hash(&packed),
-    };
-    let mut device = Cursor::new(packed);
-    let entries =
-        gpt::partition::file_read_partitions(&mut device, &packed_header, LogicalBlockSize::Lb512)
-            .map_err(|error| Corrupt::new(STRUCTURE, "entries", 0, "decodable entries", error))?;
-    Ok(entries
-        .into_iter()
-        .filter(|(_, entry)| entry.is_used())
-        .collect())
 }

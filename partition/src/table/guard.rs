@@ -132,6 +132,14 @@ impl Check<'_> {
     }
 
     fn ranges(&self, header: &Header) -> Result<()> {
+        let alternate_lba = header.alternate_lba;
+        let expected = "another sector than this header's";
+        self.require(
+            alternate_lba != self.lba,
+            "AlternateLBA",
+            expected,
+            alternate_lba,
+        )?;
         let last_lba = self.sectors.last_lba();
         let last_usable_lba = header.last_usable_lba;
         let expected = format!("at most {last_lba}, the last sector of this disk");

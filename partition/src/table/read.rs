@@ -8,12 +8,12 @@ use super::{Finding, Found};
 use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
-use mbrman::MBRHeader;
+use mbrman::{MBRHeader, MBRPartitionEntry};
 
 /// How much of the start must be zero for a disk to be blank.
 const START_BYTES: u64 = 1 << 20;
 
-/// See [`super::read`].
+/// See [`super::read()`].
 pub(super) fn read(disk: &dyn ReadAt) -> Result<Found> {
     let geometry = disk.geometry();
     let Some(sectors) = Sectors::of(geometry, geometry.logical_sector_bytes) else {
@@ -73,7 +73,9 @@ fn with_record(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> Resul
     }
     // A partition from sector 1 would have an intact GPT header as its first sector: a
     // protective entry with a wrong type.
-    if entries.is_empty() || entries.iter().any(|(_, entry)| entry.starting_lba == 1) {
+    let is_suspect = entries.iter().any(|(_, entry)| entry.starting_lba == 1)
+        || (entries.is_empty() && !is_new_label(record));
+    if is_suspect {
         match find_gpt(disk) {
             Ok(Some(gpt)) if gpt.is_primary_valid => return Ok(with_boot_findings(gpt, record)),
             Err(error @ Error::Io { .. }) => return Err(error),
@@ -84,6 +86,15 @@ fn with_record(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> Resul
         return Ok(Found::NoTable);
     }
     Ok(Found::Table(mbr::read(disk, sectors, record)?, Vec::new()))
+}
+
+/// Whether this is the record of a new MBR without partitions: a signature and not a bit in the
+/// entries. `sfdisk` leaves the GPT behind it that it replaces.
+fn is_new_label(record: &MBRHeader) -> bool {
+    record.disk_signature != [0; 4]
+        && record
+            .iter()
+            .all(|(_, entry)| *entry == MBRPartitionEntry::empty())
 }
 
 /// A disk whose first sector is no record. Its GPT counts if the primary is there, or if the

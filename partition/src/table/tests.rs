@@ -6,7 +6,7 @@ mod mbr;
 mod order;
 
 use super::types::{EFI_SYSTEM, LINUX_FILESYSTEM, MBR_EXTENDED_LBA, MBR_LINUX};
-use super::{Finding, Found, Partition, PartitionType, Table, read, write};
+use super::{Finding, Found, Partition, PartitionType, Scheme, Table, read, write};
 use crate::device::{Geometry, MemoryDevice, ReadAt, WriteAt};
 use crate::error::Error;
 use crate::extent::Extent;
@@ -165,6 +165,20 @@ fn an_mbr_with_partitions_counts_before_a_gpt_without_protective_one() {
     let (table, _) = table_of(&with(&disk, 0, &record[..512]));
     // Its extended partition holds zeroes, so no logical ones.
     assert_eq!(table.partitions, mbr(512).partitions[..2]);
+}
+
+#[test]
+fn an_empty_mbr_that_replaced_a_gpt_counts_but_one_without_signature_does_not() {
+    let disk = written(&gpt(512));
+    let mut record = [0; 512];
+    record[510..].copy_from_slice(&[0x55, 0xaa]);
+    let (table, findings) = table_of(&with(&disk, 0, &record));
+    assert_eq!(table.partitions, gpt(512).partitions);
+    assert!(matches!(&findings[..], [Finding::ProtectiveMbr(_)]));
+    record[440] = 1;
+    let (table, findings) = table_of(&with(&disk, 0, &record));
+    assert_eq!((table.scheme, findings), (Scheme::Mbr, vec![]));
+    assert_eq!(table.partitions, []);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Step {
     }
 }
 
-/// See [`super::write`].
+/// See [`super::write()`].
 pub(super) fn write(disk: &dyn WriteAt, table: &Table) -> Result<()> {
     for step in plan(disk, table)? {
         match step {

@@ -73,10 +73,10 @@ fn every_changed_byte_of_header_or_array_is_noticed_and_survived() {
 fn the_gpt_is_found_whichever_byte_of_the_first_sector_changed() {
     let disk = written(&gpt(512));
     let bytes = disk.to_vec();
-    for index in 0..512 {
+    for (index, byte) in bytes.iter().enumerate().take(512) {
         for flip in [1, 0x10, 0x80, 0xff] {
             let at = u64::try_from(index).unwrap();
-            let (table, _) = table_of(&with(&disk, at, &[bytes[index] ^ flip]));
+            let (table, _) = table_of(&with(&disk, at, &[byte ^ flip]));
             assert_eq!(table.partitions, gpt(512).partitions, "byte {index:#x}");
         }
     }
@@ -148,6 +148,16 @@ fn put32(sector: &mut [u8], at: usize, value: u32) {
 
 fn put64(sector: &mut [u8], at: usize, value: u64) {
     sector[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+#[test]
+fn a_header_that_is_its_own_backup_is_damaged() {
+    let disk = written(&gpt(512));
+    let mut sector = disk.to_vec()[512..1024].to_vec();
+    put64(&mut sector, 32, 1);
+    seal(&mut sector);
+    let (table, findings) = table_of(&with(&disk, PRIMARY_HEADER, &sector));
+    assert_eq!((table, kinds(&findings)), (gpt(512), vec!["primary"]));
 }
 
 #[test]

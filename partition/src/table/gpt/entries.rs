@@ -1,0 +1,114 @@
+//! The entries of a GPT's array, decoded by the `gpt` crate and checked.
+
+use crate::error::{Corrupt, Error, Result};
+use crate::table::guard::Header;
+use crate::table::sectors::Sectors;
+use crate::table::validate::overlap;
+use crate::table::{Partition, PartitionType, Scheme, Table};
+use gpt::disk::LogicalBlockSize;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+const STRUCTURE: &str = "GPT partition entry array";
+const RANGE: &str = "StartingLBA, EndingLBA";
+
+/// Length of the entries that the `gpt` crate decodes: the part that UEFI defines.
+const ENTRY_BYTES: usize = 128;
+
+/// The table that an intact header and array make.
+///
+/// # Errors
+/// [`Error::Corrupt`] names a partition outside of the usable sectors or on another one.
+pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Result<Table> {
+    let array_bytes = sectors.offset_bytes(header.array_lba);
+    let mut partitions = Vec::new();
+    for (number, entry) in decode(header, array)? {
+        partitions.push(partition(number, entry, header, sectors)?);
+    }
+    if let Some([one, other]) = overlap(partitions.iter().map(|it| (it.number, it.extent))) {
+        let expected = format!("partition {} on no other", one.0);
+        let found = format!("{} overlaps partition {} at {}", one.1, other.0, other.1);
+        return Err(Corrupt::new(STRUCTURE, RANGE, array_bytes, expected, found).into());
+    }
+    let usable = sectors
+        .extent(header.first_usable_lba, header.last_usable_lba)
+        .ok_or_else(|| {
+            Error::Invalid("usable sectors outside the disk passed the checks".to_owned())
+        })?;
+    Ok(Table {
+        scheme: Scheme::Gpt,
+        disk_guid: Some(header.disk_guid),
+        disk_signature: 0,
+        logical_sector_bytes: sectors.bytes(),
+        usable,
+        slots_max: header.slots_max,
+        partitions,
+    })
+}
+
+fn partition(
+    number: u32,
+    entry: gpt::partition::Partition,
+    header: &Header,
+    sectors: Sectors,
+) -> Result<Partition> {
+    let (first_lba, last_lba) = (entry.first_lba, entry.last_lba);
+    let (first_usable, last_usable) = (header.first_usable_lba, header.last_usable_lba);
+    let is_inside = first_lba >= first_usable && last_lba <= last_usable;
+    let extent = sectors
+        .extent(first_lba, last_lba)
+        .filter(|_| is_inside)
+        .ok_or_else(|| {
+            let array_bytes = sectors.offset_bytes(header.array_lba);
+            let expected =
+                format!("partition {number} within usable sectors {first_usable} to {last_usable}");
+            let found = format!("sectors {first_lba} to {last_lba}");
+            Corrupt::new(STRUCTURE, RANGE, array_bytes, expected, found)
+        })?;
+    Ok(Partition {
+        number,
+        extent,
+        partition_type: PartitionType::Gpt(entry.part_type_guid.guid),
+        guid: Some(entry.part_guid),
+        name: entry.name,
+        attributes: entry.flags,
+        is_bootable: false,
+    })
+}
+
+/// Decodes the used entries with the `gpt` crate, by slot number.
+///
+/// The crate knows entries of 128 bytes only and checks the array's CRC itself, so it is given
+/// the part of each entry that UEFI defines and a header that matches.
+fn decode(header: &Header, array: &[u8]) -> Result<BTreeMap<u32, gpt::partition::Partition>> {
+    let entry_bytes = usize::try_from(header.entry_bytes).unwrap_or(usize::MAX);
+    let packed: Vec<u8> = array
+        .chunks_exact(entry_bytes.max(ENTRY_BYTES))
+        .flat_map(|entry| entry.iter().take(ENTRY_BYTES))
+        .copied()
+        .collect();
+    let packed_header = gpt::header::Header {
+        signature: "EFI PART".to_owned(),
+        revision: (1, 0),
+        header_size_le: 92,
+        crc32: 0,
+        reserved: 0,
+        current_lba: 1,
+        backup_lba: header.alternate_lba,
+        first_usable: header.first_usable_lba,
+        last_usable: header.last_usable_lba,
+        disk_guid: header.disk_guid,
+        part_start: 0,
+        num_parts: header.slots_max,
+        part_size: 128,
+        crc32_parts: crc32fast::hash(&packed),
+    };
+    let mut device = Cursor::new(packed);
+    let entries =
+        gpt::partition::file_read_partitions(&mut device, &packed_header, LogicalBlockSize::Lb512)
+            .map_err(|error| Corrupt::new(STRUCTURE, "entries", 0, "decodable entries", error))?;
+    Ok(entries
+        .into_iter()
+        .filter(|(_, entry)| entry.is_used())
+        .collect())
+}
