@@ -1,4 +1,5 @@
 //! Used maps against outside tools on real volumes.
 
 mod ext;
+mod golden;
 mod image_file;
