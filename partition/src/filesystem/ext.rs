@@ -4,13 +4,16 @@ mod bitmap;
 mod blockmap;
 mod checksum;
 mod descriptor;
+mod directory;
 mod feature;
 mod group;
 mod inode;
+mod owners;
+mod scan;
 mod state;
 mod superblock;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -138,6 +141,15 @@ impl Filesystem for Ext {
             digest.update(&raw);
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn owners(
+        &self,
+        device: &dyn ReadAt,
+        extents: &ExtentMap,
+        files_max: usize,
+    ) -> Result<Vec<Owner>> {
+        owners::owners(self.superblock()?, device, extents, files_max)
     }
 }
 

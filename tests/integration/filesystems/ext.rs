@@ -4,7 +4,7 @@ mod tool;
 mod variant;
 
 use super::image_file::ImageFile;
-use klon_partition::filesystem::{Basis, Filesystem, Hazard, probe, usage};
+use klon_partition::filesystem::{Basis, Filesystem, Hazard, Owner, probe, usage};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::path::Path;
 use tool::{Mount, dumpe2fs_used, is_root, partclone_used, run};
@@ -247,6 +247,87 @@ fn resized_volumes_agree() {
             run("resize2fs", &[path, size]);
             assert_agrees(&image, &format!("{name} resized to {size}"));
         }
+    }
+}
+
+#[test]
+fn owners_are_those_of_debugfs() {
+    for variant in VARIANTS {
+        let directory = tempfile::tempdir().unwrap();
+        let image = variant.make(directory.path());
+        let device = ImageFile::open(&image);
+        let filesystem = filesystem(&device);
+        let block_bytes = u64::from(filesystem.summary().block_size_bytes);
+        let files = [
+            ("/a/file-39", 38_883),
+            ("/a/file-7", 6_979),
+            ("/a/b/large", 3_000_000),
+        ];
+        for (path, len_bytes) in files {
+            let last = (len_bytes - 1) / block_bytes;
+            for file_block in [0, last / 3, last] {
+                let command = format!("bmap {path} {file_block}");
+                let block = run("debugfs", &["-R", &command, image.to_str().unwrap()]);
+                let block: u64 = block.trim().parse().unwrap();
+                // The last bytes of the block alone.
+                let extent = Extent::new((block + 1) * block_bytes - 7, 7).unwrap();
+                let owners = filesystem.owners(&device, &extent.into(), 10).unwrap();
+                let expected = Owner {
+                    path: path.to_owned(),
+                    file_offset_bytes: (file_block + 1) * block_bytes - 7,
+                    extent,
+                };
+                assert_eq!(owners, [expected], "{}", variant.name);
+            }
+        }
+    }
+}
+
+/// Files in pieces, deep directories and hash trees, as the kernel makes them.
+#[test]
+fn owners_of_a_whole_volume_are_its_files() {
+    if !is_root() {
+        return;
+    }
+    for name in ["1k", "ext3", "bigalloc"] {
+        let directory = tempfile::tempdir().unwrap();
+        let variant = VARIANTS
+            .iter()
+            .find(|variant| variant.name == name)
+            .unwrap();
+        let image = variant.make(directory.path());
+        age(variant, &image, directory.path());
+        let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
+        let script = "
+            mkdir -p $0/x/y/z/many && cd $0/x/y/z/many
+            for i in $(seq 1500); do echo $i > a-file-with-a-long-name-$i; done
+            for i in $(seq 0 2 900); do
+                dd if=/dev/zero of=../holes bs=1k count=1 seek=$((i * 7)) conv=notrunc status=none
+            done";
+        run("sh", &["-e", "-c", script, mount.path()]);
+        let find = "cd $0 && find . -size +0 \\( -type f -o -type d \\) | sed 's/^.//'";
+        let mut expected: Vec<String> = run("sh", &["-c", find, mount.path()])
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        expected[0] = "/".to_owned();
+        drop(mount);
+        let device = ImageFile::open(&image);
+        let all = ExtentMap::whole(device.geometry().size_bytes);
+        let owners = filesystem(&device)
+            .owners(&device, &all, usize::MAX)
+            .unwrap();
+        let mut paths: Vec<String> = owners.into_iter().map(|owner| owner.path).collect();
+        paths.sort();
+        expected.sort();
+        let only = |a: &[String], b: &[String]| -> Vec<String> {
+            a.iter()
+                .filter(|path| b.binary_search(path).is_err())
+                .cloned()
+                .collect()
+        };
+        assert_eq!(only(&paths, &expected), [] as [&str; 0], "{name}");
+        assert_eq!(only(&expected, &paths), [] as [&str; 0], "{name}");
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Superblock {
     pub(super) inodes: u32,
     pub(super) inodes_per_group: u32,
     pub(super) inode_bytes: u32,
+    /// First inode that is not reserved.
+    pub(super) first_inode: u32,
     pub(super) descriptor_bytes: u32,
     pub(super) reserved_gdt_blocks: u32,
     pub(super) first_meta_bg: u32,
@@ -86,6 +88,7 @@ impl Superblock {
             inodes: le32(raw, 0x00),
             inodes_per_group: le32(raw, 0x28),
             inode_bytes: inode_bytes(raw, block_bytes)?,
+            first_inode: first_inode(raw),
             descriptor_bytes: descriptor_bytes(raw, features, block_bytes)?,
             reserved_gdt_blocks: le16(raw, 0xce).into(),
             first_meta_bg: le32(raw, 0x104),
@@ -194,11 +197,6 @@ impl Superblock {
     pub(super) fn byte(&self, block: u64) -> u64 {
         block.saturating_mul(self.block_bytes.into())
     }
-
-    /// Size of the filesystem.
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.byte(self.blocks)
-    }
 }
 
 fn check_checksum(raw: &[u8], features: Features) -> Checked {
@@ -276,6 +274,12 @@ fn inode_bytes(raw: &[u8], block_bytes: u32) -> Checked<u32> {
         bytes,
     )?;
     Ok(bytes)
+}
+
+fn first_inode(raw: &[u8]) -> u32 {
+    // s_rev_level 0 knows no s_first_ino.
+    let has_field = le32(raw, 0x4c) != 0;
+    if has_field { le32(raw, 0x54) } else { 11 }
 }
 
 fn descriptor_bytes(raw: &[u8], features: Features, block_bytes: u32) -> Checked<u32> {
