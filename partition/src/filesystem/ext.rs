@@ -11,6 +11,7 @@ mod inode;
 mod owners;
 mod scan;
 mod state;
+mod status;
 mod superblock;
 
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
@@ -21,7 +22,8 @@ use crate::extent::ExtentMap;
 use descriptor::Descriptors;
 use feature::Features;
 use sha2::{Digest, Sha256};
-use superblock::{Status, Superblock};
+use status::Status;
+use superblock::Superblock;
 
 /// An ext2, ext3 or ext4 filesystem.
 #[derive(Debug)]
