@@ -287,7 +287,17 @@ fn journals_elsewhere_are_refused_with_the_reason() {
 
 #[test]
 fn resized_volumes_agree() {
-    for (name, sizes) in [("ext4", ["200M", "30M"]), ("meta_bg", ["300M", "100M"])] {
+    let resizes = [
+        ("ext4", ["200M", "30M"]),
+        ("meta_bg", ["300M", "100M"]),
+        ("1k", ["3G", "300M"]),
+        ("32-byte", ["6G", "100M"]),
+        ("sparse_super2", ["900M", "150M"]),
+        ("no-resize", ["1G", "80M"]),
+        ("many-groups", ["900M", "200M"]),
+        ("uninit-32", ["2G", "200M"]),
+    ];
+    for (name, sizes) in resizes {
         let directory = tempfile::tempdir().unwrap();
         let variant = VARIANTS
             .iter()
