@@ -313,6 +313,52 @@ fn resized_volumes_agree() {
     }
 }
 
+/// Volumes that began as something else.
+#[test]
+fn converted_volumes_agree() {
+    let conversions = [
+        (
+            "ext3",
+            "tune2fs -O extents,uninit_bg,flex_bg $0; e2fsck -fyD $0",
+        ),
+        (
+            "ext2",
+            "tune2fs -j $0; e2fsck -fyD $0; tune2fs -O extents,metadata_csum $0",
+        ),
+        ("32-byte", "resize2fs -b $0"),
+        (
+            "1k",
+            "resize2fs -s $0; tune2fs -O ^resize_inode $0; e2fsck -fy $0",
+        ),
+        (
+            "no-flex",
+            "tune2fs -O ^has_journal,^metadata_csum $0; e2fsck -fy $0; tune2fs -j $0",
+        ),
+        ("small-inodes", "tune2fs -I 256 $0"),
+        ("seed", "tune2fs -U random -Q usrquota $0"),
+    ];
+    for (name, script) in conversions {
+        let directory = tempfile::tempdir().unwrap();
+        let variant = VARIANTS
+            .iter()
+            .find(|variant| variant.name == name)
+            .unwrap();
+        let image = variant.make(directory.path());
+        let path = image.to_str().unwrap();
+        run("e2fsck", &["-fp", path]);
+        let token = || {
+            let device = ImageFile::open(&image);
+            filesystem(&device).change_token(&device).unwrap()
+        };
+        let before = token();
+        // e2fsck says by its exit code that it made the changes asked for.
+        run("sh", &["-c", &format!("{script}; true"), path]);
+        assert_ne!(token(), before, "{name}: {script}");
+        run("e2fsck", &["-fp", path]);
+        assert_agrees(&image, &format!("{name}: {script}"));
+    }
+}
+
 #[test]
 fn owners_are_those_of_debugfs() {
     for variant in VARIANTS {
