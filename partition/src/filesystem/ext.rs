@@ -131,7 +131,9 @@ impl Filesystem for Ext {
     }
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
-    /// flags) and all group descriptors (counters, checksums of the bitmaps).
+    /// flags) and all group descriptors (counters, checksums of the bitmaps). Every mount for
+    /// writing, e2fsck that checks, tune2fs and resize2fs leave their mark there; writes past the
+    /// filesystem do not, and neither do the commands of debugfs that change a field in place.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let superblock = self.superblock()?;
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
