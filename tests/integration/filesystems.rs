@@ -2,5 +2,6 @@
 
 mod ext;
 mod fat;
+mod golden;
 mod image_file;
 mod signatures;

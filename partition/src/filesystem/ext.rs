@@ -4,13 +4,17 @@ mod bitmap;
 mod blockmap;
 mod checksum;
 mod descriptor;
+mod directory;
 mod feature;
 mod group;
 mod inode;
+mod owners;
+mod scan;
 mod state;
+mod status;
 mod superblock;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -18,7 +22,8 @@ use crate::extent::ExtentMap;
 use descriptor::Descriptors;
 use feature::Features;
 use sha2::{Digest, Sha256};
-use superblock::{Status, Superblock};
+use status::Status;
+use superblock::Superblock;
 
 /// An ext2, ext3 or ext4 filesystem.
 #[derive(Debug)]
@@ -126,7 +131,9 @@ impl Filesystem for Ext {
     }
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
-    /// flags) and all group descriptors (counters, checksums of the bitmaps).
+    /// flags) and all group descriptors (counters, checksums of the bitmaps). Every mount for
+    /// writing, e2fsck that checks, tune2fs and resize2fs leave their mark there; writes past the
+    /// filesystem do not, and neither do the commands of debugfs that change a field in place.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let superblock = self.superblock()?;
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
@@ -138,6 +145,15 @@ impl Filesystem for Ext {
             digest.update(&raw);
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn owners(
+        &self,
+        device: &dyn ReadAt,
+        extents: &ExtentMap,
+        files_max: usize,
+    ) -> Result<Vec<Owner>> {
+        owners::owners(self.superblock()?, device, extents, files_max)
     }
 }
 

@@ -263,14 +263,21 @@ mod tests {
     use super::Runs;
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
+    fn is_one(words: &[u64], bit: u64) -> bool {
+        words[usize::try_from(bit / 64).unwrap()] >> (bit % 64) & 1 == 1
+    }
+
     proptest! {
         #[test]
-        fn runs_are_the_ones(words in proptest::collection::vec(any::<u64>(), 1..4), cut in 0_u64..64) {
+        fn runs_are_the_ones(
+            words in proptest::collection::vec(any::<u64>(), 1..4),
+            cut in 0_u64..64
+        ) {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             let bits = 64 * u64::try_from(words.len()).unwrap() - cut;
-            let is_one = |bit: u64| words[usize::try_from(bit / 64).unwrap()] >> (bit % 64) & 1 == 1;
-            let expected: Vec<u64> = (0..bits).filter(|&bit| is_one(bit)).collect();
-            let found: Vec<u64> = Runs::new(&bytes, bits).flat_map(|(first, len)| first..first + len).collect();
+            let expected: Vec<u64> = (0..bits).filter(|&bit| is_one(&words, bit)).collect();
+            let runs = Runs::new(&bytes, bits);
+            let found: Vec<u64> = runs.flat_map(|(first, len)| first..first + len).collect();
             prop_assert_eq!(found, expected);
         }
     }

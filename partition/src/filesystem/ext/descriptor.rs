@@ -40,14 +40,16 @@ pub(super) struct Descriptors<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
     next_block: u32,
+    batch_blocks: u32,
 }
 
 impl<'a> Descriptors<'a> {
-    pub(super) const fn new(superblock: &'a Superblock, device: &'a dyn ReadAt) -> Self {
+    pub(super) fn new(superblock: &'a Superblock, device: &'a dyn ReadAt) -> Self {
         Self {
             superblock,
             device,
             next_block: 0,
+            batch_blocks: (BATCH_BYTES / superblock.block_bytes).max(1),
         }
     }
 
@@ -82,7 +84,6 @@ impl<'a> Descriptors<'a> {
     }
 
     fn adjacent(&self, index: u32, block: u64) -> u32 {
-        let blocks_max = (BATCH_BYTES / self.superblock.block_bytes).max(1);
         let rest = self.superblock.descriptor_blocks().saturating_sub(index);
         let is_adjacent = |&ahead: &u32| {
             let next = self
@@ -90,7 +91,9 @@ impl<'a> Descriptors<'a> {
                 .descriptor_block(index.saturating_add(ahead));
             next == block.saturating_add(ahead.into())
         };
-        let more = (1..blocks_max.min(rest)).take_while(is_adjacent).count();
+        let more = (1..self.batch_blocks.min(rest))
+            .take_while(is_adjacent)
+            .count();
         u32::try_from(more).unwrap_or(0).saturating_add(1)
     }
 
@@ -110,7 +113,8 @@ impl<'a> Descriptors<'a> {
     }
 
     /// The descriptor of one group.
-    pub(super) fn of_group(&mut self, group: u32) -> Result<Option<Descriptor>> {
+    pub(super) fn of_group(mut self, group: u32) -> Result<Option<Descriptor>> {
+        self.batch_blocks = 1;
         self.next_block = group / self.superblock.descriptors_per_block().max(1);
         let batch = self.next_batch()?.unwrap_or_default();
         Ok(batch

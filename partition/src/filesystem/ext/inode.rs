@@ -5,7 +5,7 @@
 
 use super::checksum::crc32c;
 use super::descriptor::Descriptors;
-use super::superblock::{Checked, Superblock};
+use super::superblock::{Checked, Superblock, wide};
 use crate::bytes::{le16, le32};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
@@ -35,8 +35,6 @@ pub(super) struct Inode {
     pub(super) has_blocks: bool,
     /// `i_block`: 60 bytes.
     pub(super) block_map: [u8; 60],
-    /// Block of extended attributes, 0 if there is none.
-    pub(super) attribute_block: u64,
     /// What the checksums of this inode's own blocks start from.
     pub(super) checksum_seed: u32,
 }
@@ -78,8 +76,7 @@ impl Inode {
             check_checksum(checksum_seed, number, offset_bytes, raw)?;
         }
         let flags = le32(raw, 0x20);
-        let size_bytes = super::superblock::wide(le32(raw, 0x04), le32(raw, 0x6c));
-        let attributes = u64::from(le16(raw, 0x76)) << 32 | u64::from(le32(raw, 0x68));
+        let size_bytes = wide(le32(raw, 0x04), le32(raw, 0x6c));
         let file_type = match le16(raw, 0x00) & 0xf000 {
             0x8000 => FileType::Regular,
             0x4000 => FileType::Directory,
@@ -101,7 +98,6 @@ impl Inode {
             has_extents: flags & FLAG_EXTENTS != 0,
             has_blocks: is_mapped && flags & FLAG_INLINE_DATA == 0,
             block_map: block_map.unwrap_or([0; 60]),
-            attribute_block: attributes,
             checksum_seed,
         })
     }

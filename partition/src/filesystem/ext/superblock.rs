@@ -5,7 +5,7 @@
 
 use super::checksum::crc32c;
 use super::feature::{self, Features};
-use crate::bytes::{le16, le32, le64, text, u8_at};
+use crate::bytes::{le16, le32, u8_at};
 use crate::error::Corrupt;
 
 /// Where the superblock starts, whatever the block size.
@@ -36,6 +36,8 @@ pub(super) struct Superblock {
     pub(super) inodes: u32,
     pub(super) inodes_per_group: u32,
     pub(super) inode_bytes: u32,
+    /// First inode that is not reserved.
+    pub(super) first_inode: u32,
     pub(super) descriptor_bytes: u32,
     pub(super) reserved_gdt_blocks: u32,
     pub(super) first_meta_bg: u32,
@@ -86,6 +88,7 @@ impl Superblock {
             inodes: le32(raw, 0x00),
             inodes_per_group: le32(raw, 0x28),
             inode_bytes: inode_bytes(raw, block_bytes)?,
+            first_inode: first_inode(raw),
             descriptor_bytes: descriptor_bytes(raw, features, block_bytes)?,
             reserved_gdt_blocks: le16(raw, 0xce).into(),
             first_meta_bg: le32(raw, 0x104),
@@ -194,11 +197,6 @@ impl Superblock {
     pub(super) fn byte(&self, block: u64) -> u64 {
         block.saturating_mul(self.block_bytes.into())
     }
-
-    /// Size of the filesystem.
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.byte(self.blocks)
-    }
 }
 
 fn check_checksum(raw: &[u8], features: Features) -> Checked {
@@ -223,7 +221,7 @@ fn check_checksum(raw: &[u8], features: Features) -> Checked {
 }
 
 /// 1024 bytes shifted by a logarithm that gives at most 64 KiB.
-fn size(field: &'static str, log: u32) -> Checked<u32> {
+pub(super) fn size(field: &'static str, log: u32) -> Checked<u32> {
     check(log <= 6, field, "0 to 6", log)?;
     Ok(1024 << log)
 }
@@ -278,6 +276,12 @@ fn inode_bytes(raw: &[u8], block_bytes: u32) -> Checked<u32> {
     Ok(bytes)
 }
 
+fn first_inode(raw: &[u8]) -> u32 {
+    // s_rev_level 0 knows no s_first_ino.
+    let has_field = le32(raw, 0x4c) != 0;
+    if has_field { le32(raw, 0x54) } else { 11 }
+}
+
 fn descriptor_bytes(raw: &[u8], features: Features, block_bytes: u32) -> Checked<u32> {
     if !features.has_incompat(feature::INCOMPAT_64BIT) {
         return Ok(32);
@@ -301,7 +305,7 @@ fn checksum_seed(raw: &[u8], features: Features) -> u32 {
     }
 }
 
-fn uuid(raw: &[u8]) -> [u8; 16] {
+pub(super) fn uuid(raw: &[u8]) -> [u8; 16] {
     raw.get(0x68..0x78)
         .and_then(|field| field.try_into().ok())
         .unwrap_or_default()
@@ -310,50 +314,4 @@ fn uuid(raw: &[u8]) -> [u8; 16] {
 /// A number stored in two halves.
 pub(super) fn wide(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
-}
-
-/// What the superblock says that does not need a sound geometry.
-#[derive(Clone, Debug)]
-pub(super) struct Status {
-    pub(super) features: Features,
-    pub(super) label: Option<String>,
-    pub(super) uuid: Option<String>,
-    pub(super) block_bytes: u32,
-    pub(super) blocks: u64,
-    pub(super) free_blocks: u64,
-    pub(super) state: u16,
-    pub(super) error_count: u32,
-    pub(super) last_orphan: u32,
-    pub(super) journal_inode: u32,
-    pub(super) journal_device: u32,
-    pub(super) journal_uuid: [u8; 16],
-    pub(super) mmp_block: u64,
-}
-
-impl Status {
-    /// Reads `raw` (1024 bytes), whatever is in it.
-    pub(super) fn parse(raw: &[u8]) -> Self {
-        let features = Features::parse(raw);
-        let high = |offset| {
-            let has_high = features.has_incompat(feature::INCOMPAT_64BIT);
-            if has_high { le32(raw, offset) } else { 0 }
-        };
-        let uuid = uuid(raw);
-        let journal_uuid = raw.get(0xd0..0xe0).and_then(|field| field.try_into().ok());
-        Self {
-            features,
-            label: text(raw.get(0x78..0x88).unwrap_or_default()),
-            uuid: (uuid != [0; 16]).then(|| uuid::Uuid::from_bytes(uuid).to_string()),
-            block_bytes: size("s_log_block_size", le32(raw, 0x18)).unwrap_or(0),
-            blocks: wide(le32(raw, 0x04), high(0x150)),
-            free_blocks: wide(le32(raw, 0x0c), high(0x158)),
-            state: le16(raw, 0x3a),
-            error_count: le32(raw, 0x194),
-            last_orphan: le32(raw, 0xe8),
-            journal_inode: le32(raw, 0xe0),
-            journal_device: le32(raw, 0xe4),
-            journal_uuid: journal_uuid.unwrap_or_default(),
-            mmp_block: le64(raw, 0x168),
-        }
-    }
 }

@@ -75,8 +75,7 @@ pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
             let end = (last + 1).next_multiple_of(cluster_blocks);
-            Extent::between(first * block_bytes, end.min(blocks) * block_bytes)
-                .unwrap_or_else(|| panic!("{first} {last} {end} {blocks} {cluster_blocks}"))
+            Extent::between(first * block_bytes, end.min(blocks) * block_bytes).unwrap()
         })
         .collect();
     free.complement(blocks * block_bytes)

@@ -12,8 +12,8 @@ pub(super) struct Variant {
     options: &'static [&'static str],
     /// Whether the running kernel can mount it.
     pub(super) kernel_mounts: bool,
-    /// Whether partclone knows all of its features.
-    pub(super) partclone_agrees: bool,
+    /// Whether partclone can read it; it stops with "bitmap error" at bigalloc.
+    pub(super) partclone_knows: bool,
 }
 
 impl Variant {
@@ -29,7 +29,7 @@ impl Variant {
             size,
             options,
             kernel_mounts: true,
-            partclone_agrees: true,
+            partclone_knows: true,
         }
     }
 
@@ -42,7 +42,7 @@ impl Variant {
 
     const fn without_partclone(self) -> Self {
         Self {
-            partclone_agrees: false,
+            partclone_knows: false,
             ..self
         }
     }
@@ -81,9 +81,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     Variant::new("ext3", Ext3, "40M", &["-t", "ext3"]),
     Variant::new("1k", Ext4, "100M", &["-t", "ext4", "-b", "1024"]),
     Variant::new("2k", Ext4, "100M", &["-t", "ext4", "-b", "2048"]),
-    Variant::new("64k", Ext4, "400M", &["-t", "ext4", "-b", "65536"])
-        .without_mount()
-        .without_partclone(),
+    Variant::new("64k", Ext4, "400M", &["-t", "ext4", "-b", "65536"]).without_mount(),
     Variant::new("rev0", Ext2, "20M", &["-r", "0", "-O", "none"]),
     Variant::new("no-flex", Ext4, "300M", &["-t", "ext4", "-O", "^flex_bg"]),
     Variant::new(
@@ -174,8 +172,7 @@ pub(super) const VARIANTS: &[Variant] = &[
         Ext4,
         "64M",
         &["-t", "ext4", "-b", "1024", "-O", "orphan_file,fast_commit"],
-    )
-    .without_partclone(),
+    ),
     Variant::new("inline", Ext4, "64M", &["-t", "ext4", "-O", "inline_data"]),
     Variant::new("quota", Ext4, "64M", &["-t", "ext4", "-O", "quota,project"]).without_mount(),
     Variant::new(
@@ -189,8 +186,7 @@ pub(super) const VARIANTS: &[Variant] = &[
             "encrypt,casefold,ea_inode,large_dir,verity",
         ],
     )
-    .without_mount()
-    .without_partclone(),
+    .without_mount(),
     Variant::new("mmp", Ext4, "64M", &["-t", "ext4", "-O", "mmp"]),
     Variant::new(
         "seed",

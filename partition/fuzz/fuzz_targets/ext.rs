@@ -1,0 +1,26 @@
+//! Any bytes as an ext volume: no panic, and nothing outside of the volume is said to be in use.
+
+#![no_main]
+
+use klon_partition::device::MemoryDevice;
+use klon_partition::filesystem::probe;
+use klon_partition::{Extent, ExtentMap, ReadAt};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let device = MemoryDevice::new(data.to_vec(), 512);
+    let size_bytes = device.geometry().size_bytes;
+    let Ok(Some(filesystem)) = probe(&device) else {
+        return;
+    };
+    if let Ok(Some(used)) = filesystem.used(&device) {
+        assert!(used.end_bytes() <= size_bytes);
+        let superblock = Extent::new(1024, 1024).expect("a constant");
+        assert!(used.contains(superblock));
+    }
+    let _ = filesystem.change_token(&device);
+    let all = ExtentMap::whole(size_bytes);
+    for owner in filesystem.owners(&device, &all, 1000).unwrap_or_default() {
+        assert!(owner.extent.end_bytes() <= size_bytes);
+    }
+});
