@@ -111,9 +111,11 @@ pub fn read(disk: &dyn ReadAt) -> Result<Found> {
 }
 
 /// Where the structures of `table` itself lie on `disk`.
-#[must_use]
-pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
-    ExtentMap::whole(disk.geometry().size_bytes).difference(&table.usable.into())
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
+    Ok(ExtentMap::whole(disk.geometry().size_bytes).difference(&table.usable.into()))
 }
 
 /// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,

@@ -48,7 +48,7 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let (Some(table), _) = read_table(disk)? else {
         return unpartitioned(disk);
     };
-    let outside = table::raw_extents(disk, &table).union(&gap_extents(disk, &table));
+    let outside = table::raw_extents(disk, &table)?.union(&gap_extents(disk, &table));
     let mut extents = outside.clone();
     let mut volumes = Vec::new();
     for partition in data_partitions(&table) {
