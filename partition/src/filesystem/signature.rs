@@ -88,6 +88,3 @@ fn uuid(bytes: &[u8]) -> Option<String> {
     let uuid = uuid::Uuid::from_slice(bytes).ok()?;
     (!uuid.is_nil()).then(|| uuid.to_string())
 }
-
-#[cfg(test)]
-mod tests;

@@ -86,7 +86,7 @@ fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
 }
 
 /// What is copied of the space that no partition has.
-fn gap_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
+pub(super) fn gap_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
     let partitions: ExtentMap = data_partitions(table)
         .map(|partition| partition.extent)
         .collect();

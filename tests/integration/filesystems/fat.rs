@@ -1,7 +1,6 @@
 //! FAT volumes made by mkfs.fat and filled by mtools, against partclone, fsck.fat, blkid and a
 //! plain decode of the FAT.
 
-mod golden;
 mod naive;
 
 use klon_partition::device::MemoryDevice;

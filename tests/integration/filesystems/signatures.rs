@@ -1,5 +1,7 @@
 //! Filesystems that klon knows by name only, made by their own tools, against blkid.
 
+mod handmade;
+
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{self, Basis};
 use std::fs;
