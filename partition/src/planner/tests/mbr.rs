@@ -89,6 +89,10 @@ fn the_reach_of_an_mbr_is_said() {
         message.contains("reaches only the first 2 TiB"),
         "{message}"
     );
+    assert!(
+        message.ends_with("a GPT instead of an MBR table"),
+        "{message}"
+    );
 }
 
 #[test]
