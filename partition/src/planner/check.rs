@@ -184,15 +184,14 @@ impl Plan {
         }
         let is_logical = |partition: &&&Partition| partition.number > 4;
         let has_extended = all.iter().any(|partition| is_extended(partition));
-        if self.table.scheme == Scheme::Mbr && !has_extended {
-            if let Some(logical) = all.iter().find(is_logical) {
-                return Err(Error::Invalid(format!(
-                    "partition {} of the plan is logical, and there is no extended partition",
-                    logical.number
-                )));
-            }
+        let lacks_extended = self.table.scheme == Scheme::Mbr && !has_extended;
+        match all.iter().find(is_logical).filter(|_| lacks_extended) {
+            Some(logical) => Err(Error::Invalid(format!(
+                "partition {} of the plan is logical, and there is no extended partition",
+                logical.number
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether two partitions are in each other's way: a logical one must lie in the extended one

@@ -31,7 +31,7 @@ fn ids(from: u128) -> impl FnMut() -> Uuid {
     let mut next = from;
     move || {
         next += 1;
-        Uuid::from_u128(0xc0de_0000_0000_4000_8000_0000_0000_0000 | next)
+        Uuid::from_u128(0xc0de_0000_0000_4000_8000_0000_0000_0000 | next << 96 | next)
     }
 }
 

@@ -218,7 +218,7 @@ fn no_esp(request: &Request) -> Vec<Warning> {
     };
     let lacks = |asked: &&SourceRequest| {
         let source = &asked.source;
-        let boots = source.volumes.iter().any(|volume| looks_bootable(volume))
+        let boots = source.volumes.iter().any(looks_bootable)
             && (source.disk_has_esp || source.volumes.iter().any(needs_esp));
         boots && !request.sources.iter().any(|s| has_esp(&s, asked))
     };

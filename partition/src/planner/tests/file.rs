@@ -31,7 +31,7 @@ logical_sector_bytes = 512
 [table]
 scheme = "gpt"
 is_new = true
-disk_guid = "c0de0000-0000-4000-8000-000000000001"
+disk_guid = "c0de0001-0000-4000-8000-000000000001"
 
 [[volume]]
 name = "BootClone-ESP"
@@ -40,7 +40,7 @@ number = 1
 start_bytes = 1048576
 size_bytes = 536870912
 type = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
-guid = "c0de0000-0000-4000-8000-000000000002"
+guid = "c0de0002-0000-4000-8000-000000000002"
 size = "match"
 source_bytes = 536870912
 used_bytes = 134217728
@@ -135,7 +135,11 @@ fn edits_that_would_do_harm_are_refused() {
         ("number = 1", "number = 2", "have the same number"),
         ("number = 1", "number = 129", "from 1 to 128"),
         ("number = 1", "number = 0", "from 1 to 128"),
-        ("-000000000003", "-000000000002", "have the same guid"),
+        (
+            "c0de0003-0000-4000-8000-000000000003",
+            "c0de0002-0000-4000-8000-000000000002",
+            "have the same guid",
+        ),
         ("BootClone-ESP", "MasterClone", "two volumes are called"),
         ("BootClone-ESP", "Boot/Clone", "has a slash"),
         (
