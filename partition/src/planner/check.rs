@@ -3,13 +3,10 @@
 use super::ground::{name, new_slots, new_usable};
 use super::layout::{Plan, PlannedVolume};
 use super::name::{NAME_UNITS_MAX, check_name};
-use super::slots::is_extended;
+use super::slots::{NUMBER_MAX, is_extended};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::table::{Partition, PartitionType, Scheme};
-
-/// Slots beyond which no table goes that klon would write to.
-const NUMBER_MAX: u32 = 4096;
 
 impl Plan {
     /// Checks the plan against itself: sizes, names, types, places.

@@ -166,8 +166,46 @@ fn check_logical(table: &Table) -> Checked {
     Ok(())
 }
 
+/// Tables that contradict themselves and the drive.
+fn hostile_table() -> impl Strategy<Value = Table> {
+    let number = prop_oneof![1..8u32, any::<u32>()];
+    let place = prop_oneof![(0..4000u64, 1..4000u64), (any::<u64>(), any::<u64>())];
+    let kind = select(vec![None, Some(0x83), Some(0x05), Some(0x0f)]);
+    let partitions = proptest::collection::vec((number, place, kind), 0..8);
+    let numbers = (
+        any::<u32>(),
+        select(vec![0u32, 512, 513, 4096]),
+        any::<bool>(),
+    );
+    (partitions, numbers, any::<u64>(), any::<u64>()).prop_filter_map(
+        "an extent is not empty",
+        |(partitions, (slots_max, logical_sector_bytes, is_gpt), start, len)| {
+            let partition = |(number, (start, len), kind): (u32, (u64, u64), Option<u8>)| {
+                Some(crate::table::Partition {
+                    number,
+                    extent: Extent::new(start.checked_mul(512)?, len.checked_mul(512)?)?,
+                    partition_type: kind.map_or(PartitionType::Gpt(LINUX), PartitionType::Mbr),
+                    guid: None,
+                    name: "Old0Clone".to_owned(),
+                    attributes: u64::MAX,
+                    is_bootable: true,
+                })
+            };
+            Some(Table {
+                scheme: if is_gpt { Scheme::Gpt } else { Scheme::Mbr },
+                disk_guid: None,
+                disk_signature: 0,
+                logical_sector_bytes,
+                usable: Extent::new(start % (1 << 40), len)?,
+                slots_max,
+                partitions: partitions.into_iter().filter_map(partition).collect(),
+            })
+        },
+    )
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn plans_hold_what_they_promise(case in cases()) {
@@ -216,6 +254,24 @@ proptest! {
         while !whole.is_char_boundary(cut) { cut -= 1; }
         let _ = Plan::from_toml(&format!("{}{text}", &whole[..cut]));
         let _ = text.parse::<SizePolicy>();
+    }
+
+    #[test]
+    fn no_table_makes_the_planner_panic(
+        case in cases(),
+        table in hostile_table(),
+        alignment in proptest::option::of(any::<u64>()),
+    ) {
+        let mut request = case.request;
+        request.drive.table = Some(table);
+        request.options.scheme = None;
+        request.options.alignment_bytes = alignment.map(|units| units << 12);
+        if let Ok(proposal) = planned(&request) {
+            let current = request.drive.table.as_ref();
+            let _ = (proposal.plan.table(current), proposal.plan.changes(current));
+            let _ = proposal.plan.picture(current, Style::default());
+            prop_assert!(proposal.plan.check().is_ok());
+        }
     }
 
     #[test]
