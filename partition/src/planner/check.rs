@@ -3,13 +3,10 @@
 use super::ground::{name, new_slots, new_usable};
 use super::layout::{Plan, PlannedVolume};
 use super::name::{NAME_UNITS_MAX, check_name};
-use super::slots::is_extended;
+use super::slots::{NUMBER_MAX, is_extended};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::table::{Partition, PartitionType, Scheme};
-
-/// Slots beyond which no table goes that klon would write to.
-const NUMBER_MAX: u32 = 4096;
 
 impl Plan {
     /// Checks the plan against itself: sizes, names, types, places.
@@ -184,15 +181,14 @@ impl Plan {
         }
         let is_logical = |partition: &&&Partition| partition.number > 4;
         let has_extended = all.iter().any(|partition| is_extended(partition));
-        if self.table.scheme == Scheme::Mbr && !has_extended {
-            if let Some(logical) = all.iter().find(is_logical) {
-                return Err(Error::Invalid(format!(
-                    "partition {} of the plan is logical, and there is no extended partition",
-                    logical.number
-                )));
-            }
+        let lacks_extended = self.table.scheme == Scheme::Mbr && !has_extended;
+        match all.iter().find(is_logical).filter(|_| lacks_extended) {
+            Some(logical) => Err(Error::Invalid(format!(
+                "partition {} of the plan is logical, and there is no extended partition",
+                logical.number
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether two partitions are in each other's way: a logical one must lie in the extended one

@@ -7,6 +7,7 @@ use super::size::human_size;
 use super::slots;
 use super::wanted::Wanted;
 use crate::error::Error;
+use crate::table::Scheme;
 
 /// The refusal for volumes `fresh` of all that are `wanted`, which [`slots::find`] can't place.
 pub(super) fn misfit(
@@ -18,14 +19,10 @@ pub(super) fn misfit(
     let mut ways = Vec::new();
     ways.extend(without_one(request, ground, fresh));
     ways.extend(on_a_new_table(request, wanted));
-    ways.push(format!(
-        "a drive of at least {} ({} bytes) with nothing else on it",
-        human_size(least_drive_bytes(ground, wanted)),
-        least_drive_bytes(ground, wanted)
-    ));
+    ways.push(elsewhere(ground, wanted));
     let problem = if is_short_of_slots(ground, fresh) {
         format!(
-            "the drive's {} table has {} free slots and {} are needed",
+            "the drive's {} table has too few free slots ({} of {} needed)",
             name(ground.scheme),
             slots::free(ground),
             fresh.len()
@@ -39,8 +36,8 @@ pub(super) fn misfit(
 fn is_short_of_slots(ground: &Ground, fresh: &[&Wanted]) -> bool {
     let free = slots::free(ground);
     match ground.scheme {
-        crate::table::Scheme::Gpt => free < fresh.len(),
-        crate::table::Scheme::Mbr => free == 0 && ground.extended().is_none(),
+        Scheme::Gpt => free < fresh.len(),
+        Scheme::Mbr => free == 0 && ground.extended().is_none(),
     }
 }
 
@@ -65,8 +62,8 @@ fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
         (count, logical) => format!(" in {count} places, {logical} of them for logical partitions"),
     };
     let limit = match ground.scheme {
-        crate::table::Scheme::Mbr => mbr_limit(ground),
-        crate::table::Scheme::Gpt => String::new(),
+        Scheme::Mbr => mbr_limit(ground),
+        Scheme::Gpt => String::new(),
     };
     format!(
         "{} need {}, and the drive has {} free{places}{limit}",
@@ -76,8 +73,12 @@ fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
     )
 }
 
+const fn mbr_reach(ground: &Ground) -> u64 {
+    ground.sector_bytes.saturating_mul(1 << 32)
+}
+
 fn mbr_limit(ground: &Ground) -> String {
-    let reach = ground.sector_bytes.saturating_mul(1 << 32);
+    let reach = mbr_reach(ground);
     if ground.size_bytes > reach {
         format!(
             " (an MBR table reaches only the first {})",
@@ -111,6 +112,15 @@ fn least_drive_bytes(ground: &Ground, wanted: &[Wanted]) -> u64 {
         .saturating_add(ground.alignment_bytes)
 }
 
+fn elsewhere(ground: &Ground, wanted: &[Wanted]) -> String {
+    let bytes = least_drive_bytes(ground, wanted);
+    if ground.scheme == Scheme::Mbr && bytes > mbr_reach(ground) {
+        return "a GPT instead of an MBR table".to_owned();
+    }
+    let size = human_size(bytes);
+    format!("a drive of at least {size} ({bytes} bytes) with nothing else on it")
+}
+
 fn without_one(request: &Request, ground: &Ground, fresh: &[&Wanted]) -> Vec<String> {
     if request.sources.len() < 2 {
         return Vec::new();
@@ -139,7 +149,7 @@ fn on_a_new_table(request: &Request, wanted: &[Wanted]) -> Option<String> {
     slots::find(&ground, &all)?;
     let lost = kept.partitions.iter().filter(|p| !slots::is_extended(p));
     Some(format!(
-        "replacing the drive's table, which gives up its {} partitions",
+        "replacing the drive's table, which gives up all that is on it (partitions: {})",
         lost.count()
     ))
 }

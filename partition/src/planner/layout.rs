@@ -186,7 +186,9 @@ impl Plan {
     /// not know. [`Error::Invalid`] when the plan contradicts itself.
     pub fn table(&self, current: Option<&Table>) -> Result<Table> {
         self.check()?;
-        let mut table = if self.table.is_new {
+        // A new table that has been written is kept from then on: an old plan must not wipe what a
+        // later one has added.
+        let mut table = if self.replaces(current) {
             self.new_table()?
         } else {
             self.kept_table(current)?
@@ -270,6 +272,10 @@ impl Plan {
         Ok(current.clone())
     }
 
+    fn replaces(&self, current: Option<&Table>) -> bool {
+        self.table.is_new && !current.is_some_and(|current| self.is_same_table(current))
+    }
+
     fn is_same_table(&self, current: &Table) -> bool {
         current.scheme == self.table.scheme
             && current.logical_sector_bytes == self.drive.logical_sector_bytes
@@ -298,7 +304,7 @@ impl Plan {
             return Ok(Vec::new());
         }
         let mut changes = Vec::new();
-        if self.table.is_new {
+        if self.replaces(current) {
             let scheme = self.table.scheme;
             changes.push(Change::NewTable { scheme });
         }

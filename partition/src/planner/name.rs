@@ -82,14 +82,14 @@ pub(super) fn clone_names(
         })
         .collect();
     let longest = names.iter().map(|name| name.encode_utf16().count()).max();
-    match longest.unwrap_or(0).saturating_sub(NAME_UNITS_MAX) {
-        0 => Ok(names),
-        excess => Err(Error::Invalid(format!(
-            "the name {name:?} is {excess} characters too long: its partitions would be called {} \
-             and a partition's name has at most {NAME_UNITS_MAX}",
+    if longest.unwrap_or(0) > NAME_UNITS_MAX {
+        return Err(Error::Invalid(format!(
+            "the name {name:?} is too long: its partitions would be called {}, and a partition's \
+             name has at most {NAME_UNITS_MAX} characters",
             names.join(", ")
-        ))),
+        )));
     }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -135,15 +135,15 @@ impl Entry {
         }
     }
 
-    const fn of_free(extent: Extent) -> Self {
+    fn of_free(extent: Extent) -> Self {
         Self {
             extent,
             number: None,
-            name: String::new(),
+            name: "free".to_owned(),
             source: String::new(),
             used: String::new(),
             filesystem: String::new(),
-            state: "free",
+            state: "",
         }
     }
 
@@ -151,7 +151,7 @@ impl Entry {
         let (tag, label) = match self.number {
             Some(number) if self.name.is_empty() => (number.to_string(), self.state.to_owned()),
             Some(number) => (number.to_string(), self.name.clone()),
-            None => (String::new(), "free".to_owned()),
+            None => (String::new(), self.name.clone()),
         };
         Segment {
             bytes: self.extent.len_bytes(),
@@ -180,7 +180,7 @@ fn printable(text: &str) -> String {
     text.chars().map(mask).collect()
 }
 
-const HEADS: [&str; 7] = ["#", "Name", "Source", "Size", "Used", "Filesystem", ""];
+const HEADS: [&str; 7] = ["#", "Name", "Source", "Size", "Used", "Filesystem", "State"];
 const IS_RIGHT: [bool; 7] = [true, false, false, true, true, false, false];
 const NAME: usize = 1;
 const SOURCE: usize = 2;

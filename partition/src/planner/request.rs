@@ -1,11 +1,13 @@
 //! What a plan is asked for: the drive, the sources, the options.
 
 use super::layout::Plan;
+use super::role::Role;
 use super::size::SizePolicy;
 use crate::device::Geometry;
 use crate::extent::Extent;
 use crate::filesystem::Summary;
 use crate::identity::Identity;
+use crate::inspect::{DiskLayout, Volume};
 use crate::table::{PartitionType, Scheme, Table};
 
 /// A drive, what shall be cloned to it, and how.
@@ -64,7 +66,8 @@ pub struct Source {
 /// A volume of a source.
 #[derive(Clone, Debug)]
 pub struct SourceVolume {
-    /// Its number in the table of the source disk; `None` when the source is one volume.
+    /// Its number in the table of the source disk; `None` when the source is this one volume, also
+    /// when that is a partition.
     pub number: Option<u32>,
     /// Where it lies on the source.
     pub extent: Extent,
@@ -74,8 +77,6 @@ pub struct SourceVolume {
     pub attributes: u64,
     /// MBR boot indicator of its partition.
     pub is_bootable: bool,
-    /// GPT name of its partition.
-    pub name: String,
     /// `PARTUUID` of its partition, as the kernel writes it.
     pub partuuid: Option<String>,
     /// Its filesystem, if it was recognised.
@@ -84,7 +85,59 @@ pub struct SourceVolume {
     pub used_bytes: Option<u64>,
 }
 
+impl Drive {
+    /// The drive that `layout` was found on.
+    #[must_use]
+    pub fn new(identity: Identity, layout: &DiskLayout) -> Self {
+        let filesystem = layout.volumes.first().and_then(|v| v.filesystem.as_ref());
+        let content = match filesystem {
+            _ if layout.table.is_some() => None,
+            Some(summary) => Some(match &summary.label {
+                Some(label) => format!("{} {label:?}", summary.kind),
+                None => summary.kind.to_string(),
+            }),
+            None => (!layout.is_blank).then(|| "unknown data".to_owned()),
+        };
+        Self {
+            identity,
+            geometry: layout.geometry,
+            table: layout.table.clone(),
+            content,
+        }
+    }
+}
+
 impl SourceVolume {
+    /// A volume that inspection found on a disk with `table`, of which `used_bytes` get copied.
+    #[must_use]
+    pub fn new(volume: &Volume, table: Option<&Table>, used_bytes: Option<u64>) -> Self {
+        let partition = volume.partition.as_ref();
+        let partuuid = partition.and_then(|partition| match (partition.guid, table) {
+            (Some(guid), _) => Some(guid.to_string()),
+            (None, Some(table)) if table.disk_signature != 0 => {
+                let number = partition.number;
+                Some(format!("{:08x}-{number:02x}", table.disk_signature))
+            }
+            _ => None,
+        });
+        Self {
+            number: partition.map(|partition| partition.number),
+            extent: volume.extent,
+            partition_type: partition.map(|partition| partition.partition_type),
+            attributes: partition.map_or(0, |partition| partition.attributes),
+            is_bootable: partition.is_some_and(|partition| partition.is_bootable),
+            partuuid,
+            filesystem: volume.filesystem.clone(),
+            used_bytes,
+        }
+    }
+
+    /// Whether it is an EFI system partition.
+    #[must_use]
+    pub fn is_esp(&self) -> bool {
+        self.partition_type.map(Role::of) == Some(Role::Esp)
+    }
+
     /// Bytes that a clone copies.
     #[must_use]
     pub fn copied_bytes(&self) -> u64 {

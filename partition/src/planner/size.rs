@@ -120,7 +120,7 @@ fn fraction_bytes(digits: &str, unit_bytes: u64) -> Option<u64> {
 
 /// Writes a size so that [`parse_size`] gives exactly it back: in the largest unit that divides it.
 #[must_use]
-pub fn exact_size(size_bytes: u64) -> String {
+pub(super) fn exact_size(size_bytes: u64) -> String {
     UNITS
         .iter()
         .find(|(_, unit)| size_bytes > 0 && size_bytes.is_multiple_of(*unit))

@@ -8,6 +8,9 @@ use super::wanted::Wanted;
 use crate::extent::Extent;
 use crate::table::Scheme;
 
+/// Slots beyond which no table goes that klon would write to.
+pub(super) const NUMBER_MAX: u32 = 4096;
+
 /// A volume's slot and place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
@@ -44,7 +47,7 @@ fn free_numbers(ground: &Ground) -> impl Iterator<Item = u32> + '_ {
         let mut existing = ground.existing().iter();
         !existing.any(|partition| partition.number == *number)
     };
-    (1..=ground.slots_max).filter(is_free)
+    (1..=ground.slots_max.min(NUMBER_MAX)).filter(is_free)
 }
 
 /// Ways to give `count` volumes slots, best first.
@@ -76,7 +79,7 @@ fn number(
 ) -> Option<(Vec<Placed>, Option<Extended>)> {
     let mut primary = free_numbers(ground);
     let last_logical = ground.existing().iter().map(|there| there.number).max();
-    let mut logical = last_logical.unwrap_or(0).max(4).checked_add(1)?..;
+    let mut logical = last_logical.unwrap_or(0).max(4).checked_add(1)?..=u32::MAX;
     let mut placed = Vec::with_capacity(extents.len());
     let mut new_logical: Option<Extent> = None;
     for (&class, &extent) in classes.iter().zip(extents) {

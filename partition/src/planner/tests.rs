@@ -31,7 +31,7 @@ fn ids(from: u128) -> impl FnMut() -> Uuid {
     let mut next = from;
     move || {
         next += 1;
-        Uuid::from_u128(0xc0de_0000_0000_4000_8000_0000_0000_0000 | next)
+        Uuid::from_u128(0xc0de_0000_0000_4000_8000_0000_0000_0000 | next << 96 | next)
     }
 }
 
@@ -54,7 +54,6 @@ fn volume(number: u32, partition_type: Uuid, start: u64, len: u64) -> SourceVolu
         partition_type: Some(PartitionType::Gpt(partition_type)),
         attributes: 0,
         is_bootable: false,
-        name: String::new(),
         partuuid: Some(format!(
             "{}",
             Uuid::from_u128(u128::from(start + number as u64))

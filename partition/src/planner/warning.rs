@@ -126,7 +126,8 @@ impl fmt::Display for Warning {
             Self::MbrLimits { unreachable_bytes } => {
                 f.write_str(
                     "an MBR table holds no partition names and no GUIDs: clone volumes are \
-                     recognised by disk signature and partition number",
+                     recognised by disk signature and partition number, and planning this drive \
+                     again needs this plan",
                 )?;
                 if *unreachable_bytes > 0 {
                     let lost = human_size(*unreachable_bytes);
@@ -150,7 +151,7 @@ pub(super) fn collect(request: &Request, plan: &Plan) -> Vec<Warning> {
     warnings.extend(no_esp(request));
     warnings.extend(boot_code(request));
     for (volume, source, asked) in volumes(request, plan) {
-        warnings.extend(about_volume(request, plan, volume, (source, asked)));
+        warnings.extend(about_volume(plan, volume, (source, asked)));
     }
     let with_uuid = plan.volumes.iter().filter(|v| v.source.fs_uuid.is_some());
     let volumes: Vec<String> = with_uuid.map(|volume| volume.name.clone()).collect();
@@ -213,11 +214,11 @@ fn role(volume: &SourceVolume) -> Role {
 fn no_esp(request: &Request) -> Vec<Warning> {
     let has_esp = |asked: &&SourceRequest, disk_of: &SourceRequest| {
         let mut volumes = asked.source.volumes.iter();
-        asked.source.disk == disk_of.source.disk && volumes.any(|v| role(v) == Role::Esp)
+        asked.source.disk == disk_of.source.disk && volumes.any(SourceVolume::is_esp)
     };
     let lacks = |asked: &&SourceRequest| {
         let source = &asked.source;
-        let boots = source.volumes.iter().any(|volume| looks_bootable(volume))
+        let boots = source.volumes.iter().any(looks_bootable)
             && (source.disk_has_esp || source.volumes.iter().any(needs_esp));
         boots && !request.sources.iter().any(|s| has_esp(&s, asked))
     };
@@ -260,7 +261,6 @@ fn boot_code(request: &Request) -> impl Iterator<Item = Warning> + '_ {
 }
 
 fn about_volume(
-    request: &Request,
     plan: &Plan,
     name: &str,
     (source, asked): (&SourceVolume, &SourceRequest),
@@ -271,7 +271,7 @@ fn about_volume(
     let reason = sector::mismatch(
         summary,
         asked.source.logical_sector_bytes,
-        request.drive.geometry.logical_sector_bytes,
+        plan.drive.logical_sector_bytes,
     );
     warnings.extend(reason.map(|reason| Warning::SectorSize {
         volume: volume(),

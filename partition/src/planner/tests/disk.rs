@@ -149,3 +149,56 @@ fn attributes_and_types_come_along() {
     );
     assert_eq!(plan.volumes[2].name, "BootClone-swap");
 }
+
+#[test]
+fn an_old_plan_does_not_wipe_what_a_later_one_added() {
+    let first = request(200 * GIB, vec![boot()]);
+    let old = planned(&first).unwrap().plan;
+    let mut second = again(&first, &old);
+    second.sources.push(master());
+    let later = super::plan(&second, &mut ids(1000)).unwrap().plan;
+    let current = later.table(second.drive.table.as_ref()).unwrap();
+    let message = old.table(Some(&current)).unwrap_err().to_string();
+    assert!(message.contains("partition 3 is new"), "{message}");
+
+    let mut lacking = current.clone();
+    lacking.partitions.truncate(1);
+    let changes = old.changes(Some(&lacking)).unwrap();
+    assert_eq!(
+        changes.len(),
+        1,
+        "what is missing is made again: {changes:?}"
+    );
+}
+
+#[test]
+fn what_inspection_found_becomes_request() {
+    let plan = planned(&request(100 * GIB, vec![boot()])).unwrap().plan;
+    let table = table_of(&plan);
+    let volume = crate::inspect::Volume {
+        extent: table.partitions[0].extent,
+        partition: Some(table.partitions[0].clone()),
+        filesystem: Some(summary(Kind::Fat32, 512 * MIB, "AAAA-0001")),
+    };
+    let found = SourceVolume::new(&volume, Some(&table), Some(MIB));
+    assert!(found.is_esp());
+    assert_eq!(
+        found.partuuid,
+        plan.volumes[0].guid.map(|guid| guid.to_string())
+    );
+    let mut layout = crate::inspect::DiskLayout {
+        geometry: Geometry::new(100 * GIB, 512),
+        table: None,
+        findings: Vec::new(),
+        volumes: vec![volume],
+        is_blank: false,
+    };
+    let content = |layout: &crate::inspect::DiskLayout| {
+        Drive::new(Identity::Path("/x".to_owned()), layout).content
+    };
+    assert_eq!(content(&layout).as_deref(), Some("fat32"));
+    layout.volumes.clear();
+    assert_eq!(content(&layout).as_deref(), Some("unknown data"));
+    layout.is_blank = true;
+    assert_eq!(content(&layout), None);
+}

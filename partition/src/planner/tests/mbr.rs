@@ -22,10 +22,10 @@ fn up_to_four_are_primary_and_recognised_by_signature_and_number() {
     let plan = &proposal.plan;
     let numbers: Vec<u32> = plan.volumes.iter().map(|v| v.number).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
-    assert_eq!(plan.table.disk_signature, 0xc0de_0000);
+    assert_eq!(plan.table.disk_signature, 0xc0de_0001);
     assert_eq!(
         plan.target(&plan.volumes[1]).to_string(),
-        "partuuid:c0de0000-02"
+        "partuuid:c0de0001-02"
     );
     assert_eq!(plan.volumes[0].partition_type, PartitionType::Mbr(0x83));
     let said = proposal.warnings.iter().map(ToString::to_string);
@@ -87,6 +87,10 @@ fn the_reach_of_an_mbr_is_said() {
     let message = refusal(&request);
     assert!(
         message.contains("reaches only the first 2 TiB"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("a GPT instead of an MBR table"),
         "{message}"
     );
 }
