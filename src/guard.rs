@@ -4,7 +4,7 @@ use crate::error::refused;
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_partition::Identity;
-use klon_partition::system::{Location, Relation, System, Use, relation};
+use klon_partition::system::{Location, Relation, System, relation};
 use std::path::Path;
 
 /// A source, as far as a target must stay clear of it.
@@ -84,9 +84,4 @@ pub fn not_an_original(records: &RecordStore, target: &Identity, source: &Identi
         }
     }
     Ok(())
-}
-
-/// The uses of a source or a target, for people.
-pub fn describe(uses: &[Use]) -> Vec<String> {
-    uses.iter().map(ToString::to_string).collect()
 }

@@ -7,10 +7,10 @@ use crate::place::{OpenPlace, Place, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::RecordStore;
+use klon_partition::Identity;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Error, Identity};
 use std::path::Path;
 
 /// One volume to be cloned or verified.
@@ -264,13 +264,4 @@ pub fn check_direction(jobs: &[VolumeJob], records: &RecordStore) -> Result<()> 
         guard::not_an_original(records, &job.target.identity, &source.identity)?;
     }
     Ok(())
-}
-
-/// Whether an error says that a path is no plan, so that it may be a source.
-pub fn is_not_a_plan(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<Error>()
-            .is_some_and(|error| matches!(error, Error::Invalid(_)))
-    })
 }

@@ -1,5 +1,9 @@
 //! klon: plan a backup drive, clone to it, clone again only what changed, verify.
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "nothing of a program can be reached from outside"
+)]
 
 mod cli;
 mod command;

@@ -3,7 +3,7 @@
 use crate::error::{refused, usage};
 use crate::inventory;
 use anyhow::{Context as _, Result};
-use klon_partition::device::{Source, Window, open_source};
+use klon_partition::device::{Window, open_source};
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -58,17 +58,15 @@ impl Place {
             let device: Arc<dyn ReadAt> = source.clone();
             return Ok(OpenPlace {
                 place: self.clone(),
-                source,
                 layout,
                 partition: None,
                 device,
             });
         };
         let partition = find_partition(&layout, number).with_context(|| self.given.clone())?;
-        let device = Arc::new(Window::new(source.clone(), partition.extent)?);
+        let device = Arc::new(Window::new(source, partition.extent)?);
         Ok(OpenPlace {
             place: self.clone(),
-            source,
             layout,
             partition: Some(partition),
             device,
@@ -102,8 +100,6 @@ fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
 pub struct OpenPlace {
     /// What it is.
     pub place: Place,
-    /// The device or file as a whole.
-    pub source: Arc<Source>,
     /// What is on that.
     pub layout: DiskLayout,
     /// The partition that is meant; `None` for all of it.

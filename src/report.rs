@@ -4,7 +4,6 @@ use crate::cli::Common;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
-use crate::progress::say;
 use crate::volume::SourceEnd;
 use anyhow::Result;
 use klon_imaging::CloneSummary;
@@ -192,11 +191,4 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
         human::size(used_bytes),
         source.name
     ))?)
-}
-
-/// A hint on standard error, unless only results are wanted.
-pub fn hint(text: &str, common: &Common) {
-    if !common.quiet && !common.json {
-        say(text);
-    }
 }

@@ -3,18 +3,21 @@
 use crate::cli::{Common, PlanArgs, TableKind};
 use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
+use crate::jobs::read_plan;
 use crate::output;
-use crate::place::{OpenPlace, Place, identity_of, partition_identity};
+use crate::place::{OpenPlace, Place, identity_of};
 use crate::progress::say;
-use crate::volume::content;
 use anyhow::{Context as _, Result};
+use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Usage, usage as usage_of};
+use klon_partition::inspect::Volume;
 use klon_partition::planner::{
-    Drive, Options, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, Style, plan,
+    Drive, Options, Plan, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume,
+    Style, plan,
 };
 use klon_partition::system::System;
-use klon_partition::table::{PartitionType, Scheme, types};
-use klon_partition::{Extent, ReadAt};
+use klon_partition::table::{PartitionType, Scheme, Table, types};
+use klon_partition::{Extent, Identity};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -28,7 +31,10 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         return Err(usage("--drive must name a whole drive, not a partition"));
     }
     let request = Request {
-        drive: describe_drive(&drive, &system)?,
+        drive: Drive::new(
+            identity_of(&system, &drive_place.path, &drive.layout)?,
+            &drive.layout,
+        ),
         sources: sources(args, &system, &drive)?,
         options: options(args)?,
     };
@@ -89,22 +95,6 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-fn describe_drive(open: &OpenPlace, system: &System) -> Result<Drive> {
-    let layout = &open.layout;
-    let content = match (&layout.table, layout.volumes.first()) {
-        (Some(_), _) => None,
-        (None, Some(volume)) => Some(content(volume.filesystem.as_ref())),
-        (None, None) if layout.is_blank => None,
-        (None, None) => Some("unknown content".to_owned()),
-    };
-    Ok(Drive {
-        identity: identity_of(system, &open.place.path, layout)?,
-        geometry: open.device.geometry(),
-        table: layout.table.clone(),
-        content,
-    })
-}
-
 fn options(args: &PlanArgs) -> Result<Options> {
     let date_stamp = match args.date_stamp.as_deref() {
         Some("today") => Some(today()),
@@ -117,8 +107,19 @@ fn options(args: &PlanArgs) -> Result<Options> {
         }),
         replace_table: args.replace_table,
         date_stamp,
-        ..Options::default()
+        alignment_bytes: None,
+        previous: previous(args)?,
     })
+}
+
+/// The plan that is about to be replaced: an MBR table holds no names to find its volumes by.
+fn previous(args: &PlanArgs) -> Result<Option<Plan>> {
+    match &args.output {
+        Some(path) if path.exists() => read_plan(path)
+            .map(Some)
+            .context("the file to be written exists and is no plan; name another, or remove it"),
+        _ => Ok(None),
+    }
 }
 
 /// Today's date, UTC, as in 2026-11-21.
@@ -195,7 +196,7 @@ fn describe_source(open: &OpenPlace, system: &System) -> Result<Source> {
     })
 }
 
-fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<klon_partition::Identity>> {
+fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<Identity>> {
     let Some(disk) = system.disk_of(&open.place.path)? else {
         return Ok(None);
     };
@@ -203,7 +204,7 @@ fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<klon_partitio
 }
 
 fn has_esp(open: &OpenPlace, system: &System) -> Result<bool> {
-    let is_esp = |table: &klon_partition::table::Table| {
+    let is_esp = |table: &Table| {
         table
             .partitions
             .iter()
@@ -237,27 +238,14 @@ fn has_boot_code(open: &OpenPlace) -> Result<bool> {
 }
 
 fn volumes(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
-    let Some(table) = open.layout.table.as_ref().filter(|_| open.is_disk()) else {
+    if !open.is_disk() {
         return Ok(vec![single(open, system)?]);
-    };
+    }
     let mut volumes = Vec::new();
-    for partition in &table.partitions {
-        if partition.partition_type.is_extended() {
-            continue;
-        }
-        let window = klon_partition::device::Window::new(&*open.device, partition.extent)?;
-        let used = usage_of(&window)?;
-        volumes.push(SourceVolume {
-            number: Some(partition.number),
-            extent: partition.extent,
-            partition_type: Some(partition.partition_type),
-            attributes: partition.attributes,
-            is_bootable: partition.is_bootable,
-            name: partition.name.clone(),
-            partuuid: partition_identity(table, partition).map(|id| id.value().clone()),
-            used_bytes: used_bytes(&used),
-            filesystem: used.summary,
-        });
+    for volume in &open.layout.volumes {
+        let used = usage_of(&Window::new(&*open.device, volume.extent)?)?;
+        let table = open.layout.table.as_ref();
+        volumes.push(SourceVolume::new(volume, table, used_bytes(&used)));
     }
     if volumes.is_empty() {
         return Err(refused("the disk has a table but no partitions to clone"));
@@ -265,28 +253,21 @@ fn volumes(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
     Ok(volumes)
 }
 
+/// A partition, or a file or disk that is one volume.
 fn single(open: &OpenPlace, system: &System) -> Result<SourceVolume> {
     let used = usage_of(&*open.device)?;
     let size_bytes = open.device.geometry().size_bytes;
-    let extent = Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?;
-    let partuuid = match open.identity(system)? {
-        klon_partition::Identity::PartUuid(value) => Some(value),
-        _ => None,
+    let volume = Volume {
+        extent: Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?,
+        partition: open.partition.clone(),
+        filesystem: used.summary.clone(),
     };
-    let partition = open.partition.as_ref();
-    Ok(SourceVolume {
-        number: None,
-        extent,
-        partition_type: partition.map(|partition| partition.partition_type),
-        attributes: partition.map_or(0, |partition| partition.attributes),
-        is_bootable: partition.is_some_and(|partition| partition.is_bootable),
-        name: partition
-            .map(|partition| partition.name.clone())
-            .unwrap_or_default(),
-        partuuid,
-        used_bytes: used_bytes(&used),
-        filesystem: used.summary,
-    })
+    let mut single = SourceVolume::new(&volume, open.layout.table.as_ref(), used_bytes(&used));
+    single.number = None;
+    if let Identity::PartUuid(partuuid) = open.identity(system)? {
+        single.partuuid = Some(partuuid);
+    }
+    Ok(single)
 }
 
 fn used_bytes(usage: &Usage) -> Option<u64> {

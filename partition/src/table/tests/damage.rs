@@ -18,6 +18,7 @@ fn kinds(findings: &[Finding]) -> Vec<&'static str> {
         Finding::BackupMisplaced(_) => "misplaced",
         Finding::Hybrid(_) => "hybrid",
         Finding::ProtectiveMbr(_) => "protective",
+        Finding::Filesystem(_) => "filesystem",
     };
     findings.iter().map(kind).collect()
 }
