@@ -51,7 +51,7 @@ ext_format() {
 # ext_fill NAME: files in pieces, by creating many and deleting every other one.
 ext_fill() {
     local index
-    seq 3000 > "$work/numbers"
+    seq "${lines:-3000}" > "$work/numbers"
     {
         echo "set_current_time 20260101000000"
         echo "mkdir directory"
@@ -70,8 +70,23 @@ ext_image() {
     wanted "$name" || return 0
     ext_format "$name" "$size" "$@"
     ext_fill "$name"
+    ext_anonymous "$work/$name.img"
     ext_answers "$name" "$kind" "$(ext_used "$work/$name.img")"
     store "$name"
+}
+
+# ext_anonymous IMAGE: clears what the multiple-mount block says of host, device and time.
+ext_anonymous() {
+    local block
+    block=$(dumpe2fs -h "$1" 2>/dev/null | awk '/^MMP block number:/ { print $4 }')
+    [[ -n $block ]] || return 0
+    dd if=/dev/zero of="$1" bs=1 count=104 seek=$((block * 1024 + 8)) conv=notrunc status=none
+}
+
+# ext_seed NAME KIND SIZE OPTIONS...: one small enough to start a fuzzer from.
+ext_seed() {
+    local lines=300
+    ext_image "$@"
 }
 
 # ext_dirty NAME KIND HAZARD COMMAND: a volume that must be copied whole.
@@ -100,8 +115,16 @@ ext_images() {
     ext_image ext4-supers ext4 30M -t ext4 -b 1024 -O ^sparse_super,^resize_inode,^flex_bg
     ext_image ext4-new ext4 20M -t ext4 -b 1024 \
         -O orphan_file,fast_commit,inline_data,casefold,metadata_csum_seed
-    ext_image ext4-mmp ext4 20M -t ext4 -b 1024 -O mmp
+    ext_image ext4-mmp ext4 20M -t ext4 -b 1024 -O mmp,^metadata_csum
     ext_image ext4-odd ext4 20001K -t ext4 -b 1024
+    ext_seed ext2-seed ext2 200K -t ext2 -b 1024 -N 64 -I 128
+    ext_seed ext3-seed ext3 2500K -t ext3 -b 1024 -N 64 -J size=1 -O ^resize_inode
+    local plain=^has_journal,^metadata_csum,^resize_inode
+    ext_seed ext4-seed ext4 300K -t ext4 -b 1024 -N 64 -O "$plain,^uninit_bg"
+    ext_seed ext4-seed-csum ext4 300K -t ext4 -b 1024 -N 64 -O ^has_journal,^resize_inode
+    ext_seed ext4-seed-uninit ext4 600K -t ext4 -b 1024 -N 64 -g 256 -O "$plain,uninit_bg"
+    ext_seed ext4-seed-metabg ext4 600K -t ext4 -b 1024 -N 64 -g 256 -O "$plain,meta_bg"
+    ext_seed ext4-seed-big ext4 600K -t ext4 -b 1024 -N 64 -O "$plain,bigalloc" -C 4096
     ext_dirty ext4-recover ext4 needs_recovery "feature needs_recovery"
     ext_dirty ext4-errors ext4 errors "set_super_value state 3"
     ext_dirty ext2-unclean ext2 not_cleanly_unmounted "set_super_value state 0"

@@ -1,4 +1,7 @@
 //! Any bytes as an ext volume: no panic, and nothing outside of the volume is said to be in use.
+//!
+//! Seeds: `mkdir -p partition/fuzz/corpus/ext`, then
+//! `zstd -d images/ext*-seed*.zst --output-dir-flat partition/fuzz/corpus/ext`.
 
 #![no_main]
 

@@ -114,8 +114,10 @@ fn a_volume_in_use_elsewhere_is_not_clean() {
         .unwrap();
     let sequence = u64::try_from(block).unwrap() * BLOCK_BYTES + 4;
     device.write_all_at(&[7, 0, 0, 0], sequence).unwrap();
-    // The checksum of the block is now wrong; damage is as good a reason.
-    assert!(matches!(&hazards(&device)[..], [Hazard::Damaged(_)]));
+    assert!(matches!(
+        &hazards(&device)[..],
+        [Hazard::NotCleanlyUnmounted(_)]
+    ));
 }
 
 #[test]
