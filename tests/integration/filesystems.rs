@@ -1,4 +1,5 @@
 //! Used maps against outside tools on real volumes.
 
+mod disks;
 mod fat;
 mod signatures;
