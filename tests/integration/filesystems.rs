@@ -1,5 +1,6 @@
 //! Used maps against outside tools on real volumes.
 
+mod disks;
 mod ext;
 mod fat;
 mod golden;

@@ -46,7 +46,7 @@ fn ambiguity(found: &[Box<dyn Filesystem>]) -> Hazard {
         .map(|filesystem| filesystem.summary().kind.to_string())
         .collect();
     Hazard::Damaged(format!(
-        "both {} signatures are on it; wipefs shows and removes stale ones",
+        "both {} signatures are on it (wipefs lists them)",
         kinds.join(" and ")
     ))
 }

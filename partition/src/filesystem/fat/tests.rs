@@ -1,5 +1,7 @@
 //! Boot sectors and directories made by hand; volumes made by real tools are in `tests/`.
 
+mod large;
+
 use super::probe;
 use crate::device::MemoryDevice;
 use crate::error::Error;

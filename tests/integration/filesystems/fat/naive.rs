@@ -46,7 +46,7 @@ pub(super) fn used(bytes: &[u8]) -> Naive {
         let fat = &bytes[fats[0]..];
         match clusters {
             _ if is_fat32 => number(fat, index * 4, 4) & 0x0fff_ffff == 0,
-            0..4085 if index % 2 == 0 => number(fat, index * 3 / 2, 2) & 0xfff == 0,
+            0..4085 if index.is_multiple_of(2) => number(fat, index * 3 / 2, 2) & 0xfff == 0,
             0..4085 => number(fat, index * 3 / 2, 2) >> 4 == 0,
             _ => number(fat, index * 2, 2) == 0,
         }
