@@ -669,3 +669,22 @@ fn raw_extents_hold_everything_that_is_not_zero() {
     assert!(written.difference(&raw).is_empty(), "{written:?} {raw:?}");
     assert!(raw.contains(extent(4000 * 512, 32 * 512)));
 }
+
+#[test]
+fn primary_entries_have_the_bytes_that_sfdisk_writes() {
+    let (ours, theirs) = (Image::new(20 * GIB), Image::new(20 * GIB));
+    let script = "label: dos\nlabel-id: 0x11223344\n\
+        start=2048, size=4096, bootable\n\
+        start=1000000, size=9000000, type=f\n\
+        start=14000000, size=20000000, type=82\n\
+        start=63, size=100, type=7\n";
+    theirs.sfdisk(&["-q"], script);
+    let (table, _) = table_of(&theirs.disk());
+    write(&ours.disk(), &table).unwrap();
+    let record = |image: &Image| {
+        let mut bytes = [0; 512];
+        image.disk().read_exact_at(&mut bytes, 0).unwrap();
+        bytes.to_vec()
+    };
+    assert_eq!(record(&ours), record(&theirs));
+}

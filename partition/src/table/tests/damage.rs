@@ -1,8 +1,9 @@
 //! Damaged copies of a GPT, and GPTs of unusual shapes.
 
 use super::{MIB, gpt, table_of, with, written};
-use crate::device::{MemoryDevice, WriteAt};
-use crate::error::Error;
+use crate::device::{Geometry, MemoryDevice, ReadAt, WriteAt};
+use crate::error::{Error, Operation, Result};
+use crate::extent::{Extent, ExtentMap};
 use crate::table::{Finding, Table, read};
 
 /// Where the structures of `gpt(512)` are.
@@ -299,5 +300,48 @@ fn overlapping_and_outlying_partitions_are_named() {
         let error = read(&disk).unwrap_err();
         assert!(matches!(error, Error::Corrupt(_)));
         assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+/// A disk with unreadable sectors.
+struct Failing {
+    disk: MemoryDevice,
+    bad: ExtentMap,
+}
+
+impl ReadAt for Failing {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        let len_bytes = u64::try_from(buffer.len()).unwrap();
+        if Extent::new(offset_bytes, len_bytes).is_some_and(|wanted| self.bad.overlaps(wanted)) {
+            let source = std::io::Error::other("medium error");
+            return Err(Error::io(Operation::Read, offset_bytes, len_bytes, source));
+        }
+        self.disk.read_exact_at(buffer, offset_bytes)
+    }
+}
+
+#[test]
+fn unreadable_sectors_are_damage_and_a_failing_disk_is_an_io_error() {
+    let failing = |places: &[u64]| Failing {
+        disk: written(&gpt(512)),
+        bad: places
+            .iter()
+            .map(|&place| super::extent(place, 512))
+            .collect(),
+    };
+    for (places, kind) in [
+        ([PRIMARY_HEADER, PRIMARY_ARRAY], "primary"),
+        ([BACKUP_HEADER, BACKUP_ARRAY], "backup"),
+    ] {
+        let (table, findings) = table_of(&failing(&places));
+        assert_eq!((table, kinds(&findings)), (gpt(512), vec![kind]));
+    }
+    for places in [&[0][..], &[PRIMARY_HEADER, BACKUP_HEADER]] {
+        let error = read(&failing(places)).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
     }
 }

@@ -103,7 +103,7 @@ fn raw_entry(
 /// The cylinder, head and sector of `lba` on a disk of 255 heads and 63 sectors per track; the
 /// last address (1023, 254, 63: bytes fe ff ff) for everything beyond, as is convention.
 fn chs(lba: u64) -> CHS {
-    // The cast is safe: no disk has more cylinders than that here.
+    // What 32 bits can't count is far beyond the last cylinder too.
     let lba = u32::try_from(lba).unwrap_or(u32::MAX);
     CHS::from_lba_exact(lba, 1023, 255, 63).unwrap_or(CHS::new(1023, 254, 63))
 }
