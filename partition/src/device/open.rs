@@ -204,6 +204,10 @@ fn refusal(path: &Path, kind: Kind, source: io::Error) -> Error {
             "{} is on a filesystem that is mounted read-only",
             path.display()
         )),
+        (Kind::File, Some(EACCES | EPERM)) => Error::Refused(format!(
+            "{} is read-only for this user: {source}",
+            path.display()
+        )),
         _ => open_error(path, FOR_WRITING, source),
     }
 }
