@@ -1,1 +1,7 @@
-//! TODO
+//! Clones on loop devices, with filesystems that are mounted and changed in between; needs root.
+
+mod changes;
+mod dirty;
+mod drive;
+mod refusals;
+mod tables;

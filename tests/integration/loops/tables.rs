@@ -1,0 +1,149 @@
+//! Drives that hold something already, and drives with an MBR.
+
+use crate::support::image::{check_gpt, ext4, read_range, sfdisk, sparse};
+use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
+use std::fs;
+
+/// A drive, and two volumes as sources; the drive is detached before the files go.
+struct Small {
+    drive: LoopDevice,
+    klon: Klon,
+}
+
+fn small() -> Small {
+    let klon = Klon::new();
+    ext4(&klon.path("one"), 32, 4);
+    ext4(&klon.path("two"), 24, 3);
+    sparse(&klon.path("drive"), 160 * MIB);
+    let drive = LoopDevice::new(&klon.path("drive"), 512);
+    Small { drive, klon }
+}
+
+impl Small {
+    fn prepare(&self, options: &[&str]) {
+        let planning = [
+            "plan",
+            "--drive",
+            self.drive.text(),
+            "One=one",
+            "Two=two",
+            "-o",
+            "plan",
+        ];
+        self.klon.ok(&[&planning[..], options].concat());
+        let drive = self.klon.text("drive");
+        self.klon
+            .ok(&["prepare", "plan", "--yes", "--confirm", &drive]);
+    }
+
+    fn check_clones(&self, numbers: [u64; 2]) {
+        for number in numbers {
+            run("e2fsck", &["-fn", &self.drive.part(number)]);
+            let mount = Mount::new(self.drive.part(number), &self.klon.path("mnt"), "ro,noload");
+            assert!(mount.path().join("documents/39").exists());
+        }
+        self.klon.ok(&["verify", "plan"]);
+        self.klon.ok(&["verify", "plan", "--against-source"]);
+    }
+}
+
+#[test]
+fn a_partition_that_is_there_stays_as_it_is() {
+    if lacks_root() {
+        return;
+    }
+    let small = small();
+    let drive = small.drive.text();
+    run(
+        "sgdisk",
+        &[
+            "-n",
+            "2:40960:+20M",
+            "-c",
+            "2:precious",
+            "-A",
+            "2:set:60",
+            drive,
+        ],
+    );
+    small.drive.scan();
+    run("mkfs.ext4", &["-q", "-L", "precious", &small.drive.part(2)]);
+    let mount = Mount::new(small.drive.part(2), &small.klon.path("mnt"), "rw");
+    fs::write(mount.path().join("letter"), "dear").unwrap();
+    drop(mount);
+    let kept = |drive: &str| {
+        sfdisk(drive)["partitions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|part| part["name"] == "precious")
+            .unwrap()
+            .clone()
+    };
+    let (entry, bytes) = (kept(drive), read_range(small.drive.part(2), 0, 20 * MIB));
+    small.prepare(&[]);
+    small.klon.ok(&["clone", "plan"]);
+    check_gpt(drive);
+    assert_eq!(kept(drive), entry);
+    assert!(read_range(small.drive.part(2), 0, 20 * MIB) == bytes);
+    assert_eq!(sfdisk(drive)["partitions"].as_array().unwrap().len(), 3);
+    small.check_clones([1, 3]);
+
+    // Replacing the table is the user's word, and its loss is shown.
+    let again = [
+        "plan",
+        "--drive",
+        drive,
+        "One=one",
+        "--replace-table",
+        "-o",
+        "new",
+    ];
+    small.klon.ok(&again);
+    let words = ["would overwrite", "precious", "--yes --confirm"];
+    small.klon.refused(&["prepare", "new"], &words);
+    assert_eq!(kept(drive), entry);
+}
+
+#[test]
+fn a_drive_with_an_mbr_is_prepared_and_cloned_to() {
+    if lacks_root() {
+        return;
+    }
+    let small = small();
+    small.prepare(&["--table", "mbr"]);
+    let table = sfdisk(small.drive.text());
+    assert_eq!(table["label"], "dos");
+    let partitions = table["partitions"].as_array().unwrap();
+    let types: Vec<_> = partitions.iter().map(|part| part["type"].clone()).collect();
+    assert_eq!(types, ["83", "83"]);
+    run("sfdisk", &["--verify", small.drive.text()]);
+    small.klon.ok(&["clone", "plan"]);
+    small.check_clones([1, 2]);
+    let done = small.klon.json(&["clone", "plan"]);
+    assert_eq!(
+        (&done["rung"], &done["written_bytes"]),
+        (&"digest".into(), &0.into())
+    );
+    small.prepare_again();
+}
+
+impl Small {
+    fn prepare_again(&self) {
+        let planning = ["plan", "--drive", self.drive.text(), "One=one", "Two=two"];
+        let said = self
+            .klon
+            .ok(&[&planning[..], &["--table", "mbr", "-o", "plan"]].concat());
+        assert!(
+            said.stdout.contains("as planned already"),
+            "{}",
+            said.stdout
+        );
+        assert!(
+            self.klon
+                .ok(&["prepare", "plan"])
+                .stdout
+                .contains("Nothing to do")
+        );
+    }
+}
