@@ -3,5 +3,7 @@
 mod changes;
 mod dirty;
 mod drive;
+mod names;
+mod options;
 mod refusals;
 mod tables;

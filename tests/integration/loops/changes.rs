@@ -100,6 +100,13 @@ fn check_table(bench: &Bench, plan: &Value, sector_bytes: u64) {
             let [a, b] = [a, b].map(|text| text.as_str().unwrap().to_uppercase());
             assert_eq!(a, b, "{found:#} {planned:#}");
         };
+        let attributes = planned["attributes"].as_u64().unwrap();
+        let shown = found["attrs"].as_str().unwrap_or_default();
+        assert_eq!(
+            attributes,
+            if shown == "GUID:59" { 1 << 59 } else { 0 },
+            "{found:#}"
+        );
         same(&found["name"], &planned["name"]);
         same(&found["uuid"], &planned["guid"]);
         same(&found["type"], &planned["partition_type"]["gpt"]);
@@ -129,6 +136,24 @@ fn check_idempotent(bench: &Bench) {
     assert!(bench.drive_bytes() == before);
 }
 
+/// The drive is known as what it is.
+fn check_devices(bench: &Bench, plan: &Value) {
+    let devices = bench.klon.json(&["devices", bench.drive.text()]);
+    assert_eq!(devices["role"], "klon backup drive");
+    let found = devices["volumes"].as_array().unwrap();
+    for (found, planned) in found.iter().zip(plan["volumes"].as_array().unwrap()) {
+        let node = bench.drive.part(planned["number"].as_u64().unwrap());
+        assert_eq!(found["path"], node);
+        assert!(found["clone_of"].is_string(), "{found:#}");
+        // By its GUID it is found among all disks.
+        let by_guid = format!("PARTUUID={}", planned["guid"].as_str().unwrap());
+        let map = |volume: &str| bench.klon.json(&["map", volume]);
+        assert_eq!(map(&by_guid), map(&node));
+        bench.klon.ok(&["verify", &by_guid]);
+        bench.klon.ok(&["verify", &node]);
+    }
+}
+
 fn whole_job(sector_bytes: u32) {
     let bench = Bench::new(sector_bytes);
     let plan = bench.plan(&["--size", "Master=grow"]);
@@ -156,6 +181,7 @@ fn whole_job(sector_bytes: u32) {
     bench.compare_all(&volumes);
     let third = bench.klon.json(&["clone", "plan"]);
     assert_eq!(number(&third, "written_bytes"), 0, "{third:#}");
+    check_devices(&bench, &plan);
     check_idempotent(&bench);
     check_table(&bench, &plan, u64::from(sector_bytes));
 }

@@ -128,6 +128,51 @@ fn a_drive_with_an_mbr_is_prepared_and_cloned_to() {
     small.prepare_again();
 }
 
+/// Five volumes are more than an MBR has slots: some become logical partitions.
+#[test]
+fn an_mbr_with_logical_partitions_is_prepared_and_cloned_to() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    sparse(&klon.path("drive"), 200 * MIB);
+    let drive = LoopDevice::new(&klon.path("drive"), 512);
+    let names = ["A", "B", "C", "D", "E"];
+    let mut planning = vec!["plan".to_owned(), "--drive".into(), drive.text().into()];
+    for (index, name) in names.iter().enumerate() {
+        ext4(&klon.path(name), 16 + 2 * index as u64, 1);
+        planning.push(format!("{name}={name}"));
+    }
+    planning.extend(["--table", "mbr", "-o", "plan"].map(str::to_owned));
+    let planning: Vec<&str> = planning.iter().map(String::as_str).collect();
+    let plan = klon.json(&planning);
+    let drive_file = klon.text("drive");
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", &drive_file]);
+    run("sfdisk", &["--verify", drive.text()]);
+    klon.ok(&["clone", "plan"]);
+    let table = sfdisk(drive.text());
+    let found = table["partitions"].as_array().unwrap();
+    assert!(found.iter().any(|part| part["type"] == "f"), "{table:#}");
+    for volume in plan["volumes"].as_array().unwrap() {
+        let node = drive.part(volume["number"].as_u64().unwrap());
+        let part = found.iter().find(|part| part["node"] == node).unwrap();
+        let [start, size] = ["start", "size"].map(|key| part[key].as_u64().unwrap() * 512);
+        assert_eq!(volume["extent"], serde_json::json!([start, size]));
+        run("e2fsck", &["-fn", &node]);
+    }
+    klon.ok(&["verify", "plan", "--against-source"]);
+    let again = klon.json(&["clone", "plan"]);
+    assert_eq!(
+        (&again["rung"], &again["written_bytes"]),
+        (&"digest".into(), &0.into())
+    );
+    assert!(
+        klon.ok(&["prepare", "plan"])
+            .stdout
+            .contains("Nothing to do")
+    );
+}
+
 impl Small {
     fn prepare_again(&self) {
         let planning = ["plan", "--drive", self.drive.text(), "One=one", "Two=two"];
