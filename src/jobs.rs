@@ -37,6 +37,11 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
     let source = SourceEnd::open(&source_place, system, target.geometry())?;
+    if target.now.is_some()
+        && let Some(disk) = system.disk_of(&target.place.path)?
+    {
+        guard::same_sectors(&target.place.given, &disk, source.table_sector_bytes)?;
+    }
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {
         name,

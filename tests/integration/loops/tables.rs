@@ -1,6 +1,6 @@
 //! Drives that hold something already, and drives with an MBR.
 
-use crate::support::image::{check_gpt, ext4, read_range, sfdisk, sparse};
+use crate::support::image::{boot_disk, check_gpt, ext4, read_range, sfdisk, sparse};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use std::fs;
 
@@ -171,6 +171,42 @@ fn an_mbr_with_logical_partitions_is_prepared_and_cloned_to() {
             .stdout
             .contains("Nothing to do")
     );
+}
+
+#[test]
+fn a_whole_disk_is_cloned_to_a_disk_and_its_partitions_appear() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    boot_disk(&klon.path("disk"), 512);
+    sparse(&klon.path("drive"), 256 * MIB);
+    let disk = LoopDevice::new(&klon.path("disk"), 512);
+    let drive = LoopDevice::new(&klon.path("drive"), 512);
+    klon.ok(&["clone", disk.text(), drive.text()]);
+    check_gpt(drive.text());
+    run("fsck.fat", &["-n", &drive.part(1)]);
+    run("e2fsck", &["-fn", &drive.part(3)]);
+    klon.ok(&["verify", drive.text(), disk.text()]);
+    let again = klon.json(&["clone", disk.text(), drive.text()]);
+    assert_eq!(again["written_bytes"], 0, "{again:#}");
+    // Mounted at a partition, it is no target.
+    let mount = Mount::new(drive.part(3), &klon.path("mnt"), "ro,noload");
+    klon.refused(&["clone", disk.text(), drive.text()], &["mounted"]);
+    drop(mount);
+    drop(drive);
+
+    let other = LoopDevice::new(&klon.path("drive"), 4096);
+    let confirm = klon.text("drive");
+    let clone = [
+        "clone",
+        disk.text(),
+        other.text(),
+        "--yes",
+        "--confirm",
+        &confirm,
+    ];
+    klon.refused(&clone, &["sectors of 4096 bytes", "klon plan"]);
 }
 
 impl Small {
