@@ -259,10 +259,10 @@ fn text(answer: &Answer) -> String {
         .iter()
         .all(|volume| volume.volume.partition.is_some())
     {
-        for of in &answer.clone_of {
+        if let Some(of) = &answer.clone_of {
             text.push_str(&format!("  clone of {of}\n"));
         }
-        for of in &answer.unfinished_clone_of {
+        if let Some(of) = &answer.unfinished_clone_of {
             text.push_str(&format!("  UNFINISHED clone of {of}\n"));
         }
     }
