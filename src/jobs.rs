@@ -23,6 +23,8 @@ pub struct VolumeJob {
     pub target: TargetEnd,
     /// What must be named to consent to overwriting it: the target, or the drive of a plan.
     pub consent_identity: Identity,
+    /// Whether a plan says that the target is there to be a clone of the source.
+    pub is_planned: bool,
 }
 
 /// Reads a plan file.
@@ -40,7 +42,9 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
     if target.now.is_some()
         && let Some(disk) = system.disk_of(&target.place.path)?
     {
-        guard::same_sectors(&target.place.given, &disk, source.table_sector_bytes)?;
+        let table = source.table.as_ref();
+        let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
+        guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
     }
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {
@@ -48,6 +52,7 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
         source: Some(source),
         target,
         consent_identity,
+        is_planned: false,
     })
 }
 
@@ -120,6 +125,7 @@ pub fn of_plan(
             source,
             target,
             consent_identity,
+            is_planned: true,
         });
     }
     Ok(jobs)

@@ -28,8 +28,8 @@ pub struct SourceEnd {
     pub identity: Identity,
     /// Where it lies.
     pub location: Location,
-    /// The sectors that its partition table counts in; `None` for one volume.
-    pub table_sector_bytes: Option<u32>,
+    /// Its partition table; `None` for one volume.
+    pub table: Option<Table>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl SourceEnd {
             usage,
             identity: open.identity(system)?,
             location: open.location(system)?,
-            table_sector_bytes: None,
+            table: None,
             warnings,
         })
     }
@@ -86,15 +86,13 @@ impl SourceEnd {
             token: None,
         };
         let (identity, location) = (open.identity(system)?, open.location(system)?);
-        let table = open.layout.table.as_ref();
-        let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
         Ok(Self {
             name,
             device,
             usage,
             identity,
             location,
-            table_sector_bytes,
+            table: open.layout.table.clone(),
             warnings,
         })
     }

@@ -1,21 +1,20 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
+mod consent;
+
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
-use crate::confirm::{self, Loss};
 use crate::error::{refused, usage};
 use crate::jobs::{self, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
-use crate::volume::{SourceEnd, describe};
+use crate::volume::SourceEnd;
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::clone::{Freed, Job, Preview, Rewrite, preview};
-use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{CloneOptions, CloneSummary, RecordStore, clone, verify};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
-use klon_partition::{Identity, ReadAt};
 use std::process::ExitCode;
 
 /// Clones every volume of a plan, or one source to one target.
@@ -29,7 +28,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
         return show(&jobs, &records, args, common);
     }
     for job in &jobs {
-        consent(job, &records, args, &system)?;
+        consent::ask(job, &records, &args.consent, &system)?;
     }
     for job in &jobs {
         // Before a target is touched, or a file made that would stay behind.
@@ -107,106 +106,6 @@ fn options(args: &CloneArgs) -> CloneOptions {
     }
 }
 
-/// Asks before anything but a blank target, or an earlier clone of this very source, is
-/// overwritten.
-fn consent(
-    job: &VolumeJob,
-    records: &RecordStore,
-    args: &CloneArgs,
-    system: &System,
-) -> Result<()> {
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(());
-    };
-    if let Some(wrong) = unmatched(&args.consent.confirm, &job.consent_identity) {
-        return Err(refused(format!(
-            "--confirm names {wrong:?}, but the target is {}",
-            job.consent_identity
-        )));
-    }
-    let layout = &now.open.layout;
-    let on_target = now.open.partition.as_ref().map_or_else(
-        || {
-            layout
-                .volumes
-                .iter()
-                .filter(|volume| volume.partition.is_none())
-                .collect::<Vec<_>>()
-        },
-        |partition| {
-            layout
-                .volumes
-                .iter()
-                .filter(|v| v.extent == partition.extent)
-                .collect()
-        },
-    );
-    let found = on_target
-        .first()
-        .and_then(|volume| volume.filesystem.as_ref());
-    if is_earlier_clone(job, records, found)? || is_blank(&*now.open.device, layout, found)? {
-        return Ok(());
-    }
-    let description = describe(&job.target.place.path, layout, system);
-    let description = match &now.open.partition {
-        Some(partition) => {
-            format!(
-                "  {} (partition {} of)\n{description}",
-                job.name, partition.number
-            )
-        }
-        None => description,
-    };
-    let description = format!("{description}\n  with a clone of {}", source.name);
-    confirm::ask(
-        &Loss {
-            identity: &job.consent_identity,
-            description: &description,
-        },
-        &args.consent,
-    )
-}
-
-fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String> {
-    let is_any = given.iter().any(|given| confirm::is_meant(given, identity));
-    given.first().filter(|_| !is_any)
-}
-
-fn is_earlier_clone(
-    job: &VolumeJob,
-    records: &RecordStore,
-    found: Option<&klon_partition::filesystem::Summary>,
-) -> Result<bool> {
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(false);
-    };
-    let recorded = records.load(&job.target.identity).ok().flatten();
-    let is_recorded = recorded.is_some_and(|record| record.manifest.source == source.identity);
-    let mark = Mark::read(&now.open.device)?;
-    let is_marked = mark.is_some_and(|mark| mark.source == source.identity.to_string());
-    let id = |summary: Option<&klon_partition::filesystem::Summary>| {
-        summary.and_then(|summary| Some((summary.kind, summary.uuid.clone()?)))
-    };
-    let is_same = id(found).is_some() && id(found) == id(source.usage.summary.as_ref());
-    Ok(is_marked || is_same || (is_recorded && found.is_none()))
-}
-
-/// Nothing recognized, no table, and zeroes at its start.
-fn is_blank(
-    device: &dyn ReadAt,
-    layout: &klon_partition::inspect::DiskLayout,
-    found: Option<&klon_partition::filesystem::Summary>,
-) -> Result<bool> {
-    let is_disk_with_table =
-        layout.table.is_some() && device.geometry().size_bytes == layout.geometry.size_bytes;
-    if found.is_some() || is_disk_with_table {
-        return Ok(false);
-    }
-    let len = device.geometry().size_bytes.min(1 << 20);
-    let start = klon_partition::device::read_vec(device, 0, usize::try_from(len).unwrap_or(0))?;
-    Ok(klon_partition::bytes::is_zero(&start))
-}
-
 /// Locks the disk of each target, so that udev and others wait.
 fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
     let mut paths = Vec::new();
@@ -272,7 +171,7 @@ fn clone_one(
 
 /// Lets the partitions of a disk that got another table have their nodes.
 fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
-    let has_table = |source: &SourceEnd| source.table_sector_bytes.is_some();
+    let has_table = |source: &SourceEnd| source.table.is_some();
     let path = &job.target.place.path;
     let is_table_cloned = job.source.as_ref().is_some_and(has_table);
     if !is_table_cloned || job.target.place.number.is_some() {

@@ -1,0 +1,135 @@
+//! Whether a clone destroys something that nobody has said may go.
+
+use crate::cli::Consent;
+use crate::confirm::{self, Loss};
+use crate::error::refused;
+use crate::jobs::VolumeJob;
+use crate::volume::{SourceEnd, TargetNow, describe};
+use anyhow::Result;
+use klon_imaging::RecordStore;
+use klon_imaging::mark::Mark;
+use klon_partition::filesystem::{Kind, Summary};
+use klon_partition::system::System;
+use klon_partition::table::Table;
+use klon_partition::{Identity, ReadAt};
+
+/// Asks before anything but a blank target, or an earlier clone of this very source, is
+/// overwritten.
+pub(super) fn ask(
+    job: &VolumeJob,
+    records: &RecordStore,
+    consent: &Consent,
+    system: &System,
+) -> Result<()> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(());
+    };
+    if let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity) {
+        return Err(refused(format!(
+            "--confirm names {wrong:?}, but the target is {}",
+            job.consent_identity
+        )));
+    }
+    if is_earlier_clone(job, source, now, records)? || is_blank(now)? {
+        return Ok(());
+    }
+    let description = describe(&job.target.place.path, &now.open.layout, system);
+    let description = match &now.open.partition {
+        Some(partition) => {
+            let number = partition.number;
+            format!("  {} (partition {number} of)\n{description}", job.name)
+        }
+        None => description,
+    };
+    let description = format!("{description}\n  with a clone of {}", source.name);
+    let loss = Loss {
+        identity: &job.consent_identity,
+        description: &description,
+    };
+    confirm::ask(&loss, consent)
+}
+
+fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String> {
+    let is_any = given.iter().any(|given| confirm::is_meant(given, identity));
+    given.first().filter(|_| !is_any)
+}
+
+/// What a volume or a disk is told apart by.
+#[derive(PartialEq, Eq)]
+struct Content {
+    filesystem: Option<(Kind, Option<String>)>,
+    table: Option<(Option<String>, u32)>,
+}
+
+impl Content {
+    fn new(filesystem: Option<&Summary>, table: Option<&Table>) -> Self {
+        Self {
+            filesystem: filesystem.map(|summary| (summary.kind, summary.uuid.clone())),
+            table: table.map(|table| {
+                let guid = table.disk_guid.map(|guid| guid.to_string());
+                (guid, table.disk_signature)
+            }),
+        }
+    }
+
+    fn on_target(now: &TargetNow) -> Self {
+        Self::new(filesystem(now), table(now))
+    }
+
+    /// Whether two volumes with it are an original and its copy.
+    fn is_unique(&self) -> bool {
+        self.table.is_some() || matches!(self.filesystem, Some((_, Some(_))))
+    }
+}
+
+/// The filesystem on the target as a whole.
+fn filesystem(now: &TargetNow) -> Option<&Summary> {
+    let partition = now.open.partition.as_ref();
+    let mut volumes = now.open.layout.volumes.iter();
+    let volume = volumes.find(|volume| match partition {
+        Some(partition) => volume.extent == partition.extent,
+        None => volume.partition.is_none(),
+    });
+    volume.and_then(|volume| volume.filesystem.as_ref())
+}
+
+/// The table of a target that is a disk with partitions.
+fn table(now: &TargetNow) -> Option<&Table> {
+    let table = now.open.layout.table.as_ref();
+    table.filter(|_| now.open.partition.is_none())
+}
+
+/// That the target looks like the source is not enough: an original looks like its backup too.
+/// The record, the mark of an unfinished run or a plan tells which is which.
+fn is_earlier_clone(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    now: &TargetNow,
+    records: &RecordStore,
+) -> Result<bool> {
+    let mark = Mark::read(&now.open.device)?;
+    if mark.is_some_and(|mark| mark.source == source.identity.to_string()) {
+        return Ok(true);
+    }
+    let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
+    if Content::on_target(now) != wanted {
+        return Ok(false);
+    }
+    Ok(match records.load(&job.target.identity) {
+        Ok(Some(record)) => record.manifest.source == source.identity,
+        // Only targets have records, also damaged ones.
+        Err(_) => wanted.is_unique(),
+        Ok(None) => job.is_planned && wanted.is_unique(),
+    })
+}
+
+/// Nothing recognized, no table, and zeroes at its start.
+fn is_blank(now: &TargetNow) -> Result<bool> {
+    if filesystem(now).is_some() || table(now).is_some() {
+        return Ok(false);
+    }
+    let device: &dyn ReadAt = &*now.open.device;
+    let len = device.geometry().size_bytes.min(1 << 20);
+    let start = klon_partition::device::read_vec(device, 0, usize::try_from(len).unwrap_or(0))?;
+    Ok(klon_partition::bytes::is_zero(&start))
+}
