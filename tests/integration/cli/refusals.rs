@@ -1,7 +1,7 @@
 //! Targets that klon does not write to: files, without root.
 
 use crate::support::image::{boot_disk, ext4, sparse};
-use crate::support::{Klon, MIB, tree};
+use crate::support::{Klon, MIB, run, tree};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -118,6 +118,61 @@ fn a_backup_is_not_cloned_over_its_original() {
         &words,
     );
     assert!(fs::read(klon.path("source")).unwrap() == before);
+}
+
+#[test]
+fn without_a_record_nobody_knows_which_is_the_original() {
+    let klon = with_source();
+    boot_disk(&klon.path("disk"), 512);
+    klon.ok(&["clone", "source", "backup"]);
+    klon.ok(&["clone", "disk", "disk-backup"]);
+    fs::remove_dir_all(klon.records()).unwrap();
+    for (from, to) in [
+        ("backup", "source"),
+        ("source", "backup"),
+        ("disk-backup", "disk"),
+    ] {
+        let before = fs::read(klon.path(to)).unwrap();
+        klon.refused(&["clone", from, to], &["would overwrite"]);
+        assert!(fs::read(klon.path(to)).unwrap() == before);
+    }
+    let clone = ["clone", "source", "backup", "--yes", "--confirm", "backup"];
+    let done = klon.json(&clone);
+    assert_eq!(
+        (&done["rung"], &done["written_bytes"]),
+        (&"compare".into(), &0.into())
+    );
+    klon.ok(&["clone", "source", "backup"]);
+}
+
+#[test]
+fn a_clone_that_became_something_else_needs_consent() {
+    let klon = with_source();
+    boot_disk(&klon.path("disk"), 512);
+    klon.ok(&["clone", "source", "volume"]);
+    klon.ok(&["clone", "disk", "copy"]);
+    ext4(&klon.path("volume"), 24, 1);
+    fs::remove_file(klon.path("copy")).unwrap();
+    boot_disk(&klon.path("copy"), 512);
+    run("sgdisk", &["-G", &klon.text("copy")]);
+    for (from, to) in [("source", "volume"), ("disk", "copy")] {
+        let before = fs::read(klon.path(to)).unwrap();
+        klon.refused(&["clone", from, to], &["would overwrite"]);
+        assert!(fs::read(klon.path(to)).unwrap() == before);
+    }
+}
+
+#[test]
+fn a_target_that_another_program_writes_to_is_refused() {
+    let klon = with_source();
+    sparse(&klon.path("target"), 24 * MIB);
+    let held = klon_partition::device::open_target(&klon.path("target")).unwrap();
+    klon.refused(
+        &["clone", "source", "target"],
+        &["locked by another program"],
+    );
+    drop(held);
+    klon.ok(&["clone", "source", "target"]);
 }
 
 #[test]

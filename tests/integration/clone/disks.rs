@@ -82,6 +82,9 @@ fn a_partition_in_an_image_is_source_and_target_by_its_number() {
     run("sgdisk", &["-G", &other]);
     let before = read_range(klon.path("other"), 0, 36 * MIB);
     let after = read_range(klon.path("other"), 196 * MIB, 4 * MIB);
+    let identity = klon.json(&["devices", "other"])["volumes"][1]["identity"].clone();
+    let consent = ["--yes", "--confirm", identity.as_str().unwrap()];
+    klon.ok(&[&["clone", "root", "other:3"][..], &consent].concat());
     klon.ok(&["clone", "root", "other:3"]);
     assert!(read_range(klon.path("other"), 0, 36 * MIB) == before);
     assert!(read_range(klon.path("other"), 196 * MIB, 4 * MIB) == after);

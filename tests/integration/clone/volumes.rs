@@ -146,7 +146,9 @@ fn every_rung_ends_with_the_same_bytes() {
         );
     }
     fs::remove_dir_all(klon.records()).unwrap();
-    let without = klon.json(&["clone", "source", "target", "--rung", "digest"]);
+    let clone = ["clone", "source", "target", "--rung", "digest"];
+    klon.refused(&clone, &["would overwrite"]);
+    let without = klon.json(&[&clone[..], &["--yes", "--confirm", "target"]].concat());
     assert_eq!(without["rung"], "compare", "{without:#}");
     let reason = without["volumes"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("digest is not possible"), "{reason}");
