@@ -28,6 +28,8 @@ pub struct SourceEnd {
     pub identity: Identity,
     /// Where it lies.
     pub location: Location,
+    /// Whether it is a whole disk with its partition table.
+    pub is_disk: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl SourceEnd {
             usage,
             identity: open.identity(system)?,
             location: open.location(system)?,
+            is_disk: false,
             warnings,
         })
     }
@@ -89,6 +92,7 @@ impl SourceEnd {
             usage,
             identity,
             location,
+            is_disk: true,
             warnings,
         })
     }

@@ -16,7 +16,7 @@ use klon_partition::planner::{
     Style, plan,
 };
 use klon_partition::system::System;
-use klon_partition::table::{PartitionType, Scheme, Table, types};
+use klon_partition::table::{Scheme, Table};
 use klon_partition::{Extent, Identity};
 use std::path::Path;
 use std::process::ExitCode;
@@ -208,10 +208,7 @@ fn has_esp(open: &OpenPlace, system: &System) -> Result<bool> {
         table
             .partitions
             .iter()
-            .any(|partition| match partition.partition_type {
-                PartitionType::Gpt(guid) => guid == types::EFI_SYSTEM,
-                PartitionType::Mbr(kind) => kind == 0xef,
-            })
+            .any(|p| p.partition_type.is_efi_system())
     };
     if let Some(table) = &open.layout.table {
         return Ok(is_esp(table));
