@@ -50,6 +50,19 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error))
 }
 
+/// The error and its causes in one line; a cause that the sentence before ends with already is not
+/// said again.
+pub fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        match said.is_empty() {
+            true => cause,
+            false if said.ends_with(&cause) => said,
+            false => format!("{said}: {cause}"),
+        }
+    })
+}
+
 /// The exit code for an error as a number.
 pub fn code(error: &anyhow::Error) -> u8 {
     let of_cause = |cause: &(dyn std::error::Error + 'static)| {
@@ -83,10 +96,21 @@ fn partition_code(error: &PartitionError) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, refused};
+    use super::{code, message, refused};
     use anyhow::Context as _;
     use klon_imaging::Error as ImagingError;
     use klon_partition::Error as PartitionError;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = ImagingError::RecordIo {
+            path: "/r".into(),
+            doing: "open",
+            source: std::io::Error::other("no luck"),
+        };
+        let error = anyhow::Error::from(error).context("cloning x");
+        assert_eq!(message(&error), "cloning x: record /r: open: no luck");
+    }
 
     #[test]
     fn context_does_not_hide_the_code() {

@@ -3,7 +3,7 @@
 use crate::error::refused;
 use crate::place::{Place, identity_of, partition_identity};
 use anyhow::Result;
-use klon_partition::device::open_source;
+use klon_partition::device::look_at;
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, System};
 use klon_partition::{Error, Identity};
@@ -20,7 +20,7 @@ pub struct Entry {
 /// Looks at every disk.
 pub fn scan(system: &System) -> Vec<Entry> {
     let look = |disk: Disk| {
-        let layout = open_source(&disk.path).and_then(|source| inspect(&source));
+        let layout = look_at(&disk.path).and_then(|source| inspect(&source));
         Entry { disk, layout }
     };
     system.disks().into_iter().map(look).collect()
@@ -49,7 +49,7 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
     match identity {
         Identity::Path(path) if Path::new(path).exists() => Ok(Place {
             given: path.clone(),
-            path: path.into(),
+            path: shown_by(system, identity).unwrap_or_else(|| path.into()),
             number: None,
         }),
         Identity::Path(path) => Err(refused(format!(
@@ -66,6 +66,19 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
                 .is_some_and(|f| same_id(f.uuid.as_deref(), value))
         }),
     }
+}
+
+/// The loop device that shows a file, when there is one: a plan for the device names the file, and
+/// its partitions have nodes of their own only there.
+fn shown_by(system: &System, identity: &Identity) -> Option<PathBuf> {
+    let is_it = |disk: &Disk| {
+        disk.loop_file.is_some()
+            && system.identity(&disk.path).ok().flatten().as_ref() == Some(identity)
+    };
+    let mut loops = system.disks().into_iter().filter(is_it);
+    let found = loops.next()?;
+    // Through two of them, the one would not see what the other writes.
+    loops.next().is_none().then_some(found.path)
 }
 
 fn find_disk(system: &System, identity: &Identity) -> Result<Place> {

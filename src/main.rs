@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::say(&format!("klon: {error:#}"));
+            progress::say(&format!("klon: {}", error::message(&error)));
             error::exit_code(&error)
         }
     }

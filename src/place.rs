@@ -3,7 +3,7 @@
 use crate::error::{refused, usage};
 use crate::inventory;
 use anyhow::{Context as _, Result};
-use klon_partition::device::{Window, open_source};
+use klon_partition::device::{Source, Window, look_at, open_source};
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -49,9 +49,18 @@ impl Place {
         Err(usage(format!("{text}: {not_found}")))
     }
 
-    /// Opens it for reading.
+    /// Opens it to be looked at, in nobody's way.
     pub fn open(&self) -> Result<OpenPlace> {
-        let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        self.open_with(look_at)
+    }
+
+    /// Opens it to be read as long as a clone takes, and keeps others from mounting it meanwhile.
+    pub fn claim(&self) -> Result<OpenPlace> {
+        self.open_with(open_source)
+    }
+
+    fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
+        let source = open(&self.path).with_context(|| self.given.clone())?;
         let source = Arc::new(source);
         let layout = inspect(&*source).with_context(|| format!("inspecting {}", self.given))?;
         let Some(number) = self.number else {
@@ -166,7 +175,7 @@ fn node_identity(system: &System, path: &Path) -> Result<Option<Identity>> {
     let own = system.locate(path)?;
     for node in &disk.partitions {
         if system.locate(&node.path)? == own {
-            let Ok(source) = open_source(&disk.path) else {
+            let Ok(source) = look_at(&disk.path) else {
                 return Ok(None);
             };
             let Ok(layout) = inspect(&source) else {

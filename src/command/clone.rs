@@ -31,6 +31,10 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     for job in &jobs {
         consent(job, &records, args, &system)?;
     }
+    for job in &jobs {
+        // Before a target is touched, or a file made that would stay behind.
+        records.check_writable(&job.target.identity)?;
+    }
     let _locks = lock_all(&jobs, &system)?;
     let totals = Totals {
         bytes: jobs.iter().map(used_bytes).sum(),

@@ -1,1 +1,7 @@
-//! The program's commands, output and exit codes.
+//! The command line: exit codes, JSON, help, and what is refused.
+
+mod help;
+mod json;
+mod plans;
+mod refusals;
+mod usage;

@@ -1,1 +1,6 @@
-//! Clone, clone again and verify on plain files.
+//! Clones of volumes and disks in plain files; no root needed.
+
+mod broken;
+mod disks;
+mod verify;
+mod volumes;

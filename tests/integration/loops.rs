@@ -1,1 +1,1 @@
-//! Everything on loop devices, as root.
+//! TODO

@@ -1,1 +1,15 @@
-//! Helpers of these tests.
+//! What the end-to-end tests share: the program as a user runs it, outside tools, loop devices,
+//! sources made by real tools, and trees of files to be compared.
+
+pub(crate) mod image;
+pub(crate) mod klon;
+pub(crate) mod loop_device;
+pub(crate) mod tool;
+pub(crate) mod tree;
+
+pub(crate) use klon::{Klon, Outcome};
+pub(crate) use loop_device::{LoopDevice, Mount, lacks_root};
+pub(crate) use tool::run;
+
+/// A mebibyte.
+pub(crate) const MIB: u64 = 1 << 20;

@@ -74,6 +74,14 @@ impl RecordStore {
         RecordWriter::begin(self.path(target), digests_count)
     }
 
+    /// Finds out whether a record of `target` could be written now.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn check_writable(&self, target: &Identity) -> Result<()> {
+        self.begin(target, 0).map(drop)
+    }
+
     /// The manifests of all records that can be read.
     ///
     /// # Errors

@@ -42,6 +42,22 @@ pub fn open_source(path: &Path) -> crate::Result<Source> {
     Ok(Source::new(handle, is_exclusive))
 }
 
+/// Opens a plain file or a block device for reading without claiming it: to look at what is
+/// there, in nobody's way, also where it is to be opened as a target meanwhile.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn look_at(path: &Path) -> crate::Result<Source> {
+    let kind = kind_of(path, FOR_READING)?;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_CLOEXEC | O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(|source| open_error(path, FOR_READING, source))?;
+    let handle = describe(file, path, kind, FOR_READING)?;
+    Ok(Source::new(handle, false))
+}
+
 /// Opens an existing plain file or a block device for writing, for us alone.
 ///
 /// # Errors
@@ -202,6 +218,10 @@ fn refusal(path: &Path, kind: Kind, source: io::Error) -> Error {
         (Kind::Block, Some(EACCES | EPERM | EROFS)) if is_read_only(path) => read_only(path),
         (Kind::File, Some(EROFS)) => Error::Refused(format!(
             "{} is on a filesystem that is mounted read-only",
+            path.display()
+        )),
+        (Kind::File, Some(EACCES | EPERM)) => Error::Refused(format!(
+            "{} is read-only for this user: {source}",
             path.display()
         )),
         _ => open_error(path, FOR_WRITING, source),

@@ -1,0 +1,100 @@
+//! Loop devices and mounts that go away with their guards.
+
+use super::tool::run;
+use klon_partition::system::tell_kernel;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether a test that needs root must stop here: it says so, unless CI wants every test run.
+pub(crate) fn lacks_root() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return false;
+    }
+    let is_ci = std::env::var_os("CI").is_some();
+    assert!(!is_ci, "this test needs root, and CI must run it");
+    println!("needs root");
+    true
+}
+
+/// A loop device, detached with its partitions when dropped.
+pub(crate) struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    /// Shows `file` with sectors of `sector_bytes`.
+    pub(crate) fn new(file: &Path, sector_bytes: u32) -> Self {
+        let sector = sector_bytes.to_string();
+        let file = file.to_str().unwrap();
+        let arguments = ["--find", "--show", "--sector-size", &sector, file];
+        Self(run("losetup", &arguments).trim().into())
+    }
+
+    /// Its node.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Its node as text.
+    pub(crate) fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// The node of one of its partitions.
+    pub(crate) fn part(&self, number: u64) -> String {
+        format!("{}p{number}", self.text())
+    }
+
+    /// Tells the kernel of the partitions that are on it, as a booted system would.
+    pub(crate) fn scan(&self) {
+        let source = klon_partition::device::open_source(&self.0).unwrap();
+        let layout = klon_partition::inspect::inspect(&source).unwrap();
+        drop(source);
+        let partitions = layout.table.unwrap().partitions;
+        let known: Vec<_> = partitions
+            .iter()
+            .map(|part| (part.number, part.extent))
+            .collect();
+        tell_kernel(&self.0, &known).unwrap();
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        // A partition that the kernel knows would keep the device.
+        let forgotten = tell_kernel(&self.0, &[]);
+        let detached = Command::new("losetup")
+            .arg("--detach")
+            .arg(&self.0)
+            .status();
+        if !std::thread::panicking() {
+            forgotten.unwrap();
+            assert!(detached.unwrap().success(), "{} stays", self.0.display());
+        }
+    }
+}
+
+/// A mount on a new directory, unmounted when dropped.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts a device.
+    pub(crate) fn new(device: impl AsRef<Path>, at: &Path, options: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let device = device.as_ref().to_str().unwrap();
+        run("mount", &["-o", options, device, at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        if !std::thread::panicking() {
+            assert!(unmounted.unwrap().success(), "{} stays", self.0.display());
+        }
+    }
+}
