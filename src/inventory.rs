@@ -3,7 +3,7 @@
 use crate::error::refused;
 use crate::place::{Place, identity_of, partition_identity};
 use anyhow::Result;
-use klon_partition::device::open_source;
+use klon_partition::device::open_unclaimed;
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, System};
 use klon_partition::{Error, Identity};
@@ -20,7 +20,7 @@ pub struct Entry {
 /// Looks at every disk.
 pub fn scan(system: &System) -> Vec<Entry> {
     let look = |disk: Disk| {
-        let layout = open_source(&disk.path).and_then(|source| inspect(&source));
+        let layout = open_unclaimed(&disk.path).and_then(|source| inspect(&source));
         Entry { disk, layout }
     };
     system.disks().into_iter().map(look).collect()

@@ -207,7 +207,7 @@ fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> 
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
-    let open = place.open()?;
+    let open = place.claim()?;
     let mut source = SourceEnd::volume(&open, system)?;
     let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {

@@ -3,7 +3,7 @@
 use crate::error::{refused, usage};
 use crate::inventory;
 use anyhow::{Context as _, Result};
-use klon_partition::device::{Window, open_source};
+use klon_partition::device::{Source, Window, open_source, open_unclaimed};
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -49,10 +49,19 @@ impl Place {
         Err(usage(format!("{text}: {not_found}")))
     }
 
-    /// Opens it for reading.
+    /// Opens it for reading, without keeping anyone from writing to it: also a target is looked
+    /// at first.
     pub fn open(&self) -> Result<OpenPlace> {
-        let source = open_source(&self.path).with_context(|| self.given.clone())?;
-        let source = Arc::new(source);
+        self.opened(open_unclaimed(&self.path))
+    }
+
+    /// Opens it for reading, claimed where that is possible, so that nothing mounts it meanwhile.
+    pub fn claim(&self) -> Result<OpenPlace> {
+        self.opened(open_source(&self.path))
+    }
+
+    fn opened(&self, source: klon_partition::Result<Source>) -> Result<OpenPlace> {
+        let source = Arc::new(source.with_context(|| self.given.clone())?);
         let layout = inspect(&*source).with_context(|| format!("inspecting {}", self.given))?;
         let Some(number) = self.number else {
             let device: Arc<dyn ReadAt> = source.clone();
@@ -166,7 +175,7 @@ fn node_identity(system: &System, path: &Path) -> Result<Option<Identity>> {
     let own = system.locate(path)?;
     for node in &disk.partitions {
         if system.locate(&node.path)? == own {
-            let Ok(source) = open_source(&disk.path) else {
+            let Ok(source) = open_unclaimed(&disk.path) else {
                 return Ok(None);
             };
             let Ok(layout) = inspect(&source) else {

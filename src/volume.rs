@@ -36,7 +36,7 @@ impl SourceEnd {
     /// Opens a volume, or a whole disk as it would be on a target of `target` geometry.
     pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<Self> {
         guard::still(system, &place.path)?;
-        let open = place.open()?;
+        let open = place.claim()?;
         if open.is_disk() {
             return Self::disk(&open, system, target);
         }

@@ -10,7 +10,7 @@ use crate::volume::content;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
-use klon_partition::device::{Window, open_source};
+use klon_partition::device::{Window, open_unclaimed};
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, MountPoint, System, Use};
 use klon_partition::table::{Finding, Scheme};
@@ -66,7 +66,7 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
     }
     for path in &args.paths {
         let place = Place::resolve(path, &system)?;
-        let source = open_source(&place.path)?;
+        let source = open_unclaimed(&place.path)?;
         let disk = system.disk_of(&place.path)?.filter(|disk| {
             system
                 .locate(&disk.path)
@@ -89,7 +89,7 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
 
 fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
     let path = entry.disk.path.clone();
-    match open_source(&path) {
+    match open_unclaimed(&path) {
         Ok(source) => answer(
             path,
             Some(entry.disk),

@@ -27,17 +27,39 @@ const FOR_WRITING: &str = "open for writing";
 /// [`Error::Open`] when it can't be opened or described.
 pub fn open_source(path: &Path) -> crate::Result<Source> {
     let kind = kind_of(path, FOR_READING)?;
-    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let claimed = match kind {
-        Kind::File => open(O_CLOEXEC | O_NONBLOCK).map(|file| (file, false)),
-        Kind::Block => match open(O_CLOEXEC | O_EXCL) {
-            Err(error) if error.raw_os_error() == Some(EBUSY) => {
-                open(O_CLOEXEC).map(|file| (file, false))
-            }
-            opened => opened.map(|file| (file, true)),
-        },
-    };
-    let (file, is_exclusive) = claimed.map_err(|source| open_error(path, FOR_READING, source))?;
+    if kind == Kind::Block {
+        match open_for_reading(path, O_EXCL) {
+            Err(error) if error.raw_os_error() == Some(EBUSY) => {}
+            claimed => return read_only_source(claimed, path, kind, true),
+        }
+    }
+    read_only_source(open_for_reading(path, O_NONBLOCK), path, kind, false)
+}
+
+/// As [`open_source`], but claims nothing: for a look at what may be opened for writing, or be
+/// mounted, while it is still open here.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn open_unclaimed(path: &Path) -> crate::Result<Source> {
+    let kind = kind_of(path, FOR_READING)?;
+    read_only_source(open_for_reading(path, O_NONBLOCK), path, kind, false)
+}
+
+fn open_for_reading(path: &Path, flags: i32) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(O_CLOEXEC | flags)
+        .open(path)
+}
+
+fn read_only_source(
+    opened: io::Result<File>,
+    path: &Path,
+    kind: Kind,
+    is_exclusive: bool,
+) -> crate::Result<Source> {
+    let file = opened.map_err(|source| open_error(path, FOR_READING, source))?;
     let handle = describe(file, path, kind, FOR_READING)?;
     Ok(Source::new(handle, is_exclusive))
 }

@@ -3,7 +3,7 @@
 use super::loop_device::{LoopDevice, Mount, lacks_root, run};
 use super::{
     AlignedBuffer, IoMode, ReadAt, Target, WriteAt, create_target_file, open_source, open_target,
-    read_vec,
+    open_unclaimed, read_vec,
 };
 use crate::error::Error;
 use crate::extent::Extent;
@@ -255,7 +255,10 @@ fn devices_in_use_or_read_only_are_refused_as_targets() {
         assert!(matches!(&refused, Error::Refused(why) if why.contains("in use")));
         assert!(!open_source(device.path()).unwrap().is_exclusive());
     }
+    let look = open_unclaimed(device.path()).unwrap();
+    assert!(!look.is_exclusive());
     assert!(open_target(device.path()).is_ok());
+    drop(look);
     let read_only = LoopDevice::attach(&path, 512, &["--read-only"]);
     let refused = open_target(read_only.path()).unwrap_err();
     assert!(
