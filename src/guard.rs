@@ -4,7 +4,7 @@ use crate::error::refused;
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_partition::Identity;
-use klon_partition::system::{Location, Relation, System, relation};
+use klon_partition::system::{Disk, Location, Relation, System, relation};
 use std::path::Path;
 
 /// A source, as far as a target must stay clear of it.
@@ -45,6 +45,20 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
         "{target} {how} {}; nothing was written",
         source.name
     )))
+}
+
+/// Refuses a disk that counts in other sectors than the table that it would get: nobody would find
+/// the table there, nor the partitions. A plain file has no sectors of its own.
+pub fn same_sectors(target: &str, disk: &Disk, table_sector_bytes: Option<u32>) -> Result<()> {
+    let found = disk.logical_sector_bytes;
+    match table_sector_bytes {
+        Some(expected) if expected != found => Err(refused(format!(
+            "{target} has sectors of {found} bytes, but the table of the source counts in sectors \
+             of {expected}: its partitions would not be found there. Plan the drive instead \
+             (klon plan --drive {target} NAME=SOURCE)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a source that changes while it is read.

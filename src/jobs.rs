@@ -37,7 +37,7 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
     let mut source = SourceEnd::open(&source_place, system, target.geometry())?;
-    check_sectors(&mut source, &target)?;
+    check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {
         name,
@@ -68,26 +68,18 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
     guard::apart(&target.place.given, &now.location, &protected)
 }
 
-/// Filesystems and tables count in the sectors of the device that they were made on.
-fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
-    let Some(now) = &target.now else {
+/// Tables, and some filesystems, count in the sectors of the device that they were made on.
+fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) -> Result<()> {
+    if target.now.is_none() {
+        return Ok(());
+    }
+    let Some(disk) = system.disk_of(&target.place.path)? else {
         return Ok(());
     };
-    let is_file = std::fs::metadata(&target.place.path).is_ok_and(|found| found.is_file());
+    guard::same_sectors(&target.place.given, &disk, source.table_sector_bytes)?;
     let source_bytes = source.device.geometry().logical_sector_bytes;
-    let target_bytes = now.open.device.geometry().logical_sector_bytes;
-    if is_file || source_bytes == target_bytes {
-        return Ok(());
-    }
-    if source.is_disk {
-        return Err(refused(format!(
-            "the disk's partition table counts in sectors of {source_bytes} bytes, those of the \
-             target have {target_bytes}: it would not be readable there. Plan the drive and \
-             clone the partitions instead (klon plan)"
-        )));
-    }
     let summary = source.usage.summary.as_ref();
-    let mismatch = sector_mismatch(summary, source_bytes, target_bytes);
+    let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);
     source.warnings.extend(mismatch);
     Ok(())
 }

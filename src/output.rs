@@ -1,4 +1,5 @@
-//! Standard output: a closed pipe is a quiet end, not a panic; JSON is one object a line.
+//! Standard output: JSON is one object a line. A reader that went away (`klon clone … | head -1`)
+//! stops nothing: what was asked for is done, and the exit code says how it went.
 
 use serde::Serialize;
 use std::io::{self, Write};
@@ -6,8 +7,15 @@ use std::io::{self, Write};
 /// Writes one line to standard output.
 ///
 /// # Errors
-/// What the system says; [`is_broken_pipe`] tells a reader that went away.
+/// What the system says, but that nobody reads it.
 pub fn line(text: &str) -> io::Result<()> {
+    match write(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -22,12 +30,4 @@ pub fn line(text: &str) -> io::Result<()> {
 /// As [`line()`].
 pub fn json(object: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string(object)?)
-}
-
-/// Whether an error is a reader of our output that went away (`klon devices | head`).
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -28,8 +28,8 @@ pub struct SourceEnd {
     pub identity: Identity,
     /// Where it lies.
     pub location: Location,
-    /// Whether it is a whole disk with its partition table.
-    pub is_disk: bool,
+    /// The sectors that its partition table counts in; `None` for one volume.
+    pub table_sector_bytes: Option<u32>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl SourceEnd {
             usage,
             identity: open.identity(system)?,
             location: open.location(system)?,
-            is_disk: false,
+            table_sector_bytes: None,
             warnings,
         })
     }
@@ -86,13 +86,15 @@ impl SourceEnd {
             token: None,
         };
         let (identity, location) = (open.identity(system)?, open.location(system)?);
+        let table = open.layout.table.as_ref();
+        let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
         Ok(Self {
             name,
             device,
             usage,
             identity,
             location,
-            is_disk: true,
+            table_sector_bytes,
             warnings,
         })
     }

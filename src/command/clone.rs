@@ -6,7 +6,7 @@ use crate::error::{refused, usage};
 use crate::jobs::{self, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
-use crate::volume::describe;
+use crate::volume::{SourceEnd, describe};
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
@@ -14,7 +14,7 @@ use klon_imaging::clone::{Freed, Job, Preview, Rewrite, preview};
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{CloneOptions, CloneSummary, RecordStore, clone, verify};
-use klon_partition::system::{DiskLock, System, lock};
+use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use klon_partition::{Identity, ReadAt};
 use std::process::ExitCode;
 
@@ -45,6 +45,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     for job in &jobs {
         let summary = clone_one(job, &records, args, &progress)
             .with_context(|| format!("cloning {}", job.name))?;
+        show_to_kernel(job, &system)?;
         report::cloned(&summary, jobs.len(), common)?;
         summaries.push(summary);
     }
@@ -267,6 +268,32 @@ fn clone_one(
         }
     }
     Ok(summary)
+}
+
+/// Lets the partitions of a disk that got another table have their nodes.
+fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
+    let has_table = |source: &SourceEnd| source.table_sector_bytes.is_some();
+    let path = &job.target.place.path;
+    let is_table_cloned = job.source.as_ref().is_some_and(has_table);
+    if !is_table_cloned || job.target.place.number.is_some() {
+        return Ok(());
+    }
+    let Some(disk) = system.disk_of(path)? else {
+        return Ok(());
+    };
+    if system.locate(path)? != system.locate(&disk.path)? {
+        return Ok(());
+    }
+    let table = job.target.place.open()?.layout.table;
+    let partitions: Vec<_> = table
+        .iter()
+        .flat_map(|table| &table.partitions)
+        .map(|partition| (partition.number, partition.extent))
+        .collect();
+    tell_kernel(&disk.path, &partitions).context(
+        "the clone is whole, but the kernel does not know its partitions yet; detach and attach \
+         the drive",
+    )
 }
 
 /// `--dry-run`.

@@ -35,6 +35,10 @@ struct Answer {
     error: Option<String>,
     /// "klon backup drive" when clones are on it.
     role: Option<&'static str>,
+    /// What it is as a whole a clone of, by its record.
+    clone_of: Option<Identity>,
+    /// What a clone to it as a whole that did not finish is of.
+    unfinished_clone_of: Option<String>,
     /// Everything that uses it.
     uses: Vec<Use>,
     volumes: Vec<VolumeAnswer>,
@@ -107,6 +111,8 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
             findings: Vec::new(),
             error: Some(error.to_string()),
             role: None,
+            clone_of: None,
+            unfinished_clone_of: None,
             uses: system.uses(&path)?,
             volumes: Vec::new(),
             disk: Some(entry.disk),
@@ -141,7 +147,10 @@ fn answer(
         };
         volumes.push(of_volume(volume, own, disk.as_ref(), source, manifests)?);
     }
-    let is_backup = volumes.iter().any(|volume| {
+    let clone_of = clone_of(manifests, identity.as_ref());
+    let unfinished_clone_of = Mark::read(source)?.map(|mark| mark.source);
+    let is_whole = clone_of.is_some() || unfinished_clone_of.is_some();
+    let is_clone = |volume: &VolumeAnswer| {
         volume.clone_of.is_some()
             || volume.unfinished_clone_of.is_some()
             || volume
@@ -149,7 +158,8 @@ fn answer(
                 .partition
                 .as_ref()
                 .is_some_and(|part| is_clone_name(&part.name))
-    });
+    };
+    let is_backup = is_whole || volumes.iter().any(is_clone);
     Ok(Answer {
         uses: system.uses(&path)?,
         path,
@@ -164,6 +174,8 @@ fn answer(
         findings: layout.map(|layout| layout.findings).unwrap_or_default(),
         error,
         role: is_backup.then_some("klon backup drive"),
+        clone_of,
+        unfinished_clone_of,
         volumes,
     })
 }
@@ -186,17 +198,22 @@ fn of_volume(
         (None, Some(disk)) if volume.partition.is_none() => disk.mounts.clone(),
         _ => Vec::new(),
     };
-    let record = manifests
-        .iter()
-        .find(|manifest| Some(&manifest.target) == identity.as_ref());
     Ok(VolumeAnswer {
         volume: volume.clone(),
         path: node.map(|node| node.path.clone()),
-        clone_of: record.map(|manifest| manifest.source.clone()),
+        clone_of: clone_of(manifests, identity.as_ref()),
         identity,
         mounts,
         unfinished_clone_of: mark.map(|mark| mark.source),
     })
+}
+
+/// The source of the clone that a record knows at `target`.
+fn clone_of(manifests: &[Manifest], target: Option<&Identity>) -> Option<Identity> {
+    let record = manifests
+        .iter()
+        .find(|manifest| Some(&manifest.target) == target);
+    record.map(|manifest| manifest.source.clone())
 }
 
 /// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
@@ -236,6 +253,18 @@ fn text(answer: &Answer) -> String {
     let mut text = format!("{}  {}\n", answer.path.display(), parts.join(", "));
     for volume in &answer.volumes {
         text.push_str(&volume_line(volume));
+    }
+    if answer
+        .volumes
+        .iter()
+        .all(|volume| volume.volume.partition.is_some())
+    {
+        if let Some(of) = &answer.clone_of {
+            text.push_str(&format!("  clone of {of}\n"));
+        }
+        if let Some(of) = &answer.unfinished_clone_of {
+            text.push_str(&format!("  UNFINISHED clone of {of}\n"));
+        }
     }
     if let Some(error) = &answer.error {
         text.push_str(&format!("  ! {error}\n"));

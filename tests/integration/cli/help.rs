@@ -1,6 +1,6 @@
 //! Help, completions, man pages, and readers that have seen enough.
 
-use crate::support::image::{ext4, sparse};
+use crate::support::image::{ext4, flip, sparse};
 use crate::support::{Klon, MIB, run};
 use std::io::Read as _;
 use std::process::Stdio;
@@ -108,6 +108,34 @@ fn a_reader_that_went_away_is_a_quiet_end() {
     read_a_little(&klon, &["devices", "volume"], 0);
     read_a_little(&klon, &["--help"], 10);
     read_a_little(&klon, &["plan", "--drive", "drive", "A=volume"], 0);
+}
+
+#[test]
+fn a_reader_that_went_away_stops_no_work() {
+    let klon = Klon::new();
+    ext4(&klon.path("one"), 24, 2);
+    ext4(&klon.path("two"), 24, 2);
+    sparse(&klon.path("drive"), 64 * MIB);
+    klon.ok(&["plan", "--drive", "drive", "A=one", "B=two", "-o", "plan"]);
+    read_a_little(
+        &klon,
+        &["prepare", "plan", "--yes", "--confirm", "drive"],
+        0,
+    );
+    read_a_little(&klon, &["clone", "plan"], 0);
+    klon.ok(&["verify", "plan"]);
+    read_a_little(&klon, &["clone", "plan", "--json", "--rung", "full"], 1);
+    klon.ok(&["verify", "plan", "--against-source"]);
+    flip(&klon.path("drive"), 26 * MIB);
+    let text = "\"$0\" verify plan --against-source | true; exit ${PIPESTATUS[0]}";
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", text, env!("CARGO_BIN_EXE_klon")]);
+    let status = command
+        .current_dir(klon.directory())
+        .output()
+        .unwrap()
+        .status;
+    assert_eq!(status.code(), Some(1));
 }
 
 #[test]

@@ -43,6 +43,9 @@ fn a_disk_is_cloned_with_its_table_to_a_file_of_its_size() {
     assert_eq!(number(&again, "written_bytes"), 0, "{again:#}");
     klon.ok(&["verify", "target"]);
     klon.ok(&["verify", "target", "disk"]);
+    let devices = klon.json(&["devices", "target"]);
+    assert_eq!(devices["clone_of"], format!("path:{}", klon.text("disk")));
+    assert_eq!(devices["role"], "klon backup drive");
 }
 
 #[test]

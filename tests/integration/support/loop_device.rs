@@ -4,6 +4,8 @@ use super::tool::run;
 use klon_partition::system::tell_kernel;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{panicking, sleep};
+use std::time::Duration;
 
 /// Whether a test that needs root must stop here: it says so, unless CI wants every test run.
 pub(crate) fn lacks_root() -> bool {
@@ -25,7 +27,10 @@ impl LoopDevice {
         let sector = sector_bytes.to_string();
         let file = file.to_str().unwrap();
         let arguments = ["--find", "--show", "--sector-size", &sector, file];
-        Self(run("losetup", &arguments).trim().into())
+        let device = Self(run("losetup", &arguments).trim().into());
+        // The kernel remembers of a device what an earlier user of it wanted.
+        run("blockdev", &["--setrw", device.text()]);
+        device
     }
 
     /// Its node.
@@ -59,16 +64,13 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
-        // A partition that the kernel knows would keep the device.
-        let forgotten = tell_kernel(&self.0, &[]);
-        let detached = Command::new("losetup")
-            .arg("--detach")
-            .arg(&self.0)
-            .status();
-        if !std::thread::panicking() {
-            forgotten.unwrap();
-            assert!(detached.unwrap().success(), "{} stays", self.0.display());
-        }
+        // A partition that the kernel knows would keep the device; and the next to get it would
+        // get it read-only.
+        let is_forgotten = patiently(|| tell_kernel(&self.0, &[]).is_ok());
+        let is_writable = succeeds("blockdev", &["--setrw"], &self.0);
+        let is_detached = patiently(|| succeeds("losetup", &["--detach"], &self.0));
+        let is_gone = is_forgotten && is_writable && is_detached;
+        assert!(is_gone || panicking(), "{} stays", self.0.display());
     }
 }
 
@@ -92,9 +94,24 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
-        if !std::thread::panicking() {
-            assert!(unmounted.unwrap().success(), "{} stays", self.0.display());
-        }
+        let is_unmounted = patiently(|| succeeds("umount", &[], &self.0));
+        assert!(is_unmounted || panicking(), "{} stays", self.0.display());
     }
+}
+
+/// Tries for a few seconds: a program that another test is just starting holds all of our files
+/// for a moment.
+fn patiently(attempt: impl Fn() -> bool) -> bool {
+    (0..100).any(|_| {
+        attempt() || {
+            sleep(Duration::from_millis(50));
+            false
+        }
+    })
+}
+
+fn succeeds(program: &str, options: &[&str], path: &Path) -> bool {
+    let mut command = Command::new(program);
+    let output = command.args(options).arg(path).output();
+    output.is_ok_and(|output| output.status.success())
 }
