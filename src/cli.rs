@@ -107,8 +107,9 @@ pub struct PlanArgs {
     /// Replace the drive's table; the partitions that are on it now are lost.
     #[arg(long)]
     pub replace_table: bool,
-    /// Add a date to the names (MasterClone-2026-11-21); today's when none is given.
-    #[arg(long, value_name = "DATE", num_args = 0..=1, default_missing_value = "today")]
+    /// Add a date to the names (MasterClone-2026-11-21); today's (UTC) when none is given.
+    #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "today")]
     pub date_stamp: Option<String>,
     /// Where to write the plan [default: print it].
     #[arg(short, long, value_name = "FILE")]

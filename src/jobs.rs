@@ -7,10 +7,10 @@ use crate::place::{OpenPlace, Place, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::RecordStore;
-use klon_partition::Identity;
-use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
+use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
+use klon_partition::{Identity, ReadAt};
 use std::path::Path;
 
 /// One volume to be cloned or verified.
@@ -38,14 +38,8 @@ pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> 
     let source_place = Place::resolve(source, system)?;
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
-    let source = SourceEnd::open(&source_place, system, target.geometry())?;
-    if target.now.is_some()
-        && let Some(disk) = system.disk_of(&target.place.path)?
-    {
-        let table = source.table.as_ref();
-        let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
-        guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
-    }
+    let mut source = SourceEnd::open(&source_place, system, target.geometry())?;
+    check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {
         name,
@@ -75,6 +69,24 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
         location: &location,
     };
     guard::apart(&target.place.given, &now.location, &protected)
+}
+
+/// Tables, and some filesystems, count in the sectors of the device that they were made on.
+fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) -> Result<()> {
+    if target.now.is_none() {
+        return Ok(());
+    }
+    let Some(disk) = system.disk_of(&target.place.path)? else {
+        return Ok(());
+    };
+    let table = source.table.as_ref();
+    let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
+    guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
+    let source_bytes = source.device.geometry().logical_sector_bytes;
+    let summary = source.usage.summary.as_ref();
+    let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);
+    source.warnings.extend(mismatch);
+    Ok(())
 }
 
 /// The volumes of a plan, all of them or those named in `only` by clone or group.
@@ -133,7 +145,7 @@ pub fn of_plan(
 
 /// The drive of a plan, opened for reading.
 pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
-    let place = find_identity(system, &plan.drive.identity)
+    let place = find_drive_place(plan, system)
         .with_context(|| format!("the plan's drive {}", plan.drive.identity))?;
     let open = place.open()?;
     let found_bytes = open.device.geometry().size_bytes;
@@ -146,6 +158,26 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
         )));
     }
     Ok(open)
+}
+
+/// A drive without a serial number was recognized by its path or by its old table; once the
+/// plan's own table is on it, that is what recognizes it.
+fn find_drive_place(plan: &Plan, system: &System) -> Result<Place> {
+    let table = &plan.table;
+    let by_table = match table.disk_guid {
+        Some(guid) => Identity::DiskGuid(guid.to_string()),
+        None => Identity::DiskGuid(format!("{:08x}", table.disk_signature)),
+    };
+    let identity = &plan.drive.identity;
+    let is_weak = match identity {
+        Identity::Path(path) => path.starts_with("/dev/"),
+        Identity::DiskGuid(_) => true,
+        _ => false,
+    };
+    if is_weak && let Ok(place) = find_identity(system, &by_table) {
+        return Ok(place);
+    }
+    find_identity(system, identity)
 }
 
 fn planned_target(

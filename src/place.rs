@@ -139,7 +139,9 @@ impl OpenPlace {
         {
             return Ok(identity);
         }
-        if let Some(identity) = node_identity(system, &self.place.path)? {
+        if let Some(parent) = Parent::of(&self.place.path, system)?
+            && let Some(identity) = parent.identity()
+        {
             return Ok(identity);
         }
         identity_of(system, &self.place.path, &self.layout)
@@ -167,28 +169,47 @@ pub fn partition_identity(table: &Table, partition: &Partition) -> Option<Identi
     }
 }
 
-/// The identity of a partition given by its node (/dev/sda2); `None` for anything else.
-fn node_identity(system: &System, path: &Path) -> Result<Option<Identity>> {
-    let Some(disk) = system.disk_of(path)? else {
-        return Ok(None);
-    };
-    let own = system.locate(path)?;
-    for node in &disk.partitions {
-        if system.locate(&node.path)? == own {
-            let Ok(source) = look_at(&disk.path) else {
+/// The disk that a partition node (/dev/sda2) is a part of.
+pub struct Parent {
+    /// The disk's node.
+    pub path: PathBuf,
+    /// What is on the disk.
+    pub layout: DiskLayout,
+    /// The partition in its table; `None` when the table and the kernel differ.
+    pub partition: Option<Partition>,
+}
+
+impl Parent {
+    /// The disk beneath the partition node `path`; `None` when it is no such node, or the disk
+    /// can't be read.
+    pub fn of(path: &Path, system: &System) -> Result<Option<Self>> {
+        let Some(disk) = system.disk_of(path)? else {
+            return Ok(None);
+        };
+        let own = system.locate(path)?;
+        for node in &disk.partitions {
+            if system.locate(&node.path)? != own {
+                continue;
+            }
+            let Ok(layout) = look_at(&disk.path).and_then(|source| inspect(&source)) else {
                 return Ok(None);
             };
-            let Ok(layout) = inspect(&source) else {
-                return Ok(None);
-            };
-            let Some(table) = layout.table else {
-                return Ok(None);
-            };
-            let partition = table.partitions.iter().find(|p| p.extent == node.extent);
-            return Ok(partition.and_then(|partition| partition_identity(&table, partition)));
+            let mut partitions = layout.table.iter().flat_map(|table| &table.partitions);
+            let partition = partitions
+                .find(|found| found.extent == node.extent)
+                .cloned();
+            return Ok(Some(Self {
+                path: disk.path,
+                layout,
+                partition,
+            }));
         }
+        Ok(None)
     }
-    Ok(None)
+
+    fn identity(&self) -> Option<Identity> {
+        partition_identity(self.layout.table.as_ref()?, self.partition.as_ref()?)
+    }
 }
 
 /// How a whole disk or file is recognized.

@@ -174,7 +174,7 @@ struct Prepared {
     plan: Plan,
     wanted: ExtentMap,
     selection: Selection,
-    /// The record that was there, for its history and for what was in use then.
+    /// The record that was there, to be believed only in [`Rung::Digest`].
     previous: Option<Record>,
 }
 
@@ -193,7 +193,7 @@ impl Prepared {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
-        let (record, record_fault) = match records.load(job.target_identity) {
+        let (previous, record_fault) = match records.load(job.target_identity) {
             Ok(record) => (record, None),
             Err(error) => (None, Some(error.to_string())),
         };
@@ -207,17 +207,13 @@ impl Prepared {
             mark: mark.as_ref(),
             record_fault,
         };
-        let previous = record
-            .is_some()
-            .then(|| records.load(job.target_identity))
-            .transpose();
-        let selection = select(options.rung, &situation, record);
+        let selection = select(options.rung, &situation, previous.as_ref());
         let wanted = plan.wanted();
         Ok(Self {
             plan,
             wanted,
             selection,
-            previous: previous.ok().flatten().flatten(),
+            previous,
         })
     }
 }
@@ -237,14 +233,13 @@ impl Run<'_> {
     fn transfer(&mut self, writer: &mut TargetWriter<'_>, options: &CloneOptions) -> Result<()> {
         let prepared = self.prepared;
         let observer = self.observer;
-        let tasks =
-            task::tasks(&prepared.plan, &prepared.wanted, &prepared.selection)?.map(|task| {
-                if observer.is_cancelled() {
-                    Err(Error::Interrupted)
-                } else {
-                    task
-                }
-            });
+        let tasks = task::tasks(prepared)?.map(|task| {
+            if observer.is_cancelled() {
+                Err(Error::Interrupted)
+            } else {
+                task
+            }
+        });
         let worker = work::Worker::new(self.job, prepared.selection.rung, options.rewrite);
         pipeline::run(
             options.threads,

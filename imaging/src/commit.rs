@@ -2,8 +2,13 @@
 //!
 //! Before the first byte is written, the places where formats keep their first signature are
 //! overwritten with an unfinished [`Mark`] and zeroes, and that is made durable. The volume's
-//! first mebibyte is held back until everything else is durable; its very first block is written
-//! last of all.
+//! first mebibyte is held back until everything else is durable; of it, the other places of
+//! signatures come after the rest, and its first sectors, the head, last of all.
+//!
+//! A power cut may leave any part of a request behind. So nothing that a signature vouches for is
+//! touched before the signature is durably gone, nor after it is back: the head goes first and
+//! comes last, a sector at a time from its end (sector 2: ext, HFS+, F2FS, the first of a GPT's
+//! partitions; sector 1: GPT; sector 0: boot sectors, MBR, XFS).
 
 use crate::chunk::{BLOCK_BYTES, CHUNK_BYTES, range_in, to_len};
 use crate::error::{Error, Result};
@@ -13,6 +18,9 @@ use klon_partition::{Extent, ExtentMap, WriteAt};
 
 /// How much of the start of a volume is held back: its first chunk.
 pub const HELD_BYTES: u64 = CHUNK_BYTES;
+
+/// The sectors 0 to 2; more on a device whose sectors are larger.
+const HEAD_BYTES: u64 = 3 * 512;
 
 /// Something to be done to the target.
 #[derive(Clone, Debug)]
@@ -130,6 +138,22 @@ impl<'a> TargetWriter<'a> {
         Ok(())
     }
 
+    /// What is written first and last.
+    fn head(&self, chunk: Extent) -> ExtentMap {
+        let sector_bytes = u64::from(self.target.geometry().logical_sector_bytes);
+        let head = Extent::new(0, HEAD_BYTES.max(sector_bytes));
+        head.and_then(|head| head.intersection(chunk))
+            .into_iter()
+            .collect()
+    }
+
+    /// The other places where a signature may be.
+    fn signatures(&self, chunk: Extent) -> ExtentMap {
+        signature_blocks(chunk)
+            .collect::<ExtentMap>()
+            .difference(&self.head(chunk))
+    }
+
     fn sync(&self) -> Result<()> {
         self.target.sync().map_err(Error::Target)
     }
@@ -141,13 +165,14 @@ impl<'a> TargetWriter<'a> {
         let held = self.held.as_ref().ok_or_else(|| {
             Error::Internal("the first chunk must come before any other".to_owned())
         })?;
-        let mut block = vec![0; to_len(held.chunk.len_bytes().min(BLOCK_BYTES))];
+        let (head, signatures) = (self.head(held.chunk), self.signatures(held.chunk));
+        let mut marked = vec![0; to_len(head.iter().map(Extent::len_bytes).sum())];
         let mark = self.mark.to_bytes();
-        let len = mark.len().min(block.len());
-        block[..len].copy_from_slice(&mark[..len]);
-        let signatures: Vec<Extent> = signature_blocks(held.chunk).skip(1).collect();
-        self.write(&block, 0)?;
-        for extent in signatures {
+        let len = mark.len().min(marked.len());
+        marked[..len].copy_from_slice(&mark[..len]);
+        self.write(&marked, 0)?;
+        self.sync()?;
+        for extent in signatures.iter() {
             self.write(&vec![0; to_len(extent.len_bytes())], extent.offset_bytes())?;
         }
         self.sync()?;
@@ -182,10 +207,14 @@ impl<'a> TargetWriter<'a> {
     }
 
     fn write_held(&mut self, held: &Held) -> Result<()> {
-        let signatures: ExtentMap = signature_blocks(held.chunk).collect();
-        let first: ExtentMap = signature_blocks(held.chunk).take(1).collect();
-        let rest = held.changed.union(&signatures).difference(&first);
-        for part in [rest, first] {
+        let (head, signatures) = (self.head(held.chunk), self.signatures(held.chunk));
+        let rest = held.changed.difference(&head).difference(&signatures);
+        // Of the head, a sector at a time from its end: each vouches only for what follows it.
+        let sector_bytes = u64::from(self.target.geometry().logical_sector_bytes);
+        let mut sectors: Vec<Extent> = head.iter().flat_map(|e| e.split(sector_bytes)).collect();
+        sectors.reverse();
+        let sectors = sectors.into_iter().map(ExtentMap::from);
+        for part in [rest, signatures].into_iter().chain(sectors) {
             for extent in part.iter() {
                 let range = range_in(held.chunk, extent);
                 self.write(&held.content[range], extent.offset_bytes())?;

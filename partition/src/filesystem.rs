@@ -177,6 +177,17 @@ pub trait Filesystem: Send + Sync {
     /// [`crate::Error::Corrupt`] when a structure fails its check; never a guess.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>>;
 
+    /// The part of [`used`](Self::used) that holds the filesystem's own structures (superblocks,
+    /// bitmaps, inodes, trees, directories, journal) rather than contents of files; may include
+    /// more than that, never less. `None` when this parser can't tell them apart.
+    ///
+    /// # Errors
+    /// As [`used`](Self::used).
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let _ = device;
+        Ok(None)
+    }
+
     /// The change token now; `None` when this filesystem has no fields that prove anything.
     ///
     /// # Errors

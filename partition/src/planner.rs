@@ -34,6 +34,7 @@ pub use layout::{Change, Extended, Plan, PlannedDrive, PlannedTable, PlannedVolu
 pub use name::check_name;
 pub use picture::Style;
 pub use request::{Drive, Options, Request, Source, SourceRequest, SourceVolume};
+pub use sector::mismatch as sector_mismatch;
 pub use size::{Growth, SizePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, human_size, parse_size};
 pub use warning::Warning;
 

@@ -1,23 +1,20 @@
 //! `klon plan`: lay out a drive and write that down; no disk is written.
 
+mod source;
+
 use crate::cli::{Common, PlanArgs, TableKind};
-use crate::error::{refused, usage};
+use crate::error::usage;
 use crate::guard::{self, Protected};
 use crate::jobs::read_plan;
 use crate::output;
 use crate::place::{OpenPlace, Place, identity_of};
 use crate::progress::say;
 use anyhow::{Context as _, Result};
-use klon_partition::device::Window;
-use klon_partition::filesystem::{Basis, Usage, usage as usage_of};
-use klon_partition::inspect::Volume;
 use klon_partition::planner::{
-    Drive, Options, Plan, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume,
-    Style, plan,
+    Drive, Options, Plan, Proposal, Request, SizePolicy, SourceRequest, Style, plan,
 };
 use klon_partition::system::System;
-use klon_partition::table::{PartitionType, Scheme, Table, types};
-use klon_partition::{Extent, Identity};
+use klon_partition::table::Scheme;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -153,7 +150,7 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
         requests.push(SourceRequest {
             name: name.to_owned(),
             size,
-            source: describe_source(&open, system).with_context(|| path.to_owned())?,
+            source: source::describe(&open, system).with_context(|| path.to_owned())?,
         });
     }
     match sizes.first() {
@@ -170,106 +167,4 @@ fn size(text: &str) -> Result<(String, SizePolicy)> {
         .parse()
         .map_err(|error| usage(format!("--size {text}: {error}")))?;
     Ok((name.to_owned(), policy))
-}
-
-fn describe_source(open: &OpenPlace, system: &System) -> Result<Source> {
-    let layout = &open.layout;
-    let disk = match &layout.table {
-        Some(_) => Some(identity_of(system, &open.place.path, layout)?),
-        None => parent_disk(open, system)?,
-    };
-    let logical_sector_bytes = match &layout.table {
-        Some(table) => table.logical_sector_bytes,
-        None => layout.geometry.logical_sector_bytes,
-    };
-    Ok(Source {
-        identity: match &open.partition {
-            Some(_) => open.identity(system)?,
-            None if open.is_disk() => identity_of(system, &open.place.path, layout)?,
-            None => open.identity(system)?,
-        },
-        disk,
-        logical_sector_bytes,
-        disk_has_esp: has_esp(open, system)?,
-        has_boot_code: has_boot_code(open)?,
-        volumes: volumes(open, system)?,
-    })
-}
-
-fn parent_disk(open: &OpenPlace, system: &System) -> Result<Option<Identity>> {
-    let Some(disk) = system.disk_of(&open.place.path)? else {
-        return Ok(None);
-    };
-    Ok(system.identity(&disk.path)?)
-}
-
-fn has_esp(open: &OpenPlace, system: &System) -> Result<bool> {
-    let is_esp = |table: &Table| {
-        table
-            .partitions
-            .iter()
-            .any(|partition| match partition.partition_type {
-                PartitionType::Gpt(guid) => guid == types::EFI_SYSTEM,
-                PartitionType::Mbr(kind) => kind == 0xef,
-            })
-    };
-    if let Some(table) = &open.layout.table {
-        return Ok(is_esp(table));
-    }
-    let Some(disk) = system.disk_of(&open.place.path)? else {
-        return Ok(false);
-    };
-    let parent = Place {
-        given: open.place.given.clone(),
-        path: disk.path,
-        number: None,
-    }
-    .open()?;
-    Ok(parent.layout.table.as_ref().is_some_and(is_esp))
-}
-
-/// Boot code is what an MBR holds before its table: bytes 0 to 439.
-fn has_boot_code(open: &OpenPlace) -> Result<bool> {
-    if !open.is_disk() {
-        return Ok(false);
-    }
-    let code = klon_partition::device::read_vec(&*open.device, 0, 440)?;
-    Ok(!klon_partition::bytes::is_zero(&code))
-}
-
-fn volumes(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
-    if !open.is_disk() {
-        return Ok(vec![single(open, system)?]);
-    }
-    let mut volumes = Vec::new();
-    for volume in &open.layout.volumes {
-        let used = usage_of(&Window::new(&*open.device, volume.extent)?)?;
-        let table = open.layout.table.as_ref();
-        volumes.push(SourceVolume::new(volume, table, used_bytes(&used)));
-    }
-    if volumes.is_empty() {
-        return Err(refused("the disk has a table but no partitions to clone"));
-    }
-    Ok(volumes)
-}
-
-/// A partition, or a file or disk that is one volume.
-fn single(open: &OpenPlace, system: &System) -> Result<SourceVolume> {
-    let used = usage_of(&*open.device)?;
-    let size_bytes = open.device.geometry().size_bytes;
-    let volume = Volume {
-        extent: Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?,
-        partition: open.partition.clone(),
-        filesystem: used.summary.clone(),
-    };
-    let mut single = SourceVolume::new(&volume, open.layout.table.as_ref(), used_bytes(&used));
-    single.number = None;
-    if let Identity::PartUuid(partuuid) = open.identity(system)? {
-        single.partuuid = Some(partuuid);
-    }
-    Ok(single)
-}
-
-fn used_bytes(usage: &Usage) -> Option<u64> {
-    (usage.basis == Basis::Map).then(|| usage.extents.total_bytes())
 }

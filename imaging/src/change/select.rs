@@ -27,56 +27,35 @@ pub struct Situation<'a> {
     pub record_fault: Option<String>,
 }
 
-/// The rung of a run, why, and the record it may use.
-#[derive(Debug)]
+/// The rung of a run, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// How changes are found.
     pub rung: Rung,
     /// Why that way.
     pub reason: String,
-    /// The record, for [`Rung::Digest`].
-    pub record: Option<Record>,
 }
 
-/// Chooses the rung.
+/// Chooses the rung. [`Rung::Digest`] is chosen only when `record` may be believed.
 #[must_use]
-pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<Record>) -> Selection {
-    let asked = |rung| Selection {
-        rung,
-        reason: format!("--rung {rung}"),
-        record: None,
+pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Record>) -> Selection {
+    let (rung, reason) = match (choice, usable(situation, record)) {
+        (RungChoice::Only(rung @ (Rung::Full | Rung::Compare)), _) => {
+            (rung, format!("--rung {rung}"))
+        }
+        (_, Ok(())) => (Rung::Digest, "the record describes the target".to_owned()),
+        (RungChoice::Only(Rung::Digest), Err((reason, _))) => (
+            Rung::Compare,
+            format!("--rung digest is not possible: {reason}"),
+        ),
+        (RungChoice::Auto, Err((reason, rung))) => (rung, reason),
     };
-    match choice {
-        RungChoice::Only(rung @ (Rung::Full | Rung::Compare)) => asked(rung),
-        RungChoice::Only(Rung::Digest) => match usable(situation, record) {
-            Ok(record) => Selection {
-                record: Some(record),
-                ..asked(Rung::Digest)
-            },
-            Err((reason, _)) => Selection {
-                rung: Rung::Compare,
-                reason: format!("--rung digest is not possible: {reason}"),
-                record: None,
-            },
-        },
-        RungChoice::Auto => match usable(situation, record) {
-            Ok(record) => Selection {
-                rung: Rung::Digest,
-                reason: "the record describes the target".to_owned(),
-                record: Some(record),
-            },
-            Err((reason, rung)) => Selection {
-                rung,
-                reason,
-                record: None,
-            },
-        },
-    }
+    Selection { rung, reason }
 }
 
-/// The record, when the target can be shown to be what it describes; else why not, and the rung
+/// Whether the target can be shown to be what the record describes; else why not, and the rung
 /// that is best then.
-fn usable(situation: &Situation<'_>, record: Option<Record>) -> Result<Record, (String, Rung)> {
+fn usable(situation: &Situation<'_>, record: Option<&Record>) -> Result<(), (String, Rung)> {
     let compare = |reason: String| Err((reason, Rung::Compare));
     if let Some(mark) = situation.mark {
         return compare(format!(
@@ -106,7 +85,7 @@ fn usable(situation: &Situation<'_>, record: Option<Record>) -> Result<Record, (
         );
     };
     match situation.target_token {
-        Some(now) if now.0 == token.0 => Ok(record),
+        Some(now) if now.0 == token.0 => Ok(()),
         _ => compare("the target was changed since its record was made".to_owned()),
     }
 }
@@ -120,3 +99,6 @@ fn without_record(situation: &Situation<'_>) -> (String, Rung) {
     }
     ("first clone to this target".to_owned(), Rung::Full)
 }
+
+#[cfg(test)]
+mod tests;

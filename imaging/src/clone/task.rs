@@ -1,10 +1,9 @@
 //! What is to be done with each chunk, in order.
 
-use super::within;
-use crate::change::{Rung, Selection};
+use super::{Prepared, within};
+use crate::change::Rung;
 use crate::chunk::{self, Digest};
 use crate::error::Result;
-use crate::plan::Plan;
 use klon_partition::{Extent, ExtentMap};
 use std::iter::Peekable;
 
@@ -20,12 +19,9 @@ pub(super) struct Task {
 }
 
 /// The tasks of a run.
-pub(super) fn tasks<'a>(
-    plan: &'a Plan,
-    wanted: &'a ExtentMap,
-    selection: &'a Selection,
-) -> Result<impl Iterator<Item = Result<Task>> + Send + 'a> {
-    let mut known = Known::new(selection)?;
+pub(super) fn tasks(prepared: &Prepared) -> Result<impl Iterator<Item = Result<Task>> + Send + '_> {
+    let mut known = Known::new(prepared)?;
+    let Prepared { plan, wanted, .. } = prepared;
     Ok(chunk::chunks(wanted, plan.source_bytes).map(move |chunk| {
         let wanted = within(wanted, chunk);
         let known = match &mut known {
@@ -50,12 +46,9 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn new(selection: &'a Selection) -> Result<Option<Self>> {
-        let Some(record) = selection
-            .record
-            .as_ref()
-            .filter(|_| selection.rung == Rung::Digest)
-        else {
+    fn new(prepared: &'a Prepared) -> Result<Option<Self>> {
+        let is_believed = prepared.selection.rung == Rung::Digest;
+        let Some(record) = prepared.previous.as_ref().filter(|_| is_believed) else {
             return Ok(None);
         };
         let digests: Digests<'a> = Box::new(record.digests()?);

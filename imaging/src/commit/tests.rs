@@ -121,7 +121,7 @@ fn the_first_block_is_gone_before_data_and_back_after_it() {
     );
     assert_eq!(
         &steps[steps.len() - 3..],
-        [Step::Sync, Step::Write(0, 4096), Step::Sync]
+        [Step::Sync, Step::Write(0, 512), Step::Sync]
     );
     let bytes = target.device.to_vec();
     assert!(bytes[..4096].iter().all(|&byte| byte == 7));

@@ -1,39 +1,25 @@
 //! What partitions are for: well-known types, and their counterparts in the other kind of table.
-//!
-//! Sources: UEFI specification 5.3.3, the UAPI Discoverable Partitions Specification, and the
-//! type bytes as sfdisk(8) lists them.
 
 use crate::filesystem::Kind;
 use crate::table::PartitionType;
-use uuid::{Uuid, uuid};
+use crate::table::types::{
+    self, APPLE_APFS, APPLE_HFS_PLUS as APPLE_HFS, BIOS_BOOT, EFI_SYSTEM as ESP,
+    LINUX_FILESYSTEM as LINUX, LINUX_HOME as HOME, LINUX_LVM, LINUX_RAID, LINUX_SRV as SRV,
+    LINUX_SWAP, LINUX_VAR as VAR, MICROSOFT_BASIC_DATA, MICROSOFT_RECOVERY as WINDOWS_RECOVERY,
+    MICROSOFT_RESERVED, XBOOTLDR,
+};
+use uuid::Uuid;
 
-const ESP: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
-const XBOOTLDR: Uuid = uuid!("bc13c2ff-59e6-4262-a352-b275fd6f7172");
-const BIOS_BOOT: Uuid = uuid!("21686148-6449-6e6f-744e-656564454649");
-const MICROSOFT_RESERVED: Uuid = uuid!("e3c9e316-0b5c-4db8-817d-f92df00215ae");
-const MICROSOFT_BASIC_DATA: Uuid = uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7");
-const WINDOWS_RECOVERY: Uuid = uuid!("de94bba4-06d1-4d40-a16a-bfd50179d6ac");
-const LINUX: Uuid = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
-const LINUX_SWAP: Uuid = uuid!("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f");
-const LINUX_LVM: Uuid = uuid!("e6d6d379-f507-44c2-a23c-238f2a3df928");
-const LINUX_RAID: Uuid = uuid!("a19d880f-05fc-4d3b-a006-743f0f84911e");
-const HOME: Uuid = uuid!("933ac7e1-2eb4-4f13-b844-0e14e2aef915");
-const SRV: Uuid = uuid!("3b8f8425-20e0-4f3b-907f-1a25a76f98e8");
-const VAR: Uuid = uuid!("4d21b016-b534-45c2-a9fb-5c16e091fd2d");
-const APPLE_HFS: Uuid = uuid!("48465300-0000-11aa-aa11-00306543ecac");
-const APPLE_APFS: Uuid = uuid!("7c3457ef-0000-11aa-aa11-00306543ecac");
-
-/// Root partitions by architecture: x86-64, x86, arm64, arm, riscv64, ppc64-le, s390x,
-/// loongarch64.
+/// Root partitions of each architecture.
 const ROOTS: [Uuid; 8] = [
-    uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
-    uuid!("44479540-f297-41b2-9af7-d131d5f0458a"),
-    uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae"),
-    uuid!("69dad710-2ce4-4e3c-b16c-21a1d49abed3"),
-    uuid!("72ec70a6-cf74-40e6-bd49-4bda08e8f224"),
-    uuid!("c31c45e6-3f39-412e-80fb-4809c4980599"),
-    uuid!("5eead9a9-fe09-4a1e-a1d7-520d00531306"),
-    uuid!("77055800-792c-4f94-b39a-98c91b762bb6"),
+    types::LINUX_ROOT_X86_64,
+    types::LINUX_ROOT_X86,
+    types::LINUX_ROOT_ARM64,
+    types::LINUX_ROOT_ARM,
+    types::LINUX_ROOT_RISCV64,
+    types::LINUX_ROOT_PPC64_LE,
+    types::LINUX_ROOT_S390X,
+    types::LINUX_ROOT_LOONGARCH64,
 ];
 
 /// GPT attribute bit 2: a BIOS boot loader may boot this partition (UEFI 5.3.2).

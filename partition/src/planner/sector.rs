@@ -8,7 +8,8 @@ use crate::filesystem::{Kind, Summary};
 
 /// Why a clone will, or may, not mount on a drive with sectors of another size; `None` when it
 /// will.
-pub(super) fn mismatch(
+#[must_use]
+pub fn mismatch(
     summary: Option<&Summary>,
     source_sector_bytes: u32,
     drive_sector_bytes: u32,

@@ -35,6 +35,14 @@ types! {
     LINUX_ROOT_ARM64 = "b921b045-1df0-41c3-af44-4c6f280d3fae", "Linux root (ARM-64)";
     /// / of a 32-bit ARM Linux.
     LINUX_ROOT_ARM = "69dad710-2ce4-4e3c-b16c-21a1d49abed3", "Linux root (ARM)";
+    /// / of a 64-bit RISC-V Linux.
+    LINUX_ROOT_RISCV64 = "72ec70a6-cf74-40e6-bd49-4bda08e8f224", "Linux root (RISC-V-64)";
+    /// / of a little-endian 64-bit PowerPC Linux.
+    LINUX_ROOT_PPC64_LE = "c31c45e6-3f39-412e-80fb-4809c4980599", "Linux root (PowerPC-64 LE)";
+    /// / of an s390x Linux.
+    LINUX_ROOT_S390X = "5eead9a9-fe09-4a1e-a1d7-520d00531306", "Linux root (s390x)";
+    /// / of a 64-bit LoongArch Linux.
+    LINUX_ROOT_LOONGARCH64 = "77055800-792c-4f94-b39a-98c91b762bb6", "Linux root (LoongArch-64)";
     /// /usr of an x86-64 Linux.
     LINUX_USR_X86_64 = "8484680c-9521-48c6-9c11-b0720656f69e", "Linux /usr (x86-64)";
     /// /home.
@@ -159,6 +167,12 @@ impl PartitionType {
                 .iter()
                 .find_map(|(known, name)| (*known == byte).then_some(*name)),
         }
+    }
+
+    /// Whether this is an EFI system partition.
+    #[must_use]
+    pub fn is_efi_system(self) -> bool {
+        self == Self::Gpt(EFI_SYSTEM) || self == Self::Mbr(MBR_EFI_SYSTEM)
     }
 
     /// Whether this is an extended MBR partition, which holds logical ones.

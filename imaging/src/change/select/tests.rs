@@ -1,0 +1,178 @@
+//! A record is believed only when everything about it fits; else the run falls, and says why.
+
+use super::{Situation, select};
+use crate::change::{Rung, RungChoice};
+use crate::chunk::{CHUNK_BYTES, Digest};
+use crate::mark::Mark;
+use crate::record::manifest::Hex;
+use crate::record::{Manifest, Record, RecordStore};
+use klon_partition::filesystem::{ChangeToken, Kind, Summary};
+use klon_partition::{ExtentMap, Identity};
+
+struct Kept {
+    record: Record,
+    _directory: tempfile::TempDir,
+}
+
+fn kept(token: Option<[u8; 32]>) -> Kept {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Path("/target".to_owned());
+    let manifest = Manifest {
+        source: Identity::Path("/source".to_owned()),
+        target: target.clone(),
+        source_bytes: CHUNK_BYTES,
+        target_bytes: CHUNK_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+        filesystem: None,
+        token: token.map(Hex),
+        history: Vec::new(),
+    };
+    let mut writer = store.begin(&target, 1).unwrap();
+    writer.push(Digest([0; 32])).unwrap();
+    let (data, none) = (ExtentMap::whole(CHUNK_BYTES), ExtentMap::new());
+    writer.finish(&manifest, &data, &none, &none).unwrap();
+    Kept {
+        record: store.load(&target).unwrap().unwrap(),
+        _directory: directory,
+    }
+}
+
+fn summary(uuid: &str) -> Summary {
+    Summary {
+        kind: Kind::Ext4,
+        label: None,
+        uuid: Some(uuid.to_owned()),
+        size_bytes: CHUNK_BYTES,
+        block_size_bytes: 4096,
+        used_bytes: None,
+        hazards: Vec::new(),
+    }
+}
+
+fn situation(source: &Identity) -> Situation<'_> {
+    Situation {
+        source,
+        source_bytes: CHUNK_BYTES,
+        source_summary: None,
+        target_bytes: CHUNK_BYTES,
+        target_summary: None,
+        target_token: Some(ChangeToken([1; 32])),
+        mark: None,
+        record_fault: None,
+    }
+}
+
+fn rung(situation: &Situation<'_>, record: Option<&Record>) -> (Rung, String) {
+    let selection = select(RungChoice::Auto, situation, record);
+    (selection.rung, selection.reason)
+}
+
+#[test]
+fn only_a_record_that_fits_in_everything_is_believed() {
+    let source = Identity::Path("/source".to_owned());
+    let other = Identity::Path("/other".to_owned());
+    let kept = kept(Some([1; 32]));
+    let record = Some(&kept.record);
+    assert_eq!(rung(&situation(&source), record).0, Rung::Digest);
+    let mark = Mark::new("path:/source");
+    let wrong = [
+        (
+            Situation {
+                target_token: Some(ChangeToken([2; 32])),
+                ..situation(&source)
+            },
+            "changed since",
+        ),
+        (
+            Situation {
+                target_token: None,
+                ..situation(&source)
+            },
+            "changed since",
+        ),
+        (
+            Situation {
+                mark: Some(&mark),
+                ..situation(&source)
+            },
+            "did not finish",
+        ),
+        (
+            Situation {
+                source_bytes: 7,
+                ..situation(&source)
+            },
+            "its size",
+        ),
+        (
+            Situation {
+                target_bytes: 7,
+                ..situation(&source)
+            },
+            "its size",
+        ),
+        (
+            Situation {
+                record_fault: Some("bad CRC".to_owned()),
+                ..situation(&source)
+            },
+            "bad CRC",
+        ),
+    ];
+    for (situation, words) in wrong {
+        let (rung, reason) = rung(&situation, record);
+        assert_eq!(rung, Rung::Compare, "{reason}");
+        assert!(reason.contains(words), "{reason}");
+    }
+    let (rung, reason) = rung(&situation(&other), record);
+    assert_eq!(
+        (rung, reason.as_str()),
+        (Rung::Full, "it is a clone of path:/source")
+    );
+}
+
+#[test]
+fn a_record_without_a_token_is_never_believed() {
+    let source = Identity::Path("/source".to_owned());
+    let kept = kept(None);
+    assert_eq!(
+        rung(&situation(&source), Some(&kept.record)).0,
+        Rung::Compare
+    );
+    let asked = select(
+        RungChoice::Only(Rung::Digest),
+        &situation(&source),
+        Some(&kept.record),
+    );
+    assert_eq!(asked.rung, Rung::Compare);
+    assert!(asked.reason.contains("not possible"), "{}", asked.reason);
+}
+
+#[test]
+fn without_a_record_the_same_filesystem_is_compared_and_anything_else_is_written() {
+    let source = Identity::Path("/source".to_owned());
+    let (own, foreign) = (summary("A"), summary("B"));
+    let with = |target| Situation {
+        source_summary: Some(&own),
+        target_summary: Some(target),
+        ..situation(&source)
+    };
+    assert_eq!(rung(&with(&own), None).0, Rung::Compare);
+    assert_eq!(rung(&with(&foreign), None).0, Rung::Full);
+    assert_eq!(rung(&situation(&source), None).0, Rung::Full);
+}
+
+#[test]
+fn what_is_asked_for_is_done() {
+    let source = Identity::Path("/source".to_owned());
+    let kept = kept(Some([1; 32]));
+    for rung in [Rung::Full, Rung::Compare, Rung::Digest] {
+        let found = select(
+            RungChoice::Only(rung),
+            &situation(&source),
+            Some(&kept.record),
+        );
+        assert_eq!(found.rung, rung);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a source is, as the planner wants to know it.
+
+use crate::error::refused;
+use crate::place::{OpenPlace, Parent, identity_of};
+use anyhow::Result;
+use klon_partition::device::{Window, read_vec};
+use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::inspect::Volume;
+use klon_partition::planner::{Source, SourceVolume};
+use klon_partition::system::System;
+use klon_partition::table::{Partition, Table};
+use klon_partition::{Extent, Identity};
+use std::path::Path;
+
+/// Boot code in an MBR: what is before the disk signature.
+const BOOT_CODE_LEN: usize = 440;
+
+/// Describes a disk, a partition, or a file.
+pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
+    let parent = Parent::of(&open.place.path, system)?;
+    // The disk that the source is or lies on.
+    let (path, layout): (&Path, _) = match &parent {
+        Some(parent) => (&parent.path, &parent.layout),
+        None => (&open.place.path, &open.layout),
+    };
+    let partition = parent
+        .as_ref()
+        .map_or(&open.partition, |parent| &parent.partition);
+    let table = layout.table.as_ref();
+    Ok(Source {
+        identity: open.identity(system)?,
+        disk: table
+            .map(|_| identity_of(system, path, layout))
+            .transpose()?,
+        logical_sector_bytes: table.map_or(layout.geometry.logical_sector_bytes, |table| {
+            table.logical_sector_bytes
+        }),
+        disk_has_esp: table.is_some_and(has_esp),
+        has_boot_code: has_boot_code(open)?,
+        volumes: match open.is_disk() {
+            true => partitions(open)?,
+            false => vec![single(open, partition.as_ref(), system)?],
+        },
+    })
+}
+
+fn has_esp(table: &Table) -> bool {
+    table
+        .partitions
+        .iter()
+        .any(|partition| partition.partition_type.is_efi_system())
+}
+
+fn has_boot_code(open: &OpenPlace) -> Result<bool> {
+    if !open.is_disk() {
+        return Ok(false);
+    }
+    let code = read_vec(&*open.device, 0, BOOT_CODE_LEN)?;
+    Ok(!klon_partition::bytes::is_zero(&code))
+}
+
+fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
+    let mut volumes = Vec::new();
+    for volume in &open.layout.volumes {
+        let used = usage(&Window::new(&*open.device, volume.extent)?)?;
+        let table = open.layout.table.as_ref();
+        volumes.push(SourceVolume::new(volume, table, used_bytes(&used)));
+    }
+    if volumes.is_empty() {
+        return Err(refused("the disk has a table but no partitions to clone"));
+    }
+    Ok(volumes)
+}
+
+/// A partition, or a file or disk that is one volume.
+fn single(
+    open: &OpenPlace,
+    partition: Option<&Partition>,
+    system: &System,
+) -> Result<SourceVolume> {
+    let used = usage(&*open.device)?;
+    let size_bytes = open.device.geometry().size_bytes;
+    let volume = Volume {
+        extent: Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?,
+        partition: partition.cloned(),
+        filesystem: used.summary.clone(),
+    };
+    let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
+    single.number = None;
+    if let Identity::PartUuid(partuuid) = open.identity(system)? {
+        single.partuuid = Some(partuuid);
+    }
+    Ok(single)
+}
+
+fn used_bytes(usage: &Usage) -> Option<u64> {
+    (usage.basis == Basis::Map).then(|| usage.extents.total_bytes())
+}
