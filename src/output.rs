@@ -19,7 +19,7 @@ pub fn line(text: &str) -> io::Result<()> {
 /// Writes one object as one line of JSON.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(object: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string(object)?)
 }
