@@ -1,8 +1,10 @@
 //! Chunks: the unit of digest. 1 MiB of the volume, aligned to its start.
 
+use klon_partition::bytes::is_zero;
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Size of a chunk.
 pub const CHUNK_BYTES: u64 = 1 << 20;
@@ -26,6 +28,13 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
+        // Journals, inode tables and holes make many chunks zero, and seeing that takes a tenth of
+        // the time that digesting them takes; any other chunk is told apart at its first bytes.
+        static ZERO_CHUNK: LazyLock<Digest> =
+            LazyLock::new(|| Digest(Sha256::digest(vec![0; CHUNK_LEN]).into()));
+        if bytes.len() == CHUNK_LEN && is_zero(bytes) {
+            return *ZERO_CHUNK;
+        }
         Self(Sha256::digest(bytes).into())
     }
 }
@@ -101,5 +110,7 @@ mod tests {
     fn digests_print_as_sha256sum_does() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), empty);
+        let zeroes = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
+        assert_eq!(Digest::of(&[0; 1 << 20]).to_string(), zeroes);
     }
 }

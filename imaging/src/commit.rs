@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::mark::Mark;
 use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap, WriteAt};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much of the start of a volume is held back: its first chunk.
 pub const HELD_BYTES: u64 = CHUNK_BYTES;
@@ -57,14 +59,17 @@ pub struct Held {
 }
 
 /// Writes to a target in an order that keeps it recognizably unfinished until it is whole.
+///
+/// Several threads may [`put`](Self::put) at once, once the first chunk is held: between the mark
+/// and the sync before the held chunk, the order of writes is of no importance.
 pub struct TargetWriter<'a> {
     target: &'a dyn WriteAt,
     allowed: &'a ExtentMap,
     mark: Mark,
-    is_marked: bool,
     held: Option<Held>,
-    zero_run: Option<Extent>,
-    written_bytes: u64,
+    is_marked: Mutex<bool>,
+    zero_run: Mutex<Option<Extent>>,
+    written_bytes: AtomicU64,
 }
 
 impl<'a> TargetWriter<'a> {
@@ -75,10 +80,10 @@ impl<'a> TargetWriter<'a> {
             target,
             allowed,
             mark,
-            is_marked: false,
             held: None,
-            zero_run: None,
-            written_bytes: 0,
+            is_marked: Mutex::new(false),
+            zero_run: Mutex::new(None),
+            written_bytes: AtomicU64::new(0),
         }
     }
 
@@ -87,11 +92,12 @@ impl<'a> TargetWriter<'a> {
         self.held = Some(held);
     }
 
-    /// Writes now, after the target was marked.
+    /// Writes now, after the target was marked. Zeroes wait for neighbors until the next that are
+    /// none.
     ///
     /// # Errors
     /// [`Error::Target`]; [`Error::Internal`] for bytes outside of what is allowed.
-    pub fn put(&mut self, write: &Write) -> Result<()> {
+    pub fn put(&self, write: &Write) -> Result<()> {
         let Some(extent) = write.extent() else {
             return Ok(());
         };
@@ -101,40 +107,43 @@ impl<'a> TargetWriter<'a> {
         self.ensure_marked()?;
         match write {
             Write::Zero(extent) => self.extend_zero_run(*extent),
-            Write::Data { offset_bytes, data } => {
-                self.flush_zero_run()?;
-                self.write(data, *offset_bytes)
-            }
+            Write::Data { offset_bytes, data } => self.write(data, *offset_bytes),
         }
     }
 
-    fn write(&mut self, data: &[u8], offset_bytes: u64) -> Result<()> {
+    fn write(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
         self.target
             .write_all_at(data, offset_bytes)
             .map_err(Error::Target)?;
-        self.written_bytes = self.written_bytes.saturating_add(data.len() as u64);
+        self.written_bytes
+            .fetch_add(data.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
     /// Chunks come one by one; one call for many of them is far cheaper.
-    fn extend_zero_run(&mut self, extent: Extent) -> Result<()> {
-        let joined = self
-            .zero_run
+    fn extend_zero_run(&self, extent: Extent) -> Result<()> {
+        let mut zero_run = lock(&self.zero_run);
+        let joined = zero_run
             .filter(|run| run.end_bytes() == extent.offset_bytes())
             .and_then(|run| Extent::between(run.offset_bytes(), extent.end_bytes()));
         if joined.is_none() {
-            self.flush_zero_run()?;
+            self.zero(zero_run.take())?;
         }
-        self.zero_run = Some(joined.unwrap_or(extent));
+        *zero_run = Some(joined.unwrap_or(extent));
         Ok(())
     }
 
-    fn flush_zero_run(&mut self) -> Result<()> {
-        let Some(run) = self.zero_run.take() else {
+    fn flush_zero_run(&self) -> Result<()> {
+        self.zero(lock(&self.zero_run).take())
+    }
+
+    fn zero(&self, run: Option<Extent>) -> Result<()> {
+        let Some(run) = run else {
             return Ok(());
         };
         self.target.zero(run).map_err(Error::Target)?;
-        self.written_bytes = self.written_bytes.saturating_add(run.len_bytes());
+        self.written_bytes
+            .fetch_add(run.len_bytes(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -158,8 +167,10 @@ impl<'a> TargetWriter<'a> {
         self.target.sync().map_err(Error::Target)
     }
 
-    fn ensure_marked(&mut self) -> Result<()> {
-        if self.is_marked {
+    fn ensure_marked(&self) -> Result<()> {
+        // Whoever comes while another thread marks the target waits until that is durable.
+        let mut is_marked = lock(&self.is_marked);
+        if *is_marked {
             return Ok(());
         }
         let held = self.held.as_ref().ok_or_else(|| {
@@ -176,7 +187,7 @@ impl<'a> TargetWriter<'a> {
             self.write(&vec![0; to_len(extent.len_bytes())], extent.offset_bytes())?;
         }
         self.sync()?;
-        self.is_marked = true;
+        *is_marked = true;
         Ok(())
     }
 
@@ -188,25 +199,25 @@ impl<'a> TargetWriter<'a> {
     ///
     /// # Errors
     /// [`Error::Target`], [`Error::Internal`], or what `before_last` returns.
-    pub fn commit(mut self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
+    pub fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
         let held = self
             .held
-            .take()
+            .as_ref()
             .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
         self.flush_zero_run()?;
-        if !self.is_marked && held.changed.is_empty() {
+        let is_touched = *lock(&self.is_marked);
+        if !is_touched && held.changed.is_empty() {
             before_last()?;
             return Ok(0);
         }
-        self.held = Some(held.clone());
         self.ensure_marked()?;
         self.sync()?;
         before_last()?;
-        self.write_held(&held)?;
-        Ok(self.written_bytes)
+        self.write_held(held)?;
+        Ok(self.written_bytes.into_inner())
     }
 
-    fn write_held(&mut self, held: &Held) -> Result<()> {
+    fn write_held(&self, held: &Held) -> Result<()> {
         let (head, signatures) = (self.head(held.chunk), self.signatures(held.chunk));
         let rest = held.changed.difference(&head).difference(&signatures);
         // Of the head, a sector at a time from its end: each vouches only for what follows it.
@@ -228,13 +239,18 @@ impl<'a> TargetWriter<'a> {
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn abandon(mut self) -> Result<()> {
-        if self.is_marked {
+    pub fn abandon(self) -> Result<()> {
+        let is_touched = *lock(&self.is_marked);
+        if is_touched {
             self.flush_zero_run()?;
             self.sync()?;
         }
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The blocks of the first chunk where formats keep their first signature: block 0 and the blocks

@@ -2,7 +2,7 @@
 
 use super::task::Task;
 use super::{Job, Rewrite};
-use crate::buffer::{Pool, Pooled};
+use crate::buffer::Pool;
 use crate::change::{Rung, differing};
 use crate::chunk::{CHUNK_LEN, Digest, range_in, to_len};
 use crate::commit::Write;
@@ -27,6 +27,7 @@ pub(super) struct Worker<'a> {
     rung: Rung,
     rewrite: Rewrite,
     pool: Pool,
+    zeroes: Bytes,
 }
 
 /// What was found out about a chunk.
@@ -50,19 +51,17 @@ impl<'a> Worker<'a> {
             target: job.target,
             rung,
             rewrite,
+            // What was never lent is still zero.
+            zeroes: pool.take().freeze(),
             pool,
         }
     }
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
         let chunk = task.chunk;
-        let mut content = self.pool.take();
-        let read_source_bytes =
-            read(self.source, chunk, &task.copy, &mut content).map_err(Error::Source)?;
-        let len = to_len(chunk.len_bytes());
-        let digest = Digest::of(&content[..len]);
+        let (content, read_source_bytes) = self.content(task)?;
+        let digest = Digest::of(&content);
         let (changed, read_target_bytes) = self.changed(task, digest, &content)?;
-        let content = content.freeze().slice(..len);
         let wanted_bytes = task.wanted.iter().map(|extent| extent.len_bytes()).sum();
         Ok(Outcome {
             chunk,
@@ -75,7 +74,20 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn changed(&self, task: &Task, digest: Digest, content: &Pooled) -> Result<(Vec<Extent>, u64)> {
+    /// The chunk as it is on the source, and how many bytes were read for that.
+    fn content(&self, task: &Task) -> Result<(Bytes, u64)> {
+        let len = to_len(task.chunk.len_bytes());
+        if task.copy.is_empty() {
+            // Volumes in sparse files have many such chunks: no need to fill a buffer for each.
+            return Ok((self.zeroes.slice(..len), 0));
+        }
+        let mut content = self.pool.take();
+        let read_bytes =
+            read(self.source, task.chunk, &task.copy, &mut content).map_err(Error::Source)?;
+        Ok((content.freeze().slice(..len), read_bytes))
+    }
+
+    fn changed(&self, task: &Task, digest: Digest, content: &[u8]) -> Result<(Vec<Extent>, u64)> {
         if self.rung == Rung::Full {
             return Ok((task.wanted.clone(), 0));
         }

@@ -89,9 +89,9 @@ impl Handle {
         }
         let mut done = 0;
         for piece in pieces(offset_bytes, data.len(), self.unit_bytes) {
-            let len = piece.len_bytes() as usize;
-            self.write_piece(&data[done..][..len], piece.offset_bytes())?;
-            done += len;
+            let part = &data[done..][..piece.len_bytes() as usize];
+            self.write_piece(part, piece.offset_bytes())?;
+            done += part.len();
         }
         Ok(())
     }
@@ -179,6 +179,11 @@ impl Handle {
     /// Writes a piece that is either whole units or lies inside one unit.
     fn write_piece(&self, data: &[u8], offset_bytes: u64) -> io::Result<()> {
         let unit_bytes = self.unit_bytes;
+        if self.suits(data, offset_bytes) {
+            // The middle of a request whose buffer is as little aligned as its position.
+            let _shared = self.share_units();
+            return self.file.write_all_at(data, offset_bytes);
+        }
         if (data.len() as u64).is_multiple_of(unit_bytes) {
             let mut bounce = AlignedBuffer::zeroed(data.len());
             bounce.copy_from_slice(data);
