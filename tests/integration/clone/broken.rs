@@ -31,7 +31,7 @@ fn is_marked(klon: &Klon) -> bool {
 #[test]
 fn an_interrupted_clone_is_marked_and_the_next_run_completes_it() {
     let klon = Klon::new();
-    ext4(&klon.path("source"), 400, 300);
+    ext4(&klon.path("source"), 240, 180);
     let stopped = interrupted(&klon, &["clone", "source", "target", "--threads", "1"]);
     let stopped = stopped.expect(130);
     stopped.says(&["interrupted", "run the same command again"]);

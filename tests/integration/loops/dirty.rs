@@ -18,7 +18,7 @@ fn with_dirty_copy() -> Klon {
     add_specials(mount.path());
     run("sync", &["-f", mount.path().to_str().unwrap()]);
     // In the journal, if anywhere.
-    for number in 0..50_u64 {
+    for number in 0..20_u64 {
         let path = mount.path().join(format!("late {number}"));
         fs::write(&path, noise(number, 5000)).unwrap();
         run("sync", &[path.to_str().unwrap()]);

@@ -115,9 +115,6 @@ impl Bench {
         for device in [&self.boot, &self.data, &self.drive] {
             run("blockdev", &["--flushbufs", device.text()]);
         }
-        for name in ["boot", "data", "drive"] {
-            run("sync", &[&self.klon.text(name)]);
-        }
     }
 
     /// A directory of its own for a mount.

@@ -113,7 +113,7 @@ fn a_dry_run_on_a_device_writes_nothing() {
     let pair = Pair::new();
     pair.change();
     let image = || {
-        run("sync", &[&pair.klon.text("target")]);
+        run("blockdev", &["--flushbufs", pair.target.text()]);
         fs::read(pair.klon.path("target")).unwrap()
     };
     let (before, record) = (image(), fs::read(pair.klon.only_record()).unwrap());

@@ -102,8 +102,8 @@ pub(crate) fn boot_disk(path: &Path, sector_bytes: u32) {
             .map_or(path.to_str().unwrap(), LoopDevice::text),
     );
     run("sgdisk", &arguments);
-    if device.is_some() {
-        run("sync", &[]);
+    if let Some(device) = &device {
+        run("blockdev", &["--flushbufs", device.text()]);
     }
     drop(device);
     put(&esp, path, MIB);
