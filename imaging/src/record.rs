@@ -1,7 +1,7 @@
 //! Records: what is known of a target after a clone, so that the next run reads and writes less.
 //!
 //! One file a target in a state directory. The format is described byte by byte in
-//! [`format`]; a record is replaced atomically, never changed in place.
+//! [`mod@format`]; a record is replaced atomically, never changed in place.
 
 pub mod format;
 pub mod manifest;

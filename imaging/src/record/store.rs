@@ -43,7 +43,7 @@ impl RecordStore {
     /// The record of `target`, its checksums verified; `None` when there is none.
     ///
     /// # Errors
-    /// [`Error::RecordIo`], [`Error::RecordCorrupt`].
+    /// [`Error::RecordIo`](crate::Error::RecordIo), [`Error::RecordCorrupt`](crate::Error::RecordCorrupt).
     pub fn load(&self, target: &Identity) -> Result<Option<Record>> {
         let path = self.path(target);
         let file = match File::open(&path) {
@@ -67,7 +67,7 @@ impl RecordStore {
     /// Begins a new record of `target`.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`Error::RecordIo`](crate::Error::RecordIo).
     pub fn begin(&self, target: &Identity, digests_count: u64) -> Result<RecordWriter> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|source| io_error(&self.directory, "create the directory", source))?;
@@ -77,7 +77,7 @@ impl RecordStore {
     /// The manifests of all records that can be read.
     ///
     /// # Errors
-    /// [`Error::RecordIo`] when the directory exists but can't be listed.
+    /// [`Error::RecordIo`](crate::Error::RecordIo) when the directory exists but can't be listed.
     pub fn manifests(&self) -> Result<Vec<Manifest>> {
         let entries = match std::fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -205,7 +205,7 @@ impl Record {
     /// they are asked for.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`Error::RecordIo`](crate::Error::RecordIo).
     pub fn digests(&self) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_> {
         let open = || -> io::Result<_> {
             let mut file = File::open(&self.path)?;
