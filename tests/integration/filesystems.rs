@@ -4,5 +4,6 @@ mod disks;
 mod ext;
 mod fat;
 mod golden;
+mod hostile;
 mod image_file;
 mod signatures;
