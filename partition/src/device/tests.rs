@@ -2,8 +2,8 @@
 
 use super::loop_device::{LoopDevice, Mount, lacks_root, run};
 use super::{
-    AlignedBuffer, IoMode, ReadAt, Target, WriteAt, create_target_file, open_source, open_target,
-    read_vec,
+    AlignedBuffer, IoMode, ReadAt, Target, WriteAt, create_target_file, look_at, open_source,
+    open_target, read_vec,
 };
 use crate::error::Error;
 use crate::extent::Extent;
@@ -247,6 +247,12 @@ fn devices_in_use_or_read_only_are_refused_as_targets() {
     run("mkfs.ext4", &["-q", "-F", path.to_str().unwrap()]);
     let device = LoopDevice::attach(&path, 512, &[]);
     assert!(open_source(device.path()).unwrap().is_exclusive());
+    {
+        // Who only looks keeps nobody from writing.
+        let looked = look_at(device.path()).unwrap();
+        assert!(!looked.is_exclusive());
+        assert!(open_target(device.path()).is_ok());
+    }
     {
         let at = directory.path().join("mounted");
         fs::create_dir(&at).unwrap();
