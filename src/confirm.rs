@@ -4,6 +4,7 @@ use crate::cli::Consent;
 use crate::error::refused;
 use anyhow::{Context as _, Result};
 use klon_partition::Identity;
+use klon_partition::system::System;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
@@ -78,7 +79,8 @@ fn prompt(loss: &Loss<'_>) -> Result<()> {
     )))
 }
 
-/// Whether `given` names `identity`: its value, `kind:value`, or for a path any path to it.
+/// Whether `given` names `identity`: its value, `kind:value`, or for a file any path to it, also
+/// the loop device that shows it.
 pub fn is_meant(given: &str, identity: &Identity) -> bool {
     if given == identity.value() || given == identity.to_string() {
         return true;
@@ -86,7 +88,12 @@ pub fn is_meant(given: &str, identity: &Identity) -> bool {
     let Identity::Path(path) = identity else {
         return false;
     };
-    std::fs::canonicalize(given).is_ok_and(|given| given == Path::new(path))
+    let given = Path::new(given);
+    let shown = || System::current().and_then(|system| system.identity(given));
+    given
+        .canonicalize()
+        .is_ok_and(|given| given == Path::new(path))
+        || shown().is_ok_and(|shown| shown.as_ref() == Some(identity))
 }
 
 fn quoted(text: &str) -> String {
