@@ -45,8 +45,7 @@ impl Place {
         {
             return Ok(place(path.into(), Some(number)));
         }
-        let not_found = std::io::Error::from(std::io::ErrorKind::NotFound);
-        Err(usage(format!("{text}: {not_found}")))
+        Err(usage(format!("{text}: there is no such file or device")))
     }
 
     /// Opens it to be looked at, in nobody's way.
