@@ -5,4 +5,5 @@ mod ext;
 mod fat;
 mod golden;
 mod image_file;
+mod ntfs;
 mod signatures;
