@@ -9,7 +9,8 @@ use klon_partition::filesystem::{self, Basis, Hazard, Kind, Usage};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use volume::Volume;
 
 /// Creates and deletes files until free space and large files are in pieces.
@@ -170,34 +171,71 @@ fn compressed_and_sparse_files() {
     check(&volume);
 }
 
-/// Growing a volume again and again, with no free space behind it, puts `$Bitmap` in pieces.
+/// The second half of `$Bitmap` is moved behind the first.
 #[test]
 fn a_bitmap_in_pieces() {
     if lacks_root() {
         return;
     }
-    let volume = Volume::make(4, &["-c", "512"]);
-    for size_mib in [5, 7, 9_u64] {
-        let fill = format!(
-            "i=0; while head -c 3000 /dev/urandom > {size_mib}.$i; do i=$((i + 1)); done; rm {size_mib}.*[02468]"
-        );
-        volume.change("rw", &format!("({fill}) 2> /dev/null"));
-        let file = File::options().write(true).open(&volume.image).unwrap();
-        file.set_len(size_mib << 20).unwrap();
-        run(
-            "ntfsresize",
-            &["--force", "--force", "--no-progress-bar", volume.text()],
-        );
-        // It leaves the volume to be checked by Windows.
-        let found = hazards(&volume);
-        assert!(
-            matches!(found[..], [Hazard::NotCleanlyUnmounted(_)]),
-            "{found:?}"
-        );
-        run("ntfsfix", &["--clear-dirty", volume.text()]);
-    }
-    assert!(volume.runs("6").0 > 1);
+    let volume = Volume::make(12, &["-c", "512"]);
+    volume.change("rw", AGE);
+    let before = usage(&volume).extents;
+    let free = before.complement(12 << 20);
+    let free = free
+        .iter()
+        .rev()
+        .find(|extent| extent.len_bytes() > 1 << 14);
+    let mut bytes = fs::read(&volume.image).unwrap();
+    let target = free.unwrap().offset_bytes() / 512 + 8;
+    split_bitmap(&mut bytes, usize::try_from(target).unwrap());
+    fs::write(&volume.image, bytes).unwrap();
+    assert_eq!(volume.runs("6"), (2, false));
     check(&volume);
+    // Three clusters have been freed and three others taken.
+    let after = usage(&volume).extents;
+    assert_eq!(before.difference(&after).total_bytes(), 3 * 512);
+    assert_eq!(after.difference(&before).total_bytes(), 3 * 512);
+}
+
+/// Moves the last 3 of 6 clusters of the bitmap to `target`.
+fn split_bitmap(bytes: &mut [u8], target: usize) {
+    let word =
+        |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let record = word(bytes, 0x30) * 512 + 6 * 1024;
+    let mut data = record + word(bytes, record + 0x14);
+    while bytes[data] != 0x80 {
+        data += word(bytes, data + 4);
+    }
+    // One run of 6 clusters: a byte of length, two of place.
+    let pairs = data + 0x40;
+    assert_eq!(bytes[pairs..pairs + 2], [0x21, 6]);
+    let start = word(bytes, pairs + 2);
+    bytes.copy_within((start + 3) * 512..(start + 6) * 512, target * 512);
+    let place = |cluster: usize| {
+        if cluster / 8 < 1536 {
+            start * 512
+        } else {
+            target * 512 - 1536
+        }
+    };
+    for index in 0..3 {
+        let (old, new) = (start + 3 + index, target + index);
+        let (old_at, new_at) = (place(old) + old / 8, place(new) + new / 8);
+        assert!(bytes[new_at] >> (new % 8) & 1 == 0);
+        bytes[old_at] &= !(1 << (old % 8));
+        bytes[new_at] |= 1 << (new % 8);
+    }
+    let delta = i16::try_from(target as i64 - start as i64)
+        .unwrap()
+        .to_le_bytes();
+    let end = data + word(bytes, data + 4);
+    // The attribute grows by 8 bytes, and nothing but the end mark is after it.
+    bytes.copy_within(end..end + 8, end + 8);
+    bytes[pairs + 1] = 3;
+    bytes[pairs + 4..pairs + 9].copy_from_slice(&[0x21, 3, delta[0], delta[1], 0]);
+    bytes[data + 4] += 8;
+    let used = word(bytes, record + 0x18) + 8;
+    bytes[record + 0x18..record + 0x1a].copy_from_slice(&(used as u16).to_le_bytes());
 }
 
 /// Files of nothing fill the table, whose free space is in pieces: its run list needs more
@@ -212,7 +250,7 @@ fn a_master_file_table_in_pieces() {
         (i=0; while head -c 1100 /dev/zero > f$i; do i=$((i + 1)); done) 2> /dev/null
         ls | grep '[02468]$' | xargs rm
         mkdir d
-        (i=0; while : > d/$i; do i=$((i + 1)); done) 2> /dev/null
+        (i=0; while touch d/$i; do i=$((i + 1)); done) 2> /dev/null
         ls | grep '[15]$' | xargs rm";
     volume.change("rw", script);
     let (runs, has_list) = volume.runs("0");
@@ -258,6 +296,7 @@ fn a_hibernated_windows_is_seen_as_ntfs_3g_sees_it() {
 #[test]
 fn the_log_is_read_as_ntfs_3g_reads_it() {
     let (no_client, one_client) = (0xffff, 0);
+    // Eight mebibytes have a log of 256 KiB.
     for (clients, flags, is_clean) in [
         (no_client, 0, true),
         (one_client, 2, true),
@@ -320,7 +359,7 @@ fn restart_page(clients: u16, flags: u16) -> Vec<u8> {
     put(area + 0x0c, &clients.to_le_bytes());
     put(area + 0x0e, &flags.to_le_bytes());
     // Bits of a sequence number: 67 - log2 of the log's size.
-    put(area + 0x10, &(67 - 18_u32).to_le_bytes());
+    put(area + 0x10, &(67 - 19_u32).to_le_bytes());
     put(area + 0x14, &(0x30_u16 + 0xa0).to_le_bytes());
     put(area + 0x16, &0x30_u16.to_le_bytes());
     put(area + 0x18, &(256_u64 << 10).to_le_bytes());
@@ -343,12 +382,7 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
     }
     let volume = Volume::make(24, &["-c", "1024"]);
     let mount = volume.mount("rw");
-    let script = format!(
-        "cd '{}'; j=0; while :; do j=$((j + 1)); for i in $(seq 30); do \
-         head -c $((i * 900 + j)) /dev/urandom > f$i; done; rm -f f*[0369]; done",
-        mount.path().display()
-    );
-    let mut writer = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    let writer = Writer::start(&volume, mount.path());
     for number in 0..4 {
         std::thread::sleep(std::time::Duration::from_millis(400));
         let image = volume.directory.path().join(format!("torn{number}.img"));
@@ -357,7 +391,7 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
         let usage = filesystem::usage(&device).unwrap();
         match usage.basis {
             Basis::Map => {
-                let copy = Volume::make(1, &[]);
+                let copy = Volume::make(2, &[]);
                 fs::copy(&image, &copy.image).unwrap();
                 let target = copy.copy_of(&usage.extents);
                 // All run lists lie in used clusters: both list the same ones.
@@ -375,10 +409,45 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
             }
         }
     }
-    writer.kill().unwrap();
-    writer.wait().unwrap();
+    drop(writer);
     drop(mount);
     check(&volume);
+}
+
+/// Creates, overwrites and deletes files until it is dropped.
+struct Writer {
+    stop: PathBuf,
+    shell: Child,
+}
+
+impl Writer {
+    fn start(volume: &Volume, at: &Path) -> Self {
+        let stop = volume.directory.path().join("stop");
+        let script = "
+            j=0
+            while [ ! -e \"$1\" ] && [ $j -lt 500 ]; do
+                j=$((j + 1))
+                for i in $(seq 30); do head -c $((i * 900 + j)) /dev/urandom > \"$0/f$i\"; done
+                rm -f \"$0\"/f*[0369]
+            done";
+        let shell = Command::new("sh")
+            .args(["-e", "-c", script])
+            .args([at, &stop])
+            .spawn()
+            .unwrap();
+        Self { stop, shell }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let stopped = File::create(&self.stop);
+        let ended = self.shell.wait();
+        if !std::thread::panicking() {
+            stopped.unwrap();
+            ended.unwrap();
+        }
+    }
 }
 
 /// A cluster that a file names and the bitmap has as free.
