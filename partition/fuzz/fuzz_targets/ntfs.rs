@@ -12,14 +12,14 @@ const SIZE_BYTES_MAX: usize = 4 << 20;
 
 fuzz_target!(|input: &[u8]| {
     // The input is the start of a volume. Its last byte says how much longer that is, and whether
-    // its blocks are mended.
+    // its blocks are mended. The smallest that mkntfs makes is longer than a mebibyte.
     let Some(&extra) = input.last() else {
         return;
     };
-    let start = input;
-    let len = start.len().saturating_add(usize::from(extra >> 1) << 15);
-    let mut bytes = start.to_vec();
-    bytes.resize(len.min(SIZE_BYTES_MAX), 0);
+    let more = usize::from((extra >> 1) & 0x3f) << 15;
+    let len_min = if extra & 0x80 == 0 { 2 << 20 } else { 0 };
+    let mut bytes = input.to_vec();
+    bytes.resize((input.len().max(len_min) + more).min(SIZE_BYTES_MAX), 0);
     if extra & 1 == 1 {
         mend(&mut bytes);
     }
