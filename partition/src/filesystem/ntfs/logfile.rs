@@ -16,10 +16,10 @@ const PAGE_BYTES_MAX: u32 = 64 << 10;
 /// Restart pages and the first log records are within these; what empties a log starts there.
 const EMPTY_BYTES: u64 = 4 << 20;
 
-/// What the newer of the two restart pages says (LFS_RESTART_PAGE_HEADER, LFS_RESTART_AREA).
+/// What either of the two restart pages says against it (LFS_RESTART_PAGE_HEADER, LFS_RESTART_AREA).
 ///
 /// # Errors
-/// [`crate::Error::Corrupt`] when neither can be read.
+/// [`crate::Error::Corrupt`] when one can't be read.
 pub(super) fn hazard(mft: &Mft, device: &dyn ReadAt) -> Result<Option<Hazard>> {
     let record = mft.record(device, mft::LOG_FILE)?;
     let Some(log) = mft.stream(device, &record, Key::unnamed(DATA))? else {
@@ -48,8 +48,8 @@ pub(super) fn hazard(mft: &Mft, device: &dyn ReadAt) -> Result<Option<Hazard>> {
         return Ok(Some(Hazard::NeedsRecovery(how)));
     }
     let first = log.restart_page(0, page_bytes)?;
-    // A torn second page is no harm when the first is sound, as the two are written in turn; but
-    // then nothing shows which is newer.
+    // They are written in turn. With one of them torn nothing shows which is newer, and the error
+    // stands.
     let second = log.restart_page(page_bytes.into(), page_bytes)?;
     Ok(first.unclean().or_else(|| second.unclean()))
 }
