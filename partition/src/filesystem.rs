@@ -4,6 +4,7 @@
 mod ext;
 mod fat;
 mod named;
+mod ntfs;
 mod recognition;
 mod signature;
 pub mod usage;

@@ -6,4 +6,5 @@ mod fat;
 mod golden;
 mod hostile;
 mod image_file;
+mod ntfs;
 mod signatures;

@@ -16,13 +16,12 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 18] = [
     container::mdraid,
     container::luks,
     container::lvm2,
     container::zfs,
     foreign::bitlocker,
-    foreign::ntfs,
     foreign::exfat,
     foreign::hfsplus,
     foreign::apfs,

@@ -17,36 +17,6 @@ pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
     Ok((is_fixed || is_to_go).then(|| named(Kind::Bitlocker, head)))
 }
 
-/// NTFS: "NTFS    " as OEM name in a boot sector without FATs.
-pub(super) fn ntfs(head: &Head<'_>) -> Result<Option<Summary>> {
-    let sector = head.at(0, 512).filter(|_| head.has(3, b"NTFS    "));
-    let Some(sector) = sector else {
-        return Ok(None);
-    };
-    let sector_bytes = u32::from(le16(sector, 11));
-    let cluster_sectors = match u8_at(sector, 13) {
-        // Beyond 128 the byte is a negative power of two.
-        negative @ 0xf4..=0xff => 1u32 << (256 - u32::from(negative)),
-        count => u32::from(count),
-    };
-    // Reserved sectors, FATs, root entries and all else of a FAT's BPB are 0.
-    let is_sound = matches!(sector_bytes, 256 | 512 | 1024 | 2048 | 4096)
-        && cluster_sectors.is_power_of_two()
-        && le16(sector, 14) == 0
-        && sector[16..21].iter().all(|&byte| byte == 0)
-        && le16(sector, 22) == 0
-        && le64(sector, 40) != 0;
-    if !is_sound {
-        return Ok(None);
-    }
-    // The last sector of the volume, one more, is a copy of this one.
-    let sectors = le64(sector, 40).saturating_add(1);
-    let mut summary = sized(Kind::Ntfs, head, sectors, sector_bytes);
-    summary.block_size_bytes = cluster_sectors.saturating_mul(sector_bytes);
-    summary.uuid = Some(format!("{:016X}", le64(sector, 72)));
-    Ok(Some(summary))
-}
-
 /// exFAT: "EXFAT   " as file system name (exFAT specification, section 3.1).
 pub(super) fn exfat(head: &Head<'_>) -> Result<Option<Summary>> {
     let sector = head.at(0, 512).filter(|_| head.has(3, b"EXFAT   "));

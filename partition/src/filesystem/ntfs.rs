@@ -1,0 +1,138 @@
+//! NTFS, versions 1.x to 3.1.
+//!
+//! Used are the clusters whose bits in `$Bitmap` are set, those that have no bit, and the sectors
+//! from the last whole cluster to the backup boot sector. Free space beyond that is free: no
+//! driver reads it, but for the volume's last sector.
+
+mod bitmap;
+mod boot;
+mod hibernation;
+mod index;
+mod logfile;
+mod mft;
+mod record;
+mod runs;
+mod scan;
+mod state;
+mod stream;
+
+use super::named::Named;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Error, Result};
+use crate::extent::ExtentMap;
+use bitmap::Bitmap;
+use mft::Mft;
+
+/// Counting free clusters reads the bitmap; one larger than this is not read for a summary.
+const COUNTED_BITMAP_BYTES_MAX: u64 = 32 << 20;
+
+struct Ntfs {
+    mft: Mft,
+    summary: Summary,
+}
+
+/// Recognises an NTFS volume; `None` when the first sector is not an NTFS boot sector.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let volume_bytes = volume.geometry().size_bytes;
+    if volume_bytes < boot::SECTOR_BYTES as u64 {
+        return Ok(None);
+    }
+    let sector = read_vec(volume, 0, boot::SECTOR_BYTES)?;
+    if !boot::is_plausible(&sector) {
+        return Ok(None);
+    }
+    let mut summary = Summary {
+        kind: Kind::Ntfs,
+        label: None,
+        uuid: Some(boot::serial(&sector)),
+        size_bytes: volume_bytes,
+        block_size_bytes: boot::cluster_size_bytes(&sector),
+        used_bytes: None,
+        hazards: Vec::new(),
+    };
+    let geometry = match boot::parse(&sector, volume_bytes) {
+        Ok(geometry) => geometry,
+        Err(corrupt) => return Ok(Some(damaged(summary, corrupt.into())?)),
+    };
+    summary.size_bytes = geometry.size_bytes;
+    match Mft::open(volume, geometry) {
+        Ok(mft) => Ok(Some(Box::new(summarize(volume, mft, summary)?))),
+        Err(error) => Ok(Some(damaged(summary, error)?)),
+    }
+}
+
+fn damaged(summary: Summary, error: Error) -> Result<Box<dyn Filesystem>> {
+    let hazard = damage(error)?;
+    Ok(Box::new(Named::new(summary).with_hazard(hazard)))
+}
+
+/// What can't be read speaks against copying by the bitmap; a device that fails is no hazard.
+fn damage(error: Error) -> Result<Hazard> {
+    match error {
+        Error::Corrupt(corrupt) => Ok(Hazard::Damaged(corrupt.to_string())),
+        error @ Error::Unsupported { .. } => Ok(Hazard::UnknownFeature(error.to_string())),
+        other => Err(other),
+    }
+}
+
+fn summarize(volume: &dyn ReadAt, mft: Mft, mut summary: Summary) -> Result<Ntfs> {
+    summary.hazards = state::hazards(&mft, volume)?;
+    match state::label(&mft, volume) {
+        Ok(label) => summary.label = label,
+        Err(error) => add(&mut summary, damage(error)?),
+    }
+    match used_bytes(volume, &mft) {
+        Ok(used_bytes) => summary.used_bytes = used_bytes,
+        Err(error) => add(&mut summary, damage(error)?),
+    }
+    Ok(Ntfs { mft, summary })
+}
+
+fn add(summary: &mut Summary, hazard: Hazard) {
+    if !summary.hazards.contains(&hazard) {
+        summary.hazards.push(hazard);
+    }
+}
+
+fn used_bytes(volume: &dyn ReadAt, mft: &Mft) -> Result<Option<u64>> {
+    let bitmap = Bitmap::open(mft, volume)?;
+    if bitmap.len_bytes() > COUNTED_BITMAP_BYTES_MAX {
+        return Ok(None);
+    }
+    let free_clusters = bitmap.free_clusters()?;
+    let free_bytes = free_clusters.saturating_mul(mft.geometry.cluster_bytes);
+    Ok(mft.geometry.size_bytes.checked_sub(free_bytes))
+}
+
+impl Filesystem for Ntfs {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The bitmap, checked against the run lists of all files.
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let used = Bitmap::open(&self.mft, device)?.used()?;
+        scan::check(&self.mft, device, &used)?;
+        Ok(Some(used))
+    }
+
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let structures = scan::metadata(&self.mft, device)?;
+        let edges = bitmap::edges(&self.mft.geometry).collect();
+        Ok(Some(structures.union(&edges)))
+    }
+
+    /// None: NTFS counts no mounts. A file that ntfs-3g overwrites in place changes its own
+    /// record and no field of the volume, not even `$LogFile`, which stays emptied; Windows moves
+    /// the log's sequence numbers, but a volume may meet both.
+    fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

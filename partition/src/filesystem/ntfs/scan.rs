@@ -1,0 +1,178 @@
+//! All file records in use: that each cluster they name is marked so, and which are metadata.
+
+use super::mft::{FIRST_USER, Mft};
+use super::record::{DATA, Key, Record, is_file_record};
+use super::runs::Run;
+use super::stream::Stream;
+use crate::device::ReadAt;
+use crate::error::{Corrupt, Error, Result};
+use crate::extent::{Extent, ExtentMap};
+
+const PIECE_BYTES: u64 = 1 << 20;
+const METADATA_EXTENTS_MAX: usize = 1 << 20;
+
+/// Checks that no cluster of a file is outside of `used`.
+///
+/// ntfs-3g leaves no mark on a volume that it has mounted, and its "recover" option wipes the
+/// marks of others: a bitmap that lags behind the files shows here and nowhere else.
+///
+/// # Errors
+/// [`Error::Corrupt`] naming the record of the first such cluster, or a record in use that fails
+/// its check.
+pub(super) fn check(mft: &Mft, device: &dyn ReadAt, used: &ExtentMap) -> Result<()> {
+    for_each_run(mft, device, &mut |record, _, extent| {
+        if used.contains(extent) {
+            return Ok(());
+        }
+        let expected = format!("the clusters {extent} of record {} in use", record.number);
+        let bad = Corrupt::new(
+            "NTFS $Bitmap",
+            "bits",
+            record.offset_bytes,
+            expected,
+            "free",
+        );
+        Err(bad.into())
+    })
+}
+
+/// The clusters of everything but contents of files: of the filesystem's own files, and of
+/// directories, attribute lists and all other attributes that are not the unnamed `$DATA`.
+///
+/// # Errors
+/// [`Error::Corrupt`] when a record in use fails its check; [`Error::Unsupported`] when there are
+/// too many extents for the bounds of memory.
+pub(super) fn metadata(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
+    let mut extents = Vec::new();
+    let mut base: Option<(u64, bool)> = None;
+    for_each_run(mft, device, &mut |record, is_contents, extent| {
+        if is_contents && !is_own(mft, device, record, &mut base)? {
+            return Ok(());
+        }
+        if extents.len() >= METADATA_EXTENTS_MAX {
+            return Err(Error::unsupported(
+                format!("an NTFS volume with metadata in more than {METADATA_EXTENTS_MAX} pieces"),
+                "they don't fit in memory",
+            ));
+        }
+        extents.push(extent);
+        Ok(())
+    })?;
+    Ok(extents.into_iter().collect())
+}
+
+/// Whether a record belongs to one of the filesystem's own files. Its base record says so, which
+/// is kept for the next record.
+fn is_own(
+    mft: &Mft,
+    device: &dyn ReadAt,
+    record: &Record,
+    known: &mut Option<(u64, bool)>,
+) -> Result<bool> {
+    let Some(base) = record.base() else {
+        return Ok(record.number < FIRST_USER || record.is_system());
+    };
+    if let Some((number, is_own)) = *known
+        && number == base.number
+    {
+        return Ok(is_own);
+    }
+    let is_own = base.number < FIRST_USER || mft.record(device, base.number)?.is_system();
+    *known = Some((base.number, is_own));
+    Ok(is_own)
+}
+
+/// Calls `visit` with each record in use, whether it is contents of a file, and each extent.
+fn for_each_run(
+    mft: &Mft,
+    device: &dyn ReadAt,
+    visit: &mut dyn FnMut(&Record, bool, Extent) -> Result<()>,
+) -> Result<()> {
+    let bits = mft.record_bitmap(device)?;
+    let mut runs: Vec<Run> = Vec::new();
+    for_each_record(mft, device, &bits, &mut |record| {
+        for attribute in record.attributes() {
+            let attribute = attribute?;
+            if !attribute.is_nonresident() {
+                continue;
+            }
+            runs.clear();
+            attribute.pairs().decode(&mft.geometry, &mut runs)?;
+            let is_contents = attribute.is(Key::unnamed(DATA));
+            for run in &runs {
+                let place = run
+                    .lcn
+                    .map(|lcn| mft.geometry.clusters_extent(lcn, run.clusters));
+                if let Some(extent) = place.flatten() {
+                    visit(record, is_contents, extent)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn for_each_record(
+    mft: &Mft,
+    device: &dyn ReadAt,
+    bits: &Stream,
+    visit: &mut dyn FnMut(&Record) -> Result<()>,
+) -> Result<()> {
+    let record_bytes = mft.geometry.record_bytes;
+    // A multiple of 8 records, so that their bits are whole bytes.
+    let piece_records = PIECE_BYTES / record_bytes as u64;
+    let mut number = 0;
+    while number < mft.records() {
+        let count = piece_records.min(mft.records().saturating_sub(number));
+        let len = usize::try_from(count)
+            .unwrap_or(0)
+            .saturating_mul(record_bytes);
+        let mut piece = vec![0; len];
+        let at = number.saturating_mul(record_bytes as u64);
+        mft.data().read(device, &mft.geometry, (at, &mut piece))?;
+        let in_use = in_use(mft, device, bits, (number, count))?;
+        for ((number, bytes), is_used) in
+            (number..).zip(piece.chunks_exact(record_bytes)).zip(in_use)
+        {
+            // What was never used may hold anything.
+            if !is_used && !is_file_record(bytes) {
+                continue;
+            }
+            let offset_bytes = mft.record_offset_bytes(number);
+            let record = match Record::parse(bytes.to_vec(), number, offset_bytes) {
+                Err(_) if !is_used => continue,
+                parsed => parsed?,
+            };
+            if record.is_in_use() {
+                visit(&record)?;
+            }
+        }
+        number = number.saturating_add(count);
+    }
+    Ok(())
+}
+
+/// Whether the bitmap of records has these as used; beyond its end none is.
+fn in_use(
+    mft: &Mft,
+    device: &dyn ReadAt,
+    bits: &Stream,
+    (first, count): (u64, u64),
+) -> Result<impl Iterator<Item = bool>> {
+    let start = first / 8;
+    let end = first
+        .saturating_add(count)
+        .div_ceil(8)
+        .min(bits.written_bytes());
+    let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    let mut bytes = vec![0; len];
+    if len > 0 {
+        bits.read(device, &mft.geometry, (start, &mut bytes))?;
+    }
+    Ok((0..count).map(move |index| {
+        let byte = usize::try_from(index / 8)
+            .ok()
+            .and_then(|byte| bytes.get(byte));
+        byte.is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+    }))
+}

@@ -1,0 +1,189 @@
+//! NTFS volumes in files: made by mkfs.ntfs, filled through ntfs-3g, judged by ntfsprogs.
+
+use crate::support::{MIB, run, tool};
+use klon_partition::{Extent, ExtentMap};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A volume in a file.
+pub(super) struct Volume {
+    pub(super) directory: TempDir,
+    pub(super) image: PathBuf,
+}
+
+impl Volume {
+    pub(super) fn make(size_mib: u64, options: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let image = directory.path().join("volume.img");
+        File::create(&image)
+            .unwrap()
+            .set_len(size_mib * MIB)
+            .unwrap();
+        let image_text = image.to_str().unwrap();
+        run(
+            "mkfs.ntfs",
+            &[&["-F", "-q", "-f"], options, &[image_text]].concat(),
+        );
+        Self { directory, image }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.image.to_str().unwrap()
+    }
+
+    pub(super) fn mount(&self, options: &str) -> Mount {
+        Mount::new(&self.image, &self.directory.path().join("mounted"), options)
+    }
+
+    /// Runs a shell script in the mounted volume.
+    pub(super) fn change(&self, options: &str, script: &str) {
+        let mount = self.mount(options);
+        let at = mount.path().to_str().unwrap();
+        run("sh", &["-e", "-c", &format!("cd '{at}'\n{script}")]);
+    }
+
+    /// What partclone would copy, from its ddrescue domain file.
+    pub(super) fn partclone_used(&self) -> ExtentMap {
+        let at = |name: &str| {
+            self.directory
+                .path()
+                .join(name)
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        let (domain, log) = (at("domain"), at("log"));
+        // It refuses a file that is there.
+        let _ = fs::remove_file(&domain);
+        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
+        run("partclone.ntfs", &arguments);
+        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+        let text = fs::read_to_string(domain).unwrap();
+        text.lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
+                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
+            })
+            .collect()
+    }
+
+    /// A figure of `ntfsinfo -m`.
+    pub(super) fn figure(&self, name: &str) -> u64 {
+        let text = run("ntfsinfo", &["-m", self.text()]);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        let words = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        words.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// How many runs the unnamed data of a system file has, and whether it has an attribute list.
+    pub(super) fn runs(&self, record: &str) -> (usize, bool) {
+        let text = run("ntfsinfo", &["-v", "-i", record, self.text()]);
+        let is_run = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.len() == 3 && words.iter().all(|word| word.starts_with("0x"))
+        };
+        let data = text
+            .split("Dumping attribute ")
+            .filter(|part| part.starts_with("$DATA"));
+        let runs = data.flat_map(str::lines).filter(is_run).count();
+        (runs, text.contains("$ATTRIBUTE_LIST"))
+    }
+
+    pub(super) fn blkid(&self, tag: &str) -> Option<String> {
+        let found = tool::output("blkid", &["-p", "-o", "value", "-s", tag, self.text()]);
+        let value = String::from_utf8(found.stdout).unwrap().trim().to_owned();
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// Whether ntfs-3g would mount it for writing: 0, or 14 hibernated, 15 unclean.
+    pub(super) fn probe(&self) -> Option<i32> {
+        tool::output("ntfs-3g.probe", &["--readwrite", self.text()])
+            .status
+            .code()
+    }
+
+    /// A copy of nothing but `used`, onto noise.
+    pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
+        let directory = TempDir::new().unwrap();
+        let image = directory.path().join("volume.img");
+        let source = File::open(&self.image).unwrap();
+        let size_bytes = source.metadata().unwrap().size();
+        let target = File::create(&image).unwrap();
+        let noise = crate::support::tree::noise(7, MIB as usize);
+        for at in (0..size_bytes).step_by(MIB as usize) {
+            let len = noise.len().min((size_bytes - at) as usize);
+            target.write_all_at(&noise[..len], at).unwrap();
+        }
+        for extent in used.iter().flat_map(|extent| extent.split(MIB)) {
+            let mut bytes = vec![0; extent.len_bytes() as usize];
+            source
+                .read_exact_at(&mut bytes, extent.offset_bytes())
+                .unwrap();
+            target.write_all_at(&bytes, extent.offset_bytes()).unwrap();
+        }
+        Self { directory, image }
+    }
+}
+
+/// A volume mounted by ntfs-3g, which has ended when this has been dropped.
+pub(super) struct Mount {
+    point: PathBuf,
+    server: Child,
+}
+
+impl Mount {
+    fn new(image: &Path, point: &Path, options: &str) -> Self {
+        fs::create_dir_all(point).unwrap();
+        let before = fs::metadata(point).unwrap().dev();
+        let mut server = Command::new("ntfs-3g")
+            .args(["-o", &format!("no_detach,{options}")])
+            .args([image, point])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("ntfs-3g is needed for this test: {error}"));
+        let start = Instant::now();
+        while fs::metadata(point).unwrap().dev() == before {
+            let ended = server.try_wait().unwrap();
+            assert!(ended.is_none(), "ntfs-3g -o {options}: {ended:?}");
+            let is_late = start.elapsed() > Duration::from_secs(60);
+            assert!(
+                !is_late,
+                "{} is not mounted after a minute",
+                image.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self {
+            point: point.to_owned(),
+            server,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.point
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.point).status();
+        let is_unmounted = unmounted.is_ok_and(|status| status.success());
+        if is_unmounted {
+            // What is in its memory is on the volume only when it has ended.
+            let _ = self.server.wait();
+        } else {
+            let _ = self.server.kill();
+        }
+        assert!(
+            is_unmounted || std::thread::panicking(),
+            "{} stays",
+            self.point.display()
+        );
+    }
+}
