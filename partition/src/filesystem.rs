@@ -7,6 +7,7 @@ mod named;
 mod recognition;
 mod signature;
 pub mod usage;
+mod xfs;
 
 pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};
