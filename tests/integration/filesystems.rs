@@ -6,3 +6,4 @@ mod fat;
 mod golden;
 mod image_file;
 mod signatures;
+mod xfs;
