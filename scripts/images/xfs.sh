@@ -110,7 +110,7 @@ xfs_images() {
     xfs_image xfs 16M
     xfs_image xfs-1k-groups 96M -b size=1024 -d agsize=16m -m rmapbt=1
     xfs_image xfs-4k-sectors 16M -s size=4096
-    xfs_image xfs-64k 256M -b size=65536
+    xfs_image xfs-64k 144M -b size=65536
     xfs_image xfs-plain 16M -b size=1024 -m finobt=0,reflink=0,bigtime=0,inobtcount=0 -i sparse=0
     xfs_image xfs-v4 16M -m crc=0
     xfs_image xfs-v4-512 16M -m crc=0 -b size=512 -l version=1

@@ -15,7 +15,7 @@ use klon_partition::filesystem::probe;
 use klon_partition::{Extent, Geometry, ReadAt, Result};
 use libfuzzer_sys::fuzz_target;
 
-const VOLUME_BYTES: u64 = 128 << 20;
+const VOLUME_BYTES: u64 = 160 << 20;
 
 /// A volume that starts with some bytes and is zero from there on.
 struct Padded(Vec<u8>);
