@@ -65,7 +65,9 @@ fn seal_all(data: &mut [u8]) {
             Some(b"XAGF") => (216, sector),
             Some(b"XAGI") => (312, sector),
             Some(b"XAFL") => (32, sector),
-            Some(b"AB3B") => (52, block),
+            Some(b"AB3B" | b"IAB3") => (52, block),
+            Some(b"BMA3") => (64, block),
+            Some([b'I', b'N', ..]) => (100, 512),
             _ => continue,
         };
         let end = at.saturating_add(len);

@@ -1,9 +1,12 @@
 //! XFS, versions 4 and 5.
 
+mod btree;
 mod checksum;
+mod contents;
 mod feature;
 mod freespace;
 mod group;
+mod inode;
 mod log;
 mod state;
 mod superblock;
@@ -107,6 +110,17 @@ impl Filesystem for Xfs {
     /// filesystem's end is free: XFS keeps nothing there.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         freespace::used(self.superblock()?, device).map(Some)
+    }
+
+    /// All that is in use but the contents of regular files that directories name: quotas count
+    /// as metadata.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let superblock = self.superblock()?;
+        let Some(contents) = contents::contents(superblock, device)? else {
+            return Ok(None);
+        };
+        let used = freespace::used(superblock, device)?;
+        Ok(Some(used.difference(&contents)))
     }
 
     /// Over the superblock, all AGFs and AGIs, and the log's last record, whose position and

@@ -15,6 +15,7 @@ const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x4 | 0x8;
 const RO_COMPAT_FINOBT: u32 = 0x1;
 const RO_COMPAT_RMAPBT: u32 = 0x2;
 const RO_COMPAT_REFLINK: u32 = 0x4;
+const INCOMPAT_SPINODES: u32 = 0x2;
 const INCOMPAT_META_UUID: u32 = 0x4;
 const INCOMPAT_NEEDSREPAIR: u32 = 0x10;
 /// `ftype`, `spinodes`, `meta_uuid`, `bigtime`, `needsrepair`, `nrext64`, `exchange-range` and
@@ -66,6 +67,10 @@ impl Features {
 
     pub(super) const fn has_meta_uuid(self) -> bool {
         self.incompat & INCOMPAT_META_UUID != 0
+    }
+
+    pub(super) const fn has_sparse_inodes(self) -> bool {
+        self.incompat & INCOMPAT_SPINODES != 0
     }
 
     pub(super) const fn has_finobt(self) -> bool {

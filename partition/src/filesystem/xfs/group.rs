@@ -21,6 +21,9 @@ pub(super) struct Group {
     /// Root and levels of the tree of free extents by block.
     pub(super) root: u32,
     pub(super) levels: u32,
+    /// Root and levels of the tree of inodes.
+    pub(super) inode_root: u32,
+    pub(super) inode_levels: u32,
     pub(super) free_blocks: u32,
     pub(super) longest_blocks: u32,
     /// Where the AGF starts.
@@ -128,6 +131,8 @@ impl Group {
             blocks,
             root: be32(raw, 16),
             levels: be32(raw, 28),
+            inode_root: 0,
+            inode_levels: 0,
             free_blocks: be32(raw, 52),
             longest_blocks: be32(raw, 56),
             agf_bytes: header.offset_bytes,
@@ -156,6 +161,10 @@ impl Group {
         header.equal(8, "agi_seqno", self.number)?;
         header.equal(12, "agi_length", self.blocks)?;
         self.take(superblock, header, (20, "agi_root"))?;
+        self.inode_root = be32(&header.raw, 20);
+        self.inode_levels = be32(&header.raw, 24);
+        let is_valid = (1..=LEVELS_MAX).contains(&self.inode_levels);
+        header.check(is_valid, "agi_level", "1 to 9", self.inode_levels)?;
         if superblock.features.has_finobt() {
             self.take(superblock, header, (328, "agi_free_root"))?;
         }

@@ -40,6 +40,11 @@ pub(super) struct Superblock {
     /// First block of the internal log as group and block in it; `None` for an external one.
     pub(super) log_start: Option<(u32, u32)>,
     pub(super) log_blocks: u32,
+    pub(super) inode_bytes: u32,
+    /// Bits of an inode number that count the inodes of a block.
+    pub(super) inodes_per_block_log: u8,
+    /// Files that no directory names: bitmap and summary of the realtime device, quotas.
+    pub(super) internal_inodes: [u64; 5],
     /// `sb_uuid`, which the log carries.
     pub(super) uuid: [u8; 16],
     /// The UUID in metadata blocks: `sb_meta_uuid` where that was kept on a change.
@@ -99,6 +104,9 @@ impl Superblock {
             group_blocks_log: u8_at(raw, 124),
             log_start: None,
             log_blocks: be32(raw, 96),
+            inode_bytes: be16(raw, 104).into(),
+            inodes_per_block_log: u8_at(raw, 123),
+            internal_inodes: [64, 72, 160, 168, 232].map(|offset| be64(raw, offset)),
             uuid,
             meta_uuid: if has_other {
                 self::uuid(raw, 248)
@@ -107,6 +115,7 @@ impl Superblock {
             },
         };
         superblock.check_sizes(volume_bytes)?;
+        superblock.check_inodes(u8_at(raw, 122))?;
         superblock.check_groups()?;
         superblock.log_start = superblock.log(be64(raw, 48))?;
         Ok(superblock)
@@ -125,6 +134,20 @@ impl Superblock {
         let blocks = volume_bytes.checked_div(block_bytes).unwrap_or_default();
         let expected = format!("at most the volume's {blocks} blocks");
         check(fits, "sb_dblocks", &expected, self.blocks)
+    }
+
+    fn check_inodes(&self, log: u8) -> Checked {
+        let inode_bytes = self.inode_bytes;
+        let is_valid = (256..=2048).contains(&inode_bytes)
+            && 1u32.checked_shl(log.into()) == Some(inode_bytes)
+            && inode_bytes <= self.block_bytes;
+        let expected = "a power of two from 256 to 2048";
+        check(is_valid, "sb_inodesize", expected, inode_bytes.into())?;
+        let per_block = 1u32.checked_shl(self.inodes_per_block_log.into());
+        let is_valid =
+            per_block.and_then(|count| count.checked_mul(inode_bytes)) == Some(self.block_bytes);
+        let found = self.inodes_per_block_log.into();
+        check(is_valid, "sb_inopblog", "that of a block", found)
     }
 
     fn check_groups(&self) -> Checked {
@@ -194,6 +217,25 @@ impl Superblock {
         let start = u64::from(group).saturating_mul(self.group_blocks.into());
         let rest = self.blocks.saturating_sub(start);
         u32::try_from(rest).map_or(self.group_blocks, |rest| rest.min(self.group_blocks))
+    }
+
+    /// The volume's bytes of `blocks` blocks from a filesystem block number on, which has the
+    /// group in its upper bits; `None` when they aren't all in one group.
+    pub(super) fn numbered(&self, number: u64, blocks: u32) -> Option<Extent> {
+        let log = u32::from(self.group_blocks_log);
+        let group = u32::try_from(number.checked_shr(log)?).ok()?;
+        let mask = 1u64.checked_shl(log)?.checked_sub(1)?;
+        let block = u32::try_from(number & mask).ok()?;
+        let end = block.checked_add(blocks)?;
+        let is_inside = group < self.groups && end <= self.blocks_of(group);
+        self.extent(group, block, blocks).filter(|_| is_inside)
+    }
+
+    /// The number of the inode that is number `inode` of group `group`.
+    pub(super) fn inode_number(&self, group: u32, inode: u32) -> u64 {
+        let log = u32::from(self.group_blocks_log).saturating_add(self.inodes_per_block_log.into());
+        let upper = u64::from(group).checked_shl(log).unwrap_or(u64::MAX);
+        upper | u64::from(inode)
     }
 
     /// Where `blocks` filesystem blocks end.
