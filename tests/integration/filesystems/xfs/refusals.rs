@@ -7,6 +7,8 @@ use klon_partition::filesystem::{Basis, Hazard, usage};
 use std::fs::File;
 use std::path::Path;
 
+type IsExpected = fn(&Hazard) -> bool;
+
 /// A change by `xfs_db`, which sets the checksum right.
 fn edit(image: &Path, field: &str, value: &str) {
     let write = format!("write -d {field} {value}");
@@ -16,7 +18,7 @@ fn edit(image: &Path, field: &str, value: &str) {
 
 #[test]
 fn flags_and_features_of_the_superblock() {
-    let cases: [(&str, &str, fn(&Hazard) -> bool); 6] = [
+    let cases: [(&str, &str, IsExpected); 6] = [
         ("features_incompat", "0x10b", |hazard| {
             matches!(hazard, Hazard::UnknownFeature(_))
         }),
