@@ -8,6 +8,7 @@ mod ntfs;
 mod recognition;
 mod signature;
 pub mod usage;
+mod xfs;
 
 pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};

@@ -8,3 +8,4 @@ mod hostile;
 mod image_file;
 mod ntfs;
 mod signatures;
+mod xfs;

@@ -26,7 +26,6 @@ const CHECKS: [Check; 18] = [
     foreign::hfsplus,
     foreign::apfs,
     foreign::iso9660,
-    linux::xfs,
     linux::btrfs,
     linux::f2fs,
     linux::bcachefs,

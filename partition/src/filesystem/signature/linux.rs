@@ -2,36 +2,9 @@
 
 use super::head::Head;
 use super::{named, sized, uuid};
-use crate::bytes::{be16, be32, be64, le16, le32, le64, text, u8_at};
+use crate::bytes::{le16, le32, le64, text, u8_at};
 use crate::error::Result;
 use crate::filesystem::{Hazard, Kind, Summary};
-
-/// XFS: sb_magicnum "XFSB" (XFS Algorithms & Data Structures, "Superblocks").
-pub(super) fn xfs(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(block) = head.at(0, 512).filter(|_| head.has(0, b"XFSB")) else {
-        return Ok(None);
-    };
-    let block_size_bytes = be32(block, 4);
-    let is_sound = (512..=65_536).contains(&block_size_bytes)
-        && 1u32.checked_shl(u32::from(u8_at(block, 120))) == Some(block_size_bytes)
-        && (512..=32_768).contains(&be16(block, 102))
-        && 1u16.checked_shl(u32::from(u8_at(block, 121))) == Some(be16(block, 102))
-        && be32(block, 88) != 0
-        && be64(block, 8) != 0;
-    if !is_sound {
-        return Ok(None);
-    }
-    let blocks = be64(block, 8);
-    let free_blocks = be64(block, 144);
-    Ok(Some(Summary {
-        label: text(&block[108..120]),
-        uuid: uuid(&block[32..48]),
-        used_bytes: blocks
-            .checked_sub(free_blocks)
-            .and_then(|used| used.checked_mul(u64::from(block_size_bytes))),
-        ..sized(Kind::Xfs, head, blocks, block_size_bytes)
-    }))
-}
 
 /// Btrfs: magic "_BHRfS_M" of the superblock at 64 KiB (btrfs on-disk format, "Superblock").
 pub(super) fn btrfs(head: &Head<'_>) -> Result<Option<Summary>> {
