@@ -16,7 +16,7 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 17] = [
     container::mdraid,
     container::luks,
     container::lvm2,
