@@ -1,14 +1,14 @@
 //! Telling which filesystem is on a volume, and when that can't be told.
 
 use super::named::Named;
-use super::{Filesystem, Hazard, Kind, ext, fat, signature};
+use super::{Filesystem, Hazard, Kind, btrfs, ext, fat, signature};
 use crate::device::ReadAt;
 use crate::error::Result;
 
 type Found = Option<Box<dyn Filesystem>>;
 
 /// Filesystems that klon reads further than their signature, in order of precedence.
-const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 2] = [ext::probe, fat::probe];
+const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 3] = [ext::probe, fat::probe, btrfs::probe];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
 ///

@@ -16,7 +16,7 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 18] = [
     container::mdraid,
     container::luks,
     container::lvm2,
@@ -28,7 +28,6 @@ const CHECKS: [Check; 19] = [
     foreign::apfs,
     foreign::iso9660,
     linux::xfs,
-    linux::btrfs,
     linux::f2fs,
     linux::bcachefs,
     linux::swap,

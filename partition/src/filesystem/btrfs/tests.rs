@@ -1,0 +1,1 @@
+//! Hostile and damaged volumes, made from the golden images.
