@@ -1,5 +1,7 @@
 //! Hostile and damaged volumes, made from the golden images.
 
+mod group_tree;
+
 use super::checksum::Checksum;
 use super::probe;
 use crate::bytes::le64;
