@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use chunks::Chunks;
 use sha2::{Digest, Sha256};
-use space::Space;
+use space::Wanted;
 use superblock::Superblock;
 use tree::Tree;
 
@@ -44,7 +44,8 @@ struct Btrfs {
 /// [`Error::Io`] when the device fails.
 pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
     let volume_bytes = volume.geometry().size_bytes;
-    if volume_bytes < RESERVED_BYTES {
+    let end_bytes = superblock::OFFSET_BYTES.saturating_add(superblock::LEN_BYTES as u64);
+    if volume_bytes < end_bytes {
         return Ok(None);
     }
     let raw = read_vec(volume, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
@@ -122,21 +123,17 @@ impl Btrfs {
         })
     }
 
-    fn space(&self, device: &dyn ReadAt) -> Result<Space> {
+    /// The places of extents on `device`, and the reserved ones.
+    fn places(&self, device: &dyn ReadAt, wanted: Wanted) -> Result<ExtentMap> {
         let (superblock, chunks) = self.map()?;
-        space::space(&Tree {
+        let tree = Tree {
             superblock,
             chunks,
             device,
-        })
-    }
-
-    /// The places of logical addresses on `device`, and the reserved ones.
-    fn places(&self, device: &dyn ReadAt, logical: &ExtentMap) -> Result<ExtentMap> {
-        let (_, chunks) = self.map()?;
-        let volume_bytes = device.geometry().size_bytes;
-        let places = chunks.physical(logical).chain(reserved(volume_bytes));
-        Ok(places.collect())
+        };
+        let places = chunks.physical(&space::space(&tree, wanted)?);
+        let reserved = reserved(device.geometry().size_bytes).collect();
+        Ok(places.union(&reserved))
     }
 }
 
@@ -156,14 +153,12 @@ impl Filesystem for Btrfs {
     }
 
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        let space = self.space(device)?;
-        self.places(device, &space.used).map(Some)
+        self.places(device, Wanted::All).map(Some)
     }
 
     /// Tree blocks, superblocks, the first mebibyte and the version 1 space cache.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        let space = self.space(device)?;
-        self.places(device, &space.metadata).map(Some)
+        self.places(device, Wanted::Metadata).map(Some)
     }
 
     /// Over the superblock: its generation goes up with every transaction, and no change to a

@@ -1,4 +1,5 @@
-//! Btrfs against btrfs-progs, partclone and the kernel.
+//! Btrfs against btrfs-progs and the kernel. Partclone 0.3.23 is no oracle: it leaves out blocks
+//! that the extent tree has in use, the second copies of some among them.
 
 mod tool;
 mod variant;
@@ -41,6 +42,11 @@ fn assert_agrees(file: &Path, name: &str) {
     );
     let metadata = filesystem(&device).metadata(&device).unwrap().unwrap();
     assert!(metadata.difference(&usage.extents).is_empty(), "{name}");
+    let trees = tool::tree_blocks(file);
+    assert!(trees.difference(&metadata).is_empty(), "{name}");
+    // The version 1 space cache is in files of the filesystem's own.
+    let has_cache = metadata != trees;
+    assert_eq!(has_cache, name == "v1-cache aged", "{name}");
 }
 
 fn assert_whole(file: &Path, name: &str) {
@@ -104,27 +110,6 @@ fn used_maps_are_those_of_btrfs_progs() {
         );
         drop(mount);
         assert_agrees(&file, &format!("{} balanced", variant.name));
-    }
-}
-
-/// Only where there is one copy of everything: of trees with two, partclone 0.3.23 leaves out the
-/// second copy of some.
-#[test]
-fn partclone_copies_all_that_is_copied_here() {
-    for name in ["mixed", "single"] {
-        let directory = tempfile::tempdir().unwrap();
-        let variant = Variant::named(name);
-        let file = variant.make(directory.path());
-        if !lacks_root() {
-            age(&variant.mount(&file));
-        }
-        let klon = usage(&ImageFile::open(&file)).unwrap().extents;
-        let size_bytes = std::fs::metadata(&file).unwrap().len();
-        let reserved: ExtentMap = tool::reserved(size_bytes).into_iter().collect();
-        let missing = klon
-            .difference(&tool::partclone_used(&file))
-            .difference(&reserved);
-        assert_eq!(missing.extents(), [], "{name}");
     }
 }
 

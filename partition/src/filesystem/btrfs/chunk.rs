@@ -81,18 +81,21 @@ impl Chunk {
     /// Where on the device `logical` lies, once or twice; nowhere when the chunk doesn't hold all
     /// of it.
     pub(super) fn physical(&self, logical: Extent) -> impl Iterator<Item = Extent> + use<> {
-        let delta = if self.logical.contains(logical) {
-            logical
-                .offset_bytes()
-                .checked_sub(self.logical.offset_bytes())
-        } else {
-            None
-        };
-        let place = move |stripe: Extent| {
-            let start = stripe.offset_bytes().checked_add(delta?)?;
-            Extent::new(start, logical.len_bytes())
-        };
-        self.stripes().filter_map(place)
+        let chunk = *self;
+        self.stripes()
+            .filter_map(move |stripe| chunk.place(stripe, logical))
+    }
+
+    /// Where in `stripe`, one of this chunk's, `logical` lies.
+    pub(super) fn place(&self, stripe: Extent, logical: Extent) -> Option<Extent> {
+        if !self.logical.contains(logical) {
+            return None;
+        }
+        let from_start = logical
+            .offset_bytes()
+            .checked_sub(self.logical.offset_bytes())?;
+        let start = stripe.offset_bytes().checked_add(from_start)?;
+        Extent::new(start, logical.len_bytes())
     }
 
     /// Everything that it takes up on the device.

@@ -6,15 +6,17 @@ use super::tree::{Item, Key, Tree};
 use crate::bytes::{le64, u8_at};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 
 const CHUNK_ITEM: u8 = 228;
 const DEV_ITEM: u8 = 216;
 /// `BTRFS_FIRST_CHUNK_TREE_OBJECTID`, of every chunk's key.
 const FIRST_CHUNK_TREE: u64 = 256;
 const KEY_BYTES: usize = 17;
-/// More chunks than this are left to a copy of the whole volume: 256 TiB in chunks of 1 GiB.
-const CHUNKS_MAX: usize = 1 << 18;
+/// More chunks than this are left to a copy of the whole volume: 128 TiB in chunks of 1 GiB.
+const CHUNKS_MAX: usize = 1 << 17;
+/// Extents of a map, logical or on the device: 16 MiB at most while it is made.
+pub(super) const EXTENTS_MAX: usize = 1 << 19;
 
 /// Chunks in the order of their logical addresses, none of which overlap.
 #[derive(Clone, Debug, Default)]
@@ -136,11 +138,22 @@ impl Chunks {
     }
 
     /// Every place on the device where a byte of `logical` is. What lies in no chunk is nowhere.
-    pub(super) fn physical(&self, logical: &ExtentMap) -> impl Iterator<Item = Extent> {
-        self.0.iter().flat_map(|chunk| {
+    /// Beyond a limit of extents, small gaps between them are closed.
+    pub(super) fn physical(&self, logical: &ExtentMap) -> ExtentMap {
+        let chunks = self.0.iter();
+        let mut stripes: Vec<(Extent, &Chunk)> = chunks
+            .flat_map(|chunk| chunk.stripes().map(move |stripe| (stripe, chunk)))
+            .collect();
+        // Stripes don't overlap, so what is found stripe by stripe is in order.
+        stripes.sort_unstable_by_key(|&(stripe, _)| stripe);
+        let mut map = ExtentMapBuilder::with_limit(EXTENTS_MAX);
+        for (stripe, chunk) in stripes {
             let parts = logical.within(chunk.logical);
-            parts.flat_map(|part| chunk.physical(part))
-        })
+            parts
+                .filter_map(|part| chunk.place(stripe, part))
+                .for_each(|place| map.push(place));
+        }
+        map.finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in use: the extent tree, checked against the chunks and the block groups.
 
 use super::chunk::{Chunk, DATA, METADATA, SYSTEM};
+use super::chunks::EXTENTS_MAX;
 use super::roots::Roots;
 use super::tree::{Item, Tree};
 use crate::bytes::le64;
@@ -20,29 +21,28 @@ const BLOCK_GROUP_ITEM_BYTES: usize = 24;
 const FLAG_DATA: u64 = 1 << 0;
 const FLAG_TREE_BLOCK: u64 = 1 << 1;
 
-/// More logical extents than this, and small gaps between them count as used.
-const EXTENTS_MAX: usize = 1 << 19;
-
-/// Logical addresses in use.
-pub(super) struct Space {
-    pub(super) used: ExtentMap,
-    /// The part of it that is tree blocks and space cache.
-    pub(super) metadata: ExtentMap,
+/// Which extents are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    All,
+    /// Tree blocks and the space cache.
+    Metadata,
 }
 
-/// Walks the extent tree and the block groups.
+/// Walks the extent tree and the block groups: logical addresses in use.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] when an extent overlaps another, lies outside of a chunk of its kind,
 /// or when the extents of a chunk are not as many bytes as its block group counts, and as
 /// [`Tree::walk`].
-pub(super) fn space(tree: &Tree<'_>) -> Result<Space> {
+pub(super) fn space(tree: &Tree<'_>, wanted: Wanted) -> Result<ExtentMap> {
     let roots = Roots::read(tree)?;
     let mut walk = Walk {
         tree,
+        wanted,
+        space_cache: &roots.space_cache,
         groups: vec![Group::default(); tree.chunks.all().len()],
-        used: ExtentMapBuilder::with_limit(EXTENTS_MAX),
-        metadata: ExtentMapBuilder::with_limit(EXTENTS_MAX),
+        found: ExtentMapBuilder::with_limit(EXTENTS_MAX),
         end_bytes: 0,
     };
     let is_apart = roots.block_group_tree.is_some();
@@ -59,14 +59,7 @@ pub(super) fn space(tree: &Tree<'_>) -> Result<Space> {
         })?;
     }
     walk.check_sums()?;
-    let used = walk.used.finish();
-    let metadata = walk.metadata.finish();
-    // A stale space cache may name what was freed since.
-    let space_cache = used.intersection(&roots.space_cache);
-    Ok(Space {
-        used,
-        metadata: metadata.union(&space_cache),
-    })
+    Ok(walk.found.finish())
 }
 
 /// What is known of the block group of a chunk.
@@ -80,10 +73,11 @@ struct Group {
 
 struct Walk<'a> {
     tree: &'a Tree<'a>,
+    wanted: Wanted,
+    space_cache: &'a ExtentMap,
     /// Parallel to the chunks.
     groups: Vec<Group>,
-    used: ExtentMapBuilder,
-    metadata: ExtentMapBuilder,
+    found: ExtentMapBuilder,
     /// Where the last extent ends.
     end_bytes: u64,
 }
@@ -120,9 +114,8 @@ impl Walk<'_> {
         }
         // Extents don't overlap, so the sum is at most the chunk.
         group.sum_bytes = group.sum_bytes.saturating_add(extent.len_bytes());
-        self.used.push(extent);
-        if is_tree_block {
-            self.metadata.push(extent);
+        if self.wanted == Wanted::All || is_tree_block || self.space_cache.overlaps(extent) {
+            self.found.push(extent);
         }
         Ok(())
     }

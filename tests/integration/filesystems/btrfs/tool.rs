@@ -1,4 +1,4 @@
-//! What btrfs-progs and partclone say is in use.
+//! What btrfs-progs say is in use.
 
 use crate::support::{MIB, run};
 use klon_partition::{Extent, ExtentMap};
@@ -62,18 +62,32 @@ fn chunks(file: &Path) -> Vec<Chunk> {
 
 /// Every copy of every extent, and what is reserved.
 pub(super) fn used(file: &Path) -> ExtentMap {
+    extents(file, |_| true)
+}
+
+/// Every copy of every tree block, and what is reserved.
+pub(super) fn tree_blocks(file: &Path) -> ExtentMap {
+    extents(file, |flags| flags.contains("TREE_BLOCK"))
+}
+
+/// Copies of the extents with such a line of flags.
+fn extents(file: &Path, is_wanted: impl Fn(&str) -> bool) -> ExtentMap {
     let path = file.to_str().unwrap();
     let superblock = run("btrfs", &["inspect-internal", "dump-super", path]);
     let line = superblock.lines().find(|line| line.starts_with("nodesize"));
     let node_bytes = after(line.unwrap(), "nodesize");
     let chunks = chunks(file);
     let mut used = reserved(std::fs::metadata(file).unwrap().len());
-    for line in dump(file, "extent").lines() {
+    let dump = dump(file, "extent");
+    for (line, flags) in dump.lines().zip(dump.lines().skip(1)) {
         let (start, len_bytes) = match key(line) {
             Some([start, "EXTENT_ITEM", len]) => (number(start), number(len)),
             Some([start, "METADATA_ITEM", _]) => (number(start), node_bytes),
             _ => continue,
         };
+        if !is_wanted(flags) {
+            continue;
+        }
         let chunk = chunks
             .iter()
             .find(|chunk| {
@@ -96,24 +110,5 @@ pub(super) fn reserved(size_bytes: u64) -> Vec<Extent> {
         .into_iter()
         .filter(|(start, len)| start + len <= size_bytes)
         .filter_map(|(start, len)| Extent::new(start, len))
-        .collect()
-}
-
-/// What partclone would copy, from its ddrescue domain file.
-pub(super) fn partclone_used(file: &Path) -> ExtentMap {
-    let (domain, log) = (file.with_extension("map"), file.with_extension("log"));
-    let paths = [file, &domain, &log].map(|path| path.to_str().unwrap());
-    let arguments = ["-D", "-s", paths[0], "-o", paths[1], "-L", paths[2], "-q"];
-    run("partclone.btrfs", &arguments);
-    let hexadecimal = |field: &str| u64::from_str_radix(field.trim_start_matches("0x"), 16);
-    std::fs::read_to_string(&domain)
-        .unwrap()
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let (offset, len, status) = (fields.next()?, fields.next()?, fields.next()?);
-            let extent = Extent::new(hexadecimal(offset).ok()?, hexadecimal(len).ok()?);
-            extent.filter(|_| status == "+")
-        })
         .collect()
 }

@@ -79,6 +79,13 @@ pub(super) const VARIANTS: &[Variant] = &[
         ],
         "space_cache=v1",
     ),
+    // Block groups below 100 MiB have no space cache.
+    Variant::new(
+        "v1-cache",
+        8192,
+        &["-R", "^free-space-tree"],
+        "space_cache=v1",
+    ),
     Variant::new(
         "xxhash",
         256,
