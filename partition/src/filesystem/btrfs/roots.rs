@@ -1,7 +1,7 @@
 //! The root tree: where the other trees start, and the extents of the version 1 space cache.
 
 use super::superblock::Root;
-use super::tree::{BLOCK_GROUP_TREE, EXTENT_TREE, Item, ROOT_TREE, Tree};
+use super::tree::{BLOCK_GROUP_TREE, EXTENT_TREE, Item, Tree};
 use crate::bytes::{le64, u8_at};
 use crate::error::{Corrupt, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
@@ -75,7 +75,6 @@ fn missing(tree: &Tree<'_>, which: &str) -> Corrupt {
         Some(chunk.physical(extent).next()?.offset_bytes())
     });
     let offset_bytes = offset_bytes.unwrap_or_default();
-    debug_assert_eq!(root.tree, ROOT_TREE);
     let expected = format!("the root of {which}");
     Corrupt::new("btrfs root tree", "items", offset_bytes, expected, "none")
 }
