@@ -1,5 +1,6 @@
 //! Used maps against outside tools on real volumes.
 
+mod btrfs;
 mod disks;
 mod ext;
 mod fat;

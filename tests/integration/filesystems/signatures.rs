@@ -78,7 +78,6 @@ macro_rules! made_by {
 }
 
 made_by! {
-    btrfs: "btrfs" as "btrfs", 128 * MEBIBYTE, true, ["mkfs.btrfs", "-q", "-L", "my data"];
     swap: "swap" as "swap", 4 * MEBIBYTE, true, ["mkswap", "-L", "pages"];
     swap_with_64k_pages: "swap" as "swap", 4 * MEBIBYTE, true, ["mkswap", "-p", "65536", "-L", "x"];
     exfat: "exfat" as "exfat", 16 * MEBIBYTE, false, ["mkfs.exfat", "-L", "CARD"];

@@ -3,7 +3,7 @@
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 
-/// Up to here most signatures lie; Btrfs's superblock ends there.
+/// Up to here most signatures lie; that of swap with pages of 64 KiB is the last.
 const HEAD_BYTES: u64 = 68 << 10;
 
 /// The start of a volume in memory, and the volume for what lies elsewhere.

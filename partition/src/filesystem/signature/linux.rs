@@ -6,41 +6,6 @@ use crate::bytes::{le16, le32, le64, text, u8_at};
 use crate::error::Result;
 use crate::filesystem::{Hazard, Kind, Summary};
 
-/// Btrfs: magic "_BHRfS_M" of the superblock at 64 KiB (btrfs on-disk format, "Superblock").
-pub(super) fn btrfs(head: &Head<'_>) -> Result<Option<Summary>> {
-    const SUPERBLOCK: usize = 64 << 10;
-    let block = head.at(SUPERBLOCK, 4096);
-    let Some(block) = block.filter(|_| head.has(SUPERBLOCK + 0x40, b"_BHRfS_M")) else {
-        return Ok(None);
-    };
-    // bytenr: where this copy says that it lies.
-    if le64(block, 0x30) != SUPERBLOCK as u64 {
-        return Ok(None);
-    }
-    let mut hazards = Vec::new();
-    // csum_type 0 is CRC-32C; klon does not compute the others.
-    if le16(block, 0xc4) == 0 && crc32c::crc32c(&block[0x20..]) != le32(block, 0) {
-        hazards.push(Hazard::Damaged("superblock checksum".to_owned()));
-    }
-    let devices = le64(block, 0x88);
-    if devices > 1 {
-        hazards.push(Hazard::MultiDevice(format!("{devices} devices")));
-    }
-    if le64(block, 0x60) != 0 {
-        hazards.push(Hazard::NeedsRecovery("a log tree".to_owned()));
-    }
-    Ok(Some(Summary {
-        kind: Kind::Btrfs,
-        label: text(&block[0x12b..0x22b]),
-        uuid: uuid(&block[0x20..0x30]),
-        // dev_item.total_bytes: of this device, not of the filesystem.
-        size_bytes: le64(block, 0xd1).min(head.size_bytes()),
-        block_size_bytes: le32(block, 0x90),
-        used_bytes: Some(le64(block, 0x78)),
-        hazards,
-    }))
-}
-
 /// F2FS: magic 0xF2F52010 at 1 KiB (struct f2fs_super_block).
 pub(super) fn f2fs(head: &Head<'_>) -> Result<Option<Summary>> {
     let Some(block) = head.at(1024, 3072) else {

@@ -1,0 +1,177 @@
+//! Btrfs on one device (btrfs on-disk format, kernel documentation and wiki).
+//!
+//! Used are the first mebibyte (boot loaders and the superblock), the superblock's copies, and
+//! on the device every place of every extent in the extent tree. Bytes past the end of the device
+//! item are free: the filesystem keeps nothing there.
+
+mod checksum;
+mod chunk;
+mod chunks;
+mod feature;
+mod roots;
+mod space;
+mod superblock;
+mod tree;
+
+use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use crate::bytes::{le32, le64, text};
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Error, Result};
+use crate::extent::{Extent, ExtentMap};
+use chunks::Chunks;
+use sha2::{Digest, Sha256};
+use space::Wanted;
+use superblock::Superblock;
+use tree::Tree;
+
+/// `BTRFS_DEVICE_RANGE_RESERVED`: no chunk that today's tools make starts before.
+const RESERVED_BYTES: u64 = 1 << 20;
+
+/// A Btrfs filesystem.
+struct Btrfs {
+    summary: Summary,
+    /// What to read trees with; nothing where there is a hazard.
+    map: Option<(Superblock, Chunks)>,
+}
+
+/// Recognises Btrfs by the primary superblock. The chunk tree is read too, so that a layout that
+/// klon can't follow is known at once.
+///
+/// Copies of the superblock are not looked at: a volume without a sound primary one needs
+/// `btrfs rescue super-recover`, and is reported as damaged when its magic number is there.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let volume_bytes = volume.geometry().size_bytes;
+    let end_bytes = superblock::OFFSET_BYTES.saturating_add(superblock::LEN_BYTES as u64);
+    if volume_bytes < end_bytes {
+        return Ok(None);
+    }
+    let raw = read_vec(volume, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+    let is_magic = raw.get(0x40..0x48) == Some(superblock::MAGIC);
+    // bytenr: where this copy says that it lies.
+    if !is_magic || le64(&raw, 0x30) != superblock::OFFSET_BYTES {
+        return Ok(None);
+    }
+    let (map, hazards) = match read_map(&raw, volume) {
+        Ok(map) => (Some(map), Vec::new()),
+        Err(Refusal::Hazards(hazards)) => (None, hazards),
+        Err(Refusal::Failure(error)) => (None, vec![hazard(error)?]),
+    };
+    let summary = summary(&raw, hazards, volume_bytes);
+    Ok(Some(Box::new(Btrfs { summary, map })))
+}
+
+/// Why there is nothing to read trees with.
+enum Refusal {
+    Hazards(Vec<Hazard>),
+    Failure(Error),
+}
+
+impl<T: Into<Error>> From<T> for Refusal {
+    fn from(error: T) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+fn read_map(raw: &[u8], volume: &dyn ReadAt) -> std::result::Result<(Superblock, Chunks), Refusal> {
+    let checksum = superblock::checksum(raw)?;
+    let mut hazards = feature::recorded(raw);
+    let Some(checksum) = checksum.filter(|_| hazards.is_empty()) else {
+        if checksum.is_none() {
+            let which = "a checksum type".to_owned();
+            hazards.push(Hazard::UnknownFeature(which));
+        }
+        return Err(Refusal::Hazards(hazards));
+    };
+    let superblock = Superblock::parse(raw, checksum, volume.geometry().size_bytes)?;
+    let chunks = Chunks::read(&superblock, volume)?;
+    Ok((superblock, chunks))
+}
+
+fn hazard(error: Error) -> Result<Hazard> {
+    match error {
+        Error::Corrupt(corrupt) => Ok(Hazard::Damaged(corrupt.to_string())),
+        Error::Unsupported { what, .. } => Ok(Hazard::UnknownFeature(what)),
+        other => Err(other),
+    }
+}
+
+fn summary(raw: &[u8], hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
+    let uuid = uuid::Uuid::from_bytes(superblock::uuid(raw, 0x20));
+    Summary {
+        kind: Kind::Btrfs,
+        label: raw.get(0x12b..0x22b).and_then(text),
+        uuid: (!uuid.is_nil()).then(|| uuid.to_string()),
+        // dev_item.total_bytes: of this device, not of the filesystem.
+        size_bytes: le64(raw, 0xd1).min(volume_bytes),
+        block_size_bytes: le32(raw, 0x90),
+        used_bytes: Some(le64(raw, 0x78)),
+        hazards,
+    }
+}
+
+impl Btrfs {
+    fn map(&self) -> Result<&(Superblock, Chunks)> {
+        self.map.as_ref().ok_or_else(|| {
+            let hazards: Vec<String> = self.summary.hazards.iter().map(Hazard::to_string).collect();
+            Error::unsupported(
+                "this btrfs",
+                format!("it {}; copy the whole volume", hazards.join(", ")),
+            )
+        })
+    }
+
+    /// The places of extents on `device`, and the reserved ones.
+    fn places(&self, device: &dyn ReadAt, wanted: Wanted) -> Result<ExtentMap> {
+        let (superblock, chunks) = self.map()?;
+        let tree = Tree {
+            superblock,
+            chunks,
+            device,
+        };
+        let places = chunks.physical(&space::space(&tree, wanted)?);
+        let reserved = reserved(device.geometry().size_bytes).collect();
+        Ok(places.union(&reserved))
+    }
+}
+
+/// The start of the device and the superblock's copies.
+fn reserved(volume_bytes: u64) -> impl Iterator<Item = Extent> {
+    let len_bytes = superblock::LEN_BYTES as u64;
+    let mirrors = superblock::MIRRORS
+        .into_iter()
+        .filter_map(move |start| Extent::new(start, len_bytes))
+        .filter(move |mirror| mirror.end_bytes() <= volume_bytes);
+    Extent::new(0, RESERVED_BYTES).into_iter().chain(mirrors)
+}
+
+impl Filesystem for Btrfs {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        self.places(device, Wanted::All).map(Some)
+    }
+
+    /// Tree blocks, superblocks, the first mebibyte and the version 1 space cache.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        self.places(device, Wanted::Metadata).map(Some)
+    }
+
+    /// Over the superblock: its generation goes up with every transaction, and no change to a
+    /// tree or a file gets to the disk without one. Writes past the filesystem leave no mark, and
+    /// neither do the repair of a bad copy by a scrub or pages in an active swap file.
+    fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        let mut digest = Sha256::new();
+        digest.update(b"klon btrfs change token 1\0");
+        digest.update(&raw);
+        Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+}
+
+#[cfg(test)]
+mod tests;

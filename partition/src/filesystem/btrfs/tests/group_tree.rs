@@ -1,0 +1,138 @@
+//! A block group tree, made from a volume without one: the packaged mkfs.btrfs can't make it.
+
+use super::{SUPERBLOCK, believed, image, poke};
+use crate::bytes::{le32, le64};
+use crate::device::{MemoryDevice, WriteAt, read_vec};
+use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::btrfs::read_map;
+use crate::filesystem::btrfs::roots::Roots;
+use crate::filesystem::btrfs::tree::Tree;
+use crate::filesystem::{Basis, probe, usage};
+
+const NODE: usize = 16_384;
+const HEADER: usize = 101;
+
+type Items = Vec<([u8; 17], Vec<u8>)>;
+
+/// The header of a leaf, and its items.
+fn leaf(device: &MemoryDevice, place: u64) -> (Vec<u8>, Items) {
+    let raw = read_vec(device, place, NODE).unwrap();
+    assert_eq!(raw[0x64], 0, "a tree of one leaf");
+    let items = (0..le32(&raw, 0x60) as usize).map(|index| {
+        let at = HEADER + 25 * index;
+        let start = HEADER + le32(&raw, at + 17) as usize;
+        let end = start + le32(&raw, at + 21) as usize;
+        (
+            raw[at..at + 17].try_into().unwrap(),
+            raw[start..end].to_vec(),
+        )
+    });
+    (raw[..HEADER].to_vec(), items.collect())
+}
+
+fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Items) {
+    items.sort_by_key(|(key, _)| (le64(key, 0), key[8], le64(key, 9)));
+    let mut raw = vec![0; NODE];
+    raw[..HEADER].copy_from_slice(header);
+    raw[0x60..0x64].copy_from_slice(&u32::try_from(items.len()).unwrap().to_le_bytes());
+    let mut end = NODE;
+    for (index, (key, data)) in items.iter().enumerate() {
+        let at = HEADER + 25 * index;
+        let start = end - data.len();
+        raw[start..end].copy_from_slice(data);
+        raw[at..at + 17].copy_from_slice(key);
+        let offset = u32::try_from(start - HEADER).unwrap();
+        raw[at + 17..at + 21].copy_from_slice(&offset.to_le_bytes());
+        let size = u32::try_from(data.len()).unwrap();
+        raw[at + 21..at + 25].copy_from_slice(&size.to_le_bytes());
+        end = start;
+    }
+    let csum = crc32c::crc32c(&raw[32..]).to_le_bytes();
+    raw[..4].copy_from_slice(&csum);
+    device.write_all_at(&raw, place).unwrap();
+}
+
+/// The golden image with its block groups moved to a new tree, and where both copies of that are.
+fn converted() -> (MemoryDevice, ExtentMap) {
+    let device = image("btrfs");
+    let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
+    let Ok((superblock, chunks)) = read_map(&raw, &device) else {
+        panic!("a sound image");
+    };
+    let places = |logical: u64| {
+        let extent = Extent::new(logical, NODE as u64).unwrap();
+        chunks.holding(extent).unwrap().physical(extent)
+    };
+    let place = |logical: u64| places(logical).next().unwrap().offset_bytes();
+    let tree = Tree {
+        superblock: &superblock,
+        chunks: &chunks,
+        device: &device,
+    };
+    let extent_root = Roots::read(&tree).unwrap().extent_tree;
+    let (mut header, items) = leaf(&device, place(extent_root.logical));
+    let (mut groups, mut extents): (Items, Items) =
+        items.into_iter().partition(|(key, _)| key[8] == 192);
+    // The metadata chunk is the last one: after its last block nothing is in use.
+    let (mut key, data) = extents.last().unwrap().clone();
+    let logical = le64(&key, 0) + NODE as u64;
+    key[..8].copy_from_slice(&logical.to_le_bytes());
+    extents.push((key, data));
+    let used = &mut groups.last_mut().unwrap().1[..8];
+    used.copy_from_slice(&(le64(used, 0) + NODE as u64).to_le_bytes());
+    write_leaf(&device, place(extent_root.logical), &header, &mut extents);
+    header[0x30..0x38].copy_from_slice(&logical.to_le_bytes());
+    header[0x58] = 11;
+    write_leaf(&device, place(logical), &header, &mut groups);
+    let (header, mut roots) = leaf(&device, place(superblock.root_tree.logical));
+    let is_extent_root = |key: &[u8; 17]| le64(key, 0) == 2 && key[8] == 132;
+    let (mut key, mut data) = roots
+        .iter()
+        .find(|(key, _)| is_extent_root(key))
+        .unwrap()
+        .clone();
+    key[0] = 11;
+    data[176..184].copy_from_slice(&logical.to_le_bytes());
+    roots.push((key, data));
+    write_leaf(
+        &device,
+        place(superblock.root_tree.logical),
+        &header,
+        &mut roots,
+    );
+    let compat_ro = [raw[0xb4] | 8];
+    poke(&device, SUPERBLOCK, 0xb4, &compat_ro);
+    (device, places(logical).collect())
+}
+
+#[test]
+fn block_groups_may_have_a_tree_of_their_own() {
+    let (device, new) = converted();
+    let expected = believed(&image("btrfs")).unwrap().union(&new);
+    assert_eq!(new.total_bytes(), 2 * NODE as u64);
+    assert_eq!(believed(&device), Some(expected));
+    assert_eq!(usage(&device).unwrap().basis, Basis::Map);
+}
+
+#[test]
+fn that_tree_is_held_to_its_counters_and_to_its_flag() {
+    let (device, new) = converted();
+    let place = new.extents()[0].offset_bytes();
+    let (header, groups) = leaf(&device, place);
+    for index in 0..groups.len() {
+        let mut changed = groups.clone();
+        changed[index].1[1] ^= 0x10;
+        write_leaf(&device, place, &header, &mut changed);
+        let error = probe(&device).unwrap().unwrap().used(&device).unwrap_err();
+        assert!(error.to_string().contains("btrfs block group"), "{error}");
+        let mut fewer = groups.clone();
+        fewer.remove(index);
+        write_leaf(&device, place, &header, &mut fewer);
+        assert_eq!(believed(&device), None);
+    }
+    write_leaf(&device, place, &header, &mut groups.clone());
+    assert!(believed(&device).is_some());
+    // Without the flag no block group is found.
+    poke(&device, SUPERBLOCK, 0xb4, &[3]);
+    assert_eq!(believed(&device), None);
+}

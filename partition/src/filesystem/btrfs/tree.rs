@@ -1,0 +1,188 @@
+//! Trees: every item from the first key to the last, each block checked against its parent.
+//!
+//! `struct btrfs_header`, `struct btrfs_item`, `struct btrfs_key_ptr`: btrfs on-disk format,
+//! "Header", "Leaf node", "Internal node".
+
+mod block;
+
+use super::chunk::{METADATA, SYSTEM};
+use super::chunks::Chunks;
+use super::superblock::{Root, Superblock};
+use crate::bytes::{le64, u8_at};
+use crate::device::ReadAt;
+use crate::error::{Corrupt, Error, Result};
+use crate::extent::Extent;
+use block::Block;
+
+/// Object ids of trees.
+pub(super) const ROOT_TREE: u64 = 1;
+pub(super) const EXTENT_TREE: u64 = 2;
+pub(super) const CHUNK_TREE: u64 = 3;
+pub(super) const BLOCK_GROUP_TREE: u64 = 11;
+
+/// `struct btrfs_disk_key`, ordered as trees are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) objectid: u64,
+    /// `type`.
+    pub(super) kind: u8,
+    pub(super) offset: u64,
+}
+
+impl Key {
+    fn parse(raw: &[u8], at: usize) -> Self {
+        Self {
+            objectid: le64(raw, at),
+            kind: u8_at(raw, at.saturating_add(8)),
+            offset: le64(raw, at.saturating_add(9)),
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({:#x} {} {:#x})", self.objectid, self.kind, self.offset)
+    }
+}
+
+/// An item of a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item<'a> {
+    pub(super) key: Key,
+    pub(super) data: &'a [u8],
+    /// Where on the volume the data lies.
+    pub(super) offset_bytes: u64,
+}
+
+impl Item<'_> {
+    /// Says that a field of this item is not as it must be.
+    pub(super) fn corrupt(
+        &self,
+        field: &'static str,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Error {
+        let found = format!("{found} in item {}", self.key);
+        Corrupt::new("btrfs item", field, self.offset_bytes, expected, found).into()
+    }
+
+    /// Says that an item of this type has no place in this tree.
+    pub(super) fn unexpected(&self, expected: &'static str) -> Error {
+        self.corrupt("key.type", expected, self.key.kind)
+    }
+
+    /// Fails unless there are `len_bytes` bytes of data.
+    pub(super) fn check_len(&self, len_bytes: usize) -> Result<()> {
+        if self.data.len() >= len_bytes {
+            return Ok(());
+        }
+        let expected = format!("at least {len_bytes} bytes");
+        Err(self.corrupt("size", expected, self.data.len()))
+    }
+}
+
+/// What is known of a block before it is read.
+#[derive(Clone, Copy, Debug)]
+struct Pointer {
+    root: Root,
+    /// The first key of the block; the top block has none to compare with.
+    first_key: Option<Key>,
+}
+
+/// What it takes to read trees.
+#[derive(Clone, Copy)]
+pub(super) struct Tree<'a> {
+    pub(super) superblock: &'a Superblock,
+    pub(super) chunks: &'a Chunks,
+    pub(super) device: &'a dyn ReadAt,
+}
+
+impl Tree<'_> {
+    /// Gives every item below `root` to `visit`, in the order of their keys.
+    ///
+    /// Keys ascend from the first item to the last and levels descend from parent to child, so a
+    /// block that was visited before is an error; and no more blocks are read than the device has.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a block fails a check; [`Error::Io`] when the device fails; what
+    /// `visit` fails with.
+    pub(super) fn walk(
+        &self,
+        root: Root,
+        visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let node_bytes = u64::from(self.superblock.node_bytes);
+        let mut blocks_left = self.superblock.device.total_bytes / node_bytes.max(1);
+        let mut last_key = None;
+        let mut pending = vec![Pointer {
+            root,
+            first_key: None,
+        }];
+        while let Some(pointer) = pending.pop() {
+            let block = self.read(pointer)?;
+            blocks_left = blocks_left
+                .checked_sub(1)
+                .ok_or_else(|| block.corrupt("blockptr", "a tree without cycles", "a cycle"))?;
+            if block.level() == 0 {
+                for index in 0..block.items() {
+                    let item = block.item(index)?;
+                    block.check_order(&mut last_key, item.key)?;
+                    visit(item)?;
+                }
+            } else {
+                push_children(&block, pointer.root, &mut pending)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the first copy of a block. A bad one is not made up for by the second: a volume that
+    /// needs a scrub is copied whole.
+    fn read(&self, pointer: Pointer) -> Result<Block> {
+        let root = pointer.root;
+        let len_bytes = self.superblock.node_bytes;
+        let extent = Extent::new(root.logical, len_bytes.into())
+            .filter(|extent| {
+                extent
+                    .offset_bytes()
+                    .is_multiple_of(self.superblock.sector_bytes.into())
+            })
+            .and_then(|extent| {
+                let chunk = self.chunks.holding(extent)?;
+                let is_for_trees = chunk.flags & (SYSTEM | METADATA) != 0;
+                chunk.physical(extent).next().filter(|_| is_for_trees)
+            });
+        let Some(extent) = extent else {
+            let expected = "an address in a metadata or system chunk";
+            let found = format!("{:#x} of tree {}", root.logical, root.tree);
+            let offset_bytes = super::superblock::OFFSET_BYTES;
+            let corrupt = Corrupt::new("btrfs tree", "blockptr", offset_bytes, expected, found);
+            return Err(corrupt.into());
+        };
+        Block::read(self, pointer, extent)
+    }
+}
+
+fn push_children(block: &Block, parent: Root, pending: &mut Vec<Pointer>) -> Result<()> {
+    let level = block.level().saturating_sub(1);
+    let mut last_key = None;
+    let first = pending.len();
+    for index in 0..block.items() {
+        let (key, logical, generation) = block.pointer(index);
+        block.check_order(&mut last_key, key)?;
+        pending.push(Pointer {
+            root: Root {
+                tree: parent.tree,
+                logical,
+                generation,
+                level,
+            },
+            first_key: Some(key),
+        });
+    }
+    // The last one pushed is the next one read.
+    if let Some(children) = pending.get_mut(first..) {
+        children.reverse();
+    }
+    Ok(())
+}
