@@ -77,7 +77,7 @@ impl RecordStore {
     /// Finds out whether a record of `target` could be written now.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`crate::Error::RecordIo`].
     pub fn check_writable(&self, target: &Identity) -> Result<()> {
         self.begin(target, 0).map(drop)
     }
