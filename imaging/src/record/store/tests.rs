@@ -139,3 +139,24 @@ fn targets_that_look_alike_have_files_of_their_own() {
             .all(|path| path.parent().unwrap() == std::path::Path::new("/state"))
     );
 }
+
+/// Records that any version wrote stay readable: images/record-v1.klonrec was written by the first
+/// one, by `write` above for the disk with the serial number GOLDEN.
+#[test]
+fn the_record_of_the_first_version_reads_as_it_was_written() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/record-v1.klonrec");
+    let record = Record::read(&path, fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!(
+        record.manifest,
+        manifest(&Identity::Serial("GOLDEN".to_owned()))
+    );
+    assert_eq!(record.data, map(&[(0, 4096), (CHUNK_BYTES + 5, 9)]));
+    assert_eq!(record.zero, map(&[(3 * CHUNK_BYTES, 512)]));
+    assert_eq!(record.changed, map(&[(4096, 4096)]));
+    let digests: Vec<_> = record
+        .digests()
+        .unwrap()
+        .map(|item| item.unwrap().1.0[0])
+        .collect();
+    assert_eq!(digests, [0, 1, 2]);
+}
