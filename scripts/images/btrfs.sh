@@ -32,16 +32,6 @@ btrfs_used() {
         END { flush(); print "]" }'
 }
 
-# btrfs_answers NAME USED [HAZARD]: writes NAME.used.json.
-btrfs_answers() {
-    local image=$work/$1.img label uuid
-    label=$(blkid -p -s LABEL -o value "$image" || true)
-    uuid=$(blkid -p -s UUID -o value "$image")
-    jq -cn --arg name "$label" --arg uuid "$uuid" --argjson used "$2" --arg hazard "${3:-}" \
-        '{kind: "btrfs", label: $name, uuid: $uuid, used: $used}
-         + if $hazard == "" then {} else {hazard: $hazard} end' > "$images/$1.used.json"
-}
-
 # btrfs_format NAME SIZE OPTIONS...: a volume with files in it, checked.
 btrfs_format() {
     local name=$1 size=$2 tree=$work/tree index
@@ -64,7 +54,7 @@ btrfs_format() {
 btrfs_image() {
     wanted "$1" || return 0
     btrfs_format "$@"
-    btrfs_answers "$1" "$(btrfs_used "$work/$1.img")"
+    answers "$1" btrfs "$(btrfs_used "$work/$1.img")"
     store "$1"
 }
 
@@ -78,7 +68,7 @@ btrfs_log_image() {
     dd if="$image" bs=1 skip=$((65536 + 32)) count=$((4096 - 32)) status=none | sha256sum |
         cut -c -64 | sed 's/../\\x&/g' | xargs -0 printf '%b' | head -c 32 |
         dd of="$image" bs=1 seek=65536 conv=notrunc status=none
-    btrfs_answers "$1" "[[0,$(stat -c %s "$image")]]" needs_recovery
+    answers "$1" btrfs "[[0,$(stat -c %s "$image")]]" needs_recovery
     store "$1"
 }
 

@@ -26,17 +26,6 @@ ext_used() {
         END { used(next_used, blocks); print "]" }'
 }
 
-# ext_answers NAME KIND USED [HAZARD]: writes NAME.used.json.
-ext_answers() {
-    local image=$work/$1.img label uuid
-    label=$(blkid -p -s LABEL -o value "$image" || true)
-    uuid=$(blkid -p -s UUID -o value "$image")
-    jq -cn --arg kind "$2" --arg name "$label" --arg uuid "$uuid" --argjson used "$3" \
-        --arg hazard "${4:-}" \
-        '{kind: $kind, label: $name, uuid: $uuid, used: $used}
-         + if $hazard == "" then {} else {hazard: $hazard} end' > "$images/$1.used.json"
-}
-
 # ext_format NAME SIZE OPTIONS...: an image with fixed identifiers.
 ext_format() {
     local name=$1 size=$2
@@ -71,7 +60,7 @@ ext_image() {
     ext_format "$name" "$size" "$@"
     ext_fill "$name"
     ext_anonymous "$work/$name.img"
-    ext_answers "$name" "$kind" "$(ext_used "$work/$name.img")"
+    answers "$name" "$kind" "$(ext_used "$work/$name.img")"
     store "$name"
 }
 
@@ -96,7 +85,7 @@ ext_dirty() {
     ext_format "$name" 8M -t "$kind" -b 1024
     ext_fill "$name"
     debugfs -w -R "$command" "$work/$name.img" > "$work/log" 2>&1
-    ext_answers "$name" "$kind" "[[0,$(stat -c %s "$work/$name.img")]]" "$hazard"
+    answers "$name" "$kind" "[[0,$(stat -c %s "$work/$name.img")]]" "$hazard"
     store "$name"
 }
 

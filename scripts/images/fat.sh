@@ -52,17 +52,6 @@ fat12_used() {
             END { used(start, total); print "]" }'
 }
 
-# fat_answers NAME KIND USED [HAZARD]: writes NAME.used.json.
-fat_answers() {
-    local image=$work/$1.img label uuid
-    label=$(blkid -p -s LABEL -o value "$image" || true)
-    uuid=$(blkid -p -s UUID -o value "$image")
-    jq -cn --arg kind "$2" --arg name "$label" --arg uuid "$uuid" --argjson used "$3" \
-        --arg hazard "${4:-}" \
-        '{kind: $kind, label: $name, uuid: $uuid, used: $used}
-         + if $hazard == "" then {} else {hazard: $hazard} end' > "$images/$1.used.json"
-}
-
 # fat_format NAME SIZE OPTIONS...: a volume with fixed identifiers.
 fat_format() {
     local name=$1 size=$2
@@ -108,7 +97,7 @@ fat_image() {
     else
         used=$(fat_domain "$work/$name.img")
     fi
-    fat_answers "$name" "$kind" "$used"
+    answers "$name" "$kind" "$used"
     store "$name"
 }
 
@@ -117,7 +106,7 @@ fat_dirty_image() {
     wanted "$1" || return 0
     fat_format "$1" 4M -F "${2#fat}" -s 1 -f 1
     fat_poke "$1" "$3" "$4"
-    fat_answers "$1" "$2" "[[0,$((4 << 20))]]" "$5"
+    answers "$1" "$2" "[[0,$((4 << 20))]]" "$5"
     store "$1"
 }
 

@@ -49,16 +49,6 @@ xfs_used() {
         }'
 }
 
-# xfs_answers NAME USED [HAZARD]: writes NAME.used.json.
-xfs_answers() {
-    local image=$work/$1.img label uuid
-    label=$(blkid -p -s LABEL -o value "$image" || true)
-    uuid=$(blkid -p -s UUID -o value "$image")
-    jq -cn --arg name "$label" --arg uuid "$uuid" --argjson used "$2" --arg hazard "${3:-}" \
-        '{kind: "xfs", label: $name, uuid: $uuid, used: $used}
-         + if $hazard == "" then {} else {hazard: $hazard} end' > "$images/$1.used.json"
-}
-
 # xfs_format NAME SIZE OPTIONS...: an image with files.
 xfs_format() {
     local name=$1 size=$2 index
@@ -83,7 +73,7 @@ xfs_image() {
     wanted "$name" || return 0
     xfs_format "$@"
     xfs_repair -n -o force_geometry "$work/$name.img" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-    xfs_answers "$name" "$(xfs_used "$work/$name.img")"
+    answers "$name" xfs "$(xfs_used "$work/$name.img")"
     store "$name"
 }
 
@@ -102,7 +92,7 @@ xfs_dirty() {
         xfs_db -x -c 'sb 0' -c 'write -d inprogress 1' "$work/$name.img" > "$work/log"
     fi
     size=$(stat -c %s "$work/$name.img")
-    xfs_answers "$name" "[[0,$size]]" "$hazard"
+    answers "$name" xfs "[[0,$size]]" "$hazard"
     store "$name"
 }
 
