@@ -121,7 +121,7 @@ impl Progress {
             }
         }
         if self.style == Style::Bars {
-            state.bar = Some(bar(*total_bytes));
+            state.bar = Some(bar(*total_bytes, self.total.volumes));
         }
     }
 
@@ -148,17 +148,19 @@ impl Progress {
         if self.total.volumes < 2 {
             return String::new();
         }
+        let elapsed = state.command_started.elapsed();
+        let (done_bytes, total_bytes) = (state.all_done_bytes, self.total.bytes);
         format!(
-            "all {}",
-            human::percent(state.all_done_bytes, self.total.bytes)
+            "all: {} of {}, {}, {} left",
+            human::size(done_bytes),
+            human::size(total_bytes),
+            human::rate(done_bytes, elapsed),
+            human::duration(left(done_bytes, total_bytes, elapsed)),
         )
     }
 
     fn plain(&self, state: &State) -> String {
         let elapsed = state.started.elapsed();
-        let left_bytes = state.volume_bytes.saturating_sub(state.done_bytes);
-        let left = elapsed.as_secs_f64() * left_bytes as f64 / state.done_bytes.max(1) as f64;
-        let left = Duration::try_from_secs_f64(left).unwrap_or_default();
         let all = self.all_left(state);
         format!(
             "{}: {} of {}, {}, {} left{}{all}",
@@ -166,8 +168,8 @@ impl Progress {
             human::size(state.done_bytes),
             human::size(state.volume_bytes),
             human::rate(state.done_bytes, elapsed),
-            human::duration(left),
-            if all.is_empty() { "" } else { ", " },
+            human::duration(left(state.done_bytes, state.volume_bytes, elapsed)),
+            if all.is_empty() { "" } else { "; " },
         )
     }
 
@@ -216,11 +218,22 @@ impl Observer for Progress {
     }
 }
 
-fn bar(total_bytes: u64) -> ProgressBar {
+/// How long the rest takes if it goes on as it went so far.
+fn left(done_bytes: u64, total_bytes: u64, elapsed: Duration) -> Duration {
+    let left_bytes = total_bytes.saturating_sub(done_bytes) as f64;
+    let seconds = elapsed.as_secs_f64() * left_bytes / done_bytes.max(1) as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// One line for the volume, and one for all when there are several: fits 80 columns.
+fn bar(total_bytes: u64, volumes: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::stderr());
-    let template = "  {bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  \
-                    {binary_bytes_per_sec}  {eta} left  {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let separator = if volumes > 1 { "\n" } else { "" };
+    let template = format!(
+        "  {{bar:20}} {{percent:>3}} %  {{binary_bytes}} of {{binary_total_bytes}}  \
+         {{binary_bytes_per_sec}}  {{eta}} left{separator}  {{wide_msg}}"
+    );
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
     }
     bar
