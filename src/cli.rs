@@ -28,7 +28,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Print JSON: one object a line, described in docs of the command.
+    /// Print JSON: one object a line, described in JSON.md.
     #[arg(long, global = true)]
     pub json: bool,
     /// Print nothing but results and errors.
@@ -98,7 +98,8 @@ pub struct PlanArgs {
     #[arg(required = true, value_name = "NAME=SOURCE")]
     pub sources: Vec<String>,
     /// Size of a source's clone: `match` (the source's size, default), a size like 40G, `grow` (a
-    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit`.
+    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit` (refused: klon
+    /// can't make a filesystem smaller yet).
     #[arg(long, value_name = "NAME=POLICY")]
     pub size: Vec<String>,
     /// Kind of partition table.

@@ -254,7 +254,7 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
     ));
     if layout.volumes.is_empty() {
         text.push_str(if layout.is_blank {
-            ", blank"
+            ", unknown content, zeroes in its first MiB"
         } else {
             ", unknown content"
         });

@@ -4,6 +4,8 @@
 mod btrfs;
 mod ext;
 mod fat;
+#[cfg(test)]
+mod golden;
 mod named;
 mod ntfs;
 mod recognition;

@@ -8,10 +8,22 @@ use crate::volume::{SourceEnd, TargetNow, describe};
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
+use klon_partition::bytes::is_zero;
+use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Kind, Summary};
 use klon_partition::system::System;
 use klon_partition::table::Table;
 use klon_partition::{Identity, ReadAt};
+
+/// A target whose start was wiped may still hold everything else: it is looked at in this many
+/// places, evenly apart, from its start on.
+const LOOKS: u64 = 256;
+
+/// How much is read at the start, which is where formats begin.
+const FIRST_LOOK_BYTES: u64 = 1 << 20;
+
+/// How much is read in each other place.
+const LOOK_BYTES: u64 = 64 << 10;
 
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
 /// overwritten.
@@ -30,7 +42,7 @@ pub(super) fn ask(
             job.consent_identity
         )));
     }
-    if is_earlier_clone(job, source, now, records)? || is_blank(now)? {
+    if is_earlier_clone(job, source, now, records)? || is_blank(job, now)? {
         return Ok(());
     }
     let description = describe(&job.target.place.path, &now.open.layout, system);
@@ -123,13 +135,27 @@ fn is_earlier_clone(
     })
 }
 
-/// Nothing recognized, no table, and zeroes at its start.
-fn is_blank(now: &TargetNow) -> Result<bool> {
+/// Nothing recognized, no table, and zeroes wherever one looks.
+fn is_blank(job: &VolumeJob, now: &TargetNow) -> Result<bool> {
     if filesystem(now).is_some() || table(now).is_some() {
         return Ok(false);
     }
     let device: &dyn ReadAt = &*now.open.device;
-    let len = device.geometry().size_bytes.min(1 << 20);
-    let start = klon_partition::device::read_vec(device, 0, usize::try_from(len).unwrap_or(0))?;
-    Ok(klon_partition::bytes::is_zero(&start))
+    let size_bytes = device.geometry().size_bytes;
+    // A prepared partition was given up when its drive was prepared, which cleared its ends only.
+    let looks = if job.is_planned { 1 } else { LOOKS };
+    for look in 0..looks {
+        let offset_bytes = size_bytes / LOOKS * look;
+        let wanted_bytes = if look == 0 {
+            FIRST_LOOK_BYTES
+        } else {
+            LOOK_BYTES
+        };
+        let len_bytes = wanted_bytes.min(size_bytes.saturating_sub(offset_bytes));
+        let len = usize::try_from(len_bytes).unwrap_or(0);
+        if !is_zero(&read_vec(device, offset_bytes, len)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -235,3 +235,19 @@ fn a_dry_run_writes_nothing() {
     assert!(fs::read(klon.path("target")).unwrap() == target);
     assert!(fs::read(klon.only_record()).unwrap() == record);
 }
+
+#[test]
+fn a_target_whose_start_was_wiped_is_not_taken_for_blank() {
+    let klon = Klon::new();
+    sparse(&klon.path("source"), 32 * MIB);
+    sparse(&klon.path("target"), 64 * MIB);
+    let target = fs::File::options()
+        .write(true)
+        .open(klon.path("target"))
+        .unwrap();
+    target.write_all_at(&vec![7; 1 << 20], 40 * MIB).unwrap();
+    let before = fs::read(klon.path("target")).unwrap();
+    klon.refused(&["clone", "source", "target"], &["zeroes in its first MiB"]);
+    assert_eq!(fs::read(klon.path("target")).unwrap(), before);
+    klon.ok(&["clone", "source", "target", "--yes", "--confirm", "target"]);
+}

@@ -3,37 +3,13 @@
 use super::probe;
 use crate::bytes::le32;
 use crate::device::{MemoryDevice, ReadAt, WriteAt, read_vec};
-use crate::extent::ExtentMap;
 use crate::filesystem::Hazard;
+use crate::filesystem::golden::{believed, hazards, image};
 use proptest::prelude::{any, proptest};
-use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
 
 const BLOCK_BYTES: u64 = 1024;
 const DESCRIPTORS: u64 = 2 * BLOCK_BYTES;
-
-fn image(name: &str) -> MemoryDevice {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
-    let file = File::open(root.join(format!("{name}.img.zst"))).unwrap();
-    MemoryDevice::new(zstd::decode_all(file).unwrap(), 512)
-}
-
-fn hazards(device: &MemoryDevice) -> Vec<Hazard> {
-    let filesystem = probe(device).unwrap().unwrap();
-    filesystem.summary().hazards.clone()
-}
-
-/// The used map, if there is one to be believed.
-fn believed(device: &MemoryDevice) -> Option<ExtentMap> {
-    let filesystem = probe(device).unwrap()?;
-    let _ = filesystem.change_token(device);
-    let used = filesystem.used(device);
-    if !filesystem.summary().hazards.is_empty() {
-        return None;
-    }
-    used.ok().flatten()
-}
 
 /// Every byte of `range` must be noticed when `mask` is flipped in it.
 fn assert_noticed(device: &MemoryDevice, range: Range<u64>, mask: u8) {
