@@ -51,6 +51,8 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Clone every volume of a plan, or one SOURCE to one TARGET; again, only what changed.
     Clone(CloneArgs),
+    /// Complete an update of a clone that was interrupted, from the drive alone.
+    Finish(FinishArgs),
     /// Compare clones with their records or with their sources.
     Verify(VerifyArgs),
     /// Show which parts of a volume are in use.
@@ -161,6 +163,10 @@ pub struct CloneArgs {
     /// What happens to space of the target that is no longer in use.
     #[arg(long, value_enum, default_value = "leave")]
     pub freed: FreedArg,
+    /// Update an earlier clone in place where the changes don't fit in free room of its drive. If
+    /// that is interrupted, the clone is unfinished until the next run completes it.
+    #[arg(long)]
+    pub in_place: bool,
     /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
     #[arg(long)]
     pub strict: bool,
@@ -209,6 +215,16 @@ pub enum FreedArg {
     Zero,
     /// Tell the drive that it is not needed.
     Discard,
+}
+
+/// Arguments of `klon finish`.
+#[derive(Debug, Args)]
+pub struct FinishArgs {
+    /// The target of the clone: a volume, a drive (all of its volumes), or a plan file.
+    pub target: PathBuf,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 /// Arguments of `klon verify`.

@@ -2,6 +2,7 @@
 
 pub mod clone;
 pub mod devices;
+pub mod finish;
 pub mod map;
 pub mod plan;
 pub mod prepare;

@@ -79,6 +79,23 @@ fn prompt(loss: &Loss<'_>) -> Result<()> {
     )))
 }
 
+/// Asks a question on the terminal; no when there is none.
+pub fn yes(question: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question}. [y/N] ")
+        .and_then(|()| stderr.flush())
+        .context("asking")?;
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .context("reading the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Whether `given` names `identity`: its value, `kind:value`, or for a file any path to it, also
 /// the loop device that shows it.
 pub fn is_meant(given: &str, identity: &Identity) -> bool {

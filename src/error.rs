@@ -78,8 +78,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
 fn imaging_code(error: &ImagingError) -> u8 {
     match error {
         ImagingError::Source(cause) | ImagingError::Target(cause) => partition_code(cause),
-        ImagingError::RecordCorrupt { .. } => CORRUPT,
-        ImagingError::SourceChanged(_) | ImagingError::Refused(_) => REFUSED,
+        ImagingError::RecordCorrupt { .. } | ImagingError::StageCorrupt { .. } => CORRUPT,
+        ImagingError::SourceChanged(_) | ImagingError::Refused(_) | ImagingError::NoRoom { .. } => {
+            REFUSED
+        }
         ImagingError::Interrupted => INTERRUPTED,
         _ => DEVICE,
     }

@@ -8,6 +8,8 @@
 mod cli;
 mod command;
 mod confirm;
+mod content;
+mod drive;
 mod error;
 mod guard;
 mod human;
@@ -45,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => command::plan::run(&args, &common),
         Command::Prepare(args) => command::prepare::run(&args, &common),
         Command::Clone(args) => command::clone::run(&args, &common),
+        Command::Finish(args) => command::finish::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),

@@ -29,6 +29,7 @@ struct Total<'a> {
     read_target_bytes: u64,
     changed_bytes: u64,
     written_bytes: u64,
+    staged_bytes: u64,
     freed_bytes: u64,
     seconds: f64,
     volumes: &'a [CloneSummary],
@@ -60,8 +61,12 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
         0 => String::new(),
         bytes => format!(", {} freed", human::size(bytes)),
     };
+    let staged = match summary.staged_bytes {
+        0 => String::new(),
+        bytes => format!(" ({} staged first)", human::size(bytes)),
+    };
     format!(
-        "{name}: {rung}, {} used, {} read, {} changed, {} written{freed}, {}",
+        "{name}: {rung}, {} used, {} read, {} changed, {} written{staged}{freed}, {}",
         human::size(summary.used_bytes),
         human::size(read_bytes),
         human::size(summary.changed_bytes),
@@ -84,6 +89,7 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         read_target_bytes: sum(|one| one.read_target_bytes),
         changed_bytes: sum(|one| one.changed_bytes),
         written_bytes: sum(|one| one.written_bytes),
+        staged_bytes: sum(|one| one.staged_bytes),
         freed_bytes: sum(|one| one.freed_bytes),
         seconds: summaries.iter().map(|one| one.seconds).sum(),
         volumes: summaries,

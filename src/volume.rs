@@ -4,12 +4,12 @@ use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
 use anyhow::{Context as _, Result};
-use klon_partition::device::{Overlay, Window, create_target_file, open_target};
+use klon_partition::device::Overlay;
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
-use klon_partition::{Geometry, Identity, ReadAt, WriteAt};
+use klon_partition::{Geometry, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -225,18 +225,6 @@ impl TargetEnd {
     /// Its geometry, if it exists.
     pub fn geometry(&self) -> Option<Geometry> {
         self.now.as_ref().map(|now| now.open.device.geometry())
-    }
-
-    /// Opens it for writing; makes the file, `size_bytes` long, if it does not exist.
-    pub fn open(&self, size_bytes: u64) -> Result<Arc<dyn WriteAt>> {
-        let Some(now) = &self.now else {
-            return Ok(Arc::new(create_target_file(&self.place.path, size_bytes)?));
-        };
-        let target = open_target(&self.place.path)?;
-        match &now.open.partition {
-            Some(partition) => Ok(Arc::new(Window::new(target, partition.extent)?)),
-            None => Ok(Arc::new(target)),
-        }
     }
 }
 

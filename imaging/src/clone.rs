@@ -1,21 +1,24 @@
 //! Clone a volume: first everything in use, later only what changed.
 
 mod finish;
+mod output;
 mod task;
 mod work;
 
 use crate::change::{Rung, RungChoice, Selection, Situation, select};
 use crate::chunk;
-use crate::commit::{Held, TargetWriter, Write};
+use crate::commit::{Held, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::{Record, RecordStore, RecordWriter};
+use crate::stage::Space;
 use klon_partition::extent::ExtentMapBuilder;
-use klon_partition::filesystem::{Usage, probe};
+use klon_partition::filesystem::{ChangeToken, Usage, probe};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use output::{Output, Staging};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -36,6 +39,20 @@ pub struct Job<'a> {
     pub target: &'a dyn WriteAt,
     /// How that is recognized; the key of its record.
     pub target_identity: &'a Identity,
+    /// What an earlier clone on the target uses, when there is one that must not be lost: then an
+    /// update is staged.
+    pub present: Option<&'a ExtentMap>,
+    /// The drive that the target is a partition of, and room on it that nothing uses.
+    pub drive: Option<Drive<'a>>,
+}
+
+/// The drive that a target is a partition of.
+#[derive(Clone, Copy)]
+pub struct Drive<'a> {
+    /// The whole drive.
+    pub device: &'a dyn WriteAt,
+    /// What of it belongs to no partition and no table.
+    pub room: &'a ExtentMap,
 }
 
 /// How to clone.
@@ -47,8 +64,22 @@ pub struct CloneOptions {
     pub rewrite: Rewrite,
     /// What happens to space that was in use at the last run and no longer is.
     pub freed: Freed,
+    /// How an earlier clone is updated.
+    pub update: Update,
     /// How many threads read and digest.
     pub threads: NonZeroUsize,
+}
+
+/// How an earlier clone is updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Update {
+    /// What changed is written to free room first, so that an interruption leaves the earlier
+    /// clone or one that the drive alone can complete.
+    #[default]
+    Staged,
+    /// Blocks are overwritten as they are found: an interruption leaves a clone that the next run
+    /// must complete.
+    InPlace,
 }
 
 /// What is written of a chunk whose digest changed.
@@ -92,8 +123,10 @@ pub struct CloneSummary {
     pub read_target_bytes: u64,
     /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
     pub changed_bytes: u64,
-    /// Bytes written to the target or made zero on it, the unfinished mark included.
+    /// Bytes written to the target in place or made zero there, the unfinished mark included.
     pub written_bytes: u64,
+    /// Bytes written to free room of the target first.
+    pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
     /// How long it took.
@@ -130,6 +163,7 @@ pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> 
 /// # Errors
 /// [`Error::Source`], [`Error::Target`], [`Error::SourceChanged`], [`Error::Interrupted`]: when
 /// anything was written, the target bears the unfinished mark, and the next run completes it.
+/// [`Error::NoRoom`] when the update can't be staged: the earlier clone is as it was.
 /// [`Error::RecordIo`] when the clone is whole but its record could not be kept.
 pub fn clone(
     job: &Job<'_>,
@@ -155,16 +189,15 @@ pub fn clone(
         read_source_bytes: 0,
         read_target_bytes: 0,
     };
-    let mark = Mark::new(&job.source_identity.to_string());
-    let mut writer = TargetWriter::new(job.target, &prepared.wanted, mark);
-    if let Err(error) = run.transfer(&mut writer, options) {
+    let mut output = prepared.output(job, options)?;
+    if let Err(error) = run.transfer(&mut output, options) {
         // The first error is what matters; a failing sync after it adds nothing.
-        let _ = writer.abandon();
+        let _ = output.abandon();
         return Err(error);
     }
     observer.event(&Event::Committing);
-    let written_bytes = writer.commit(|| finish::check_source(job))?;
-    let summary = finish::finish(run, options, written_bytes, started)?;
+    let written = output.commit(|| finish::check_source(job))?;
+    let summary = finish::finish(run, options, &written, started)?;
     observer.event(&Event::Finished);
     Ok(summary)
 }
@@ -176,6 +209,9 @@ struct Prepared {
     selection: Selection,
     /// The record that was there, to be believed only in [`Rung::Digest`].
     previous: Option<Record>,
+    /// The change token of what is on the target.
+    target_token: Option<ChangeToken>,
+    is_marked: bool,
 }
 
 impl Prepared {
@@ -214,7 +250,41 @@ impl Prepared {
             wanted,
             selection,
             previous,
+            target_token,
+            is_marked: mark.is_some(),
         })
+    }
+
+    /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
+    fn output<'a>(&'a self, job: &Job<'a>, options: &CloneOptions) -> Result<Output<'a>> {
+        let mark = Mark::new(&job.source_identity.to_string());
+        let (Some(present), Update::Staged, false) = (job.present, options.update, self.is_marked)
+        else {
+            let writer = TargetWriter::new(job.target, &self.wanted, mark);
+            return Ok(Output::InPlace(writer));
+        };
+        // What the record describes must stay, also where the filesystem has freed it since.
+        let described = self
+            .previous
+            .as_ref()
+            .map(Record::wanted)
+            .unwrap_or_default();
+        let space = Space {
+            volume: job.target,
+            drive: job.drive.map(|drive| drive.device),
+        };
+        let no_room = ExtentMap::new();
+        let drive_room = job.drive.map_or(&no_room, |drive| drive.room);
+        let mut staging = Staging::new(
+            space,
+            &present.union(&described),
+            &self.wanted,
+            drive_room,
+            mark,
+            options.threads,
+        )?;
+        staging.token = self.target_token.map(|token| token.0);
+        Ok(Output::Staged(staging))
     }
 }
 
@@ -230,7 +300,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn transfer(&mut self, writer: &mut TargetWriter<'_>, options: &CloneOptions) -> Result<()> {
+    fn transfer(&mut self, output: &mut Output<'_>, options: &CloneOptions) -> Result<()> {
         let prepared = self.prepared;
         let observer = self.observer;
         let mut tasks = task::tasks(prepared)?.map(|task| {
@@ -244,22 +314,22 @@ impl Run<'_> {
         // The first chunk is held back before any other is written.
         if let Some(first) = tasks.next() {
             let outcome = worker.process(&first?)?;
-            writer.hold(Held {
+            output.hold(Held {
                 chunk: outcome.chunk,
                 content: outcome.content.clone(),
                 changed: outcome.changed.iter().copied().collect(),
             });
             self.note(&outcome)?;
         }
-        let writer = &*writer;
+        let output = &*output;
         pipeline::run(
             options.threads,
             tasks,
-            |task| put_data(writer, worker.process(&task)?),
+            |task| output.put_data(worker.process(&task)?),
             |(outcome, zeroes)| {
                 // In order, so that neighbors become one request.
                 for write in &zeroes {
-                    writer.put(write)?;
+                    output.put_zero(write)?;
                 }
                 self.note(&outcome)
             },
@@ -278,24 +348,6 @@ impl Run<'_> {
         });
         Ok(())
     }
-}
-
-/// Writes what is not zero, in the worker that read it: drives are faster with several requests
-/// under way than with one. Returns the zeroes that are left to be written.
-fn put_data(
-    writer: &TargetWriter<'_>,
-    mut outcome: work::Outcome,
-) -> Result<(work::Outcome, Vec<Write>)> {
-    let mut zeroes = Vec::new();
-    for write in work::writes(outcome.chunk, &outcome.content, &outcome.changed) {
-        match write {
-            Write::Data { .. } => writer.put(&write)?,
-            Write::Zero(_) => zeroes.push(write),
-        }
-    }
-    // The buffer goes back at once, not when its turn has come.
-    outcome.content.clear();
-    Ok((outcome, zeroes))
 }
 
 /// Milliseconds of a duration, clamped.

@@ -10,7 +10,9 @@
 //! comes last, a sector at a time from its end (sector 2: ext, HFS+, F2FS, the first of a GPT's
 //! partitions; sector 1: GPT; sector 0: boot sectors, MBR, XFS).
 
-use crate::chunk::{BLOCK_BYTES, CHUNK_BYTES, range_in, to_len};
+mod places;
+
+use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use bytes::Bytes;
@@ -21,8 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// How much of the start of a volume is held back: its first chunk.
 pub const HELD_BYTES: u64 = CHUNK_BYTES;
 
-/// The sectors 0 to 2; more on a device whose sectors are larger.
-const HEAD_BYTES: u64 = 3 * 512;
+pub(crate) use places::{Places, mark_places, restore_places};
 
 /// Something to be done to the target.
 #[derive(Clone, Debug)]
@@ -39,7 +40,8 @@ pub enum Write {
 }
 
 impl Write {
-    fn extent(&self) -> Option<Extent> {
+    /// What it writes to; `None` for no bytes.
+    pub(crate) fn extent(&self) -> Option<Extent> {
         match self {
             Self::Data { offset_bytes, data } => Extent::new(*offset_bytes, data.len() as u64),
             Self::Zero(extent) => Some(*extent),
@@ -115,9 +117,12 @@ impl<'a> TargetWriter<'a> {
         self.target
             .write_all_at(data, offset_bytes)
             .map_err(Error::Target)?;
-        self.written_bytes
-            .fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.wrote(data.len() as u64);
         Ok(())
+    }
+
+    fn wrote(&self, bytes: u64) {
+        self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Chunks come one by one; one call for many of them is far cheaper.
@@ -142,25 +147,8 @@ impl<'a> TargetWriter<'a> {
             return Ok(());
         };
         self.target.zero(run).map_err(Error::Target)?;
-        self.written_bytes
-            .fetch_add(run.len_bytes(), Ordering::Relaxed);
+        self.wrote(run.len_bytes());
         Ok(())
-    }
-
-    /// What is written first and last.
-    fn head(&self, chunk: Extent) -> ExtentMap {
-        let sector_bytes = u64::from(self.target.geometry().logical_sector_bytes);
-        let head = Extent::new(0, HEAD_BYTES.max(sector_bytes));
-        head.and_then(|head| head.intersection(chunk))
-            .into_iter()
-            .collect()
-    }
-
-    /// The other places where a signature may be.
-    fn signatures(&self, chunk: Extent) -> ExtentMap {
-        signature_blocks(chunk)
-            .collect::<ExtentMap>()
-            .difference(&self.head(chunk))
     }
 
     fn sync(&self) -> Result<()> {
@@ -176,17 +164,8 @@ impl<'a> TargetWriter<'a> {
         let held = self.held.as_ref().ok_or_else(|| {
             Error::Internal("the first chunk must come before any other".to_owned())
         })?;
-        let (head, signatures) = (self.head(held.chunk), self.signatures(held.chunk));
-        let mut marked = vec![0; to_len(head.iter().map(Extent::len_bytes).sum())];
-        let mark = self.mark.to_bytes();
-        let len = mark.len().min(marked.len());
-        marked[..len].copy_from_slice(&mark[..len]);
-        self.write(&marked, 0)?;
-        self.sync()?;
-        for extent in signatures.iter() {
-            self.write(&vec![0; to_len(extent.len_bytes())], extent.offset_bytes())?;
-        }
-        self.sync()?;
+        let places = Places::new(self.target.geometry(), held.chunk);
+        self.wrote(mark_places(self.target, &places, &self.mark)?);
         *is_marked = true;
         Ok(())
     }
@@ -213,26 +192,14 @@ impl<'a> TargetWriter<'a> {
         self.ensure_marked()?;
         self.sync()?;
         before_last()?;
-        self.write_held(held)?;
+        let places = Places::new(self.target.geometry(), held.chunk);
+        self.wrote(restore_places(
+            self.target,
+            &places,
+            &held.content,
+            &held.changed,
+        )?);
         Ok(self.written_bytes.into_inner())
-    }
-
-    fn write_held(&self, held: &Held) -> Result<()> {
-        let (head, signatures) = (self.head(held.chunk), self.signatures(held.chunk));
-        let rest = held.changed.difference(&head).difference(&signatures);
-        // Of the head, a sector at a time from its end: each vouches only for what follows it.
-        let sector_bytes = u64::from(self.target.geometry().logical_sector_bytes);
-        let mut sectors: Vec<Extent> = head.iter().flat_map(|e| e.split(sector_bytes)).collect();
-        sectors.reverse();
-        let sectors = sectors.into_iter().map(ExtentMap::from);
-        for part in [rest, signatures].into_iter().chain(sectors) {
-            for extent in part.iter() {
-                let range = range_in(held.chunk, extent);
-                self.write(&held.content[range], extent.offset_bytes())?;
-            }
-            self.sync()?;
-        }
-        Ok(())
     }
 
     /// Gives up, but makes what was written durable, so that the next run finds it done.
@@ -251,20 +218,6 @@ impl<'a> TargetWriter<'a> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The blocks of the first chunk where formats keep their first signature: block 0 and the blocks
-/// at the powers of two (4 KiB: bcachefs, MD; 8 KiB: UFS; 16 KiB and on: second LUKS header;
-/// 32 KiB: ISO 9660, JFS; 64 KiB: Btrfs, ReiserFS; 128 KiB: ZFS …).
-fn signature_blocks(chunk: Extent) -> impl Iterator<Item = Extent> {
-    let powers = (0..)
-        .map(|shift| BLOCK_BYTES << shift)
-        .take_while(|&at| at < HELD_BYTES);
-    std::iter::once(0)
-        .chain(powers)
-        .filter_map(move |offset_bytes| {
-            Extent::new(offset_bytes, BLOCK_BYTES).and_then(|block| block.intersection(chunk))
-        })
 }
 
 #[cfg(test)]

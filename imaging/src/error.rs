@@ -1,5 +1,6 @@
 //! What can go wrong while bytes are moved.
 
+use crate::stage::Area;
 use klon_partition::Error as PartitionError;
 use std::io;
 use std::path::PathBuf;
@@ -51,6 +52,35 @@ pub enum Error {
          source unmounted and run the clone again"
     )]
     SourceChanged(String),
+    /// A staged update is not what was staged.
+    #[error(
+        "the update staged on the {} is damaged: {what} at byte {offset_bytes:#x}: expected \
+         {expected}, found {found}; clone to this target again, from its source",
+        if *area == Area::Volume { "volume" } else { "drive" }
+    )]
+    StageCorrupt {
+        /// The structure or field.
+        what: &'static str,
+        /// On which device.
+        area: Area,
+        /// Where there.
+        offset_bytes: u64,
+        /// What would have been valid.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// An update is larger than the room to stage it in. The target is what it was.
+    #[error(
+        "the update is larger than the {room_bytes} bytes that are free on the target, so it can't \
+         be staged: the earlier clone stays whole and nothing of it was written. With --in-place it \
+         is overwritten as the update goes on, and an interruption leaves it unfinished until the \
+         next run"
+    )]
+    NoRoom {
+        /// The room that there was.
+        room_bytes: u64,
+    },
     /// Someone asked for the run to stop.
     #[error("interrupted: what was done is kept; run the same command again to go on")]
     Interrupted,

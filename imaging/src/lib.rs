@@ -15,10 +15,11 @@ pub mod pipeline;
 pub mod plan;
 pub mod progress;
 pub mod record;
+pub mod stage;
 pub mod verify;
 
 pub use chunk::{CHUNK_BYTES, Digest};
-pub use clone::{CloneOptions, CloneSummary, Job, clone};
+pub use clone::{CloneOptions, CloneSummary, Job, Update, clone};
 pub use error::{Error, Result};
 pub use progress::{Event, Observer};
 pub use record::{Manifest, Record, RecordStore};

@@ -6,15 +6,26 @@
 //!
 //! ```text
 //!   0  16  magic "klon-unfinished\n"
-//!  16   4  version, 1
+//!  16   4  version: 1, or 2 when an update is staged
 //!  20  16  UUID of the run
 //!  36   8  when the run began, seconds since 1970 UTC
 //!  44   2  length of the source's identity
 //!  46 256  the source's identity, UTF-8, cut to fit
-//! 302 206  zero
+//! 302   2  zero; in version 2: 1 once the update is being brought into place
+//! version 1: the run writes in place; the rest is zero up to the checksum
+//! version 2: everything that the run writes is staged (see `stage`), and this is its last index
+//!            block:
+//! 304   4  where it lies: 0 on this volume, 1 on the drive that this volume is a partition of
+//! 308   4  its length in bytes
+//! 312   8  its offset in bytes
+//! 320  32  its SHA-256
+//! 352   8  bytes that are staged, the index included
+//! 360  32  the change token of the volume's filesystem before; zero for none
+//! 392 116  zero
 //! 508   4  CRC-32C of bytes 0 to 507
 //! ```
 
+use crate::stage::BlockRef;
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::{ReadAt, Result};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,7 +34,8 @@ use uuid::Uuid;
 /// Length of the mark.
 pub const MARK_LEN: usize = 512;
 const MAGIC: &[u8; 16] = b"klon-unfinished\n";
-const VERSION: u32 = 1;
+const VERSION_IN_PLACE: u32 = 1;
+const VERSION_STAGED: u32 = 2;
 const SOURCE_LEN_MAX: usize = 256;
 
 /// Says of a volume that a clone to it is not finished.
@@ -35,6 +47,22 @@ pub struct Mark {
     pub started_unix_seconds: u64,
     /// What was being cloned, as an identity's text.
     pub source: String,
+    /// The update that is staged on the drive and can be completed without the source.
+    pub staged: Option<Staged>,
+}
+
+/// An update that is complete on the drive, but not yet in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// The last block of its index.
+    pub index: BlockRef,
+    /// Bytes of it, the index included.
+    pub staged_bytes: u64,
+    /// The change token of the filesystem that was on the volume before.
+    pub token: Option<[u8; 32]>,
+    /// Whether it is being brought into place; before that the volume is what it was, but for
+    /// the places of signatures.
+    pub is_begun: bool,
 }
 
 impl Mark {
@@ -49,6 +77,17 @@ impl Mark {
             run: Uuid::new_v4(),
             started_unix_seconds: now.as_secs(),
             source: source[..len].to_owned(),
+            staged: None,
+        }
+    }
+
+    /// The same run's mark once its update is staged.
+    #[must_use]
+    pub fn with_staged(&self, staged: Staged) -> Self {
+        let staged = Some(staged);
+        Self {
+            staged,
+            ..self.clone()
         }
     }
 
@@ -57,13 +96,23 @@ impl Mark {
     pub fn to_bytes(&self) -> [u8; MARK_LEN] {
         let mut bytes = [0; MARK_LEN];
         bytes[..16].copy_from_slice(MAGIC);
-        bytes[16..20].copy_from_slice(&VERSION.to_le_bytes());
+        let version = match self.staged {
+            None => VERSION_IN_PLACE,
+            Some(_) => VERSION_STAGED,
+        };
+        bytes[16..20].copy_from_slice(&version.to_le_bytes());
         bytes[20..36].copy_from_slice(self.run.as_bytes());
         bytes[36..44].copy_from_slice(&self.started_unix_seconds.to_le_bytes());
         let source = &self.source.as_bytes()[..self.source.len().min(SOURCE_LEN_MAX)];
         let len = u16::try_from(source.len()).unwrap_or(0);
         bytes[44..46].copy_from_slice(&len.to_le_bytes());
         bytes[46..46 + source.len()].copy_from_slice(source);
+        if let Some(staged) = &self.staged {
+            bytes[304..352].copy_from_slice(&staged.index.to_bytes());
+            bytes[352..360].copy_from_slice(&staged.staged_bytes.to_le_bytes());
+            bytes[302] = u8::from(staged.is_begun);
+            bytes[360..392].copy_from_slice(&staged.token.unwrap_or_default());
+        }
         let crc = crc32c::crc32c(&bytes[..508]);
         bytes[508..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -79,19 +128,36 @@ impl Mark {
             .get(..MARK_LEN)
             .filter(|bytes| bytes.starts_with(MAGIC))?;
         let is_whole = le32(bytes, 508) == crc32c::crc32c(&bytes[..508]);
-        if !is_whole || le32(bytes, 16) != VERSION {
+        let version = le32(bytes, 16);
+        let index = BlockRef::parse(&bytes[304..352]);
+        let is_known = match version {
+            VERSION_IN_PLACE => true,
+            VERSION_STAGED => index.is_some(),
+            _ => false,
+        };
+        if !is_whole || !is_known {
             let source = "unknown (the mark is damaged or of a later klon)".to_owned();
             return Some(Self {
                 run: Uuid::nil(),
                 started_unix_seconds: 0,
                 source,
+                staged: None,
             });
         }
+        let token = <[u8; 32]>::try_from(&bytes[360..392]).unwrap_or_default();
         let source_len = usize::from(le16(bytes, 44)).min(SOURCE_LEN_MAX);
         Some(Self {
             run: Uuid::from_slice(&bytes[20..36]).unwrap_or_default(),
             started_unix_seconds: le64(bytes, 36),
             source: String::from_utf8_lossy(&bytes[46..46 + source_len]).into_owned(),
+            staged: index
+                .filter(|_| version == VERSION_STAGED)
+                .map(|index| Staged {
+                    index,
+                    staged_bytes: le64(bytes, 352),
+                    token: (token != [0; 32]).then_some(token),
+                    is_begun: le16(bytes, 302) != 0,
+                }),
         })
     }
 
@@ -111,7 +177,9 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use super::Mark;
+    use super::{Mark, Staged};
+    use crate::stage::{Area, BlockRef, Spot};
+    use klon_partition::Extent;
 
     #[test]
     fn a_mark_reads_back_and_a_torn_one_is_still_a_mark() {
@@ -122,6 +190,27 @@ mod tests {
         assert!(Mark::parse(&torn).unwrap().source.contains("damaged"));
         assert_eq!(Mark::parse(&[0; 512]), None);
         assert_eq!(Mark::parse(&mark.to_bytes()[..511]), None);
+    }
+
+    #[test]
+    fn the_mark_of_a_staged_update_says_where_its_index_is() {
+        for area in [Area::Volume, Area::Drive] {
+            let spot = Spot {
+                area,
+                extent: Extent::new(7 << 20, 4096).unwrap(),
+            };
+            let digest = [0xab; 32];
+            let index = BlockRef { spot, digest };
+            for is_begun in [false, true] {
+                let mark = Mark::new("partuuid:0001").with_staged(Staged {
+                    index,
+                    staged_bytes: 123_456,
+                    token: Some([0xcd; 32]).filter(|_| is_begun),
+                    is_begun,
+                });
+                assert_eq!(Mark::parse(&mark.to_bytes()), Some(mark));
+            }
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use fault::{Fault, FaultAt};
 pub use handle::Kind;
 pub use io_mode::IoMode;
 pub use memory::MemoryDevice;
-pub use open::{create_target_file, look_at, open_source, open_target};
+pub use open::{create_target_file, look_at, open_around, open_source, open_target};
 pub use overlay::Overlay;
 pub use source::Source;
 pub use target::Target;

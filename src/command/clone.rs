@@ -1,6 +1,7 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
 mod consent;
+mod one;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::error::{refused, usage};
@@ -11,9 +12,8 @@ use crate::volume::SourceEnd;
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
-use klon_imaging::clone::{Freed, Job, Preview, Rewrite, preview};
-use klon_imaging::verify::Against;
-use klon_imaging::{CloneOptions, CloneSummary, RecordStore, clone, verify};
+use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
+use klon_imaging::{CloneOptions, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use std::process::ExitCode;
 
@@ -42,7 +42,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let mut summaries = Vec::new();
     for job in &jobs {
-        let summary = clone_one(job, &records, args, &progress)
+        let summary = one::clone_one(job, &records, args, &progress, &system)
             .with_context(|| format!("cloning {}", job.name))?;
         show_to_kernel(job, &system)?;
         report::cloned(&summary, jobs.len(), common)?;
@@ -102,6 +102,10 @@ fn options(args: &CloneArgs) -> CloneOptions {
             FreedArg::Zero => Freed::Zero,
             FreedArg::Discard => Freed::Discard,
         },
+        update: match args.in_place {
+            true => Update::InPlace,
+            false => Update::Staged,
+        },
         threads: threads::count(args.threads),
     }
 }
@@ -118,55 +122,6 @@ fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
         }
     }
     paths.iter().map(|path| Ok(lock(path)?)).collect()
-}
-
-fn clone_one(
-    job: &VolumeJob,
-    records: &RecordStore,
-    args: &CloneArgs,
-    progress: &Progress,
-) -> Result<CloneSummary> {
-    let source = job.source.as_ref().context("a clone needs a source")?;
-    let target = job.target.open(source.device.geometry().size_bytes)?;
-    let options = options(args);
-    let summary = clone(
-        &Job {
-            name: &job.name,
-            source: &*source.device,
-            usage: &source.usage,
-            source_identity: &source.identity,
-            target: &*target,
-            target_identity: &job.target.identity,
-        },
-        records,
-        &options,
-        progress,
-    )?;
-    if args.verify {
-        let record = records
-            .load(&job.target.identity)?
-            .context("the record is gone")?;
-        let against = Against::Record(&record);
-        let found = verify(&job.name, &*target, &against, options.threads, progress)?;
-        if !found.is_equal {
-            return Err(crate::error::Failure {
-                message: format!(
-                    "{} does not read back what was written: {} bytes differ, the first at {}; \
-                     the drive can't be trusted",
-                    job.name,
-                    found.differing_bytes,
-                    found
-                        .differences
-                        .iter()
-                        .next()
-                        .map_or(0, |extent| extent.offset_bytes())
-                ),
-                code: crate::error::DIFFERENT,
-            }
-            .into());
-        }
-    }
-    Ok(summary)
 }
 
 /// Lets the partitions of a disk that got another table have their nodes.
@@ -218,6 +173,8 @@ fn show(
                 source_identity: &source.identity,
                 target: &overlay,
                 target_identity: &job.target.identity,
+                present: None,
+                drive: None,
             },
             records,
             &options(args),

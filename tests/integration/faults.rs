@@ -1,8 +1,10 @@
 //! The n-th I/O fails, for every n: the error is typed, what is whole looks whole, nothing else
 //! does, and the next run completes the clone. Then the same with the power cut instead.
 
+mod staged;
+
 use klon_imaging::change::RungChoice;
-use klon_imaging::clone::{Freed, Rewrite};
+use klon_imaging::clone::{Drive, Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{CloneOptions, Error, Job, RecordStore, clone};
@@ -128,8 +130,19 @@ fn usage_of(source: &dyn ReadAt) -> Usage {
     usage
 }
 
-/// Clones as the program does; one thread, so that faults fall everywhere.
+/// Clones in place; one thread, so that faults fall everywhere.
 fn clone_to(source: &dyn ReadAt, target: &dyn WriteAt, records: &RecordStore) -> Result<(), Error> {
+    clone_saving(source, target, records, None, None)
+}
+
+/// Clones as the program does, saving what is `present`.
+fn clone_saving(
+    source: &dyn ReadAt,
+    target: &dyn WriteAt,
+    records: &RecordStore,
+    present: Option<&ExtentMap>,
+    drive: Option<Drive<'_>>,
+) -> Result<(), Error> {
     let used = USED
         .with_borrow(Clone::clone)
         .expect("set_source comes first");
@@ -140,11 +153,14 @@ fn clone_to(source: &dyn ReadAt, target: &dyn WriteAt, records: &RecordStore) ->
         source_identity: &Identity::Path("/source".to_owned()),
         target,
         target_identity: &Identity::Path("/target".to_owned()),
+        present,
+        drive,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,
         rewrite: Rewrite::Blocks,
         freed: Freed::Leave,
+        update: Update::Staged,
         threads: NonZeroUsize::MIN,
     };
     clone(&job, records, &options, &Silent).map(drop)
@@ -179,7 +195,11 @@ fn wanted(source: &[u8]) -> ExtentMap {
 }
 
 fn is_exact(target: &[u8], source: &[u8]) -> bool {
-    wanted(source).iter().all(|extent| {
+    is_equal(&wanted(source), target, source)
+}
+
+fn is_equal(used: &ExtentMap, target: &[u8], source: &[u8]) -> bool {
+    used.iter().all(|extent| {
         let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
         target[range.clone()] == source[range]
     })

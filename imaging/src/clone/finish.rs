@@ -1,5 +1,6 @@
 //! The end of a run: is the source as it was, what was freed, the new record.
 
+use super::output::Written;
 use super::{CloneOptions, CloneSummary, Freed, Job, Run, milliseconds};
 use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
@@ -32,9 +33,14 @@ pub(super) fn check_source(job: &Job<'_>) -> Result<()> {
 pub(super) fn finish(
     run: Run<'_>,
     options: &CloneOptions,
-    written_bytes: u64,
+    written: &Written,
     started: Instant,
 ) -> Result<CloneSummary> {
+    let &Written {
+        written_bytes,
+        staged_bytes,
+        ..
+    } = written;
     let Run {
         job,
         prepared,
@@ -57,6 +63,7 @@ pub(super) fn finish(
         read_target_bytes,
         changed_bytes: changed.total_bytes(),
         written_bytes,
+        staged_bytes,
         freed_bytes,
         seconds: elapsed.as_secs_f64(),
     };
@@ -73,6 +80,7 @@ pub(super) fn finish(
         read_target_bytes,
         changed_bytes: summary.changed_bytes,
         written_bytes,
+        staged_bytes,
         milliseconds: milliseconds(elapsed),
     });
     digests.finish(

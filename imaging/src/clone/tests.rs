@@ -1,6 +1,6 @@
 //! Clones of random volumes against the law: what is wanted is equal, what is not is untouched.
 
-use super::{CloneOptions, Freed, Job, Rewrite, clone};
+use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::change::{Rung, RungChoice};
 use crate::mark::Mark;
 use crate::progress::{Event, Observer, Silent};
@@ -21,6 +21,7 @@ fn options(rung: RungChoice) -> CloneOptions {
         rung,
         rewrite: Rewrite::Blocks,
         freed: Freed::Leave,
+        update: Update::Staged,
         threads: THREADS,
     }
 }
@@ -62,6 +63,8 @@ impl World {
             source_identity: &Identity::Path("/source".to_owned()),
             target: &self.target,
             target_identity: &Identity::Path("/target".to_owned()),
+            present: None,
+            drive: None,
         };
         clone(&job, &self.records, &options(rung), observer)
     }
@@ -229,6 +232,8 @@ fn freed_space_is_treated_as_asked() {
             source_identity: &Identity::Path("/source".to_owned()),
             target: &world.target,
             target_identity: &Identity::Path("/target".to_owned()),
+            present: None,
+            drive: None,
         };
         let options = CloneOptions {
             freed,

@@ -61,8 +61,11 @@ pub struct RunEntry {
     pub read_target_bytes: u64,
     /// Bytes in blocks that differed.
     pub changed_bytes: u64,
-    /// Bytes written to the target or made zero on it.
+    /// Bytes written to the target in place or made zero there.
     pub written_bytes: u64,
+    /// Bytes written to free room of the target first; 0 in records of the first version.
+    #[serde(default)]
+    pub staged_bytes: u64,
     /// How long it took.
     pub milliseconds: u64,
 }

@@ -14,6 +14,8 @@ pub enum Fault {
     Persistent(u64),
     /// As [`Fault::Persistent`]; if that operation is a write, its first half is done.
     Torn(u64),
+    /// As [`Fault::Torn`], but in whole sectors of 512 bytes, as drives write them.
+    TornAtSector(u64),
 }
 
 /// A device whose reads, writes, zeroings, discards and syncs are counted, and fail as told.
@@ -60,8 +62,11 @@ impl<D> FaultAt<D> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
         let failure = match self.fault? {
             Fault::Transient(at) if number == at => Failure::Whole,
-            Fault::Torn(at) if number == at => Failure::Torn,
-            Fault::Persistent(at) | Fault::Torn(at) if number >= at => Failure::Whole,
+            Fault::Torn(at) if number == at => Failure::Torn { unit: 1 },
+            Fault::TornAtSector(at) if number == at => Failure::Torn { unit: 512 },
+            Fault::Persistent(at) | Fault::Torn(at) | Fault::TornAtSector(at) if number >= at => {
+                Failure::Whole
+            }
             _ => return None,
         };
         self.failures.fetch_add(1, Ordering::SeqCst);
@@ -84,7 +89,10 @@ impl<D> FaultAt<D> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     Whole,
-    Torn,
+    /// The first half is done, in units of so many bytes.
+    Torn {
+        unit: usize,
+    },
 }
 
 fn injected(operation: Operation, (offset_bytes, len_bytes): (u64, u64)) -> Error {
@@ -114,7 +122,7 @@ impl<D: WriteAt> WriteAt for FaultAt<D> {
         let failure = self.step();
         let done = match failure {
             None => data,
-            Some(Failure::Torn) => &data[..data.len() / 2],
+            Some(Failure::Torn { unit }) => &data[..data.len() / 2 / unit * unit],
             Some(Failure::Whole) => &[],
         };
         if !done.is_empty() {

@@ -83,6 +83,22 @@ pub fn open_target(path: &Path) -> crate::Result<Target> {
     claim(file, path, kind)
 }
 
+/// Opens the disk around a partition that is claimed already, for writing to what belongs to no
+/// partition. It can't be claimed: its partition is.
+///
+/// # Errors
+/// As [`open_target`].
+pub fn open_around(path: &Path) -> crate::Result<Target> {
+    let kind = kind_of(path, FOR_WRITING)?;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(O_CLOEXEC | O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(|source| refusal(path, kind, source))?;
+    Ok(Target::new(describe(file, path, kind, FOR_WRITING)?))
+}
+
 /// Creates a plain file of `size_bytes` zeroes, all of it a hole, and opens it as a target.
 ///
 /// # Errors

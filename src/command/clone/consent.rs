@@ -2,6 +2,7 @@
 
 use crate::cli::Consent;
 use crate::confirm::{self, Loss};
+use crate::content::Content;
 use crate::error::refused;
 use crate::jobs::VolumeJob;
 use crate::volume::{SourceEnd, TargetNow, describe};
@@ -10,7 +11,7 @@ use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_partition::bytes::is_zero;
 use klon_partition::device::read_vec;
-use klon_partition::filesystem::{Kind, Summary};
+use klon_partition::filesystem::Summary;
 use klon_partition::system::System;
 use klon_partition::table::Table;
 use klon_partition::{Identity, ReadAt};
@@ -66,34 +67,6 @@ fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String>
     given.first().filter(|_| !is_any)
 }
 
-/// What a volume or a disk is told apart by.
-#[derive(PartialEq, Eq)]
-struct Content {
-    filesystem: Option<(Kind, Option<String>)>,
-    table: Option<(Option<String>, u32)>,
-}
-
-impl Content {
-    fn new(filesystem: Option<&Summary>, table: Option<&Table>) -> Self {
-        Self {
-            filesystem: filesystem.map(|summary| (summary.kind, summary.uuid.clone())),
-            table: table.map(|table| {
-                let guid = table.disk_guid.map(|guid| guid.to_string());
-                (guid, table.disk_signature)
-            }),
-        }
-    }
-
-    fn on_target(now: &TargetNow) -> Self {
-        Self::new(filesystem(now), table(now))
-    }
-
-    /// Whether two volumes with it are an original and its copy.
-    fn is_unique(&self) -> bool {
-        self.table.is_some() || matches!(self.filesystem, Some((_, Some(_))))
-    }
-}
-
 /// The filesystem on the target as a whole.
 fn filesystem(now: &TargetNow) -> Option<&Summary> {
     let partition = now.open.partition.as_ref();
@@ -124,7 +97,7 @@ fn is_earlier_clone(
         return Ok(true);
     }
     let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
-    if Content::on_target(now) != wanted {
+    if Content::new(filesystem(now), table(now)) != wanted {
         return Ok(false);
     }
     Ok(match records.load(&job.target.identity) {

@@ -1,0 +1,189 @@
+//! Where a run's writes go: into place, or staged beside it first.
+
+use super::work;
+use crate::commit::{Held, Places, TargetWriter, Write};
+use crate::error::{Error, Result};
+use crate::mark::Mark;
+use crate::stage::{Area, Room, Space, Stager, apply::Checked};
+use bytes::Bytes;
+use klon_partition::device::read_vec;
+use klon_partition::{Extent, ExtentMap};
+use std::num::NonZeroUsize;
+
+pub(super) enum Output<'a> {
+    InPlace(TargetWriter<'a>),
+    Staged(Staging<'a>),
+}
+
+/// What a run wrote.
+#[derive(Default)]
+pub(super) struct Written {
+    /// In place, or made zero there.
+    pub(super) written_bytes: u64,
+    /// To room, the index included.
+    pub(super) staged_bytes: u64,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn hold(&mut self, held: Held) {
+        match self {
+            Self::InPlace(writer) => writer.hold(held),
+            Self::Staged(staging) => staging.held = Some(held),
+        }
+    }
+
+    /// Writes what is not zero, in the worker that read it: drives are faster with several
+    /// requests under way than with one. Returns the zeroes that are left to be written.
+    pub(super) fn put_data(
+        &self,
+        mut outcome: work::Outcome,
+    ) -> Result<(work::Outcome, Vec<Write>)> {
+        let writes = work::writes(outcome.chunk, &outcome.content, &outcome.changed);
+        let mut zeroes = Vec::new();
+        match self {
+            Self::InPlace(writer) => {
+                for write in writes {
+                    match write {
+                        Write::Data { .. } => writer.put(&write)?,
+                        Write::Zero(_) => zeroes.push(write),
+                    }
+                }
+            }
+            Self::Staged(staging) => staging.put(&writes)?,
+        }
+        // The buffer goes back at once, not when its turn has come.
+        outcome.content.clear();
+        Ok((outcome, zeroes))
+    }
+
+    /// Makes zero, in order.
+    pub(super) fn put_zero(&self, write: &Write) -> Result<()> {
+        match self {
+            Self::InPlace(writer) => writer.put(write),
+            Self::Staged(_) => Ok(()),
+        }
+    }
+
+    /// Puts everything into its place for good. `before_last` is asked while that can still be
+    /// given up.
+    pub(super) fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<Written> {
+        match self {
+            Self::InPlace(writer) => Ok(Written {
+                written_bytes: writer.commit(before_last)?,
+                ..Written::default()
+            }),
+            Self::Staged(staging) => staging.commit(before_last),
+        }
+    }
+
+    /// Gives up; what was written stays useful where it can.
+    pub(super) fn abandon(self) -> Result<()> {
+        match self {
+            Self::InPlace(writer) => writer.abandon(),
+            Self::Staged(_) => Ok(()),
+        }
+    }
+}
+
+/// An update that is staged.
+pub(super) struct Staging<'a> {
+    pub(super) stager: Stager<'a>,
+    pub(super) space: Space<'a>,
+    pub(super) allowed: &'a ExtentMap,
+    pub(super) mark: Mark,
+    /// The change token of what is on the target.
+    pub(super) token: Option<[u8; 32]>,
+    pub(super) threads: NonZeroUsize,
+    pub(super) held: Option<Held>,
+    /// Room that was a hole in a sparse file, and shall be one again.
+    pub(super) holes: ExtentMap,
+}
+
+impl<'a> Staging<'a> {
+    /// Stages in what neither `present` nor `allowed`, the new state, uses, then in `drive_room`.
+    pub(super) fn new(
+        space: Space<'a>,
+        present: &ExtentMap,
+        allowed: &'a ExtentMap,
+        drive_room: &ExtentMap,
+        mark: Mark,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
+        let geometry = space.volume.geometry();
+        let room = present.union(allowed).complement(geometry.size_bytes);
+        let mut holes = room.clone();
+        if let Some(whole) = geometry.extent() {
+            holes = room.difference(&space.volume.data(whole).map_err(Error::Target)?);
+        }
+        let room = Room::new(&room, drive_room);
+        Ok(Self {
+            stager: Stager::new(space, mark.run, room),
+            space,
+            allowed,
+            mark,
+            token: None,
+            threads,
+            held: None,
+            holes,
+        })
+    }
+
+    fn put(&self, writes: &[Write]) -> Result<()> {
+        if let Some(extent) = writes
+            .iter()
+            .filter_map(Write::extent)
+            .find(|&extent| !self.allowed.contains(extent))
+        {
+            return Err(Error::Internal(format!("{extent} is not to be written")));
+        }
+        self.stager.put(writes)
+    }
+
+    fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<Written> {
+        let held = self
+            .held
+            .as_ref()
+            .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
+        if self.stager.is_empty() && held.changed.is_empty() {
+            before_last()?;
+            return Ok(Written::default());
+        }
+        self.put_first_chunk(held)?;
+        let Some(staged) = self.stager.seal(self.token)? else {
+            return Err(Error::Internal("nothing was staged".to_owned()));
+        };
+        let mark = self.mark.with_staged(staged);
+        let checked = Checked::check(self.space, &mark, self.threads)?;
+        before_last()?;
+        let written_bytes =
+            checked.commit(self.space)? + checked.apply(self.space, self.threads)?;
+        self.release();
+        Ok(Written {
+            written_bytes,
+            staged_bytes: staged.staged_bytes,
+        })
+    }
+
+    /// A discard that fails has lost nothing that anyone wanted.
+    fn release(&self) {
+        let on_volume = self.stager.spots().into_iter();
+        let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
+        let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
+        for extent in used.intersection(&self.holes).iter() {
+            let _ = self.space.volume.discard(extent);
+        }
+    }
+
+    /// The first chunk, with the places that the mark replaces, as they were and as they shall be.
+    fn put_first_chunk(&self, held: &Held) -> Result<()> {
+        let places = Places::new(self.space.volume.geometry(), held.chunk).all();
+        let changed: Vec<Extent> = held.changed.union(&places).iter().collect();
+        self.stager
+            .put(&work::writes(held.chunk, &held.content, &changed))?;
+        let len = held.content.len();
+        let old = read_vec(&self.space.volume, 0, len).map_err(Error::Target)?;
+        let places: Vec<Extent> = places.iter().collect();
+        self.stager
+            .keep(&work::writes(held.chunk, &Bytes::from(old), &places))
+    }
+}

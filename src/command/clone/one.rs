@@ -1,0 +1,144 @@
+//! One volume: what an interrupted update left is completed, then it is cloned and verified.
+
+use super::options;
+use crate::cli::CloneArgs;
+use crate::confirm;
+use crate::drive::{self, OpenTarget};
+use crate::error::{DIFFERENT, Failure};
+use crate::human;
+use crate::jobs::VolumeJob;
+use crate::progress::{Progress, say};
+use crate::volume::SourceEnd;
+use anyhow::{Context as _, Result};
+use klon_imaging::clone::{Drive, Job, Update};
+use klon_imaging::stage::finish;
+use klon_imaging::verify::Against;
+use klon_imaging::{CloneOptions, CloneSummary, Error, RecordStore, clone, verify};
+use klon_partition::system::System;
+
+pub(super) fn clone_one(
+    job: &VolumeJob,
+    records: &RecordStore,
+    args: &CloneArgs,
+    progress: &Progress,
+    system: &System,
+) -> Result<CloneSummary> {
+    let source = job.source.as_ref().context("a clone needs a source")?;
+    let size_bytes = source.device.geometry().size_bytes;
+    let target = OpenTarget::new(&job.target, size_bytes, system)?;
+    let mut options = options(args);
+    complete(job, &target, &options)?;
+    let mut result = update(job, source, &target, records, &options, progress);
+    if let Err(error) = &result
+        && let Some(Error::NoRoom { room_bytes }) = error.downcast_ref()
+        && confirm::yes(&in_place_question(job, *room_bytes))?
+    {
+        options.update = Update::InPlace;
+        result = update(job, source, &target, records, &options, progress);
+    }
+    let summary = result?;
+    if args.verify {
+        read_back(job, &target, records, &options, progress)?;
+    }
+    Ok(summary)
+}
+
+/// Completes an update that was staged and then interrupted.
+fn complete(job: &VolumeJob, target: &OpenTarget, options: &CloneOptions) -> Result<()> {
+    match finish(target.space(), options.threads) {
+        Ok(None) => Ok(()),
+        Ok(Some(finished)) => {
+            say(&format!(
+                "klon: {}: completed the update that was staged and interrupted, {} written",
+                job.name,
+                human::size(finished.written_bytes)
+            ));
+            Ok(())
+        }
+        // The source is at hand, and all of the target will be compared with it.
+        Err(error @ (Error::StageCorrupt { .. } | Error::Refused(_))) => {
+            say(&format!("klon: warning: {}: {error}", job.name));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn update(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    target: &OpenTarget,
+    records: &RecordStore,
+    options: &CloneOptions,
+    progress: &Progress,
+) -> Result<CloneSummary> {
+    let present = match options.update {
+        Update::Staged => drive::present(job, source, target, records)?,
+        Update::InPlace => None,
+    };
+    // Elsewhere, what belongs to no partition may be what is left of one that someone wants back.
+    let drive = target.space().drive.filter(|_| job.is_planned);
+    let job = Job {
+        name: &job.name,
+        source: &*source.device,
+        usage: &source.usage,
+        source_identity: &source.identity,
+        target: &*target.volume,
+        target_identity: &job.target.identity,
+        present: present.as_ref(),
+        drive: drive.map(|device| Drive {
+            device,
+            room: &target.room,
+        }),
+    };
+    Ok(clone(&job, records, options, progress)?)
+}
+
+fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {
+    format!(
+        "The changes for {} do not fit in the {} that are free on its drive, so they can't be \
+         staged. Overwrite the earlier clone in place? If that is interrupted, it is unfinished \
+         until the next run completes it",
+        job.name,
+        human::size(room_bytes)
+    )
+}
+
+fn read_back(
+    job: &VolumeJob,
+    target: &OpenTarget,
+    records: &RecordStore,
+    options: &CloneOptions,
+    progress: &Progress,
+) -> Result<()> {
+    let record = records
+        .load(&job.target.identity)?
+        .context("the record is gone")?;
+    let against = Against::Record(&record);
+    let found = verify(
+        &job.name,
+        &*target.volume,
+        &against,
+        options.threads,
+        progress,
+    )?;
+    if found.is_equal {
+        return Ok(());
+    }
+    let message = format!(
+        "{} does not read back what was written: {} bytes differ, the first at {}; the drive \
+         can't be trusted",
+        job.name,
+        found.differing_bytes,
+        found
+            .differences
+            .iter()
+            .next()
+            .map_or(0, |extent| extent.offset_bytes())
+    );
+    Err(Failure {
+        message,
+        code: DIFFERENT,
+    }
+    .into())
+}

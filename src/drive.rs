@@ -1,0 +1,132 @@
+//! A target opened for writing, and the drive around it, where updates may be staged.
+
+use crate::content::Content;
+use crate::jobs::VolumeJob;
+use crate::place::Parent;
+use crate::volume::{SourceEnd, TargetEnd};
+use anyhow::Result;
+use klon_imaging::RecordStore;
+use klon_imaging::mark::Mark;
+use klon_imaging::stage::Space;
+use klon_partition::device::{Window, create_target_file, open_around, open_target};
+use klon_partition::filesystem::usage;
+use klon_partition::inspect::{DiskLayout, disk_usage};
+use klon_partition::system::System;
+use klon_partition::table::{Found, read};
+use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
+use std::sync::Arc;
+
+/// What lies before the first and after the last place for partitions: tables, boot code.
+const TABLE_ROOM_BYTES: u64 = 1 << 20;
+
+/// A target opened for writing.
+pub struct OpenTarget {
+    /// The volume or disk.
+    pub volume: Arc<dyn WriteAt>,
+    /// The drive that it is a partition of.
+    drive: Option<Arc<dyn WriteAt>>,
+    /// What of the drive belongs to no partition.
+    pub room: ExtentMap,
+}
+
+impl OpenTarget {
+    /// Opens a target; makes the file, `size_bytes` long, if it does not exist.
+    pub fn new(target: &TargetEnd, size_bytes: u64, system: &System) -> Result<Self> {
+        let path = &target.place.path;
+        let alone = |volume: Arc<dyn WriteAt>| Self {
+            volume,
+            drive: None,
+            room: ExtentMap::new(),
+        };
+        let Some(now) = &target.now else {
+            return Ok(alone(Arc::new(create_target_file(path, size_bytes)?)));
+        };
+        let opened = Arc::new(open_target(path)?);
+        if let Some(partition) = &now.open.partition {
+            let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
+            let room = room(&now.open.layout, partition.extent, &*opened)?;
+            return Ok(Self {
+                volume,
+                drive: Some(opened),
+                room,
+            });
+        }
+        let Some(parent) = Parent::of(path, system)? else {
+            return Ok(alone(opened));
+        };
+        let own = parent.partition.as_ref().map(|partition| partition.extent);
+        let drive = Arc::new(open_around(&parent.path)?);
+        let room = match own {
+            Some(own) => room(&parent.layout, own, &*drive)?,
+            None => ExtentMap::new(),
+        };
+        Ok(Self {
+            volume: opened,
+            drive: Some(drive),
+            room,
+        })
+    }
+
+    /// Where updates are staged.
+    pub fn space(&self) -> Space<'_> {
+        Space {
+            volume: &*self.volume,
+            drive: self.drive.as_deref(),
+        }
+    }
+}
+
+/// What of a drive belongs to no partition and no table; nothing while an update of another
+/// volume than `own` is staged on the drive: it may lie there.
+fn room(layout: &DiskLayout, own: Extent, drive: &dyn ReadAt) -> Result<ExtentMap> {
+    let Some(table) = &layout.table else {
+        return Ok(ExtentMap::new());
+    };
+    for partition in table.partitions.iter().filter(|part| part.extent != own) {
+        let mark = Mark::read(&Window::new(drive, partition.extent)?)?;
+        if mark.is_some_and(|mark| mark.staged.is_some()) {
+            return Ok(ExtentMap::new());
+        }
+    }
+    let size_bytes = layout.geometry.size_bytes;
+    let partitions: ExtentMap = table.partitions.iter().map(|part| part.extent).collect();
+    let between: ExtentMap = Extent::between(
+        TABLE_ROOM_BYTES,
+        size_bytes.saturating_sub(TABLE_ROOM_BYTES),
+    )
+    .into_iter()
+    .collect();
+    Ok(between.difference(&partitions))
+}
+
+/// What an earlier clone of the job's source uses of the target; `None` when there is none to be
+/// saved: something else, or a clone that was not finished.
+pub fn present(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    target: &OpenTarget,
+    records: &RecordStore,
+) -> Result<Option<ExtentMap>> {
+    let volume: &dyn ReadAt = &target.volume;
+    if job.target.now.is_none() || Mark::read(volume)?.is_some() {
+        return Ok(None);
+    }
+    let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
+    let (found, used) = if source.table.is_some() {
+        let Found::Table(table, _) = read(volume)? else {
+            return Ok(None);
+        };
+        let used = disk_usage(volume)?.extents;
+        (Content::new(None, Some(&table)), used)
+    } else {
+        let usage = usage(volume)?;
+        (Content::new(usage.summary.as_ref(), None), usage.extents)
+    };
+    let is_recorded = || match records.load(&job.target.identity) {
+        Ok(record) => record.is_some_and(|record| record.manifest.source == source.identity),
+        // Only targets have records, also damaged ones.
+        Err(_) => true,
+    };
+    let is_clone = (found == wanted && wanted.is_unique()) || is_recorded();
+    Ok(is_clone.then_some(used))
+}
