@@ -20,6 +20,9 @@ pub enum Rung {
     /// Read the source, compare it with the record's digests, and look at the target only where
     /// they differ.
     Digest,
+    /// Go on with a run that was interrupted while it wrote in place: as [`Rung::Digest`], with
+    /// what its log shows to be done. Never asked for, only found.
+    Resume,
 }
 
 impl fmt::Display for Rung {
@@ -28,6 +31,7 @@ impl fmt::Display for Rung {
             Self::Full => "full",
             Self::Compare => "compare",
             Self::Digest => "digest",
+            Self::Resume => "resume",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Clone a volume: first everything in use, later only what changed.
 
 mod finish;
+mod known;
 mod output;
 mod task;
 mod work;
@@ -9,10 +10,12 @@ use crate::change::{Rung, RungChoice, Selection, Situation, select};
 use crate::chunk;
 use crate::commit::{Held, TargetWriter};
 use crate::error::{Error, Result};
+use crate::intent::{IntentLog, Interrupted, RunMeta, Start, Untouched};
 use crate::mark::Mark;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
+use crate::record::manifest::Hex;
 use crate::record::{Record, RecordStore, RecordWriter};
 use crate::stage::Space;
 use klon_partition::extent::ExtentMapBuilder;
@@ -188,16 +191,21 @@ pub fn clone(
         changed: ExtentMapBuilder::new(),
         read_source_bytes: 0,
         read_target_bytes: 0,
+        log: None,
     };
     let mut output = prepared.output(job, options)?;
+    if matches!(output, Output::InPlace(_)) {
+        run.log = Some(prepared.log(job, records)?);
+    }
     if let Err(error) = run.transfer(&mut output, options) {
-        // The first error is what matters; a failing sync after it adds nothing.
-        let _ = output.abandon();
+        // The first error is what matters; another one after it adds nothing.
+        let _ = run.checkpoint(&output);
         return Err(error);
     }
     observer.event(&Event::Committing);
     let written = output.commit(|| finish::check_source(job))?;
     let summary = finish::finish(run, options, &written, started)?;
+    records.remove_log(job.target_identity)?;
     observer.event(&Event::Finished);
     Ok(summary)
 }
@@ -212,6 +220,10 @@ struct Prepared {
     /// The change token of what is on the target.
     target_token: Option<ChangeToken>,
     is_marked: bool,
+    /// What this run marks the target with.
+    mark: Mark,
+    /// The run to be gone on with, in [`Rung::Resume`].
+    interrupted: Option<Interrupted>,
 }
 
 impl Prepared {
@@ -233,6 +245,10 @@ impl Prepared {
             Ok(record) => (record, None),
             Err(error) => (None, Some(error.to_string())),
         };
+        // A log that can't be read says nothing: then the target is compared.
+        let interrupted = Interrupted::load(&records.log_path(job.target_identity))
+            .ok()
+            .flatten();
         let situation = Situation {
             source: job.source_identity,
             source_bytes,
@@ -241,10 +257,15 @@ impl Prepared {
             target_summary: on_target.as_ref().map(|filesystem| filesystem.summary()),
             target_token,
             mark: mark.as_ref(),
+            interrupted: interrupted.as_ref(),
             record_fault,
         };
         let selection = select(options.rung, &situation, previous.as_ref());
         let wanted = plan.wanted();
+        let mut own_mark = Mark::new(&job.source_identity.to_string());
+        if let (Rung::Resume, Some(interrupted)) = (selection.rung, &interrupted) {
+            own_mark.run = interrupted.run;
+        }
         Ok(Self {
             plan,
             wanted,
@@ -252,12 +273,47 @@ impl Prepared {
             previous,
             target_token,
             is_marked: mark.is_some(),
+            mark: own_mark,
+            interrupted,
         })
+    }
+
+    /// The run to be gone on with.
+    fn resumed(&self) -> Option<&Interrupted> {
+        self.interrupted
+            .as_ref()
+            .filter(|_| self.selection.rung == Rung::Resume)
+    }
+
+    /// Begins the log of a run that writes in place.
+    fn log(&self, job: &Job<'_>, records: &RecordStore) -> Result<IntentLog> {
+        let untouched = match (self.selection.rung, &self.previous) {
+            (Rung::Full, _) => Untouched::Nothing,
+            (Rung::Digest, Some(record)) => Untouched::Record(Hex(record.digest)),
+            _ => Untouched::Unknown,
+        };
+        let meta = RunMeta {
+            source: job.source_identity.clone(),
+            target: job.target_identity.clone(),
+            source_bytes: self.plan.source_bytes,
+            target_bytes: self.plan.target_bytes,
+            untouched: self
+                .resumed()
+                .map_or(untouched, |interrupted| interrupted.meta.untouched),
+        };
+        let start = Start {
+            run: self.mark.run,
+            meta: &meta,
+            data: &self.plan.copy,
+            zero: &self.plan.zero,
+            earlier: self.resumed(),
+        };
+        IntentLog::begin(records.log_path(job.target_identity), &start)
     }
 
     /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
     fn output<'a>(&'a self, job: &Job<'a>, options: &CloneOptions) -> Result<Output<'a>> {
-        let mark = Mark::new(&job.source_identity.to_string());
+        let mark = self.mark.clone();
         let (Some(present), Update::Staged, false) = (job.present, options.update, self.is_marked)
         else {
             let writer = TargetWriter::new(job.target, &self.wanted, mark);
@@ -297,20 +353,36 @@ struct Run<'a> {
     changed: ExtentMapBuilder,
     read_source_bytes: u64,
     read_target_bytes: u64,
+    /// Of a run that writes in place.
+    log: Option<IntentLog>,
 }
 
 impl Run<'_> {
     fn transfer(&mut self, output: &mut Output<'_>, options: &CloneOptions) -> Result<()> {
+        let log = self.log.take();
+        let result = self.transfer_logged(output, options, log.as_ref());
+        self.log = log;
+        result
+    }
+
+    fn transfer_logged(
+        &mut self,
+        output: &mut Output<'_>,
+        options: &CloneOptions,
+        log: Option<&IntentLog>,
+    ) -> Result<()> {
         let prepared = self.prepared;
         let observer = self.observer;
         let mut tasks = task::tasks(prepared)?.map(|task| {
             if observer.is_cancelled() {
-                Err(Error::Interrupted)
-            } else {
-                task
+                return Err(Error::Interrupted);
             }
+            if let (Some(log), Ok(task)) = (log, &task) {
+                log.intend(task.chunk)?;
+            }
+            task
         });
-        let worker = work::Worker::new(self.job, prepared.selection.rung, options.rewrite);
+        let worker = work::Worker::new(self.job, options.rewrite);
         // The first chunk is held back before any other is written.
         if let Some(first) = tasks.next() {
             let outcome = worker.process(&first?)?;
@@ -331,9 +403,22 @@ impl Run<'_> {
                 for write in &zeroes {
                     output.put_zero(write)?;
                 }
+                if let Some(log) = log {
+                    log.done(outcome.chunk, outcome.digest);
+                    if log.is_due() {
+                        output.checkpoint()?;
+                        log.checkpoint()?;
+                    }
+                }
                 self.note(&outcome)
             },
         )
+    }
+
+    /// Makes durable what was done, and that it was done.
+    fn checkpoint(&self, output: &Output<'_>) -> Result<()> {
+        output.checkpoint()?;
+        self.log.as_ref().map_or(Ok(()), IntentLog::checkpoint)
     }
 
     fn note(&mut self, outcome: &work::Outcome) -> Result<()> {

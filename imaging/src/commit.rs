@@ -202,11 +202,11 @@ impl<'a> TargetWriter<'a> {
         Ok(self.written_bytes.into_inner())
     }
 
-    /// Gives up, but makes what was written durable, so that the next run finds it done.
+    /// Makes everything durable that was put so far.
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn abandon(self) -> Result<()> {
+    pub fn checkpoint(&self) -> Result<()> {
         let is_touched = *lock(&self.is_marked);
         if is_touched {
             self.flush_zero_run()?;

@@ -12,3 +12,6 @@ mod writer;
 pub use manifest::{Manifest, RunEntry};
 pub use store::{Record, RecordStore};
 pub use writer::RecordWriter;
+
+pub(crate) use scan::corrupt;
+pub(crate) use writer::{io_error, sync_directory};

@@ -1,6 +1,7 @@
 //! Which rung a run takes: a rung whose needs can't be shown falls to the one below.
 
 use super::{Rung, RungChoice};
+use crate::intent::Interrupted;
 use crate::mark::Mark;
 use crate::record::Record;
 use klon_partition::Identity;
@@ -23,6 +24,8 @@ pub struct Situation<'a> {
     pub target_token: Option<ChangeToken>,
     /// The mark of an unfinished run on the target.
     pub mark: Option<&'a Mark>,
+    /// The log of the run that left the mark.
+    pub interrupted: Option<&'a Interrupted>,
     /// Whether the target's record exists but can't be read, and how.
     pub record_fault: Option<String>,
 }
@@ -43,14 +46,31 @@ pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Rec
         (RungChoice::Only(rung @ (Rung::Full | Rung::Compare)), _) => {
             (rung, format!("--rung {rung}"))
         }
+        _ if may_resume(situation) => (
+            Rung::Resume,
+            "an earlier run was interrupted, and its log shows how far it came".to_owned(),
+        ),
         (_, Ok(())) => (Rung::Digest, "the record describes the target".to_owned()),
-        (RungChoice::Only(Rung::Digest), Err((reason, _))) => (
+        (RungChoice::Only(Rung::Digest | Rung::Resume), Err((reason, _))) => (
             Rung::Compare,
             format!("--rung digest is not possible: {reason}"),
         ),
         (RungChoice::Auto, Err((reason, rung))) => (rung, reason),
     };
     Selection { rung, reason }
+}
+
+/// Whether the mark on the target is that of a run whose log is at hand.
+fn may_resume(situation: &Situation<'_>) -> bool {
+    let (Some(mark), Some(interrupted)) = (situation.mark, situation.interrupted) else {
+        return false;
+    };
+    let meta = &interrupted.meta;
+    mark.run == interrupted.run
+        && mark.staged.is_none()
+        && &meta.source == situation.source
+        && (meta.source_bytes, meta.target_bytes)
+            == (situation.source_bytes, situation.target_bytes)
 }
 
 /// Whether the target can be shown to be what the record describes; else why not, and the rung

@@ -76,10 +76,10 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Gives up; what was written stays useful where it can.
-    pub(super) fn abandon(self) -> Result<()> {
+    /// Makes everything durable that was put so far.
+    pub(super) fn checkpoint(&self) -> Result<()> {
         match self {
-            Self::InPlace(writer) => writer.abandon(),
+            Self::InPlace(writer) => writer.checkpoint(),
             Self::Staged(_) => Ok(()),
         }
     }

@@ -1,9 +1,10 @@
 //! What the worker threads do with a chunk: read, digest, find what differs.
 
+use super::known::Knowledge;
 use super::task::Task;
 use super::{Job, Rewrite};
 use crate::buffer::Pool;
-use crate::change::{Rung, differing};
+use crate::change::differing;
 use crate::chunk::{CHUNK_LEN, Digest, range_in, to_len};
 use crate::commit::Write;
 use crate::error::{Error, Result};
@@ -24,7 +25,6 @@ const READ_UNIT_BYTES: u64 = 4096;
 pub(super) struct Worker<'a> {
     source: &'a dyn ReadAt,
     target: &'a dyn ReadAt,
-    rung: Rung,
     rewrite: Rewrite,
     pool: Pool,
     zeroes: Bytes,
@@ -44,12 +44,11 @@ pub(super) struct Outcome {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(job: &Job<'a>, rung: Rung, rewrite: Rewrite) -> Self {
+    pub(super) fn new(job: &Job<'a>, rewrite: Rewrite) -> Self {
         let pool = Pool::new(CHUNK_LEN);
         Self {
             source: job.source,
             target: job.target,
-            rung,
             rewrite,
             // What was never lent is still zero.
             zeroes: pool.take().freeze(),
@@ -88,16 +87,13 @@ impl<'a> Worker<'a> {
     }
 
     fn changed(&self, task: &Task, digest: Digest, content: &[u8]) -> Result<(Vec<Extent>, u64)> {
-        if self.rung == Rung::Full {
-            return Ok((task.wanted.clone(), 0));
-        }
-        if self.rung == Rung::Digest {
-            if task.known == Some(digest) {
-                return Ok((Vec::new(), 0));
-            }
-            if self.rewrite == Rewrite::Chunks {
+        match task.known {
+            Knowledge::Digest(known) if known == digest => return Ok((Vec::new(), 0)),
+            Knowledge::Nothing => return Ok((task.wanted.clone(), 0)),
+            Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => {
                 return Ok((task.wanted.clone(), 0));
             }
+            Knowledge::Digest(_) | Knowledge::Unknown => {}
         }
         let mut current = self.pool.take();
         let read_bytes =

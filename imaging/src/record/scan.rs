@@ -14,12 +14,16 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 /// Where the payloads of a record lie; every checksum was right.
-pub(super) struct Sections(BTreeMap<[u8; 4], (u64, u64)>);
+pub(super) struct Sections {
+    payloads: BTreeMap<[u8; 4], (u64, u64)>,
+    /// SHA-256 of everything before the end.
+    pub(super) digest: [u8; 32],
+}
 
 impl Sections {
     /// The payload of a section that must be there; `None` when it is there and empty.
     pub(super) fn get(&self, path: &Path, tag: [u8; 4]) -> Result<Option<Extent>> {
-        let &(offset_bytes, len_bytes) = self.0.get(&tag).ok_or_else(|| {
+        let &(offset_bytes, len_bytes) = self.payloads.get(&tag).ok_or_else(|| {
             let tag = String::from_utf8_lossy(&tag).into_owned();
             corrupt(path, ("section", 0, tag, "none".to_owned()))
         })?;
@@ -49,7 +53,10 @@ impl Sections {
                     );
                     return Err(corrupt(path, fault));
                 }
-                return Ok(Self(sections));
+                return Ok(Self {
+                    payloads: sections,
+                    digest: expected,
+                });
             }
             sections.insert(section.tag, (section.offset_bytes, section.len_bytes));
         }
@@ -155,7 +162,7 @@ impl<R: Read> Scanner<R> {
     }
 }
 
-pub(super) fn corrupt(path: &Path, (what, offset_bytes, expected, found): HeaderFault) -> Error {
+pub(crate) fn corrupt(path: &Path, (what, offset_bytes, expected, found): HeaderFault) -> Error {
     Error::RecordCorrupt {
         path: path.to_owned(),
         what,

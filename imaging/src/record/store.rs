@@ -11,6 +11,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// File name extension of write-intent logs.
+const LOG_EXTENSION: &str = "klonlog";
+
 /// File name extension of records.
 const EXTENSION: &str = "klonrec";
 
@@ -38,6 +41,27 @@ impl RecordStore {
     pub fn path(&self, target: &Identity) -> PathBuf {
         self.directory
             .join(format!("{}.{EXTENSION}", file_stem(target)))
+    }
+
+    /// The file of the write-intent log of a run to `target`.
+    #[must_use]
+    pub fn log_path(&self, target: &Identity) -> PathBuf {
+        self.directory
+            .join(format!("{}.{LOG_EXTENSION}", file_stem(target)))
+    }
+
+    /// Forgets the log of an interrupted run to `target`, if there is one.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    pub fn remove_log(&self, target: &Identity) -> Result<()> {
+        let path = self.log_path(target);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error(&path, "remove", error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The record of `target`, its checksums verified; `None` when there is none.
@@ -132,6 +156,8 @@ pub struct Record {
     pub zero: ExtentMap,
     /// Blocks that differed in the last run.
     pub changed: ExtentMap,
+    /// SHA-256 of the record: which one it is.
+    pub digest: [u8; 32],
     path: PathBuf,
     file: File,
     digests: Option<Extent>,
@@ -175,6 +201,7 @@ impl Record {
             data,
             zero,
             changed,
+            digest: sections.digest,
             path: path.to_owned(),
             file,
             digests,

@@ -94,11 +94,11 @@ impl RecordWriter {
 }
 
 /// Makes the name of a file that was just created or replaced durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
+pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
     Error::RecordIo {
         path: path.to_owned(),
         doing,

@@ -153,6 +153,9 @@ impl Block {
 
     /// The block in `bytes`, whose digest was right.
     fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < HEADER_LEN {
+            return None;
+        }
         let count = usize::try_from(le32(bytes, 12)).ok()?;
         let len = count.checked_mul(ENTRY_LEN)?.checked_add(HEADER_LEN)?;
         if !bytes.starts_with(MAGIC) || le32(bytes, 8) != VERSION || bytes.len() != len {

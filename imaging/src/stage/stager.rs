@@ -84,6 +84,9 @@ impl<'a> Stager<'a> {
     }
 
     fn put_entries(&self, writes: &[Write], is_old: bool) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
         let data_bytes = writes.iter().map(data_bytes).sum();
         let spots = self.state().take(data_bytes, writes.len())?;
         let (mut entries, buffers) = lay_out(writes, &spots);

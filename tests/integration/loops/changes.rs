@@ -4,10 +4,14 @@ use super::drive::{Bench, Volume};
 use crate::support::image::{check_gpt, sfdisk};
 use crate::support::klon::number;
 use crate::support::{MIB, Mount, lacks_root, tree};
+use klon_partition::Extent;
+use klon_partition::device::open_source;
+use klon_partition::filesystem::usage;
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 const BLOCK: usize = 4096;
 /// What a run may write beside differing blocks: the first block twice, and the places of
@@ -37,14 +41,23 @@ fn change(bench: &Bench, volume: &Volume) {
     .unwrap();
 }
 
-/// How many blocks of a volume on the drive differ between two images of it.
+/// How many blocks of a volume on the drive differ between two images of it, of those that the
+/// source uses: in others the update was staged.
 fn differing_blocks(before: &[u8], after: &[u8], volume: &Volume) -> u64 {
+    let source = open_source(Path::new(&volume.source)).unwrap();
+    let used = usage(&source).unwrap().extents;
     let start = usize::try_from(volume.start_bytes).unwrap();
     let len = usize::try_from(volume.size_bytes).unwrap();
     let blocks = |image: &[u8]| image[start..start + len].to_vec();
     let (before, after) = (blocks(before), blocks(after));
     let pairs = before.chunks(BLOCK).zip(after.chunks(BLOCK));
-    pairs.filter(|(before, after)| before != after).count() as u64
+    let is_used = |index: usize| {
+        let block = Extent::new((index * BLOCK) as u64, BLOCK as u64);
+        block.is_some_and(|block| used.overlaps(block))
+    };
+    let differing =
+        |(index, (before, after)): (usize, (&[u8], &[u8]))| before != after && is_used(index);
+    pairs.enumerate().filter(|&pair| differing(pair)).count() as u64
 }
 
 fn check_written(done: &Value, volume: &Volume, differing: u64) {

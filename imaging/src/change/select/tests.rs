@@ -59,6 +59,7 @@ fn situation(source: &Identity) -> Situation<'_> {
         target_summary: None,
         target_token: Some(ChangeToken([1; 32])),
         mark: None,
+        interrupted: None,
         record_fault: None,
     }
 }

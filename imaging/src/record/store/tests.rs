@@ -16,6 +16,7 @@ fn manifest(target: &Identity) -> Manifest {
         read_source_bytes: 10,
         read_target_bytes: 0,
         changed_bytes: 10,
+        staged_bytes: 0,
         written_bytes: 10,
         milliseconds: 3,
     };

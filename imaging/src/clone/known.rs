@@ -1,0 +1,134 @@
+//! What is known of the target's chunks before a run: from its record, and from the log of a run
+//! that was interrupted.
+
+use super::Prepared;
+use crate::change::Rung;
+use crate::chunk::{self, Digest};
+use crate::error::Result;
+use crate::intent::Untouched;
+use crate::intent::chunk_extent;
+use crate::record::Record;
+use klon_partition::{Extent, ExtentMap};
+use std::iter::Peekable;
+
+/// What is known of a chunk of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knowledge {
+    /// It has this digest, all of what the source uses there included.
+    Digest(Digest),
+    /// It must be read.
+    Unknown,
+    /// Nothing of it is worth reading.
+    Nothing,
+}
+
+/// What is known, gone through in step with the chunks.
+pub(super) struct Known<'a> {
+    /// From the log of an interrupted run, with the chunks that it may have touched.
+    log: Option<(Digests<'a>, &'a ExtentMap)>,
+    record: Option<Digests<'a>>,
+    /// Of chunks that neither knows.
+    otherwise: Knowledge,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(prepared: &'a Prepared) -> Result<Self> {
+        let of_record = |record: &'a Record| -> Result<Digests<'a>> {
+            Ok(Digests::new(record.wanted(), Box::new(record.digests()?)))
+        };
+        let previous = prepared.previous.as_ref();
+        let interrupted = prepared.interrupted.as_ref();
+        Ok(match (prepared.selection.rung, interrupted) {
+            (Rung::Resume, Some(interrupted)) => {
+                let done = interrupted.done()?.filter_map(|item| match item {
+                    Ok((index, digest)) => Some(Ok((chunk_extent(index, 1)?, digest))),
+                    Err(error) => Some(Err(error)),
+                });
+                let digests = Digests::new(interrupted.wanted.clone(), Box::new(done));
+                let (record, otherwise) = match interrupted.meta.untouched {
+                    Untouched::Nothing => (None, Knowledge::Nothing),
+                    Untouched::Unknown => (None, Knowledge::Unknown),
+                    Untouched::Record(digest) => {
+                        let same = previous.filter(|record| record.digest == digest.0);
+                        (same.map(of_record).transpose()?, Knowledge::Unknown)
+                    }
+                };
+                Self {
+                    log: Some((digests, &interrupted.touched)),
+                    record,
+                    otherwise,
+                }
+            }
+            (Rung::Digest, _) => Self {
+                log: None,
+                record: previous.map(of_record).transpose()?,
+                otherwise: Knowledge::Unknown,
+            },
+            (Rung::Full, _) => Self::alike(Knowledge::Nothing),
+            (Rung::Compare | Rung::Resume, _) => Self::alike(Knowledge::Unknown),
+        })
+    }
+
+    const fn alike(otherwise: Knowledge) -> Self {
+        Self {
+            log: None,
+            record: None,
+            otherwise,
+        }
+    }
+
+    /// What is known of `chunk`, of which the source uses `wanted`.
+    pub(super) fn of(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Knowledge> {
+        let recorded = match &mut self.record {
+            Some(record) => record.at(chunk, wanted)?,
+            None => None,
+        };
+        if let Some((log, touched)) = &mut self.log {
+            if let Some(digest) = log.at(chunk, wanted)? {
+                return Ok(Knowledge::Digest(digest));
+            }
+            if touched.overlaps(chunk) {
+                return Ok(Knowledge::Unknown);
+            }
+        }
+        Ok(recorded.map_or(self.otherwise, Knowledge::Digest))
+    }
+}
+
+type Items<'a> = Box<dyn Iterator<Item = Result<(Extent, Digest)>> + Send + 'a>;
+
+/// Digests of chunks, ascending, and what of the chunks they describe.
+struct Digests<'a> {
+    wanted: ExtentMap,
+    items: Peekable<Items<'a>>,
+}
+
+impl<'a> Digests<'a> {
+    fn new(wanted: ExtentMap, items: Items<'a>) -> Self {
+        let items = items.peekable();
+        Self { wanted, items }
+    }
+
+    /// The digest of `chunk`, if there is one and it describes all of `wanted`.
+    ///
+    /// A block that is in use only now may be zero and leave the digest as it was, while the
+    /// target holds something old there: so the digest alone is not enough.
+    fn at(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Option<Digest>> {
+        let number = chunk::index(chunk);
+        let is_before = |item: &Result<(Extent, Digest)>| {
+            item.as_ref()
+                .is_ok_and(|&(at, _)| chunk::index(at) < number)
+        };
+        while self.items.next_if(is_before).is_some() {}
+        let is_here = |item: &Result<(Extent, Digest)>| {
+            item.as_ref()
+                .map_or(true, |&(at, _)| chunk::index(at) == number)
+        };
+        let Some(item) = self.items.next_if(is_here) else {
+            return Ok(None);
+        };
+        let (_, digest) = item?;
+        let is_described = wanted.iter().all(|&extent| self.wanted.contains(extent));
+        Ok(is_described.then_some(digest))
+    }
+}
