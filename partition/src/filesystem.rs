@@ -1,9 +1,13 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod bits;
 mod btrfs;
+mod chain;
+mod exfat;
 mod ext;
 mod fat;
+mod finder;
 #[cfg(test)]
 mod golden;
 mod named;
