@@ -5,33 +5,35 @@
 pub(super) fn for_each_run(bytes: &[u8], count: u64, visit: &mut impl FnMut(u64, u64)) {
     let end = (bytes.len() as u64).saturating_mul(8).min(count);
     let mut start = None;
-    let mut see = |bit: u64, is_one: bool, start: &mut Option<u64>| match (is_one, *start) {
-        (true, None) => *start = Some(bit),
-        (false, Some(first)) => {
-            visit(first, bit.saturating_sub(first));
-            *start = None;
-        }
-        _ => {}
-    };
-    for (index, chunk) in bytes.chunks(8).enumerate() {
-        let first = (index as u64).saturating_mul(64);
-        let is_uniform = |value: u8| chunk.iter().all(|&byte| byte == value);
-        let is_whole = first.saturating_add(64) <= end;
-        if is_whole && (is_uniform(0) || is_uniform(0xff)) {
-            see(first, is_uniform(0xff), &mut start);
-            continue;
-        }
-        let bits = (chunk.len() as u64).saturating_mul(8);
-        for bit in 0..bits.min(end.saturating_sub(first)) {
-            let byte = chunk.get((bit / 8) as usize).copied().unwrap_or(0xff);
-            see(
-                first.saturating_add(bit),
-                byte >> (bit % 8) & 1 == 1,
-                &mut start,
-            );
+    for (first, chunk) in (0..end).step_by(64).zip(bytes.chunks(8)) {
+        let mut word = [0; 8];
+        word.iter_mut()
+            .zip(chunk)
+            .for_each(|(to, byte)| *to = *byte);
+        let word = u64::from_le_bytes(word);
+        let bits = end.saturating_sub(first).min(64);
+        let mut at = 0;
+        while at < bits {
+            let rest = word >> at;
+            let here = first.saturating_add(at);
+            let (is_one, len) = match rest.trailing_ones() {
+                0 => (false, rest.trailing_zeros()),
+                ones => (true, ones),
+            };
+            match (is_one, start) {
+                (true, None) => start = Some(here),
+                (false, Some(begun)) => {
+                    visit(begun, here.saturating_sub(begun));
+                    start = None;
+                }
+                _ => {}
+            }
+            at = at.saturating_add(u64::from(len));
         }
     }
-    see(end, false, &mut start);
+    if let Some(begun) = start {
+        visit(begun, end.saturating_sub(begun));
+    }
 }
 
 #[cfg(test)]
