@@ -6,6 +6,7 @@ mod ext;
 mod fat;
 #[cfg(test)]
 mod golden;
+mod lvm2;
 mod named;
 mod ntfs;
 mod recognition;
