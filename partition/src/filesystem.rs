@@ -4,6 +4,7 @@
 mod btrfs;
 mod ext;
 mod fat;
+mod gather;
 #[cfg(test)]
 mod golden;
 mod lvm2;

@@ -66,7 +66,10 @@ fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result
     }
     match Layout::read(volume, label) {
         Ok(layout) => {
-            let dev_sectors = layout.group.as_ref().and_then(|group| group.volume.dev_sectors);
+            let dev_sectors = layout
+                .group
+                .as_ref()
+                .and_then(|group| group.volume.dev_sectors);
             if let Some(sectors) = dev_sectors {
                 summary.size_bytes = size_bytes(sectors.saturating_mul(512));
             }

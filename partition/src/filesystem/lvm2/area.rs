@@ -107,7 +107,12 @@ fn check(header: &[u8], area: Area) -> Result<()> {
         return Err(corrupt(area, "checksum_xl", expected, found));
     }
     if header.get(4..20) != Some(MAGIC) {
-        return Err(corrupt(area, "magic", "\" LVM2 x[5A%r0N*>\"", "other bytes"));
+        return Err(corrupt(
+            area,
+            "magic",
+            "\" LVM2 x[5A%r0N*>\"",
+            "other bytes",
+        ));
     }
     let (version, start, size) = (le32(header, 20), le64(header, 24), le64(header, 32));
     if version != VERSION {

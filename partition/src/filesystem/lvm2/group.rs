@@ -164,7 +164,10 @@ impl<'a> Parts<'a> {
 
     /// Other machines may write to it at this very moment.
     fn shared(&mut self, how: &str) {
-        let how = format!("volume group {}, shared between machines: {how}", self.group.name);
+        let how = format!(
+            "volume group {}, shared between machines: {how}",
+            self.group.name
+        );
         self.group.hazards.push(Hazard::MultiDevice(how));
     }
 
@@ -221,8 +224,8 @@ impl<'a> Parts<'a> {
             return Err(reader.corrupt("physical_volumes", "pe_start and pe_count", "one or none"));
         };
         volume.pe_start_sectors = pe_start;
-        volume.pe_count = u32::try_from(pe_count)
-            .map_err(|_| reader.corrupt("pe_count", "32 bits", pe_count))?;
+        volume.pe_count =
+            u32::try_from(pe_count).map_err(|_| reader.corrupt("pe_count", "32 bits", pe_count))?;
         volume.boot_sectors = (boot_size != 0).then_some((boot_start, boot_size));
         if is_missing {
             let how = "the volume group has this physical volume as missing".to_owned();

@@ -37,6 +37,13 @@ impl Area {
     }
 }
 
+/// What follows the lists of areas (`pv_header_extension`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extension {
+    version: u32,
+    flags: u32,
+}
+
 /// What a sound label says.
 #[derive(Clone, Debug)]
 pub(super) struct Label {
@@ -52,20 +59,20 @@ pub(super) struct Label {
     pub(super) metadata: Vec<Area>,
     /// Kept for boot loaders.
     pub(super) boot: Vec<Area>,
-    /// The extension's version and flags; `None` where LVM is too old for it.
-    pub(super) extension: Option<(u32, u32)>,
+    /// `None` where LVM is too old for it.
+    pub(super) extension: Option<Extension>,
 }
 
 impl Label {
     /// Whether a volume group has the volume; `None` when the label is too old to say.
     pub(super) fn is_in_use(&self) -> Option<bool> {
-        let (version, flags) = self.extension?;
+        let Extension { version, flags } = self.extension?;
         (version >= 2).then_some(flags & EXTENSION_USED != 0)
     }
 
     /// What in the extension klon doesn't know.
     pub(super) fn unknown(&self) -> Option<String> {
-        let (version, flags) = self.extension?;
+        let Extension { version, flags } = self.extension?;
         let is_known = version <= EXTENSION_VERSION && flags & !EXTENSION_USED == 0;
         (!is_known).then(|| format!("pv_header_extension version {version}, flags {flags:#x}"))
     }
@@ -151,7 +158,13 @@ fn parse(raw: &[u8], offset_bytes: u64) -> std::result::Result<Label, Corrupt> {
     let mut lists = Lists {
         raw: header.get(PV_HEADER_LEN..).unwrap_or_default(),
     };
-    let overflow = || bad("disk_areas_xl", "lists that end".to_owned(), "none".to_owned());
+    let overflow = || {
+        bad(
+            "disk_areas_xl",
+            "lists that end".to_owned(),
+            "none".to_owned(),
+        )
+    };
     let data = lists.next().ok_or_else(overflow)?;
     let metadata = lists.next().ok_or_else(overflow)?;
     let (extension, boot) = extension(lists).ok_or_else(overflow)?;
@@ -169,14 +182,17 @@ fn parse(raw: &[u8], offset_bytes: u64) -> std::result::Result<Label, Corrupt> {
     })
 }
 
-/// Version and flags of what follows the lists of areas, and the areas for boot loaders.
-fn extension(rest: Lists<'_>) -> Option<(Option<(u32, u32)>, Vec<Area>)> {
+/// The extension, if there is one, and its areas for boot loaders; `None` when these don't end.
+fn extension(rest: Lists<'_>) -> Option<(Option<Extension>, Vec<Area>)> {
     let Some((header, raw)) = rest.raw.split_at_checked(8) else {
         return Some((None, Vec::new()));
     };
     match le32(header, 0) {
         0 => Some((None, Vec::new())),
-        version => Some((Some((version, le32(header, 4))), Lists { raw }.next()?)),
+        version => {
+            let flags = le32(header, 4);
+            Some((Some(Extension { version, flags }), Lists { raw }.next()?))
+        }
     }
 }
 

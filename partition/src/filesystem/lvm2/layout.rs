@@ -113,26 +113,39 @@ fn bad_label(
 fn check_label(label: &Label, size_bytes: u64) -> Result<u64> {
     let [data] = label.data[..] else {
         return Err(Error::unsupported(
-            format!("an LVM2 physical volume with {} data areas", label.data.len()),
+            format!(
+                "an LVM2 physical volume with {} data areas",
+                label.data.len()
+            ),
             "klon knows those with one",
         ));
     };
     if label.metadata.len() > AREAS_MAX {
         let expected = format!("at most {AREAS_MAX} metadata areas");
-        return Err(bad_label(label, "disk_areas_xl", expected, label.metadata.len()));
+        return Err(bad_label(
+            label,
+            "disk_areas_xl",
+            expected,
+            label.metadata.len(),
+        ));
     }
     let own_end = label.offset_bytes.saturating_add(SECTOR_BYTES);
     if !(own_end..=size_bytes).contains(&data.offset_bytes) {
         let expected = "data between the label and the end";
-        return Err(bad_label(label, "disk_areas_xl", expected, data.offset_bytes));
+        return Err(bad_label(
+            label,
+            "disk_areas_xl",
+            expected,
+            data.offset_bytes,
+        ));
     }
     let mut areas: Vec<&Area> = label.metadata.iter().chain(&label.boot).collect();
     areas.sort_unstable_by_key(|area| area.offset_bytes);
     let mut end = own_end;
     for area in areas {
-        let extent = area.extent().filter(|extent| {
-            extent.offset_bytes() >= end && extent.end_bytes() <= size_bytes
-        });
+        let extent = area
+            .extent()
+            .filter(|extent| extent.offset_bytes() >= end && extent.end_bytes() <= size_bytes);
         let Some(extent) = extent else {
             let expected = format!("areas from {end} to {size_bytes}, none over another");
             let found = format!("{} bytes at {}", area.len_bytes, area.offset_bytes);
@@ -168,7 +181,11 @@ fn group(
             newest = Some(group);
         }
     }
-    hazards.extend(newest.iter().flat_map(|group| group.hazards.iter().cloned()));
+    hazards.extend(
+        newest
+            .iter()
+            .flat_map(|group| group.hazards.iter().cloned()),
+    );
     Ok(newest)
 }
 
@@ -207,7 +224,12 @@ fn check_group(
     });
     if boot.as_slice() != label.boot {
         let expected = format!("ba_start and ba_size of the metadata: {boot:?}");
-        return Err(bad_label(label, "bootloader area", expected, format!("{:?}", label.boot)));
+        return Err(bad_label(
+            label,
+            "bootloader area",
+            expected,
+            format!("{:?}", label.boot),
+        ));
     }
     Ok(())
 }

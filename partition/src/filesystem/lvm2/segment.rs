@@ -115,7 +115,11 @@ pub(super) fn read<'a>(
             _ => return Err(reader.corrupt("logical_volumes", "sections", "others or too many")),
         }
     }
-    if let Some(name) = walk.referred.iter().find(|name| !walk.names.contains(*name)) {
+    if let Some(name) = walk
+        .referred
+        .iter()
+        .find(|name| !walk.names.contains(*name))
+    {
         return Err(reader.corrupt("stripes", "volumes of the group", name));
     }
     walk.found.runs.sort_unstable();
@@ -271,13 +275,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// `["pv0", 17, …]`: volumes, and the first extent of each.
-    fn list(
-        &mut self,
-        reader: &Reader<'a>,
-        items: &[Item<'a>],
-        areas: u64,
-        each: u64,
-    ) -> Checked {
+    fn list(&mut self, reader: &Reader<'a>, items: &[Item<'a>], areas: u64, each: u64) -> Checked {
         let (pairs, rest) = items.as_chunks::<2>();
         if !rest.is_empty() || pairs.is_empty() || pairs.len() as u64 != areas {
             let expected = format!("{areas} pairs");

@@ -17,7 +17,8 @@ fn read(text: &[u8]) -> Result<Vec<Event<'_>>, String> {
 
 #[test]
 fn sections_values_and_comments() {
-    let text = b"# said = \"no\"\nvg-1.x+ {\nid = \"a\\\"b\"\t# {\nlist = [\"pv0\", 7, -1,\n\"\"]\n\
+    let text =
+        b"# said = \"no\"\nvg-1.x+ {\nid = \"a\\\"b\"\t# {\nlist = [\"pv0\", 7, -1,\n\"\"]\n\
         empty = []\nread_ahead=-1\nf = 2.50\n}\n\0";
     let events = read(text).unwrap();
     let one = |item| Value::One(item);
