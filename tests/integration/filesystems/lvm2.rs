@@ -169,7 +169,8 @@ fn changes_of_a_group_are_followed() {
     run("losetup", &["--set-capacity", host.devices[0].text()]);
     host.lvm("pvresize @0");
     check(&host, 0);
-    assert_eq!(filesystem(&host.images[0]).summary().size_bytes, 80 * MIB);
+    // pvresize doesn't count what is before the first extent.
+    assert_eq!(filesystem(&host.images[0]).summary().size_bytes, 79 * MIB);
 }
 
 #[test]
