@@ -6,22 +6,40 @@
 
 #![no_main]
 
-use klon_partition::device::MemoryDevice;
+use klon_partition::device::check_range;
+use klon_partition::error::Operation;
 use klon_partition::filesystem::{Kind, probe, usage};
-use klon_partition::{Error, Extent, ReadAt};
+use klon_partition::{Error, Extent, Geometry, ReadAt, Result};
 use libfuzzer_sys::fuzz_target;
 
-const SIZE_BYTES_MAX: usize = 1 << 20;
+/// Label, area and text of the golden images are within this.
+const INPUT_BYTES_MAX: usize = 72 << 10;
 /// The golden images have 4 MiB, most of them nothing.
-const VOLUME_BYTES: usize = 4 << 20;
+const VOLUME_BYTES: u64 = 4 << 20;
+
+/// A volume that starts with some bytes and is zero from there on.
+struct Padded(Vec<u8>);
+
+impl ReadAt for Padded {
+    fn geometry(&self) -> Geometry {
+        Geometry::new(VOLUME_BYTES, 512)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        buffer.fill(0);
+        let start = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
+        let data = self.0.get(start..).unwrap_or_default();
+        let len = data.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&data[..len]);
+        Ok(())
+    }
+}
 
 fuzz_target!(|input: &[u8]| {
-    let mut bytes = input.get(..SIZE_BYTES_MAX).unwrap_or(input).to_vec();
-    if bytes.len() > 4096 {
-        bytes.resize(VOLUME_BYTES, 0);
-    }
+    let mut bytes = input.get(..INPUT_BYTES_MAX).unwrap_or(input).to_vec();
     seal_all(&mut bytes);
-    let volume = MemoryDevice::new(bytes, 512);
+    let volume = Padded(bytes);
     let size_bytes = volume.geometry().size_bytes;
     let Some(filesystem) = probe(&volume).expect("memory reads") else {
         return;
@@ -55,7 +73,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn seal_all(bytes: &mut [u8]) {
-    for at in (0..bytes.len().min(128 << 10)).step_by(512) {
+    for at in (0..bytes.len()).step_by(512) {
         let Some(sector) = bytes.get(at..at + 512) else {
             return;
         };
