@@ -8,8 +8,10 @@ mod exfat;
 mod ext;
 mod fat;
 mod finder;
+mod gather;
 #[cfg(test)]
 mod golden;
+mod lvm2;
 mod named;
 mod ntfs;
 mod recognition;

@@ -8,6 +8,7 @@ mod fat;
 mod golden;
 mod hostile;
 mod image_file;
+mod lvm2;
 mod ntfs;
 mod signatures;
 mod xfs;

@@ -3,6 +3,7 @@
 mod bitmap;
 mod blockmap;
 mod checksum;
+mod contents;
 mod descriptor;
 mod directory;
 mod feature;
@@ -128,6 +129,12 @@ impl Filesystem for Ext {
     /// end is free: ext keeps nothing there.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         bitmap::used(self.superblock()?, device).map(Some)
+    }
+
+    /// All that is in use but the contents of regular files that are a user's: journal, quotas,
+    /// orphan file and values of extended attributes count as metadata.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        contents::metadata(self.superblock()?, device)
     }
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state

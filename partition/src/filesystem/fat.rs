@@ -8,6 +8,7 @@ mod allocation;
 mod boot;
 mod directory;
 mod layout;
+mod metadata;
 mod owners;
 mod state;
 
@@ -108,6 +109,12 @@ impl Filesystem for Fat {
 
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         allocation::used(device, &self.layout).map(Some)
+    }
+
+    /// Reserved sectors, FATs, directories, and what follows the last whole cluster. Clusters that
+    /// no directory leads to are not part of it.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        metadata::metadata(device, &self.layout)
     }
 
     /// None: FAT counts no mounts, checksums nothing, and a file overwritten in place leaves the

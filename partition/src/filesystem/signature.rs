@@ -16,10 +16,9 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 15] = [
+const CHECKS: &[Check] = &[
     container::mdraid,
     container::luks,
-    container::lvm2,
     container::zfs,
     foreign::bitlocker,
     foreign::hfsplus,

@@ -1,5 +1,6 @@
 //! ext2, ext3 and ext4 against e2fsprogs, partclone and the kernel.
 
+mod metadata;
 mod tool;
 mod variant;
 
@@ -500,6 +501,13 @@ fn a_multi_terabyte_volume_takes_little_time() {
     assert_eq!(usage.basis, Basis::Map);
     println!("4 TiB: {elapsed:?}");
     assert!(elapsed.as_secs() < 5, "{elapsed:?}");
+    let start = std::time::Instant::now();
+    let metadata = filesystem(&device).metadata(&device).unwrap().unwrap();
+    let elapsed = start.elapsed();
+    println!("metadata of 4 TiB: {elapsed:?}");
+    assert!(elapsed.as_secs() < 8, "{elapsed:?}");
+    // No file is on it.
+    assert_eq!(metadata, usage.extents);
     let first_mebibyte = Extent::new(1024, 1024).unwrap();
     assert!(usage.extents.contains(first_mebibyte));
     assert!(usage.extents.end_bytes() <= device.geometry().size_bytes);

@@ -65,6 +65,9 @@ fn check(variant: &Variant) {
     assert_eq!(summary.uuid.as_deref(), volume.blkid("UUID").as_deref());
     assert_eq!(summary.label.as_deref(), volume.blkid("LABEL").as_deref());
     volume.check_copy_of(&usage.extents, &bytes);
+    let contents = volume.contents(&bytes);
+    assert!(contents.total_bytes() > 200_000);
+    assert_eq!(metadata(&bytes), usage.extents.difference(&contents));
     let cluster_bytes = u64::from(summary.block_size_bytes);
     if let Some((used, count)) = volume.fsck_clusters() {
         assert_eq!(free_bytes, (count - used) * cluster_bytes);
@@ -98,6 +101,12 @@ fn fat32_with_few_clusters() {
 
 fn usage(bytes: &[u8]) -> Usage {
     filesystem::usage(&MemoryDevice::new(bytes.to_vec(), 512)).expect("memory reads")
+}
+
+fn metadata(bytes: &[u8]) -> ExtentMap {
+    let device = MemoryDevice::new(bytes.to_vec(), 512);
+    let filesystem = filesystem::probe(&device).unwrap().expect("recognised");
+    filesystem.metadata(&device).unwrap().expect("told apart")
 }
 
 /// A volume in a file.
@@ -148,6 +157,22 @@ impl Volume {
         }
         let large = self.host_file("large", 150_000);
         self.mtools("mcopy", &[&large, "::/first/LARGE.BIN"]);
+    }
+
+    /// The clusters of all files, by mtools.
+    fn contents(&self, bytes: &[u8]) -> ExtentMap {
+        let script = "mdir -b -/ -i $0 ::/ | grep -v '/$' | tr '\\n' '\\0' |
+            xargs -0 mshowfat -i $0";
+        let image = self.image.to_str().unwrap();
+        let text = crate::support::run("sh", &["-ec", script, image]);
+        let ranges = text.split('<').skip(1);
+        ranges
+            .map(|range| {
+                let range = range.split_once('>').unwrap().0;
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                naive::clusters(bytes, first.parse().unwrap(), last.parse().unwrap())
+            })
+            .collect()
     }
 
     fn partclone_used(&self) -> ExtentMap {

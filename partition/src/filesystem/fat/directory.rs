@@ -31,6 +31,8 @@ pub(super) struct Entry {
 pub(super) struct Directory {
     pub(super) bytes: Vec<u8>,
     pub(super) runs: Vec<Extent>,
+    /// Whether that is all of it, which one that is too long is not.
+    pub(super) is_whole: bool,
 }
 
 /// Reads the root directory.
@@ -47,6 +49,7 @@ pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
                 root.len_bytes() as usize,
             )?,
             runs: vec![root],
+            is_whole: true,
         }),
         None => read(chains, chains.layout().root_cluster),
     }
@@ -74,7 +77,12 @@ pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
         runs.push(run);
         next = following;
     }
-    Ok(Directory { bytes, runs })
+    let runs_bytes: u64 = runs.iter().map(|run| run.len_bytes()).sum();
+    Ok(Directory {
+        is_whole: next.is_none() && runs_bytes == bytes.len() as u64,
+        bytes,
+        runs,
+    })
 }
 
 /// The volume label in the root directory.

@@ -24,50 +24,6 @@ pub(super) fn luks(head: &Head<'_>) -> Result<Option<Summary>> {
     }))
 }
 
-/// LVM2: a label in one of the first four sectors (lvm2, `lib/format_text/layout.h`).
-pub(super) fn lvm2(head: &Head<'_>) -> Result<Option<Summary>> {
-    for sector in 0..4u16 {
-        let Some(label) = head.at(usize::from(sector) * 512, 512) else {
-            break;
-        };
-        let is_label = label.starts_with(b"LABELONE")
-            && &label[24..32] == b"LVM2 001"
-            && le64(label, 8) == u64::from(sector)
-            && lvm2_crc(&label[20..]) == le32(label, 16);
-        if is_label {
-            return Ok(Some(lvm2_summary(head, label)));
-        }
-    }
-    Ok(None)
-}
-
-/// The usual CRC-32 polynomial with LVM's initial value and no final inversion.
-fn lvm2_crc(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(!0xf597_a6cf);
-    hasher.update(bytes);
-    !hasher.finalize()
-}
-
-fn lvm2_summary(head: &Head<'_>, label: &[u8]) -> Summary {
-    let mut summary = named(Kind::Lvm2, head);
-    // The offset of pv_header: pv_uuid of 32 characters.
-    let id = usize::try_from(le32(label, 20))
-        .ok()
-        .and_then(|at| label.get(at..at.checked_add(32)?))
-        .and_then(text);
-    summary.uuid = id.filter(|id| id.is_ascii() && id.len() == 32).map(|id| {
-        let (first, rest) = id.split_at(6);
-        let (middle, last) = rest.split_at(20);
-        let middle: Vec<_> = middle
-            .as_bytes()
-            .chunks(4)
-            .map(String::from_utf8_lossy)
-            .collect();
-        format!("{first}-{}-{last}", middle.join("-"))
-    });
-    summary
-}
-
 /// MD RAID with a version 1 superblock: at 0 (1.1), 4 KiB (1.2) or near the end (1.0).
 pub(super) fn mdraid(head: &Head<'_>) -> Result<Option<Summary>> {
     let sectors = head.size_bytes() / 512;

@@ -11,6 +11,7 @@ use crate::bytes::{be16, be32, be64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::gather::Gather;
 
 const STRUCTURE: &str = "XFS extent btree block";
 const RECORD_LEN: usize = 16;
@@ -18,10 +19,6 @@ const FORMAT_EXTENTS: u8 = 2;
 const FORMAT_BTREE: u8 = 3;
 /// `XFS_BTREE_MAXLEVELS`
 const LEVELS_MAX: u16 = 9;
-/// Extents held before they are sorted and joined.
-const PENDING_MAX: usize = 1 << 18;
-/// More than this aren't told apart from metadata.
-const EXTENTS_MAX: usize = 1 << 21;
 
 /// The bytes that hold contents of regular files and nothing else; `None` when those are in too
 /// many pieces.
@@ -33,36 +30,30 @@ pub(super) fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<O
     let mut walk = Walk {
         superblock,
         device,
-        joined: ExtentMap::new(),
-        pending: Vec::new(),
+        gather: Gather::new(),
+        is_full: false,
         blocks_left: superblock.blocks,
     };
     for number in 0..superblock.groups {
         let group = Group::read(superblock, device, number)?;
         inode::inodes(superblock, device, &group, &mut |inode| walk.inode(inode))?;
-        if walk.joined.extents().len() > EXTENTS_MAX {
+        if walk.is_full {
             return Ok(None);
         }
     }
-    walk.join();
-    Ok((walk.joined.extents().len() <= EXTENTS_MAX).then_some(walk.joined))
+    Ok(walk.gather.finish())
 }
 
 struct Walk<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
-    joined: ExtentMap,
-    pending: Vec<Extent>,
+    gather: Gather,
+    is_full: bool,
     /// Blocks of trees that may still be read: no block is part of two.
     blocks_left: u64,
 }
 
 impl Walk<'_> {
-    fn join(&mut self) {
-        let pending = self.pending.drain(..).collect();
-        self.joined = self.joined.union(&pending);
-    }
-
     fn inode(&mut self, inode: &Inode) -> Result<()> {
         let is_internal = self.superblock.internal_inodes.contains(&inode.number);
         if !inode.is_regular() || is_internal || inode.is_realtime() {
@@ -97,10 +88,7 @@ impl Walk<'_> {
         let Some(extent) = self.superblock.numbered(block, blocks) else {
             return false;
         };
-        self.pending.push(extent);
-        if self.pending.len() >= PENDING_MAX {
-            self.join();
-        }
+        self.is_full |= !self.gather.push(extent);
         true
     }
 
