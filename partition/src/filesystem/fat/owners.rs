@@ -7,12 +7,16 @@ use crate::device::ReadAt;
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
+use crate::filesystem::owners::{FILES_MAX, Forgiving, Gaps};
 
 /// What paths of directories still to be read may take.
 const PENDING_BYTES_MAX: usize = 16 << 20;
+/// What a deleted entry of a directory starts with: one that can't be read is passed over.
+const DELETED: u8 = 0xe5;
 
 struct Walk<'a> {
     chains: Chains<'a>,
+    gaps: &'a Gaps,
     wanted: &'a ExtentMap,
     files_max: usize,
     owners: Vec<Owner>,
@@ -20,36 +24,43 @@ struct Walk<'a> {
     pending_bytes: usize,
 }
 
-/// At most `files_max` files and directories that hold bytes of `wanted`.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::Corrupt`] when a chain on the way is damaged;
-/// [`Error::Unsupported`] when the tree is larger than the walk's bound.
+/// At most `files_max` files and directories that hold bytes of `wanted`. Chains that are damaged
+/// and directories beyond the walk's bound are noted in `gaps`.
 pub(super) fn owners(
     device: &dyn ReadAt,
     layout: &Layout,
-    wanted: &ExtentMap,
-    files_max: usize,
-) -> Result<Vec<Owner>> {
+    (wanted, files_max): (&ExtentMap, usize),
+    gaps: &Gaps,
+) -> Vec<Owner> {
+    let device = Forgiving::new(device, DELETED, gaps);
     let mut walk = Walk {
-        chains: Chains::new(device, layout),
+        chains: Chains::new(&device, layout),
+        gaps,
         wanted,
-        files_max,
+        files_max: files_max.min(FILES_MAX),
         owners: Vec::new(),
         pending: Vec::new(),
         pending_bytes: 0,
     };
-    let root = directory::read_root(&mut walk.chains)?;
-    walk.directory("/", &root)?;
+    match layout.root {
+        Some(_) => {
+            let root = directory::read_root(&mut walk.chains);
+            if let Some(root) = gaps.tolerate(root) {
+                walk.directory("/", &root);
+            }
+        }
+        None => walk.pending.push(("/".to_owned(), layout.root_cluster)),
+    }
     while !walk.is_done() {
         let Some((path, cluster)) = walk.pending.pop() else {
             break;
         };
         walk.pending_bytes = walk.pending_bytes.saturating_sub(path.len());
-        let directory = directory::read(&mut walk.chains, cluster)?;
-        walk.directory(&path, &directory)?;
+        let (directory, end) = directory::read_as_far_as_possible(&mut walk.chains, cluster);
+        gaps.tolerate(end);
+        walk.directory(&path, &directory);
     }
-    Ok(walk.owners)
+    walk.owners
 }
 
 impl Walk<'_> {
@@ -57,7 +68,7 @@ impl Walk<'_> {
         self.owners.len() >= self.files_max
     }
 
-    fn directory(&mut self, path: &str, directory: &Directory) -> Result<()> {
+    fn directory(&mut self, path: &str, directory: &Directory) {
         let mut position_bytes = 0;
         for &run in &directory.runs {
             if self.note(path, position_bytes, run) {
@@ -70,13 +81,13 @@ impl Walk<'_> {
                 break;
             }
             let entry_path = format!("{}/{}", path.trim_end_matches('/'), entry.name);
-            if entry.is_directory {
-                self.enqueue(entry_path, entry.first_cluster)?;
+            let visited = if entry.is_directory {
+                self.enqueue(entry_path, entry.first_cluster)
             } else {
-                self.file(&entry_path, &entry)?;
-            }
+                self.file(&entry_path, &entry)
+            };
+            self.gaps.tolerate(visited);
         }
-        Ok(())
     }
 
     fn enqueue(&mut self, path: String, cluster: u32) -> Result<()> {
