@@ -8,5 +8,6 @@ mod golden;
 mod hostile;
 mod image_file;
 mod ntfs;
+mod owned;
 mod signatures;
 mod xfs;

@@ -3,7 +3,7 @@
 use super::boot::BLOCK_BYTES;
 use super::mft::{self, Mft};
 use super::name;
-use super::record::{Attribute, DATA, Key, Record, Reference};
+use super::record::{Attribute, DATA, FILE_NAME, Key, Record, Reference};
 use super::runs::Run;
 use super::scan::for_each_record;
 use super::stream::Stream;
@@ -85,12 +85,13 @@ impl Search<'_> {
     fn record(&mut self, record: &Record) {
         let base = record.base().map_or(record.number, |base| base.number);
         let own = self.own_extents(record.number);
-        let mut is_value = false;
+        let (mut is_value, mut has_name) = (false, false);
         let gaps = self.gaps;
         for attribute in record.attributes() {
             let Some(attribute) = gaps.tolerate(attribute.map_err(Into::into)) else {
                 break;
             };
+            has_name |= attribute.key.code == FILE_NAME;
             if attribute.is_nonresident() {
                 let mapped = self.runs(base, &attribute);
                 gaps.tolerate(mapped);
@@ -101,7 +102,9 @@ impl Search<'_> {
         let found = own
             .iter()
             .find_map(|&(_, part)| self.extents.within(part).next());
-        if let Some(extent) = found.filter(|_| !is_value) {
+        // Some records are reserved for the filesystem's own files to come.
+        let is_file = base >= mft::FIRST_USER || has_name;
+        if let Some(extent) = found.filter(|_| !is_value && is_file) {
             self.note(base, &[], (0, extent));
         }
     }
