@@ -193,7 +193,8 @@ impl Mft {
         &self,
         device: &dyn ReadAt,
         record: &Record,
-        (code, visit): (u32, &mut dyn FnMut(&[u8])),
+        code: u32,
+        visit: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
         values_in(record, code, visit)?;
         let Some(list) = record.find(Key::unnamed(STANDARD_ATTRIBUTE_LIST), 0)? else {

@@ -24,18 +24,14 @@ pub(super) struct Name {
 /// [`crate::Error::Corrupt`] when a record fails its check before there is any name.
 pub(super) fn of(mft: &Mft, device: &dyn ReadAt, record: &Record) -> Result<Option<Name>> {
     let mut best: Option<(u8, Name)> = None;
-    let visited = mft.values(
-        device,
-        record,
-        (FILE_NAME, &mut |value| {
-            let Some((rank, name)) = parse(value) else {
-                return;
-            };
-            if best.as_ref().is_none_or(|&(least, _)| rank < least) {
-                best = Some((rank, name));
-            }
-        }),
-    );
+    let visited = mft.values(device, record, FILE_NAME, &mut |value| {
+        let Some((rank, name)) = parse(value) else {
+            return;
+        };
+        if best.as_ref().is_none_or(|&(least, _)| rank < least) {
+            best = Some((rank, name));
+        }
+    });
     match best {
         Some((_, name)) => Ok(Some(name)),
         None => visited.map(|()| None),
