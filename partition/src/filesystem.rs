@@ -14,17 +14,19 @@ mod golden;
 mod lvm2;
 mod named;
 mod ntfs;
+mod owners;
 mod recognition;
 mod signature;
 pub mod usage;
 mod xfs;
 
+pub use owners::{Owner, Owners, owners};
 pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};
 
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::ExtentMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -206,29 +208,12 @@ pub trait Filesystem: Send + Sync {
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>>;
 
     /// Which files hold bytes of `extents`: at most `files_max` of them, in the order in which
-    /// they are found. Empty when this filesystem can't tell.
+    /// they are found; directories too. None when this filesystem can't tell.
     ///
-    /// # Errors
-    /// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when a structure on
-    /// the way fails its check.
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
+    /// Nothing that can't be read or fails its check keeps it from naming the files that it finds
+    /// elsewhere; [`Owners::gaps`] says what that was.
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let _ = (device, extents, files_max);
-        Ok(Vec::new())
+        Owners::default()
     }
-}
-
-/// A file that holds bytes in question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Owner {
-    /// Path from the root of the filesystem, with a leading slash.
-    pub path: String,
-    /// Where the first byte in question lies in the file.
-    pub file_offset_bytes: u64,
-    /// Where that byte and those that follow it lie on the volume.
-    pub extent: Extent,
 }

@@ -10,5 +10,6 @@ mod hostile;
 mod image_file;
 mod lvm2;
 mod ntfs;
+mod owned;
 mod signatures;
 mod xfs;

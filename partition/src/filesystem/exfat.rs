@@ -16,7 +16,8 @@ mod tree;
 
 use super::chain;
 use super::named::Named;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
@@ -133,13 +134,10 @@ impl Filesystem for Exfat {
         Ok(None)
     }
 
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
-        owners::owners(device, &self.layout, extents, files_max)
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = owners::owners(device, &self.layout, (extents, files_max), &gaps);
+        gaps.with(files)
     }
 }
 

@@ -15,7 +15,8 @@ mod state;
 mod status;
 mod superblock;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -154,13 +155,16 @@ impl Filesystem for Ext {
         Ok(Some(ChangeToken(digest.finalize().into())))
     }
 
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
-        owners::owners(self.superblock()?, device, extents, files_max)
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = match self.superblock() {
+            Ok(superblock) => owners::owners(superblock, device, (extents, files_max), &gaps),
+            Err(error) => {
+                gaps.note(error);
+                Vec::new()
+            }
+        };
+        gaps.with(files)
     }
 }
 

@@ -2,6 +2,7 @@
 //! where it has yet to go.
 
 use super::Owner;
+use super::owners::FILES_MAX;
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 
@@ -16,10 +17,10 @@ pub(super) struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    pub(super) const fn new(wanted: &'a ExtentMap, files_max: usize) -> Self {
+    pub(super) fn new(wanted: &'a ExtentMap, files_max: usize) -> Self {
         Self {
             wanted,
-            files_max,
+            files_max: files_max.min(FILES_MAX),
             owners: Vec::new(),
         }
     }

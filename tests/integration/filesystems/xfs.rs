@@ -2,6 +2,7 @@
 
 mod metadata;
 mod oracle;
+mod owners;
 mod refusals;
 mod variant;
 

@@ -3,33 +3,47 @@
 use super::Layout;
 use super::tree::{self, Item, Step, Use, Visitor};
 use crate::device::ReadAt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
 use crate::filesystem::finder::{Finder, PENDING_BYTES_MAX};
+use crate::filesystem::owners::{Forgiving, Gaps};
 
-/// At most `files_max` files and directories that hold bytes of `wanted`.
-///
-/// # Errors
-/// As for [`tree::walk`].
+/// What an entry that is not in use may begin with: one that can't be read is passed over.
+const UNUSED: u8 = 0x05;
+
+/// At most `files_max` files and directories that hold bytes of `wanted`. What is damaged on the
+/// way is noted in `gaps`.
 pub(super) fn owners(
     device: &dyn ReadAt,
     layout: &Layout,
-    wanted: &ExtentMap,
-    files_max: usize,
-) -> Result<Vec<Owner>> {
-    let mut search = Search(Finder::new(wanted, files_max));
-    tree::walk(device, layout, &mut search, PENDING_BYTES_MAX)?;
-    Ok(search.0.into_owners())
+    (wanted, files_max): (&ExtentMap, usize),
+    gaps: &Gaps,
+) -> Vec<Owner> {
+    let device = Forgiving::new(device, UNUSED, gaps);
+    let mut search = Search {
+        finder: Finder::new(wanted, files_max),
+        gaps,
+    };
+    gaps.tolerate(tree::walk(&device, layout, &mut search, PENDING_BYTES_MAX));
+    search.finder.into_owners()
 }
 
-struct Search<'a>(Finder<'a>);
+struct Search<'a> {
+    finder: Finder<'a>,
+    gaps: &'a Gaps,
+}
 
 impl Visitor for Search<'_> {
     const WANTS_PATHS: bool = true;
 
     fn is_done(&self) -> bool {
-        self.0.is_done()
+        self.finder.is_done()
+    }
+
+    fn damaged(&mut self, error: Error) -> Result<()> {
+        self.gaps.note(error);
+        Ok(())
     }
 
     fn run(&mut self, item: &Item<'_>, position_bytes: u64, extent: Extent) -> Result<Step> {
@@ -42,7 +56,7 @@ impl Visitor for Search<'_> {
                 Extent::new(extent.offset_bytes(), extent.len_bytes().min(left_bytes))
             }
         };
-        let is_found = content.is_none_or(|run| self.0.note(item.path, position_bytes, run));
+        let is_found = content.is_none_or(|run| self.finder.note(item.path, position_bytes, run));
         Ok(if is_found { Step::Skip } else { Step::On })
     }
 }

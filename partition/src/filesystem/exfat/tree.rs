@@ -54,6 +54,14 @@ pub(super) trait Visitor {
         false
     }
 
+    /// Hears of a directory or an entry set that is damaged.
+    ///
+    /// # Errors
+    /// `error`, to end the walk, which is what happens unless the visitor can do without.
+    fn damaged(&mut self, error: Error) -> Result<()> {
+        Err(error)
+    }
+
     /// Sees a run, which starts at `position_bytes` of the item.
     ///
     /// # Errors
@@ -85,7 +93,7 @@ pub(super) fn walk<V: Visitor>(
         set_bytes: root_bytes.map_or(0, Extent::offset_bytes),
         len_bytes: 0,
     };
-    walk.directory(&root, Runs::root(layout), true)?;
+    walk.tolerantly(|walk| walk.directory(&root, Runs::root(layout), true))?;
     while !walk.visitor.is_done() {
         let Some((path, (clusters, set_bytes))) = walk.pending.pop() else {
             break;
@@ -96,7 +104,9 @@ pub(super) fn walk<V: Visitor>(
             set_bytes,
             len_bytes: clusters.len_bytes,
         };
-        walk.directory(&item, Runs::new(layout, clusters, set_bytes)?, false)?;
+        walk.tolerantly(|walk| {
+            walk.directory(&item, Runs::new(layout, clusters, set_bytes)?, false)
+        })?;
     }
     Ok(())
 }
@@ -108,6 +118,10 @@ struct Walk<'a, V> {
 }
 
 impl<V: Visitor> Walk<'_, V> {
+    fn tolerantly(&mut self, visit: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        visit(self).or_else(|error| self.visitor.damaged(error))
+    }
+
     fn directory(&mut self, item: &Item<'_>, runs: Runs, is_root: bool) -> Result<()> {
         let mut directory = Directory::open(&mut self.chains, runs)?;
         let mut position_bytes = 0_u64;
@@ -125,7 +139,7 @@ impl<V: Visitor> Walk<'_, V> {
                 let found = format!("{:#04x}", set.kind());
                 return Err(set.corrupt("EntryType", "one of the root directory there", found));
             }
-            self.set(item.path, &set)?;
+            self.tolerantly(|walk| walk.set(item.path, &set))?;
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use super::inode::{FileType, Inode};
 use super::scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
-use crate::error::Result;
+use crate::error::{Corrupt, Result};
 use crate::extent::ExtentMap;
 use crate::filesystem::gather::Gather;
+use crate::filesystem::owners::Gaps;
 
 /// All that is in use but the contents of regular files; `None` when those are in too many pieces.
 ///
@@ -28,22 +29,36 @@ pub(super) fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<O
 fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
     let mut gather = Gather::new();
     let mut maps = BlockMaps::new(superblock, device);
-    scan::inodes(superblock, device, &mut |inode| {
+    let gaps = Gaps::new();
+    let mut fault = None;
+    scan::inodes(superblock, device, &gaps, &mut |inode| {
         if !holds_contents(superblock, inode) {
-            return Ok(true);
+            return true;
         }
         // What fs-verity keeps of a file is behind its end.
         let end = inode.size_bytes.div_ceil(superblock.block_bytes.into());
-        maps.visit(inode, &mut |run| {
+        let visited = maps.visit(inode, &mut |run| {
             let blocks = run
                 .file_block
                 .and_then(|first| end.checked_sub(first))
                 .map_or(0, |left| left.min(run.blocks));
             let extent = superblock.blocks_extent(run.block, blocks);
             extent.is_none_or(|extent| gather.push(extent))
+        });
+        visited.unwrap_or_else(|error| {
+            fault = Some(error);
+            false
         })
-    })?;
-    Ok(gather.finish())
+    });
+    match (fault, gaps.list().first()) {
+        (Some(error), _) => Err(error),
+        // What an inode that can't be read holds would count as metadata, and so it may; but then
+        // nothing shows that the others are right.
+        (None, Some(gap)) => {
+            Err(Corrupt::new("ext inode tables", "inodes", 0, "sound ones", gap).into())
+        }
+        (None, None) => Ok(gather.finish()),
+    }
 }
 
 /// Whether an inode is a file of a user, and not one in which the filesystem keeps something.

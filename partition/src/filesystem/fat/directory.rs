@@ -60,29 +60,44 @@ pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
 /// # Errors
 /// As for [`read_root`].
 pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
-    let (mut bytes, mut runs) = (Vec::new(), Vec::new());
+    let (directory, end) = read_as_far_as_possible(chains, cluster);
+    end.map(|()| directory)
+}
+
+/// Reads the directory whose chain starts at `cluster`, as much of it as there is before damage.
+pub(super) fn read_as_far_as_possible(
+    chains: &mut Chains<'_>,
+    cluster: u32,
+) -> (Directory, Result<()>) {
+    let mut directory = Directory {
+        bytes: Vec::new(),
+        runs: Vec::new(),
+        is_whole: false,
+    };
+    let end = append(chains, cluster, &mut directory);
+    (directory, end)
+}
+
+fn append(chains: &mut Chains<'_>, cluster: u32, directory: &mut Directory) -> Result<()> {
     let mut next = Some(cluster);
     while let Some(cluster) = next {
         let (run, following) = chains.run(cluster)?;
-        let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(bytes.len() as u64);
+        let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(directory.bytes.len() as u64);
         if left_bytes == 0 {
             break;
         }
         let len_bytes = run.len_bytes().min(left_bytes);
-        bytes.extend(read_vec(
+        directory.bytes.extend(read_vec(
             chains.device(),
             run.offset_bytes(),
             len_bytes as usize,
         )?);
-        runs.push(run);
+        directory.runs.push(run);
         next = following;
     }
-    let runs_bytes: u64 = runs.iter().map(|run| run.len_bytes()).sum();
-    Ok(Directory {
-        is_whole: next.is_none() && runs_bytes == bytes.len() as u64,
-        bytes,
-        runs,
-    })
+    let runs_bytes: u64 = directory.runs.iter().map(|run| run.len_bytes()).sum();
+    directory.is_whole = next.is_none() && runs_bytes == directory.bytes.len() as u64;
+    Ok(())
 }
 
 /// The volume label in the root directory.

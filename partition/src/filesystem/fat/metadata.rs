@@ -1,6 +1,6 @@
 //! Which clusters are the filesystem's own: a bounded walk over all directories.
 
-use super::chain::Chains;
+use super::Chains;
 use super::directory::{self, Directory};
 use super::layout::Layout;
 use crate::device::ReadAt;

@@ -8,43 +8,59 @@ use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
 use crate::filesystem::finder::{Finder, PENDING_BYTES_MAX, Pending};
+use crate::filesystem::owners::{Forgiving, Gaps};
+
+/// What a deleted entry of a directory starts with: one that can't be read is passed over.
+const DELETED: u8 = 0xe5;
 
 struct Walk<'a> {
     chains: Chains<'a>,
+    gaps: &'a Gaps,
     finder: Finder<'a>,
     pending: Pending<u32>,
 }
 
-/// At most `files_max` files and directories that hold bytes of `wanted`.
-///
-/// # Errors
-/// [`crate::Error::Io`], or [`crate::Error::Corrupt`] when a chain on the way is damaged;
-/// [`crate::Error::Unsupported`] when the tree is larger than the walk's bound.
+/// At most `files_max` files and directories that hold bytes of `wanted`. Chains that are damaged
+/// and directories beyond the walk's bound are noted in `gaps`.
 pub(super) fn owners(
     device: &dyn ReadAt,
     layout: &Layout,
-    wanted: &ExtentMap,
-    files_max: usize,
-) -> Result<Vec<Owner>> {
+    (wanted, files_max): (&ExtentMap, usize),
+    gaps: &Gaps,
+) -> Vec<Owner> {
+    let device = Forgiving::new(device, DELETED, gaps);
     let mut walk = Walk {
-        chains: Chains::new(device, layout),
+        chains: Chains::new(&device, layout),
+        gaps,
         finder: Finder::new(wanted, files_max),
         pending: Pending::new(PENDING_BYTES_MAX),
     };
-    let root = directory::read_root(&mut walk.chains)?;
-    walk.directory("/", &root)?;
+    match layout.root {
+        Some(_) => {
+            let root = directory::read_root(&mut walk.chains);
+            if let Some(root) = gaps.tolerate(root) {
+                walk.directory("/", &root);
+            }
+        }
+        None => walk.chain("/", layout.root_cluster),
+    }
     while !walk.finder.is_done() {
         let Some((path, cluster)) = walk.pending.pop() else {
             break;
         };
-        let directory = directory::read(&mut walk.chains, cluster)?;
-        walk.directory(&path, &directory)?;
+        walk.chain(&path, cluster);
     }
-    Ok(walk.finder.into_owners())
+    walk.finder.into_owners()
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, path: &str, directory: &Directory) -> Result<()> {
+    fn chain(&mut self, path: &str, cluster: u32) {
+        let (directory, end) = directory::read_as_far_as_possible(&mut self.chains, cluster);
+        self.gaps.tolerate(end);
+        self.directory(path, &directory);
+    }
+
+    fn directory(&mut self, path: &str, directory: &Directory) {
         let mut position_bytes = 0;
         for &run in &directory.runs {
             if self.finder.note(path, position_bytes, run) {
@@ -57,13 +73,13 @@ impl Walk<'_> {
                 break;
             }
             let entry_path = format!("{}/{}", path.trim_end_matches('/'), entry.name);
-            if entry.is_directory {
-                self.pending.push("FAT", entry_path, entry.first_cluster)?;
+            let visited = if entry.is_directory {
+                self.pending.push("FAT", entry_path, entry.first_cluster)
             } else {
-                self.file(&entry_path, &entry)?;
-            }
+                self.file(&entry_path, &entry)
+            };
+            self.gaps.tolerate(visited);
         }
-        Ok(())
     }
 
     fn file(&mut self, path: &str, entry: &Entry) -> Result<()> {
