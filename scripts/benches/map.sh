@@ -30,6 +30,7 @@ small_files() {
         head --bytes=$((each * 4))K /dev/urandom |
             split --bytes=4K --suffix-length=4 --numeric-suffixes - "$1/$folder/a-name-of-usual-length-"
     done
+    sync --file-system "$1"
     find "$1" -type f -name '*[147]' -delete
 }
 
@@ -70,10 +71,10 @@ in_fuse() {
 in_mtools() {
     mkdir tree
     small_files tree $((files / 10))
-    MTOOLS_SKIP_CHECK=1 mcopy -s -Q -i "$device" tree ::/
+    MTOOLS_SKIP_CHECK=1 mcopy -s -Q -i "$device" tree ::/ 2>/dev/null
     rm -r tree
     for folder in $(seq 3 3 "$folders"); do
-        MTOOLS_SKIP_CHECK=1 mdeltree -i "$device" "::/tree/$folder"
+        MTOOLS_SKIP_CHECK=1 mdeltree -i "$device" "::/tree/$folder" 2>/dev/null
     done
 }
 
@@ -163,12 +164,12 @@ bench_map() {
             ;;
         btrfs)
             volume Btrfs 4T
-            mkfs.btrfs -q -f -K "$device"
+            mkfs.btrfs -q -f -K "$device" 2>/dev/null
             in_kernel "$(gibibytes 4T)" nodiscard
             ;;
         ntfs)
             volume NTFS 8T
-            mkfs.ntfs -F -q -f "$device" >/dev/null
+            mkfs.ntfs -F -q -f -p 0 -H 0 -S 0 "$device" >/dev/null 2>&1
             in_fuse
             ;;
         fat)
