@@ -295,10 +295,11 @@ fn a_volume_converted_from_ext4_agrees() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("converted.img");
     image::ext4(&file, 400, 70);
-    run("btrfs-convert", &["-q", file.to_str().unwrap()]);
+    run("btrfs-convert", &["--no-progress", file.to_str().unwrap()]);
     assert_agrees(&file, "converted");
     let point = directory.path().join("mnt");
     let mount = Mount::new(&file, &point, "loop");
+    tree::add_specials(mount.path());
     let original = Tree::read(mount.path());
     drop(mount);
     scramble_free(&file);
