@@ -164,7 +164,7 @@ bench_map() {
             ;;
         btrfs)
             volume Btrfs 4T
-            mkfs.btrfs -q -f -K "$device" 2>/dev/null
+            mkfs.btrfs -q -f -K "$device" >/dev/null 2>&1
             in_kernel "$(gibibytes 4T)" nodiscard
             ;;
         ntfs)
