@@ -14,6 +14,8 @@ mod state;
 mod status;
 mod superblock;
 
+pub(super) use bitmap::Runs;
+
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};

@@ -16,7 +16,7 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 15] = [
     container::mdraid,
     container::luks,
     container::lvm2,
@@ -24,7 +24,6 @@ const CHECKS: [Check; 16] = [
     foreign::bitlocker,
     foreign::exfat,
     foreign::hfsplus,
-    foreign::apfs,
     foreign::iso9660,
     linux::f2fs,
     linux::bcachefs,
