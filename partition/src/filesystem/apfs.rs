@@ -46,13 +46,15 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     if !superblock::is_one(&head) {
         return Ok(None);
     }
+    let block_size_bytes = superblock::block_size_bytes(&head);
+    let claimed_bytes = superblock::blocks(&head).saturating_mul(block_size_bytes.into());
     let mut summary = Summary {
         kind: Kind::Apfs,
         // Labels are the volumes': the container has none.
         label: None,
         uuid: superblock::uuid(&head),
-        size_bytes: volume_bytes,
-        block_size_bytes: superblock::block_size_bytes(&head),
+        size_bytes: claimed_bytes.min(volume_bytes),
+        block_size_bytes,
         used_bytes: None,
         hazards: Vec::new(),
     };
@@ -72,7 +74,7 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 
 /// Reads what bitmaps are read with, and puts into `summary` what is learnt on the way.
 fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, Spaceman)> {
-    let volume_bytes = summary.size_bytes;
+    let volume_bytes = volume.geometry().size_bytes;
     let block_bytes = u64::from(summary.block_size_bytes).min(volume_bytes);
     let raw = read_vec(volume, 0, usize::try_from(block_bytes).unwrap_or(0))?;
     let zero = Superblock::parse(raw, 0, volume_bytes)?;

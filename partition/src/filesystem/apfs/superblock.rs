@@ -40,6 +40,11 @@ pub(super) fn block_size_bytes(raw: &[u8]) -> u32 {
     le32(raw, 36)
 }
 
+/// `nx_block_count`, unchecked.
+pub(super) fn blocks(raw: &[u8]) -> u64 {
+    le64(raw, 40)
+}
+
 /// `nx_uuid` as text; `None` when it is all zeroes.
 pub(super) fn uuid(raw: &[u8]) -> Option<String> {
     let uuid = uuid::Uuid::from_slice(raw.get(72..88)?).ok()?;
@@ -96,7 +101,7 @@ impl Superblock {
             && usize::try_from(block_size_bytes) == Ok(object.raw.len());
         let expected = format!("a power of two and {}", object.raw.len());
         object.check(is_size, "nx_block_size", expected, block_size_bytes)?;
-        let blocks = object.u64(40);
+        let blocks = blocks(&object.raw);
         let volume_blocks = volume_bytes / u64::from(block_size_bytes);
         let expected = format!("1 to the volume's {volume_blocks}");
         let is_count = (1..=volume_blocks).contains(&blocks);
