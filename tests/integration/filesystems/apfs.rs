@@ -25,7 +25,7 @@ const VARIANTS: [(u64, &[&str], &str); 8] = [
     (1000 * MIB + 5000, &[], ""),
     (40 << 30, &["-L", "a name with spaces"], ""),
     ((1 << 40) + 12_345_678, &[], ""),
-    (4 << 40, &["-s"], ""),
+    (1200 << 30, &["-s"], ""),
 ];
 
 fn usage(container: &Container) -> Usage {
