@@ -71,6 +71,7 @@ ln -s ../file4 /mnt/directory/deeper/link
 umount /mnt'
 
 # Each mount and sync makes a checkpoint, so that both rings go around.
+# shellcheck disable=SC2016 # expanded in the guest
 apfs_rounds='mkdir /mnt/directory
 for round in $(seq 1 30); do
     make $round $((round + 3)) 100
