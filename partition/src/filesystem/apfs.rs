@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use checkpoint::Checkpoint;
 use chunks::Chunks;
+use object::{NX_SUPERBLOCK, Object};
 use spaceman::Spaceman;
 use superblock::Superblock;
 
@@ -77,16 +78,16 @@ fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, S
     let volume_bytes = volume.geometry().size_bytes;
     let block_bytes = u64::from(summary.block_size_bytes).min(volume_bytes);
     let raw = read_vec(volume, 0, usize::try_from(block_bytes).unwrap_or(0))?;
-    let zero = Superblock::parse(raw, 0, volume_bytes)?;
-    let size = |superblock: &Superblock| superblock.blocks.saturating_mul(block_bytes);
-    summary.size_bytes = size(&zero);
-    summary.hazards = feature::recorded(&zero.object);
+    let zero = Object::parse(superblock::STRUCTURE, NX_SUPERBLOCK, 0, raw)?;
+    // First what else it may be: the blocks of a Fusion drive are more than this volume's.
+    summary.hazards = feature::recorded(&zero);
     if !summary.hazards.is_empty() {
         return Err(Error::unsupported("this APFS", "see its hazards"));
     }
+    let zero = Superblock::check(zero, volume_bytes)?;
     let checkpoint = Checkpoint::newest(&zero, volume)?;
     let newest = &checkpoint.superblock;
-    summary.size_bytes = size(newest);
+    summary.size_bytes = newest.blocks.saturating_mul(block_bytes);
     summary.hazards = feature::recorded(&newest.object);
     summary.hazards.extend(unclean(&zero, newest));
     let spaceman = Spaceman::parse(checkpoint.spaceman(volume)?, newest)?;

@@ -13,7 +13,7 @@ const FLAGS: u64 = 7;
 
 /// Whether the checkpoint areas are lists of extents in B-trees: the highest bits of
 /// `nx_xp_desc_blocks` and `nx_xp_data_blocks`, or of the addresses beside them.
-pub(super) fn is_scattered(object: &Object) -> bool {
+fn is_scattered(object: &Object) -> bool {
     let is_tree =
         |count: usize, base: usize| object.u32(count) >> 31 != 0 || object.u64(base) >> 63 != 0;
     is_tree(104, 112) || is_tree(108, 120)

@@ -83,18 +83,8 @@ pub(super) struct Superblock {
 }
 
 impl Superblock {
-    /// Checks the superblock in `raw`, one block read at `offset_bytes` of a volume of
+    /// Checks the fields of `object`, a superblock whose header was checked, on a volume of
     /// `volume_bytes`.
-    pub(super) fn parse(
-        raw: Vec<u8>,
-        offset_bytes: u64,
-        volume_bytes: u64,
-    ) -> std::result::Result<Self, Corrupt> {
-        let object = Object::parse(STRUCTURE, NX_SUPERBLOCK, offset_bytes, raw)?;
-        Self::check(object, volume_bytes)
-    }
-
-    /// Checks the fields of one whose header was checked.
     pub(super) fn check(object: Object, volume_bytes: u64) -> std::result::Result<Self, Corrupt> {
         let block_size_bytes = block_size_bytes(&object.raw);
         let is_size = block_size_bytes.is_power_of_two()
@@ -163,17 +153,13 @@ impl Superblock {
     }
 }
 
-/// One of the checkpoint areas, as far as it is contiguous; that it is not is a matter of
-/// [`super::feature`], and it then counts as empty.
+/// One of the checkpoint areas, which must be contiguous.
 fn area(
     object: &Object,
     blocks: u64,
     base: usize,
     count: usize,
 ) -> std::result::Result<Blocks, Corrupt> {
-    if super::feature::is_scattered(object) {
-        return Ok(Blocks { start: 0, count: 0 });
-    }
     let area = Blocks {
         start: object.u64(base),
         count: object.u32(count).into(),
