@@ -1,6 +1,7 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod apfs;
 mod bits;
 mod btrfs;
 mod chain;

@@ -1,5 +1,6 @@
 //! Used maps against outside tools on real volumes.
 
+mod apfs;
 mod btrfs;
 mod disks;
 mod exfat;

@@ -15,6 +15,8 @@ mod state;
 mod status;
 mod superblock;
 
+pub(super) use bitmap::Runs;
+
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::le16;

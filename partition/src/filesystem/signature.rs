@@ -22,7 +22,6 @@ const CHECKS: &[Check] = &[
     container::zfs,
     foreign::bitlocker,
     foreign::hfsplus,
-    foreign::apfs,
     foreign::iso9660,
     linux::f2fs,
     linux::bcachefs,

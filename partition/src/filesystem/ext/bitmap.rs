@@ -212,14 +212,14 @@ fn check_free(descriptor: &Descriptor, free_clusters: u64) -> Result<()> {
 }
 
 /// The runs of ones among the first bits of a little-endian bitmap: (first bit, length).
-struct Runs<'a> {
+pub(in crate::filesystem) struct Runs<'a> {
     bitmap: &'a [u8],
     bits: u64,
     next: u64,
 }
 
 impl<'a> Runs<'a> {
-    const fn new(bitmap: &'a [u8], bits: u64) -> Self {
+    pub(in crate::filesystem) const fn new(bitmap: &'a [u8], bits: u64) -> Self {
         Self {
             bitmap,
             bits,

@@ -1,7 +1,7 @@
 //! Signatures of filesystems that come from Windows, macOS and optical media.
 
 use super::head::Head;
-use super::{named, sized, uuid};
+use super::{named, sized};
 use crate::bytes::{be16, be32, le16, le32, le64, text, u8_at};
 use crate::error::Result;
 use crate::filesystem::fat;
@@ -50,23 +50,6 @@ pub(super) fn hfsplus(head: &Head<'_>) -> Result<Option<Summary>> {
 pub(super) fn hfs_wrapper(head: &Head<'_>) -> Result<Option<Summary>> {
     let is_wrapper = head.has(1024, b"BD") && head.has(1024 + 124, b"H+");
     Ok(is_wrapper.then(|| named(Kind::Hfsplus, head)))
-}
-
-/// APFS: nx_magic "NXSB" of the container superblock (Apple File System Reference).
-pub(super) fn apfs(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(block) = head.at(0, 128).filter(|_| head.has(32, b"NXSB")) else {
-        return Ok(None);
-    };
-    // o_oid OID_NX_SUPERBLOCK, o_type OBJECT_TYPE_NX_SUPERBLOCK, o_subtype 0
-    let is_sound = le64(block, 8) == 1 && le16(block, 24) == 1 && le32(block, 28) == 0;
-    let block_size_bytes = le32(block, 36);
-    if !is_sound || !matches!(block_size_bytes, 4096..=65_536) {
-        return Ok(None);
-    }
-    Ok(Some(Summary {
-        uuid: uuid(&block[72..88]),
-        ..sized(Kind::Apfs, head, le64(block, 40), block_size_bytes)
-    }))
 }
 
 /// ISO 9660: "CD001" in the primary volume descriptor at sector 16 (ECMA-119, section 8.4).
