@@ -1,11 +1,13 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod bits;
 mod btrfs;
 mod ext;
 mod fat;
 #[cfg(test)]
 mod golden;
+mod hfsplus;
 mod named;
 mod ntfs;
 mod recognition;

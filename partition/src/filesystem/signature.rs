@@ -16,14 +16,13 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 14] = [
     container::mdraid,
     container::luks,
     container::lvm2,
     container::zfs,
     foreign::bitlocker,
     foreign::exfat,
-    foreign::hfsplus,
     foreign::apfs,
     foreign::iso9660,
     linux::f2fs,
@@ -32,7 +31,6 @@ const CHECKS: [Check; 16] = [
     linux::squashfs,
     linux::erofs,
     container::mdraid_old,
-    foreign::hfs_wrapper,
 ];
 
 /// Everything whose signature is on `volume`, containers first.

@@ -2,7 +2,7 @@
 
 use super::head::Head;
 use super::{named, sized, uuid};
-use crate::bytes::{be16, be32, le16, le32, le64, text, u8_at};
+use crate::bytes::{le16, le32, le64, text, u8_at};
 use crate::error::Result;
 use crate::filesystem::fat;
 use crate::filesystem::{Hazard, Kind, Summary};
@@ -67,41 +67,6 @@ fn exfat_checksum_fails(head: &Head<'_>, sector_bytes: usize) -> bool {
             sum.rotate_right(1).wrapping_add(u32::from(byte))
         });
     stored.chunks_exact(4).any(|word| le32(word, 0) != sum)
-}
-
-/// HFS+ "H+" version 4 and HFSX "HX" version 5 (TN1150, "Volume Header").
-pub(super) fn hfsplus(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(header) = head.at(1024, 512) else {
-        return Ok(None);
-    };
-    let block_size_bytes = be32(header, 40);
-    let is_signed = matches!((&header[..2], be16(header, 2)), (b"H+", 4) | (b"HX", 5));
-    if !is_signed || block_size_bytes < 512 || !block_size_bytes.is_power_of_two() {
-        return Ok(None);
-    }
-    let (blocks, free_blocks) = (be32(header, 44), be32(header, 48));
-    let block_bytes = u64::from(block_size_bytes);
-    let mut summary = sized(Kind::Hfsplus, head, u64::from(blocks), block_size_bytes);
-    summary.used_bytes = blocks
-        .checked_sub(free_blocks)
-        .map(|used| u64::from(used).saturating_mul(block_bytes));
-    // kHFSVolumeUnmountedBit, kHFSBootVolumeInconsistentBit
-    let attributes = be32(header, 4);
-    if attributes & 0x100 == 0 {
-        let how = "kHFSVolumeUnmountedBit is 0".to_owned();
-        summary.hazards.push(Hazard::NotCleanlyUnmounted(how));
-    }
-    if attributes & 0x800 != 0 {
-        let how = "kHFSBootVolumeInconsistentBit".to_owned();
-        summary.hazards.push(Hazard::Errors(how));
-    }
-    Ok(Some(summary))
-}
-
-/// HFS+ inside an HFS wrapper: "BD" with drEmbedSigWord "H+" (TN1150, "HFS Wrapper").
-pub(super) fn hfs_wrapper(head: &Head<'_>) -> Result<Option<Summary>> {
-    let is_wrapper = head.has(1024, b"BD") && head.has(1024 + 124, b"H+");
-    Ok(is_wrapper.then(|| named(Kind::Hfsplus, head)))
 }
 
 /// APFS: nx_magic "NXSB" of the container superblock (Apple File System Reference).
