@@ -5,6 +5,7 @@ mod disks;
 mod ext;
 mod fat;
 mod golden;
+mod hfsplus;
 mod hostile;
 mod image_file;
 mod ntfs;

@@ -130,3 +130,6 @@ impl Filesystem for Hfsplus {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

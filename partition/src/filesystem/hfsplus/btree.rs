@@ -64,7 +64,7 @@ impl<'a> Tree<'a> {
         let is_fit = (1..=room).contains(&tree.nodes);
         let expected = format!("nodes in {} bytes", fork.logical_bytes);
         tree.check(is_fit, ("totalNodes", 0), expected, tree.nodes)?;
-        let attributes = be32(&raw, 54);
+        let attributes = be32(&raw, 52);
         let is_known = attributes & BIG_KEYS != 0;
         tree.check(is_known, ("attributes", 0), "kBTBigKeysMask", attributes)?;
         if tree.nodes > NODES_MAX {
