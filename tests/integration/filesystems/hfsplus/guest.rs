@@ -46,7 +46,7 @@ for disk in vda vdb vdc; do
     umount /mnt
 done
 mount -t hfsplus -o ro /dev/vdd /mnt
-head -c 7 "/mnt/file 005"
+head -c 7 "/mnt/file 005"; echo
 umount /mnt
 "#;
 
