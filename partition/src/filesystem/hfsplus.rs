@@ -23,7 +23,7 @@ use super::{ChangeToken, Filesystem, Kind, Summary};
 use crate::bytes::be32;
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
-use crate::extent::ExtentMap;
+use crate::extent::{Extent, ExtentMap};
 use header::Header;
 use volume::Volume;
 
@@ -48,25 +48,40 @@ pub(crate) fn probe(device: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     }
     let raw = read_vec(device, header::OFFSET_BYTES, header::LEN_BYTES)?;
     if let Some(place) = wrapper::embedded(&raw) {
-        let inner = wrapper::header(device, place)?;
-        let inner = inner.filter(|inner| header::is_one(inner));
-        let mut summary = summarize(
-            inner.as_deref().unwrap_or(&[0; header::LEN_BYTES]),
-            volume_bytes,
-        );
-        summary.size_bytes = volume_bytes;
-        summary.hazards = vec![wrapper::hazard(place)];
-        return Ok(Some(Box::new(Named::new(summary))));
+        return wrapped(device, place).map(Some);
     }
-    if !header::is_one(&raw) {
+    plain(device, &raw)
+}
+
+/// A wrapper, named as the volume inside of it.
+fn wrapped(device: &dyn ReadAt, place: Option<Extent>) -> Result<Box<dyn Filesystem>> {
+    let mut summary = summarize(&[0; header::LEN_BYTES], device.geometry().size_bytes);
+    let inside = wrapper::inside(device, place);
+    let end_bytes = header::OFFSET_BYTES.saturating_add(header::LEN_BYTES as u64);
+    if let Some(inside) = inside.filter(|inside| inside.geometry().size_bytes >= end_bytes) {
+        let raw = read_vec(&inside, header::OFFSET_BYTES, header::LEN_BYTES)?;
+        if let Some(volume) = plain(&inside, &raw)? {
+            summary = volume.summary().clone();
+        }
+    }
+    summary.size_bytes = device.geometry().size_bytes;
+    summary.used_bytes = None;
+    summary.hazards = vec![wrapper::hazard(place)];
+    Ok(Box::new(Named::new(summary)))
+}
+
+/// A volume whose header is `raw`, if that is one.
+fn plain(device: &dyn ReadAt, raw: &[u8]) -> Result<Option<Box<dyn Filesystem>>> {
+    let volume_bytes = device.geometry().size_bytes;
+    if !header::is_one(raw) {
         return Ok(None);
     }
-    let mut summary = summarize(&raw, volume_bytes);
-    summary.hazards = state::recorded(&raw);
-    match open(&raw, device, &mut summary) {
+    let mut summary = summarize(raw, volume_bytes);
+    summary.hazards = state::recorded(raw);
+    match open(raw, device, &mut summary) {
         Ok(volume) => Ok(Some(Box::new(Hfsplus {
             volume,
-            attributes: header::attributes(&raw),
+            attributes: header::attributes(raw),
             summary,
         }))),
         Err(error) => {

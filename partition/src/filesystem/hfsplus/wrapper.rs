@@ -1,8 +1,7 @@
 //! HFS+ inside of an HFS wrapper (TN1150, "HFS Wrapper"): recognised, and refused.
 
-use super::header::{LEN_BYTES, OFFSET_BYTES};
 use crate::bytes::{be16, be32};
-use crate::device::ReadAt;
+use crate::device::{ReadAt, Window};
 use crate::extent::Extent;
 use crate::filesystem::Hazard;
 
@@ -20,21 +19,9 @@ pub(super) fn embedded(raw: &[u8]) -> Option<Option<Extent>> {
     })
 }
 
-/// The header of the volume inside, if it is there.
-///
-/// # Errors
-/// [`crate::Error::Io`] when the device fails.
-pub(super) fn header(
-    device: &dyn ReadAt,
-    place: Option<Extent>,
-) -> crate::error::Result<Option<Vec<u8>>> {
-    let end_bytes = device.geometry().size_bytes;
-    let place = place.filter(|place| {
-        place.end_bytes() <= end_bytes && place.len_bytes() >= OFFSET_BYTES + LEN_BYTES as u64
-    });
-    let Some(place) = place else { return Ok(None) };
-    let at = place.offset_bytes().saturating_add(OFFSET_BYTES);
-    crate::device::read_vec(device, at, LEN_BYTES).map(Some)
+/// The volume inside as a device of its own; `None` when it does not lie on this one.
+pub(super) fn inside(device: &dyn ReadAt, place: Option<Extent>) -> Option<Window<&dyn ReadAt>> {
+    Window::new(device, place?).ok()
 }
 
 /// Why it is copied whole.
