@@ -12,6 +12,7 @@ mod finder;
 mod gather;
 #[cfg(test)]
 mod golden;
+mod hfsplus;
 mod lvm2;
 mod named;
 mod ntfs;

@@ -7,6 +7,7 @@ mod exfat;
 mod ext;
 mod fat;
 mod golden;
+mod hfsplus;
 mod hostile;
 mod image_file;
 mod lvm2;

@@ -1,16 +1,25 @@
-//! Runs of ones in bitmaps.
+//! Runs of ones in a bitmap.
 
-/// Calls `visit` with (first, length) of the runs of ones among the first `count` bits,
-/// which start at the lowest of the first byte.
-pub(super) fn for_each_run(bytes: &[u8], count: u64, visit: &mut impl FnMut(u64, u64)) {
+/// Which bit of a byte comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The bit of value 1.
+    LeastFirst,
+    /// The bit of value 128.
+    MostFirst,
+}
+
+/// Calls `visit` with (first, length) of the runs of ones among the first `count` bits.
+pub(super) fn for_each_run(
+    bytes: &[u8],
+    order: Order,
+    count: u64,
+    visit: &mut impl FnMut(u64, u64),
+) {
     let end = (bytes.len() as u64).saturating_mul(8).min(count);
     let mut start = None;
     for (first, chunk) in (0..end).step_by(64).zip(bytes.chunks(8)) {
-        let mut word = [0; 8];
-        word.iter_mut()
-            .zip(chunk)
-            .for_each(|(to, byte)| *to = *byte);
-        let word = u64::from_le_bytes(word);
+        let word = word(chunk, order);
         let bits = end.saturating_sub(first).min(64);
         let mut at = 0;
         while at < bits {
@@ -36,9 +45,31 @@ pub(super) fn for_each_run(bytes: &[u8], count: u64, visit: &mut impl FnMut(u64,
     }
 }
 
+/// Up to 64 bits, the first one lowest.
+fn word(chunk: &[u8], order: Order) -> u64 {
+    let mut word = [0; 8];
+    for (to, &byte) in word.iter_mut().zip(chunk) {
+        *to = match order {
+            Order::LeastFirst => byte,
+            Order::MostFirst => byte.reverse_bits(),
+        };
+    }
+    u64::from_le_bytes(word)
+}
+
+/// Whether a bit is set; `None` beyond the end.
+pub(super) fn is_set(bytes: &[u8], order: Order, bit: u64) -> Option<bool> {
+    let byte = bytes.get(usize::try_from(bit / 8).ok()?)?;
+    let shift = match order {
+        Order::LeastFirst => bit % 8,
+        Order::MostFirst => 7 - bit % 8,
+    };
+    Some(byte >> shift & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::for_each_run;
+    use super::{Order, for_each_run};
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     proptest! {
@@ -48,13 +79,19 @@ mod tests {
                 proptest::prop_oneof![any::<u8>(), proptest::strategy::Just(0), proptest::strategy::Just(0xff)],
                 0..40
             ),
-            cut in 0_u64..20
+            cut in 0_u64..20,
+            is_most_first in any::<bool>()
         ) {
             let count = (bytes.len() as u64 * 8).saturating_sub(cut);
-            let is_one = |bit: &u64| bytes[(*bit / 8) as usize] >> (bit % 8) & 1 == 1;
+            let order = if is_most_first { Order::MostFirst } else { Order::LeastFirst };
+            let is_one = |bit: &u64| {
+                let byte = bytes[(*bit / 8) as usize];
+                let byte = if is_most_first { byte.reverse_bits() } else { byte };
+                byte >> (bit % 8) & 1 == 1
+            };
             let expected: Vec<u64> = (0..count).filter(is_one).collect();
             let mut found = Vec::new();
-            for_each_run(&bytes, count, &mut |first, len| found.extend(first..first + len));
+            for_each_run(&bytes, order, count, &mut |first, len| found.extend(first..first + len));
             prop_assert_eq!(found, expected);
         }
     }

@@ -1,7 +1,9 @@
 //! Telling which filesystem is on a volume, and when that can't be told.
 
 use super::named::Named;
-use super::{Filesystem, Hazard, Kind, apfs, btrfs, exfat, ext, fat, lvm2, ntfs, signature, xfs};
+use super::{
+    Filesystem, Hazard, Kind, apfs, btrfs, exfat, ext, fat, hfsplus, lvm2, ntfs, signature, xfs,
+};
 use crate::device::ReadAt;
 use crate::error::Result;
 
@@ -17,6 +19,7 @@ const PARSERS: &[fn(&dyn ReadAt) -> Result<Found>] = &[
     btrfs::probe,
     lvm2::probe,
     apfs::probe,
+    hfsplus::probe,
 ];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.

@@ -21,7 +21,6 @@ const CHECKS: &[Check] = &[
     container::luks,
     container::zfs,
     foreign::bitlocker,
-    foreign::hfsplus,
     foreign::iso9660,
     linux::f2fs,
     linux::bcachefs,
@@ -29,7 +28,6 @@ const CHECKS: &[Check] = &[
     linux::squashfs,
     linux::erofs,
     container::mdraid_old,
-    foreign::hfs_wrapper,
 ];
 
 /// Everything whose signature is on `volume`, containers first.

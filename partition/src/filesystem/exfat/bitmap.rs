@@ -5,7 +5,7 @@ use super::root::{BitmapPlace, Root};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{ExtentMap, ExtentMapBuilder};
-use crate::filesystem::bits::for_each_run;
+use crate::filesystem::bits::{Order, for_each_run};
 
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -38,7 +38,7 @@ impl Bitmap<'_> {
             }
             let first = at.saturating_mul(8);
             let count = u64::from(self.layout.cluster_count).saturating_sub(first);
-            for_each_run(&piece, count, &mut |start, len| {
+            for_each_run(&piece, Order::LeastFirst, count, &mut |start, len| {
                 visit(first.saturating_add(start), len);
             });
             at = at.saturating_add(len_bytes);

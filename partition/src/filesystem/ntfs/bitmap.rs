@@ -7,7 +7,7 @@ use super::stream::Stream;
 use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
-use crate::filesystem::bits::for_each_run;
+use crate::filesystem::bits::{Order, for_each_run};
 
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -71,7 +71,7 @@ impl<'a> Bitmap<'a> {
             self.bits.read(self.device, self.geometry, (at, now))?;
             let first = at.saturating_mul(8);
             let count = self.geometry.clusters.saturating_sub(first);
-            for_each_run(now, count, &mut |start, len| {
+            for_each_run(now, Order::LeastFirst, count, &mut |start, len| {
                 visit(first.saturating_add(start), len)
             });
             at = at.saturating_add(len as u64);

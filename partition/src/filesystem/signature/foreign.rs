@@ -2,10 +2,10 @@
 
 use super::head::Head;
 use super::{named, sized};
-use crate::bytes::{be16, be32, le16, le32, le64, text, u8_at};
+use crate::bytes::{le16, le32, text, u8_at};
 use crate::error::Result;
 use crate::filesystem::fat;
-use crate::filesystem::{Hazard, Kind, Summary};
+use crate::filesystem::{Kind, Summary};
 
 /// BitLocker: "-FVE-FS-" as OEM name, or the GUID of BitLocker To Go.
 pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
@@ -15,41 +15,6 @@ pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
     let is_fixed = head.has(3, b"-FVE-FS-") && u8_at(sector, 0) == 0xeb;
     let is_to_go = head.has(3, b"MSWIN4.1") && fat::is_bitlocker_to_go(sector);
     Ok((is_fixed || is_to_go).then(|| named(Kind::Bitlocker, head)))
-}
-
-/// HFS+ "H+" version 4 and HFSX "HX" version 5 (TN1150, "Volume Header").
-pub(super) fn hfsplus(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(header) = head.at(1024, 512) else {
-        return Ok(None);
-    };
-    let block_size_bytes = be32(header, 40);
-    let is_signed = matches!((&header[..2], be16(header, 2)), (b"H+", 4) | (b"HX", 5));
-    if !is_signed || block_size_bytes < 512 || !block_size_bytes.is_power_of_two() {
-        return Ok(None);
-    }
-    let (blocks, free_blocks) = (be32(header, 44), be32(header, 48));
-    let block_bytes = u64::from(block_size_bytes);
-    let mut summary = sized(Kind::Hfsplus, head, u64::from(blocks), block_size_bytes);
-    summary.used_bytes = blocks
-        .checked_sub(free_blocks)
-        .map(|used| u64::from(used).saturating_mul(block_bytes));
-    // kHFSVolumeUnmountedBit, kHFSBootVolumeInconsistentBit
-    let attributes = be32(header, 4);
-    if attributes & 0x100 == 0 {
-        let how = "kHFSVolumeUnmountedBit is 0".to_owned();
-        summary.hazards.push(Hazard::NotCleanlyUnmounted(how));
-    }
-    if attributes & 0x800 != 0 {
-        let how = "kHFSBootVolumeInconsistentBit".to_owned();
-        summary.hazards.push(Hazard::Errors(how));
-    }
-    Ok(Some(summary))
-}
-
-/// HFS+ inside an HFS wrapper: "BD" with drEmbedSigWord "H+" (TN1150, "HFS Wrapper").
-pub(super) fn hfs_wrapper(head: &Head<'_>) -> Result<Option<Summary>> {
-    let is_wrapper = head.has(1024, b"BD") && head.has(1024 + 124, b"H+");
-    Ok(is_wrapper.then(|| named(Kind::Hfsplus, head)))
 }
 
 /// ISO 9660: "CD001" in the primary volume descriptor at sector 16 (ECMA-119, section 8.4).

@@ -100,29 +100,6 @@ fn zfs_member() {
 }
 
 #[test]
-fn hfsplus_clean_and_not() {
-    let header = |attributes: [u8; 4]| {
-        volume(&[
-            (1024, b"H+\x00\x04"),
-            (1028, &attributes),
-            (1024 + 40, &4096_u32.to_be_bytes()),
-            (1024 + 44, &1024_u32.to_be_bytes()),
-            (1024 + 48, &1000_u32.to_be_bytes()),
-        ])
-    };
-    let summary = check(header([0, 0, 1, 0]), "hfsplus", "hfsplus");
-    assert_eq!(
-        (summary.used_bytes, summary.hazards),
-        (Some(24 * 4096), vec![])
-    );
-    let dirty = check(header([0; 4]), "hfsplus", "hfsplus");
-    assert!(matches!(
-        dirty.hazards[..],
-        [Hazard::NotCleanlyUnmounted(_)]
-    ));
-}
-
-#[test]
 fn apfs_container() {
     let bytes = volume(&[
         (8, &[1]),
