@@ -3,6 +3,7 @@
 
 mod btrfs;
 mod ext;
+mod f2fs;
 mod fat;
 #[cfg(test)]
 mod golden;

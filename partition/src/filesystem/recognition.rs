@@ -1,19 +1,20 @@
 //! Telling which filesystem is on a volume, and when that can't be told.
 
 use super::named::Named;
-use super::{Filesystem, Hazard, Kind, btrfs, ext, fat, ntfs, signature, xfs};
+use super::{Filesystem, Hazard, Kind, btrfs, ext, f2fs, fat, ntfs, signature, xfs};
 use crate::device::ReadAt;
 use crate::error::Result;
 
 type Found = Option<Box<dyn Filesystem>>;
 
 /// Filesystems that klon reads further than their signature, in order of precedence.
-const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 5] = [
+const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 6] = [
     ext::probe,
     fat::probe,
     ntfs::probe,
     xfs::probe,
     btrfs::probe,
+    f2fs::probe,
 ];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.

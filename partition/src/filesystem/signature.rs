@@ -16,7 +16,7 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 15] = [
     container::mdraid,
     container::luks,
     container::lvm2,
@@ -26,7 +26,6 @@ const CHECKS: [Check; 16] = [
     foreign::hfsplus,
     foreign::apfs,
     foreign::iso9660,
-    linux::f2fs,
     linux::bcachefs,
     linux::swap,
     linux::squashfs,

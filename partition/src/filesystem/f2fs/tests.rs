@@ -1,0 +1,1 @@
+//! F2FS from golden images, with damage.
