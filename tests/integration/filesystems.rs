@@ -3,6 +3,7 @@
 mod btrfs;
 mod disks;
 mod ext;
+mod f2fs;
 mod fat;
 mod golden;
 mod hostile;

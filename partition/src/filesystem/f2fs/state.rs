@@ -97,7 +97,14 @@ fn later_node(
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
 ) -> Result<Option<Hazard>> {
-    for (log, name) in [(1, "warm"), (0, "hot"), (2, "cold")] {
+    let logs = [(0, "hot"), (1, "warm"), (2, "cold")];
+    // One made once has no logs but those of hot nodes and data.
+    let count = if superblock.features.is_read_only() {
+        1
+    } else {
+        3
+    };
+    for (log, name) in logs.into_iter().take(count) {
         let (segment, block) = checkpoint.node_log(log);
         let start = u64::from(segment).saturating_mul(SEGMENT_BLOCKS.into());
         let block = start.saturating_add(block.into());
