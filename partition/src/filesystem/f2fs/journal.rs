@@ -16,25 +16,18 @@ const STRUCTURE: &str = "F2FS journal";
 const SUMMARY_LEN: usize = 7;
 const FOOTER_LEN: usize = 5;
 
-/// Which of the journals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
-    /// With the summaries of hot data.
-    Nat,
-    /// With the summaries of cold data.
-    Sit,
-}
-
 /// Entries by their number.
 pub(super) type Journal = BTreeMap<u32, Vec<u8>>;
 
-/// Reads the journal of a table, whose entries have `entry_len` bytes and numbers below `end`.
-fn read(
+/// Entries that stand for those of the SIT.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when the journal holds more than it has room for, or segments that
+/// aren't.
+pub(super) fn sit(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-    table: Table,
-    (entry_len, end): (usize, u32),
 ) -> Result<Journal> {
     let block_len = superblock.block_len();
     // A summary for each eight bytes, then the journal, then a footer.
@@ -43,18 +36,17 @@ fn read(
         .saturating_sub(summaries_len)
         .saturating_sub(FOOTER_LEN);
     let (block, offset) = if checkpoint.is_compact() {
-        let offset = if table == Table::Nat { 0 } else { len };
-        (checkpoint.summaries, offset)
+        // The journal of the NAT is the first.
+        (checkpoint.summaries, len)
     } else {
-        // Six blocks of summaries, hot data first, and the last block of the pack.
+        // Six blocks of summaries end the pack but for its last block: hot, warm, cold data first.
         let first = checkpoint.blocks.saturating_sub(LOGS).saturating_sub(1);
-        let log = if table == Table::Nat { 0 } else { 2 };
-        (first.saturating_add(log), summaries_len)
+        (first.saturating_add(2), summaries_len)
     };
     let block = checkpoint.first_block.saturating_add(block.into());
     let at = superblock.byte(block).saturating_add(offset as u64);
     let raw = read_vec(device, at, len)?;
-    parse(&raw, at, entry_len, end)
+    parse(&raw, at, sit::ENTRY_LEN, superblock.main.segments)
 }
 
 fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Result<Journal> {
@@ -77,20 +69,6 @@ fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Result<Journal> {
         }
     }
     Ok(journal)
-}
-
-/// Entries that stand for those of the SIT.
-///
-/// # Errors
-/// [`crate::Error::Corrupt`] when the journal holds more than it has room for, or segments that
-/// aren't.
-pub(super) fn sit(
-    superblock: &Superblock,
-    checkpoint: &Checkpoint,
-    device: &dyn ReadAt,
-) -> Result<Journal> {
-    let shape = (sit::ENTRY_LEN, superblock.main.segments);
-    read(superblock, checkpoint, device, Table::Sit, shape)
 }
 
 #[cfg(test)]

@@ -61,8 +61,6 @@ pub(super) struct Superblock {
     pub(super) main: Area,
     /// `cp_payload`: blocks of version bitmaps after the first block of a checkpoint.
     pub(super) payload_blocks: u32,
-    /// Inodes of quota files, which no directory names.
-    pub(super) quota_inodes: [u32; 3],
 }
 
 /// Whether `raw` (3072 bytes) is a superblock and not a few stray bytes.
@@ -120,7 +118,6 @@ impl Superblock {
             ssa: area(64, 88),
             main: area(68, 92),
             payload_blocks: le32(raw, 1664),
-            quota_inodes: [2745, 2749, 2753].map(|offset| le32(raw, offset)),
         };
         if superblock.features.has_superblock_checksum() {
             check_crc(raw)?;
@@ -218,7 +215,9 @@ impl Superblock {
             "two copies",
             self.nat.segments,
         )?;
-        let is_valid = self.ssa.blocks() >= u64::from(self.main.segments);
+        // What is never written to needs no summaries.
+        let is_valid =
+            self.features.is_read_only() || self.ssa.blocks() >= u64::from(self.main.segments);
         let expected = format!("{} blocks", self.main.segments);
         check(is_valid, "segment_count_ssa", expected, self.ssa.segments)?;
         let payload_max = SEGMENT_BLOCKS.saturating_sub(2).saturating_sub(LOGS);
@@ -245,11 +244,6 @@ impl Superblock {
     /// The volume's bytes of `count` blocks from `first` on.
     pub(super) fn extent(&self, first: u64, count: u64) -> Option<Extent> {
         Extent::between(self.byte(first), self.byte(first.saturating_add(count)))
-    }
-
-    /// Whether a block lies in the main area, where all nodes and data are.
-    pub(super) fn is_main(&self, block: u32) -> bool {
-        block >= self.main.first_block && u64::from(block) < self.main.end_block()
     }
 }
 
