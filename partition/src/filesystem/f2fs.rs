@@ -116,7 +116,12 @@ fn observe(
 impl F2fs {
     fn superblock(&self) -> Result<&Superblock> {
         match &self.geometry {
-            Ok(superblock) if superblock.features.hazards().is_empty() => Ok(superblock),
+            Ok(superblock)
+                if superblock.features.hazards().is_empty()
+                    && superblock.block_bytes == superblock::BLOCK_BYTES =>
+            {
+                Ok(superblock)
+            }
             Ok(_) => Err(Error::unsupported(
                 "this f2fs",
                 "it has features unknown to klon, so its maps prove nothing",

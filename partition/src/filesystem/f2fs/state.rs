@@ -14,6 +14,12 @@ const KNOWN_FLAGS: u32 = 0x7fff;
 /// What the superblock (3072 bytes) alone says against copying by the maps.
 pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
     let mut hazards = Features(le32(raw, 2180)).hazards();
+    let block_bytes = superblock::block_bytes(raw);
+    if block_bytes != superblock::BLOCK_BYTES {
+        // The journals' places there are shown by no tool yet.
+        let which = format!("blocks of {block_bytes} bytes");
+        hazards.push(Hazard::UnknownFeature(which));
+    }
     let devices = superblock::devices(raw);
     if devices > 0 {
         let which = format!("{devices} of them are named in the superblock");

@@ -16,6 +16,8 @@ pub(super) const MAGIC: u32 = 0xf2f5_2010;
 /// `F2FS_SUPER_OFFSET`: in each of the first two blocks.
 pub(super) const OFFSET_BYTES: u64 = 1024;
 pub(super) const LEN_BYTES: usize = 3072;
+/// The size of blocks of all but kernels with larger pages.
+pub(super) const BLOCK_BYTES: u32 = 4096;
 /// Blocks of a segment; drivers know no other count.
 pub(super) const SEGMENT_BLOCKS: u32 = 512;
 /// Logs that are written at once: hot, warm and cold data, then nodes (`NR_CURSEG_PERSIST_TYPE`).

@@ -39,3 +39,15 @@ fn a_torn_checkpoint_is_damage() {
         );
     }
 }
+
+/// The layout of summaries in them is not proven by any tool here.
+#[test]
+fn larger_blocks_are_refused() {
+    let device = image("f2fs-new");
+    for at in [1024 + 16, 5120 + 16] {
+        device.write_all_at(&[14], at).unwrap();
+    }
+    assert!(believed(&device).is_none());
+    let found = hazards(&device);
+    assert!(matches!(found[0], Hazard::UnknownFeature(_)), "{found:?}");
+}
