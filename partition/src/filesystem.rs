@@ -7,6 +7,7 @@ mod btrfs;
 mod chain;
 mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod finder;
 mod gather;

@@ -5,6 +5,7 @@ mod btrfs;
 mod disks;
 mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod golden;
 mod hfsplus;

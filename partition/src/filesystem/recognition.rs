@@ -2,7 +2,8 @@
 
 use super::named::Named;
 use super::{
-    Filesystem, Hazard, Kind, apfs, btrfs, exfat, ext, fat, hfsplus, lvm2, ntfs, signature, xfs,
+    Filesystem, Hazard, Kind, apfs, btrfs, exfat, ext, f2fs, fat, hfsplus, lvm2, ntfs, signature,
+    xfs,
 };
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -20,6 +21,7 @@ const PARSERS: &[fn(&dyn ReadAt) -> Result<Found>] = &[
     lvm2::probe,
     apfs::probe,
     hfsplus::probe,
+    f2fs::probe,
 ];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.

@@ -22,7 +22,6 @@ const CHECKS: &[Check] = &[
     container::zfs,
     foreign::bitlocker,
     foreign::iso9660,
-    linux::f2fs,
     linux::bcachefs,
     linux::swap,
     linux::squashfs,

@@ -80,7 +80,6 @@ macro_rules! made_by {
 made_by! {
     swap: "swap" as "swap", 4 * MEBIBYTE, true, ["mkswap", "-L", "pages"];
     swap_with_64k_pages: "swap" as "swap", 4 * MEBIBYTE, true, ["mkswap", "-p", "65536", "-L", "x"];
-    f2fs: "f2fs" as "f2fs", 64 * MEBIBYTE, true, ["mkfs.f2fs", "-q", "-f", "-l", "flash"];
     luks1: "luks" as "crypto_LUKS", 16 * MEBIBYTE, false,
         ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000",
          "--key-file", "/proc/version"];
