@@ -8,5 +8,8 @@ mod golden;
 mod hostile;
 mod image_file;
 mod ntfs;
+mod read_only;
 mod signatures;
+mod stale;
+mod swap;
 mod xfs;

@@ -125,7 +125,8 @@ fn check(raw: &[u8], volume_bytes: u64) -> std::result::Result<(), Corrupt> {
     for (field, offset, may_lack) in tables {
         let start = le64(raw, offset);
         let is_inside = (SUPERBLOCK_BYTES as u64..used_bytes).contains(&start);
-        if !is_inside && !(may_lack && start == NO_TABLE) {
+        let is_valid = is_inside || (may_lack && start == NO_TABLE);
+        if !is_valid {
             let expected = format!("between the superblock and bytes_used {used_bytes}");
             return Err(corrupt(field, &expected, &start));
         }

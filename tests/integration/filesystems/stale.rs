@@ -1,0 +1,129 @@
+//! Volumes formatted twice, without wiping what was there before: every ordered pair of the tools
+//! that format. The older filesystem's map must never be believed.
+
+use super::image_file::ImageFile;
+use crate::support::image::sparse;
+use crate::support::tool::output;
+use klon_partition::filesystem::{Basis, usage};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const SIZE_BYTES: u64 = 320 << 20;
+
+/// The kind that blkid and klon call it, and what makes it in `$0`, with wiping and discarding
+/// switched off where the tool has an option for it. `$1` is a directory for files.
+const TOOLS: &[(&str, &str)] = &[
+    ("ext4", "mke2fs -q -F -t ext4 -E nodiscard $0"),
+    ("ext2", "mke2fs -q -F -t ext2 -b 1024 -E nodiscard $0"),
+    ("xfs", "mkfs.xfs -q -f -K $0"),
+    ("btrfs", "mkfs.btrfs -q -f -K $0"),
+    ("ntfs", "mkntfs -q -F -f $0"),
+    ("fat32", "mkfs.fat -F 32 $0"),
+    ("fat16", "mkfs.fat -F 16 $0"),
+    ("exfat", "mkfs.exfat -q $0"),
+    ("f2fs", "mkfs.f2fs -q -f -t 0 $0"),
+    ("swap", "mkswap -q -f $0"),
+    ("nilfs2", "mkfs.nilfs2 -q -f -K $0"),
+    ("reiserfs", "mkfs.reiserfs -q -f $0"),
+    ("jfs", "mkfs.jfs -q $0"),
+    ("udf", "mkudffs $0"),
+    (
+        "ufs",
+        "makefs -t ffs -s 16m $1/new $1/tree; dd if=$1/new of=$0 bs=1M conv=notrunc",
+    ),
+    (
+        "squashfs",
+        "rm -f $1/new; mksquashfs $1/tree $1/new; dd if=$1/new of=$0 bs=4k conv=notrunc",
+    ),
+    (
+        "erofs",
+        "mkfs.erofs $1/new $1/tree; dd if=$1/new of=$0 bs=4k conv=notrunc",
+    ),
+    (
+        "iso9660",
+        "xorriso -as mkisofs -o $1/new $1/tree; dd if=$1/new of=$0 bs=4k conv=notrunc",
+    ),
+    (
+        "luks",
+        "cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+         --key-file /proc/version $0",
+    ),
+];
+
+fn format(script: &str, image: &Path, directory: &Path) -> bool {
+    let status = Command::new("sh")
+        .args(["-ec", script])
+        .args([image, directory])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .env("LC_ALL", "C")
+        .status();
+    status.unwrap().success()
+}
+
+/// What blkid says: a type, or that it can't tell (exit code 8).
+fn blkid(image: &Path) -> String {
+    let output = output(
+        "blkid",
+        &["-p", "-s", "TYPE", "-o", "value", image.to_str().unwrap()],
+    );
+    match output.status.code() {
+        Some(8) => "ambivalent".to_owned(),
+        _ => String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+    }
+}
+
+/// Whether a copy by the map of `kind` loses nothing of the `newer` filesystem.
+fn is_right(kind: &str, newer: &str) -> bool {
+    kind == newer
+}
+
+#[test]
+fn the_older_of_two_filesystems_is_never_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("file"), "content").unwrap();
+    let (mut mapped, mut ambiguous) = (0, 0);
+    let mut wrong = Vec::new();
+    for (older, first) in TOOLS {
+        let base = directory.path().join("base");
+        sparse(&base, SIZE_BYTES);
+        assert!(format(first, &base, directory.path()), "{first}");
+        for (newer, second) in TOOLS.iter().filter(|(newer, _)| newer != older) {
+            let image = directory.path().join("image");
+            let copy = [
+                "--sparse=always",
+                base.to_str().unwrap(),
+                image.to_str().unwrap(),
+            ];
+            crate::support::run("cp", &copy);
+            assert!(
+                format(second, &image, directory.path()),
+                "{second} over {older}"
+            );
+            let usage = usage(&ImageFile::open(&image)).unwrap();
+            let kind = usage.summary.map(|summary| summary.kind.to_string());
+            let kind = kind.unwrap_or_default();
+            let blkid = blkid(&image);
+            match usage.basis {
+                Basis::Map if is_right(&kind, newer) => mapped += 1,
+                Basis::Map => wrong.push(format!("{newer} over {older}: {kind} ({blkid})")),
+                Basis::Whole { reason, .. } => {
+                    ambiguous += u32::from(reason.contains("signatures are on it"));
+                    let extents = usage.extents.total_bytes();
+                    assert_eq!(extents, SIZE_BYTES, "{newer} over {older}");
+                    // Where blkid is sure, klon may doubt, but is not sure of something else.
+                    let is_told = reason.contains("signatures") || kind == *newer;
+                    if !is_told {
+                        wrong.push(format!("{newer} over {older}: {reason} ({blkid})"));
+                    }
+                }
+            }
+        }
+        std::fs::remove_file(&base).unwrap();
+    }
+    println!("{mapped} by a map, {ambiguous} ambiguous");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(mapped >= 80, "{mapped}");
+}
