@@ -20,7 +20,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ntfs", "mkntfs -q -F -f $0"),
     ("fat32", "mkfs.fat -F 32 $0"),
     ("fat16", "mkfs.fat -F 16 $0"),
-    ("exfat", "mkfs.exfat -q $0"),
+    ("exfat", "mkfs.exfat $0"),
     ("f2fs", "mkfs.f2fs -q -f -t 0 $0"),
     ("swap", "mkswap -q -f $0"),
     ("nilfs2", "mkfs.nilfs2 -q -f -K $0"),
