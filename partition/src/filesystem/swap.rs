@@ -19,14 +19,15 @@ const FIELDS_BYTES: usize = 512;
 const BAD_PAGES_OFFSET: u64 = 1536;
 
 /// Signatures in place of swap's own while the space holds a suspended system: the kernel's
-/// (`swsusp`), uswsusp, the kernel's compressed one, TuxOnIce.
-const SUSPENDED: [(&[u8], &str); 5] = [
+/// (`swsusp`), uswsusp's, and one of openSUSE.
+const SUSPENDED: [(&[u8], &str); 4] = [
     (b"S1SUSPEND", "S1SUSPEND"),
     (b"S2SUSPEND", "S2SUSPEND"),
     (b"ULSUSPEND", "ULSUSPEND"),
     (b"LINHIB0001", "LINHIB0001"),
-    (b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c", "TuxOnIce"),
 ];
+/// TuxOnIce leaves swap's signature where it is, and puts this at the start.
+const TUX_ON_ICE: &[u8] = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c";
 
 /// Swap space.
 #[derive(Debug)]
@@ -49,13 +50,15 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         let at = u64::from(page_bytes).saturating_sub(SIGNATURE_BYTES as u64);
         let signature = read_vec(volume, at, SIGNATURE_BYTES)?;
         let suspended = SUSPENDED.iter().find(|(it, _)| signature.starts_with(it));
+        let suspended = suspended.map(|(_, name)| *name);
         if suspended.is_none() && !matches!(&signature[..], b"SWAPSPACE2" | b"SWAP-SPACE") {
             continue;
         }
         let fields = read_vec(volume, FIELDS_OFFSET, FIELDS_BYTES)?;
         let is_old = signature == b"SWAP-SPACE";
         let mut swap = Swap::new(&fields, page_bytes, volume_bytes, is_old);
-        if let Some((_, name)) = suspended {
+        let is_tux_on_ice = read_vec(volume, 0, TUX_ON_ICE.len())? == TUX_ON_ICE;
+        if let Some(name) = suspended.or(is_tux_on_ice.then_some("TuxOnIce")) {
             let how = format!("the swap space holds a suspended system: {name}");
             swap.summary.hazards.push(Hazard::Hibernated(how));
         }

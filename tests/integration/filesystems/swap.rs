@@ -96,17 +96,19 @@ fn a_copy_of_the_header_is_the_same_swap_space() {
 fn a_suspended_system_is_copied_whole() {
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image");
-    let signatures: [&[u8]; 5] = [
-        b"S1SUSPEND\0",
-        b"S2SUSPEND\0",
-        b"ULSUSPEND\0",
-        b"LINHIB0001",
-        b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c\0\0",
+    let signatures: [(u64, &[u8]); 5] = [
+        (4086, b"S1SUSPEND\0"),
+        (4086, b"S2SUSPEND\0"),
+        (4086, b"ULSUSPEND\0"),
+        (4086, b"LINHIB0001"),
+        // TuxOnIce.
+        (0, b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"),
     ];
-    for signature in signatures {
+    for (at, signature) in signatures {
+        let _ = std::fs::remove_file(&image);
         sparse(&image, 4 << 20);
         run("mkswap", &["-q", image.to_str().unwrap()]);
-        put(&image, signature, 4086);
+        put(&image, signature, at);
         assert_eq!(value(&image, "TYPE"), "swsuspend");
         let usage = look(&image);
         let hazards = usage.summary.unwrap().hazards;

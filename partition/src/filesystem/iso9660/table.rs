@@ -10,8 +10,8 @@ use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 
-/// Entries of a GPT or an Apple Partition Map that are looked at.
-const PARTITIONS_MAX: u64 = 128;
+/// Entries of a GPT or an Apple Partition Map that are looked at; xorriso makes GPTs of 248.
+const PARTITIONS_MAX: u64 = 1024;
 /// Length of an entry of a GPT.
 const GPT_ENTRY_BYTES: u64 = 128;
 

@@ -7,7 +7,7 @@ use super::{
 use crate::filesystems::image_file::ImageFile;
 use crate::support::run;
 use crate::support::tree::noise;
-use klon_partition::filesystem::{Basis, Kind};
+use klon_partition::filesystem::Kind;
 use klon_partition::inspect::{disk_usage, inspect};
 use klon_partition::{Extent, ExtentMap};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,7 @@ fn variants() -> Vec<(&'static str, Vec<&'static str>)> {
         ("plain", vec![]),
         ("joliet", vec!["-J", "-iso-level", "3"]),
         ("unpadded", vec!["-no-pad"]),
+        ("hfsplus", vec!["-hfsplus"]),
         ("bootable", BOOT.to_vec()),
         ("isohybrid", [&HYBRID[..], &BOOT].concat()),
         ("isohybrid-efi", [&HYBRID[..], &BOOT, &EFI].concat()),
@@ -205,7 +206,7 @@ fn a_hybrid_disc_is_used_whatever_its_partitions_say() {
     let efi = [&HYBRID[..], &BOOT, &EFI].concat();
     for (name, options) in [
         ("isohybrid-efi", efi),
-        ("appended-mbr", variants()[8].1.clone()),
+        ("appended-mbr", variants()[9].1.clone()),
     ] {
         let image = make(directory.path(), name, &options);
         let session = ExtentMap::whole(session_end_bytes(&image));
@@ -221,25 +222,4 @@ fn a_hybrid_disc_is_used_whatever_its_partitions_say() {
             "{name}: {bytes}"
         );
     }
-}
-
-#[test]
-fn with_hfsplus_or_udf_it_is_whole() {
-    let directory = tempfile::tempdir().unwrap();
-    let image = make(directory.path(), "hfsplus", &["-hfsplus"]);
-    grow(&image, ROOM_BYTES);
-    assert!(matches!(look(&image).basis, Basis::Whole { .. }));
-    let image = make(directory.path(), "bridge", &[]);
-    grow(&image, ROOM_BYTES);
-    for (index, identifier) in [
-        (20, b"\0BEA01\x01"),
-        (21, b"\0NSR02\x01"),
-        (22, b"\0TEA01\x01"),
-    ] {
-        write(&image, identifier, index * 2048);
-    }
-    // Behind the terminator of ISO 9660 and what xorriso leaves there.
-    let usage = look(&image);
-    let kind = usage.summary.unwrap().kind;
-    assert!(matches!(kind, Kind::Udf | Kind::Iso9660));
 }

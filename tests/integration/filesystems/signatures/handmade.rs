@@ -212,6 +212,7 @@ fn ufs2_by_name() {
 fn reiserfs_of_the_earliest() {
     let bytes = volume(&[
         (8192, &1024_u32.to_le_bytes()),
+        (8192 + 12, &[100]),
         (8192 + 44, &[0, 16]),
         (8192 + 52, b"ReIsErFs"),
     ]);
