@@ -1,10 +1,14 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod bits;
 mod btrfs;
+mod chain;
 mod erofs;
+mod exfat;
 mod ext;
 mod fat;
+mod finder;
 #[cfg(test)]
 mod golden;
 mod iso9660;

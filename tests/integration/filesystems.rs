@@ -2,6 +2,7 @@
 
 mod btrfs;
 mod disks;
+mod exfat;
 mod ext;
 mod fat;
 mod golden;

@@ -6,12 +6,12 @@
 
 mod allocation;
 mod boot;
-mod chain;
 mod directory;
 mod layout;
 mod owners;
 mod state;
 
+use super::chain;
 use super::named::Named;
 use super::{ChangeToken, Filesystem, Hazard, Owner, Summary};
 use crate::device::{ReadAt, read_vec};
@@ -23,6 +23,8 @@ use layout::Layout;
 
 /// Counting free clusters reads the FAT; one larger than this is not read for a summary.
 const COUNTED_FAT_BYTES_MAX: u64 = 4 << 20;
+
+type Chains<'a> = chain::Chains<'a, Layout>;
 
 struct Fat {
     layout: Layout,

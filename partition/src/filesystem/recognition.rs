@@ -2,7 +2,8 @@
 
 use super::named::Named;
 use super::{
-    Filesystem, Hazard, Kind, btrfs, erofs, ext, fat, iso9660, ntfs, signature, squashfs, swap, xfs,
+    Filesystem, Hazard, Kind, btrfs, erofs, exfat, ext, fat, iso9660, ntfs, signature, squashfs,
+    swap, xfs,
 };
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -10,9 +11,10 @@ use crate::error::Result;
 type Found = Option<Box<dyn Filesystem>>;
 
 /// Filesystems that klon reads further than their signature, in order of precedence.
-const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 9] = [
+const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 10] = [
     ext::probe,
     fat::probe,
+    exfat::probe,
     ntfs::probe,
     xfs::probe,
     btrfs::probe,

@@ -17,13 +17,12 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 16] = [
     container::mdraid,
     container::luks,
     container::lvm2,
     container::zfs,
     foreign::bitlocker,
-    foreign::exfat,
     foreign::hfsplus,
     foreign::apfs,
     linux::f2fs,

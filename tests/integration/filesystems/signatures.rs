@@ -95,7 +95,6 @@ made_by! {
     udf: "udf" as "udf", 16 * MEBIBYTE, false, ["mkudffs", "-u", "0123456789abcdef"];
     udf_2k: "udf" as "udf", 16 * MEBIBYTE, false, ["mkudffs", "-b", "2048"];
     udf_4k: "udf" as "udf", 16 * MEBIBYTE, false, ["mkudffs", "-b", "4096"];
-    exfat: "exfat" as "exfat", 16 * MEBIBYTE, false, ["mkfs.exfat", "-L", "CARD"];
     f2fs: "f2fs" as "f2fs", 64 * MEBIBYTE, true, ["mkfs.f2fs", "-q", "-f", "-l", "flash"];
     luks1: "luks" as "crypto_LUKS", 16 * MEBIBYTE, false,
         ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000",

@@ -1,7 +1,7 @@
 //! Directories: 32-byte entries, long names, the volume label (fatgen103, "FAT Directory
 //! Structure" and "Long Directory Entries").
 
-use super::chain::Chains;
+use super::Chains;
 use super::layout::Layout;
 use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};

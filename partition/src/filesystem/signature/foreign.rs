@@ -17,58 +17,6 @@ pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
     Ok((is_fixed || is_to_go).then(|| named(Kind::Bitlocker, head)))
 }
 
-/// exFAT: "EXFAT   " as file system name (exFAT specification, section 3.1).
-pub(super) fn exfat(head: &Head<'_>) -> Result<Option<Summary>> {
-    let sector = head.at(0, 512).filter(|_| head.has(3, b"EXFAT   "));
-    let Some(sector) = sector else {
-        return Ok(None);
-    };
-    let (sector_shift, cluster_shift) = (u8_at(sector, 108), u8_at(sector, 109));
-    let is_sound = (9..=12).contains(&sector_shift)
-        && cluster_shift <= 25u8.saturating_sub(sector_shift)
-        && crate::bytes::is_zero(&sector[11..64])
-        && matches!(u8_at(sector, 110), 1 | 2)
-        && le64(sector, 72) != 0;
-    if !is_sound {
-        return Ok(None);
-    }
-    let mut summary = sized(Kind::Exfat, head, le64(sector, 72), 1 << sector_shift);
-    summary.block_size_bytes = 1 << (sector_shift + cluster_shift);
-    let serial = le32(sector, 100);
-    summary.uuid = Some(format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff));
-    let flags = le16(sector, 106);
-    if flags & 0x0002 != 0 {
-        let how = "VolumeDirty in the boot sector".to_owned();
-        summary.hazards.push(Hazard::NotCleanlyUnmounted(how));
-    }
-    if flags & 0x0004 != 0 {
-        let how = "MediaFailure in the boot sector".to_owned();
-        summary.hazards.push(Hazard::Errors(how));
-    }
-    if exfat_checksum_fails(head, 1 << sector_shift) {
-        let how = "checksum of the boot region".to_owned();
-        summary.hazards.push(Hazard::Damaged(how));
-    }
-    Ok(Some(summary))
-}
-
-/// Boot Checksum (section 3.4): over 11 sectors without VolumeFlags and PercentInUse, repeated
-/// through the twelfth.
-fn exfat_checksum_fails(head: &Head<'_>, sector_bytes: usize) -> bool {
-    let Some(region) = head.at(0, 12 * sector_bytes) else {
-        return true;
-    };
-    let (covered, stored) = region.split_at(11 * sector_bytes);
-    let sum = covered
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !matches!(index, 106 | 107 | 112))
-        .fold(0u32, |sum, (_, &byte)| {
-            sum.rotate_right(1).wrapping_add(u32::from(byte))
-        });
-    stored.chunks_exact(4).any(|word| le32(word, 0) != sum)
-}
-
 /// HFS+ "H+" version 4 and HFSX "HX" version 5 (TN1150, "Volume Header").
 pub(super) fn hfsplus(head: &Head<'_>) -> Result<Option<Summary>> {
     let Some(header) = head.at(1024, 512) else {
