@@ -138,7 +138,12 @@ fn used_covers_what_xorriso_and_sfdisk_say_and_a_copy_of_it_unpacks() {
             // No more than xorriso wrote: the backup of a GPT.
             assert!(used.end_bytes() <= image_bytes, "{name}: {used:?}");
             let extra_bytes = used.difference(&expected).total_bytes();
-            assert!(extra_bytes <= 64 << 10, "{name}: {extra_bytes}");
+            // sfdisk knows no Apple Partition Map, which has a partition of 600,000 bytes.
+            let unseen_bytes = if name == "appended-apm" { 600_064 } else { 0 };
+            assert!(
+                extra_bytes <= unseen_bytes + (64 << 10),
+                "{name}: {extra_bytes}"
+            );
         }
         let summary = look(&image).summary.unwrap();
         assert_eq!(
