@@ -5,6 +5,7 @@ mod apfs;
 mod bits;
 mod btrfs;
 mod chain;
+mod erofs;
 mod exfat;
 mod ext;
 mod f2fs;
@@ -14,15 +15,20 @@ mod gather;
 #[cfg(test)]
 mod golden;
 mod hfsplus;
+mod iso9660;
 mod lvm2;
 mod named;
 mod ntfs;
 mod owners;
+mod read_only;
 mod recognition;
 mod signature;
+mod squashfs;
+mod swap;
 pub mod usage;
 mod xfs;
 
+pub(crate) use iso9660::beside_table;
 pub use owners::{Owner, Owners, owners};
 pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};
@@ -84,6 +90,39 @@ pub enum Kind {
     Squashfs,
     /// EROFS.
     Erofs,
+    /// UDF, also together with ISO 9660.
+    Udf,
+    /// NILFS2.
+    Nilfs2,
+    /// UFS 1 or 2.
+    Ufs,
+    /// ReiserFS 3.
+    Reiserfs,
+    /// JFS.
+    Jfs,
+}
+
+impl Kind {
+    /// How less than all of such a volume could be copied, where klon has no map of it but of
+    /// what is inside.
+    #[must_use]
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Luks => Some(
+                "it is encrypted; its mapping, once unlocked with 'cryptsetup open', copies faster, \
+                 by the used map of what is inside",
+            ),
+            Self::Bitlocker => Some(
+                "it is encrypted; its mapping, once unlocked with 'cryptsetup open --type bitlk', \
+                 copies faster, by the used map of what is inside",
+            ),
+            Self::Mdraid => Some(
+                "it is a member of a RAID; the assembled array copies faster, by the used map of \
+                 what is inside",
+            ),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -112,6 +151,11 @@ impl fmt::Display for Kind {
             Self::Iso9660 => "iso9660",
             Self::Squashfs => "squashfs",
             Self::Erofs => "erofs",
+            Self::Udf => "udf",
+            Self::Nilfs2 => "nilfs2",
+            Self::Ufs => "ufs",
+            Self::Reiserfs => "reiserfs",
+            Self::Jfs => "jfs",
         })
     }
 }
@@ -192,6 +236,15 @@ pub trait Filesystem: Send + Sync {
     /// # Errors
     /// [`crate::Error::Corrupt`] when a structure fails its check; never a guess.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>>;
+
+    /// Why all of the volume has to be copied, when [`used`](Self::used) is `None`.
+    fn whole_because(&self) -> String {
+        let kind = self.summary().kind;
+        match kind.advice() {
+            Some(advice) => format!("klon has no allocation map for {kind}: {advice}"),
+            None => format!("klon has no allocation map for {kind}"),
+        }
+    }
 
     /// The part of [`used`](Self::used) that holds the filesystem's own structures (superblocks,
     /// bitmaps, inodes, trees, directories, journal) rather than contents of files; may include

@@ -14,5 +14,8 @@ mod image_file;
 mod lvm2;
 mod ntfs;
 mod owned;
+mod read_only;
 mod signatures;
+mod stale;
+mod swap;
 mod xfs;

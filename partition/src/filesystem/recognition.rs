@@ -2,8 +2,8 @@
 
 use super::named::Named;
 use super::{
-    Filesystem, Hazard, Kind, apfs, btrfs, exfat, ext, f2fs, fat, hfsplus, lvm2, ntfs, signature,
-    xfs,
+    Filesystem, Hazard, Kind, apfs, btrfs, erofs, exfat, ext, f2fs, fat, hfsplus, iso9660, lvm2,
+    ntfs, signature, squashfs, swap, xfs,
 };
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -22,6 +22,10 @@ const PARSERS: &[fn(&dyn ReadAt) -> Result<Found>] = &[
     apfs::probe,
     hfsplus::probe,
     f2fs::probe,
+    iso9660::probe,
+    swap::probe,
+    squashfs::probe,
+    erofs::probe,
 ];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
@@ -43,6 +47,10 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
             return Ok(Some(Box::new(named)));
         }
         found.push(Box::new(named));
+    }
+    if found.is_empty() {
+        let remains = signature::find_remains(volume)?;
+        return Ok(remains.map(|summary| -> Box<dyn Filesystem> { Box::new(Named::new(summary)) }));
     }
     match found.as_slice() {
         [] | [_] => Ok(found.pop()),

@@ -7,6 +7,7 @@ mod container;
 mod foreign;
 mod head;
 mod linux;
+mod unix;
 
 use super::{Hazard, Kind, Summary};
 use crate::device::ReadAt;
@@ -21,11 +22,12 @@ const CHECKS: &[Check] = &[
     container::luks,
     container::zfs,
     foreign::bitlocker,
-    foreign::iso9660,
     linux::bcachefs,
-    linux::swap,
-    linux::squashfs,
-    linux::erofs,
+    unix::nilfs2,
+    unix::reiserfs,
+    unix::jfs,
+    unix::ufs,
+    unix::udf,
     container::mdraid_old,
 ];
 
@@ -40,6 +42,14 @@ pub(super) fn find(volume: &dyn ReadAt) -> Result<Vec<Summary>> {
         found.extend(check(&head)?);
     }
     Ok(found)
+}
+
+/// What is told by less than its main signature, when nothing else is on `volume`.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub(super) fn find_remains(volume: &dyn ReadAt) -> Result<Option<Summary>> {
+    container::luks_secondary(&Head::read(volume)?)
 }
 
 /// A summary with nothing but its kind and the volume's size.

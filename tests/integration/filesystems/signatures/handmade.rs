@@ -165,3 +165,33 @@ fn suspended_swap_is_a_hazard() {
     let summary = check(bytes, "swap", "swsuspend");
     assert!(matches!(summary.hazards[..], [Hazard::Hibernated(_)]));
 }
+
+#[test]
+fn ufs2_by_name() {
+    let bytes = volume(&[
+        (65_536 + 48, &32_768_u32.to_le_bytes()),
+        (65_536 + 52, &4096_u32.to_le_bytes()),
+        (65_536 + 56, &8_u32.to_le_bytes()),
+        (65_536 + 144, UUID),
+        (65_536 + 680, b"volume"),
+        (65_536 + 1080, &1024_u64.to_le_bytes()),
+        (65_536 + 1372, &0x1954_0119_u32.to_le_bytes()),
+    ]);
+    let summary = check(bytes, "ufs", "ufs");
+    assert_eq!(summary.label.as_deref(), Some("volume"));
+    assert_eq!(
+        (summary.size_bytes, summary.block_size_bytes),
+        (4 << 20, 32_768)
+    );
+}
+
+#[test]
+fn reiserfs_of_the_earliest() {
+    let bytes = volume(&[
+        (8192, &1024_u32.to_le_bytes()),
+        (8192 + 12, &[100]),
+        (8192 + 44, &[0, 16]),
+        (8192 + 52, b"ReIsErFs"),
+    ]);
+    assert_eq!(check(bytes, "reiserfs", "reiserfs").size_bytes, 4 << 20);
+}
