@@ -175,7 +175,11 @@ pub fn clone(
     observer: &dyn Observer,
 ) -> Result<CloneSummary> {
     let started = Instant::now();
-    let prepared = Prepared::new(job, records, options)?;
+    let mut prepared = Prepared::new(job, records, options)?;
+    let log = match prepared.is_staged(job, options) {
+        true => None,
+        false => Some(prepared.begin_log(job, records)?),
+    };
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(prepared.selection.rung),
@@ -191,12 +195,9 @@ pub fn clone(
         changed: ExtentMapBuilder::new(),
         read_source_bytes: 0,
         read_target_bytes: 0,
-        log: None,
+        log,
     };
     let mut output = prepared.output(job, options)?;
-    if matches!(output, Output::InPlace(_)) {
-        run.log = Some(prepared.log(job, records)?);
-    }
     if let Err(error) = run.transfer(&mut output, options) {
         // The first error is what matters; another one after it adds nothing.
         let _ = run.checkpoint(&output);
@@ -285,8 +286,13 @@ impl Prepared {
             .filter(|_| self.selection.rung == Rung::Resume)
     }
 
-    /// Begins the log of a run that writes in place.
-    fn log(&self, job: &Job<'_>, records: &RecordStore) -> Result<IntentLog> {
+    /// Whether what is on the target is to be saved: what an earlier run left unfinished is not.
+    fn is_staged(&self, job: &Job<'_>, options: &CloneOptions) -> bool {
+        job.present.is_some() && options.update == Update::Staged && !self.is_marked
+    }
+
+    /// Begins the log of a run that writes in place, and takes over what an earlier one has.
+    fn begin_log(&mut self, job: &Job<'_>, records: &RecordStore) -> Result<IntentLog> {
         let untouched = match (self.selection.rung, &self.previous) {
             (Rung::Full, _) => Untouched::Nothing,
             (Rung::Digest, Some(record)) => Untouched::Record(Hex(record.digest)),
@@ -308,16 +314,18 @@ impl Prepared {
             zero: &self.plan.zero,
             earlier: self.resumed(),
         };
-        IntentLog::begin(records.log_path(job.target_identity), &start)
+        let path = records.log_path(job.target_identity);
+        let log = IntentLog::begin(path.clone(), &start)?;
+        self.interrupted = Interrupted::load(&path)?;
+        Ok(log)
     }
 
     /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
     fn output<'a>(&'a self, job: &Job<'a>, options: &CloneOptions) -> Result<Output<'a>> {
         let mark = self.mark.clone();
-        let (Some(present), Update::Staged, false) = (job.present, options.update, self.is_marked)
-        else {
+        let Some(present) = job.present.filter(|_| self.is_staged(job, options)) else {
             let writer = TargetWriter::new(job.target, &self.wanted, mark);
-            return Ok(Output::InPlace(writer));
+            return Ok(Output::InPlace(Box::new(writer)));
         };
         // What the record describes must stay, also where the filesystem has freed it since.
         let described = self
@@ -340,7 +348,7 @@ impl Prepared {
             options.threads,
         )?;
         staging.token = self.target_token.map(|token| token.0);
-        Ok(Output::Staged(staging))
+        Ok(Output::Staged(Box::new(staging)))
     }
 }
 

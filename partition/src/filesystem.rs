@@ -1,24 +1,41 @@
 //! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
 //! believed.
 
+mod apfs;
+mod bits;
 mod btrfs;
+mod chain;
+mod erofs;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
+mod finder;
+mod gather;
 #[cfg(test)]
 mod golden;
+mod hfsplus;
+mod iso9660;
+mod lvm2;
 mod named;
 mod ntfs;
+mod owners;
+mod read_only;
 mod recognition;
 mod signature;
+mod squashfs;
+mod swap;
 pub mod usage;
 mod xfs;
 
+pub(crate) use iso9660::beside_table;
+pub use owners::{Owner, Owners, owners};
 pub use recognition::probe;
 pub use usage::{Basis, Usage, usage};
 
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::ExtentMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -73,6 +90,39 @@ pub enum Kind {
     Squashfs,
     /// EROFS.
     Erofs,
+    /// UDF, also together with ISO 9660.
+    Udf,
+    /// NILFS2.
+    Nilfs2,
+    /// UFS 1 or 2.
+    Ufs,
+    /// ReiserFS 3.
+    Reiserfs,
+    /// JFS.
+    Jfs,
+}
+
+impl Kind {
+    /// How less than all of such a volume could be copied, where klon has no map of it but of
+    /// what is inside.
+    #[must_use]
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Luks => Some(
+                "it is encrypted; its mapping, once unlocked with 'cryptsetup open', copies faster, \
+                 by the used map of what is inside",
+            ),
+            Self::Bitlocker => Some(
+                "it is encrypted; its mapping, once unlocked with 'cryptsetup open --type bitlk', \
+                 copies faster, by the used map of what is inside",
+            ),
+            Self::Mdraid => Some(
+                "it is a member of a RAID; the assembled array copies faster, by the used map of \
+                 what is inside",
+            ),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -101,6 +151,11 @@ impl fmt::Display for Kind {
             Self::Iso9660 => "iso9660",
             Self::Squashfs => "squashfs",
             Self::Erofs => "erofs",
+            Self::Udf => "udf",
+            Self::Nilfs2 => "nilfs2",
+            Self::Ufs => "ufs",
+            Self::Reiserfs => "reiserfs",
+            Self::Jfs => "jfs",
         })
     }
 }
@@ -182,6 +237,15 @@ pub trait Filesystem: Send + Sync {
     /// [`crate::Error::Corrupt`] when a structure fails its check; never a guess.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>>;
 
+    /// Why all of the volume has to be copied, when [`used`](Self::used) is `None`.
+    fn whole_because(&self) -> String {
+        let kind = self.summary().kind;
+        match kind.advice() {
+            Some(advice) => format!("klon has no allocation map for {kind}: {advice}"),
+            None => format!("klon has no allocation map for {kind}"),
+        }
+    }
+
     /// The part of [`used`](Self::used) that holds the filesystem's own structures (superblocks,
     /// bitmaps, inodes, trees, directories, journal) rather than contents of files; may include
     /// more than that, never less. `None` when this parser can't tell them apart.
@@ -200,29 +264,12 @@ pub trait Filesystem: Send + Sync {
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>>;
 
     /// Which files hold bytes of `extents`: at most `files_max` of them, in the order in which
-    /// they are found. Empty when this filesystem can't tell.
+    /// they are found; directories too. None when this filesystem can't tell.
     ///
-    /// # Errors
-    /// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when a structure on
-    /// the way fails its check.
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
+    /// Nothing that can't be read or fails its check keeps it from naming the files that it finds
+    /// elsewhere; [`Owners::gaps`] says what that was.
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let _ = (device, extents, files_max);
-        Ok(Vec::new())
+        Owners::default()
     }
-}
-
-/// A file that holds bytes in question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Owner {
-    /// Path from the root of the filesystem, with a leading slash.
-    pub path: String,
-    /// Where the first byte in question lies in the file.
-    pub file_offset_bytes: u64,
-    /// Where that byte and those that follow it lie on the volume.
-    pub extent: Extent,
 }

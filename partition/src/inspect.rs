@@ -8,7 +8,7 @@ use crate::bytes::is_zero;
 use crate::device::{Geometry, ReadAt, Window, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::{self, Summary};
+use crate::filesystem::{self, Kind, Summary};
 use crate::table::{self, Finding, Found, Partition, PartitionType, Scheme, Table};
 use serde::Serialize;
 
@@ -83,14 +83,29 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
 
 /// The table, unless the disk's boot sector is a filesystem's and only looks like a table.
 fn read_table(disk: &dyn ReadAt) -> Result<(Option<Table>, Vec<Finding>)> {
-    let Found::Table(table, findings) = table::read(disk)? else {
-        return Ok((None, Vec::new()));
+    let (table, findings) = match table::read(disk) {
+        Ok(Found::Table(table, findings)) => (table, findings),
+        Ok(_) => return Ok((None, Vec::new())),
+        Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
+            return without_table(disk, error);
+        }
+        Err(error) => return Err(error),
     };
     if is_plausible(&table) || summary(disk)?.is_none() {
         return Ok((Some(table), findings));
     }
     let how = "the MBR holds no partition beside the whole-disk filesystem and is ignored";
     Ok((None, vec![Finding::Filesystem(how.to_owned())]))
+}
+
+/// Tools that make ISO 9660 bootable from disks as well (isohybrid) write tables whose partitions
+/// begin with the table itself or overlap; the filesystem has all of such a disk.
+fn without_table(disk: &dyn ReadAt, error: Error) -> Result<(Option<Table>, Vec<Finding>)> {
+    if summary(disk)?.is_none_or(|summary| summary.kind != Kind::Iso9660) {
+        return Err(error);
+    }
+    let how = format!("the partition table beside the iso9660 is ignored: {error}");
+    Ok((None, vec![Finding::Filesystem(how)]))
 }
 
 /// A FAT boot sector has an MBR's signature, and mkfs.fat writes a partition from sector 0 into

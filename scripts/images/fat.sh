@@ -110,6 +110,21 @@ fat_dirty_image() {
     store "$1"
 }
 
+# Volumes that the kernel's vfat had mounted when the machine was switched off.
+fat_busy_images() {
+    local name
+    wanted fat16-busy || wanted fat32-busy || return 0
+    fat_format fat16-busy 5M -F 16 -s 1 -n BUSY
+    fat_format fat32-busy 34M -F 32 -s 1 -n BUSY
+    "$root/scripts/guest" --modules "vfat nls_utf8 nls_cp437 nls_iso8859-1" \
+        "$root/scripts/images/guest/fat-busy" "$work/fat16-busy.img" "$work/fat32-busy.img"
+    for name in fat16-busy fat32-busy; do
+        wanted "$name" || continue
+        answers "$name" "${name%-busy}" "[[0,$(stat -c %s "$work/$name.img")]]" not_cleanly_unmounted
+        store "$name"
+    done
+}
+
 fat_images() {
     # mtools stamps what it makes with SOURCE_DATE_EPOCH.
     export MTOOLS_SKIP_CHECK=1
@@ -122,4 +137,5 @@ fat_images() {
     fat_image fat32-one-fat fat32 34M -F 32 -s 1 -f 1 -R 64 -a
     fat_dirty_image fat16-dirty fat16 37 '\001' not_cleanly_unmounted
     fat_dirty_image fat32-dirty fat32 65 '\001' not_cleanly_unmounted
+    fat_busy_images
 }

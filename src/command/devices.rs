@@ -55,6 +55,9 @@ struct VolumeAnswer {
     clone_of: Option<Identity>,
     /// What a clone that did not finish is of.
     unfinished_clone_of: Option<String>,
+    /// How less than all of it could be copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
 }
 
 /// Shows all disks, or those that are named.
@@ -205,6 +208,10 @@ fn of_volume(
         identity,
         mounts,
         unfinished_clone_of: mark.map(|mark| mark.source),
+        advice: volume
+            .filesystem
+            .as_ref()
+            .and_then(|filesystem| filesystem.kind.advice()),
     })
 }
 
@@ -321,6 +328,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         .iter()
         .flat_map(|filesystem| &filesystem.hazards);
     notes.extend(hazards.map(ToString::to_string));
+    notes.extend(answer.advice.map(str::to_owned));
     let notes = match notes.is_empty() {
         true => String::new(),
         false => format!("  ({})", notes.join("; ")),

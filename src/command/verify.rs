@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
-use klon_partition::filesystem::{Owner, probe};
+use klon_partition::filesystem::{self, Owner, Owners};
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
@@ -40,6 +40,9 @@ struct Answer<'a> {
     summary: &'a VerifySummary,
     /// Files with bytes in the differing extents, the first of them.
     files: &'a [Owner],
+    /// Why other files may have some too.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    files_unknown_because: &'a [String],
 }
 
 /// Verifies every clone of a plan, or one target.
@@ -56,8 +59,8 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     for check in &checks {
         let (summary, against) = verify_one(check, &records, args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
-        let files = match summary.is_equal {
-            true => Vec::new(),
+        let owners = match summary.is_equal {
+            true => Owners::default(),
             false => owners(check, &summary.differences),
         };
         report(
@@ -65,7 +68,8 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 event: "verified",
                 against,
                 summary: &summary,
-                files: &files,
+                files: &owners.files,
+                files_unknown_because: &owners.gaps,
             },
             common,
         )?;
@@ -196,18 +200,12 @@ fn verify_one(
 
 /// The first files that have bytes in `differences`, by the source's filesystem if it is at hand:
 /// the target's may be damaged.
-fn owners(check: &Check, differences: &ExtentMap) -> Vec<Owner> {
+fn owners(check: &Check, differences: &ExtentMap) -> Owners {
     let device: &dyn ReadAt = match &check.source {
         Some(source) => &*source.device,
         None => &*check.open.device,
     };
-    // What is damaged may not be readable as a filesystem; the extents are named all the same.
-    match probe(device) {
-        Ok(Some(filesystem)) => filesystem
-            .owners(device, differences, NAMED_MAX)
-            .unwrap_or_default(),
-        _ => Vec::new(),
-    }
+    filesystem::owners(device, differences, NAMED_MAX)
 }
 
 fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
@@ -249,6 +247,9 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
             "  in {} from byte {}\n",
             file.path, file.file_offset_bytes
         ));
+    }
+    for gap in answer.files_unknown_because {
+        text.push_str(&format!("  other files may differ too: {gap}\n"));
     }
     Ok(output::line(&text)?)
 }

@@ -1,6 +1,7 @@
 //! Clones of volumes and disks in plain files; no root needed.
 
 mod broken;
+mod busy_fat;
 mod disks;
 mod verify;
 mod volumes;

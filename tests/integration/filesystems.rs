@@ -1,12 +1,21 @@
 //! Used maps against outside tools on real volumes.
 
+mod apfs;
 mod btrfs;
 mod disks;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod golden;
+mod hfsplus;
 mod hostile;
 mod image_file;
+mod lvm2;
 mod ntfs;
+mod owned;
+mod read_only;
 mod signatures;
+mod stale;
+mod swap;
 mod xfs;

@@ -3,7 +3,9 @@
 mod changes;
 mod dirty;
 mod drive;
+mod elsewhere;
 mod names;
 mod options;
+mod power_cut;
 mod refusals;
 mod tables;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the program as a user runs it, outside tools, loop devices,
 //! sources made by real tools, and trees of files to be compared.
 
+pub(crate) mod busy;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;

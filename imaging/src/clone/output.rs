@@ -11,8 +11,8 @@ use klon_partition::{Extent, ExtentMap};
 use std::num::NonZeroUsize;
 
 pub(super) enum Output<'a> {
-    InPlace(TargetWriter<'a>),
-    Staged(Staging<'a>),
+    InPlace(Box<TargetWriter<'a>>),
+    Staged(Box<Staging<'a>>),
 }
 
 /// What a run wrote.

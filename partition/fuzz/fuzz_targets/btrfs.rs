@@ -10,7 +10,7 @@
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::{Filesystem, probe};
-use klon_partition::{Error, Extent, Geometry, ReadAt, Result};
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -145,6 +145,10 @@ fn examine(filesystem: &dyn Filesystem, image: &Image) {
         assert!(metadata.contains(superblock));
     }
     filesystem.change_token(image).expect("memory reads");
+    let all = ExtentMap::whole(image.size_bytes);
+    for owner in filesystem.owners(image, &all, 1000).files {
+        assert!(owner.extent.end_bytes() <= image.size_bytes);
+    }
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -21,9 +21,12 @@ fuzz_target!(|data: &[u8]| {
         let superblock = Extent::new(1024, 1024).expect("a constant");
         assert!(used.contains(superblock));
     }
+    if let Ok(Some(metadata)) = filesystem.metadata(&device) {
+        assert!(metadata.end_bytes() <= size_bytes);
+    }
     let _ = filesystem.change_token(&device);
     let all = ExtentMap::whole(size_bytes);
-    for owner in filesystem.owners(&device, &all, 1000).unwrap_or_default() {
+    for owner in filesystem.owners(&device, &all, 1000).files {
         assert!(owner.extent.end_bytes() <= size_bytes);
     }
 });

@@ -1,11 +1,11 @@
-//! Any bytes as an NTFS volume: recognition, used map, metadata.
+//! Any bytes as an NTFS volume: recognition, used map, metadata, owners.
 //!
 //! File records get the marks of their update sequence, so that a change gets past them.
 
 #![no_main]
 
 use klon_partition::device::MemoryDevice;
-use klon_partition::{Error, ReadAt, filesystem};
+use klon_partition::{Error, ExtentMap, ReadAt, filesystem};
 use libfuzzer_sys::fuzz_target;
 
 const SIZE_BYTES_MAX: usize = 4 << 20;
@@ -32,6 +32,10 @@ fuzz_target!(|input: &[u8]| {
                 Ok(map) => assert!(map.unwrap_or_default().end_bytes() <= size_bytes),
                 Err(error) => assert!(!matches!(error, Error::Io { .. }), "{error}"),
             }
+        }
+        let all = ExtentMap::whole(size_bytes);
+        for owner in filesystem.owners(&volume, &all, 1000).files {
+            assert!(owner.extent.end_bytes() <= size_bytes);
         }
     }
     let usage = filesystem::usage(&volume).expect("memory reads");

@@ -12,7 +12,7 @@
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::probe;
-use klon_partition::{Extent, Geometry, ReadAt, Result};
+use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
 use libfuzzer_sys::fuzz_target;
 
 const VOLUME_BYTES: u64 = 160 << 20;
@@ -50,6 +50,10 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = filesystem.metadata(&device);
     let _ = filesystem.change_token(&device);
+    let all = ExtentMap::whole(VOLUME_BYTES);
+    for owner in filesystem.owners(&device, &all, 1000).files {
+        assert!(owner.extent.end_bytes() <= VOLUME_BYTES);
+    }
 });
 
 /// Sets the checksums of all structures whose magic number stands at a multiple of 512 bytes.
@@ -67,6 +71,7 @@ fn seal_all(data: &mut [u8]) {
             Some(b"XAFL") => (32, sector),
             Some(b"AB3B" | b"IAB3") => (52, block),
             Some(b"BMA3") => (64, block),
+            Some(b"XDB3" | b"XDD3") => (4, block),
             Some([b'I', b'N', ..]) => (100, 512),
             _ => continue,
         };

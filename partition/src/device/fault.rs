@@ -1,4 +1,5 @@
-//! A device that fails on demand: the n-th operation, alone or with everything after it.
+//! A device that fails on demand: the n-th operation, alone or with everything after it, or the
+//! reads of a bad place.
 
 use super::{Geometry, ReadAt, WriteAt};
 use crate::error::{Error, Operation, Result};
@@ -16,6 +17,8 @@ pub enum Fault {
     Torn(u64),
     /// As [`Fault::Torn`], but in whole sectors of 512 bytes, as drives write them.
     TornAtSector(u64),
+    /// Every read of a byte of these, as on a disk with bad sectors; nothing else.
+    Unreadable(Extent),
 }
 
 /// A device whose reads, writes, zeroings, discards and syncs are counted, and fail as told.
@@ -58,13 +61,17 @@ impl<D> FaultAt<D> {
     }
 
     /// Counts an operation; how it is to fail, if it is.
-    fn step(&self) -> Option<Failure> {
+    fn step(&self, operation: Operation, (offset_bytes, len_bytes): (u64, u64)) -> Option<Failure> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
         let failure = match self.fault? {
             Fault::Transient(at) if number == at => Failure::Whole,
             Fault::Torn(at) if number == at => Failure::Torn { unit: 1 },
             Fault::TornAtSector(at) if number == at => Failure::Torn { unit: 512 },
             Fault::Persistent(at) | Fault::Torn(at) | Fault::TornAtSector(at) if number >= at => {
+                Failure::Whole
+            }
+            Fault::Unreadable(bad) if operation == Operation::Read => {
+                Extent::new(offset_bytes, len_bytes)?.intersection(bad)?;
                 Failure::Whole
             }
             _ => return None,
@@ -79,7 +86,7 @@ impl<D> FaultAt<D> {
         range: (u64, u64),
         run: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        match self.step() {
+        match self.step(operation, range) {
             None => run(),
             Some(_) => Err(injected(operation, range)),
         }
@@ -119,7 +126,8 @@ impl<D: ReadAt> ReadAt for FaultAt<D> {
 
 impl<D: WriteAt> WriteAt for FaultAt<D> {
     fn write_all_at(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
-        let failure = self.step();
+        let range = (offset_bytes, data.len() as u64);
+        let failure = self.step(Operation::Write, range);
         let done = match failure {
             None => data,
             Some(Failure::Torn { unit }) => &data[..data.len() / 2 / unit * unit],
@@ -130,10 +138,7 @@ impl<D: WriteAt> WriteAt for FaultAt<D> {
         }
         match failure {
             None => Ok(()),
-            Some(_) => Err(injected(
-                Operation::Write,
-                (offset_bytes, data.len() as u64),
-            )),
+            Some(_) => Err(injected(Operation::Write, range)),
         }
     }
 
@@ -197,6 +202,16 @@ mod tests {
         let (results, bytes) = outcome(Fault::Torn(1));
         assert_eq!(results, [true, false, false, false, false]);
         assert_eq!(bytes, [1, 1, 1, 1, 2, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_bad_place_fails_reads_of_it_alone() {
+        let bad = Extent::new(3, 2).unwrap();
+        let device = FaultAt::new(MemoryDevice::zeroed(8), Some(Fault::Unreadable(bad)));
+        let fails = |at, len| device.read_exact_at(&mut vec![0; len], at).is_err();
+        assert!(!fails(0, 3) && !fails(5, 3));
+        assert!(fails(0, 8) && fails(2, 2) && fails(4, 1));
+        assert!(device.write_all_at(&[1; 8], 0).is_ok() && device.sync().is_ok());
     }
 
     #[test]

@@ -8,16 +8,22 @@ mod checksum;
 mod chunk;
 mod chunks;
 mod feature;
+mod names;
+mod owners;
 mod roots;
 mod space;
+mod subvolumes;
 mod superblock;
 mod tree;
+mod walk_around;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{le32, le64, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
+use checksum::Checksum;
 use chunks::Chunks;
 use sha2::{Digest, Sha256};
 use space::Wanted;
@@ -30,7 +36,7 @@ const RESERVED_BYTES: u64 = 1 << 20;
 /// A Btrfs filesystem.
 struct Btrfs {
     summary: Summary,
-    /// What to read trees with; nothing where there is a hazard.
+    /// What to read trees with; nothing where that can't be read itself.
     map: Option<(Superblock, Chunks)>,
 }
 
@@ -54,37 +60,34 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     if !is_magic || le64(&raw, 0x30) != superblock::OFFSET_BYTES {
         return Ok(None);
     }
-    let (map, hazards) = match read_map(&raw, volume) {
-        Ok(map) => (Some(map), Vec::new()),
-        Err(Refusal::Hazards(hazards)) => (None, hazards),
-        Err(Refusal::Failure(error)) => (None, vec![hazard(error)?]),
+    let (map, hazards) = match recorded(&raw) {
+        Ok((None, hazards)) => (None, hazards),
+        Ok((Some(checksum), hazards)) => match read_map(&raw, checksum, volume) {
+            Ok(map) => (Some(map), hazards),
+            Err(error) if hazards.is_empty() => (None, vec![hazard(error)?]),
+            Err(_) => (None, hazards),
+        },
+        Err(corrupt) => (None, vec![hazard(corrupt.into())?]),
     };
     let summary = summary(&raw, hazards, volume_bytes);
     Ok(Some(Box::new(Btrfs { summary, map })))
 }
 
-/// Why there is nothing to read trees with.
-enum Refusal {
-    Hazards(Vec<Hazard>),
-    Failure(Error),
-}
-
-impl<T: Into<Error>> From<T> for Refusal {
-    fn from(error: T) -> Self {
-        Self::Failure(error.into())
-    }
-}
-
-fn read_map(raw: &[u8], volume: &dyn ReadAt) -> std::result::Result<(Superblock, Chunks), Refusal> {
+/// What the superblock alone says against copying by the extent tree, and the checksum of its
+/// trees; none where they can't be read for a feature that klon doesn't know.
+fn recorded(raw: &[u8]) -> superblock::Checked<(Option<Checksum>, Vec<Hazard>)> {
     let checksum = superblock::checksum(raw)?;
     let mut hazards = feature::recorded(raw);
-    let Some(checksum) = checksum.filter(|_| hazards.is_empty()) else {
-        if checksum.is_none() {
-            let which = "a checksum type".to_owned();
-            hazards.push(Hazard::UnknownFeature(which));
-        }
-        return Err(Refusal::Hazards(hazards));
-    };
+    if checksum.is_none() {
+        let which = "a checksum type".to_owned();
+        hazards.push(Hazard::UnknownFeature(which));
+    }
+    let is_unknown = |hazard: &Hazard| matches!(hazard, Hazard::UnknownFeature(_));
+    let checksum = checksum.filter(|_| !hazards.iter().any(is_unknown));
+    Ok((checksum, hazards))
+}
+
+fn read_map(raw: &[u8], checksum: Checksum, volume: &dyn ReadAt) -> Result<(Superblock, Chunks)> {
     let superblock = Superblock::parse(raw, checksum, volume.geometry().size_bytes)?;
     let chunks = Chunks::read(&superblock, volume)?;
     Ok((superblock, chunks))
@@ -114,13 +117,20 @@ fn summary(raw: &[u8], hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
 
 impl Btrfs {
     fn map(&self) -> Result<&(Superblock, Chunks)> {
-        self.map.as_ref().ok_or_else(|| {
+        let map = self.map.as_ref();
+        let map = map.filter(|_| self.summary.hazards.is_empty());
+        map.ok_or_else(|| {
             let hazards: Vec<String> = self.summary.hazards.iter().map(Hazard::to_string).collect();
             Error::unsupported(
                 "this btrfs",
                 format!("it {}; copy the whole volume", hazards.join(", ")),
             )
         })
+    }
+
+    /// What may keep the trees from naming all files.
+    fn doubts(&self) -> Vec<String> {
+        self.summary.hazards.iter().map(Hazard::to_string).collect()
     }
 
     /// The places of extents on `device`, and the reserved ones.
@@ -170,6 +180,21 @@ impl Filesystem for Btrfs {
         digest.update(b"klon btrfs change token 1\0");
         digest.update(&raw);
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        // Names of files need no more than trees that can be read.
+        gaps.note_all(&self.doubts());
+        let files = self.map.as_ref().map(|(superblock, chunks)| {
+            let tree = Tree {
+                superblock,
+                chunks,
+                device,
+            };
+            owners::owners(&tree, (extents, files_max), &gaps)
+        });
+        gaps.with(files.unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 mod bitmap;
 mod blockmap;
 mod checksum;
+mod contents;
 mod descriptor;
 mod directory;
 mod feature;
@@ -14,7 +15,10 @@ mod state;
 mod status;
 mod superblock;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owner, Summary};
+pub(super) use bitmap::Runs;
+
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -130,6 +134,12 @@ impl Filesystem for Ext {
         bitmap::used(self.superblock()?, device).map(Some)
     }
 
+    /// All that is in use but the contents of regular files that are a user's: journal, quotas,
+    /// orphan file and values of extended attributes count as metadata.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        contents::metadata(self.superblock()?, device)
+    }
+
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
     /// flags) and all group descriptors (counters, checksums of the bitmaps). Every mount for
     /// writing, e2fsck that checks, tune2fs and resize2fs leave their mark there; writes past the
@@ -147,13 +157,16 @@ impl Filesystem for Ext {
         Ok(Some(ChangeToken(digest.finalize().into())))
     }
 
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
-        owners::owners(self.superblock()?, device, extents, files_max)
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = match self.superblock() {
+            Ok(superblock) => owners::owners(superblock, device, (extents, files_max), &gaps),
+            Err(error) => {
+                gaps.note(error);
+                Vec::new()
+            }
+        };
+        gaps.with(files)
     }
 }
 

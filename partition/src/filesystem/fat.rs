@@ -6,14 +6,16 @@
 
 mod allocation;
 mod boot;
-mod chain;
 mod directory;
 mod layout;
+mod metadata;
 mod owners;
 mod state;
 
+use super::chain;
 use super::named::Named;
-use super::{ChangeToken, Filesystem, Hazard, Owner, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Owners, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
@@ -23,6 +25,8 @@ use layout::Layout;
 
 /// Counting free clusters reads the FAT; one larger than this is not read for a summary.
 const COUNTED_FAT_BYTES_MAX: u64 = 4 << 20;
+
+type Chains<'a> = chain::Chains<'a, Layout>;
 
 struct Fat {
     layout: Layout,
@@ -108,6 +112,12 @@ impl Filesystem for Fat {
         allocation::used(device, &self.layout).map(Some)
     }
 
+    /// Reserved sectors, FATs, directories, and what follows the last whole cluster. Clusters that
+    /// no directory leads to are not part of it.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        metadata::metadata(device, &self.layout)
+    }
+
     /// None: FAT counts no mounts, checksums nothing, and a file overwritten in place leaves the
     /// FAT and the free count as they were (its time stamp has a step of 2 s and may be set back),
     /// so no few fields show that nothing was written.
@@ -115,13 +125,10 @@ impl Filesystem for Fat {
         Ok(None)
     }
 
-    fn owners(
-        &self,
-        device: &dyn ReadAt,
-        extents: &ExtentMap,
-        files_max: usize,
-    ) -> Result<Vec<Owner>> {
-        owners::owners(device, &self.layout, extents, files_max)
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = owners::owners(device, &self.layout, (extents, files_max), &gaps);
+        gaps.with(files)
     }
 }
 

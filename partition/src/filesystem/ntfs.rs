@@ -10,6 +10,8 @@ mod hibernation;
 mod index;
 mod logfile;
 mod mft;
+mod name;
+mod owners;
 mod record;
 mod runs;
 mod scan;
@@ -17,7 +19,8 @@ mod state;
 mod stream;
 
 use super::named::Named;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
@@ -131,6 +134,12 @@ impl Filesystem for Ntfs {
     /// the log's sequence numbers, but a volume may meet both.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = owners::owners(&self.mft, device, (extents, files_max), &gaps);
+        gaps.with(files)
     }
 }
 

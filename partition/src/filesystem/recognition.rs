@@ -1,19 +1,31 @@
 //! Telling which filesystem is on a volume, and when that can't be told.
 
 use super::named::Named;
-use super::{Filesystem, Hazard, Kind, btrfs, ext, fat, ntfs, signature, xfs};
+use super::{
+    Filesystem, Hazard, Kind, apfs, btrfs, erofs, exfat, ext, f2fs, fat, hfsplus, iso9660, lvm2,
+    ntfs, signature, squashfs, swap, xfs,
+};
 use crate::device::ReadAt;
 use crate::error::Result;
 
 type Found = Option<Box<dyn Filesystem>>;
 
 /// Filesystems that klon reads further than their signature, in order of precedence.
-const PARSERS: [fn(&dyn ReadAt) -> Result<Found>; 5] = [
+const PARSERS: &[fn(&dyn ReadAt) -> Result<Found>] = &[
     ext::probe,
     fat::probe,
+    exfat::probe,
     ntfs::probe,
     xfs::probe,
     btrfs::probe,
+    lvm2::probe,
+    apfs::probe,
+    hfsplus::probe,
+    f2fs::probe,
+    iso9660::probe,
+    swap::probe,
+    squashfs::probe,
+    erofs::probe,
 ];
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
@@ -35,6 +47,10 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
             return Ok(Some(Box::new(named)));
         }
         found.push(Box::new(named));
+    }
+    if found.is_empty() {
+        let remains = signature::find_remains(volume)?;
+        return Ok(remains.map(|summary| -> Box<dyn Filesystem> { Box::new(Named::new(summary)) }));
     }
     match found.as_slice() {
         [] | [_] => Ok(found.pop()),

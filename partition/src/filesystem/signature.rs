@@ -7,6 +7,7 @@ mod container;
 mod foreign;
 mod head;
 mod linux;
+mod unix;
 
 use super::{Hazard, Kind, Summary};
 use crate::device::ReadAt;
@@ -16,23 +17,18 @@ use head::Head;
 /// Looks for one signature.
 type Check = fn(&Head<'_>) -> Result<Option<Summary>>;
 
-const CHECKS: [Check; 16] = [
+const CHECKS: &[Check] = &[
     container::mdraid,
     container::luks,
-    container::lvm2,
     container::zfs,
     foreign::bitlocker,
-    foreign::exfat,
-    foreign::hfsplus,
-    foreign::apfs,
-    foreign::iso9660,
-    linux::f2fs,
     linux::bcachefs,
-    linux::swap,
-    linux::squashfs,
-    linux::erofs,
+    unix::nilfs2,
+    unix::reiserfs,
+    unix::jfs,
+    unix::ufs,
+    unix::udf,
     container::mdraid_old,
-    foreign::hfs_wrapper,
 ];
 
 /// Everything whose signature is on `volume`, containers first.
@@ -46,6 +42,14 @@ pub(super) fn find(volume: &dyn ReadAt) -> Result<Vec<Summary>> {
         found.extend(check(&head)?);
     }
     Ok(found)
+}
+
+/// What is told by less than its main signature, when nothing else is on `volume`.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub(super) fn find_remains(volume: &dyn ReadAt) -> Result<Option<Summary>> {
+    container::luks_secondary(&Head::read(volume)?)
 }
 
 /// A summary with nothing but its kind and the volume's size.

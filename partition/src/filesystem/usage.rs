@@ -56,7 +56,7 @@ pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
     match filesystem.used(volume) {
         Ok(Some(extents)) => mapped(volume, &*filesystem, summary, extents),
         Ok(None) => {
-            let reason = format!("klon has no allocation map for {}", summary.kind);
+            let reason = filesystem.whole_because();
             Ok(whole(volume, Some(summary), reason, false))
         }
         Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
@@ -103,5 +103,11 @@ fn whole(volume: &dyn ReadAt, summary: Option<Summary>, reason: String, is_warni
 
 fn dirty_reason(summary: &Summary) -> String {
     let hazards: Vec<String> = summary.hazards.iter().map(ToString::to_string).collect();
-    format!("{} {}", summary.kind, hazards.join(", "))
+    let advice = summary.kind.advice().map(|advice| format!("; {advice}"));
+    format!(
+        "{} {}{}",
+        summary.kind,
+        hazards.join(", "),
+        advice.unwrap_or_default()
+    )
 }

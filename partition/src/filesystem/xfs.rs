@@ -1,17 +1,21 @@
 //! XFS, versions 4 and 5.
 
+mod bmap;
 mod btree;
 mod checksum;
 mod contents;
+mod directory;
 mod feature;
 mod freespace;
 mod group;
 mod inode;
 mod log;
+mod owners;
 mod state;
 mod superblock;
 
-use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use super::owners::Gaps;
+use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{be32, be64, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -142,6 +146,18 @@ impl Filesystem for Xfs {
             }
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+        let gaps = Gaps::new();
+        let files = match self.superblock() {
+            Ok(superblock) => owners::owners(superblock, device, (extents, files_max), &gaps),
+            Err(error) => {
+                gaps.note(error);
+                Vec::new()
+            }
+        };
+        gaps.with(files)
     }
 }
 

@@ -106,7 +106,7 @@ fn a_filesystem_on_the_whole_disk_is_the_only_volume() {
     let kind = volume.filesystem.as_ref().map(|summary| summary.kind);
     assert_eq!((volume.extent, kind), (mebibytes(0, 4), Some(Kind::Swap)));
     let usage = disk_usage(&disk).unwrap();
-    assert_eq!(usage.extents, ExtentMap::whole(4 << 20));
+    assert_eq!(usage.extents, ExtentMap::whole(4096));
     assert_eq!((usage.volumes.len(), usage.outside.is_empty()), (1, true));
 }
 

@@ -22,7 +22,8 @@ pub struct DiskUsage {
     pub table: Option<Table>,
     /// What must be copied of the disk.
     pub extents: ExtentMap,
-    /// The part of `extents` that belongs to no partition: table structures and gaps.
+    /// The part of `extents` that belongs to no partition: table structures, gaps, and an ISO 9660
+    /// that shares the disk with the table.
     pub outside: ExtentMap,
     /// What each partition, or the disk as one volume, adds to it.
     pub volumes: Vec<VolumeUsage>,
@@ -48,8 +49,13 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let (Some(table), _) = read_table(disk)? else {
         return unpartitioned(disk);
     };
-    let outside = table::raw_extents(disk, &table)?.union(&gap_extents(disk, &table));
-    let mut extents = outside.clone();
+    let structures = table::raw_extents(disk, &table)?.union(&gap_extents(disk, &table));
+    // The partitions of an installation medium are files or parts of its ISO 9660, and what is
+    // free in them belongs to it too.
+    let beside = filesystem::beside_table(disk)?;
+    let partitions = data_partitions(&table).map(|partition| partition.extent);
+    let outside = structures.union(&beside.difference(&partitions.collect()));
+    let mut extents = structures.union(&beside);
     let mut volumes = Vec::new();
     for partition in data_partitions(&table) {
         let usage = filesystem::usage(&Window::new(disk, partition.extent)?)?;

@@ -1,6 +1,7 @@
 //! Btrfs against btrfs-progs and the kernel. Partclone 0.3.23 is no oracle: it leaves out blocks
 //! that the extent tree has in use, the second copies of some among them.
 
+mod owners;
 mod tool;
 mod variant;
 
@@ -283,6 +284,36 @@ fn resized_and_rewritten_volumes_agree() {
         "btrfs balance start -f -mconvert=single -sconvert=single $0",
     );
     assert_agrees(&file, "converted to single");
+}
+
+/// A volume that began as ext4 has chunks of data where that had files, and what lay in the places
+/// of superblocks elsewhere.
+#[test]
+fn a_volume_converted_from_ext4_agrees() {
+    if lacks_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("converted.img");
+    image::ext4(&file, 400, 70);
+    run("btrfs-convert", &["--no-progress", file.to_str().unwrap()]);
+    assert_agrees(&file, "converted");
+    let point = directory.path().join("mnt");
+    let mount = Mount::new(&file, &point, "loop");
+    tree::add_specials(mount.path());
+    let original = Tree::read(mount.path());
+    drop(mount);
+    scramble_free(&file);
+    let mount = Mount::new(&file, &point, "loop");
+    original.assert_same(&Tree::read(mount.path()));
+    age(&mount);
+    script(&mount, "btrfs -q subvolume delete -c $0/ext2_saved");
+    drop(mount);
+    assert_agrees(&file, "converted and aged");
+    run(
+        "btrfs",
+        &["check", "--check-data-csum", file.to_str().unwrap()],
+    );
 }
 
 #[test]

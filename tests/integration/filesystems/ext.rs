@@ -1,9 +1,11 @@
 //! ext2, ext3 and ext4 against e2fsprogs, partclone and the kernel.
 
+mod metadata;
 mod tool;
 mod variant;
 
 use super::image_file::ImageFile;
+use klon_partition::device::{Fault, FaultAt};
 use klon_partition::filesystem::{Basis, Filesystem, Hazard, Owner, probe, usage};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::path::Path;
@@ -412,13 +414,14 @@ fn owners_are_those_of_debugfs() {
                 let block: u64 = block.trim().parse().unwrap();
                 // The last bytes of the block alone.
                 let extent = Extent::new((block + 1) * block_bytes - 7, 7).unwrap();
-                let owners = filesystem.owners(&device, &extent.into(), 10).unwrap();
+                let owners = filesystem.owners(&device, &extent.into(), 10);
+                assert_eq!(owners.gaps, [""; 0], "{}", variant.name);
                 let expected = Owner {
                     path: path.to_owned(),
                     file_offset_bytes: (file_block + 1) * block_bytes - 7,
                     extent,
                 };
-                assert_eq!(owners, [expected], "{}", variant.name);
+                assert_eq!(owners.files, [expected], "{}", variant.name);
             }
         }
     }
@@ -455,10 +458,9 @@ fn owners_of_a_whole_volume_are_its_files() {
         drop(mount);
         let device = ImageFile::open(&image);
         let all = ExtentMap::whole(device.geometry().size_bytes);
-        let owners = filesystem(&device)
-            .owners(&device, &all, usize::MAX)
-            .unwrap();
-        let mut paths: Vec<String> = owners.into_iter().map(|owner| owner.path).collect();
+        let owners = filesystem(&device).owners(&device, &all, usize::MAX);
+        assert_eq!(owners.gaps, [""; 0], "{name}");
+        let mut paths: Vec<String> = owners.files.into_iter().map(|owner| owner.path).collect();
         paths.sort();
         expected.sort();
         let only = |a: &[String], b: &[String]| -> Vec<String> {
@@ -470,6 +472,50 @@ fn owners_of_a_whole_volume_are_its_files() {
         assert_eq!(only(&paths, &expected), [] as [&str; 0], "{name}");
         assert_eq!(only(&expected, &paths), [] as [&str; 0], "{name}");
     }
+}
+
+/// Each block that holds an inode, a directory or a map is bad once: files elsewhere are found.
+#[test]
+fn owners_are_found_around_bad_sectors() {
+    let variant = &VARIANTS[0];
+    let directory = tempfile::tempdir().unwrap();
+    let image = variant.make(directory.path());
+    let device = ImageFile::open(&image);
+    let filesystem = filesystem(&device);
+    let all = ExtentMap::whole(device.geometry().size_bytes);
+    let paths = |device: &dyn ReadAt| {
+        let found = filesystem.owners(device, &all, usize::MAX);
+        let paths = found.files.into_iter().map(|file| file.path);
+        (paths.collect::<Vec<_>>(), found.gaps)
+    };
+    let (sound, gaps) = paths(&device);
+    assert_eq!(gaps, [""; 0]);
+    assert!(sound.len() > 40);
+    let block_bytes = u64::from(filesystem.summary().block_size_bytes);
+    let used = filesystem.used(&device).unwrap().unwrap();
+    let mut bad_blocks = 0;
+    let is_read = |extent: &Extent| {
+        let counted = FaultAt::new(&device, Some(Fault::Unreadable(*extent)));
+        let _ = paths(&counted);
+        counted.has_tripped()
+    };
+    let large = used.iter().flat_map(|extent| extent.split(1 << 18));
+    let read = large.filter(is_read);
+    for block in read.flat_map(|extent| extent.split(block_bytes)) {
+        let faulty = FaultAt::new(&device, Some(Fault::Unreadable(block)));
+        let (found, gaps) = paths(&faulty);
+        assert_eq!(gaps.is_empty(), !faulty.has_tripped(), "{block}");
+        bad_blocks += usize::from(faulty.has_tripped());
+        // As many files as inodes fit in a block, and no other.
+        let inodes = usize::try_from(block_bytes / 128).unwrap();
+        let has_descriptors = block.offset_bytes() == block_bytes;
+        assert!(
+            has_descriptors || found.len() + inodes >= sound.len(),
+            "{block}: {}",
+            found.len()
+        );
+    }
+    assert!(bad_blocks > 5, "{bad_blocks}");
 }
 
 #[test]
@@ -500,6 +546,13 @@ fn a_multi_terabyte_volume_takes_little_time() {
     assert_eq!(usage.basis, Basis::Map);
     println!("4 TiB: {elapsed:?}");
     assert!(elapsed.as_secs() < 5, "{elapsed:?}");
+    let start = std::time::Instant::now();
+    let metadata = filesystem(&device).metadata(&device).unwrap().unwrap();
+    let elapsed = start.elapsed();
+    println!("metadata of 4 TiB: {elapsed:?}");
+    assert!(elapsed.as_secs() < 8, "{elapsed:?}");
+    // No file is on it.
+    assert_eq!(metadata, usage.extents);
     let first_mebibyte = Extent::new(1024, 1024).unwrap();
     assert!(usage.extents.contains(first_mebibyte));
     assert!(usage.extents.end_bytes() <= device.geometry().size_bytes);

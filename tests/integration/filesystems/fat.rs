@@ -65,6 +65,9 @@ fn check(variant: &Variant) {
     assert_eq!(summary.uuid.as_deref(), volume.blkid("UUID").as_deref());
     assert_eq!(summary.label.as_deref(), volume.blkid("LABEL").as_deref());
     volume.check_copy_of(&usage.extents, &bytes);
+    let contents = volume.contents(&bytes);
+    assert!(contents.total_bytes() > 200_000);
+    assert_eq!(metadata(&bytes), usage.extents.difference(&contents));
     let cluster_bytes = u64::from(summary.block_size_bytes);
     if let Some((used, count)) = volume.fsck_clusters() {
         assert_eq!(free_bytes, (count - used) * cluster_bytes);
@@ -98,6 +101,12 @@ fn fat32_with_few_clusters() {
 
 fn usage(bytes: &[u8]) -> Usage {
     filesystem::usage(&MemoryDevice::new(bytes.to_vec(), 512)).expect("memory reads")
+}
+
+fn metadata(bytes: &[u8]) -> ExtentMap {
+    let device = MemoryDevice::new(bytes.to_vec(), 512);
+    let filesystem = filesystem::probe(&device).unwrap().expect("recognised");
+    filesystem.metadata(&device).unwrap().expect("told apart")
 }
 
 /// A volume in a file.
@@ -148,6 +157,22 @@ impl Volume {
         }
         let large = self.host_file("large", 150_000);
         self.mtools("mcopy", &[&large, "::/first/LARGE.BIN"]);
+    }
+
+    /// The clusters of all files, by mtools.
+    fn contents(&self, bytes: &[u8]) -> ExtentMap {
+        let script = "mdir -b -/ -i $0 ::/ | grep -v '/$' | tr '\\n' '\\0' |
+            xargs -0 mshowfat -i $0";
+        let image = self.image.to_str().unwrap();
+        let text = crate::support::run("sh", &["-ec", script, image]);
+        let ranges = text.split('<').skip(1);
+        ranges
+            .map(|range| {
+                let range = range.split_once('>').unwrap().0;
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                naive::clusters(bytes, first.parse().unwrap(), last.parse().unwrap())
+            })
+            .collect()
     }
 
     fn partclone_used(&self) -> ExtentMap {
@@ -394,7 +419,7 @@ fn bytes_are_traced_to_their_files() {
     let wanted = Extent::new(at as u64, 4).unwrap();
     let device = MemoryDevice::new(bytes, 512);
     let filesystem = filesystem::probe(&device).unwrap().expect("recognised");
-    let owners = filesystem.owners(&device, &wanted.into(), 10).unwrap();
+    let owners = filesystem.owners(&device, &wanted.into(), 10).files;
     assert_eq!(owners.len(), 1, "{owners:?}");
     assert_eq!(owners[0].path, "/first/second/Marked file \u{e9}.txt");
     assert_eq!(
@@ -402,8 +427,8 @@ fn bytes_are_traced_to_their_files() {
         (77_777, wanted)
     );
     let everything = ExtentMap::whole(40 * MEBIBYTE);
-    assert_eq!(filesystem.owners(&device, &everything, 5).unwrap().len(), 5);
+    assert_eq!(filesystem.owners(&device, &everything, 5).files.len(), 5);
     // Root, two directories, 30 files left of 40, and two more.
-    let all = filesystem.owners(&device, &everything, 1000).unwrap();
+    let all = filesystem.owners(&device, &everything, 1000).files;
     assert_eq!(all.len(), 35, "{all:?}");
 }

@@ -34,6 +34,9 @@ fn read_all(volume: &MemoryDevice) {
         if let Ok(Some(used)) = filesystem.used(volume) {
             assert!(used.end_bytes() <= size_bytes);
         }
+        if let Ok(Some(metadata)) = filesystem.metadata(volume) {
+            assert!(metadata.end_bytes() <= size_bytes);
+        }
         let _ = filesystem.change_token(volume);
         let _ = filesystem.owners(volume, &ExtentMap::whole(size_bytes), 100);
     }

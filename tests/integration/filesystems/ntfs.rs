@@ -2,6 +2,7 @@
 //! ntfsfix and blkid.
 
 mod handmade;
+mod owners;
 mod volume;
 
 use super::image_file::ImageFile;

@@ -2,7 +2,9 @@
 
 mod metadata;
 mod oracle;
+mod owners;
 mod refusals;
+mod shapes;
 mod variant;
 
 use super::image_file::ImageFile;
@@ -119,6 +121,13 @@ fn copy_used(image: &Path, copy: &Path) {
     }
 }
 
+/// A copy of what is in use, onto noise, checks.
+fn a_copy_checks(image: &Path, directory: &Path) {
+    let copy = directory.join("copy.img");
+    copy_used(image, &copy);
+    run("xfs_repair", &["-n", copy.to_str().unwrap()]);
+}
+
 /// Free space is really not needed: a copy with noise in it checks and reads as the original.
 #[test]
 fn a_copy_of_the_used_bytes_alone_is_sound() {
@@ -129,8 +138,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         let copy = directory.path().join("copy.img");
         let point = directory.path().join("mnt");
         if !variant.kernel_mounts || lacks_root() {
-            copy_used(&image, &copy);
-            run("xfs_repair", &["-n", copy.to_str().unwrap()]);
+            a_copy_checks(&image, directory.path());
             continue;
         }
         let mount = Mount::new(&image, &point, "loop");
@@ -144,8 +152,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         };
         let expected = read(&image);
         expected.assert_rich();
-        copy_used(&image, &copy);
-        run("xfs_repair", &["-n", copy.to_str().unwrap()]);
+        a_copy_checks(&image, directory.path());
         let used = |image: &Path| usage(&ImageFile::open(image)).unwrap().extents;
         assert_eq!(used(&copy), used(&image), "{name}");
         read(&copy).assert_same(&expected);

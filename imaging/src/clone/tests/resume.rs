@@ -59,6 +59,7 @@ fn a_log_of_another_run_is_not_believed() {
     let path = world.records.log_path(&target);
     let kept = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
+    world.source.write_all_at(b"changed", 1 << 20).unwrap();
     world.run(&used, RungChoice::Auto, &stop()).unwrap_err();
     std::fs::write(&path, kept).unwrap();
     let again = world.run(&used, RungChoice::Auto, &Silent).unwrap();

@@ -6,12 +6,12 @@ use crate::bytes::{le64, u8_at};
 use crate::error::{Corrupt, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 
-const ROOT_ITEM: u8 = 132;
-const EXTENT_DATA: u8 = 108;
+pub(super) const ROOT_ITEM: u8 = 132;
+pub(super) const EXTENT_DATA: u8 = 108;
 /// `struct btrfs_root_item` in its first version.
 const ROOT_ITEM_BYTES: usize = 239;
 /// `struct btrfs_file_extent_item` of an extent that isn't inline.
-const FILE_EXTENT_BYTES: usize = 53;
+pub(super) const FILE_EXTENT_BYTES: usize = 53;
 /// Extents of the space cache that are told apart; more than that are joined by `ExtentMap`.
 const CACHE_EXTENTS_MAX: usize = 1 << 18;
 
@@ -79,7 +79,11 @@ fn missing(tree: &Tree<'_>, which: &str) -> Corrupt {
     Corrupt::new("btrfs root tree", "items", offset_bytes, expected, "none")
 }
 
-fn root(item: &Item<'_>) -> Result<Root> {
+/// Where the tree of a root item starts.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when the item is none.
+pub(super) fn root(item: &Item<'_>) -> Result<Root> {
     item.check_len(ROOT_ITEM_BYTES)?;
     let level = u8_at(item.data, 238);
     if level > 7 {

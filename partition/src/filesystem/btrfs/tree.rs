@@ -5,6 +5,8 @@
 
 mod block;
 
+pub(super) use block::Block;
+
 use super::chunk::{METADATA, SYSTEM};
 use super::chunks::Chunks;
 use super::superblock::{Root, Superblock};
@@ -12,7 +14,6 @@ use crate::bytes::{le64, u8_at};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
-use block::Block;
 
 /// Object ids of trees.
 pub(super) const ROOT_TREE: u64 = 1;
@@ -81,12 +82,22 @@ impl Item<'_> {
     }
 }
 
+/// Stands for the tree of a block that several trees may share: the block names the first of them.
+pub(super) const ANY_TREE: u64 = 0;
+
 /// What is known of a block before it is read.
 #[derive(Clone, Copy, Debug)]
-struct Pointer {
-    root: Root,
+pub(super) struct Pointer {
+    pub(super) root: Root,
     /// The first key of the block; the top block has none to compare with.
-    first_key: Option<Key>,
+    pub(super) first_key: Option<Key>,
+}
+
+impl From<Root> for Pointer {
+    fn from(root: Root) -> Self {
+        let first_key = None;
+        Self { root, first_key }
+    }
 }
 
 /// What it takes to read trees.
@@ -114,10 +125,7 @@ impl Tree<'_> {
         let node_bytes = u64::from(self.superblock.node_bytes);
         let mut blocks_left = self.superblock.device.total_bytes / node_bytes.max(1);
         let mut last_key = None;
-        let mut pending = vec![Pointer {
-            root,
-            first_key: None,
-        }];
+        let mut pending = vec![Pointer::from(root)];
         while let Some(pointer) = pending.pop() {
             let block = self.read(pointer)?;
             blocks_left = blocks_left
@@ -139,9 +147,24 @@ impl Tree<'_> {
     /// Reads the first copy of a block. A bad one is not made up for by the second: a volume that
     /// needs a scrub is copied whole.
     fn read(&self, pointer: Pointer) -> Result<Block> {
-        let root = pointer.root;
+        let [first, _] = self.places(pointer.root)?;
+        Block::read(self, pointer, first)
+    }
+
+    /// Reads a block, its second copy if the first is bad.
+    ///
+    /// # Errors
+    /// What is wrong with the first copy, when both are bad.
+    pub(super) fn read_any(&self, pointer: Pointer) -> Result<Block> {
+        let [first, second] = self.places(pointer.root)?;
+        Block::read(self, pointer, first)
+            .or_else(|error| Block::read(self, pointer, second).map_err(|_| error))
+    }
+
+    /// Where both copies of a block are; in the same place when there is one.
+    fn places(&self, root: Root) -> Result<[Extent; 2]> {
         let len_bytes = self.superblock.node_bytes;
-        let extent = Extent::new(root.logical, len_bytes.into())
+        let places = Extent::new(root.logical, len_bytes.into())
             .filter(|extent| {
                 extent
                     .offset_bytes()
@@ -150,35 +173,34 @@ impl Tree<'_> {
             .and_then(|extent| {
                 let chunk = self.chunks.holding(extent)?;
                 let is_for_trees = chunk.flags & (SYSTEM | METADATA) != 0;
-                chunk.physical(extent).next().filter(|_| is_for_trees)
+                let mut copies = chunk.physical(extent);
+                let first = copies.next().filter(|_| is_for_trees)?;
+                Some([first, copies.next().unwrap_or(first)])
             });
-        let Some(extent) = extent else {
+        let Some(places) = places else {
             let expected = "an address in a metadata or system chunk";
             let found = format!("{:#x} of tree {}", root.logical, root.tree);
             let offset_bytes = super::superblock::OFFSET_BYTES;
             let corrupt = Corrupt::new("btrfs tree", "blockptr", offset_bytes, expected, found);
             return Err(corrupt.into());
         };
-        Block::read(self, pointer, extent)
+        Ok(places)
     }
 }
 
-fn push_children(block: &Block, parent: Root, pending: &mut Vec<Pointer>) -> Result<()> {
-    let level = block.level().saturating_sub(1);
+/// Appends the children of a block so that the first is the last.
+///
+/// # Errors
+/// [`Error::Corrupt`] when their keys don't ascend.
+pub(super) fn push_children(block: &Block, parent: Root, pending: &mut Vec<Pointer>) -> Result<()> {
     let mut last_key = None;
     let first = pending.len();
     for index in 0..block.items() {
-        let (key, logical, generation) = block.pointer(index);
-        block.check_order(&mut last_key, key)?;
-        pending.push(Pointer {
-            root: Root {
-                tree: parent.tree,
-                logical,
-                generation,
-                level,
-            },
-            first_key: Some(key),
-        });
+        let child = block.child(parent.tree, index);
+        if let Some(key) = child.first_key {
+            block.check_order(&mut last_key, key)?;
+        }
+        pending.push(child);
     }
     // The last one pushed is the next one read.
     if let Some(children) = pending.get_mut(first..) {

@@ -21,7 +21,7 @@ const PENDING_MAX: usize = 1 << 18;
 /// Descriptor counts are exact on a clean volume (they are journaled with the bitmaps), unlike
 /// `s_free_blocks_count`, which the kernel does not keep current and which isn't compared.
 pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
-    let metadata = metadata(superblock, device)?;
+    let metadata = structures(superblock, device)?;
     let mut map = ExtentMapBuilder::new();
     let boot = Extent::between(0, superblock.byte(superblock.first_data_block));
     boot.into_iter().for_each(|boot| map.push(boot));
@@ -40,13 +40,17 @@ pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<Exten
 
 /// Where the format's own structures are: superblocks, descriptor tables with the space reserved
 /// for their growth, bitmaps and inode tables.
-fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
+///
+/// # Errors
+/// [`Error::Corrupt`] when a descriptor fails its checksum; [`Error::Unsupported`] when there are
+/// too many extents for the bounds of memory.
+pub(super) fn structures(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
     let mut metadata = ExtentMap::new();
     let mut pending = Vec::new();
     let mut descriptors = Descriptors::new(superblock, device);
     while let Some(batch) = descriptors.next_batch()? {
         for descriptor in &batch {
-            pending.extend(structures(superblock, descriptor));
+            pending.extend(of_group(superblock, descriptor));
             if pending.len() >= PENDING_MAX {
                 metadata = join(&metadata, &mut pending)?;
             }
@@ -55,7 +59,7 @@ fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
     join(&metadata, &mut pending)
 }
 
-fn structures(superblock: &Superblock, descriptor: &Descriptor) -> impl Iterator<Item = Extent> {
+fn of_group(superblock: &Superblock, descriptor: &Descriptor) -> impl Iterator<Item = Extent> {
     let group = descriptor.group;
     // The boot area before the primary superblock goes with it.
     let header = if group == 0 {
@@ -208,14 +212,14 @@ fn check_free(descriptor: &Descriptor, free_clusters: u64) -> Result<()> {
 }
 
 /// The runs of ones among the first bits of a little-endian bitmap: (first bit, length).
-struct Runs<'a> {
+pub(in crate::filesystem) struct Runs<'a> {
     bitmap: &'a [u8],
     bits: u64,
     next: u64,
 }
 
 impl<'a> Runs<'a> {
-    const fn new(bitmap: &'a [u8], bits: u64) -> Self {
+    pub(in crate::filesystem) const fn new(bitmap: &'a [u8], bits: u64) -> Self {
         Self {
             bitmap,
             bits,

@@ -99,6 +99,13 @@ impl<'a> Descriptors<'a> {
 
     /// The next descriptors in order of group; `None` at the end.
     pub(super) fn next_batch(&mut self) -> Result<Option<Vec<Descriptor>>> {
+        let batch = self.next_parsed()?;
+        let batch = batch.map(|batch| batch.into_iter().collect::<Checked<_>>());
+        Ok(batch.transpose()?)
+    }
+
+    /// As [`Self::next_batch`], with what is wrong with each that is damaged.
+    pub(super) fn next_parsed(&mut self) -> Result<Option<Vec<Checked<Descriptor>>>> {
         let Some((first_group, offset_bytes, raw)) = self.next_raw()? else {
             return Ok(None);
         };
@@ -109,7 +116,7 @@ impl<'a> Descriptors<'a> {
             .map(|((group, offset_bytes), raw)| {
                 Descriptor::parse(self.superblock, group, offset_bytes, raw)
             });
-        Ok(Some(descriptors.collect::<Checked<_>>()?))
+        Ok(Some(descriptors.collect()))
     }
 
     /// The descriptor of one group.

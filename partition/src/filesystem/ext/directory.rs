@@ -9,6 +9,7 @@ use super::superblock::Superblock;
 use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
+use crate::filesystem::owners::Gaps;
 
 const HEADER_LEN: usize = 8;
 const TAIL_LEN: usize = 12;
@@ -28,6 +29,7 @@ pub(super) struct Directories<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
     maps: BlockMaps<'a>,
+    gaps: &'a Gaps,
     blocks_left: u64,
 }
 
@@ -35,6 +37,7 @@ impl<'a> Directories<'a> {
     pub(super) const fn new(
         superblock: &'a Superblock,
         device: &'a dyn ReadAt,
+        gaps: &'a Gaps,
         blocks_max: u64,
     ) -> Self {
         let maps = BlockMaps::new(superblock, device);
@@ -42,17 +45,20 @@ impl<'a> Directories<'a> {
             superblock,
             device,
             maps,
+            gaps,
             blocks_left: blocks_max,
         }
     }
 
     /// Visits the entries of directory `inode`, "." and ".." included. Of a directory that is
-    /// kept inside its inode, the part in `i_block` is read.
-    ///
-    /// # Errors
-    /// [`crate::Error::Corrupt`] when a block fails its check, or when more blocks are read than
-    /// was allowed.
-    pub(super) fn visit(&mut self, inode: &Inode, visit: &mut Visit<'_>) -> Result<()> {
+    /// kept inside its inode, the part in `i_block` is read. Blocks that fail their check are noted
+    /// as gaps, and left out.
+    pub(super) fn visit(&mut self, inode: &Inode, visit: &mut Visit<'_>) {
+        let visited = self.visit_all(inode, visit);
+        self.gaps.tolerate(visited);
+    }
+
+    fn visit_all(&mut self, inode: &Inode, visit: &mut Visit<'_>) -> Result<()> {
         if inode.file_type != FileType::Directory {
             return Ok(());
         }
@@ -72,10 +78,11 @@ impl<'a> Directories<'a> {
             .size_bytes
             .div_ceil(self.superblock.block_bytes.into());
         let runs_max = usize::try_from(blocks_max.min(1 << 20)).unwrap_or(1 << 20);
-        self.maps.visit(inode, &mut |run| {
+        let mapped = self.maps.visit(inode, &mut |run| {
             runs.extend(run.file_block.is_some().then_some(run));
             runs.len() < runs_max
-        })?;
+        });
+        self.gaps.tolerate(mapped);
         for run in runs {
             if !self.visit_run(inode, run, visit)? {
                 return Ok(());
@@ -93,10 +100,13 @@ impl<'a> Directories<'a> {
             };
             self.blocks_left = left;
             let raw = read_vec(self.device, self.superblock.byte(block), len)?;
-            if self.superblock.features.has_metadata_csum() {
-                check_tail(inode, &raw)?;
-            }
-            if !entries(inode, &raw, visit)? {
+            let checked = if self.superblock.features.has_metadata_csum() {
+                check_tail(inode, &raw)
+            } else {
+                Ok(())
+            };
+            let visited = checked.and_then(|()| entries(inode, &raw, visit));
+            if self.gaps.tolerate(visited) == Some(false) {
                 return Ok(false);
             }
         }

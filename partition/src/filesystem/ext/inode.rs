@@ -12,6 +12,8 @@ use crate::error::{Corrupt, Result};
 
 const STRUCTURE: &str = "ext inode";
 const FLAG_EXTENTS: u32 = 0x8_0000;
+/// `EXT4_EA_INODE_FL`
+const FLAG_ATTRIBUTE_VALUE: u32 = 0x20_0000;
 const FLAG_INLINE_DATA: u32 = 0x1000_0000;
 
 /// What an inode is, of the kinds that matter here.
@@ -33,6 +35,8 @@ pub(super) struct Inode {
     pub(super) has_extents: bool,
     /// Whether `i_block` holds block numbers at all.
     pub(super) has_blocks: bool,
+    /// Whether its contents are the value of an extended attribute.
+    pub(super) is_attribute_value: bool,
     /// `i_block`: 60 bytes.
     pub(super) block_map: [u8; 60],
     /// What the checksums of this inode's own blocks start from.
@@ -97,6 +101,7 @@ impl Inode {
             size_bytes,
             has_extents: flags & FLAG_EXTENTS != 0,
             has_blocks: is_mapped && flags & FLAG_INLINE_DATA == 0,
+            is_attribute_value: flags & FLAG_ATTRIBUTE_VALUE != 0,
             block_map: block_map.unwrap_or([0; 60]),
             checksum_seed,
         })

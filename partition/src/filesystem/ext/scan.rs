@@ -5,39 +5,44 @@ use super::inode::Inode;
 use super::superblock::Superblock;
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
+use crate::filesystem::owners::Gaps;
 
 /// The inode of the root directory.
 pub(super) const ROOT: u32 = 2;
 const BATCH_BYTES: u32 = 1 << 20;
 
 /// Told of each inode; whether to go on.
-pub(super) type Visit<'a> = dyn FnMut(&Inode) -> Result<bool> + 'a;
+pub(super) type Visit<'a> = dyn FnMut(&Inode) -> bool + 'a;
 
 /// Visits every inode in use that can have a name: the root directory and all that aren't
-/// reserved.
-///
-/// # Errors
-/// [`crate::Error::Corrupt`] when a descriptor or an inode fails its check; what `visit` returns.
+/// reserved. Groups and inodes that fail their check are noted in `gaps`.
 pub(super) fn inodes(
     superblock: &Superblock,
     device: &dyn ReadAt,
+    gaps: &Gaps,
     visit: &mut Visit<'_>,
-) -> Result<()> {
+) {
     let mut descriptors = Descriptors::new(superblock, device);
-    while let Some(batch) = descriptors.next_batch()? {
-        for descriptor in &batch {
-            if !descriptor.is_inode_uninit && !group(superblock, device, descriptor, visit)? {
-                return Ok(());
+    while let Some(batch) = descriptors.next_parsed().transpose() {
+        for descriptor in gaps.tolerate(batch).into_iter().flatten() {
+            let Some(descriptor) = gaps.tolerate(descriptor.map_err(Into::into)) else {
+                continue;
+            };
+            let goes_on = descriptor.is_inode_uninit
+                || gaps
+                    .tolerate(group(superblock, device, (&descriptor, gaps), visit))
+                    .unwrap_or(true);
+            if !goes_on {
+                return;
             }
         }
     }
-    Ok(())
 }
 
 fn group(
     superblock: &Superblock,
     device: &dyn ReadAt,
-    descriptor: &Descriptor,
+    (descriptor, gaps): (&Descriptor, &Gaps),
     visit: &mut Visit<'_>,
 ) -> Result<bool> {
     let len = usize::try_from(superblock.block_bytes).unwrap_or(usize::MAX);
@@ -60,8 +65,9 @@ fn group(
             let is_named = number == ROOT || number >= superblock.first_inode;
             if is_named && is_set(&bitmap, index) {
                 let offset_bytes = inode_offset(superblock, descriptor, index);
-                let inode = Inode::parse(superblock, number, offset_bytes, raw)?;
-                if !visit(&inode)? {
+                let inode = Inode::parse(superblock, number, offset_bytes, raw);
+                let inode = gaps.tolerate(inode.map_err(Into::into));
+                if inode.is_some_and(|inode| !visit(&inode)) {
                     return Ok(false);
                 }
             }

@@ -38,6 +38,9 @@ pub(super) struct Superblock {
     pub(super) inode_bytes: u32,
     /// First inode that is not reserved.
     pub(super) first_inode: u32,
+    /// Inodes that may be outside of the reserved ones and are none of a user's: journal, quotas
+    /// of users, groups and projects, orphan file; 0 where there is none.
+    pub(super) internal_inodes: [u32; 5],
     pub(super) descriptor_bytes: u32,
     pub(super) reserved_gdt_blocks: u32,
     pub(super) first_meta_bg: u32,
@@ -89,6 +92,7 @@ impl Superblock {
             inodes_per_group: le32(raw, 0x28),
             inode_bytes: inode_bytes(raw, block_bytes)?,
             first_inode: first_inode(raw),
+            internal_inodes: [0xe0, 0x240, 0x244, 0x26c, 0x280].map(|offset| le32(raw, offset)),
             descriptor_bytes: descriptor_bytes(raw, features, block_bytes)?,
             reserved_gdt_blocks: le16(raw, 0xce).into(),
             first_meta_bg: le32(raw, 0x104),

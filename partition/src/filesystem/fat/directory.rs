@@ -1,7 +1,7 @@
 //! Directories: 32-byte entries, long names, the volume label (fatgen103, "FAT Directory
 //! Structure" and "Long Directory Entries").
 
-use super::chain::Chains;
+use super::Chains;
 use super::layout::Layout;
 use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
@@ -31,6 +31,8 @@ pub(super) struct Entry {
 pub(super) struct Directory {
     pub(super) bytes: Vec<u8>,
     pub(super) runs: Vec<Extent>,
+    /// Whether that is all of it, which one that is too long is not.
+    pub(super) is_whole: bool,
 }
 
 /// Reads the root directory.
@@ -47,6 +49,7 @@ pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
                 root.len_bytes() as usize,
             )?,
             runs: vec![root],
+            is_whole: true,
         }),
         None => read(chains, chains.layout().root_cluster),
     }
@@ -57,24 +60,44 @@ pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
 /// # Errors
 /// As for [`read_root`].
 pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
-    let (mut bytes, mut runs) = (Vec::new(), Vec::new());
+    let (directory, end) = read_as_far_as_possible(chains, cluster);
+    end.map(|()| directory)
+}
+
+/// Reads the directory whose chain starts at `cluster`, as much of it as there is before damage.
+pub(super) fn read_as_far_as_possible(
+    chains: &mut Chains<'_>,
+    cluster: u32,
+) -> (Directory, Result<()>) {
+    let mut directory = Directory {
+        bytes: Vec::new(),
+        runs: Vec::new(),
+        is_whole: false,
+    };
+    let end = append(chains, cluster, &mut directory);
+    (directory, end)
+}
+
+fn append(chains: &mut Chains<'_>, cluster: u32, directory: &mut Directory) -> Result<()> {
     let mut next = Some(cluster);
     while let Some(cluster) = next {
         let (run, following) = chains.run(cluster)?;
-        let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(bytes.len() as u64);
+        let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(directory.bytes.len() as u64);
         if left_bytes == 0 {
             break;
         }
         let len_bytes = run.len_bytes().min(left_bytes);
-        bytes.extend(read_vec(
+        directory.bytes.extend(read_vec(
             chains.device(),
             run.offset_bytes(),
             len_bytes as usize,
         )?);
-        runs.push(run);
+        directory.runs.push(run);
         next = following;
     }
-    Ok(Directory { bytes, runs })
+    let runs_bytes: u64 = directory.runs.iter().map(|run| run.len_bytes()).sum();
+    directory.is_whole = next.is_none() && runs_bytes == directory.bytes.len() as u64;
+    Ok(())
 }
 
 /// The volume label in the root directory.

@@ -3,6 +3,7 @@
 use crate::error::{Corrupt, Result};
 use crate::extent::Extent;
 use crate::filesystem::Kind;
+use crate::filesystem::chain::Table;
 
 /// First cluster with data; entries 0 and 1 of the FAT hold flags.
 pub(super) const FIRST_CLUSTER: u32 = 2;
@@ -139,5 +140,36 @@ impl Layout {
             Kind::Fat16 => u32::from(crate::bytes::le16(bytes, 0)),
             _ => crate::bytes::le32(bytes, 0) & self.entry_mask(),
         }
+    }
+}
+
+impl Table for Layout {
+    fn clusters_end(&self) -> u32 {
+        self.clusters_end()
+    }
+
+    fn cluster_checked(&self, cluster: u32) -> Result<Extent> {
+        self.cluster_checked(cluster)
+    }
+
+    fn entry_bits(&self) -> u64 {
+        self.entry_bits()
+    }
+
+    fn active_offset_bytes(&self) -> u64 {
+        self.fat_copy_offset_bytes(self.active_fat)
+    }
+
+    fn entries_bytes(&self) -> u64 {
+        self.entries_bytes()
+    }
+
+    fn decode(&self, bytes: &[u8], cluster: u32) -> u32 {
+        self.decode(bytes, cluster)
+    }
+
+    fn is_end(&self, entry: u32) -> bool {
+        // …F8 and above end a chain.
+        entry >= self.reserved_entry_min() | 8
     }
 }

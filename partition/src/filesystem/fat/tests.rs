@@ -3,10 +3,10 @@
 mod large;
 
 use super::probe;
-use crate::device::MemoryDevice;
+use crate::device::{Fault, FaultAt, MemoryDevice};
 use crate::error::Error;
 use crate::extent::{Extent, ExtentMap};
-use crate::filesystem::{Filesystem, Hazard, Kind, Owner};
+use crate::filesystem::{Filesystem, Hazard, Kind, Owner, Owners};
 
 /// A FAT12 volume of 128 sectors: 1 reserved, 2 FATs of 1, a root directory of 1, 124 clusters
 /// from byte 2048.
@@ -177,7 +177,7 @@ fn the_label_in_the_root_directory_wins() {
     assert_eq!(summary.label.as_deref(), Some("LABEL"));
 }
 
-fn owners(bytes: &[u8], wanted: Extent) -> Result<Vec<Owner>, Error> {
+fn owners(bytes: &[u8], wanted: Extent) -> Owners {
     let (device, filesystem) = open(bytes);
     filesystem.owners(&device, &wanted.into(), 10)
 }
@@ -197,31 +197,57 @@ fn volume_with_a_file() -> Vec<u8> {
 fn a_byte_is_traced_to_its_file() {
     let bytes = volume_with_a_file();
     let in_second_cluster = extent(2048 + 28 * 512 + 100, 1000);
-    let found = owners(&bytes, in_second_cluster).unwrap();
+    let found = owners(&bytes, in_second_cluster);
+    assert_eq!(found.gaps, [""; 0]);
     let expected = Owner {
         path: "/DIR/NOTE.TXT".to_owned(),
         file_offset_bytes: 612,
         // The file ends at byte 700.
         extent: extent(2048 + 28 * 512 + 100, 88),
     };
-    assert_eq!(found, [expected]);
+    assert_eq!(found.files, [expected]);
     let slack = extent(2048 + 28 * 512 + 188, 300);
-    assert_eq!(owners(&bytes, slack).unwrap(), []);
-    let directory = owners(&bytes, extent(2048 + 2 * 512, 1)).unwrap();
-    assert_eq!(directory[0].path, "/DIR");
-    assert_eq!(owners(&bytes, extent(1536, 1)).unwrap()[0].path, "/");
+    assert_eq!(owners(&bytes, slack), Owners::default());
+    let directory = owners(&bytes, extent(2048 + 2 * 512, 1));
+    assert_eq!(directory.files[0].path, "/DIR");
+    assert_eq!(owners(&bytes, extent(1536, 1)).files[0].path, "/");
 }
 
 #[test]
-fn loops_end_in_an_error() {
+fn loops_end_and_are_told() {
     let far = extent(65_000, 1);
+    let is_told = |bytes: &[u8]| {
+        let found = owners(bytes, far);
+        found.files.is_empty() && found.gaps.iter().any(|gap| gap.contains("FAT"))
+    };
     let mut chain = volume_with_a_file();
     set_entry(&mut chain, 4, 4);
-    assert!(matches!(owners(&chain, far), Err(Error::Corrupt(_))));
+    assert!(is_told(&chain));
     let mut tree = volume_with_a_file();
     set_file(&mut tree, 2048 + 2 * 512, b"LOOP       ", (0x10, 4));
-    assert!(matches!(owners(&tree, far), Err(Error::Corrupt(_))));
+    assert!(is_told(&tree));
     let mut free = volume_with_a_file();
     set_entry(&mut free, 20, 0);
-    assert!(matches!(owners(&free, far), Err(Error::Corrupt(_))));
+    assert!(is_told(&free));
+}
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let mut bytes = volume_with_a_file();
+    set_file(&mut bytes, ROOT + 32, b"OTHER   TXT", (0x20, 40));
+    set_entry(&mut bytes, 40, 0xfff);
+    let (device, filesystem) = open(&bytes);
+    let all = crate::ExtentMap::whole(bytes.len() as u64);
+    let paths = |bad: Option<Extent>| {
+        let device = FaultAt::new(&device, bad.map(Fault::Unreadable));
+        let found = filesystem.owners(&device, &all, 10);
+        assert_eq!(found.gaps.is_empty(), bad.is_none());
+        let files = found.files.into_iter();
+        files.map(|file| file.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(None), ["/", "/OTHER.TXT", "/DIR", "/DIR/NOTE.TXT"]);
+    let directory = extent(2048 + 2 * 512, 512);
+    assert_eq!(paths(Some(directory)), ["/", "/OTHER.TXT", "/DIR"]);
+    let fat = extent(512, 512);
+    assert_eq!(paths(Some(fat)), ["/"]);
 }

@@ -185,6 +185,34 @@ impl Mft {
             .transpose()
     }
 
+    /// Calls `visit` with each value of that type that a file has in its records.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a record fails its check, after the values of those before it.
+    pub(super) fn values(
+        &self,
+        device: &dyn ReadAt,
+        record: &Record,
+        code: u32,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        values_in(record, code, visit)?;
+        let Some(list) = record.find(Key::unnamed(STANDARD_ATTRIBUTE_LIST), 0)? else {
+            return Ok(());
+        };
+        let list = self.list(device, record, &list)?;
+        let mut visited = vec![record.number];
+        for entry in entries(record, &list) {
+            let Entry { key, reference, .. } = entry?;
+            if key.code == code && !visited.contains(&reference.number) {
+                visited.push(reference.number);
+                let holder = self.holder(device, record, reference)?;
+                values_in(&holder, code, visit)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The value of an attribute list.
     fn list(&self, device: &dyn ReadAt, record: &Record, list: &Attribute<'_>) -> Result<Vec<u8>> {
         let stream = part(&self.geometry, record, list)?;
@@ -231,6 +259,16 @@ impl Mft {
                 .into()
         })
     }
+}
+
+fn values_in(record: &Record, code: u32, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
+    for attribute in record.attributes() {
+        let attribute = attribute?;
+        if let Some(value) = attribute.resident().filter(|_| attribute.key.code == code) {
+            visit(value);
+        }
+    }
+    Ok(())
 }
 
 fn check_in_use(record: &Record) -> Result<()> {

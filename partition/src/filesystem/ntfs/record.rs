@@ -8,6 +8,7 @@ use crate::error::Corrupt;
 type Checked<T> = std::result::Result<T, Corrupt>;
 
 pub(super) const STANDARD_ATTRIBUTE_LIST: u32 = 0x20;
+pub(super) const FILE_NAME: u32 = 0x30;
 pub(super) const VOLUME_NAME: u32 = 0x60;
 pub(super) const VOLUME_INFORMATION: u32 = 0x70;
 pub(super) const DATA: u32 = 0x80;
@@ -225,6 +226,8 @@ impl Key<'_> {
 pub(super) struct Attribute<'a> {
     bytes: &'a [u8],
     pub(super) key: Key<'a>,
+    /// Where it starts in its record.
+    at: usize,
     offset_bytes: u64,
 }
 
@@ -246,6 +249,11 @@ impl<'a> Attribute<'a> {
         let len = usize::try_from(le32(self.bytes, 0x10)).ok()?;
         let start = usize::from(le16(self.bytes, 0x14));
         self.bytes.get(start..start.checked_add(len)?)
+    }
+
+    /// Where the value starts in the record, if it is there.
+    pub(super) fn value_start(&self) -> usize {
+        usize::from(le16(self.bytes, 0x14)).saturating_add(self.at)
     }
 
     pub(super) fn is_nonresident(&self) -> bool {
@@ -332,6 +340,7 @@ impl<'a> Attributes<'a> {
         let attribute = Attribute {
             bytes,
             key: Key { code, name },
+            at: self.at,
             offset_bytes: self.record.offset_bytes,
         };
         if attribute.is_nonresident() {

@@ -91,6 +91,7 @@ fn for_each_run(
     let bits = mft.record_bitmap(device)?;
     let mut runs: Vec<Run> = Vec::new();
     for_each_record(mft, device, &bits, &mut |record| {
+        let record = &record?;
         for attribute in record.attributes() {
             let attribute = attribute?;
             if !attribute.is_nonresident() {
@@ -112,11 +113,15 @@ fn for_each_run(
     })
 }
 
-fn for_each_record(
+/// Calls `visit` with each record in use, or with what is wrong with it.
+///
+/// # Errors
+/// Those of `visit`; [`Error::Io`] when the device fails.
+pub(super) fn for_each_record(
     mft: &Mft,
     device: &dyn ReadAt,
     bits: &Stream,
-    visit: &mut dyn FnMut(&Record) -> Result<()>,
+    visit: &mut dyn FnMut(Result<Record>) -> Result<()>,
 ) -> Result<()> {
     let record_bytes = mft.geometry.record_bytes;
     // A multiple of 8 records, so that their bits are whole bytes.
@@ -141,11 +146,10 @@ fn for_each_record(
             let offset_bytes = mft.record_offset_bytes(number);
             let record = match Record::parse(bytes.to_vec(), number, offset_bytes) {
                 Err(_) if !is_used => continue,
-                parsed => parsed?,
+                Ok(record) if !record.is_in_use() => continue,
+                parsed => parsed.map_err(Error::from),
             };
-            if record.is_in_use() {
-                visit(&record)?;
-            }
+            visit(record)?;
         }
         number = number.saturating_add(count);
     }

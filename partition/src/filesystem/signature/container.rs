@@ -2,70 +2,49 @@
 
 use super::head::Head;
 use super::{named, uuid};
-use crate::bytes::{be16, le32, le64, text};
+use crate::bytes::{be16, be64, le32, le64, text};
 use crate::error::Result;
 use crate::filesystem::{Hazard, Kind, Summary};
 
 /// LUKS 1 and 2 (LUKS2 On-Disk Format Specification, "Binary Header").
 pub(super) fn luks(head: &Head<'_>) -> Result<Option<Summary>> {
     let header = head.at(0, 512).filter(|_| head.has(0, b"LUKS\xba\xbe"));
-    let Some(header) = header else {
-        return Ok(None);
-    };
+    Ok(header.and_then(|header| luks_summary(head, header)))
+}
+
+fn luks_summary(head: &Head<'_>, header: &[u8]) -> Option<Summary> {
     let label = match be16(header, 6) {
         1 => None,
         2 => text(&header[24..72]),
-        _ => return Ok(None),
+        _ => return None,
     };
-    Ok(Some(Summary {
+    Some(Summary {
         label,
         uuid: text(&header[168..208]),
         ..named(Kind::Luks, head)
-    }))
+    })
 }
 
-/// LVM2: a label in one of the first four sectors (lvm2, `lib/format_text/layout.h`).
-pub(super) fn lvm2(head: &Head<'_>) -> Result<Option<Summary>> {
-    for sector in 0..4u16 {
-        let Some(label) = head.at(usize::from(sector) * 512, 512) else {
+/// LUKS 2 whose first header is gone: the second lies where the first ends, at one of the sizes
+/// that headers have, and says so in `hdr_offset`.
+pub(super) fn luks_secondary(head: &Head<'_>) -> Result<Option<Summary>> {
+    for shift in 14..=22 {
+        let offset_bytes = 1u64 << shift;
+        let Some(header) = head.far(offset_bytes, 512)? else {
             break;
         };
-        let is_label = label.starts_with(b"LABELONE")
-            && &label[24..32] == b"LVM2 001"
-            && le64(label, 8) == u64::from(sector)
-            && lvm2_crc(&label[20..]) == le32(label, 16);
-        if is_label {
-            return Ok(Some(lvm2_summary(head, label)));
+        let is_second = header.starts_with(b"SKUL\xba\xbe")
+            && be16(&header, 6) == 2
+            && be64(&header, 256) == offset_bytes;
+        if is_second {
+            let how = format!("LUKS2: no header at byte 0; the second is at {offset_bytes:#x}");
+            return Ok(luks_summary(head, &header).map(|summary| Summary {
+                hazards: vec![Hazard::Damaged(how)],
+                ..summary
+            }));
         }
     }
     Ok(None)
-}
-
-/// The usual CRC-32 polynomial with LVM's initial value and no final inversion.
-fn lvm2_crc(bytes: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(!0xf597_a6cf);
-    hasher.update(bytes);
-    !hasher.finalize()
-}
-
-fn lvm2_summary(head: &Head<'_>, label: &[u8]) -> Summary {
-    let mut summary = named(Kind::Lvm2, head);
-    // The offset of pv_header: pv_uuid of 32 characters.
-    let id = usize::try_from(le32(label, 20))
-        .ok()
-        .and_then(|at| label.get(at..at.checked_add(32)?))
-        .and_then(text);
-    summary.uuid = id.filter(|id| id.is_ascii() && id.len() == 32).map(|id| {
-        let (first, rest) = id.split_at(6);
-        let (middle, last) = rest.split_at(20);
-        let middle: Vec<_> = middle
-            .as_bytes()
-            .chunks(4)
-            .map(String::from_utf8_lossy)
-            .collect();
-        format!("{first}-{}-{last}", middle.join("-"))
-    });
-    summary
 }
 
 /// MD RAID with a version 1 superblock: at 0 (1.1), 4 KiB (1.2) or near the end (1.0).

@@ -1,11 +1,11 @@
-//! Signatures of filesystems that come from Windows, macOS and optical media.
+//! Signatures of filesystems that come from Windows and macOS.
 
 use super::head::Head;
-use super::{named, sized, uuid};
-use crate::bytes::{be16, be32, le16, le32, le64, text, u8_at};
+use super::named;
+use crate::bytes::u8_at;
 use crate::error::Result;
 use crate::filesystem::fat;
-use crate::filesystem::{Hazard, Kind, Summary};
+use crate::filesystem::{Kind, Summary};
 
 /// BitLocker: "-FVE-FS-" as OEM name, or the GUID of BitLocker To Go.
 pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
@@ -15,146 +15,4 @@ pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
     let is_fixed = head.has(3, b"-FVE-FS-") && u8_at(sector, 0) == 0xeb;
     let is_to_go = head.has(3, b"MSWIN4.1") && fat::is_bitlocker_to_go(sector);
     Ok((is_fixed || is_to_go).then(|| named(Kind::Bitlocker, head)))
-}
-
-/// exFAT: "EXFAT   " as file system name (exFAT specification, section 3.1).
-pub(super) fn exfat(head: &Head<'_>) -> Result<Option<Summary>> {
-    let sector = head.at(0, 512).filter(|_| head.has(3, b"EXFAT   "));
-    let Some(sector) = sector else {
-        return Ok(None);
-    };
-    let (sector_shift, cluster_shift) = (u8_at(sector, 108), u8_at(sector, 109));
-    let is_sound = (9..=12).contains(&sector_shift)
-        && cluster_shift <= 25u8.saturating_sub(sector_shift)
-        && crate::bytes::is_zero(&sector[11..64])
-        && matches!(u8_at(sector, 110), 1 | 2)
-        && le64(sector, 72) != 0;
-    if !is_sound {
-        return Ok(None);
-    }
-    let mut summary = sized(Kind::Exfat, head, le64(sector, 72), 1 << sector_shift);
-    summary.block_size_bytes = 1 << (sector_shift + cluster_shift);
-    let serial = le32(sector, 100);
-    summary.uuid = Some(format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff));
-    let flags = le16(sector, 106);
-    if flags & 0x0002 != 0 {
-        let how = "VolumeDirty in the boot sector".to_owned();
-        summary.hazards.push(Hazard::NotCleanlyUnmounted(how));
-    }
-    if flags & 0x0004 != 0 {
-        let how = "MediaFailure in the boot sector".to_owned();
-        summary.hazards.push(Hazard::Errors(how));
-    }
-    if exfat_checksum_fails(head, 1 << sector_shift) {
-        let how = "checksum of the boot region".to_owned();
-        summary.hazards.push(Hazard::Damaged(how));
-    }
-    Ok(Some(summary))
-}
-
-/// Boot Checksum (section 3.4): over 11 sectors without VolumeFlags and PercentInUse, repeated
-/// through the twelfth.
-fn exfat_checksum_fails(head: &Head<'_>, sector_bytes: usize) -> bool {
-    let Some(region) = head.at(0, 12 * sector_bytes) else {
-        return true;
-    };
-    let (covered, stored) = region.split_at(11 * sector_bytes);
-    let sum = covered
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !matches!(index, 106 | 107 | 112))
-        .fold(0u32, |sum, (_, &byte)| {
-            sum.rotate_right(1).wrapping_add(u32::from(byte))
-        });
-    stored.chunks_exact(4).any(|word| le32(word, 0) != sum)
-}
-
-/// HFS+ "H+" version 4 and HFSX "HX" version 5 (TN1150, "Volume Header").
-pub(super) fn hfsplus(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(header) = head.at(1024, 512) else {
-        return Ok(None);
-    };
-    let block_size_bytes = be32(header, 40);
-    let is_signed = matches!((&header[..2], be16(header, 2)), (b"H+", 4) | (b"HX", 5));
-    if !is_signed || block_size_bytes < 512 || !block_size_bytes.is_power_of_two() {
-        return Ok(None);
-    }
-    let (blocks, free_blocks) = (be32(header, 44), be32(header, 48));
-    let block_bytes = u64::from(block_size_bytes);
-    let mut summary = sized(Kind::Hfsplus, head, u64::from(blocks), block_size_bytes);
-    summary.used_bytes = blocks
-        .checked_sub(free_blocks)
-        .map(|used| u64::from(used).saturating_mul(block_bytes));
-    // kHFSVolumeUnmountedBit, kHFSBootVolumeInconsistentBit
-    let attributes = be32(header, 4);
-    if attributes & 0x100 == 0 {
-        let how = "kHFSVolumeUnmountedBit is 0".to_owned();
-        summary.hazards.push(Hazard::NotCleanlyUnmounted(how));
-    }
-    if attributes & 0x800 != 0 {
-        let how = "kHFSBootVolumeInconsistentBit".to_owned();
-        summary.hazards.push(Hazard::Errors(how));
-    }
-    Ok(Some(summary))
-}
-
-/// HFS+ inside an HFS wrapper: "BD" with drEmbedSigWord "H+" (TN1150, "HFS Wrapper").
-pub(super) fn hfs_wrapper(head: &Head<'_>) -> Result<Option<Summary>> {
-    let is_wrapper = head.has(1024, b"BD") && head.has(1024 + 124, b"H+");
-    Ok(is_wrapper.then(|| named(Kind::Hfsplus, head)))
-}
-
-/// APFS: nx_magic "NXSB" of the container superblock (Apple File System Reference).
-pub(super) fn apfs(head: &Head<'_>) -> Result<Option<Summary>> {
-    let Some(block) = head.at(0, 128).filter(|_| head.has(32, b"NXSB")) else {
-        return Ok(None);
-    };
-    // o_oid OID_NX_SUPERBLOCK, o_type OBJECT_TYPE_NX_SUPERBLOCK, o_subtype 0
-    let is_sound = le64(block, 8) == 1 && le16(block, 24) == 1 && le32(block, 28) == 0;
-    let block_size_bytes = le32(block, 36);
-    if !is_sound || !matches!(block_size_bytes, 4096..=65_536) {
-        return Ok(None);
-    }
-    Ok(Some(Summary {
-        uuid: uuid(&block[72..88]),
-        ..sized(Kind::Apfs, head, le64(block, 40), block_size_bytes)
-    }))
-}
-
-/// ISO 9660: "CD001" in the primary volume descriptor at sector 16 (ECMA-119, section 8.4).
-pub(super) fn iso9660(head: &Head<'_>) -> Result<Option<Summary>> {
-    const DESCRIPTOR: usize = 32 << 10;
-    let block = head.at(DESCRIPTOR, 2048);
-    let Some(block) = block.filter(|_| head.has(DESCRIPTOR + 1, b"CD001")) else {
-        return Ok(None);
-    };
-    let block_size_bytes = u32::from(le16(block, 128));
-    let is_primary = u8_at(block, 0) == 1 && block_size_bytes.is_power_of_two();
-    let summary = if is_primary {
-        sized(
-            Kind::Iso9660,
-            head,
-            u64::from(le32(block, 80)),
-            block_size_bytes,
-        )
-    } else {
-        named(Kind::Iso9660, head)
-    };
-    // Volume modification date, else creation date.
-    let uuid = iso9660_date(&block[830..846]).or_else(|| iso9660_date(&block[813..829]));
-    Ok(Some(Summary {
-        label: text(&block[40..72]),
-        uuid,
-        ..summary
-    }))
-}
-
-/// YYYYMMDDHHMMSScc with dashes, as `blkid` names such a volume.
-fn iso9660_date(digits: &[u8]) -> Option<String> {
-    let is_date =
-        digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|&digit| digit != b'0');
-    let date = std::str::from_utf8(digits).ok().filter(|_| is_date)?;
-    let (year, rest) = date.split_at_checked(4)?;
-    let pairs = rest.as_bytes().chunks(2).map(String::from_utf8_lossy);
-    Some(pairs.fold(year.to_owned(), |all, pair| format!("{all}-{pair}")))
 }

@@ -8,6 +8,7 @@ use super::superblock::{Superblock, uuid};
 use crate::bytes::{be16, be32, be64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
+use crate::filesystem::owners::Gaps;
 
 const NULL_BLOCK: u32 = u32::MAX;
 
@@ -28,7 +29,12 @@ pub(super) struct Tree<'a> {
     pub(super) shape: &'static Shape,
     pub(super) root: u32,
     pub(super) levels: u32,
+    /// Where blocks that fail a check are noted; without it, they are errors.
+    pub(super) gaps: Option<&'a Gaps>,
 }
+
+/// Told of each record, and where its block starts.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], u64) -> Result<()> + 'a;
 
 /// A block of the tree.
 struct Node {
@@ -42,37 +48,72 @@ impl Tree<'_> {
     /// Gives `visit` each record in order, with where its block starts.
     ///
     /// Levels decrease on the way down and each leaf but an only one has a record, so this ends
-    /// if `visit` refuses records that don't ascend.
+    /// if `visit` refuses records that don't ascend; and no more blocks are read than the group
+    /// has.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] when a block fails a check; what `visit` returns.
-    pub(super) fn records(&self, visit: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+    /// [`crate::Error::Corrupt`] when a block fails a check; what `visit` returns. Where gaps are
+    /// noted, both are, and it goes on with the next block or record.
+    pub(super) fn records(&self, visit: &mut Visit<'_>) -> Result<()> {
         let mut pending = vec![(self.root, self.levels.saturating_sub(1))];
         let mut right = None;
-        while let Some((block, level)) = pending.pop() {
-            let node = self.read(block, level)?;
-            if level > 0 {
-                let children = self.children(&node)?;
-                let below = level.saturating_sub(1);
-                pending.extend(children.into_iter().rev().map(|child| (child, below)));
-                continue;
+        let mut blocks_left = self.group.blocks;
+        while let Some(at) = pending.pop() {
+            let is_valid = blocks_left > 0;
+            let field = (
+                "pointers",
+                self.superblock.group_byte(self.group.number, at.0),
+            );
+            self.check(is_valid, field, "a tree without loops", "one")?;
+            blocks_left = blocks_left.saturating_sub(1);
+            let visited = self.node(at, &mut right, &mut pending, visit);
+            if visited.is_err() {
+                right = None;
             }
-            let expected = right.unwrap_or(block);
-            let field = ("bb_rightsib", node.offset_bytes);
-            self.check(expected == block, field, expected, block)?;
-            right = Some(be32(&node.raw, 12));
-            let records = node.raw.get(node.header_len..).unwrap_or_default();
-            for record in records
-                .chunks_exact(self.shape.record_len)
-                .take(node.records)
-            {
-                visit(record, node.offset_bytes)?;
-            }
+            self.tolerate(visited)?;
+        }
+        if self.gaps.is_some() {
+            return Ok(());
         }
         let right = right.unwrap_or(NULL_BLOCK);
         let root_bytes = self.superblock.group_byte(self.group.number, self.root);
         let field = ("bb_rightsib", root_bytes);
         self.check(right == NULL_BLOCK, field, NULL_BLOCK, right)
+    }
+
+    fn node(
+        &self,
+        (block, level): (u32, u32),
+        right: &mut Option<u32>,
+        pending: &mut Vec<(u32, u32)>,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let node = self.read(block, level)?;
+        if level > 0 {
+            let children = self.children(&node)?;
+            let below = level.saturating_sub(1);
+            pending.extend(children.into_iter().rev().map(|child| (child, below)));
+            return Ok(());
+        }
+        let expected = right.unwrap_or(block);
+        let field = ("bb_rightsib", node.offset_bytes);
+        self.check(expected == block, field, expected, block)?;
+        *right = Some(be32(&node.raw, 12));
+        let records = node.raw.get(node.header_len..).unwrap_or_default();
+        for record in records
+            .chunks_exact(self.shape.record_len)
+            .take(node.records)
+        {
+            self.tolerate(visit(record, node.offset_bytes))?;
+        }
+        Ok(())
+    }
+
+    fn tolerate(&self, result: Result<()>) -> Result<()> {
+        match self.gaps {
+            Some(gaps) => gaps.tolerate(result).map_or(Ok(()), Ok),
+            None => result,
+        }
     }
 
     fn read(&self, block: u32, level: u32) -> Result<Node> {

@@ -10,11 +10,13 @@ const VERSION_MOREBITS: u16 = 0x8000;
 /// `XFS_SB_VERSION2_LAZYSBCOUNTBIT`, `ATTR2BIT`, `PARENTBIT`, `PROJID32BIT`, `CRCBIT` and `FTYPE`:
 /// none of them moves or hides a block.
 const FEATURES2_KNOWN: u32 = 0x2 | 0x8 | 0x10 | 0x80 | 0x100 | 0x200;
+const FEATURES2_FTYPE: u32 = 0x200;
 /// `finobt`, `rmapbt`, `reflink`, `inobtcount`.
 const RO_COMPAT_KNOWN: u32 = 0x1 | 0x2 | 0x4 | 0x8;
 const RO_COMPAT_FINOBT: u32 = 0x1;
 const RO_COMPAT_RMAPBT: u32 = 0x2;
 const RO_COMPAT_REFLINK: u32 = 0x4;
+const INCOMPAT_FTYPE: u32 = 0x1;
 const INCOMPAT_SPINODES: u32 = 0x2;
 const INCOMPAT_META_UUID: u32 = 0x4;
 const INCOMPAT_NEEDSREPAIR: u32 = 0x10;
@@ -67,6 +69,12 @@ impl Features {
 
     pub(super) const fn has_meta_uuid(self) -> bool {
         self.incompat & INCOMPAT_META_UUID != 0
+    }
+
+    /// Entries of directories say of what type the file is.
+    pub(super) const fn has_ftype(self) -> bool {
+        let is_in_v4 = !self.is_v5() && self.features2 & FEATURES2_FTYPE != 0;
+        is_in_v4 || self.incompat & INCOMPAT_FTYPE != 0
     }
 
     pub(super) const fn has_sparse_inodes(self) -> bool {

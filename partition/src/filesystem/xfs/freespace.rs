@@ -35,6 +35,7 @@ pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<Exten
             shape: &SHAPE,
             root: group.root,
             levels: group.levels,
+            gaps: None,
         };
         let mut walk = Walk {
             tree: &tree,

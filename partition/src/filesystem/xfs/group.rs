@@ -118,6 +118,29 @@ impl Group {
         Ok(group)
     }
 
+    /// Reads and checks the AGI of group `number`: enough to find its inodes.
+    pub(super) fn of_inodes(
+        superblock: &Superblock,
+        device: &dyn ReadAt,
+        number: u32,
+    ) -> Result<Self> {
+        let header = agi(superblock, device, number)?;
+        let mut group = Self {
+            number,
+            blocks: superblock.blocks_of(number),
+            root: 0,
+            levels: 0,
+            inode_root: 0,
+            inode_levels: 0,
+            free_blocks: 0,
+            longest_blocks: 0,
+            agf_bytes: 0,
+            taken: Vec::new(),
+        };
+        group.add_inode_roots(superblock, &header)?;
+        Ok(group)
+    }
+
     fn parse(superblock: &Superblock, header: &Header, number: u32) -> Checked<Self> {
         let blocks = superblock.blocks_of(number);
         header.equal(0, "agf_magicnum", u32::from_be_bytes(*b"XAGF"))?;

@@ -9,6 +9,7 @@ use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
+use crate::filesystem::owners::Gaps;
 
 static SHAPE: Shape = Shape {
     structure: "XFS inode btree block",
@@ -22,6 +23,7 @@ const CHUNK: u32 = 64;
 const MAGIC: u16 = u16::from_be_bytes(*b"IN");
 const MODE_TYPE: u16 = 0o170_000;
 const MODE_REGULAR: u16 = 0o100_000;
+const MODE_DIRECTORY: u16 = 0o040_000;
 /// `XFS_DIFLAG2_NREXT64`
 const FLAG2_WIDE_COUNTERS: u64 = 0x10;
 
@@ -33,14 +35,25 @@ pub(super) struct Inode {
     core_len: usize,
 }
 
-/// Told of each inode.
-pub(super) type Visit<'a> = dyn FnMut(&Inode) -> Result<()> + 'a;
+/// What an inode says of the blocks of its data, or of its attributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fork<'a> {
+    /// `di_format`: how it does.
+    pub(super) format: u8,
+    /// How many extents it has.
+    pub(super) extents: u64,
+    pub(super) raw: &'a [u8],
+}
 
-/// Visits every inode in use of a group.
+/// Told of each inode, or of what is wrong with it.
+pub(super) type Visit<'a> = dyn FnMut(Result<Inode>) -> Result<()> + 'a;
+
+/// Visits every inode in use of a group. With `gaps`, blocks of its tree that fail a check are
+/// noted and left out.
 pub(super) fn inodes(
     superblock: &Superblock,
     device: &dyn ReadAt,
-    group: &Group,
+    (group, gaps): (&Group, Option<&Gaps>),
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     let tree = Tree {
@@ -50,6 +63,7 @@ pub(super) fn inodes(
         shape: &SHAPE,
         root: group.inode_root,
         levels: group.inode_levels,
+        gaps,
     };
     let mut next = 0;
     tree.records(&mut |record, block_bytes| {
@@ -99,7 +113,7 @@ fn chunk(tree: &Tree<'_>, record: &[u8], block_bytes: u64, visit: &mut Visit<'_>
                     superblock.inode_number(tree.group.number, start.saturating_add(index));
                 let before = u64::from(index.saturating_sub(first)).saturating_mul(inode_bytes);
                 let offset_bytes = offset_bytes.saturating_add(before);
-                visit(&Inode::parse(superblock, number, (offset_bytes, raw))?)?;
+                visit(Inode::parse(superblock, number, (offset_bytes, raw)))?;
             }
         }
     }
@@ -146,25 +160,45 @@ impl Inode {
         be16(&self.raw, 90) & 1 != 0
     }
 
-    /// `di_format`: how the data fork says where the contents are.
-    pub(super) fn format(&self) -> u8 {
-        u8_at(&self.raw, 5)
+    pub(super) fn is_directory(&self) -> bool {
+        be16(&self.raw, 2) & MODE_TYPE == MODE_DIRECTORY
     }
 
-    /// How many extents the data fork has.
-    pub(super) fn extents(&self) -> u64 {
+    /// `di_size`
+    pub(super) fn size_bytes(&self) -> u64 {
+        be64(&self.raw, 56)
+    }
+
+    fn has_wide_counters(&self) -> bool {
         let is_v3 = self.core_len == 176;
-        if is_v3 && be64(&self.raw, 120) & FLAG2_WIDE_COUNTERS != 0 {
-            be64(&self.raw, 24)
-        } else {
-            be32(&self.raw, 76).into()
+        is_v3 && be64(&self.raw, 120) & FLAG2_WIDE_COUNTERS != 0
+    }
+
+    /// The data fork: contents of a file, entries of a directory, a symbolic link's target.
+    pub(super) fn data(&self) -> Fork<'_> {
+        let raw = self.raw.get(self.core_len..self.fork_offset());
+        Fork {
+            format: u8_at(&self.raw, 5),
+            extents: if self.has_wide_counters() {
+                be64(&self.raw, 24)
+            } else {
+                be32(&self.raw, 76).into()
+            },
+            raw: raw.unwrap_or_default(),
         }
     }
 
-    /// The data fork.
-    pub(super) fn fork(&self) -> &[u8] {
-        let fork = self.raw.get(self.core_len..self.fork_offset());
-        fork.unwrap_or_default()
+    /// The fork of extended attributes; empty when there is none.
+    pub(super) fn attributes(&self) -> Fork<'_> {
+        Fork {
+            format: u8_at(&self.raw, 83),
+            extents: if self.has_wide_counters() {
+                be32(&self.raw, 76).into()
+            } else {
+                be16(&self.raw, 80).into()
+            },
+            raw: self.raw.get(self.fork_offset()..).unwrap_or_default(),
+        }
     }
 
     /// Where the data fork ends: at the attribute fork, if there is one.

@@ -43,6 +43,9 @@ pub(super) struct Superblock {
     pub(super) inode_bytes: u32,
     /// Bits of an inode number that count the inodes of a block.
     pub(super) inodes_per_block_log: u8,
+    pub(super) root_inode: u64,
+    /// `sb_dirblklog`: a block of a directory is that power of two of blocks.
+    pub(super) directory_blocks_log: u8,
     /// Files that no directory names: bitmap and summary of the realtime device, quotas.
     pub(super) internal_inodes: [u64; 5],
     /// `sb_uuid`, which the log carries.
@@ -106,6 +109,8 @@ impl Superblock {
             log_blocks: be32(raw, 96),
             inode_bytes: be16(raw, 104).into(),
             inodes_per_block_log: u8_at(raw, 123),
+            root_inode: be64(raw, 56),
+            directory_blocks_log: u8_at(raw, 192),
             internal_inodes: [64, 72, 160, 168, 232].map(|offset| be64(raw, offset)),
             uuid,
             meta_uuid: if has_other {

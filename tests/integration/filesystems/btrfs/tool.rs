@@ -5,9 +5,9 @@ use klon_partition::{Extent, ExtentMap};
 use std::path::Path;
 
 /// A chunk by `dump-tree`: logical range, type, and where its copies start.
-struct Chunk {
-    logical: Extent,
-    copies: Vec<u64>,
+pub(super) struct Chunk {
+    pub(super) logical: Extent,
+    pub(super) copies: Vec<u64>,
 }
 
 fn number(text: &str) -> u64 {
@@ -32,14 +32,20 @@ fn dump(file: &Path, tree: &str) -> String {
     run("btrfs", &arguments)
 }
 
+/// All trees.
+pub(super) fn dump_all(file: &Path) -> String {
+    let file = file.to_str().unwrap();
+    run("btrfs", &["inspect-internal", "dump-tree", file])
+}
+
 /// The three parts of an item's key.
-fn key(line: &str) -> Option<[&str; 3]> {
+pub(super) fn key(line: &str) -> Option<[&str; 3]> {
     let (_, rest) = line.trim().strip_prefix("item ")?.split_once(" key (")?;
     let mut parts = rest.split_once(')')?.0.split(' ');
     Some([parts.next()?, parts.next()?, parts.next()?])
 }
 
-fn chunks(file: &Path) -> Vec<Chunk> {
+pub(super) fn chunks(file: &Path) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut start = None;
     for line in dump(file, "chunk").lines() {

@@ -31,15 +31,29 @@ pub(super) fn fat_offsets(bytes: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Everything but clusters whose entry is 0.
-pub(super) fn used(bytes: &[u8]) -> Naive {
+/// Where cluster 2 starts, and the length of one.
+fn data(bytes: &[u8]) -> (usize, usize) {
     let sector = number(bytes, 11, 2);
-    let cluster = sector * usize::from(bytes[13]);
-    let total = either(bytes, 19, 32) * sector;
     let fats = fat_offsets(bytes);
     let fat_len = either(bytes, 22, 36) * sector;
     let root_len = (number(bytes, 17, 2) * 32).div_ceil(sector) * sector;
-    let data = fats[0] + fats.len() * fat_len + root_len;
+    let cluster = sector * usize::from(bytes[13]);
+    (fats[0] + fats.len() * fat_len + root_len, cluster)
+}
+
+/// Where the clusters from `first` to `last` are.
+pub(super) fn clusters(bytes: &[u8], first: usize, last: usize) -> Extent {
+    let (data, cluster) = data(bytes);
+    let start = data + (first - 2) * cluster;
+    Extent::new(start as u64, ((last + 1 - first) * cluster) as u64).unwrap()
+}
+
+/// Everything but clusters whose entry is 0.
+pub(super) fn used(bytes: &[u8]) -> Naive {
+    let sector = number(bytes, 11, 2);
+    let total = either(bytes, 19, 32) * sector;
+    let fats = fat_offsets(bytes);
+    let (data, cluster) = data(bytes);
     let clusters = (total - data) / cluster;
     let is_fat32 = number(bytes, 22, 2) == 0;
     let is_free = |index: usize| {

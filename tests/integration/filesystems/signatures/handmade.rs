@@ -100,29 +100,6 @@ fn zfs_member() {
 }
 
 #[test]
-fn hfsplus_clean_and_not() {
-    let header = |attributes: [u8; 4]| {
-        volume(&[
-            (1024, b"H+\x00\x04"),
-            (1028, &attributes),
-            (1024 + 40, &4096_u32.to_be_bytes()),
-            (1024 + 44, &1024_u32.to_be_bytes()),
-            (1024 + 48, &1000_u32.to_be_bytes()),
-        ])
-    };
-    let summary = check(header([0, 0, 1, 0]), "hfsplus", "hfsplus");
-    assert_eq!(
-        (summary.used_bytes, summary.hazards),
-        (Some(24 * 4096), vec![])
-    );
-    let dirty = check(header([0; 4]), "hfsplus", "hfsplus");
-    assert!(matches!(
-        dirty.hazards[..],
-        [Hazard::NotCleanlyUnmounted(_)]
-    ));
-}
-
-#[test]
 fn apfs_container() {
     let bytes = volume(&[
         (8, &[1]),
@@ -187,4 +164,34 @@ fn suspended_swap_is_a_hazard() {
     ]);
     let summary = check(bytes, "swap", "swsuspend");
     assert!(matches!(summary.hazards[..], [Hazard::Hibernated(_)]));
+}
+
+#[test]
+fn ufs2_by_name() {
+    let bytes = volume(&[
+        (65_536 + 48, &32_768_u32.to_le_bytes()),
+        (65_536 + 52, &4096_u32.to_le_bytes()),
+        (65_536 + 56, &8_u32.to_le_bytes()),
+        (65_536 + 144, UUID),
+        (65_536 + 680, b"volume"),
+        (65_536 + 1080, &1024_u64.to_le_bytes()),
+        (65_536 + 1372, &0x1954_0119_u32.to_le_bytes()),
+    ]);
+    let summary = check(bytes, "ufs", "ufs");
+    assert_eq!(summary.label.as_deref(), Some("volume"));
+    assert_eq!(
+        (summary.size_bytes, summary.block_size_bytes),
+        (4 << 20, 32_768)
+    );
+}
+
+#[test]
+fn reiserfs_of_the_earliest() {
+    let bytes = volume(&[
+        (8192, &1024_u32.to_le_bytes()),
+        (8192 + 12, &[100]),
+        (8192 + 44, &[0, 16]),
+        (8192 + 52, b"ReIsErFs"),
+    ]);
+    assert_eq!(check(bytes, "reiserfs", "reiserfs").size_bytes, 4 << 20);
 }

@@ -61,6 +61,7 @@ pub(super) const VARIANTS: &[Variant] = &[
             "sparse=0",
         ],
     ),
+    v5("wide-counters", 300, &["-i", "nrext64=1"]),
     v5("log-stripes", 301, &["-l", "su=256k"]),
     v5("log-in-first-group", 300, &["-l", "agnum=0,su=32k"]),
     v4("v4", &["-m", "crc=0"]),

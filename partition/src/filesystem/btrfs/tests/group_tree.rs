@@ -4,6 +4,7 @@ use super::{SUPERBLOCK, believed, image, poke};
 use crate::bytes::{le32, le64};
 use crate::device::{MemoryDevice, WriteAt, read_vec};
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::btrfs::checksum::Checksum;
 use crate::filesystem::btrfs::read_map;
 use crate::filesystem::btrfs::roots::Roots;
 use crate::filesystem::btrfs::tree::Tree;
@@ -56,7 +57,7 @@ fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Item
 fn converted() -> (MemoryDevice, ExtentMap) {
     let device = image("btrfs");
     let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
-    let Ok((superblock, chunks)) = read_map(&raw, &device) else {
+    let Ok((superblock, chunks)) = read_map(&raw, Checksum::Crc32c, &device) else {
         panic!("a sound image");
     };
     let places = |logical: u64| {

@@ -1,11 +1,11 @@
 //! One tree block: header, items, pointers.
 
-use super::{Item, Key, Pointer, Tree};
+use super::{ANY_TREE, Item, Key, Pointer, Tree};
 use crate::bytes::{le32, le64, u8_at};
 use crate::device::read_vec;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::btrfs::superblock::uuid;
+use crate::filesystem::btrfs::superblock::{Root, uuid};
 
 /// `struct btrfs_header`; offsets of items count from its end.
 const HEADER_BYTES: usize = 101;
@@ -13,7 +13,7 @@ const ITEM_BYTES: usize = 25;
 const POINTER_BYTES: usize = 33;
 
 /// A tree block that is the one that its parent points to.
-pub(super) struct Block {
+pub(in crate::filesystem::btrfs) struct Block {
     raw: Vec<u8>,
     /// Where on the volume it lies.
     offset_bytes: u64,
@@ -49,7 +49,9 @@ impl Block {
         }
         self.check("bytenr", root.logical, le64(raw, 0x30))?;
         self.check("generation", root.generation, le64(raw, 0x50))?;
-        self.check("owner", root.tree, le64(raw, 0x58))?;
+        if root.tree != ANY_TREE {
+            self.check("owner", root.tree, le64(raw, 0x58))?;
+        }
         self.check("level", root.level.into(), self.level().into())
     }
 
@@ -93,7 +95,11 @@ impl Block {
     }
 
     /// Fails unless `key` comes after `last`, which it then is.
-    pub(super) fn check_order(&self, last: &mut Option<Key>, key: Key) -> Result<()> {
+    pub(in crate::filesystem::btrfs) fn check_order(
+        &self,
+        last: &mut Option<Key>,
+        key: Key,
+    ) -> Result<()> {
         match *last {
             Some(before) if before >= key => {
                 Err(self.corrupt("key", format!("one after {before}"), key))
@@ -106,12 +112,12 @@ impl Block {
     }
 
     /// 0 for a leaf.
-    pub(super) fn level(&self) -> u8 {
+    pub(in crate::filesystem::btrfs) fn level(&self) -> u8 {
         u8_at(&self.raw, 0x64)
     }
 
     /// Number of items of a leaf, or of pointers.
-    pub(super) const fn items(&self) -> usize {
+    pub(in crate::filesystem::btrfs) const fn items(&self) -> usize {
         self.items
     }
 
@@ -124,23 +130,34 @@ impl Block {
         HEADER_BYTES.saturating_add(index.saturating_mul(unit))
     }
 
-    fn key(&self, index: usize) -> Key {
+    pub(in crate::filesystem::btrfs) fn key(&self, index: usize) -> Key {
         Key::parse(&self.raw, self.at(index))
     }
 
-    /// Key, `blockptr` and `generation` of a child.
-    pub(super) fn pointer(&self, index: usize) -> (Key, u64, u64) {
+    /// A child of a block that isn't a leaf: its first key, `blockptr` and `generation`.
+    pub(in crate::filesystem::btrfs) fn child(&self, tree: u64, index: usize) -> Pointer {
         let at = self.at(index);
-        let logical = le64(&self.raw, at.saturating_add(17));
-        let generation = le64(&self.raw, at.saturating_add(25));
-        (self.key(index), logical, generation)
+        Pointer {
+            root: Root {
+                tree,
+                logical: le64(&self.raw, at.saturating_add(17)),
+                generation: le64(&self.raw, at.saturating_add(25)),
+                level: self.level().saturating_sub(1),
+            },
+            first_key: Some(self.key(index)),
+        }
+    }
+
+    /// Where on the volume it lies.
+    pub(in crate::filesystem::btrfs) const fn offset_bytes(&self) -> u64 {
+        self.offset_bytes
     }
 
     /// An item of a leaf.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when its data lies outside of the block or in the list of items.
-    pub(super) fn item(&self, index: usize) -> Result<Item<'_>> {
+    pub(in crate::filesystem::btrfs) fn item(&self, index: usize) -> Result<Item<'_>> {
         let at = self.at(index);
         let field = |offset: usize| {
             let value = le32(&self.raw, at.saturating_add(offset));

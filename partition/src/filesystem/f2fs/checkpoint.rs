@@ -1,0 +1,321 @@
+//! Checkpoints: two packs in turn, of which the newer sound one is the state of the filesystem.
+//!
+//! A pack starts with a block of `struct f2fs_checkpoint`; version bitmaps that have no room
+//! there, orphans and summaries follow, and the first block once more ends it.
+
+use super::checksum::crc32;
+use super::superblock::{Checked, LOGS, SEGMENT_BLOCKS, Superblock};
+use crate::bytes::{le16, le32, le64};
+use crate::device::{ReadAt, read_vec};
+use crate::error::{Corrupt, Error, Result};
+use std::fmt::Display;
+
+/// `CP_UMOUNT_FLAG`: written by an unmount.
+pub(super) const UMOUNT: u32 = 0x1;
+const COMPACT_SUM: u32 = 0x4;
+const LARGE_NAT_BITMAP: u32 = 0x400;
+
+const STRUCTURE: &str = "F2FS checkpoint";
+/// `sit_nat_version_bitmap`, the last field.
+const BITMAPS_OFFSET: usize = 192;
+/// Node logs: hot, warm and cold.
+const NODE_LOGS: usize = 3;
+
+/// A checkpoint whose checksums are right, with fields that fit the superblock.
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoint {
+    /// The first block, and those of version bitmaps.
+    raw: Vec<u8>,
+    /// Block where the pack starts.
+    pub(super) first_block: u64,
+    pub(super) flags: u32,
+    /// Blocks of the pack.
+    pub(super) blocks: u32,
+    /// `cp_pack_start_sum`: the first block with summaries, from the start of the pack on.
+    pub(super) summaries: u32,
+}
+
+/// The newer checkpoint, and what is wrong with the other one.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    pub(super) current: Checkpoint,
+    pub(super) damage: Option<Corrupt>,
+}
+
+impl Checkpoints {
+    /// Reads both packs.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when neither is sound, or the newer one contradicts the superblock.
+    pub(super) fn read(superblock: &Superblock, device: &dyn ReadAt) -> Result<Self> {
+        let first = Checkpoint::read(superblock, device, 0)?;
+        let second = Checkpoint::read(superblock, device, 1)?;
+        let found = match (first, second) {
+            (Ok(first), Ok(second)) => {
+                // Versions may wrap.
+                let is_later = (second.version().wrapping_sub(first.version())).cast_signed() > 0;
+                let current = if is_later { second } else { first };
+                let damage = None;
+                Self { current, damage }
+            }
+            (Ok(current), Err(damage)) | (Err(damage), Ok(current)) => Self {
+                current,
+                damage: Some(damage),
+            },
+            (Err(damage), Err(_)) => return Err(damage.into()),
+        };
+        found.current.check_fields(superblock)?;
+        Ok(found)
+    }
+}
+
+impl Checkpoint {
+    fn read(superblock: &Superblock, device: &dyn ReadAt, pack: u64) -> Result<Checked<Self>> {
+        let start = pack.saturating_mul(SEGMENT_BLOCKS.into());
+        let first_block = start.saturating_add(superblock.checkpoint.first_block.into());
+        let at = superblock.byte(first_block);
+        let len = usize::try_from(superblock.payload_blocks.saturating_add(1)).unwrap_or(0);
+        let raw = read_vec(device, at, len.saturating_mul(superblock.block_len()))?;
+        let head = raw.get(..superblock.block_len()).unwrap_or_default();
+        if let Err(corrupt) = check_crc(head, at) {
+            return Ok(Err(corrupt));
+        }
+        let (blocks, summaries) = (le32(head, 136), le32(head, 140));
+        let checkpoint = Self {
+            flags: le32(head, 132),
+            first_block,
+            blocks,
+            summaries,
+            raw,
+        };
+        if let Err(corrupt) = checkpoint.check_blocks(superblock, at) {
+            return Ok(Err(corrupt));
+        }
+        checkpoint.read_end(superblock, device)
+    }
+
+    /// Holds the last block of the pack against the first one.
+    fn read_end(self, superblock: &Superblock, device: &dyn ReadAt) -> Result<Checked<Self>> {
+        let last = u64::from(self.blocks.saturating_sub(1));
+        let at = superblock.byte(self.first_block.saturating_add(last));
+        let end = read_vec(device, at, superblock.block_len())?;
+        if let Err(corrupt) = check_crc(&end, at) {
+            return Ok(Err(corrupt));
+        }
+        let (expected, found) = (self.version(), le64(&end, 0));
+        if expected != found {
+            let (expected, found) = (format!("{expected:#x}"), format!("{found:#x}"));
+            let field = "checkpoint_ver at the end of the pack";
+            return Ok(Err(Corrupt::new(STRUCTURE, field, at, expected, found)));
+        }
+        Ok(Ok(self))
+    }
+
+    fn check_blocks(&self, superblock: &Superblock, at: u64) -> Checked {
+        let min = superblock.payload_blocks.saturating_add(3);
+        let is_valid = (min..=SEGMENT_BLOCKS).contains(&self.blocks);
+        if is_valid {
+            return Ok(());
+        }
+        let expected = format!("{min} to {SEGMENT_BLOCKS}");
+        let field = "cp_pack_total_block_count";
+        Err(Corrupt::new(STRUCTURE, field, at, expected, self.blocks))
+    }
+
+    fn check_fields(&self, superblock: &Superblock) -> Checked {
+        let at = superblock.byte(self.first_block);
+        let check = |is_valid: bool, field, expected: &dyn Display, found: u64| {
+            if is_valid {
+                return Ok(());
+            }
+            Err(Corrupt::new(STRUCTURE, field, at, expected, found))
+        };
+        let bits =
+            |segments: u32| u64::from(segments / 2).saturating_mul(SEGMENT_BLOCKS.into()) / 8;
+        for (field, found, segments) in [
+            (
+                "sit_ver_bitmap_bytesize",
+                self.sit_bitmap_len(),
+                superblock.sit.segments,
+            ),
+            (
+                "nat_ver_bitmap_bytesize",
+                self.nat_bitmap_len(),
+                superblock.nat.segments,
+            ),
+        ] {
+            let expected = bits(segments);
+            check(found as u64 == expected, field, &expected, found as u64)?;
+        }
+        let is_fitting =
+            self.bitmap(true, superblock).is_some() && self.bitmap(false, superblock).is_some();
+        let field = "sit_nat_version_bitmap";
+        check(
+            is_fitting,
+            field,
+            &"bitmaps within the pack",
+            self.raw.len() as u64,
+        )?;
+        let (blocks, all) = (self.valid_blocks(), superblock.main.blocks());
+        check(
+            blocks <= all,
+            "valid_block_count",
+            &format!("at most {all}"),
+            blocks,
+        )?;
+        self.check_logs(superblock, at)?;
+        self.check_summaries(superblock, at)
+    }
+
+    fn check_logs(&self, superblock: &Superblock, at: u64) -> Checked {
+        let logs = if superblock.features.is_read_only() {
+            1
+        } else {
+            NODE_LOGS
+        };
+        for log in 0..logs {
+            let (segment, block) = self.node_log(log);
+            let is_valid = segment < superblock.main.segments && block < SEGMENT_BLOCKS;
+            if !is_valid {
+                let expected = format!("a block of {} segments", superblock.main.segments);
+                let found = format!("block {block} of segment {segment}");
+                return Err(Corrupt::new(
+                    STRUCTURE,
+                    "cur_node_segno",
+                    at,
+                    expected,
+                    found,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where summaries are when an unmount has written all six of them.
+    fn check_summaries(&self, superblock: &Superblock, at: u64) -> Checked {
+        if !self.has(UMOUNT) {
+            return Ok(());
+        }
+        let after = self.blocks.saturating_sub(self.summaries);
+        let expected = if self.has(COMPACT_SUM) {
+            LOGS - 1..=LOGS
+        } else {
+            LOGS + 1..=LOGS + 1
+        };
+        let is_valid = self.summaries > superblock.payload_blocks
+            && self.summaries < self.blocks
+            && expected.contains(&after);
+        if is_valid {
+            return Ok(());
+        }
+        let expected = format!("{expected:?} blocks from the end of {}", self.blocks);
+        Err(Corrupt::new(
+            STRUCTURE,
+            "cp_pack_start_sum",
+            at,
+            expected,
+            self.summaries,
+        ))
+    }
+
+    /// `checkpoint_ver`
+    pub(super) fn version(&self) -> u64 {
+        le64(&self.raw, 0)
+    }
+
+    /// Blocks of the main area that are in use.
+    pub(super) fn valid_blocks(&self) -> u64 {
+        le64(&self.raw, 16)
+    }
+
+    pub(super) const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Whether the journals share a block with the summaries of data.
+    pub(super) const fn is_compact(&self) -> bool {
+        self.has(COMPACT_SUM)
+    }
+
+    /// Segment, and block in it, where a log of nodes (hot, warm, cold) goes on.
+    pub(super) fn node_log(&self, log: usize) -> (u32, u32) {
+        let segment = le32(&self.raw, 36_usize.saturating_add(log.saturating_mul(4)));
+        let block = le16(&self.raw, 68_usize.saturating_add(log.saturating_mul(2)));
+        (segment, block.into())
+    }
+
+    fn sit_bitmap_len(&self) -> usize {
+        usize::try_from(le32(&self.raw, 156)).unwrap_or(usize::MAX)
+    }
+
+    fn nat_bitmap_len(&self) -> usize {
+        usize::try_from(le32(&self.raw, 160)).unwrap_or(usize::MAX)
+    }
+
+    /// Which copy of each SIT block (or NAT block) is the valid one: bits from the highest of
+    /// each byte on.
+    fn bitmap(&self, is_sit: bool, superblock: &Superblock) -> Option<&[u8]> {
+        let (sit, nat) = (self.sit_bitmap_len(), self.nat_bitmap_len());
+        let crc = usize::try_from(le32(&self.raw, 164)).ok()?;
+        let (start, end) = if self.has(LARGE_NAT_BITMAP) {
+            // An older layout, with the checksum at the end of the block, is mounted nowhere.
+            let start = BITMAPS_OFFSET
+                .checked_add(4)
+                .filter(|_| crc == BITMAPS_OFFSET)?;
+            (
+                start.checked_add(if is_sit { nat } else { 0 })?,
+                self.raw.len(),
+            )
+        } else if superblock.payload_blocks > 0 && is_sit {
+            (superblock.block_len(), self.raw.len())
+        } else {
+            let is_second = superblock.payload_blocks == 0 && !is_sit;
+            (
+                BITMAPS_OFFSET.checked_add(if is_second { sit } else { 0 })?,
+                crc,
+            )
+        };
+        let len = if is_sit { sit } else { nat };
+        self.raw.get(..end)?.get(start..start.checked_add(len)?)
+    }
+
+    /// Which copy of each SIT block is the valid one.
+    pub(super) fn sit_bitmap(&self, superblock: &Superblock) -> &[u8] {
+        self.bitmap(true, superblock).unwrap_or_default()
+    }
+}
+
+/// The checksum counts all of the block but itself.
+fn check_crc(block: &[u8], at: u64) -> Checked {
+    let offset = usize::try_from(le32(block, 164)).unwrap_or(usize::MAX);
+    let last = block.len().saturating_sub(4);
+    if !(BITMAPS_OFFSET..=last).contains(&offset) {
+        let expected = format!("{BITMAPS_OFFSET} to {last}");
+        return Err(Corrupt::new(
+            STRUCTURE,
+            "checksum_offset",
+            at,
+            expected,
+            offset,
+        ));
+    }
+    let before = block.get(..offset).unwrap_or_default();
+    let after = block.get(offset.saturating_add(4)..).unwrap_or_default();
+    let (computed, stored) = (crc32(&[before, after]), le32(block, offset));
+    if computed == stored {
+        return Ok(());
+    }
+    let (expected, found) = (format!("{computed:#010x}"), format!("{stored:#010x}"));
+    Err(Corrupt::new(STRUCTURE, "checksum", at, expected, found))
+}
+
+/// What keeps the maps from being believed, when the flag of an unmount is missing.
+pub(super) fn must_be_unmounted(checkpoint: &Checkpoint) -> Result<()> {
+    if checkpoint.has(UMOUNT) {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "this f2fs",
+        "its last checkpoint is not that of an unmount, so its maps prove nothing",
+    ))
+}

@@ -1,0 +1,36 @@
+//! The checksum of superblocks and checkpoints: CRC-32 (IEEE, reflected) that starts from the
+//! filesystem's magic number and is not inverted at the end.
+
+use super::superblock::MAGIC;
+
+/// The checksum of the parts of a structure, one after another.
+pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+    // The hasher inverts what it starts from and what it returns.
+    let mut hasher = crc32fast::Hasher::new_with_initial(!MAGIC);
+    for part in parts {
+        hasher.update(part);
+    }
+    !hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAGIC, crc32};
+
+    /// Bit by bit, as the format defines it.
+    fn slow(bytes: &[u8]) -> u32 {
+        bytes.iter().fold(MAGIC, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+            })
+        })
+    }
+
+    #[test]
+    fn is_the_one_of_the_format() {
+        let bytes: Vec<u8> = (0..200).collect();
+        assert_eq!(crc32(&[]), MAGIC);
+        assert_eq!(crc32(&[&bytes]), slow(&bytes));
+        assert_eq!(crc32(&[&bytes[..70], &bytes[70..]]), slow(&bytes));
+    }
+}

@@ -1,0 +1,125 @@
+//! Physical volumes of LVM2, by the metadata of their volume group.
+//!
+//! In use are the physical extents of all logical volumes, whatever those hold, and everything
+//! before the first extent; metadata areas wherever they are. Extents that no logical volume has
+//! are free, and so is what follows the last extent.
+//!
+//! The metadata on one physical volume proves its extents free only while there is no other:
+//! those of a group of several are copied whole, because the copies of the metadata on others may
+//! be newer, and half of a group is no clone of it.
+
+mod area;
+mod checksum;
+mod group;
+mod label;
+mod layout;
+mod segment;
+mod text;
+
+use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
+use crate::device::ReadAt;
+use crate::error::{Corrupt, Error, Result};
+use crate::extent::ExtentMap;
+use label::Label;
+use layout::Layout;
+
+/// An LVM2 physical volume.
+#[derive(Debug)]
+struct Lvm2 {
+    summary: Summary,
+    label: std::result::Result<Label, Corrupt>,
+}
+
+/// Recognises a physical volume by the label in one of its first four sectors.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
+    let Some(found) = label::find(volume)? else {
+        return Ok(None);
+    };
+    let volume_bytes = volume.geometry().size_bytes;
+    let mut summary = Summary {
+        kind: Kind::Lvm2,
+        label: None,
+        uuid: found.uuid,
+        size_bytes: volume_bytes,
+        block_size_bytes: 0,
+        used_bytes: None,
+        hazards: Vec::new(),
+    };
+    match &found.label {
+        Ok(label) => describe(&mut summary, volume, label)?,
+        Err(corrupt) => summary.hazards.push(Hazard::Damaged(corrupt.to_string())),
+    }
+    Ok(Some(Box::new(Lvm2 {
+        summary,
+        label: found.label,
+    })))
+}
+
+/// Adds what the metadata says.
+fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result<()> {
+    let size_bytes = |claimed: u64| claimed.min(volume.geometry().size_bytes);
+    if label.device_bytes != 0 {
+        summary.size_bytes = size_bytes(label.device_bytes);
+    }
+    match Layout::read(volume, label) {
+        Ok(layout) => {
+            let dev_sectors = layout
+                .group
+                .as_ref()
+                .and_then(|group| group.volume.dev_sectors);
+            if let Some(sectors) = dev_sectors {
+                summary.size_bytes = size_bytes(sectors.saturating_mul(512));
+            }
+            // Those of 4 GiB and more have no number here.
+            summary.block_size_bytes = u32::try_from(layout.extent_bytes()).unwrap_or(0);
+            summary.used_bytes = Some(layout.used().total_bytes());
+            summary.hazards = layout.hazards;
+        }
+        Err(Error::Corrupt(corrupt)) => {
+            summary.hazards.push(Hazard::Damaged(corrupt.to_string()));
+        }
+        // That nothing is known here of what is free is no fault of the volume.
+        Err(Error::Unsupported { .. }) => (),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+impl Filesystem for Lvm2 {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let layout = match &self.label {
+            Ok(label) => Layout::read(device, label)?,
+            Err(corrupt) => return Err(corrupt.clone().into()),
+        };
+        let unknown = layout
+            .hazards
+            .iter()
+            .any(|hazard| matches!(hazard, Hazard::UnknownFeature(_)));
+        if unknown {
+            return Err(Error::unsupported(
+                "this LVM2 volume group",
+                "it has features unknown to klon, so its segments prove nothing",
+            ));
+        }
+        Ok(Some(layout.used()))
+    }
+
+    /// None: the metadata of the group changes with the group's volumes, not with what is written
+    /// to them.
+    fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
+        Ok(None)
+    }
+
+    // No metadata: logical volumes hold filesystems, whose own structures this parser can't tell
+    // from contents of files.
+}
+
+#[cfg(test)]
+mod tests;

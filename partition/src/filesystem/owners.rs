@@ -1,0 +1,67 @@
+//! Which files hold given bytes: what is found, and what hides more of it.
+
+mod forgiving;
+mod gaps;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+pub(super) use forgiving::Forgiving;
+pub(super) use gaps::Gaps;
+pub(super) use paths::Links;
+
+use super::recognition::probe;
+use crate::device::ReadAt;
+use crate::extent::{Extent, ExtentMap};
+use serde::Serialize;
+
+/// More files than this are never looked for at once.
+pub(super) const FILES_MAX: usize = 1 << 16;
+
+/// A file that holds bytes in question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// Path from the root of the filesystem, with a leading slash. Of several names, one. A named
+    /// stream of NTFS follows a colon. What has no name that can be read is called by its number,
+    /// as in `/<12>`.
+    pub path: String,
+    /// Where the first byte in question lies in the file; in its extended attributes, if it is
+    /// one of those that are kept outside of the file's contents.
+    pub file_offset_bytes: u64,
+    /// Where that byte and those that follow it lie on the volume.
+    pub extent: Extent,
+}
+
+/// The files that hold bytes in question, as far as they can be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Owners {
+    /// The files that were found.
+    pub files: Vec<Owner>,
+    /// Why there may be more of them: structures that could not be read or fail their check, the
+    /// first of those. Empty when all was looked at.
+    pub gaps: Vec<String>,
+}
+
+/// The files of the filesystem on `device` that hold bytes of `extents`: at most `files_max`.
+///
+/// Sectors that can't be read are not an error: what they would have told is in
+/// [`Owners::gaps`].
+#[must_use]
+pub fn owners(device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+    let gaps = Gaps::new();
+    // Zeroes make the structures that can't be read damaged ones.
+    let forgiving = Forgiving::new(device, 0, &gaps);
+    let found = match probe(&forgiving) {
+        Ok(Some(filesystem)) => filesystem.owners(device, extents, files_max),
+        Ok(None) => Owners::default(),
+        Err(error) => {
+            gaps.note(error);
+            Owners::default()
+        }
+    };
+    gaps.note_all(&found.gaps);
+    Owners {
+        files: found.files,
+        gaps: gaps.list(),
+    }
+}

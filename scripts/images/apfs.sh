@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# Golden images of APFS. Sourced by make-images.
+# shellcheck disable=SC2154 # root, work and images are make-images' own
+#
+# All but one need newer tools than Debian 12 has (its mkapfs makes nothing below 128 MiB, and the
+# driver in its apfs-dkms gives up after three transactions): APFS_TOOLS names a directory with
+# mkapfs, apfsck and apfs-snap of apfsprogs 0.2.1 and apfs.ko of linux-apfs-rw 0.3.20, built for
+# the kernel of scripts/guest. Without it these images stay as they are.
+
+# apfs_used IMAGE: the used extents by partclone as JSON. It takes block 0 for the bitmap of a
+# chunk that has none, so there must be no such chunk.
+apfs_used() {
+    rm -f "$work/domain"
+    partclone.apfs -q -L "$work/partclone.log" -D -s "$1" -o "$work/domain" > /dev/null 2>&1
+    local offset size status comma=
+    printf '['
+    while read -r offset size status; do
+        [[ $status == + ]] || continue
+        printf '%s[%d,%d]' "$comma" "$offset" "$size"
+        comma=,
+    done < "$work/domain"
+    echo ']'
+}
+
+# apfs_format NAME SIZE OPTIONS...: an empty container.
+apfs_format() {
+    local name=$1 size=$2
+    shift 2
+    rm -f "$work/$name.img"
+    truncate -s "$size" "$work/$name.img"
+    "${mkapfs:-mkapfs}" -L "$name" -U 4b6c6f6e-0000-4000-8000-617066730001 \
+        -u 4b6c6f6e-0000-4000-8000-617066730002 "$@" "$work/$name.img"
+}
+
+# apfs_write NAME SCRIPT: mounts the container in the guest and runs SCRIPT there, which has to
+# unmount it again.
+apfs_write() {
+    cat - > "$work/script" << SCRIPT
+mount_it() { mount -t apfs -o readwrite /dev/vda /mnt; }
+make() { for i in \$(seq \$1 \$2); do seq 1 \$((i * \$3)) > /mnt/directory/file\$i; done; }
+remove() { for i in \$(seq \$1 \$2 \$3); do rm /mnt/directory/file\$i; done; }
+mount_it
+$2
+SCRIPT
+    "$root"/scripts/guest --modules libcrc32c --with "$APFS_TOOLS/apfs-snap" \
+        --with-module "$APFS_TOOLS/apfs.ko" "$work/script" "$work/$1.img"
+}
+
+# apfs_store NAME: checks a clean container, and stores it with partclone's answer.
+apfs_store() {
+    "${APFS_TOOLS:+$APFS_TOOLS/}apfsck" -cw "$work/$1.img" || exit 1
+    answers "$1" apfs "$(apfs_used "$work/$1.img")"
+    store "$1"
+}
+
+# apfs_whole NAME HAZARD: stores one that is copied whole.
+apfs_whole() {
+    answers "$1" apfs "[[0,$(stat -c %s "$work/$1.img")]]" "$2"
+    store "$1"
+}
+
+apfs_aged='mkdir /mnt/directory
+make 1 40 150
+sync
+remove 1 2 40
+apfs-snap /mnt first
+make 50 60 100
+remove 2 4 40
+mkdir /mnt/directory/deeper
+ln -s ../file4 /mnt/directory/deeper/link
+umount /mnt'
+
+# Each mount and sync makes a checkpoint, so that both rings go around.
+# shellcheck disable=SC2016 # expanded in the guest
+apfs_rounds='mkdir /mnt/directory
+for round in $(seq 1 30); do
+    make $round $((round + 3)) 100
+    sync
+    remove $round 2 $((round + 2))
+    umount /mnt
+    mount_it
+done
+umount /mnt'
+
+apfs_images() {
+    if wanted apfs-wide; then
+        mkapfs=mkapfs apfs_format apfs-wide 128M -s
+        apfsck -cw "$work/apfs-wide.img"
+        answers apfs-wide apfs "$(apfs_used "$work/apfs-wide.img")"
+        store apfs-wide
+    fi
+    [[ -n ${APFS_TOOLS:-} ]] || return 0
+    local mkapfs=$APFS_TOOLS/mkapfs
+    if wanted apfs-seed; then
+        apfs_format apfs-seed 1M
+        apfs_store apfs-seed
+    fi
+    if wanted apfs; then
+        apfs_format apfs 40M
+        apfs_write apfs "$apfs_aged"
+        apfs_store apfs
+    fi
+    if wanted apfs-chunks; then
+        apfs_format apfs-chunks 136M -s -z
+        apfs_write apfs-chunks "$apfs_aged"
+        apfs_store apfs-chunks
+    fi
+    if wanted apfs-seed-rings; then
+        apfs_format apfs-seed-rings 3M
+        apfs_write apfs-seed-rings "$apfs_rounds"
+        apfs_store apfs-seed-rings
+    fi
+    if wanted apfs-unclean; then
+        apfs_format apfs-unclean 40M
+        apfs_write apfs-unclean "${apfs_aged%umount*}sync; make 70 80 50"
+        apfs_whole apfs-unclean not_cleanly_unmounted
+    fi
+    if wanted apfs-fusion; then
+        truncate -s 2M "$work/second.img"
+        apfs_format apfs-fusion 2M -F "$work/second.img"
+        apfs_whole apfs-fusion multi_device
+    fi
+}

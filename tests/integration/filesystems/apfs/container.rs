@@ -1,0 +1,130 @@
+//! APFS containers in files: made by mkapfs or taken from the golden images, judged by apfsck,
+//! partclone, blkid and libfsapfs.
+
+use crate::support::tree::noise;
+use crate::support::{MIB, run};
+use klon_partition::{Extent, ExtentMap};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A container in a file.
+pub(super) struct Container {
+    /// Where the file and what tools write lies; removed when this is dropped.
+    directory: TempDir,
+    pub(super) image: PathBuf,
+}
+
+impl Container {
+    fn empty(size_bytes: u64) -> Self {
+        let directory = TempDir::new().unwrap();
+        let image = directory.path().join("container.img");
+        File::create(&image).unwrap().set_len(size_bytes).unwrap();
+        Self { directory, image }
+    }
+
+    /// An empty container; `blocks` as many of 4 KiB as it has, or "" for all of the file.
+    pub(super) fn make(size_bytes: u64, options: &[&str], blocks: &str) -> Self {
+        let container = Self::empty(size_bytes);
+        let blocks = Some(blocks).filter(|blocks| !blocks.is_empty());
+        let arguments = [options, &[container.text()], blocks.as_slice()].concat();
+        run("mkapfs", &arguments);
+        container
+    }
+
+    /// A golden image.
+    pub(super) fn golden(name: &str) -> Self {
+        let path = format!("{}/images/{name}.img.zst", env!("CARGO_MANIFEST_DIR"));
+        let bytes = zstd::decode_all(File::open(path).unwrap()).unwrap();
+        let container = Self::empty(0);
+        fs::write(&container.image, bytes).unwrap();
+        container
+    }
+
+    /// A copy of nothing but `used`, onto noise.
+    pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
+        let source = File::open(&self.image).unwrap();
+        let size_bytes = source.metadata().unwrap().len();
+        let copy = Self::empty(size_bytes);
+        let target = File::options().write(true).open(&copy.image).unwrap();
+        let noise = noise(5, MIB as usize);
+        for piece in Extent::new(0, size_bytes).unwrap().split(MIB) {
+            let part = &noise[..piece.len_bytes() as usize];
+            target.write_all_at(part, piece.offset_bytes()).unwrap();
+        }
+        for piece in used.iter().flat_map(|extent| extent.split(MIB)) {
+            let mut buffer = vec![0; piece.len_bytes() as usize];
+            let offset_bytes = piece.offset_bytes();
+            source.read_exact_at(&mut buffer, offset_bytes).unwrap();
+            target.write_all_at(&buffer, offset_bytes).unwrap();
+        }
+        copy
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.image.to_str().unwrap()
+    }
+
+    /// Fails unless all is sound and was unmounted cleanly. It builds the bitmaps again from all
+    /// trees and queues, and compares them.
+    pub(super) fn check(&self) {
+        let findings = run("apfsck", &["-cuw", self.text()]);
+        assert_eq!(findings, "", "apfsck {}", self.text());
+    }
+
+    /// A tag as `blkid` prints it; `None` when it prints none.
+    pub(super) fn blkid(&self, tag: &str) -> Option<String> {
+        let arguments = ["-p", "-o", "value", "-s", tag, self.text()];
+        let value = crate::support::tool::output("blkid", &arguments).stdout;
+        let value = String::from_utf8(value).unwrap().trim().to_owned();
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// What partclone would copy, from its domain map.
+    pub(super) fn partclone_used(&self) -> ExtentMap {
+        let at = |name: &str| {
+            self.directory
+                .path()
+                .join(name)
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        let (domain, log) = (at("domain"), at("log"));
+        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
+        run("partclone.apfs", &arguments);
+        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+        let text = fs::read_to_string(domain).unwrap();
+        text.lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
+                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
+            })
+            .collect()
+    }
+
+    /// The volume in it, mounted by libfsapfs.
+    pub(super) fn mount(&self) -> Mounted {
+        let point = self.directory.path().join("mnt");
+        fs::create_dir(&point).unwrap();
+        run("fsapfsmount", &[self.text(), point.to_str().unwrap()]);
+        Mounted(point)
+    }
+}
+
+/// A mounted volume, unmounted when dropped.
+pub(super) struct Mounted(PathBuf);
+
+impl Mounted {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run("umount", &[self.0.to_str().unwrap()]);
+    }
+}

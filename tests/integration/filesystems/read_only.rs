@@ -1,0 +1,111 @@
+//! ISO 9660, squashfs and EROFS against the tools that make and unpack them.
+
+mod disc;
+mod erofs;
+mod squashfs;
+
+use super::image_file::ImageFile;
+use crate::support::run;
+use crate::support::tree::{fill, noise};
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::{Basis, Usage, usage};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The size of the volumes: that of the image, and this.
+const ROOM_BYTES: u64 = 20 << 20;
+
+/// Files of all sizes, some of which compress.
+fn tree(directory: &Path) {
+    fill(directory, 3, 1);
+    std::fs::write(directory.join("zeroes"), vec![0; 700_000]).unwrap();
+    let lines: String = (0..40_000)
+        .map(|number| format!("line {number}\n"))
+        .collect();
+    std::fs::write(directory.join("lines"), lines).unwrap();
+    std::os::unix::fs::symlink("lines", directory.join("link")).unwrap();
+}
+
+fn look(image: &Path) -> Usage {
+    usage(&ImageFile::open(image)).unwrap()
+}
+
+fn mapped(image: &Path, name: &str) -> ExtentMap {
+    let usage = look(image);
+    assert_eq!(usage.basis, Basis::Map, "{name}");
+    usage.extents
+}
+
+fn len_bytes(path: &Path) -> u64 {
+    path.metadata().unwrap().len()
+}
+
+fn grow(image: &Path, more_bytes: u64) {
+    let file = OpenOptions::new().write(true).open(image).unwrap();
+    file.set_len(len_bytes(image) + more_bytes).unwrap();
+}
+
+fn write(image: &Path, bytes: &[u8], offset_bytes: u64) {
+    let file = OpenOptions::new().write(true).open(image).unwrap();
+    file.write_all_at(bytes, offset_bytes).unwrap();
+}
+
+/// Copies `used` of an image onto noise.
+fn copy(image: &Path, used: &ExtentMap, copy: &Path) {
+    let size_bytes = len_bytes(image);
+    let (source, target) = (File::open(image).unwrap(), File::create(copy).unwrap());
+    let noise = noise(99, 1 << 20);
+    for piece in ExtentMap::whole(size_bytes)
+        .iter()
+        .flat_map(|all| all.split(1 << 20))
+    {
+        let len = usize::try_from(piece.len_bytes()).unwrap();
+        target
+            .write_all_at(&noise[..len], piece.offset_bytes())
+            .unwrap();
+    }
+    for piece in used.iter().flat_map(|extent| extent.split(1 << 20)) {
+        let mut buffer = vec![0; usize::try_from(piece.len_bytes()).unwrap()];
+        source
+            .read_exact_at(&mut buffer, piece.offset_bytes())
+            .unwrap();
+        target.write_all_at(&buffer, piece.offset_bytes()).unwrap();
+    }
+}
+
+fn assert_same_files(one: &Path, other: &Path) {
+    let [one, other] = [one, other].map(|path| path.to_str().unwrap());
+    run("diff", &["-r", "--no-dereference", one, other]);
+}
+
+/// Fails unless the volume is taken as used as a whole for what lies at `at`, without a warning.
+fn assert_whole_for(image: &Path, at: u64, name: &str) {
+    let usage = look(image);
+    let Basis::Whole { reason, is_warning } = usage.basis else {
+        panic!("{name}: what lies at {at:#x} is not seen");
+    };
+    assert!(
+        reason.contains(&format!("at byte {at:#x}")),
+        "{name}: {reason}"
+    );
+    assert!(!is_warning, "{name}");
+    assert_eq!(usage.extents.total_bytes(), len_bytes(image), "{name}");
+}
+
+/// The number after `key` in what a tool printed.
+fn number_after(text: &str, key: &str) -> u64 {
+    let (_, rest) = text
+        .split_once(key)
+        .unwrap_or_else(|| panic!("no {key:?} in {text}"));
+    let digits: String = rest
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits.parse().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
