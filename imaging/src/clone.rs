@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::manifest::Hex;
 use crate::record::{Record, RecordStore, RecordWriter};
-use crate::stage::Space;
+use crate::stage::{Space, StagedPart};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::{ChangeToken, Usage, probe};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
@@ -176,10 +176,7 @@ pub fn clone(
 ) -> Result<CloneSummary> {
     let started = Instant::now();
     let mut prepared = Prepared::new(job, records, options)?;
-    let log = match prepared.is_staged(job, options) {
-        true => None,
-        false => Some(prepared.begin_log(job, records)?),
-    };
+    let log = Some(prepared.begin_log(job, records, options)?);
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(prepared.selection.rung),
@@ -199,8 +196,11 @@ pub fn clone(
     };
     let mut output = prepared.output(job, options)?;
     if let Err(error) = run.transfer(&mut output, options) {
-        // The first error is what matters; another one after it adds nothing.
-        let _ = run.checkpoint(&output);
+        // A target that failed may have lost anything that was put: nothing of it is vouched for.
+        if !matches!(error, Error::Target(_)) {
+            // The first error is what matters; another one after it adds nothing.
+            let _ = run.checkpoint(&output);
+        }
         return Err(error);
     }
     observer.event(&Event::Committing);
@@ -291,8 +291,22 @@ impl Prepared {
         job.present.is_some() && options.update == Update::Staged && !self.is_marked
     }
 
-    /// Begins the log of a run that writes in place, and takes over what an earlier one has.
-    fn begin_log(&mut self, job: &Job<'_>, records: &RecordStore) -> Result<IntentLog> {
+    /// What interrupted attempts at this update have staged.
+    fn staged_parts(&self, job: &Job<'_>, options: &CloneOptions) -> &[StagedPart] {
+        let is_meant = |interrupted: &&Interrupted| {
+            &interrupted.meta.source == job.source_identity && self.is_staged(job, options)
+        };
+        let interrupted = self.interrupted.as_ref().filter(is_meant);
+        interrupted.map_or(&[], |interrupted| &interrupted.staged)
+    }
+
+    /// Begins the log of this run, and takes over what earlier ones have.
+    fn begin_log(
+        &mut self,
+        job: &Job<'_>,
+        records: &RecordStore,
+        options: &CloneOptions,
+    ) -> Result<IntentLog> {
         let untouched = match (self.selection.rung, &self.previous) {
             (Rung::Full, _) => Untouched::Nothing,
             (Rung::Digest, Some(record)) => Untouched::Record(Hex(record.digest)),
@@ -313,6 +327,7 @@ impl Prepared {
             data: &self.plan.copy,
             zero: &self.plan.zero,
             earlier: self.resumed(),
+            staged: self.staged_parts(job, options),
         };
         let path = records.log_path(job.target_identity);
         let log = IntentLog::begin(path.clone(), &start)?;
@@ -345,7 +360,7 @@ impl Prepared {
             &self.wanted,
             drive_room,
             mark,
-            options.threads,
+            (options.threads, self.staged_parts(job, options)),
         )?;
         staging.token = self.target_token.map(|token| token.0);
         Ok(Output::Staged(Box::new(staging)))
@@ -381,11 +396,12 @@ impl Run<'_> {
     ) -> Result<()> {
         let prepared = self.prepared;
         let observer = self.observer;
+        let is_in_place = matches!(output, Output::InPlace(_));
         let mut tasks = task::tasks(prepared)?.map(|task| {
             if observer.is_cancelled() {
                 return Err(Error::Interrupted);
             }
-            if let (Some(log), Ok(task)) = (log, &task) {
+            if let (Some(log), Ok(task)) = (log.filter(|_| is_in_place), &task) {
                 log.intend(task.chunk)?;
             }
             task
@@ -412,10 +428,11 @@ impl Run<'_> {
                     output.put_zero(write)?;
                 }
                 if let Some(log) = log {
-                    log.done(outcome.chunk, outcome.digest);
+                    if is_in_place {
+                        log.done(outcome.chunk, outcome.digest);
+                    }
                     if log.is_due() {
-                        output.checkpoint()?;
-                        log.checkpoint()?;
+                        checkpoint(output, log)?;
                     }
                 }
                 self.note(&outcome)
@@ -425,8 +442,10 @@ impl Run<'_> {
 
     /// Makes durable what was done, and that it was done.
     fn checkpoint(&self, output: &Output<'_>) -> Result<()> {
-        output.checkpoint()?;
-        self.log.as_ref().map_or(Ok(()), IntentLog::checkpoint)
+        match &self.log {
+            Some(log) => checkpoint(output, log),
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, outcome: &work::Outcome) -> Result<()> {
@@ -440,6 +459,15 @@ impl Run<'_> {
             bytes: outcome.wanted_bytes,
         });
         Ok(())
+    }
+}
+
+/// Makes durable what was done, and that it was done.
+fn checkpoint(output: &Output<'_>, log: &IntentLog) -> Result<()> {
+    let staged = output.checkpoint()?;
+    match output {
+        Output::InPlace(_) => log.checkpoint(),
+        Output::Staged(_) => staged.map_or(Ok(()), |part| log.staged(part)),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The write-intent log of a run that writes in place: what it was about to touch, and what of
 //! that is durable, so that a run which was killed is gone on with instead of started over.
 //!
-//! It lies beside the target's record while the run goes on. A chunk that it intends to touch is
+//! It lies beside the target's record while the run goes on. A run that stages an update keeps one
+//! too, which says what is staged already.
+//!
+//! A chunk that a run in place intends to touch is
 //! named in the log, durably, before it is touched; its digest follows once the target has been
 //! synced. After an interruption a chunk is therefore known by its digest here, or suspect and
 //! compared, or untouched and what it was before the run. All integers are little-endian.
@@ -27,6 +30,8 @@
 //! "TCHD"  extents of the chunks that earlier attempts of the run touched, as in a record
 //! "LIVE"  empty: from here on the latest attempt speaks; what comes before are earlier ones
 //! "INTN"  number of a chunk, 8 bytes, and how many from there on may be touched from now on, 8
+//! "STGD"  what is staged so far: UUID of the run that staged it, 16 bytes, and a reference to the
+//!         last block of its index, 48, as in a mark
 //! "DONE"  for each chunk that is durable, ascending: its number, 8 bytes, and its digest, 32
 //! ```
 

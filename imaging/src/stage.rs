@@ -35,6 +35,7 @@
 //! ```
 
 pub mod apply;
+mod earlier;
 mod index;
 mod room;
 mod stager;
@@ -43,6 +44,17 @@ pub use apply::{Finished, finish};
 pub use index::BlockRef;
 pub use room::{Room, Space, Spot};
 pub use stager::Stager;
+
+use uuid::Uuid;
+
+/// What an attempt at an update has staged so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StagedPart {
+    /// Which run.
+    pub run: Uuid,
+    /// The last block of its index.
+    pub index: BlockRef,
+}
 
 /// The device that something staged lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

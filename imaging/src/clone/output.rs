@@ -4,7 +4,7 @@ use super::work;
 use crate::commit::{Held, Places, TargetWriter, Write};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
-use crate::stage::{Area, Room, Space, Stager, apply::Checked};
+use crate::stage::{Area, Space, StagedPart, Stager, apply::Checked};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -76,11 +76,11 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Makes everything durable that was put so far.
-    pub(super) fn checkpoint(&self) -> Result<()> {
+    /// Makes everything durable that was put so far; says what is staged.
+    pub(super) fn checkpoint(&self) -> Result<Option<StagedPart>> {
         match self {
-            Self::InPlace(writer) => writer.checkpoint(),
-            Self::Staged(_) => Ok(()),
+            Self::InPlace(writer) => writer.checkpoint().map(|()| None),
+            Self::Staged(staging) => staging.stager.checkpoint(),
         }
     }
 }
@@ -107,7 +107,7 @@ impl<'a> Staging<'a> {
         allowed: &'a ExtentMap,
         drive_room: &ExtentMap,
         mark: Mark,
-        threads: NonZeroUsize,
+        (threads, parts): (NonZeroUsize, &[StagedPart]),
     ) -> Result<Self> {
         let geometry = space.volume.geometry();
         let room = present.union(allowed).complement(geometry.size_bytes);
@@ -115,9 +115,8 @@ impl<'a> Staging<'a> {
         if let Some(whole) = geometry.extent() {
             holes = room.difference(&space.volume.data(whole).map_err(Error::Target)?);
         }
-        let room = Room::new(&room, drive_room);
         Ok(Self {
-            stager: Stager::new(space, mark.run, room),
+            stager: Stager::new(space, mark.run, (&room, drive_room), parts)?,
             space,
             allowed,
             mark,

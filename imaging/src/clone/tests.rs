@@ -14,6 +14,7 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
 
 mod resume;
+mod staged;
 
 const SIZE: usize = 3 << 20;
 const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();

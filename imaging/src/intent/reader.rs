@@ -6,12 +6,16 @@ use crate::chunk::Digest;
 use crate::error::Result;
 use crate::record::format::decode_extents;
 use crate::record::{corrupt, io_error};
+use crate::stage::{BlockRef, StagedPart};
 use klon_partition::bytes::le64;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// Attempts of which staged parts are remembered.
+const STAGED_MAX: usize = 16;
 
 /// Length of a chunk's number and digest.
 const DONE_LEN: usize = 40;
@@ -27,6 +31,8 @@ pub struct Interrupted {
     pub wanted: ExtentMap,
     /// The chunks that may have been touched.
     pub touched: ExtentMap,
+    /// What was staged, by the latest attempts, last one last.
+    pub staged: Vec<StagedPart>,
     /// The chunks that the latest attempt may have touched.
     live: ExtentMap,
     path: PathBuf,
@@ -59,6 +65,7 @@ impl Interrupted {
             meta,
             wanted: found.wanted,
             touched: found.touched.union(&live),
+            staged: found.staged,
             live,
             path: path.to_owned(),
         }))
@@ -110,6 +117,7 @@ struct Parts {
     touched: ExtentMap,
     is_live: bool,
     live: Vec<Extent>,
+    staged: Vec<StagedPart>,
 }
 
 impl Parts {
@@ -133,9 +141,23 @@ impl Parts {
                 self.live
                     .push(extent.ok_or("an intent beyond all volumes")?);
             }
+            b"STGD" if payload.len() == 64 => self.add_staged(&payload)?,
             b"DONE" if payload.len().is_multiple_of(DONE_LEN) => {}
             _ => return Err(String::from_utf8_lossy(&tag).into_owned()),
         }
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn add_staged(&mut self, payload: &[u8]) -> std::result::Result<(), String> {
+        let run = Uuid::from_slice(&payload[..16]).map_err(|error| error.to_string())?;
+        let index = BlockRef::parse(&payload[16..]).ok_or("no reference to an index")?;
+        // Of each attempt, the last one says it all.
+        self.staged.retain(|part| part.run != run);
+        self.staged.push(StagedPart { run, index });
+        let surplus = self.staged.len().saturating_sub(STAGED_MAX);
+        self.staged.drain(..surplus);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::chunk::{self, Digest};
 use crate::error::Result;
 use crate::record::format::encode_extents;
 use crate::record::{io_error, sync_directory};
+use crate::stage::StagedPart;
 use klon_partition::{Extent, ExtentMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -35,6 +36,8 @@ pub struct Start<'a> {
     pub zero: &'a ExtentMap,
     /// The log of earlier attempts of the run.
     pub earlier: Option<&'a Interrupted>,
+    /// What earlier attempts have staged.
+    pub staged: &'a [StagedPart],
 }
 
 /// The log of a run that goes on. One thread names what will be touched, another what is done.
@@ -103,6 +106,16 @@ impl IntentLog {
         state.done.extend_from_slice(&digest.0);
     }
 
+    /// That much is staged, and durable.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    pub fn staged(&self, part: StagedPart) -> Result<()> {
+        self.state()
+            .append(&staged_frame(part))
+            .map_err(|source| io_error(&self.path, "write", source))
+    }
+
     /// Whether it is time to sync the target, and then to call [`checkpoint`](Self::checkpoint).
     #[must_use]
     pub fn is_due(&self) -> bool {
@@ -141,6 +154,12 @@ impl State {
     }
 }
 
+fn staged_frame(part: StagedPart) -> Vec<u8> {
+    let mut payload = part.run.as_bytes().to_vec();
+    payload.extend_from_slice(&part.index.to_bytes());
+    frame(*b"STGD", &payload)
+}
+
 fn write_start(path: &Path, start: &Start<'_>) -> Result<File> {
     let failed = |source| io_error(path, "begin", source);
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -153,6 +172,9 @@ fn write_start(path: &Path, start: &Start<'_>) -> Result<File> {
         output.write_all(&frame(*b"RUN ", &serde_json::to_vec(start.meta)?))?;
         output.write_all(&frame(*b"DATA", &encode_extents(start.data)?))?;
         output.write_all(&frame(*b"ZERO", &encode_extents(start.zero)?))?;
+        for &part in start.staged {
+            output.write_all(&staged_frame(part))?;
+        }
         Ok(output)
     };
     let mut output = begin().map_err(failed)?;

@@ -311,7 +311,7 @@ fn write_block(space: Space<'_>, block: &Block) -> Result<u64> {
 }
 
 /// Gives each entry of a block and its bytes, whose digest is right, to `use_entry`.
-fn each(
+pub(super) fn each(
     space: Space<'_>,
     block: &Block,
     mut use_entry: impl FnMut(&Entry, Option<&[u8]>) -> Result<()>,

@@ -1,5 +1,7 @@
 //! Putting what changed into room, and keeping the index of it.
 
+use super::StagedPart;
+use super::earlier::Earlier;
 use super::index::{BLOCK_LEN_MAX, Block, BlockRef, ENTRY_LEN, Entry, HEADER_LEN};
 use super::room::{Room, Space, Spot, UNIT_BYTES};
 use crate::chunk::Digest;
@@ -7,8 +9,8 @@ use crate::commit::Write;
 use crate::error::{Error, Result};
 use crate::mark::Staged;
 use bytes::Bytes;
-use klon_partition::Extent;
 use klon_partition::device::AlignedBuffer;
+use klon_partition::{Extent, ExtentMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
@@ -19,6 +21,7 @@ const UNIT_ENTRIES: u64 = (UNIT_BYTES - HEADER_LEN as u64) / ENTRY_LEN as u64;
 pub struct Stager<'a> {
     space: Space<'a>,
     run: Uuid,
+    earlier: Earlier,
     state: Mutex<State>,
 }
 
@@ -32,9 +35,23 @@ struct State {
 }
 
 impl<'a> Stager<'a> {
-    /// Stages what `run` writes in `room` of `space`.
-    #[must_use]
-    pub const fn new(space: Space<'a>, run: Uuid, room: Room) -> Self {
+    /// Stages what `run` writes in room of `space`: `volume`, then `drive`. What is staged there
+    /// already, in `parts`, is not staged again.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn new(
+        space: Space<'a>,
+        run: Uuid,
+        (volume, drive): (&ExtentMap, &ExtentMap),
+        parts: &[StagedPart],
+    ) -> Result<Self> {
+        let mut earlier = Earlier::look(space, parts, (volume, drive))?;
+        let occupied = earlier.occupied();
+        let room = Room::new(
+            &volume.difference(occupied.0),
+            &drive.difference(occupied.1),
+        );
         let state = State {
             room,
             entries: Vec::new(),
@@ -43,11 +60,12 @@ impl<'a> Stager<'a> {
             staged_bytes: 0,
             spots: Vec::new(),
         };
-        Self {
+        Ok(Self {
             space,
             run,
+            earlier,
             state: Mutex::new(state),
-        }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,9 +105,17 @@ impl<'a> Stager<'a> {
         if writes.is_empty() {
             return Ok(());
         }
-        let data_bytes = writes.iter().map(data_bytes).sum();
-        let spots = self.state().take(data_bytes, writes.len())?;
-        let (mut entries, buffers) = lay_out(writes, &spots);
+        let (mut known, mut new) = (Vec::new(), Vec::new());
+        for write in writes {
+            match self.known(write).filter(|_| !is_old) {
+                Some(entries) => known.extend(entries),
+                None => new.push(write.clone()),
+            }
+        }
+        let data_bytes = new.iter().map(data_bytes).sum();
+        let spots = self.state().take(data_bytes, new.len() + known.len())?;
+        let (mut entries, buffers) = lay_out(&new, &spots);
+        entries.extend(known);
         for entry in &mut entries {
             entry.is_old = is_old;
         }
@@ -102,6 +128,23 @@ impl<'a> Stager<'a> {
             self.write_block(&mut state)?;
         }
         Ok(())
+    }
+
+    fn known(&self, write: &Write) -> Option<Vec<Entry>> {
+        match write {
+            Write::Data { offset_bytes, data } => self.earlier.find(*offset_bytes, data),
+            Write::Zero(_) => None,
+        }
+    }
+
+    /// Makes everything durable that was put so far, so that another attempt can take it over.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn checkpoint(&self) -> Result<Option<StagedPart>> {
+        let run = self.run;
+        let staged = self.seal(None)?;
+        Ok(staged.map(|Staged { index, .. }| StagedPart { run, index }))
     }
 
     /// Writes the rest of the index and makes everything durable. `None` when nothing was put.

@@ -1,0 +1,118 @@
+//! What earlier attempts at an update have staged already, as far as it is still there.
+
+use super::apply::each;
+use super::index::{Chain, Entry};
+use super::room::{Space, Spot};
+use super::{Area, StagedPart};
+use crate::chunk::Digest;
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use klon_partition::{Extent, ExtentMap};
+use std::collections::BTreeMap;
+
+/// Entries that are remembered; what more there is gets staged anew.
+const ENTRIES_MAX: usize = 1 << 20;
+
+/// Bytes that are staged and were found right, by where they belong.
+#[derive(Default)]
+pub(super) struct Earlier {
+    entries: BTreeMap<u64, Entry>,
+    /// The index blocks, kept until they are replaced: the log refers to them.
+    blocks: Vec<Spot>,
+    volume: ExtentMap,
+    drive: ExtentMap,
+}
+
+impl Earlier {
+    /// Looks at what `parts` staged in room that is still room: `volume` and `drive`.
+    ///
+    /// # Errors
+    /// [`Error::Target`]; what is damaged or gone is no error.
+    pub(super) fn look(
+        space: Space<'_>,
+        parts: &[StagedPart],
+        (volume, drive): (&ExtentMap, &ExtentMap),
+    ) -> Result<Self> {
+        let mut earlier = Self::default();
+        for part in parts {
+            match earlier.add(space, *part, (volume, drive)) {
+                // Someone else has used the room since.
+                Ok(()) | Err(Error::StageCorrupt { .. } | Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(earlier)
+    }
+
+    fn add(
+        &mut self,
+        space: Space<'_>,
+        part: StagedPart,
+        (volume, drive): (&ExtentMap, &ExtentMap),
+    ) -> Result<()> {
+        let mut spot = Some(part.index.spot);
+        for block in Chain::new(space, part.run, part.index) {
+            let mut block = block?;
+            self.blocks.extend(spot);
+            spot = block.before.map(|before| before.spot);
+            block.entries.retain(|entry| {
+                let is_room = |(spot, _): (Spot, _)| match spot.area {
+                    Area::Volume => volume.contains(spot.extent),
+                    Area::Drive => drive.contains(spot.extent),
+                };
+                // A later attempt may have taken it over.
+                let is_known = self.entries.get(&entry.to.offset_bytes()) == Some(entry);
+                !entry.is_old && !is_known && entry.from.is_some_and(is_room)
+            });
+            let mut found = Vec::new();
+            each(space, &block, |entry, _| {
+                found.push(*entry);
+                Ok(())
+            })?;
+            for entry in found {
+                if self.entries.len() < ENTRIES_MAX {
+                    self.entries.insert(entry.to.offset_bytes(), entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the room that is in use out of what can be handed out.
+    pub(super) fn occupied(&mut self) -> (&ExtentMap, &ExtentMap) {
+        let of = |area| -> ExtentMap {
+            let entries = self.entries.values().filter_map(|entry| entry.from);
+            let spots = entries
+                .map(|(spot, _)| spot)
+                .chain(self.blocks.iter().copied());
+            spots
+                .filter(|spot| spot.area == area)
+                .map(|spot| spot.extent)
+                .collect()
+        };
+        (self.volume, self.drive) = (of(Area::Volume), of(Area::Drive));
+        (&self.volume, &self.drive)
+    }
+
+    /// The entries that hold exactly `data` for `offset_bytes`, if all of it is staged.
+    pub(super) fn find(&self, offset_bytes: u64, data: &Bytes) -> Option<Vec<Entry>> {
+        let mut found = Vec::new();
+        let mut rest = data.clone();
+        let mut at = offset_bytes;
+        while !rest.is_empty() {
+            let entry = self.entries.get(&at)?;
+            let len = usize::try_from(entry.to.len_bytes()).ok()?;
+            if len > rest.len() {
+                return None;
+            }
+            let piece = rest.split_to(len);
+            let (_, digest) = entry.from?;
+            if Digest::of(&piece).0 != digest {
+                return None;
+            }
+            at = Extent::end_bytes(entry.to);
+            found.push(*entry);
+        }
+        Some(found)
+    }
+}
