@@ -4,6 +4,7 @@ mod cli;
 mod clone;
 mod faults;
 mod filesystems;
+mod kills;
 mod loops;
 mod planner;
 mod support;

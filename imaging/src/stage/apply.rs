@@ -169,7 +169,7 @@ impl Checked {
         pipeline::run(
             threads,
             Chain::new(space, self.mark.run, self.staged.index),
-            |block| write_block(space, &block),
+            |block| write_block(space, &block, self.staged.is_begun),
             |block_bytes: u64| {
                 written_bytes += block_bytes;
                 Ok(())
@@ -292,11 +292,15 @@ fn read_block(space: Space<'_>, volume_bytes: u64, block: &Block) -> Result<Read
     Ok(read)
 }
 
-/// Writes what a block tells of, but for the first chunk. Returns the bytes written.
-fn write_block(space: Space<'_>, block: &Block) -> Result<u64> {
+/// Writes what a block tells of, but for the first chunk, and for what is there already if that is
+/// likely. Returns the bytes written.
+fn write_block(space: Space<'_>, block: &Block, is_likely: bool) -> Result<u64> {
     let mut written_bytes = 0_u64;
     each(space, block, |entry, bytes| {
         if entry.is_old || entry.to.offset_bytes() < HELD_BYTES {
+            return Ok(());
+        }
+        if is_likely && is_there(space, entry.to, bytes)? {
             return Ok(());
         }
         match bytes {
@@ -308,6 +312,15 @@ fn write_block(space: Space<'_>, block: &Block) -> Result<u64> {
         Ok(())
     })?;
     Ok(written_bytes)
+}
+
+fn is_there(space: Space<'_>, to: Extent, bytes: Option<&[u8]>) -> Result<bool> {
+    let mut now = AlignedBuffer::zeroed(to_len(to.len_bytes()));
+    space
+        .volume
+        .read_exact_at(&mut now, to.offset_bytes())
+        .map_err(Error::Target)?;
+    Ok(bytes.map_or_else(|| is_zero(&now), |bytes| *bytes == *now))
 }
 
 /// Gives each entry of a block and its bytes, whose digest is right, to `use_entry`.
