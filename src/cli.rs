@@ -104,6 +104,11 @@ pub struct PlanArgs {
     /// can't make a filesystem smaller yet).
     #[arg(long, value_name = "NAME=POLICY")]
     pub size: Vec<String>,
+    /// Space that is left to no partition, for updates to be staged in where the volumes themselves
+    /// have no room: a size like 40G, or a share like 2% [default: 1%, or less if the volumes
+    /// don't fit beside it].
+    #[arg(long, value_name = "SIZE")]
+    pub reserve: Option<String>,
     /// Kind of partition table.
     #[arg(long, value_enum)]
     pub table: Option<TableKind>,

@@ -33,7 +33,7 @@ pub use file::PLAN_VERSION;
 pub use layout::{Change, Extended, Plan, PlannedDrive, PlannedTable, PlannedVolume, SourceRef};
 pub use name::check_name;
 pub use picture::Style;
-pub use request::{Drive, Options, Request, Source, SourceRequest, SourceVolume};
+pub use request::{Drive, Options, Request, Reserve, Source, SourceRequest, SourceVolume};
 pub use sector::mismatch as sector_mismatch;
 pub use size::{Growth, SizePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, human_size, parse_size};
 pub use warning::Warning;
@@ -81,7 +81,11 @@ fn lay_out(
         .zip(&found)
         .filter_map(|(one, there)| there.is_none().then_some(one))
         .collect();
-    let Some((placed, extended)) = slots::find(ground, &fresh) else {
+    let mut found_slots = slots::find(ground, &fresh);
+    if found_slots.is_none() && !request.options.reserve.is_required {
+        found_slots = slots::find(&ground.without_reserve(), &fresh);
+    }
+    let Some((placed, extended)) = found_slots else {
         return Err(explain::misfit(request, ground, wanted, &fresh));
     };
     let table = planned_table(ground, extended, ids);

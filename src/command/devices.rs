@@ -39,6 +39,9 @@ struct Answer {
     clone_of: Option<Identity>,
     /// What a clone to it as a whole that did not finish is of.
     unfinished_clone_of: Option<String>,
+    /// Whether `klon finish` completes that without the source.
+    #[serde(skip_serializing_if = "is_false")]
+    is_staged: bool,
     /// Everything that uses it.
     uses: Vec<Use>,
     volumes: Vec<VolumeAnswer>,
@@ -55,6 +58,9 @@ struct VolumeAnswer {
     clone_of: Option<Identity>,
     /// What a clone that did not finish is of.
     unfinished_clone_of: Option<String>,
+    /// Whether `klon finish` completes that without the source.
+    #[serde(skip_serializing_if = "is_false")]
+    is_staged: bool,
     /// How less than all of it could be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
@@ -116,6 +122,7 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
             role: None,
             clone_of: None,
             unfinished_clone_of: None,
+            is_staged: false,
             uses: system.uses(&path)?,
             volumes: Vec::new(),
             disk: Some(entry.disk),
@@ -151,7 +158,9 @@ fn answer(
         volumes.push(of_volume(volume, own, disk.as_ref(), source, manifests)?);
     }
     let clone_of = clone_of(manifests, identity.as_ref());
-    let unfinished_clone_of = Mark::read(source)?.map(|mark| mark.source);
+    let mark = Mark::read(source)?;
+    let is_staged = is_staged(mark.as_ref());
+    let unfinished_clone_of = mark.map(|mark| mark.source);
     let is_whole = clone_of.is_some() || unfinished_clone_of.is_some();
     let is_clone = |volume: &VolumeAnswer| {
         volume.clone_of.is_some()
@@ -179,8 +188,26 @@ fn answer(
         role: is_backup.then_some("klon backup drive"),
         clone_of,
         unfinished_clone_of,
+        is_staged,
         volumes,
     })
+}
+
+fn is_staged(mark: Option<&Mark>) -> bool {
+    mark.is_some_and(|mark| mark.staged.is_some())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn unfinished(source: &str, is_staged: bool) -> String {
+    let finish = match is_staged {
+        true => "; klon finish completes it",
+        false => "",
+    };
+    format!("UNFINISHED clone of {source}{finish}")
 }
 
 fn of_volume(
@@ -207,6 +234,7 @@ fn of_volume(
         clone_of: clone_of(manifests, identity.as_ref()),
         identity,
         mounts,
+        is_staged: is_staged(mark.as_ref()),
         unfinished_clone_of: mark.map(|mark| mark.source),
         advice: volume
             .filesystem
@@ -270,7 +298,7 @@ fn text(answer: &Answer) -> String {
             text.push_str(&format!("  clone of {of}\n"));
         }
         if let Some(of) = &answer.unfinished_clone_of {
-            text.push_str(&format!("  UNFINISHED clone of {of}\n"));
+            text.push_str(&format!("  {}\n", unfinished(of, answer.is_staged)));
         }
     }
     if let Some(error) = &answer.error {
@@ -321,7 +349,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         answer
             .unfinished_clone_of
             .as_ref()
-            .map(|of| format!("UNFINISHED clone of {of}")),
+            .map(|of| unfinished(of, answer.is_staged)),
     );
     let hazards = volume
         .filesystem

@@ -11,7 +11,8 @@ use crate::place::{OpenPlace, Place, identity_of};
 use crate::progress::say;
 use anyhow::{Context as _, Result};
 use klon_partition::planner::{
-    Drive, Options, Plan, Proposal, Request, SizePolicy, SourceRequest, Style, plan,
+    Drive, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style, parse_size,
+    plan,
 };
 use klon_partition::system::System;
 use klon_partition::table::Scheme;
@@ -33,7 +34,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
             &drive.layout,
         ),
         sources: sources(args, &system, &drive)?,
-        options: options(args)?,
+        options: options(args, drive.layout.geometry.size_bytes)?,
     };
     let proposal = plan(&request, &mut klon_partition::planner::random_id)?;
     let changes = proposal.plan.changes(request.drive.table.as_ref())?;
@@ -92,7 +93,7 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-fn options(args: &PlanArgs) -> Result<Options> {
+fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {
     let date_stamp = match args.date_stamp.as_deref() {
         Some("today") => Some(today()),
         other => other.map(str::to_owned),
@@ -104,8 +105,29 @@ fn options(args: &PlanArgs) -> Result<Options> {
         }),
         replace_table: args.replace_table,
         date_stamp,
+        reserve: reserve(args, drive_bytes)?,
         alignment_bytes: None,
         previous: previous(args)?,
+    })
+}
+
+/// `--reserve`.
+fn reserve(args: &PlanArgs, drive_bytes: u64) -> Result<Reserve> {
+    let Some(text) = &args.reserve else {
+        return Ok(Reserve {
+            bytes: drive_bytes / 100,
+            is_required: false,
+        });
+    };
+    let share = text.strip_suffix('%').map(str::parse::<u32>);
+    let bytes = match share {
+        Some(Ok(percent @ 0..100)) => drive_bytes / 100 * u64::from(percent),
+        Some(_) => return Err(usage(format!("--reserve {text}: expected 0% to 99%"))),
+        None => parse_size(text).map_err(|error| usage(format!("--reserve {text}: {error}")))?,
+    };
+    Ok(Reserve {
+        bytes,
+        is_required: true,
     })
 }
 

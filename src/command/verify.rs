@@ -163,9 +163,13 @@ fn verify_one(
 ) -> Result<(VerifySummary, &'static str)> {
     let target: &Arc<dyn ReadAt> = &check.open.device;
     if let Some(mark) = Mark::read(target)? {
+        let finish = match mark.staged {
+            Some(_) => "complete it with klon finish, which needs no source, or ",
+            None => "",
+        };
         return Err(refused(format!(
-            "a clone of {} to it was not finished, so there is nothing whole to verify; run the \
-             clone again",
+            "a clone of {} to it was not finished, so there is nothing whole to verify; {finish}run \
+             the clone again",
             mark.source
         )));
     }

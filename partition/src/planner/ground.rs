@@ -30,6 +30,8 @@ pub(super) struct Ground {
     pub(super) alignment_bytes: u64,
     pub(super) usable: Extent,
     pub(super) slots_max: u32,
+    /// Kept free at the end of the largest gap.
+    reserve_bytes: u64,
 }
 
 /// Where partitions may lie under a new table; `None` when the drive is too small for one.
@@ -116,7 +118,16 @@ impl Ground {
                 Error::Refused(format!("a drive of {size} has no space behind its table"))
             })?,
             slots_max: kept.map_or(new_slots(scheme), |table| table.slots_max),
+            reserve_bytes: request.options.reserve.bytes,
         })
+    }
+
+    /// The same with all of its gaps to be used.
+    pub(super) fn without_reserve(&self) -> Self {
+        Self {
+            reserve_bytes: 0,
+            ..self.clone()
+        }
     }
 
     /// The partitions of the table that is kept.
@@ -139,6 +150,7 @@ impl Ground {
             self.existing().iter().partition(is_logical);
         let taken: ExtentMap = primary.iter().map(|partition| partition.extent).collect();
         let mut gaps = self.free(&taken, self.usable, Class::Primary);
+        self.set_aside(&mut gaps);
         if let Some(extended) = self.extended() {
             // The boot record of a logical partition lies before it, and is not listed.
             let with_record = |extent: Extent| {
@@ -154,6 +166,21 @@ impl Ground {
             }
         }
         gaps
+    }
+
+    /// Shortens the largest gap by the reserve.
+    fn set_aside(&self, gaps: &mut Vec<Gap>) {
+        let largest = (0..gaps.len()).max_by_key(|&index| gaps[index].extent.len_bytes());
+        let Some(index) = largest.filter(|_| self.reserve_bytes > 0) else {
+            return;
+        };
+        let extent = gaps[index].extent;
+        let end_bytes = extent.end_bytes().saturating_sub(self.reserve_bytes);
+        let end_bytes = end_bytes / self.sector_bytes * self.sector_bytes;
+        match Extent::between(extent.offset_bytes(), end_bytes) {
+            Some(rest) => gaps[index].extent = rest,
+            None => drop(gaps.remove(index)),
+        }
     }
 
     fn free(&self, taken: &ExtentMap, within: Extent, class: Class) -> Vec<Gap> {

@@ -145,6 +145,15 @@ impl SourceVolume {
     }
 }
 
+/// Space that is kept free of partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserve {
+    /// How much.
+    pub bytes: u64,
+    /// Whether a plan without it is none; otherwise volumes that don't fit beside it come first.
+    pub is_required: bool,
+}
+
 /// How to plan.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -154,6 +163,8 @@ pub struct Options {
     pub replace_table: bool,
     /// A date for the names, as in `2026-11-21`.
     pub date_stamp: Option<String>,
+    /// Space that belongs to no partition, in which updates of clones are staged.
+    pub reserve: Reserve,
     /// Where partitions start: multiples of this; `None` for 1 MiB or what the drive likes best.
     pub alignment_bytes: Option<u64>,
     /// The plan that was last carried out on this drive, by which volumes are found again whose
