@@ -3,5 +3,6 @@
 mod broken;
 mod busy_fat;
 mod disks;
+mod staged;
 mod verify;
 mod volumes;

@@ -1,0 +1,152 @@
+//! Updates that are staged, through the program: room and the lack of it, and `klon finish`.
+
+use crate::support::image::ext4;
+use crate::support::klon::number;
+use crate::support::{Klon, MIB, run, tree};
+use klon_imaging::change::RungChoice;
+use klon_imaging::clone::{Freed, Rewrite, Update};
+use klon_imaging::mark::Mark;
+use klon_imaging::progress::Silent;
+use klon_imaging::{CloneOptions, Job, RecordStore, clone};
+use klon_partition::Identity;
+use klon_partition::device::{Fault, FaultAt, look_at, open_target};
+use klon_partition::filesystem::usage;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// An ext4 volume, its clone, and a file that the volume has got since.
+fn changed() -> Klon {
+    let klon = Klon::new();
+    ext4(&klon.path("source"), 64, 20);
+    klon.ok(&["clone", "source", "target"]);
+    fs::write(klon.path("added"), tree::noise(5, 2 * MIB as usize)).unwrap();
+    let script = "write added added\nset_super_value mtime now\n";
+    fs::write(klon.path("script"), script).unwrap();
+    let debugfs = ["-w", "-f", &klon.text("script"), &klon.text("source")];
+    let mut command = std::process::Command::new("debugfs");
+    let status = command.args(debugfs).current_dir(klon.directory()).output();
+    assert!(status.unwrap().status.success());
+    klon
+}
+
+fn check(klon: &Klon, target: &str) {
+    klon.ok(&["verify", target, "source"]);
+    run("e2fsck", &["-fn", &klon.text(target)]);
+}
+
+#[test]
+fn an_update_is_staged_and_says_how_much() {
+    let klon = changed();
+    let outcome = klon.ok(&["clone", "source", "target"]);
+    assert!(
+        outcome.stdout.contains("staged first"),
+        "{}",
+        outcome.stdout
+    );
+    check(&klon, "target");
+    let again = klon.json(&["clone", "source", "target"]);
+    assert_eq!(number(&again, "staged_bytes"), 0, "{again:#}");
+    assert_eq!(again["rung"], "digest", "{again:#}");
+}
+
+/// The clone at the moment at which its update is staged, and nothing of it in place.
+fn interrupt(klon: &Klon) {
+    let kept = fs::read(klon.path("target")).unwrap();
+    for operation in (0..).step_by(3) {
+        fs::write(klon.path("target"), &kept).unwrap();
+        update_until(klon, operation);
+        let target = look_at(&klon.path("target")).unwrap();
+        let mark = Mark::read(&target).unwrap();
+        if mark.is_some_and(|mark| mark.staged.is_some()) {
+            return;
+        }
+    }
+}
+
+fn update_until(klon: &Klon, operation: u64) {
+    let source = look_at(&klon.path("source")).unwrap();
+    let used = usage(&source).unwrap();
+    let target = open_target(&klon.path("target")).unwrap();
+    let present = usage(&target).unwrap().extents;
+    let target = FaultAt::new(target, Some(Fault::TornAtSector(operation)));
+    let identity = |name: &str| Identity::Path(klon.text(name));
+    let job = Job {
+        name: "target",
+        source: &source,
+        usage: &used,
+        source_identity: &identity("source"),
+        target: &target,
+        target_identity: &identity("target"),
+        present: Some(&present),
+        drive: None,
+    };
+    let options = CloneOptions {
+        rung: RungChoice::Auto,
+        rewrite: Rewrite::Blocks,
+        freed: Freed::Leave,
+        update: Update::Staged,
+        threads: NonZeroUsize::MIN,
+    };
+    clone(&job, &RecordStore::new(klon.records()), &options, &Silent).unwrap_err();
+}
+
+#[test]
+fn an_interrupted_update_is_finished_without_source_and_record() {
+    let klon = changed();
+    interrupt(&klon);
+    klon.refused(&["verify", "target"], &["was not finished", "klon finish"]);
+    let devices = klon.ok(&["devices", "target"]).stdout;
+    assert!(devices.contains("klon finish completes it"), "{devices}");
+    assert_eq!(klon.json(&["devices", "target"])["is_staged"], true);
+    fs::rename(klon.path("source"), klon.path("hidden")).unwrap();
+    fs::rename(klon.records(), klon.path("elsewhere")).unwrap();
+    let said = klon.ok(&["finish", "target"]).stdout;
+    assert!(said.contains("is in place"), "{said}");
+    let said = klon.ok(&["finish", "target"]).stdout;
+    assert!(said.contains("nothing to finish"), "{said}");
+    fs::rename(klon.path("hidden"), klon.path("source")).unwrap();
+    check(&klon, "target");
+}
+
+#[test]
+fn the_next_run_finishes_an_interrupted_update_first() {
+    let klon = changed();
+    interrupt(&klon);
+    let outcome = klon.ok(&["clone", "source", "target", "--json"]);
+    outcome.says(&["completed the update"]);
+    assert_eq!(number(&outcome.last(), "changed_bytes"), 0);
+    check(&klon, "target");
+}
+
+#[test]
+fn an_unfinished_first_clone_can_not_be_finished_without_its_source() {
+    let klon = Klon::new();
+    fs::write(klon.path("target"), Mark::new("path:/x").to_bytes()).unwrap();
+    klon.refused(&["finish", "target"], &["its source is needed"]);
+}
+
+fn write_at(path: &Path, offset: u64, content: &[u8]) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(content, offset).unwrap();
+}
+
+#[test]
+fn an_update_without_room_is_refused_unless_it_may_be_in_place() {
+    let klon = Klon::new();
+    fs::write(klon.path("source"), tree::noise(1, 8 * MIB as usize)).unwrap();
+    klon.ok(&["clone", "source", "target"]);
+    let before = fs::read(klon.path("target")).unwrap();
+    // Nothing changed, so nothing needs room.
+    klon.ok(&["clone", "source", "target"]);
+    write_at(&klon.path("source"), 5 * MIB, b"changed");
+    klon.refused(
+        &["clone", "source", "target"],
+        &["--in-place", "stays whole"],
+    );
+    assert!(fs::read(klon.path("target")).unwrap() == before);
+    let done = klon.json(&["clone", "source", "target", "--in-place"]);
+    assert_eq!(number(&done, "changed_bytes"), 4096, "{done:#}");
+    assert!(fs::read(klon.path("target")).unwrap() == fs::read(klon.path("source")).unwrap());
+}
