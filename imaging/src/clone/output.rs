@@ -152,7 +152,7 @@ impl<'a> Staging<'a> {
             return Err(Error::Internal("nothing was staged".to_owned()));
         };
         let mark = self.mark.with_staged(staged);
-        let checked = Checked::check(self.space, &mark, self.threads)?;
+        let mut checked = Checked::check(self.space, &mark, self.threads)?;
         before_last()?;
         let written_bytes =
             checked.commit(self.space)? + checked.apply(self.space, self.threads)?;

@@ -29,6 +29,8 @@ pub struct Checked {
     held: Held,
     /// What was in the places of the first chunk that the mark replaces.
     old: Held,
+    /// Whether this run has committed it, so that nobody was at the volume since.
+    is_own: bool,
 }
 
 /// Parts of the first chunk.
@@ -137,6 +139,7 @@ impl Checked {
             mark: mark.clone(),
             held,
             old,
+            is_own: false,
         })
     }
 
@@ -145,7 +148,8 @@ impl Checked {
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn commit(&self, space: Space<'_>) -> Result<u64> {
+    pub fn commit(&mut self, space: Space<'_>) -> Result<u64> {
+        self.is_own = true;
         write_mark(space, &self.mark)
     }
 
@@ -158,7 +162,9 @@ impl Checked {
         let places = Places::new(space.volume.geometry(), self.held.chunk);
         let mut written_bytes = 0;
         if !self.staged.is_begun {
-            self.check_unchanged(space)?;
+            if !self.is_own {
+                self.check_unchanged(space)?;
+            }
             written_bytes += mark_places(space.volume, &places, &self.mark)?;
             let staged = Staged {
                 is_begun: true,
@@ -207,9 +213,10 @@ impl Checked {
                 return Err(changed());
             }
         }
-        // Some filesystems change nothing there when they are mounted.
-        match (self.staged.token, token(space)?) {
-            (Some(before), Some(now)) if is_whole && now != before => Err(changed()),
+        match filesystem_token(space)? {
+            // Some filesystems change nothing there when they are mounted, and some have nothing
+            // that would show it.
+            Some(now) if is_whole && (now.is_none() || now != self.staged.token) => Err(changed()),
             _ => Ok(()),
         }
     }
@@ -224,23 +231,22 @@ fn write_mark(space: Space<'_>, mark: &Mark) -> Result<u64> {
 
 fn changed() -> Error {
     Error::Refused(
-        "the target was changed after an update for it was staged, so the update no longer fits \
-         it; clone to it again, from its source"
+        "the target was changed after an update for it was staged, or can't be shown not to be, so \
+         the update may no longer fit it; clone to it again, from its source"
             .to_owned(),
     )
 }
 
-/// The change token of the filesystem on the volume, found also behind a mark in its first sector;
-/// `None` when its superblock was there.
-fn token(space: Space<'_>) -> Result<Option<[u8; 32]>> {
-    let found = probe(&space.volume).map_err(Error::Target)?;
-    let token = match found {
-        Some(filesystem) => filesystem
-            .change_token(&space.volume)
-            .map_err(Error::Target)?,
-        None => None,
+/// The change token, if it has one, of the filesystem on the volume that can be mounted in spite
+/// of the mark in its first sector; `None` when there is none.
+fn filesystem_token(space: Space<'_>) -> Result<Option<Option<[u8; 32]>>> {
+    let Some(filesystem) = probe(&space.volume).map_err(Error::Target)? else {
+        return Ok(None);
     };
-    Ok(token.map(|token| token.0))
+    let token = filesystem
+        .change_token(&space.volume)
+        .map_err(Error::Target)?;
+    Ok(Some(token.map(|token| token.0)))
 }
 
 /// What the check of a block found.

@@ -280,6 +280,33 @@ fn a_source_that_fails_leaves_the_earlier_clone() {
     }
 }
 
+/// HFS+ has its header in the third sector and nothing that shows every write.
+#[test]
+fn an_update_is_not_brought_into_a_target_that_may_have_been_changed_since() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/images/hfsplus-64k.img.zst");
+    let before = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
+    let mut after = before.clone();
+    // The volume header's date of modification.
+    after[1024 + 20..1024 + 24].copy_from_slice(&[0xe0, 1, 2, 3]);
+    let name = "HFS+";
+    let stage = Stage::new(
+        Scene {
+            name,
+            before,
+            after,
+        },
+        true,
+    );
+    let image = staged_image(&stage);
+    let drive = MemoryDevice::new(image.clone(), 512);
+    let error = stage.finish(&drive).unwrap_err();
+    assert!(error.to_string().contains("clone to it again"), "{error}");
+    assert_eq!(drive.to_vec(), image, "nothing was written");
+    let (records, _directory) = copy_records(stage.records.path());
+    stage.update(&drive, &records).unwrap();
+    assert!(stage.is_new(stage.volume_of(&drive.to_vec())));
+}
+
 /// The places of signatures are still there, but for the first sector: someone mounts it.
 #[test]
 fn an_update_is_not_brought_into_a_target_that_was_changed_since() {
