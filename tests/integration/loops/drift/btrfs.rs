@@ -1,6 +1,7 @@
 //! Btrfs.
 
-use super::{Case, Change, Expected, Scene, mounted, raw};
+use super::everywhere::{mounted, raw};
+use super::{Case, Change, Expected, Scene};
 use crate::support::lacks_root;
 
 const MAKE: &str = "truncate -s 200M source && mkfs.btrfs -q -L drift -m dup source";
@@ -12,8 +13,8 @@ fn scene() -> Scene {
 /// In the last tree block, of which another copy lies elsewhere.
 fn tree_block(scene: &Scene) -> u64 {
     let metadata = scene.metadata();
-    let last = metadata.iter().filter(|extent| extent.len_bytes() >= 16384);
-    last.last().unwrap().end_bytes() - 9000
+    let mut blocks = metadata.iter().filter(|extent| extent.len_bytes() >= 16384);
+    blocks.next_back().unwrap().end_bytes() - 9000
 }
 
 fn mirror(_: &Scene) -> u64 {

@@ -1,6 +1,7 @@
 //! ext4.
 
-use super::{Case, Change, Expected, Scene, mounted, raw};
+use super::everywhere::{mounted, raw};
+use super::{Case, Change, Expected, Scene};
 use crate::support::{lacks_root, run};
 
 const MAKE: &str = "truncate -s 64M source && \

@@ -1,6 +1,7 @@
 //! XFS.
 
-use super::{Case, Change, Expected, Scene, mounted, raw};
+use super::everywhere::{mounted, raw};
+use super::{Case, Change, Expected, Scene};
 use crate::support::{lacks_root, run};
 
 const MAKE: &str = "truncate -s 320M source && mkfs.xfs -q -L drift -m rmapbt=1 source";
