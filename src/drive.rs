@@ -3,13 +3,14 @@
 use crate::content::Content;
 use crate::jobs::VolumeJob;
 use crate::place::Parent;
+use crate::progress::say;
 use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
 use klon_partition::device::{Window, create_target_file, open_around, open_target};
-use klon_partition::filesystem::usage;
+use klon_partition::filesystem::{Basis, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::System;
 use klon_partition::table::{Found, read};
@@ -120,6 +121,21 @@ pub fn present(
         (Content::new(None, Some(&table)), used)
     } else {
         let usage = usage(volume)?;
+        if usage.summary.is_none() && source.usage.summary.is_some() {
+            // Consent was asked for: a clone whose signature is gone is none any more.
+            return Ok(None);
+        }
+        if let Basis::Whole {
+            reason,
+            is_warning: true,
+        } = &usage.basis
+        {
+            say(&format!(
+                "klon: warning: {}: its filesystem can't be believed any more ({reason}), so all \
+                 of it counts as in use, which leaves no room on it for an update to be staged",
+                job.name
+            ));
+        }
         (Content::new(usage.summary.as_ref(), None), usage.extents)
     };
     let is_recorded = || match records.load(&job.target.identity) {

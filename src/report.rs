@@ -27,6 +27,7 @@ struct Total<'a> {
     used_bytes: u64,
     read_source_bytes: u64,
     read_target_bytes: u64,
+    checked_bytes: u64,
     changed_bytes: u64,
     written_bytes: u64,
     staged_bytes: u64,
@@ -65,8 +66,12 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
         0 => String::new(),
         bytes => format!(" ({} staged first)", human::size(bytes)),
     };
+    let checked = match summary.checked_bytes {
+        0 => String::new(),
+        bytes => format!(" ({} to check the clone)", human::size(bytes)),
+    };
     format!(
-        "{name}: {rung}, {} used, {} read, {} changed, {} written{staged}{freed}, {}",
+        "{name}: {rung}, {} used, {} read{checked}, {} changed, {} written{staged}{freed}, {}",
         human::size(summary.used_bytes),
         human::size(read_bytes),
         human::size(summary.changed_bytes),
@@ -87,6 +92,7 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         used_bytes: sum(|one| one.used_bytes),
         read_source_bytes: sum(|one| one.read_source_bytes),
         read_target_bytes: sum(|one| one.read_target_bytes),
+        checked_bytes: sum(|one| one.checked_bytes),
         changed_bytes: sum(|one| one.changed_bytes),
         written_bytes: sum(|one| one.written_bytes),
         staged_bytes: sum(|one| one.staged_bytes),

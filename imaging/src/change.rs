@@ -1,10 +1,11 @@
 //! How changes since the last clone are found, and why that way.
 
 mod diff;
+pub mod metadata;
 mod select;
 
 pub(crate) use diff::differing;
-pub use select::{Selection, Situation, select};
+pub use select::{Selection, Situation, distrust, select};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -6,7 +6,8 @@ mod output;
 mod task;
 mod work;
 
-use crate::change::{Rung, RungChoice, Selection, Situation, select};
+use crate::change::metadata::check;
+use crate::change::{Rung, RungChoice, Selection, Situation, distrust, select};
 use crate::chunk;
 use crate::commit::{Held, TargetWriter};
 use crate::error::{Error, Result};
@@ -14,9 +15,9 @@ use crate::intent::{IntentLog, Interrupted, RunMeta, Start, Untouched};
 use crate::mark::Mark;
 use crate::pipeline;
 use crate::plan::Plan;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, Silent};
 use crate::record::manifest::Hex;
-use crate::record::{Record, RecordStore, RecordWriter};
+use crate::record::{MetadataWriter, Record, RecordStore, RecordWriter};
 use crate::stage::{Space, StagedPart};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::{ChangeToken, Usage, probe};
@@ -124,6 +125,8 @@ pub struct CloneSummary {
     pub read_source_bytes: u64,
     /// Bytes read from the target.
     pub read_target_bytes: u64,
+    /// Bytes of those that are the target's metadata, read to see whether it is as its record says.
+    pub checked_bytes: u64,
     /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
     pub changed_bytes: u64,
     /// Bytes written to the target in place or made zero there, the unfinished mark included.
@@ -152,7 +155,7 @@ pub struct Preview {
 /// # Errors
 /// As [`clone`].
 pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
-    let prepared = Prepared::new(job, records, options)?;
+    let prepared = Prepared::new(job, records, options, &Silent)?;
     let Selection { rung, reason, .. } = prepared.selection;
     Ok(Preview {
         plan: prepared.plan,
@@ -175,7 +178,8 @@ pub fn clone(
     observer: &dyn Observer,
 ) -> Result<CloneSummary> {
     let started = Instant::now();
-    let mut prepared = Prepared::new(job, records, options)?;
+    let mut prepared = Prepared::new(job, records, options, observer)?;
+    prepared.metadata = finish::metadata(job, &prepared.wanted)?;
     let log = Some(prepared.begin_log(job, records, options)?);
     observer.event(&Event::Started {
         name: job.name,
@@ -184,14 +188,18 @@ pub fn clone(
         total_bytes: prepared.wanted.total_bytes(),
     });
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
+    let digests = records.begin(job.target_identity, chunks_count as u64)?;
+    let metadata = prepared.metadata.clone();
+    let metadata = metadata.map(|metadata| digests.begin_metadata(metadata));
     let mut run = Run {
         job,
         prepared: &prepared,
         observer,
-        digests: records.begin(job.target_identity, chunks_count as u64)?,
+        metadata: metadata.transpose()?,
+        digests,
         changed: ExtentMapBuilder::new(),
         read_source_bytes: 0,
-        read_target_bytes: 0,
+        read_target_bytes: prepared.checked_bytes,
         log,
     };
     let mut output = prepared.output(job, options)?;
@@ -215,7 +223,11 @@ pub fn clone(
 struct Prepared {
     plan: Plan,
     wanted: ExtentMap,
+    /// What of `wanted` is metadata whose digests go into the record.
+    metadata: Option<ExtentMap>,
     selection: Selection,
+    /// Bytes of the target that were read for the selection.
+    checked_bytes: u64,
     /// The record that was there, to be believed only in [`Rung::Digest`].
     previous: Option<Record>,
     /// The change token of what is on the target.
@@ -228,7 +240,12 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Self> {
+    fn new(
+        job: &Job<'_>,
+        records: &RecordStore,
+        options: &CloneOptions,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
         let source_bytes = job.source.geometry().size_bytes;
         let target_bytes = job.target.geometry().size_bytes;
         let mut data = ExtentMap::new();
@@ -261,7 +278,16 @@ impl Prepared {
             interrupted: interrupted.as_ref(),
             record_fault,
         };
-        let selection = select(options.rung, &situation, previous.as_ref());
+        let mut selection = select(options.rung, &situation, previous.as_ref());
+        let mut checked_bytes = 0;
+        if let (Rung::Digest, Some(record)) = (selection.rung, &previous) {
+            let is_cancelled = || observer.is_cancelled();
+            let checked = check(&job.target, record, options.threads, &is_cancelled)?;
+            checked_bytes = checked.read_bytes;
+            if let Some(drift) = checked.drift {
+                selection = distrust(options.rung, drift);
+            }
+        }
         let wanted = plan.wanted();
         let mut own_mark = Mark::new(&job.source_identity.to_string());
         if let (Rung::Resume, Some(interrupted)) = (selection.rung, &interrupted) {
@@ -270,7 +296,9 @@ impl Prepared {
         Ok(Self {
             plan,
             wanted,
+            metadata: None,
             selection,
+            checked_bytes,
             previous,
             target_token,
             is_marked: mark.is_some(),
@@ -373,6 +401,7 @@ struct Run<'a> {
     prepared: &'a Prepared,
     observer: &'a dyn Observer,
     digests: RecordWriter,
+    metadata: Option<MetadataWriter>,
     changed: ExtentMapBuilder,
     read_source_bytes: u64,
     read_target_bytes: u64,
@@ -450,6 +479,9 @@ impl Run<'_> {
 
     fn note(&mut self, outcome: &work::Outcome) -> Result<()> {
         self.digests.push(outcome.digest)?;
+        if let (Some(metadata), Some(digest)) = (&mut self.metadata, outcome.metadata) {
+            metadata.push(digest)?;
+        }
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
         for &extent in &outcome.changed {

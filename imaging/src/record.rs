@@ -5,13 +5,16 @@
 
 pub mod format;
 pub mod manifest;
+mod metadata;
 mod scan;
 pub mod store;
 mod writer;
 
 pub use manifest::{Manifest, RunEntry};
+pub use metadata::MetadataWriter;
 pub use store::{Record, RecordStore};
 pub use writer::RecordWriter;
 
+pub(crate) use metadata::{Whole, digest_of};
 pub(crate) use scan::corrupt;
 pub(crate) use writer::{io_error, sync_directory};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod dirty;
+mod drift;
 mod drive;
 mod elsewhere;
 mod names;

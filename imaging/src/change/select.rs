@@ -1,5 +1,6 @@
 //! Which rung a run takes: a rung whose needs can't be shown falls to the one below.
 
+use super::metadata::Drift;
 use super::{Rung, RungChoice};
 use crate::intent::Interrupted;
 use crate::mark::Mark;
@@ -51,13 +52,38 @@ pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Rec
             "an earlier run was interrupted, and its log shows how far it came".to_owned(),
         ),
         (_, Ok(())) => (Rung::Digest, "the record describes the target".to_owned()),
-        (RungChoice::Only(Rung::Digest | Rung::Resume), Err((reason, _))) => (
-            Rung::Compare,
-            format!("--rung digest is not possible: {reason}"),
-        ),
+        (RungChoice::Only(Rung::Digest | Rung::Resume), Err((reason, _))) => {
+            (Rung::Compare, not_possible(&reason))
+        }
         (RungChoice::Auto, Err((reason, rung))) => (rung, reason),
     };
     Selection { rung, reason }
+}
+
+/// The choice when the record fits in everything that [`select`] was told, but the metadata on
+/// the target is not as it says.
+#[must_use]
+pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
+    let reason = match drift {
+        Drift::In(chunk) => format!(
+            "the target's metadata was changed since its record was made, though its filesystem \
+             does not know of it; first in the 1 MiB from byte {}",
+            chunk.offset_bytes()
+        ),
+        Drift::Record => {
+            "its record can't be used: its digests of metadata contradict each other".to_owned()
+        }
+    };
+    let reason = match choice {
+        RungChoice::Only(_) => not_possible(&reason),
+        RungChoice::Auto => reason,
+    };
+    let rung = Rung::Compare;
+    Selection { rung, reason }
+}
+
+fn not_possible(reason: &str) -> String {
+    format!("--rung digest is not possible: {reason}")
 }
 
 /// Whether the mark on the target is that of a run whose log is at hand.

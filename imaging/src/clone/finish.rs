@@ -4,7 +4,7 @@ use super::output::Written;
 use super::{CloneOptions, CloneSummary, Freed, Job, Run, milliseconds};
 use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
-use crate::record::manifest::FilesystemId;
+use crate::record::manifest::{FilesystemId, Hex};
 use crate::record::{Manifest, RunEntry};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::probe;
@@ -29,6 +29,24 @@ pub(super) fn check_source(job: &Job<'_>) -> Result<()> {
     ))
 }
 
+/// Where the source has its filesystem's metadata, of what is cloned; `None` where nothing could
+/// be learned from it later, because without a change token the target is compared anyway.
+pub(super) fn metadata(job: &Job<'_>, wanted: &ExtentMap) -> Result<Option<ExtentMap>> {
+    if job.usage.token.is_none() {
+        return Ok(None);
+    }
+    let Some(filesystem) = probe(&job.source).map_err(Error::Source)? else {
+        return Ok(None);
+    };
+    match filesystem.metadata(&job.source) {
+        Ok(metadata) => Ok(metadata.map(|metadata| metadata.intersection(wanted))),
+        Err(error @ klon_partition::Error::Io { .. }) => Err(Error::Source(error)),
+        // Damage in the trees of files, which the map of what is in use did not need. The clone
+        // is as exact without.
+        Err(_) => Ok(None),
+    }
+}
+
 /// Treats freed space, keeps the record, and sums up.
 pub(super) fn finish(
     run: Run<'_>,
@@ -44,7 +62,8 @@ pub(super) fn finish(
     let Run {
         job,
         prepared,
-        digests,
+        mut digests,
+        metadata,
         changed,
         read_source_bytes,
         read_target_bytes,
@@ -61,6 +80,7 @@ pub(super) fn finish(
         used_bytes: job.usage.extents.total_bytes(),
         read_source_bytes,
         read_target_bytes,
+        checked_bytes: prepared.checked_bytes,
         changed_bytes: changed.total_bytes(),
         written_bytes,
         staged_bytes,
@@ -68,6 +88,10 @@ pub(super) fn finish(
         seconds: elapsed.as_secs_f64(),
     };
     let mut manifest = manifest(job, prepared)?;
+    if let Some(metadata) = metadata.filter(|_| manifest.token.is_some()) {
+        manifest.metadata_digest = Some(Hex(metadata.digest()));
+        digests.keep_metadata(metadata);
+    }
     manifest.remember(RunEntry {
         ended_unix_seconds: SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -151,6 +175,7 @@ fn manifest(job: &Job<'_>, prepared: &super::Prepared) -> Result<Manifest> {
             uuid: summary.uuid.clone(),
         }),
         token: token.map(Into::into),
+        metadata_digest: None,
         history,
     })
 }

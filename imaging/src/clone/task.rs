@@ -13,6 +13,8 @@ pub(super) struct Task {
     pub(super) copy: Vec<Extent>,
     /// What of it the target shall share with the source: `copy`, and what is known to be zero.
     pub(super) wanted: Vec<Extent>,
+    /// What of `wanted` is the filesystem's metadata, where that goes into the record.
+    pub(super) metadata: Vec<Extent>,
     /// What is known of the target's chunk.
     pub(super) known: Knowledge,
 }
@@ -20,13 +22,21 @@ pub(super) struct Task {
 /// The tasks of a run.
 pub(super) fn tasks(prepared: &Prepared) -> Result<impl Iterator<Item = Result<Task>> + Send + '_> {
     let mut known = Known::new(prepared)?;
-    let Prepared { plan, wanted, .. } = prepared;
+    let Prepared {
+        plan,
+        wanted,
+        metadata,
+        ..
+    } = prepared;
     Ok(chunk::chunks(wanted, plan.source_bytes).map(move |chunk| {
         let wanted = within(wanted, chunk);
         let known = known.of(chunk, &wanted)?;
         Ok(Task {
             chunk,
             copy: within(&plan.copy, chunk),
+            metadata: metadata
+                .as_ref()
+                .map_or_else(Vec::new, |metadata| within(metadata, chunk)),
             wanted,
             known,
         })

@@ -8,6 +8,7 @@ use crate::change::differing;
 use crate::chunk::{CHUNK_LEN, Digest, range_in, to_len};
 use crate::commit::Write;
 use crate::error::{Error, Result};
+use crate::record::digest_of;
 use bytes::Bytes;
 use klon_partition::bytes::is_zero;
 use klon_partition::{Extent, ReadAt};
@@ -34,6 +35,8 @@ pub(super) struct Worker<'a> {
 pub(super) struct Outcome {
     pub(super) chunk: Extent,
     pub(super) digest: Digest,
+    /// The digest of its metadata, if there is any that goes into the record.
+    pub(super) metadata: Option<Digest>,
     /// The chunk with everything that is not data taken as zero.
     pub(super) content: Bytes,
     /// What must be written to the target.
@@ -60,11 +63,14 @@ impl<'a> Worker<'a> {
         let chunk = task.chunk;
         let (content, read_source_bytes) = self.content(task)?;
         let digest = Digest::of(&content);
+        let metadata = (!task.metadata.is_empty())
+            .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
         let (changed, read_target_bytes) = self.changed(task, digest, &content)?;
         let wanted_bytes = task.wanted.iter().map(|extent| extent.len_bytes()).sum();
         Ok(Outcome {
             chunk,
             digest,
+            metadata,
             content,
             changed,
             wanted_bytes,

@@ -22,6 +22,10 @@
 //! "DATA"  extents whose bytes are in use
 //! "ZERO"  extents that are in use and zero
 //! "CHNG"  the changed-block bitmap of the last run: extents of the blocks that differed
+//! "MDEX"  extents of the filesystem's metadata, all of it in DATA or ZERO; a reader may skip it
+//! "MDGS"  SHA-256 of what lies in MDEX of each chunk that holds a byte of it, in order, 32 bytes
+//!         each; with MDEX only, and a reader may skip it; `metadata_digest` of META is the SHA-256
+//!         of this payload
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!
@@ -102,12 +106,19 @@ pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), HeaderFault> {
     Ok(())
 }
 
+/// Tags of sections that a reader may skip.
+const SKIPPABLE: [[u8; 4]; 2] = [*b"MDEX", *b"MDGS"];
+
 /// The bytes before a section's payload.
 #[must_use]
 pub fn section_header(tag: [u8; 4], payload_bytes: u64) -> [u8; SECTION_HEADER_LEN] {
+    let flags = match SKIPPABLE.contains(&tag) {
+        true => 0,
+        false => FLAG_CRITICAL,
+    };
     let mut bytes = [0; SECTION_HEADER_LEN];
     bytes[..4].copy_from_slice(&tag);
-    bytes[4..8].copy_from_slice(&FLAG_CRITICAL.to_le_bytes());
+    bytes[4..8].copy_from_slice(&flags.to_le_bytes());
     bytes[8..].copy_from_slice(&payload_bytes.to_le_bytes());
     bytes
 }

@@ -29,6 +29,10 @@ pub struct Manifest {
     /// The filesystem's change token after the run, 64 hexadecimal digits; without one, nothing
     /// shows whether the target was changed since.
     pub token: Option<Hex>,
+    /// SHA-256 over the digests of the filesystem's metadata (section `MDGS`), 64 hexadecimal
+    /// digits; none in records of the first versions, or when the filesystem has no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_digest: Option<Hex>,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
 }

@@ -30,6 +30,12 @@ impl Sections {
         Ok(Extent::new(offset_bytes, len_bytes))
     }
 
+    /// The payload of a section that need not be there, or is empty.
+    pub(super) fn find(&self, tag: [u8; 4]) -> Option<Extent> {
+        let &(offset_bytes, len_bytes) = self.payloads.get(&tag)?;
+        Extent::new(offset_bytes, len_bytes)
+    }
+
     pub(super) fn scan(path: &Path, file: &File) -> Result<Self> {
         let failed = |source| io_error(path, "read", source);
         let file_bytes = file.metadata().map_err(failed)?.len();

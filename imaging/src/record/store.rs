@@ -1,5 +1,7 @@
 //! The state directory: finding, reading and checking records.
 
+mod digests;
+
 use super::format::{HEADER_LEN, META_BYTES_MAX, decode_extents};
 use super::manifest::Manifest;
 use super::scan::{Sections, corrupt};
@@ -8,7 +10,7 @@ use crate::chunk::{self, Digest};
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// File name extension of write-intent logs.
@@ -161,6 +163,14 @@ pub struct Record {
     path: PathBuf,
     file: File,
     digests: Option<Extent>,
+    metadata: Option<Metadata>,
+}
+
+/// What a record keeps of a filesystem's metadata.
+#[derive(Debug)]
+struct Metadata {
+    map: ExtentMap,
+    digests: Extent,
 }
 
 impl Record {
@@ -196,6 +206,13 @@ impl Record {
         let (data, zero) = (map(b"DATA", "DATA")?, map(b"ZERO", "ZERO")?);
         let changed = map(b"CHNG", "CHNG")?;
         let digests = sections.get(path, *b"DGST")?;
+        let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
+            (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
+                let map = map(b"MDEX", "MDEX")?;
+                Some(Metadata { map, digests })
+            }
+            _ => None,
+        };
         let record = Self {
             manifest,
             data,
@@ -205,22 +222,32 @@ impl Record {
             path: path.to_owned(),
             file,
             digests,
+            metadata,
         };
-        record.check_digest_count()?;
+        let wanted = record.wanted();
+        record.check_digest_count("length of DGST", &wanted, record.digests)?;
+        if let Some(Metadata { map, digests }) = &record.metadata {
+            record.check_digest_count("length of MDGS", map, Some(*digests))?;
+        }
         Ok(record)
     }
 
-    fn check_digest_count(&self) -> Result<()> {
-        let count = chunk::chunks(&self.wanted(), self.manifest.source_bytes).count();
+    fn check_digest_count(
+        &self,
+        what: &'static str,
+        map: &ExtentMap,
+        found: Option<Extent>,
+    ) -> Result<()> {
+        let count = chunk::chunks(map, self.manifest.source_bytes).count();
         let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
-        let found_bytes = self.digests.map_or(0, Extent::len_bytes);
+        let found_bytes = found.map_or(0, Extent::len_bytes);
         if expected_bytes == found_bytes {
             return Ok(());
         }
         let (expected, found) = (expected_bytes.to_string(), found_bytes.to_string());
         Err(corrupt(
             &self.path,
-            ("length of DGST", HEADER_LEN as u64, expected, found),
+            (what, HEADER_LEN as u64, expected, found),
         ))
     }
 
@@ -235,46 +262,6 @@ impl Record {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// The digest of each chunk that holds a byte of [`wanted`](Self::wanted), in order, read as
-    /// they are asked for.
-    ///
-    /// # Errors
-    /// [`crate::Error::RecordIo`].
-    pub fn digests(&self) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_> {
-        let open = || -> io::Result<_> {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(
-                self.digests.map_or(0, Extent::offset_bytes),
-            ))?;
-            Ok(BufReader::new(file))
-        };
-        // Opened anew for a position of its own; the record is replaced by renaming, so if it
-        // was, the digests would be another record's.
-        let mut reader = open().map_err(|source| io_error(&self.path, "open", source))?;
-        same_file(&self.file, reader.get_ref())
-            .map_err(|source| io_error(&self.path, "read", source))?;
-        let chunks: Vec<Extent> =
-            chunk::chunks(&self.wanted(), self.manifest.source_bytes).collect();
-        Ok(chunks.into_iter().map(move |chunk| {
-            let mut digest = [0; Digest::LEN];
-            reader
-                .read_exact(&mut digest)
-                .map_err(|source| io_error(&self.path, "read", source))?;
-            Ok((chunk, Digest(digest)))
-        }))
-    }
-}
-
-fn same_file(a: &File, b: &File) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let (a, b) = (a.metadata()?, b.metadata()?);
-    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
-        return Ok(());
-    }
-    Err(io::Error::other(
-        "the record was replaced by another run meanwhile",
-    ))
 }
 
 fn read_payload(file: &File, extent: Extent) -> io::Result<Vec<u8>> {

@@ -2,12 +2,13 @@
 
 use super::format::{encode_extents, header, section_header};
 use super::manifest::Manifest;
-use crate::chunk::Digest;
+use super::metadata::MetadataWriter;
+use crate::chunk::{self, Digest};
 use crate::error::{Error, Result};
 use klon_partition::ExtentMap;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -17,6 +18,7 @@ pub struct RecordWriter {
     output: Hashing<BufWriter<NamedTempFile>>,
     path: PathBuf,
     digests_left: u64,
+    metadata: Option<MetadataWriter>,
 }
 
 impl RecordWriter {
@@ -41,6 +43,7 @@ impl RecordWriter {
             output,
             path,
             digests_left: digests_count,
+            metadata: None,
         })
     }
 
@@ -58,6 +61,20 @@ impl RecordWriter {
             .map_err(|source| io_error(&self.path, "write", source))
     }
 
+    /// Begins the digests of the metadata in `map`, which [`keep_metadata`](Self::keep_metadata)
+    /// takes when they are complete.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn begin_metadata(&self, map: ExtentMap) -> Result<MetadataWriter> {
+        MetadataWriter::begin(self.path.clone(), map)
+    }
+
+    /// Keeps the digests of the metadata in the record.
+    pub fn keep_metadata(&mut self, metadata: MetadataWriter) {
+        self.metadata = Some(metadata);
+    }
+
     /// Completes the record, makes it durable, and puts it in the place of the old one.
     ///
     /// # Errors
@@ -73,14 +90,27 @@ impl RecordWriter {
             let message = format!("{} digests are missing from the record", self.digests_left);
             return Err(Error::Internal(message));
         }
+        if let Some(metadata) = &self.metadata {
+            let chunks = chunk::chunks(&metadata.map, manifest.source_bytes);
+            metadata.check((chunks.count() as u64).saturating_mul(Digest::LEN as u64))?;
+        }
         let Self {
-            mut output, path, ..
+            mut output,
+            path,
+            metadata,
+            ..
         } = self;
         let finish = || -> io::Result<()> {
             output.end_section()?;
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
             output.section(*b"CHNG", &encode_extents(changed)?)?;
+            if let Some(metadata) = metadata {
+                output.section(*b"MDEX", &encode_extents(&metadata.map)?)?;
+                output.begin_section(*b"MDGS", metadata.len_bytes())?;
+                output.copy(metadata.rewind()?)?;
+                output.end_section()?;
+            }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();
             output.section(*b"END ", &digest)?;
@@ -127,6 +157,16 @@ impl<W: Write> Hashing<W> {
         self.whole.update(bytes);
         self.section_crc = crc32c::crc32c_append(self.section_crc, bytes);
         self.inner.write_all(bytes)
+    }
+
+    fn copy(&mut self, mut from: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                len => self.write_all(&buffer[..len])?,
+            }
+        }
     }
 
     fn begin_section(&mut self, tag: [u8; 4], payload_bytes: u64) -> io::Result<()> {

@@ -26,6 +26,7 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
         chunk_bytes: CHUNK_BYTES,
         filesystem: None,
         token: token.map(Hex),
+        metadata_digest: None,
         history: Vec::new(),
     };
     let mut writer = store.begin(&target, 1).unwrap();

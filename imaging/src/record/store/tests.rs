@@ -28,6 +28,7 @@ fn manifest(target: &Identity) -> Manifest {
         chunk_bytes: CHUNK_BYTES,
         filesystem: None,
         token: Some(crate::record::manifest::Hex([7; 32])),
+        metadata_digest: None,
         history: vec![run],
     }
 }
@@ -97,13 +98,79 @@ fn digests_of_a_replaced_record_are_not_mixed_up() {
     assert!(record.digests().is_err());
 }
 
+/// As [`write`], with digests of metadata.
+fn write_with_metadata(store: &RecordStore, target: &Identity) {
+    let mut writer = store.begin(target, 3).unwrap();
+    for byte in 0..3 {
+        writer.push(Digest([byte; 32])).unwrap();
+    }
+    let data = map(&[(0, 4096), (CHUNK_BYTES + 5, 9)]);
+    let zero = map(&[(3 * CHUNK_BYTES, 512)]);
+    let metadata = map(&[(1024, 100), (3 * CHUNK_BYTES, 512)]);
+    let mut digests = writer.begin_metadata(metadata).unwrap();
+    digests.push(Digest([8; 32])).unwrap();
+    digests.push(Digest([9; 32])).unwrap();
+    let manifest = Manifest {
+        metadata_digest: Some(crate::record::manifest::Hex(digests.digest())),
+        ..manifest(target)
+    };
+    writer.keep_metadata(digests);
+    writer
+        .finish(&manifest, &data, &zero, &ExtentMap::new())
+        .unwrap();
+}
+
+#[test]
+fn digests_of_metadata_read_back_and_an_older_reader_may_skip_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("X".to_owned());
+    write_with_metadata(&store, &target);
+    let record = store.load(&target).unwrap().unwrap();
+    let (found, digests) = record.metadata().unwrap().unwrap();
+    assert_eq!(found, &map(&[(1024, 100), (3 * CHUNK_BYTES, 512)]));
+    let digests: Vec<_> = digests
+        .map(|item| item.unwrap())
+        .map(|(chunk, digest)| (chunk.offset_bytes(), digest.0[0]))
+        .collect();
+    assert_eq!(digests, [(0, 8), (3 * CHUNK_BYTES, 9)]);
+    // Nothing else than these sections is without the flag that forbids that.
+    let bytes = fs::read(store.path(&target)).unwrap();
+    for (tag, flags) in [(b"MDEX", 0), (b"MDGS", 0), (b"META", 1)] {
+        let at = bytes.windows(4).position(|window| window == tag).unwrap();
+        assert_eq!(bytes[at + 4..at + 8], [flags, 0, 0, 0]);
+    }
+    write(&store, &target);
+    let record = store.load(&target).unwrap().unwrap();
+    assert!(record.metadata().unwrap().is_none());
+}
+
+#[test]
+fn digests_of_metadata_must_be_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("X".to_owned());
+    let mut writer = store.begin(&target, 0).unwrap();
+    let digests = writer.begin_metadata(map(&[(0, 4096)])).unwrap();
+    writer.keep_metadata(digests);
+    let none = ExtentMap::new();
+    let error = writer.finish(&manifest(&target), &none, &none, &none);
+    assert!(matches!(error, Err(crate::Error::Internal(_))));
+}
+
 #[test]
 fn every_flipped_bit_and_every_cut_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let store = RecordStore::new(directory.path().to_owned());
     let target = Identity::Serial("X".to_owned());
     write(&store, &target);
-    let path = store.path(&target);
+    check_damage(&store, &target);
+    write_with_metadata(&store, &target);
+    check_damage(&store, &target);
+}
+
+fn check_damage(store: &RecordStore, target: &Identity) {
+    let path = store.path(target);
     let good = fs::read(&path).unwrap();
     let read = || Record::read(&path, fs::File::open(&path).unwrap());
     for byte in 0..good.len() {

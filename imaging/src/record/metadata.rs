@@ -1,0 +1,112 @@
+//! Digests of a clone's metadata: what shows, beside the change token, that a target is still as
+//! its record says.
+
+use super::writer::io_error;
+use crate::chunk::{Digest, range_in};
+use crate::error::{Error, Result};
+use klon_partition::{Extent, ExtentMap};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// SHA-256 of what lies in `metadata`, one extent after the other; `content` is all of `chunk`,
+/// and `digest` its digest, where that is known.
+pub(crate) fn digest_of(
+    chunk: Extent,
+    metadata: &[Extent],
+    content: &[u8],
+    digest: Option<Digest>,
+) -> Digest {
+    if metadata == [chunk] {
+        return digest.unwrap_or_else(|| Digest::of(&content[range_in(chunk, chunk)]));
+    }
+    let mut hash = Sha256::new();
+    for &extent in metadata {
+        hash.update(&content[range_in(chunk, extent)]);
+    }
+    Digest(hash.finalize().into())
+}
+
+/// The one digest over the digests of all chunks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whole(Sha256);
+
+impl Whole {
+    pub(crate) fn push(&mut self, digest: Digest) {
+        self.0.update(digest.0);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// Digests of metadata on their way into a record: kept in a file without a name, because the
+/// digests of the chunks come before them and are still being written.
+#[derive(Debug)]
+pub struct MetadataWriter {
+    pub(super) map: ExtentMap,
+    spool: BufWriter<File>,
+    path: PathBuf,
+    len_bytes: u64,
+    whole: Whole,
+}
+
+impl MetadataWriter {
+    /// Digests of the chunks of `map`, for the record at `path`.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub(super) fn begin(path: PathBuf, map: ExtentMap) -> Result<Self> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let spool =
+            tempfile::tempfile_in(directory).map_err(|source| io_error(&path, "begin", source))?;
+        Ok(Self {
+            map,
+            spool: BufWriter::new(spool),
+            path,
+            len_bytes: 0,
+            whole: Whole::default(),
+        })
+    }
+
+    /// Adds the digest of the next chunk that holds metadata.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn push(&mut self, digest: Digest) -> Result<()> {
+        self.whole.push(digest);
+        self.len_bytes = self.len_bytes.saturating_add(Digest::LEN as u64);
+        let written = self.spool.write_all(&digest.0);
+        written.map_err(|source| io_error(&self.path, "write", source))
+    }
+
+    /// The one digest over all of them, as it stands in the manifest.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.whole.clone().finish()
+    }
+
+    pub(super) const fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// All digests, from the first.
+    pub(super) fn rewind(self) -> io::Result<BufReader<File>> {
+        let mut file = self.spool.into_inner()?;
+        file.rewind()?;
+        Ok(BufReader::new(file))
+    }
+
+    /// How many digests there must be.
+    pub(super) fn check(&self, expected_bytes: u64) -> Result<()> {
+        if self.len_bytes == expected_bytes {
+            return Ok(());
+        }
+        Err(Error::Internal(format!(
+            "{} bytes of digests of metadata, expected {expected_bytes}",
+            self.len_bytes
+        )))
+    }
+}

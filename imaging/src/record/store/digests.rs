@@ -1,0 +1,76 @@
+//! The digests in a record, read as they are asked for.
+
+use super::super::writer::io_error;
+use super::{Metadata, Record};
+use crate::chunk::{self, Digest};
+use crate::error::Result;
+use klon_partition::{Extent, ExtentMap};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+impl Record {
+    /// The digest of each chunk that holds a byte of [`wanted`](Self::wanted), in order, read as
+    /// they are asked for.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    pub fn digests(&self) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_> {
+        self.digests_at(self.digests, &self.wanted())
+    }
+
+    /// Where the filesystem's metadata lies, and the digest of what of it is in each chunk that
+    /// holds some, in order, read as they are asked for. `None` when the record keeps none.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    #[allow(clippy::type_complexity)] // An alias can't say `impl Iterator`.
+    pub fn metadata(
+        &self,
+    ) -> Result<
+        Option<(
+            &ExtentMap,
+            impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_,
+        )>,
+    > {
+        let Some(Metadata { map, digests }) = &self.metadata else {
+            return Ok(None);
+        };
+        Ok(Some((map, self.digests_at(Some(*digests), map)?)))
+    }
+
+    fn digests_at(
+        &self,
+        digests: Option<Extent>,
+        map: &ExtentMap,
+    ) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + use<'_>> {
+        let open = || -> io::Result<_> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(digests.map_or(0, Extent::offset_bytes)))?;
+            Ok(BufReader::new(file))
+        };
+        // Opened anew for a position of its own; the record is replaced by renaming, so if it
+        // was, the digests would be another record's.
+        let mut reader = open().map_err(|source| io_error(&self.path, "open", source))?;
+        same_file(&self.file, reader.get_ref())
+            .map_err(|source| io_error(&self.path, "read", source))?;
+        let chunks: Vec<Extent> = chunk::chunks(map, self.manifest.source_bytes).collect();
+        Ok(chunks.into_iter().map(move |chunk| {
+            let mut digest = [0; Digest::LEN];
+            reader
+                .read_exact(&mut digest)
+                .map_err(|source| io_error(&self.path, "read", source))?;
+            Ok((chunk, Digest(digest)))
+        }))
+    }
+}
+
+fn same_file(a: &File, b: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let (a, b) = (a.metadata()?, b.metadata()?);
+    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "the record was replaced by another run meanwhile",
+    ))
+}
