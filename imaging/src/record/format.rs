@@ -22,6 +22,8 @@
 //! "DATA"  extents whose bytes are in use
 //! "ZERO"  extents that are in use and zero
 //! "CHNG"  the changed-block bitmap of the last run: extents of the blocks that differed
+//! "BADS"  extents of DATA that could not be read from the source: they are zero in DGST. Left out
+//!         when there are none
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!

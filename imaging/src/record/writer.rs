@@ -17,6 +17,7 @@ pub struct RecordWriter {
     output: Hashing<BufWriter<NamedTempFile>>,
     path: PathBuf,
     digests_left: u64,
+    bad: ExtentMap,
 }
 
 impl RecordWriter {
@@ -41,6 +42,7 @@ impl RecordWriter {
             output,
             path,
             digests_left: digests_count,
+            bad: ExtentMap::new(),
         })
     }
 
@@ -56,6 +58,11 @@ impl RecordWriter {
         self.output
             .write_all(&digest.0)
             .map_err(|source| io_error(&self.path, "write", source))
+    }
+
+    /// Says what of the data could not be read from the source.
+    pub fn set_bad(&mut self, bad: ExtentMap) {
+        self.bad = bad;
     }
 
     /// Completes the record, makes it durable, and puts it in the place of the old one.
@@ -74,13 +81,19 @@ impl RecordWriter {
             return Err(Error::Internal(message));
         }
         let Self {
-            mut output, path, ..
+            mut output,
+            path,
+            bad,
+            ..
         } = self;
         let finish = || -> io::Result<()> {
             output.end_section()?;
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
             output.section(*b"CHNG", &encode_extents(changed)?)?;
+            if !bad.is_empty() {
+                output.section(*b"BADS", &encode_extents(&bad)?)?;
+            }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();
             output.section(*b"END ", &digest)?;
