@@ -8,4 +8,5 @@ mod names;
 mod options;
 mod power_cut;
 mod refusals;
+mod rescue;
 mod tables;
