@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// partition inside a disk image (FILE:2). Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
-/// Exit codes: 0 done · 1 differences found · 2 usage · 3 refused for safety · 4 device or I/O
+/// Exit codes: 0 done · 1 differences found, or bad sectors remain · 2 usage · 3 refused for safety · 4 device or I/O
 /// error · 5 corrupt or unsupported input · 130 interrupted (what was done is kept).
 #[derive(Debug, Parser)]
 #[command(name = "klon", version, propagate_version = true, max_term_width = 100)]
@@ -175,6 +175,16 @@ pub struct CloneArgs {
     /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
     #[arg(long)]
     pub strict: bool,
+    /// Clone a source with bad sectors: everything that can be read, large reads first, then
+    /// smaller ones around what fails. What can't be read is zero on the target, listed with its
+    /// files, and makes the exit code 1. MAPFILE keeps how far that is, in the format of GNU
+    /// ddrescue; the same command goes on from it [default: a file beside the records].
+    #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
+        conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
+    pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: how often each bad sector is read again.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
+    pub retries: u32,
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,

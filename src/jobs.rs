@@ -1,5 +1,6 @@
 //! The volumes that a command is about: of a plan, or one pair.
 
+use crate::damaged;
 use crate::error::refused;
 use crate::guard::{self, Protected};
 use crate::inventory::find_identity;
@@ -33,12 +34,24 @@ pub fn read_plan(path: &Path) -> Result<Plan> {
     Plan::from_toml(&text).with_context(|| path.display().to_string())
 }
 
+/// What is done about sources with bad sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadSectors {
+    /// The first is an error.
+    Stop,
+    /// They are read around.
+    Around,
+}
+
 /// The pair of `klon clone SOURCE TARGET`.
-pub fn pair(source: &Path, target: &Path, system: &System) -> Result<VolumeJob> {
+pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> Result<VolumeJob> {
     let source_place = Place::resolve(source, system)?;
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
-    let mut source = SourceEnd::open(&source_place, system, target.geometry())?;
+    let mut source = match bad {
+        BadSectors::Stop => SourceEnd::open(&source_place, system, target.geometry())?,
+        BadSectors::Around => damaged::open(&source_place, system, target.geometry())?,
+    };
     check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {
@@ -93,7 +106,7 @@ fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) ->
 pub fn of_plan(
     plan: &Plan,
     only: &[String],
-    needs_source: bool,
+    source: Option<BadSectors>,
     system: &System,
 ) -> Result<Vec<VolumeJob>> {
     let is_meant = |volume: &&PlannedVolume| {
@@ -120,9 +133,11 @@ pub fn of_plan(
     for volume in plan.volumes.iter().filter(is_meant) {
         let target =
             planned_target(plan, volume, &drive, system).with_context(|| volume.name.clone())?;
-        let source = match needs_source {
-            true => Some(planned_source(volume, system).with_context(|| volume.name.clone())?),
-            false => None,
+        let source = match source {
+            Some(bad) => {
+                Some(planned_source(volume, bad, system).with_context(|| volume.name.clone())?)
+            }
+            None => None,
         };
         if let (Some(source), Some(now)) = (&source, &target.now) {
             let protected = Protected {
@@ -238,7 +253,7 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
     })
 }
 
-fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> {
+fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> Result<SourceEnd> {
     let SourceRef {
         identity,
         partition,
@@ -250,8 +265,17 @@ fn planned_source(volume: &PlannedVolume, system: &System) -> Result<SourceEnd> 
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
-    let open = place.claim()?;
-    let mut source = SourceEnd::volume(&open, system)?;
+    let (open, mut source);
+    match bad {
+        BadSectors::Stop => {
+            open = place.claim()?;
+            source = SourceEnd::volume(&open, system)?;
+        }
+        BadSectors::Around => {
+            open = place.claim_around(system)?;
+            source = damaged::volume(&open, system)?;
+        }
+    }
     let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),

@@ -9,6 +9,7 @@ mod cli;
 mod command;
 mod confirm;
 mod content;
+mod damaged;
 mod drive;
 mod error;
 mod guard;

@@ -3,8 +3,8 @@
 use crate::error::{refused, usage};
 use crate::inventory;
 use anyhow::{Context as _, Result};
-use klon_partition::device::{Source, Window, look_at, open_source};
-use klon_partition::inspect::{DiskLayout, inspect};
+use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source};
+use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
 use klon_partition::{Extent, Identity, ReadAt};
@@ -58,6 +58,42 @@ impl Place {
         self.open_with(open_source)
     }
 
+    /// As [`claim`](Self::claim), for a source with bad sectors: it is looked at around them, and
+    /// opened anew after each that is met.
+    pub fn claim_around(&self, system: &System) -> Result<OpenPlace> {
+        let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        let layout = match inspect_around(&source) {
+            Ok((layout, _)) => layout,
+            Err(error) if self.number.is_some() => {
+                return Err(error).with_context(|| format!("inspecting {}", self.given));
+            }
+            Err(_) => DiskLayout::unknown(&source),
+        };
+        let partition = match self.number {
+            Some(number) => Some(find_partition(&layout, number)?),
+            None => None,
+        };
+        let extent = partition.as_ref().map(|partition| partition.extent);
+        let device = part_of(source, extent)?;
+        let (path, identity) = (self.path.clone(), system.identity(&self.path)?);
+        let again = move || {
+            // A disk that was lost and came back may have another one's name.
+            if System::current()?.identity(&path)? != identity {
+                return Err(klon_partition::Error::Refused(format!(
+                    "{} is another disk since a read of it failed",
+                    path.display()
+                )));
+            }
+            part_of(open_source(&path)?, extent)
+        };
+        Ok(OpenPlace {
+            place: self.clone(),
+            layout,
+            partition,
+            device: Arc::new(ReopenAt::new(device, Box::new(again))),
+        })
+    }
+
     fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
         let source = open(&self.path).with_context(|| self.given.clone())?;
         let source = Arc::new(source);
@@ -80,6 +116,13 @@ impl Place {
             device,
         })
     }
+}
+
+fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<dyn ReadAt>> {
+    Ok(match part {
+        Some(extent) => Arc::new(Window::new(source, extent)?),
+        None => Arc::new(source),
+    })
 }
 
 fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {

@@ -6,9 +6,10 @@ use crate::jobs::VolumeJob;
 use crate::output;
 use crate::volume::SourceEnd;
 use anyhow::Result;
-use klon_imaging::CloneSummary;
 use klon_imaging::clone::Preview;
+use klon_imaging::{CloneSummary, RescueSummary};
 use klon_partition::ExtentMap;
+use klon_partition::filesystem::{Owner, Owners};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -117,6 +118,70 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// What was rescued, with the files that are hit.
+#[derive(Serialize)]
+struct Rescued<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    summary: &'a RescueSummary,
+    files: &'a [Owner],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    files_unknown_because: &'a [String],
+}
+
+/// One volume was rescued.
+pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Result<()> {
+    if common.json {
+        return Ok(output::json(&Rescued {
+            event: "rescued",
+            summary,
+            files: &owners.files,
+            files_unknown_because: &owners.gaps,
+        })?);
+    }
+    let name = &summary.name;
+    if summary.bad.is_empty() {
+        if !common.quiet {
+            output::line(&format!(
+                "{name}: rescued, {} used, all of it could be read",
+                human::size(summary.used_bytes)
+            ))?;
+        }
+        return Ok(());
+    }
+    let mut text = format!(
+        "{name}: rescued but for {} bytes in {} places that can't be read; of {} used\n",
+        summary.bad_bytes,
+        summary.bad.extents().len(),
+        human::size(summary.used_bytes)
+    );
+    if let Some(bytes) = summary.bad_metadata_bytes.filter(|&bytes| bytes > 0) {
+        text.push_str(&format!(
+            "  {bytes} bytes of them are the filesystem's own: run its fsck on the clone\n"
+        ));
+    }
+    text.push_str(&hit(owners));
+    if let Some(map) = &summary.map {
+        text.push_str(&format!("  map: {}\n", map.display()));
+    }
+    Ok(output::line(&text)?)
+}
+
+/// The files that bad sectors belong to.
+pub fn hit(owners: &Owners) -> String {
+    let mut text = String::new();
+    for file in &owners.files {
+        text.push_str(&format!(
+            "  bad: {} from byte {}\n",
+            file.path, file.file_offset_bytes
+        ));
+    }
+    for gap in &owners.gaps {
+        text.push_str(&format!("  other files may be hit too: {gap}\n"));
+    }
+    text
 }
 
 /// What a dry run says of one volume.

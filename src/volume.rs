@@ -9,7 +9,7 @@ use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
-use klon_partition::{Geometry, Identity, ReadAt};
+use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub struct SourceEnd {
     pub location: Location,
     /// Its partition table; `None` for one volume.
     pub table: Option<Table>,
+    /// What of it holds the filesystem's own structures; empty where nobody needs to know.
+    pub metadata: ExtentMap,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -47,8 +49,13 @@ impl SourceEnd {
 
     /// One volume.
     pub fn volume(open: &OpenPlace, system: &System) -> Result<Self> {
+        let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
+        Self::with_usage(open, system, usage)
+    }
+
+    /// One volume of which this is in use.
+    pub fn with_usage(open: &OpenPlace, system: &System, usage: Usage) -> Result<Self> {
         let name = open.place.given.clone();
-        let usage = usage(&*open.device).with_context(|| name.clone())?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
             name,
@@ -57,11 +64,13 @@ impl SourceEnd {
             identity: open.identity(system)?,
             location: open.location(system)?,
             table: None,
+            metadata: ExtentMap::new(),
             warnings,
         })
     }
 
-    fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
+    /// A whole disk, as it would be on a target of `target` geometry.
+    pub fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let name = open.place.given.clone();
         let device = match (&open.layout.table, target) {
             (Some(table), Some(target)) => as_on(open, table, target)?,
@@ -93,6 +102,7 @@ impl SourceEnd {
             identity,
             location,
             table: open.layout.table.clone(),
+            metadata: ExtentMap::new(),
             warnings,
         })
     }

@@ -27,7 +27,8 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-pub(crate) use work::read as read_chunk;
+pub(crate) use finish::{check_source, manifest, target_token};
+pub(crate) use work::{read as read_chunk, writes as chunk_writes};
 
 /// One volume to be cloned.
 pub struct Job<'a> {

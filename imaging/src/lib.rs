@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod progress;
 pub mod record;
+pub mod rescue;
 pub mod stage;
 pub mod verify;
 
@@ -24,4 +25,5 @@ pub use clone::{CloneOptions, CloneSummary, Job, Update, clone};
 pub use error::{Error, Result};
 pub use progress::{Event, Observer};
 pub use record::{Manifest, Record, RecordStore};
+pub use rescue::{RescueOptions, RescueSummary, rescue};
 pub use verify::{Difference, VerifySummary, verify};

@@ -20,8 +20,25 @@ use std::time::Instant;
 pub enum Against<'a> {
     /// The digests that were kept when it was made.
     Record(&'a Record),
-    /// What it was made from, and what of that is in use.
-    Source(&'a dyn ReadAt, &'a Usage),
+    /// The source.
+    Source {
+        /// What it was made from.
+        device: &'a dyn ReadAt,
+        /// What of that is in use.
+        usage: &'a Usage,
+        /// What of that could not be read when the clone was made, and is not compared.
+        bad: &'a ExtentMap,
+    },
+}
+
+impl Against<'_> {
+    /// What could not be read from the source.
+    const fn bad(&self) -> &ExtentMap {
+        match self {
+            Self::Record(record) => &record.bad,
+            Self::Source { bad, .. } => bad,
+        }
+    }
 }
 
 /// What a verify found.
@@ -37,6 +54,11 @@ pub struct VerifySummary {
     pub differing_bytes: u64,
     /// Where they are.
     pub differences: ExtentMap,
+    /// Bytes that could not be read from the source when the clone was made: what they were is
+    /// unknown. They are no differences.
+    pub bad_bytes: u64,
+    /// Where they are.
+    pub bad: ExtentMap,
     /// The first byte that differs, when both sides were read.
     pub first_difference_bytes: Option<u64>,
     /// How long it took.
@@ -66,10 +88,11 @@ pub fn verify(
 ) -> Result<VerifySummary> {
     let started = Instant::now();
     let (wanted, size_bytes) = extent_of(target, against)?;
-    let compared_bytes = wanted.total_bytes();
+    let bad = against.bad().intersection(&wanted);
+    let compared_bytes = wanted.total_bytes().saturating_sub(bad.total_bytes());
     let reason = match against {
         Against::Record(_) => "against its record",
-        Against::Source(..) => "against its source",
+        Against::Source { .. } => "against its source",
     };
     observer.event(&Event::Started {
         name,
@@ -106,6 +129,8 @@ pub fn verify(
         compared_bytes,
         differing_bytes: differences.total_bytes(),
         differences,
+        bad_bytes: bad.total_bytes(),
+        bad,
         first_difference_bytes: found.first_bytes,
         seconds: started.elapsed().as_secs_f64(),
     })
@@ -116,8 +141,8 @@ fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u
     let target_bytes = target.geometry().size_bytes;
     let (wanted, size_bytes) = match against {
         Against::Record(record) => (record.wanted(), record.manifest.source_bytes),
-        Against::Source(source, usage) => {
-            let source_bytes = source.geometry().size_bytes;
+        Against::Source { device, usage, .. } => {
+            let source_bytes = device.geometry().size_bytes;
             let all = ExtentMap::whole(source_bytes);
             (
                 Plan::new(usage, &all, source_bytes, target_bytes)?.wanted(),
@@ -154,7 +179,16 @@ fn tasks<'a>(
     wanted: &'a ExtentMap,
     size_bytes: u64,
 ) -> Result<Tasks<'a>> {
-    let within = |chunk| wanted.within(chunk).collect();
+    let bad = against.bad();
+    let within = move |chunk| -> Vec<Extent> {
+        match (against, bad.overlaps(chunk)) {
+            (Against::Source { .. }, true) => {
+                let wanted: ExtentMap = wanted.within(chunk).collect();
+                wanted.difference(bad).iter().collect()
+            }
+            _ => wanted.within(chunk).collect(),
+        }
+    };
     match against {
         Against::Record(record) => Ok(Box::new(record.digests()?.map(move |item| {
             let (chunk, digest) = item?;
@@ -164,7 +198,7 @@ fn tasks<'a>(
                 known: Some(digest),
             })
         }))),
-        Against::Source(..) => Ok(Box::new(chunk::chunks(wanted, size_bytes).map(
+        Against::Source { .. } => Ok(Box::new(chunk::chunks(wanted, size_bytes).map(
             move |chunk| {
                 Ok(Task {
                     chunk,
@@ -195,9 +229,13 @@ fn check(
                 first_bytes: None,
             })
             .collect()),
-        Against::Source(source, _) => {
+        Against::Source { device, bad, .. } => {
             let mut expected = pool.take();
-            read_chunk(*source, task.chunk, &task.wanted, &mut expected).map_err(Error::Source)?;
+            let read = match bad.overlaps(task.chunk) {
+                true => read_apart(*device, task, &mut expected),
+                false => read_chunk(*device, task.chunk, &task.wanted, &mut expected).map(drop),
+            };
+            read.map_err(Error::Source)?;
             Ok(differing(task.chunk, &task.wanted, &expected, &found)
                 .into_iter()
                 .map(|extent| Difference {
@@ -207,6 +245,14 @@ fn check(
                 .collect())
         }
     }
+}
+
+/// Reads nothing but what is compared: what lies between may be bad.
+fn read_apart(device: &dyn ReadAt, task: &Task, buffer: &mut [u8]) -> klon_partition::Result<()> {
+    task.wanted.iter().try_for_each(|&extent| {
+        let range = chunk::range_in(task.chunk, extent);
+        device.read_exact_at(&mut buffer[range], extent.offset_bytes())
+    })
 }
 
 fn first_difference(chunk: Extent, extent: Extent, a: &[u8], b: &[u8]) -> Option<u64> {

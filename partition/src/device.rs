@@ -10,11 +10,13 @@ mod file;
 mod handle;
 mod io_mode;
 pub(crate) mod ioctl;
+mod known_bad;
 #[cfg(test)]
 pub(crate) mod loop_device;
 pub mod memory;
 mod open;
 pub mod overlay;
+mod reopen;
 mod source;
 mod target;
 #[cfg(test)]
@@ -26,9 +28,11 @@ pub use crash::CrashDevice;
 pub use fault::{Fault, FaultAt};
 pub use handle::Kind;
 pub use io_mode::IoMode;
+pub use known_bad::KnownBad;
 pub use memory::MemoryDevice;
 pub use open::{create_target_file, look_at, open_around, open_source, open_target};
 pub use overlay::Overlay;
+pub use reopen::ReopenAt;
 pub use source::Source;
 pub use target::Target;
 pub use window::Window;

@@ -8,7 +8,7 @@ use crate::bytes::is_zero;
 use crate::device::{Geometry, ReadAt, Window, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::{self, Kind, Summary};
+use crate::filesystem::{self, Forgiving, Gaps, Kind, Summary};
 use crate::table::{self, Finding, Found, Partition, PartitionType, Scheme, Table};
 use serde::Serialize;
 
@@ -26,6 +26,20 @@ pub struct DiskLayout {
     pub volumes: Vec<Volume>,
     /// Whether the first mebibyte has nothing but zeroes.
     pub is_blank: bool,
+}
+
+impl DiskLayout {
+    /// A disk of which nothing can be told.
+    #[must_use]
+    pub fn unknown(disk: &dyn ReadAt) -> Self {
+        Self {
+            geometry: disk.geometry(),
+            table: None,
+            findings: Vec::new(),
+            volumes: Vec::new(),
+            is_blank: false,
+        }
+    }
 }
 
 /// A partition or a whole disk, and what is in it.
@@ -79,6 +93,17 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
         volumes,
         is_blank,
     })
+}
+
+/// As [`inspect`], for a device with bad sectors: they count as zeroes. Also says what could not be
+/// read.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Unsupported`] when its table can't be read.
+pub fn inspect_around(disk: &dyn ReadAt) -> Result<(DiskLayout, Vec<String>)> {
+    let gaps = Gaps::new();
+    let layout = inspect(&Forgiving::new(disk, 0, &gaps))?;
+    Ok((layout, gaps.list()))
 }
 
 /// The table, unless the disk's boot sector is a filesystem's and only looks like a table.

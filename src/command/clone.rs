@@ -2,10 +2,11 @@
 
 mod consent;
 mod one;
+mod rescue;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::error::{refused, usage};
-use crate::jobs::{self, VolumeJob};
+use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
 use crate::volume::SourceEnd;
@@ -21,14 +22,18 @@ use std::process::ExitCode;
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
-    let jobs = jobs(args, &system)?;
+    let jobs = jobs(args, &system).map_err(|error| match args.rescue {
+        None => rescue::hinted(error),
+        Some(_) => error,
+    })?;
+    rescue::check(args, &jobs)?;
     jobs::check_direction(&jobs, &records)?;
     warn(&jobs, args.strict)?;
     if args.dry_run {
         return show(&jobs, &records, args, common);
     }
     for job in &jobs {
-        consent::ask(job, &records, &args.consent, &system)?;
+        consent::ask(job, &records, args, &system)?;
     }
     for job in &jobs {
         // Before a target is touched, or a file made that would stay behind.
@@ -40,9 +45,13 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
         volumes: jobs.len(),
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
+    if args.rescue.is_some() {
+        return rescue::rescue_all(&jobs, &records, (args, common), &progress, &system);
+    }
     let mut summaries = Vec::new();
     for job in &jobs {
         let summary = one::clone_one(job, &records, args, &progress, &system)
+            .map_err(|error| rescue::explained(error, job))
             .with_context(|| format!("cloning {}", job.name))?;
         show_to_kernel(job, &system)?;
         report::cloned(&summary, jobs.len(), common)?;
@@ -53,16 +62,20 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
 }
 
 fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
+    let bad = match args.rescue {
+        None => BadSectors::Stop,
+        Some(_) => BadSectors::Around,
+    };
     if let Some(target) = &args.target {
         if !args.only.is_empty() {
             return Err(usage("--only is for plans"));
         }
-        return Ok(vec![jobs::pair(&args.source, target, system)?]);
+        return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
     }
     let plan = jobs::read_plan(&args.source).with_context(|| {
         "expected a plan file, or a source and a target (klon clone SOURCE TARGET)".to_owned()
     })?;
-    jobs::of_plan(&plan, &args.only, true, system)
+    jobs::of_plan(&plan, &args.only, Some(bad), system)
 }
 
 fn used_bytes(job: &VolumeJob) -> u64 {

@@ -45,7 +45,7 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     if given.is_file()
         && let Ok(plan) = jobs::read_plan(given)
     {
-        let jobs = jobs::of_plan(&plan, &[], false, system)?;
+        let jobs = jobs::of_plan(&plan, &[], None, system)?;
         return Ok(jobs.into_iter().map(|job| job.target).collect());
     }
     let target = TargetEnd::look(given, system)?;

@@ -1,14 +1,15 @@
 //! `klon verify`: clones against their records or their sources.
 
 use crate::cli::{Common, VerifyArgs};
+use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::human;
-use crate::jobs::{self, VolumeJob};
+use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::output;
 use crate::place::{OpenPlace, Place};
 use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::volume::SourceEnd;
-use crate::{records, threads};
+use crate::{records, report as reports, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
@@ -43,13 +44,20 @@ struct Answer<'a> {
     /// Why other files may have some too.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     files_unknown_because: &'a [String],
+    /// Files with bytes that could not be read from the source.
+    #[serde(skip_serializing_if = "is_none_hit")]
+    bad_files: &'a Owners,
+}
+
+fn is_none_hit(owners: &Owners) -> bool {
+    owners.files.is_empty() && owners.gaps.is_empty()
 }
 
 /// Verifies every clone of a plan, or one target.
 pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
-    let checks = checks(args, &system)?;
+    let checks = checks(args, &records, &system)?;
     let totals = Totals {
         bytes: total_bytes(&checks, &records),
         volumes: checks.len(),
@@ -63,6 +71,14 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             true => Owners::default(),
             false => owners(check, &summary.differences),
         };
+        let hit = match summary.bad.is_empty() {
+            true => Owners::default(),
+            false => {
+                let table = check.open.layout.table.as_ref();
+                let table = table.filter(|_| check.open.is_disk());
+                damaged::files(&check.open.device, table, &summary.bad)
+            }
+        };
         report(
             &Answer {
                 event: "verified",
@@ -70,10 +86,11 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 summary: &summary,
                 files: &owners.files,
                 files_unknown_because: &owners.gaps,
+                bad_files: &hit,
             },
             common,
         )?;
-        is_equal &= summary.is_equal;
+        is_equal &= summary.is_equal && summary.bad.is_empty();
     }
     Ok(if is_equal {
         ExitCode::SUCCESS
@@ -82,13 +99,18 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     })
 }
 
-fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
+fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<Vec<Check>> {
     let place = Place::resolve(&args.target, system)?;
     if place.number.is_none()
         && args.source.is_none()
         && let Some(plan) = plan(&place)?
     {
-        let jobs = jobs::of_plan(&plan, &args.only, args.against_source, system)?;
+        let jobs = jobs::of_plan(
+            &plan,
+            &args.only,
+            args.against_source.then_some(BadSectors::Stop),
+            system,
+        )?;
         return jobs.into_iter().map(check_of).collect();
     }
     if !args.only.is_empty() || args.against_source {
@@ -102,11 +124,13 @@ fn checks(args: &VerifyArgs, system: &System) -> Result<Vec<Check>> {
         None => None,
         Some(source) => {
             let source = Place::resolve(source, system)?;
-            Some(SourceEnd::open(
-                &source,
-                system,
-                Some(open.device.geometry()),
-            )?)
+            let record = records.load(&identity).unwrap_or_default();
+            let open_source = match record.is_some_and(|record| !record.bad.is_empty()) {
+                true => damaged::open,
+                false => SourceEnd::open,
+            };
+            let geometry = open.device.geometry();
+            Some(open_source(&source, system, Some(geometry))?)
         }
     };
     Ok(vec![Check {
@@ -175,7 +199,17 @@ fn verify_one(
     }
     let threads = threads::count(args.threads);
     if let Some(source) = &check.source {
-        let against = Against::Source(&*source.device, &source.usage);
+        // A record of another source says nothing of this one.
+        let record = records.load(&check.identity).unwrap_or_default();
+        let bad = record
+            .filter(|record| record.manifest.source == source.identity)
+            .map(|record| record.bad)
+            .unwrap_or_default();
+        let against = Against::Source {
+            device: &*source.device,
+            usage: &source.usage,
+            bad: &bad,
+        };
         return Ok((
             verify(&check.name, target, &against, threads, progress)?,
             "source",
@@ -226,7 +260,10 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
                 human::size(summary.compared_bytes)
             ))?;
         }
-        return Ok(());
+        return match summary.bad.is_empty() {
+            true => Ok(()),
+            false => Ok(output::line(&unread(answer))?),
+        };
     }
     let mut text = format!(
         "{}: DIFFERENT from its {}: {} of {} in {} extents\n",
@@ -255,5 +292,21 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     for gap in answer.files_unknown_because {
         text.push_str(&format!("  other files may differ too: {gap}\n"));
     }
+    if !summary.bad.is_empty() {
+        text.push_str(&unread(answer));
+    }
     Ok(output::line(&text)?)
+}
+
+/// What could not be read when the clone was made.
+fn unread(answer: &Answer<'_>) -> String {
+    let summary = answer.summary;
+    format!(
+        "{}: {} bytes in {} places could not be read from the source when it was cloned, and are \
+         zero\n{}",
+        summary.name,
+        summary.bad_bytes,
+        summary.bad.extents().len(),
+        reports::hit(answer.bad_files)
+    )
 }

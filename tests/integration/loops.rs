@@ -9,4 +9,5 @@ mod names;
 mod options;
 mod power_cut;
 mod refusals;
+mod rescue;
 mod tables;

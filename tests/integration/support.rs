@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the program as a user runs it, outside tools, loop devices,
 //! sources made by real tools, and trees of files to be compared.
 
+pub(crate) mod bad_disk;
 pub(crate) mod busy;
 pub(crate) mod image;
 pub(crate) mod klon;
@@ -8,6 +9,7 @@ pub(crate) mod loop_device;
 pub(crate) mod tool;
 pub(crate) mod tree;
 
+pub(crate) use bad_disk::BadDisk;
 pub(crate) use klon::{Klon, Outcome};
 pub(crate) use loop_device::{LoopDevice, Mount, lacks_root};
 pub(crate) use tool::run;

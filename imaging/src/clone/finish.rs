@@ -4,14 +4,15 @@ use super::output::Written;
 use super::{CloneOptions, CloneSummary, Freed, Job, Run, milliseconds};
 use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::record::manifest::{FilesystemId, Hex};
-use crate::record::{Manifest, RunEntry};
+use crate::record::{Manifest, Record, RunEntry};
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::probe;
+use klon_partition::filesystem::{ChangeToken, probe};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Checks that the source's change token is what it was when its used map was made.
-pub(super) fn check_source(job: &Job<'_>) -> Result<()> {
+pub(crate) fn check_source(job: &Job<'_>) -> Result<()> {
     let Some(before) = job.usage.token else {
         return Ok(());
     };
@@ -87,7 +88,8 @@ pub(super) fn finish(
         freed_bytes,
         seconds: elapsed.as_secs_f64(),
     };
-    let mut manifest = manifest(job, prepared)?;
+    let token = target_token(job)?;
+    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_ref(), token);
     if let Some(metadata) = metadata.filter(|_| manifest.token.is_some()) {
         manifest.metadata_digest = Some(Hex(metadata.digest()));
         digests.keep_metadata(metadata);
@@ -146,28 +148,35 @@ fn treat_freed(freed: &ExtentMap, job: &Job<'_>, treatment: Freed) -> Result<u64
     Ok(freed_bytes)
 }
 
-/// The manifest of the clone as it is on the target now.
-fn manifest(job: &Job<'_>, prepared: &super::Prepared) -> Result<Manifest> {
-    let token = match probe(&job.target).map_err(Error::Target)? {
+/// The change token of what is on the target now.
+pub(crate) fn target_token(job: &Job<'_>) -> Result<Option<ChangeToken>> {
+    match probe(&job.target).map_err(Error::Target)? {
         // The token is of the target, not of the source: it is the target that must be
         // recognized next time. A source that was copied whole because its filesystem could not
         // be believed gets none.
-        Some(filesystem) if job.usage.token.is_some() => filesystem
-            .change_token(&job.target)
-            .map_err(Error::Target)?,
-        _ => None,
-    };
-    let history = prepared
-        .previous
-        .as_ref()
+        Some(filesystem) if job.usage.token.is_some() => {
+            filesystem.change_token(&job.target).map_err(Error::Target)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The manifest of the clone as it is on the target now.
+pub(crate) fn manifest(
+    job: &Job<'_>,
+    plan: &Plan,
+    previous: Option<&Record>,
+    token: Option<ChangeToken>,
+) -> Manifest {
+    let history = previous
         .filter(|record| &record.manifest.source == job.source_identity)
         .map(|record| record.manifest.history.clone())
         .unwrap_or_default();
-    Ok(Manifest {
+    Manifest {
         source: job.source_identity.clone(),
         target: job.target_identity.clone(),
-        source_bytes: prepared.plan.source_bytes,
-        target_bytes: prepared.plan.target_bytes,
+        source_bytes: plan.source_bytes,
+        target_bytes: plan.target_bytes,
         chunk_bytes: CHUNK_BYTES,
         filesystem: job.usage.summary.as_ref().map(|summary| FilesystemId {
             kind: summary.kind,
@@ -177,5 +186,5 @@ fn manifest(job: &Job<'_>, prepared: &super::Prepared) -> Result<Manifest> {
         token: token.map(Into::into),
         metadata_digest: None,
         history,
-    })
+    }
 }

@@ -160,7 +160,11 @@ fn verify_names_what_differs() {
         .target
         .write_all_at(&[!noise(1, SIZE)[2_000_123]], 2_000_123)
         .unwrap();
-    let source = Against::Source(&world.source, &usage);
+    let source = Against::Source {
+        device: &world.source,
+        usage: &usage,
+        bad: &ExtentMap::new(),
+    };
     let found = verify("x", &world.target, &source, THREADS, &Silent).unwrap();
     assert!(!found.is_equal);
     assert_eq!(found.first_difference_bytes, Some(2_000_123));

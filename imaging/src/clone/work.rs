@@ -163,7 +163,7 @@ fn spans(chunk: Extent, extents: &[Extent]) -> Vec<Extent> {
 }
 
 /// The writes that bring `changed` of a chunk to the target, long runs of zeroes apart.
-pub(super) fn writes(chunk: Extent, content: &Bytes, changed: &[Extent]) -> Vec<Write> {
+pub(crate) fn writes(chunk: Extent, content: &Bytes, changed: &[Extent]) -> Vec<Write> {
     let mut runs: Vec<(Extent, bool)> = Vec::new();
     for piece in changed
         .iter()

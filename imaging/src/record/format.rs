@@ -26,6 +26,8 @@
 //! "MDGS"  SHA-256 of what lies in MDEX of each chunk that holds a byte of it, in order, 32 bytes
 //!         each; with MDEX only, and a reader may skip it; `metadata_digest` of META is the SHA-256
 //!         of this payload
+//! "BADS"  extents of DATA that could not be read from the source: they are zero in DGST. Left out
+//!         when there are none
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!

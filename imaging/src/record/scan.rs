@@ -36,6 +36,11 @@ impl Sections {
         Extent::new(offset_bytes, len_bytes)
     }
 
+    /// Whether there is such a section.
+    pub(super) fn has(&self, tag: [u8; 4]) -> bool {
+        self.payloads.contains_key(&tag)
+    }
+
     pub(super) fn scan(path: &Path, file: &File) -> Result<Self> {
         let failed = |source| io_error(path, "read", source);
         let file_bytes = file.metadata().map_err(failed)?.len();
@@ -112,7 +117,9 @@ impl<R: Read> Scanner<R> {
         let tag = [header[0], header[1], header[2], header[3]];
         let len_bytes = le64(&header, 8);
         let offset_bytes = self.position_bytes;
-        let known = [b"DGST", b"DATA", b"ZERO", b"CHNG", b"META", b"END "];
+        let known = [
+            b"DGST", b"DATA", b"ZERO", b"CHNG", b"BADS", b"META", b"END ",
+        ];
         if !known.contains(&&tag) && le32(&header, 4) & FLAG_CRITICAL != 0 {
             let found = String::from_utf8_lossy(&tag).into_owned();
             return Err(corrupt(

@@ -5,7 +5,7 @@ mod digests;
 use super::format::{HEADER_LEN, META_BYTES_MAX, decode_extents};
 use super::manifest::Manifest;
 use super::scan::{Sections, corrupt};
-use super::writer::{RecordWriter, io_error};
+use super::writer::{RecordWriter, io_error, sync_directory};
 use crate::chunk::{self, Digest};
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap, Identity};
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// File name extension of write-intent logs.
 const LOG_EXTENSION: &str = "klonlog";
+
+/// File name extension of map files of rescues.
+const MAP_EXTENSION: &str = "map";
 
 /// File name extension of records.
 const EXTENSION: &str = "klonrec";
@@ -100,6 +103,28 @@ impl RecordStore {
         RecordWriter::begin(self.path(target), digests_count)
     }
 
+    /// Forgets the record of `target`, durably, if there is one.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    pub fn remove(&self, target: &Identity) -> Result<()> {
+        let path = self.path(target);
+        let remove = || std::fs::remove_file(&path).and_then(|()| sync_directory(&path));
+        match remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error(&path, "remove", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The map file of a rescue to `target`, where none is named.
+    #[must_use]
+    pub fn map_path(&self, target: &Identity) -> PathBuf {
+        self.directory
+            .join(format!("{}.{MAP_EXTENSION}", file_stem(target)))
+    }
+
     /// Finds out whether a record of `target` could be written now.
     ///
     /// # Errors
@@ -158,6 +183,8 @@ pub struct Record {
     pub zero: ExtentMap,
     /// Blocks that differed in the last run.
     pub changed: ExtentMap,
+    /// Extents of the data that could not be read from the source, and are zero.
+    pub bad: ExtentMap,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
     path: PathBuf,
@@ -194,17 +221,25 @@ impl Record {
                 }
             }
         };
-        let bad = |what, error: String| corrupt(path, (what, 0, "a valid section".into(), error));
+        let invalid =
+            |what, error: String| corrupt(path, (what, 0, "a valid section".into(), error));
         let meta = payload(b"META", META_BYTES_MAX)?;
         let manifest: Manifest =
-            serde_json::from_slice(&meta).map_err(|error| bad("META", error.to_string()))?;
-        manifest.check().map_err(|error| bad("META", error))?;
+            serde_json::from_slice(&meta).map_err(|error| invalid("META", error.to_string()))?;
+        manifest.check().map_err(|error| invalid("META", error))?;
         let map = |tag: &[u8; 4], what| -> Result<ExtentMap> {
             let payload = payload(tag, 1 << 30)?;
-            decode_extents(&payload, manifest.target_bytes).map_err(|error| bad(what, error))
+            decode_extents(&payload, manifest.target_bytes).map_err(|error| invalid(what, error))
         };
         let (data, zero) = (map(b"DATA", "DATA")?, map(b"ZERO", "ZERO")?);
         let changed = map(b"CHNG", "CHNG")?;
+        let bad = match sections.has(*b"BADS") {
+            true => map(b"BADS", "BADS")?,
+            false => ExtentMap::new(),
+        };
+        if let Some(extent) = bad.difference(&data).iter().next() {
+            return Err(bad_section(path, format!("{extent} is not in DATA")));
+        }
         let digests = sections.get(path, *b"DGST")?;
         let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
             (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
@@ -218,6 +253,7 @@ impl Record {
             data,
             zero,
             changed,
+            bad,
             digest: sections.digest,
             path: path.to_owned(),
             file,
@@ -262,6 +298,10 @@ impl Record {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn bad_section(path: &Path, found: String) -> crate::Error {
+    corrupt(path, ("BADS", 0, "a part of DATA".to_owned(), found))
 }
 
 fn read_payload(file: &File, extent: Extent) -> io::Result<Vec<u8>> {

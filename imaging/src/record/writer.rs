@@ -19,6 +19,7 @@ pub struct RecordWriter {
     path: PathBuf,
     digests_left: u64,
     metadata: Option<MetadataWriter>,
+    bad: ExtentMap,
 }
 
 impl RecordWriter {
@@ -44,6 +45,7 @@ impl RecordWriter {
             path,
             digests_left: digests_count,
             metadata: None,
+            bad: ExtentMap::new(),
         })
     }
 
@@ -75,6 +77,11 @@ impl RecordWriter {
         self.metadata = Some(metadata);
     }
 
+    /// Says what of the data could not be read from the source.
+    pub fn set_bad(&mut self, bad: ExtentMap) {
+        self.bad = bad;
+    }
+
     /// Completes the record, makes it durable, and puts it in the place of the old one.
     ///
     /// # Errors
@@ -98,6 +105,7 @@ impl RecordWriter {
             mut output,
             path,
             metadata,
+            bad,
             ..
         } = self;
         let finish = || -> io::Result<()> {
@@ -110,6 +118,9 @@ impl RecordWriter {
                 output.begin_section(*b"MDGS", metadata.len_bytes())?;
                 output.copy(metadata.rewind()?)?;
                 output.end_section()?;
+            }
+            if !bad.is_empty() {
+                output.section(*b"BADS", &encode_extents(&bad)?)?;
             }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();

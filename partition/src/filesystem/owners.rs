@@ -6,8 +6,8 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
-pub(super) use forgiving::Forgiving;
-pub(super) use gaps::Gaps;
+pub(crate) use forgiving::Forgiving;
+pub(crate) use gaps::Gaps;
 pub(super) use paths::Links;
 
 use super::recognition::probe;

@@ -67,6 +67,18 @@ pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
     }
 }
 
+/// As [`usage`], for a device with bad sectors: where they hide what is in use, all of it is.
+#[must_use]
+pub fn usage_or_whole(volume: &dyn ReadAt) -> Usage {
+    usage(volume).unwrap_or_else(|error| {
+        let summary = probe(volume)
+            .ok()
+            .flatten()
+            .map(|filesystem| filesystem.summary().clone());
+        whole(volume, summary, format!("it can't be read: {error}"), true)
+    })
+}
+
 fn mapped(
     volume: &dyn ReadAt,
     filesystem: &dyn Filesystem,

@@ -1,6 +1,6 @@
 //! Whether a clone destroys something that nobody has said may go.
 
-use crate::cli::Consent;
+use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
 use crate::content::Content;
 use crate::error::refused;
@@ -31,9 +31,10 @@ const LOOK_BYTES: u64 = 64 << 10;
 pub(super) fn ask(
     job: &VolumeJob,
     records: &RecordStore,
-    consent: &Consent,
+    args: &CloneArgs,
     system: &System,
 ) -> Result<()> {
+    let consent = &args.consent;
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(());
     };
@@ -43,7 +44,11 @@ pub(super) fn ask(
             job.consent_identity
         )));
     }
-    if is_earlier_clone(job, source, now, records)? || is_blank(job, now)? {
+    let is_earlier = match args.rescue {
+        None => is_earlier_clone(job, source, now, records)?,
+        Some(_) => is_earlier_rescue(job, source, now, records)?,
+    };
+    if is_earlier || is_blank(job, now)? {
         return Ok(());
     }
     let description = describe(&job.target.place.path, &now.open.layout, system);
@@ -105,6 +110,24 @@ fn is_earlier_clone(
         // Only targets have records, also damaged ones.
         Err(_) => wanted.is_unique(),
         Ok(None) => job.is_planned && wanted.is_unique(),
+    })
+}
+
+/// A rescue puts zeroes where the source can't be read any more, and an earlier clone may be all that
+/// is left of what was there. So only a first clone that was not finished goes without asking, and
+/// the result of an earlier rescue.
+fn is_earlier_rescue(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    now: &TargetNow,
+    records: &RecordStore,
+) -> Result<bool> {
+    let mark = Mark::read(&now.open.device)?;
+    let is_unfinished = mark.is_some_and(|mark| mark.source == source.identity.to_string());
+    Ok(match records.load(&job.target.identity) {
+        Ok(None) => is_unfinished,
+        Ok(Some(record)) => record.manifest.source == source.identity && !record.bad.is_empty(),
+        Err(_) => false,
     })
 }
 

@@ -15,6 +15,7 @@ use klon_imaging::stage::finish;
 use klon_imaging::verify::Against;
 use klon_imaging::{CloneOptions, CloneSummary, Error, RecordStore, clone, verify};
 use klon_partition::system::System;
+use std::num::NonZeroUsize;
 
 pub(super) fn clone_one(
     job: &VolumeJob,
@@ -27,7 +28,7 @@ pub(super) fn clone_one(
     let size_bytes = source.device.geometry().size_bytes;
     let target = OpenTarget::new(&job.target, size_bytes, system)?;
     let mut options = options(args);
-    complete(job, &target, &options)?;
+    complete(job, &target, options.threads)?;
     let mut result = update(job, source, &target, records, &options, progress);
     if let Err(error) = &result
         && let Some(Error::NoRoom { room_bytes }) = error.downcast_ref()
@@ -38,14 +39,14 @@ pub(super) fn clone_one(
     }
     let summary = result?;
     if args.verify {
-        read_back(job, &target, records, &options, progress)?;
+        read_back(job, &target, records, options.threads, progress)?;
     }
     Ok(summary)
 }
 
 /// Completes an update that was staged and then interrupted.
-fn complete(job: &VolumeJob, target: &OpenTarget, options: &CloneOptions) -> Result<()> {
-    match finish(target.space(), options.threads) {
+pub(super) fn complete(job: &VolumeJob, target: &OpenTarget, threads: NonZeroUsize) -> Result<()> {
+    match finish(target.space(), threads) {
         Ok(None) => Ok(()),
         Ok(Some(finished)) => {
             say(&format!(
@@ -104,24 +105,19 @@ fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {
     )
 }
 
-fn read_back(
+/// Compares the target with the digests of its record.
+pub(super) fn read_back(
     job: &VolumeJob,
     target: &OpenTarget,
     records: &RecordStore,
-    options: &CloneOptions,
+    threads: NonZeroUsize,
     progress: &Progress,
 ) -> Result<()> {
     let record = records
         .load(&job.target.identity)?
         .context("the record is gone")?;
     let against = Against::Record(&record);
-    let found = verify(
-        &job.name,
-        &*target.volume,
-        &against,
-        options.threads,
-        progress,
-    )?;
+    let found = verify(&job.name, &*target.volume, &against, threads, progress)?;
     if found.is_equal {
         return Ok(());
     }

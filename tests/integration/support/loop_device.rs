@@ -33,6 +33,13 @@ impl LoopDevice {
         device
     }
 
+    /// Shows a file that can only be read, and each of its sectors by itself.
+    pub(crate) fn direct(file: &Path) -> Self {
+        let file = file.to_str().unwrap();
+        let options = ["--find", "--show", "--read-only", "--direct-io=on", file];
+        Self(run("losetup", &options).trim().into())
+    }
+
     /// Its node.
     pub(crate) fn path(&self) -> &Path {
         &self.0

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 const FAILURES_MAX: usize = 4096;
 
 /// Reads around bad sectors of another device.
-pub(in crate::filesystem) struct Forgiving<'a> {
+pub(crate) struct Forgiving<'a> {
     device: &'a dyn ReadAt,
     fill: u8,
     gaps: &'a Gaps,
@@ -26,7 +26,7 @@ struct State {
 
 impl<'a> Forgiving<'a> {
     /// `device`, with `fill` for each byte that can't be read. Every failure is noted in `gaps`.
-    pub(in crate::filesystem) fn new(device: &'a dyn ReadAt, fill: u8, gaps: &'a Gaps) -> Self {
+    pub(crate) fn new(device: &'a dyn ReadAt, fill: u8, gaps: &'a Gaps) -> Self {
         Self {
             device,
             fill,

@@ -10,7 +10,7 @@ const LISTED_MAX: usize = 32;
 
 /// Collects what went wrong while something else went on.
 #[derive(Debug, Default)]
-pub(in crate::filesystem) struct Gaps(Mutex<Notes>);
+pub(crate) struct Gaps(Mutex<Notes>);
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -19,7 +19,7 @@ struct Notes {
 }
 
 impl Gaps {
-    pub(in crate::filesystem) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -51,7 +51,7 @@ impl Gaps {
     }
 
     /// All that was noted.
-    pub(in crate::filesystem) fn list(&self) -> Vec<String> {
+    pub(crate) fn list(&self) -> Vec<String> {
         let notes = self.notes();
         let mut list = notes.listed.clone();
         if notes.others > 0 {

@@ -1,0 +1,275 @@
+//! Cloning a source with bad sectors: everything that can be read arrives, and what can't is known.
+//!
+//! Large reads come first, smaller ones around failures, then single sectors, then retries; each
+//! pass goes the other way than the one before and reads the filesystem's own structures before
+//! anything else. A map file (see `file.rs`) says how far that is, so that it can be interrupted,
+//! gone on with, and handed to GNU ddrescue and back. Until the end the target bears the
+//! unfinished mark. What could not be read is zero there, and listed in its record.
+
+mod engine;
+mod file;
+mod passes;
+mod start;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use file::domain_path;
+
+use crate::buffer::Pool;
+use crate::change::Rung;
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, to_len};
+use crate::clone::{Job, check_source, manifest, read_chunk};
+use crate::commit::HELD_BYTES;
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::progress::{Event, Observer};
+use crate::record::manifest::Hex;
+use crate::record::{RecordStore, RecordWriter, RunEntry};
+use engine::Engine;
+use klon_partition::filesystem::Usage;
+use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
+use serde::Serialize;
+use status::Status;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// How to rescue.
+#[derive(Clone, Copy, Debug)]
+pub struct RescueOptions<'a> {
+    /// The map file.
+    pub map: &'a Path,
+    /// Whether the map is klon's own, to be begun anew when it fits nothing and removed when it
+    /// is of no more use.
+    pub is_own_map: bool,
+    /// What of the source holds the filesystem's own structures: it is read first.
+    pub metadata: &'a ExtentMap,
+    /// How often each bad sector is tried again.
+    pub retries: u32,
+    /// How many threads digest the target.
+    pub threads: NonZeroUsize,
+}
+
+/// What a rescue did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RescueSummary {
+    /// The name of the clone.
+    pub name: String,
+    /// From where it went on.
+    pub reason: String,
+    /// Size of the source.
+    pub source_bytes: u64,
+    /// Bytes of it in use.
+    pub used_bytes: u64,
+    /// Bytes in use that are on the target.
+    pub rescued_bytes: u64,
+    /// Bytes in use that could not be read.
+    pub bad_bytes: u64,
+    /// Where those are.
+    pub bad: ExtentMap,
+    /// Of those, bytes of the filesystem's own structures; `None` when they can't be told.
+    pub bad_metadata_bytes: Option<u64>,
+    /// Bytes read from the source.
+    pub read_source_bytes: u64,
+    /// Reads of the source that failed.
+    pub failed_reads: u64,
+    /// Bytes written to the target or made zero there.
+    pub written_bytes: u64,
+    /// The map file; `None` when it is of no more use and was removed.
+    pub map: Option<PathBuf>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Clones what of a source can be read. What it holds of [`Job::present`] and [`Job::drive`] is of
+/// no importance: a rescue writes in place.
+///
+/// # Errors
+/// [`Error::Source`] when the source is gone, [`Error::Target`], [`Error::Interrupted`]: the target
+/// bears the unfinished mark, and a rescue with the same map goes on. [`Error::Refused`] and
+/// [`Error::RecordCorrupt`] for a map that is not of this source and this target. Bad sectors are
+/// no error.
+pub fn rescue(
+    job: &Job<'_>,
+    records: &RecordStore,
+    options: &RescueOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<RescueSummary> {
+    let started = Instant::now();
+    let plan = plan(job)?;
+    records.check_writable(job.target_identity)?;
+    let wanted = plan.wanted();
+    // One that can't be read says nothing.
+    let previous = records.load(job.target_identity).unwrap_or_default();
+    let begun = start::begin(job, previous.as_ref(), options, &plan)?;
+    let finished = begun.statuses.with(Status::Finished);
+    let reason = begun.reason.clone();
+    observer.event(&Event::Started {
+        name: job.name,
+        rung: Some(Rung::Full),
+        reason: &format!("rescue: {reason}"),
+        total_bytes: plan.copy.difference(&finished).total_bytes(),
+    });
+    let mut engine = Engine::new(job, options, &plan, &wanted, begun, observer)?;
+    engine.run()?;
+    let bad = engine.bad();
+    let mut digests = begin_record(job, records, &plan)?;
+    digest(job, &plan, &engine.held, &mut digests, options, observer)?;
+    observer.event(&Event::Committing);
+    // From here on it would describe something else.
+    records.remove(job.target_identity)?;
+    let (read_source_bytes, failed_reads) = (engine.read_bytes, engine.failed_reads);
+    let (statuses, mut origin) = (engine.statuses.clone(), engine.origin.clone());
+    let written_bytes = engine.commit(|| still_the_same(job))?;
+    let elapsed = started.elapsed();
+    let token = crate::clone::target_token(job).unwrap_or_default();
+    let mut manifest = manifest(job, &plan, previous.as_ref(), token);
+    manifest.remember(RunEntry {
+        ended_unix_seconds: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        rung: Rung::Full,
+        reason: format!("rescue: {reason}"),
+        used_bytes: wanted.total_bytes(),
+        read_source_bytes,
+        read_target_bytes: plan.copy.total_bytes(),
+        changed_bytes: wanted.total_bytes(),
+        written_bytes,
+        staged_bytes: 0,
+        milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    });
+    digests.set_bad(bad.clone());
+    digests.finish(&manifest, &plan.copy, &plan.zero, &wanted)?;
+    records.remove_log(job.target_identity)?;
+    let is_kept = !bad.is_empty() || !options.is_own_map;
+    if is_kept {
+        let record = records.load(job.target_identity)?;
+        origin.record = record.map(|record| Hex(record.digest));
+        file::save(options.map, &origin, &statuses)?;
+    } else {
+        file::remove(options.map)?;
+    }
+    observer.event(&Event::Finished);
+    let metadata = options.metadata;
+    Ok(RescueSummary {
+        name: job.name.to_owned(),
+        reason,
+        source_bytes: plan.source_bytes,
+        used_bytes: wanted.total_bytes(),
+        rescued_bytes: wanted.total_bytes().saturating_sub(bad.total_bytes()),
+        bad_bytes: bad.total_bytes(),
+        bad_metadata_bytes: (!metadata.is_empty())
+            .then(|| bad.intersection(metadata).total_bytes()),
+        bad,
+        read_source_bytes,
+        failed_reads,
+        written_bytes,
+        map: is_kept.then(|| options.map.to_owned()),
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// The plan of a rescue: in whole sectors, because nothing less can be read.
+fn plan(job: &Job<'_>) -> Result<Plan> {
+    let geometry = job.source.geometry();
+    let source_bytes = geometry.size_bytes;
+    let sector_bytes = u64::from(geometry.logical_sector_bytes.max(1));
+    let data = match geometry.extent() {
+        Some(whole) => job.source.data(whole).unwrap_or_else(|_| whole.into()),
+        None => ExtentMap::new(),
+    };
+    let usage = Usage {
+        extents: job.usage.extents.aligned_out(sector_bytes, source_bytes),
+        ..job.usage.clone()
+    };
+    let data = data.aligned_out(sector_bytes, source_bytes);
+    Plan::new(
+        &usage,
+        &data,
+        source_bytes,
+        job.target.geometry().size_bytes,
+    )
+}
+
+/// The chunk that comes to the target last.
+fn first_chunk(size_bytes: u64) -> Result<Extent> {
+    Extent::new(0, size_bytes.min(HELD_BYTES))
+        .ok_or_else(|| Error::Refused("the source has no bytes".to_owned()))
+}
+
+/// As for any clone, but for a source whose filesystem can't be read any more.
+fn still_the_same(job: &Job<'_>) -> Result<()> {
+    match check_source(job) {
+        Err(Error::Source(_)) => Ok(()),
+        result => result,
+    }
+}
+
+fn begin_record(job: &Job<'_>, records: &RecordStore, plan: &Plan) -> Result<RecordWriter> {
+    let chunks = chunk::chunks(&plan.wanted(), plan.source_bytes).count();
+    records.begin(job.target_identity, chunks as u64)
+}
+
+/// Digests what is on the target, its first chunk as it shall be.
+fn digest(
+    job: &Job<'_>,
+    plan: &Plan,
+    held: &[u8],
+    digests: &mut RecordWriter,
+    options: &RescueOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let wanted = plan.wanted();
+    observer.event(&Event::Started {
+        name: job.name,
+        rung: None,
+        reason: "reading the target back for its record",
+        total_bytes: wanted.total_bytes(),
+    });
+    let pool = Pool::new(CHUNK_LEN);
+    let chunks =
+        chunk::chunks(&wanted, plan.source_bytes).map(|chunk| match observer.is_cancelled() {
+            true => Err(Error::Interrupted),
+            false => Ok(chunk),
+        });
+    pipeline::run(
+        options.threads,
+        chunks,
+        |chunk| {
+            let extents: Vec<Extent> = plan.copy.within(chunk).collect();
+            let mut content = pool.take();
+            if chunk.offset_bytes() == 0 {
+                return Ok((chunk, Digest::of(held)));
+            }
+            read_chunk(job.target, chunk, &extents, &mut content).map_err(Error::Target)?;
+            Ok((chunk, Digest::of(&content[..to_len(chunk.len_bytes())])))
+        },
+        |(chunk, digest)| {
+            let bytes = wanted.within(chunk).map(Extent::len_bytes).sum();
+            observer.event(&Event::Advanced { bytes });
+            digests.push(digest)
+        },
+    )
+}
+
+/// The first sector of `extent` that can't be read; `None` when all of it can.
+#[must_use]
+pub fn first_bad(device: &dyn ReadAt, extent: Extent) -> Option<Extent> {
+    let sector_bytes = u64::from(device.geometry().logical_sector_bytes.max(1));
+    let fails = |part: Extent| {
+        let mut buffer = vec![0; to_len(part.len_bytes())];
+        let read = device.read_exact_at(&mut buffer, part.offset_bytes());
+        matches!(read, Err(PartitionError::Io { .. }))
+    };
+    let extent = Extent::new(extent.offset_bytes(), extent.len_bytes().min(CHUNK_BYTES))?;
+    let block = extent
+        .split(sector_bytes.max(4096))
+        .find(|&part| fails(part))?;
+    block
+        .split(sector_bytes)
+        .find(|&part| fails(part))
+        .or(Some(block))
+}

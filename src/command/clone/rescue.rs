@@ -1,0 +1,140 @@
+//! `klon clone --rescue`: volumes with bad sectors.
+
+use super::one;
+use crate::cli::{CloneArgs, Common};
+use crate::damaged;
+use crate::drive::OpenTarget;
+use crate::error::{DIFFERENT, usage};
+use crate::jobs::VolumeJob;
+use crate::progress::Progress;
+use crate::{report, threads};
+use anyhow::{Context as _, Result};
+use klon_imaging::clone::Job;
+use klon_imaging::rescue::{first_bad, rescue};
+use klon_imaging::{Error, RecordStore, RescueOptions, RescueSummary};
+use klon_partition::error::Operation;
+use klon_partition::filesystem::Owners;
+use klon_partition::system::System;
+use klon_partition::{Error as PartitionError, Extent, ReadAt};
+use std::process::ExitCode;
+
+/// A map is of one volume.
+pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
+    match (&args.rescue, jobs) {
+        (Some(Some(map)), [_, _, ..]) => Err(usage(format!(
+            "{} can be the map of one volume only, and this is about {}: use --only NAME, or \
+             --rescue alone, which keeps a map of each",
+            map.display(),
+            jobs.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Rescues one volume; says whether all of it could be read.
+pub(super) fn rescue_one(
+    job: &VolumeJob,
+    records: &RecordStore,
+    args: &CloneArgs,
+    progress: &Progress,
+    system: &System,
+) -> Result<(RescueSummary, Owners)> {
+    let source = job.source.as_ref().context("a clone needs a source")?;
+    let size_bytes = source.device.geometry().size_bytes;
+    let target = OpenTarget::new(&job.target, size_bytes, system)?;
+    let threads = threads::count(args.threads);
+    one::complete(job, &target, threads)?;
+    let own_map = records.map_path(&job.target.identity);
+    let given = args.rescue.as_ref().and_then(Option::as_deref);
+    let options = RescueOptions {
+        map: given.unwrap_or(&own_map),
+        is_own_map: given.is_none(),
+        metadata: &source.metadata,
+        retries: args.retries,
+        threads,
+    };
+    let imaging_job = Job {
+        name: &job.name,
+        source: &*source.device,
+        usage: &source.usage,
+        source_identity: &source.identity,
+        target: &*target.volume,
+        target_identity: &job.target.identity,
+        present: None,
+        drive: None,
+    };
+    let summary = rescue(&imaging_job, records, &options, progress)?;
+    if args.verify {
+        one::read_back(job, &target, records, threads, progress)?;
+    }
+    let files = match summary.bad.is_empty() {
+        true => Owners::default(),
+        false => damaged::files(&target.volume, source.table.as_ref(), &summary.bad),
+    };
+    Ok((summary, files))
+}
+
+/// Rescues all of them.
+pub(super) fn rescue_all(
+    jobs: &[VolumeJob],
+    records: &RecordStore,
+    (args, common): (&CloneArgs, &Common),
+    progress: &Progress,
+    system: &System,
+) -> Result<ExitCode> {
+    let mut is_whole = true;
+    for job in jobs {
+        let (summary, files) = rescue_one(job, records, args, progress, system)
+            .with_context(|| format!("rescuing {}", job.name))?;
+        super::show_to_kernel(job, system)?;
+        report::rescued(&summary, &files, common)?;
+        is_whole &= summary.bad.is_empty();
+    }
+    Ok(match is_whole {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
+    })
+}
+
+/// Adds to the error of a clone that met a bad sector where that is, and what to do.
+pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
+    let Some(Error::Source(PartitionError::Io {
+        operation: Operation::Read,
+        offset_bytes,
+        len_bytes,
+        ..
+    })) = error.downcast_ref()
+    else {
+        return error;
+    };
+    let read = Extent::new(*offset_bytes, *len_bytes);
+    let source = job.source.as_ref().map(|source| &*source.device);
+    let bad = source
+        .zip(read)
+        .and_then(|(device, read)| first_bad(device, read));
+    let place = bad.map_or_else(
+        || "could be read when it was tried again".to_owned(),
+        |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),
+    );
+    error.context(format!(
+        "the source {place}; to copy all of it that can be read, use klon clone --rescue"
+    ))
+}
+
+/// The same for one whose looks could not be read.
+pub(super) fn hinted(error: anyhow::Error) -> anyhow::Error {
+    let is_read = |cause: &PartitionError| {
+        let operation = match cause {
+            PartitionError::Io { operation, .. } => Some(*operation),
+            _ => None,
+        };
+        operation == Some(Operation::Read)
+    };
+    match error.downcast_ref().is_some_and(is_read) {
+        true => error.context(
+            "a disk can't be read; if it is the source, klon clone --rescue copies all of it that \
+             can be read",
+        ),
+        false => error,
+    }
+}

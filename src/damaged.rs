@@ -1,0 +1,120 @@
+//! Sources with bad sectors: opened and looked at around them; and the files that are hit.
+
+use crate::guard;
+use crate::place::{OpenPlace, Place};
+use crate::volume::SourceEnd;
+use anyhow::Result;
+use klon_partition::device::{KnownBad, Window};
+use klon_partition::filesystem::{self, Basis, Owners, probe, usage_or_whole};
+use klon_partition::inspect::disk_usage;
+use klon_partition::system::System;
+use klon_partition::table::Table;
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt};
+
+/// Files that are named.
+const FILES_MAX: usize = 1 << 16;
+
+/// As [`SourceEnd::open`], for a source with bad sectors.
+pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
+    guard::still(system, &place.path)?;
+    let open = place.claim_around(system)?;
+    let mut source = match open.is_disk() {
+        true => disk(&open, system, target)?,
+        false => volume(&open, system)?,
+    };
+    source.metadata = metadata(&source);
+    Ok(source)
+}
+
+/// As [`SourceEnd::volume`]; all of it where its used blocks can't be read.
+pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
+    let mut source = SourceEnd::with_usage(open, system, usage_or_whole(&*open.device))?;
+    source.metadata = metadata(&source);
+    Ok(source)
+}
+
+fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
+    match SourceEnd::disk(open, system, target) {
+        Err(error)
+            if error
+                .downcast_ref()
+                .is_some_and(|e| matches!(e, Error::Io { .. })) =>
+        {
+            let usage = usage_or_whole(&*open.device);
+            let usage = filesystem::Usage {
+                extents: ExtentMap::whole(open.device.geometry().size_bytes),
+                token: None,
+                ..usage
+            };
+            let mut source = SourceEnd::with_usage(open, system, usage)?;
+            source.table.clone_from(&open.layout.table);
+            source.warnings.push(format!(
+                "{}: what is in use can't be read, so all of it is copied: {error:#}",
+                source.name
+            ));
+            Ok(source)
+        }
+        source => source,
+    }
+}
+
+/// What holds the filesystem's own structures, as far as that can be told.
+fn metadata(source: &SourceEnd) -> ExtentMap {
+    let of_volume = |device: &dyn ReadAt| {
+        let filesystem = probe(device).ok().flatten()?;
+        filesystem.metadata(device).ok().flatten()
+    };
+    let device = &*source.device;
+    if source.table.is_none() {
+        let is_mapped = source.usage.basis == Basis::Map;
+        return of_volume(device).filter(|_| is_mapped).unwrap_or_default();
+    }
+    let Ok(disk) = disk_usage(device) else {
+        return ExtentMap::new();
+    };
+    disk.volumes.iter().fold(disk.outside, |all, volume| {
+        let window = Window::new(device, volume.extent);
+        let found = window.ok().and_then(|window| of_volume(&window));
+        all.union(
+            &found
+                .unwrap_or_default()
+                .shifted(volume.extent.offset_bytes()),
+        )
+    })
+}
+
+/// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. Of a disk
+/// with a `table`, the number of the partition and a colon stand before each path.
+pub fn files(clone: &dyn ReadAt, table: Option<&Table>, bad: &ExtentMap) -> Owners {
+    let known = KnownBad::new(clone, bad.clone());
+    let Some(table) = table else {
+        return filesystem::owners(&known, bad, FILES_MAX);
+    };
+    let mut all = Owners::default();
+    for partition in &table.partitions {
+        let start_bytes = partition.extent.offset_bytes();
+        let within: ExtentMap = bad
+            .within(partition.extent)
+            .filter_map(|e| Extent::new(e.offset_bytes() - start_bytes, e.len_bytes()))
+            .collect();
+        let Ok(window) = Window::new(&known, partition.extent) else {
+            continue;
+        };
+        if within.is_empty() {
+            continue;
+        }
+        let number = partition.number;
+        let found = filesystem::owners(&window, &within, FILES_MAX - all.files.len());
+        for mut file in found.files {
+            file.path = format!("{number}:{}", file.path);
+            file.extent = file.extent.shifted(start_bytes).unwrap_or(file.extent);
+            all.files.push(file);
+        }
+        let gaps = found
+            .gaps
+            .iter()
+            .map(|gap| format!("partition {number}: {gap}"));
+        all.gaps.extend(gaps);
+    }
+    all
+}

@@ -1,0 +1,46 @@
+"""nbdkit plugin: image=FILE, but reads of the ranges in bad=FILE (lines of offset and size) fail."""
+
+import bisect
+import errno
+import io
+import os
+
+import nbdkit
+
+API_VERSION = 2
+settings = {}
+starts, ends = [], []
+
+
+def config(key, value):
+    settings[key] = value
+
+
+def config_complete():
+    with io.open(settings["bad"]) as lines:
+        for start, size in sorted(tuple(map(int, line.split())) for line in lines):
+            starts.append(start)
+            ends.append(start + size)
+
+
+def thread_model():
+    return nbdkit.THREAD_MODEL_SERIALIZE_REQUESTS
+
+
+
+
+
+def open(readonly):
+    return os.open(settings["image"], os.O_RDONLY)
+
+
+def get_size(handle):
+    return os.fstat(handle).st_size
+
+
+def pread(handle, buffer, offset, flags):
+    at = bisect.bisect_right(ends, offset)
+    if at < len(starts) and starts[at] < offset + len(buffer):
+        nbdkit.set_error(errno.EIO)
+        raise OSError("bad sector")
+    os.preadv(handle, [buffer], offset)
