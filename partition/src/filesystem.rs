@@ -104,8 +104,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How less than all of such a volume could be copied, where klon has no map of it but of
-    /// what is inside.
+    /// How less of such a volume could be copied, where what holds the files is inside of it and
+    /// klon has a map of that, and none or a coarser one of the volume.
     #[must_use]
     pub const fn advice(self) -> Option<&'static str> {
         match self {
@@ -120,6 +120,10 @@ impl Kind {
             Self::Mdraid => Some(
                 "it is a member of a RAID; the assembled array copies faster, by the used map of \
                  what is inside",
+            ),
+            Self::Lvm2 => Some(
+                "it holds logical volumes, which 'lvs' lists; each copies faster by itself, by the \
+                 used map of what is inside",
             ),
             _ => None,
         }

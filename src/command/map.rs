@@ -24,6 +24,9 @@ struct Map<'a> {
     /// Why everything counts as used; left out when the filesystem's own map was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_because: Option<&'a str>,
+    /// How less could be copied; left out when klon knows no way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
     extents: &'a ExtentMap,
 }
 
@@ -46,25 +49,22 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         Basis::Map => None,
         Basis::Whole { reason, .. } => Some(reason.as_str()),
     };
+    let summary = used.summary.as_ref();
+    let advice = summary.and_then(|summary| summary.kind.advice());
     let used_bytes = used.extents.total_bytes();
     if common.json {
         output::json(&Map {
-            filesystem: used
-                .summary
-                .as_ref()
-                .map(|summary| summary.kind.to_string()),
-            block_size_bytes: used
-                .summary
-                .as_ref()
-                .map_or(0, |summary| summary.block_size_bytes),
+            filesystem: summary.map(|summary| summary.kind.to_string()),
+            block_size_bytes: summary.map_or(0, |summary| summary.block_size_bytes),
             size_bytes,
             used_bytes,
             whole_because,
+            advice,
             extents: &used.extents,
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let what = match (&used.summary, open.is_disk()) {
+    let what = match (summary, open.is_disk()) {
         (Some(summary), _) => crate::volume::content(Some(summary)),
         (None, true) => "disk".to_owned(),
         (None, false) => "unknown content".to_owned(),
@@ -79,6 +79,8 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     );
     if let Some(reason) = whole_because {
         text.push_str(&format!("  all of it counts as used: {reason}\n"));
+    } else if let Some(advice) = advice {
+        text.push_str(&format!("  {advice}\n"));
     }
     text.push_str(&picture::of(&used.extents, size_bytes));
     output::line(&text)?;

@@ -14,6 +14,7 @@ mod image_file;
 mod lvm2;
 mod ntfs;
 mod owned;
+mod power_cut;
 mod read_only;
 mod signatures;
 mod stale;

@@ -10,8 +10,11 @@
 
 mod checkpoint;
 mod checksum;
+mod contents;
 mod feature;
 mod journal;
+mod nat;
+mod node;
 mod sit;
 mod state;
 mod superblock;
@@ -141,6 +144,19 @@ impl Filesystem for F2fs {
         let checkpoint = Checkpoints::read(superblock, device)?.current;
         checkpoint::must_be_unmounted(&checkpoint)?;
         sit::used(superblock, &checkpoint, device).map(Some)
+    }
+
+    /// All that is in use but the contents of regular files: quotas, and files that fs-verity
+    /// protects, count as metadata.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let superblock = self.superblock()?;
+        let checkpoint = Checkpoints::read(superblock, device)?.current;
+        checkpoint::must_be_unmounted(&checkpoint)?;
+        let Some(contents) = contents::contents(superblock, &checkpoint, device)? else {
+            return Ok(None);
+        };
+        let used = sit::used(superblock, &checkpoint, device)?;
+        Ok(Some(used.difference(&contents)))
     }
 
     /// None: F2FS counts checkpoints, not mounts. A mount that changes nothing but the contents

@@ -1,6 +1,6 @@
 //! The JSON of every command: one object a line, with the documented keys.
 
-use crate::support::image::{boot_disk, ext4, sparse};
+use crate::support::image::{boot_disk, ext4, golden, sparse};
 use crate::support::klon::number;
 use crate::support::{Klon, MIB};
 use serde_json::Value;
@@ -65,6 +65,23 @@ fn a_map_has_the_documented_keys() {
         text.contains("ext4 \"volume\"") && text.lines().count() > 2,
         "{text}"
     );
+}
+
+/// Logical volumes copy faster by themselves than with the volume that holds them.
+#[test]
+fn what_could_be_copied_instead_is_said() {
+    let klon = Klon::new();
+    golden("lvm2", &klon.path("volume"));
+    let map = klon.json(&["map", "volume"]);
+    assert!(map["whole_because"].is_null(), "{map:#}");
+    let advice = map["advice"].as_str().unwrap();
+    assert!(advice.contains("'lvs'"), "{advice}");
+    let disk = klon.json(&["devices", "volume"]);
+    assert_eq!(disk["volumes"][0]["advice"], advice);
+    for command in ["map", "devices"] {
+        let text = klon.ok(&[command, "volume"]).stdout;
+        assert!(text.contains(advice), "{text}");
+    }
 }
 
 #[test]

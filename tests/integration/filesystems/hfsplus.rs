@@ -4,7 +4,7 @@
 //! Debian has no mkfs and no fsck for HFS+.
 
 mod guest;
-mod volume;
+pub(super) mod volume;
 
 use klon_partition::filesystem::{Basis, Hazard, Kind};
 use klon_partition::{Extent, ExtentMap};

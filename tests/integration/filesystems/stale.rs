@@ -22,6 +22,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("fat16", "mkfs.fat -F 16 $0"),
     ("exfat", "mkfs.exfat $0"),
     ("f2fs", "mkfs.f2fs -q -f -t 0 $0"),
+    ("apfs", "mkapfs $0"),
     ("swap", "mkswap -q -f $0"),
     ("nilfs2", "mkfs.nilfs2 -q -f -K $0"),
     ("reiserfs", "mkfs.reiserfs -q -f $0"),

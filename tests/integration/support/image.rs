@@ -151,3 +151,10 @@ pub(crate) fn flip(path: &Path, offset_bytes: u64) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.write_all_at(&byte, offset_bytes).unwrap();
 }
+
+/// Unpacks a golden image.
+pub(crate) fn golden(name: &str, path: &Path) {
+    let packed = format!("{}/images/{name}.img.zst", env!("CARGO_MANIFEST_DIR"));
+    let mut image = File::create(path).unwrap();
+    zstd::stream::copy_decode(File::open(packed).unwrap(), &mut image).unwrap();
+}

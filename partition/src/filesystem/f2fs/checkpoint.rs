@@ -283,6 +283,11 @@ impl Checkpoint {
     pub(super) fn sit_bitmap(&self, superblock: &Superblock) -> &[u8] {
         self.bitmap(true, superblock).unwrap_or_default()
     }
+
+    /// Which copy of each NAT block is the valid one.
+    pub(super) fn nat_bitmap(&self, superblock: &Superblock) -> &[u8] {
+        self.bitmap(false, superblock).unwrap_or_default()
+    }
 }
 
 /// The checksum counts all of the block but itself.

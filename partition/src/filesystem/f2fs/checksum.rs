@@ -1,12 +1,18 @@
-//! The checksum of superblocks and checkpoints: CRC-32 (IEEE, reflected) that starts from the
-//! filesystem's magic number and is not inverted at the end.
+//! The checksum of superblocks, checkpoints and inodes: CRC-32 (IEEE, reflected) that is not
+//! inverted at the end.
 
 use super::superblock::MAGIC;
 
-/// The checksum of the parts of a structure, one after another.
+/// The checksum of the parts of a structure, one after another, from the filesystem's magic
+/// number on.
 pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+    crc32_from(MAGIC, parts)
+}
+
+/// The same from another start.
+pub(super) fn crc32_from(start: u32, parts: &[&[u8]]) -> u32 {
     // The hasher inverts what it starts from and what it returns.
-    let mut hasher = crc32fast::Hasher::new_with_initial(!MAGIC);
+    let mut hasher = crc32fast::Hasher::new_with_initial(!start);
     for part in parts {
         hasher.update(part);
     }

@@ -3,6 +3,8 @@
 use crate::filesystem::Hazard;
 
 const BLKZONED: u32 = 0x2;
+const INODE_CHKSUM: u32 = 0x20;
+const FLEXIBLE_INLINE_XATTR: u32 = 0x40;
 const SB_CHKSUM: u32 = 0x800;
 const RO: u32 = 0x4000;
 /// `encrypt`, `atomic_write`, `extra_attr`, `project_quota`, `inode_checksum`,
@@ -19,6 +21,16 @@ pub(super) struct Features(pub(super) u32);
 impl Features {
     pub(super) const fn has_superblock_checksum(self) -> bool {
         self.0 & SB_CHKSUM != 0
+    }
+
+    /// Inodes with extra attributes have a checksum.
+    pub(super) const fn has_inode_checksums(self) -> bool {
+        self.0 & INODE_CHKSUM != 0
+    }
+
+    /// Each inode says how much of it is for extended attributes.
+    pub(super) const fn has_flexible_inline_attributes(self) -> bool {
+        self.0 & FLEXIBLE_INLINE_XATTR != 0
     }
 
     /// Made once and never written to: but two of the six logs may be nowhere.

@@ -4,6 +4,7 @@
 //! `struct f2fs_journal`: a count, then entries of (number, entry).
 
 use super::checkpoint::Checkpoint;
+use super::nat;
 use super::sit;
 use super::superblock::{LOGS, Superblock};
 use crate::bytes::{le16, le32};
@@ -29,6 +30,46 @@ pub(super) fn sit(
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
 ) -> Result<Journal> {
+    let end = superblock.main.segments;
+    // The journal of the SIT is kept with the log of cold data, the third one.
+    read(
+        superblock,
+        checkpoint,
+        device,
+        (1, 2),
+        (sit::ENTRY_LEN, end),
+    )
+}
+
+/// Entries that stand for those of the NAT.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when the journal holds more than it has room for, or nodes for which
+/// there is no entry.
+pub(super) fn nat(
+    superblock: &Superblock,
+    checkpoint: &Checkpoint,
+    device: &dyn ReadAt,
+) -> Result<Journal> {
+    let end = nat::end(superblock);
+    read(
+        superblock,
+        checkpoint,
+        device,
+        (0, 0),
+        (nat::ENTRY_LEN, end),
+    )
+}
+
+/// Reads a journal by its index among compact summaries, and by the log with which it is kept
+/// where they aren't; its entries have a length and numbers below `end`.
+fn read(
+    superblock: &Superblock,
+    checkpoint: &Checkpoint,
+    device: &dyn ReadAt,
+    (index, log): (usize, u32),
+    (entry_len, end): (usize, u32),
+) -> Result<Journal> {
     let block_len = superblock.block_len();
     // A summary for each eight bytes, then the journal, then a footer.
     let summaries_len = (block_len / 8).saturating_mul(SUMMARY_LEN);
@@ -36,17 +77,16 @@ pub(super) fn sit(
         .saturating_sub(summaries_len)
         .saturating_sub(FOOTER_LEN);
     let (block, offset) = if checkpoint.is_compact() {
-        // The journal of the NAT is the first.
-        (checkpoint.summaries, len)
+        (checkpoint.summaries, len.saturating_mul(index))
     } else {
         // Six blocks of summaries end the pack but for its last block: hot, warm, cold data first.
         let first = checkpoint.blocks.saturating_sub(LOGS).saturating_sub(1);
-        (first.saturating_add(2), summaries_len)
+        (first.saturating_add(log), summaries_len)
     };
     let block = checkpoint.first_block.saturating_add(block.into());
     let at = superblock.byte(block).saturating_add(offset as u64);
     let raw = read_vec(device, at, len)?;
-    parse(&raw, at, sit::ENTRY_LEN, superblock.main.segments)
+    parse(&raw, at, entry_len, end)
 }
 
 fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Result<Journal> {

@@ -30,6 +30,7 @@ const SEGMENTS_MIN: u32 = 9;
 const DEVICES_MAX: usize = 8;
 const DEVICE_LEN: usize = 68;
 const DEVICES_OFFSET: usize = 2201;
+const QUOTA_INODES_OFFSET: usize = 2745;
 
 /// A value read from the disk, or what is wrong with it.
 pub(super) type Checked<T = ()> = Result<T, Corrupt>;
@@ -63,6 +64,10 @@ pub(super) struct Superblock {
     pub(super) main: Area,
     /// `cp_payload`: blocks of version bitmaps after the first block of a checkpoint.
     pub(super) payload_blocks: u32,
+    /// `qf_ino`: inodes of quota files, 0 where there is none.
+    pub(super) quota_inodes: [u32; 3],
+    /// `uuid`
+    pub(super) uuid: [u8; 16],
 }
 
 /// Whether `raw` (3072 bytes) is a superblock and not a few stray bytes.
@@ -120,6 +125,11 @@ impl Superblock {
             ssa: area(64, 88),
             main: area(68, 92),
             payload_blocks: le32(raw, 1664),
+            quota_inodes: [0, 4, 8].map(|at| le32(raw, QUOTA_INODES_OFFSET + at)),
+            uuid: raw
+                .get(108..124)
+                .and_then(|raw| raw.try_into().ok())
+                .unwrap_or_default(),
         };
         if superblock.features.has_superblock_checksum() {
             check_crc(raw)?;
@@ -236,6 +246,12 @@ impl Superblock {
     /// A block as a length in memory.
     pub(super) fn block_len(&self) -> usize {
         usize::try_from(self.block_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a block is one of the main area.
+    pub(super) fn is_main(&self, block: u32) -> bool {
+        let end = self.main.end_block();
+        block >= self.main.first_block && u64::from(block) < end
     }
 
     /// Where a block starts on the volume.

@@ -1,6 +1,7 @@
 //! F2FS from golden images, with damage.
 
-use crate::device::WriteAt;
+use super::probe;
+use crate::device::{ReadAt, WriteAt};
 use crate::filesystem::Hazard;
 use crate::filesystem::golden::{believed, hazards, image};
 
@@ -50,4 +51,34 @@ fn larger_blocks_are_refused() {
     assert!(believed(&device).is_none());
     let found = hazards(&device);
     assert!(matches!(found[0], Hazard::UnknownFeature(_)), "{found:?}");
+}
+
+/// A node that isn't where the NAT has it, or fails its checksum, proves nothing.
+#[test]
+fn nodes_are_checked() {
+    let device = image("f2fs-features");
+    let filesystem = probe(&device).unwrap().unwrap();
+    let used = filesystem.used(&device).unwrap().unwrap();
+    let metadata = filesystem.metadata(&device).unwrap().unwrap();
+    assert!(metadata.difference(&used).is_empty() && metadata != used);
+    let main = metadata.extents()[0].end_bytes();
+    let rest = metadata
+        .iter()
+        .filter(|extent| extent.offset_bytes() > main);
+    let blocks = rest.flat_map(|extent| extent.split(4096));
+    let mut seen = 0;
+    for block in blocks.take(30) {
+        // The footer's number, and a generation.
+        let is_found = [4072, 68].map(|at| {
+            let at = block.offset_bytes() + at;
+            let mut byte = [0];
+            device.read_exact_at(&mut byte, at).unwrap();
+            device.write_all_at(&[byte[0] ^ 0x80], at).unwrap();
+            let found = filesystem.metadata(&device);
+            device.write_all_at(&byte, at).unwrap();
+            found.is_err_and(|error| error.to_string().contains("F2FS node"))
+        });
+        seen += u32::from(is_found == [true; 2]);
+    }
+    assert!(seen > 10, "{seen}");
 }

@@ -1,7 +1,9 @@
 //! F2FS volumes in files: made by mkfs.f2fs, filled by sload.f2fs, judged by other tools.
 
+use super::super::image_file::ImageFile;
 use crate::support::tree::noise;
 use crate::support::{MIB, run, tool};
+use klon_partition::filesystem::probe;
 use klon_partition::{Extent, ExtentMap};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// Options of `mkfs.f2fs`, and of `sload.f2fs`.
-pub(super) struct Variant {
+pub(in super::super) struct Variant {
     pub(super) name: &'static str,
     size_mib: u64,
     make: &'static [&'static str],
@@ -45,18 +47,18 @@ pub(super) const VARIANTS: &[Variant] = &[
 ];
 
 /// A volume in a file.
-pub(super) struct Volume {
-    pub(super) directory: TempDir,
-    pub(super) image: PathBuf,
+pub(in super::super) struct Volume {
+    pub(in super::super) directory: TempDir,
+    pub(in super::super) image: PathBuf,
     load: &'static [&'static str],
 }
 
 /// The fields that `dump.f2fs -d 1` prints.
-pub(super) struct Layout(String);
+pub(in super::super) struct Layout(String);
 
 impl Layout {
     /// A number of superblock or checkpoint.
-    pub(super) fn number(&self, name: &str) -> u64 {
+    pub(in super::super) fn number(&self, name: &str) -> u64 {
         let line = self
             .0
             .lines()
@@ -67,13 +69,13 @@ impl Layout {
     }
 
     /// A block's first byte.
-    pub(super) fn byte(&self, name: &str) -> u64 {
+    pub(in super::super) fn byte(&self, name: &str) -> u64 {
         self.number(name) << self.number("log_blocksize")
     }
 }
 
 impl Volume {
-    pub(super) fn empty(size_mib: u64) -> Self {
+    pub(in super::super) fn empty(size_mib: u64) -> Self {
         let directory = TempDir::new().unwrap();
         let image = directory.path().join("volume.img");
         File::create(&image)
@@ -87,21 +89,36 @@ impl Volume {
         }
     }
 
-    pub(super) fn make(variant: &Variant) -> Self {
-        let volume = Self::empty(variant.size_mib);
-        let arguments = [&["-q", "-f"], variant.make, &[volume.text()]].concat();
-        run("mkfs.f2fs", &arguments);
+    pub(in super::super) fn make(variant: &Variant) -> Self {
+        let volume = Self::format(variant.size_mib, variant.make);
         Self {
             load: variant.load,
             ..volume
         }
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// An empty filesystem.
+    pub(in super::super) fn format(size_mib: u64, options: &[&str]) -> Self {
+        let volume = Self::empty(size_mib);
+        run(
+            "mkfs.f2fs",
+            &[&["-q", "-f"], options, &[volume.text()]].concat(),
+        );
+        volume
+    }
+
+    /// What is not contents of files.
+    pub(in super::super) fn metadata(&self) -> ExtentMap {
+        let device = ImageFile::open(&self.image);
+        let filesystem = probe(&device).unwrap().unwrap();
+        filesystem.metadata(&device).unwrap().unwrap()
+    }
+
+    pub(in super::super) fn text(&self) -> &str {
         self.image.to_str().unwrap()
     }
 
-    pub(super) fn open(&self) -> File {
+    pub(in super::super) fn open(&self) -> File {
         File::options()
             .read(true)
             .write(true)
@@ -109,12 +126,12 @@ impl Volume {
             .unwrap()
     }
 
-    pub(super) fn size_bytes(&self) -> u64 {
+    pub(in super::super) fn size_bytes(&self) -> u64 {
         fs::metadata(&self.image).unwrap().len()
     }
 
     /// Adds files of many sizes below `at`.
-    pub(super) fn load(&self, round: u64, at: &str) {
+    pub(in super::super) fn load(&self, round: u64, at: &str) {
         let source = self.directory.path().join(format!("source{round}"));
         crate::support::tree::fill(&source, round, 2);
         fs::write(
@@ -137,7 +154,7 @@ impl Volume {
     }
 
     /// The contents of the first files by number, as `dump.f2fs` reads them.
-    pub(super) fn contents(&self) -> Vec<Vec<u8>> {
+    pub(in super::super) fn contents(&self) -> Vec<Vec<u8>> {
         let script = "
             mkdir -p \"$0/files\" && cd \"$0/files\"
             for number in $(seq 4 30); do
@@ -157,12 +174,12 @@ impl Volume {
             .collect()
     }
 
-    pub(super) fn layout(&self) -> Layout {
+    pub(in super::super) fn layout(&self) -> Layout {
         Layout(run("dump.f2fs", &["-d", "1", self.text()]))
     }
 
     /// What is in use by the SIT as `dump.f2fs` prints it, and all before the main area.
-    pub(super) fn dump_used(&self) -> ExtentMap {
+    pub(in super::super) fn dump_used(&self) -> ExtentMap {
         let script = "cd \"$0\" && dump.f2fs -s 0~-1 \"$1\" > /dev/null && cat dump_sit";
         let directory = self.directory.path().to_str().unwrap();
         let text = run("sh", &["-ec", script, directory, self.text()]);
@@ -192,7 +209,7 @@ impl Volume {
     /// What partclone would copy, from its ddrescue domain file, up to the end of the main area:
     /// beyond that it takes for bits what follows its table in memory. Its library refuses
     /// volumes of less than 100 MiB, and doesn't know the checksum of large NAT bitmaps.
-    pub(super) fn partclone_used(&self) -> Option<ExtentMap> {
+    pub(in super::super) fn partclone_used(&self) -> Option<ExtentMap> {
         let layout = self.layout();
         let has_large_bitmap = layout.number("ckpt_flags") & 0x400 != 0;
         if self.size_bytes() < 100 * MIB || has_large_bitmap {
@@ -226,14 +243,14 @@ impl Volume {
         Some(used.intersection(&ExtentMap::whole(end_bytes)))
     }
 
-    pub(super) fn blkid(&self, tag: &str) -> Option<String> {
+    pub(in super::super) fn blkid(&self, tag: &str) -> Option<String> {
         let found = tool::output("blkid", &["-p", "-o", "value", "-s", tag, self.text()]);
         let value = String::from_utf8(found.stdout).unwrap().trim().to_owned();
         Some(value).filter(|value| !value.is_empty())
     }
 
     /// Fails unless `fsck.f2fs` finds nothing.
-    pub(super) fn fsck(&self, name: &str) {
+    pub(in super::super) fn fsck(&self, name: &str) {
         let text = run("fsck.f2fs", &["--dry-run", "-f", self.text()]);
         let lines = || text.lines().filter(|line| line.starts_with("[FSCK]"));
         assert!(
@@ -247,7 +264,7 @@ impl Volume {
     }
 
     /// A copy of nothing but `used`, onto noise.
-    pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
+    pub(in super::super) fn copy_of(&self, used: &ExtentMap) -> Self {
         let copy = Self::empty(0);
         let (source, target) = (self.open(), copy.open());
         let noise = noise(7, MIB as usize);

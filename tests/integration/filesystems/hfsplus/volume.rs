@@ -15,9 +15,9 @@ fn tool() -> String {
 }
 
 /// An image in a directory of its own.
-pub(super) struct Volume {
+pub(in super::super) struct Volume {
     pub(super) directory: TempDir,
-    pub(super) image: PathBuf,
+    pub(in super::super) image: PathBuf,
 }
 
 impl Volume {
@@ -27,7 +27,7 @@ impl Volume {
         Self { directory, image }
     }
 
-    pub(super) fn make(size_bytes: u64, options: &[&str]) -> Self {
+    pub(in super::super) fn make(size_bytes: u64, options: &[&str]) -> Self {
         let volume = Self::empty();
         let (tool, size) = (tool(), size_bytes.to_string());
         let start = [tool.as_str(), "make", volume.text(), &size];
@@ -42,7 +42,7 @@ impl Volume {
         wrapped
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(in super::super) fn text(&self) -> &str {
         self.image.to_str().unwrap()
     }
 
