@@ -9,6 +9,7 @@ mod cli;
 mod command;
 mod confirm;
 mod content;
+mod direction;
 mod drive;
 mod error;
 mod guard;
@@ -24,6 +25,7 @@ mod records;
 mod report;
 mod threads;
 mod volume;
+mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};

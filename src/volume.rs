@@ -3,8 +3,9 @@
 use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
+use crate::watch::Watch;
 use anyhow::{Context as _, Result};
-use klon_partition::device::Overlay;
+use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::{Location, System};
@@ -32,6 +33,10 @@ pub struct SourceEnd {
     pub table: Option<Table>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// The name of its partition, when it is one that plans give to clones.
+    pub clone_name: Option<String>,
+    /// What shows that it is written to meanwhile.
+    pub watch: Option<Watch>,
 }
 
 impl SourceEnd {
@@ -48,6 +53,7 @@ impl SourceEnd {
     /// One volume.
     pub fn volume(open: &OpenPlace, system: &System) -> Result<Self> {
         let name = open.place.given.clone();
+        guard::finished(&name, &open.device)?;
         let usage = usage(&*open.device).with_context(|| name.clone())?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
@@ -58,11 +64,17 @@ impl SourceEnd {
             location: open.location(system)?,
             table: None,
             warnings,
+            clone_name: open.clone_name(system)?,
+            watch: open.watch.clone(),
         })
     }
 
     fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let name = open.place.given.clone();
+        for partition in open.layout.table.iter().flat_map(|table| &table.partitions) {
+            let part = format!("{name}:{}", partition.number);
+            guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
+        }
         let device = match (&open.layout.table, target) {
             (Some(table), Some(target)) => as_on(open, table, target)?,
             _ => open.device.clone(),
@@ -94,6 +106,8 @@ impl SourceEnd {
             location,
             table: open.layout.table.clone(),
             warnings,
+            clone_name: open.clone_name(system)?,
+            watch: open.watch.clone(),
         })
     }
 }
@@ -159,6 +173,8 @@ pub struct TargetEnd {
     pub now: Option<TargetNow>,
     /// How it is recognized.
     pub identity: Identity,
+    /// The name of its partition, when it is one that plans give to clones.
+    pub clone_name: Option<String>,
 }
 
 /// What is at a target now.
@@ -181,10 +197,12 @@ impl TargetEnd {
         guard::unused(system, &place.path)?;
         let open = place.open()?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
+        let clone_name = open.clone_name(system)?;
         Ok(Self {
             place,
             now: Some(TargetNow { open, location }),
             identity,
+            clone_name,
         })
     }
 
@@ -219,6 +237,7 @@ impl TargetEnd {
             place,
             now: None,
             identity,
+            clone_name: None,
         }))
     }
 

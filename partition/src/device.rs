@@ -16,6 +16,7 @@ pub mod memory;
 mod open;
 pub mod overlay;
 mod source;
+mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use memory::MemoryDevice;
 pub use open::{create_target_file, look_at, open_around, open_source, open_target};
 pub use overlay::Overlay;
 pub use source::Source;
+pub use stamp::Stamp;
 pub use target::Target;
 pub use window::Window;
 

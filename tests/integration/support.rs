@@ -2,6 +2,7 @@
 //! sources made by real tools, and trees of files to be compared.
 
 pub(crate) mod busy;
+pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;

@@ -3,7 +3,7 @@
 use super::{Record, RecordStore};
 use crate::change::Rung;
 use crate::chunk::{CHUNK_BYTES, Digest};
-use crate::record::{Manifest, RunEntry};
+use crate::record::{Manifest, Role, RunEntry};
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs;
 
@@ -28,6 +28,7 @@ fn manifest(target: &Identity) -> Manifest {
         chunk_bytes: CHUNK_BYTES,
         filesystem: None,
         token: Some(crate::record::manifest::Hex([7; 32])),
+        role: Role::Backup,
         history: vec![run],
     }
 }
