@@ -172,6 +172,10 @@ pub struct CloneArgs {
     /// that is interrupted, the clone is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
+    /// Clone over a target that a record knows as the original of a clone, as to restore it from its
+    /// backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
+    #[arg(long)]
+    pub force_direction: bool,
     /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
     #[arg(long)]
     pub strict: bool,

@@ -21,16 +21,25 @@ pub struct Loss<'a> {
 /// # Errors
 /// A refusal that says which options give consent.
 pub fn ask(loss: &Loss<'_>, consent: &Consent) -> Result<()> {
+    ask_with(loss, None, consent)
+}
+
+/// Asks for consent to `loss`, for which `origin`, what it is replaced by, must be named too.
+///
+/// # Errors
+/// A refusal that says which options give consent.
+pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -> Result<()> {
+    let all = || std::iter::once(loss.identity).chain(origin);
     if let Some(wrong) = consent
         .confirm
         .iter()
-        .find(|given| !is_meant(given, loss.identity))
+        .find(|given| !all().any(|identity| is_meant(given, identity)))
     {
         // One wrong identity among several may belong to another target of the same run.
         if !consent
             .confirm
             .iter()
-            .any(|given| is_meant(given, loss.identity))
+            .any(|given| all().any(|identity| is_meant(given, identity)))
         {
             return Err(refused(format!(
                 "--confirm names {wrong:?}, but what would be overwritten is {}\n{}",
@@ -38,33 +47,37 @@ pub fn ask(loss: &Loss<'_>, consent: &Consent) -> Result<()> {
             )));
         }
     }
-    let is_named = consent
-        .confirm
-        .iter()
-        .any(|given| is_meant(given, loss.identity));
-    if consent.yes && is_named {
+    let is_named = |identity| {
+        consent
+            .confirm
+            .iter()
+            .any(|given| is_meant(given, identity))
+    };
+    if consent.yes && all().all(is_named) {
         return Ok(());
     }
     if consent.yes || !io::stdin().is_terminal() {
         return Err(refused(format!(
-            "this would overwrite\n{}\nTo do it, add: --yes --confirm {}",
+            "this would overwrite\n{}\nTo do it, add: --yes{}",
             loss.description,
-            quoted(loss.identity.value())
+            all()
+                .map(|identity| format!(" --confirm {}", quoted(identity.value())))
+                .collect::<String>()
         )));
     }
-    prompt(loss)
+    let what = format!("This will overwrite\n{}\n", loss.description);
+    prompt(&what, loss.identity.value())?;
+    match origin {
+        Some(origin) => prompt("And what it is to be replaced by. ", origin.value()),
+        None => Ok(()),
+    }
 }
 
-fn prompt(loss: &Loss<'_>) -> Result<()> {
+fn prompt(what: &str, identity: &str) -> Result<()> {
     let mut stderr = io::stderr().lock();
-    let identity = loss.identity.value();
-    write!(
-        stderr,
-        "This will overwrite\n{}\nType {identity} to go on: ",
-        loss.description
-    )
-    .and_then(|()| stderr.flush())
-    .context("asking for consent")?;
+    write!(stderr, "{what}Type {identity} to go on: ")
+        .and_then(|()| stderr.flush())
+        .context("asking for consent")?;
     let mut answer = String::new();
     io::stdin()
         .lock()

@@ -1,7 +1,18 @@
 //! What a volume or a disk is told apart by.
 
 use klon_partition::filesystem::{Kind, Summary};
-use klon_partition::table::Table;
+use klon_partition::inspect::DiskLayout;
+use klon_partition::table::{Partition, Table};
+
+/// The filesystem on a partition of a disk, or on all of it.
+pub fn volume_of<'a>(layout: &'a DiskLayout, partition: Option<&Partition>) -> Option<&'a Summary> {
+    let mut volumes = layout.volumes.iter();
+    let volume = volumes.find(|volume| match partition {
+        Some(partition) => volume.extent == partition.extent,
+        None => volume.partition.is_none(),
+    });
+    volume.and_then(|volume| volume.filesystem.as_ref())
+}
 
 /// What a volume or a disk is told apart by.
 #[derive(PartialEq, Eq)]

@@ -1,17 +1,19 @@
 //! A target opened for writing, and the drive around it, where updates may be staged.
 
-use crate::content::Content;
+use crate::content::{Content, volume_of};
+use crate::error::refused;
+use crate::guard;
 use crate::jobs::VolumeJob;
 use crate::place::Parent;
 use crate::progress::say;
-use crate::volume::{SourceEnd, TargetEnd};
+use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
-use klon_partition::device::{Window, create_target_file, open_around, open_target};
+use klon_partition::device::{Target, Window, create_target_file, open_around, open_target};
 use klon_partition::filesystem::{Basis, usage};
-use klon_partition::inspect::{DiskLayout, disk_usage};
+use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::table::{Found, read};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
@@ -43,6 +45,7 @@ impl OpenTarget {
             return Ok(alone(Arc::new(create_target_file(path, size_bytes)?)));
         };
         let opened = Arc::new(open_target(path)?);
+        check_same(target, now, &opened)?;
         if let Some(partition) = &now.open.partition {
             let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
             let room = room(&now.open.layout, partition.extent, &*opened)?;
@@ -75,6 +78,42 @@ impl OpenTarget {
             drive: self.drive.as_deref(),
         }
     }
+}
+
+/// Refuses a target that is not what was looked at, and consented to, before it was opened.
+fn check_same(target: &TargetEnd, now: &TargetNow, opened: &Target) -> Result<()> {
+    let name = &target.place.given;
+    let changed = |what: &str| {
+        refused(format!(
+            "{name} changed since it was looked at: {what}. Nothing was written; look at it and \
+             run the command again"
+        ))
+    };
+    if opened.id()? != now.open.source.id()? {
+        return Err(changed("its name stands for another device or file now"));
+    }
+    if opened.geometry() != now.open.source.geometry() {
+        return Err(changed("it has another size or other sectors"));
+    }
+    // A claim keeps others off this name only: a file, or another name of it, may be in use now.
+    guard::unused(&System::current()?, &target.place.path)?;
+    let layout = inspect(opened)?;
+    if let Some(partition) = &now.open.partition {
+        let mut partitions = layout.table.iter().flat_map(|table| &table.partitions);
+        if !partitions.any(|found| found == partition) {
+            return Err(changed("its partition is not in the table any more"));
+        }
+    }
+    let before = volume_of(&now.open.layout, now.open.partition.as_ref());
+    let after = volume_of(&layout, now.open.partition.as_ref());
+    if Content::new(before, None) != Content::new(after, None)
+        || now.open.partition.is_none()
+            && Content::new(None, now.open.layout.table.as_ref())
+                != Content::new(None, layout.table.as_ref())
+    {
+        return Err(changed("something else is on it"));
+    }
+    Ok(())
 }
 
 /// What of a drive belongs to no partition and no table; nothing while an update of another

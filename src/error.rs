@@ -27,6 +27,11 @@ pub struct Failure {
     pub code: u8,
 }
 
+/// What is safe after an error, and what to do; the context of that error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Advice(pub String);
+
 /// A refusal for safety.
 pub fn refused(message: impl Into<String>) -> anyhow::Error {
     Failure {
@@ -52,15 +57,22 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// The error and its causes in one line; a cause that the sentence before ends with already is not
 /// said again.
+/// What is to be done comes last.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |said, cause| {
-        let cause = cause.to_string();
-        match said.is_empty() {
-            true => cause,
-            false if said.ends_with(&cause) => said,
-            false => format!("{said}: {cause}"),
-        }
-    })
+    let advice = error.downcast_ref::<Advice>().map(ToString::to_string);
+    let causes = error.chain().map(ToString::to_string);
+    let said =
+        causes
+            .filter(|cause| Some(cause) != advice.as_ref())
+            .fold(String::new(), |said, cause| match said.is_empty() {
+                true => cause,
+                false if said.ends_with(&cause) => said,
+                false => format!("{said}: {cause}"),
+            });
+    match advice {
+        Some(advice) => format!("{said}. {advice}"),
+        None => said,
+    }
 }
 
 /// The exit code for an error as a number.
@@ -82,6 +94,7 @@ fn imaging_code(error: &ImagingError) -> u8 {
         ImagingError::SourceChanged(_) | ImagingError::Refused(_) | ImagingError::NoRoom { .. } => {
             REFUSED
         }
+        ImagingError::AfterCommit(cause) => imaging_code(cause),
         ImagingError::Interrupted => INTERRUPTED,
         _ => DEVICE,
     }

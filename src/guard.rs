@@ -2,8 +2,8 @@
 
 use crate::error::refused;
 use anyhow::Result;
-use klon_imaging::RecordStore;
-use klon_partition::Identity;
+use klon_imaging::mark::Mark;
+use klon_partition::ReadAt;
 use klon_partition::system::{Disk, Location, Relation, System, relation};
 use std::path::Path;
 
@@ -40,6 +40,14 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
         Relation::Inside => "lies inside the source",
         Relation::Around => "contains the source",
         Relation::Overlaps => "overlaps the source",
+        Relation::MayOverlap => {
+            return Err(refused(format!(
+                "{target} and the source {} are device-mapper volumes on the same device, and \
+                 nothing shows that they use different parts of it; name the devices beneath them \
+                 instead; nothing was written",
+                source.name
+            )));
+        }
     };
     Err(refused(format!(
         "{target} {how} {}; nothing was written",
@@ -80,22 +88,15 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
     )))
 }
 
-/// Refuses a target that a record knows as the source of another clone: that is an original, and
-/// what would be written over it is most likely its own backup.
-pub fn not_an_original(records: &RecordStore, target: &Identity, source: &Identity) -> Result<()> {
-    for manifest in records.manifests()? {
-        if &manifest.source == target && &manifest.target != target {
-            let direction = match &manifest.target == source {
-                true => " (this would clone the backup over its original)",
-                false => "",
-            };
-            return Err(refused(format!(
-                "{target} is the source of the clone {}{direction}. If that clone is no longer \
-                 wanted, delete its record {}",
-                manifest.target,
-                records.path(&manifest.target).display()
-            )));
-        }
+/// Refuses a source on which a clone was not finished: a clone of it would replace something whole
+/// by something that is not.
+pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
+    match Mark::read(source)? {
+        None => Ok(()),
+        Some(mark) => Err(refused(format!(
+            "{name} can't be a source: a clone of {} to it was not finished. Run that clone again \
+             first (or `klon finish {name}`)",
+            mark.source
+        ))),
     }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::inventory::find_identity;
 use crate::place::{OpenPlace, Place, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
-use klon_imaging::RecordStore;
+use klon_imaging::Role;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -26,6 +26,10 @@ pub struct VolumeJob {
     pub consent_identity: Identity,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
+    /// What the clone is for.
+    pub role: Role,
+    /// What must be consented to when the target is the original and the user insists.
+    pub reversal: Option<String>,
 }
 
 /// Reads a plan file.
@@ -60,6 +64,8 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         target,
         consent_identity,
         is_planned: false,
+        role: Role::Backup,
+        reversal: None,
     })
 }
 
@@ -153,6 +159,8 @@ pub fn of_plan(
             target,
             consent_identity,
             is_planned: true,
+            role: Role::Backup,
+            reversal: None,
         });
     }
     Ok(jobs)
@@ -225,10 +233,12 @@ fn planned_target(
     guard::unused(system, &place.path)?;
     let open = place.open()?;
     let location = open.location(system)?;
+    let clone_name = open.clone_name(system)?;
     Ok(TargetEnd {
         place,
         now: Some(TargetNow { open, location }),
         identity,
+        clone_name,
     })
 }
 
@@ -322,13 +332,4 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
         }
         _ => Ok(()),
     }
-}
-
-/// Refuses targets that are originals of other clones.
-pub fn check_direction(jobs: &[VolumeJob], records: &RecordStore) -> Result<()> {
-    for job in jobs {
-        let Some(source) = &job.source else { continue };
-        guard::not_an_original(records, &job.target.identity, &source.identity)?;
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod command;
 mod confirm;
 mod content;
 mod damaged;
+mod direction;
 mod drive;
 mod error;
 mod guard;
@@ -25,6 +26,7 @@ mod records;
 mod report;
 mod threads;
 mod volume;
+mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -2,6 +2,7 @@
 
 use crate::error::{refused, usage};
 use crate::inventory;
+use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
@@ -55,7 +56,9 @@ impl Place {
 
     /// Opens it to be read as long as a clone takes, and keeps others from mounting it meanwhile.
     pub fn claim(&self) -> Result<OpenPlace> {
-        self.open_with(open_source)
+        let mut open = self.open_with(open_source)?;
+        open.watch = Watch::begin(&open)?;
+        Ok(open)
     }
 
     /// As [`claim`](Self::claim), for a source with bad sectors: it is looked at around them, and
@@ -86,12 +89,17 @@ impl Place {
             }
             part_of(open_source(&path)?, extent)
         };
-        Ok(OpenPlace {
+        let mut open = OpenPlace {
             place: self.clone(),
             layout,
             partition,
             device: Arc::new(ReopenAt::new(device, Box::new(again))),
-        })
+            // Beside the one that is opened anew.
+            source: Arc::new(look_at(&self.path)?),
+            watch: None,
+        };
+        open.watch = Watch::begin(&open)?;
+        Ok(open)
     }
 
     fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
@@ -105,15 +113,19 @@ impl Place {
                 layout,
                 partition: None,
                 device,
+                source,
+                watch: None,
             });
         };
         let partition = find_partition(&layout, number).with_context(|| self.given.clone())?;
-        let device = Arc::new(Window::new(source, partition.extent)?);
+        let device = Arc::new(Window::new(source.clone(), partition.extent)?);
         Ok(OpenPlace {
             place: self.clone(),
             layout,
             partition: Some(partition),
             device,
+            source,
+            watch: None,
         })
     }
 }
@@ -157,9 +169,25 @@ pub struct OpenPlace {
     pub partition: Option<Partition>,
     /// What is meant: all of it, or a window on the partition.
     pub device: Arc<dyn ReadAt>,
+    /// The device or file itself.
+    pub source: Arc<Source>,
+    /// What shows that a claimed place is written to meanwhile.
+    pub watch: Option<Watch>,
 }
 
 impl OpenPlace {
+    /// The name of its partition, or of the first on a disk, when it is one that plans give to
+    /// clones.
+    pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
+        let own = match &self.partition {
+            Some(partition) => Some(partition.clone()),
+            None => Parent::of(&self.place.path, system)?.and_then(|parent| parent.partition),
+        };
+        let first = || Some(self.layout.table.as_ref()?.partitions.first()?.clone());
+        let name = own.or_else(first).map(|partition| partition.name);
+        Ok(name.filter(|name| is_clone_name(name)))
+    }
+
     /// Where its bytes really lie.
     pub fn location(&self, system: &System) -> Result<Location> {
         let whole = system.locate(&self.place.path)?;
@@ -252,6 +280,13 @@ impl Parent {
     fn identity(&self) -> Option<Identity> {
         partition_identity(self.layout.table.as_ref()?, self.partition.as_ref()?)
     }
+}
+
+/// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
+pub fn is_clone_name(name: &str) -> bool {
+    name.split('-')
+        .next()
+        .is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
 }
 
 /// How a whole disk or file is recognized.

@@ -3,8 +3,9 @@
 use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
+use crate::watch::Watch;
 use anyhow::{Context as _, Result};
-use klon_partition::device::Overlay;
+use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage};
 use klon_partition::system::{Location, System};
@@ -34,6 +35,10 @@ pub struct SourceEnd {
     pub metadata: ExtentMap,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// The name of its partition, when it is one that plans give to clones.
+    pub clone_name: Option<String>,
+    /// What shows that it is written to meanwhile.
+    pub watch: Option<Watch>,
 }
 
 impl SourceEnd {
@@ -56,6 +61,7 @@ impl SourceEnd {
     /// One volume of which this is in use.
     pub fn with_usage(open: &OpenPlace, system: &System, usage: Usage) -> Result<Self> {
         let name = open.place.given.clone();
+        guard::finished(&name, &open.device)?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
             name,
@@ -66,12 +72,18 @@ impl SourceEnd {
             table: None,
             metadata: ExtentMap::new(),
             warnings,
+            clone_name: open.clone_name(system)?,
+            watch: open.watch.clone(),
         })
     }
 
     /// A whole disk, as it would be on a target of `target` geometry.
     pub fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let name = open.place.given.clone();
+        for partition in open.layout.table.iter().flat_map(|table| &table.partitions) {
+            let part = format!("{name}:{}", partition.number);
+            guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
+        }
         let device = match (&open.layout.table, target) {
             (Some(table), Some(target)) => as_on(open, table, target)?,
             _ => open.device.clone(),
@@ -104,6 +116,8 @@ impl SourceEnd {
             table: open.layout.table.clone(),
             metadata: ExtentMap::new(),
             warnings,
+            clone_name: open.clone_name(system)?,
+            watch: open.watch.clone(),
         })
     }
 }
@@ -169,6 +183,8 @@ pub struct TargetEnd {
     pub now: Option<TargetNow>,
     /// How it is recognized.
     pub identity: Identity,
+    /// The name of its partition, when it is one that plans give to clones.
+    pub clone_name: Option<String>,
 }
 
 /// What is at a target now.
@@ -191,10 +207,12 @@ impl TargetEnd {
         guard::unused(system, &place.path)?;
         let open = place.open()?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
+        let clone_name = open.clone_name(system)?;
         Ok(Self {
             place,
             now: Some(TargetNow { open, location }),
             identity,
+            clone_name,
         })
     }
 
@@ -229,6 +247,7 @@ impl TargetEnd {
             place,
             now: None,
             identity,
+            clone_name: None,
         }))
     }
 

@@ -17,7 +17,7 @@ use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::manifest::Hex;
-use crate::record::{MetadataWriter, Record, RecordStore, RecordWriter};
+use crate::record::{MetadataWriter, Record, RecordStore, RecordWriter, Role};
 use crate::stage::{Space, StagedPart};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::{ChangeToken, Usage, probe};
@@ -49,7 +49,14 @@ pub struct Job<'a> {
     pub present: Option<&'a ExtentMap>,
     /// The drive that the target is a partition of, and room on it that nothing uses.
     pub drive: Option<Drive<'a>>,
+    /// What the clone is for, for its record.
+    pub role: Role,
+    /// Asked before the commit: what shows that the source was written to, beside its change token.
+    pub watch: Option<&'a Watch<'a>>,
 }
+
+/// Says what happened to a source since it was opened; `None` for nothing.
+pub type Watch<'a> = dyn Fn() -> klon_partition::Result<Option<String>> + Sync + 'a;
 
 /// The drive that a target is a partition of.
 #[derive(Clone, Copy)]
@@ -171,7 +178,7 @@ pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> 
 /// [`Error::Source`], [`Error::Target`], [`Error::SourceChanged`], [`Error::Interrupted`]: when
 /// anything was written, the target bears the unfinished mark, and the next run completes it.
 /// [`Error::NoRoom`] when the update can't be staged: the earlier clone is as it was.
-/// [`Error::RecordIo`] when the clone is whole but its record could not be kept.
+/// [`Error::AfterCommit`] when the clone is whole but its record could not be kept.
 pub fn clone(
     job: &Job<'_>,
     records: &RecordStore,
@@ -214,8 +221,11 @@ pub fn clone(
     }
     observer.event(&Event::Committing);
     let written = output.commit(|| finish::check_source(job))?;
-    let summary = finish::finish(run, options, &written, started)?;
-    records.remove_log(job.target_identity)?;
+    let after_commit = |error| Error::AfterCommit(Box::new(error));
+    let summary = finish::finish(run, options, &written, started).map_err(after_commit)?;
+    records
+        .remove_log(job.target_identity)
+        .map_err(after_commit)?;
     observer.event(&Event::Finished);
     Ok(summary)
 }

@@ -48,10 +48,16 @@ pub enum Error {
     },
     /// The source was changed by someone else while it was read.
     #[error(
-        "the source changed while it was read ({0}); the target is marked as unfinished: keep the \
-         source unmounted and run the clone again"
+        "the source changed while it was read ({0}), so what was read may be of two states: nothing \
+         of it was made a clone. Keep everything off the source and run the clone again"
     )]
     SourceChanged(String),
+    /// The clone is whole and durable, but what comes after that failed.
+    #[error(
+        "the clone is whole and in its place, but afterwards this failed: {0}. The next run can't \
+         rely on its record and compares all of it"
+    )]
+    AfterCommit(#[source] Box<Self>),
     /// A staged update is not what was staged.
     #[error(
         "the update staged on the {} is damaged: {what} at byte {offset_bytes:#x}: expected \

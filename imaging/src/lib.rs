@@ -24,6 +24,6 @@ pub use chunk::{CHUNK_BYTES, Digest};
 pub use clone::{CloneOptions, CloneSummary, Job, Update, clone};
 pub use error::{Error, Result};
 pub use progress::{Event, Observer};
-pub use record::{Manifest, Record, RecordStore};
+pub use record::{Manifest, Record, RecordStore, Role};
 pub use rescue::{RescueOptions, RescueSummary, rescue};
 pub use verify::{Difference, VerifySummary, verify};

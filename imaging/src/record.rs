@@ -10,7 +10,7 @@ mod scan;
 pub mod store;
 mod writer;
 
-pub use manifest::{Manifest, RunEntry};
+pub use manifest::{Manifest, Role, RunEntry};
 pub use metadata::MetadataWriter;
 pub use store::{Record, RecordStore};
 pub use writer::RecordWriter;

@@ -18,6 +18,7 @@ mod open;
 pub mod overlay;
 mod reopen;
 mod source;
+mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use open::{create_target_file, look_at, open_around, open_source, open_targe
 pub use overlay::Overlay;
 pub use reopen::ReopenAt;
 pub use source::Source;
+pub use stamp::Stamp;
 pub use target::Target;
 pub use window::Window;
 

@@ -15,7 +15,7 @@ mod uses;
 
 pub use disk::{Disk, DiskPartition};
 pub use kernel_table::tell_kernel;
-pub use location::{Base, Location, Relation, relation};
+pub use location::{Base, Location, Relation, Slave, relation};
 pub use lock::{DiskLock, lock};
 pub use mounts::MountPoint;
 pub use transport::Transport;
@@ -107,6 +107,10 @@ impl System {
         };
         if let Some(serial) = device.and_then(|device| device.serial.clone()) {
             return Ok(Some(Identity::Serial(serial)));
+        }
+        // Its name stays, while its content may come to be the same as that of its source.
+        if let Some(name) = device.and_then(|device| device.mapper_name.as_ref()) {
+            return Ok(Some(Identity::Path(format!("/dev/mapper/{name}"))));
         }
         let backing = device.and_then(|device| device.loop_file.as_ref());
         match backing.filter(|backing| backing.is_whole()) {

@@ -1,10 +1,12 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
+mod aftermath;
 mod consent;
 mod one;
 mod rescue;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
+use crate::direction;
 use crate::error::{refused, usage};
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
@@ -22,22 +24,27 @@ use std::process::ExitCode;
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
-    let jobs = jobs(args, &system).map_err(|error| match args.rescue {
+    let mut jobs = jobs(args, &system).map_err(|error| match args.rescue {
         None => rescue::hinted(error),
         Some(_) => error,
     })?;
     rescue::check(args, &jobs)?;
-    jobs::check_direction(&jobs, &records)?;
+    direction::check(&mut jobs, &records, args.force_direction)?;
     warn(&jobs, args.strict)?;
     if args.dry_run {
         return show(&jobs, &records, args, common);
     }
     for job in &jobs {
-        consent::ask(job, &records, args, &system)?;
+        match &job.reversal {
+            Some(reversal) => direction::ask(job, reversal, &args.consent, &system)?,
+            None => consent::ask(job, &records, args, &system)?,
+        }
     }
     for job in &jobs {
         // Before a target is touched, or a file made that would stay behind.
-        records.check_writable(&job.target.identity)?;
+        records
+            .check_writable(&job.target.identity)
+            .map_err(|error| aftermath::not_begun(error.into(), &records))?;
     }
     let _locks = lock_all(&jobs, &system)?;
     let totals = Totals {
@@ -188,6 +195,8 @@ fn show(
                 target_identity: &job.target.identity,
                 present: None,
                 drive: None,
+                role: job.role,
+                watch: None,
             },
             records,
             &options(args),

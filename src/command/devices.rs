@@ -4,7 +4,7 @@ use crate::cli::{Common, DevicesArgs};
 use crate::human;
 use crate::inventory::{Entry, scan};
 use crate::output;
-use crate::place::{Place, identity_of, partition_identity};
+use crate::place::{Place, identity_of, is_clone_name, partition_identity};
 use crate::records;
 use crate::volume::content;
 use anyhow::Result;
@@ -249,13 +249,6 @@ fn clone_of(manifests: &[Manifest], target: Option<&Identity>) -> Option<Identit
         .iter()
         .find(|manifest| Some(&manifest.target) == target);
     record.map(|manifest| manifest.source.clone())
-}
-
-/// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
-fn is_clone_name(name: &str) -> bool {
-    name.split('-')
-        .next()
-        .is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
 }
 
 fn text(answer: &Answer) -> String {

@@ -7,7 +7,7 @@ use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Drive, Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Error, Job, RecordStore, clone};
+use klon_imaging::{CloneOptions, Error, Job, RecordStore, Role, clone};
 use klon_partition::device::MemoryDevice;
 use klon_partition::device::crash::CrashDevice;
 use klon_partition::device::fault::{Fault, FaultAt, sweep};
@@ -155,6 +155,8 @@ fn clone_saving(
         target_identity: &Identity::Path("/target".to_owned()),
         present,
         drive,
+        role: Role::Backup,
+        watch: None,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,

@@ -3,6 +3,7 @@
 
 pub(crate) mod bad_disk;
 pub(crate) mod busy;
+pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;

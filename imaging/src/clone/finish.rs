@@ -11,8 +11,18 @@ use klon_partition::ExtentMap;
 use klon_partition::filesystem::{ChangeToken, probe};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Checks that the source's change token is what it was when its used map was made.
+/// Checks that nothing was written to the source since its used map was made: by its change token,
+/// and by what the job's watch says.
 pub(crate) fn check_source(job: &Job<'_>) -> Result<()> {
+    check_token(job)?;
+    let changed = job.watch.map_or(Ok(None), |watch| watch());
+    match changed.map_err(Error::Source)? {
+        Some(what) => Err(Error::SourceChanged(what)),
+        None => Ok(()),
+    }
+}
+
+fn check_token(job: &Job<'_>) -> Result<()> {
     let Some(before) = job.usage.token else {
         return Ok(());
     };
@@ -185,6 +195,7 @@ pub(crate) fn manifest(
         }),
         token: token.map(Into::into),
         metadata_digest: None,
+        role: job.role,
         history,
     }
 }

@@ -4,7 +4,7 @@ use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::change::{Rung, RungChoice};
 use crate::mark::Mark;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::RecordStore;
+use crate::record::{RecordStore, Role};
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
 use klon_partition::device::MemoryDevice;
@@ -68,6 +68,8 @@ impl World {
             target_identity: &Identity::Path("/target".to_owned()),
             present: None,
             drive: None,
+            role: Role::Backup,
+            watch: None,
         };
         clone(&job, &self.records, &options(rung), observer)
     }
@@ -241,6 +243,8 @@ fn freed_space_is_treated_as_asked() {
             target_identity: &Identity::Path("/target".to_owned()),
             present: None,
             drive: None,
+            role: Role::Backup,
+            watch: None,
         };
         let options = CloneOptions {
             freed,

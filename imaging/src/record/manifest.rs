@@ -33,8 +33,25 @@ pub struct Manifest {
     /// digits; none in records of the first versions, or when the filesystem has no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_digest: Option<Hex>,
+    /// What the clone is for; [`Role::Backup`] in records that do not say.
+    #[serde(default)]
+    pub role: Role,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
+}
+
+/// What a clone is for: which of the two is the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The source is the original.
+    #[default]
+    Backup,
+    /// The source was itself a clone of something: the target is a copy of a backup, or a new
+    /// drive in the place of a lost original.
+    Copy,
+    /// The target is the original, brought back from a clone because the user insisted.
+    Restore,
 }
 
 /// Which filesystem instance a volume holds.
@@ -126,6 +143,12 @@ impl Manifest {
             ));
         }
         Ok(())
+    }
+
+    /// When the last run ended, in seconds since 1970 UTC; 0 when there was none.
+    #[must_use]
+    pub fn ended_unix_seconds(&self) -> u64 {
+        self.history.last().map_or(0, |run| run.ended_unix_seconds)
     }
 
     /// Adds a run and forgets the oldest beyond [`HISTORY_MAX`].

@@ -6,11 +6,16 @@ use super::metadata::MetadataWriter;
 use crate::chunk::{self, Digest};
 use crate::error::{Error, Result};
 use klon_partition::ExtentMap;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+/// Room for what of a record is not digests, as far as it is known before: extents compress well.
+const SLACK_BYTES: u64 = 64 << 10;
 
 /// A record being written. Dropped without [`finish`](Self::finish) it leaves no trace.
 #[derive(Debug)]
@@ -28,14 +33,15 @@ impl RecordWriter {
     /// # Errors
     /// [`Error::RecordIo`].
     pub(super) fn begin(path: PathBuf, digests_count: u64) -> Result<Self> {
+        let payload_bytes = digests_count.saturating_mul(32);
         let begin = || -> io::Result<_> {
             let directory = path.parent().unwrap_or(Path::new("."));
             let file = tempfile::Builder::new()
                 .prefix(".record-")
                 .tempfile_in(directory)?;
+            set_aside(file.as_file(), payload_bytes.saturating_add(SLACK_BYTES))?;
             let mut output = Hashing::new(BufWriter::new(file));
             output.write_all(&header())?;
-            let payload_bytes = digests_count.saturating_mul(32);
             output.begin_section(*b"DGST", payload_bytes)?;
             Ok(output)
         };
@@ -131,6 +137,17 @@ impl RecordWriter {
             sync_directory(&path)
         };
         finish().map_err(|source| io_error(&path, "write", source))
+    }
+}
+
+/// Takes space for a record before anything is cloned, where the filesystem can do that.
+fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
+    let Ok(len) = len_bytes.try_into() else {
+        return Ok(());
+    };
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+        result => Ok(result?),
     }
 }
 

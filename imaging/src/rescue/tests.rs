@@ -85,6 +85,8 @@ impl World {
             target_identity: &Identity::Path(target.to_owned()),
             present: None,
             drive: None,
+            role: crate::Role::Backup,
+            watch: None,
         })
     }
 

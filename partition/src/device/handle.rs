@@ -7,7 +7,7 @@ use crate::extent::{Extent, ExtentMap};
 use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -59,6 +59,19 @@ impl Handle {
             io_mode,
             unit_bytes,
             units: RwLock::new(()),
+        })
+    }
+
+    /// The device number of a block device; filesystem and inode of a file.
+    pub(super) fn id(&self) -> Result<(u64, u64)> {
+        let metadata = self.file.metadata().map_err(|source| Error::Open {
+            path: self.path.clone(),
+            doing: "ask what it is",
+            source,
+        })?;
+        Ok(match self.kind {
+            Kind::Block => (metadata.rdev(), 0),
+            Kind::File => (metadata.dev(), metadata.ino()),
         })
     }
 

@@ -31,7 +31,17 @@ mod raw {
     nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(BLK, 119), [u64; 2]);
     nix::ioctl_read_bad!(blkioopt, nix::request_code_none!(BLK, 121), c_uint);
     nix::ioctl_read_bad!(blkpbszget, nix::request_code_none!(BLK, 123), c_uint);
+    nix::ioctl_read_bad!(loop_get_status64, 0x4c05, super::LoopInfo64);
     nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(BLK, 127), [u64; 2]);
+}
+
+/// `struct loop_info64` of `linux/loop.h`: 232 bytes, of which only the first fields are looked at.
+#[repr(C)]
+#[derive(Default)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rest: [u64; 27],
 }
 
 /// `struct blkpg_partition` of `linux/blkpg.h`: 152 bytes.
@@ -134,6 +144,16 @@ pub(crate) fn add_partition(disk: &File, number: u32, extent: Extent) -> io::Res
 pub(crate) fn delete_partition(disk: &File, number: u32) -> io::Result<()> {
     const BLKPG_DEL_PARTITION: i32 = 2;
     partition_operation(disk, BLKPG_DEL_PARTITION, (0, 0), number)
+}
+
+/// The filesystem's device number and the inode of the file that a loop device shows
+/// (`LOOP_GET_STATUS64`): they tell where its name has gone or is another file's.
+pub(crate) fn loop_file(device: &File) -> io::Result<(u64, u64)> {
+    let mut info = LoopInfo64::default();
+    // SAFETY: the descriptor is open for the call, and the structure, laid out as the kernel
+    // declares it, outlives it.
+    unsafe { raw::loop_get_status64(device.as_raw_fd(), &raw mut info) }?;
+    Ok((info.device, info.inode))
 }
 
 fn partition_operation(

@@ -1,8 +1,8 @@
 //! A file or block device opened for reading only.
 
 use super::handle::{Handle, Kind};
-use super::{Geometry, IoMode, ReadAt};
-use crate::error::Result;
+use super::{Geometry, IoMode, ReadAt, Stamp};
+use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use std::path::Path;
 
@@ -43,6 +43,33 @@ impl Source {
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
         self.is_exclusive
+    }
+
+    /// Its device number, or the filesystem and inode of a file: what a path may cease to name.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the system does not say.
+    pub fn id(&self) -> Result<(u64, u64)> {
+        self.handle.id()
+    }
+
+    /// Its state now, to be compared with a later one. What others wrote to it and the kernel
+    /// still keeps in memory is brought to the medium first, so that it doesn't count as new.
+    ///
+    /// `None` where the kernel keeps no account of writes.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the system does not say.
+    pub fn stamp(&self) -> Result<Option<Stamp>> {
+        if self.handle.kind == Kind::Block {
+            // A device that can't do that has nothing to be brought to it.
+            let _ = self.handle.file.sync_data();
+        }
+        Stamp::take(&self.handle).map_err(|source| Error::Open {
+            path: self.handle.path.clone(),
+            doing: "ask when it was written to",
+            source,
+        })
     }
 }
 

@@ -42,6 +42,14 @@ impl Target {
         self.handle.kind
     }
 
+    /// Its device number, or the filesystem and inode of a file: what a path may cease to name.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the system does not say.
+    pub fn id(&self) -> Result<(u64, u64)> {
+        self.handle.id()
+    }
+
     /// How it is read and written, and why not better.
     #[must_use]
     pub const fn io_mode(&self) -> &IoMode {

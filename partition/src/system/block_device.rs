@@ -1,10 +1,12 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
 use super::{serial, transport};
+use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Sizes and positions in sysfs count in this unit, whatever the device's sectors are.
@@ -33,6 +35,8 @@ pub(super) struct BlockDevice {
     pub(super) loop_file: Option<LoopFile>,
     /// Name under /dev/mapper.
     pub(super) mapper_name: Option<String>,
+    /// An LVM volume or a partition mapped by kpartx, which shares no bytes with its siblings.
+    pub(super) is_shared_out: bool,
 }
 
 /// Where a partition lies.
@@ -53,6 +57,8 @@ pub(super) struct LoopFile {
     pub(super) size_limit_bytes: u64,
     /// The name is gone, so what bears it now is something else.
     pub(super) is_deleted: bool,
+    /// The filesystem's device number and the inode, whatever the name is now.
+    pub(super) inode: Option<(u64, u64)>,
 }
 
 impl LoopFile {
@@ -122,7 +128,8 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
         serial: ids.serial,
         wwn: ids.wwn,
         transport: transport::of(&disk),
-        loop_file: loop_file(&sysfs),
+        loop_file: loop_file(root, &sysfs, &name),
+        is_shared_out: attribute(&sysfs, "dm/uuid").is_some_and(|uuid| is_shared_out(&uuid)),
         mapper_name: attribute(&sysfs, "dm/name"),
         name,
     })
@@ -136,22 +143,43 @@ fn partition_of(sysfs: &Path) -> Option<PartitionOf> {
     })
 }
 
-fn loop_file(sysfs: &Path) -> Option<LoopFile> {
+fn loop_file(root: &Path, sysfs: &Path, name: &str) -> Option<LoopFile> {
     const DELETED: &str = " (deleted)";
     let shown = attribute(sysfs, "loop/backing_file")?;
     let bytes = |name| attribute(sysfs, name).and_then(|text| text.parse().ok());
     // A file may really be called so, and then it exists.
-    let is_deleted = shown.ends_with(DELETED) && !Path::new(&shown).exists();
-    let path = match shown.strip_suffix(DELETED) {
-        Some(path) if is_deleted => path.into(),
+    let is_gone = shown.ends_with(DELETED) && !Path::new(&shown).exists();
+    let path: PathBuf = match shown.strip_suffix(DELETED) {
+        Some(path) if is_gone => path.into(),
         _ => shown.into(),
     };
+    let inode = loop_inode(root, name);
+    let is_other = |inode| {
+        let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
+        found.is_some_and(|found| (found.dev(), found.ino()) != inode)
+    };
+    let is_deleted = is_gone || inode.is_some_and(is_other);
     Some(LoopFile {
         path,
+        inode,
         offset_bytes: bytes("loop/offset").unwrap_or(0),
         size_limit_bytes: bytes("loop/sizelimit").unwrap_or(0),
         is_deleted,
     })
+}
+
+/// Volumes of LVM are `LVM-…`, partitions of kpartx `part1-…`.
+fn is_shared_out(uuid: &str) -> bool {
+    let is_part = uuid
+        .strip_prefix("part")
+        .and_then(|rest| rest.split_once('-'));
+    uuid.starts_with("LVM-") || is_part.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+}
+
+/// Which file a loop device of the running system shows, as far as we may ask.
+fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
+    let node = (root == Path::new("/")).then(|| Path::new("/dev").join(name))?;
+    ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }
 
 /// An attribute's text; `None` when it is missing or empty.

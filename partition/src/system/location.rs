@@ -1,6 +1,6 @@
 //! Where a path's bytes really lie, so that two names of one thing are known to be one.
 
-use super::block_device::BlockDevice;
+use super::block_device::{BlockDevice, LoopFile};
 use super::{Object, System};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -24,7 +24,18 @@ pub struct Location {
     /// Which of them; `None` for something empty.
     pub extent: Option<Extent>,
     /// What a device-mapper or RAID device is built on, all layers of it.
-    pub slaves: Vec<(Base, Option<Extent>)>,
+    pub slaves: Vec<Slave>,
+}
+
+/// A device beneath a device-mapper or RAID device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slave {
+    /// What holds the bytes.
+    pub base: Base,
+    /// Which of them the upper device may use.
+    pub extent: Option<Extent>,
+    /// Whether LVM or kpartx gives the upper device bytes that none of its siblings has.
+    pub is_shared_out: bool,
 }
 
 /// How two locations lie to each other.
@@ -40,6 +51,8 @@ pub enum Relation {
     Around,
     /// They share some bytes.
     Overlaps,
+    /// They stand on the same device, and nothing shows that they use different bytes of it.
+    MayOverlap,
 }
 
 /// How `a` lies to `b`.
@@ -50,17 +63,30 @@ pub fn relation(a: &Location, b: &Location) -> Relation {
     }
     let is_on = |upper: &Location, lower: &Location| {
         let mut slaves = upper.slaves.iter();
-        slaves.any(|(base, extent)| {
-            *base == lower.base && relate_extents(*extent, lower.extent) != Relation::Unrelated
+        slaves.any(|slave| {
+            slave.base == lower.base
+                && relate_extents(slave.extent, lower.extent) != Relation::Unrelated
         })
     };
     if is_on(a, b) {
         Relation::Inside
     } else if is_on(b, a) {
         Relation::Around
+    } else if a.slaves.iter().any(|slave| may_meet(slave, &b.slaves)) {
+        Relation::MayOverlap
     } else {
         Relation::Unrelated
     }
+}
+
+/// Whether two upper devices may use the same bytes of one beneath: the kernel lets any number of
+/// device-mapper volumes stand on the same.
+fn may_meet(slave: &Slave, others: &[Slave]) -> bool {
+    others.iter().any(|other| {
+        other.base == slave.base
+            && !(other.is_shared_out && slave.is_shared_out)
+            && relate_extents(slave.extent, other.extent) != Relation::Unrelated
+    })
 }
 
 fn relate_extents(a: Option<Extent>, b: Option<Extent>) -> Relation {
@@ -119,14 +145,9 @@ impl System {
             let disk = self.locate_object(&Object::Device(disk), depth + 1)?;
             return Ok(inner(disk, partition.start_bytes, device.size_bytes));
         }
-        let backing = device
-            .loop_file
-            .as_ref()
-            .filter(|backing| !backing.is_deleted);
-        if let Some(backing) = backing
-            && let Ok(object) = self.object(&self.real(&backing.path))
+        if let Some(backing) = &device.loop_file
+            && let Some(below) = self.locate_backing(backing, depth)?
         {
-            let below = self.locate_object(&object, depth + 1)?;
             return Ok(inner(below, backing.offset_bytes, device.size_bytes));
         }
         let mut slaves = Vec::new();
@@ -136,14 +157,38 @@ impl System {
             .filter_map(|name| self.index_of_name(name))
         {
             let below = self.locate_object(&Object::Device(slave), depth + 1)?;
-            slaves.push((below.base, below.extent));
-            slaves.extend(below.slaves);
+            slaves.push(Slave {
+                base: below.base,
+                extent: below.extent,
+                is_shared_out: device.is_shared_out,
+            });
+            slaves.extend(below.slaves.into_iter().map(|slave| Slave {
+                is_shared_out: slave.is_shared_out || device.is_shared_out,
+                ..slave
+            }));
         }
         Ok(Location {
             base: Base::Device(device.number.0, device.number.1),
             extent: Extent::new(0, device.size_bytes),
             slaves,
         })
+    }
+}
+
+impl System {
+    /// Where the bytes of what a loop device shows lie; `None` when that can't be told.
+    fn locate_backing(&self, backing: &LoopFile, depth: u32) -> Result<Option<Location>> {
+        let named = self.object(&self.real(&backing.path));
+        match (named.ok().filter(|_| !backing.is_deleted), backing.inode) {
+            (Some(object), _) => self.locate_object(&object, depth + 1).map(Some),
+            // Its name is gone, but it may have others.
+            (None, Some((device, inode))) => Ok(Some(Location {
+                base: Base::File(device, inode),
+                extent: None,
+                slaves: Vec::new(),
+            })),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl System {
     /// That `location` lies on a disk of the running system.
     pub(super) fn system_disk_uses(&self, location: &Location) -> Vec<Use> {
         let bases: Vec<Base> = std::iter::once(location.base)
-            .chain(location.slaves.iter().map(|(base, _)| *base))
+            .chain(location.slaves.iter().map(|slave| slave.base))
             .collect();
         self.system_disks()
             .into_iter()

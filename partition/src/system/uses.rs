@@ -160,7 +160,12 @@ impl System {
         for index in 0..self.devices.len() {
             let other = self.locate_object(&Object::Device(index), 0);
             let is_on_it = other.is_ok_and(|other| {
-                other.base == location.base && relation(&other, location) != Relation::Unrelated
+                let is_same_base = other.base == location.base;
+                match relation(&other, location) {
+                    Relation::Unrelated => false,
+                    Relation::MayOverlap => true,
+                    _ => is_same_base,
+                }
             });
             if (is_on_it || Some(index) == own) && seen.insert(index) {
                 self.direct_uses(index, own, uses);

@@ -2,13 +2,13 @@
 
 use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
-use crate::content::Content;
+use crate::content::{Content, volume_of};
 use crate::error::refused;
 use crate::jobs::VolumeJob;
 use crate::volume::{SourceEnd, TargetNow, describe};
 use anyhow::Result;
-use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
+use klon_imaging::{RecordStore, Role};
 use klon_partition::bytes::is_zero;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::Summary;
@@ -74,13 +74,7 @@ fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String>
 
 /// The filesystem on the target as a whole.
 fn filesystem(now: &TargetNow) -> Option<&Summary> {
-    let partition = now.open.partition.as_ref();
-    let mut volumes = now.open.layout.volumes.iter();
-    let volume = volumes.find(|volume| match partition {
-        Some(partition) => volume.extent == partition.extent,
-        None => volume.partition.is_none(),
-    });
-    volume.and_then(|volume| volume.filesystem.as_ref())
+    volume_of(&now.open.layout, now.open.partition.as_ref())
 }
 
 /// The table of a target that is a disk with partitions.
@@ -106,7 +100,10 @@ fn is_earlier_clone(
         return Ok(false);
     }
     Ok(match records.load(&job.target.identity) {
-        Ok(Some(record)) => record.manifest.source == source.identity,
+        // An original that was brought back once is no backup for that.
+        Ok(Some(record)) => {
+            record.manifest.source == source.identity && record.manifest.role != Role::Restore
+        }
         // Only targets have records, also damaged ones.
         Err(_) => wanted.is_unique(),
         Ok(None) => job.is_planned && wanted.is_unique(),

@@ -1,6 +1,6 @@
 //! One volume: what an interrupted update left is completed, then it is cloned and verified.
 
-use super::options;
+use super::{aftermath, options};
 use crate::cli::CloneArgs;
 use crate::confirm;
 use crate::drive::{self, OpenTarget};
@@ -9,6 +9,7 @@ use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::{Progress, say};
 use crate::volume::SourceEnd;
+use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::{Drive, Job, Update};
 use klon_imaging::stage::finish;
@@ -16,6 +17,7 @@ use klon_imaging::verify::Against;
 use klon_imaging::{CloneOptions, CloneSummary, Error, RecordStore, clone, verify};
 use klon_partition::system::System;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) fn clone_one(
     job: &VolumeJob,
@@ -29,15 +31,19 @@ pub(super) fn clone_one(
     let target = OpenTarget::new(&job.target, size_bytes, system)?;
     let mut options = options(args);
     complete(job, &target, options.threads)?;
-    let mut result = update(job, source, &target, records, &options, progress);
+    let commit = AtomicBool::new(false);
+    let update =
+        |options: &CloneOptions| update(job, source, &target, records, options, progress, &commit);
+    let mut result = update(&options);
     if let Err(error) = &result
         && let Some(Error::NoRoom { room_bytes }) = error.downcast_ref()
         && confirm::yes(&in_place_question(job, *room_bytes))?
     {
         options.update = Update::InPlace;
-        result = update(job, source, &target, records, &options, progress);
+        result = update(&options);
     }
-    let summary = result?;
+    let aftermath = |error| aftermath::tell(error, job, source, &target, records, &commit);
+    let summary = result.map_err(aftermath)?;
     if args.verify {
         read_back(job, &target, records, options.threads, progress)?;
     }
@@ -72,6 +78,7 @@ fn update(
     records: &RecordStore,
     options: &CloneOptions,
     progress: &Progress,
+    commit: &AtomicBool,
 ) -> Result<CloneSummary> {
     let present = match options.update {
         Update::Staged => drive::present(job, source, target, records)?,
@@ -79,6 +86,11 @@ fn update(
     };
     // Elsewhere, what belongs to no partition may be what is left of one that someone wants back.
     let drive = target.space().drive.filter(|_| job.is_planned);
+    let watch = || {
+        let changed = source.watch.as_ref().map_or(Ok(None), Watch::changed)?;
+        commit.store(changed.is_none(), Ordering::Relaxed);
+        Ok(changed)
+    };
     let job = Job {
         name: &job.name,
         source: &*source.device,
@@ -91,6 +103,8 @@ fn update(
             device,
             room: &target.room,
         }),
+        role: job.role,
+        watch: Some(&watch),
     };
     Ok(clone(&job, records, options, progress)?)
 }

@@ -7,6 +7,7 @@ use crate::drive::OpenTarget;
 use crate::error::{DIFFERENT, usage};
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
+use crate::watch::Watch;
 use crate::{report, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
@@ -53,6 +54,7 @@ pub(super) fn rescue_one(
         retries: args.retries,
         threads,
     };
+    let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let imaging_job = Job {
         name: &job.name,
         source: &*source.device,
@@ -62,6 +64,8 @@ pub(super) fn rescue_one(
         target_identity: &job.target.identity,
         present: None,
         drive: None,
+        role: job.role,
+        watch: Some(&watch),
     };
     let summary = rescue(&imaging_job, records, &options, progress)?;
     if args.verify {

@@ -81,6 +81,8 @@ fn update_until(klon: &Klon, operation: u64) {
         target_identity: &identity("target"),
         present: Some(&present),
         drive: None,
+        role: klon_imaging::Role::Backup,
+        watch: None,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,

@@ -202,6 +202,8 @@ fn what_klon_began_ddrescue_can_finish() {
         target_identity: &Identity::Path("/target".to_owned()),
         present: None,
         drive: None,
+        role: klon_imaging::Role::Backup,
+        watch: None,
     };
     let options = RescueOptions {
         map: &klon.path("map"),

@@ -5,7 +5,7 @@ use crate::change::{Rung, RungChoice};
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::mark::Mark;
 use crate::record::manifest::Hex;
-use crate::record::{Manifest, Record, RecordStore};
+use crate::record::{Manifest, Record, RecordStore, Role};
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use klon_partition::{ExtentMap, Identity};
 
@@ -27,6 +27,7 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
         filesystem: None,
         token: token.map(Hex),
         metadata_digest: None,
+        role: Role::Backup,
         history: Vec::new(),
     };
     let mut writer = store.begin(&target, 1).unwrap();

@@ -5,6 +5,7 @@ use crate::change::{Rung, RungChoice};
 use crate::clone::{Job, clone};
 use crate::intent::Interrupted;
 use crate::progress::Silent;
+use crate::record::Role;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
 use klon_partition::device::fault::{Fault, FaultAt};
@@ -24,6 +25,8 @@ fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSum
         target_identity: &Identity::Path("/target".to_owned()),
         present: None,
         drive: None,
+        role: Role::Backup,
+        watch: None,
     };
     clone(&job, &world.records, &options(RungChoice::Auto), &Silent)
 }

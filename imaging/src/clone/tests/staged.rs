@@ -27,6 +27,8 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         target_identity: &Identity::Path("/target".to_owned()),
         present: Some(&used),
         drive: None,
+        role: crate::Role::Backup,
+        watch: None,
     };
     clone(&job, &world.records, &options(RungChoice::Auto), observer)
 }

@@ -3,7 +3,7 @@
 use super::{Record, RecordStore};
 use crate::change::Rung;
 use crate::chunk::{CHUNK_BYTES, Digest};
-use crate::record::{Manifest, RunEntry};
+use crate::record::{Manifest, Role, RunEntry};
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs;
 
@@ -29,6 +29,7 @@ fn manifest(target: &Identity) -> Manifest {
         filesystem: None,
         token: Some(crate::record::manifest::Hex([7; 32])),
         metadata_digest: None,
+        role: Role::Backup,
         history: vec![run],
     }
 }

@@ -1,0 +1,131 @@
+//! After a run that failed: what is safe, and what to do.
+
+use crate::drive::OpenTarget;
+use crate::error::Advice;
+use crate::jobs::VolumeJob;
+use crate::volume::SourceEnd;
+use anyhow::Error;
+use klon_imaging::mark::Mark;
+use klon_imaging::{Error as ImagingError, RecordStore};
+use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Adds to an error what the target is now and what to do next. `commit` says whether everything
+/// but the last step was done.
+pub(super) fn tell(
+    error: Error,
+    job: &VolumeJob,
+    source: &SourceEnd,
+    target: &OpenTarget,
+    records: &RecordStore,
+    commit: &AtomicBool,
+) -> Error {
+    let cause = error.downcast_ref();
+    let said = match cause {
+        // These say it themselves.
+        Some(ImagingError::NoRoom { .. } | ImagingError::AfterCommit(_)) => String::new(),
+        _ => standing(job, target, commit.load(Ordering::Relaxed)),
+    };
+    let advice = advice(&error, job, source, records);
+    let told: Vec<String> = [said, advice]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect();
+    match told.is_empty() {
+        true => error,
+        false => error.context(Advice(told.join(". "))),
+    }
+}
+
+/// Says of an error before the first write that nothing was written, and what records need.
+pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
+    let advice = of_records(reason(&error).unwrap_or(0), records);
+    error.context(Advice(format!("Nothing was written. {advice}")))
+}
+
+/// What stands on the target now.
+fn standing(job: &VolumeJob, target: &OpenTarget, is_commit: bool) -> String {
+    let name = &job.name;
+    match Mark::read(&target.volume) {
+        Err(_) => format!(
+            "{name} can't be read any more, so what stands on it can't be told; whatever was begun \
+             is marked there as unfinished. Attach it again, then run the same command: it goes on \
+             or compares"
+        ),
+        Ok(Some(mark)) if mark.staged.is_some() => format!(
+            "All of the update is staged on the drive: `klon finish` or the same command again \
+             completes {name}"
+        ),
+        Ok(Some(_)) => format!(
+            "{name} is marked as unfinished, so nothing takes it for a whole clone: run the same \
+             command again to complete it"
+        ),
+        Ok(None) if is_commit => format!(
+            "It failed in the last step, so whether {name} is durable can't be told: run the same \
+             command again, which compares"
+        ),
+        Ok(None) => {
+            format!("{name} is what it was before: nothing on it that was in use was overwritten")
+        }
+    }
+}
+
+/// What the system's reason asks for.
+fn advice(error: &Error, job: &VolumeJob, source: &SourceEnd, records: &RecordStore) -> String {
+    let Some(number) = reason(error) else {
+        return String::new();
+    };
+    let innermost = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<ImagingError>())
+        .last();
+    if matches!(innermost, Some(ImagingError::RecordIo { .. })) {
+        return of_records(number, records);
+    }
+    let device = match innermost {
+        Some(ImagingError::Source(_)) => &source.name,
+        _ => &job.target.place.given,
+    };
+    match number {
+        ENOSPC | EDQUOT => format!(
+            "There is no space left where {device} lies: make room on that filesystem, or choose \
+             another target"
+        ),
+        EROFS => {
+            format!("The filesystem of {device} became read-only: look for its error in dmesg")
+        }
+        EIO | ENXIO | ENODEV => format!(
+            "{device} fails, was detached or became smaller: check its cable and power, and dmesg; \
+             smartctl -a tells of its health"
+        ),
+        _ => String::new(),
+    }
+}
+
+/// The system's number of what failed.
+fn reason(error: &Error) -> Option<i32> {
+    let mut causes = error.chain();
+    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    // Some libraries tell the kind alone.
+    cause.raw_os_error().or_else(|| match cause.kind() {
+        io::ErrorKind::StorageFull => Some(ENOSPC),
+        io::ErrorKind::QuotaExceeded => Some(EDQUOT),
+        io::ErrorKind::ReadOnlyFilesystem => Some(EROFS),
+        _ => None,
+    })
+}
+
+/// What the state directory needs.
+fn of_records(number: i32, records: &RecordStore) -> String {
+    let directory = records.directory().display();
+    match number {
+        ENOSPC | EDQUOT => format!(
+            "Make room where records are kept ({directory}), or name another place with --records \
+             DIR"
+        ),
+        _ => format!(
+            "Records must be writable in {directory}; or name another place with --records DIR"
+        ),
+    }
+}

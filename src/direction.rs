@@ -1,0 +1,171 @@
+//! Which of two volumes is the original: what records say, what names hint at, and consent to
+//! clone against it.
+
+use crate::cli::Consent;
+use crate::confirm::{self, Loss};
+use crate::error::{refused, usage};
+use crate::jobs::VolumeJob;
+use crate::progress::say;
+use crate::volume::{SourceEnd, describe};
+use anyhow::Result;
+use klon_imaging::{Manifest, RecordStore, Role};
+use klon_partition::filesystem::probe;
+use klon_partition::system::System;
+use klon_partition::{Identity, ReadAt};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Refuses targets that are originals of other clones; with `is_forced` notes in the jobs what
+/// must be consented to instead. Notes what each clone is for.
+pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> Result<()> {
+    let manifests = records.manifests()?;
+    if is_forced && jobs.iter().any(|job| job.is_planned) {
+        return Err(usage(
+            "--force-direction is for one SOURCE and TARGET; a plan's targets are clones",
+        ));
+    }
+    for job in jobs {
+        let Some(source) = &job.source else { continue };
+        let (from, to) = (&source.identity, &job.target.identity);
+        let Some(against) = against(&manifests, from, to) else {
+            if is_clone(&manifests, from) {
+                job.role = Role::Copy;
+            }
+            hint(job, source, &manifests);
+            continue;
+        };
+        let story = story(against, from);
+        if !is_forced {
+            return Err(refused(format!(
+                "{to} {story}. To overwrite the original all the same, add --force-direction. If \
+                 that clone is no longer wanted, delete its record {}",
+                records.path(&against.target).display()
+            )));
+        }
+        let is_swap = against.role == Role::Copy && &against.target == from;
+        job.role = if is_swap { Role::Backup } else { Role::Restore };
+        job.reversal = Some(format!(
+            "{to} {story}.{}",
+            which_is_newer(against, job, source)
+        ));
+    }
+    Ok(())
+}
+
+/// The record by which `target` is an original that `source` must not be cloned over.
+fn against<'a>(
+    manifests: &'a [Manifest],
+    source: &Identity,
+    target: &Identity,
+) -> Option<&'a Manifest> {
+    let is_turned = |of: &Manifest| {
+        // The user has said since that the former copy is the original now.
+        let is_later = |other: &Manifest| {
+            (&other.source, &other.target) == (&of.target, &of.source)
+                && other.ended_unix_seconds() >= of.ended_unix_seconds()
+        };
+        of.role == Role::Copy && &of.target == source && manifests.iter().any(is_later)
+    };
+    let mut originals = manifests.iter().filter(|manifest| {
+        &manifest.source == target
+            && &manifest.target != target
+            && manifest.role != Role::Restore
+            && !is_turned(manifest)
+    });
+    let first = originals
+        .clone()
+        .find(|manifest| &manifest.target == source);
+    first.or_else(|| originals.next())
+}
+
+/// Whether a record knows it as the clone of an original.
+fn is_clone(manifests: &[Manifest], identity: &Identity) -> bool {
+    let mut manifests = manifests.iter();
+    manifests.any(|manifest| &manifest.target == identity && manifest.role != Role::Restore)
+}
+
+/// What a record says of the target, for a sentence that begins with it.
+fn story(against: &Manifest, source: &Identity) -> String {
+    let direction = match &against.target == source {
+        true => " (this would clone the backup over its original)",
+        false => "",
+    };
+    format!(
+        "is the source of the clone {} made {}{direction}",
+        against.target,
+        date(against.ended_unix_seconds())
+    )
+}
+
+/// Which of the two was changed since the clone was made, as far as change tokens tell.
+fn which_is_newer(against: &Manifest, job: &VolumeJob, source: &SourceEnd) -> String {
+    if against.target != source.identity {
+        return String::new();
+    }
+    let Some(recorded) = against.token else {
+        return " Nothing on such volumes tells which of them was changed since".to_owned();
+    };
+    let original = job.target.now.as_ref().and_then(|now| {
+        let device: &dyn ReadAt = &*now.open.device;
+        let found = probe(&device).ok().flatten()?;
+        found.change_token(&device).ok().flatten()
+    });
+    let is_kept = |token: klon_partition::filesystem::ChangeToken| token.0 == recorded.0;
+    let original = match original.map(is_kept) {
+        Some(true) => "The original was not changed since",
+        Some(false) => "THE ORIGINAL WAS CHANGED SINCE: it is newer, and that would be lost",
+        None => "Whether the original was changed since can't be told",
+    };
+    let backup = match source.usage.token.map(is_kept) {
+        Some(true) => "the backup was not",
+        Some(false) => "the backup was changed since, too",
+        None => "whether the backup was can't be told",
+    };
+    format!(" {original}; {backup}")
+}
+
+/// A date as in 2026-11-21 10:30 UTC.
+fn date(unix_seconds: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(unix_seconds.min(u64::from(u32::MAX)));
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.get(..16).map_or_else(
+        || text.clone(),
+        |minute| format!("{} UTC", minute.replace('T', " ")),
+    )
+}
+
+/// Without a record, names still hint: those that plans give to clones.
+fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
+    let Some(name) = &source.clone_name else {
+        return;
+    };
+    let is_known = |identity| {
+        let mut manifests = manifests.iter();
+        manifests.any(|one| &one.target == identity || &one.source == identity)
+    };
+    if job.target.clone_name.is_some() || is_known(&job.target.identity) {
+        return;
+    }
+    say(&format!(
+        "klon: warning: the source {} is named {name}, as klon names clones, and the target {} is \
+         not: if the target is the original, this overwrites it with its backup. There is no \
+         record here that tells",
+        source.name, job.target.place.given
+    ));
+}
+
+/// Asks for consent to clone over an original: both must be named.
+pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<()> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(());
+    };
+    let there = describe(&job.target.place.path, &now.open.layout, system);
+    let description = format!(
+        "{there}\n  which is an ORIGINAL, with a clone of {} ({})\n  {reversal}",
+        source.name, source.identity
+    );
+    let loss = Loss {
+        identity: &job.target.identity,
+        description: &description,
+    };
+    confirm::ask_with(&loss, Some(&source.identity), consent)
+}

@@ -1,0 +1,38 @@
+//! Whether a source is written to by someone else while it is read.
+
+use crate::place::OpenPlace;
+use anyhow::Result;
+use klon_partition::device::{Kind, Source, Stamp};
+use std::sync::Arc;
+
+/// A source and its state when it was claimed.
+#[derive(Clone)]
+pub struct Watch {
+    source: Arc<Source>,
+    before: Stamp,
+}
+
+impl Watch {
+    /// Begins to watch a claimed place; `None` where nothing would show its changes alone.
+    ///
+    /// A device that nobody else can claim is written to by nobody else through a filesystem, but
+    /// anyone may write to the device itself; and one that is mounted read-only may be mounted
+    /// again to be written. The kernel counts what is written to a device.
+    pub fn begin(open: &OpenPlace) -> Result<Option<Self>> {
+        let source = &open.source;
+        // What is counted is of the whole disk, whose other partitions may be in use.
+        if source.kind() == Kind::Block && open.partition.is_some() && !source.is_exclusive() {
+            return Ok(None);
+        }
+        Ok(source.stamp()?.map(|before| Self {
+            source: source.clone(),
+            before,
+        }))
+    }
+
+    /// What happened to the source since; `None` for nothing.
+    pub fn changed(&self) -> klon_partition::Result<Option<String>> {
+        let now = self.source.stamp()?;
+        Ok(now.and_then(|now| self.before.difference(&now)))
+    }
+}

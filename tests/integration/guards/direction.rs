@@ -1,0 +1,154 @@
+//! Originals and their backups: against the direction of a record only when the user insists.
+
+use crate::support::Klon;
+use crate::support::image::{ext4, sparse};
+use crate::support::klon::number;
+use crate::support::{MIB, run};
+use std::fs;
+
+/// An original that was changed since its backup was made.
+fn world() -> Klon {
+    let klon = Klon::new();
+    ext4(&klon.path("original"), 24, 2);
+    klon.ok(&["clone", "original", "backup"]);
+    run(
+        "debugfs",
+        &["-w", "-R", "mkdir /new", &klon.text("original")],
+    );
+    klon
+}
+
+/// The command line of a clone against the direction.
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["clone", "backup", "original"][..], more].concat()
+}
+
+#[test]
+fn against_the_direction_both_must_be_named() {
+    let klon = world();
+    let before = fs::read(klon.path("original")).unwrap();
+    let (original, backup) = (klon.text("original"), klon.text("backup"));
+    let both = ["--yes", "--confirm", &original, "--confirm", &backup];
+    klon.refused(
+        &with(&both),
+        &["--force-direction", "the backup over its original"],
+    );
+    for wrong in [
+        &["--force-direction"][..],
+        &["--force-direction", "--yes"],
+        &["--force-direction", "--yes", "--confirm", &original],
+        &["--force-direction", "--yes", "--confirm", &backup],
+    ] {
+        let how = format!("--yes --confirm {original} --confirm {backup}");
+        let words = ["ORIGINAL", "WAS CHANGED SINCE", "the backup was not", &how];
+        klon.refused(&with(wrong), &words);
+    }
+    assert!(fs::read(klon.path("original")).unwrap() == before);
+    klon.ok(&with(&[&["--force-direction"][..], &both].concat()));
+    klon.ok(&["verify", "original", "backup"]);
+}
+
+#[test]
+fn after_a_restore_backups_go_on_and_another_restore_is_asked_for_again() {
+    let klon = world();
+    let (original, backup) = (klon.text("original"), klon.text("backup"));
+    let both = ["--yes", "--confirm", &original, "--confirm", &backup];
+    let restore = [
+        &["clone", "backup", "original", "--force-direction"][..],
+        &both,
+    ]
+    .concat();
+    klon.ok(&restore);
+    klon.refused(
+        &["clone", "backup", "original"],
+        &["the backup over its original"],
+    );
+    let done = klon.json(&["clone", "original", "backup"]);
+    assert_eq!(
+        (&done["rung"], number(&done, "written_bytes")),
+        (&"digest".into(), 0)
+    );
+    klon.refused(
+        &["clone", "backup", "original"],
+        &["the backup over its original"],
+    );
+    // Without the backup's record, the record of the restore is no consent to another.
+    for entry in fs::read_dir(klon.records()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read(&path).unwrap();
+        let is_backups = String::from_utf8_lossy(&text).contains("\"role\":\"backup\"");
+        if is_backups {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    klon.refused(&["clone", "backup", "original"], &["would overwrite"]);
+}
+
+#[test]
+fn a_new_drive_in_the_place_of_a_lost_original_becomes_the_original() {
+    let klon = world();
+    sparse(&klon.path("new"), 24 * MIB);
+    klon.ok(&["clone", "backup", "new"]);
+    let (new, backup) = (klon.text("new"), klon.text("backup"));
+    klon.refused(&["clone", "new", "backup"], &["is the source of the clone"]);
+    let both = ["--yes", "--confirm", &new, "--confirm", &backup];
+    let turn = [&["clone", "new", "backup", "--force-direction"][..], &both].concat();
+    klon.ok(&turn);
+    // From then on that is the direction.
+    klon.ok(&["clone", "new", "backup"]);
+    klon.refused(
+        &["clone", "backup", "new"],
+        &["the backup over its original"],
+    );
+}
+
+#[test]
+fn an_unfinished_clone_is_no_source() {
+    let klon = Klon::new();
+    ext4(&klon.path("original"), 24, 2);
+    klon.ok(&["clone", "original", "backup"]);
+    let mark = klon_imaging::mark::Mark::new("path:/somewhere");
+    let mut bytes = fs::read(klon.path("backup")).unwrap();
+    bytes[..512].copy_from_slice(&mark.to_bytes());
+    fs::write(klon.path("backup"), bytes).unwrap();
+    klon.refused(
+        &["clone", "backup", "third"],
+        &["was not finished", "path:/somewhere"],
+    );
+    assert!(!klon.path("third").exists());
+}
+
+#[test]
+fn names_hint_at_the_direction_where_no_record_does() {
+    let klon = Klon::new();
+    for name in ["drive", "disk"] {
+        sparse(&klon.path(name), 40 * MIB);
+        let partition = if name == "drive" {
+            "1:DataClone"
+        } else {
+            "1:Data"
+        };
+        run(
+            "sgdisk",
+            &["-n", "1:0:0", "-c", partition, &klon.text(name)],
+        );
+    }
+    ext4(&klon.path("volume"), 24, 1);
+    crate::support::image::put(&klon.path("volume"), &klon.path("drive"), MIB);
+    let said = klon.run(&["clone", "drive:1", "disk:1"]);
+    said.says(&["is named DataClone", "overwrites it with its backup"]);
+    let said = klon.run(&["clone", "disk:1", "drive:1"]);
+    assert!(!said.stderr.contains("is named"), "{}", said.stderr);
+}
+
+#[test]
+fn a_plan_has_a_direction_of_its_own() {
+    let klon = world();
+    sparse(&klon.path("drive"), 64 * MIB);
+    klon.ok(&["plan", "--drive", "drive", "Data=original", "-o", "plan"]);
+    let prepared = klon.run(&["prepare", "plan", "--yes", "--confirm", &klon.text("drive")]);
+    prepared.expect(0);
+    klon.run(&["clone", "plan", "--force-direction"])
+        .expect(2)
+        .says(&["--force-direction is for"]);
+}
