@@ -2,6 +2,7 @@
 
 mod finish;
 mod known;
+mod metadata;
 mod output;
 mod task;
 mod work;
@@ -179,7 +180,7 @@ pub fn clone(
 ) -> Result<CloneSummary> {
     let started = Instant::now();
     let mut prepared = Prepared::new(job, records, options, observer)?;
-    prepared.metadata = finish::metadata(job, &prepared.wanted)?;
+    prepared.metadata = metadata::metadata(job, &prepared.wanted)?;
     let log = match prepared.is_staged(job, options) {
         true => None,
         false => Some(prepared.begin_log(job, records)?),
