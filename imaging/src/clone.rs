@@ -2,6 +2,7 @@
 
 mod finish;
 mod known;
+mod metadata;
 mod output;
 mod task;
 mod work;
@@ -187,7 +188,7 @@ pub fn clone(
 ) -> Result<CloneSummary> {
     let started = Instant::now();
     let mut prepared = Prepared::new(job, records, options, observer)?;
-    prepared.metadata = finish::metadata(job, &prepared.wanted)?;
+    prepared.metadata = metadata::metadata(job, &prepared.wanted)?;
     let log = Some(prepared.begin_log(job, records, options)?);
     observer.event(&Event::Started {
         name: job.name,

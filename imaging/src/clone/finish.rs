@@ -40,24 +40,6 @@ fn check_token(job: &Job<'_>) -> Result<()> {
     ))
 }
 
-/// Where the source has its filesystem's metadata, of what is cloned; `None` where nothing could
-/// be learned from it later, because without a change token the target is compared anyway.
-pub(super) fn metadata(job: &Job<'_>, wanted: &ExtentMap) -> Result<Option<ExtentMap>> {
-    if job.usage.token.is_none() {
-        return Ok(None);
-    }
-    let Some(filesystem) = probe(&job.source).map_err(Error::Source)? else {
-        return Ok(None);
-    };
-    match filesystem.metadata(&job.source) {
-        Ok(metadata) => Ok(metadata.map(|metadata| metadata.intersection(wanted))),
-        Err(error @ klon_partition::Error::Io { .. }) => Err(Error::Source(error)),
-        // Damage in the trees of files, which the map of what is in use did not need. The clone
-        // is as exact without.
-        Err(_) => Ok(None),
-    }
-}
-
 /// Treats freed space, keeps the record, and sums up.
 pub(super) fn finish(
     run: Run<'_>,

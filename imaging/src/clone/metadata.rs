@@ -1,0 +1,68 @@
+//! Where the source has its filesystem's metadata, whose digests go into the record.
+
+use super::Job;
+use crate::error::{Error, Result};
+use klon_partition::device::Geometry;
+use klon_partition::filesystem::probe;
+use klon_partition::{Extent, ExtentMap, ReadAt};
+use std::sync::{Mutex, PoisonError};
+
+/// What of `wanted` is metadata; `None` where nothing could be learned from it later, because
+/// without a change token the target is compared anyway.
+///
+/// # Errors
+/// [`Error::Source`] when the source fails.
+pub(super) fn metadata(job: &Job<'_>, wanted: &ExtentMap) -> Result<Option<ExtentMap>> {
+    if job.usage.token.is_none() {
+        return Ok(None);
+    }
+    let source = Watched {
+        device: job.source,
+        failure: Mutex::default(),
+    };
+    let Some(filesystem) = probe(&source).map_err(Error::Source)? else {
+        return Ok(None);
+    };
+    let metadata = filesystem.metadata(&source);
+    let failure = source.failure.into_inner();
+    if let Some(failure) = failure.unwrap_or_else(PoisonError::into_inner) {
+        return Err(Error::Source(failure));
+    }
+    // Any other error is damage in the trees of files, which the map of what is in use did not
+    // need. The clone is as exact without.
+    let metadata = metadata.unwrap_or_default();
+    Ok(metadata.map(|metadata| metadata.intersection(wanted)))
+}
+
+/// A device that keeps the first failure of its reads: a parser that goes on around what can't be
+/// read makes damage of it.
+struct Watched<'a> {
+    device: &'a dyn ReadAt,
+    failure: Mutex<Option<klon_partition::Error>>,
+}
+
+impl ReadAt for Watched<'_> {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> klon_partition::Result<()> {
+        let Err(error) = self.device.read_exact_at(buffer, offset_bytes) else {
+            return Ok(());
+        };
+        let extent = Extent::new(offset_bytes, buffer.len() as u64);
+        let size_bytes = self.geometry().size_bytes;
+        // Reads past the end come from damage, too.
+        if extent.is_none_or(|extent| extent.end_bytes() > size_bytes) {
+            return Err(error);
+        }
+        let text = error.to_string();
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        Err(klon_partition::Error::Invalid(text))
+    }
+
+    fn data(&self, within: Extent) -> klon_partition::Result<ExtentMap> {
+        self.device.data(within)
+    }
+}
