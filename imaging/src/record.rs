@@ -14,4 +14,4 @@ pub use store::{Record, RecordStore};
 pub use writer::RecordWriter;
 
 pub(crate) use scan::corrupt;
-pub(crate) use writer::{io_error, sync_directory};
+pub(crate) use writer::{directory_of, io_error, sync_directory};
