@@ -9,6 +9,7 @@ use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
 use klon_partition::{Extent, Identity, ReadAt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,9 +80,10 @@ impl Place {
         let extent = partition.as_ref().map(|partition| partition.extent);
         let device = part_of(source, extent)?;
         let (path, identity) = (self.path.clone(), system.identity(&self.path)?);
+        let first_node = node(&path);
         let again = move || {
-            // A disk that was lost and came back may have another one's name.
-            if System::current()?.identity(&path)? != identity {
+            // A disk that was lost and came back may have another one's name; it has a new node.
+            if node(&path) != first_node && System::current()?.identity(&path)? != identity {
                 return Err(klon_partition::Error::Refused(format!(
                     "{} is another disk since a read of it failed",
                     path.display()
@@ -128,6 +130,12 @@ impl Place {
             watch: None,
         })
     }
+}
+
+/// Which node a path leads to; looking that up is cheap.
+fn node(path: &Path) -> Option<(u64, u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.rdev()))
 }
 
 fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<dyn ReadAt>> {

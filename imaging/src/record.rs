@@ -17,4 +17,4 @@ pub use writer::RecordWriter;
 
 pub(crate) use metadata::{Whole, digest_of};
 pub(crate) use scan::corrupt;
-pub(crate) use writer::{io_error, sync_directory};
+pub(crate) use writer::{directory_of, io_error, sync_directory};

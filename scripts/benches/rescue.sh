@@ -4,13 +4,15 @@
 # nbdkit through nbdfuse and a loop device. Part of scripts/bench, whose $klon, $directory, $root,
 # $runs and $loops it uses.
 
-# bad_ranges COUNT: offset and size of ranges of one to eight sectors in what is in use.
+# bad_ranges COUNT: offset and size of ranges of one to eight sectors in what is in use, not where
+# large extents begin: the bitmaps are there.
 bad_ranges() {
     "$klon" map source.img --json | jq --raw-output --argjson count "$1" '
-        .extents | map(select(.[1] > 1048576 and .[0] > 1048576)) | . as $all | range($count)
-        | $all[. * 7919 % ($all | length)] as $one
-        | (($one[1] / 512 - 16) | floor) as $sectors
-        | "\($one[0] + 512 * (. * 104729 % $sectors)) \(512 * (1 + . % 8))"'
+        .extents | map(select(.[1] > 4194304)) | . as $all | range($count)
+        | $all[. * 7919 % ($all | length)] as [$offset, $length]
+        | ($offset + ($length / 2048 | floor) * 512) as $start
+        | ($length * 3 / 4 / 512 - 16 | floor) as $sectors
+        | "\($start + 512 * (. * 104729 % $sectors)) \(512 * (1 + . % 8))"'
 }
 
 # rescued TOOL COMMAND…: runs it on a new target and map; adds to TOOL.times.

@@ -153,7 +153,14 @@ fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
 
 /// Makes the name of a file that was just created or replaced durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// The directory of a file, which may be named without one.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {

@@ -18,7 +18,7 @@
 use super::status::{RUNS_MAX, Status, StatusMap};
 use crate::error::{Error, Result};
 use crate::record::manifest::Hex;
-use crate::record::{corrupt, io_error, sync_directory};
+use crate::record::{corrupt, directory_of, io_error, sync_directory};
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -238,12 +238,9 @@ fn body(output: &mut dyn Write, state: char, statuses: &StatusMap) -> io::Result
 
 fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let write = || -> io::Result<()> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
         let file = tempfile::Builder::new()
             .prefix(".map-")
-            .tempfile_in(directory.unwrap_or(Path::new(".")))?;
+            .tempfile_in(directory_of(path))?;
         let mut output = BufWriter::new(file);
         writeln!(output, "# Mapfile of klon, in the format of GNU ddrescue")?;
         fill(&mut output)?;

@@ -1,7 +1,7 @@
 //! Sources with bad sectors, real ones as far as anybody can tell: EIO from a block device; beside
 //! ddrescue.
 
-use crate::support::image::ext4;
+use crate::support::image::{ext4, sparse};
 use crate::support::tool::output;
 use crate::support::{BadDisk, Klon, MIB, Mount, lacks_root, run};
 use klon_imaging::clone::Job;
@@ -38,7 +38,7 @@ fn bad_ranges(within: &ExtentMap, used: &ExtentMap, count: u64) -> ExtentMap {
             .wrapping_add(1);
         (state >> 33) % below.max(1)
     };
-    let free = used.complement(used.end_bytes());
+    let free = used.complement(64 * MIB);
     let mut all = Vec::new();
     for number in 0..count + 20 {
         let map = if number < count { within } else { &free };
@@ -123,6 +123,7 @@ fn every_good_sector_arrives_and_map_and_files_are_those_of_others() {
         let options = ["-q", "-d", "-r1", "-m", domain, source, target, map];
         run("ddrescue", &options);
     };
+    sparse(Path::new(&other), 64 * MIB);
     ddrescue(&other, &other_map);
     assert_eq!(listed(&other_map), sectors(&bad));
     check(&klon, "ddrescued", &used, &bad);
