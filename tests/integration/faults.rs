@@ -286,6 +286,7 @@ fn sweep_target(scene: &Scene, is_repeat: bool, make: fn(u64) -> Fault) {
         let image = target.device().to_vec();
         match result {
             Err(Error::Target(_)) => check_state(scene, &context, &image, &original, is_repeat),
+            Err(Error::AfterCommit(_)) => assert!(is_exact(&image, &scene.after), "{context}"),
             Err(error) => panic!("{context}: {error}"),
             // Looking at what is on the target may fail without harm to the clone.
             Ok(()) => assert!(is_exact(&image, &scene.after), "{context}"),
