@@ -222,7 +222,11 @@ pub fn clone(
     }
     observer.event(&Event::Committing);
     let written = output.commit(|| finish::check_source(job))?;
-    let after_commit = |error| Error::AfterCommit(Box::new(error));
+    // What failed on the target itself may be more than a lost record.
+    let after_commit = |error| match error {
+        Error::Target(_) => error,
+        error => Error::AfterCommit(Box::new(error)),
+    };
     let summary = finish::finish(run, options, &written, started).map_err(after_commit)?;
     records
         .remove_log(job.target_identity)

@@ -54,8 +54,8 @@ pub enum Error {
     SourceChanged(String),
     /// The clone is whole and durable, but what comes after that failed.
     #[error(
-        "the clone is whole and in its place, but afterwards this failed: {0}. The next run can't \
-         rely on its record and compares all of it"
+        "the clone is whole and in its place, but its record is not kept, so the next run compares \
+         all of it: {0}"
     )]
     AfterCommit(#[source] Box<Self>),
     /// A staged update is not what was staged.

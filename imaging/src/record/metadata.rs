@@ -1,7 +1,7 @@
 //! Digests of a clone's metadata: what shows, beside the change token, that a target is still as
 //! its record says.
 
-use super::writer::io_error;
+use super::writer::{io_error, set_aside};
 use crate::chunk::{Digest, range_in};
 use crate::error::{Error, Result};
 use klon_partition::{Extent, ExtentMap};
@@ -60,8 +60,13 @@ impl MetadataWriter {
     /// [`Error::RecordIo`].
     pub(super) fn begin(path: PathBuf, map: ExtentMap) -> Result<Self> {
         let directory = path.parent().unwrap_or(Path::new("."));
-        let spool =
-            tempfile::tempfile_in(directory).map_err(|source| io_error(&path, "begin", source))?;
+        let digests_count = crate::chunk::chunks(&map, u64::MAX).count() as u64;
+        let begin = || -> io::Result<File> {
+            let spool = tempfile::tempfile_in(directory)?;
+            set_aside(&spool, digests_count.saturating_mul(Digest::LEN as u64))?;
+            Ok(spool)
+        };
+        let spool = begin().map_err(|source| io_error(&path, "begin", source))?;
         Ok(Self {
             map,
             spool: BufWriter::new(spool),

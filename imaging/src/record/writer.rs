@@ -39,7 +39,9 @@ impl RecordWriter {
             let file = tempfile::Builder::new()
                 .prefix(".record-")
                 .tempfile_in(directory)?;
-            set_aside(file.as_file(), payload_bytes.saturating_add(SLACK_BYTES))?;
+            // The digests of metadata are as many at most.
+            let room_bytes = payload_bytes.saturating_mul(2).saturating_add(SLACK_BYTES);
+            set_aside(file.as_file(), room_bytes)?;
             let mut output = Hashing::new(BufWriter::new(file));
             output.write_all(&header())?;
             output.begin_section(*b"DGST", payload_bytes)?;
@@ -140,10 +142,11 @@ impl RecordWriter {
     }
 }
 
-/// Takes space for a record before anything is cloned, where the filesystem can do that.
-fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
-    let Ok(len) = len_bytes.try_into() else {
-        return Ok(());
+/// Takes space for a file before anything is cloned, where the filesystem can do that.
+pub(super) fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
+    let len = match len_bytes.try_into() {
+        Ok(len) if len > 0 => len,
+        _ => return Ok(()),
     };
     match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),

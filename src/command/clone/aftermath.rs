@@ -80,7 +80,12 @@ fn advice(error: &Error, job: &VolumeJob, source: &SourceEnd, records: &RecordSt
         .chain()
         .filter_map(|cause| cause.downcast_ref::<ImagingError>())
         .last();
-    if matches!(innermost, Some(ImagingError::RecordIo { .. })) {
+    let of_record = match innermost {
+        Some(ImagingError::AfterCommit(cause)) => cause,
+        Some(other) => other,
+        None => return String::new(),
+    };
+    if matches!(of_record, ImagingError::RecordIo { .. }) {
         return of_records(number, records);
     }
     let device = match innermost {
