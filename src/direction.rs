@@ -57,19 +57,11 @@ fn against<'a>(
     source: &Identity,
     target: &Identity,
 ) -> Option<&'a Manifest> {
-    let is_turned = |of: &Manifest| {
-        // The user has said since that the former copy is the original now.
-        let is_later = |other: &Manifest| {
-            (&other.source, &other.target) == (&of.target, &of.source)
-                && other.ended_unix_seconds() >= of.ended_unix_seconds()
-        };
-        of.role == Role::Copy && &of.target == source && manifests.iter().any(is_later)
-    };
     let mut originals = manifests.iter().filter(|manifest| {
         &manifest.source == target
             && &manifest.target != target
             && manifest.role != Role::Restore
-            && !is_turned(manifest)
+            && !is_turned(manifests, manifest)
     });
     let first = originals
         .clone()
@@ -79,8 +71,22 @@ fn against<'a>(
 
 /// Whether a record knows it as the clone of an original.
 fn is_clone(manifests: &[Manifest], identity: &Identity) -> bool {
-    let mut manifests = manifests.iter();
-    manifests.any(|manifest| &manifest.target == identity && manifest.role != Role::Restore)
+    manifests.iter().any(|manifest| {
+        &manifest.target == identity
+            && manifest.role != Role::Restore
+            && !is_turned(manifests, manifest)
+    })
+}
+
+/// Whether the user has said since that the former copy is the original now. Only such a run is
+/// recorded as a backup that goes the other way.
+fn is_turned(manifests: &[Manifest], of: &Manifest) -> bool {
+    of.role == Role::Copy
+        && manifests.iter().any(|other| {
+            other.role == Role::Backup
+                && (&other.source, &other.target) == (&of.target, &of.source)
+                && other.ended_unix_seconds() >= of.ended_unix_seconds()
+        })
 }
 
 /// What a record says of the target, for a sentence that begins with it.

@@ -7,6 +7,7 @@ use crate::error::refused;
 use crate::jobs::VolumeJob;
 use crate::volume::{SourceEnd, TargetNow, describe};
 use anyhow::Result;
+use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::{RecordStore, Role};
 use klon_partition::bytes::is_zero;
@@ -106,7 +107,19 @@ fn is_earlier_clone(
         }
         // Only targets have records, also damaged ones.
         Err(_) => wanted.is_unique(),
-        Ok(None) => job.is_planned && wanted.is_unique(),
+        // A run that was killed between its last block and its record: its log remains.
+        Ok(None) => wanted.is_unique() && (job.is_planned || is_begun(job, source, records)),
+    })
+}
+
+/// Whether the log of a run from this source to this target is there.
+fn is_begun(job: &VolumeJob, source: &SourceEnd, records: &RecordStore) -> bool {
+    let target = &job.target.identity;
+    // A log that can't be read tells nothing.
+    let interrupted = Interrupted::load(&records.log_path(target));
+    interrupted.ok().flatten().is_some_and(|interrupted| {
+        let meta = &interrupted.meta;
+        (&meta.source, &meta.target) == (&source.identity, target)
     })
 }
 

@@ -144,6 +144,22 @@ fn a_record_that_can_not_be_kept_leaves_a_whole_clone() {
 }
 
 #[test]
+fn a_clone_killed_before_its_record_was_written_is_gone_on_with_unasked() {
+    if lacks_root() {
+        return;
+    }
+    let klon = with_source();
+    let (records, kept) = (klon.records(), klon.path("kept"));
+    let (at, kept) = (records.display(), kept.display());
+    let hook = format!("mkdir '{kept}'; cp '{at}'/*.klonlog '{kept}'");
+    let source = Hooked::while_writing(&klon.path("source"), &klon.path("target"), &hook);
+    klon.ok(&["clone", source.text(), "target"]);
+    run("sh", &["-c", &format!("rm '{at}'/*; cp '{kept}'/* '{at}'")]);
+    let again = klon.json(&["clone", source.text(), "target"]);
+    assert_eq!(again["rung"], "compare");
+}
+
+#[test]
 fn room_for_the_record_is_taken_before_the_run() {
     if lacks_root() {
         return;
