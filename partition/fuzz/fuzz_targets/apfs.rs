@@ -8,48 +8,18 @@
 
 #![no_main]
 
-use klon_partition::device::check_range;
-use klon_partition::error::Operation;
-use klon_partition::filesystem::probe;
-use klon_partition::{Extent, Geometry, ReadAt, Result};
+use klon_partition_fuzz::{Padded, check};
 use libfuzzer_sys::fuzz_target;
 
 const VOLUME_BYTES: u64 = 40 << 20;
 
-/// A volume that starts with some bytes and is zero from there on.
-struct Padded(Vec<u8>);
-
-impl ReadAt for Padded {
-    fn geometry(&self) -> Geometry {
-        Geometry::new(VOLUME_BYTES, 512)
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
-        buffer.fill(0);
-        let start = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
-        let data = self.0.get(start..).unwrap_or_default();
-        let len = data.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&data[..len]);
-        Ok(())
-    }
-}
-
 fuzz_target!(|data: &[u8]| {
-    let mut data = data.to_vec();
-    seal_all(&mut data);
-    let device = Padded(data);
-    let Ok(Some(filesystem)) = probe(&device) else {
-        return;
-    };
-    if let Ok(Some(used)) = filesystem.used(&device) {
-        assert!(used.end_bytes() <= VOLUME_BYTES);
-        let superblock = Extent::new(0, 4096).expect("a constant");
-        assert!(used.contains(superblock));
-        assert_eq!(filesystem.summary().used_bytes, Some(used.total_bytes()));
-    }
-    let _ = filesystem.metadata(&device);
-    let _ = filesystem.change_token(&device);
+    let mut bytes = data.to_vec();
+    seal_all(&mut bytes);
+    check(&Padded {
+        bytes,
+        size_bytes: VOLUME_BYTES,
+    });
 });
 
 /// Sets the checksums of all blocks of a type that the parser reads.

@@ -9,8 +9,8 @@
 
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
-use klon_partition::filesystem::{Filesystem, probe};
-use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
+use klon_partition::filesystem::probe;
+use klon_partition::{Extent, Geometry, ReadAt, Result};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -128,29 +128,6 @@ fn change(image: &mut Image, blocks: &[u64], record: &[u8; 13]) {
     }
 }
 
-fn examine(filesystem: &dyn Filesystem, image: &Image) {
-    assert!(filesystem.summary().size_bytes <= image.size_bytes);
-    let used = filesystem.used(image);
-    let metadata = filesystem.metadata(image);
-    for error in [&used, &metadata]
-        .into_iter()
-        .filter_map(|map| map.as_ref().err())
-    {
-        assert!(!matches!(error, Error::Io { .. }), "{error}");
-    }
-    if let (Ok(Some(used)), Ok(Some(metadata))) = (used, metadata) {
-        assert!(used.end_bytes() <= image.size_bytes);
-        assert!(metadata.difference(&used).is_empty());
-        let superblock = Extent::new(SUPERBLOCK, 4096).expect("a constant");
-        assert!(metadata.contains(superblock));
-    }
-    filesystem.change_token(image).expect("memory reads");
-    let all = ExtentMap::whole(image.size_bytes);
-    for owner in filesystem.owners(image, &all, 1000).files {
-        assert!(owner.extent.end_bytes() <= image.size_bytes);
-    }
-}
-
 fuzz_target!(|data: &[u8]| {
     let Some((&first, records)) = data.split_first() else {
         return;
@@ -160,7 +137,5 @@ fuzz_target!(|data: &[u8]| {
     for record in records.as_chunks::<13>().0 {
         change(&mut image, blocks, record);
     }
-    if let Some(filesystem) = probe(&image).expect("memory reads") {
-        examine(&*filesystem, &image);
-    }
+    klon_partition_fuzz::check(&image);
 });

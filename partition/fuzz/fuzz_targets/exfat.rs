@@ -6,39 +6,17 @@
 #![no_main]
 
 use klon_partition::device::MemoryDevice;
-use klon_partition::{Error, ExtentMap, ReadAt, filesystem};
+use klon_partition_fuzz::{check, start};
 use libfuzzer_sys::fuzz_target;
 
-const SIZE_BYTES_MAX: usize = 4 << 20;
-
 fuzz_target!(|input: &[u8]| {
-    // The input is the start of a volume. Its last byte says how much longer that is, and whether
-    // its checksums are mended.
-    let Some(&extra) = input.last() else {
+    let Some((mut bytes, is_mended)) = start(input, 2 << 20) else {
         return;
     };
-    let more = usize::from((extra >> 1) & 0x3f) << 15;
-    let len_min = if extra & 0x80 == 0 { 2 << 20 } else { 0 };
-    let mut bytes = input.to_vec();
-    bytes.resize((input.len().max(len_min) + more).min(SIZE_BYTES_MAX), 0);
-    if extra & 1 == 1 {
+    if is_mended {
         mend(&mut bytes);
     }
-    let volume = MemoryDevice::new(bytes, 512);
-    let size_bytes = volume.geometry().size_bytes;
-    if let Some(filesystem) = filesystem::probe(&volume).expect("memory reads") {
-        assert!(filesystem.summary().size_bytes <= size_bytes);
-        for found in [filesystem.used(&volume), filesystem.metadata(&volume)] {
-            match found {
-                Ok(map) => assert!(map.unwrap_or_default().end_bytes() <= size_bytes),
-                Err(error) => assert!(!matches!(error, Error::Io { .. }), "{error}"),
-            }
-        }
-        let all = ExtentMap::whole(size_bytes);
-        assert!(filesystem.owners(&volume, &all, 1000).files.len() <= 1000);
-    }
-    let usage = filesystem::usage(&volume).expect("memory reads");
-    assert!(usage.extents.end_bytes() <= size_bytes);
+    check(&MemoryDevice::new(bytes, 512));
 });
 
 fn sum32<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {

@@ -6,40 +6,23 @@
 #![no_main]
 
 use klon_partition::device::MemoryDevice;
-use klon_partition::{Error, ReadAt, filesystem};
+use klon_partition_fuzz::{check, start};
 use libfuzzer_sys::fuzz_target;
 
-const SIZE_BYTES_MAX: usize = 4 << 20;
-
 fuzz_target!(|input: &[u8]| {
-    // The input is the start of a volume. Its last byte says how much longer that is, and whether
-    // it is mended.
-    let Some(&extra) = input.last() else {
+    let Some((mut bytes, is_mended)) = start(input, 0) else {
         return;
     };
-    let more = usize::from((extra >> 1) & 0x3f) << 15;
-    let mut bytes = input.to_vec();
-    bytes.resize((input.len() + more).min(SIZE_BYTES_MAX), 0);
-    if extra & 1 == 1 {
+    if is_mended {
         mend(&mut bytes);
     }
-    let volume = MemoryDevice::new(bytes, 512);
-    let size_bytes = volume.geometry().size_bytes;
-    if let Some(filesystem) = filesystem::probe(&volume).expect("memory reads") {
-        assert!(filesystem.summary().size_bytes <= size_bytes);
-        for found in [filesystem.used(&volume), filesystem.metadata(&volume)] {
-            match found {
-                Ok(map) => assert!(map.unwrap_or_default().end_bytes() <= size_bytes),
-                Err(error) => assert!(!matches!(error, Error::Io { .. }), "{error}"),
-            }
-        }
-    }
-    let usage = filesystem::usage(&volume).expect("memory reads");
-    assert!(usage.extents.end_bytes() <= size_bytes);
+    check(&MemoryDevice::new(bytes, 512));
 });
 
 fn word(bytes: &[u8], at: usize) -> usize {
-    let field = bytes.get(at..at + 4).and_then(|field| field.try_into().ok());
+    let field = bytes
+        .get(at..at + 4)
+        .and_then(|field| field.try_into().ok());
     field.map_or(0, u32::from_be_bytes) as usize
 }
 

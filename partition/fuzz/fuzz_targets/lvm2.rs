@@ -6,10 +6,7 @@
 
 #![no_main]
 
-use klon_partition::device::check_range;
-use klon_partition::error::Operation;
-use klon_partition::filesystem::{Kind, probe, usage};
-use klon_partition::{Error, Extent, Geometry, ReadAt, Result};
+use klon_partition_fuzz::{Padded, check};
 use libfuzzer_sys::fuzz_target;
 
 /// Label, area and text of the golden images are within this.
@@ -17,45 +14,13 @@ const INPUT_BYTES_MAX: usize = 72 << 10;
 /// The golden images have 4 MiB, most of them nothing.
 const VOLUME_BYTES: u64 = 4 << 20;
 
-/// A volume that starts with some bytes and is zero from there on.
-struct Padded(Vec<u8>);
-
-impl ReadAt for Padded {
-    fn geometry(&self) -> Geometry {
-        Geometry::new(VOLUME_BYTES, 512)
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
-        buffer.fill(0);
-        let start = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
-        let data = self.0.get(start..).unwrap_or_default();
-        let len = data.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&data[..len]);
-        Ok(())
-    }
-}
-
 fuzz_target!(|input: &[u8]| {
     let mut bytes = input.get(..INPUT_BYTES_MAX).unwrap_or(input).to_vec();
     seal_all(&mut bytes);
-    let volume = Padded(bytes);
-    let size_bytes = volume.geometry().size_bytes;
-    let Some(filesystem) = probe(&volume).expect("memory reads") else {
-        return;
-    };
-    let summary = filesystem.summary();
-    assert!(summary.size_bytes <= size_bytes);
-    match filesystem.used(&volume) {
-        Ok(Some(used)) if summary.kind == Kind::Lvm2 => {
-            assert!(used.end_bytes() <= size_bytes);
-            assert!(used.contains(Extent::new(0, 1024).expect("a constant")));
-        }
-        Ok(_) => (),
-        Err(error) => assert!(!matches!(error, Error::Io { .. }), "{error}"),
-    }
-    let usage = usage(&volume).expect("memory reads");
-    assert!(usage.extents.end_bytes() <= size_bytes);
+    check(&Padded {
+        bytes,
+        size_bytes: VOLUME_BYTES,
+    });
 });
 
 /// LVM's checksum, bit by bit: apart from klon's.

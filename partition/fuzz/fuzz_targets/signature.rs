@@ -9,7 +9,8 @@
 #![no_main]
 
 use klon_partition::device::MemoryDevice;
-use klon_partition::{ReadAt, filesystem, inspect};
+use klon_partition::{ReadAt, inspect};
+use klon_partition_fuzz::check;
 use libfuzzer_sys::fuzz_target;
 
 const SIZE_BYTES_MAX: usize = 2 << 20;
@@ -20,21 +21,10 @@ fuzz_target!(|input: &[u8]| {
     bytes.resize((bytes.len() + more).min(SIZE_BYTES_MAX), 0);
     seal_erofs(&mut bytes);
     let volume = MemoryDevice::new(bytes, 512);
-    let size_bytes = volume.geometry().size_bytes;
-    if let Some(found) = filesystem::probe(&volume).expect("memory reads") {
-        assert!(found.summary().size_bytes <= size_bytes);
-        if let Some(used) = found.used(&volume).unwrap_or_default() {
-            assert!(used.end_bytes() <= size_bytes && !used.is_empty());
-        }
-        let _ = found.metadata(&volume);
-        let _ = found.change_token(&volume);
-        let _ = found.whole_because();
-    }
-    let usage = filesystem::usage(&volume).expect("memory reads");
-    assert!(usage.extents.end_bytes() <= size_bytes);
+    check(&volume);
     let _ = inspect::inspect(&volume);
     if let Ok(disk) = inspect::disk_usage(&volume) {
-        assert!(disk.extents.end_bytes() <= size_bytes);
+        assert!(disk.extents.end_bytes() <= volume.geometry().size_bytes);
     }
 });
 

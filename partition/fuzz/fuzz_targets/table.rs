@@ -15,7 +15,9 @@ fuzz_target!(|data: &[u8]| {
     check(data.to_vec());
     let (start, end) = data.split_at(data.len() / 2);
     check([start, &vec![0; MIDDLE_BYTES], end].concat());
-    check(with_checksums([start, &vec![0; MIDDLE_BYTES], end].concat()));
+    check(with_checksums(
+        [start, &vec![0; MIDDLE_BYTES], end].concat(),
+    ));
 });
 
 fn check(bytes: Vec<u8>) {

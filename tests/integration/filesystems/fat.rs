@@ -3,6 +3,8 @@
 
 mod naive;
 
+use crate::support::oracle;
+use crate::support::tree::noise;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{self, Basis, Hazard, Kind, Usage};
 use klon_partition::{Extent, ExtentMap};
@@ -135,7 +137,7 @@ impl Volume {
 
     fn host_file(&self, name: &str, len: usize) -> String {
         let path = self.directory.path().join(name);
-        fs::write(&path, noise(len, len as u64 + 1)).expect("write file");
+        fs::write(&path, noise(len as u64 + 1, len)).expect("write file");
         path.display().to_string()
     }
 
@@ -176,16 +178,7 @@ impl Volume {
     }
 
     fn partclone_used(&self) -> ExtentMap {
-        let map = self.directory.path().join("domain");
-        let log = self.directory.path().join("log");
-        run(Command::new("partclone.fat")
-            .args(["-q", "-D", "-L"])
-            .arg(log)
-            .arg("-s")
-            .arg(&self.image)
-            .arg("-o")
-            .arg(&map));
-        domain(&fs::read_to_string(map).expect("read domain map"))
+        oracle::partclone_used("fat", &self.image)
     }
 
     /// Used and all clusters as fsck.fat counts them.
@@ -198,18 +191,12 @@ impl Volume {
     }
 
     fn blkid(&self, tag: &str) -> Option<String> {
-        let mut command = Command::new("blkid");
-        command
-            .args(["-p", "-o", "value", "-s", tag])
-            .arg(&self.image);
-        let output = command.output().expect("blkid is needed (util-linux)");
-        let value = String::from_utf8(output.stdout).expect("blkid prints text");
-        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        oracle::blkid(&self.image, tag)
     }
 
     /// A copy of nothing but `used`, onto noise, must be a sound volume with the same files.
     fn check_copy_of(&self, used: &ExtentMap, bytes: &[u8]) {
-        let mut copy = noise(bytes.len(), 7);
+        let mut copy = noise(7, bytes.len());
         for extent in used.iter() {
             let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
             copy[range.clone()].copy_from_slice(&bytes[range]);
@@ -264,31 +251,6 @@ fn run(command: &mut Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-/// The `+` lines of a ddrescue domain map.
-fn domain(text: &str) -> ExtentMap {
-    let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
-            Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
-        })
-        .collect()
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 const FAT16: Variant = Variant {
@@ -400,7 +362,7 @@ fn bytes_are_traced_to_their_files() {
     let volume = Volume::make(&FAT32);
     volume.fill();
     let marker = b"here is a very particular marker";
-    let mut content = noise(100_000, 3);
+    let mut content = noise(3, 100_000);
     content[77_777..][..marker.len()].copy_from_slice(marker);
     let path = volume.directory.path().join("marked");
     fs::write(&path, content).expect("write file");

@@ -8,10 +8,11 @@ mod shapes;
 mod variant;
 
 use super::image_file::ImageFile;
+use crate::support::oracle::partclone_used;
 use crate::support::tree::{Tree, add_specials, fill, noise};
 use crate::support::{Mount, lacks_root, run};
 use klon_partition::filesystem::{Basis, ChangeToken, Filesystem, Hazard, Kind, probe, usage};
-use oracle::{Oracle, partclone_used};
+use oracle::Oracle;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -94,7 +95,7 @@ fn partclone_copies_the_same_blocks_but_for_the_reserve() {
         }
         let klon = usage(&ImageFile::open(&image)).unwrap().extents;
         let reserve = Oracle::ask(&image).reserve;
-        let partclone = partclone_used(&image, directory.path());
+        let partclone = partclone_used("xfs", &image);
         assert_eq!(klon, partclone.union(&reserve), "{name}");
         assert_eq!(klon.difference(&partclone), reserve, "{name}");
     }

@@ -2,7 +2,7 @@
 //! partclone, blkid and libfsapfs.
 
 use crate::support::tree::noise;
-use crate::support::{MIB, run};
+use crate::support::{MIB, oracle, run};
 use klon_partition::{Extent, ExtentMap};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -75,34 +75,12 @@ impl Container {
 
     /// A tag as `blkid` prints it; `None` when it prints none.
     pub(super) fn blkid(&self, tag: &str) -> Option<String> {
-        let arguments = ["-p", "-o", "value", "-s", tag, self.text()];
-        let value = crate::support::tool::output("blkid", &arguments).stdout;
-        let value = String::from_utf8(value).unwrap().trim().to_owned();
-        Some(value).filter(|value| !value.is_empty())
+        oracle::blkid(&self.image, tag)
     }
 
-    /// What partclone would copy, from its domain map.
+    /// What partclone would copy.
     pub(super) fn partclone_used(&self) -> ExtentMap {
-        let at = |name: &str| {
-            self.directory
-                .path()
-                .join(name)
-                .to_str()
-                .unwrap()
-                .to_owned()
-        };
-        let (domain, log) = (at("domain"), at("log"));
-        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
-        run("partclone.apfs", &arguments);
-        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-        let text = fs::read_to_string(domain).unwrap();
-        text.lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
-                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
-            })
-            .collect()
+        oracle::partclone_used("apfs", &self.image)
     }
 
     /// The volume in it, mounted by libfsapfs.

@@ -1,10 +1,9 @@
 //! exFAT volumes in files: made by mkfs.exfat, filled through exfat-fuse, judged by exfatprogs and
 //! partclone.
 
-use crate::support::{LoopDevice, MIB, run, tool};
-use klon_partition::{Extent, ExtentMap};
+use crate::support::{LoopDevice, oracle, run, tool};
+use klon_partition::ExtentMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -57,26 +56,9 @@ impl Volume {
         self.mount("rw").shell(script);
     }
 
-    /// What partclone would copy, from its ddrescue domain file.
+    /// What partclone would copy.
     pub(super) fn partclone_used(&self) -> ExtentMap {
-        let at = |name: &str| {
-            let path = self.directory.path().join(name);
-            path.to_str().unwrap().to_owned()
-        };
-        let (domain, log) = (at("domain"), at("log"));
-        // It refuses a file that is there.
-        let _ = fs::remove_file(&domain);
-        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
-        run("partclone.exfat", &arguments);
-        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-        let text = fs::read_to_string(domain).unwrap();
-        text.lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
-                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
-            })
-            .collect()
+        oracle::partclone_used("exfat", &self.image)
     }
 
     /// A figure of `dump.exfat`.
@@ -88,9 +70,7 @@ impl Volume {
     }
 
     pub(super) fn blkid(&self, tag: &str) -> Option<String> {
-        let found = tool::output("blkid", &["-p", "-o", "value", "-s", tag, self.text()]);
-        let value = String::from_utf8(found.stdout).unwrap().trim().to_owned();
-        Some(value).filter(|value| !value.is_empty())
+        oracle::blkid(&self.image, tag)
     }
 
     /// Whether fsck.exfat finds nothing to mend, and what it prints.
@@ -105,21 +85,7 @@ impl Volume {
     pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
         let directory = TempDir::new().unwrap();
         let image = directory.path().join("volume.img");
-        let source = File::open(&self.image).unwrap();
-        let size_bytes = source.metadata().unwrap().size();
-        let target = File::create(&image).unwrap();
-        let noise = crate::support::tree::noise(7, MIB as usize);
-        for at in (0..size_bytes).step_by(MIB as usize) {
-            let len = noise.len().min((size_bytes - at) as usize);
-            target.write_all_at(&noise[..len], at).unwrap();
-        }
-        for extent in used.iter().flat_map(|extent| extent.split(MIB)) {
-            let mut bytes = vec![0; extent.len_bytes() as usize];
-            source
-                .read_exact_at(&mut bytes, extent.offset_bytes())
-                .unwrap();
-            target.write_all_at(&bytes, extent.offset_bytes()).unwrap();
-        }
+        oracle::copy_onto_noise(&self.image, &image, used);
         Self {
             directory,
             image,

@@ -80,25 +80,3 @@ pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
         .collect();
     free.complement(blocks * block_bytes)
 }
-
-/// What partclone would copy, from its ddrescue domain file.
-pub(super) fn partclone_used(image: &Path, directory: &Path) -> ExtentMap {
-    let domain = directory.join("domain.map");
-    let (source, output) = (image.to_str().unwrap(), domain.to_str().unwrap());
-    let log = directory.join("partclone.log");
-    let log = log.to_str().unwrap();
-    run(
-        "partclone.extfs",
-        &["-D", "-s", source, "-o", output, "-L", log, "-q"],
-    );
-    let text = std::fs::read_to_string(&domain).unwrap();
-    let hexadecimal = |field: &str| u64::from_str_radix(field.trim_start_matches("0x"), 16);
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let (offset, len, status) = (fields.next()?, fields.next()?, fields.next()?);
-            let extent = Extent::new(hexadecimal(offset).ok()?, hexadecimal(len).ok()?);
-            extent.filter(|_| status == "+")
-        })
-        .collect()
-}

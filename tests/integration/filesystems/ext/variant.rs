@@ -17,6 +17,14 @@ pub(super) struct Variant {
 }
 
 impl Variant {
+    /// The one of that name.
+    pub(super) fn named(name: &str) -> &'static Self {
+        VARIANTS
+            .iter()
+            .find(|variant| variant.name == name)
+            .unwrap()
+    }
+
     const fn new(
         name: &'static str,
         kind: Kind,

@@ -1,12 +1,10 @@
 //! F2FS volumes in files: made by mkfs.f2fs, filled by sload.f2fs, judged by other tools.
 
 use super::super::image_file::ImageFile;
-use crate::support::tree::noise;
-use crate::support::{MIB, run, tool};
+use crate::support::{MIB, oracle, run};
 use klon_partition::filesystem::probe;
 use klon_partition::{Extent, ExtentMap};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -215,38 +213,14 @@ impl Volume {
         if self.size_bytes() < 100 * MIB || has_large_bitmap {
             return None;
         }
-        let at = |name: &str| {
-            self.directory
-                .path()
-                .join(name)
-                .to_str()
-                .unwrap()
-                .to_owned()
-        };
-        let (domain, log) = (at("domain"), at("log"));
-        // It refuses a file that is there.
-        let _ = fs::remove_file(&domain);
-        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
-        run("partclone.f2fs", &arguments);
-        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-        let text = fs::read_to_string(domain).unwrap();
-        let used: ExtentMap = text
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
-                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
-            })
-            .collect();
+        let used = oracle::partclone_used("f2fs", &self.image);
         let blocks = layout.number("segment_count_main") * 512;
         let end_bytes = layout.byte("main_blkaddr") + (blocks << layout.number("log_blocksize"));
         Some(used.intersection(&ExtentMap::whole(end_bytes)))
     }
 
     pub(in super::super) fn blkid(&self, tag: &str) -> Option<String> {
-        let found = tool::output("blkid", &["-p", "-o", "value", "-s", tag, self.text()]);
-        let value = String::from_utf8(found.stdout).unwrap().trim().to_owned();
-        Some(value).filter(|value| !value.is_empty())
+        oracle::blkid(&self.image, tag)
     }
 
     /// Fails unless `fsck.f2fs` finds nothing.
@@ -266,19 +240,7 @@ impl Volume {
     /// A copy of nothing but `used`, onto noise.
     pub(in super::super) fn copy_of(&self, used: &ExtentMap) -> Self {
         let copy = Self::empty(0);
-        let (source, target) = (self.open(), copy.open());
-        let noise = noise(7, MIB as usize);
-        for at in (0..self.size_bytes()).step_by(MIB as usize) {
-            target.write_all_at(&noise, at).unwrap();
-        }
-        target.set_len(self.size_bytes()).unwrap();
-        for extent in used.iter().flat_map(|extent| extent.split(MIB)) {
-            let mut bytes = vec![0; extent.len_bytes() as usize];
-            source
-                .read_exact_at(&mut bytes, extent.offset_bytes())
-                .unwrap();
-            target.write_all_at(&bytes, extent.offset_bytes()).unwrap();
-        }
+        oracle::copy_onto_noise(&self.image, &copy.image, used);
         copy
     }
 }

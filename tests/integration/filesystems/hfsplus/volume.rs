@@ -1,10 +1,9 @@
 //! Images made by `scripts/images/hfsplus.py`, and what tools say of them.
 
 use super::super::image_file::ImageFile;
-use crate::support::run;
-use crate::support::tool::output;
+use crate::support::{oracle, run};
+use klon_partition::ExtentMap;
 use klon_partition::filesystem::{self, Basis, Hazard, Usage};
-use klon_partition::{Extent, ExtentMap};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -85,33 +84,12 @@ impl Volume {
     }
 
     pub(super) fn blkid(&self, tag: &str) -> Option<String> {
-        let options = ["-p", "-o", "value", "-s", tag, self.text()];
-        let output = output("blkid", &options);
-        let value = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        (!value.is_empty()).then_some(value)
+        oracle::blkid(&self.image, tag)
     }
 
     /// What partclone would copy.
     pub(super) fn partclone_used(&self) -> ExtentMap {
-        let at = |name: &str| {
-            let path = self.directory.path().join(name);
-            path.to_str().unwrap().to_owned()
-        };
-        let (map, log) = (at("domain"), at("log"));
-        let options = ["-D", "-q", "-L", &log, "-s", self.text(), "-o", &map];
-        run("partclone.hfsplus", &options);
-        let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
-        fs::read_to_string(map)
-            .unwrap()
-            .lines()
-            .filter_map(|line| {
-                let fields: Vec<&str> = line.split_whitespace().collect();
-                match fields[..] {
-                    [start, len, "+"] => Extent::new(hex(start), hex(len)),
-                    _ => None,
-                }
-            })
-            .collect()
+        oracle::partclone_used("hfsplus", &self.image)
     }
 
     /// Copies what is in use onto noise.

@@ -38,7 +38,11 @@ fn by_tool(volume: &Volume, first: u64, last: u64) -> BTreeSet<(String, String)>
     let parse = |line: &str| {
         let rest = line.strip_prefix("Inode ")?;
         let (record, rest) = rest.split_once(' ').unwrap();
-        let (_, attribute) = rest.rsplit_once("/$").unwrap();
+        // Of a record that goes on with another's attributes the tool prints no more.
+        if rest.is_empty() {
+            return None;
+        }
+        let (_, attribute) = rest.rsplit_once("/$").unwrap_or_else(|| panic!("{line}"));
         let stream = attribute.split_once('(').map(|(_, name)| name);
         let stream = stream.unwrap_or_default().trim_end_matches(')');
         let stream = if stream == "$I30" { "" } else { stream };

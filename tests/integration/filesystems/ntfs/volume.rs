@@ -1,9 +1,9 @@
 //! NTFS volumes in files: made by mkfs.ntfs, filled through ntfs-3g, judged by ntfsprogs.
 
-use crate::support::{MIB, run, tool};
-use klon_partition::{Extent, ExtentMap};
+use crate::support::{MIB, oracle, run, tool};
+use klon_partition::ExtentMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,30 +46,9 @@ impl Volume {
         run("sh", &["-e", "-c", &format!("cd '{at}'\n{script}")]);
     }
 
-    /// What partclone would copy, from its ddrescue domain file.
+    /// What partclone would copy.
     pub(super) fn partclone_used(&self) -> ExtentMap {
-        let at = |name: &str| {
-            self.directory
-                .path()
-                .join(name)
-                .to_str()
-                .unwrap()
-                .to_owned()
-        };
-        let (domain, log) = (at("domain"), at("log"));
-        // It refuses a file that is there.
-        let _ = fs::remove_file(&domain);
-        let arguments = ["-q", "-D", "-L", &log, "-s", self.text(), "-o", &domain];
-        run("partclone.ntfs", &arguments);
-        let number = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-        let text = fs::read_to_string(domain).unwrap();
-        text.lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                let (offset, len, status) = (words.next()?, words.next()?, words.next()?);
-                Extent::new(number(offset)?, number(len)?).filter(|_| status == "+")
-            })
-            .collect()
+        oracle::partclone_used("ntfs", &self.image)
     }
 
     /// A figure of `ntfsinfo -m`.
@@ -95,9 +74,7 @@ impl Volume {
     }
 
     pub(super) fn blkid(&self, tag: &str) -> Option<String> {
-        let found = tool::output("blkid", &["-p", "-o", "value", "-s", tag, self.text()]);
-        let value = String::from_utf8(found.stdout).unwrap().trim().to_owned();
-        Some(value).filter(|value| !value.is_empty())
+        oracle::blkid(&self.image, tag)
     }
 
     /// Whether ntfs-3g would mount it for writing: 0, or 14 hibernated, 15 unclean.
@@ -111,21 +88,7 @@ impl Volume {
     pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
         let directory = TempDir::new().unwrap();
         let image = directory.path().join("volume.img");
-        let source = File::open(&self.image).unwrap();
-        let size_bytes = source.metadata().unwrap().size();
-        let target = File::create(&image).unwrap();
-        let noise = crate::support::tree::noise(7, MIB as usize);
-        for at in (0..size_bytes).step_by(MIB as usize) {
-            let len = noise.len().min((size_bytes - at) as usize);
-            target.write_all_at(&noise[..len], at).unwrap();
-        }
-        for extent in used.iter().flat_map(|extent| extent.split(MIB)) {
-            let mut bytes = vec![0; extent.len_bytes() as usize];
-            source
-                .read_exact_at(&mut bytes, extent.offset_bytes())
-                .unwrap();
-            target.write_all_at(&bytes, extent.offset_bytes()).unwrap();
-        }
+        oracle::copy_onto_noise(&self.image, &image, used);
         Self { directory, image }
     }
 }

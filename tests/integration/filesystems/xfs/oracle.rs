@@ -98,22 +98,3 @@ fn list(image: &str, group: u64) -> Vec<u64> {
         })
         .collect()
 }
-
-/// What partclone would copy, from its ddrescue domain file.
-pub(super) fn partclone_used(image: &Path, directory: &Path) -> ExtentMap {
-    let domain = directory.join("domain.map");
-    let log = directory.join("partclone.log");
-    let [source, output, log] = [image, &domain, &log].map(|path| path.to_str().unwrap());
-    let arguments = ["-D", "-s", source, "-o", output, "-L", log, "-q"];
-    run("partclone.xfs", &arguments);
-    let text = std::fs::read_to_string(&domain).unwrap();
-    let hexadecimal = |field: &str| u64::from_str_radix(field.trim_start_matches("0x"), 16);
-    text.lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let (offset, len, status) = (fields.next()?, fields.next()?, fields.next()?);
-            let extent = Extent::new(hexadecimal(offset).ok()?, hexadecimal(len).ok()?);
-            extent.filter(|_| status == "+")
-        })
-        .collect()
-}
