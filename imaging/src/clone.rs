@@ -26,7 +26,7 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-pub(crate) use finish::{check_source, manifest, target_token};
+pub(crate) use finish::{check_source, manifest, target_token, token_moved};
 pub(crate) use work::{read as read_chunk, writes as chunk_writes};
 
 /// One volume to be cloned.
@@ -342,7 +342,7 @@ fn checkpoint(output: &Output<'_>, log: &IntentLog) -> Result<()> {
 }
 
 /// Milliseconds of a duration, clamped.
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -46,6 +46,12 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// An image could not be read, or is damaged.
+    #[error("image: {0}")]
+    Image(#[source] PartitionError),
+    /// An image could not be written. What was committed before is as it was.
+    #[error("image: write: {0}")]
+    ImageWrite(#[source] io::Error),
     /// The source was changed by someone else while it was read.
     #[error(
         "the source changed while it was read ({0}), so what was read may be of two states: nothing \

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::manifest::{FilesystemId, Hex};
 use crate::record::{Manifest, Record, RunEntry};
-use klon_partition::ExtentMap;
-use klon_partition::filesystem::{ChangeToken, probe};
+use klon_partition::filesystem::{ChangeToken, Usage, probe};
+use klon_partition::{ExtentMap, ReadAt};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Checks that nothing was written to the source since its used map was made: by its change token,
@@ -23,21 +23,24 @@ pub(crate) fn check_source(job: &Job<'_>) -> Result<()> {
 }
 
 fn check_token(job: &Job<'_>) -> Result<()> {
-    let Some(before) = job.usage.token else {
-        return Ok(());
+    if token_moved(job.source, job.usage)? {
+        return Err(Error::SourceChanged(
+            "its filesystem was written to".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a source's change token is another than when its used map was made.
+pub(crate) fn token_moved(source: &dyn ReadAt, usage: &Usage) -> Result<bool> {
+    let Some(before) = usage.token else {
+        return Ok(false);
     };
-    let now = match probe(&job.source).map_err(Error::Source)? {
-        Some(filesystem) => filesystem
-            .change_token(&job.source)
-            .map_err(Error::Source)?,
+    let now = match probe(&source).map_err(Error::Source)? {
+        Some(filesystem) => filesystem.change_token(&source).map_err(Error::Source)?,
         None => None,
     };
-    if now == Some(before) {
-        return Ok(());
-    }
-    Err(Error::SourceChanged(
-        "its filesystem was written to".to_owned(),
-    ))
+    Ok(now != Some(before))
 }
 
 /// Treats freed space, keeps the record, and sums up.
@@ -170,11 +173,7 @@ pub(crate) fn manifest(
         source_bytes: plan.source_bytes,
         target_bytes: plan.target_bytes,
         chunk_bytes: CHUNK_BYTES,
-        filesystem: job.usage.summary.as_ref().map(|summary| FilesystemId {
-            kind: summary.kind,
-            label: summary.label.clone(),
-            uuid: summary.uuid.clone(),
-        }),
+        filesystem: job.usage.summary.as_ref().map(FilesystemId::from),
         token: token.map(Into::into),
         metadata_digest: None,
         role: job.role,

@@ -3,7 +3,7 @@
 use crate::change::Rung;
 use crate::chunk::CHUNK_BYTES;
 use klon_partition::Identity;
-use klon_partition::filesystem::{ChangeToken, Kind};
+use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use serde::{Deserialize, Serialize};
 
 /// Runs that a record remembers; older ones are forgotten.
@@ -63,6 +63,16 @@ pub struct FilesystemId {
     pub label: Option<String>,
     /// Its UUID or serial number.
     pub uuid: Option<String>,
+}
+
+impl From<&Summary> for FilesystemId {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            kind: summary.kind,
+            label: summary.label.clone(),
+            uuid: summary.uuid.clone(),
+        }
+    }
 }
 
 /// One run, as it is remembered.

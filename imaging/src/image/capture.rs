@@ -1,0 +1,340 @@
+//! Taking an image: what of a source is not in the file yet goes into it, as a new snapshot.
+
+mod work;
+
+use super::append::Append;
+use super::catalog::CatalogEntry;
+use super::manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind};
+use super::reference::Reference;
+use super::snapshot::Snapshot;
+use super::writer::{ImageWriter, TreeBuilder};
+use crate::change::{Rung, RungChoice};
+use crate::chunk;
+use crate::clone::{Watch, milliseconds, token_moved};
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::progress::{Event, Observer};
+use crate::record::manifest::{FilesystemId, Hex};
+use klon_partition::filesystem::Usage;
+use klon_partition::{ExtentMap, Identity, ReadAt};
+use serde::Serialize;
+use std::iter::Peekable;
+use std::num::NonZeroUsize;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+use work::{Content, Outcome, Task, Worker};
+
+/// A volume or disk to be imaged.
+pub struct CaptureJob<'a> {
+    /// What it is called, for people.
+    pub name: &'a str,
+    /// What is imaged.
+    pub source: &'a dyn ReadAt,
+    /// What of it is in use.
+    pub usage: &'a Usage,
+    /// How it is recognized.
+    pub source_identity: &'a Identity,
+    /// Whether it is a disk with partitions.
+    pub kind: VolumeKind,
+    /// Of a disk: the GUID of its GPT.
+    pub disk_guid: Option<Uuid>,
+    /// Of a disk: its partitions.
+    pub partitions: Vec<PartitionId>,
+    /// The snapshot that changes are found against.
+    pub previous: Option<&'a Snapshot>,
+    /// Asked before the commit: what shows that the source was written to, beside its change token.
+    pub watch: Option<&'a Watch<'a>>,
+    /// What the user says of the snapshot.
+    pub note: Option<String>,
+}
+
+/// How to image.
+#[derive(Clone, Copy, Debug)]
+pub struct CaptureOptions {
+    /// Which rung.
+    pub rung: RungChoice,
+    /// Level of zstd.
+    pub level: i32,
+    /// How many threads read, digest and compress.
+    pub threads: NonZeroUsize,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CaptureSummary {
+    /// What was imaged, for people.
+    pub name: String,
+    /// The number of the new snapshot.
+    pub snapshot: u64,
+    /// How changes were found.
+    pub rung: Rung,
+    /// Why that way.
+    pub reason: String,
+    /// Size of the source.
+    pub source_bytes: u64,
+    /// Bytes of it in use.
+    pub used_bytes: u64,
+    /// Bytes read from the source.
+    pub read_source_bytes: u64,
+    /// Plain bytes of chunks that the snapshot before did not have.
+    pub changed_bytes: u64,
+    /// Bytes added to the file.
+    pub added_bytes: u64,
+    /// Size of the file.
+    pub image_bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Adds a snapshot of a source to an image.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::SourceChanged`], [`Error::Image`], [`Error::ImageWrite`],
+/// [`Error::Interrupted`]: no snapshot was added, those before are as they were, and what is in the
+/// file already is not written again by the next run.
+pub fn capture<A: Append>(
+    job: &CaptureJob<'_>,
+    writer: &mut ImageWriter<A>,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<CaptureSummary> {
+    let started = Instant::now();
+    let start_bytes = writer.position();
+    let source_bytes = job.source.geometry().size_bytes;
+    let mut data = ExtentMap::new();
+    if let Some(whole) = job.source.geometry().extent() {
+        data = job.source.data(whole).map_err(Error::Source)?;
+    }
+    let plan = Plan::new(job.usage, &data, source_bytes, source_bytes)?;
+    let (rung, reason) = rung(job, options.rung);
+    observer.event(&Event::Started {
+        name: job.name,
+        rung: Some(rung),
+        reason: &reason,
+        total_bytes: plan.copy.total_bytes(),
+    });
+    writer.begin_commit()?;
+    if options.rung == RungChoice::Only(Rung::Full) {
+        writer.forget_chunks();
+    }
+    let mut transfer = Transfer {
+        observer,
+        tree: TreeBuilder::default(),
+        read_source_bytes: 0,
+        changed_bytes: 0,
+        added_bytes: 0,
+    };
+    if let Err(error) = transfer.run(job, &plan, rung, options, writer) {
+        // What is in the file is of use to the next run; the first error is what matters.
+        let _ = writer.sync();
+        return Err(error);
+    }
+    observer.event(&Event::Committing);
+    check_source(job)?;
+    let tree = transfer.tree.finish(writer)?;
+    let used_bytes = job.usage.extents.total_bytes();
+    let run = SnapshotRun {
+        ended_unix_seconds: now(),
+        rung,
+        reason: reason.clone(),
+        used_bytes,
+        read_source_bytes: transfer.read_source_bytes,
+        changed_bytes: transfer.changed_bytes,
+        added_bytes: transfer.added_bytes,
+        milliseconds: milliseconds(started.elapsed()),
+    };
+    let manifest = SnapshotManifest {
+        meta: meta(job, run),
+        data: plan.copy,
+        zero: plan.zero,
+        bad: ExtentMap::new(),
+        tree,
+    };
+    let snapshot = add(&manifest, writer, start_bytes)?;
+    observer.event(&Event::Finished);
+    Ok(CaptureSummary {
+        name: job.name.to_owned(),
+        snapshot,
+        rung,
+        reason,
+        source_bytes,
+        used_bytes,
+        read_source_bytes: transfer.read_source_bytes,
+        changed_bytes: transfer.changed_bytes,
+        added_bytes: writer.position().saturating_sub(start_bytes),
+        image_bytes: writer.position(),
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Adds a snapshot to the catalog, and commits it.
+fn add<A: Append>(
+    manifest: &SnapshotManifest,
+    writer: &mut ImageWriter<A>,
+    start_bytes: u64,
+) -> Result<u64> {
+    let plain = manifest.to_bytes().map_err(Error::ImageWrite)?;
+    let reference = writer.put_manifest(plain)?;
+    let mut catalog = writer.catalog().clone();
+    let number = catalog.next_number;
+    let meta = &manifest.meta;
+    catalog.snapshots.push(CatalogEntry {
+        number,
+        manifest: reference.into(),
+        ended_unix_seconds: meta.run.ended_unix_seconds,
+        note: meta.note.clone(),
+        source: meta.source.clone(),
+        source_bytes: meta.source_bytes,
+        used_bytes: meta.run.used_bytes,
+        added_bytes: writer.position().saturating_sub(start_bytes),
+    });
+    catalog.next_number = number.saturating_add(1);
+    writer.commit(catalog)?;
+    Ok(number)
+}
+
+fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
+    let text = |text: &str| text.to_owned();
+    match (job.previous, choice) {
+        (_, RungChoice::Only(Rung::Full)) => (Rung::Full, text("asked for")),
+        (None, _) => (Rung::Full, text("the image has no snapshot of this source")),
+        (Some(_), RungChoice::Only(Rung::Compare)) => (Rung::Compare, text("asked for")),
+        (Some(previous), _) => {
+            let number = previous.number();
+            (Rung::Digest, format!("against snapshot {number}"))
+        }
+    }
+}
+
+/// Checks that nothing was written to the source since its used map was made.
+fn check_source(job: &CaptureJob<'_>) -> Result<()> {
+    if token_moved(job.source, job.usage)? {
+        let what = "its filesystem was written to".to_owned();
+        return Err(Error::SourceChanged(what));
+    }
+    let changed = job.watch.map_or(Ok(None), |watch| watch());
+    match changed.map_err(Error::Source)? {
+        Some(what) => Err(Error::SourceChanged(what)),
+        None => Ok(()),
+    }
+}
+
+fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
+    let geometry = job.source.geometry();
+    SnapshotMeta {
+        source: job.source_identity.clone(),
+        name: job.name.to_owned(),
+        kind: job.kind,
+        source_bytes: geometry.size_bytes,
+        sector_bytes: geometry.logical_sector_bytes,
+        filesystem: job.usage.summary.as_ref().map(FilesystemId::from),
+        token: job.usage.token.map(Hex::from),
+        disk_guid: job.disk_guid,
+        partitions: job.partitions.clone(),
+        note: job.note.clone(),
+        run,
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// A transfer under way.
+struct Transfer<'a> {
+    observer: &'a dyn Observer,
+    tree: TreeBuilder,
+    read_source_bytes: u64,
+    changed_bytes: u64,
+    added_bytes: u64,
+}
+
+impl Transfer<'_> {
+    fn run<A: Append>(
+        &mut self,
+        job: &CaptureJob<'_>,
+        plan: &Plan,
+        rung: Rung,
+        options: &CaptureOptions,
+        writer: &mut ImageWriter<A>,
+    ) -> Result<()> {
+        let observer = self.observer;
+        let previous = job.previous.filter(|_| rung != Rung::Full);
+        let mut known = Known::new(previous);
+        let tasks = chunk::chunks(&plan.copy, plan.source_bytes).map(|chunk| {
+            if observer.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            Ok(Task {
+                chunk,
+                copy: plan.copy.within(chunk).collect(),
+                known: known.at(chunk::index(chunk)),
+            })
+        });
+        // Workers look up what is there while chunks are added.
+        let dedup = writer.dedup();
+        let worker = Worker::new(job.source, options.level, rung, previous, &dedup);
+        pipeline::run(
+            options.threads,
+            tasks,
+            |task| worker.process(&task),
+            |outcome| self.sink(outcome, writer),
+        )
+    }
+
+    fn sink<A: Append>(&mut self, outcome: Outcome, writer: &mut ImageWriter<A>) -> Result<()> {
+        let before = writer.position();
+        let reference = match outcome.content {
+            Content::Known(reference) => reference,
+            Content::New(encoded) => writer.put_chunk(&encoded)?,
+        };
+        self.added_bytes += writer.position() - before;
+        let chunk = outcome.chunk;
+        self.tree.push(writer, chunk::index(chunk), reference)?;
+        self.read_source_bytes += outcome.read_source_bytes;
+        if outcome.is_changed {
+            self.changed_bytes += chunk.len_bytes();
+        }
+        self.observer.event(&Event::Advanced {
+            bytes: outcome.read_source_bytes,
+        });
+        Ok(())
+    }
+}
+
+/// What the snapshot before has, gone through in step with the chunks.
+struct Known<'a> {
+    references: Option<Peekable<References<'a>>>,
+}
+
+type References<'a> =
+    Box<dyn Iterator<Item = klon_partition::Result<(u64, Reference)>> + Send + 'a>;
+
+impl<'a> Known<'a> {
+    fn new(previous: Option<&'a Snapshot>) -> Self {
+        let references = previous.map(|previous| {
+            let references: References<'a> = Box::new(previous.references());
+            references.peekable()
+        });
+        Self { references }
+    }
+
+    /// The reference of a chunk. What can't be read is not known, and so stored again.
+    fn at(&mut self, number: u64) -> Option<Reference> {
+        let references = self.references.as_mut()?;
+        let is_before = |item: &klon_partition::Result<(u64, Reference)>| match item {
+            Ok((at, _)) => *at < number,
+            Err(_) => true,
+        };
+        while references.next_if(is_before).is_some() {}
+        let is_here = |item: &klon_partition::Result<(u64, Reference)>| {
+            item.as_ref().is_ok_and(|(at, _)| *at == number)
+        };
+        references
+            .next_if(is_here)?
+            .ok()
+            .map(|(_, reference)| reference)
+    }
+}

@@ -1,0 +1,99 @@
+//! A snapshot as a device: what was imaged, to be read at any place.
+
+use super::snapshot::Snapshot;
+use bytes::Bytes;
+use klon_partition::device::check_range;
+use klon_partition::error::Operation;
+use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Chunks that are kept at hand, for those who read in small pieces.
+const CHUNKS_KEPT: usize = 8;
+
+/// A snapshot as a device. Each chunk's digest is checked when it is read.
+pub struct SnapshotDevice {
+    snapshot: Arc<Snapshot>,
+    kept: Mutex<VecDeque<(u64, Bytes)>>,
+}
+
+impl SnapshotDevice {
+    /// The device that was imaged, as it was then.
+    #[must_use]
+    pub const fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            snapshot,
+            kept: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    fn read_part(&self, number: u64, chunk: Extent, part: Extent, out: &mut [u8]) -> Result<()> {
+        let start = usize::try_from(part.offset_bytes() - chunk.offset_bytes()).unwrap_or(0);
+        if let Some(content) = self.kept(number) {
+            out.copy_from_slice(&content[start..start + out.len()]);
+            return Ok(());
+        }
+        let Some(reference) = self.snapshot.reference(number)? else {
+            out.fill(0);
+            return Ok(());
+        };
+        if part == chunk {
+            return self.snapshot.read_chunk(&reference, out);
+        }
+        let mut content = vec![0; usize::try_from(chunk.len_bytes()).unwrap_or(0)];
+        self.snapshot.read_chunk(&reference, &mut content)?;
+        out.copy_from_slice(&content[start..start + out.len()]);
+        self.keep(number, content.into());
+        Ok(())
+    }
+
+    fn kept(&self, number: u64) -> Option<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().find(|kept| kept.0 == number);
+        found.map(|(_, content)| content.clone())
+    }
+
+    fn keep(&self, number: u64, content: Bytes) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == CHUNKS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((number, content));
+    }
+}
+
+impl ReadAt for SnapshotDevice {
+    fn geometry(&self) -> Geometry {
+        let meta = self.snapshot.meta();
+        Geometry::new(meta.source_bytes, meta.sector_bytes)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
+            return Ok(());
+        };
+        let mut rest = buffer;
+        for part in all.split(self.snapshot.chunk_bytes()) {
+            let number = part.offset_bytes() / self.snapshot.chunk_bytes();
+            let len = usize::try_from(part.len_bytes()).unwrap_or(0);
+            let (out, behind) = rest.split_at_mut(len);
+            // Within the device there is a chunk everywhere.
+            if let Some(chunk) = self.snapshot.chunk(number) {
+                self.read_part(number, chunk, part, out)?;
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        Ok(self.snapshot.manifest().data.within(within).collect())
+    }
+}

@@ -1,0 +1,87 @@
+//! The first 4096 bytes of an image.
+
+use klon_partition::bytes::{le32, le64};
+use klon_partition::error::Corrupt;
+use klon_partition::{Error, Result};
+use uuid::Uuid;
+
+/// First bytes of every image.
+pub(super) const MAGIC: &[u8; 8] = b"klonimg\n";
+const VERSION: u32 = 1;
+/// Length of the header.
+pub const HEADER_LEN: usize = 4096;
+const CRC_AT: usize = HEADER_LEN - 4;
+/// Chunk sizes that a reader must know.
+pub(super) const CHUNK_BYTES_MIN: u32 = 1 << 16;
+pub(super) const CHUNK_BYTES_MAX: u32 = 1 << 24;
+
+/// What is said once for a whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// UUID of the file.
+    pub uuid: Uuid,
+    /// Size of a chunk, a power of two.
+    pub chunk_bytes: u32,
+    /// When it was made, in seconds since 1970 UTC.
+    pub made_unix_seconds: u64,
+    /// Whether this program may append to it: it knows all read-only compatible features.
+    pub is_appendable: bool,
+}
+
+impl Header {
+    /// As it is in the file.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&4096_u32.to_le_bytes());
+        bytes[40..56].copy_from_slice(self.uuid.as_bytes());
+        bytes[56..60].copy_from_slice(&self.chunk_bytes.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.made_unix_seconds.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// From the first [`HEADER_LEN`] bytes of a file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with the first field that is wrong; [`Error::Unsupported`] for features of
+    /// later versions.
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self> {
+        let wrong = |field, expected: String, found: String| {
+            Err(Corrupt::new("image header", field, 0, expected, found).into())
+        };
+        if &bytes[..8] != MAGIC {
+            let found = String::from_utf8_lossy(&bytes[..8]).into_owned();
+            return wrong("magic", format!("{MAGIC:?}"), format!("{found:?}"));
+        }
+        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
+        let stored = le32(bytes, CRC_AT);
+        if stored != crc {
+            return wrong("CRC-32C", format!("{crc:#010x}"), format!("{stored:#010x}"));
+        }
+        let (version, incompatible) = (le32(bytes, 8), le64(bytes, 32));
+        if version != VERSION || incompatible != 0 {
+            return Err(Error::Unsupported {
+                what: format!(
+                    "an image of version {version} with incompatible features {incompatible:#x}"
+                ),
+                reason: "a later klon made it; use that one".to_owned(),
+            });
+        }
+        let chunk_bytes = le32(bytes, 56);
+        let sizes = CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX;
+        if !chunk_bytes.is_power_of_two() || !sizes.contains(&chunk_bytes) {
+            let expected = format!("a power of two in {sizes:?}");
+            return wrong("chunk size", expected, chunk_bytes.to_string());
+        }
+        Ok(Self {
+            uuid: Uuid::from_bytes(bytes[40..56].try_into().unwrap_or_default()),
+            chunk_bytes,
+            made_unix_seconds: le64(bytes, 64),
+            is_appendable: le64(bytes, 24) == 0,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading an image: its header, its catalog, and any frame of it.
+
+use super::catalog::{Catalog, CatalogEntry};
+use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
+use super::header::{HEADER_LEN, Header};
+use super::reference::Reference;
+use super::snapshot::Snapshot;
+use super::tail::Tail;
+use klon_partition::device::{AlignedBuffer, aligned};
+use klon_partition::error::Corrupt;
+use klon_partition::{Error, ReadAt, Result};
+use std::sync::Arc;
+
+/// An image that is read.
+#[derive(Clone)]
+pub struct Image {
+    device: Arc<dyn ReadAt>,
+    header: Header,
+    tail: Arc<Tail>,
+}
+
+impl Image {
+    /// Opens an image that is all of `device`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is none, or no commit of it can be read; [`Error::Unsupported`];
+    /// [`Error::Io`].
+    pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
+        let header = Self::header_of(&*device)?;
+        let tail = Arc::new(Tail::find(&*device, &header)?);
+        Ok(Self {
+            device,
+            header,
+            tail,
+        })
+    }
+
+    /// The header of an image.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when there is none.
+    pub fn header_of(device: &dyn ReadAt) -> Result<Header> {
+        let size_bytes = device.geometry().size_bytes;
+        if size_bytes < HEADER_LEN as u64 {
+            let expected = format!("at least {HEADER_LEN} bytes");
+            return Err(Corrupt::new("image header", "length", 0, expected, size_bytes).into());
+        }
+        let mut bytes = [0; HEADER_LEN];
+        device.read_exact_at(&mut bytes, 0)?;
+        Header::parse(&bytes)
+    }
+
+    /// What is said once for the whole file.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Which snapshots there are.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.tail.catalog
+    }
+
+    /// Where the last commit is, and what lies behind it.
+    #[must_use]
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Size of the file.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.device.geometry().size_bytes
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn device(&self) -> &dyn ReadAt {
+        &*self.device
+    }
+
+    /// Opens the snapshot of that number, or the last one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is none; otherwise as [`Image::read`].
+    pub fn snapshot(&self, number: Option<u64>) -> Result<Snapshot> {
+        let entry = self.catalog().find(number).ok_or_else(|| {
+            let numbers: Vec<String> = self.catalog().snapshots.iter().map(number_of).collect();
+            Error::Invalid(match (number, numbers.is_empty()) {
+                (_, true) => "the image has no complete snapshot".to_owned(),
+                (Some(number), _) => format!(
+                    "the image has no snapshot {number}; it has {}",
+                    numbers.join(", ")
+                ),
+                (None, _) => "the image has no snapshot".to_owned(),
+            })
+        })?;
+        Snapshot::open(self, entry)
+    }
+
+    /// The plain bytes of the frame that `reference` names, which must be of `frame_type`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the frame is not what the reference says, [`Error::Io`].
+    pub fn read(&self, reference: &Reference, frame_type: FrameType) -> Result<Vec<u8>> {
+        let plain_bytes = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        let mut plain = vec![0; plain_bytes as usize];
+        self.read_into(reference, frame_type, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// The same, into `plain`, whose length is that of the plain bytes.
+    pub(super) fn read_into(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+        plain: &mut [u8],
+    ) -> Result<()> {
+        read_frame(&*self.device, &self.header, reference, frame_type, plain)
+    }
+}
+
+fn number_of(entry: &CatalogEntry) -> String {
+    entry.number.to_string()
+}
+
+/// Reads and checks the frame that `reference` names.
+pub(super) fn read_frame(
+    device: &dyn ReadAt,
+    file: &Header,
+    reference: &Reference,
+    frame_type: FrameType,
+    plain: &mut [u8],
+) -> Result<()> {
+    let position = reference.position;
+    let wrong = |field, expected: String, found: String| {
+        Err(Corrupt::new(frame_type.name(), field, position, expected, found).into())
+    };
+    let max = frame_type.plain_bytes_max();
+    if reference.stored_bytes > max || plain.len() != reference.plain_bytes as usize {
+        let found = format!(
+            "{} stored, {} plain",
+            reference.stored_bytes, reference.plain_bytes
+        );
+        return wrong("lengths", format!("{} plain", plain.len()), found);
+    }
+    let len = FRAME_HEADER_LEN + reference.stored_bytes as usize;
+    let end = position.checked_add(len as u64);
+    let size_bytes = device.geometry().size_bytes;
+    if end.is_none_or(|end| end > size_bytes) {
+        return wrong(
+            "end",
+            format!("within {size_bytes} bytes"),
+            format!("{end:?}"),
+        );
+    }
+    // Whole blocks, so that nothing is read around.
+    let align = aligned::ALIGNMENT_BYTES as u64;
+    let start = position / align * align;
+    let skip = usize::try_from(position - start).unwrap_or(0);
+    let room = (skip + len).next_multiple_of(aligned::ALIGNMENT_BYTES);
+    let rest = usize::try_from(size_bytes - start).unwrap_or(usize::MAX);
+    let mut buffer = AlignedBuffer::zeroed(room);
+    let buffer = &mut buffer[..room.min(rest)];
+    device.read_exact_at(buffer, start)?;
+    let bytes = &buffer[skip..skip + len];
+    let header = FrameHeader::parse(bytes, file.uuid, position)?;
+    if header.frame_type != frame_type || header.reference(position) != *reference {
+        return wrong("header", format!("{reference:?}"), format!("{header:?}"));
+    }
+    frame::decode(&header, position, &bytes[FRAME_HEADER_LEN..], plain)
+}

@@ -1,0 +1,177 @@
+//! One snapshot of an image: its manifest, and the references of its chunks.
+
+use super::catalog::CatalogEntry;
+use super::frame::FrameType;
+use super::manifest::{SnapshotManifest, SnapshotMeta};
+use super::page::{PAGE_CHUNKS, Page};
+use super::reader::Image;
+use super::reference::Reference;
+use crate::chunk::Digest;
+use klon_partition::error::Corrupt;
+use klon_partition::{Extent, Result};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pages that are kept at hand: 16 GiB of a volume.
+const PAGES_KEPT: usize = 16;
+
+/// One snapshot of an image.
+pub struct Snapshot {
+    image: Image,
+    entry: CatalogEntry,
+    manifest: SnapshotManifest,
+    pages: Mutex<VecDeque<(u64, Arc<Page>)>>,
+}
+
+impl Snapshot {
+    pub(super) fn open(image: &Image, entry: &CatalogEntry) -> Result<Self> {
+        let reference = Reference::from(entry.manifest);
+        let bytes = image.read(&reference, FrameType::Manifest)?;
+        let manifest = SnapshotManifest::parse(&bytes, reference.position)?;
+        Ok(Self {
+            image: image.clone(),
+            entry: entry.clone(),
+            manifest,
+            pages: Mutex::default(),
+        })
+    }
+
+    /// The image that it is in.
+    #[must_use]
+    pub const fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.entry.number
+    }
+
+    /// Its line in the catalog.
+    #[must_use]
+    pub const fn entry(&self) -> &CatalogEntry {
+        &self.entry
+    }
+
+    /// What was imaged, when and how.
+    #[must_use]
+    pub const fn meta(&self) -> &SnapshotMeta {
+        &self.manifest.meta
+    }
+
+    /// Everything of it but its chunks.
+    #[must_use]
+    pub const fn manifest(&self) -> &SnapshotManifest {
+        &self.manifest
+    }
+
+    /// Size of a chunk.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> u64 {
+        self.image.header().chunk_bytes.into()
+    }
+
+    /// The bytes of the chunk of that number; `None` behind the end.
+    #[must_use]
+    pub fn chunk(&self, number: u64) -> Option<Extent> {
+        let start_bytes = number.checked_mul(self.chunk_bytes())?;
+        let end_bytes = start_bytes.checked_add(self.chunk_bytes())?;
+        Extent::between(start_bytes, end_bytes.min(self.meta().source_bytes))
+    }
+
+    /// Where the content of a chunk is; `None` when it has no data.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Corrupt`] when its page is damaged, [`klon_partition::Error::Io`].
+    pub fn reference(&self, number: u64) -> Result<Option<Reference>> {
+        let page_number = number / PAGE_CHUNKS as u64;
+        let tree = &self.manifest.tree;
+        let index = u16::try_from(number % PAGE_CHUNKS as u64).unwrap_or(0);
+        let found = match tree.binary_search_by_key(&page_number, |entry| entry.0) {
+            Ok(at) => self.page(at)?.get(index),
+            Err(_) => None,
+        };
+        let data = &self.manifest.data;
+        match found {
+            Some(reference) => self.checked(number, reference).map(Some),
+            None if self.chunk(number).is_some_and(|chunk| data.overlaps(chunk)) => {
+                let position = self.entry.manifest.position;
+                let expected = format!("a reference of chunk {number}");
+                Err(Corrupt::new("snapshot", "pages", position, expected, "none").into())
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The references of all chunks, ascending, with the chunk's number. Of a page that is damaged
+    /// comes an error, and then those of the next.
+    pub fn references(&self) -> impl Iterator<Item = Result<(u64, Reference)>> + Send + '_ {
+        (0..self.manifest.tree.len()).flat_map(move |at| {
+            let first = self.manifest.tree[at].0.saturating_mul(PAGE_CHUNKS as u64);
+            let items: Vec<_> = match self.page(at) {
+                Ok(page) => page
+                    .entries()
+                    .iter()
+                    .map(|&(index, reference)| {
+                        let number = first.saturating_add(index.into());
+                        let reference = self.checked(number, reference)?;
+                        Ok((number, reference))
+                    })
+                    .collect(),
+                Err(error) => vec![Err(error)],
+            };
+            items
+        })
+    }
+
+    /// The digest of a chunk's content; `None` when it has no data.
+    ///
+    /// # Errors
+    /// As [`reference`](Self::reference).
+    pub fn digest(&self, number: u64) -> Result<Option<Digest>> {
+        Ok(self.reference(number)?.map(|reference| reference.digest))
+    }
+
+    /// Reads a chunk's content into `plain`, which has its length, and checks it.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Corrupt`] when it is damaged, [`klon_partition::Error::Io`].
+    pub fn read_chunk(&self, reference: &Reference, plain: &mut [u8]) -> Result<()> {
+        if reference.is_zero() {
+            plain.fill(0);
+            return Ok(());
+        }
+        self.image.read_into(reference, FrameType::Data, plain)
+    }
+
+    /// A reference whose length is that of its chunk.
+    fn checked(&self, number: u64, reference: Reference) -> Result<Reference> {
+        let expected = self.chunk(number).map_or(0, Extent::len_bytes);
+        if expected == u64::from(reference.plain_bytes) {
+            return Ok(reference);
+        }
+        let found = format!("{} for chunk {number}", reference.plain_bytes);
+        let field = "plain length in a reference";
+        Err(Corrupt::new("page", field, self.entry.manifest.position, expected, found).into())
+    }
+
+    /// The page at a position in the tree.
+    fn page(&self, at: usize) -> Result<Arc<Page>> {
+        let (number, reference) = self.manifest.tree[at];
+        let kept = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, page)) = kept.iter().find(|kept| kept.0 == number) {
+            return Ok(Arc::clone(page));
+        }
+        // Others need not wait for the file.
+        drop(kept);
+        let bytes = self.image.read(&reference, FrameType::Page)?;
+        let page = Arc::new(Page::parse(&bytes, reference.position)?);
+        let mut kept = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == PAGES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((number, Arc::clone(&page)));
+        Ok(page)
+    }
+}

@@ -1,0 +1,357 @@
+//! Adding to an image: frames, pages, and commits.
+
+use super::append::Append;
+use super::catalog::Catalog;
+use super::dedup::Dedup;
+use super::frame::{Encoding, FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType};
+use super::header::{HEADER_LEN, Header};
+use super::page::{PAGE_CHUNKS, Page};
+use super::reader::Image;
+use super::reference::Reference;
+use super::tail::{Adopted, COMMIT_ALIGN, FOOTER_BYTES, Tail};
+use crate::chunk::Digest;
+use crate::error::{Error, Result};
+use klon_partition::Error as PartitionError;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// How much may be added before it is made durable.
+const UNSYNCED_BYTES_MAX: u64 = 256 << 20;
+
+/// A payload as it will be stored.
+pub(super) struct Encoded {
+    pub(super) encoding: Encoding,
+    pub(super) payload: bytes::Bytes,
+    pub(super) plain_bytes: u32,
+    pub(super) digest: Digest,
+    pub(super) crc: u32,
+}
+
+impl Encoded {
+    pub(super) fn new(encoding: Encoding, payload: bytes::Bytes, plain: (u32, Digest)) -> Self {
+        Self {
+            encoding,
+            crc: crc32c::crc32c(&payload),
+            payload,
+            plain_bytes: plain.0,
+            digest: plain.1,
+        }
+    }
+
+    /// Compressed, if that makes it smaller.
+    fn of(plain: Vec<u8>) -> io::Result<Self> {
+        let digest = Digest::of(&plain);
+        let plain_bytes = u32::try_from(plain.len()).map_err(io::Error::other)?;
+        let packed = zstd::bulk::compress(&plain, 3)?;
+        let (encoding, payload) = match packed.len() < plain.len() {
+            true => (Encoding::Zstd, packed),
+            false => (Encoding::Raw, plain),
+        };
+        Ok(Self::new(encoding, payload.into(), (plain_bytes, digest)))
+    }
+}
+
+/// An image that is added to.
+pub struct ImageWriter<A> {
+    output: A,
+    header: Header,
+    /// Where the next frame goes.
+    position: u64,
+    last_footer: u64,
+    commits: u64,
+    catalog: Catalog,
+    unsynced_bytes: u64,
+    /// Where this commit begins.
+    commit_start: u64,
+    /// Chunks that are in the file; workers look things up in it.
+    dedup: Arc<RwLock<Dedup>>,
+    /// Pages that are in the file.
+    pages: HashMap<Digest, Reference>,
+}
+
+impl<A: Append> ImageWriter<A> {
+    /// Begins a new image.
+    ///
+    /// # Errors
+    /// [`Error::ImageWrite`].
+    pub fn create(mut output: A, header: Header) -> Result<Self> {
+        output
+            .append(&header.to_bytes())
+            .map_err(Error::ImageWrite)?;
+        Ok(Self::at(output, header, HEADER_LEN as u64))
+    }
+
+    fn at(output: A, header: Header, position: u64) -> Self {
+        Self {
+            output,
+            header,
+            position,
+            last_footer: 0,
+            commits: 0,
+            catalog: Catalog {
+                snapshots: Vec::new(),
+                next_number: 1,
+            },
+            unsynced_bytes: 0,
+            commit_start: position,
+            dedup: Arc::default(),
+            pages: HashMap::new(),
+        }
+    }
+
+    /// Adds to `image`. `output` adds behind what [`Adopted`] says is whole of what an interrupted
+    /// run left.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the image can't be read or must not be added to.
+    pub fn resume(output: A, image: &Image, adopted: &Adopted) -> Result<Self> {
+        Self::check_appendable(image)?;
+        let tail: &Tail = image.tail();
+        let mut writer = Self::at(output, *image.header(), adopted.end);
+        writer.last_footer = tail.footer;
+        writer.commits = tail.commits;
+        writer.catalog = tail.catalog.clone();
+        {
+            let mut dedup = writer.dedup.write().unwrap_or_else(PoisonError::into_inner);
+            for reference in &adopted.chunks {
+                dedup.insert(reference);
+            }
+            // The newest first: what of them doesn't fit is the oldest.
+            for entry in tail.catalog.snapshots.iter().rev() {
+                let snapshot = image.snapshot(Some(entry.number)).map_err(Error::Image)?;
+                let is_new = |reference: &Reference| {
+                    writer.pages.insert(reference.digest, *reference).is_none()
+                };
+                let pages: Vec<_> = (snapshot.manifest().tree.iter().map(|page| page.1))
+                    .filter(is_new)
+                    .collect();
+                for page in pages {
+                    let bytes = image.read(&page, FrameType::Page).map_err(Error::Image)?;
+                    let page = Page::parse(&bytes, page.position).map_err(Error::Image)?;
+                    page.entries()
+                        .iter()
+                        .for_each(|entry| dedup.insert(&entry.1));
+                }
+            }
+        }
+        writer.align_to(FRAME_ALIGN)?;
+        Ok(writer)
+    }
+
+    /// Checks that this program may add to an image.
+    ///
+    /// # Errors
+    /// [`Error::Image`] with the reason.
+    pub fn check_appendable(image: &Image) -> Result<()> {
+        if !image.header().is_appendable {
+            return Err(Error::Image(PartitionError::Unsupported {
+                what: "adding to this image".to_owned(),
+                reason: "a later klon made it; use that one, or begin a new image".to_owned(),
+            }));
+        }
+        if let Some(damage) = &image.tail().damage {
+            return Err(Error::Image(PartitionError::Refused(format!(
+                "the image's last commit is damaged ({damage}), and what is added now would \
+                 overwrite what may still be saved; begin a new image"
+            ))));
+        }
+        Ok(())
+    }
+
+    /// What is said once for the whole file.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Which snapshots are committed.
+    #[must_use]
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// How long the file is.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Adds a frame.
+    pub(super) fn put(&mut self, frame_type: FrameType, content: &Encoded) -> Result<Reference> {
+        self.align_to(FRAME_ALIGN)?;
+        let position = self.position;
+        let stored_bytes = u32::try_from(content.payload.len())
+            .map_err(|_| Error::Internal("a payload of more than 4 GiB".to_owned()))?;
+        let header = FrameHeader {
+            frame_type,
+            encoding: content.encoding,
+            stored_bytes,
+            plain_bytes: content.plain_bytes,
+            digest: content.digest,
+            last_footer: self.last_footer,
+            payload_crc: content.crc,
+        };
+        if header.stored_bytes.max(header.plain_bytes) > frame_type.plain_bytes_max() {
+            return Err(Error::Refused(format!(
+                "a {} of {} bytes is more than the image format has room for",
+                frame_type.name(),
+                header.plain_bytes
+            )));
+        }
+        self.append(&header.to_bytes(self.header.uuid, position))?;
+        self.append(&content.payload)?;
+        self.unsynced_bytes += FRAME_HEADER_LEN as u64 + u64::from(stored_bytes);
+        if self.unsynced_bytes > UNSYNCED_BYTES_MAX {
+            self.sync()?;
+        }
+        Ok(header.reference(position))
+    }
+
+    /// Adds a chunk, unless it is in the file.
+    pub(super) fn put_chunk(&mut self, content: &Encoded) -> Result<Reference> {
+        let found = {
+            let dedup = self.dedup.read().unwrap_or_else(PoisonError::into_inner);
+            dedup.find(content.digest, content.plain_bytes)
+        };
+        // Found now means: added since a worker looked.
+        if let Some(found) = found.filter(|found| found.position >= self.commit_start) {
+            return Ok(found);
+        }
+        let reference = self.put(FrameType::Data, content)?;
+        let mut dedup = self.dedup.write().unwrap_or_else(PoisonError::into_inner);
+        dedup.insert(&reference);
+        Ok(reference)
+    }
+
+    /// The chunks that are in the file.
+    pub(super) fn dedup(&self) -> Arc<RwLock<Dedup>> {
+        Arc::clone(&self.dedup)
+    }
+
+    /// Stores all chunks again from now on, whatever is in the file.
+    pub(super) fn forget_chunks(&mut self) {
+        self.dedup = Arc::default();
+    }
+
+    /// Adds a page, unless it is in the file.
+    pub(super) fn put_page(&mut self, page: &Page) -> Result<Reference> {
+        let content = Encoded::of(page.to_bytes()).map_err(Error::ImageWrite)?;
+        if let Some(found) = self.pages.get(&content.digest) {
+            return Ok(*found);
+        }
+        let reference = self.put(FrameType::Page, &content)?;
+        self.pages.insert(content.digest, reference);
+        Ok(reference)
+    }
+
+    pub(super) fn put_manifest(&mut self, plain: Vec<u8>) -> Result<Reference> {
+        let content = Encoded::of(plain).map_err(Error::ImageWrite)?;
+        self.put(FrameType::Manifest, &content)
+    }
+
+    /// Makes `catalog` that of the file, durably. Everything added before it is durable then.
+    ///
+    /// # Errors
+    /// [`Error::ImageWrite`]: what was committed before is as it was.
+    pub fn commit(&mut self, catalog: Catalog) -> Result<()> {
+        let plain = catalog.to_bytes().map_err(io::Error::from);
+        let content = plain.and_then(Encoded::of).map_err(Error::ImageWrite)?;
+        let reference = self.put(FrameType::Catalog, &content)?;
+        self.align_to(FOOTER_BYTES)?;
+        self.sync()?;
+        let mut plain = vec![0; 64];
+        plain[..Reference::LEN].copy_from_slice(&reference.to_bytes());
+        plain[48..56].copy_from_slice(&(self.commits + 1).to_le_bytes());
+        let digest = Digest::of(&plain);
+        let footer = Encoded::new(Encoding::Raw, plain.into(), (64, digest));
+        let position = self.put(FrameType::Footer, &footer)?.position;
+        self.sync()?;
+        self.commits += 1;
+        self.last_footer = position;
+        self.catalog = catalog;
+        Ok(())
+    }
+
+    /// Where frames of the next commit begin; to be called before its first.
+    pub(super) fn begin_commit(&mut self) -> Result<()> {
+        if self.position > HEADER_LEN as u64 && self.last_footer + FOOTER_BYTES == self.position {
+            self.align_to(COMMIT_ALIGN)?;
+        }
+        self.commit_start = self.position;
+        Ok(())
+    }
+
+    /// Makes everything added so far durable.
+    ///
+    /// # Errors
+    /// [`Error::ImageWrite`].
+    pub fn sync(&mut self) -> Result<()> {
+        self.unsynced_bytes = 0;
+        self.output.sync().map_err(Error::ImageWrite)
+    }
+
+    /// What it is written to.
+    pub fn into_output(self) -> A {
+        self.output
+    }
+
+    fn align_to(&mut self, align: u64) -> Result<()> {
+        let gap = self.position.next_multiple_of(align) - self.position;
+        if gap == 0 {
+            return Ok(());
+        }
+        let gap = usize::try_from(gap).unwrap_or(0);
+        self.append(&vec![0; gap])
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.output.append(bytes).map_err(Error::ImageWrite)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Builds the pages of a snapshot from its chunks in order.
+#[derive(Default)]
+pub(super) struct TreeBuilder {
+    page: Page,
+    number: u64,
+    tree: Vec<(u64, Reference)>,
+}
+
+impl TreeBuilder {
+    pub(super) fn push<A: Append>(
+        &mut self,
+        writer: &mut ImageWriter<A>,
+        chunk: u64,
+        reference: Reference,
+    ) -> Result<()> {
+        let number = chunk / PAGE_CHUNKS as u64;
+        if number != self.number {
+            self.flush(writer)?;
+            self.number = number;
+        }
+        let index = u16::try_from(chunk % PAGE_CHUNKS as u64).unwrap_or(0);
+        self.page.push(index, reference);
+        Ok(())
+    }
+
+    fn flush<A: Append>(&mut self, writer: &mut ImageWriter<A>) -> Result<()> {
+        if self.page.is_empty() {
+            return Ok(());
+        }
+        let page = std::mem::take(&mut self.page);
+        let reference = writer.put_page(&page)?;
+        self.tree.push((self.number, reference));
+        Ok(())
+    }
+
+    pub(super) fn finish<A: Append>(
+        mut self,
+        writer: &mut ImageWriter<A>,
+    ) -> Result<Vec<(u64, Reference)>> {
+        self.flush(writer)?;
+        Ok(self.tree)
+    }
+}
