@@ -99,6 +99,16 @@ pub trait ReadAt: Send + Sync {
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         Ok(within.into())
     }
+
+    /// SHA-256 of the bytes of `extent`, where the device keeps it, so that they need not be read
+    /// to know whether something else equals them. The default keeps none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and others when what the device keeps can't be read.
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        let _ = extent;
+        Ok(None)
+    }
 }
 
 /// A device that can be written at any byte position, from several threads.
@@ -142,6 +152,10 @@ macro_rules! forward {
 
             fn data(&self, within: Extent) -> Result<ExtentMap> {
                 (**self).data(within)
+            }
+
+            fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+                (**self).sha256(extent)
             }
         }
 

@@ -19,6 +19,19 @@ pub(super) struct Task {
     pub(super) known: Knowledge,
 }
 
+impl Task {
+    /// How much of it the target shall share with the source.
+    pub(super) fn wanted_bytes(&self) -> u64 {
+        self.wanted.iter().map(|extent| extent.len_bytes()).sum()
+    }
+
+    /// Whether its content is not needed when the target has it already. The first chunk is held
+    /// back until the end, and of metadata there is a digest of its own.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.metadata.is_empty() && self.chunk.offset_bytes() != 0
+    }
+}
+
 /// The tasks of a run.
 pub(super) fn tasks(prepared: &Prepared) -> Result<impl Iterator<Item = Result<Task>> + Send + '_> {
     let mut known = Known::new(prepared)?;

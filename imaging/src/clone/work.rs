@@ -3,7 +3,7 @@
 use super::known::Knowledge;
 use super::task::Task;
 use super::{Job, Rewrite};
-use crate::buffer::Pool;
+use crate::buffer::{Pool, Pooled};
 use crate::change::differing;
 use crate::chunk::{CHUNK_LEN, Digest, range_in, to_len};
 use crate::commit::Write;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::record::digest_of;
 use bytes::Bytes;
 use klon_partition::bytes::is_zero;
-use klon_partition::{Extent, ReadAt};
+use klon_partition::{Extent, ExtentMap, ReadAt};
 
 /// Runs of zeroes at least this long are made zero instead of written: shorter ones cost more
 /// calls than they save.
@@ -61,12 +61,19 @@ impl<'a> Worker<'a> {
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
         let chunk = task.chunk;
+        let current = match self.kept(task)? {
+            Some(kept) => match self.compare(task, kept)? {
+                Ok(outcome) => return Ok(outcome),
+                Err(current) => current,
+            },
+            None => None,
+        };
         let (content, read_source_bytes) = self.content(task)?;
         let digest = Digest::of(&content);
         let metadata = (!task.metadata.is_empty())
             .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
-        let (changed, read_target_bytes) = self.changed(task, digest, &content)?;
-        let wanted_bytes = task.wanted.iter().map(|extent| extent.len_bytes()).sum();
+        let (changed, read_target_bytes) = self.changed(task, digest, &content, current)?;
+        let wanted_bytes = task.wanted_bytes();
         Ok(Outcome {
             chunk,
             digest,
@@ -92,7 +99,69 @@ impl<'a> Worker<'a> {
         Ok((content.freeze().slice(..len), read_bytes))
     }
 
-    fn changed(&self, task: &Task, digest: Digest, content: &[u8]) -> Result<(Vec<Extent>, u64)> {
+    /// The digest of a chunk, where the source keeps it and nothing else of the chunk is needed.
+    fn kept(&self, task: &Task) -> Result<Option<Digest>> {
+        if !task.is_plain() {
+            return Ok(None);
+        }
+        let Some(kept) = self.source.sha256(task.chunk).map_err(Error::Source)? else {
+            return Ok(None);
+        };
+        // It is of all that reads as anything but zero, also where that is not to be copied.
+        let data = self.source.data(task.chunk).map_err(Error::Source)?;
+        let copy: ExtentMap = task.copy.iter().copied().collect();
+        Ok(data.difference(&copy).is_empty().then_some(Digest(kept)))
+    }
+
+    /// What there is to say of a chunk that the target has already, as the source's digest tells;
+    /// else the target's chunk, if that was read.
+    fn compare(
+        &self,
+        task: &Task,
+        digest: Digest,
+    ) -> Result<std::result::Result<Outcome, Option<Current>>> {
+        let len = to_len(task.chunk.len_bytes());
+        let current = match task.known {
+            Knowledge::Digest(known) if known == digest => None,
+            Knowledge::Unknown => {
+                let current = self.current(task)?;
+                if Digest::of(&current.content[..len]) != digest {
+                    return Ok(Err(Some(current)));
+                }
+                Some(current)
+            }
+            Knowledge::Digest(_) | Knowledge::Nothing => return Ok(Err(None)),
+        };
+        Ok(Ok(Outcome {
+            chunk: task.chunk,
+            digest,
+            metadata: None,
+            // Nothing of it will be written.
+            content: self.zeroes.slice(..len),
+            changed: Vec::new(),
+            wanted_bytes: task.wanted_bytes(),
+            read_source_bytes: 0,
+            read_target_bytes: current.map_or(0, |current| current.read_bytes),
+        }))
+    }
+
+    fn current(&self, task: &Task) -> Result<Current> {
+        let mut content = self.pool.take();
+        let read_bytes =
+            read(self.target, task.chunk, &task.wanted, &mut content).map_err(Error::Target)?;
+        Ok(Current {
+            content,
+            read_bytes,
+        })
+    }
+
+    fn changed(
+        &self,
+        task: &Task,
+        digest: Digest,
+        content: &[u8],
+        current: Option<Current>,
+    ) -> Result<(Vec<Extent>, u64)> {
         match task.known {
             Knowledge::Digest(known) if known == digest => return Ok((Vec::new(), 0)),
             Knowledge::Nothing => return Ok((task.wanted.clone(), 0)),
@@ -101,14 +170,22 @@ impl<'a> Worker<'a> {
             }
             Knowledge::Digest(_) | Knowledge::Unknown => {}
         }
-        let mut current = self.pool.take();
-        let read_bytes =
-            read(self.target, task.chunk, &task.wanted, &mut current).map_err(Error::Target)?;
+        let current = match current {
+            Some(current) => current,
+            None => self.current(task)?,
+        };
         Ok((
-            differing(task.chunk, &task.wanted, content, &current),
-            read_bytes,
+            differing(task.chunk, &task.wanted, content, &current.content),
+            current.read_bytes,
         ))
     }
+}
+
+/// The target's chunk.
+struct Current {
+    /// What of it the source uses; everything else is zero.
+    content: Pooled,
+    read_bytes: u64,
 }
 
 /// Fills `buffer` with `chunk`: `extents` from the device, everything else zero. Returns how many

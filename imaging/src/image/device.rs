@@ -93,6 +93,14 @@ impl ReadAt for SnapshotDevice {
         Ok(())
     }
 
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        let number = extent.offset_bytes() / self.snapshot.chunk_bytes();
+        if self.snapshot.chunk(number) != Some(extent) {
+            return Ok(None);
+        }
+        Ok(self.snapshot.digest(number)?.map(|digest| digest.0))
+    }
+
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         Ok(self.snapshot.manifest().data.within(within).collect())
     }

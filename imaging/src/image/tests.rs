@@ -5,8 +5,10 @@ use super::{
     SnapshotDevice, VolumeKind, capture,
 };
 use crate::change::{Rung, RungChoice};
+use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::error::Result;
 use crate::progress::{Observer, Silent};
+use crate::record::{RecordStore, Role};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt};
@@ -290,4 +292,64 @@ fn a_copy_of_an_image_inside_an_image_is_no_commit() {
             "{cut}"
         );
     }
+}
+
+#[test]
+fn a_restore_reads_only_what_the_target_lacks() {
+    let (world, contents, _) = three();
+    let device = SnapshotDevice::new(Arc::new(world.image().snapshot(Some(2)).unwrap()));
+    let target = MemoryDevice::new(noise(3, SIZE), 512);
+    let store = tempfile::tempdir().unwrap();
+    let records = RecordStore::new(store.path().to_owned());
+    let (source_identity, target_identity) = ("/image", "/target");
+    let restore = |device: &SnapshotDevice, rung| {
+        let usage = Usage {
+            extents: device.snapshot().manifest().wanted(),
+            ..world.usage.clone()
+        };
+        let identity = |path: &str| Identity::Path(path.to_owned());
+        let job = Job {
+            name: "restored",
+            source: device,
+            usage: &usage,
+            source_identity: &identity(source_identity),
+            target: &target,
+            target_identity: &identity(target_identity),
+            present: None,
+            drive: None,
+            role: Role::Restore,
+            watch: None,
+        };
+        let options = CloneOptions {
+            rung,
+            rewrite: Rewrite::Blocks,
+            freed: Freed::Leave,
+            update: Update::InPlace,
+            threads: NonZeroUsize::new(2).unwrap(),
+        };
+        clone(&job, &records, &options, &Silent).unwrap()
+    };
+    let is_restored = |expected: &[u8]| {
+        let bytes = target.to_vec();
+        let used = world.usage.extents.iter();
+        used.map(|extent| extent.offset_bytes() as usize..extent.end_bytes() as usize)
+            .all(|range| bytes[range.clone()] == expected[range])
+    };
+    restore(&device, RungChoice::Auto);
+    assert!(is_restored(&contents[1]));
+    for rung in [RungChoice::Auto, RungChoice::Only(Rung::Compare)] {
+        let again = restore(&device, rung);
+        // The first chunk is held back, and so read always.
+        assert_eq!(
+            (again.read_source_bytes, again.changed_bytes),
+            (MIB as u64, 0)
+        );
+    }
+    let device = SnapshotDevice::new(Arc::new(world.image().snapshot(Some(3)).unwrap()));
+    let next = restore(&device, RungChoice::Only(Rung::Compare));
+    assert_eq!(
+        (next.read_source_bytes, next.changed_bytes),
+        (2 * MIB as u64, 4096)
+    );
+    assert!(is_restored(&contents[2]));
 }

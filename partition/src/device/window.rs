@@ -59,6 +59,10 @@ impl<D: ReadAt> ReadAt for Window<D> {
         self.device.read_exact_at(buffer, position)
     }
 
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        self.device.sha256(self.outer(Operation::Read, extent)?)
+    }
+
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         let data = self.device.data(self.outer(Operation::Read, within)?)?;
         let start_bytes = self.extent.offset_bytes();
