@@ -15,6 +15,8 @@ mod drive;
 mod error;
 mod guard;
 mod human;
+#[allow(dead_code, reason = "used by the commands to come")]
+mod image;
 mod inventory;
 mod jobs;
 mod manual;
