@@ -4,7 +4,7 @@ use crate::error::{refused, usage};
 use crate::inventory;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
-use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source};
+use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source, open_source_again};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -78,6 +78,7 @@ impl Place {
             None => None,
         };
         let extent = partition.as_ref().map(|partition| partition.extent);
+        let io_mode = source.io_mode().clone();
         let device = part_of(source, extent)?;
         let (path, identity) = (self.path.clone(), system.identity(&self.path)?);
         let first_node = node(&path);
@@ -89,7 +90,7 @@ impl Place {
                     path.display()
                 )));
             }
-            part_of(open_source(&path)?, extent)
+            part_of(open_source_again(&path, &io_mode)?, extent)
         };
         let mut open = OpenPlace {
             place: self.clone(),

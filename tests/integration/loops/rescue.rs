@@ -211,6 +211,7 @@ fn what_klon_began_ddrescue_can_finish() {
         is_own_map: false,
         metadata: &ExtentMap::new(),
         retries: 1,
+        fill: None,
         threads: std::num::NonZeroUsize::MIN,
     };
     let observer = CancelAfter(AtomicU64::new(20));

@@ -1,9 +1,13 @@
-"""nbdkit plugin: image=FILE, but reads of the ranges in bad=FILE (lines of offset and size) fail."""
+"""nbdkit plugin: image=FILE, but reads of the ranges in bad=FILE (lines of offset and size) fail.
+
+gone=FILE: when there is such a file, all reads fail. delay=SECONDS: how long each failure takes.
+"""
 
 import bisect
 import errno
 import io
 import os
+import time
 
 import nbdkit
 
@@ -40,7 +44,9 @@ def get_size(handle):
 
 def pread(handle, buffer, offset, flags):
     at = bisect.bisect_right(ends, offset)
-    if at < len(starts) and starts[at] < offset + len(buffer):
+    is_bad = at < len(starts) and starts[at] < offset + len(buffer)
+    if is_bad or ("gone" in settings and os.path.exists(settings["gone"])):
+        time.sleep(float(settings.get("delay", 0)))
         nbdkit.set_error(errno.EIO)
         raise OSError("bad sector")
     os.preadv(handle, [buffer], offset)
