@@ -185,6 +185,12 @@ pub struct OpenPlace {
 }
 
 impl OpenPlace {
+    /// Where it begins in what is opened for it.
+    pub fn start_bytes(&self) -> u64 {
+        let partition = self.partition.as_ref();
+        partition.map_or(0, |partition| partition.extent.offset_bytes())
+    }
+
     /// The name of its partition, or of the first on a disk, when it is one that plans give to
     /// clones.
     pub fn clone_name(&self, system: &System) -> Result<Option<String>> {

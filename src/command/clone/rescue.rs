@@ -126,11 +126,10 @@ pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error 
     else {
         return error;
     };
-    let read = Extent::new(*offset_bytes, *len_bytes);
-    let source = job.source.as_ref().map(|source| &*source.device);
-    let bad = source
-        .zip(read)
-        .and_then(|(device, read)| first_bad(device, read));
+    let bad = job.source.as_ref().and_then(|source| {
+        let offset_bytes = offset_bytes.checked_sub(source.start_bytes)?;
+        first_bad(&source.device, Extent::new(offset_bytes, *len_bytes)?)
+    });
     let place = bad.map_or_else(
         || "could be read when it was tried again".to_owned(),
         |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),

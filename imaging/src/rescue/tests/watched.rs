@@ -257,3 +257,18 @@ fn a_source_that_became_bad_is_compared_around() {
     assert_eq!(found.differences, Extent::new(at, 4096).unwrap().into());
     assert_eq!(found.unread, unread);
 }
+
+#[test]
+fn a_run_stopped_over_a_finished_rescue_costs_it_nothing() {
+    let (world, bad) = small_world();
+    let source = Watched::new(&world, &bad);
+    world.rescue_from(&source, (0, None), &Silent).unwrap();
+    for _ in 0..2 {
+        let observer = super::CancelAfter(AtomicU64::new(1));
+        let stopped = world.rescue_from(&source, (0, None), &observer);
+        assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    }
+    let summary = world.rescue_from(&source, (0, None), &Silent).unwrap();
+    assert_eq!(summary.read_source_bytes, 0);
+    world.check(&bad, &summary);
+}
