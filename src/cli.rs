@@ -186,6 +186,12 @@ pub struct CloneArgs {
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
     pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: what can't be read is filled with TEXT, over and over from the start of each
+    /// sector on, instead of zeroes, so that `grep` finds the files that are hit. The filesystem's
+    /// own structures stay zero [TEXT when only the option is given: KLON BAD SECTOR].
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "KLON BAD SECTOR\n", requires = "rescue", value_parser = fill)]
+    pub fill_bad: Option<String>,
     /// With --rescue: how often each bad sector is read again.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
     pub retries: u32,
@@ -201,6 +207,14 @@ pub struct CloneArgs {
     /// Consent.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// A text that fits into any sector.
+fn fill(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=512 => Ok(text.to_owned()),
+        found => Err(format!("expected 1 to 512 bytes, found {found}")),
+    }
 }
 
 /// `--rung`.

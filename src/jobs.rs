@@ -45,6 +45,8 @@ pub enum BadSectors {
     Stop,
     /// They are read around.
     Around,
+    /// They are read around where what is in use can't be told otherwise.
+    AroundIfNeeded,
 }
 
 /// The pair of `klon clone SOURCE TARGET`.
@@ -55,6 +57,9 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
     let mut source = match bad {
         BadSectors::Stop => SourceEnd::open(&source_place, system, target.geometry())?,
         BadSectors::Around => damaged::open(&source_place, system, target.geometry())?,
+        BadSectors::AroundIfNeeded => {
+            damaged::open_if_needed(&source_place, system, target.geometry())?
+        }
     };
     check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
@@ -275,17 +280,24 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
-    let (open, mut source);
-    match bad {
-        BadSectors::Stop => {
-            open = place.claim()?;
-            source = SourceEnd::volume(&open, system)?;
-        }
-        BadSectors::Around => {
-            open = place.claim_around(system)?;
-            source = damaged::volume(&open, system)?;
-        }
-    }
+    let sound = || -> Result<_> {
+        let open = place.claim()?;
+        let source = SourceEnd::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let around = || -> Result<_> {
+        let open = place.claim_around(system)?;
+        let source = damaged::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let (open, mut source) = match bad {
+        BadSectors::Stop => sound(),
+        BadSectors::Around => around(),
+        BadSectors::AroundIfNeeded => match sound() {
+            Err(error) if damaged::is_unread(&error) => around(),
+            found => found,
+        },
+    }?;
     let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),

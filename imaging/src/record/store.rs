@@ -172,6 +172,9 @@ fn file_stem(target: &Identity) -> String {
     format!("{kind}-{}", &Digest::of(text.as_bytes()).to_string()[..32])
 }
 
+/// A text that stands in the place of bad sectors is never longer: nothing needs more than a sector.
+const FILL_BYTES_MAX: u64 = 4096;
+
 /// A record whose checksums were right when it was opened.
 #[derive(Debug)]
 pub struct Record {
@@ -185,6 +188,8 @@ pub struct Record {
     pub changed: ExtentMap,
     /// Extents of the data that could not be read from the source, and are zero.
     pub bad: ExtentMap,
+    /// What stands there, repeated from the start of each sector on; `None` for zeroes.
+    pub bad_fill: Option<String>,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
     path: PathBuf,
@@ -240,6 +245,10 @@ impl Record {
         if let Some(extent) = bad.difference(&data).iter().next() {
             return Err(bad_section(path, format!("{extent} is not in DATA")));
         }
+        let bad_fill = match sections.has(*b"FILL") {
+            true => Some(String::from_utf8_lossy(&payload(b"FILL", FILL_BYTES_MAX)?).into_owned()),
+            false => None,
+        };
         let digests = sections.get(path, *b"DGST")?;
         let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
             (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
@@ -254,6 +263,7 @@ impl Record {
             zero,
             changed,
             bad,
+            bad_fill,
             digest: sections.digest,
             path: path.to_owned(),
             file,

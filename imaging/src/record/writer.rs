@@ -25,6 +25,7 @@ pub struct RecordWriter {
     digests_left: u64,
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
+    bad_fill: Option<String>,
 }
 
 impl RecordWriter {
@@ -54,6 +55,7 @@ impl RecordWriter {
             digests_left: digests_count,
             metadata: None,
             bad: ExtentMap::new(),
+            bad_fill: None,
         })
     }
 
@@ -85,9 +87,11 @@ impl RecordWriter {
         self.metadata = Some(metadata);
     }
 
-    /// Says what of the data could not be read from the source.
-    pub fn set_bad(&mut self, bad: ExtentMap) {
+    /// Says what of the data could not be read from the source, and what stands there, if it is
+    /// not zeroes.
+    pub fn set_bad(&mut self, bad: ExtentMap, fill: Option<String>) {
         self.bad = bad;
+        self.bad_fill = fill;
     }
 
     /// Completes the record, makes it durable, and puts it in the place of the old one.
@@ -114,6 +118,7 @@ impl RecordWriter {
             path,
             metadata,
             bad,
+            bad_fill,
             ..
         } = self;
         let finish = || -> io::Result<()> {
@@ -129,6 +134,9 @@ impl RecordWriter {
             }
             if !bad.is_empty() {
                 output.section(*b"BADS", &encode_extents(&bad)?)?;
+                if let Some(fill) = bad_fill {
+                    output.section(*b"FILL", fill.as_bytes())?;
+                }
             }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();
