@@ -7,6 +7,7 @@ pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;
+pub(crate) mod scratch;
 pub(crate) mod tool;
 pub(crate) mod tree;
 
