@@ -2,7 +2,6 @@
 //! does, and the next run completes the clone. Then the same with the power cut instead.
 
 mod cuts;
-mod dice;
 mod journal;
 mod staged;
 

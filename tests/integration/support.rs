@@ -3,6 +3,8 @@
 
 pub(crate) mod bad_disk;
 pub(crate) mod busy;
+pub(crate) mod dice;
+pub(crate) mod faulty_disk;
 pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;

@@ -6,12 +6,12 @@
 //! `KLON_POWER_CUTS` is how many random points each scenario has (100; `scripts/power-cuts` takes 500), `KLON_POWER_SEED` chooses
 //! others.
 
-use super::dice::Dice;
 use super::journal::{Cut, Journal, Tape, files, put_files};
 use super::staged::Stage;
 use super::{
     Scene, check_state, clone_to, disk_scene, ext4_scene, is_equal, set_source, start, wanted,
 };
+use crate::support::dice::Dice;
 use crate::support::scratch::in_memory;
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
@@ -194,7 +194,8 @@ fn judge_staged(sweep: &Sweep, stage: &Stage, number: usize, context: &str, cut:
     let has_next = number.is_multiple_of(NEXT_EVERY);
     let records = has_next.then(|| sweep.records(&cut));
     // The program finishes first; a run that does not must be as right.
-    let unfinished = (has_next && number % (2 * NEXT_EVERY) != 0).then(|| cut.image.clone());
+    let unfinished =
+        (has_next && !number.is_multiple_of(2 * NEXT_EVERY)).then(|| cut.image.clone());
     let mut drive = stage.finished(context, cut.image);
     let Some(records) = records else {
         return;

@@ -1,7 +1,7 @@
 //! A device that remembers what was done to it, in order, and what was in the directory of records
 //! meanwhile: from one run comes what a power cut at any point of it may leave.
 
-use super::dice::Dice;
+use crate::support::dice::Dice;
 use klon_partition::device::MemoryDevice;
 use klon_partition::{Extent, Geometry, ReadAt, Result, WriteAt};
 use std::collections::BTreeMap;
