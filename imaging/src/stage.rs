@@ -35,6 +35,7 @@
 //! ```
 
 pub mod apply;
+mod bounds;
 mod earlier;
 mod index;
 mod room;

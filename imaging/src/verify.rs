@@ -171,10 +171,9 @@ fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u
         Against::Source { device, usage, .. } => {
             let source_bytes = device.geometry().size_bytes;
             let all = ExtentMap::whole(source_bytes);
-            (
-                Plan::new(usage, &all, source_bytes, target_bytes)?.wanted(),
-                source_bytes,
-            )
+            // A clone of the volume has all of its first mebibyte, one of its disk what is in use.
+            Plan::new(usage, &all, source_bytes, target_bytes)?;
+            (usage.extents.intersection(&all), source_bytes)
         }
     };
     if wanted.end_bytes() > target_bytes {

@@ -284,13 +284,21 @@ impl Record {
         map: &ExtentMap,
         found: Option<Extent>,
     ) -> Result<()> {
-        let count = chunk::chunks(map, self.manifest.source_bytes).count();
-        let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
         let found_bytes = found.map_or(0, Extent::len_bytes);
+        // The map of a damaged record may have more chunks than anyone could count.
+        let count_max = usize::try_from(found_bytes / 32).unwrap_or(usize::MAX);
+        let count_max = count_max.saturating_add(1);
+        let chunks = chunk::chunks(map, self.manifest.source_bytes);
+        let count = chunks.take(count_max).count();
+        let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
         if expected_bytes == found_bytes {
             return Ok(());
         }
-        let (expected, found) = (expected_bytes.to_string(), found_bytes.to_string());
+        let expected = match count == count_max {
+            true => format!("at least {expected_bytes}"),
+            false => expected_bytes.to_string(),
+        };
+        let found = found_bytes.to_string();
         Err(corrupt(
             &self.path,
             (what, HEADER_LEN as u64, expected, found),

@@ -1,6 +1,7 @@
 //! Bringing a staged update from room into place.
 
 use super::Area;
+use super::bounds::{Sums, on_volume};
 use super::index::{Block, Chain, Entry, damaged};
 use super::room::{Space, Spot};
 use crate::chunk::{Digest, range_in, to_len};
@@ -109,12 +110,18 @@ impl Checked {
         let chunk = Extent::new(0, volume_bytes.min(HELD_BYTES))
             .ok_or_else(|| Error::Internal("the volume has no bytes".to_owned()))?;
         let (mut held, mut old) = (Held::new(chunk), Held::new(chunk));
-        let (mut to, mut from) = (Vec::new(), Vec::new());
+        let (mut to, mut sums) = (Vec::new(), Sums::default());
+        let mut from: Vec<Extent> = on_volume(staged.index.spot).into_iter().collect();
         pipeline::run(
             threads,
             Chain::new(space, mark.run, staged.index),
-            |block| read_block(space, volume_bytes, &block),
+            |block| {
+                Sums::of(&block).check(space, staged.index.spot)?;
+                read_block(space, volume_bytes, &block)
+            },
             |read| {
+                sums = sums.and(read.sums);
+                sums.check(space, staged.index.spot)?;
                 for (entry, bytes) in &read.held {
                     let held = if entry.is_old { &mut old } else { &mut held };
                     held.add(entry.to, bytes);
@@ -251,6 +258,7 @@ fn filesystem_token(space: Space<'_>) -> Result<Option<Option<[u8; 32]>>> {
 
 /// What the check of a block found.
 struct Read {
+    sums: Sums,
     to: Vec<Extent>,
     /// Room on the volume itself.
     from: Vec<Extent>,
@@ -258,9 +266,12 @@ struct Read {
 }
 
 fn read_block(space: Space<'_>, volume_bytes: u64, block: &Block) -> Result<Read> {
+    let before = block.before.and_then(|before| on_volume(before.spot));
     let mut read = Read {
+        sums: Sums::of(block),
         to: Vec::new(),
-        from: Vec::new(),
+        // The index too must be there to the end.
+        from: before.into_iter().collect(),
         held: Vec::new(),
     };
     each(space, block, |entry, bytes| {
