@@ -182,7 +182,8 @@ pub struct CloneArgs {
     /// Clone a source with bad sectors: everything that can be read, large reads first, then
     /// smaller ones around what fails. What can't be read is zero on the target, listed with its
     /// files, and makes the exit code 1. MAPFILE keeps how far that is, in the format of GNU
-    /// ddrescue; the same command goes on from it [default: a file beside the records].
+    /// ddrescue; the same command goes on from it [default: a file beside the records; with a plan
+    /// each volume has its own there].
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
     pub rescue: Option<Option<PathBuf>>,

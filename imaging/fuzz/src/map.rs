@@ -85,6 +85,7 @@ pub(crate) fn rescue_to(
         is_own_map,
         metadata: &ExtentMap::new(),
         retries: 1,
+        fill: None,
         threads: NonZeroUsize::MIN,
     };
     let records = RecordStore::new(map.parent().expect("a directory").to_owned());
