@@ -120,6 +120,7 @@ pub fn rescue(
     observer.event(&Event::Committing);
     // From here on it would describe something else.
     records.remove(job.target_identity)?;
+    records.remove_pending(job.target_identity)?;
     let (read_source_bytes, failed_reads) = (engine.read_bytes, engine.failed_reads);
     let (statuses, mut origin) = (engine.statuses.clone(), engine.origin.clone());
     let written_bytes = engine.commit(|| still_the_same(job))?;

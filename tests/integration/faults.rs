@@ -1,6 +1,7 @@
 //! The n-th I/O fails, for every n: the error is typed, what is whole looks whole, nothing else
 //! does, and the next run completes the clone. Then the same with the power cut instead.
 
+mod group;
 mod staged;
 
 use klon_imaging::change::RungChoice;
