@@ -55,7 +55,7 @@ const VERSION: u32 = 1;
 const HEADER_LEN: usize = 96;
 const MEMBER_LEN: usize = 64 + MARK_LEN;
 
-/// No group has more volumes: its block is no longer than a block of an index.
+/// No group has more volumes, the leader included: its block is no longer than one of an index.
 pub const MEMBERS_MAX: usize = 100;
 
 /// Length of the block of a group of so many volumes.

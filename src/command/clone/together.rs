@@ -13,6 +13,7 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
 use klon_imaging::mark::Mark;
+use klon_imaging::stage::group::MEMBERS_MAX;
 use klon_imaging::{
     CloneOptions, CloneSummary, Error as ImagingError, Event, Observer, RecordStore,
 };
@@ -82,7 +83,8 @@ pub(super) fn clone_group(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<Clo
         ends.push(end.with_context(|| format!("cloning {}", job.name))?);
     }
     // Only volumes of one drive can be committed by one write.
-    let summaries = match places.len() == ends.len() {
+    let is_group = places.len() == ends.len() && ends.len() <= MEMBERS_MAX;
+    let summaries = match is_group {
         true => clone_ends(&ends, with)?,
         false => {
             let mut summaries = Vec::new();

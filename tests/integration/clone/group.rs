@@ -14,6 +14,7 @@ use klon_partition::table::{Found, Partition, read};
 use klon_partition::{Extent, ExtentMap, Geometry, Identity, ReadAt, Result, WriteAt};
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A boot disk with clones on a drive, and changes on both of its volumes since.
@@ -268,5 +269,30 @@ fn the_next_run_finishes_a_committed_group_first() {
     outcome.says(&["completed the update of 2 volumes"]);
     assert_eq!(outcome.last()["rung"], "compare+digest");
     assert_eq!(number(&outcome.last(), "written_bytes"), 0);
+    check(&klon);
+}
+
+#[test]
+fn what_can_not_be_staged_is_written_in_place_after_the_rest() {
+    let klon = changed();
+    // The clone of the root is gone, and its record with it.
+    let drive = look_at(&klon.path("drive")).unwrap();
+    let root = partitions(&drive)
+        .into_iter()
+        .max_by_key(|one| one.extent.len_bytes());
+    let at = root.unwrap().extent.offset_bytes();
+    let file = fs::OpenOptions::new().write(true).open(klon.path("drive"));
+    let zeroes = vec![0; MIB as usize];
+    file.unwrap().write_all_at(&zeroes, at).unwrap();
+    let outcome = klon.ok(&["clone", "plan", "--json"]);
+    outcome.says(&["can't be staged with the rest of the group"]);
+    let volumes = outcome.last()["volumes"].clone();
+    let staged: Vec<u64> = volumes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|volume| number(volume, "staged_bytes"))
+        .collect();
+    assert!(staged[0] > 0 && staged[1] == 0, "{staged:?}");
     check(&klon);
 }
