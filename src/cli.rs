@@ -254,8 +254,13 @@ pub enum FreedArg {
 /// Arguments of `klon finish`.
 #[derive(Debug, Args)]
 pub struct FinishArgs {
-    /// The target of the clone: a volume, a drive (all of its volumes), or a plan file.
+    /// The target of the clone: a volume (with the rest of its boot group), a drive (all of its
+    /// volumes), or a plan file.
     pub target: PathBuf,
+    /// Complete this one volume also when the rest of its boot group can't be: it is a whole clone
+    /// then, but the others may be of another time. For when the sources are lost.
+    #[arg(long)]
+    pub alone: bool,
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

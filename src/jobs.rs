@@ -26,6 +26,8 @@ pub struct VolumeJob {
     pub consent_identity: Identity,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
+    /// The volumes of a plan that are updated as one with it have the same.
+    pub group: Option<String>,
     /// What the clone is for.
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
@@ -69,6 +71,7 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         target,
         consent_identity,
         is_planned: false,
+        group: None,
         role: Role::Backup,
         reversal: None,
     })
@@ -164,6 +167,7 @@ pub fn of_plan(
             target,
             consent_identity,
             is_planned: true,
+            group: Some(volume.group.clone()),
             role: Role::Backup,
             reversal: None,
         });

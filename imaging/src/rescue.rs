@@ -133,6 +133,7 @@ pub fn rescue(
     observer.event(&Event::Committing);
     // From here on it would describe something else.
     records.remove(job.target_identity)?;
+    records.remove_pending(job.target_identity)?;
     let (reader, ledger) = (&engine.reader, &engine.ledger);
     let (read_source_bytes, failed_reads) = (reader.read_bytes, reader.failed_reads);
     let (statuses, mut origin) = (ledger.statuses.clone(), ledger.origin.clone());

@@ -4,6 +4,7 @@ mod aftermath;
 mod consent;
 mod one;
 mod rescue;
+mod together;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
@@ -19,6 +20,7 @@ use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
 use klon_imaging::{CloneOptions, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use std::process::ExitCode;
+use together::With;
 
 /// Clones every volume of a plan, or one source to one target.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
@@ -55,14 +57,20 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     if args.rescue.is_some() {
         return rescue::rescue_all(&jobs, &records, (args, common), &progress, &system);
     }
+    let with = With {
+        records: &records,
+        args,
+        progress: &progress,
+        system: &system,
+    };
     let mut summaries = Vec::new();
-    for job in &jobs {
-        let summary = one::clone_one(job, &records, args, &progress, &system)
-            .map_err(|error| rescue::explained(error, job))
-            .with_context(|| format!("cloning {}", job.name))?;
-        show_to_kernel(job, &system)?;
-        report::cloned(&summary, jobs.len(), common)?;
-        summaries.push(summary);
+    for group in together::groups(&jobs) {
+        let done = together::clone_group(&group, with)?;
+        for (job, summary) in group.iter().zip(&done) {
+            show_to_kernel(job, &system)?;
+            report::cloned(summary, jobs.len(), common)?;
+        }
+        summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
     Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::volume::SourceEnd;
 use crate::{records, report as reports, threads};
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
@@ -212,7 +213,7 @@ fn verify_one(
         summary.bad_fill = bad_fill.filter(|_| !summary.bad.is_empty());
         return Ok((summary, "source"));
     }
-    let record = records.load(&check.identity)?.with_context(|| {
+    let record = recorded(records, &check.identity, target, threads)?.with_context(|| {
         format!(
             "there is no record of a clone to {} in {}; name the source to compare with it \
              (klon verify TARGET SOURCE), or the records with --records",

@@ -2,6 +2,7 @@
 //! does, and the next run completes the clone. Then the same with the power cut instead.
 
 mod cuts;
+mod group;
 mod journal;
 mod staged;
 

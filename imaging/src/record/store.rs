@@ -74,13 +74,17 @@ impl RecordStore {
     /// # Errors
     /// [`crate::Error::RecordIo`], [`crate::Error::RecordCorrupt`].
     pub fn load(&self, target: &Identity) -> Result<Option<Record>> {
-        let path = self.path(target);
-        let file = match File::open(&path) {
+        Self::load_at(&self.path(target), target)
+    }
+
+    /// The record of `target` at `path`.
+    pub(super) fn load_at(path: &Path, target: &Identity) -> Result<Option<Record>> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io_error(&path, "open", source)),
+            Err(source) => return Err(io_error(path, "open", source)),
         };
-        let record = Record::read(&path, file)?;
+        let record = Record::read(path, file)?;
         if &record.manifest.target != target {
             let fault = (
                 "target",
@@ -88,7 +92,7 @@ impl RecordStore {
                 target.to_string(),
                 record.manifest.target.to_string(),
             );
-            return Err(corrupt(&path, fault));
+            return Err(corrupt(path, fault));
         }
         Ok(Some(record))
     }

@@ -17,6 +17,9 @@ use tempfile::NamedTempFile;
 /// Room for what of a record is not digests, as far as it is known before: extents compress well.
 const SLACK_BYTES: u64 = 64 << 10;
 
+/// File name extension of records of runs that may not be complete on the target.
+const PENDING_EXTENSION: &str = "pending";
+
 /// A record being written. Dropped without [`finish`](Self::finish) it leaves no trace.
 #[derive(Debug)]
 pub struct RecordWriter {
@@ -105,6 +108,20 @@ impl RecordWriter {
         zero: &ExtentMap,
         changed: &ExtentMap,
     ) -> Result<()> {
+        self.complete(manifest, data, zero, changed)?.replace()
+    }
+
+    /// Completes the record and makes its content durable.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn complete(
+        self,
+        manifest: &Manifest,
+        data: &ExtentMap,
+        zero: &ExtentMap,
+        changed: &ExtentMap,
+    ) -> Result<CompleteRecord> {
         if self.digests_left != 0 {
             let message = format!("{} digests are missing from the record", self.digests_left);
             return Err(Error::Internal(message));
@@ -121,7 +138,7 @@ impl RecordWriter {
             bad_fill,
             ..
         } = self;
-        let finish = || -> io::Result<()> {
+        let finish = || -> io::Result<NamedTempFile> {
             output.end_section()?;
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
@@ -143,11 +160,50 @@ impl RecordWriter {
             output.section(*b"END ", &digest)?;
             let file = output.inner.into_inner()?;
             file.as_file().sync_all()?;
-            file.persist(&path)?;
-            sync_directory(&path)
+            Ok(file)
         };
-        finish().map_err(|source| io_error(&path, "write", source))
+        let file = finish().map_err(|source| io_error(&path, "write", source))?;
+        Ok(CompleteRecord { file, path })
     }
+}
+
+/// A record that is complete, but has no name yet. Dropped it leaves no trace.
+#[derive(Debug)]
+pub struct CompleteRecord {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl CompleteRecord {
+    /// Puts it in the place of the old one, durably.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn replace(self) -> Result<()> {
+        let path = self.path.clone();
+        self.persist(&path)
+    }
+
+    /// Puts it beside the old one, durably, until the run is complete that it describes.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn keep_pending(self) -> Result<()> {
+        let path = pending_path(&self.path);
+        self.persist(&path)
+    }
+
+    fn persist(self, path: &Path) -> Result<()> {
+        let persisted = self.file.persist(path).map_err(io::Error::from);
+        persisted
+            .and_then(|_| sync_directory(path))
+            .map_err(|source| io_error(path, "write", source))
+    }
+}
+
+/// Where the record of a run waits that is not complete on the target; beside the one at `path`.
+pub(super) fn pending_path(path: &Path) -> PathBuf {
+    path.with_extension(PENDING_EXTENSION)
 }
 
 /// Takes space for a file before anything is cloned, where the filesystem can do that.

@@ -43,9 +43,9 @@ pub(super) fn rescue_one(
 ) -> Result<(RescueSummary, Owners)> {
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
-    let target = OpenTarget::new(&job.target, size_bytes, system)?;
+    let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
     let threads = threads::count(args.threads);
-    one::complete(job, &target, threads)?;
+    one::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
     let given = args.rescue.as_ref().and_then(Option::as_deref);
     let options = RescueOptions {

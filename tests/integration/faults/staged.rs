@@ -100,6 +100,7 @@ impl Stage {
         let around = Drive {
             device: drive,
             room: &self.room,
+            at: self.volume,
         };
         clone_saving(source, &target, records, Some(&self.present), Some(around))
     }

@@ -29,6 +29,7 @@ fn manifest(target: &Identity) -> Manifest {
         filesystem: None,
         token: Some(crate::record::manifest::Hex([7; 32])),
         metadata_digest: None,
+        run: None,
         role: Role::Backup,
         history: vec![run],
     }
@@ -113,6 +114,7 @@ fn write_with_metadata(store: &RecordStore, target: &Identity) {
     digests.push(Digest([9; 32])).unwrap();
     let manifest = Manifest {
         metadata_digest: Some(crate::record::manifest::Hex(digests.digest())),
+        run: None,
         ..manifest(target)
     };
     writer.keep_metadata(digests);
