@@ -126,7 +126,11 @@ impl Outcome {
     pub(crate) fn shows(&self, parts: &[&str]) {
         for part in parts {
             let found = &self.stdout;
-            assert!(found.contains(part), "{}: {part:?} is not in\n{found}", self.line);
+            assert!(
+                found.contains(part),
+                "{}: {part:?} is not in\n{found}",
+                self.line
+            );
         }
     }
 
