@@ -2,4 +2,5 @@
 
 mod commands;
 mod days;
+mod rescue;
 mod round_trip;
