@@ -2,5 +2,6 @@
 
 mod commands;
 mod days;
+mod described;
 mod rescue;
 mod round_trip;
