@@ -44,8 +44,6 @@ fn round_trip(klon: &Klon, source: &str) {
     let target = klon.text("target");
     klon.ok(&["restore", "i.klon", "target", "--yes", "--confirm", &target]);
     assert_equal(&used, &klon.path(source), &klon.path("target"));
-    let verified = klon.json(&["verify", "target"]);
-    assert_eq!(number(&verified, "differing_bytes"), 0);
 }
 
 #[test]
@@ -90,6 +88,8 @@ fn real(mkfs: &[&str], check: &[&str], options: &str) {
     let before = Tree::read(mounted.path());
     drop(mounted);
     round_trip(&klon, "source");
+    let verified = klon.json(&["verify", "target"]);
+    assert_eq!(number(&verified, "differing_bytes"), 0);
     run(check[0], &[&check[1..], &[&klon.text("target")]].concat());
     before.assert_same(&Tree::read(mount("target", "loop,ro").path()));
 }
