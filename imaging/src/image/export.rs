@@ -129,14 +129,32 @@ fn read(job: &ExportJob<'_>, pool: &Pool, chunk: Extent) -> Result<(Piece, Optio
         Ok(_) => None,
         Err(error) if job.skip_damaged && is_damage(&error) => {
             buffer.fill(0);
-            Some(error.to_string())
+            Some(placed(error, chunk).to_string())
         }
-        Err(error) => return Err(Error::Image(error)),
+        Err(error) => return Err(Error::Image(placed(error, chunk))),
     };
     let content = buffer.freeze().slice(..to_len(chunk.len_bytes()));
     Ok((Piece { chunk, content }, damage))
 }
 
+/// A damaged chunk is named by its place in what is exported, too.
+fn placed(error: PartitionError, chunk: Extent) -> PartitionError {
+    match error {
+        PartitionError::Corrupt(mut corrupt) => {
+            corrupt.found.push_str(&format!(
+                "; it holds bytes {:#x} to {:#x} of what was imaged",
+                chunk.offset_bytes(),
+                chunk.end_bytes() - 1
+            ));
+            corrupt.into()
+        }
+        error => error,
+    }
+}
+
 const fn is_damage(error: &PartitionError) -> bool {
-    matches!(error, PartitionError::Corrupt(_) | PartitionError::Io { .. })
+    matches!(
+        error,
+        PartitionError::Corrupt(_) | PartitionError::Io { .. }
+    )
 }

@@ -48,6 +48,16 @@ pub struct Qcow2File<'a> {
     refcounts: Vec<u16>,
 }
 
+/// More than the file for a disk of `size_bytes` with `data` can need.
+#[must_use]
+pub fn capacity_bytes(data: &ExtentMap, size_bytes: u64) -> u64 {
+    let clusters = data.aligned_out(CLUSTER, u64::MAX).total_bytes() / CLUSTER;
+    let tables = size_bytes.div_ceil(CLUSTER * L2_ENTRIES).saturating_mul(2) + 2;
+    let all = clusters.saturating_add(tables);
+    let refcounts = all.div_ceil(REFCOUNTS as u64 / 2).saturating_add(4);
+    all.saturating_add(refcounts).saturating_mul(CLUSTER)
+}
+
 impl<'a> Qcow2File<'a> {
     /// Begins a file for a disk of `size_bytes`, of which `wanted` is in use. With a `level` clusters
     /// are compressed by zstd.
@@ -91,7 +101,11 @@ impl<'a> Qcow2File<'a> {
         self.go_to_table(self.l1.len() as u64)?;
         self.align();
         let table = self.refcount_blocks()?;
-        let l1: Vec<u8> = self.l1.iter().flat_map(|entry| entry.to_be_bytes()).collect();
+        let l1: Vec<u8> = self
+            .l1
+            .iter()
+            .flat_map(|entry| entry.to_be_bytes())
+            .collect();
         self.file.write_at(&l1, CLUSTER)?;
         let header = self.header(table);
         self.file.write_at(&header, 0)?;
@@ -152,7 +166,11 @@ impl<'a> Qcow2File<'a> {
         }
         self.align();
         let at = self.position;
-        let bytes: Vec<u8> = self.l2.iter().flat_map(|entry| entry.to_be_bytes()).collect();
+        let bytes: Vec<u8> = self
+            .l2
+            .iter()
+            .flat_map(|entry| entry.to_be_bytes())
+            .collect();
         self.write(&bytes)?;
         self.l1[to_len(self.l2_index)] = COPIED | at;
         self.l2.fill(0);
@@ -184,7 +202,10 @@ impl<'a> Qcow2File<'a> {
         let (mut blocks, mut table) = (0, 0);
         loop {
             let all = clusters + blocks + table;
-            let needed = (all.div_ceil(REFCOUNTS as u64), blocks.div_ceil(L2_ENTRIES).max(1));
+            let needed = (
+                all.div_ceil(REFCOUNTS as u64),
+                blocks.div_ceil(L2_ENTRIES).max(1),
+            );
             if needed == (blocks, table) {
                 break;
             }
@@ -196,7 +217,10 @@ impl<'a> Qcow2File<'a> {
         let refcounts = std::mem::take(&mut self.refcounts);
         let mut names = Vec::new();
         for counts in refcounts.chunks(REFCOUNTS) {
-            let mut block: Vec<u8> = counts.iter().flat_map(|count| count.to_be_bytes()).collect();
+            let mut block: Vec<u8> = counts
+                .iter()
+                .flat_map(|count| count.to_be_bytes())
+                .collect();
             block.resize(CLUSTER_LEN, 0);
             names.extend(self.position.to_be_bytes());
             self.file.write_at(&block, self.position)?;

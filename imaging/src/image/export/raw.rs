@@ -18,8 +18,7 @@ impl Sink for RawFile<'_> {
         for run in runs(piece) {
             let start = run.offset_bytes() - piece.chunk.offset_bytes();
             let range = to_len(start)..to_len(start + run.len_bytes());
-            self.0
-                .write_at(&piece.content[range], run.offset_bytes())?;
+            self.0.write_at(&piece.content[range], run.offset_bytes())?;
         }
         Ok(())
     }

@@ -50,7 +50,9 @@ impl<D: ReadAt> Qcow2<D> {
                 let expected = "a table of its own at a cluster's start";
                 let position = header.l1_offset + at as u64 * 8;
                 let found = format!("{entry:#x}");
-                return Err(Corrupt::new("qcow2 L1 table", "entry", position, expected, found).into());
+                return Err(
+                    Corrupt::new("qcow2 L1 table", "entry", position, expected, found).into(),
+                );
             }
             l1.push(table);
         }
@@ -112,11 +114,7 @@ impl<D: ReadAt> Qcow2<D> {
 /// Where in entries a position is.
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 
-fn keep(
-    kept: &Kept,
-    key: u64,
-    make: impl FnOnce() -> Result<Vec<u8>>,
-) -> Result<Arc<Vec<u8>>> {
+fn keep(kept: &Kept, key: u64, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
     let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, found)) = lock().iter().find(|found| found.0 == key) {
         return Ok(Arc::clone(found));

@@ -52,7 +52,11 @@ impl Bitmap {
             // Anything but 1 is not in use; some versions wrote other numbers.
             bits.extend(stream.read_vec(now)?.chunks(8).map(|bytes| {
                 let bit = |(at, &byte): (usize, &u8)| u8::from(byte == 1) << at;
-                bytes.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
+                bytes
+                    .iter()
+                    .enumerate()
+                    .map(bit)
+                    .fold(0, |all, bit| all | bit)
             }));
             left -= now;
         }
@@ -108,7 +112,9 @@ impl Bitmap {
             match byte {
                 0 => {}
                 0xff => add(at, 8),
-                _ => (0..8).filter(|bit| byte & (1 << bit) != 0).for_each(|bit| add(at + bit, 1)),
+                _ => (0..8)
+                    .filter(|bit| byte & (1 << bit) != 0)
+                    .for_each(|bit| add(at + bit, 1)),
             }
         }
         builder.finish()

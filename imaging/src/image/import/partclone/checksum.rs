@@ -63,7 +63,11 @@ const fn table() -> [u32; 256] {
     while at < 256 {
         let (mut crc, mut bit) = (at as u32, 0);
         while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
             bit += 1;
         }
         table[at] = crc;

@@ -77,7 +77,8 @@ impl Header {
             other => {
                 return Err(Error::unsupported(
                     format!("partclone format {:?}", String::from_utf8_lossy(other)),
-                    "klon knows 0001 and 0002; restore it with partclone, and image that".to_owned(),
+                    "klon knows 0001 and 0002; restore it with partclone, and image that"
+                        .to_owned(),
                 ));
             }
         };
@@ -151,7 +152,12 @@ impl Header {
         }
         let bytes = self.blocks.checked_mul(self.block_bytes.into());
         if self.bitmap != BitmapMode::All && self.blocks > BLOCKS_MAX {
-            return Err(wrong(60, "blocks", format!("at most {BLOCKS_MAX}"), self.blocks));
+            return Err(wrong(
+                60,
+                "blocks",
+                format!("at most {BLOCKS_MAX}"),
+                self.blocks,
+            ));
         }
         if bytes.is_none_or(|bytes| bytes > self.device_bytes) {
             let expected = format!("as many as fit into {} bytes", self.device_bytes);

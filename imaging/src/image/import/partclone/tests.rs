@@ -10,7 +10,9 @@ const BLOCKS: usize = 13;
 const USED: [usize; 6] = [0, 1, 4, 5, 6, 12];
 
 fn block(number: usize) -> Vec<u8> {
-    (0..BLOCK).map(|at| (at * 7 + number * 31 + 1) as u8).collect()
+    (0..BLOCK)
+        .map(|at| (at * 7 + number * 31 + 1) as u8)
+        .collect()
 }
 
 /// What must come out.
@@ -26,7 +28,11 @@ fn slow_crc(mut crc: u32, bytes: impl IntoIterator<Item = u8>) -> u32 {
     for byte in bytes {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     crc

@@ -41,7 +41,12 @@ impl Header {
         let len = usize::try_from(file_bytes).map_or(V3_LEN, |len| len.min(V3_LEN));
         file.read_exact_at(&mut bytes[..len], 0)?;
         if len < V2_LEN || &bytes[..4] != MAGIC {
-            return Err(wrong(0, "magic", "QFI\\xfb", format!("{:02x?}", &bytes[..4])));
+            return Err(wrong(
+                0,
+                "magic",
+                "QFI\\xfb",
+                format!("{:02x?}", &bytes[..4]),
+            ));
         }
         let version = be32(&bytes, 4);
         if !(2..=3).contains(&version) {
@@ -109,7 +114,11 @@ fn features(bytes: &[u8]) -> Result<Compression> {
         let what = format!("a qcow2 image with incompatible features {incompatible:#x}");
         return Err(convert(&what));
     }
-    let kind = if be32(bytes, 100) > 104 { bytes[104] } else { 0 };
+    let kind = if be32(bytes, 100) > 104 {
+        bytes[104]
+    } else {
+        0
+    };
     match (incompatible & 0b1000, kind) {
         (0, _) | (_, 0) => Ok(Compression::Zlib),
         (_, 1) => Ok(Compression::Zstd),

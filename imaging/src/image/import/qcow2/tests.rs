@@ -14,7 +14,9 @@ fn content() -> Vec<u8> {
         .map(|at| match at >> 18 {
             // Noise, zeroes, text.
             0 | 9 => {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 (state >> 56) as u8
             }
             1..4 | 12.. if at < SIZE - 4096 => 0,
