@@ -4,7 +4,7 @@ mod input;
 
 use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
 use crate::command::image;
-use crate::error::refused;
+use crate::error::{self, refused};
 use crate::image::{ImageName, OpenForAppend};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
@@ -45,8 +45,9 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
     let is_new = !args.image.exists();
     let mut image = OpenForAppend::new(&name)?;
     let result = import(input, &mut image, args, common);
-    if result.is_err() && is_new {
-        // It has no snapshot, and is of no use.
+    let is_failed = |error| error::code(error) != error::INTERRUPTED;
+    if is_new && result.as_ref().err().is_some_and(is_failed) {
+        // It has no snapshot; of use it would be to the same run again alone.
         let _ = std::fs::remove_file(&args.image);
     }
     image::report(&result?, &name, common)?;

@@ -2,4 +2,5 @@
 
 mod commands;
 mod days;
+mod port;
 mod round_trip;

@@ -68,6 +68,10 @@ fn bmap(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Resu
     let map_bytes = map.len() as u64;
     let map_file = NewFile::create(&path, map_bytes, args.force)?;
     map_file.write_at(map.as_bytes(), 0)?;
+    if args.force {
+        // So that at no time a map stands beside a file that is not its.
+        let _ = std::fs::remove_file(&path);
+    }
     file.finish(size_bytes)?;
     map_file.finish(map_bytes)?;
     Ok(done)

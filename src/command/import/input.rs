@@ -89,7 +89,7 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
 /// An image of partclone's, packed or not; `None` for anything else that is not packed.
 fn stream(path: &Path) -> Result<Option<Input>> {
     let parts = Parts::find(path)?;
-    let name = parts.name();
+    let (name, is_split) = (parts.name(), parts.is_split());
     let (mut input, packing) = parts.open()?;
     let mut start = Vec::new();
     let magic = partclone::MAGIC;
@@ -100,6 +100,10 @@ fn stream(path: &Path) -> Result<Option<Input>> {
     peeked.with_context(|| "unpacking it")?;
     if start != magic {
         return match packing {
+            Packing::None if is_split => Err(usage(
+                "it is the first of several parts, and no image of partclone; join them with cat, and \
+                 import that",
+            )),
             Packing::None => Ok(None),
             _ => Err(usage(
                 "what is packed in it is no image of partclone; unpack it, and import that",

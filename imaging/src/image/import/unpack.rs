@@ -189,6 +189,12 @@ impl Parts {
         unpack(reader, &name)
     }
 
+    /// Whether there are several.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.paths.len() > 1
+    }
+
     /// The first file.
     #[must_use]
     pub fn name(&self) -> String {

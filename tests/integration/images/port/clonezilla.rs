@@ -75,7 +75,12 @@ fn a_gpt_disk_of_four_partitions_is_as_restored() {
     sparse(&klon.path("expected"), 96 * MIB);
     put(&klon.path("new"), &klon.path("expected"), 0);
     save_part(&klon, ("fat", "zstd -q"), "sda1.vfat-ptcl-img.zst", MIB);
-    save_part(&klon, ("extfs", "gzip -1"), "sda2.ext4-ptcl-img.gz", 18 * MIB);
+    save_part(
+        &klon,
+        ("extfs", "gzip -1"),
+        "sda2.ext4-ptcl-img.gz",
+        18 * MIB,
+    );
     let saved = klon.path("saved");
     swap_info(&saved, "sda3");
     mkswap(&klon, 8 * MIB, 58 * MIB);

@@ -65,7 +65,10 @@ fn what_makes_no_sense_is_refused() {
         let arguments = [&["export"][..], &arguments].concat();
         klon.run(&arguments).expect(2).says(&[reason]);
     }
-    klon.refused(&["export", "a.klon", "a.klon", "--force"], &["image itself"]);
+    klon.refused(
+        &["export", "a.klon", "a.klon", "--force"],
+        &["image itself"],
+    );
     assert_eq!(names(&klon), ["a.klon", "volume"]);
 }
 
@@ -101,7 +104,11 @@ fn a_block_map_brings_what_is_in_use_to_any_target() {
     run("e2fsck", &["-fn", &target]);
     // The map's own checksum, and those of the runs, are checked.
     let text = fs::read_to_string(&map).unwrap();
-    fs::write(&map, text.replacen("<BlockSize> 4096", "<BlockSize> 4097", 1)).unwrap();
+    fs::write(
+        &map,
+        text.replacen("<BlockSize> 4096", "<BlockSize> 4097", 1),
+    )
+    .unwrap();
     let failed = crate::support::tool::output("bmaptool", &["copy", "--bmap", &map, &out, &target]);
     assert!(!failed.status.success());
     fs::write(&map, text).unwrap();
@@ -116,11 +123,17 @@ fn a_disk_and_its_partitions_are_exported() {
     boot_disk(&klon.path("disk"), 512);
     klon.ok(&["image", "disk", "a.klon"]);
     klon.ok(&["export", "a.klon", "raw"]);
-    for (name, options) in [("plain.qcow2", &[][..]), ("packed.qcow2", &["--compress"][..])] {
+    for (name, options) in [
+        ("plain.qcow2", &[][..]),
+        ("packed.qcow2", &["--compress"][..]),
+    ] {
         klon.ok(&[&["export", "a.klon", name][..], options].concat());
         let file = klon.text(name);
         run("qemu-img", &["check", "-q", &file]);
-        run("qemu-img", &["compare", "-q", "-s", &file, &klon.text("raw")]);
+        run(
+            "qemu-img",
+            &["compare", "-q", "-s", &file, &klon.text("raw")],
+        );
         klon.ok(&["import", name, "b.klon"]);
         klon.ok(&["export", "b.klon", "again", "--force"]);
         cmp(&klon, "raw", "again");

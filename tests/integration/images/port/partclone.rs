@@ -5,11 +5,16 @@ use crate::support::image::{flip, sparse};
 use crate::support::oracle::{copy_onto_noise, partclone_used};
 use crate::support::{Klon, run};
 use klon_partition::ExtentMap;
+use klon_partition::bytes::{le32, le64};
 use std::fs;
 
 /// Packs a file as Clonezilla does.
 fn pack(klon: &Klon, program: &str, image: &str, packed: &str) {
-    let command = format!("{program} -c '{}' > '{}'", klon.text(image), klon.text(packed));
+    let command = format!(
+        "{program} -c '{}' > '{}'",
+        klon.text(image),
+        klon.text(packed)
+    );
     run("sh", &["-c", &command]);
 }
 
@@ -65,6 +70,64 @@ fn ext4_plain() {
     check("extfs", &["-a1", "-k64"], None);
 }
 
+/// An image of format 0002 without checksums as one of format 0001; `extra` bytes behind each checksum.
+fn as_v1(image: &[u8], extra: usize) -> Vec<u8> {
+    let blocks = usize::try_from(le64(image, 60)).unwrap();
+    let block_bytes = usize::try_from(le32(image, 84)).unwrap();
+    let bits_len = blocks.div_ceil(8);
+    let (bits, content) = image[110..].split_at(bits_len);
+    let mut old = image[..15].to_vec();
+    old.extend(&image[36..51]);
+    old.extend(b"0001\0\0");
+    old.extend(&image[84..88]);
+    old.extend(&image[52..68]);
+    old.extend(&image[76..84]);
+    old.resize(4160, 0);
+    old.extend((0..blocks).map(|at| bits[at / 8] >> (at % 8) & 1));
+    old.extend(b"BiTmAgIc");
+    let mut crc = u32::MAX;
+    for block in content[4..].chunks_exact(block_bytes) {
+        for _ in 0..block_bytes {
+            crc ^= u32::from(block[0]);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 {
+                    crc >> 1 ^ 0xedb8_8320
+                } else {
+                    crc >> 1
+                };
+            }
+        }
+        old.extend(block);
+        old.extend(crc.to_le_bytes());
+        old.extend(vec![0; extra]);
+    }
+    old
+}
+
+#[test]
+fn images_of_the_first_format() {
+    let klon = Klon::new();
+    volume("extfs", &klon.path("volume"));
+    save("extfs", &klon, "volume", "image", &["-a0"]);
+    let image = fs::read(klon.path("image")).unwrap();
+    fs::write(klon.path("old"), as_v1(&image, 0)).unwrap();
+    let size_bytes = fs::metadata(klon.path("volume")).unwrap().len();
+    sparse(&klon.path("expected"), size_bytes);
+    restore(&klon, "old", "expected");
+    for extra in [0, 4] {
+        fs::write(klon.path("old"), as_v1(&image, extra)).unwrap();
+        klon.ok(&["import", "old", "a.klon"]);
+        klon.ok(&["export", "a.klon", "out", "--force"]);
+        cmp(&klon, "out", "expected");
+    }
+    flip(
+        &klon.path("old"),
+        fs::metadata(klon.path("old")).unwrap().len() - 6,
+    );
+    let failed = klon.run(&["import", "old", "a.klon"]).expect(5);
+    failed.says(&["checksum of blocks"]);
+}
+
 #[test]
 fn parts_are_put_together_and_a_missing_one_is_named() {
     let klon = Klon::new();
@@ -101,7 +164,10 @@ fn a_bad_checksum_names_blocks_and_file_and_nothing_is_committed() {
     let after = klon.json(&["list", "a.klon"]);
     assert_eq!(before["snapshots"], after["snapshots"]);
     pack(&klon, "gzip -1", "image", "packed");
-    flip(&klon.path("packed"), fs::metadata(klon.path("packed")).unwrap().len() / 2);
+    flip(
+        &klon.path("packed"),
+        fs::metadata(klon.path("packed")).unwrap().len() / 2,
+    );
     klon.run(&["import", "packed", "a.klon"]).expect(5);
     fs::write(klon.path("text.gz"), "").unwrap();
     pack(&klon, "gzip -1", "log", "text.gz");

@@ -1,9 +1,11 @@
 //! Images made by hand, whole and damaged.
 
-use super::{MAGIC, Partclone};
+use super::checksum::Running;
+use super::{Checksum, MAGIC, Partclone};
 use crate::image::Forward;
 use klon_partition::Error;
 use std::io::Cursor;
+use twox_hash::{XxHash3_128, XxHash64};
 
 const BLOCK: usize = 512;
 const BLOCKS: usize = 13;
@@ -78,7 +80,12 @@ fn v2(mode: u16, strip: u32, reseeds: bool, bitmap: u8) -> Vec<u8> {
     bytes.extend(18_u32.to_le_bytes());
     bytes.extend([2, 0, 64, 0]);
     bytes.extend(mode.to_le_bytes());
-    let size: u16 = if mode == 0 { 0 } else { 4 };
+    let size: u16 = match mode {
+        0 => 0,
+        0x30 => 8,
+        0x31 => 16,
+        _ => 4,
+    };
     bytes.extend(size.to_le_bytes());
     bytes.extend(strip.to_le_bytes());
     bytes.extend([u8::from(reseeds), bitmap]);
@@ -98,16 +105,19 @@ fn v2(mode: u16, strip: u32, reseeds: bool, bitmap: u8) -> Vec<u8> {
         }
         _ => {}
     }
-    let mut crc = u32::MAX;
+    let mut strip_bytes = Vec::new();
     for (at, &number) in used.iter().enumerate() {
-        let block = block(number);
-        crc = slow_crc(crc, block.clone());
-        bytes.extend(block);
+        bytes.extend(block(number));
+        strip_bytes.extend(block(number));
         let is_end = (at + 1) % strip as usize == 0 || at + 1 == used.len();
         if mode != 0 && is_end {
-            bytes.extend(crc.to_le_bytes());
+            match mode {
+                0x30 => bytes.extend(XxHash64::oneshot(0, &strip_bytes).to_le_bytes()),
+                0x31 => bytes.extend(XxHash3_128::oneshot(&strip_bytes).to_le_bytes()),
+                _ => bytes.extend(slow_crc(u32::MAX, strip_bytes.clone()).to_le_bytes()),
+            }
             if reseeds {
-                crc = u32::MAX;
+                strip_bytes.clear();
             }
         }
     }
@@ -133,7 +143,7 @@ fn both_formats_with_every_kind_of_bitmap_give_the_volume() {
     }
     for (strip, reseeds) in [(1, true), (4, true), (4, false), (256, true)] {
         for bitmap in [1, 8] {
-            for mode in [0, 1, 0x20] {
+            for mode in [0, 1, 0x20, 0x30, 0x31] {
                 let image = v2(mode, strip, reseeds, bitmap);
                 for step in [100, 512, 5000] {
                     assert_eq!(read(&image, step).unwrap(), volume(), "{mode} {strip}");
@@ -143,6 +153,21 @@ fn both_formats_with_every_kind_of_bitmap_give_the_volume() {
         let all = read(&v2(0x20, strip, reseeds, 0), 512).unwrap();
         assert_eq!(all[BLOCK * 2..][..BLOCK], block(2));
     }
+}
+
+#[test]
+fn checksums_are_those_of_their_specifications() {
+    let of = |checksum, bytes: &[u8]| {
+        let mut running = Running::new(checksum);
+        running.update(bytes);
+        running.value()
+    };
+    let crc = 0x340b_c6d9_u32;
+    assert_eq!(of(Checksum::Crc32, b"123456789"), crc.to_le_bytes());
+    let sum = 0xef46_db37_51d8_e999_u64;
+    assert_eq!(of(Checksum::Xxh64, b""), sum.to_le_bytes());
+    let sum = 0x99aa_06d3_0147_98d8_6001_c324_468d_497f_u128;
+    assert_eq!(of(Checksum::Xxh128, b""), sum.to_le_bytes());
 }
 
 #[test]
