@@ -22,7 +22,20 @@ pub(super) fn parse(text: &str, geometry: Geometry) -> Result<Table> {
     let geometry = Geometry::new(geometry.size_bytes, sector_bytes);
     let id = header("label-id").unwrap_or_default();
     let mut table = match header("label") {
-        Some("gpt") => Table::new_gpt(geometry, parsed(id, "label-id")?)?,
+        Some("gpt") => {
+            let mut table = Table::new_gpt(geometry, parsed(id, "label-id")?)?;
+            let sector = |key| header(key).and_then(|value| value.parse::<u64>().ok());
+            let at = |sector: u64| sector.checked_mul(sector_bytes.into());
+            let first = sector("first-lba").and_then(at);
+            let end = sector("last-lba").and_then(|last| at(last.checked_add(1)?));
+            // Partitions may lie where it says, as far as the disk has room for that.
+            if let (Some(first), Some(end)) = (first, end)
+                && let Some(usable) = Extent::between(first, end)
+            {
+                table.usable = usable.intersection(table.usable).unwrap_or(table.usable);
+            }
+            table
+        }
         Some("dos") | None => {
             let digits = id.trim_start_matches("0x");
             Table::new_mbr(geometry, u32::from_str_radix(digits, 16).unwrap_or(0))?

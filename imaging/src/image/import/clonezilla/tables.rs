@@ -48,6 +48,7 @@ pub(super) fn read(directory: &Directory, disk: &str) -> Result<(Tables, Table)>
             let device = empty();
             boot_code(directory, disk, &device)?;
             table::write(&device, &table)?;
+            first_sector(directory, disk, &device)?;
             (device, table)
         }
         (None, None) => {
@@ -94,6 +95,26 @@ fn boot_code(directory: &Directory, disk: &str, device: &Tables) -> Result<()> {
         Some(code) => device.write_all_at(code, 0),
         None => Ok(()),
     }
+}
+
+/// The first sector as it was saved, if it says the same as the one that was made: its CHS fields may
+/// differ, and boot code may look at them.
+fn first_sector(directory: &Directory, disk: &str, device: &Tables) -> Result<()> {
+    let mut made = [0; SECTOR_BYTES as usize];
+    device.read_exact_at(&mut made, 0)?;
+    let saved = directory.bytes(&format!("{disk}-mbr"))?.unwrap_or_default();
+    let Some(saved) = saved.get(..made.len()) else {
+        return Ok(());
+    };
+    let (table, chs) = (446..510, [1, 2, 3, 5, 6, 7]);
+    let is_same = |at: &usize| {
+        let is_chs = table.contains(at) && chs.contains(&((at - table.start) % 16));
+        is_chs || saved[*at] == made[*at]
+    };
+    if (BOOT_CODE_LEN..made.len()).all(|at| is_same(&at)) {
+        device.write_all_at(saved, 0)?;
+    }
+    Ok(())
 }
 
 /// What lies between the first sector and the first partition, where it fits; never over a GPT.
