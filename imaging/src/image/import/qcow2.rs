@@ -46,7 +46,8 @@ impl<D: ReadAt> Qcow2<D> {
             let entry = u64::from_be_bytes(entry.try_into().unwrap_or_default());
             let table = entry & OFFSET_MASK;
             // Two entries with one table would make a small file say much.
-            if table % header.cluster_bytes() != 0 || (table != 0 && !seen.insert(table)) {
+            if !table.is_multiple_of(header.cluster_bytes()) || (table != 0 && !seen.insert(table))
+            {
                 let expected = "a table of its own at a cluster's start";
                 let position = header.l1_offset + at as u64 * 8;
                 let found = format!("{entry:#x}");

@@ -1,6 +1,6 @@
 //! Images of partclone: klon's import and export against partclone's own restore.
 
-use super::{assert_same_in, cmp, restore, save, volume};
+use super::{assert_same_in, cmp, data, restore, save, volume};
 use crate::support::image::{flip, sparse};
 use crate::support::oracle::{copy_onto_noise, partclone_used};
 use crate::support::{Klon, run};
@@ -37,10 +37,13 @@ fn check(kind: &str, options: &[&str], program: Option<&str>) {
     klon.ok(&["export", "a.klon", "out"]);
     cmp(&klon, "out", "expected");
     let used = partclone_used(kind, &source);
-    let noise = klon.path("noise");
-    copy_onto_noise(&source, &noise, &ExtentMap::new());
-    restore(&klon, "image", "noise");
-    assert_same_in(&noise, &klon.path("out"), &used);
+    assert!(used.difference(&data(&klon, "a.klon")).is_empty());
+    if program == Some("gzip") {
+        let noise = klon.path("noise");
+        copy_onto_noise(&source, &noise, &ExtentMap::new());
+        restore(&klon, "image", "noise");
+        assert_same_in(&noise, &klon.path("out"), &used);
+    }
     let info = klon.json(&["info", "a.klon"]);
     assert_eq!(info["kind"], "volume");
 }

@@ -42,7 +42,7 @@ impl Entry {
         if offset == 0 {
             return Ok(Self::Unallocated);
         }
-        if offset % header.cluster_bytes() != 0 {
+        if !offset.is_multiple_of(header.cluster_bytes()) {
             return Err(wrong(position, "a cluster's start", entry));
         }
         Ok(Self::Plain(offset))
