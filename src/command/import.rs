@@ -9,11 +9,12 @@ use crate::image::{ImageName, OpenForAppend};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result};
-use input::Input;
+use input::{Input, Watched};
 use klon_imaging::change::RungChoice;
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, VolumeKind, capture, capture_forward,
 };
+use klon_partition::ExtentMap;
 use klon_partition::system::System;
 use std::process::ExitCode;
 
@@ -63,6 +64,8 @@ fn as_image(args: &ImportArgs) -> ImageArgs {
         level: args.level,
         rung: RungArg::Auto,
         strict: false,
+        rescue: None,
+        retries: 1,
         threads: args.threads,
     }
 }
@@ -87,6 +90,7 @@ fn import(
         level: args.level,
         threads: threads::count(args.threads),
     };
+    let stamp = input.stamp.take();
     let job = CaptureJob {
         name: &input.name,
         source: &*input.device,
@@ -99,7 +103,8 @@ fn import(
         disk_guid: input.disk_guid,
         partitions: std::mem::take(&mut input.partitions),
         previous: previous.as_ref(),
-        watch: None,
+        bad: ExtentMap::new(),
+        watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
         note: args.note.clone().or_else(|| input.note.take()),
     };
     let summary = match &mut input.stream {

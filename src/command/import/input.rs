@@ -4,13 +4,14 @@ use crate::cli::ImportArgs;
 use crate::command::image;
 use crate::error::usage;
 use crate::place::identity_of;
+use crate::volume::{disk_warnings, warning};
 use anyhow::{Context as _, Result};
 use klon_imaging::image::import::clonezilla::ClonezillaDisk;
 use klon_imaging::image::import::partclone::{self, Partclone};
 use klon_imaging::image::import::qcow2::{self, Qcow2};
 use klon_imaging::image::import::unpack::{Packing, Parts};
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
-use klon_partition::device::{look_at, read_vec};
+use klon_partition::device::{Source, Stamp, look_at, read_vec};
 use klon_partition::filesystem::{Basis, Usage, usage as volume_usage};
 use klon_partition::inspect::{disk_usage, inspect};
 use klon_partition::system::System;
@@ -33,6 +34,28 @@ pub(super) struct Input {
     pub(super) partitions: Vec<PartitionId>,
     pub(super) note: Option<String>,
     pub(super) warnings: Vec<String>,
+    /// The file as it was before it was read.
+    pub(super) stamp: Option<Watched>,
+}
+
+/// A file and its state before it was read: a virtual machine may be writing to it.
+pub(super) struct Watched {
+    file: Source,
+    before: Stamp,
+}
+
+impl Watched {
+    fn begin(path: &Path) -> Result<Option<Self>> {
+        let file = look_at(path)?;
+        let before = file.stamp()?;
+        Ok(before.map(|before| Self { file, before }))
+    }
+
+    /// What happened to the file since; `None` for nothing.
+    pub(super) fn changed(&self) -> klon_partition::Result<Option<String>> {
+        let now = self.file.stamp()?;
+        Ok(now.and_then(|now| self.before.difference(&now)))
+    }
 }
 
 impl Input {
@@ -49,14 +72,15 @@ impl Input {
         if !path.is_file() {
             return Ok(None);
         }
+        let stamp = Watched::begin(path).with_context(|| text.clone())?;
+        let watched = |input: Self| Self { stamp, ..input };
         let file = look_at(path).with_context(|| text.clone())?;
         if file.geometry().size_bytes >= 4 && read_vec(&file, 0, 4)? == qcow2::MAGIC {
             let disk = Qcow2::open(file).with_context(|| text.clone())?;
-            return disk_image(disk, path, system)
-                .with_context(|| text)
-                .map(Some);
+            let input = disk_image(disk, path, system).with_context(|| text)?;
+            return Ok(Some(watched(input)));
         }
-        stream(path).with_context(|| text)
+        Ok(stream(path).with_context(|| text)?.map(watched))
     }
 }
 
@@ -65,12 +89,21 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
     let layout = inspect(&device)?;
     let identity = identity_of(system, path, &layout)?;
     let table = layout.table.as_ref();
-    let usage = match table {
-        Some(_) => mapped(disk_usage(&device)?.extents),
-        None => volume_usage(&device)?,
+    let name = path.display().to_string();
+    let (usage, warnings) = match table {
+        Some(_) => {
+            let disk = disk_usage(&device)?;
+            let warnings = disk_warnings(&name, &disk);
+            (mapped(disk.extents), warnings)
+        }
+        None => {
+            let usage = volume_usage(&device)?;
+            let warnings = warning(&name, &usage).into_iter().collect();
+            (usage, warnings)
+        }
     };
     Ok(Input {
-        name: path.display().to_string(),
+        name,
         is_disk: table.is_some(),
         disk_guid: table.and_then(|table| table.disk_guid),
         partitions: match table {
@@ -82,7 +115,8 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
         usage,
         identity,
         note: None,
-        warnings: Vec::new(),
+        warnings,
+        stamp: None,
     })
 }
 
@@ -124,6 +158,7 @@ fn stream(path: &Path) -> Result<Option<Input>> {
         partitions: Vec::new(),
         note: Some(note),
         warnings: Vec::new(),
+        stamp: None,
     }))
 }
 
@@ -146,6 +181,7 @@ fn clonezilla(path: &Path, disk: Option<&str>) -> Result<Input> {
         usage,
         note: Some(format!("Clonezilla {}", disk.name)),
         warnings: disk.warnings.clone(),
+        stamp: None,
         stream: Some(Box::new(disk.into_forward())),
     })
 }
