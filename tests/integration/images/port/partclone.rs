@@ -147,7 +147,12 @@ fn parts_are_put_together_and_a_missing_one_is_named() {
     fs::remove_file(klon.path("sda1.ext4-ptcl-img.gz.ac")).unwrap();
     let failed = klon.run(&["import", "sda1.ext4-ptcl-img.gz.aa", "a.klon"]);
     failed.expect(2).says(&["ptcl-img.gz.ac is missing"]);
-    fs::remove_file(klon.path("sda1.ext4-ptcl-img.gz.ad")).unwrap();
+    // Of anything else, a part alone is not what was meant.
+    for part in ["disk.img.aa", "disk.img.ab"] {
+        fs::write(klon.path(part), [7; 1 << 16]).unwrap();
+    }
+    let failed = klon.run(&["import", "disk.img.aa", "a.klon"]).expect(2);
+    failed.says(&["several parts", "cat"]);
 }
 
 #[test]
