@@ -63,6 +63,11 @@ pub enum Command {
     /// Bring a snapshot of an image, or partitions of it, back to a drive; only what differs is
     /// written.
     Restore(RestoreArgs),
+    /// Make a file for other programs of a snapshot, or of a partition of it: raw, qcow2, or raw with a
+    /// block map.
+    Export(ExportArgs),
+    /// Add a snapshot to an image from what other programs made: raw, qcow2, partclone, Clonezilla.
+    Import(ImportArgs),
     /// Compare clones with their records or with their sources.
     Verify(VerifyArgs),
     /// Show which parts of a volume are in use.
@@ -361,6 +366,69 @@ pub struct RestoreArgs {
     /// Consent.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// Arguments of `klon export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    pub image: PathBuf,
+    /// The file to be made; - is standard output, for raw alone.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Format [default: qcow2 for a name that ends so, else raw].
+    #[arg(long, value_enum)]
+    pub format: Option<FormatArg>,
+    /// Compress qcow2 with zstd, which QEMU reads since version 5.1.
+    #[arg(long)]
+    pub compress: bool,
+    /// Replace OUT if it exists.
+    #[arg(long)]
+    pub force: bool,
+    /// Go on where the image is damaged, with zeroes in place of the damaged bytes; they are listed,
+    /// and the exit code is 5.
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How many threads read and check [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// The bytes as they were; what was not in use is a hole.
+    Raw,
+    /// QEMU's format, version 3.
+    Qcow2,
+    /// Raw, and a block map for bmaptool in OUT.bmap.
+    Bmap,
+}
+
+/// Arguments of `klon import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A qcow2 image, an image of partclone (plain, gzip, zstd, xz or lz4; of a split one the first
+    /// part, …aa), a directory of Clonezilla, or anything that klon can image.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The image; a new snapshot is added to it, or it is made.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+    /// Of a Clonezilla directory with several disks: which one.
+    #[arg(long, value_name = "NAME")]
+    pub disk: Option<String>,
+    /// A few words on the snapshot, for `klon list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Level of zstd: higher is smaller and slower.
+    #[arg(long, value_name = "1-19", default_value_t = 3,
+        value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// How many threads digest and compress [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 /// Arguments of `klon verify`.

@@ -2,8 +2,10 @@
 
 pub mod clone;
 pub mod devices;
+pub mod export;
 pub mod finish;
 pub mod image;
+pub mod import;
 pub mod info;
 pub mod list;
 pub mod map;

@@ -7,7 +7,7 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
-use klon_partition::inspect::{DiskLayout, disk_usage};
+use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
@@ -92,17 +92,7 @@ impl SourceEnd {
             _ => open.device.clone(),
         };
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
-        let warnings = disk
-            .volumes
-            .iter()
-            .filter_map(|volume| {
-                let number = volume
-                    .partition
-                    .as_ref()
-                    .map_or(0, |partition| partition.number);
-                warning(&format!("partition {number} of {name}"), &volume.usage)
-            })
-            .collect();
+        let warnings = disk_warnings(&name, &disk);
         let usage = Usage {
             summary: None,
             extents: disk.extents,
@@ -144,8 +134,17 @@ fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn Re
     Ok(Arc::new(overlay))
 }
 
+/// What to say of the volumes of a disk that must be copied whole though their format is known.
+pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
+    let of_volume = |volume: &VolumeUsage| {
+        let number = volume.partition.as_ref().map_or(0, |found| found.number);
+        warning(&format!("partition {number} of {name}"), &volume.usage)
+    };
+    disk.volumes.iter().filter_map(of_volume).collect()
+}
+
 /// What to say of a volume that must be copied whole though its format is known.
-fn warning(name: &str, usage: &Usage) -> Option<String> {
+pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     let Basis::Whole {
         reason,
         is_warning: true,

@@ -5,8 +5,10 @@ mod capture;
 mod catalog;
 mod dedup;
 mod device;
+pub mod export;
 mod frame;
 mod header;
+pub mod import;
 mod manifest;
 mod page;
 mod reader;
@@ -18,7 +20,9 @@ mod tests;
 mod writer;
 
 pub use append::{Append, FileAppend};
-pub use capture::{CaptureJob, CaptureOptions, CaptureSummary, capture};
+pub use capture::{
+    CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, capture, capture_forward,
+};
 pub use catalog::{Catalog, CatalogEntry};
 pub use device::SnapshotDevice;
 pub use frame::{Encoding, FRAME_ALIGN, FrameHeader, FrameType};

@@ -141,7 +141,7 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
 }
 
 /// The last snapshot of the same source.
-fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
+pub(super) fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
     let mut entries = image.catalog().snapshots.iter().rev();
     let found = entries.find(|entry| &entry.source == source);
     found
@@ -150,7 +150,7 @@ fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
 }
 
 /// The partitions of a disk, for the snapshot's manifest.
-fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<PartitionId> {
+pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<PartitionId> {
     let volumes = layout.volumes.iter().filter_map(|volume| {
         let partition = volume.partition.as_ref()?;
         Some(PartitionId {
@@ -167,7 +167,7 @@ fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<PartitionId> {
     partitions
 }
 
-fn advised(error: anyhow::Error, image: &str) -> anyhow::Error {
+pub(super) fn advised(error: anyhow::Error, image: &str) -> anyhow::Error {
     error.context(Advice(format!(
         "No snapshot was added; those that {image} had are as they were, and what of this one is in \
          the file already is not written again: run the same command again"
@@ -183,7 +183,7 @@ struct Imaged<'a> {
     summary: &'a CaptureSummary,
 }
 
-fn report(summary: &CaptureSummary, name: &ImageName, common: &Common) -> Result<()> {
+pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common) -> Result<()> {
     let image = name.path.display().to_string();
     if common.json {
         return Ok(output::json(&Imaged {

@@ -18,6 +18,8 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
         "stage" => (fuzzed::stage::check, 60),
         "map" => (fuzzed::map::check, 15),
         "plan" => (fuzzed::plan::check, 300),
+        "partclone" => (fuzzed::partclone::check, 300),
+        "qcow2" => (fuzzed::qcow2::check, 300),
         other => panic!("{other} is no fuzz target"),
     }
 }

@@ -3,5 +3,6 @@
 mod commands;
 mod days;
 mod described;
+mod port;
 mod rescue;
 mod round_trip;

@@ -4,7 +4,9 @@
 pub mod intent;
 pub mod map;
 pub mod mark;
+pub mod partclone;
 pub mod plan;
+pub mod qcow2;
 pub mod record;
 pub mod seeds;
 pub mod stage;

@@ -1,6 +1,6 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{map, scratch, stage, target};
+use super::{map, partclone, qcow2, scratch, stage, target};
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -54,6 +54,12 @@ pub fn all(images: &Path) -> Vec<Seed> {
     add("stage", "update", stage::input_of(&stopped.staged_volume));
     for scheme in [Scheme::Gpt, Scheme::Mbr] {
         add("plan", &format!("{scheme:?}"), of_plan(scheme));
+    }
+    for (name, bitmap) in [("bits", 1), ("bytes", 8)] {
+        add("partclone", name, partclone::seed(bitmap));
+    }
+    for (name, level) in [("plain", None), ("zstd", Some(1))] {
+        add("qcow2", name, qcow2::seed(level));
     }
     seeds
 }

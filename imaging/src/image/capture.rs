@@ -1,6 +1,9 @@
 //! Taking an image: what of a source is not in the file yet goes into it, as a new snapshot.
 
+mod forward;
 mod work;
+
+pub use forward::{Forward, ForwardGeometry};
 
 use super::append::Append;
 use super::catalog::CatalogEntry;
@@ -101,6 +104,31 @@ pub fn capture<A: Append>(
     options: &CaptureOptions,
     observer: &dyn Observer,
 ) -> Result<CaptureSummary> {
+    capture_from(job, None, writer, options, observer)
+}
+
+/// Adds a snapshot of what comes in order, once. The source of the job says how large that is
+/// ([`ForwardGeometry`]).
+///
+/// # Errors
+/// As [`capture`]; nothing is committed before the stream has said that it ended well.
+pub fn capture_forward<A: Append>(
+    job: &CaptureJob<'_>,
+    stream: &mut dyn Forward,
+    writer: &mut ImageWriter<A>,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<CaptureSummary> {
+    capture_from(job, Some(stream), writer, options, observer)
+}
+
+fn capture_from<A: Append>(
+    job: &CaptureJob<'_>,
+    mut stream: Option<&mut dyn Forward>,
+    writer: &mut ImageWriter<A>,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<CaptureSummary> {
     let started = Instant::now();
     let start_bytes = writer.position();
     let source_bytes = job.source.geometry().size_bytes;
@@ -129,7 +157,9 @@ pub fn capture<A: Append>(
         changed_bytes: 0,
         added_bytes: 0,
     };
-    if let Err(error) = transfer.run(job, &plan, rung, options, writer) {
+    let run = transfer.run(job, &mut stream, (&plan, rung), options, writer);
+    let ended = run.and_then(|()| stream.map_or(Ok(()), |s| s.finish().map_err(Error::Source)));
+    if let Err(error) = ended {
         // What is in the file is of use to the next run; the first error is what matters.
         let _ = writer.sync();
         return Err(error);
@@ -259,8 +289,8 @@ impl Transfer<'_> {
     fn run<A: Append>(
         &mut self,
         job: &CaptureJob<'_>,
-        plan: &Plan,
-        rung: Rung,
+        stream: &mut Option<&mut dyn Forward>,
+        (plan, rung): (&Plan, Rung),
         options: &CaptureOptions,
         writer: &mut ImageWriter<A>,
     ) -> Result<()> {
@@ -271,10 +301,15 @@ impl Transfer<'_> {
             if observer.is_cancelled() {
                 return Err(Error::Interrupted);
             }
+            let content = match stream {
+                Some(stream) => Some(forward::read(&mut **stream, &job.usage.extents, chunk)?),
+                None => None,
+            };
             Ok(Task {
                 chunk,
                 copy: plan.copy.within(chunk).collect(),
                 known: known.at(chunk::index(chunk)),
+                content,
             })
         });
         // Workers look up what is there while chunks are added.

@@ -39,6 +39,17 @@ fn the_help_of_every_command_tells_its_options() {
             ],
         ),
         ("verify", &["--against-source", "--only", "--threads"]),
+        (
+            "export",
+            &[
+                "--format",
+                "--compress",
+                "--force",
+                "--skip-damaged",
+                "--threads",
+            ],
+        ),
+        ("import", &["--disk", "--note", "--level", "--threads"]),
         ("map", &[]),
     ] {
         assert!(general.contains(&format!("\n  {command} ")), "{general}");

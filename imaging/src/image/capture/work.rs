@@ -23,6 +23,8 @@ pub(super) struct Task {
     pub(super) copy: Vec<Extent>,
     /// What the snapshot before has there.
     pub(super) known: Option<Reference>,
+    /// Its content, where that came in order.
+    pub(super) content: Option<Bytes>,
 }
 
 /// What became of a chunk.
@@ -73,10 +75,13 @@ impl<'a> Worker<'a> {
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
         let len = to_len(task.chunk.len_bytes());
-        let mut buffer = self.pool.take();
-        let read_source_bytes =
-            read_chunk(self.source, task.chunk, &task.copy, &mut buffer).map_err(Error::Source)?;
-        let plain = buffer.freeze().slice(..len);
+        let (plain, read_source_bytes) = match &task.content {
+            Some(content) => {
+                let bytes = task.copy.iter().map(|extent| extent.len_bytes()).sum();
+                (content.clone(), bytes)
+            }
+            None => self.read(task, len)?,
+        };
         let digest = Digest::of(&plain);
         let plain_bytes = u32::try_from(len).unwrap_or(u32::MAX);
         let same = task
@@ -93,6 +98,13 @@ impl<'a> Worker<'a> {
             is_changed: same.is_none(),
             content,
         })
+    }
+
+    fn read(&self, task: &Task, len: usize) -> Result<(Bytes, u64)> {
+        let mut buffer = self.pool.take();
+        let read_source_bytes =
+            read_chunk(self.source, task.chunk, &task.copy, &mut buffer).map_err(Error::Source)?;
+        Ok((buffer.freeze().slice(..len), read_source_bytes))
     }
 
     fn stored_or_new(&self, plain: Bytes, digest: Digest, plain_bytes: u32) -> Result<Content> {

@@ -1,0 +1,172 @@
+//! qcow2 images, versions 2 and 3, read at any place: plain, zlib- and zstd-compressed clusters.
+//!
+//! See QEMU's `docs/interop/qcow2`; numbers are big-endian. Refcounts say nothing that a reader needs.
+
+mod cluster;
+mod header;
+
+use cluster::{Entry, inflate};
+use header::Header;
+use klon_partition::device::{check_range, read_vec};
+use klon_partition::error::{Corrupt, Operation};
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first bytes of every image.
+pub const MAGIC: &[u8; 4] = b"QFI\xfb";
+/// Tables and unpacked clusters that are kept at hand.
+const KEPT: usize = 16;
+
+/// A qcow2 image as the disk that it holds.
+pub struct Qcow2<D> {
+    file: D,
+    header: Header,
+    /// Where the L2 tables are; 0 for none.
+    l1: Vec<u64>,
+    tables: Kept,
+    clusters: Kept,
+}
+
+type Kept = Mutex<VecDeque<(u64, Arc<Vec<u8>>)>>;
+
+impl<D: ReadAt> Qcow2<D> {
+    /// Opens an image that is all of `file`.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Corrupt`]; [`klon_partition::Error::Unsupported`] for backing files,
+    /// encryption and others, with what to do; [`klon_partition::Error::Io`].
+    pub fn open(file: D) -> Result<Self> {
+        let header = Header::read(&file)?;
+        let bytes = read_vec(&file, header.l1_offset, header.l1_entries * 8)?;
+        let mut seen = HashSet::new();
+        let mut l1 = Vec::with_capacity(header.l1_entries);
+        for (at, entry) in bytes.chunks_exact(8).enumerate() {
+            let entry = u64::from_be_bytes(entry.try_into().unwrap_or_default());
+            let table = entry & OFFSET_MASK;
+            // Two entries with one table would make a small file say much.
+            if !table.is_multiple_of(header.cluster_bytes()) || (table != 0 && !seen.insert(table))
+            {
+                let expected = "a table of its own at a cluster's start";
+                let position = header.l1_offset + at as u64 * 8;
+                let found = format!("{entry:#x}");
+                return Err(
+                    Corrupt::new("qcow2 L1 table", "entry", position, expected, found).into(),
+                );
+            }
+            l1.push(table);
+        }
+        Ok(Self {
+            file,
+            header,
+            l1,
+            tables: Mutex::default(),
+            clusters: Mutex::default(),
+        })
+    }
+
+    /// The L2 entry of a cluster.
+    fn entry(&self, cluster: u64) -> Result<Entry> {
+        let per_table = self.header.cluster_bytes() / 8;
+        let at = usize::try_from(cluster / per_table).unwrap_or(usize::MAX);
+        let table = match self.l1.get(at) {
+            None | Some(0) => return Ok(Entry::Unallocated),
+            Some(&table) => table,
+        };
+        let bytes = self.table(table)?;
+        let at = usize::try_from(cluster % per_table * 8).unwrap_or(0);
+        let entry = klon_partition::bytes::be64(&bytes, at);
+        Entry::parse(entry, &self.header, table + at as u64)
+    }
+
+    fn table(&self, table: u64) -> Result<Arc<Vec<u8>>> {
+        keep(&self.tables, table, || {
+            let len = usize::try_from(self.header.cluster_bytes()).unwrap_or(0);
+            read_vec(&self.file, table, len)
+        })
+    }
+
+    fn read_part(&self, part: Extent, out: &mut [u8]) -> Result<()> {
+        let cluster_bytes = self.header.cluster_bytes();
+        let number = part.offset_bytes() / cluster_bytes;
+        let within = part.offset_bytes() % cluster_bytes;
+        match self.entry(number)? {
+            Entry::Unallocated | Entry::Zero => out.fill(0),
+            Entry::Plain(position) => self.file.read_exact_at(out, position + within)?,
+            Entry::Compressed(place) => {
+                let content = keep(&self.clusters, number, || {
+                    let end = self.file.geometry().size_bytes;
+                    // The last sector may not be whole.
+                    let stop = place.end_bytes().min(end);
+                    let packed = Extent::between(place.offset_bytes(), stop).unwrap_or(place);
+                    let len = usize::try_from(packed.len_bytes()).unwrap_or(usize::MAX);
+                    let packed = read_vec(&self.file, packed.offset_bytes(), len)?;
+                    inflate(&packed, &self.header, place.offset_bytes())
+                })?;
+                let start = usize::try_from(within).unwrap_or(0);
+                out.copy_from_slice(&content[start..start + out.len()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where in entries a position is.
+const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
+
+fn keep(kept: &Kept, key: u64, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
+    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, found)) = lock().iter().find(|found| found.0 == key) {
+        return Ok(Arc::clone(found));
+    }
+    let made = Arc::new(make()?);
+    let mut kept = lock();
+    if kept.len() == KEPT {
+        kept.pop_front();
+    }
+    kept.push_back((key, Arc::clone(&made)));
+    Ok(made)
+}
+
+impl<D: ReadAt> ReadAt for Qcow2<D> {
+    fn geometry(&self) -> Geometry {
+        Geometry::new(self.header.size_bytes, 512)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
+            return Ok(());
+        };
+        let mut rest = buffer;
+        for part in all.split(self.header.cluster_bytes()) {
+            let len = usize::try_from(part.len_bytes()).unwrap_or(0);
+            let (out, behind) = rest.split_at_mut(len);
+            self.read_part(part, out)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        let table_bytes = self.header.cluster_bytes() * (self.header.cluster_bytes() / 8);
+        let mut builder = ExtentMapBuilder::new();
+        for span in within.split(table_bytes) {
+            let at = usize::try_from(span.offset_bytes() / table_bytes).unwrap_or(usize::MAX);
+            if matches!(self.l1.get(at), None | Some(0)) {
+                continue;
+            }
+            for part in span.split(self.header.cluster_bytes()) {
+                let entry = self.entry(part.offset_bytes() / self.header.cluster_bytes())?;
+                if matches!(entry, Entry::Plain(_) | Entry::Compressed(_)) {
+                    builder.push(part);
+                }
+            }
+        }
+        Ok(builder.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests;

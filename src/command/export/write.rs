@@ -1,0 +1,78 @@
+//! Writing the formats.
+
+use crate::cli::{ExportArgs, FormatArg};
+use anyhow::Result;
+use klon_imaging::Observer;
+use klon_imaging::image::export::bmap::BmapFile;
+use klon_imaging::image::export::qcow2::{self, Qcow2File};
+use klon_imaging::image::export::{ExportJob, Exported, NewFile, RawFile, RawStream, export};
+use std::io;
+use std::path::PathBuf;
+
+/// Level of zstd for qcow2.
+const LEVEL: i32 = 3;
+
+/// To standard output.
+pub(super) fn stream(job: &ExportJob<'_>, observer: &dyn Observer) -> Result<Exported> {
+    let mut output = RawStream::new(io::stdout().lock());
+    let done = export(job, &mut output, observer)?;
+    output.finish(done.size_bytes)?;
+    Ok(done)
+}
+
+/// To a file.
+pub(super) fn file(
+    job: &ExportJob<'_>,
+    args: &ExportArgs,
+    format: FormatArg,
+    observer: &dyn Observer,
+) -> Result<Exported> {
+    match format {
+        FormatArg::Raw => raw(job, args, observer),
+        FormatArg::Qcow2 => qcow2(job, args, observer),
+        FormatArg::Bmap => bmap(job, args, observer),
+    }
+}
+
+fn raw(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+    let size_bytes = job.device.geometry().size_bytes;
+    let file = NewFile::create(&args.output, size_bytes, args.force)?;
+    let done = export(job, &mut RawFile(&file), observer)?;
+    file.finish(size_bytes)?;
+    Ok(done)
+}
+
+fn qcow2(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+    let size_bytes = job.device.geometry().size_bytes;
+    let room_bytes = qcow2::capacity_bytes(&job.data, size_bytes);
+    let file = NewFile::create(&args.output, room_bytes, args.force)?;
+    let level = args.compress.then_some(LEVEL);
+    let mut writer = Qcow2File::new(&file, job.wanted.clone(), size_bytes, level)?;
+    let done = export(job, &mut writer, observer)?;
+    let len_bytes = writer.finish()?;
+    file.finish(len_bytes)?;
+    Ok(done)
+}
+
+fn bmap(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+    let size_bytes = job.device.geometry().size_bytes;
+    let mut path = args.output.clone().into_os_string();
+    path.push(".bmap");
+    let path = PathBuf::from(path);
+    let file = NewFile::create(&args.output, size_bytes, args.force)?;
+    // Refused now rather than in the end.
+    drop(NewFile::create(&path, 0, args.force)?);
+    let mut writer = BmapFile::new(&file, &job.wanted, size_bytes);
+    let done = export(job, &mut writer, observer)?;
+    let map = writer.finish();
+    let map_bytes = map.len() as u64;
+    let map_file = NewFile::create(&path, map_bytes, args.force)?;
+    map_file.write_at(map.as_bytes(), 0)?;
+    if args.force {
+        // So that at no time a map stands beside a file that is not its.
+        let _ = std::fs::remove_file(&path);
+    }
+    file.finish(size_bytes)?;
+    map_file.finish(map_bytes)?;
+    Ok(done)
+}
