@@ -6,4 +6,5 @@ pub mod finish;
 pub mod map;
 pub mod plan;
 pub mod prepare;
+pub mod serve;
 pub mod verify;

@@ -26,6 +26,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod stop;
 mod threads;
 mod volume;
 mod watch;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Finish(args) => command::finish::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
+        Command::Serve(args) => command::serve::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),
         Command::Completions { shell } => manual::completions(shell),
     }

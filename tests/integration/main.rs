@@ -5,6 +5,7 @@ mod clone;
 mod faults;
 mod filesystems;
 mod guards;
+mod images;
 mod kills;
 mod loops;
 mod planner;

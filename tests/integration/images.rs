@@ -1,0 +1,3 @@
+//! Images: what is done with them beyond taking and restoring them.
+
+mod serve;

@@ -1,0 +1,6 @@
+//! Images as others read them: over the network block device protocol, and mounted.
+
+mod hostile;
+mod made;
+mod nbd;
+mod running;
