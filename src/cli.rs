@@ -59,6 +59,8 @@ pub enum Command {
     Map(MapArgs),
     /// Let other programs read the snapshots of an image, as network block devices (NBD).
     Serve(ServeArgs),
+    /// Show the snapshots of an image as files of a read-only file system (FUSE).
+    Mount(MountArgs),
     /// Write man pages to a directory.
     #[command(hide = true)]
     Man {
@@ -296,4 +298,27 @@ pub struct ServeArgs {
     /// Listen on an address that other machines reach, too. There is no password, and no encryption.
     #[arg(long, requires = "listen")]
     pub open_to_all: bool,
+}
+
+/// Arguments of `klon mount`.
+///
+/// Each snapshot is a directory (1, 2, …; latest) with disk.img or volume.img, and partition-N.img,
+/// as sparse files. What is in a file system of them can be seen with
+/// `mount -o loop,ro DIRECTORY/latest/volume.img /mnt`.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// The image; with @N only that snapshot of it.
+    #[arg(value_name = "FILE[@N]")]
+    pub image: PathBuf,
+    /// An empty directory.
+    pub directory: PathBuf,
+    /// Return when it is mounted, and go on in the background.
+    #[arg(long)]
+    pub background: bool,
+    /// Let other users see it, too; they can read it if they could read the image.
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Be the one in the background.
+    #[arg(long, hide = true, conflicts_with = "background")]
+    pub detached: bool,
 }

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod devices;
 pub mod finish;
 pub mod map;
+pub mod mount;
 pub mod plan;
 pub mod prepare;
 pub mod serve;

@@ -20,6 +20,7 @@ mod image;
 mod inventory;
 mod jobs;
 mod manual;
+mod mount;
 mod output;
 mod picture;
 mod place;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Finish(args) => command::finish::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
+        Command::Mount(args) => command::mount::run(&args, &common),
         Command::Serve(args) => command::serve::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),
         Command::Completions { shell } => manual::completions(shell),

@@ -2,5 +2,6 @@
 
 mod hostile;
 mod made;
+mod mount;
 mod nbd;
 mod running;

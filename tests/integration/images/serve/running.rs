@@ -41,6 +41,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Waits until it ends by itself, and gives the exit code.
+    pub(super) fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Ends it by a signal; gives the exit code and what else it printed.
     pub(super) fn end(mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
@@ -50,7 +55,8 @@ impl Running {
         (code, rest)
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: &str) {
         run("kill", &["-s", signal, &self.child.id().to_string()]);
     }
 }
