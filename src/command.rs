@@ -3,9 +3,13 @@
 pub mod clone;
 pub mod devices;
 pub mod finish;
+pub mod image;
+pub mod info;
+pub mod list;
 pub mod map;
 pub mod mount;
 pub mod plan;
 pub mod prepare;
+pub mod restore;
 pub mod serve;
 pub mod verify;

@@ -26,6 +26,24 @@ pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<
     Ok(source)
 }
 
+/// As [`SourceEnd::open`], and as [`open`] where that meets a bad sector.
+pub fn open_if_needed(
+    place: &Place,
+    system: &System,
+    target: Option<Geometry>,
+) -> Result<SourceEnd> {
+    match SourceEnd::open(place, system, target) {
+        Err(error) if is_unread(&error) => open(place, system, target),
+        source => source,
+    }
+}
+
+/// Whether something could not be read.
+pub fn is_unread(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref();
+    cause.is_some_and(|cause| matches!(cause, Error::Io { .. }))
+}
+
 /// As [`SourceEnd::volume`]; all of it where its used blocks can't be read.
 pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
     let mut source = SourceEnd::with_usage(open, system, usage_or_whole(&*open.device))?;
@@ -35,11 +53,7 @@ pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
 
 fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
     match SourceEnd::disk(open, system, target) {
-        Err(error)
-            if error
-                .downcast_ref()
-                .is_some_and(|e| matches!(e, Error::Io { .. })) =>
-        {
+        Err(error) if is_unread(&error) => {
             let usage = usage_or_whole(&*open.device);
             let usage = filesystem::Usage {
                 extents: ExtentMap::whole(open.device.geometry().size_bytes),
@@ -86,14 +100,23 @@ fn metadata(source: &SourceEnd) -> ExtentMap {
 /// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. Of a disk
 /// with a `table`, the number of the partition and a colon stand before each path.
 pub fn files(clone: &dyn ReadAt, table: Option<&Table>, bad: &ExtentMap) -> Owners {
+    owners(clone, table, (bad, bad))
+}
+
+/// The same of those with bytes in `wanted`, where the clone does not have what is `bad`.
+pub fn owners(
+    clone: &dyn ReadAt,
+    table: Option<&Table>,
+    (wanted, bad): (&ExtentMap, &ExtentMap),
+) -> Owners {
     let known = KnownBad::new(clone, bad.clone());
     let Some(table) = table else {
-        return filesystem::owners(&known, bad, FILES_MAX);
+        return filesystem::owners(&known, wanted, FILES_MAX);
     };
     let mut all = Owners::default();
     for partition in &table.partitions {
         let start_bytes = partition.extent.offset_bytes();
-        let within: ExtentMap = bad
+        let within: ExtentMap = wanted
             .within(partition.extent)
             .filter_map(|e| Extent::new(e.offset_bytes() - start_bytes, e.len_bytes()))
             .collect();

@@ -8,6 +8,7 @@ use crate::place::{OpenPlace, Place, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
+use klon_imaging::change::Rung;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -26,10 +27,14 @@ pub struct VolumeJob {
     pub consent_identity: Identity,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
+    /// The volumes of a plan that are updated as one with it have the same.
+    pub group: Option<String>,
     /// What the clone is for.
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
     pub reversal: Option<String>,
+    /// The rung where no record is of use, and why; else what the library finds best.
+    pub otherwise: Option<(Rung, &'static str)>,
 }
 
 /// Reads a plan file.
@@ -45,6 +50,8 @@ pub enum BadSectors {
     Stop,
     /// They are read around.
     Around,
+    /// They are read around where what is in use can't be told otherwise.
+    AroundIfNeeded,
 }
 
 /// The pair of `klon clone SOURCE TARGET`.
@@ -55,6 +62,9 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
     let mut source = match bad {
         BadSectors::Stop => SourceEnd::open(&source_place, system, target.geometry())?,
         BadSectors::Around => damaged::open(&source_place, system, target.geometry())?,
+        BadSectors::AroundIfNeeded => {
+            damaged::open_if_needed(&source_place, system, target.geometry())?
+        }
     };
     check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
@@ -64,8 +74,10 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         target,
         consent_identity,
         is_planned: false,
+        group: None,
         role: Role::Backup,
         reversal: None,
+        otherwise: None,
     })
 }
 
@@ -75,7 +87,7 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
         return Ok(());
     };
     let mut location = system.locate(&source.path)?;
-    if let Some(number) = source.number {
+    if let Some(number) = source.number.filter(|_| source.image.is_none()) {
         let open = source.open()?;
         let partition = open
             .partition
@@ -159,8 +171,10 @@ pub fn of_plan(
             target,
             consent_identity,
             is_planned: true,
+            group: Some(volume.group.clone()),
             role: Role::Backup,
             reversal: None,
+            otherwise: None,
         });
     }
     Ok(jobs)
@@ -223,11 +237,13 @@ fn planned_target(
             given: volume.name.clone(),
             path: node.path.clone(),
             number: None,
+            image: None,
         },
         None => Place {
             given: volume.name.clone(),
             path: drive.place.path.clone(),
             number: Some(partition.number),
+            image: None,
         },
     };
     guard::unused(system, &place.path)?;
@@ -275,17 +291,24 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
-    let (open, mut source);
-    match bad {
-        BadSectors::Stop => {
-            open = place.claim()?;
-            source = SourceEnd::volume(&open, system)?;
-        }
-        BadSectors::Around => {
-            open = place.claim_around(system)?;
-            source = damaged::volume(&open, system)?;
-        }
-    }
+    let sound = || -> Result<_> {
+        let open = place.claim()?;
+        let source = SourceEnd::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let around = || -> Result<_> {
+        let open = place.claim_around(system)?;
+        let source = damaged::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let (open, mut source) = match bad {
+        BadSectors::Stop => sound(),
+        BadSectors::Around => around(),
+        BadSectors::AroundIfNeeded => match sound() {
+            Err(error) if damaged::is_unread(&error) => around(),
+            found => found,
+        },
+    }?;
     let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),

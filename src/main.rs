@@ -13,9 +13,9 @@ mod damaged;
 mod direction;
 mod drive;
 mod error;
+mod finish;
 mod guard;
 mod human;
-#[allow(dead_code, reason = "used by the commands to come")]
 mod image;
 mod inventory;
 mod jobs;
@@ -55,6 +55,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prepare(args) => command::prepare::run(&args, &common),
         Command::Clone(args) => command::clone::run(&args, &common),
         Command::Finish(args) => command::finish::run(&args, &common),
+        Command::Image(args) => command::image::run(&args, &common),
+        Command::List(args) => command::list::run(&args, &common),
+        Command::Info(args) => command::info::run(&args, &common),
+        Command::Restore(args) => command::restore::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
         Command::Mount(args) => command::mount::run(&args, &common),

@@ -22,7 +22,7 @@ pub use capture::{CaptureJob, CaptureOptions, CaptureSummary, capture};
 pub use catalog::{Catalog, CatalogEntry};
 pub use device::SnapshotDevice;
 pub use frame::{Encoding, FRAME_ALIGN, FrameHeader, FrameType};
-pub use header::{HEADER_LEN, Header};
+pub use header::{HEADER_LEN, Header, MAGIC};
 pub use manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind};
 pub use page::PAGE_CHUNKS;
 pub use reader::Image;

@@ -3,7 +3,8 @@
 mod aftermath;
 mod consent;
 mod one;
-mod rescue;
+pub(super) mod rescue;
+mod together;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
@@ -19,6 +20,7 @@ use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
 use klon_imaging::{CloneOptions, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use std::process::ExitCode;
+use together::With;
 
 /// Clones every volume of a plan, or one source to one target.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
@@ -30,39 +32,56 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
-    warn(&jobs, args.strict)?;
+    run_jobs(&jobs, &records, args, common, &system)
+}
+
+/// Asks for consent where it is needed, then clones.
+pub(super) fn run_jobs(
+    jobs: &[VolumeJob],
+    records: &RecordStore,
+    args: &CloneArgs,
+    common: &Common,
+    system: &System,
+) -> Result<ExitCode> {
+    warn(jobs, args.strict)?;
     if args.dry_run {
-        return show(&jobs, &records, args, common);
+        return show(jobs, records, args, common);
     }
-    for job in &jobs {
+    for job in jobs {
         match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.consent, &system)?,
-            None => consent::ask(job, &records, args, &system)?,
+            Some(reversal) => direction::ask(job, reversal, &args.consent, system)?,
+            None => consent::ask(job, records, args, system)?,
         }
     }
-    for job in &jobs {
+    for job in jobs {
         // Before a target is touched, or a file made that would stay behind.
         records
             .check_writable(&job.target.identity)
-            .map_err(|error| aftermath::not_begun(error.into(), &records))?;
+            .map_err(|error| aftermath::not_begun(error.into(), records))?;
     }
-    let _locks = lock_all(&jobs, &system)?;
+    let _locks = lock_all(jobs, system)?;
     let totals = Totals {
         bytes: jobs.iter().map(used_bytes).sum(),
         volumes: jobs.len(),
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     if args.rescue.is_some() {
-        return rescue::rescue_all(&jobs, &records, (args, common), &progress, &system);
+        return rescue::rescue_all(jobs, records, (args, common), &progress, system);
     }
+    let with = With {
+        records,
+        args,
+        progress: &progress,
+        system,
+    };
     let mut summaries = Vec::new();
-    for job in &jobs {
-        let summary = one::clone_one(job, &records, args, &progress, &system)
-            .map_err(|error| rescue::explained(error, job))
-            .with_context(|| format!("cloning {}", job.name))?;
-        show_to_kernel(job, &system)?;
-        report::cloned(&summary, jobs.len(), common)?;
-        summaries.push(summary);
+    for group in together::groups(jobs) {
+        let done = together::clone_group(&group, with)?;
+        for (job, summary) in group.iter().zip(&done) {
+            show_to_kernel(job, system)?;
+            report::cloned(summary, jobs.len(), common)?;
+        }
+        summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
     Ok(ExitCode::SUCCESS)
@@ -103,6 +122,18 @@ fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
         say(&format!("klon: warning: {warning}"));
     }
     Ok(())
+}
+
+/// The options for one volume.
+fn options_for(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
+    let options = options(args);
+    match job.otherwise {
+        Some((rung, why)) if options.rung == RungChoice::Auto => CloneOptions {
+            rung: RungChoice::Else(rung, why),
+            ..options
+        },
+        _ => options,
+    }
 }
 
 fn options(args: &CloneArgs) -> CloneOptions {
@@ -199,7 +230,7 @@ fn show(
                 watch: None,
             },
             records,
-            &options(args),
+            &options_for(job, args),
         )?;
         report::would_clone(job, source, &found, common)?;
     }

@@ -1,3 +1,7 @@
-//! Images: what is done with them beyond taking and restoring them.
+//! Images of volumes and disks: made, added to, listed, restored, read by others.
 
+mod commands;
+mod days;
+mod rescue;
+mod round_trip;
 mod serve;

@@ -4,6 +4,7 @@ mod cli;
 mod clone;
 mod faults;
 mod filesystems;
+mod formats;
 mod guards;
 mod images;
 mod kills;

@@ -12,6 +12,41 @@ use std::time::Duration;
 
 /// Size of what is served: neither a power of two nor whole sectors.
 const SIZE: usize = 70_001;
+/// The default export, one query.
+const QUERY: &[u8] = b"\0\0\0\0\0\0\0\x01\0\0\0\x06klon:x";
+
+fn option(number: u32, data: &[u8]) -> Vec<u8> {
+    let head = [number.to_be_bytes(), (data.len() as u32).to_be_bytes()];
+    [b"IHAVEOPT", head.as_flattened(), data].concat()
+}
+
+/// What clients say.
+#[must_use]
+pub fn conversations() -> Vec<(&'static str, Vec<u8>)> {
+    let flags = 3_u32.to_be_bytes();
+    let request = |flags: u16, command: u16, offset: u64, len: u32| {
+        let mut bytes = 0x2560_9513_u32.to_be_bytes().to_vec();
+        bytes.extend([flags, command].map(u16::to_be_bytes).as_flattened());
+        bytes.extend([7, offset].map(u64::to_be_bytes).as_flattened());
+        bytes.extend(len.to_be_bytes());
+        bytes
+    };
+    let list = [option(3, &[]), option(9, QUERY), option(6, &[0; 6])].concat();
+    let read = [
+        request(0, 0, 0, 65_536),
+        request(4, 0, 4096, 512),
+        request(0, 7, 0, SIZE as u32),
+        request(8, 7, 100, 5000),
+        [&request(0, 1, 0, 5)[..], b"write"].concat(),
+        request(0, 2, 0, 0),
+    ];
+    let old = [&flags[..], &option(1, &[]), &request(0, 0, 9, 60_000)].concat();
+    vec![
+        ("requests", read.concat()),
+        ("options", [&list[..], &option(2, &[])].concat()),
+        ("old", old),
+    ]
+}
 
 /// Has a client say `data`, from its first byte on and from within the conversation.
 pub fn check(data: &[u8]) {
@@ -24,13 +59,8 @@ pub fn check(data: &[u8]) {
         assert!(len <= u64::from(u32::MAX));
     }
     let flags = 3_u32.to_be_bytes();
-    let option = |number: u32, data: &[u8]| {
-        let head = [number.to_be_bytes(), (data.len() as u32).to_be_bytes()];
-        [b"IHAVEOPT", head.as_flattened(), data].concat()
-    };
     let go = option(7, &[0; 6]);
-    let query = b"\0\0\0\0\0\0\0\x01\0\0\0\x06klon:x";
-    let structured = [&option(8, &[])[..], &option(10, query)].concat();
+    let structured = [&option(8, &[])[..], &option(10, QUERY)].concat();
     for before in [
         Vec::new(),
         flags.to_vec(),

@@ -80,6 +80,7 @@ impl World {
             kind: VolumeKind::Volume,
             disk_guid: None,
             partitions: Vec::new(),
+            bad: ExtentMap::new(),
             previous: previous.as_ref(),
             watch: None,
             note: None,

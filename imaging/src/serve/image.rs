@@ -178,8 +178,13 @@ impl Exports for ImageExports {
     fn contexts(&self, export: &Export) -> Vec<String> {
         let own = ExportName::parse(&export.listing.name).unwrap_or_default();
         let own = own.snapshot.unwrap_or(self.default);
-        let others = |entry: &&CatalogEntry| entry.number != own;
-        let snapshots = self.image.catalog().snapshots.iter().filter(others);
+        let catalog = self.image.catalog();
+        let Some(own) = catalog.find(Some(own)) else {
+            return Vec::new();
+        };
+        let others =
+            |entry: &&CatalogEntry| entry.number != own.number && entry.source == own.source;
+        let snapshots = catalog.snapshots.iter().filter(others);
         snapshots
             .map(|entry| format!("{CHANGED_SINCE}{}", entry.number))
             .collect()

@@ -40,6 +40,8 @@ fn the_help_of_every_command_tells_its_options() {
         ),
         ("verify", &["--against-source", "--only", "--threads"]),
         ("map", &[]),
+        ("serve", &["--listen", "--socket", "--open-to-all"]),
+        ("mount", &["--background", "--allow-other"]),
     ] {
         assert!(general.contains(&format!("\n  {command} ")), "{general}");
         let help = klon.ok(&[command, "--help"]).stdout;

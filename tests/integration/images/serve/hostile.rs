@@ -73,7 +73,7 @@ fn no_client_hurts_the_server_or_another_client() {
     let (source, image, socket) = (klon.path("source"), klon.path("i.klon"), klon.path("s"));
     sparse(&source, 4 * MIB);
     fs::write(&source, tree::noise(1, 4 << 20)).unwrap();
-    take(&source, &image);
+    take(&klon, &source, &image);
     let texts = [&image, &socket].map(|path| path.to_str().unwrap().to_owned());
     let serving = Running::start(&klon, &["serve", &texts[0], "--socket", &texts[1]]);
 

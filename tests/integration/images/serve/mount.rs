@@ -55,12 +55,12 @@ fn snapshots_are_sparse_files_with_all_that_was_in_use() {
     let klon = Klon::new();
     let (disk, image) = (klon.path("disk.img"), klon.path("disk.klon"));
     boot_disk(&disk, 512);
-    take(&disk, &image);
+    take(&klon, &disk, &image);
     // Another state of its second volume.
     let root = klon.path("root");
     ext4(&root, 160, 10);
     put(&root, &disk, 36 * MIB);
-    take(&disk, &image);
+    take(&klon, &disk, &image);
     let (running, view) = mount(&klon, image.to_str().unwrap());
     assert_eq!(names(&view), ["1", "2", "latest"]);
     assert_eq!(fs::read_link(view.join("latest")).unwrap(), Path::new("2"));
@@ -117,7 +117,7 @@ fn a_filesystem_of_any_kind_is_mounted_out_of_a_snapshot() {
         let filled = Mount::new(&source, &klon.path("filled"), "loop");
         fs::write(filled.path().join("file"), tree::noise(3, 3_000_000)).unwrap();
         drop(filled);
-        take(&source, &image);
+        take(&klon, &source, &image);
         let (running, view) = mount(&klon, &format!("{}@1", image.display()));
         let file = view.join("latest/volume.img");
         let options = match kind {
@@ -147,7 +147,7 @@ fn a_damaged_chunk_is_an_error_where_it_is() {
     let (source, image) = (klon.path("source"), klon.path("source.klon"));
     let content = tree::noise(1, 4 << 20);
     fs::write(&source, &content).unwrap();
-    take(&source, &image);
+    take(&klon, &source, &image);
     flip(&image, MIB + 500_000);
     let (running, view) = mount(&klon, image.to_str().unwrap());
     let file = File::open(view.join("1/volume.img")).unwrap();
@@ -169,7 +169,7 @@ fn only_an_empty_directory_is_mounted_on() {
     let klon = Klon::new();
     let (source, image) = (klon.path("source"), klon.text("source.klon"));
     fs::write(&source, tree::noise(1, 1 << 20)).unwrap();
-    take(&source, Path::new(&image));
+    take(&klon, &source, Path::new(&image));
     let full = klon.text("full");
     fs::create_dir_all(klon.path("full/of")).unwrap();
     klon.refused(&["mount", &image, &full], &["is not empty", "hidden"]);
@@ -191,7 +191,7 @@ fn in_the_background_it_is_mounted_when_the_command_returns() {
     let klon = Klon::new();
     let (source, image) = (klon.path("source"), klon.text("source.klon"));
     fs::write(&source, tree::noise(1, 1 << 20)).unwrap();
-    take(&source, Path::new(&image));
+    take(&klon, &source, Path::new(&image));
     let view = klon.path("view");
     fs::create_dir(&view).unwrap();
     let said = klon.json(&["mount", "--background", &image, view.to_str().unwrap()]);

@@ -19,9 +19,9 @@ fn two_snapshots(klon: &Klon) -> String {
     file.write_all_at(&tree::noise(2, 4000), 9 * MIB - 3000)
         .unwrap();
     let image = klon.path("source.klon");
-    assert_eq!(take(&source, &image), 1);
+    assert_eq!(take(klon, &source, &image), 1);
     file.write_all_at(b"changed", 2 * MIB + 7).unwrap();
-    assert_eq!(take(&source, &image), 2);
+    assert_eq!(take(klon, &source, &image), 2);
     klon.text("source.klon")
 }
 
@@ -134,7 +134,7 @@ fn partitions_of_an_imaged_disk_are_exports() {
     let disk = klon.path("disk.img");
     boot_disk(&disk, 512);
     let image = klon.path("disk.klon");
-    take(&disk, &image);
+    take(&klon, &disk, &image);
     let socket = klon.text("socket");
     let serving = Running::start(
         &klon,
