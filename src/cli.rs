@@ -72,6 +72,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show which parts of a volume are in use.
     Map(MapArgs),
+    /// Let other programs read the snapshots of an image, as network block devices (NBD).
+    Serve(ServeArgs),
+    /// Show the snapshots of an image as files of a read-only file system (FUSE).
+    Mount(MountArgs),
     /// Write man pages to a directory.
     #[command(hide = true)]
     Man {
@@ -456,4 +460,50 @@ pub struct VerifyArgs {
 pub struct MapArgs {
     /// The volume or disk.
     pub volume: PathBuf,
+}
+
+/// Arguments of `klon serve`.
+///
+/// Snapshots are exports named by their numbers (2), partitions in them by theirs (2/p1); the
+/// default export is the snapshot that is named, else the last one. All are read-only. Clients can
+/// ask where data is (base:allocation) and what differs from another snapshot
+/// (klon:changed-since:1).
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The image, and which snapshot of it is the default export [default: the last one].
+    #[arg(value_name = "FILE[@N]")]
+    pub image: PathBuf,
+    /// Where clients connect to; any user of this machine can then read the image [default:
+    /// 127.0.0.1:10809].
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "socket")]
+    pub listen: Option<String>,
+    /// A Unix socket for clients to connect to; only you can then read the image.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Listen on an address that other machines reach, too. There is no password, and no encryption.
+    #[arg(long, requires = "listen")]
+    pub open_to_all: bool,
+}
+
+/// Arguments of `klon mount`.
+///
+/// Each snapshot is a directory (1, 2, …; latest) with disk.img or volume.img, and partition-N.img,
+/// as sparse files. What is in a file system of them can be seen with
+/// `mount -o loop,ro DIRECTORY/latest/volume.img /mnt`.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// The image; with @N only that snapshot of it.
+    #[arg(value_name = "FILE[@N]")]
+    pub image: PathBuf,
+    /// An empty directory.
+    pub directory: PathBuf,
+    /// Return when it is mounted, and go on in the background.
+    #[arg(long)]
+    pub background: bool,
+    /// Let other users see it, too; they can read it if they could read the image.
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Be the one in the background.
+    #[arg(long, hide = true, conflicts_with = "background")]
+    pub detached: bool,
 }

@@ -20,12 +20,14 @@ mod image;
 mod inventory;
 mod jobs;
 mod manual;
+mod mount;
 mod output;
 mod picture;
 mod place;
 mod progress;
 mod records;
 mod report;
+mod stop;
 mod threads;
 mod volume;
 mod watch;
@@ -61,6 +63,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => command::restore::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
+        Command::Mount(args) => command::mount::run(&args, &common),
+        Command::Serve(args) => command::serve::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),
         Command::Completions { shell } => manual::completions(shell),
     }

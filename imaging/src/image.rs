@@ -16,7 +16,7 @@ mod reference;
 mod snapshot;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub use append::{Append, FileAppend};

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod progress;
 pub mod record;
 pub mod rescue;
+pub mod serve;
 pub mod stage;
 pub mod verify;
 

@@ -15,6 +15,7 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
         "record" => (fuzzed::record::check, 300),
         "intent" => (fuzzed::intent::check, 300),
         "mark" => (fuzzed::mark::check, 3000),
+        "nbd" => (fuzzed::nbd::check, 300),
         "stage" => (fuzzed::stage::check, 60),
         "map" => (fuzzed::map::check, 15),
         "plan" => (fuzzed::plan::check, 300),

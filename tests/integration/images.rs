@@ -1,4 +1,4 @@
-//! Images of volumes and disks: made, added to, listed, restored.
+//! Images of volumes and disks: made, added to, listed, restored, read by others.
 
 mod commands;
 mod days;
@@ -6,3 +6,4 @@ mod described;
 mod port;
 mod rescue;
 mod round_trip;
+mod serve;

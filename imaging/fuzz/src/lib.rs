@@ -4,6 +4,7 @@
 pub mod intent;
 pub mod map;
 pub mod mark;
+pub mod nbd;
 pub mod partclone;
 pub mod plan;
 pub mod qcow2;

@@ -10,11 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Chunks that are kept at hand, for those who read in small pieces.
 const CHUNKS_KEPT: usize = 8;
+/// Chunks that are unpacked at the same time.
+const TURNS: usize = 16;
 
 /// A snapshot as a device. Each chunk's digest is checked when it is read.
 pub struct SnapshotDevice {
     snapshot: Arc<Snapshot>,
     kept: Mutex<VecDeque<(u64, Bytes)>>,
+    /// Of several who read the same chunk in pieces, one unpacks it.
+    turns: [Mutex<()>; TURNS],
 }
 
 impl SnapshotDevice {
@@ -24,6 +28,7 @@ impl SnapshotDevice {
         Self {
             snapshot,
             kept: Mutex::new(VecDeque::new()),
+            turns: [const { Mutex::new(()) }; TURNS],
         }
     }
 
@@ -35,8 +40,7 @@ impl SnapshotDevice {
 
     fn read_part(&self, number: u64, chunk: Extent, part: Extent, out: &mut [u8]) -> Result<()> {
         let start = usize::try_from(part.offset_bytes() - chunk.offset_bytes()).unwrap_or(0);
-        if let Some(content) = self.kept(number) {
-            out.copy_from_slice(&content[start..start + out.len()]);
+        if self.copy_kept(number, start, out) {
             return Ok(());
         }
         let Some(reference) = self.snapshot.reference(number)? else {
@@ -46,6 +50,13 @@ impl SnapshotDevice {
         if part == chunk {
             return self.snapshot.read_chunk(&reference, out);
         }
+        let turn = usize::try_from(number % TURNS as u64).unwrap_or(0);
+        let _turn = self.turns[turn]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.copy_kept(number, start, out) {
+            return Ok(());
+        }
         let mut content = vec![0; usize::try_from(chunk.len_bytes()).unwrap_or(0)];
         self.snapshot.read_chunk(&reference, &mut content)?;
         out.copy_from_slice(&content[start..start + out.len()]);
@@ -53,10 +64,17 @@ impl SnapshotDevice {
         Ok(())
     }
 
-    fn kept(&self, number: u64) -> Option<Bytes> {
+    /// Copies a part of a chunk that is at hand; says whether it is.
+    fn copy_kept(&self, number: u64, start: usize, out: &mut [u8]) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.iter().find(|kept| kept.0 == number);
-        found.map(|(_, content)| content.clone())
+        let content = found.map(|(_, content)| content.clone());
+        // Others need not wait for the copy.
+        drop(kept);
+        if let Some(content) = &content {
+            out.copy_from_slice(&content[start..start + out.len()]);
+        }
+        content.is_some()
     }
 
     fn keep(&self, number: u64, content: Bytes) {

@@ -33,14 +33,14 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// A source whose parts compress well, not at all, are zero, or not in use.
-struct World {
-    content: Vec<u8>,
-    usage: Usage,
+pub(crate) struct World {
+    pub(crate) content: Vec<u8>,
+    pub(crate) usage: Usage,
     file: Vec<u8>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut content = noise(5, SIZE);
         content[2 * MIB..3 * MIB].fill(7);
         content[4 * MIB..5 * MIB].fill(0);
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> Image {
         open(&self.file)
     }
 
@@ -105,12 +105,12 @@ impl World {
         result
     }
 
-    fn auto(&mut self) -> CaptureSummary {
+    pub(crate) fn auto(&mut self) -> CaptureSummary {
         self.append(RungChoice::Auto, &Silent).unwrap()
     }
 
     /// What the image must give back.
-    fn expected(&self) -> Vec<u8> {
+    pub(crate) fn expected(&self) -> Vec<u8> {
         let mut expected = vec![0; SIZE];
         for extent in self.usage.extents.iter() {
             let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;

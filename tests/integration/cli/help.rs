@@ -51,6 +51,8 @@ fn the_help_of_every_command_tells_its_options() {
         ),
         ("import", &["--disk", "--note", "--level", "--threads"]),
         ("map", &[]),
+        ("serve", &["--listen", "--socket", "--open-to-all"]),
+        ("mount", &["--background", "--allow-other"]),
     ] {
         assert!(general.contains(&format!("\n  {command} ")), "{general}");
         let help = klon.ok(&[command, "--help"]).stdout;

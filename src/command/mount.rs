@@ -1,0 +1,111 @@
+//! `klon mount`: an image as a read-only file system.
+
+mod background;
+
+use crate::cli::{Common, MountArgs};
+use crate::error::{refused, usage};
+use crate::image::ImageName;
+use crate::mount::{Mounted, Owner, Tree};
+use crate::output;
+use crate::stop::Stop;
+use anyhow::{Context as _, Result};
+use klon_imaging::serve::ImageExports;
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The answer of `klon mount --json`, once it is mounted.
+#[derive(Serialize, Deserialize)]
+struct MountedLine {
+    event: String,
+    directory: PathBuf,
+    snapshots: Vec<u64>,
+    /// The process that answers.
+    pid: u32,
+}
+
+/// Mounts, and answers until that ends.
+pub fn run(args: &MountArgs, common: &Common) -> Result<ExitCode> {
+    if args.background {
+        return background::run(args, common);
+    }
+    let stop = Stop::on_signals()?;
+    let name = ImageName::parse(&args.image)?;
+    let image = name.open()?;
+    let shown = name.path.display().to_string();
+    let exports = ImageExports::new(image, name.snapshot).with_context(|| shown.clone())?;
+    let directory = free_directory(&args.directory)?;
+    let metadata = fs::metadata(&name.path).with_context(|| shown.clone())?;
+    let owner = Owner {
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mode: metadata.mode(),
+    };
+    let tree = Tree::new(exports, name.snapshot.is_some(), owner);
+    let line = MountedLine {
+        event: "mounted".to_owned(),
+        directory: directory.clone(),
+        snapshots: tree.numbers().to_vec(),
+        pid: std::process::id(),
+    };
+    let mounted = Mounted::new(tree, directory, &shown, args.allow_other)?;
+    line.report(args, common)?;
+    if args.detached {
+        background::leave()?;
+    }
+    mounted.run(stop)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl MountedLine {
+    fn report(&self, args: &MountArgs, common: &Common) -> Result<()> {
+        if common.json {
+            output::json(self)?;
+        } else if !common.quiet {
+            let directory = self.directory.display();
+            let end = match args.background {
+                true => format!("`umount {directory}`"),
+                false => format!("Ctrl-C or `umount {directory}`"),
+            };
+            output::line(&format!(
+                "{} is mounted read-only: {} snapshots in {directory}, the last one as \
+                 {directory}/latest. {end} ends that",
+                args.image.display(),
+                self.snapshots.len(),
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// The directory with all links followed, unless there is something in it.
+fn free_directory(given: &Path) -> Result<PathBuf> {
+    let shown = given.display();
+    let metadata = fs::metadata(given).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ENOTCONN as i32 => refused(format!(
+            "the program that mounted {shown} is gone; unmount it first (umount {shown}, or \
+             fusermount3 -u {shown})"
+        )),
+        _ => usage(format!("{shown}: {error}; an empty directory is needed")),
+    })?;
+    if !metadata.is_dir() {
+        return Err(usage(format!("{shown} is no directory")));
+    }
+    let path = given.canonicalize().with_context(|| shown.to_string())?;
+    let parent = path.parent().map(fs::metadata).transpose()?;
+    if parent.is_none_or(|parent| parent.dev() != metadata.dev()) {
+        return Err(refused(format!(
+            "something is mounted on {shown} already; unmount it, or choose an empty directory"
+        )));
+    }
+    let mut entries = fs::read_dir(&path).with_context(|| shown.to_string())?;
+    if entries.next().is_some() {
+        return Err(refused(format!(
+            "{shown} is not empty, and what is in it would be hidden; choose an empty directory"
+        )));
+    }
+    Ok(path)
+}

@@ -1,0 +1,89 @@
+//! From the mount to its end, whoever wants that.
+
+use super::filesystem::Files;
+use super::tree::Tree;
+use crate::error::INTERRUPTED;
+use crate::progress::say;
+use crate::stop::Stop;
+use anyhow::{Context as _, Result};
+use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Threads that answer the kernel.
+const THREADS: usize = 4;
+
+/// A tree that is mounted.
+pub struct Mounted {
+    session: Session<Files>,
+    directory: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts a tree on a directory; `name` is what lists of mounts show.
+    pub fn new(tree: Tree, directory: PathBuf, name: &str, is_for_others: bool) -> Result<Self> {
+        let mut config = Config::default();
+        // Commas would part options.
+        let name = name.replace([',', '\\'], "_");
+        config.mount_options = vec![
+            MountOption::RO,
+            MountOption::NoDev,
+            MountOption::NoSuid,
+            MountOption::NoExec,
+            MountOption::NoAtime,
+            MountOption::DefaultPermissions,
+            MountOption::FSName(name),
+            MountOption::Subtype("klon".to_owned()),
+        ];
+        config.n_threads = Some(THREADS);
+        if is_for_others {
+            config.acl = SessionACL::All;
+        }
+        let session = Session::new(Files::new(tree), &directory, &config).with_context(|| {
+            format!(
+                "mounting on {}: the kernel's FUSE is needed (modprobe fuse), for users other than \
+                 root fusermount3, too",
+                directory.display()
+            )
+        })?;
+        Ok(Self { session, directory })
+    }
+
+    /// Answers until it is unmounted, or a signal comes and it can be.
+    pub fn run(mut self, stop: Stop) -> Result<()> {
+        let unmounter = self.session.unmount_callable();
+        let directory = self.directory.clone();
+        thread::spawn(move || end(&stop, &directory, unmounter));
+        self.session
+            .run()
+            .with_context(|| self.directory.display().to_string())
+    }
+}
+
+/// Unmounts when a signal comes. What is in use goes on being answered until it is not.
+fn end(stop: &Stop, directory: &Path, mut unmounter: SessionUnmounter) {
+    stop.wait();
+    match umount2(directory, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => {}
+        Err(Errno::EBUSY) => {
+            say(&format!(
+                "{} is in use: it is hidden now, and klon ends when nothing uses it any more. Once \
+                 more ends klon at once",
+                directory.display()
+            ));
+            if let Err(error) = umount2(directory, MntFlags::MNT_DETACH) {
+                say(&format!("{}: unmount: {error}", directory.display()));
+            }
+        }
+        // Users other than root have a program for it.
+        Err(_) => {
+            if let Err(error) = unmounter.unmount() {
+                say(&format!("{}: unmount: {error}", directory.display()));
+            }
+        }
+    }
+    stop.wait();
+    std::process::exit(INTERRUPTED.into());
+}

@@ -1,0 +1,7 @@
+//! Images as others read them: over the network block device protocol, and mounted.
+
+mod hostile;
+mod made;
+mod mount;
+mod nbd;
+mod running;
