@@ -6,7 +6,7 @@ use klon_partition::{Error, Result};
 use uuid::Uuid;
 
 /// First bytes of every image.
-pub(super) const MAGIC: &[u8; 8] = b"klonimg\n";
+pub const MAGIC: &[u8; 8] = b"klonimg\n";
 const VERSION: u32 = 1;
 /// Length of the header.
 pub const HEADER_LEN: usize = 4096;

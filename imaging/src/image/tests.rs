@@ -1,5 +1,9 @@
 //! Images: round trips, torn ends, flipped bits.
 
+mod check;
+mod compact;
+mod prune;
+
 use super::{
     Adopted, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image, ImageWriter,
     SnapshotDevice, VolumeKind, capture,
@@ -61,6 +65,21 @@ impl World {
         }
     }
 
+    /// One of two chunks, all of it noise and in use.
+    fn small() -> Self {
+        let content = noise(6, MIB + 100_000);
+        Self {
+            usage: Usage {
+                extents: ExtentMap::whole(content.len() as u64),
+                basis: Basis::Map,
+                summary: None,
+                token: None,
+            },
+            content,
+            file: Vec::new(),
+        }
+    }
+
     fn image(&self) -> Image {
         open(&self.file)
     }
@@ -110,7 +129,7 @@ impl World {
 
     /// What the image must give back.
     fn expected(&self) -> Vec<u8> {
-        let mut expected = vec![0; SIZE];
+        let mut expected = vec![0; self.content.len()];
         for extent in self.usage.extents.iter() {
             let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
             expected[range.clone()].copy_from_slice(&self.content[range]);
@@ -134,7 +153,7 @@ fn open(file: &[u8]) -> Image {
 
 fn content(image: &Image, number: u64) -> klon_partition::Result<Vec<u8>> {
     let device = SnapshotDevice::new(Arc::new(image.snapshot(Some(number))?));
-    let mut bytes = vec![1; SIZE];
+    let mut bytes = vec![1; usize::try_from(device.geometry().size_bytes).unwrap()];
     device.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
