@@ -9,7 +9,8 @@ use std::path::PathBuf;
 /// only what changed, verify.
 ///
 /// SOURCE, TARGET and VOLUME may be a disk, a partition, a plain file that holds one, or a
-/// partition inside a disk image (FILE:2). Devices can also be named LABEL=…, UUID=…,
+/// partition inside a disk image (FILE:2). SOURCE and VOLUME may be a snapshot in an image of klon's
+/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
 /// Exit codes: 0 done · 1 differences found, or bad sectors remain · 2 usage · 3 refused for safety · 4 device or I/O
@@ -53,6 +54,15 @@ pub enum Command {
     Clone(CloneArgs),
     /// Complete an update of a clone that was interrupted, from the drive alone.
     Finish(FinishArgs),
+    /// Put a volume or disk into an image file; again, only what changed is added to it.
+    Image(ImageArgs),
+    /// Show the snapshots of an image.
+    List(ListArgs),
+    /// Show what a snapshot of an image holds.
+    Info(InfoArgs),
+    /// Bring a snapshot of an image, or partitions of it, back to a drive; only what differs is
+    /// written.
+    Restore(RestoreArgs),
     /// Compare clones with their records or with their sources.
     Verify(VerifyArgs),
     /// Show which parts of a volume are in use.
@@ -244,6 +254,84 @@ pub struct FinishArgs {
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// The volume or disk.
+    pub source: PathBuf,
+    /// The image; a new snapshot is added to it, or it is made.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+    /// A few words on the snapshot, for `klon list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Level of zstd: higher is smaller and slower.
+    #[arg(long, value_name = "1-19", default_value_t = 3,
+        value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// How changes are found: `digest` compares the source with the digests of its last snapshot,
+    /// `compare` with what is stored, `full` stores everything in use again.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// Refuse a volume whose used blocks can't be told, instead of imaging all of it.
+    #[arg(long)]
+    pub strict: bool,
+    /// How many threads read, digest and compress [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The image.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+}
+
+/// Arguments of `klon info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// The image (its last snapshot), or FILE.klon@N.
+    #[arg(value_name = "FILE.klon[@N]")]
+    pub image: PathBuf,
+}
+
+/// Arguments of `klon restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    pub image: PathBuf,
+    /// Where to: a disk, partition or file.
+    #[arg(required_unless_present = "partition")]
+    pub target: Option<PathBuf>,
+    /// Instead of all of it, this partition of a disk's image to that target; may be given several
+    /// times.
+    #[arg(long, value_name = "N=TARGET", conflicts_with = "target")]
+    pub partition: Vec<String>,
+    /// How it is found what must be written: from the target's record (`digest`), by reading the
+    /// target (`compare`), or not (`full`).
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// Overwrite what is on the target in place where the changes don't fit in free room of its
+    /// drive. If that is interrupted, it is unfinished until the next run completes it.
+    #[arg(long)]
+    pub in_place: bool,
+    /// Read the target back afterwards and compare it with the digests.
+    #[arg(long)]
+    pub verify: bool,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
 }
 
 /// Arguments of `klon verify`.

@@ -3,7 +3,11 @@
 pub mod clone;
 pub mod devices;
 pub mod finish;
+pub mod image;
+pub mod info;
+pub mod list;
 pub mod map;
 pub mod plan;
 pub mod prepare;
+pub mod restore;
 pub mod verify;

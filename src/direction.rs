@@ -4,6 +4,7 @@
 use crate::cli::Consent;
 use crate::confirm::{self, Loss};
 use crate::error::{refused, usage};
+use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::say;
 use crate::volume::{SourceEnd, describe};
@@ -12,7 +13,6 @@ use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::filesystem::probe;
 use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
-use std::time::{Duration, UNIX_EPOCH};
 
 /// Refuses targets that are originals of other clones; with `is_forced` notes in the jobs what
 /// must be consented to instead. Notes what each clone is for.
@@ -98,7 +98,7 @@ fn story(against: &Manifest, source: &Identity) -> String {
     format!(
         "is the source of the clone {} made {}{direction}",
         against.target,
-        date(against.ended_unix_seconds())
+        human::date(against.ended_unix_seconds())
     )
 }
 
@@ -127,16 +127,6 @@ fn which_is_newer(against: &Manifest, job: &VolumeJob, source: &SourceEnd) -> St
         None => "whether the backup was can't be told",
     };
     format!(" {original}; {backup}")
-}
-
-/// A date as in 2026-11-21 10:30 UTC.
-fn date(unix_seconds: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(unix_seconds.min(u64::from(u32::MAX)));
-    let text = humantime::format_rfc3339_seconds(time).to_string();
-    text.get(..16).map_or_else(
-        || text.clone(),
-        |minute| format!("{} UTC", minute.replace('T', " ")),
-    )
 }
 
 /// Without a record, names still hint: those that plans give to clones.

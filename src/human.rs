@@ -1,7 +1,7 @@
 //! Sizes, rates and durations for people.
 
 pub use klon_partition::planner::human_size as size;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes per second over a duration: `512 MiB/s`.
 pub fn rate(bytes: u64, duration: Duration) -> String {
@@ -34,6 +34,16 @@ pub fn percent(part: u64, whole: u64) -> String {
     } else {
         format!("{percent:.1} %")
     }
+}
+
+/// A moment in seconds since 1970 UTC, as in 2026-11-21 10:30 UTC.
+pub fn date(unix_seconds: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(unix_seconds.min(u64::from(u32::MAX)));
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.get(..16).map_or_else(
+        || text.clone(),
+        |minute| format!("{} UTC", minute.replace('T', " ")),
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Images as the user names them: FILE, or FILE@N for the snapshot of that number.
 
-use crate::error::usage;
+use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
-use klon_imaging::image::{Image, Snapshot};
-use klon_partition::device::look_at;
+use klon_imaging::image::{Adopted, FileAppend, Header, Image, ImageWriter, Snapshot};
+use klon_partition::ReadAt;
+use klon_partition::device::{look_at, read_vec};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An image, and which snapshot of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,33 @@ impl ImageName {
         })
     }
 
+    /// The image that `given` names, if the file is one: FILE or FILE@N.
+    pub fn find(given: &Path) -> Result<Option<Self>> {
+        let is_plain = std::fs::metadata(given).is_ok_and(|found| found.is_file());
+        if !is_plain && given.exists() {
+            return Ok(None);
+        }
+        let is_numbered = |text: &str| {
+            let number = text.rsplit_once('@').map(|(_, number)| number);
+            number.is_some_and(|number| number.parse::<u64>().is_ok())
+        };
+        if !is_plain && !is_numbered(&given.to_string_lossy()) {
+            return Ok(None);
+        }
+        let name = Self::parse(given)?;
+        Ok(name.is_image()?.then_some(name))
+    }
+
+    /// Whether the file is an image of klon's.
+    pub fn is_image(&self) -> Result<bool> {
+        let Ok(source) = look_at(&self.path) else {
+            return Ok(false);
+        };
+        let len = source.geometry().size_bytes.min(8);
+        let start = read_vec(&source, 0, usize::try_from(len).unwrap_or(0))?;
+        Ok(start == klon_imaging::image::MAGIC)
+    }
+
     /// Opens the file.
     pub fn open(&self) -> Result<Image> {
         let name = || self.path.display().to_string();
@@ -53,5 +83,73 @@ impl ImageName {
         let snapshot = self.open()?.snapshot(self.snapshot);
         let snapshot = snapshot.with_context(|| self.path.display().to_string())?;
         Ok(Arc::new(snapshot))
+    }
+}
+
+/// An image to be added to, locked against others who would.
+pub struct OpenForAppend {
+    before: Option<Image>,
+    writer: ImageWriter<FileAppend>,
+    _lock: File,
+}
+
+impl OpenForAppend {
+    /// Opens an image, or makes it. Goes on behind what an interrupted run left and is whole.
+    pub fn new(name: &ImageName) -> Result<Self> {
+        let path = &name.path;
+        let given = || path.display().to_string();
+        let is_new = !std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
+        if is_new {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.unwrap_or_default().as_secs();
+            let output = FileAppend::create(path).with_context(given)?;
+            let lock = lock(path)?;
+            let writer = ImageWriter::create(output, Header::new(now)).with_context(given)?;
+            return Ok(Self {
+                before: None,
+                writer,
+                _lock: lock,
+            });
+        }
+        if !name.is_image()? {
+            return Err(refused(format!(
+                "{} exists and is no image of klon's; name another file",
+                path.display()
+            )));
+        }
+        let lock = lock(path)?;
+        let image = name.open()?;
+        ImageWriter::<FileAppend>::check_appendable(&image).with_context(given)?;
+        let adopted = Adopted::find(image.device(), image.header(), image.tail());
+        let adopted = adopted.with_context(given)?;
+        let output = FileAppend::open(path, adopted.end).with_context(given)?;
+        let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
+        Ok(Self {
+            before: Some(image),
+            writer,
+            _lock: lock,
+        })
+    }
+
+    /// The image as it was before.
+    pub const fn before(&self) -> Option<&Image> {
+        self.before.as_ref()
+    }
+
+    /// What adds to it.
+    pub const fn writer(&mut self) -> &mut ImageWriter<FileAppend> {
+        &mut self.writer
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(refused(format!(
+            "{} is being added to by another klon; wait until that is done",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }

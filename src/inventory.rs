@@ -51,6 +51,7 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
             given: path.clone(),
             path: shown_by(system, identity).unwrap_or_else(|| path.into()),
             number: None,
+            image: None,
         }),
         Identity::Path(path) => Err(refused(format!(
             "{path} is not there any more; name it anew in a new plan"
@@ -132,6 +133,7 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             given: given.to_owned(),
             path,
             number,
+            image: None,
         }),
         (None, _) => Err(refused(format!(
             "{given} is on no disk that is attached; attach it, or plan anew"

@@ -8,6 +8,7 @@ use crate::place::{OpenPlace, Place, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
+use klon_imaging::change::Rung;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -30,6 +31,8 @@ pub struct VolumeJob {
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
     pub reversal: Option<String>,
+    /// The rung where no record is of use, and why; else what the library finds best.
+    pub otherwise: Option<(Rung, &'static str)>,
 }
 
 /// Reads a plan file.
@@ -66,6 +69,7 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         is_planned: false,
         role: Role::Backup,
         reversal: None,
+        otherwise: None,
     })
 }
 
@@ -75,7 +79,7 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
         return Ok(());
     };
     let mut location = system.locate(&source.path)?;
-    if let Some(number) = source.number {
+    if let Some(number) = source.number.filter(|_| source.image.is_none()) {
         let open = source.open()?;
         let partition = open
             .partition
@@ -161,6 +165,7 @@ pub fn of_plan(
             is_planned: true,
             role: Role::Backup,
             reversal: None,
+            otherwise: None,
         });
     }
     Ok(jobs)
@@ -223,11 +228,13 @@ fn planned_target(
             given: volume.name.clone(),
             path: node.path.clone(),
             number: None,
+            image: None,
         },
         None => Place {
             given: volume.name.clone(),
             path: drive.place.path.clone(),
             number: Some(partition.number),
+            image: None,
         },
     };
     guard::unused(system, &place.path)?;

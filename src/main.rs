@@ -15,7 +15,6 @@ mod drive;
 mod error;
 mod guard;
 mod human;
-#[allow(dead_code, reason = "used by the commands to come")]
 mod image;
 mod inventory;
 mod jobs;
@@ -53,6 +52,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prepare(args) => command::prepare::run(&args, &common),
         Command::Clone(args) => command::clone::run(&args, &common),
         Command::Finish(args) => command::finish::run(&args, &common),
+        Command::Image(args) => command::image::run(&args, &common),
+        Command::List(args) => command::list::run(&args, &common),
+        Command::Info(args) => command::info::run(&args, &common),
+        Command::Restore(args) => command::restore::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),

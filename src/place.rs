@@ -1,9 +1,11 @@
 //! Places: what the user names, as a device or file to open and a part of it.
 
 use crate::error::{refused, usage};
+use crate::image::ImageName;
 use crate::inventory;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
+use klon_imaging::image::{Snapshot, SnapshotDevice};
 use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
@@ -22,19 +24,28 @@ pub struct Place {
     pub path: PathBuf,
     /// The partition of it; `None` for all of it.
     pub number: Option<u32>,
+    /// The snapshot that is meant, where the file is an image of klon's.
+    pub image: Option<ImageName>,
 }
 
 impl Place {
-    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, or FILE:2.
+    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
+    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
         let text = given.to_string_lossy().into_owned();
-        let place = |path: PathBuf, number| Self {
+        let place = |path: PathBuf, number, image| Self {
             given: text.clone(),
             path,
             number,
+            image,
         };
-        if given.exists() {
-            return Ok(place(given.to_owned(), None));
+        let named = |path: &Path, number| -> Result<Option<Self>> {
+            let image = ImageName::find(path)?;
+            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
+            Ok(path.exists().then(|| place(path, number, image)))
+        };
+        if let Some(found) = named(given, None)? {
+            return Ok(found);
         }
         if let Some((tag, value)) = text.split_once('=')
             && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
@@ -43,9 +54,9 @@ impl Place {
         }
         if let Some((path, number)) = text.rsplit_once(':')
             && let Ok(number) = number.parse()
-            && Path::new(path).exists()
+            && let Some(found) = named(Path::new(path), Some(number))?
         {
-            return Ok(place(path.into(), Some(number)));
+            return Ok(found);
         }
         Err(usage(format!("{text}: there is no such file or device")))
     }
@@ -98,6 +109,7 @@ impl Place {
             device: Arc::new(ReopenAt::new(device, Box::new(again))),
             // Beside the one that is opened anew.
             source: Arc::new(look_at(&self.path)?),
+            snapshot: None,
             watch: None,
         };
         open.watch = Watch::begin(&open)?;
@@ -105,28 +117,32 @@ impl Place {
     }
 
     fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
-        let source = open(&self.path).with_context(|| self.given.clone())?;
-        let source = Arc::new(source);
-        let layout = inspect(&*source).with_context(|| format!("inspecting {}", self.given))?;
-        let Some(number) = self.number else {
-            let device: Arc<dyn ReadAt> = source.clone();
-            return Ok(OpenPlace {
-                place: self.clone(),
-                layout,
-                partition: None,
-                device,
-                source,
-                watch: None,
-            });
+        let source = Arc::new(open(&self.path).with_context(|| self.given.clone())?);
+        let snapshot = match &self.image {
+            Some(image) => Some(image.open_snapshot()?),
+            None => None,
         };
-        let partition = find_partition(&layout, number).with_context(|| self.given.clone())?;
-        let device = Arc::new(Window::new(source.clone(), partition.extent)?);
+        let whole: Arc<dyn ReadAt> = match &snapshot {
+            Some(snapshot) => Arc::new(SnapshotDevice::new(snapshot.clone())),
+            None => source.clone(),
+        };
+        let layout = inspect(&*whole).with_context(|| format!("inspecting {}", self.given))?;
+        let (partition, device) = match self.number {
+            Some(number) => {
+                let found = find_partition(&layout, number);
+                let partition = found.with_context(|| self.given.clone())?;
+                let window: Arc<dyn ReadAt> = Arc::new(Window::new(whole, partition.extent)?);
+                (Some(partition), window)
+            }
+            None => (None, whole),
+        };
         Ok(OpenPlace {
             place: self.clone(),
             layout,
-            partition: Some(partition),
+            partition,
             device,
             source,
+            snapshot,
             watch: None,
         })
     }
@@ -179,6 +195,8 @@ pub struct OpenPlace {
     pub device: Arc<dyn ReadAt>,
     /// The device or file itself.
     pub source: Arc<Source>,
+    /// The snapshot that is meant, where the file is an image of klon's.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// What shows that a claimed place is written to meanwhile.
     pub watch: Option<Watch>,
 }
@@ -200,8 +218,9 @@ impl OpenPlace {
     pub fn location(&self, system: &System) -> Result<Location> {
         let whole = system.locate(&self.place.path)?;
         Ok(match &self.partition {
-            Some(partition) => within(whole, partition.extent),
-            None => whole,
+            // What is in an image lies anywhere in its file.
+            Some(partition) if self.snapshot.is_none() => within(whole, partition.extent),
+            _ => whole,
         })
     }
 
@@ -216,6 +235,10 @@ impl OpenPlace {
             && let Some(identity) = partition_identity(table, partition)
         {
             return Ok(identity);
+        }
+        // An image is a carrier of what it was made of.
+        if let (Some(snapshot), None) = (&self.snapshot, &self.partition) {
+            return Ok(snapshot.meta().source.clone());
         }
         if let Some(parent) = Parent::of(&self.place.path, system)?
             && let Some(identity) = parent.identity()

@@ -204,6 +204,13 @@ impl TargetEnd {
             return Ok(end);
         }
         let place = Place::resolve(given, system)?;
+        if place.image.is_some() {
+            return Err(refused(format!(
+                "{} is an image of klon's, with snapshots in it: add to it with `klon image`, or \
+                 name another target",
+                place.given
+            )));
+        }
         guard::unused(system, &place.path)?;
         let open = place.open()?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
@@ -242,6 +249,7 @@ impl TargetEnd {
             given: text.into_owned(),
             path,
             number: None,
+            image: None,
         };
         Ok(Some(Self {
             place,

@@ -20,6 +20,10 @@ impl Watch {
     /// again to be written. The kernel counts what is written to a device.
     pub fn begin(open: &OpenPlace) -> Result<Option<Self>> {
         let source = &open.source;
+        // A snapshot does not change while others are added behind it.
+        if open.snapshot.is_some() {
+            return Ok(None);
+        }
         // What is counted is of the whole disk, whose other partitions may be in use.
         if source.kind() == Kind::Block && open.partition.is_some() && !source.is_exclusive() {
             return Ok(None);

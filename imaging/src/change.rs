@@ -46,4 +46,6 @@ pub enum RungChoice {
     /// This one; [`Rung::Digest`] still needs a record that can be trusted, else
     /// [`Rung::Compare`] runs instead and says why.
     Only(Rung),
+    /// As [`RungChoice::Auto`], but where no record is of use this one, for this reason.
+    Else(Rung, &'static str),
 }

@@ -30,37 +30,48 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
-    warn(&jobs, args.strict)?;
+    run_jobs(&jobs, &records, args, common, &system)
+}
+
+/// Asks for consent where it is needed, then clones.
+pub(super) fn run_jobs(
+    jobs: &[VolumeJob],
+    records: &RecordStore,
+    args: &CloneArgs,
+    common: &Common,
+    system: &System,
+) -> Result<ExitCode> {
+    warn(jobs, args.strict)?;
     if args.dry_run {
-        return show(&jobs, &records, args, common);
+        return show(jobs, records, args, common);
     }
-    for job in &jobs {
+    for job in jobs {
         match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.consent, &system)?,
-            None => consent::ask(job, &records, args, &system)?,
+            Some(reversal) => direction::ask(job, reversal, &args.consent, system)?,
+            None => consent::ask(job, records, args, system)?,
         }
     }
-    for job in &jobs {
+    for job in jobs {
         // Before a target is touched, or a file made that would stay behind.
         records
             .check_writable(&job.target.identity)
-            .map_err(|error| aftermath::not_begun(error.into(), &records))?;
+            .map_err(|error| aftermath::not_begun(error.into(), records))?;
     }
-    let _locks = lock_all(&jobs, &system)?;
+    let _locks = lock_all(jobs, system)?;
     let totals = Totals {
         bytes: jobs.iter().map(used_bytes).sum(),
         volumes: jobs.len(),
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     if args.rescue.is_some() {
-        return rescue::rescue_all(&jobs, &records, (args, common), &progress, &system);
+        return rescue::rescue_all(jobs, records, (args, common), &progress, system);
     }
     let mut summaries = Vec::new();
-    for job in &jobs {
-        let summary = one::clone_one(job, &records, args, &progress, &system)
+    for job in jobs {
+        let summary = one::clone_one(job, records, args, &progress, system)
             .map_err(|error| rescue::explained(error, job))
             .with_context(|| format!("cloning {}", job.name))?;
-        show_to_kernel(job, &system)?;
+        show_to_kernel(job, system)?;
         report::cloned(&summary, jobs.len(), common)?;
         summaries.push(summary);
     }
@@ -105,10 +116,13 @@ fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
     Ok(())
 }
 
-fn options(args: &CloneArgs) -> CloneOptions {
+fn options(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
+    let auto = job
+        .otherwise
+        .map_or(RungChoice::Auto, |(rung, why)| RungChoice::Else(rung, why));
     CloneOptions {
         rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
+            RungArg::Auto => auto,
             RungArg::Compare => RungChoice::Only(Rung::Compare),
             RungArg::Digest => RungChoice::Only(Rung::Digest),
             RungArg::Full => RungChoice::Only(Rung::Full),
@@ -199,7 +213,7 @@ fn show(
                 watch: None,
             },
             records,
-            &options(args),
+            &options(job, args),
         )?;
         report::would_clone(job, source, &found, common)?;
     }

@@ -56,6 +56,7 @@ pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Rec
             (Rung::Compare, not_possible(&reason))
         }
         (RungChoice::Auto, Err((reason, rung))) => (rung, reason),
+        (RungChoice::Else(rung, reason), Err(_)) => (rung, reason.to_owned()),
     };
     Selection { rung, reason }
 }
@@ -76,7 +77,7 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
     };
     let reason = match choice {
         RungChoice::Only(_) => not_possible(&reason),
-        RungChoice::Auto => reason,
+        RungChoice::Auto | RungChoice::Else(..) => reason,
     };
     let rung = Rung::Compare;
     Selection { rung, reason }

@@ -1,5 +1,6 @@
 //! Where an image is written to: something that can be added to at its end.
 
+use crate::record::sync_directory;
 use klon_partition::device::AlignedBuffer;
 use klon_partition::device::aligned::ALIGNMENT_BYTES;
 use std::fs::{File, OpenOptions};
@@ -86,6 +87,16 @@ impl FileAppend {
             filled,
             written: filled,
         })
+    }
+
+    /// Makes an empty file, durably.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().create(true).append(true).open(path)?;
+        sync_directory(path)?;
+        Self::open(path, 0)
     }
 
     fn write_whole(&mut self) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The first 4096 bytes of an image.
 
+use crate::chunk::CHUNK_BYTES;
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Result};
@@ -29,6 +30,17 @@ pub struct Header {
 }
 
 impl Header {
+    /// That of a new image.
+    #[must_use]
+    pub fn new(made_unix_seconds: u64) -> Self {
+        Self {
+            uuid: Uuid::new_v4(),
+            chunk_bytes: u32::try_from(CHUNK_BYTES).unwrap_or(CHUNK_BYTES_MIN),
+            made_unix_seconds,
+            is_appendable: true,
+        }
+    }
+
     /// As it is in the file.
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {

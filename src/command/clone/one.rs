@@ -29,7 +29,7 @@ pub(super) fn clone_one(
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
     let target = OpenTarget::new(&job.target, size_bytes, system)?;
-    let mut options = options(args);
+    let mut options = options(job, args);
     complete(job, &target, options.threads)?;
     let commit = AtomicBool::new(false);
     let update =

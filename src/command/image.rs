@@ -1,0 +1,177 @@
+//! `klon image`: a new snapshot of a volume or disk in an image file.
+
+use crate::cli::{Common, ImageArgs, RungArg};
+use crate::error::{Advice, refused};
+use crate::human;
+use crate::image::{ImageName, OpenForAppend};
+use crate::output;
+use crate::place::Place;
+use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::threads;
+use crate::volume::SourceEnd;
+use crate::watch::Watch;
+use anyhow::{Context as _, Result};
+use klon_imaging::change::{Rung, RungChoice};
+use klon_imaging::image::{
+    CaptureJob, CaptureOptions, CaptureSummary, Image, PartitionId, Snapshot, VolumeKind, capture,
+};
+use klon_partition::inspect::DiskLayout;
+use klon_partition::system::System;
+use klon_partition::{ExtentMap, Identity};
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Adds a snapshot of a source to an image.
+pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let place = Place::resolve(&args.source, &system)?;
+    let name = ImageName {
+        path: args.image.clone(),
+        snapshot: None,
+    };
+    check_apart(&place, &name, &system)?;
+    let source = SourceEnd::open(&place, &system, None)?;
+    for warning in &source.warnings {
+        if args.strict {
+            return Err(refused(format!("--strict: {warning}")));
+        }
+        say(&format!("klon: warning: {warning}"));
+    }
+    let layout = place.open()?.layout;
+    let mut image = OpenForAppend::new(&name)?;
+    let previous = match image.before() {
+        Some(before) => previous(before, &source.identity)?,
+        None => None,
+    };
+    let totals = Totals {
+        bytes: source.usage.extents.total_bytes(),
+        volumes: 1,
+    };
+    let progress = Progress::new(common, totals, interrupt_flag()?);
+    let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
+    let table = source.table.as_ref();
+    let job = CaptureJob {
+        name: &source.name,
+        source: &*source.device,
+        usage: &source.usage,
+        source_identity: &source.identity,
+        kind: match table {
+            Some(_) => VolumeKind::Disk,
+            None => VolumeKind::Volume,
+        },
+        disk_guid: table.and_then(|table| table.disk_guid),
+        partitions: match table {
+            Some(_) => partitions(&layout, &source.usage.extents),
+            None => Vec::new(),
+        },
+        previous: previous.as_ref(),
+        watch: Some(&watch),
+        note: args.note.clone(),
+    };
+    let options = CaptureOptions {
+        rung: match args.rung {
+            RungArg::Auto => RungChoice::Auto,
+            RungArg::Compare => RungChoice::Only(Rung::Compare),
+            RungArg::Digest => RungChoice::Only(Rung::Digest),
+            RungArg::Full => RungChoice::Only(Rung::Full),
+        },
+        level: args.level,
+        threads: threads::count(args.threads),
+    };
+    let summary = capture(&job, image.writer(), &options, &progress)
+        .map_err(|error| advised(error.into(), &args.image.display().to_string()))
+        .with_context(|| format!("imaging {}", source.name))?;
+    report(&summary, &name, common)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file must not be the source, nor on it.
+fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
+    let path = &name.path;
+    if !path.exists() {
+        return Ok(());
+    }
+    if !path.is_file() {
+        return Err(refused(format!(
+            "{} is no plain file, and an image is one; to copy to a device, `klon clone` is meant",
+            path.display()
+        )));
+    }
+    let (image, source) = (system.locate(path)?, system.locate(&place.path)?);
+    if place.image.is_none() && image == source {
+        return Err(refused(format!(
+            "{} is the source itself; name another file",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The last snapshot of the same source.
+fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
+    let mut entries = image.catalog().snapshots.iter().rev();
+    let found = entries.find(|entry| &entry.source == source);
+    found
+        .map(|entry| Ok(image.snapshot(Some(entry.number))?))
+        .transpose()
+}
+
+/// The partitions of a disk, for the snapshot's manifest.
+fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<PartitionId> {
+    let volumes = layout.volumes.iter().filter_map(|volume| {
+        let partition = volume.partition.as_ref()?;
+        Some(PartitionId {
+            number: partition.number,
+            extent: partition.extent,
+            name: partition.name.clone(),
+            guid: partition.guid,
+            filesystem: volume.filesystem.as_ref().map(Into::into),
+            used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
+        })
+    });
+    let mut partitions: Vec<_> = volumes.collect();
+    partitions.sort_by_key(|partition| partition.number);
+    partitions
+}
+
+fn advised(error: anyhow::Error, image: &str) -> anyhow::Error {
+    error.context(Advice(format!(
+        "No snapshot was added; those that {image} had are as they were, and what of this one is in \
+         the file already is not written again: run the same command again"
+    )))
+}
+
+/// What `klon image --json` prints last.
+#[derive(Serialize)]
+struct Imaged<'a> {
+    event: &'static str,
+    image: &'a str,
+    #[serde(flatten)]
+    summary: &'a CaptureSummary,
+}
+
+fn report(summary: &CaptureSummary, name: &ImageName, common: &Common) -> Result<()> {
+    let image = name.path.display().to_string();
+    if common.json {
+        return Ok(output::json(&Imaged {
+            event: "imaged",
+            image: &image,
+            summary,
+        })?);
+    }
+    if common.quiet {
+        return Ok(());
+    }
+    let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+    Ok(output::line(&format!(
+        "{image}@{}: {}, {} used, {} changed, {} added to {}, {}",
+        summary.snapshot,
+        summary.rung,
+        human::size(summary.used_bytes),
+        human::size(summary.changed_bytes),
+        human::size(summary.added_bytes),
+        human::size(summary.image_bytes),
+        human::duration(duration),
+    ))?)
+}

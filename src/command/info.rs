@@ -1,0 +1,149 @@
+//! `klon info`: what a snapshot of an image holds.
+
+use super::list;
+use crate::cli::{Common, InfoArgs};
+use crate::human;
+use crate::image::ImageName;
+use crate::output;
+use crate::picture;
+use anyhow::Result;
+use klon_imaging::image::{Snapshot, SnapshotMeta};
+use klon_imaging::record::manifest::FilesystemId;
+use klon_partition::ExtentMap;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// A snapshot as JSON.
+#[derive(Serialize)]
+struct Info<'a> {
+    snapshot: u64,
+    image_uuid: String,
+    image_bytes: u64,
+    chunk_bytes: u64,
+    manifest_sha256: String,
+    #[serde(flatten)]
+    meta: &'a SnapshotMeta,
+    /// Chunks that are all zero, and so not stored.
+    zero_chunks: u64,
+    /// Chunks that are stored, plain and as stored.
+    stored_chunks: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+    data: &'a ExtentMap,
+    zero: &'a ExtentMap,
+    bad: &'a ExtentMap,
+}
+
+/// Shows what a snapshot holds.
+pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
+    let snapshot = ImageName::parse(&args.image)?.open_snapshot()?;
+    list::warn(snapshot.image());
+    let chunks = Chunks::count(&snapshot)?;
+    let manifest = snapshot.manifest();
+    let meta = snapshot.meta();
+    if common.json {
+        output::json(&Info {
+            snapshot: snapshot.number(),
+            image_uuid: snapshot.image().header().uuid.to_string(),
+            image_bytes: snapshot.image().size_bytes(),
+            chunk_bytes: snapshot.chunk_bytes(),
+            manifest_sha256: snapshot.entry().manifest.sha256.into(),
+            meta,
+            zero_chunks: chunks.zero,
+            stored_chunks: chunks.stored,
+            plain_bytes: chunks.plain_bytes,
+            stored_bytes: chunks.stored_bytes,
+            data: &manifest.data,
+            zero: &manifest.zero,
+            bad: &manifest.bad,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&text(&snapshot, &chunks))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the chunks of a snapshot take.
+#[derive(Default)]
+struct Chunks {
+    zero: u64,
+    stored: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+}
+
+impl Chunks {
+    fn count(snapshot: &Snapshot) -> Result<Self> {
+        let mut chunks = Self::default();
+        for item in snapshot.references() {
+            let (_, reference) = item?;
+            if reference.is_zero() {
+                chunks.zero += 1;
+                continue;
+            }
+            chunks.stored += 1;
+            chunks.plain_bytes += u64::from(reference.plain_bytes);
+            chunks.stored_bytes += u64::from(reference.stored_bytes);
+        }
+        Ok(chunks)
+    }
+}
+
+fn text(snapshot: &Snapshot, chunks: &Chunks) -> String {
+    let meta = snapshot.meta();
+    let run = &meta.run;
+    let mut text = format!(
+        "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \
+         added\n  {} in {} chunks, stored in {}\n",
+        snapshot.number(),
+        snapshot.image().header().uuid,
+        content(meta.filesystem.as_ref(), meta.partitions.is_empty()),
+        human::size(meta.source_bytes),
+        meta.source,
+        human::size(run.used_bytes),
+        human::date(run.ended_unix_seconds),
+        run.rung,
+        run.reason,
+        human::size(run.changed_bytes),
+        human::size(run.added_bytes),
+        human::size(chunks.plain_bytes),
+        chunks.stored,
+        human::size(chunks.stored_bytes),
+    );
+    if let Some(note) = &meta.note {
+        text.push_str(&format!("  {note:?}\n"));
+    }
+    for partition in &meta.partitions {
+        let name = match partition.name.as_str() {
+            "" => String::new(),
+            name => format!(" {name}"),
+        };
+        text.push_str(&format!(
+            "  partition {}{name}: {}, {}, {} in use\n",
+            partition.number,
+            content(partition.filesystem.as_ref(), true),
+            human::size(partition.extent.len_bytes()),
+            human::size(partition.used_bytes),
+        ));
+    }
+    let bad_bytes = snapshot.manifest().bad.total_bytes();
+    if bad_bytes > 0 {
+        text.push_str(&format!("  {bad_bytes} bytes of it could not be read\n"));
+    }
+    text.push_str(&picture::of(
+        &snapshot.manifest().wanted(),
+        meta.source_bytes,
+    ));
+    text
+}
+
+fn content(filesystem: Option<&FilesystemId>, is_volume: bool) -> String {
+    match (filesystem, is_volume) {
+        (Some(found), _) => match &found.label {
+            Some(label) => format!("{} {label:?}", found.kind),
+            None => found.kind.to_string(),
+        },
+        (None, true) => "unknown content".to_owned(),
+        (None, false) => "disk".to_owned(),
+    }
+}

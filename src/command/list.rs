@@ -1,0 +1,89 @@
+//! `klon list`: the snapshots of an image.
+
+use crate::cli::{Common, ListArgs};
+use crate::human;
+use crate::image::ImageName;
+use crate::output;
+use crate::progress::say;
+use anyhow::Result;
+use klon_imaging::image::{CatalogEntry, Image};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// One snapshot as JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    snapshot: u64,
+    ended_unix_seconds: u64,
+    note: Option<&'a str>,
+    source: &'a klon_partition::Identity,
+    source_bytes: u64,
+    used_bytes: u64,
+    added_bytes: u64,
+    manifest_sha256: String,
+}
+
+/// Lists the snapshots of an image.
+pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
+    let image = ImageName::parse(&args.image)?.open()?;
+    warn(&image);
+    let snapshots = &image.catalog().snapshots;
+    if common.json {
+        for entry in snapshots {
+            output::json(&Line {
+                snapshot: entry.number,
+                ended_unix_seconds: entry.ended_unix_seconds,
+                note: entry.note.as_deref(),
+                source: &entry.source,
+                source_bytes: entry.source_bytes,
+                used_bytes: entry.used_bytes,
+                added_bytes: entry.added_bytes,
+                manifest_sha256: entry.manifest.sha256.into(),
+            })?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    for entry in snapshots {
+        text.push_str(&line(entry));
+    }
+    if snapshots.is_empty() {
+        text.push_str("no complete snapshot\n");
+    }
+    text.push_str(&format!("file: {}\n", human::size(image.size_bytes())));
+    output::line(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is not as it should be at the end of an image.
+pub fn warn(image: &Image) {
+    let tail = image.tail();
+    if let Some(damage) = &tail.damage {
+        say(&format!(
+            "klon: warning: the image's last commit can't be read ({damage}); what is shown is an \
+             earlier state of it"
+        ));
+    }
+    let torn_bytes = image.size_bytes().saturating_sub(tail.end);
+    if torn_bytes > 0 && tail.damage.is_none() {
+        say(&format!(
+            "klon: an interrupted run left {} behind the last snapshot; the next `klon image` goes \
+             on from there",
+            human::size(torn_bytes)
+        ));
+    }
+}
+
+fn line(entry: &CatalogEntry) -> String {
+    let note = entry.note.as_ref();
+    format!(
+        "{:>4}  {}  {} of {} used, {} added  {}{}\n",
+        entry.number,
+        human::date(entry.ended_unix_seconds),
+        human::size(entry.used_bytes),
+        human::size(entry.source_bytes),
+        human::size(entry.added_bytes),
+        entry.source,
+        note.map(|note| format!("  {note:?}")).unwrap_or_default(),
+    )
+}

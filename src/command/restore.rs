@@ -1,0 +1,111 @@
+//! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. To the library that
+//! is a clone whose source is the snapshot.
+
+mod resemblance;
+
+use super::clone;
+use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
+use crate::direction;
+use crate::error::usage;
+use crate::image::ImageName;
+use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::records;
+use anyhow::Result;
+use klon_partition::system::System;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Restores a snapshot, or partitions of it.
+pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let records = records::store(common)?;
+    let mut jobs = Vec::new();
+    for (source, target) in pairs(args)? {
+        check_image(&source)?;
+        jobs.push(jobs::pair(&source, &target, BadSectors::Stop, &system)?);
+    }
+    check_distinct(&jobs)?;
+    // That the target may be the original of clones is what a restore is for.
+    direction::check(&mut jobs, &records, true)?;
+    let clone_args = clone_args(args);
+    if args.rung == RungArg::Auto {
+        for job in &mut jobs {
+            job.otherwise = resemblance::rung(job)?;
+        }
+    }
+    clone::run_jobs(&jobs, &records, &clone_args, common, &system)
+}
+
+/// What goes where.
+fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
+    if let Some(target) = &args.target {
+        return Ok(vec![(args.image.clone(), target.clone())]);
+    }
+    args.partition
+        .iter()
+        .map(|given| {
+            let parsed = given.split_once('=').and_then(|(number, target)| {
+                Some((number.parse::<u32>().ok()?, target)).filter(|pair| !pair.1.is_empty())
+            });
+            let (number, target) = parsed.ok_or_else(|| {
+                usage(format!(
+                    "--partition {given}: expected the number of a partition and a target, as in \
+                     2=/dev/sdb3"
+                ))
+            })?;
+            let mut source = args.image.clone().into_os_string();
+            source.push(format!(":{number}"));
+            Ok((source.into(), target.into()))
+        })
+        .collect()
+}
+
+/// What is restored is in an image.
+fn check_image(source: &Path) -> Result<()> {
+    let text = source.to_string_lossy();
+    let whole = match text.rsplit_once(':') {
+        Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
+        _ => &text,
+    };
+    match ImageName::find(Path::new(whole))? {
+        Some(_) => Ok(()),
+        None => Err(usage(format!(
+            "{whole} is no image of klon's; to copy a disk, a volume or a plain file of one, \
+             `klon clone` is meant"
+        ))),
+    }
+}
+
+/// Two partitions to one target would leave the second.
+fn check_distinct(jobs: &[VolumeJob]) -> Result<()> {
+    for (index, job) in jobs.iter().enumerate() {
+        let target = &job.target.identity;
+        if jobs[..index]
+            .iter()
+            .any(|other| &other.target.identity == target)
+        {
+            return Err(usage(format!("{target} is given as a target twice")));
+        }
+    }
+    Ok(())
+}
+
+fn clone_args(args: &RestoreArgs) -> CloneArgs {
+    CloneArgs {
+        source: args.image.clone(),
+        target: args.target.clone(),
+        only: Vec::new(),
+        rung: args.rung,
+        rewrite: RewriteArg::Blocks,
+        freed: FreedArg::Leave,
+        in_place: args.in_place,
+        force_direction: true,
+        strict: false,
+        rescue: None,
+        retries: 0,
+        verify: args.verify,
+        threads: args.threads,
+        dry_run: args.dry_run,
+        consent: args.consent.clone(),
+    }
+}
