@@ -2,6 +2,7 @@
 
 pub mod clone;
 pub mod devices;
+pub mod diff;
 pub mod finish;
 pub mod image;
 pub mod info;
@@ -9,5 +10,6 @@ pub mod list;
 pub mod map;
 pub mod plan;
 pub mod prepare;
+pub mod prune;
 pub mod restore;
 pub mod verify;

@@ -25,6 +25,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod side;
 mod threads;
 mod volume;
 mod watch;
@@ -57,6 +58,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Info(args) => command::info::run(&args, &common),
         Command::Restore(args) => command::restore::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
+        Command::Diff(args) => command::diff::run(&args, &common),
+        Command::Prune(args) => command::prune::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
         Command::Man { directory } => manual::pages(&directory),
         Command::Completions { shell } => manual::completions(shell),

@@ -2,11 +2,13 @@
 
 use super::catalog::{Catalog, CatalogEntry};
 use serde::Serialize;
+use std::collections::HashMap;
 
 const SECONDS_A_DAY: u64 = 86400;
 
-/// How many snapshots are kept, by rule. Each rule goes by itself from the newest snapshot to the
-/// oldest and keeps what it names; what any rule keeps is kept, and the last snapshot always.
+/// How many snapshots are kept of each source, by rule. Each rule goes by itself from the newest
+/// snapshot to the oldest and keeps what it names; what any rule keeps is kept, and the last
+/// snapshot of each source always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepRules {
     /// The last so many.
@@ -24,7 +26,7 @@ pub struct KeepRules {
 pub struct Fate {
     /// Its number.
     pub number: u64,
-    /// The rules that keep it, with the day, week or month that it is kept for; none for one that goes.
+    /// The rules that keep it; none for one that goes.
     pub kept_by: Vec<&'static str>,
 }
 
@@ -45,14 +47,16 @@ impl KeepRules {
             ("monthly", self.monthly, |entry| month(day(entry))),
         ];
         for (name, count, period) in rules {
-            let mut left = count;
-            let mut last = None;
+            // Of each source: how many are left to keep, and the period of the last that was kept.
+            let mut sources = HashMap::new();
             for (entry, fate) in catalog.snapshots.iter().zip(&mut fates).rev() {
                 let this = period(entry);
-                if left > 0 && last != Some(this) {
+                let source = entry.source.to_string();
+                let (left, last) = sources.entry(source).or_insert((count, None));
+                if *left > 0 && *last != Some(this) {
                     fate.kept_by.push(name);
-                    left -= 1;
-                    last = Some(this);
+                    *left -= 1;
+                    *last = Some(this);
                 }
             }
         }
@@ -122,6 +126,15 @@ mod tests {
             ..KeepRules::default()
         };
         assert_eq!(kept(two, &[1, 1, 1]), [2, 3]);
+    }
+
+    #[test]
+    fn each_source_goes_by_itself() {
+        let mut catalog = catalog(&[1, 2, 3, 4]);
+        catalog.snapshots[1].source = Identity::Path("/other".to_owned());
+        let fates = KeepRules::default().fates(&catalog);
+        let kept = fates.iter().filter(|fate| !fate.kept_by.is_empty());
+        assert_eq!(kept.map(|fate| fate.number).collect::<Vec<_>>(), [2, 4]);
     }
 
     #[test]
