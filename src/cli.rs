@@ -196,10 +196,17 @@ pub struct CloneArgs {
     /// Clone a source with bad sectors: everything that can be read, large reads first, then
     /// smaller ones around what fails. What can't be read is zero on the target, listed with its
     /// files, and makes the exit code 1. MAPFILE keeps how far that is, in the format of GNU
-    /// ddrescue; the same command goes on from it [default: a file beside the records].
+    /// ddrescue; the same command goes on from it [default: a file beside the records; with a plan
+    /// each volume has its own there].
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
     pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: what can't be read is filled with TEXT, over and over from the start of each
+    /// sector on, instead of zeroes, so that `grep` finds the files that are hit. The filesystem's
+    /// own structures stay zero [TEXT when only the option is given: KLON BAD SECTOR].
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "KLON BAD SECTOR\n", requires = "rescue", value_parser = fill)]
+    pub fill_bad: Option<String>,
     /// With --rescue: how often each bad sector is read again.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
     pub retries: u32,
@@ -215,6 +222,14 @@ pub struct CloneArgs {
     /// Consent.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// A text that fits into any sector.
+fn fill(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=512 => Ok(text.to_owned()),
+        found => Err(format!("expected 1 to 512 bytes, found {found}")),
+    }
 }
 
 /// `--rung`.
@@ -253,8 +268,13 @@ pub enum FreedArg {
 /// Arguments of `klon finish`.
 #[derive(Debug, Args)]
 pub struct FinishArgs {
-    /// The target of the clone: a volume, a drive (all of its volumes), or a plan file.
+    /// The target of the clone: a volume (with the rest of its boot group), a drive (all of its
+    /// volumes), or a plan file.
     pub target: PathBuf,
+    /// Complete this one volume also when the rest of its boot group can't be: it is a whole clone
+    /// then, but the others may be of another time. For when the sources are lost.
+    #[arg(long)]
+    pub alone: bool,
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

@@ -26,6 +26,24 @@ pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<
     Ok(source)
 }
 
+/// As [`SourceEnd::open`], and as [`open`] where that meets a bad sector.
+pub fn open_if_needed(
+    place: &Place,
+    system: &System,
+    target: Option<Geometry>,
+) -> Result<SourceEnd> {
+    match SourceEnd::open(place, system, target) {
+        Err(error) if is_unread(&error) => open(place, system, target),
+        source => source,
+    }
+}
+
+/// Whether something could not be read.
+pub fn is_unread(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref();
+    cause.is_some_and(|cause| matches!(cause, Error::Io { .. }))
+}
+
 /// As [`SourceEnd::volume`]; all of it where its used blocks can't be read.
 pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
     let mut source = SourceEnd::with_usage(open, system, usage_or_whole(&*open.device))?;
@@ -35,11 +53,7 @@ pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
 
 fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
     match SourceEnd::disk(open, system, target) {
-        Err(error)
-            if error
-                .downcast_ref()
-                .is_some_and(|e| matches!(e, Error::Io { .. })) =>
-        {
+        Err(error) if is_unread(&error) => {
             let usage = usage_or_whole(&*open.device);
             let usage = filesystem::Usage {
                 extents: ExtentMap::whole(open.device.geometry().size_bytes),
@@ -86,9 +100,18 @@ fn metadata(source: &SourceEnd) -> ExtentMap {
 /// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. Of a disk
 /// with a `table`, the number of the partition and a colon stand before each path.
 pub fn files(clone: &dyn ReadAt, table: Option<&Table>, bad: &ExtentMap) -> Owners {
+    owners(clone, table, (bad, bad))
+}
+
+/// The same of those with bytes in `wanted`, where the clone does not have what is `bad`.
+pub fn owners(
+    clone: &dyn ReadAt,
+    table: Option<&Table>,
+    (wanted, bad): (&ExtentMap, &ExtentMap),
+) -> Owners {
     let known = KnownBad::new(clone, bad.clone());
     let partitions = table.map(partitions);
-    owners(&known, partitions.as_deref(), bad)
+    owners_in(&known, partitions.as_deref(), wanted)
 }
 
 /// The partitions of a table: number, and where each lies.
@@ -110,7 +133,7 @@ pub fn within(extents: &ExtentMap, partition: Extent) -> ExtentMap {
 
 /// The files with bytes in `extents`. Of a disk with `partitions`, the number of the partition and
 /// a colon stand before each path.
-pub fn owners(
+pub fn owners_in(
     device: &dyn ReadAt,
     partitions: Option<&[(u32, Extent)]>,
     extents: &ExtentMap,

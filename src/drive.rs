@@ -17,6 +17,7 @@ use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::table::{Found, read};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What lies before the first and after the last place for partitions: tables, boot code.
@@ -27,55 +28,105 @@ pub struct OpenTarget {
     /// The volume or disk.
     pub volume: Arc<dyn WriteAt>,
     /// The drive that it is a partition of.
-    drive: Option<Arc<dyn WriteAt>>,
-    /// What of the drive belongs to no partition.
-    pub room: ExtentMap,
+    drive: Option<Around>,
+    /// A disk or file that is claimed as a whole, for the sake of a partition.
+    claimed: Option<(PathBuf, Arc<Target>)>,
+}
+
+/// The drive around a target.
+struct Around {
+    path: PathBuf,
+    device: Arc<dyn WriteAt>,
+    layout: DiskLayout,
+    /// Where the target lies on it; `None` when the table and the kernel differ.
+    at: Option<Extent>,
 }
 
 impl OpenTarget {
-    /// Opens a target; makes the file, `size_bytes` long, if it does not exist.
-    pub fn new(target: &TargetEnd, size_bytes: u64, system: &System) -> Result<Self> {
+    /// Opens a target; makes the file, `size_bytes` long, if it does not exist. `others` are open
+    /// already, perhaps on the same drive.
+    pub fn new(
+        target: &TargetEnd,
+        size_bytes: u64,
+        others: &[Self],
+        system: &System,
+    ) -> Result<Self> {
         let path = &target.place.path;
         let alone = |volume: Arc<dyn WriteAt>| Self {
             volume,
             drive: None,
-            room: ExtentMap::new(),
+            claimed: None,
         };
         let Some(now) = &target.now else {
             return Ok(alone(Arc::new(create_target_file(path, size_bytes)?)));
         };
-        let opened = Arc::new(open_target(path)?);
+        let claimed = others.iter().filter_map(|other| other.claimed.as_ref());
+        let claimed = claimed.filter(|(claimed, _)| claimed == path);
+        let opened = match claimed.map(|(_, device)| device.clone()).next() {
+            Some(device) if now.open.partition.is_some() => device,
+            _ => Arc::new(open_target(path)?),
+        };
         check_same(target, now, &opened)?;
         if let Some(partition) = &now.open.partition {
             let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
-            let room = room(&now.open.layout, partition.extent, &*opened)?;
+            let around = Around {
+                path: path.clone(),
+                device: opened.clone(),
+                layout: now.open.layout.clone(),
+                at: Some(partition.extent),
+            };
             return Ok(Self {
                 volume,
-                drive: Some(opened),
-                room,
+                drive: Some(around),
+                claimed: Some((path.clone(), opened)),
             });
         }
         let Some(parent) = Parent::of(path, system)? else {
             return Ok(alone(opened));
         };
-        let own = parent.partition.as_ref().map(|partition| partition.extent);
-        let drive = Arc::new(open_around(&parent.path)?);
-        let room = match own {
-            Some(own) => room(&parent.layout, own, &*drive)?,
-            None => ExtentMap::new(),
+        let around = Around {
+            device: Arc::new(open_around(&parent.path)?),
+            path: parent.path,
+            layout: parent.layout,
+            at: parent.partition.map(|partition| partition.extent),
         };
         Ok(Self {
             volume: opened,
-            drive: Some(drive),
-            room,
+            drive: Some(around),
+            claimed: None,
         })
+    }
+
+    /// Where it lies on its drive.
+    pub fn at(&self) -> Option<Extent> {
+        self.drive.as_ref()?.at
+    }
+
+    /// Whether the drive is claimed as a whole.
+    pub const fn is_whole_claimed(&self) -> bool {
+        self.claimed.is_some()
+    }
+
+    /// The node of the drive, and what is on it.
+    pub fn around(&self) -> Option<(&Path, &DiskLayout)> {
+        let drive = self.drive.as_ref()?;
+        Some((&drive.path, &drive.layout))
+    }
+
+    /// Room of the drive that belongs to no partition, as it is now; `group` are the places of
+    /// volumes that are updated together.
+    pub fn room(&self, group: &[Extent]) -> Result<ExtentMap> {
+        match &self.drive {
+            Some(drive) if drive.at.is_some() => room(&drive.layout, group, &*drive.device),
+            _ => Ok(ExtentMap::new()),
+        }
     }
 
     /// Where updates are staged.
     pub fn space(&self) -> Space<'_> {
         Space {
             volume: &*self.volume,
-            drive: self.drive.as_deref(),
+            drive: self.drive.as_ref().map(|drive| &*drive.device),
         }
     }
 }
@@ -116,14 +167,15 @@ fn check_same(target: &TargetEnd, now: &TargetNow, opened: &Target) -> Result<()
     Ok(())
 }
 
-/// What of a drive belongs to no partition and no table; nothing while an update of another
-/// volume than `own` is staged on the drive: it may lie there.
-fn room(layout: &DiskLayout, own: Extent, drive: &dyn ReadAt) -> Result<ExtentMap> {
+/// What of a drive belongs to no partition and no table; nothing while an update of a volume that
+/// is not of `group` is staged on the drive: it may lie there.
+fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<ExtentMap> {
     let Some(table) = &layout.table else {
         return Ok(ExtentMap::new());
     };
-    for partition in table.partitions.iter().filter(|part| part.extent != own) {
-        let mark = Mark::read(&Window::new(drive, partition.extent)?)?;
+    let others = table.partitions.iter().map(|partition| partition.extent);
+    for other in others.filter(|other| !group.contains(other)) {
+        let mark = Mark::read(&Window::new(drive, other)?)?;
         if mark.is_some_and(|mark| mark.staged.is_some()) {
             return Ok(ExtentMap::new());
         }

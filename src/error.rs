@@ -89,7 +89,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
 
 fn imaging_code(error: &ImagingError) -> u8 {
     match error {
-        ImagingError::Source(cause) | ImagingError::Target(cause) => partition_code(cause),
+        ImagingError::Source(cause) | ImagingError::Target(cause) | ImagingError::Image(cause) => {
+            partition_code(cause)
+        }
         ImagingError::RecordCorrupt { .. } | ImagingError::StageCorrupt { .. } => CORRUPT,
         ImagingError::SourceChanged(_) | ImagingError::Refused(_) | ImagingError::NoRoom { .. } => {
             REFUSED

@@ -4,7 +4,7 @@ use crate::error::refused;
 use crate::place::{Place, identity_of, partition_identity};
 use anyhow::Result;
 use klon_partition::device::look_at;
-use klon_partition::inspect::{DiskLayout, Volume, inspect};
+use klon_partition::inspect::{DiskLayout, Volume, inspect, inspect_around};
 use klon_partition::system::{Disk, System};
 use klon_partition::{Error, Identity};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,21 @@ pub fn scan(system: &System) -> Vec<Entry> {
         Entry { disk, layout }
     };
     system.disks().into_iter().map(look).collect()
+}
+
+/// The same to find a disk by what is on it: around bad sectors, where there are any.
+fn scan_around(system: &System) -> Vec<Entry> {
+    let look = |entry: Entry| match entry.layout {
+        Err(Error::Io { .. }) => {
+            let around = look_at(&entry.disk.path).and_then(|source| inspect_around(&source));
+            Entry {
+                layout: around.map(|(layout, _)| layout),
+                ..entry
+            }
+        }
+        _ => entry,
+    };
+    scan(system).into_iter().map(look).collect()
 }
 
 /// The place that a tag as in /etc/fstab names.
@@ -84,7 +99,7 @@ fn shown_by(system: &System, identity: &Identity) -> Option<PathBuf> {
 
 fn find_disk(system: &System, identity: &Identity) -> Result<Place> {
     let mut paths = Vec::new();
-    for entry in scan(system) {
+    for entry in scan_around(system) {
         let Ok(layout) = &entry.layout else { continue };
         if identity_of(system, &entry.disk.path, layout)? == *identity {
             paths.push((entry.disk.path, None));
@@ -99,7 +114,7 @@ fn find(
     is_meant: impl Fn(&DiskLayout, &Volume) -> bool,
 ) -> Result<Place> {
     let mut found = Vec::new();
-    for entry in scan(system) {
+    for entry in scan_around(system) {
         let Ok(layout) = &entry.layout else { continue };
         for volume in layout
             .volumes

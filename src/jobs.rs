@@ -27,6 +27,8 @@ pub struct VolumeJob {
     pub consent_identity: Identity,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
+    /// The volumes of a plan that are updated as one with it have the same.
+    pub group: Option<String>,
     /// What the clone is for.
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
@@ -48,6 +50,8 @@ pub enum BadSectors {
     Stop,
     /// They are read around.
     Around,
+    /// They are read around where what is in use can't be told otherwise.
+    AroundIfNeeded,
 }
 
 /// The pair of `klon clone SOURCE TARGET`.
@@ -58,6 +62,9 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
     let mut source = match bad {
         BadSectors::Stop => SourceEnd::open(&source_place, system, target.geometry())?,
         BadSectors::Around => damaged::open(&source_place, system, target.geometry())?,
+        BadSectors::AroundIfNeeded => {
+            damaged::open_if_needed(&source_place, system, target.geometry())?
+        }
     };
     check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
@@ -67,6 +74,7 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         target,
         consent_identity,
         is_planned: false,
+        group: None,
         role: Role::Backup,
         reversal: None,
         otherwise: None,
@@ -163,6 +171,7 @@ pub fn of_plan(
             target,
             consent_identity,
             is_planned: true,
+            group: Some(volume.group.clone()),
             role: Role::Backup,
             reversal: None,
             otherwise: None,
@@ -282,17 +291,24 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
-    let (open, mut source);
-    match bad {
-        BadSectors::Stop => {
-            open = place.claim()?;
-            source = SourceEnd::volume(&open, system)?;
-        }
-        BadSectors::Around => {
-            open = place.claim_around(system)?;
-            source = damaged::volume(&open, system)?;
-        }
-    }
+    let sound = || -> Result<_> {
+        let open = place.claim()?;
+        let source = SourceEnd::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let around = || -> Result<_> {
+        let open = place.claim_around(system)?;
+        let source = damaged::volume(&open, system)?;
+        Ok((open, source))
+    };
+    let (open, mut source) = match bad {
+        BadSectors::Stop => sound(),
+        BadSectors::Around => around(),
+        BadSectors::AroundIfNeeded => match sound() {
+            Err(error) if damaged::is_unread(&error) => around(),
+            found => found,
+        },
+    }?;
     let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),

@@ -13,6 +13,7 @@ mod damaged;
 mod direction;
 mod drive;
 mod error;
+mod finish;
 mod guard;
 mod human;
 mod image;

@@ -6,7 +6,7 @@ use crate::inventory;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{Snapshot, SnapshotDevice};
-use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source};
+use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source, open_source_again};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -89,6 +89,7 @@ impl Place {
             None => None,
         };
         let extent = partition.as_ref().map(|partition| partition.extent);
+        let io_mode = source.io_mode().clone();
         let device = part_of(source, extent)?;
         let (path, identity) = (self.path.clone(), system.identity(&self.path)?);
         let first_node = node(&path);
@@ -100,7 +101,7 @@ impl Place {
                     path.display()
                 )));
             }
-            part_of(open_source(&path)?, extent)
+            part_of(open_source_again(&path, &io_mode)?, extent)
         };
         let mut open = OpenPlace {
             place: self.clone(),
@@ -202,6 +203,12 @@ pub struct OpenPlace {
 }
 
 impl OpenPlace {
+    /// Where it begins in what is opened for it.
+    pub fn start_bytes(&self) -> u64 {
+        let partition = self.partition.as_ref();
+        partition.map_or(0, |partition| partition.extent.offset_bytes())
+    }
+
     /// The name of its partition, or of the first on a disk, when it is one that plans give to
     /// clones.
     pub fn clone_name(&self, system: &System) -> Result<Option<String>> {

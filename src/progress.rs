@@ -143,6 +143,15 @@ impl Progress {
         }
     }
 
+    fn ended(&self, state: &mut State, event: &str) {
+        if let Some(bar) = state.bar.take() {
+            bar.finish_and_clear();
+        }
+        if self.style == Style::Json {
+            self.json(state, event, None, "");
+        }
+    }
+
     /// How far all volumes together are, when there is more than one.
     fn all_left(&self, state: &State) -> String {
         if self.total.volumes < 2 {
@@ -201,13 +210,12 @@ impl Observer for Progress {
                     bar.set_message("making it durable");
                 }
             }
-            Event::Finished => {
-                if let Some(bar) = state.bar.take() {
-                    bar.finish_and_clear();
-                }
-                if self.style == Style::Json {
-                    self.json(&state, "finished", None, "");
-                }
+            Event::Staged => self.ended(&mut state, "staged"),
+            Event::Finished => self.ended(&mut state, "finished"),
+            Event::FinishedOf { name, total_bytes } => {
+                state.name = (*name).to_owned();
+                (state.done_bytes, state.volume_bytes) = (*total_bytes, *total_bytes);
+                self.ended(&mut state, "finished");
             }
             _ => {}
         }

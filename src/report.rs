@@ -152,9 +152,10 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
         return Ok(());
     }
     let mut text = format!(
-        "{name}: rescued but for {} bytes in {} places that can't be read; of {} used\n",
+        "{name}: rescued but for {} bytes in {} places that can't be read and are {}; of {} used\n",
         summary.bad_bytes,
         summary.bad.extents().len(),
+        stands_for_bad(summary.bad_fill.as_deref()),
         human::size(summary.used_bytes)
     );
     if let Some(bytes) = summary.bad_metadata_bytes.filter(|&bytes| bytes > 0) {
@@ -167,6 +168,13 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
         text.push_str(&format!("  map: {}\n", map.display()));
     }
     Ok(output::line(&text)?)
+}
+
+/// What stands on a clone in the place of bad sectors.
+pub fn stands_for_bad(fill: Option<&str>) -> String {
+    fill.map_or("zero".to_owned(), |fill| {
+        format!("filled with {fill:?} (the filesystem's own structures are zero)")
+    })
 }
 
 /// The files that bad sectors belong to.

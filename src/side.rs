@@ -73,7 +73,7 @@ impl Side {
     pub fn files(&self, extents: &ExtentMap) -> Owners {
         match extents.is_empty() {
             true => Owners::default(),
-            false => damaged::owners(&*self.device, self.partitions.as_deref(), extents),
+            false => damaged::owners_in(&*self.device, self.partitions.as_deref(), extents),
         }
     }
 }

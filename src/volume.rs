@@ -25,6 +25,8 @@ pub struct SourceEnd {
     pub device: Arc<dyn ReadAt>,
     /// What of it is in use.
     pub usage: Usage,
+    /// Where it begins in what was opened: errors tell positions there.
+    pub start_bytes: u64,
     /// How it is recognized.
     pub identity: Identity,
     /// Where it lies.
@@ -67,6 +69,7 @@ impl SourceEnd {
             name,
             device: open.device.clone(),
             usage,
+            start_bytes: open.start_bytes(),
             identity: open.identity(system)?,
             location: open.location(system)?,
             table: None,
@@ -111,6 +114,7 @@ impl SourceEnd {
             name,
             device,
             usage,
+            start_bytes: open.start_bytes(),
             identity,
             location,
             table: open.layout.table.clone(),

@@ -4,32 +4,36 @@ mod finish;
 mod known;
 mod metadata;
 mod output;
+mod pending;
 mod prepared;
+mod run;
+mod staged;
 mod task;
 mod work;
 
 use crate::change::{Rung, RungChoice, Selection};
 use crate::chunk;
-use crate::commit::Held;
 use crate::error::{Error, Result};
-use crate::intent::IntentLog;
-use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::{MetadataWriter, RecordStore, RecordWriter, Role};
+use crate::record::{RecordStore, Role};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use output::Output;
 use prepared::Prepared;
+use run::Run;
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 pub(crate) use finish::{check_source, manifest, target_token, token_moved};
+pub use pending::recorded;
+pub use staged::{StagedClone, commit};
 pub(crate) use work::{read as read_chunk, writes as chunk_writes};
 
 /// One volume to be cloned.
+#[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The name of the clone, for people.
     pub name: &'a str,
@@ -64,6 +68,8 @@ pub struct Drive<'a> {
     pub device: &'a dyn WriteAt,
     /// What of it belongs to no partition and no table.
     pub room: &'a ExtentMap,
+    /// Where the target lies on it.
+    pub at: Extent,
 }
 
 /// How to clone.
@@ -184,7 +190,48 @@ pub fn clone(
     options: &CloneOptions,
     observer: &dyn Observer,
 ) -> Result<CloneSummary> {
+    match begin(job, records, options, Together::default(), observer)? {
+        Begun::Complete(summary) => Ok(*summary),
+        Begun::Staged(staged) => {
+            observer.event(&Event::Committing);
+            let done = commit(vec![*staged], &[], records, options)?;
+            observer.event(&Event::Finished);
+            let summary = done.into_iter().next();
+            summary.ok_or_else(|| Error::Internal("nothing was committed".to_owned()))
+        }
+    }
+}
+
+/// The group of volumes that an update is staged with, to be committed by one write.
+#[derive(Clone, Copy, Default)]
+pub struct Together<'a> {
+    /// How many volumes the group has; 0 and 1 for none.
+    pub volumes: usize,
+    /// Room of the drive that updates of others lie in.
+    pub drive_taken: Option<&'a ExtentMap>,
+}
+
+/// How far [`begin`] has come with a clone.
+pub enum Begun<'a> {
+    /// It is complete: written in place, or nothing differed.
+    Complete(Box<CloneSummary>),
+    /// It is staged: the target is what it was until [`commit`].
+    Staged(Box<StagedClone<'a>>),
+}
+
+/// Clones one volume, or stages its update, as one of a group of volumes.
+///
+/// # Errors
+/// As [`clone`].
+pub fn begin<'a>(
+    job: &'a Job<'a>,
+    records: &RecordStore,
+    options: &CloneOptions,
+    together: Together<'_>,
+    observer: &dyn Observer,
+) -> Result<Begun<'a>> {
     let started = Instant::now();
+    pending::settle(job, records, options.threads)?;
     let mut prepared = Prepared::new(job, records, options, observer)?;
     prepared.metadata = metadata::metadata(job, &prepared.wanted)?;
     let log = Some(prepared.begin_log(job, records, options)?);
@@ -209,7 +256,7 @@ pub fn clone(
         read_target_bytes: prepared.checked_bytes,
         log,
     };
-    let mut output = prepared.output(job, options)?;
+    let mut output = prepared.output(job, options, together.drive_taken)?;
     if let Err(error) = run.transfer(&mut output, options) {
         // A target that failed may have lost anything that was put: nothing of it is vouched for.
         if !matches!(error, Error::Target(_)) {
@@ -218,127 +265,28 @@ pub fn clone(
         }
         return Err(error);
     }
-    observer.event(&Event::Committing);
-    let written = output.commit(|| finish::check_source(job))?;
-    // What failed on the target itself may be more than a lost record.
-    let after_commit = |error| match error {
-        Error::Target(_) => error,
-        error => Error::AfterCommit(Box::new(error)),
+    let written_bytes = match output {
+        Output::Staged(staging) => match staging.seal(job, together.volumes)? {
+            Some(sealed) => return staged::pend(job, run, sealed, started).map(Begun::Staged),
+            None => {
+                finish::check_source(job)?;
+                0
+            }
+        },
+        Output::InPlace(writer) => {
+            observer.event(&Event::Committing);
+            writer.commit(|| finish::check_source(job))?
+        }
     };
-    let summary = finish::finish(run, options, &written, started).map_err(after_commit)?;
-    records
-        .remove_log(job.target_identity)
-        .map_err(after_commit)?;
+    let summary =
+        finish::finish(run, options, written_bytes, started).map_err(finish::after_commit)?;
+    // One that waited for a run which could not be completed is of no use any more.
+    let forget = records
+        .remove_pending(job.target_identity)
+        .and_then(|()| records.remove_log(job.target_identity));
+    forget.map_err(finish::after_commit)?;
     observer.event(&Event::Finished);
-    Ok(summary)
-}
-
-/// A run under way.
-struct Run<'a> {
-    job: &'a Job<'a>,
-    prepared: &'a Prepared,
-    observer: &'a dyn Observer,
-    digests: RecordWriter,
-    metadata: Option<MetadataWriter>,
-    changed: ExtentMapBuilder,
-    read_source_bytes: u64,
-    read_target_bytes: u64,
-    /// Of a run that writes in place.
-    log: Option<IntentLog>,
-}
-
-impl Run<'_> {
-    fn transfer(&mut self, output: &mut Output<'_>, options: &CloneOptions) -> Result<()> {
-        let log = self.log.take();
-        let result = self.transfer_logged(output, options, log.as_ref());
-        self.log = log;
-        result
-    }
-
-    fn transfer_logged(
-        &mut self,
-        output: &mut Output<'_>,
-        options: &CloneOptions,
-        log: Option<&IntentLog>,
-    ) -> Result<()> {
-        let prepared = self.prepared;
-        let observer = self.observer;
-        let is_in_place = matches!(output, Output::InPlace(_));
-        let mut tasks = task::tasks(prepared)?.map(|task| {
-            if observer.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            if let (Some(log), Ok(task)) = (log.filter(|_| is_in_place), &task) {
-                log.intend(task.chunk)?;
-            }
-            task
-        });
-        let worker = work::Worker::new(self.job, options.rewrite);
-        // The first chunk is held back before any other is written.
-        if let Some(first) = tasks.next() {
-            let outcome = worker.process(&first?)?;
-            output.hold(Held {
-                chunk: outcome.chunk,
-                content: outcome.content.clone(),
-                changed: outcome.changed.iter().copied().collect(),
-            });
-            self.note(&outcome)?;
-        }
-        let output = &*output;
-        pipeline::run(
-            options.threads,
-            tasks,
-            |task| output.put_data(worker.process(&task)?),
-            |(outcome, zeroes)| {
-                // In order, so that neighbors become one request.
-                for write in &zeroes {
-                    output.put_zero(write)?;
-                }
-                if let Some(log) = log {
-                    if is_in_place {
-                        log.done(outcome.chunk, outcome.digest);
-                    }
-                    if log.is_due() {
-                        checkpoint(output, log)?;
-                    }
-                }
-                self.note(&outcome)
-            },
-        )
-    }
-
-    /// Makes durable what was done, and that it was done.
-    fn checkpoint(&self, output: &Output<'_>) -> Result<()> {
-        match &self.log {
-            Some(log) => checkpoint(output, log),
-            None => Ok(()),
-        }
-    }
-
-    fn note(&mut self, outcome: &work::Outcome) -> Result<()> {
-        self.digests.push(outcome.digest)?;
-        if let (Some(metadata), Some(digest)) = (&mut self.metadata, outcome.metadata) {
-            metadata.push(digest)?;
-        }
-        self.read_source_bytes += outcome.read_source_bytes;
-        self.read_target_bytes += outcome.read_target_bytes;
-        for &extent in &outcome.changed {
-            self.changed.push(extent);
-        }
-        self.observer.event(&Event::Advanced {
-            bytes: outcome.wanted_bytes,
-        });
-        Ok(())
-    }
-}
-
-/// Makes durable what was done, and that it was done.
-fn checkpoint(output: &Output<'_>, log: &IntentLog) -> Result<()> {
-    let staged = output.checkpoint()?;
-    match output {
-        Output::InPlace(_) => log.checkpoint(),
-        Output::Staged(_) => staged.map_or(Ok(()), |part| log.staged(part)),
-    }
+    Ok(Begun::Complete(Box::new(summary)))
 }
 
 /// Milliseconds of a duration, clamped.

@@ -15,6 +15,20 @@ pub enum Error {
     /// The source could not be read.
     #[error("source: {0}")]
     Source(#[source] PartitionError),
+    /// Nothing of the source can be read any more, so what failed is not taken for bad sectors.
+    #[error(
+        "source: the last {failed_reads} reads failed, and so did those of {places} places {}: it is \
+         off, detached or dead, or its cable is bad. That is not taken for bad sectors",
+        if *was_read { "that could be read before" } else { "all over it" }
+    )]
+    SourceGone {
+        /// Reads in a row that failed.
+        failed_reads: u64,
+        /// How many other places were tried.
+        places: u64,
+        /// Whether those could be read before.
+        was_read: bool,
+    },
     /// The target could not be read or written. It is marked as unfinished if anything was
     /// written; the next run completes it.
     #[error("target: {0}")]

@@ -6,28 +6,38 @@
 //!
 //! ```text
 //!   0  16  magic "klon-unfinished\n"
-//!  16   4  version: 1, or 2 when an update is staged
+//!  16   4  version: 1; 2 when an update is staged; 3 when it is one of a group that is committed as one
 //!  20  16  UUID of the run
 //!  36   8  when the run began, seconds since 1970 UTC
 //!  44   2  length of the source's identity
 //!  46 256  the source's identity, UTF-8, cut to fit
-//! 302   2  zero; in version 2: 1 once the update is being brought into place
+//! 302   2  zero; in versions 2 and 3: 1 once the update is being brought into place
 //! version 1: the run writes in place; the rest is zero up to the checksum
-//! version 2: everything that the run writes is staged (see `stage`), and this is its last index
-//!            block:
+//! versions 2 and 3: everything that the run writes is staged (see `stage`), and this is its last
+//!            index block:
 //! 304   4  where it lies: 0 on this volume, 1 on the drive that this volume is a partition of
 //! 308   4  its length in bytes
 //! 312   8  its offset in bytes
 //! 320  32  its SHA-256
 //! 352   8  bytes that are staged, the index included
 //! 360  32  the change token of the volume's filesystem before; zero for none
-//! 392 116  zero
+//! version 2: the rest is zero up to the checksum
+//! version 3: the place in the group (see `stage::group`)
+//! 392   4  1 for the leader, whose mark commits the group; 2 for another member
+//! 396   4  zero
+//! leader: reference to the group's block, as the one to the index block
+//! 400  48  where, length, offset, SHA-256
+//! member: who leads
+//! 400   8  where the leader lies on the drive, in bytes
+//! 408   8  its length in bytes
+//! 416  16  UUID of the leader's run
+//! 432  76  zero up to the checksum; for the leader from 448
 //! 508   4  CRC-32C of bytes 0 to 507
 //! ```
 
 use crate::stage::BlockRef;
 use klon_partition::bytes::{le16, le32, le64};
-use klon_partition::{ReadAt, Result};
+use klon_partition::{Extent, ReadAt, Result};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
@@ -36,6 +46,9 @@ pub const MARK_LEN: usize = 512;
 const MAGIC: &[u8; 16] = b"klon-unfinished\n";
 const VERSION_IN_PLACE: u32 = 1;
 const VERSION_STAGED: u32 = 2;
+const VERSION_GROUP: u32 = 3;
+const LEADER: u32 = 1;
+const MEMBER: u32 = 2;
 const SOURCE_LEN_MAX: usize = 256;
 
 /// Says of a volume that a clone to it is not finished.
@@ -63,6 +76,53 @@ pub struct Staged {
     /// Whether it is being brought into place; before that the volume is what it was, but for
     /// the places of signatures.
     pub is_begun: bool,
+    /// Which part it has in a group of updates that are committed as one.
+    pub part: Part,
+}
+
+/// What a staged update is in a group that is committed as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It is in no group.
+    Alone,
+    /// Its mark commits the group, whose other members this block names.
+    Leader(BlockRef),
+    /// Another volume's mark commits it.
+    Member {
+        /// Where that volume lies on the drive.
+        leader: Extent,
+        /// The run that staged that volume's update.
+        run: Uuid,
+    },
+}
+
+impl Part {
+    fn write(self, bytes: &mut [u8]) {
+        match self {
+            Self::Alone => {}
+            Self::Leader(block) => {
+                bytes[..4].copy_from_slice(&LEADER.to_le_bytes());
+                bytes[8..56].copy_from_slice(&block.to_bytes());
+            }
+            Self::Member { leader, run } => {
+                bytes[..4].copy_from_slice(&MEMBER.to_le_bytes());
+                bytes[8..16].copy_from_slice(&leader.offset_bytes().to_le_bytes());
+                bytes[16..24].copy_from_slice(&leader.len_bytes().to_le_bytes());
+                bytes[24..40].copy_from_slice(run.as_bytes());
+            }
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        match le32(bytes, 0) {
+            LEADER => BlockRef::parse(&bytes[8..56]).map(Self::Leader),
+            MEMBER => Some(Self::Member {
+                leader: Extent::new(le64(bytes, 8), le64(bytes, 16))?,
+                run: Uuid::from_slice(&bytes[24..40]).ok()?,
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Mark {
@@ -96,9 +156,10 @@ impl Mark {
     pub fn to_bytes(&self) -> [u8; MARK_LEN] {
         let mut bytes = [0; MARK_LEN];
         bytes[..16].copy_from_slice(MAGIC);
-        let version = match self.staged {
+        let version = match self.staged.map(|staged| staged.part) {
             None => VERSION_IN_PLACE,
-            Some(_) => VERSION_STAGED,
+            Some(Part::Alone) => VERSION_STAGED,
+            Some(_) => VERSION_GROUP,
         };
         bytes[16..20].copy_from_slice(&version.to_le_bytes());
         bytes[20..36].copy_from_slice(self.run.as_bytes());
@@ -112,6 +173,7 @@ impl Mark {
             bytes[352..360].copy_from_slice(&staged.staged_bytes.to_le_bytes());
             bytes[302] = u8::from(staged.is_begun);
             bytes[360..392].copy_from_slice(&staged.token.unwrap_or_default());
+            staged.part.write(&mut bytes[392..508]);
         }
         let crc = crc32c::crc32c(&bytes[..508]);
         bytes[508..].copy_from_slice(&crc.to_le_bytes());
@@ -129,12 +191,13 @@ impl Mark {
             .filter(|bytes| bytes.starts_with(MAGIC))?;
         let is_whole = le32(bytes, 508) == crc32c::crc32c(&bytes[..508]);
         let version = le32(bytes, 16);
-        let index = BlockRef::parse(&bytes[304..352]);
-        let is_known = match version {
-            VERSION_IN_PLACE => true,
-            VERSION_STAGED => index.is_some(),
-            _ => false,
+        let part = match version {
+            VERSION_STAGED => Some(Part::Alone),
+            VERSION_GROUP => Part::parse(&bytes[392..508]),
+            _ => None,
         };
+        let staged = BlockRef::parse(&bytes[304..352]).zip(part);
+        let is_known = version == VERSION_IN_PLACE || staged.is_some();
         if !is_whole || !is_known {
             let source = "unknown (the mark is damaged or of a later klon)".to_owned();
             return Some(Self {
@@ -150,14 +213,13 @@ impl Mark {
             run: Uuid::from_slice(&bytes[20..36]).unwrap_or_default(),
             started_unix_seconds: le64(bytes, 36),
             source: String::from_utf8_lossy(&bytes[46..46 + source_len]).into_owned(),
-            staged: index
-                .filter(|_| version == VERSION_STAGED)
-                .map(|index| Staged {
-                    index,
-                    staged_bytes: le64(bytes, 352),
-                    token: (token != [0; 32]).then_some(token),
-                    is_begun: le16(bytes, 302) != 0,
-                }),
+            staged: staged.map(|(index, part)| Staged {
+                index,
+                staged_bytes: le64(bytes, 352),
+                token: (token != [0; 32]).then_some(token),
+                is_begun: le16(bytes, 302) != 0,
+                part,
+            }),
         })
     }
 
@@ -177,7 +239,7 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, Staged};
+    use super::{Mark, Part, Staged};
     use crate::stage::{Area, BlockRef, Spot};
     use klon_partition::Extent;
 
@@ -201,12 +263,20 @@ mod tests {
             };
             let digest = [0xab; 32];
             let index = BlockRef { spot, digest };
-            for is_begun in [false, true] {
+            let leader = Extent::new(1 << 20, 2 << 20).unwrap();
+            let run = Mark::new("").run;
+            let parts = [
+                (false, Part::Alone),
+                (true, Part::Leader(index)),
+                (false, Part::Member { leader, run }),
+            ];
+            for (is_begun, part) in parts {
                 let mark = Mark::new("partuuid:0001").with_staged(Staged {
                     index,
                     staged_bytes: 123_456,
                     token: Some([0xcd; 32]).filter(|_| is_begun),
                     is_begun,
+                    part,
                 });
                 assert_eq!(Mark::parse(&mark.to_bytes()), Some(mark));
             }

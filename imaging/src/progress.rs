@@ -24,8 +24,17 @@ pub enum Event<'a> {
     },
     /// Everything is written and is now made durable.
     Committing,
+    /// All of an update is staged, and waits for the rest of its group.
+    Staged,
     /// Work on the volume is done.
     Finished,
+    /// Work is done on a volume of a group, which is not the one that began last.
+    FinishedOf {
+        /// The volume's name.
+        name: &'a str,
+        /// How many bytes were gone through.
+        total_bytes: u64,
+    },
 }
 
 /// Receives events, and is asked now and then whether the run shall go on.

@@ -8,7 +8,12 @@
 
 mod engine;
 mod file;
+mod fill;
+mod first;
+mod large;
+mod ledger;
 mod passes;
+mod reader;
 mod start;
 mod status;
 #[cfg(test)]
@@ -30,6 +35,7 @@ use crate::record::{RecordStore, RecordWriter, RunEntry};
 use engine::Engine;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
+use ledger::Ledger;
 use serde::Serialize;
 use status::Status;
 use std::num::NonZeroUsize;
@@ -48,6 +54,9 @@ pub struct RescueOptions<'a> {
     pub metadata: &'a ExtentMap,
     /// How often each bad sector is tried again.
     pub retries: u32,
+    /// What stands in the place of what can't be read, repeated from the start of each sector on;
+    /// zeroes when it is `None`, and always in the filesystem's own structures.
+    pub fill: Option<&'a str>,
     /// How many threads digest the target.
     pub threads: NonZeroUsize,
 }
@@ -71,6 +80,10 @@ pub struct RescueSummary {
     pub bad: ExtentMap,
     /// Of those, bytes of the filesystem's own structures; `None` when they can't be told.
     pub bad_metadata_bytes: Option<u64>,
+    /// What stands there on the target, repeated from the start of each sector on; zeroes when it
+    /// is `None`, and always in the filesystem's own structures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_fill: Option<String>,
     /// Bytes read from the source.
     pub read_source_bytes: u64,
     /// Reads of the source that failed.
@@ -87,7 +100,7 @@ pub struct RescueSummary {
 /// no importance: a rescue writes in place.
 ///
 /// # Errors
-/// [`Error::Source`] when the source is gone, [`Error::Target`], [`Error::Interrupted`]: the target
+/// [`Error::Source`] and [`Error::SourceGone`] when the source is gone, [`Error::Target`], [`Error::Interrupted`]: the target
 /// bears the unfinished mark, and a rescue with the same map goes on. [`Error::Refused`] and
 /// [`Error::RecordCorrupt`] for a map that is not of this source and this target. Bad sectors are
 /// no error.
@@ -116,12 +129,14 @@ pub fn rescue(
     engine.run()?;
     let bad = engine.bad();
     let mut digests = begin_record(job, records, &plan)?;
-    digest(job, &plan, &engine.held, &mut digests, options, observer)?;
+    digest(job, &plan, &engine.ledger, &mut digests, options, observer)?;
     observer.event(&Event::Committing);
     // From here on it would describe something else.
     records.remove(job.target_identity)?;
-    let (read_source_bytes, failed_reads) = (engine.read_bytes, engine.failed_reads);
-    let (statuses, mut origin) = (engine.statuses.clone(), engine.origin.clone());
+    records.remove_pending(job.target_identity)?;
+    let (reader, ledger) = (&engine.reader, &engine.ledger);
+    let (read_source_bytes, failed_reads) = (reader.read_bytes, reader.failed_reads);
+    let (statuses, mut origin) = (ledger.statuses.clone(), ledger.origin.clone());
     let written_bytes = engine.commit(|| still_the_same(job))?;
     let elapsed = started.elapsed();
     let token = crate::clone::target_token(job).unwrap_or_default();
@@ -141,14 +156,15 @@ pub fn rescue(
         staged_bytes: 0,
         milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
     });
-    digests.set_bad(bad.clone());
+    let fill = options.fill.filter(|_| !bad.is_empty());
+    digests.set_bad(bad.clone(), fill.map(str::to_owned));
     digests.finish(&manifest, &plan.copy, &plan.zero, &wanted)?;
     records.remove_log(job.target_identity)?;
     let is_kept = !bad.is_empty() || !options.is_own_map;
     if is_kept {
         let record = records.load(job.target_identity)?;
         origin.record = record.map(|record| Hex(record.digest));
-        file::save(options.map, &origin, &statuses)?;
+        file::save(options.map, &origin, &statuses, true)?;
     } else {
         file::remove(options.map)?;
     }
@@ -164,6 +180,7 @@ pub fn rescue(
         bad_metadata_bytes: (!metadata.is_empty())
             .then(|| bad.intersection(metadata).total_bytes()),
         bad,
+        bad_fill: fill.map(str::to_owned),
         read_source_bytes,
         failed_reads,
         written_bytes,
@@ -213,43 +230,54 @@ fn begin_record(job: &Job<'_>, records: &RecordStore, plan: &Plan) -> Result<Rec
     records.begin(job.target_identity, chunks as u64)
 }
 
-/// Digests what is on the target, its first chunk as it shall be.
+/// Digests what is on the target and was not digested on its way there.
 fn digest(
     job: &Job<'_>,
     plan: &Plan,
-    held: &[u8],
+    ledger: &Ledger<'_>,
     digests: &mut RecordWriter,
     options: &RescueOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<()> {
     let wanted = plan.wanted();
+    let known = |chunk| match chunk == ledger.first {
+        true => Some(Digest::of(&ledger.held)),
+        false => ledger.digests.get(&chunk::index(chunk)).copied(),
+    };
+    let bytes = |chunk| wanted.within(chunk).map(Extent::len_bytes).sum::<u64>();
+    let all = || chunk::chunks(&wanted, plan.source_bytes);
     observer.event(&Event::Started {
         name: job.name,
         rung: None,
-        reason: "reading the target back for its record",
-        total_bytes: wanted.total_bytes(),
+        reason: "reading back for the record what came to the target in pieces",
+        total_bytes: all()
+            .filter(|&chunk| known(chunk).is_none())
+            .map(bytes)
+            .sum(),
     });
     let pool = Pool::new(CHUNK_LEN);
-    let chunks =
-        chunk::chunks(&wanted, plan.source_bytes).map(|chunk| match observer.is_cancelled() {
-            true => Err(Error::Interrupted),
-            false => Ok(chunk),
-        });
+    let chunks = all().map(|chunk| match observer.is_cancelled() {
+        true => Err(Error::Interrupted),
+        false => Ok((chunk, known(chunk))),
+    });
     pipeline::run(
         options.threads,
         chunks,
-        |chunk| {
+        |(chunk, known)| {
+            if let Some(digest) = known {
+                return Ok((None, digest));
+            }
             let extents: Vec<Extent> = plan.copy.within(chunk).collect();
             let mut content = pool.take();
-            if chunk.offset_bytes() == 0 {
-                return Ok((chunk, Digest::of(held)));
-            }
             read_chunk(job.target, chunk, &extents, &mut content).map_err(Error::Target)?;
-            Ok((chunk, Digest::of(&content[..to_len(chunk.len_bytes())])))
+            let digest = Digest::of(&content[..to_len(chunk.len_bytes())]);
+            Ok((Some(chunk), digest))
         },
         |(chunk, digest)| {
-            let bytes = wanted.within(chunk).map(Extent::len_bytes).sum();
-            observer.event(&Event::Advanced { bytes });
+            if let Some(chunk) = chunk {
+                let bytes = bytes(chunk);
+                observer.event(&Event::Advanced { bytes });
+            }
             digests.push(digest)
         },
     )

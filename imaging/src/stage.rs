@@ -3,7 +3,8 @@
 //!
 //! Until the mark (see [`mark`](crate::mark)) is durable, the old clone is whole. From then on the
 //! drive alone holds everything that the new one needs, so that [`apply`] can complete it on any
-//! machine, as often as it is interrupted: it reads from room and writes outside of it.
+//! machine, as often as it is interrupted: it reads from room and writes outside of it. Updates of
+//! several volumes of a drive may be committed by one mark: see [`group`].
 //!
 //! The index of what is staged is a chain of blocks, each of which refers to the one before it; the
 //! mark refers to the last one. All integers are little-endian.
@@ -35,12 +36,17 @@
 //! ```
 
 pub mod apply;
+mod blocks;
+mod bounds;
 mod earlier;
+pub mod group;
 mod index;
 mod room;
 mod stager;
+mod unchanged;
 
-pub use apply::{Finished, finish};
+pub use apply::{Finished, finish, finish_alone};
+pub use group::Group;
 pub use index::BlockRef;
 pub use room::{Room, Space, Spot};
 pub use stager::Stager;

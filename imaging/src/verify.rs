@@ -1,5 +1,7 @@
 //! Verify a clone: against its record (reads the target) or against its source (reads both).
 
+mod around;
+
 use crate::buffer::Pool;
 use crate::change::differing;
 use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
@@ -9,9 +11,10 @@ use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::Record;
+use around::Around;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
-use klon_partition::{Extent, ExtentMap, ReadAt};
+use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -39,6 +42,14 @@ impl Against<'_> {
             Self::Source { bad, .. } => bad,
         }
     }
+
+    /// What stands in the place of that, as far as it is known here.
+    fn bad_fill(&self) -> Option<&str> {
+        match self {
+            Self::Record(record) => record.bad_fill.as_deref(),
+            Self::Source { .. } => None,
+        }
+    }
 }
 
 /// What a verify found.
@@ -59,6 +70,14 @@ pub struct VerifySummary {
     pub bad_bytes: u64,
     /// Where they are.
     pub bad: ExtentMap,
+    /// What stands there by the record; zeroes when it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_fill: Option<String>,
+    /// Bytes that can't be read from the source now, so that they are not compared, beside those
+    /// in [`bad`](Self::bad).
+    pub unread_bytes: u64,
+    /// Where they are.
+    pub unread: ExtentMap,
     /// The first byte that differs, when both sides were read.
     pub first_difference_bytes: Option<u64>,
     /// How long it took.
@@ -77,8 +96,8 @@ pub struct Difference {
 /// Compares all of `target` that is in use.
 ///
 /// # Errors
-/// [`Error::Source`], [`Error::Target`], [`Error::RecordIo`], [`Error::Interrupted`]. Differences
-/// are no error.
+/// [`Error::Source`] when the source is gone, [`Error::Target`], [`Error::RecordIo`],
+/// [`Error::Interrupted`]. Differences are no error, nor are bad sectors of the source.
 pub fn verify(
     name: &str,
     target: &dyn ReadAt,
@@ -109,12 +128,14 @@ pub fn verify(
     });
     let pool = Pool::new(CHUNK_LEN);
     let mut found = Found::default();
+    let around = Around::default();
     pipeline::run(
         threads,
         tasks,
-        |task| check(&task, target, against, &pool).map(|found| (task, found)),
-        |(task, differences)| {
+        |task| check(&task, target, (against, &around), &pool).map(|found| (task, found)),
+        |(task, (differences, unread))| {
             found.add(&differences);
+            unread.iter().for_each(|&extent| found.unread.push(extent));
             observer.event(&Event::Advanced {
                 bytes: task.wanted_bytes(),
             });
@@ -122,15 +143,21 @@ pub fn verify(
         },
     )?;
     observer.event(&Event::Finished);
-    let differences = found.extents.finish();
+    let (differences, unread) = (found.extents.finish(), found.unread.finish());
     Ok(VerifySummary {
         name: name.to_owned(),
         is_equal: differences.is_empty(),
-        compared_bytes,
+        compared_bytes: compared_bytes.saturating_sub(unread.total_bytes()),
         differing_bytes: differences.total_bytes(),
         differences,
         bad_bytes: bad.total_bytes(),
+        bad_fill: against
+            .bad_fill()
+            .filter(|_| !bad.is_empty())
+            .map(str::to_owned),
         bad,
+        unread_bytes: unread.total_bytes(),
+        unread,
         first_difference_bytes: found.first_bytes,
         seconds: started.elapsed().as_secs_f64(),
     })
@@ -144,10 +171,9 @@ fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u
         Against::Source { device, usage, .. } => {
             let source_bytes = device.geometry().size_bytes;
             let all = ExtentMap::whole(source_bytes);
-            (
-                Plan::new(usage, &all, source_bytes, target_bytes)?.wanted(),
-                source_bytes,
-            )
+            // A clone of the volume has all of its first mebibyte, one of its disk what is in use.
+            Plan::new(usage, &all, source_bytes, target_bytes)?;
+            (usage.extents.intersection(&all), source_bytes)
         }
     };
     if wanted.end_bytes() > target_bytes {
@@ -213,36 +239,55 @@ fn tasks<'a>(
 fn check(
     task: &Task,
     target: &dyn ReadAt,
-    against: &Against<'_>,
+    (against, around): (&Against<'_>, &Around),
     pool: &Pool,
-) -> Result<Vec<Difference>> {
+) -> Result<(Vec<Difference>, Vec<Extent>)> {
     let len = to_len(task.chunk.len_bytes());
     let mut found = pool.take();
     read_chunk(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
     match against {
-        Against::Record(_) if task.known == Some(Digest::of(&found[..len])) => Ok(Vec::new()),
-        Against::Record(_) => Ok(task
-            .wanted
-            .iter()
-            .map(|&extent| Difference {
+        Against::Record(_) if task.known == Some(Digest::of(&found[..len])) => {
+            Ok(Default::default())
+        }
+        Against::Record(_) => {
+            let different = |&extent| Difference {
                 extent,
                 first_bytes: None,
-            })
-            .collect()),
+            };
+            Ok((task.wanted.iter().map(different).collect(), Vec::new()))
+        }
         Against::Source { device, bad, .. } => {
             let mut expected = pool.take();
             let read = match bad.overlaps(task.chunk) {
                 true => read_apart(*device, task, &mut expected),
                 false => read_chunk(*device, task.chunk, &task.wanted, &mut expected).map(drop),
             };
-            read.map_err(Error::Source)?;
-            Ok(differing(task.chunk, &task.wanted, &expected, &found)
+            let unread = match read {
+                Ok(()) => {
+                    around.is_sound();
+                    Vec::new()
+                }
+                Err(error @ PartitionError::Io { .. }) => around
+                    .read(*device, (task.chunk, &task.wanted), &mut expected)
+                    .map_err(|gone| Error::Source(gone.unwrap_or(error)))?,
+                Err(error) => return Err(Error::Source(error)),
+            };
+            let compared: Vec<Extent> = match unread.is_empty() {
+                true => task.wanted.clone(),
+                false => {
+                    let wanted: ExtentMap = task.wanted.iter().copied().collect();
+                    let unread = unread.iter().copied().collect();
+                    wanted.difference(&unread).iter().collect()
+                }
+            };
+            let differences = differing(task.chunk, &compared, &expected, &found)
                 .into_iter()
                 .map(|extent| Difference {
                     extent,
                     first_bytes: first_difference(task.chunk, extent, &expected, &found),
                 })
-                .collect())
+                .collect();
+            Ok((differences, unread))
         }
     }
 }
@@ -267,6 +312,7 @@ fn first_difference(chunk: Extent, extent: Extent, a: &[u8], b: &[u8]) -> Option
 #[derive(Default)]
 struct Found {
     extents: ExtentMapBuilder,
+    unread: ExtentMapBuilder,
     first_bytes: Option<u64>,
 }
 

@@ -31,7 +31,9 @@ pub use handle::Kind;
 pub use io_mode::IoMode;
 pub use known_bad::KnownBad;
 pub use memory::MemoryDevice;
-pub use open::{create_target_file, look_at, open_around, open_source, open_target};
+pub use open::{
+    create_target_file, look_at, open_around, open_source, open_source_again, open_target,
+};
 pub use overlay::Overlay;
 pub use reopen::ReopenAt;
 pub use source::Source;

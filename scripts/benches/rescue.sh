@@ -36,7 +36,7 @@ bench_rescue() {
     mkdir bad.mnt
     nbdfuse -r bad.mnt/disk [ nbdkit --foreground --exit-with-parent python \
         "$root/tests/integration/support/bad_disk.py" image="$directory/source.img" \
-        bad="$directory/bad.list" ] >nbdfuse.log 2>&1 &
+        bad="$directory/bad.list" delay="${KLON_BENCH_DELAY:-0}" ] >nbdfuse.log 2>&1 &
     # shellcheck disable=SC2034 # for the clean-up
     served=$directory/bad.mnt
     until [ -e bad.mnt/disk ]; do sleep 0.1; done

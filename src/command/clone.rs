@@ -4,6 +4,7 @@ mod aftermath;
 mod consent;
 mod one;
 mod rescue;
+mod together;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
@@ -19,6 +20,7 @@ use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
 use klon_imaging::{CloneOptions, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use std::process::ExitCode;
+use together::With;
 
 /// Clones every volume of a plan, or one source to one target.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
@@ -66,14 +68,20 @@ pub(super) fn run_jobs(
     if args.rescue.is_some() {
         return rescue::rescue_all(jobs, records, (args, common), &progress, system);
     }
+    let with = With {
+        records,
+        args,
+        progress: &progress,
+        system,
+    };
     let mut summaries = Vec::new();
-    for job in jobs {
-        let summary = one::clone_one(job, records, args, &progress, system)
-            .map_err(|error| rescue::explained(error, job))
-            .with_context(|| format!("cloning {}", job.name))?;
-        show_to_kernel(job, system)?;
-        report::cloned(&summary, jobs.len(), common)?;
-        summaries.push(summary);
+    for group in together::groups(jobs) {
+        let done = together::clone_group(&group, with)?;
+        for (job, summary) in group.iter().zip(&done) {
+            show_to_kernel(job, system)?;
+            report::cloned(summary, jobs.len(), common)?;
+        }
+        summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
     Ok(ExitCode::SUCCESS)
@@ -116,13 +124,22 @@ fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
     Ok(())
 }
 
-fn options(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
-    let auto = job
-        .otherwise
-        .map_or(RungChoice::Auto, |(rung, why)| RungChoice::Else(rung, why));
+/// The options for one volume.
+fn options_for(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
+    let options = options(args);
+    match job.otherwise {
+        Some((rung, why)) if options.rung == RungChoice::Auto => CloneOptions {
+            rung: RungChoice::Else(rung, why),
+            ..options
+        },
+        _ => options,
+    }
+}
+
+fn options(args: &CloneArgs) -> CloneOptions {
     CloneOptions {
         rung: match args.rung {
-            RungArg::Auto => auto,
+            RungArg::Auto => RungChoice::Auto,
             RungArg::Compare => RungChoice::Only(Rung::Compare),
             RungArg::Digest => RungChoice::Only(Rung::Digest),
             RungArg::Full => RungChoice::Only(Rung::Full),
@@ -213,7 +230,7 @@ fn show(
                 watch: None,
             },
             records,
-            &options(job, args),
+            &options_for(job, args),
         )?;
         report::would_clone(job, source, &found, common)?;
     }

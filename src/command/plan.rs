@@ -33,7 +33,14 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
             identity_of(&system, &drive_place.path, &drive.layout)?,
             &drive.layout,
         ),
-        sources: sources(args, &system, &drive)?,
+        sources: sources(args, &system, &drive).map_err(|error| {
+            let advice = "a source with bad sectors can't be planned for; klon clone --rescue \
+                SOURCE TARGET copies all of it that can be read";
+            match crate::damaged::is_unread(&error) {
+                true => error.context(advice),
+                false => error,
+            }
+        })?,
         options: options(args, drive.layout.geometry.size_bytes)?,
     };
     let proposal = plan(&request, &mut klon_partition::planner::random_id)?;

@@ -102,6 +102,7 @@ fn clone_args(args: &RestoreArgs) -> CloneArgs {
         force_direction: true,
         strict: false,
         rescue: None,
+        fill_bad: None,
         retries: 0,
         verify: args.verify,
         threads: args.threads,

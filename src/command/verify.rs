@@ -13,6 +13,7 @@ use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::volume::SourceEnd;
 use crate::{records, report as reports, threads};
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
@@ -49,6 +50,9 @@ struct Answer<'a> {
     /// Files with bytes that could not be read from the source.
     #[serde(skip_serializing_if = "is_none_hit")]
     bad_files: &'a Owners,
+    /// Files with bytes that can't be read from the source now.
+    #[serde(skip_serializing_if = "is_none_hit")]
+    unread_files: &'a Owners,
 }
 
 fn is_none_hit(owners: &Owners) -> bool {
@@ -77,14 +81,8 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             true => Owners::default(),
             false => owners(check, &summary.differences),
         };
-        let hit = match summary.bad.is_empty() {
-            true => Owners::default(),
-            false => {
-                let table = check.open.layout.table.as_ref();
-                let table = table.filter(|_| check.open.is_disk());
-                damaged::files(&check.open.device, table, &summary.bad)
-            }
-        };
+        let hit = hit(check, &summary.bad);
+        let unread = hit_now(check, &summary);
         report(
             &Answer {
                 event: "verified",
@@ -93,10 +91,11 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 files: &owners.files,
                 files_unknown_because: &owners.gaps,
                 bad_files: &hit,
+                unread_files: &unread,
             },
             common,
         )?;
-        is_equal &= summary.is_equal && summary.bad.is_empty();
+        is_equal &= summary.is_equal && summary.bad.is_empty() && summary.unread.is_empty();
     }
     Ok(if is_equal {
         ExitCode::SUCCESS
@@ -114,7 +113,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         let jobs = jobs::of_plan(
             &plan,
             &args.only,
-            args.against_source.then_some(BadSectors::Stop),
+            args.against_source.then_some(BadSectors::AroundIfNeeded),
             system,
         )?;
         return jobs.into_iter().map(check_of).collect();
@@ -133,7 +132,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
             let record = records.load(&identity).unwrap_or_default();
             let open_source = match record.is_some_and(|record| !record.bad.is_empty()) {
                 true => damaged::open,
-                false => SourceEnd::open,
+                false => damaged::open_if_needed,
             };
             let geometry = open.device.geometry();
             Some(open_source(&source, system, Some(geometry))?)
@@ -207,21 +206,20 @@ fn verify_one(
     if let Some(source) = &check.source {
         // A record of another source says nothing of this one.
         let record = records.load(&check.identity).unwrap_or_default();
-        let bad = record
+        let (bad, bad_fill) = record
             .filter(|record| record.manifest.source == source.identity)
-            .map(|record| record.bad)
+            .map(|record| (record.bad, record.bad_fill))
             .unwrap_or_default();
         let against = Against::Source {
             device: &*source.device,
             usage: &source.usage,
             bad: &bad,
         };
-        return Ok((
-            verify(&check.name, target, &against, threads, progress)?,
-            "source",
-        ));
+        let mut summary = verify(&check.name, target, &against, threads, progress)?;
+        summary.bad_fill = bad_fill.filter(|_| !summary.bad.is_empty());
+        return Ok((summary, "source"));
     }
-    let record = records.load(&check.identity)?.with_context(|| {
+    let record = recorded(records, &check.identity, target, threads)?.with_context(|| {
         format!(
             "there is no record of a clone to {} in {}; name the source to compare with it \
              (klon verify TARGET SOURCE), or the records with --records",
@@ -252,6 +250,26 @@ fn owners(check: &Check, differences: &ExtentMap) -> Owners {
     filesystem::owners(device, differences, NAMED_MAX)
 }
 
+/// The files that hold what could not be read, by the filesystem of the clone.
+fn hit(check: &Check, bad: &ExtentMap) -> Owners {
+    if bad.is_empty() {
+        return Owners::default();
+    }
+    let table = check.open.layout.table.as_ref();
+    let table = table.filter(|_| check.open.is_disk());
+    damaged::files(&check.open.device, table, bad)
+}
+
+/// The same of what can't be read now, which the clone has.
+fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
+    if summary.unread.is_empty() {
+        return Owners::default();
+    }
+    let table = check.open.layout.table.as_ref();
+    let table = table.filter(|_| check.open.is_disk());
+    damaged::owners(&check.open.device, table, (&summary.unread, &summary.bad))
+}
+
 fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     let summary = answer.summary;
     if common.json {
@@ -266,9 +284,10 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
                 human::size(summary.compared_bytes)
             ))?;
         }
-        return match summary.bad.is_empty() {
+        let told = untold(answer);
+        return match told.is_empty() {
             true => Ok(()),
-            false => Ok(output::line(&unread(answer))?),
+            false => Ok(output::line(&told)?),
         };
     }
     let mut text = format!(
@@ -298,21 +317,34 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     for gap in answer.files_unknown_because {
         text.push_str(&format!("  other files may differ too: {gap}\n"));
     }
-    if !summary.bad.is_empty() {
-        text.push_str(&unread(answer));
-    }
+    text.push_str(&untold(answer));
     Ok(output::line(&text)?)
 }
 
-/// What could not be read when the clone was made.
-fn unread(answer: &Answer<'_>) -> String {
+/// What can't be told: what could not be read when the clone was made, and what can't be now.
+fn untold(answer: &Answer<'_>) -> String {
     let summary = answer.summary;
-    format!(
-        "{}: {} bytes in {} places could not be read from the source when it was cloned, and are \
-         zero\n{}",
-        summary.name,
-        summary.bad_bytes,
-        summary.bad.extents().len(),
-        reports::hit(answer.bad_files)
-    )
+    let mut text = String::new();
+    if !summary.bad.is_empty() {
+        text.push_str(&format!(
+            "{}: {} bytes in {} places could not be read from the source when it was cloned, and \
+             are {}\n{}",
+            summary.name,
+            summary.bad_bytes,
+            summary.bad.extents().len(),
+            reports::stands_for_bad(summary.bad_fill.as_deref()),
+            reports::hit(answer.bad_files)
+        ));
+    }
+    if !summary.unread.is_empty() {
+        text.push_str(&format!(
+            "{}: {} bytes in {} places can't be read from the source now, so they are not \
+             compared; klon verify without a source compares them with the record\n{}",
+            summary.name,
+            summary.unread_bytes,
+            summary.unread.extents().len(),
+            reports::hit(answer.unread_files)
+        ));
+    }
+    text
 }

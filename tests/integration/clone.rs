@@ -3,6 +3,7 @@
 mod broken;
 mod busy_fat;
 mod disks;
+mod group;
 mod staged;
 mod verify;
 mod volumes;

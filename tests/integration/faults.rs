@@ -1,8 +1,12 @@
 //! The n-th I/O fails, for every n: the error is typed, what is whole looks whole, nothing else
 //! does, and the next run completes the clone. Then the same with the power cut instead.
 
+mod cuts;
+mod group;
+mod journal;
 mod staged;
 
+use crate::support::scratch::in_memory;
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Drive, Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -232,7 +236,7 @@ fn check_state(scene: &Scene, context: &str, target: &[u8], original: &[u8], was
 
 /// A target and records to start from: blank, or a clone of the scene's first state.
 fn start(scene: &Scene, is_repeat: bool) -> (Vec<u8>, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let len = scene.before.len() + 4096;
     if !is_repeat {
         return (noise(len, 1234), directory);
@@ -249,7 +253,7 @@ fn start(scene: &Scene, is_repeat: bool) -> (Vec<u8>, tempfile::TempDir) {
 }
 
 fn copy_records(from: &Path) -> (RecordStore, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();

@@ -5,6 +5,7 @@ mod dirty;
 mod drift;
 mod drive;
 mod elsewhere;
+mod errors;
 mod names;
 mod options;
 mod power_cut;

@@ -3,11 +3,14 @@
 
 pub(crate) mod bad_disk;
 pub(crate) mod busy;
+pub(crate) mod dice;
+pub(crate) mod faulty_disk;
 pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;
 pub(crate) mod oracle;
+pub(crate) mod scratch;
 pub(crate) mod tool;
 pub(crate) mod tree;
 

@@ -147,6 +147,7 @@ mod tests {
             filesystem: None,
             token: Some(Hex([1; 32])),
             metadata_digest: Some(Hex(metadata_digest)),
+            run: None,
             role: crate::Role::Backup,
             history: Vec::new(),
         };

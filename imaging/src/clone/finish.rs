@@ -1,12 +1,12 @@
 //! The end of a run: is the source as it was, what was freed, the new record.
 
-use super::output::Written;
-use super::{CloneOptions, CloneSummary, Freed, Job, Run, milliseconds};
+use super::run::Run;
+use super::{CloneOptions, CloneSummary, Freed, Job, milliseconds};
 use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::manifest::{FilesystemId, Hex};
-use crate::record::{Manifest, Record, RunEntry};
+use crate::record::{CompleteRecord, Manifest, Record, RunEntry};
 use klon_partition::filesystem::{ChangeToken, Usage, probe};
 use klon_partition::{ExtentMap, ReadAt};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -43,18 +43,40 @@ pub(crate) fn token_moved(source: &dyn ReadAt, usage: &Usage) -> Result<bool> {
     Ok(now != Some(before))
 }
 
-/// Treats freed space, keeps the record, and sums up.
+/// Whatever fails after the commit, the clone is whole; but what failed on the target itself may be
+/// more than a lost record.
+pub(super) fn after_commit(error: Error) -> Error {
+    match error {
+        Error::Target(_) => error,
+        error => Error::AfterCommit(Box::new(error)),
+    }
+}
+
+/// Treats freed space, keeps the record of a clone that is in its place, and sums up.
 pub(super) fn finish(
     run: Run<'_>,
     options: &CloneOptions,
-    written: &Written,
+    written_bytes: u64,
     started: Instant,
 ) -> Result<CloneSummary> {
-    let &Written {
-        written_bytes,
-        staged_bytes,
-        ..
-    } = written;
+    let job = run.job;
+    let freed_bytes = treat_freed(&run_freed(run.prepared), job, options.freed)?;
+    let token = target_token(job)?;
+    let (summary, record) = record(run, token, (written_bytes, 0), started)?;
+    record.replace()?;
+    Ok(CloneSummary {
+        freed_bytes,
+        ..summary
+    })
+}
+
+/// The record of a run, complete and durable but not in its place, and what the run did.
+pub(super) fn record(
+    run: Run<'_>,
+    token: Option<ChangeToken>,
+    (written_bytes, staged_bytes): (u64, u64),
+    started: Instant,
+) -> Result<(CloneSummary, CompleteRecord)> {
     let Run {
         job,
         prepared,
@@ -65,7 +87,6 @@ pub(super) fn finish(
         read_target_bytes,
         ..
     } = run;
-    let freed_bytes = treat_freed(&run_freed(prepared), job, options.freed)?;
     let changed = changed.finish();
     let elapsed = started.elapsed();
     let summary = CloneSummary {
@@ -80,11 +101,11 @@ pub(super) fn finish(
         changed_bytes: changed.total_bytes(),
         written_bytes,
         staged_bytes,
-        freed_bytes,
+        freed_bytes: 0,
         seconds: elapsed.as_secs_f64(),
     };
-    let token = target_token(job)?;
     let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_ref(), token);
+    manifest.run = Some(prepared.mark.run);
     if let Some(metadata) = metadata.filter(|_| manifest.token.is_some()) {
         manifest.metadata_digest = Some(Hex(metadata.digest()));
         digests.keep_metadata(metadata);
@@ -104,17 +125,17 @@ pub(super) fn finish(
         staged_bytes,
         milliseconds: milliseconds(elapsed),
     });
-    digests.finish(
+    let record = digests.complete(
         &manifest,
         &prepared.plan.copy,
         &prepared.plan.zero,
         &changed,
     )?;
-    Ok(summary)
+    Ok((summary, record))
 }
 
 /// What the previous run copied and this one did not.
-fn run_freed(prepared: &super::Prepared) -> ExtentMap {
+pub(super) fn run_freed(prepared: &super::Prepared) -> ExtentMap {
     prepared
         .previous
         .as_ref()
@@ -122,7 +143,7 @@ fn run_freed(prepared: &super::Prepared) -> ExtentMap {
         .unwrap_or_default()
 }
 
-fn treat_freed(freed: &ExtentMap, job: &Job<'_>, treatment: Freed) -> Result<u64> {
+pub(super) fn treat_freed(freed: &ExtentMap, job: &Job<'_>, treatment: Freed) -> Result<u64> {
     if treatment == Freed::Leave || freed.is_empty() {
         return Ok(0);
     }
@@ -176,6 +197,7 @@ pub(crate) fn manifest(
         filesystem: job.usage.summary.as_ref().map(FilesystemId::from),
         token: token.map(Into::into),
         metadata_digest: None,
+        run: None,
         role: job.role,
         history,
     }

@@ -1,10 +1,10 @@
 //! Where a run's writes go: into place, or staged beside it first.
 
-use super::work;
+use super::{Job, work};
 use crate::commit::{Held, Places, TargetWriter, Write};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
-use crate::stage::{Area, Space, StagedPart, Stager, apply::Checked};
+use crate::stage::{Area, Space, Spot, StagedPart, Stager, apply::Checked, group};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -15,12 +15,18 @@ pub(super) enum Output<'a> {
     Staged(Box<Staging<'a>>),
 }
 
-/// What a run wrote.
-#[derive(Default)]
-pub(super) struct Written {
-    /// In place, or made zero there.
-    pub(super) written_bytes: u64,
-    /// To room, the index included.
+/// An update of which all is staged and was read back.
+pub(super) struct Sealed {
+    pub(super) checked: Checked,
+    /// Room for the block of a group, and where the volume lies on its drive.
+    pub(super) seat: Option<(Extent, Spot)>,
+    /// Room on the volume that was a hole in a sparse file, and shall be one again.
+    pub(super) holes: ExtentMap,
+    /// Room on the drive that the update lies in.
+    pub(super) drive_taken: ExtentMap,
+    /// What interrupted attempts may take over.
+    pub(super) part: StagedPart,
+    /// Bytes to room, the index included.
     pub(super) staged_bytes: u64,
 }
 
@@ -61,18 +67,6 @@ impl<'a> Output<'a> {
         match self {
             Self::InPlace(writer) => writer.put(write),
             Self::Staged(_) => Ok(()),
-        }
-    }
-
-    /// Puts everything into its place for good. `before_last` is asked while that can still be
-    /// given up.
-    pub(super) fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<Written> {
-        match self {
-            Self::InPlace(writer) => Ok(Written {
-                written_bytes: writer.commit(before_last)?,
-                ..Written::default()
-            }),
-            Self::Staged(staging) => staging.commit(before_last),
         }
     }
 
@@ -138,39 +132,43 @@ impl<'a> Staging<'a> {
         self.stager.put(writes)
     }
 
-    fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<Written> {
+    /// Stages the first chunk, makes all of it durable, and reads it back; `None` when nothing
+    /// differs. Where several volumes are committed together, keeps room for what says so.
+    pub(super) fn seal(self, job: &Job<'_>, group_volumes: usize) -> Result<Option<Sealed>> {
         let held = self
             .held
             .as_ref()
             .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
         if self.stager.is_empty() && held.changed.is_empty() {
-            before_last()?;
-            return Ok(Written::default());
+            return Ok(None);
         }
         self.put_first_chunk(held)?;
+        let seat = match job.drive {
+            Some(drive) if group_volumes > 1 => {
+                let spot = self.stager.reserve(group::block_bytes(group_volumes))?;
+                Some((drive.at, spot))
+            }
+            _ => None,
+        };
         let Some(staged) = self.stager.seal(self.token)? else {
             return Err(Error::Internal("nothing was staged".to_owned()));
         };
+        let run = self.mark.run;
         let mark = self.mark.with_staged(staged);
-        let mut checked = Checked::check(self.space, &mark, self.threads)?;
-        before_last()?;
-        let written_bytes =
-            checked.commit(self.space)? + checked.apply(self.space, self.threads)?;
-        self.release();
-        Ok(Written {
-            written_bytes,
-            staged_bytes: staged.staged_bytes,
-        })
-    }
-
-    /// A discard that fails has lost nothing that anyone wanted.
-    fn release(&self) {
         let on_volume = self.stager.spots().into_iter();
         let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
         let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
-        for extent in used.intersection(&self.holes).iter() {
-            let _ = self.space.volume.discard(extent);
-        }
+        Ok(Some(Sealed {
+            checked: Checked::check(self.space, &mark, self.threads)?,
+            seat,
+            holes: used.intersection(&self.holes),
+            drive_taken: self.stager.taken(Area::Drive),
+            part: StagedPart {
+                run,
+                index: staged.index,
+            },
+            staged_bytes: staged.staged_bytes,
+        }))
     }
 
     /// The first chunk, with the places that the mark replaces, as they were and as they shall be.

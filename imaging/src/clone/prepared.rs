@@ -1,6 +1,7 @@
 //! What is settled before a run: its plan, its rung, what is known of the target, where writes go.
 
 use super::output::{Output, Staging};
+use super::pending::recorded;
 use super::{CloneOptions, Job, Update};
 use crate::change::metadata::check;
 use crate::change::{Rung, Selection, Situation, distrust, select};
@@ -56,8 +57,10 @@ impl Prepared {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
-        let (previous, record_fault) = match records.load(job.target_identity) {
+        let loaded = recorded(records, job.target_identity, &job.target, options.threads);
+        let (previous, record_fault) = match loaded {
             Ok(record) => (record, None),
+            Err(error @ Error::Target(_)) => return Err(error),
             Err(error) => (None, Some(error.to_string())),
         };
         // A log that can't be read says nothing: then the target is compared.
@@ -165,6 +168,7 @@ impl Prepared {
         &'a self,
         job: &Job<'a>,
         options: &CloneOptions,
+        drive_taken: Option<&ExtentMap>,
     ) -> Result<Output<'a>> {
         let mark = self.mark.clone();
         let Some(present) = job.present.filter(|_| self.is_staged(job, options)) else {
@@ -181,13 +185,13 @@ impl Prepared {
             volume: job.target,
             drive: job.drive.map(|drive| drive.device),
         };
-        let no_room = ExtentMap::new();
-        let drive_room = job.drive.map_or(&no_room, |drive| drive.room);
+        let none = ExtentMap::new();
+        let drive_room = job.drive.map_or(&none, |drive| drive.room);
         let mut staging = Staging::new(
             space,
             &present.union(&described),
             &self.wanted,
-            drive_room,
+            &drive_room.difference(drive_taken.unwrap_or(&none)),
             mark,
             (options.threads, self.staged_parts(job, options)),
         )?;

@@ -28,6 +28,9 @@
 //!         of this payload
 //! "BADS"  extents of DATA that could not be read from the source: they are zero in DGST. Left out
 //!         when there are none
+//! "FILL"  the text (UTF-8) that stands there instead of zeroes, repeated from the start of each
+//!         sector of 512 bytes on; the filesystem's own structures are zero all the same. With BADS
+//!         only; a reader may skip it
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!
@@ -109,7 +112,7 @@ pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), HeaderFault> {
 }
 
 /// Tags of sections that a reader may skip.
-const SKIPPABLE: [[u8; 4]; 2] = [*b"MDEX", *b"MDGS"];
+const SKIPPABLE: [[u8; 4]; 3] = [*b"MDEX", *b"MDGS", *b"FILL"];
 
 /// The bytes before a section's payload.
 #[must_use]

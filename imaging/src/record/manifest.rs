@@ -5,6 +5,7 @@ use crate::chunk::CHUNK_BYTES;
 use klon_partition::Identity;
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Runs that a record remembers; older ones are forgotten.
 pub const HISTORY_MAX: usize = 200;
@@ -33,6 +34,10 @@ pub struct Manifest {
     /// digits; none in records of the first versions, or when the filesystem has no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_digest: Option<Hex>,
+    /// The run that made the record, as its mark on the target has it; none in records of the first
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Uuid>,
     /// What the clone is for; [`Role::Backup`] in records that do not say.
     #[serde(default)]
     pub role: Role,

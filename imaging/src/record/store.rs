@@ -74,13 +74,17 @@ impl RecordStore {
     /// # Errors
     /// [`crate::Error::RecordIo`], [`crate::Error::RecordCorrupt`].
     pub fn load(&self, target: &Identity) -> Result<Option<Record>> {
-        let path = self.path(target);
-        let file = match File::open(&path) {
+        Self::load_at(&self.path(target), target)
+    }
+
+    /// The record of `target` at `path`.
+    pub(super) fn load_at(path: &Path, target: &Identity) -> Result<Option<Record>> {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io_error(&path, "open", source)),
+            Err(source) => return Err(io_error(path, "open", source)),
         };
-        let record = Record::read(&path, file)?;
+        let record = Record::read(path, file)?;
         if &record.manifest.target != target {
             let fault = (
                 "target",
@@ -88,7 +92,7 @@ impl RecordStore {
                 target.to_string(),
                 record.manifest.target.to_string(),
             );
-            return Err(corrupt(&path, fault));
+            return Err(corrupt(path, fault));
         }
         Ok(Some(record))
     }
@@ -172,6 +176,9 @@ fn file_stem(target: &Identity) -> String {
     format!("{kind}-{}", &Digest::of(text.as_bytes()).to_string()[..32])
 }
 
+/// A text that stands in the place of bad sectors is never longer: nothing needs more than a sector.
+const FILL_BYTES_MAX: u64 = 4096;
+
 /// A record whose checksums were right when it was opened.
 #[derive(Debug)]
 pub struct Record {
@@ -185,6 +192,8 @@ pub struct Record {
     pub changed: ExtentMap,
     /// Extents of the data that could not be read from the source, and are zero.
     pub bad: ExtentMap,
+    /// What stands there, repeated from the start of each sector on; `None` for zeroes.
+    pub bad_fill: Option<String>,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
     path: PathBuf,
@@ -240,6 +249,10 @@ impl Record {
         if let Some(extent) = bad.difference(&data).iter().next() {
             return Err(bad_section(path, format!("{extent} is not in DATA")));
         }
+        let bad_fill = match sections.has(*b"FILL") {
+            true => Some(String::from_utf8_lossy(&payload(b"FILL", FILL_BYTES_MAX)?).into_owned()),
+            false => None,
+        };
         let digests = sections.get(path, *b"DGST")?;
         let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
             (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
@@ -254,6 +267,7 @@ impl Record {
             zero,
             changed,
             bad,
+            bad_fill,
             digest: sections.digest,
             path: path.to_owned(),
             file,
@@ -274,13 +288,21 @@ impl Record {
         map: &ExtentMap,
         found: Option<Extent>,
     ) -> Result<()> {
-        let count = chunk::chunks(map, self.manifest.source_bytes).count();
-        let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
         let found_bytes = found.map_or(0, Extent::len_bytes);
+        // The map of a damaged record may have more chunks than anyone could count.
+        let count_max = usize::try_from(found_bytes / 32).unwrap_or(usize::MAX);
+        let count_max = count_max.saturating_add(1);
+        let chunks = chunk::chunks(map, self.manifest.source_bytes);
+        let count = chunks.take(count_max).count();
+        let expected_bytes = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(32);
         if expected_bytes == found_bytes {
             return Ok(());
         }
-        let (expected, found) = (expected_bytes.to_string(), found_bytes.to_string());
+        let expected = match count == count_max {
+            true => format!("at least {expected_bytes}"),
+            false => expected_bytes.to_string(),
+        };
+        let found = found_bytes.to_string();
         Err(corrupt(
             &self.path,
             (what, HEADER_LEN as u64, expected, found),

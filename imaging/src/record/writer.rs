@@ -17,6 +17,9 @@ use tempfile::NamedTempFile;
 /// Room for what of a record is not digests, as far as it is known before: extents compress well.
 const SLACK_BYTES: u64 = 64 << 10;
 
+/// File name extension of records of runs that may not be complete on the target.
+const PENDING_EXTENSION: &str = "pending";
+
 /// A record being written. Dropped without [`finish`](Self::finish) it leaves no trace.
 #[derive(Debug)]
 pub struct RecordWriter {
@@ -25,6 +28,7 @@ pub struct RecordWriter {
     digests_left: u64,
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
+    bad_fill: Option<String>,
 }
 
 impl RecordWriter {
@@ -54,6 +58,7 @@ impl RecordWriter {
             digests_left: digests_count,
             metadata: None,
             bad: ExtentMap::new(),
+            bad_fill: None,
         })
     }
 
@@ -85,9 +90,11 @@ impl RecordWriter {
         self.metadata = Some(metadata);
     }
 
-    /// Says what of the data could not be read from the source.
-    pub fn set_bad(&mut self, bad: ExtentMap) {
+    /// Says what of the data could not be read from the source, and what stands there, if it is
+    /// not zeroes.
+    pub fn set_bad(&mut self, bad: ExtentMap, fill: Option<String>) {
         self.bad = bad;
+        self.bad_fill = fill;
     }
 
     /// Completes the record, makes it durable, and puts it in the place of the old one.
@@ -101,6 +108,20 @@ impl RecordWriter {
         zero: &ExtentMap,
         changed: &ExtentMap,
     ) -> Result<()> {
+        self.complete(manifest, data, zero, changed)?.replace()
+    }
+
+    /// Completes the record and makes its content durable.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn complete(
+        self,
+        manifest: &Manifest,
+        data: &ExtentMap,
+        zero: &ExtentMap,
+        changed: &ExtentMap,
+    ) -> Result<CompleteRecord> {
         if self.digests_left != 0 {
             let message = format!("{} digests are missing from the record", self.digests_left);
             return Err(Error::Internal(message));
@@ -114,9 +135,10 @@ impl RecordWriter {
             path,
             metadata,
             bad,
+            bad_fill,
             ..
         } = self;
-        let finish = || -> io::Result<()> {
+        let finish = || -> io::Result<NamedTempFile> {
             output.end_section()?;
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
@@ -129,17 +151,59 @@ impl RecordWriter {
             }
             if !bad.is_empty() {
                 output.section(*b"BADS", &encode_extents(&bad)?)?;
+                if let Some(fill) = bad_fill {
+                    output.section(*b"FILL", fill.as_bytes())?;
+                }
             }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();
             output.section(*b"END ", &digest)?;
             let file = output.inner.into_inner()?;
             file.as_file().sync_all()?;
-            file.persist(&path)?;
-            sync_directory(&path)
+            Ok(file)
         };
-        finish().map_err(|source| io_error(&path, "write", source))
+        let file = finish().map_err(|source| io_error(&path, "write", source))?;
+        Ok(CompleteRecord { file, path })
     }
+}
+
+/// A record that is complete, but has no name yet. Dropped it leaves no trace.
+#[derive(Debug)]
+pub struct CompleteRecord {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl CompleteRecord {
+    /// Puts it in the place of the old one, durably.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn replace(self) -> Result<()> {
+        let path = self.path.clone();
+        self.persist(&path)
+    }
+
+    /// Puts it beside the old one, durably, until the run is complete that it describes.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub fn keep_pending(self) -> Result<()> {
+        let path = pending_path(&self.path);
+        self.persist(&path)
+    }
+
+    fn persist(self, path: &Path) -> Result<()> {
+        let persisted = self.file.persist(path).map_err(io::Error::from);
+        persisted
+            .and_then(|_| sync_directory(path))
+            .map_err(|source| io_error(path, "write", source))
+    }
+}
+
+/// Where the record of a run waits that is not complete on the target; beside the one at `path`.
+pub(super) fn pending_path(path: &Path) -> PathBuf {
+    path.with_extension(PENDING_EXTENSION)
 }
 
 /// Takes space for a file before anything is cloned, where the filesystem can do that.

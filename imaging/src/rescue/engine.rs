@@ -1,24 +1,21 @@
 //! Reading a source with bad sectors, pass after pass, and bringing what can be read to the target.
 
-use super::file::{self, Origin};
-use super::passes::{Pass, passes};
+use super::ledger::Ledger;
+use super::passes::{How, Pass, passes};
+use super::reader::Reader;
 use super::start::Begun;
-use super::status::{Status, StatusMap};
-use super::{RescueOptions, first_chunk};
+use super::status::Status;
+use super::{RescueOptions, file, fill, first, first_chunk, large};
 use crate::buffer::Pool;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, range_in};
-use crate::clone::{Job, chunk_writes, read_chunk};
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, range_in};
+use crate::clone::{Job, chunk_writes};
 use crate::commit::{Held, TargetWriter, Write};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::plan::Plan;
-use crate::progress::{Event, Observer};
+use crate::progress::Observer;
 use bytes::Bytes;
-use klon_partition::{Error as PartitionError, Extent, ExtentMap};
-use std::time::{Duration, Instant};
-
-/// How often the map is saved: each time costs a sync of the target.
-const SAVE_EVERY: Duration = Duration::from_secs(10);
+use klon_partition::{Extent, ExtentMap};
 
 /// A rescue under way.
 pub(super) struct Engine<'a> {
@@ -29,15 +26,9 @@ pub(super) struct Engine<'a> {
     writer: TargetWriter<'a>,
     /// What is read: the filesystem's own structures, then the rest.
     order: [ExtentMap; 2],
-    pub(super) statuses: StatusMap,
-    pub(super) origin: Origin,
-    /// The first chunk, which comes to the target last.
-    first: Extent,
-    pub(super) held: Vec<u8>,
+    pub(super) reader: Reader<'a>,
+    pub(super) ledger: Ledger<'a>,
     pool: Pool,
-    saved: Instant,
-    pub(super) read_bytes: u64,
-    pub(super) failed_reads: u64,
 }
 
 impl<'a> Engine<'a> {
@@ -61,6 +52,8 @@ impl<'a> Engine<'a> {
         });
         let metadata = options.metadata.intersection(&plan.copy);
         let rest = plan.copy.difference(&metadata);
+        let good = begun.statuses.with(Status::Finished);
+        let good = good.intersection(&plan.copy);
         Ok(Self {
             job,
             options,
@@ -68,14 +61,9 @@ impl<'a> Engine<'a> {
             observer,
             writer,
             order: [metadata, rest],
-            statuses: begun.statuses,
-            origin: begun.origin,
-            first,
-            held: begun.held,
+            reader: Reader::new(job.source, good.iter()),
+            ledger: Ledger::new(options.map, observer, first, begun),
             pool: Pool::new(CHUNK_LEN),
-            saved: Instant::now(),
-            read_bytes: 0,
-            failed_reads: 0,
         })
     }
 
@@ -86,26 +74,124 @@ impl<'a> Engine<'a> {
             &self.plan.wanted(),
             self.plan.source_bytes,
         )?;
-        self.save()?;
+        self.ledger.save(&self.writer)?;
         let result = self.passes();
-        let saved = self.save();
+        if matches!(result, Err(Error::Source(_) | Error::SourceGone { .. })) {
+            for (extent, status) in self.reader.suspects() {
+                self.ledger.statuses.set(extent, status);
+            }
+        }
+        let saved = self.ledger.save(&self.writer);
         result.and(saved)
     }
 
     fn passes(&mut self) -> Result<()> {
         self.zero_holes()?;
-        let sector_bytes = self.job.source.geometry().logical_sector_bytes;
-        for pass in passes(sector_bytes.into(), self.options.retries) {
+        for pass in passes(self.job.source.geometry(), self.options.retries) {
             for part in [0, 1] {
-                let left = self.statuses.with(pass.from);
+                let left = self.ledger.statuses.with(pass.from);
                 let left = left.intersection(&self.order[part]);
-                match pass.is_large() {
-                    true => self.large(pass, &left)?,
-                    false => self.small(pass, &left)?,
+                // Of its own structures a filesystem needs all that can be had, and first.
+                let how = match (pass.how, part) {
+                    (How::Skip, 0) => How::Chunks,
+                    (how, _) => how,
+                };
+                self.pass(Pass { how, ..pass }, &left)?;
+            }
+        }
+        self.reader.check()?;
+        self.fill_bad()
+    }
+
+    fn pass(&mut self, pass: Pass, left: &ExtentMap) -> Result<()> {
+        match pass.how {
+            How::Skip | How::Chunks => large::run(
+                pass,
+                left,
+                (&mut self.reader, &mut self.ledger, &self.writer),
+                (self.plan, &self.pool, self.options.threads),
+                self.observer,
+            ),
+            How::Worth(saved) if !self.reader.is_worth(saved) => Ok(()),
+            How::Worth(_) | How::Pieces => self.each(pass, left, Self::pieces),
+            How::Edges => self.each(pass, left, Self::edges),
+        }
+    }
+
+    fn each(
+        &mut self,
+        pass: Pass,
+        left: &ExtentMap,
+        read: fn(&mut Self, Pass, Extent) -> Result<()>,
+    ) -> Result<()> {
+        let mut extents = left.extents().to_vec();
+        if pass.is_reversed {
+            extents.reverse();
+        }
+        extents
+            .into_iter()
+            .try_for_each(|extent| read(self, pass, extent))
+    }
+
+    fn pieces(&mut self, pass: Pass, extent: Extent) -> Result<()> {
+        for piece in pass.pieces(extent) {
+            self.attempt(pass, piece)?;
+        }
+        Ok(())
+    }
+
+    fn edges(&mut self, pass: Pass, extent: Extent) -> Result<()> {
+        let mut left = Some(extent);
+        for is_reversed in [pass.is_reversed, !pass.is_reversed] {
+            let Some(extent) = left else { break };
+            let pass = Pass {
+                is_reversed,
+                ..pass
+            };
+            for piece in pass.pieces(extent) {
+                let is_read = self.attempt(pass, piece)?;
+                left = match is_reversed {
+                    true => Extent::between(extent.offset_bytes(), piece.offset_bytes()),
+                    false => Extent::between(piece.end_bytes(), extent.end_bytes()),
+                };
+                if !is_read {
+                    break;
                 }
             }
         }
-        self.fill_bad()
+        if let Some(left) = left {
+            self.ledger.statuses.set(left, Status::NonScraped);
+        }
+        Ok(())
+    }
+
+    /// Reads a piece and brings it to the target; false when it can't be read.
+    fn attempt(&mut self, pass: Pass, piece: Extent) -> Result<bool> {
+        self.go_on()?;
+        let start = piece.offset_bytes() / CHUNK_BYTES * CHUNK_BYTES;
+        let end = start.saturating_add(CHUNK_BYTES);
+        let Some(chunk) = Extent::between(start, end.min(self.plan.source_bytes)) else {
+            return Ok(false);
+        };
+        let mut buffer = self.pool.take();
+        let range = range_in(chunk, piece);
+        let is_read = self.reader.read(pass.from, &[piece], |source| {
+            source
+                .read_exact_at(&mut buffer[range], piece.offset_bytes())
+                .map(|()| piece.len_bytes())
+        })?;
+        if !is_read {
+            self.ledger.failed(pass, &[piece]);
+            return Ok(false);
+        }
+        let content = buffer.freeze();
+        if chunk != self.ledger.first {
+            for write in chunk_writes(chunk, &content, &[piece]) {
+                self.writer.put(&write)?;
+            }
+        }
+        self.ledger.rescued(chunk, &content, &[piece]);
+        Ok(true)
     }
 
     /// What is known to be zero needs no reading.
@@ -114,128 +200,61 @@ impl<'a> Engine<'a> {
         for extent in plan.zero.iter().flat_map(|e| e.split(CHUNK_BYTES << 10)) {
             self.go_on()?;
             self.zero(extent)?;
-            self.statuses.set(extent, Status::Finished);
+            self.ledger.statuses.set(extent, Status::Finished);
         }
         Ok(())
     }
 
-    /// Whole chunks, near extents with one request.
-    fn large(&mut self, pass: Pass, left: &ExtentMap) -> Result<()> {
-        let chunks: Vec<Extent> = chunk::chunks(left, self.plan.source_bytes).collect();
-        for chunk in chunks {
-            let extents: Vec<Extent> = left.within(chunk).collect();
-            self.attempt(pass, chunk, &extents)?;
-        }
-        Ok(())
-    }
-
-    fn small(&mut self, pass: Pass, left: &ExtentMap) -> Result<()> {
-        let extents = left.extents();
-        let count = extents.len();
-        for index in 0..count {
-            let index = if pass.is_reversed {
-                count - 1 - index
-            } else {
-                index
-            };
-            for piece in pass.pieces(extents[index]) {
-                let start = piece.offset_bytes() / CHUNK_BYTES * CHUNK_BYTES;
-                let end = start
-                    .saturating_add(CHUNK_BYTES)
-                    .min(self.plan.source_bytes);
-                if let Some(chunk) = Extent::between(start, end) {
-                    self.attempt(pass, chunk, &[piece])?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn attempt(&mut self, pass: Pass, chunk: Extent, extents: &[Extent]) -> Result<()> {
-        self.go_on()?;
-        let mut buffer = self.pool.take();
-        let source = self.job.source;
-        let read = match (pass.is_large(), extents) {
-            (false, &[piece]) => source
-                .read_exact_at(&mut buffer[range_in(chunk, piece)], piece.offset_bytes())
-                .map(|()| piece.len_bytes()),
-            _ => read_chunk(source, chunk, extents, &mut buffer),
-        };
-        match read {
-            Ok(read_bytes) => {
-                self.read_bytes = self.read_bytes.saturating_add(read_bytes);
-                self.rescued(chunk, &buffer.freeze(), extents)
-            }
-            Err(PartitionError::Io { .. }) => {
-                self.failed(pass, extents);
-                Ok(())
-            }
-            // The device is gone, or another one: nothing is known of its sectors.
-            Err(error) => Err(Error::Source(error)),
-        }
-    }
-
-    fn rescued(&mut self, chunk: Extent, content: &Bytes, extents: &[Extent]) -> Result<()> {
-        if chunk == self.first {
-            for &extent in extents {
-                let range = range_in(chunk, extent);
-                self.held[range.clone()].copy_from_slice(&content[range]);
-            }
-        } else {
-            for write in chunk_writes(chunk, content, extents) {
-                self.writer.put(&write)?;
-            }
-        }
-        self.settle(extents, Status::Finished);
-        Ok(())
-    }
-
-    fn failed(&mut self, pass: Pass, extents: &[Extent]) {
-        self.failed_reads = self.failed_reads.saturating_add(1);
-        let failed = if self.statuses.is_full() {
-            Status::Bad
-        } else {
-            pass.failed
-        };
-        if failed == Status::Bad && pass.from != Status::Bad {
-            self.settle(extents, failed);
-        } else {
-            for &extent in extents {
-                self.statuses.set(extent, failed);
-            }
-        }
-    }
-
-    /// Gives extents a status that may be their last.
-    fn settle(&mut self, extents: &[Extent], status: Status) {
-        for &extent in extents {
-            self.statuses.set(extent, status);
-        }
-        let bytes = extents.iter().map(|extent| extent.len_bytes()).sum();
-        self.observer.event(&Event::Advanced { bytes });
-    }
-
-    /// What could not be read is zero on the target.
+    /// What could not be read gets what is wanted there.
     fn fill_bad(&mut self) -> Result<()> {
         let bad = self.bad();
-        for extent in bad.iter() {
+        let filled = match self.options.fill {
+            Some(_) => bad.difference(self.options.metadata),
+            None => ExtentMap::new(),
+        };
+        for extent in bad.difference(&filled).iter() {
             self.zero(extent)?;
+        }
+        let pattern = self.options.fill.unwrap_or_default();
+        for piece in filled.iter().flat_map(|extent| extent.split(CHUNK_BYTES)) {
+            self.go_on()?;
+            self.fill(piece, pattern)?;
         }
         Ok(())
     }
 
     /// What of the source's used bytes is not on the target.
     pub(super) fn bad(&self) -> ExtentMap {
-        let finished = self.statuses.with(Status::Finished);
+        let finished = self.ledger.statuses.with(Status::Finished);
         self.plan.copy.difference(&finished)
     }
 
+    fn fill(&mut self, piece: Extent, pattern: &str) -> Result<()> {
+        let content = fill::content(piece, pattern);
+        if let Some(part) = piece.intersection(self.ledger.first) {
+            let range = range_in(self.ledger.first, part);
+            let len = range.len();
+            self.ledger.held[range].copy_from_slice(&content[..len]);
+        }
+        let first_end_bytes = self.ledger.first.end_bytes();
+        let start_bytes = piece.offset_bytes().max(first_end_bytes);
+        let Some(rest) = Extent::between(start_bytes, piece.end_bytes()) else {
+            return Ok(());
+        };
+        let data = content.slice(range_in(piece, rest));
+        self.writer.put(&Write::Data {
+            offset_bytes: rest.offset_bytes(),
+            data,
+        })
+    }
+
     fn zero(&mut self, extent: Extent) -> Result<()> {
-        if let Some(part) = extent.intersection(self.first) {
-            self.held[range_in(self.first, part)].fill(0);
+        let first = self.ledger.first;
+        if let Some(part) = extent.intersection(first) {
+            self.ledger.held[range_in(first, part)].fill(0);
         }
         let rest = Extent::between(
-            extent.offset_bytes().max(self.first.end_bytes()),
+            extent.offset_bytes().max(first.end_bytes()),
             extent.end_bytes(),
         );
         rest.map_or(Ok(()), |rest| self.writer.put(&Write::Zero(rest)))
@@ -246,29 +265,26 @@ impl<'a> Engine<'a> {
         if self.observer.is_cancelled() {
             return Err(Error::Interrupted);
         }
-        if self.saved.elapsed() >= SAVE_EVERY {
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    /// Saves the map once what it says is durable. The first chunk is not on the target yet.
-    fn save(&mut self) -> Result<()> {
-        self.writer.checkpoint()?;
-        let mut durable = self.statuses.clone();
-        durable.replace(self.first, Status::Finished, Status::NonTried);
-        file::save(self.options.map, &self.origin, &durable)?;
-        self.saved = Instant::now();
-        Ok(())
+        self.ledger.save_if_due(&self.writer)
     }
 
     /// Puts the first chunk into its place. Returns the bytes written in all.
-    pub(super) fn commit(mut self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
-        self.writer.hold(Held {
-            chunk: self.first,
-            content: Bytes::from(self.held),
-            changed: self.plan.wanted().within(self.first).collect(),
+    pub(super) fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
+        let Self {
+            mut writer,
+            ledger,
+            plan,
+            options,
+            ..
+        } = self;
+        writer.hold(Held {
+            chunk: ledger.first,
+            content: Bytes::from(ledger.held),
+            changed: plan.wanted().within(ledger.first).collect(),
         });
-        self.writer.commit(before_last)
+        let written_bytes = writer.commit(before_last)?;
+        // On the target now.
+        file::remove_file(&first::path(options.map))?;
+        Ok(written_bytes)
     }
 }

@@ -46,7 +46,8 @@ pub(super) struct Origin {
     pub(super) source_bytes: u64,
     /// The change token of the source.
     pub(super) token: Option<Hex>,
-    /// SHA-256 of the record of the finished rescue.
+    /// SHA-256 of the record of the finished rescue that the target is from, as long as it does not
+    /// bear the mark of the run.
     pub(super) record: Option<Hex>,
 }
 
@@ -193,14 +194,18 @@ fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, radix).ok()
 }
 
-/// Durably replaces the map at `path`.
+/// Durably replaces the map at `path`; `is_whole` when nothing is left to be tried.
 ///
 /// # Errors
 /// [`Error::RecordIo`].
-pub(super) fn save(path: &Path, origin: &Origin, statuses: &StatusMap) -> Result<()> {
+pub(super) fn save(
+    path: &Path,
+    origin: &Origin,
+    statuses: &StatusMap,
+    is_whole: bool,
+) -> Result<()> {
     write(path, |output| {
         writeln!(output, "{ORIGIN}{}", serde_json::to_string(origin)?)?;
-        let is_whole = origin.record.is_some();
         body(output, if is_whole { '+' } else { '?' }, statuses)
     })
 }
@@ -237,12 +242,25 @@ fn body(output: &mut dyn Write, state: char, statuses: &StatusMap) -> io::Result
 }
 
 fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    write_file(path, |output| {
+        writeln!(output, "# Mapfile of klon, in the format of GNU ddrescue")?;
+        fill(output)
+    })
+}
+
+/// Durably replaces the file at `path`.
+///
+/// # Errors
+/// [`Error::RecordIo`].
+pub(super) fn write_file(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     let write = || -> io::Result<()> {
         let file = tempfile::Builder::new()
             .prefix(".map-")
             .tempfile_in(directory_of(path))?;
         let mut output = BufWriter::new(file);
-        writeln!(output, "# Mapfile of klon, in the format of GNU ddrescue")?;
         fill(&mut output)?;
         let file = output.into_inner()?;
         file.as_file().sync_all()?;
@@ -257,15 +275,21 @@ fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
 /// # Errors
 /// [`Error::RecordIo`].
 pub(super) fn remove(path: &Path) -> Result<()> {
-    for path in [path.to_owned(), domain_path(path)] {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(&path, "remove the map", error));
-            }
-            _ => {}
+    remove_file(path)?;
+    remove_file(&domain_path(path))
+}
+
+/// Removes a file, if there is one.
+///
+/// # Errors
+/// [`Error::RecordIo`].
+pub(super) fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error(path, "remove the map", error))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What `error` is about: the map can't be used.
@@ -308,7 +332,7 @@ mod tests {
             token: None,
             record: None,
         };
-        save(&path, &origin, &statuses).unwrap();
+        save(&path, &origin, &statuses, false).unwrap();
         let found = MapFile::load(&path, 1 << 20).unwrap().unwrap();
         assert_eq!(found.origin, Some(origin));
         assert_eq!(found.statuses, statuses);

@@ -2,12 +2,29 @@
 
 use super::status::Status;
 use crate::chunk::CHUNK_BYTES;
-use klon_partition::Extent;
+use klon_partition::{Extent, Geometry};
 
 /// What is read around a failure first.
 const SMALLER_BYTES: u64 = 64 << 10;
 /// What is read then: a page, or a physical sector.
 const SMALL_BYTES: u64 = 4 << 10;
+
+/// How a pass goes through what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Whole chunks; after some failures in a row it goes on farther off, and leaves what lies
+    /// between to the next pass: what is sound comes before what may be torn.
+    Skip,
+    /// Whole chunks.
+    Chunks,
+    /// Piece by piece.
+    Pieces,
+    /// The same, where a failure costs less than this many reads of sectors, which the pass saves.
+    Worth(u32),
+    /// Piece by piece from both ends of an extent up to the first failures; what is left between
+    /// gets [`Status::NonScraped`].
+    Edges,
+}
 
 /// One pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +35,13 @@ pub(super) struct Pass {
     pub(super) piece_bytes: u64,
     /// What becomes of a piece that can't be read.
     pub(super) failed: Status,
+    /// How it goes.
+    pub(super) how: How,
     /// Whether it goes from the end to the start.
     pub(super) is_reversed: bool,
 }
 
 impl Pass {
-    /// Whether it reads whole chunks, with small gaps in them.
-    pub(super) const fn is_large(&self) -> bool {
-        self.piece_bytes == CHUNK_BYTES
-    }
-
     /// The pieces of `extent`, in the direction of the pass.
     pub(super) fn pieces(self, extent: Extent) -> impl Iterator<Item = Extent> {
         let (mut start, mut end) = (extent.offset_bytes(), extent.end_bytes());
@@ -48,29 +62,50 @@ impl Pass {
     }
 }
 
-/// The passes over a source with sectors of `sector_bytes`, and `retries` over what is bad then.
+/// The passes over a source of this geometry, and `retries` over what is bad then.
 /// Each goes the other way than the one before: where a head is stuck behind a bad place, it may
 /// come to it from the other side.
-pub(super) fn passes(sector_bytes: u64, retries: u32) -> Vec<Pass> {
-    let sector_bytes = sector_bytes.clamp(512, SMALLER_BYTES);
+///
+/// What takes long on a failing disk are failures. A physical sector fails as a whole, so logical
+/// ones inside of it are tried only in retries, or, without any, once.
+pub(super) fn passes(geometry: Geometry, retries: u32) -> Vec<Pass> {
+    let sector_bytes = u64::from(geometry.logical_sector_bytes).clamp(512, SMALLER_BYTES);
+    let unit_bytes = u64::from(geometry.physical_sector_bytes).min(SMALL_BYTES);
+    let unit_bytes = unit_bytes.max(sector_bytes);
+    let saved = |area_bytes: u64, piece_bytes: u64| {
+        let saved = area_bytes / unit_bytes - area_bytes / piece_bytes - piece_bytes / unit_bytes;
+        How::Worth(u32::try_from(saved).unwrap_or(u32::MAX))
+    };
+    let (tried, trimmed, scraped) = (Status::NonTried, Status::NonTrimmed, Status::NonScraped);
     let mut steps = vec![
-        (Status::NonTried, CHUNK_BYTES, Status::NonTrimmed),
-        (Status::NonTrimmed, SMALLER_BYTES, Status::NonScraped),
+        (tried, CHUNK_BYTES, trimmed, How::Skip),
+        (tried, CHUNK_BYTES, trimmed, How::Skip),
+        (tried, CHUNK_BYTES, trimmed, How::Chunks),
     ];
-    if sector_bytes < SMALL_BYTES {
-        steps.push((Status::NonScraped, SMALL_BYTES, Status::NonScraped));
+    if unit_bytes < SMALLER_BYTES {
+        let how = saved(CHUNK_BYTES, SMALLER_BYTES);
+        steps.push((trimmed, SMALLER_BYTES, scraped, how));
     }
-    steps.push((Status::NonScraped, sector_bytes, Status::Bad));
+    // Where the pass before this was left out.
+    steps.push((trimmed, unit_bytes, Status::Bad, How::Edges));
+    if unit_bytes < SMALL_BYTES {
+        let how = saved(SMALLER_BYTES, SMALL_BYTES);
+        steps.push((scraped, SMALL_BYTES, scraped, how));
+    }
+    steps.push((scraped, unit_bytes, Status::Bad, How::Pieces));
+    let is_by_sector = unit_bytes > sector_bytes;
     let retries = usize::try_from(retries).unwrap_or(usize::MAX);
-    let retry = (Status::Bad, sector_bytes, Status::Bad);
+    let retries = retries.clamp(usize::from(is_by_sector), RETRIES_MAX);
+    let retry = (Status::Bad, sector_bytes, Status::Bad, How::Pieces);
     steps
         .into_iter()
-        .chain(std::iter::repeat_n(retry, retries.min(RETRIES_MAX)))
+        .chain(std::iter::repeat_n(retry, retries))
         .enumerate()
-        .map(|(index, (from, piece_bytes, failed))| Pass {
+        .map(|(index, (from, piece_bytes, failed, how))| Pass {
             from,
             piece_bytes,
             failed,
+            how,
             is_reversed: index % 2 == 1,
         })
         .collect()
@@ -81,13 +116,13 @@ const RETRIES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::{Status, passes};
-    use klon_partition::Extent;
+    use super::{How, Status, passes};
+    use klon_partition::{Extent, Geometry};
 
     #[test]
     fn pieces_cover_an_extent_in_either_direction() {
         let extent = Extent::new(700, 9000).unwrap();
-        for pass in passes(512, 3) {
+        for pass in passes(Geometry::new(1 << 30, 512), 3) {
             let mut pieces: Vec<Extent> = pass.pieces(extent).collect();
             let is_descending = pieces.is_sorted_by(|a, b| a > b);
             assert!(pieces.len() == 1 || pass.is_reversed == is_descending);
@@ -109,15 +144,32 @@ mod tests {
 
     #[test]
     fn directions_alternate_and_all_ends_bad_or_read() {
-        for sector_bytes in [0, 512, 4096, 1 << 30] {
-            let all = passes(sector_bytes, 2);
-            assert!(
-                all.windows(2)
-                    .all(|two| two[0].is_reversed != two[1].is_reversed)
-            );
-            assert!(all.windows(2).all(|two| two[0].failed == two[1].from));
-            assert_eq!(all.last().unwrap().failed, Status::Bad);
-            assert!(all.iter().all(|pass| (1 << 20) % pass.piece_bytes == 0));
+        for (logical, physical) in [
+            (0, 0),
+            (512, 512),
+            (512, 4096),
+            (4096, 4096),
+            (512, 1 << 30),
+        ] {
+            for retries in 0..3 {
+                let geometry = Geometry {
+                    physical_sector_bytes: physical,
+                    ..Geometry::new(1 << 30, logical)
+                };
+                let all = passes(geometry, retries);
+                assert!(
+                    all.windows(2)
+                        .all(|two| two[0].is_reversed != two[1].is_reversed)
+                );
+                // Nothing is left out by a pass that may be, or skips.
+                let certain = |pass: &&super::Pass| !matches!(pass.how, How::Skip | How::Worth(_));
+                let certain: Vec<_> = all.iter().filter(certain).collect();
+                let order = [Status::NonTried, Status::NonTrimmed, Status::NonScraped];
+                assert!(certain.iter().map(|pass| pass.from).take(3).eq(order));
+                assert_eq!(all.last().unwrap().failed, Status::Bad);
+                assert_eq!(all.last().unwrap().piece_bytes, u64::from(logical.max(512)));
+                assert!(all.iter().all(|pass| (1 << 20) % pass.piece_bytes == 0));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a rescue can go on from: a map, and a target that bears out what the map says.
 
 use super::file::{MapFile, Origin, of_another};
+use super::first;
 use super::status::{Status, StatusMap};
 use super::{RescueOptions, first_chunk};
 use crate::chunk::{CHUNK_BYTES, Digest, to_len};
@@ -51,9 +52,10 @@ pub(super) fn begin(
     };
     let finished = found.statuses.with(Status::Finished);
     if finished.intersection(&plan.wanted()).is_empty() {
-        return Ok(fresh);
+        // Nothing is claimed of the target, so it may be any.
+        return Ok(from_first(options, found, fresh));
     }
-    match gone_on(job, record, plan, found, &fresh)? {
+    match gone_on(job, record, (options, plan), found, &fresh)? {
         Ok(begun) => Ok(begun),
         Err(_) if options.is_own_map => Ok(fresh),
         Err(why) => Err(of_another(options.map, &why)),
@@ -71,11 +73,29 @@ fn origin(job: &Job<'_>, plan: &Plan) -> Origin {
     }
 }
 
+/// What a rescue knows that was stopped before anything but the first chunk was read.
+fn from_first(options: &RescueOptions<'_>, found: MapFile, fresh: Begun) -> Begun {
+    let origin = found.origin;
+    let Some(origin) = origin.filter(|origin| differs(origin, &fresh.origin).is_none()) else {
+        return fresh;
+    };
+    let mut begun = Begun {
+        statuses: found.statuses,
+        origin,
+        held: fresh.held.clone(),
+        reason: "gone on with, as the map says".to_owned(),
+    };
+    match begun.load_first(options, begun.origin.run) {
+        true => begun,
+        false => fresh,
+    }
+}
+
 /// The state of a map, or why it can't be gone on from.
 fn gone_on(
     job: &Job<'_>,
     record: Option<&Record>,
-    plan: &Plan,
+    (options, plan): (&RescueOptions<'_>, &Plan),
     found: MapFile,
     fresh: &Begun,
 ) -> Result<std::result::Result<Begun, String>> {
@@ -88,7 +108,11 @@ fn gone_on(
     };
     let mark = Mark::read(&job.target).map_err(Error::Target)?;
     let Some(origin) = origin else {
-        begun.keep_first(job, mark.is_some())?;
+        // One that klon began.
+        if let Some(mark) = mark.as_ref().filter(|mark| !mark.run.is_nil()) {
+            begun.origin.run = mark.run;
+        }
+        begun.keep_first(job, options, mark.is_some())?;
         begun.reason = "as the map says, which another program wrote".to_owned();
         return Ok(spot_check(job, plan, &begun.statuses)?.map(|()| begun));
     };
@@ -97,7 +121,7 @@ fn gone_on(
     }
     if mark.as_ref().is_some_and(|mark| mark.run == origin.run) {
         begun.origin = origin;
-        begun.keep_first(job, true)?;
+        begun.keep_first(job, options, true)?;
         begun.reason = "gone on with, as the map says".to_owned();
         return Ok(Ok(begun));
     }
@@ -111,7 +135,9 @@ fn gone_on(
             .statuses
             .replace(extent, Status::Finished, Status::NonTried);
     }
-    begun.keep_first(job, false)?;
+    begun.keep_first(job, options, false)?;
+    begun.load_first(options, origin.run);
+    begun.origin.record = origin.record;
     begun.reason = "what could not be read is tried again".to_owned();
     Ok(Ok(begun))
 }
@@ -128,16 +154,35 @@ fn differs(found: &Origin, expected: &Origin) -> Option<String> {
 }
 
 impl Begun {
-    /// The first chunk comes to the target last: of an unfinished one it is read again.
-    fn keep_first(&mut self, job: &Job<'_>, is_marked: bool) -> Result<()> {
+    /// The first chunk comes to the target last: of an unfinished one, it is what was kept beside
+    /// the map, and else read again.
+    fn keep_first(
+        &mut self,
+        job: &Job<'_>,
+        options: &RescueOptions<'_>,
+        is_marked: bool,
+    ) -> Result<()> {
         let first = first_chunk(self.statuses.size_bytes())?;
         if is_marked {
             self.statuses
                 .replace(first, Status::Finished, Status::NonTried);
+            self.load_first(options, self.origin.run);
             return Ok(());
         }
         self.held = read_vec(&job.target, 0, self.held.len()).map_err(Error::Target)?;
         Ok(())
+    }
+
+    /// Takes what `run` kept of the first chunk; false when there is nothing.
+    fn load_first(&mut self, options: &RescueOptions<'_>, run: Uuid) -> bool {
+        let Some((good, held)) = first::load(options.map, run, self.held.len()) else {
+            return false;
+        };
+        for extent in good.iter() {
+            self.statuses.set(extent, Status::Finished);
+        }
+        self.held = held;
+        true
     }
 }
 

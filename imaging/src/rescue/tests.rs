@@ -1,6 +1,8 @@
 //! Rescues of random volumes with random bad ranges against the law: every good used sector
 //! arrives, and the map is the truth.
 
+mod watched;
+
 use super::file::MapFile;
 use super::status::Status;
 use super::{RescueOptions, RescueSummary, first_bad, rescue};
@@ -97,6 +99,7 @@ impl World {
                 is_own_map: false,
                 metadata: &Extent::new(5 << 17, 1 << 20).unwrap().into(),
                 retries: 1,
+                fill: None,
                 threads: THREADS,
             };
             rescue(job, &self.records, &options, observer)
@@ -254,6 +257,7 @@ fn a_map_of_another_target_is_refused() {
         is_own_map: false,
         metadata: &ExtentMap::new(),
         retries: 0,
+        fill: None,
         threads: THREADS,
     };
     let run = |target| {

@@ -1,6 +1,6 @@
 //! What earlier attempts at an update have staged already, as far as it is still there.
 
-use super::apply::each;
+use super::blocks::each;
 use super::index::{Chain, Entry};
 use super::room::{Space, Spot};
 use super::{Area, StagedPart};
@@ -92,6 +92,14 @@ impl Earlier {
         };
         (self.volume, self.drive) = (of(Area::Volume), of(Area::Drive));
         (&self.volume, &self.drive)
+    }
+
+    /// What of `area` is in use, as [`occupied`](Self::occupied) found it.
+    pub(super) const fn taken(&self, area: Area) -> &ExtentMap {
+        match area {
+            Area::Volume => &self.volume,
+            Area::Drive => &self.drive,
+        }
     }
 
     /// The entries that hold exactly `data` for `offset_bytes`, if all of it is staged.

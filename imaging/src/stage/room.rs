@@ -29,14 +29,22 @@ impl<'a> Space<'a> {
     fn device(&self, area: Area) -> Result<&'a dyn WriteAt> {
         match area {
             Area::Volume => Ok(self.volume),
-            Area::Drive => self.drive.ok_or_else(|| {
-                Error::Refused(
-                    "part of the staged update lies outside of the volume, on its drive: name the \
-                     volume as a partition of the drive (/dev/sdX2 or FILE:2)"
-                        .to_owned(),
-                )
-            }),
+            Area::Drive => self.drive(),
         }
+    }
+
+    /// The drive.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not there.
+    pub fn drive(&self) -> Result<&'a dyn WriteAt> {
+        self.drive.ok_or_else(|| {
+            Error::Refused(
+                "part of the staged update lies outside of the volume, on its drive: name the \
+                 volume as a partition of the drive (/dev/sdX2 or FILE:2)"
+                    .to_owned(),
+            )
+        })
     }
 
     /// Fills `buffer` from the start of `spot`.

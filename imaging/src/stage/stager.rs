@@ -1,13 +1,13 @@
 //! Putting what changed into room, and keeping the index of it.
 
-use super::StagedPart;
 use super::earlier::Earlier;
 use super::index::{BLOCK_LEN_MAX, Block, BlockRef, ENTRY_LEN, Entry, HEADER_LEN};
 use super::room::{Room, Space, Spot, UNIT_BYTES};
+use super::{Area, StagedPart};
 use crate::chunk::Digest;
 use crate::commit::Write;
 use crate::error::{Error, Result};
-use crate::mark::Staged;
+use crate::mark::{Part, Staged};
 use bytes::Bytes;
 use klon_partition::device::AlignedBuffer;
 use klon_partition::{Extent, ExtentMap};
@@ -164,7 +164,31 @@ impl<'a> Stager<'a> {
             staged_bytes,
             token,
             is_begun: false,
+            part: Part::Alone,
         }))
+    }
+
+    /// Room for one more block of at most `len_bytes`, in one piece.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`].
+    pub fn reserve(&self, len_bytes: u64) -> Result<Spot> {
+        let mut state = self.state();
+        loop {
+            let spot = state.spot(len_bytes)?;
+            if spot.extent.len_bytes() >= len_bytes {
+                return Ok(spot);
+            }
+        }
+    }
+
+    /// What of `area` holds what is staged.
+    #[must_use]
+    pub fn taken(&self, area: Area) -> ExtentMap {
+        let own = self.state().spots.clone().into_iter();
+        let own = own.filter(|spot| spot.area == area);
+        let own: ExtentMap = own.map(|spot| spot.extent).collect();
+        own.union(self.earlier.taken(area))
     }
 
     fn write_block(&self, state: &mut State) -> Result<()> {

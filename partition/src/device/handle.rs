@@ -41,8 +41,14 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Describes an open `file`, and makes its I/O direct where that works.
-    pub(super) fn new(file: File, path: PathBuf, kind: Kind) -> io::Result<Self> {
+    /// Describes an open `file`, and makes its I/O direct where that works, or as it is known to
+    /// work.
+    pub(super) fn new(
+        file: File,
+        path: PathBuf,
+        kind: Kind,
+        known: Option<&IoMode>,
+    ) -> io::Result<Self> {
         let (geometry, unit_bytes) = match kind {
             Kind::File => (file::geometry(&file)?, ALIGNMENT_BYTES as u64),
             Kind::Block => {
@@ -50,7 +56,15 @@ impl Handle {
                 (geometry, u64::from(geometry.logical_sector_bytes))
             }
         };
-        let io_mode = make_direct(&file, geometry.size_bytes, unit_bytes)?;
+        let io_mode = match known {
+            Some(IoMode::Direct) => {
+                let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+                fcntl(&file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT))?;
+                IoMode::Direct
+            }
+            Some(buffered) => buffered.clone(),
+            None => make_direct(&file, geometry.size_bytes, unit_bytes)?,
+        };
         Ok(Self {
             file,
             path,

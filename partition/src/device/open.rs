@@ -1,7 +1,7 @@
 //! Opening files and block devices by path.
 
 use super::handle::{Handle, Kind};
-use super::{Source, Target, ioctl};
+use super::{IoMode, Source, Target, ioctl};
 use crate::error::Error;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -26,6 +26,10 @@ const FOR_WRITING: &str = "open for writing";
 /// [`Error::Invalid`] when the path names something else than a plain file or a block device,
 /// [`Error::Open`] when it can't be opened or described.
 pub fn open_source(path: &Path) -> crate::Result<Source> {
+    open_claimed(path, None)
+}
+
+fn open_claimed(path: &Path, io_mode: Option<&IoMode>) -> crate::Result<Source> {
     let kind = kind_of(path, FOR_READING)?;
     let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
     let claimed = match kind {
@@ -38,8 +42,17 @@ pub fn open_source(path: &Path) -> crate::Result<Source> {
         },
     };
     let (file, is_exclusive) = claimed.map_err(|source| open_error(path, FOR_READING, source))?;
-    let handle = describe(file, path, kind, FOR_READING)?;
+    let handle = describe(file, path, (kind, io_mode), FOR_READING)?;
     Ok(Source::new(handle, is_exclusive))
+}
+
+/// As [`open_source`], for what was open before, in this mode: nothing of it is read, because a
+/// failing disk would have to seek for that.
+///
+/// # Errors
+/// As [`open_source`].
+pub fn open_source_again(path: &Path, io_mode: &IoMode) -> crate::Result<Source> {
+    open_claimed(path, Some(io_mode))
 }
 
 /// Opens a plain file or a block device for reading without claiming it: to look at what is
@@ -54,7 +67,7 @@ pub fn look_at(path: &Path) -> crate::Result<Source> {
         .custom_flags(O_CLOEXEC | O_NONBLOCK)
         .open(path);
     let file = opened.map_err(|source| open_error(path, FOR_READING, source))?;
-    let handle = describe(file, path, kind, FOR_READING)?;
+    let handle = describe(file, path, (kind, None), FOR_READING)?;
     Ok(Source::new(handle, false))
 }
 
@@ -96,7 +109,12 @@ pub fn open_around(path: &Path) -> crate::Result<Target> {
         .custom_flags(O_CLOEXEC | O_NONBLOCK)
         .open(path);
     let file = opened.map_err(|source| refusal(path, kind, source))?;
-    Ok(Target::new(describe(file, path, kind, FOR_WRITING)?))
+    Ok(Target::new(describe(
+        file,
+        path,
+        (kind, None),
+        FOR_WRITING,
+    )?))
 }
 
 /// Creates a plain file of `size_bytes` zeroes, all of it a hole, and opens it as a target.
@@ -160,7 +178,12 @@ fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
             }
         }
     }
-    Ok(Target::new(describe(file, path, kind, FOR_WRITING)?))
+    Ok(Target::new(describe(
+        file,
+        path,
+        (kind, None),
+        FOR_WRITING,
+    )?))
 }
 
 const fn is_locked(error: &TryLockError) -> bool {
@@ -183,13 +206,18 @@ fn with_patience<T, E>(
     }
 }
 
-fn describe(file: File, path: &Path, kind: Kind, doing: &'static str) -> crate::Result<Handle> {
+fn describe(
+    file: File,
+    path: &Path,
+    (kind, io_mode): (Kind, Option<&IoMode>),
+    doing: &'static str,
+) -> crate::Result<Handle> {
     // The path may have changed hands since it was looked at.
     let opened = file
         .metadata()
         .map_err(|source| open_error(path, doing, source))?;
     check_kind(path, opened.file_type(), Some(kind))?;
-    Handle::new(file, path.to_owned(), kind)
+    Handle::new(file, path.to_owned(), kind, io_mode)
         .map_err(|source| open_error(path, "ask for its size and sectors", source))
 }
 

@@ -9,23 +9,22 @@ use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
 use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Adds to an error what the target is now and what to do next. `commit` says whether everything
-/// but the last step was done.
+/// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
+/// about; `is_commit` says whether everything but the last step was done.
 pub(super) fn tell(
     error: Error,
-    job: &VolumeJob,
+    (job, name): (&VolumeJob, &str),
     source: &SourceEnd,
     target: &OpenTarget,
     records: &RecordStore,
-    commit: &AtomicBool,
+    is_commit: bool,
 ) -> Error {
     let cause = error.downcast_ref();
     let said = match cause {
         // These say it themselves.
         Some(ImagingError::NoRoom { .. } | ImagingError::AfterCommit(_)) => String::new(),
-        _ => standing(job, target, commit.load(Ordering::Relaxed)),
+        _ => standing(name, target, is_commit),
     };
     let advice = advice(&error, job, source, records);
     let told: Vec<String> = [said, advice]
@@ -45,8 +44,7 @@ pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
 }
 
 /// What stands on the target now.
-fn standing(job: &VolumeJob, target: &OpenTarget, is_commit: bool) -> String {
-    let name = &job.name;
+fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
     match Mark::read(&target.volume) {
         Err(_) => format!(
             "{name} can't be read any more, so what stands on it can't be told; whatever was begun \

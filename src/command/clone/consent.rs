@@ -6,7 +6,7 @@ use crate::content::{Content, volume_of};
 use crate::error::refused;
 use crate::jobs::VolumeJob;
 use crate::volume::{SourceEnd, TargetNow, describe};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::{RecordStore, Role};
@@ -159,7 +159,9 @@ fn is_blank(job: &VolumeJob, now: &TargetNow) -> Result<bool> {
         };
         let len_bytes = wanted_bytes.min(size_bytes.saturating_sub(offset_bytes));
         let len = usize::try_from(len_bytes).unwrap_or(0);
-        if !is_zero(&read_vec(device, offset_bytes, len)?) {
+        let found = read_vec(device, offset_bytes, len)
+            .with_context(|| format!("looking at the target {}", job.target.place.given))?;
+        if !is_zero(&found) {
             return Ok(false);
         }
     }

@@ -1,122 +1,60 @@
-//! One volume: what an interrupted update left is completed, then it is cloned and verified.
+//! What is done for one volume: an interrupted update is completed, a clone is read back.
 
-use super::{aftermath, options};
-use crate::cli::CloneArgs;
-use crate::confirm;
-use crate::drive::{self, OpenTarget};
+use crate::drive::OpenTarget;
 use crate::error::{DIFFERENT, Failure};
+use crate::finish::{self, Asked};
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::{Progress, say};
-use crate::volume::SourceEnd;
-use crate::watch::Watch;
 use anyhow::{Context as _, Result};
-use klon_imaging::clone::{Drive, Job, Update};
-use klon_imaging::stage::finish;
 use klon_imaging::verify::Against;
-use klon_imaging::{CloneOptions, CloneSummary, Error, RecordStore, clone, verify};
+use klon_imaging::{Error, RecordStore, verify};
 use klon_partition::system::System;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) fn clone_one(
+/// Completes an update that was staged and then interrupted, with the rest of its group; the others
+/// that are open may be of that.
+pub(super) fn complete(
     job: &VolumeJob,
-    records: &RecordStore,
-    args: &CloneArgs,
-    progress: &Progress,
+    (target, open): (&OpenTarget, &[OpenTarget]),
+    (records, threads): (&RecordStore, NonZeroUsize),
     system: &System,
-) -> Result<CloneSummary> {
-    let source = job.source.as_ref().context("a clone needs a source")?;
-    let size_bytes = source.device.geometry().size_bytes;
-    let target = OpenTarget::new(&job.target, size_bytes, system)?;
-    let mut options = options(job, args);
-    complete(job, &target, options.threads)?;
-    let commit = AtomicBool::new(false);
-    let update =
-        |options: &CloneOptions| update(job, source, &target, records, options, progress, &commit);
-    let mut result = update(&options);
-    if let Err(error) = &result
-        && let Some(Error::NoRoom { room_bytes }) = error.downcast_ref()
-        && confirm::yes(&in_place_question(job, *room_bytes))?
-    {
-        options.update = Update::InPlace;
-        result = update(&options);
-    }
-    let aftermath = |error| aftermath::tell(error, job, source, &target, records, &commit);
-    let summary = result.map_err(aftermath)?;
-    if args.verify {
-        read_back(job, &target, records, options.threads, progress)?;
-    }
-    Ok(summary)
-}
-
-/// Completes an update that was staged and then interrupted.
-pub(super) fn complete(job: &VolumeJob, target: &OpenTarget, threads: NonZeroUsize) -> Result<()> {
-    match finish(target.space(), threads) {
-        Ok(None) => Ok(()),
-        Ok(Some(finished)) => {
-            say(&format!(
-                "klon: {}: completed the update that was staged and interrupted, {} written",
-                job.name,
-                human::size(finished.written_bytes)
-            ));
-            Ok(())
-        }
-        // The source is at hand, and all of the target will be compared with it.
-        Err(error @ (Error::StageCorrupt { .. } | Error::Refused(_))) => {
+) -> Result<()> {
+    let asked = Asked {
+        identity: &job.target.identity,
+        records,
+        is_alone: false,
+        threads,
+    };
+    let completed = match finish::complete(target, open, asked, system) {
+        Ok(completed) => completed,
+        Err(error) => {
+            // The source is at hand, and all of the target will be compared with it.
+            let is_told = matches!(
+                error.downcast_ref(),
+                Some(Error::StageCorrupt { .. } | Error::Refused(_))
+            );
+            if !is_told {
+                return Err(error);
+            }
             say(&format!("klon: warning: {}: {error}", job.name));
-            Ok(())
+            return Ok(());
         }
-        Err(error) => Err(error.into()),
+    };
+    if completed.is_empty() {
+        return Ok(());
     }
-}
-
-fn update(
-    job: &VolumeJob,
-    source: &SourceEnd,
-    target: &OpenTarget,
-    records: &RecordStore,
-    options: &CloneOptions,
-    progress: &Progress,
-    commit: &AtomicBool,
-) -> Result<CloneSummary> {
-    let present = match options.update {
-        Update::Staged => drive::present(job, source, target, records)?,
-        Update::InPlace => None,
+    let written_bytes = completed.iter().map(|one| one.finished.written_bytes).sum();
+    let others = match completed.len() {
+        1 => String::new(),
+        volumes => format!(" of {volumes} volumes"),
     };
-    // Elsewhere, what belongs to no partition may be what is left of one that someone wants back.
-    let drive = target.space().drive.filter(|_| job.is_planned);
-    let watch = || {
-        let changed = source.watch.as_ref().map_or(Ok(None), Watch::changed)?;
-        commit.store(changed.is_none(), Ordering::Relaxed);
-        Ok(changed)
-    };
-    let job = Job {
-        name: &job.name,
-        source: &*source.device,
-        usage: &source.usage,
-        source_identity: &source.identity,
-        target: &*target.volume,
-        target_identity: &job.target.identity,
-        present: present.as_ref(),
-        drive: drive.map(|device| Drive {
-            device,
-            room: &target.room,
-        }),
-        role: job.role,
-        watch: Some(&watch),
-    };
-    Ok(clone(&job, records, options, progress)?)
-}
-
-fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {
-    format!(
-        "The changes for {} do not fit in the {} that are free on its drive, so they can't be \
-         staged. Overwrite the earlier clone in place? If that is interrupted, it is unfinished \
-         until the next run completes it",
+    say(&format!(
+        "klon: {}: completed the update{others} that was staged and interrupted, {} written",
         job.name,
-        human::size(room_bytes)
-    )
+        human::size(written_bytes)
+    ));
+    Ok(())
 }
 
 /// Compares the target with the digests of its record.

@@ -4,7 +4,7 @@ use super::one;
 use crate::cli::{CloneArgs, Common};
 use crate::damaged;
 use crate::drive::OpenTarget;
-use crate::error::{DIFFERENT, usage};
+use crate::error::{Advice, DIFFERENT, usage};
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::watch::Watch;
@@ -17,6 +17,7 @@ use klon_partition::error::Operation;
 use klon_partition::filesystem::Owners;
 use klon_partition::system::System;
 use klon_partition::{Error as PartitionError, Extent, ReadAt};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A map is of one volume.
@@ -42,9 +43,9 @@ pub(super) fn rescue_one(
 ) -> Result<(RescueSummary, Owners)> {
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
-    let target = OpenTarget::new(&job.target, size_bytes, system)?;
+    let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
     let threads = threads::count(args.threads);
-    one::complete(job, &target, threads)?;
+    one::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
     let given = args.rescue.as_ref().and_then(Option::as_deref);
     let options = RescueOptions {
@@ -52,6 +53,7 @@ pub(super) fn rescue_one(
         is_own_map: given.is_none(),
         metadata: &source.metadata,
         retries: args.retries,
+        fill: args.fill_bad.as_deref(),
         threads,
     };
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
@@ -67,7 +69,8 @@ pub(super) fn rescue_one(
         role: job.role,
         watch: Some(&watch),
     };
-    let summary = rescue(&imaging_job, records, &options, progress)?;
+    let summary = rescue(&imaging_job, records, &options, progress)
+        .map_err(|error| kept(error.into(), options.map))?;
     if args.verify {
         one::read_back(job, &target, records, threads, progress)?;
     }
@@ -76,6 +79,18 @@ pub(super) fn rescue_one(
         false => damaged::files(&target.volume, source.table.as_ref(), &summary.bad),
     };
     Ok((summary, files))
+}
+
+/// Adds to the error of a source that is gone what to do.
+fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(Error::Source(_) | Error::SourceGone { .. }) => error.context(Advice(format!(
+            "What was read is kept, and {} says how far that is: check the cable and the power of \
+             the source, dmesg and smartctl -a; the same command goes on from there",
+            map.display()
+        ))),
+        _ => error,
+    }
 }
 
 /// Rescues all of them.
@@ -111,11 +126,10 @@ pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error 
     else {
         return error;
     };
-    let read = Extent::new(*offset_bytes, *len_bytes);
-    let source = job.source.as_ref().map(|source| &*source.device);
-    let bad = source
-        .zip(read)
-        .and_then(|(device, read)| first_bad(device, read));
+    let bad = job.source.as_ref().and_then(|source| {
+        let offset_bytes = offset_bytes.checked_sub(source.start_bytes)?;
+        first_bad(&source.device, Extent::new(offset_bytes, *len_bytes)?)
+    });
     let place = bad.map_or_else(
         || "could be read when it was tried again".to_owned(),
         |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),

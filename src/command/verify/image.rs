@@ -149,7 +149,7 @@ fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
         SnapshotDevice::new(snapshot.clone()),
         damage.extents.clone(),
     );
-    let owners = damaged::owners(&known, partitions.as_deref(), &damage.extents);
+    let owners = damaged::owners_in(&known, partitions.as_deref(), &damage.extents);
     let part = |(number, extent)| {
         let extents = damaged::within(&damage.extents, extent);
         (!extents.is_empty()).then_some(HitPartition { number, extents })
@@ -284,6 +284,9 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         first_difference_bytes: found.first_bytes,
         bad_bytes: first.bad.total_bytes(),
         bad: first.bad.clone(),
+        bad_fill: None,
+        unread_bytes: 0,
+        unread: ExtentMap::new(),
         seconds: started.elapsed().as_secs_f64(),
         name: first.name.clone(),
         differences: found.differences,
@@ -298,6 +301,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             files,
             files_unknown_because: &owners.gaps,
             bad_files: &first.files(&summary.bad),
+            unread_files: &Owners::default(),
         },
         common,
     )?;

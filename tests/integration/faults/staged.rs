@@ -5,11 +5,12 @@ use super::{
     Fault, MIB, Scene, clone_saving, copy_records, disk_scene, ext4_scene, is_equal, noise,
     set_source, sweep, wanted,
 };
+use crate::support::scratch::in_memory;
 use klon_imaging::clone::Drive;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::{Space, finish};
 use klon_imaging::{Error, RecordStore};
-use klon_partition::device::{CrashDevice, FaultAt, MemoryDevice, Window};
+use klon_partition::device::{CrashDevice, FaultAt, MemoryDevice, Window, read_vec};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
 use std::num::NonZeroUsize;
 use tempfile::TempDir;
@@ -18,11 +19,11 @@ use tempfile::TempDir;
 const VOLUME_AT: usize = MIB;
 
 /// A drive with an earlier clone on it, and room.
-struct Stage {
-    scene: Scene,
+pub(super) struct Stage {
+    pub(super) scene: Scene,
     /// The whole drive with the earlier clone, and that clone's record.
-    drive: Vec<u8>,
-    records: TempDir,
+    pub(super) drive: Vec<u8>,
+    pub(super) records: TempDir,
     volume: Extent,
     /// What the earlier clone uses.
     present: ExtentMap,
@@ -38,7 +39,7 @@ impl Stage {
         let len = scene.before.len() + 4096;
         let drive_len = VOLUME_AT + len + if is_full { 4 * MIB } else { 0 };
         let volume = Extent::new(VOLUME_AT as u64, len as u64).unwrap();
-        let records = tempfile::tempdir().unwrap();
+        let records = in_memory();
         let device = MemoryDevice::new(noise(drive_len, 77), 512);
         let source = set_source(&scene.before);
         let target = Window::new(&device, volume).unwrap();
@@ -75,7 +76,7 @@ impl Stage {
         }
     }
 
-    fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         vec![
             Self::new(ext4_scene(), false),
             Self::new(ext4_scene(), true),
@@ -84,7 +85,7 @@ impl Stage {
     }
 
     /// Updates the clone on `drive` to the scene's second state.
-    fn update(&self, drive: &dyn WriteAt, records: &RecordStore) -> Result<(), Error> {
+    pub(super) fn update(&self, drive: &dyn WriteAt, records: &RecordStore) -> Result<(), Error> {
         let source = set_source(&self.scene.after);
         self.update_from(&source, drive, records)
     }
@@ -99,11 +100,12 @@ impl Stage {
         let around = Drive {
             device: drive,
             room: &self.room,
+            at: self.volume,
         };
         clone_saving(source, &target, records, Some(&self.present), Some(around))
     }
 
-    fn finish(&self, drive: &dyn WriteAt) -> Result<bool, Error> {
+    pub(super) fn finish(&self, drive: &dyn WriteAt) -> Result<bool, Error> {
         let volume = Window::new(drive, self.volume).unwrap();
         let space = Space {
             volume: &volume,
@@ -112,37 +114,46 @@ impl Stage {
         Ok(finish(space, NonZeroUsize::MIN)?.is_some())
     }
 
-    fn volume_of<'a>(&self, drive: &'a [u8]) -> &'a [u8] {
+    pub(super) fn volume_of<'a>(&self, drive: &'a [u8]) -> &'a [u8] {
         &drive[self.volume.offset_bytes() as usize..self.volume.end_bytes() as usize]
     }
 
     /// The earlier clone whole, or the new one once it is finished, without the source.
-    fn check(&self, context: &str, image: &[u8]) {
-        let context = format!("{}, {context}", self.scene.name);
-        let volume = self.volume_of(image);
-        match Mark::parse(volume) {
-            None => {
-                let is_whole = self.is_old(volume) || self.is_new(volume);
-                assert!(is_whole, "{context}: neither old nor new");
-            }
-            Some(mark) => {
-                assert!(mark.staged.is_some(), "{context}: not to be finished");
-                self.finishes(&context, image.to_vec());
-            }
-        }
+    pub(super) fn check(&self, context: &str, image: &[u8]) {
+        self.finished(context, image.to_vec());
     }
 
-    fn finishes(&self, context: &str, image: Vec<u8>) {
+    /// The same; gives the drive with that clone.
+    pub(super) fn finished(&self, context: &str, image: Vec<u8>) -> MemoryDevice {
+        let context = format!("{}, {context}", self.scene.name);
+        let volume = self.volume_of(&image);
+        let mark = Mark::parse(volume);
+        if let Some(mark) = &mark {
+            assert!(mark.staged.is_some(), "{context}: not to be finished");
+        } else {
+            let is_whole = self.is_old(volume) || self.is_new(volume);
+            assert!(is_whole, "{context}: neither old nor new");
+        }
         let drive = MemoryDevice::new(image, 512);
-        let is_done = self.finish(&drive);
-        let is_done = is_done.unwrap_or_else(|error| panic!("{context}: {error}"));
-        assert!(is_done, "{context}");
-        let image = drive.to_vec();
-        assert_eq!(Mark::parse(self.volume_of(&image)), None, "{context}");
-        assert!(
-            self.is_new(self.volume_of(&image)),
-            "{context}: finished, but not the new state"
-        );
+        if mark.is_some() {
+            let is_done = self.finish(&drive);
+            let is_done = is_done.unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert!(is_done, "{context}");
+            self.check_new(&context, &drive);
+        }
+        drive
+    }
+
+    /// The new state, without a mark.
+    pub(super) fn check_new(&self, context: &str, drive: &MemoryDevice) {
+        let volume = Window::new(drive, self.volume).unwrap();
+        assert_eq!(Mark::read(&volume).unwrap(), None, "{context}");
+        for extent in self.used[1].iter() {
+            let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
+            let found = read_vec(&volume, extent.offset_bytes(), range.len()).unwrap();
+            let is_new = found == self.scene.after[range];
+            assert!(is_new, "{context}: not the new state at {extent}");
+        }
     }
 
     fn is_old(&self, volume: &[u8]) -> bool {

@@ -1,6 +1,10 @@
 //! Sources with bad sectors, real ones as far as anybody can tell: EIO from a block device; beside
 //! ddrescue.
 
+mod disks;
+mod kinds;
+mod told;
+
 use crate::support::image::{ext4, sparse};
 use crate::support::tool::output;
 use crate::support::{BadDisk, Klon, MIB, Mount, lacks_root, run};
@@ -51,11 +55,15 @@ fn bad_ranges(within: &ExtentMap, used: &ExtentMap, count: u64) -> ExtentMap {
     all.into_iter().collect()
 }
 
+fn range_of(extent: Extent) -> std::ops::Range<usize> {
+    extent.offset_bytes() as usize..extent.end_bytes() as usize
+}
+
 /// What the target of a rescue must be in `used`: the source, with zeroes where it is bad.
 fn check(klon: &Klon, target: &str, used: &ExtentMap, bad: &ExtentMap) {
     let source = fs::read(klon.path("source")).unwrap();
     let found = fs::read(klon.path(target)).unwrap();
-    let range = |e: Extent| e.offset_bytes() as usize..e.end_bytes() as usize;
+    let range = range_of;
     for extent in used.difference(bad).iter() {
         assert!(source[range(extent)] == found[range(extent)], "{extent}");
     }
@@ -211,6 +219,7 @@ fn what_klon_began_ddrescue_can_finish() {
         is_own_map: false,
         metadata: &ExtentMap::new(),
         retries: 1,
+        fill: None,
         threads: std::num::NonZeroUsize::MIN,
     };
     let observer = CancelAfter(AtomicU64::new(20));

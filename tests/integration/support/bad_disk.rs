@@ -19,6 +19,19 @@ pub(crate) struct BadDisk {
 impl BadDisk {
     /// Shows `image` with `bad` sectors; keeps its files in `directory`.
     pub(crate) fn new(image: &Path, bad: &ExtentMap, directory: &Path) -> Self {
+        Self::with(image, bad, directory, &[])
+    }
+
+    /// The same, which fails altogether from the first large read from `from_bytes` on, until
+    /// there is a file `back` in `directory`.
+    pub(crate) fn dying(image: &Path, bad: &ExtentMap, directory: &Path, from_bytes: u64) -> Self {
+        let back = directory.join("back");
+        let back = format!("back={}", back.display());
+        let from = format!("gone_from={from_bytes}");
+        Self::with(image, bad, directory, &[&from, &back])
+    }
+
+    fn with(image: &Path, bad: &ExtentMap, directory: &Path, options: &[&str]) -> Self {
         let (list, mount) = (directory.join("bad.list"), directory.join("bad.mnt"));
         let line = |e: klon_partition::Extent| format!("{} {}\n", e.offset_bytes(), e.len_bytes());
         fs::write(&list, bad.iter().map(line).collect::<String>()).unwrap();
@@ -41,6 +54,7 @@ impl BadDisk {
             ])
             .arg(format!("image={}", image.display()))
             .arg(format!("bad={}", list.display()))
+            .args(options)
             .arg("]")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdout(Stdio::null())

@@ -122,6 +122,18 @@ impl Outcome {
         self
     }
 
+    /// Checks that each of `parts` is in what was printed.
+    pub(crate) fn shows(&self, parts: &[&str]) {
+        for part in parts {
+            let found = &self.stdout;
+            assert!(
+                found.contains(part),
+                "{}: {part:?} is not in\n{found}",
+                self.line
+            );
+        }
+    }
+
     /// Checks that each of `parts` is in the message.
     pub(crate) fn says(&self, parts: &[&str]) {
         for part in parts {

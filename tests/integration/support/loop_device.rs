@@ -40,6 +40,18 @@ impl LoopDevice {
         Self(run("losetup", &options).trim().into())
     }
 
+    /// The same, to be written as well.
+    pub(crate) fn direct_writable(file: &Path) -> Self {
+        let file = file.to_str().unwrap();
+        let device = Self(
+            run("losetup", &["--find", "--show", "--direct-io=on", file])
+                .trim()
+                .into(),
+        );
+        run("blockdev", &["--setrw", device.text()]);
+        device
+    }
+
     /// Its node.
     pub(crate) fn path(&self) -> &Path {
         &self.0

@@ -27,6 +27,7 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
         filesystem: None,
         token: token.map(Hex),
         metadata_digest: None,
+        run: None,
         role: Role::Backup,
         history: Vec::new(),
     };

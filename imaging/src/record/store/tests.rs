@@ -29,6 +29,7 @@ fn manifest(target: &Identity) -> Manifest {
         filesystem: None,
         token: Some(crate::record::manifest::Hex([7; 32])),
         metadata_digest: None,
+        run: None,
         role: Role::Backup,
         history: vec![run],
     }
@@ -113,6 +114,7 @@ fn write_with_metadata(store: &RecordStore, target: &Identity) {
     digests.push(Digest([9; 32])).unwrap();
     let manifest = Manifest {
         metadata_digest: Some(crate::record::manifest::Hex(digests.digest())),
+        run: None,
         ..manifest(target)
     };
     writer.keep_metadata(digests);
@@ -228,4 +230,62 @@ fn the_record_of_the_first_version_reads_as_it_was_written() {
         .map(|item| item.unwrap().1.0[0])
         .collect();
     assert_eq!(digests, [0, 1, 2]);
+}
+
+#[test]
+fn a_record_of_more_chunks_than_anyone_could_count_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Serial("VAST".to_owned());
+    let mut manifest = manifest(&target);
+    (manifest.source_bytes, manifest.target_bytes) = (1 << 62, 1 << 62);
+    let writer = store.begin(&target, 0).unwrap();
+    let all = map(&[(0, 1 << 62)]);
+    writer
+        .finish(&manifest, &all, &map(&[]), &map(&[]))
+        .unwrap();
+    let error = store.load(&target).unwrap_err().to_string();
+    assert!(error.contains("expected at least 32, found 0"), "{error}");
+}
+
+fn golden(name: &str) -> Record {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
+    let path = path.join(name);
+    let record = Record::read(&path, fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!(
+        record.manifest.target,
+        Identity::Serial("GOLDEN".to_owned())
+    );
+    assert_eq!(
+        record.digests().unwrap().filter_map(Result::ok).count() as u64,
+        { record.manifest.source_bytes.div_ceil(CHUNK_BYTES) }
+    );
+    record
+}
+
+/// Of a clone of images/ext4-seed.img.zst: the sections MDEX and MDGS. How both were made is in
+/// images/INDEX.md.
+#[test]
+fn a_record_with_digests_of_metadata_stays_readable() {
+    let record = golden("record-metadata.klonrec");
+    let (metadata, digests) = record.metadata().unwrap().unwrap();
+    let expected = map(&[(0, 18_432), (19_456, 1024), (35_840, 16_384)]);
+    assert_eq!(metadata, &expected);
+    let mut whole = crate::record::Whole::default();
+    digests.for_each(|item| whole.push(item.unwrap().1));
+    let whole = crate::record::manifest::Hex(whole.finish());
+    assert_eq!(record.manifest.metadata_digest, Some(whole));
+    let text = "7bcab892053558b6f05b69fb852b87739856629173ebbddba3931852eb9d724c";
+    assert_eq!(String::from(whole), text);
+    assert_eq!(record.data, map(&[(0, 307_200)]));
+    assert!(record.bad.is_empty());
+}
+
+/// Of a rescue: the section BADS.
+#[test]
+fn a_record_with_bad_sectors_stays_readable() {
+    let record = golden("record-bad.klonrec");
+    assert_eq!(record.bad, map(&[(CHUNK_BYTES + 2560, 1024)]));
+    assert_eq!(record.data, map(&[(0, CHUNK_BYTES + 32_768)]));
+    assert!(record.metadata().unwrap().is_none());
 }

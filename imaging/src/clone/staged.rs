@@ -1,0 +1,140 @@
+//! Updates that are staged: waiting for the commit, alone or with the rest of their group, and after
+//! it.
+
+use super::output::Sealed;
+use super::run::Run;
+use super::{CloneOptions, CloneSummary, Job, finish};
+use crate::error::Result;
+use crate::record::RecordStore;
+use crate::stage::Space;
+use crate::stage::group::{self, Ready};
+use klon_partition::ExtentMap;
+use std::time::Instant;
+
+/// An update of which all is staged, and the record of the new state durable beside the old one.
+pub struct StagedClone<'a> {
+    job: &'a Job<'a>,
+    ready: Ready<'a>,
+    holes: ExtentMap,
+    drive_taken: ExtentMap,
+    freed: ExtentMap,
+    summary: CloneSummary,
+    started: Instant,
+}
+
+impl StagedClone<'_> {
+    /// Room of the drive that it lies in.
+    #[must_use]
+    pub const fn drive_taken(&self) -> &ExtentMap {
+        &self.drive_taken
+    }
+
+    /// A discard that fails has lost nothing that anyone wanted.
+    fn release(&self) {
+        for extent in self.holes.iter() {
+            let _ = self.job.target.discard(extent);
+        }
+    }
+
+    /// What comes once the update is in its place.
+    fn complete(
+        mut self,
+        records: &RecordStore,
+        options: &CloneOptions,
+        written_bytes: u64,
+    ) -> Result<CloneSummary> {
+        self.release();
+        let target = self.job.target_identity;
+        let keep = || -> Result<u64> {
+            let freed_bytes = finish::treat_freed(&self.freed, self.job, options.freed)?;
+            records.adopt_pending(target)?;
+            records.remove_log(target)?;
+            Ok(freed_bytes)
+        };
+        self.summary.freed_bytes = keep().map_err(finish::after_commit)?;
+        self.summary.written_bytes = written_bytes;
+        self.summary.seconds = self.started.elapsed().as_secs_f64();
+        Ok(self.summary)
+    }
+}
+
+/// Ends the first half of a run: its record is made durable, and its log says what is staged.
+pub(super) fn pend<'a>(
+    job: &'a Job<'a>,
+    mut run: Run<'_>,
+    sealed: Sealed,
+    started: Instant,
+) -> Result<Box<StagedClone<'a>>> {
+    let space = Space {
+        volume: job.target,
+        drive: job.drive.map(|drive| drive.device),
+    };
+    // Whoever commits later, or never does, need not stage it again.
+    if let Some(log) = run.log.take() {
+        log.staged(sealed.part)?;
+    }
+    let used_bytes = job.usage.extents.total_bytes();
+    let ready = Ready {
+        space,
+        checked: sealed.checked,
+        seat: sealed.seat,
+        used_bytes,
+    };
+    let freed = finish::run_freed(run.prepared);
+    let bytes = (ready.checked.in_place_bytes(space), sealed.staged_bytes);
+    // What is in use will be the source's, byte by byte, its change token included.
+    let token = job.usage.token;
+    let (summary, record) = finish::record(run, token, bytes, started)?;
+    record.keep_pending()?;
+    Ok(Box::new(StagedClone {
+        job,
+        ready,
+        holes: sealed.holes,
+        drive_taken: sealed.drive_taken,
+        freed,
+        summary,
+        started,
+    }))
+}
+
+/// Commits updates that are staged, all of them by one write, and brings them into place; then
+/// replaces their records. `unchanged` are volumes of the same group of which nothing differed:
+/// their sources, too, must be what they were.
+///
+/// # Errors
+/// [`crate::Error::SourceChanged`] with all targets what they were; [`crate::Error::Target`]: what is
+/// committed then is completed by the next run, or by `finish`. [`crate::Error::AfterCommit`] when a
+/// clone is whole but its record could not be kept.
+pub fn commit(
+    updates: Vec<StagedClone<'_>>,
+    unchanged: &[&Job<'_>],
+    records: &RecordStore,
+    options: &CloneOptions,
+) -> Result<Vec<CloneSummary>> {
+    for update in &updates {
+        finish::check_source(update.job)?;
+    }
+    for job in unchanged {
+        finish::check_source(job)?;
+    }
+    let mut updates: Vec<(usize, StagedClone<'_>)> = updates.into_iter().enumerate().collect();
+    let leader = group::leader(updates.iter().map(|(_, update)| &update.ready));
+    if let Some(from_leader) = updates.get_mut(leader..) {
+        // It comes last.
+        let by = usize::from(!from_leader.is_empty());
+        from_leader.rotate_left(by);
+    }
+    let ready = updates.iter_mut().map(|(_, update)| &mut update.ready);
+    let mut ready: Vec<&mut Ready<'_>> = ready.collect();
+    let mut written_bytes = group::commit(&mut ready)?;
+    let applied = group::apply(&mut ready, options.threads)?;
+    for (sum, bytes) in written_bytes.iter_mut().zip(applied) {
+        *sum += bytes;
+    }
+    let mut done = Vec::new();
+    for ((index, update), bytes) in updates.into_iter().zip(written_bytes) {
+        done.push((index, update.complete(records, options, bytes)?));
+    }
+    done.sort_by_key(|&(index, _)| index);
+    Ok(done.into_iter().map(|(_, summary)| summary).collect())
+}

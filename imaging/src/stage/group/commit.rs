@@ -1,0 +1,117 @@
+//! Committing the updates of a group, all of them by one write, and bringing them into place.
+
+use super::super::apply::Checked;
+use super::super::room::{Space, Spot};
+use super::super::unchanged::witness;
+use super::{Group, MEMBERS_MAX, Member, read_block, refer};
+use crate::error::{Error, Result};
+use crate::mark::Part;
+use klon_partition::Extent;
+use std::num::NonZeroUsize;
+
+/// A staged update that is ready to be committed.
+pub struct Ready<'a> {
+    /// Where it is staged.
+    pub space: Space<'a>,
+    /// What is staged, all of it read back.
+    pub checked: Checked,
+    /// Where the volume lies on the drive, and room for the group's block; without, it can only be
+    /// committed by itself.
+    pub seat: Option<(Extent, Spot)>,
+    /// Bytes that the volume uses: the one without a change token that uses most leads.
+    pub used_bytes: u64,
+}
+
+/// Commits updates as one: when this returns, `finish` completes all of them from the drive alone.
+/// Until the one write that does it, all volumes are what they were. The last one leads; see
+/// [`leader`]. Returns the bytes written to each volume.
+///
+/// # Errors
+/// [`Error::Target`]; [`Error::Internal`] when one of several has no seat.
+pub fn commit(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
+    match updates {
+        [] => Ok(Vec::new()),
+        [one] => {
+            one.checked.set_part(Part::Alone);
+            Ok(vec![one.checked.commit(one.space)?])
+        }
+        _ => commit_together(updates),
+    }
+}
+
+fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
+    let (leader, members) = match updates.split_last_mut() {
+        Some((leader, members)) if members.len() < MEMBERS_MAX => (leader, members),
+        _ => return Err(Error::Internal("too many volumes for a group".to_owned())),
+    };
+    let (at, spot) = seat(leader)?;
+    let run = leader.checked.run();
+    let mut group = Group {
+        leader: at,
+        run,
+        members: Vec::with_capacity(members.len()),
+    };
+    for member in members.iter_mut() {
+        member.checked.set_part(Part::Member { leader: at, run });
+        group.members.push(Member {
+            at: seat(member)?.0,
+            mark: member.checked.mark().clone(),
+            witness: match member.checked.staged.token {
+                Some(_) => None,
+                None => Some(witness(member.space)?),
+            },
+        });
+    }
+    let bytes = group.to_bytes();
+    let block = refer(spot, &bytes)
+        .filter(|block| spot.extent.len_bytes() >= block.spot.extent.len_bytes())
+        .ok_or_else(|| Error::Internal("the group's block does not fit".to_owned()))?;
+    leader.space.write(spot, &bytes)?;
+    leader.space.sync()?;
+    // Read back, as everything that is staged was.
+    if read_block(leader.space, run, block)? != group {
+        return Err(Error::Internal("the group's block is another".to_owned()));
+    }
+    leader.checked.set_part(Part::Leader(block));
+    let leader_bytes = leader.checked.commit(leader.space)?;
+    let mut written_bytes = Vec::new();
+    for member in members {
+        let marked_bytes = member.checked.commit(member.space)?;
+        written_bytes.push(marked_bytes + member.checked.begin(member.space)?);
+    }
+    written_bytes.push(leader_bytes + leader.checked.begin(leader.space)?);
+    Ok(written_bytes)
+}
+
+/// Which one should lead. Nothing but a mark in its first sector shows of a volume without a change
+/// token that it was left alone, and the leader has one from the commit on.
+pub fn leader<'a>(updates: impl IntoIterator<Item = &'a Ready<'a>>) -> usize {
+    let rank = |ready: &Ready<'_>| match ready.checked.staged.token {
+        None => ready.used_bytes.saturating_add(1),
+        Some(_) => 0,
+    };
+    let ranked = updates.into_iter().map(rank).enumerate();
+    ranked
+        .max_by_key(|&(index, rank)| (rank, index))
+        .map_or(0, |(index, _)| index)
+}
+
+fn seat(ready: &Ready<'_>) -> Result<(Extent, Spot)> {
+    ready
+        .seat
+        .ok_or_else(|| Error::Internal("a volume of the group is on no drive".to_owned()))
+}
+
+/// Brings updates into place that were committed, in their order. Returns the bytes written to each
+/// volume.
+///
+/// # Errors
+/// [`Error::Target`], [`Error::StageCorrupt`]: `finish` goes on with it.
+pub fn apply(updates: &mut [&mut Ready<'_>], threads: NonZeroUsize) -> Result<Vec<u64>> {
+    let mut written_bytes = Vec::with_capacity(updates.len());
+    for update in updates {
+        let Ready { space, checked, .. } = &mut **update;
+        written_bytes.push(checked.begin(*space)? + checked.bring(*space, threads)?);
+    }
+    Ok(written_bytes)
+}

@@ -1,0 +1,155 @@
+//! Completing a group from the drive alone.
+
+use super::super::apply::{Checked, Finished};
+use super::super::room::Space;
+use super::{Group, Member, fits};
+use crate::error::{Error, Result};
+use crate::mark::{Mark, Part};
+use klon_partition::device::Window;
+use klon_partition::{Extent, WriteAt};
+use std::num::NonZeroUsize;
+
+/// A volume of the group that is not complete.
+struct Open<'a> {
+    at: Extent,
+    space: Space<'a>,
+    checked: Checked,
+    /// Whether it bears its mark.
+    is_marked: bool,
+}
+
+/// Brings all volumes of a committed group to their new state. `opened` are those of them that are
+/// open for writing, with their places on the drive; the others are reached through `drive`.
+///
+/// It may be interrupted at any point and begun again. What it says first is of the leader.
+///
+/// # Errors
+/// [`Error::Refused`] when one of the volumes was changed since the commit or can't be shown not to
+/// be, and [`Error::StageCorrupt`] when what is staged for one is damaged: both before anything is
+/// written to any; [`Error::Target`].
+pub fn finish(
+    group: &Group,
+    drive: &dyn WriteAt,
+    opened: &[(Extent, &dyn WriteAt)],
+    threads: NonZeroUsize,
+) -> Result<Finished> {
+    let windows = windows(group, drive)?;
+    let space_of = |index: usize, at: Extent| {
+        let open = opened.iter().find(|(extent, _)| *extent == at);
+        let window: &dyn WriteAt = &windows[index];
+        Space {
+            volume: open.map_or(window, |(_, volume)| *volume),
+            drive: Some(drive),
+        }
+    };
+    let leader_space = space_of(0, group.leader);
+    let mark = leader_mark(group, leader_space)?;
+    let leader = Open {
+        at: group.leader,
+        space: leader_space,
+        checked: Checked::check(leader_space, &mark, threads)?,
+        is_marked: true,
+    };
+    let has_begun = leader.checked.staged.is_begun;
+    let mut updates = Vec::new();
+    for (index, member) in group.members.iter().enumerate() {
+        let space = space_of(index + 1, member.at);
+        let open = look(member, space, has_begun, threads);
+        updates.extend(open.map_err(|error| about(member.at, error))?);
+    }
+    let unchanged = leader.checked.check_unchanged(leader.space);
+    unchanged.map_err(|error| about(leader.at, error))?;
+    // The leader's mark says last that all have begun, and goes last.
+    updates.push(leader);
+    let mut marked_bytes = Vec::new();
+    for update in &mut updates {
+        let mut bytes = 0;
+        if !update.is_marked {
+            bytes += update.checked.commit(update.space)?;
+        }
+        marked_bytes.push(bytes + update.checked.begin(update.space)?);
+    }
+    let mut done = Vec::new();
+    for (update, marked_bytes) in updates.iter().zip(marked_bytes) {
+        let written_bytes = update.checked.bring(update.space, threads)?;
+        done.push(Finished {
+            at: Some(update.at),
+            ..update.checked.finished(marked_bytes + written_bytes)
+        });
+    }
+    let leader = done.pop();
+    let leader = leader.ok_or_else(|| Error::Internal("a group without leader".to_owned()))?;
+    Ok(Finished {
+        others: done,
+        ..leader
+    })
+}
+
+fn windows<'a>(group: &Group, drive: &'a dyn WriteAt) -> Result<Vec<Window<&'a dyn WriteAt>>> {
+    let window = |at: Extent| match fits(drive, at) {
+        true => Window::new(drive, at).map_err(Error::Target),
+        false => Err(Error::Refused(format!(
+            "the volume at byte {} of the group lies beyond the end of this drive: it is another \
+             drive, or was cut short. Nothing was written",
+            at.offset_bytes()
+        ))),
+    };
+    group.volumes().map(window).collect()
+}
+
+/// The leader's mark, which may say more by now than when the group was read.
+fn leader_mark(group: &Group, space: Space<'_>) -> Result<Mark> {
+    let mark = Mark::read(&space.volume).map_err(Error::Target)?;
+    let is_leader = |mark: &Mark| {
+        let part = mark.staged.map(|staged| staged.part);
+        mark.run == group.run && matches!(part, Some(Part::Leader(_)))
+    };
+    mark.filter(is_leader).ok_or_else(|| {
+        Error::Refused("the mark of the group was replaced meanwhile; nothing was written".into())
+    })
+}
+
+/// What is left to be done for a member; `None` when it is complete.
+fn look<'a>(
+    member: &Member,
+    space: Space<'a>,
+    has_begun: bool,
+    threads: NonZeroUsize,
+) -> Result<Option<Open<'a>>> {
+    let found = Mark::read(&space.volume).map_err(Error::Target)?;
+    let mark = match &found {
+        None if has_begun => return Ok(None),
+        None => &member.mark,
+        Some(mark) if mark.run == member.mark.run && mark.staged.is_some() => mark,
+        Some(mark) => {
+            return Err(Error::Refused(format!(
+                "another run, from {}, has begun to write to it since",
+                mark.source
+            )));
+        }
+    };
+    let checked = Checked::check(space, mark, threads)?;
+    match found {
+        Some(_) => checked.check_unchanged(space)?,
+        None => checked.check_untouched(space, member.witness)?,
+    }
+    Ok(Some(Open {
+        at: member.at,
+        space,
+        checked,
+        is_marked: found.is_some(),
+    }))
+}
+
+/// Says of which volume an error is, and what it means for the others.
+fn about(at: Extent, error: Error) -> Error {
+    let Error::Refused(reason) = error else {
+        return error;
+    };
+    Error::Refused(format!(
+        "the volume at byte {} of the drive is of a group that was to be updated as one: {reason}. No \
+         volume of the group was written; where the sources are lost, `klon finish --alone` completes \
+         each of the others by itself",
+        at.offset_bytes()
+    ))
+}

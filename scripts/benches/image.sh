@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # variables of the script that sources this
+# Images beside partclone with zstd and qemu-img with zstd, of the same half-compressible ext4 volume.
+# Part of scripts/bench, whose $klon, $directory, $runs and functions it uses.
+
+# What compresses well, as programs and texts do: the system's own files.
+compressible() { tar --create --file=- --ignore-failed-read /usr/lib /usr/share 2>/dev/null || true; }
+
+# A half-full ext4 volume, half of whose content compresses; its free space holds junk.
+make_mixed_source() {
+    mkdir tree
+    head --bytes="${junk_mib}M" /dev/urandom >tree/junk
+    local number part=$((keep_mib / 16))
+    for number in $(seq 8); do
+        mkdir "tree/$number"
+        compressible | tail --bytes=+$((number * 1000000)) | head --bytes="${part}M" >"tree/$number/text"
+        head --bytes="${part}M" /dev/urandom >"tree/$number/noise"
+    done
+    junk source.img
+    mke2fs -q -F -t ext4 -E nodiscard,lazy_itable_init=0 -d tree source.img
+    debugfs -w -R 'rm junk' source.img 2>/dev/null
+    rm -r tree
+}
+
+# timed NAME TARGET COMMAND: runs a shell command with cold caches until TARGET is durable.
+timed() {
+    local name=$1
+    target=$2 measure "$name" bash -o pipefail -c "$3"
+}
+
+# sizes NAME FILE: what a file takes, in MiB, for the table's heading.
+file_mib() { du --block-size=1M "$1" | cut -f1; }
+
+create() {
+    local number
+    for number in $(seq "$runs"); do
+        rm -f image.klon image.zst image.qcow2
+        timed klon image.klon "'$klon' image '$source' image.klon --quiet" || return
+        timed partclone image.zst \
+            "partclone.ext4 -c -F -s '$source' -o - -L partclone.log | zstd -q -T0 -f -o image.zst" || return
+        timed qemu-img image.qcow2 \
+            "qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd -T none '$source' image.qcow2"
+    done
+    printf '\nmake an image: klon %s MiB, partclone %s MiB, qemu-img %s MiB\n' "$(file_mib image.klon)" \
+        "$(file_mib image.zst)" "$(file_mib image.qcow2)"
+    table klon partclone qemu-img
+    rm -f ./*.times
+}
+
+append() {
+    local number before
+    before=$(file_mib image.klon)
+    for number in $(seq "$runs"); do
+        change_source "$number"
+        timed klon image.klon "'$klon' image '$source' image.klon --quiet"
+        timed partclone again.zst \
+            "partclone.ext4 -c -F -s '$source' -o - -L partclone.log | zstd -q -T0 -f -o again.zst"
+    done
+    printf '\nagain, 1 %% changed: klon adds %s MiB, partclone %s MiB\n' \
+        $((($(file_mib image.klon) - before) / runs)) "$(file_mib again.zst)"
+    table klon partclone
+    rm -f ./*.times again.zst
+}
+
+restore() {
+    local number
+    for number in $(seq "$runs"); do
+        junk target.img
+        rm -rf records
+        timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --yes --confirm '$directory/target.img'"
+        junk target.img
+        timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
+        junk target.img
+        timed qemu-img "$target" "qemu-img convert -n -f qcow2 -O raw -t none image.qcow2 '$target'"
+    done
+    printf '\nrestore onto noise\n'
+    table klon partclone qemu-img
+    rm -f ./*.times
+}
+
+# Onto what is there but for 1 %.
+restore_again() {
+    local number
+    for number in $(seq "$runs"); do
+        timed other "$target" "'$klon' restore image.klon '$target' --quiet --in-place"
+        rm -f other.times
+        timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --in-place"
+        timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
+    done
+    printf '\nrestore onto what differs by some percent\n'
+    table klon partclone
+    rm -f ./*.times
+}
+
+bench_image() {
+    create
+    append
+    restore
+    restore_again
+}

@@ -1,0 +1,190 @@
+//! Completing what is staged for a target, with the rest of its group, and taking over the records
+//! that waited for it.
+
+use crate::drive::OpenTarget;
+use crate::guard;
+use crate::place::partition_identity;
+use crate::progress::say;
+use anyhow::Result;
+use klon_imaging::mark::{Mark, Part};
+use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};
+use klon_imaging::{Error, RecordStore};
+use klon_partition::device::{Target, open_target};
+use klon_partition::inspect::DiskLayout;
+use klon_partition::system::System;
+use klon_partition::table::Partition;
+use klon_partition::{Extent, Identity, WriteAt};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// A volume whose update was completed.
+pub struct Completed {
+    /// The number of its partition, when it was completed with another one of its drive.
+    pub number: Option<u32>,
+    /// How it is recognized, where that is known here.
+    pub identity: Option<Identity>,
+    /// What was done.
+    pub finished: Finished,
+}
+
+/// What is asked of a target.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// How it is recognized.
+    pub identity: &'a Identity,
+    /// Where records may wait.
+    pub records: &'a RecordStore,
+    /// Whether the rest of its group is to be left as it is.
+    pub is_alone: bool,
+    /// How many threads read and digest.
+    pub threads: NonZeroUsize,
+}
+
+/// Completes what is staged for `target`, and for the group that it is of; `open` are other targets
+/// on the same drive that are open already. The first of what it says is of `target`, unless that
+/// was complete.
+pub fn complete(
+    target: &OpenTarget,
+    open: &[OpenTarget],
+    asked: Asked<'_>,
+    system: &System,
+) -> Result<Vec<Completed>> {
+    let group = match asked.is_alone {
+        true => None,
+        false => group_of(target)?,
+    };
+    let Some(group) = group else {
+        let finished = match asked.is_alone {
+            true => finish_alone(target.space(), asked.threads)?,
+            false => finish(target.space(), asked.threads)?,
+        };
+        return Ok(finished
+            .map(|finished| Completed {
+                number: None,
+                identity: Some(asked.identity.clone()),
+                finished,
+            })
+            .inspect(|done| adopt(done, asked.records))
+            .into_iter()
+            .collect());
+    };
+    let mut done = finish_group(&group, target, open, asked, system)?;
+    // The one that was asked for comes first.
+    done.sort_by_key(|one| one.finished.at != target.at());
+    for one in &done {
+        adopt(one, asked.records);
+    }
+    Ok(done)
+}
+
+/// The committed group that a target is of, also when it bears no mark yet.
+fn group_of(target: &OpenTarget) -> Result<Option<Group>> {
+    let space = target.space();
+    if let Some(mark) = Mark::read(&space.volume)? {
+        return Ok(match mark.staged.map(|staged| staged.part) {
+            Some(Part::Leader(_) | Part::Member { .. }) => Some(group::of(space, &mark)?),
+            _ => None,
+        });
+    }
+    let (Some(own), Some((_, layout))) = (target.at(), target.around()) else {
+        return Ok(None);
+    };
+    let others = partitions(layout).map(|partition| partition.extent);
+    Ok(group::find(space, own, others.filter(|at| *at != own))?)
+}
+
+fn partitions(layout: &DiskLayout) -> impl Iterator<Item = &Partition> {
+    layout.table.iter().flat_map(|table| &table.partitions)
+}
+
+fn finish_group(
+    group: &Group,
+    target: &OpenTarget,
+    open: &[OpenTarget],
+    asked: Asked<'_>,
+    system: &System,
+) -> Result<Vec<Completed>> {
+    let space = target.space();
+    let Some((path, layout)) = target.around() else {
+        // Says what is missing.
+        space.drive()?;
+        return Ok(Vec::new());
+    };
+    let mut claims: Vec<(Extent, Target)> = Vec::new();
+    let mut opened: Vec<(Extent, &dyn WriteAt)> = Vec::new();
+    for one in std::iter::once(target).chain(open) {
+        let is_here = one.around().is_some_and(|(other, _)| other == path);
+        opened.extend(one.at().filter(|_| is_here).map(|at| (at, &*one.volume)));
+    }
+    for at in group.volumes() {
+        if !partitions(layout).any(|partition| partition.extent == at) {
+            return Err(Error::Refused(format!(
+                "its update is one of a group, and no partition of {} lies where the one from byte \
+                 {} of that group did: the table was changed since. Nothing was written; clone the \
+                 group again from its sources",
+                path.display(),
+                at.offset_bytes()
+            ))
+            .into());
+        }
+        // A claim of the whole drive keeps everyone else off its partitions.
+        if !target.is_whole_claimed() && !opened.iter().any(|(open, _)| *open == at) {
+            claims.extend(claim(path, at, system)?.map(|device| (at, device)));
+        }
+    }
+    opened.extend(
+        claims
+            .iter()
+            .map(|(at, device)| (*at, device as &dyn WriteAt)),
+    );
+    let mut finished = group::finish(group, space.drive()?, &opened, asked.threads)?;
+    let mut all = std::mem::take(&mut finished.others);
+    all.push(finished);
+    Ok(all
+        .into_iter()
+        .map(|finished| {
+            let at = finished.at;
+            let partition = partitions(layout).find(|one| Some(one.extent) == at);
+            let known = layout.table.as_ref().zip(partition);
+            let identity = known.and_then(|(table, one)| partition_identity(table, one));
+            Completed {
+                number: partition.map(|one| one.number),
+                identity: match at == target.at() {
+                    true => Some(asked.identity.clone()),
+                    false => identity,
+                },
+                finished,
+            }
+        })
+        .collect())
+}
+
+/// Claims the node of a partition, so that nothing mounts it meanwhile; `None` where it has none.
+fn claim(drive: &Path, at: Extent, system: &System) -> Result<Option<Target>> {
+    let Some(disk) = system.disk_of(drive)? else {
+        return Ok(None);
+    };
+    let Some(node) = disk.partitions.iter().find(|node| node.extent == at) else {
+        return Ok(None);
+    };
+    guard::unused(system, &node.path)?;
+    Ok(Some(open_target(&node.path)?))
+}
+
+/// Puts the record that waited for this run in its place. Without, the next run compares.
+fn adopt(done: &Completed, records: &RecordStore) {
+    let Some(identity) = &done.identity else {
+        return;
+    };
+    let adopted = records.adopt_pending_of(identity, done.finished.run);
+    let adopted = adopted.and_then(|is_adopted| match is_adopted {
+        true => records.remove_log(identity),
+        false => Ok(()),
+    });
+    if let Err(error) = adopted {
+        say(&format!(
+            "klon: warning: the update is complete, but its record could not be kept, so the next \
+             run compares: {error}"
+        ));
+    }
+}

@@ -1,0 +1,6 @@
+//! Images of volumes and disks: made, added to, listed, restored.
+
+mod commands;
+mod days;
+mod keep;
+mod round_trip;
