@@ -16,6 +16,8 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
         "intent" => (fuzzed::intent::check, 300),
         "mark" => (fuzzed::mark::check, 3000),
         "stage" => (fuzzed::stage::check, 60),
+        "image" => (fuzzed::image::check, 100),
+        "snapshot" => (fuzzed::image::check_snapshot, 100),
         "map" => (fuzzed::map::check, 15),
         "plan" => (fuzzed::plan::check, 300),
         other => panic!("{other} is no fuzz target"),

@@ -1,6 +1,6 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{map, scratch, stage, target};
+use super::{image, map, scratch, stage, target};
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -52,6 +52,9 @@ pub fn all(images: &Path) -> Vec<Seed> {
     add("mark", "in-place", stopped.mark);
     add("mark", "staged", stopped.staged_volume[..512].to_vec());
     add("stage", "update", stage::input_of(&stopped.staged_volume));
+    let image = image::of_small();
+    add("snapshot", "small", image::input_of(&image));
+    add("image", "small", image);
     for scheme in [Scheme::Gpt, Scheme::Mbr] {
         add("plan", &format!("{scheme:?}"), of_plan(scheme));
     }

@@ -10,6 +10,7 @@ use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::progress::{Event, Observer};
+use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -184,8 +185,8 @@ impl Checked {
     /// What is damaged, by snapshot.
     fn damage(&mut self) -> Vec<SnapshotDamage> {
         let mut damage = std::mem::take(&mut self.lost);
-        let zeroes = Zeroes::default();
-        let of = |snapshot| damage_of(snapshot, &self.bad, &zeroes);
+        let mut zeroes = Zeroes::default();
+        let of = |snapshot| damage_of(snapshot, &self.bad, &mut zeroes);
         damage.extend(self.snapshots.iter().filter_map(of));
         damage.sort_by_key(|damage| damage.snapshot);
         damage
@@ -195,7 +196,7 @@ impl Checked {
 fn damage_of(
     snapshot: &Snapshot,
     bad: &HashMap<Reference, String>,
-    zeroes: &Zeroes,
+    zeroes: &mut Zeroes,
 ) -> Option<SnapshotDamage> {
     let mut reasons = Vec::new();
     let mut note = |why: String| {
@@ -203,7 +204,7 @@ fn damage_of(
             reasons.push(why);
         }
     };
-    let mut sound = Vec::new();
+    let mut lost = Lost::new(&snapshot.manifest().data);
     for item in snapshot.references() {
         match item {
             Err(error) => note(error.to_string()),
@@ -213,12 +214,11 @@ fn damage_of(
                     "chunk {number} is said to be zero with the digest {}",
                     reference.digest
                 )),
-                None => sound.extend(snapshot.chunk(number)),
+                None => lost.sound(snapshot.chunk(number)),
             },
         }
     }
-    let data = &snapshot.manifest().data;
-    let extents = data.difference(&sound.into_iter().collect());
+    let extents = lost.finish();
     if extents.is_empty() && reasons.is_empty() {
         return None;
     }
@@ -234,20 +234,50 @@ fn damage_of(
     })
 }
 
-/// Digests of zeroes, by how many they are: those of a chunk, and of the last one.
-#[derive(Default)]
-struct Zeroes {
-    known: std::sync::Mutex<HashMap<u32, Digest>>,
+/// The data that no sound chunk has, found in one go and little memory.
+struct Lost<'a> {
+    data: &'a ExtentMap,
+    extents: ExtentMapBuilder,
+    done_bytes: u64,
 }
 
+impl<'a> Lost<'a> {
+    fn new(data: &'a ExtentMap) -> Self {
+        Self {
+            data,
+            extents: ExtentMapBuilder::new(),
+            done_bytes: 0,
+        }
+    }
+
+    /// Notes a sound chunk; they come in order.
+    fn sound(&mut self, chunk: Option<Extent>) {
+        let Some(chunk) = chunk else { return };
+        self.up_to(chunk.offset_bytes());
+        self.done_bytes = chunk.end_bytes();
+    }
+
+    fn up_to(&mut self, end_bytes: u64) {
+        let gap = Extent::between(self.done_bytes, end_bytes);
+        let lost = gap.into_iter().flat_map(|gap| self.data.within(gap));
+        lost.for_each(|extent| self.extents.push(extent));
+    }
+
+    fn finish(mut self) -> ExtentMap {
+        self.up_to(self.data.end_bytes());
+        self.extents.finish()
+    }
+}
+
+/// Digests of zeroes, by how many they are: those of a chunk, and of the last one.
+#[derive(Default)]
+struct Zeroes(HashMap<u32, Digest>);
+
 impl Zeroes {
-    fn is_right(&self, reference: &Reference) -> bool {
+    fn is_right(&mut self, reference: &Reference) -> bool {
         let len = reference.plain_bytes;
-        let mut known = self
-            .known
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let digest = known
+        let digest = self
+            .0
             .entry(len)
             .or_insert_with(|| Digest::of(&vec![0; len as usize]));
         *digest == reference.digest

@@ -2,11 +2,14 @@
 
 mod check;
 mod compact;
+mod hostile;
+mod parts;
 mod prune;
+mod torn;
 
 use super::{
-    Adopted, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image, ImageWriter,
-    SnapshotDevice, VolumeKind, capture,
+    Adopted, Append, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image,
+    ImageWriter, Snapshot, SnapshotDevice, VolumeKind, capture,
 };
 use crate::change::{Rung, RungChoice};
 use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
@@ -85,28 +88,9 @@ impl World {
     }
 
     fn append(&mut self, rung: RungChoice, observer: &dyn Observer) -> Result<CaptureSummary> {
-        let source = MemoryDevice::new(self.content.clone(), 512);
-        let identity = Identity::Path("/source".to_owned());
         let previous = match self.file.is_empty() {
             true => None,
             false => self.image().snapshot(None).ok(),
-        };
-        let job = CaptureJob {
-            name: "source",
-            source: &source,
-            usage: &self.usage,
-            source_identity: &identity,
-            kind: VolumeKind::Volume,
-            disk_guid: None,
-            partitions: Vec::new(),
-            previous: previous.as_ref(),
-            watch: None,
-            note: None,
-        };
-        let options = CaptureOptions {
-            rung,
-            level: 1,
-            threads: NonZeroUsize::new(2).unwrap(),
         };
         let mut writer = match self.file.is_empty() {
             true => ImageWriter::create(Vec::new(), header())?,
@@ -118,9 +102,38 @@ impl World {
                 ImageWriter::resume(file, &image, &adopted)?
             }
         };
-        let result = capture(&job, &mut writer, &options, observer);
+        let result = self.capture(&mut writer, previous.as_ref(), rung, observer);
         self.file = writer.into_output();
         result
+    }
+
+    fn capture<A: Append>(
+        &self,
+        writer: &mut ImageWriter<A>,
+        previous: Option<&Snapshot>,
+        rung: RungChoice,
+        observer: &dyn Observer,
+    ) -> Result<CaptureSummary> {
+        let source = MemoryDevice::new(self.content.clone(), 512);
+        let identity = Identity::Path("/source".to_owned());
+        let job = CaptureJob {
+            name: "source",
+            source: &source,
+            usage: &self.usage,
+            source_identity: &identity,
+            kind: VolumeKind::Volume,
+            disk_guid: None,
+            partitions: Vec::new(),
+            previous,
+            watch: None,
+            note: None,
+        };
+        let options = CaptureOptions {
+            rung,
+            level: 1,
+            threads: NonZeroUsize::new(2).unwrap(),
+        };
+        capture(&job, writer, &options, observer)
     }
 
     fn auto(&mut self) -> CaptureSummary {
