@@ -302,6 +302,15 @@ pub struct ImageArgs {
     /// Refuse a volume whose used blocks can't be told, instead of imaging all of it.
     #[arg(long)]
     pub strict: bool,
+    /// Image a source with bad sectors: as `klon clone --rescue` into FILE.klon.rescue, which takes
+    /// room while that goes on, and from there into the image. MAPFILE keeps how far that is
+    /// [default: FILE.klon.map].
+    #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
+        conflicts_with = "strict")]
+    pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: how often each bad sector is read again.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
+    pub retries: u32,
     /// How many threads read, digest and compress [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

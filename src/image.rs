@@ -2,7 +2,7 @@
 
 use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
-use klon_imaging::image::{Adopted, FileAppend, Header, Image, ImageFiles, ImageWriter, Snapshot};
+use klon_imaging::image::{Adopted, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot};
 use klon_partition::ReadAt;
 use klon_partition::device::{look_at, read_vec};
 use std::fs::{File, TryLockError};
@@ -96,7 +96,7 @@ impl ImageName {
 /// An image to be added to, locked against others who would.
 pub struct OpenForAppend {
     before: Option<Image>,
-    writer: ImageWriter<FileAppend>,
+    writer: ImageWriter<FilesAppend>,
     _lock: File,
 }
 
@@ -109,7 +109,7 @@ impl OpenForAppend {
         if is_new {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.unwrap_or_default().as_secs();
-            let output = FileAppend::create(path).with_context(given)?;
+            let output = FilesAppend::create_whole(path).with_context(given)?;
             let lock = lock(path)?;
             let writer = ImageWriter::create(output, Header::new(now)).with_context(given)?;
             return Ok(Self {
@@ -126,10 +126,10 @@ impl OpenForAppend {
         }
         let lock = lock(path)?;
         let image = name.open()?;
-        ImageWriter::<FileAppend>::check_appendable(&image).with_context(given)?;
+        ImageWriter::<FilesAppend>::check_appendable(&image).with_context(given)?;
         let adopted = Adopted::find(image.device(), image.header(), image.tail());
         let adopted = adopted.with_context(given)?;
-        let output = FileAppend::open(path, adopted.end).with_context(given)?;
+        let output = FilesAppend::resume(&name.files()?, adopted.end, None).with_context(given)?;
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
         Ok(Self {
             before: Some(image),
@@ -144,13 +144,13 @@ impl OpenForAppend {
     }
 
     /// What adds to it.
-    pub const fn writer(&mut self) -> &mut ImageWriter<FileAppend> {
+    pub const fn writer(&mut self) -> &mut ImageWriter<FilesAppend> {
         &mut self.writer
     }
 }
 
 /// The first part of an image whose name is `path`; otherwise that.
-fn first_part(path: &Path) -> PathBuf {
+pub fn first_part(path: &Path) -> PathBuf {
     let mut first = path.as_os_str().to_owned();
     first.push(".000");
     let first = PathBuf::from(first);

@@ -3,7 +3,7 @@
 mod aftermath;
 mod consent;
 mod one;
-mod rescue;
+pub(super) mod rescue;
 mod together;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};

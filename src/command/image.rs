@@ -1,9 +1,11 @@
 //! `klon image`: a new snapshot of a volume or disk in an image file.
 
+mod rescue;
+
 use crate::cli::{Common, ImageArgs, RungArg};
 use crate::error::{Advice, refused};
 use crate::human;
-use crate::image::{ImageName, OpenForAppend};
+use crate::image::{ImageName, OpenForAppend, first_part};
 use crate::output;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
@@ -15,9 +17,10 @@ use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, Image, PartitionId, Snapshot, VolumeKind, capture,
 };
+use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
-use klon_partition::{ExtentMap, Identity};
+use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,19 +30,48 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let place = Place::resolve(&args.source, &system)?;
     let name = ImageName {
-        path: args.image.clone(),
+        path: first_part(&args.image),
         snapshot: None,
     };
     check_apart(&place, &name, &system)?;
-    let source = SourceEnd::open(&place, &system, None)?;
+    let Some(map) = &args.rescue else {
+        let source = SourceEnd::open(&place, &system, None)?;
+        let layout = place.open()?.layout;
+        let what = What {
+            source: &source,
+            usage: &source.usage,
+            device: &*source.device,
+            layout: &layout,
+            bad: ExtentMap::new(),
+        };
+        add(&what, &name, args, common)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    rescue::image(map.as_deref(), (&name, args), common, &system)
+}
+
+/// What is imaged.
+struct What<'a> {
+    source: &'a SourceEnd,
+    /// What of it is in use.
+    usage: &'a Usage,
+    /// Where it is read.
+    device: &'a dyn ReadAt,
+    layout: &'a DiskLayout,
+    /// What of it could not be read, and is zero on the device.
+    bad: ExtentMap,
+}
+
+/// Adds a snapshot to an image, or makes that.
+fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> Result<()> {
+    let source = what.source;
     for warning in &source.warnings {
         if args.strict {
             return Err(refused(format!("--strict: {warning}")));
         }
         say(&format!("klon: warning: {warning}"));
     }
-    let layout = place.open()?.layout;
-    let mut image = OpenForAppend::new(&name)?;
+    let mut image = OpenForAppend::new(name)?;
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity)?,
         None => None,
@@ -53,8 +85,8 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
     let table = source.table.as_ref();
     let job = CaptureJob {
         name: &source.name,
-        source: &*source.device,
-        usage: &source.usage,
+        source: what.device,
+        usage: what.usage,
         source_identity: &source.identity,
         kind: match table {
             Some(_) => VolumeKind::Disk,
@@ -62,9 +94,10 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
         },
         disk_guid: table.and_then(|table| table.disk_guid),
         partitions: match table {
-            Some(_) => partitions(&layout, &source.usage.extents),
+            Some(_) => partitions(what.layout, &source.usage.extents),
             None => Vec::new(),
         },
+        bad: what.bad.clone(),
         previous: previous.as_ref(),
         watch: Some(&watch),
         note: args.note.clone(),
@@ -82,8 +115,7 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
     let summary = capture(&job, image.writer(), &options, &progress)
         .map_err(|error| advised(error.into(), &args.image.display().to_string()))
         .with_context(|| format!("imaging {}", source.name))?;
-    report(&summary, &name, common)?;
-    Ok(ExitCode::SUCCESS)
+    report(&summary, name, common)
 }
 
 /// The file must not be the source, nor on it.

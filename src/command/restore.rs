@@ -9,6 +9,7 @@ use crate::direction;
 use crate::error::usage;
 use crate::image::ImageName;
 use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::progress::say;
 use crate::records;
 use anyhow::Result;
 use klon_partition::system::System;
@@ -25,6 +26,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         jobs.push(jobs::pair(&source, &target, BadSectors::Stop, &system)?);
     }
     check_distinct(&jobs)?;
+    warn_of_bad(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, true)?;
     let clone_args = clone_args(args);
@@ -58,6 +60,24 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
             Ok((source.into(), target.into()))
         })
         .collect()
+}
+
+/// What could not be read when a snapshot was made.
+fn warn_of_bad(given: &Path) -> Result<()> {
+    let text = given.to_string_lossy();
+    let whole = text.rsplit_once(':').filter(|_| !given.exists());
+    let whole = whole.map_or(&*text, |(whole, _)| whole);
+    let Some(name) = ImageName::find(Path::new(whole))? else {
+        return Ok(());
+    };
+    let bad_bytes = name.open_snapshot()?.manifest().bad.total_bytes();
+    if bad_bytes > 0 {
+        say(&format!(
+            "klon: warning: {bad_bytes} bytes could not be read when this snapshot was made, and are \
+             zero in it; klon info {whole} --json says where"
+        ));
+    }
+    Ok(())
 }
 
 /// What is restored is in an image.

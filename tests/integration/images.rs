@@ -3,4 +3,5 @@
 mod commands;
 mod days;
 mod keep;
+mod rescue;
 mod round_trip;

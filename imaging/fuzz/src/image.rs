@@ -201,6 +201,7 @@ pub(crate) fn of_small() -> Vec<u8> {
             kind: VolumeKind::Volume,
             disk_guid: None,
             partitions: Vec::new(),
+            bad: ExtentMap::new(),
             previous: None,
             watch: None,
             note: None,

@@ -41,6 +41,8 @@ pub struct CaptureJob<'a> {
     pub disk_guid: Option<Uuid>,
     /// Of a disk: its partitions.
     pub partitions: Vec<PartitionId>,
+    /// What of it is zero because it could not be read where it comes from.
+    pub bad: ExtentMap,
     /// The snapshot that changes are found against.
     pub previous: Option<&'a Snapshot>,
     /// Asked before the commit: what shows that the source was written to, beside its change token.
@@ -106,6 +108,8 @@ pub fn capture<A: Append>(
     if let Some(whole) = job.source.geometry().extent() {
         data = job.source.data(whole).map_err(Error::Source)?;
     }
+    // What is not known must not be told as zero.
+    data = data.union(&job.bad);
     let plan = Plan::new(job.usage, &data, source_bytes, source_bytes)?;
     let (rung, reason) = rung(job, options.rung);
     observer.event(&Event::Started {
@@ -146,9 +150,9 @@ pub fn capture<A: Append>(
     };
     let manifest = SnapshotManifest {
         meta: meta(job, run),
+        bad: job.bad.intersection(&plan.copy),
         data: plan.copy,
         zero: plan.zero,
-        bad: ExtentMap::new(),
         tree,
     };
     let snapshot = add(&manifest, writer, start_bytes)?;
@@ -298,7 +302,7 @@ impl Transfer<'_> {
             self.changed_bytes += chunk.len_bytes();
         }
         self.observer.event(&Event::Advanced {
-            bytes: outcome.read_source_bytes,
+            bytes: outcome.copy_bytes,
         });
         Ok(())
     }

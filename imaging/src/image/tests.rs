@@ -124,6 +124,7 @@ impl World {
             kind: VolumeKind::Volume,
             disk_guid: None,
             partitions: Vec::new(),
+            bad: ExtentMap::new(),
             previous,
             watch: None,
             note: None,

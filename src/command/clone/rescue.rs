@@ -34,7 +34,7 @@ pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
 }
 
 /// Rescues one volume; says whether all of it could be read.
-pub(super) fn rescue_one(
+pub(in crate::command) fn rescue_one(
     job: &VolumeJob,
     records: &RecordStore,
     args: &CloneArgs,

@@ -199,33 +199,33 @@ fn partitions_of_a_disk_go_where_they_are_told() {
     boot_disk(&klon.path("disk"), 512);
     klon.ok(&["image", "disk", "i.klon"]);
     klon.ok(&["info", "i.klon"])
-        .shows(&["partition 1", "partition 2", "fat", "ext4"]);
-    klon.ok(&["restore", "i.klon@1:2", "root"]);
-    klon.ok(&["verify", "root", "disk:2"]);
+        .shows(&["partition 1", "partition 3", "fat", "ext4"]);
+    klon.ok(&["restore", "i.klon@1:3", "root"]);
+    klon.ok(&["verify", "root", "disk:3"]);
     klon.ok(&[
         "restore",
         "i.klon",
         "--partition",
         "1=esp",
         "--partition",
-        "2=root2",
+        "3=root2",
     ]);
     klon.ok(&["verify", "esp", "disk:1"]);
-    klon.ok(&["verify", "root2", "disk:2"]);
+    klon.ok(&["verify", "root2", "disk:3"]);
     klon.run(&[
         "restore",
         "i.klon",
         "--partition",
         "1=a",
         "--partition",
-        "2=a",
+        "3=a",
     ])
     .expect(2)
     .says(&["twice"]);
     klon.run(&["restore", "i.klon", "--partition", "x"])
         .expect(2)
         .says(&["2=/dev/sdb3"]);
-    klon.ok(&["map", "i.klon:2"]).shows(&["ext4"]);
+    klon.ok(&["map", "i.klon:3"]).shows(&["ext4"]);
     klon.ok(&["clone", "i.klon@1:1", "esp2"]);
     klon.ok(&["verify", "esp2", "disk:1"]);
 }

@@ -306,6 +306,10 @@ fn an_image_in_parts_is_read_and_pruned_across_them() {
     assert!(before - allocated() > 7 * MIB, "{}", before - allocated());
     klon.ok(&["verify", "p.klon@3", "source"]);
     klon.refused(&["prune", "p.klon", "--compact", "--yes"], &["parts"]);
+    klon.ok(&["image", "source", "p.klon"]);
+    klon.ok(&["image", "source", "p.klon.000"]);
+    klon.ok(&["verify", "p.klon@5", "source"]);
+    assert!(!klon.path("p.klon").exists());
     let (middle, away) = (klon.path("p.klon.002"), klon.path("away"));
     fs::rename(&middle, &away).unwrap();
     klon.refused(&["verify", "p.klon"], &["p.klon.002"]);

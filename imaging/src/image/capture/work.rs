@@ -29,6 +29,8 @@ pub(super) struct Task {
 pub(super) struct Outcome {
     pub(super) chunk: Extent,
     pub(super) read_source_bytes: u64,
+    /// Bytes of it in use.
+    pub(super) copy_bytes: u64,
     /// Whether the snapshot before had something else there.
     pub(super) is_changed: bool,
     pub(super) content: Content,
@@ -87,6 +89,7 @@ impl<'a> Worker<'a> {
         Ok(Outcome {
             chunk: task.chunk,
             read_source_bytes,
+            copy_bytes: task.copy.iter().map(|extent| extent.len_bytes()).sum(),
             is_changed: same.is_none(),
             content,
         })

@@ -30,6 +30,20 @@ impl FilesAppend {
         Self::start(name.to_owned(), 0, checked(part_bytes)?)
     }
 
+    /// Makes an empty file for a new image that is not in parts, durably.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_whole(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            name: None,
+            part_bytes: u64::MAX,
+            number: 0,
+            filled: 0,
+            output: FileAppend::create(path)?,
+        })
+    }
+
     /// Adds to an image from `position` on; what it has behind that is cut off. It goes on in
     /// parts as long as the first one is, or as `part_bytes` says.
     ///
