@@ -27,7 +27,7 @@ mod writer;
 pub use append::{Append, FileAppend};
 pub use capture::{CaptureJob, CaptureOptions, CaptureSummary, capture};
 pub use catalog::{Catalog, CatalogEntry};
-pub use check::{CheckSummary, SnapshotDamage, check};
+pub use check::{CheckSummary, SnapshotBad, SnapshotDamage, check};
 pub use compact::{compact, compact_bytes};
 pub use compare::{Comparison, compare};
 pub use device::SnapshotDevice;

@@ -35,12 +35,25 @@ pub struct CheckSummary {
     pub plain_bytes: u64,
     /// What is damaged, by snapshot; those that are whole are left out.
     pub damage: Vec<SnapshotDamage>,
+    /// What could not be read when it was imaged, by snapshot. It is no damage of the image.
+    pub bad: Vec<SnapshotBad>,
     /// Why the last commit can't be read; earlier ones were looked at instead.
     pub commit_damage: Option<String>,
     /// Bytes behind the last commit, which an interrupted run left. They are no damage.
     pub torn_bytes: u64,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// What of a snapshot could not be read from its source, and is zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SnapshotBad {
+    /// Its number.
+    pub snapshot: u64,
+    /// How many bytes.
+    pub bad_bytes: u64,
+    /// Where they are in what was imaged.
+    pub extents: ExtentMap,
 }
 
 /// What of a snapshot is damaged.
@@ -95,9 +108,19 @@ pub fn check(
         stored_bytes: stored_bytes.saturating_add(metadata_bytes),
         plain_bytes,
         damage,
+        bad: checked.snapshots.iter().filter_map(bad_of).collect(),
         commit_damage: tail.damage.clone(),
         torn_bytes: image.size_bytes().saturating_sub(tail.end),
         seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn bad_of(snapshot: &Snapshot) -> Option<SnapshotBad> {
+    let extents = &snapshot.manifest().bad;
+    (!extents.is_empty()).then(|| SnapshotBad {
+        snapshot: snapshot.number(),
+        bad_bytes: extents.total_bytes(),
+        extents: extents.clone(),
     })
 }
 

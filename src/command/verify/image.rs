@@ -15,7 +15,7 @@ use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::VerifySummary;
 use klon_imaging::image::{
-    CheckSummary, Image, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
+    CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
 };
 use klon_partition::device::KnownBad;
 use klon_partition::filesystem::Owners;
@@ -41,6 +41,7 @@ struct Line<'a> {
     stored_bytes: u64,
     plain_bytes: u64,
     damage: &'a [Hit],
+    bad: &'a [SnapshotBad],
     commit_damage: Option<&'a str>,
     missing_part: Option<&'a Path>,
     torn_bytes: u64,
@@ -106,6 +107,7 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         stored_bytes: found.stored_bytes,
         plain_bytes: found.plain_bytes,
         damage: &hits,
+        bad: &found.bad,
         commit_damage: found.commit_damage.as_deref(),
         missing_part: missing.as_deref(),
         torn_bytes: found.torn_bytes,
@@ -113,10 +115,10 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
     };
     match common.json {
         true => output::json(&line)?,
-        false if is_whole && common.quiet => {}
+        false if is_whole && found.bad.is_empty() && common.quiet => {}
         false => output::line(&text(&line, &found))?,
     }
-    Ok(match is_whole {
+    Ok(match is_whole && found.bad.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(DIFFERENT),
     })
@@ -190,6 +192,15 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
     line.damage
         .iter()
         .for_each(|hit| text.push_str(&of_snapshot(hit)));
+    for bad in line.bad {
+        text.push_str(&format!(
+            "  snapshot {}: {} bytes in {} places could not be read from the source when it was \
+             imaged, and are zero\n",
+            bad.snapshot,
+            bad.bad_bytes,
+            bad.extents.extents().len()
+        ));
+    }
     if found.torn_bytes > 0 {
         text.push_str(&format!(
             "  {} behind the last snapshot are of a run that was interrupted; the next `klon image` \
