@@ -68,8 +68,12 @@ pub enum Command {
     Export(ExportArgs),
     /// Add a snapshot to an image from what other programs made: raw, qcow2, partclone, Clonezilla.
     Import(ImportArgs),
-    /// Compare clones with their records or with their sources.
+    /// Compare clones with their records or with their sources; check images.
     Verify(VerifyArgs),
+    /// Show what differs between two snapshots of images, or between a snapshot and a device.
+    Diff(DiffArgs),
+    /// Remove snapshots of an image that rules don't keep, and give their room back.
+    Prune(PruneArgs),
     /// Show which parts of a volume are in use.
     Map(MapArgs),
     /// Let other programs read the snapshots of an image, as network block devices (NBD).
@@ -438,10 +442,12 @@ pub struct ImportArgs {
 /// Arguments of `klon verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A plan file, or the target of a clone.
-    #[arg(value_name = "PLAN|TARGET")]
+    /// A plan file, the target of a clone, or an image: FILE.klon for all of its snapshots,
+    /// FILE.klon@3 for one.
+    #[arg(value_name = "PLAN|TARGET|IMAGE")]
     pub target: PathBuf,
-    /// Compare the target with this source instead of its record.
+    /// Compare the target with this source instead of its record, or a snapshot with this device
+    /// instead of its own digests.
     #[arg(value_name = "SOURCE")]
     pub source: Option<PathBuf>,
     /// Compare the clones of a plan with their sources instead of their records.
@@ -451,6 +457,55 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A snapshot: FILE.klon@3, or FILE.klon for the last one.
+    pub first: PathBuf,
+    /// Another one, or a device or a file.
+    pub second: PathBuf,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon prune`.
+///
+/// Each rule goes by itself through the snapshots of a source, from the newest to the oldest, and
+/// keeps the newest of each day, week or month that has one, until it has kept N. What any rule
+/// keeps is kept, and the last snapshot of each source always.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The image; FILE.klon@3 removes that snapshot alone.
+    pub image: PathBuf,
+    /// Keep the last N snapshots.
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<u32>,
+    /// Keep the newest of each of the last N days (UTC) that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_daily: Option<u32>,
+    /// Keep the newest of each of the last N weeks, from Monday on, that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_weekly: Option<u32>,
+    /// Keep the newest of each of the last N months that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_monthly: Option<u32>,
+    /// Write what remains to a new file, check that, and put it in the place of the image. Needs
+    /// room for both; without rules it removes no snapshot.
+    #[arg(long)]
+    pub compact: bool,
+    /// Show what would go and how much that frees, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// With --compact: how many threads read and digest [default: two more than there are
+    /// processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
 }

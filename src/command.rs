@@ -2,6 +2,7 @@
 
 pub mod clone;
 pub mod devices;
+pub mod diff;
 pub mod export;
 pub mod finish;
 pub mod image;
@@ -12,6 +13,7 @@ pub mod map;
 pub mod mount;
 pub mod plan;
 pub mod prepare;
+pub mod prune;
 pub mod restore;
 pub mod serve;
 pub mod verify;

@@ -110,23 +110,47 @@ pub fn owners(
     (wanted, bad): (&ExtentMap, &ExtentMap),
 ) -> Owners {
     let known = KnownBad::new(clone, bad.clone());
-    let Some(table) = table else {
-        return filesystem::owners(&known, wanted, FILES_MAX);
+    let partitions = table.map(partitions);
+    owners_in(&known, partitions.as_deref(), wanted)
+}
+
+/// The partitions of a table: number, and where each lies.
+pub fn partitions(table: &Table) -> Vec<(u32, Extent)> {
+    let partitions = table.partitions.iter();
+    partitions
+        .map(|partition| (partition.number, partition.extent))
+        .collect()
+}
+
+/// What of a disk's extents lies in a partition, as extents of that.
+pub fn within(extents: &ExtentMap, partition: Extent) -> ExtentMap {
+    let start_bytes = partition.offset_bytes();
+    extents
+        .within(partition)
+        .filter_map(|e| Extent::new(e.offset_bytes() - start_bytes, e.len_bytes()))
+        .collect()
+}
+
+/// The files with bytes in `extents`. Of a disk with `partitions`, the number of the partition and
+/// a colon stand before each path.
+pub fn owners_in(
+    device: &dyn ReadAt,
+    partitions: Option<&[(u32, Extent)]>,
+    extents: &ExtentMap,
+) -> Owners {
+    let Some(partitions) = partitions else {
+        return filesystem::owners(device, extents, FILES_MAX);
     };
     let mut all = Owners::default();
-    for partition in &table.partitions {
-        let start_bytes = partition.extent.offset_bytes();
-        let within: ExtentMap = wanted
-            .within(partition.extent)
-            .filter_map(|e| Extent::new(e.offset_bytes() - start_bytes, e.len_bytes()))
-            .collect();
-        let Ok(window) = Window::new(&known, partition.extent) else {
+    for &(number, partition) in partitions {
+        let start_bytes = partition.offset_bytes();
+        let within = within(extents, partition);
+        let Ok(window) = Window::new(device, partition) else {
             continue;
         };
         if within.is_empty() {
             continue;
         }
-        let number = partition.number;
         let found = filesystem::owners(&window, &within, FILES_MAX - all.files.len());
         for mut file in found.files {
             file.path = format!("{number}:{}", file.path);

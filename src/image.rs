@@ -2,10 +2,11 @@
 
 use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
-use klon_imaging::image::{Adopted, FileAppend, Header, Image, ImageWriter, Snapshot};
+use klon_imaging::image::{Adopted, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot};
 use klon_partition::ReadAt;
 use klon_partition::device::{look_at, read_vec};
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,20 +14,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// An image, and which snapshot of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageName {
-    /// The file.
+    /// The file; of an image in parts the first of them, `NAME.000`.
     pub path: PathBuf,
     /// The snapshot's number; `None` for the last one.
     pub snapshot: Option<u64>,
 }
 
 impl ImageName {
-    /// Takes FILE or FILE@N apart. A file whose own name ends so is that file.
+    /// Takes FILE or FILE@N apart. A file whose own name ends so is that file. FILE may be the name
+    /// of parts.
     pub fn parse(given: &Path) -> Result<Self> {
         let whole = Self {
-            path: given.to_owned(),
+            path: first_part(given),
             snapshot: None,
         };
-        if given.exists() {
+        if whole.path.exists() {
             return Ok(whole);
         }
         let text = given.to_string_lossy();
@@ -39,14 +41,14 @@ impl ImageName {
             ))
         })?;
         Ok(Self {
-            path: path.into(),
+            path: first_part(Path::new(path)),
             snapshot: Some(number),
         })
     }
 
     /// The image that `given` names, if the file is one: FILE or FILE@N.
     pub fn find(given: &Path) -> Result<Option<Self>> {
-        let is_plain = std::fs::metadata(given).is_ok_and(|found| found.is_file());
+        let is_plain = std::fs::metadata(first_part(given)).is_ok_and(|found| found.is_file());
         if !is_plain && given.exists() {
             return Ok(None);
         }
@@ -74,8 +76,13 @@ impl ImageName {
     /// Opens the file.
     pub fn open(&self) -> Result<Image> {
         let name = || self.path.display().to_string();
-        let source = look_at(&self.path).with_context(name)?;
-        Image::open(Arc::new(source)).with_context(name)
+        let device = self.files()?.open().with_context(name)?;
+        Image::open(device).with_context(name)
+    }
+
+    /// The file or the parts that it is kept in.
+    pub fn files(&self) -> Result<ImageFiles> {
+        ImageFiles::find(&self.path).with_context(|| self.path.display().to_string())
     }
 
     /// Opens the snapshot.
@@ -89,7 +96,7 @@ impl ImageName {
 /// An image to be added to, locked against others who would.
 pub struct OpenForAppend {
     before: Option<Image>,
-    writer: ImageWriter<FileAppend>,
+    writer: ImageWriter<FilesAppend>,
     _lock: File,
 }
 
@@ -102,7 +109,7 @@ impl OpenForAppend {
         if is_new {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.unwrap_or_default().as_secs();
-            let output = FileAppend::create(path).with_context(given)?;
+            let output = FilesAppend::create_whole(path).with_context(given)?;
             let lock = lock(path)?;
             let writer = ImageWriter::create(output, Header::new(now)).with_context(given)?;
             return Ok(Self {
@@ -119,10 +126,10 @@ impl OpenForAppend {
         }
         let lock = lock(path)?;
         let image = name.open()?;
-        ImageWriter::<FileAppend>::check_appendable(&image).with_context(given)?;
+        ImageWriter::<FilesAppend>::check_appendable(&image).with_context(given)?;
         let adopted = Adopted::find(image.device(), image.header(), image.tail());
         let adopted = adopted.with_context(given)?;
-        let output = FileAppend::open(path, adopted.end).with_context(given)?;
+        let output = FilesAppend::resume(&name.files()?, adopted.end, None).with_context(given)?;
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
         Ok(Self {
             before: Some(image),
@@ -137,14 +144,34 @@ impl OpenForAppend {
     }
 
     /// What adds to it.
-    pub const fn writer(&mut self) -> &mut ImageWriter<FileAppend> {
+    pub const fn writer(&mut self) -> &mut ImageWriter<FilesAppend> {
         &mut self.writer
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// The first part of an image whose name is `path`; otherwise that.
+pub fn first_part(path: &Path) -> PathBuf {
+    let mut first = path.as_os_str().to_owned();
+    first.push(".000");
+    let first = PathBuf::from(first);
+    match !path.exists() && first.is_file() {
+        true => first,
+        false => path.to_owned(),
+    }
+}
+
+/// Keeps others from adding to an image and from pruning it, as long as the file is open.
+pub fn lock(path: &Path) -> Result<File> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
+    let node = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     match file.try_lock() {
+        // Compacted meanwhile, it is another file that has the name now.
+        Ok(()) if file.metadata().map(node).ok() != std::fs::metadata(path).map(node).ok() => {
+            Err(refused(format!(
+                "{} was replaced while it was opened; run the command again",
+                path.display()
+            )))
+        }
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(refused(format!(
             "{} is being added to by another klon; wait until that is done",

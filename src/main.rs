@@ -27,6 +27,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod side;
 mod stop;
 mod threads;
 mod volume;
@@ -62,6 +63,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Info(args) => command::info::run(&args, &common),
         Command::Restore(args) => command::restore::run(&args, &common),
         Command::Verify(args) => command::verify::run(&args, &common),
+        Command::Diff(args) => command::diff::run(&args, &common),
+        Command::Prune(args) => command::prune::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
         Command::Mount(args) => command::mount::run(&args, &common),
         Command::Serve(args) => command::serve::run(&args, &common),

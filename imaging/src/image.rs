@@ -3,16 +3,23 @@
 mod append;
 mod capture;
 mod catalog;
+mod check;
+mod compact;
+mod compare;
 mod dedup;
 mod device;
 pub mod export;
 mod frame;
+mod frames;
 mod header;
 pub mod import;
 mod manifest;
 mod page;
+mod parts;
+mod prune;
 mod reader;
 mod reference;
+mod rules;
 mod snapshot;
 mod tail;
 #[cfg(test)]
@@ -24,13 +31,19 @@ pub use capture::{
     CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, capture, capture_forward,
 };
 pub use catalog::{Catalog, CatalogEntry};
+pub use check::{CheckSummary, SnapshotBad, SnapshotDamage, check};
+pub use compact::{compact, compact_bytes};
+pub use compare::{Comparison, compare};
 pub use device::SnapshotDevice;
 pub use frame::{Encoding, FRAME_ALIGN, FrameHeader, FrameType};
 pub use header::{HEADER_LEN, Header, MAGIC};
 pub use manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind};
 pub use page::PAGE_CHUNKS;
+pub use parts::{FilesAppend, FilesPunch, ImageFiles, StreamAppend};
+pub use prune::{HOLE_ALIGN, PrunePlan, Punch, forget, forget_from, plan_prune, punch_unused};
 pub use reader::Image;
 pub use reference::Reference;
+pub use rules::{Fate, KeepRules};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};
 pub use writer::ImageWriter;

@@ -5,7 +5,7 @@ mod rescue;
 use crate::cli::{Common, ImageArgs, RungArg};
 use crate::error::{Advice, refused};
 use crate::human;
-use crate::image::{ImageName, OpenForAppend};
+use crate::image::{ImageName, OpenForAppend, first_part};
 use crate::output;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
@@ -30,7 +30,7 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let place = Place::resolve(&args.source, &system)?;
     let name = ImageName {
-        path: args.image.clone(),
+        path: first_part(&args.image),
         snapshot: None,
     };
     check_apart(&place, &name, &system)?;

@@ -1,4 +1,6 @@
-//! `klon verify`: clones against their records or their sources.
+//! `klon verify`: clones against their records or their sources, images against their digests.
+
+mod image;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::damaged;
@@ -60,6 +62,10 @@ fn is_none_hit(owners: &Owners) -> bool {
 /// Verifies every clone of a plan, or one target.
 pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
+    let place = Place::resolve(&args.target, &system)?;
+    if place.image.is_some() {
+        return image::run(&place, args, common);
+    }
     let records = records::store(common)?;
     let checks = checks(args, &records, &system)?;
     let totals = Totals {

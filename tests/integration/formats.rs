@@ -17,6 +17,8 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
         "mark" => (fuzzed::mark::check, 3000),
         "nbd" => (fuzzed::nbd::check, 300),
         "stage" => (fuzzed::stage::check, 60),
+        "image" => (fuzzed::image::check, 100),
+        "snapshot" => (fuzzed::image::check_snapshot, 100),
         "map" => (fuzzed::map::check, 15),
         "plan" => (fuzzed::plan::check, 300),
         "partclone" => (fuzzed::partclone::check, 300),

@@ -3,6 +3,7 @@
 mod commands;
 mod days;
 mod described;
+mod keep;
 mod port;
 mod rescue;
 mod round_trip;

@@ -1,6 +1,6 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{map, nbd, partclone, qcow2, scratch, stage, target};
+use super::{image, map, nbd, partclone, qcow2, scratch, stage, target};
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -55,6 +55,9 @@ pub fn all(images: &Path) -> Vec<Seed> {
     for (name, bytes) in nbd::conversations() {
         add("nbd", name, bytes);
     }
+    let image = image::of_small();
+    add("snapshot", "small", image::input_of(&image));
+    add("image", "small", image);
     for scheme in [Scheme::Gpt, Scheme::Mbr] {
         add("plan", &format!("{scheme:?}"), of_plan(scheme));
     }

@@ -6,6 +6,8 @@ use super::header::{HEADER_LEN, Header};
 use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::tail::Tail;
+use super::writer::Encoded;
+use bytes::Bytes;
 use klon_partition::device::{AlignedBuffer, aligned};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, ReadAt, Result};
@@ -119,6 +121,21 @@ impl Image {
     ) -> Result<()> {
         read_frame(&*self.device, &self.header, reference, frame_type, plain)
     }
+
+    /// The payload of a frame as it is stored, once its content was checked.
+    pub(super) fn read_stored(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+    ) -> Result<Encoded> {
+        let plain_bytes = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        let mut plain = vec![0; plain_bytes as usize];
+        let (device, file) = (&*self.device, &self.header);
+        let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+        frame::decode(&header, reference.position, &payload, &mut plain)?;
+        let plain = (header.plain_bytes, header.digest);
+        Ok(Encoded::new(header.encoding, payload, plain))
+    }
 }
 
 fn number_of(entry: &CatalogEntry) -> String {
@@ -133,17 +150,29 @@ pub(super) fn read_frame(
     frame_type: FrameType,
     plain: &mut [u8],
 ) -> Result<()> {
+    let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+    frame::decode(&header, reference.position, &payload, plain)
+}
+
+/// The header and the payload of the frame that `reference` names; only the header is checked.
+fn load_frame(
+    device: &dyn ReadAt,
+    file: &Header,
+    reference: &Reference,
+    frame_type: FrameType,
+    plain_len: usize,
+) -> Result<(FrameHeader, Bytes)> {
     let position = reference.position;
     let wrong = |field, expected: String, found: String| {
         Err(Corrupt::new(frame_type.name(), field, position, expected, found).into())
     };
     let max = frame_type.plain_bytes_max();
-    if reference.stored_bytes > max || plain.len() != reference.plain_bytes as usize {
+    if reference.stored_bytes > max || plain_len != reference.plain_bytes as usize {
         let found = format!(
             "{} stored, {} plain",
             reference.stored_bytes, reference.plain_bytes
         );
-        return wrong("lengths", format!("{} plain", plain.len()), found);
+        return wrong("lengths", format!("{plain_len} plain"), found);
     }
     let len = FRAME_HEADER_LEN + reference.stored_bytes as usize;
     let end = position.checked_add(len as u64);
@@ -162,12 +191,11 @@ pub(super) fn read_frame(
     let room = (skip + len).next_multiple_of(aligned::ALIGNMENT_BYTES);
     let rest = usize::try_from(size_bytes - start).unwrap_or(usize::MAX);
     let mut buffer = AlignedBuffer::zeroed(room);
-    let buffer = &mut buffer[..room.min(rest)];
-    device.read_exact_at(buffer, start)?;
-    let bytes = &buffer[skip..skip + len];
-    let header = FrameHeader::parse(bytes, file.uuid, position)?;
+    device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
+    let bytes = Bytes::from_owner(buffer).slice(skip..skip + len);
+    let header = FrameHeader::parse(&bytes, file.uuid, position)?;
     if header.frame_type != frame_type || header.reference(position) != *reference {
         return wrong("header", format!("{reference:?}"), format!("{header:?}"));
     }
-    frame::decode(&header, position, &bytes[FRAME_HEADER_LEN..], plain)
+    Ok((header, bytes.slice(FRAME_HEADER_LEN..)))
 }

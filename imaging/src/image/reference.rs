@@ -4,7 +4,7 @@ use crate::chunk::Digest;
 use klon_partition::bytes::{le32, le64};
 
 /// Where the frame of some plain bytes is, and what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// Position of the frame in the file; 0 for plain bytes that are all zero.
     pub position: u64,

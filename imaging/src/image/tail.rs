@@ -6,7 +6,8 @@ use super::header::{HEADER_LEN, Header};
 use super::reader::read_frame;
 use super::reference::Reference;
 use crate::buffer::Pool;
-use klon_partition::bytes::le64;
+use crate::chunk::Digest;
+use klon_partition::bytes::{is_zero, le64};
 use klon_partition::{Error, ReadAt, Result};
 
 /// Length of a footer frame, and what its position is a multiple of: it lies in one sector, and so
@@ -31,6 +32,12 @@ pub struct Tail {
     pub end: u64,
     /// Why a later commit, which must have been there, can't be read.
     pub damage: Option<String>,
+    /// Whether all that is damaged of it is its footer.
+    pub(super) is_footer_lost: bool,
+    /// Its catalog; of no length when nothing was ever committed.
+    pub(super) catalog_frame: Reference,
+    /// Position of the footer before it; 0 for none.
+    pub(super) footer_before: u64,
 }
 
 impl Tail {
@@ -67,6 +74,12 @@ impl Tail {
         }
         let mut frames = Backwards::new(device, header, size_bytes);
         while let Some((position, frame)) = frames.next()? {
+            if damage.is_none()
+                && frame.frame_type == FrameType::Catalog
+                && let Some(found) = without_footer(device, header, position, &frame)?
+            {
+                return Ok(found);
+            }
             let footer = match frame.frame_type {
                 FrameType::Footer if position + FOOTER_BYTES <= size_bytes => position,
                 _ => frame.last_footer,
@@ -89,6 +102,9 @@ impl Tail {
             commits: 0,
             end: HEADER_LEN as u64,
             damage,
+            is_footer_lost: false,
+            catalog_frame: NOTHING,
+            footer_before: 0,
         })
     }
 
@@ -120,19 +136,100 @@ fn read_footer(device: &dyn ReadAt, file: &Header, position: u64) -> Result<Tail
     let mut plain = [0; 64];
     let reference = header.reference(position);
     read_frame(device, file, &reference, FrameType::Footer, &mut plain)?;
-    let catalog = Reference::parse(&plain);
-    let len = catalog
-        .plain_bytes
-        .min(FrameType::Catalog.plain_bytes_max());
-    let mut bytes = vec![0; len as usize];
-    read_frame(device, file, &catalog, FrameType::Catalog, &mut bytes)?;
+    let catalog_frame = Reference::parse(&plain);
     Ok(Tail {
-        catalog: Catalog::parse(&bytes, catalog.position)?,
+        catalog: read_catalog(device, file, &catalog_frame)?,
         footer: position,
         commits: le64(&plain, 48),
         end: position.saturating_add(FOOTER_BYTES),
         damage: None,
+        is_footer_lost: false,
+        catalog_frame,
+        footer_before: header.last_footer,
     })
+}
+
+fn read_catalog(device: &dyn ReadAt, file: &Header, reference: &Reference) -> Result<Catalog> {
+    let len = reference
+        .plain_bytes
+        .min(FrameType::Catalog.plain_bytes_max());
+    let mut bytes = vec![0; len as usize];
+    read_frame(device, file, reference, FrameType::Catalog, &mut bytes)?;
+    Catalog::parse(&bytes, reference.position)
+}
+
+/// The commit of the catalog in `frame`, when its footer was written and is damaged now. What is
+/// before a footer was durable before it was written, so the commit is whole; an append that was
+/// torn has nothing or zeroes in the footer's place.
+fn without_footer(
+    device: &dyn ReadAt,
+    file: &Header,
+    position: u64,
+    frame: &FrameHeader,
+) -> Result<Option<Tail>> {
+    let catalog_frame = frame.reference(position);
+    let behind = position
+        .saturating_add(FRAME_HEADER_LEN as u64)
+        .saturating_add(frame.stored_bytes.into());
+    let footer = behind.next_multiple_of(FOOTER_BYTES);
+    let end = footer.saturating_add(FOOTER_BYTES);
+    if end > device.geometry().size_bytes {
+        return Ok(None);
+    }
+    let mut bytes = [0; FOOTER_BYTES as usize];
+    device.read_exact_at(&mut bytes, footer)?;
+    if is_zero(&bytes) {
+        return Ok(None);
+    }
+    let catalog = match read_catalog(device, file, &catalog_frame) {
+        Ok(catalog) => catalog,
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    Ok(Some(Tail {
+        catalog,
+        footer,
+        commits: 0,
+        end,
+        damage: Some(format!(
+            "the footer at {footer:#x} is damaged; everything before it is whole"
+        )),
+        is_footer_lost: true,
+        catalog_frame,
+        footer_before: frame.last_footer,
+    }))
+}
+
+const NOTHING: Reference = Reference {
+    position: 0,
+    stored_bytes: 0,
+    plain_bytes: 0,
+    digest: Digest([0; Digest::LEN]),
+};
+
+impl Tail {
+    /// The catalog of the commit before the last one and its footer, where that commit still
+    /// stands: all that it lists is in the last one too. It is what is read if the last one is
+    /// damaged.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn before(&self, device: &dyn ReadAt, file: &Header) -> Result<Option<Self>> {
+        if self.footer_before == 0 || self.footer_before >= self.footer {
+            return Ok(None);
+        }
+        let before = match read_footer(device, file, self.footer_before) {
+            Ok(before) => before,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let stands = before
+            .catalog
+            .snapshots
+            .iter()
+            .all(|entry| self.catalog.snapshots.contains(entry));
+        Ok(stands.then_some(before))
+    }
 }
 
 /// Frame headers, from the end on backwards.

@@ -1,8 +1,15 @@
 //! Images: round trips, torn ends, flipped bits.
 
+mod check;
+mod compact;
+mod hostile;
+mod parts;
+mod prune;
+mod torn;
+
 use super::{
-    Adopted, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image, ImageWriter,
-    SnapshotDevice, VolumeKind, capture,
+    Adopted, Append, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image,
+    ImageWriter, Snapshot, SnapshotDevice, VolumeKind, capture,
 };
 use crate::change::{Rung, RungChoice};
 use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
@@ -61,34 +68,29 @@ impl World {
         }
     }
 
+    /// One of two chunks, all of it noise and in use.
+    fn small() -> Self {
+        let content = noise(6, MIB + 100_000);
+        Self {
+            usage: Usage {
+                extents: ExtentMap::whole(content.len() as u64),
+                basis: Basis::Map,
+                summary: None,
+                token: None,
+            },
+            content,
+            file: Vec::new(),
+        }
+    }
+
     pub(crate) fn image(&self) -> Image {
         open(&self.file)
     }
 
     fn append(&mut self, rung: RungChoice, observer: &dyn Observer) -> Result<CaptureSummary> {
-        let source = MemoryDevice::new(self.content.clone(), 512);
-        let identity = Identity::Path("/source".to_owned());
         let previous = match self.file.is_empty() {
             true => None,
             false => self.image().snapshot(None).ok(),
-        };
-        let job = CaptureJob {
-            name: "source",
-            source: &source,
-            usage: &self.usage,
-            source_identity: &identity,
-            kind: VolumeKind::Volume,
-            disk_guid: None,
-            partitions: Vec::new(),
-            bad: ExtentMap::new(),
-            previous: previous.as_ref(),
-            watch: None,
-            note: None,
-        };
-        let options = CaptureOptions {
-            rung,
-            level: 1,
-            threads: NonZeroUsize::new(2).unwrap(),
         };
         let mut writer = match self.file.is_empty() {
             true => ImageWriter::create(Vec::new(), header())?,
@@ -100,9 +102,39 @@ impl World {
                 ImageWriter::resume(file, &image, &adopted)?
             }
         };
-        let result = capture(&job, &mut writer, &options, observer);
+        let result = self.capture(&mut writer, previous.as_ref(), rung, observer);
         self.file = writer.into_output();
         result
+    }
+
+    fn capture<A: Append>(
+        &self,
+        writer: &mut ImageWriter<A>,
+        previous: Option<&Snapshot>,
+        rung: RungChoice,
+        observer: &dyn Observer,
+    ) -> Result<CaptureSummary> {
+        let source = MemoryDevice::new(self.content.clone(), 512);
+        let identity = Identity::Path("/source".to_owned());
+        let job = CaptureJob {
+            name: "source",
+            source: &source,
+            usage: &self.usage,
+            source_identity: &identity,
+            kind: VolumeKind::Volume,
+            disk_guid: None,
+            partitions: Vec::new(),
+            bad: ExtentMap::new(),
+            previous,
+            watch: None,
+            note: None,
+        };
+        let options = CaptureOptions {
+            rung,
+            level: 1,
+            threads: NonZeroUsize::new(2).unwrap(),
+        };
+        capture(&job, writer, &options, observer)
     }
 
     pub(crate) fn auto(&mut self) -> CaptureSummary {
@@ -111,7 +143,7 @@ impl World {
 
     /// What the image must give back.
     pub(crate) fn expected(&self) -> Vec<u8> {
-        let mut expected = vec![0; SIZE];
+        let mut expected = vec![0; self.content.len()];
         for extent in self.usage.extents.iter() {
             let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
             expected[range.clone()].copy_from_slice(&self.content[range]);
@@ -135,7 +167,7 @@ fn open(file: &[u8]) -> Image {
 
 fn content(image: &Image, number: u64) -> klon_partition::Result<Vec<u8>> {
     let device = SnapshotDevice::new(Arc::new(image.snapshot(Some(number))?));
-    let mut bytes = vec![1; SIZE];
+    let mut bytes = vec![1; usize::try_from(device.geometry().size_bytes).unwrap()];
     device.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }

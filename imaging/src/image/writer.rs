@@ -106,19 +106,14 @@ impl<A: Append> ImageWriter<A> {
     /// # Errors
     /// [`Error::Image`] when the image can't be read or must not be added to.
     pub fn resume(output: A, image: &Image, adopted: &Adopted) -> Result<Self> {
-        Self::check_appendable(image)?;
-        let tail: &Tail = image.tail();
-        let mut writer = Self::at(output, *image.header(), adopted.end);
-        writer.last_footer = tail.footer;
-        writer.commits = tail.commits;
-        writer.catalog = tail.catalog.clone();
+        let mut writer = Self::behind(output, image, adopted.end)?;
         {
             let mut dedup = writer.dedup.write().unwrap_or_else(PoisonError::into_inner);
             for reference in &adopted.chunks {
                 dedup.insert(reference);
             }
             // The newest first: what of them doesn't fit is the oldest.
-            for entry in tail.catalog.snapshots.iter().rev() {
+            for entry in image.catalog().snapshots.iter().rev() {
                 let snapshot = image.snapshot(Some(entry.number)).map_err(Error::Image)?;
                 let is_new = |reference: &Reference| {
                     writer.pages.insert(reference.digest, *reference).is_none()
@@ -139,6 +134,17 @@ impl<A: Append> ImageWriter<A> {
         Ok(writer)
     }
 
+    /// Adds to `image` from `position` on, without knowing what is in it: for commits alone.
+    pub(super) fn behind(output: A, image: &Image, position: u64) -> Result<Self> {
+        Self::check_appendable(image)?;
+        let tail: &Tail = image.tail();
+        let mut writer = Self::at(output, *image.header(), position);
+        writer.last_footer = tail.footer;
+        writer.commits = tail.commits;
+        writer.catalog = tail.catalog.clone();
+        Ok(writer)
+    }
+
     /// Checks that this program may add to an image.
     ///
     /// # Errors
@@ -151,9 +157,13 @@ impl<A: Append> ImageWriter<A> {
             }));
         }
         if let Some(damage) = &image.tail().damage {
+            let advice = match image.tail().is_footer_lost {
+                true => "klon prune --compact makes a sound image of it",
+                false => "begin a new image",
+            };
             return Err(Error::Image(PartitionError::Refused(format!(
                 "the image's last commit is damaged ({damage}), and what is added now would \
-                 overwrite what may still be saved; begin a new image"
+                 overwrite what may still be saved; {advice}"
             ))));
         }
         Ok(())
@@ -270,6 +280,16 @@ impl<A: Append> ImageWriter<A> {
         self.commits += 1;
         self.last_footer = position;
         self.catalog = catalog;
+        Ok(())
+    }
+
+    /// Commits `catalog` twice: to an image whose earlier commits name snapshots that are no more,
+    /// the first of the two is what the commit before the last is to others.
+    pub(super) fn commit_twice(&mut self, catalog: &Catalog) -> Result<()> {
+        for _ in 0..2 {
+            self.begin_commit()?;
+            self.commit(catalog.clone())?;
+        }
         Ok(())
     }
 

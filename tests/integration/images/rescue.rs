@@ -37,6 +37,19 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
     }
     let info = klon.json(&["info", "i.klon"]);
     assert_eq!(info["bad"], serde_json::json!([[at, 1024]]));
+    let verified = klon.run(&["verify", "i.klon", "--json"]).expect(1).last();
+    assert_eq!(
+        (&verified["is_whole"], &verified["bad"][0]["bad_bytes"]),
+        (&true.into(), &1024.into())
+    );
+    let against = klon
+        .run(&["verify", "i.klon", "source", "--json"])
+        .expect(1)
+        .last();
+    assert_eq!(
+        (&against["is_equal"], &against["bad_bytes"]),
+        (&true.into(), &1024.into())
+    );
     klon.ok(&["restore", "i.klon", "target"])
         .says(&["1024 bytes could not be read"]);
     let mut expected = fs::read(klon.path("source")).unwrap();

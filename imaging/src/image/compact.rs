@@ -1,0 +1,158 @@
+//! Rewriting an image: what its remaining snapshots use, in a new file, and nothing else.
+
+use super::append::Append;
+use super::catalog::Catalog;
+use super::frame::{FrameType, room_bytes};
+use super::frames::Frames;
+use super::header::HEADER_LEN;
+use super::prune::{damaged, open_all};
+use super::reader::Image;
+use super::reference::Reference;
+use super::snapshot::Snapshot;
+use super::writer::{ImageWriter, TreeBuilder};
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::progress::{Event, Observer};
+use klon_partition::Error as PartitionError;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+
+/// Room for what is not data frames: commits, and what padding takes.
+const SLACK_BYTES: u64 = 1 << 20;
+
+/// How large the file becomes at most when the snapshots of these numbers are left out.
+///
+/// # Errors
+/// As [`compact`].
+pub fn compact_bytes(image: &Image, remove: &[u64]) -> Result<u64> {
+    let snapshots = open_all(image, &remaining(image, remove))?;
+    let frames = found(Frames::of(image, &snapshots))?;
+    let manifests = snapshots
+        .iter()
+        .map(|snapshot| Reference::from(snapshot.entry().manifest));
+    // Pages and manifests hold positions, and may compress less well than before.
+    let page = |reference: Reference| room_bytes(reference.plain_bytes);
+    let rewritten: u64 = manifests.chain(frames.pages).map(page).sum();
+    let data = frames.data.iter().map(|r| room_bytes(r.stored_bytes));
+    Ok(HEADER_LEN as u64 + rewritten + data.sum::<u64>() + SLACK_BYTES)
+}
+
+/// Writes a new image with all snapshots of `image` but those of the numbers `remove`, which keep
+/// their numbers. Every frame is checked when it is read; `output` is durable in the end,
+/// and comes back.
+///
+/// # Errors
+/// [`Error::Image`] when something of what remains is damaged, [`Error::ImageWrite`],
+/// [`Error::Interrupted`].
+pub fn compact<A: Append>(
+    image: &Image,
+    name: &str,
+    remove: &[u64],
+    output: A,
+    threads: NonZeroUsize,
+    observer: &dyn Observer,
+) -> Result<A> {
+    let mut catalog = remaining(image, remove);
+    check_possible(image)?;
+    let snapshots = open_all(image, &catalog)?;
+    let frames = found(Frames::of(image, &snapshots))?;
+    let stored = |reference: &Reference| u64::from(reference.stored_bytes);
+    observer.event(&Event::Started {
+        name,
+        rung: None,
+        reason: "what remains goes into a new file",
+        total_bytes: frames.data.iter().map(stored).sum(),
+    });
+    let mut writer = ImageWriter::create(output, *image.header())?;
+    let moved = copy(image, frames.data, &mut writer, threads, observer)?;
+    observer.event(&Event::Committing);
+    for (snapshot, entry) in snapshots.iter().zip(&mut catalog.snapshots) {
+        let mut manifest = snapshot.manifest().clone();
+        manifest.tree = tree(snapshot, &moved, &mut writer)?;
+        let plain = manifest.to_bytes().map_err(Error::ImageWrite)?;
+        entry.manifest = writer.put_manifest(plain)?.into();
+    }
+    writer.commit_twice(&catalog)?;
+    observer.event(&Event::Finished);
+    Ok(writer.into_output())
+}
+
+fn check_possible(image: &Image) -> Result<()> {
+    let tail = image.tail();
+    if !image.header().is_appendable || (tail.damage.is_some() && !tail.is_footer_lost) {
+        // What it says holds for a copy too.
+        return ImageWriter::<Vec<u8>>::check_appendable(image);
+    }
+    Ok(())
+}
+
+fn remaining(image: &Image, remove: &[u64]) -> Catalog {
+    let mut catalog = image.catalog().clone();
+    catalog
+        .snapshots
+        .retain(|entry| !remove.contains(&entry.number));
+    catalog
+}
+
+fn found(frames: Frames) -> Result<Frames> {
+    let Frames { pages, data, lost } = frames;
+    match lost.into_iter().next() {
+        Some((_, error)) => Err(damaged(error)),
+        None => Ok(Frames {
+            pages,
+            data,
+            lost: Vec::new(),
+        }),
+    }
+}
+
+/// Copies data frames as they are stored; returns where each went.
+fn copy<A: Append>(
+    image: &Image,
+    data: Vec<Reference>,
+    writer: &mut ImageWriter<A>,
+    threads: NonZeroUsize,
+    observer: &dyn Observer,
+) -> Result<HashMap<Reference, Reference>> {
+    let mut moved = HashMap::with_capacity(data.len());
+    let tasks = data
+        .into_iter()
+        .map(|reference| match observer.is_cancelled() {
+            true => Err(Error::Interrupted),
+            false => Ok(reference),
+        });
+    let read = |reference: Reference| {
+        let stored = image.read_stored(&reference, FrameType::Data);
+        Ok((reference, stored.map_err(Error::Image)?))
+    };
+    pipeline::run(threads, tasks, read, |(reference, stored)| {
+        moved.insert(reference, writer.put(FrameType::Data, &stored)?);
+        observer.event(&Event::Advanced {
+            bytes: reference.stored_bytes.into(),
+        });
+        Ok(())
+    })?;
+    Ok(moved)
+}
+
+/// Writes the pages of a snapshot with the new places.
+fn tree<A: Append>(
+    snapshot: &Snapshot,
+    moved: &HashMap<Reference, Reference>,
+    writer: &mut ImageWriter<A>,
+) -> Result<Vec<(u64, Reference)>> {
+    let mut tree = TreeBuilder::default();
+    for item in snapshot.references() {
+        let (number, reference) = item.map_err(damaged)?;
+        let reference = match (reference.is_zero(), moved.get(&reference)) {
+            (true, _) => reference,
+            (false, Some(moved)) => *moved,
+            (false, None) => {
+                let what = format!("the frame at {:#x} was not copied", reference.position);
+                return Err(Error::Image(PartitionError::Refused(what)));
+            }
+        };
+        tree.push(writer, number, reference)?;
+    }
+    tree.finish(writer)
+}

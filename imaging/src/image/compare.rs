@@ -1,0 +1,141 @@
+//! Comparing what is on two devices of which at least one is a snapshot: by digests where they are
+//! known, byte for byte where those differ.
+
+use crate::buffer::Pool;
+use crate::change::differing;
+use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
+use crate::clone::read_chunk;
+use crate::error::{Error, Result};
+use crate::pipeline;
+use crate::progress::{Event, Observer};
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
+use std::num::NonZeroUsize;
+
+/// What a comparison found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Bytes that were compared.
+    pub compared_bytes: u64,
+    /// Where the two differ, in blocks of 4 KiB, and where that can't be told.
+    pub differences: ExtentMap,
+    /// The part of these where a side is damaged.
+    pub damaged: ExtentMap,
+    /// The first byte that differs.
+    pub first_bytes: Option<u64>,
+}
+
+/// Compares what `first`, a snapshot or a part of one, and `second` have in `within`, which is
+/// within both.
+///
+/// Where a side has digests of chunks, `within` must have all that this side has of those chunks,
+/// or the chunk is read.
+///
+/// # Errors
+/// [`Error::Image`] when `first` can't be read, [`Error::Source`] when `second` can't be,
+/// [`Error::Interrupted`]. Damage of an image is no error.
+pub fn compare(
+    name: &str,
+    (first, second): (&dyn ReadAt, &dyn ReadAt),
+    within: &ExtentMap,
+    threads: NonZeroUsize,
+    observer: &dyn Observer,
+) -> Result<Comparison> {
+    let compared_bytes = within.total_bytes();
+    observer.event(&Event::Started {
+        name,
+        rung: None,
+        reason: "by digests, and byte for byte where those differ",
+        total_bytes: compared_bytes,
+    });
+    let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);
+    let size_bytes = size_bytes.max(other_bytes);
+    let tasks = chunk::chunks(within, size_bytes).map(|chunk| match observer.is_cancelled() {
+        true => Err(Error::Interrupted),
+        false => Ok((chunk, within.within(chunk).collect::<Vec<_>>())),
+    });
+    let pool = Pool::new(CHUNK_LEN);
+    let mut found = Comparison {
+        compared_bytes,
+        ..Comparison::default()
+    };
+    let (mut differences, mut damaged) = (ExtentMapBuilder::new(), ExtentMapBuilder::new());
+    pipeline::run(
+        threads,
+        tasks,
+        |(chunk, wanted)| {
+            let unlike = unlike((first, second), chunk, &wanted, &pool)?;
+            Ok((wanted, unlike))
+        },
+        |(wanted, unlike)| {
+            let map = match unlike.is_damaged {
+                true => &mut damaged,
+                false => &mut differences,
+            };
+            unlike.extents.iter().for_each(|&extent| map.push(extent));
+            found.first_bytes = found.first_bytes.or(unlike.first_bytes);
+            let bytes = wanted.iter().map(|extent| extent.len_bytes()).sum();
+            observer.event(&Event::Advanced { bytes });
+            Ok(())
+        },
+    )?;
+    observer.event(&Event::Finished);
+    found.damaged = damaged.finish();
+    found.differences = differences.finish().union(&found.damaged);
+    Ok(found)
+}
+
+/// What of a chunk is not the same.
+#[derive(Default)]
+struct Unlike {
+    extents: Vec<Extent>,
+    is_damaged: bool,
+    first_bytes: Option<u64>,
+}
+
+fn unlike(
+    (first, second): (&dyn ReadAt, &dyn ReadAt),
+    chunk: Extent,
+    wanted: &[Extent],
+    pool: &Pool,
+) -> Result<Unlike> {
+    // A damaged page is met again when the chunk is read.
+    let digest_of = |side: &dyn ReadAt| side.sha256(chunk).ok().flatten().map(Digest);
+    let digest = digest_of(first);
+    // The whole chunk is the same then, with everything outside of each side's data taken as zero.
+    if digest.is_some() && digest == digest_of(second) {
+        return Ok(Unlike::default());
+    }
+    let damaged = || Unlike {
+        extents: wanted.to_vec(),
+        is_damaged: true,
+        first_bytes: None,
+    };
+    let mut b = pool.take();
+    match read_chunk(second, chunk, wanted, &mut b) {
+        Ok(_) => {}
+        Err(PartitionError::Corrupt(_)) => return Ok(damaged()),
+        Err(error) => return Err(Error::Source(error)),
+    }
+    if digest == Some(Digest::of(&b[..to_len(chunk.len_bytes())])) {
+        return Ok(Unlike::default());
+    }
+    let mut a = pool.take();
+    match read_chunk(first, chunk, wanted, &mut a) {
+        Ok(_) => {}
+        Err(PartitionError::Corrupt(_)) => return Ok(damaged()),
+        Err(error) => return Err(Error::Image(error)),
+    }
+    let extents = differing(chunk, wanted, &a, &b);
+    let first_bytes = extents.first().and_then(|&extent| {
+        let range = chunk::range_in(chunk, extent);
+        let mut pairs = a[range.clone()].iter().zip(&b[range]);
+        let at = pairs.position(|(a, b)| a != b)?;
+        extent.offset_bytes().checked_add(at as u64)
+    });
+    Ok(Unlike {
+        extents,
+        is_damaged: false,
+        first_bytes,
+    })
+}

@@ -1,0 +1,164 @@
+//! The file or files that an image is kept in: `NAME`, or its parts `NAME.000`, `NAME.001`, ….
+
+mod append;
+mod joined;
+mod punch;
+#[cfg(test)]
+mod tests;
+
+pub use append::{FilesAppend, StreamAppend};
+pub use punch::FilesPunch;
+
+use joined::Joined;
+use klon_partition::device::look_at;
+use klon_partition::{Error, ReadAt, Result};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Parts that are looked for; each is large.
+const PARTS_MAX: usize = 100_000;
+
+/// The file or files that an image is kept in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFiles {
+    name: PathBuf,
+    is_split: bool,
+    parts: Vec<Part>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    path: PathBuf,
+    /// Where it begins in the image.
+    start: u64,
+    len: u64,
+}
+
+impl Part {
+    const fn end(&self) -> u64 {
+        self.start.saturating_add(self.len)
+    }
+}
+
+impl ImageFiles {
+    /// Finds the image `path`: that file, or the parts of which it is the name or the first.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing.
+    pub fn find(path: &Path) -> Result<Self> {
+        let name = without_number(path);
+        if name.is_none() && path.exists() {
+            let len = len_of(path)?;
+            let part = Part {
+                path: path.to_owned(),
+                start: 0,
+                len,
+            };
+            return Ok(Self {
+                name: path.to_owned(),
+                is_split: false,
+                parts: vec![part],
+            });
+        }
+        let name = name.unwrap_or_else(|| path.to_owned());
+        let mut parts: Vec<Part> = Vec::new();
+        while parts.len() < PARTS_MAX {
+            let path = part_path(&name, parts.len());
+            if !path.exists() {
+                break;
+            }
+            let start = parts.last().map_or(0, Part::end);
+            let len = len_of(&path)?;
+            parts.push(Part { path, start, len });
+        }
+        if parts.is_empty() {
+            // Says that there is no such file.
+            len_of(path)?;
+        }
+        let missing = parts.len();
+        let after = (missing + 1..missing + 10).map(|number| part_path(&name, number));
+        if let Some(after) = after.into_iter().find(|path| path.exists()) {
+            return Err(Error::Refused(format!(
+                "{} is there, but {} is not: a part of the image is missing; put all of its parts \
+                 into one directory",
+                after.display(),
+                part_path(&name, missing).display()
+            )));
+        }
+        Ok(Self {
+            name,
+            is_split: true,
+            parts,
+        })
+    }
+
+    /// The name that all parts share, or that of the file.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// Whether it is kept in parts.
+    #[must_use]
+    pub const fn is_split(&self) -> bool {
+        self.is_split
+    }
+
+    /// All of them, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// The first of them: what is locked by those who write.
+    #[must_use]
+    pub fn first(&self) -> &Path {
+        self.parts.first().map_or(&self.name, |part| &part.path)
+    }
+
+    /// The part that seems to be missing: the last one that is there is as long as those before,
+    /// and behind a full part there is always another one, be it empty.
+    #[must_use]
+    pub fn missing(&self) -> Option<PathBuf> {
+        let (first, last) = (self.parts.first()?, self.parts.last()?);
+        let is_full = self.parts.len() > 1 && last.len >= first.len;
+        is_full.then(|| part_path(&self.name, self.parts.len()))
+    }
+
+    /// Opens them for reading, as one.
+    ///
+    /// # Errors
+    /// As [`look_at`].
+    pub fn open(&self) -> Result<Arc<dyn ReadAt>> {
+        if !self.is_split {
+            return Ok(Arc::new(look_at(&self.name)?));
+        }
+        let open = |part: &Part| look_at(&part.path);
+        let parts: Vec<_> = self.parts.iter().map(open).collect::<Result<_>>()?;
+        Ok(Arc::new(Joined::new(parts)))
+    }
+}
+
+/// The name of a part.
+fn part_path(name: &Path, number: usize) -> PathBuf {
+    let mut path = OsString::from(name);
+    path.push(format!(".{number:03}"));
+    path.into()
+}
+
+/// The name of an image of which `path` is the first part.
+fn without_number(path: &Path) -> Option<PathBuf> {
+    let is_first = path.extension().is_some_and(|extension| extension == "000");
+    is_first.then(|| path.with_extension(""))
+}
+
+fn len_of(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).map_err(|source| Error::Open {
+        path: path.to_owned(),
+        doing: "open for reading",
+        source,
+    })?;
+    Ok(metadata.len())
+}

@@ -1,0 +1,184 @@
+//! Writing an image to a file, to parts of limited size, or to a stream.
+
+use super::super::append::{Append, FileAppend};
+use super::super::prune::HOLE_ALIGN;
+use super::{ImageFiles, Part, part_path};
+use crate::record::sync_directory;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The end of an image in a file or in parts.
+pub struct FilesAppend {
+    /// The name of the parts; `None` for a file that has none.
+    name: Option<PathBuf>,
+    /// How long a part may become.
+    part_bytes: u64,
+    number: usize,
+    /// How long the last part is.
+    filled: u64,
+    output: FileAppend,
+}
+
+impl FilesAppend {
+    /// Makes the first part of a new image, `NAME.000`; each has at most `part_bytes`.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::AlreadyExists`]; [`io::ErrorKind::InvalidInput`] for
+    /// parts of less than 4096 bytes.
+    pub fn create(name: &Path, part_bytes: u64) -> io::Result<Self> {
+        Self::start(name.to_owned(), 0, checked(part_bytes)?)
+    }
+
+    /// Makes an empty file for a new image that is not in parts, durably.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create_whole(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            name: None,
+            part_bytes: u64::MAX,
+            number: 0,
+            filled: 0,
+            output: FileAppend::create(path)?,
+        })
+    }
+
+    /// Adds to an image from `position` on; what it has behind that is cut off. It goes on in
+    /// parts as long as the first one is, or as `part_bytes` says.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::InvalidInput`] when parts are asked for and it has
+    /// none, or a part is missing.
+    pub fn resume(files: &ImageFiles, position: u64, part_bytes: Option<u64>) -> io::Result<Self> {
+        let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if !files.is_split {
+            if part_bytes.is_some() {
+                return wrong("the image is one file; begin a new one for parts".to_owned());
+            }
+            return Ok(Self {
+                name: None,
+                part_bytes: u64::MAX,
+                number: 0,
+                filled: position,
+                output: FileAppend::open(&files.name, position)?,
+            });
+        }
+        if let Some(missing) = files.missing() {
+            return wrong(format!(
+                "the part {0} seems to be missing; put it beside the others. If there never was \
+                 one, make it an empty file",
+                missing.display()
+            ));
+        }
+        let part_bytes = match (part_bytes, &files.parts[..]) {
+            (Some(part_bytes), _) => checked(part_bytes)?,
+            (None, [first, _, ..]) => first.len,
+            (None, _) => u64::MAX,
+        };
+        Self::at(files, position, part_bytes)
+    }
+
+    fn at(files: &ImageFiles, position: u64, part_bytes: u64) -> io::Result<Self> {
+        let count = files.parts.partition_point(|part| part.start <= position);
+        let (keep, cut) = files.parts.split_at(count.max(1).min(files.parts.len()));
+        // The last first, so that none is ever missing in the middle.
+        for part in cut.iter().rev() {
+            fs::remove_file(&part.path)?;
+            sync_directory(&part.path)?;
+        }
+        let Some(Part { path, start, .. }) = keep.last() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let filled = position.saturating_sub(*start);
+        let here = filled.min(part_bytes);
+        let mut output = Self {
+            name: Some(files.name.clone()),
+            part_bytes,
+            number: keep.len() - 1,
+            filled: here,
+            output: FileAppend::open(path, here)?,
+        };
+        output.roll_when_full()?;
+        // Padding up to the position; it is less than a block.
+        let padding = usize::try_from(filled - here).map_err(io::Error::other)?;
+        output.append(&vec![0; padding])?;
+        Ok(output)
+    }
+
+    fn start(name: PathBuf, number: usize, part_bytes: u64) -> io::Result<Self> {
+        let path = part_path(&name, number);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).open(&path)?;
+        sync_directory(&path)?;
+        Ok(Self {
+            name: Some(name),
+            part_bytes,
+            number,
+            filled: 0,
+            output: FileAppend::open(&path, 0)?,
+        })
+    }
+
+    /// Begins the next part as soon as one is full, so that a missing part can be told.
+    fn roll_when_full(&mut self) -> io::Result<()> {
+        if self.filled < self.part_bytes {
+            return Ok(());
+        }
+        let Some(name) = self.name.clone() else {
+            return Ok(());
+        };
+        self.output.sync()?;
+        *self = Self::start(name, self.number + 1, self.part_bytes)?;
+        Ok(())
+    }
+}
+
+/// Parts are whole blocks, so that holes can be made at the same places as in one file.
+fn checked(part_bytes: u64) -> io::Result<u64> {
+    match part_bytes / HOLE_ALIGN * HOLE_ALIGN {
+        0 => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("parts of {part_bytes} bytes are too small"),
+        )),
+        part_bytes => Ok(part_bytes),
+    }
+}
+
+impl Append for FilesAppend {
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let left = usize::try_from(self.part_bytes - self.filled).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(bytes.len().min(left));
+            self.output.append(now)?;
+            self.filled += now.len() as u64;
+            self.roll_when_full()?;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.output.sync()
+    }
+}
+
+/// A stream, as standard output. It can't be made durable from here.
+pub struct StreamAppend<W>(W);
+
+impl<W: Write + Send> StreamAppend<W> {
+    /// A new image goes to `output`.
+    pub const fn new(output: W) -> Self {
+        Self(output)
+    }
+}
+
+impl<W: Write + Send> Append for StreamAppend<W> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

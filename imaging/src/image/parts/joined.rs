@@ -1,0 +1,75 @@
+//! Several devices one behind the other, as one.
+
+use klon_partition::device::check_range;
+use klon_partition::error::Operation;
+use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+
+/// Several devices one behind the other, as one.
+pub(super) struct Joined<D> {
+    parts: Vec<(u64, D)>,
+    size_bytes: u64,
+}
+
+impl<D: ReadAt> Joined<D> {
+    /// `parts` in order.
+    pub(super) fn new(parts: Vec<D>) -> Self {
+        let mut size_bytes = 0_u64;
+        let place = |part: D| {
+            let start = size_bytes;
+            size_bytes = start.saturating_add(part.geometry().size_bytes);
+            (start, part)
+        };
+        Self {
+            parts: parts.into_iter().map(place).collect(),
+            size_bytes,
+        }
+    }
+
+    /// The parts of `within`: device, where it begins in all, and what of it is meant there.
+    fn parts(&self, within: Extent) -> impl Iterator<Item = (&D, u64, Extent)> {
+        let first = self
+            .parts
+            .partition_point(|part| part.0 <= within.offset_bytes());
+        let parts = self.parts[first.saturating_sub(1)..].iter();
+        parts
+            .take_while(move |part| part.0 < within.end_bytes())
+            .filter_map(move |(start, device)| {
+                let all = Extent::new(*start, device.geometry().size_bytes)?;
+                let here = all.intersection(within)?;
+                Some((
+                    device,
+                    *start,
+                    Extent::new(here.offset_bytes() - start, here.len_bytes())?,
+                ))
+            })
+    }
+}
+
+impl<D: ReadAt> ReadAt for Joined<D> {
+    fn geometry(&self) -> Geometry {
+        Geometry::new(self.size_bytes, 512)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
+            return Ok(());
+        };
+        let mut rest = buffer;
+        for (device, _, part) in self.parts(all) {
+            let len = usize::try_from(part.len_bytes()).unwrap_or(rest.len());
+            let (out, behind) = rest.split_at_mut(len.min(rest.len()));
+            device.read_exact_at(out, part.offset_bytes())?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        let mut all = Vec::new();
+        for (device, start, part) in self.parts(within) {
+            all.extend(device.data(part)?.shifted(start).iter());
+        }
+        Ok(all.into_iter().collect())
+    }
+}

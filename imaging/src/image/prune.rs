@@ -1,0 +1,240 @@
+//! Pruning: snapshots are taken out of the catalog, and what only they used becomes a hole.
+//!
+//! The order is what makes it safe: the catalog without them is durable before the first hole is
+//! made. Which frames are still used is asked of the file itself each time, so a prune that was
+//! interrupted is completed by the next one.
+
+use super::append::Append;
+use super::catalog::Catalog;
+use super::frame::room_bytes;
+use super::frames::Frames;
+use super::header::HEADER_LEN;
+use super::reader::Image;
+use super::reference::Reference;
+use super::snapshot::Snapshot;
+use super::tail::{FOOTER_BYTES, Tail};
+use super::writer::ImageWriter;
+use crate::error::{Error, Result};
+use crate::progress::{Event, Observer};
+use klon_partition::{Extent, ExtentMap};
+use std::io;
+
+/// Holes begin and end at multiples of this: the blocks of most filesystems.
+pub const HOLE_ALIGN: u64 = 4096;
+
+/// Something in which holes can be made.
+pub trait Punch {
+    /// Gives the room of `extent` back; it reads as zeroes from then on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where that can't be done; what the system says.
+    fn punch(&self, extent: Extent) -> io::Result<()>;
+
+    /// Makes that durable.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// What a prune would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrunePlan {
+    /// Numbers of the snapshots that go.
+    pub remove: Vec<u64>,
+    /// What of the file becomes a hole.
+    pub holes: ExtentMap,
+    /// Bytes of that which take room now.
+    pub freed_bytes: u64,
+    /// Bytes of the file that remain in use.
+    pub live_bytes: u64,
+    /// Bytes behind the last commit that an interrupted run left, and that are cut off.
+    pub torn_bytes: u64,
+    /// Whether a catalog must be written first.
+    is_commit_needed: bool,
+}
+
+impl PrunePlan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.remove.is_empty() && self.freed_bytes == 0
+    }
+}
+
+/// What it takes to remove snapshots of these numbers; of none, to complete an earlier prune.
+///
+/// # Errors
+/// [`Error::Image`] when a snapshot that remains is damaged: what it uses can't be told then.
+/// [`Error::Refused`] when none would remain.
+pub fn plan_prune(image: &Image, remove: &[u64]) -> Result<PrunePlan> {
+    ImageWriter::<Vec<u8>>::check_appendable(image)?;
+    let remains = remaining(image.catalog(), remove)?;
+    let tail = image.tail();
+    let before = tail.before(image.device(), image.header());
+    let before = before.map_err(Error::Image)?;
+    let mut live = live_frames(image, &remains)?;
+    let is_new = !remove.is_empty();
+    if !is_new {
+        live.extend(commit_frames(tail));
+        live.extend(before.iter().flat_map(commit_frames));
+    }
+    let live: ExtentMap = live.into_iter().collect();
+    let holes = holes(&live, tail.end);
+    let allocated = match Extent::new(0, tail.end) {
+        Some(all) => image.device().data(all).map_err(Error::Image)?,
+        None => ExtentMap::new(),
+    };
+    let freed_bytes = holes.intersection(&allocated).total_bytes();
+    let is_commit_needed = is_new || (freed_bytes > 0 && before.is_none());
+    Ok(PrunePlan {
+        remove: remove.to_vec(),
+        holes,
+        freed_bytes,
+        live_bytes: live.total_bytes(),
+        torn_bytes: match is_commit_needed {
+            true => image.size_bytes().saturating_sub(tail.next_position()),
+            false => 0,
+        },
+        is_commit_needed,
+    })
+}
+
+/// Where the writer that [`forget`] gets begins; what is behind that in the file is cut off.
+/// `None` when the catalog is as it shall be.
+#[must_use]
+pub fn forget_from(image: &Image, plan: &PrunePlan) -> Option<u64> {
+    plan.is_commit_needed.then(|| image.tail().next_position())
+}
+
+/// Takes the snapshots out of the catalog, durably. `output` adds to the image from
+/// [`forget_from`] on.
+///
+/// # Errors
+/// [`Error::ImageWrite`]: the image has its old catalog or the new one.
+pub fn forget<A: Append>(image: &Image, plan: &PrunePlan, output: A) -> Result<()> {
+    let catalog = remaining(image.catalog(), &plan.remove)?;
+    let position = image.tail().next_position();
+    ImageWriter::behind(output, image, position)?.commit_twice(&catalog)
+}
+
+/// Makes holes of everything that no snapshot of `image` uses, which was opened after [`forget`];
+/// returns how many bytes of room that gave back.
+///
+/// # Errors
+/// [`Error::ImageWrite`], [`Error::Image`], [`Error::Interrupted`]: the next prune goes on.
+pub fn punch_unused(
+    image: &Image,
+    name: &str,
+    store: &dyn Punch,
+    observer: &dyn Observer,
+) -> Result<u64> {
+    let plan = plan_prune(image, &[])?;
+    let total_bytes = plan.freed_bytes;
+    if plan.is_commit_needed {
+        let what = "the catalog without the removed snapshots is not durable twice";
+        return Err(Error::Internal(what.to_owned()));
+    }
+    observer.event(&Event::Started {
+        name,
+        rung: None,
+        reason: "what no snapshot uses is given back",
+        total_bytes,
+    });
+    let all = Extent::new(0, image.tail().end);
+    let allocated = all.map_or_else(|| Ok(ExtentMap::new()), |all| image.device().data(all));
+    let allocated = allocated.map_err(Error::Image)?;
+    for hole in plan.holes.iter() {
+        let bytes: u64 = allocated.within(hole).map(Extent::len_bytes).sum();
+        if bytes == 0 {
+            continue;
+        }
+        if observer.is_cancelled() {
+            store.sync().map_err(Error::ImageWrite)?;
+            return Err(Error::Interrupted);
+        }
+        store.punch(hole).map_err(Error::ImageWrite)?;
+        observer.event(&Event::Advanced { bytes });
+    }
+    observer.event(&Event::Committing);
+    store.sync().map_err(Error::ImageWrite)?;
+    observer.event(&Event::Finished);
+    Ok(total_bytes)
+}
+
+/// The catalog without some snapshots.
+fn remaining(catalog: &Catalog, remove: &[u64]) -> Result<Catalog> {
+    let mut remains = catalog.clone();
+    remains
+        .snapshots
+        .retain(|entry| !remove.contains(&entry.number));
+    let last = |catalog: &Catalog| catalog.snapshots.last().map(|entry| entry.number);
+    if last(&remains) != last(catalog) {
+        return Err(Error::Refused(
+            "the last snapshot of an image is never pruned; delete the file if it isn't needed"
+                .to_owned(),
+        ));
+    }
+    Ok(remains)
+}
+
+/// The snapshots that a catalog lists.
+pub(super) fn open_all(image: &Image, catalog: &Catalog) -> Result<Vec<Snapshot>> {
+    let open = |number| image.snapshot(Some(number));
+    let opened = catalog.snapshots.iter().map(|entry| open(entry.number));
+    opened
+        .collect::<klon_partition::Result<_>>()
+        .map_err(damaged)
+}
+
+/// What remains must be known to its last frame.
+pub(super) fn damaged(error: klon_partition::Error) -> Error {
+    Error::Image(match error {
+        klon_partition::Error::Corrupt(_) => klon_partition::Error::Refused(format!(
+            "a snapshot that is to be kept is damaged, so what it uses can't be told: {error}; \
+             klon verify says which, and nothing was changed"
+        )),
+        error => error,
+    })
+}
+
+/// Everything that the header and the snapshots of `catalog` occupy.
+fn live_frames(image: &Image, catalog: &Catalog) -> Result<Vec<Extent>> {
+    let snapshots = open_all(image, catalog)?;
+    let frames = Frames::of(image, &snapshots);
+    if let Some((_, error)) = frames.lost.into_iter().next() {
+        return Err(damaged(error));
+    }
+    let manifests = catalog.snapshots.iter();
+    let manifests = manifests.map(|entry| Reference::from(entry.manifest));
+    let mut live: Vec<Extent> = Extent::new(0, HEADER_LEN as u64).into_iter().collect();
+    let references = manifests.chain(frames.pages).chain(frames.data);
+    live.extend(references.filter_map(|reference| frame_of(&reference)));
+    Ok(live)
+}
+
+/// What a frame occupies, up to where the next may begin.
+fn frame_of(reference: &Reference) -> Option<Extent> {
+    match reference.is_zero() {
+        true => None,
+        false => Extent::new(reference.position, room_bytes(reference.stored_bytes)),
+    }
+}
+
+/// The catalog and the footer of a commit.
+fn commit_frames(tail: &Tail) -> impl Iterator<Item = Extent> + use<> {
+    let footer = match tail.footer {
+        0 => None,
+        footer => Extent::new(footer, FOOTER_BYTES),
+    };
+    frame_of(&tail.catalog_frame).into_iter().chain(footer)
+}
+
+fn holes(live: &ExtentMap, end: u64) -> ExtentMap {
+    let gaps = live.complement(end);
+    let whole = |gap: Extent| {
+        let start = gap.offset_bytes().checked_next_multiple_of(HOLE_ALIGN)?;
+        Extent::between(start, gap.end_bytes() / HOLE_ALIGN * HOLE_ALIGN)
+    };
+    gaps.iter().filter_map(whole).collect()
+}

@@ -1,0 +1,167 @@
+//! `klon diff`: what differs between two snapshots, or between a snapshot and a device.
+
+use crate::cli::{Common, DiffArgs};
+use crate::error::DIFFERENT;
+use crate::human;
+use crate::output;
+use crate::picture;
+use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::side::Side;
+use crate::threads;
+use anyhow::Result;
+use klon_imaging::image::compare;
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::{Owner, Owners};
+use klon_partition::system::System;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Extents and files that are named; the counts are always of all.
+const NAMED_MAX: usize = 20;
+
+/// What `klon diff --json` prints last.
+#[derive(Serialize)]
+struct Answer<'a> {
+    event: &'static str,
+    first: &'a str,
+    second: &'a str,
+    first_bytes: u64,
+    second_bytes: u64,
+    is_equal: bool,
+    /// Bytes in use on both sides.
+    compared_bytes: u64,
+    /// Bytes of all three maps.
+    differing_bytes: u64,
+    /// In use on both sides, with other content.
+    changed: &'a ExtentMap,
+    /// In use on the first side only.
+    only_first: &'a ExtentMap,
+    /// In use on the second side only.
+    only_second: &'a ExtentMap,
+    /// The part of `changed` where an image is damaged.
+    damaged: &'a ExtentMap,
+    first_files: &'a Owners,
+    second_files: &'a Owners,
+}
+
+/// Shows what differs.
+pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let first = Side::open(&args.first, &system)?;
+    let second = Side::open(&args.second, &system)?;
+    let both = first.used.intersection(&second.used);
+    let totals = Totals {
+        bytes: both.total_bytes(),
+        volumes: 1,
+    };
+    let progress = Progress::new(common, totals, interrupt_flag()?);
+    let name = format!("{} and {}", first.name, second.name);
+    let devices = (&*first.device, &*second.device);
+    let found = compare(
+        &name,
+        devices,
+        &both,
+        threads::count(args.threads),
+        &progress,
+    )?;
+    let only_first = first.used.difference(&second.used);
+    let only_second = second.used.difference(&first.used);
+    let first_all = found.differences.union(&only_first);
+    let second_all = found.differences.union(&only_second);
+    let is_equal = first_all.is_empty() && second_all.is_empty();
+    let answer = Answer {
+        event: "diff",
+        first: &first.name,
+        second: &second.name,
+        first_bytes: first.size_bytes(),
+        second_bytes: second.size_bytes(),
+        is_equal,
+        compared_bytes: found.compared_bytes,
+        differing_bytes: first_all.union(&second_all).total_bytes(),
+        changed: &found.differences,
+        only_first: &only_first,
+        only_second: &only_second,
+        damaged: &found.damaged,
+        first_files: &first.files(&first_all),
+        second_files: &second.files(&second_all),
+    };
+    match common.json {
+        true => output::json(&answer)?,
+        false if is_equal && common.quiet => {}
+        false => output::line(&text(&answer))?,
+    }
+    Ok(match is_equal {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
+    })
+}
+
+fn text(answer: &Answer<'_>) -> String {
+    let (first, second) = (answer.first, answer.second);
+    if answer.is_equal {
+        let compared = human::size(answer.compared_bytes);
+        return format!("{first} and {second}: equal, {compared} compared");
+    }
+    let sized = |what: &str, map: &ExtentMap| match map.is_empty() {
+        true => String::new(),
+        false => format!(
+            "  {what}: {} in {} extents\n",
+            human::size(map.total_bytes()),
+            map.extents().len()
+        ),
+    };
+    let mut text = format!(
+        "{first} and {second}: {} differ\n",
+        human::size(answer.differing_bytes)
+    );
+    text.push_str(&sized("changed", answer.changed));
+    text.push_str(&sized(
+        "of that not known, because an image is damaged",
+        answer.damaged,
+    ));
+    text.push_str(&sized(
+        &format!("in use in {first} only"),
+        answer.only_first,
+    ));
+    text.push_str(&sized(
+        &format!("in use in {second} only"),
+        answer.only_second,
+    ));
+    let all = answer
+        .changed
+        .union(answer.only_first)
+        .union(answer.only_second);
+    let size_bytes = answer.first_bytes.max(answer.second_bytes);
+    let legend = |line: &str| line.replace("free", "same").replace("used", "different");
+    text.push_str(&legend(&picture::of(&all, size_bytes)));
+    for extent in all.iter().take(NAMED_MAX) {
+        let end = extent.end_bytes().saturating_sub(1);
+        text.push_str(&format!("  bytes {} to {end}\n", extent.offset_bytes()));
+    }
+    let more = all.extents().len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        text.push_str(&format!("  and {more} more extents\n"));
+    }
+    text.push_str(&files(first, answer.first_files));
+    text.push_str(&files(second, answer.second_files));
+    text
+}
+
+fn files(name: &str, owners: &Owners) -> String {
+    let mut text = String::new();
+    let line = |file: &Owner| {
+        format!(
+            "  {name}: {} from byte {}\n",
+            file.path, file.file_offset_bytes
+        )
+    };
+    text.extend(owners.files.iter().take(NAMED_MAX).map(line));
+    let more = owners.files.len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        text.push_str(&format!("  {name}: and {more} more files\n"));
+    }
+    for gap in &owners.gaps {
+        text.push_str(&format!("  {name}: other files may differ too: {gap}\n"));
+    }
+    text
+}

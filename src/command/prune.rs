@@ -1,0 +1,224 @@
+//! `klon prune`: snapshots of an image that rules don't keep go, and their room is given back.
+
+mod compact;
+
+use crate::cli::{Common, PruneArgs};
+use crate::confirm;
+use crate::error::{refused, usage};
+use crate::human;
+use crate::image::{self, ImageName};
+use crate::output;
+use crate::progress::{Progress, Totals, interrupt_flag, say};
+use anyhow::{Context as _, Result};
+use klon_imaging::image::{
+    Fate, FilesAppend, Image, KeepRules, PrunePlan, forget, forget_from, plan_prune, punch_unused,
+};
+use serde::Serialize;
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+/// What `klon prune --json` prints last.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    image: String,
+    snapshots: &'a [Fate],
+    removed: &'a [u64],
+    /// Bytes of room that are given back, or would be; with `--compact`, by how much the file
+    /// becomes smaller.
+    freed_bytes: u64,
+    /// Bytes of the file that remain in use.
+    live_bytes: u64,
+}
+
+/// What is to be done.
+struct Work {
+    name: ImageName,
+    image: Image,
+    fates: Vec<Fate>,
+    remove: Vec<u64>,
+}
+
+/// Prunes an image.
+pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
+    let name = ImageName::parse(&args.image)?;
+    let given = || name.path.display().to_string();
+    // Nobody adds to it meanwhile; nobody who only looks is kept from that.
+    let _lock = match args.dry_run {
+        true => None,
+        false => Some(image::lock(&name.path)?),
+    };
+    let image = name.open()?;
+    let fates = fates(args, &name, &image)?;
+    let going = fates.iter().filter(|fate| fate.kept_by.is_empty());
+    let work = Work {
+        remove: going.map(|fate| fate.number).collect(),
+        name: name.clone(),
+        image,
+        fates,
+    };
+    if args.compact {
+        return compact::run(work, args, common);
+    }
+    let plan = plan_prune(&work.image, &work.remove).with_context(given)?;
+    if args.dry_run || plan.is_nothing() {
+        work.report("would_prune", &plan, plan.freed_bytes, common)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let files = name.files()?;
+    let punch = files.punch().map_err(|error| no_holes(error, &given()))?;
+    work.consent(args, common, &plan)?;
+    let progress = Progress::new(
+        common,
+        Totals {
+            bytes: plan.freed_bytes,
+            volumes: 1,
+        },
+        interrupt_flag()?,
+    );
+    if let Some(position) = forget_from(&work.image, &plan) {
+        let output = FilesAppend::resume(&files, position, None).with_context(given)?;
+        forget(&work.image, &plan, output).with_context(given)?;
+    }
+    // What is used is asked of the file as it is now.
+    let now = name.open()?;
+    let freed_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
+        format!(
+            "{}: the snapshots are removed, but not all of their room is given back yet; run the \
+             same command again",
+            given()
+        )
+    })?;
+    work.report("pruned", &plan, freed_bytes, common)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of each snapshot.
+fn fates(args: &PruneArgs, name: &ImageName, image: &Image) -> Result<Vec<Fate>> {
+    let rules = KeepRules {
+        last: args.keep_last.unwrap_or(0),
+        daily: args.keep_daily.unwrap_or(0),
+        weekly: args.keep_weekly.unwrap_or(0),
+        monthly: args.keep_monthly.unwrap_or(0),
+    };
+    let given = [
+        args.keep_last,
+        args.keep_daily,
+        args.keep_weekly,
+        args.keep_monthly,
+    ];
+    let has_rules = given.iter().any(Option::is_some);
+    let all = KeepRules {
+        last: u32::MAX,
+        ..KeepRules::default()
+    };
+    match name.snapshot {
+        Some(_) if has_rules => Err(usage(
+            "name one snapshot to remove (FILE@N), or rules for what is kept, not both",
+        )),
+        Some(number) => {
+            // Says which there are.
+            if image.catalog().find(Some(number)).is_none() {
+                image.snapshot(Some(number))?;
+            }
+            let mut fates = all.fates(image.catalog());
+            let removed = fates.iter_mut().filter(|fate| fate.number == number);
+            removed.for_each(|fate| fate.kept_by.clear());
+            Ok(fates)
+        }
+        None if has_rules => Ok(rules.fates(image.catalog())),
+        None if args.compact => Ok(all.fates(image.catalog())),
+        None => Err(usage(
+            "say what is kept, as by --keep-last 7 --keep-weekly 4, or name one snapshot to remove \
+             (FILE@N)",
+        )),
+    }
+}
+
+/// That a filesystem can't make holes.
+fn no_holes(error: io::Error, name: &str) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::Unsupported => refused(format!(
+            "the filesystem that {name} is on can't give back room inside of a file, so nothing would \
+             be gained, and nothing was changed; --compact writes what remains to a new file instead"
+        )),
+        _ => anyhow::Error::from(error).context(name.to_owned()),
+    }
+}
+
+impl Work {
+    fn consent(&self, args: &PruneArgs, common: &Common, plan: &PrunePlan) -> Result<()> {
+        let given = self.name.path.display();
+        if !common.json && !common.quiet && !args.yes {
+            say(&self.text(plan.freed_bytes, plan.live_bytes));
+        }
+        if plan.torn_bytes > 0 {
+            say(&format!(
+                "klon: warning: {} that an interrupted run left behind the last snapshot go too; run \
+                 that again first to keep them",
+                human::size(plan.torn_bytes)
+            ));
+        }
+        if args.yes || confirm::yes(&format!("Remove these snapshots of {given} for good"))? {
+            return Ok(());
+        }
+        let numbers: Vec<String> = self.remove.iter().map(ToString::to_string).collect();
+        Err(refused(format!(
+            "this would remove the snapshots {} of {given}, and was not consented to; add --yes",
+            numbers.join(", ")
+        )))
+    }
+
+    fn text(&self, freed_bytes: u64, live_bytes: u64) -> String {
+        let mut text = String::new();
+        for (fate, entry) in self.fates.iter().zip(&self.image.catalog().snapshots) {
+            let what = match fate.kept_by.is_empty() {
+                true => "goes".to_owned(),
+                false => format!("kept: {}", fate.kept_by.join(", ")),
+            };
+            text.push_str(&format!(
+                "{:>4}  {}  {what}\n",
+                fate.number,
+                human::date(entry.ended_unix_seconds)
+            ));
+        }
+        text.push_str(&format!(
+            "{} to be given back, {} remain in use\n",
+            human::size(freed_bytes),
+            human::size(live_bytes)
+        ));
+        text
+    }
+
+    fn report(
+        &self,
+        event: &'static str,
+        plan: &PrunePlan,
+        freed_bytes: u64,
+        common: &Common,
+    ) -> Result<()> {
+        let image = self.name.path.display().to_string();
+        if common.json {
+            return Ok(output::json(&Line {
+                event,
+                image,
+                snapshots: &self.fates,
+                removed: &self.remove,
+                freed_bytes,
+                live_bytes: plan.live_bytes,
+            })?);
+        }
+        if common.quiet {
+            return Ok(());
+        }
+        if event == "would_prune" {
+            return Ok(output::line(&self.text(freed_bytes, plan.live_bytes))?);
+        }
+        Ok(output::line(&format!(
+            "{image}: {} snapshots removed, {} given back, {} remain in use",
+            self.remove.len(),
+            human::size(freed_bytes),
+            human::size(plan.live_bytes)
+        ))?)
+    }
+}

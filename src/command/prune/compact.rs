@@ -1,0 +1,175 @@
+//! `klon prune --compact`: what remains goes into a new file, which takes the old one's place.
+
+use super::{Line, Work};
+use crate::cli::{Common, PruneArgs};
+use crate::confirm;
+use crate::error::refused;
+use crate::human;
+use crate::output;
+use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::threads;
+use anyhow::{Context as _, Result, anyhow};
+use klon_imaging::image::{FileAppend, Image, check, compact, compact_bytes};
+use klon_partition::device::look_at;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitCode> {
+    let given = work.name.path.display().to_string();
+    if work.name.files()?.is_split() {
+        return Err(refused(format!(
+            "{given} is kept in parts, which can't be replaced all at once; prune it without --compact"
+        )));
+    }
+    let path = work
+        .name
+        .path
+        .canonicalize()
+        .with_context(|| given.clone())?;
+    let old = fs::metadata(&path).with_context(|| given.clone())?;
+    let needed_bytes = compact_bytes(&work.image, &work.remove).with_context(|| given.clone())?;
+    let room_bytes = room(&path)?;
+    let smaller = |bytes: u64| (old.blocks() * 512).saturating_sub(bytes);
+    let line = |event, freed_bytes, live_bytes| Line {
+        event,
+        image: given.clone(),
+        snapshots: &work.fates,
+        removed: &work.remove,
+        freed_bytes,
+        live_bytes,
+    };
+    if args.dry_run {
+        let freed_bytes = smaller(needed_bytes);
+        match common.json {
+            true => output::json(&line("would_prune", freed_bytes, needed_bytes))?,
+            false => output::line(&work.text(freed_bytes, needed_bytes))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if needed_bytes > room_bytes {
+        return Err(refused(format!(
+            "the new file needs up to {} beside {given} as long as both are there, and {} are free; \
+             make room, or prune without --compact",
+            human::size(needed_bytes),
+            human::size(room_bytes)
+        )));
+    }
+    consent(
+        &work,
+        args,
+        common,
+        &given,
+        (smaller(needed_bytes), needed_bytes),
+    )?;
+    let progress = Progress::new(
+        common,
+        Totals {
+            bytes: needed_bytes * 2,
+            volumes: 2,
+        },
+        interrupt_flag()?,
+    );
+    let new = beside(&path);
+    let written = rewrite(&work, &new, args, &progress).and_then(|()| replace(&new, &path, &old));
+    if let Err(error) = written {
+        // Ours, and of no use; the first error is what matters.
+        let _ = fs::remove_file(&new);
+        return Err(error.context(format!("compacting {given}, which is as it was")));
+    }
+    let now = fs::metadata(&path).with_context(|| given.clone())?;
+    let (freed_bytes, live_bytes) = (smaller(now.blocks() * 512), now.len());
+    match (common.json, common.quiet) {
+        (true, _) => output::json(&line("pruned", freed_bytes, live_bytes))?,
+        (false, true) => {}
+        (false, false) => output::line(&format!(
+            "{given}: {} snapshots removed, {} smaller, {} remain",
+            work.remove.len(),
+            human::size(freed_bytes),
+            human::size(live_bytes)
+        ))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn consent(
+    work: &Work,
+    args: &PruneArgs,
+    common: &Common,
+    given: &str,
+    (freed_bytes, live_bytes): (u64, u64),
+) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    if !common.json && !common.quiet {
+        say(&work.text(freed_bytes, live_bytes));
+    }
+    match confirm::yes(&format!("Rewrite {given} so"))? {
+        true => Ok(()),
+        false => Err(refused(format!(
+            "this would replace {given} by a new file, and was not consented to; add --yes"
+        ))),
+    }
+}
+
+/// Where the new file is made: nobody else does that, as the old one is locked.
+fn beside(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".compact");
+    new.into()
+}
+
+/// What is free on the filesystem of `path`.
+fn room(path: &Path) -> Result<u64> {
+    let found = nix::sys::statvfs::statvfs(path).with_context(|| path.display().to_string())?;
+    Ok(found
+        .blocks_available()
+        .saturating_mul(found.fragment_size()))
+}
+
+/// Writes the new file, and reads all of it back.
+fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Result<()> {
+    let threads = threads::count(args.threads);
+    let name = new.display().to_string();
+    let output = FileAppend::create(new).with_context(|| name.clone())?;
+    drop(compact(
+        &work.image,
+        &name,
+        &work.remove,
+        output,
+        threads,
+        progress,
+    )?);
+    let image = Image::open(Arc::new(look_at(new)?))?;
+    let found = check(&image, &name, None, threads, progress)?;
+    let numbers = |image: &Image| -> Vec<u64> {
+        let entries = image.catalog().snapshots.iter();
+        entries.map(|entry| entry.number).collect()
+    };
+    let mut expected = numbers(&work.image);
+    expected.retain(|number| !work.remove.contains(number));
+    match found.is_whole && numbers(&image) == expected {
+        true => Ok(()),
+        false => Err(anyhow!(
+            "what was written to {name} does not read back as it was"
+        )),
+    }
+}
+
+/// Gives the new file the old one's place, owner and mode.
+fn replace(new: &Path, path: &Path, old: &fs::Metadata) -> Result<()> {
+    let name = || new.display().to_string();
+    // Only root may give files away; for others it is theirs already.
+    let _ = chown(new, Some(old.uid()), Some(old.gid()));
+    fs::set_permissions(new, old.permissions()).with_context(name)?;
+    File::open(new)
+        .and_then(|file| file.sync_all())
+        .with_context(name)?;
+    fs::rename(new, path).with_context(name)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.with_context(|| directory.display().to_string())
+}

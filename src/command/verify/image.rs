@@ -1,0 +1,323 @@
+//! `klon verify` of an image: all that is in it against its digests, or a snapshot against a
+//! device.
+
+use super::{Answer, report};
+use crate::cli::{Common, VerifyArgs};
+use crate::damaged;
+use crate::error::{DIFFERENT, usage};
+use crate::human;
+use crate::image::ImageName;
+use crate::output;
+use crate::place::Place;
+use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::side::Side;
+use crate::threads;
+use anyhow::{Context as _, Result};
+use klon_imaging::VerifySummary;
+use klon_imaging::image::{
+    CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
+};
+use klon_partition::device::KnownBad;
+use klon_partition::filesystem::Owners;
+use klon_partition::system::System;
+use klon_partition::{Extent, ExtentMap};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Extents and files that are named; the counts are always of all.
+const NAMED_MAX: usize = 20;
+
+/// What `klon verify IMAGE --json` prints.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    image: &'a str,
+    is_whole: bool,
+    snapshots: &'a [u64],
+    frames: u64,
+    stored_bytes: u64,
+    plain_bytes: u64,
+    damage: &'a [Hit],
+    bad: &'a [SnapshotBad],
+    commit_damage: Option<&'a str>,
+    missing_part: Option<&'a Path>,
+    torn_bytes: u64,
+    seconds: f64,
+}
+
+/// The damage of one snapshot, with whose it is.
+#[derive(Serialize)]
+struct Hit {
+    #[serde(flatten)]
+    damage: SnapshotDamage,
+    /// Of a disk: what of each partition is damaged, as extents of the partition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    partitions: Vec<HitPartition>,
+    /// Files with bytes in the damaged extents.
+    #[serde(flatten)]
+    owners: Owners,
+}
+
+#[derive(Serialize)]
+struct HitPartition {
+    number: u32,
+    extents: ExtentMap,
+}
+
+/// Verifies an image, or a snapshot of it against what the second argument names.
+pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
+    if !args.only.is_empty() || args.against_source {
+        return Err(usage("--only and --against-source are for plans"));
+    }
+    if args.source.is_some() {
+        return against(args, common);
+    }
+    let name = match (&place.image, place.number) {
+        (Some(name), None) => name,
+        _ => {
+            return Err(usage(format!(
+                "{}: a partition is verified with the snapshot that it is in: leave out the colon \
+                 and what follows, or name a device to compare it with",
+                place.given
+            )));
+        }
+    };
+    let image = name.open()?;
+    let stored = Totals {
+        bytes: image.size_bytes(),
+        volumes: 1,
+    };
+    let progress = Progress::new(common, stored, interrupt_flag()?);
+    let threads = threads::count(args.threads);
+    let found = check(&image, &place.given, name.snapshot, threads, &progress)
+        .with_context(|| format!("verifying {}", place.given))?;
+    let missing = missing_part(name, &image)?;
+    let damage = found.damage.iter().cloned();
+    let hits: Vec<Hit> = damage.map(|damage| hit(&image, damage)).collect();
+    let is_whole = found.is_whole && missing.is_none();
+    let line = Line {
+        event: "verified_image",
+        image: &place.given,
+        is_whole,
+        snapshots: &found.snapshots,
+        frames: found.frames,
+        stored_bytes: found.stored_bytes,
+        plain_bytes: found.plain_bytes,
+        damage: &hits,
+        bad: &found.bad,
+        commit_damage: found.commit_damage.as_deref(),
+        missing_part: missing.as_deref(),
+        torn_bytes: found.torn_bytes,
+        seconds: found.seconds,
+    };
+    match common.json {
+        true => output::json(&line)?,
+        false if is_whole && found.bad.is_empty() && common.quiet => {}
+        false => output::line(&text(&line, &found))?,
+    }
+    Ok(match is_whole && found.bad.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
+    })
+}
+
+/// The part that an image in parts misses at its end.
+fn missing_part(name: &ImageName, image: &Image) -> Result<Option<PathBuf>> {
+    let is_complete = image.size_bytes() == image.tail().end;
+    Ok(name.files()?.missing().filter(|_| !is_complete))
+}
+
+/// Whose the damaged extents are.
+fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
+    let snapshot = match image.snapshot(Some(damage.snapshot)) {
+        Ok(snapshot) if !damage.is_lost => Arc::new(snapshot),
+        _ => {
+            return Hit {
+                damage,
+                partitions: Vec::new(),
+                owners: Owners::default(),
+            };
+        }
+    };
+    let meta = snapshot.meta();
+    let partitions: Option<Vec<(u32, Extent)>> = (meta.kind == VolumeKind::Disk).then(|| {
+        let partitions = meta.partitions.iter();
+        partitions.map(|part| (part.number, part.extent)).collect()
+    });
+    let known = KnownBad::new(
+        SnapshotDevice::new(snapshot.clone()),
+        damage.extents.clone(),
+    );
+    let owners = damaged::owners_in(&known, partitions.as_deref(), &damage.extents);
+    let part = |(number, extent)| {
+        let extents = damaged::within(&damage.extents, extent);
+        (!extents.is_empty()).then_some(HitPartition { number, extents })
+    };
+    Hit {
+        partitions: partitions.into_iter().flatten().filter_map(part).collect(),
+        damage,
+        owners,
+    }
+}
+
+fn text(line: &Line<'_>, found: &CheckSummary) -> String {
+    let count = line.snapshots.len();
+    let snapshots = match line.snapshots {
+        [number] => format!("snapshot {number}"),
+        _ => format!("{count} snapshots"),
+    };
+    let verdict = match line.is_whole {
+        true => "whole",
+        false => "DAMAGED",
+    };
+    let mut text = format!(
+        "{}: {verdict}, {snapshots}, {} frames, {} stored of {}\n",
+        line.image,
+        line.frames,
+        human::size(line.stored_bytes),
+        human::size(line.plain_bytes),
+    );
+    if let Some(damage) = line.commit_damage {
+        text.push_str(&format!("  the last commit: {damage}\n"));
+    }
+    if let Some(part) = line.missing_part {
+        text.push_str(&format!(
+            "  {} seems to be missing; what was in it can't be told\n",
+            part.display()
+        ));
+    }
+    line.damage
+        .iter()
+        .for_each(|hit| text.push_str(&of_snapshot(hit)));
+    for bad in line.bad {
+        text.push_str(&format!(
+            "  snapshot {}: {} bytes in {} places could not be read from the source when it was \
+             imaged, and are zero\n",
+            bad.snapshot,
+            bad.bad_bytes,
+            bad.extents.extents().len()
+        ));
+    }
+    if found.torn_bytes > 0 {
+        text.push_str(&format!(
+            "  {} behind the last snapshot are of a run that was interrupted; the next `klon image` \
+             goes on from there\n",
+            human::size(found.torn_bytes)
+        ));
+    }
+    text
+}
+
+fn of_snapshot(hit: &Hit) -> String {
+    let damage = &hit.damage;
+    let number = damage.snapshot;
+    let mut text = match damage.is_lost {
+        true => format!("  snapshot {number}: nothing of it can be read\n"),
+        false => format!(
+            "  snapshot {number}: {} damaged in {} extents\n",
+            human::size(damage.damaged_bytes),
+            damage.extents.extents().len()
+        ),
+    };
+    if !damage.is_lost {
+        match hit.partitions.is_empty() {
+            true => text.push_str(&extents("", &damage.extents)),
+            false => {
+                let part = |part: &HitPartition| {
+                    extents(&format!("partition {}, ", part.number), &part.extents)
+                };
+                text.extend(hit.partitions.iter().map(part));
+            }
+        }
+    }
+    for file in hit.owners.files.iter().take(NAMED_MAX) {
+        let from = file.file_offset_bytes;
+        text.push_str(&format!("    in {} from byte {from}\n", file.path));
+    }
+    let more = hit.owners.files.len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        text.push_str(&format!("    and in {more} more files\n"));
+    }
+    for gap in &hit.owners.gaps {
+        text.push_str(&format!("    other files may be hit too: {gap}\n"));
+    }
+    for reason in &damage.reasons {
+        text.push_str(&format!("    {reason}\n"));
+    }
+    text
+}
+
+fn extents(of: &str, map: &ExtentMap) -> String {
+    let line = |extent: Extent| {
+        let end = extent.end_bytes().saturating_sub(1);
+        format!("    {of}bytes {} to {end}\n", extent.offset_bytes())
+    };
+    let mut text: String = map.iter().take(NAMED_MAX).map(line).collect();
+    let more = map.extents().len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        text.push_str(&format!("    {of}and {more} more extents\n"));
+    }
+    text
+}
+
+/// Compares a snapshot, or a partition of it, with what it was made of or was restored to.
+fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let given = args.source.as_deref().unwrap_or(Path::new(""));
+    let (first, second) = (
+        Side::open(&args.target, &system)?,
+        Side::open(given, &system)?,
+    );
+    let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
+    if end_bytes > size_bytes {
+        return Err(crate::error::refused(format!(
+            "{} has {end_bytes} bytes, but {} only {size_bytes}: it is not what was imaged",
+            first.name, second.name
+        )));
+    }
+    let within = first.used.difference(&first.bad);
+    let totals = Totals {
+        bytes: within.total_bytes(),
+        volumes: 1,
+    };
+    let progress = Progress::new(common, totals, interrupt_flag()?);
+    let started = Instant::now();
+    let devices = (&*first.device, &*second.device);
+    let threads = threads::count(args.threads);
+    let found = compare(&first.name, devices, &within, threads, &progress)?;
+    let summary = VerifySummary {
+        is_equal: found.differences.is_empty(),
+        compared_bytes: found.compared_bytes,
+        differing_bytes: found.differences.total_bytes(),
+        first_difference_bytes: found.first_bytes,
+        bad_bytes: first.bad.total_bytes(),
+        bad: first.bad.clone(),
+        bad_fill: None,
+        unread_bytes: 0,
+        unread: ExtentMap::new(),
+        seconds: started.elapsed().as_secs_f64(),
+        name: first.name.clone(),
+        differences: found.differences,
+    };
+    let owners = first.files(&summary.differences);
+    let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
+    report(
+        &Answer {
+            event: "verified",
+            against: "source",
+            summary: &summary,
+            files,
+            files_unknown_because: &owners.gaps,
+            bad_files: &first.files(&summary.bad),
+            unread_files: &Owners::default(),
+        },
+        common,
+    )?;
+    Ok(match summary.is_equal && summary.bad.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
+    })
+}
