@@ -294,9 +294,13 @@ pub struct FinishArgs {
 pub struct ImageArgs {
     /// The volume or disk.
     pub source: PathBuf,
-    /// The image; a new snapshot is added to it, or it is made.
+    /// The image; a new snapshot is added to it, or it is made. `-` is standard output: a new image,
+    /// as through ssh.
     #[arg(value_name = "FILE.klon")]
     pub image: PathBuf,
+    /// Keep the image in parts of this size (FILE.klon.000, …), as for FAT: 4095M.
+    #[arg(long, value_name = "SIZE")]
+    pub split: Option<String>,
     /// A few words on the snapshot, for `klon list`.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,

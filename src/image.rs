@@ -2,7 +2,9 @@
 
 use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
-use klon_imaging::image::{Adopted, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot};
+use klon_imaging::image::{
+    Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
+};
 use klon_partition::ReadAt;
 use klon_partition::device::{look_at, read_vec};
 use std::fs::{File, TryLockError};
@@ -96,26 +98,28 @@ impl ImageName {
 /// An image to be added to, locked against others who would.
 pub struct OpenForAppend {
     before: Option<Image>,
-    writer: ImageWriter<FilesAppend>,
-    _lock: File,
+    writer: ImageWriter<Box<dyn Append>>,
+    _lock: Option<File>,
 }
 
 impl OpenForAppend {
     /// Opens an image, or makes it. Goes on behind what an interrupted run left and is whole.
-    pub fn new(name: &ImageName) -> Result<Self> {
+    /// With `part_bytes` it is, and goes on, in parts of that length.
+    pub fn new(name: &ImageName, part_bytes: Option<u64>) -> Result<Self> {
         let path = &name.path;
         let given = || path.display().to_string();
         let is_new = !std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
         if is_new {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.unwrap_or_default().as_secs();
-            let output = FilesAppend::create_whole(path).with_context(given)?;
-            let lock = lock(path)?;
-            let writer = ImageWriter::create(output, Header::new(now)).with_context(given)?;
+            let output = match part_bytes {
+                Some(part_bytes) => FilesAppend::create(path, part_bytes),
+                None => FilesAppend::create_whole(path),
+            };
+            let output: Box<dyn Append> = Box::new(output.with_context(given)?);
+            let lock = lock(&first_part(path))?;
             return Ok(Self {
                 before: None,
-                writer,
-                _lock: lock,
+                writer: ImageWriter::create(output, header()).with_context(given)?,
+                _lock: Some(lock),
             });
         }
         if !name.is_image()? {
@@ -126,15 +130,26 @@ impl OpenForAppend {
         }
         let lock = lock(path)?;
         let image = name.open()?;
-        ImageWriter::<FilesAppend>::check_appendable(&image).with_context(given)?;
+        ImageWriter::<Box<dyn Append>>::check_appendable(&image).with_context(given)?;
         let adopted = Adopted::find(image.device(), image.header(), image.tail());
         let adopted = adopted.with_context(given)?;
-        let output = FilesAppend::resume(&name.files()?, adopted.end, None).with_context(given)?;
+        let output = FilesAppend::resume(&name.files()?, adopted.end, part_bytes);
+        let output: Box<dyn Append> = Box::new(output.with_context(given)?);
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
         Ok(Self {
             before: Some(image),
             writer,
-            _lock: lock,
+            _lock: Some(lock),
+        })
+    }
+
+    /// A new image that goes to standard output.
+    pub fn stream() -> Result<Self> {
+        let output: Box<dyn Append> = Box::new(StreamAppend::new(std::io::stdout()));
+        Ok(Self {
+            before: None,
+            writer: ImageWriter::create(output, header())?,
+            _lock: None,
         })
     }
 
@@ -144,9 +159,15 @@ impl OpenForAppend {
     }
 
     /// What adds to it.
-    pub const fn writer(&mut self) -> &mut ImageWriter<FilesAppend> {
+    pub const fn writer(&mut self) -> &mut ImageWriter<Box<dyn Append>> {
         &mut self.writer
     }
+}
+
+/// The header of a new image.
+fn header() -> Header {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Header::new(now.unwrap_or_default().as_secs())
 }
 
 /// The first part of an image whose name is `path`; otherwise that.

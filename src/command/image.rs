@@ -3,7 +3,7 @@
 mod rescue;
 
 use crate::cli::{Common, ImageArgs, RungArg};
-use crate::error::{Advice, refused};
+use crate::error::{Advice, refused, usage};
 use crate::human;
 use crate::image::{ImageName, OpenForAppend, first_part};
 use crate::output;
@@ -19,6 +19,7 @@ use klon_imaging::image::{
 };
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
+use klon_partition::planner::parse_size;
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
@@ -34,6 +35,11 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
         snapshot: None,
     };
     check_apart(&place, &name, &system)?;
+    if is_stream(&name) && (common.json || args.split.is_some() || args.rescue.is_some()) {
+        return Err(usage(
+            "an image on standard output goes without --json, --split and --rescue",
+        ));
+    }
     let Some(map) = &args.rescue else {
         let source = SourceEnd::open(&place, &system, None)?;
         let layout = place.open()?.layout;
@@ -71,7 +77,17 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         }
         say(&format!("klon: warning: {warning}"));
     }
-    let mut image = OpenForAppend::new(name)?;
+    let mut image = match is_stream(name) {
+        true => OpenForAppend::stream()?,
+        false => {
+            let part_bytes = args
+                .split
+                .as_ref()
+                .map(|text| part_bytes(text))
+                .transpose()?;
+            OpenForAppend::new(name, part_bytes)?
+        }
+    };
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity)?,
         None => None,
@@ -116,6 +132,16 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         .map_err(|error| advised(error.into(), &args.image.display().to_string()))
         .with_context(|| format!("imaging {}", source.name))?;
     report(&summary, name, common)
+}
+
+/// Whether the image goes to standard output.
+fn is_stream(name: &ImageName) -> bool {
+    name.path.as_os_str() == "-"
+}
+
+/// `--split`.
+fn part_bytes(text: &str) -> Result<u64> {
+    parse_size(text).map_err(|error| usage(format!("--split {text}: {error}")))
 }
 
 /// The file must not be the source, nor on it.
@@ -196,7 +222,7 @@ pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common
         return Ok(());
     }
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
-    Ok(output::line(&format!(
+    let line = format!(
         "{image}@{}: {}, {} used, {} changed, {} added to {}, {}",
         summary.snapshot,
         summary.rung,
@@ -205,5 +231,10 @@ pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common
         human::size(summary.added_bytes),
         human::size(summary.image_bytes),
         human::duration(duration),
-    ))?)
+    );
+    if is_stream(name) {
+        say(&line);
+        return Ok(());
+    }
+    Ok(output::line(&line)?)
 }

@@ -44,7 +44,7 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         say(&format!("klon: warning: {warning}"));
     });
     let is_new = !args.image.exists();
-    let mut image = OpenForAppend::new(&name)?;
+    let mut image = OpenForAppend::new(&name, None)?;
     let result = import(input, &mut image, args, common);
     let is_failed = |error| error::code(error) != error::INTERRUPTED;
     if is_new && result.as_ref().err().is_some_and(is_failed) {
@@ -60,6 +60,7 @@ fn as_image(args: &ImportArgs) -> ImageArgs {
     ImageArgs {
         source: args.input.clone(),
         image: args.image.clone(),
+        split: None,
         note: args.note.clone(),
         level: args.level,
         rung: RungArg::Auto,

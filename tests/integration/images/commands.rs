@@ -2,7 +2,7 @@
 
 use crate::support::image::{allocated_bytes, boot_disk, ext4, sparse};
 use crate::support::klon::number;
-use crate::support::{Klon, MIB};
+use crate::support::{Klon, MIB, run};
 use std::fs::{self, File};
 
 fn with_source() -> Klon {
@@ -228,4 +228,26 @@ fn partitions_of_a_disk_go_where_they_are_told() {
     klon.ok(&["map", "i.klon:3"]).shows(&["ext4"]);
     klon.ok(&["clone", "i.klon@1:1", "esp2"]);
     klon.ok(&["verify", "esp2", "disk:1"]);
+}
+
+#[test]
+fn an_image_goes_to_standard_output_or_into_parts() {
+    let klon = with_source();
+    let (source, piped) = (klon.text("source"), klon.text("piped.klon"));
+    let program = env!("CARGO_BIN_EXE_klon");
+    let script = format!("'{program}' image '{source}' - | cat > '{piped}'");
+    run("bash", &["-o", "pipefail", "-c", &script]);
+    klon.ok(&["image", "source", "split.klon", "--split", "1M"]);
+    klon.ok(&["image", "source", "split.klon", "--split", "1M"]);
+    assert!(klon.path("split.klon.003").exists());
+    assert!(fs::metadata(klon.path("split.klon.000")).unwrap().len() <= MIB);
+    for image in ["piped.klon", "split.klon", "split.klon@1"] {
+        klon.ok(&["restore", image, "target"]);
+        klon.ok(&["verify", "target", "source"]);
+        fs::remove_file(klon.path("target")).unwrap();
+    }
+    klon.run(&["image", "source", "-", "--json"]).expect(2);
+    klon.run(&["image", "source", "other.klon", "--split", "x"])
+        .expect(2)
+        .says(&["--split x"]);
 }
