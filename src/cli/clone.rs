@@ -1,0 +1,110 @@
+//! `klon clone`: its arguments.
+
+use super::Consent;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Arguments of `klon clone`.
+#[derive(Debug, Args)]
+pub struct CloneArgs {
+    /// A plan file, or a source.
+    #[arg(value_name = "PLAN|SOURCE")]
+    pub source: PathBuf,
+    /// The target, when the first is a source.
+    pub target: Option<PathBuf>,
+    /// Only these clones of the plan (BootClone) or groups (Boot).
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How changes are found: `digest` reads the source and compares it with the record,
+    /// `compare` reads both sides, `full` writes everything in use.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// What is written of a changed chunk of 1 MiB: only 4 KiB `blocks` that differ (reads the
+    /// target), or whole `chunks`.
+    #[arg(long, value_enum, default_value = "blocks")]
+    pub rewrite: RewriteArg,
+    /// What happens to space of the target that is no longer in use.
+    #[arg(long, value_enum, default_value = "leave")]
+    pub freed: FreedArg,
+    /// Update an earlier clone in place where the changes don't fit in free room of its drive. If
+    /// that is interrupted, the clone is unfinished until the next run completes it.
+    #[arg(long)]
+    pub in_place: bool,
+    /// Clone over a target that a record knows as the original of a clone, as to restore it from its
+    /// backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
+    #[arg(long)]
+    pub force_direction: bool,
+    /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
+    #[arg(long)]
+    pub strict: bool,
+    /// Clone a source with bad sectors: everything that can be read, large reads first, then
+    /// smaller ones around what fails. What can't be read is zero on the target, listed with its
+    /// files, and makes the exit code 1. MAPFILE keeps how far that is, in the format of GNU
+    /// ddrescue; the same command goes on from it [default: a file beside the records; with a plan
+    /// each volume has its own there].
+    #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
+        conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
+    pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: what can't be read is filled with TEXT, over and over from the start of each
+    /// sector on, instead of zeroes, so that `grep` finds the files that are hit. The filesystem's
+    /// own structures stay zero [TEXT when only the option is given: KLON BAD SECTOR].
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "KLON BAD SECTOR\n", requires = "rescue", value_parser = fill)]
+    pub fill_bad: Option<String>,
+    /// With --rescue: how often each bad sector is read again.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
+    pub retries: u32,
+    /// Read the target back afterwards and compare it with the digests.
+    #[arg(long)]
+    pub verify: bool,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// A text that fits into any sector.
+fn fill(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=512 => Ok(text.to_owned()),
+        found => Err(format!("expected 1 to 512 bytes, found {found}")),
+    }
+}
+
+/// `--rung`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RungArg {
+    /// The least work that is shown to be exact.
+    Auto,
+    /// Read both sides.
+    Compare,
+    /// Read the source, compare with the record.
+    Digest,
+    /// Write everything in use.
+    Full,
+}
+
+/// `--rewrite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RewriteArg {
+    /// Differing blocks of 4 KiB.
+    Blocks,
+    /// Whole chunks of 1 MiB.
+    Chunks,
+}
+
+/// `--freed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FreedArg {
+    /// Keep what is there.
+    Leave,
+    /// Make it zero.
+    Zero,
+    /// Tell the drive that it is not needed.
+    Discard,
+}

@@ -1,0 +1,254 @@
+//! The arguments of commands for images.
+
+use super::{Consent, RungArg};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Arguments of `klon image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// The volume or disk.
+    pub source: PathBuf,
+    /// The image; a new snapshot is added to it, or it is made. `-` is standard output: a new image,
+    /// as through ssh.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+    /// Keep the image in parts of this size (FILE.klon.000, …), as for FAT: 4095M.
+    #[arg(long, value_name = "SIZE")]
+    pub split: Option<String>,
+    /// A few words on the snapshot, for `klon list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Level of zstd: higher is smaller and slower.
+    #[arg(long, value_name = "1-19", default_value_t = 3,
+        value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// How changes are found: `digest` compares the source with the digests of its last snapshot,
+    /// `compare` with what is stored, `full` stores everything in use again.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// Refuse a volume whose used blocks can't be told, instead of imaging all of it.
+    #[arg(long)]
+    pub strict: bool,
+    /// Image a source with bad sectors: as `klon clone --rescue` into FILE.klon.rescue, which takes
+    /// room while that goes on, and from there into the image. MAPFILE keeps how far that is
+    /// [default: FILE.klon.map].
+    #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
+        conflicts_with = "strict")]
+    pub rescue: Option<Option<PathBuf>>,
+    /// With --rescue: how often each bad sector is read again.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
+    pub retries: u32,
+    /// How many threads read, digest and compress [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The image.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+}
+
+/// Arguments of `klon info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// The image (its last snapshot), or FILE.klon@N.
+    #[arg(value_name = "FILE.klon[@N]")]
+    pub image: PathBuf,
+}
+
+/// Arguments of `klon restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    pub image: PathBuf,
+    /// Where to: a disk, partition or file.
+    #[arg(required_unless_present = "partition")]
+    pub target: Option<PathBuf>,
+    /// Instead of all of it, this partition of a disk's image to that target; may be given several
+    /// times.
+    #[arg(long, value_name = "N=TARGET", conflicts_with = "target")]
+    pub partition: Vec<String>,
+    /// How it is found what must be written: from the target's record (`digest`), by reading the
+    /// target (`compare`), or not (`full`).
+    #[arg(long, value_enum, default_value = "auto")]
+    pub rung: RungArg,
+    /// Overwrite what is on the target in place where the changes don't fit in free room of its
+    /// drive. If that is interrupted, it is unfinished until the next run completes it.
+    #[arg(long)]
+    pub in_place: bool,
+    /// Read the target back afterwards and compare it with the digests.
+    #[arg(long)]
+    pub verify: bool,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+/// Arguments of `klon export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    pub image: PathBuf,
+    /// The file to be made; - is standard output, for raw alone.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Format [default: qcow2 for a name that ends so, else raw].
+    #[arg(long, value_enum)]
+    pub format: Option<FormatArg>,
+    /// Compress qcow2 with zstd, which QEMU reads since version 5.1.
+    #[arg(long)]
+    pub compress: bool,
+    /// Replace OUT if it exists.
+    #[arg(long)]
+    pub force: bool,
+    /// Go on where the image is damaged, with zeroes in place of the damaged bytes; they are listed,
+    /// and the exit code is 5.
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How many threads read and check [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// The bytes as they were; what was not in use is a hole.
+    Raw,
+    /// QEMU's format, version 3.
+    Qcow2,
+    /// Raw, and a block map for bmaptool in OUT.bmap.
+    Bmap,
+}
+
+/// Arguments of `klon import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A qcow2 image, an image of partclone (plain, gzip, zstd, xz or lz4; of a split one the first
+    /// part, …aa), a directory of Clonezilla, or anything that klon can image.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The image; a new snapshot is added to it, or it is made.
+    #[arg(value_name = "FILE.klon")]
+    pub image: PathBuf,
+    /// Of a Clonezilla directory with several disks: which one.
+    #[arg(long, value_name = "NAME")]
+    pub disk: Option<String>,
+    /// A few words on the snapshot, for `klon list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Level of zstd: higher is smaller and slower.
+    #[arg(long, value_name = "1-19", default_value_t = 3,
+        value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// How many threads digest and compress [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A snapshot: FILE.klon@3, or FILE.klon for the last one.
+    pub first: PathBuf,
+    /// Another one, or a device or a file.
+    pub second: PathBuf,
+    /// How many threads read and digest [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon prune`.
+///
+/// Each rule goes by itself through the snapshots of a source, from the newest to the oldest, and
+/// keeps the newest of each day, week or month that has one, until it has kept N. What any rule
+/// keeps is kept, and the last snapshot of each source always.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The image; FILE.klon@3 removes that snapshot alone.
+    pub image: PathBuf,
+    /// Keep the last N snapshots.
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<u32>,
+    /// Keep the newest of each of the last N days (UTC) that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_daily: Option<u32>,
+    /// Keep the newest of each of the last N weeks, from Monday on, that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_weekly: Option<u32>,
+    /// Keep the newest of each of the last N months that have a snapshot.
+    #[arg(long, value_name = "N")]
+    pub keep_monthly: Option<u32>,
+    /// Write what remains to a new file, check that, and put it in the place of the image. Needs
+    /// room for both; without rules it removes no snapshot.
+    #[arg(long)]
+    pub compact: bool,
+    /// Show what would go and how much that frees, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// With --compact: how many threads read and digest [default: two more than there are
+    /// processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon serve`.
+///
+/// Snapshots are exports named by their numbers (2), partitions in them by theirs (2/p1); the
+/// default export is the snapshot that is named, else the last one. All are read-only. Clients can
+/// ask where data is (base:allocation) and what differs from another snapshot
+/// (klon:changed-since:1).
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The image, and which snapshot of it is the default export [default: the last one].
+    #[arg(value_name = "FILE[@N]")]
+    pub image: PathBuf,
+    /// Where clients connect to; any user of this machine can then read the image [default:
+    /// 127.0.0.1:10809].
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "socket")]
+    pub listen: Option<String>,
+    /// A Unix socket for clients to connect to; only you can then read the image.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Listen on an address that other machines reach, too. There is no password, and no encryption.
+    #[arg(long, requires = "listen")]
+    pub open_to_all: bool,
+}
+
+/// Arguments of `klon mount`.
+///
+/// Each snapshot is a directory (1, 2, …; latest) with disk.img or volume.img, and partition-N.img,
+/// as sparse files. What is in a file system of them can be seen with
+/// `mount -o loop,ro DIRECTORY/latest/volume.img /mnt`.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// The image; with @N only that snapshot of it.
+    #[arg(value_name = "FILE[@N]")]
+    pub image: PathBuf,
+    /// An empty directory.
+    pub directory: PathBuf,
+    /// Return when it is mounted, and go on in the background.
+    #[arg(long)]
+    pub background: bool,
+    /// Let other users see it, too; they can read it if they could read the image.
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Be the one in the background.
+    #[arg(long, hide = true, conflicts_with = "background")]
+    pub detached: bool,
+}
