@@ -4,7 +4,15 @@
 # Part of scripts/bench, whose $klon, $directory, $runs and functions it uses.
 
 # What compresses well, as programs and texts do: the system's own files.
-compressible() { tar --create --file=- --ignore-failed-read /usr/lib /usr/share 2>/dev/null || true; }
+#
+# compressible FROM MIB: that many MiB of it; its makers end with the pipe.
+compressible() {
+    (
+        set +o pipefail
+        tar --create --file=- --ignore-failed-read /usr/lib /usr/share 2>/dev/null |
+            tail --bytes=+"$1" 2>/dev/null | head --bytes="$2M"
+    )
+}
 
 # A half-full ext4 volume, half of whose content compresses; its free space holds junk.
 make_mixed_source() {
@@ -13,7 +21,7 @@ make_mixed_source() {
     local number part=$((keep_mib / 16))
     for number in $(seq 8); do
         mkdir "tree/$number"
-        compressible | tail --bytes=+$((number * 1000000)) | head --bytes="${part}M" >"tree/$number/text"
+        compressible $((number * 1000000)) "$part" >"tree/$number/text"
         head --bytes="${part}M" /dev/urandom >"tree/$number/noise"
     done
     junk source.img
