@@ -100,9 +100,28 @@ restore_again() {
     rm -f ./*.times
 }
 
+# Blocks of 4 KiB, far from each other, one at a time.
+random_reads() {
+    local number server socket=$directory/nbd.socket
+    local reads=(-c 2000 -d 1 -s 4096 -S 50003968)
+    "$klon" serve image.klon@1 --socket "$socket" --quiet &
+    server=$!
+    until [ -e "$socket" ]; do sleep 0.1; done
+    for number in $(seq "$runs"); do
+        timed klon source.img "qemu-img bench -f raw ${reads[*]} 'nbd+unix:///?socket=$socket'"
+        timed qemu-img source.img "qemu-img bench -f qcow2 ${reads[*]} image.qcow2"
+    done
+    kill "$server"
+    wait "$server" || true
+    printf '\n2000 reads of 4 KiB, klon over NBD, qemu-img from its qcow2\n'
+    table klon qemu-img
+    rm -f ./*.times
+}
+
 bench_image() {
     create
     append
+    random_reads
     restore
     restore_again
 }
