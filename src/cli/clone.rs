@@ -26,8 +26,8 @@ pub struct CloneArgs {
     /// What happens to space of the target that is no longer in use.
     #[arg(long, value_enum, default_value = "leave")]
     pub freed: FreedArg,
-    /// Update an earlier clone in place where the changes don't fit in free room of its drive. If
-    /// that is interrupted, the clone is unfinished until the next run completes it.
+    /// Update earlier clones in place, not by way of free room of their drive. If that is
+    /// interrupted, the clone is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
     /// Clone over a target that a record knows as the original of a clone, as to restore it from its

@@ -77,8 +77,8 @@ pub struct RestoreArgs {
     /// target (`compare`), or not (`full`).
     #[arg(long, value_enum, default_value = "auto")]
     pub rung: RungArg,
-    /// Overwrite what is on the target in place where the changes don't fit in free room of its
-    /// drive. If that is interrupted, it is unfinished until the next run completes it.
+    /// Overwrite what is on the target in place, not by way of free room of its drive. If that is
+    /// interrupted, it is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
     /// Read the target back afterwards and compare it with the digests.

@@ -183,6 +183,17 @@ impl World {
         }
     }
 
+    /// Runs of `klon clone` that fail at either end.
+    fn sweep_all(&self) {
+        for ends in [
+            (End::Source, "read"),
+            (End::Target, "write"),
+            (End::Target, "read"),
+        ] {
+            self.sweep_clone(ends);
+        }
+    }
+
     /// A run of `klon clone` that fails, and the next one.
     fn sweep_clone(&self, ends: (End, &'static str)) {
         let line = ["clone", self.source.text(), self.target.text()];
@@ -223,31 +234,15 @@ fn judge_error(context: &str, outcome: &Outcome, (disk, operation): (&FaultyDisk
 
 #[test]
 fn first_clones_fail_and_are_completed() {
-    if lacks_root() {
-        return;
-    }
-    let world = World::new(false);
-    for ends in [
-        (End::Source, "read"),
-        (End::Target, "write"),
-        (End::Target, "read"),
-    ] {
-        world.sweep_clone(ends);
+    if !lacks_root() {
+        World::new(false).sweep_all();
     }
 }
 
 #[test]
 fn repeats_fail_and_are_completed() {
-    if lacks_root() {
-        return;
-    }
-    let world = World::new(true);
-    for ends in [
-        (End::Source, "read"),
-        (End::Target, "write"),
-        (End::Target, "read"),
-    ] {
-        world.sweep_clone(ends);
+    if !lacks_root() {
+        World::new(true).sweep_all();
     }
 }
 

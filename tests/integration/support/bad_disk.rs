@@ -66,13 +66,7 @@ impl BadDisk {
             mount,
             server,
         };
-        let is_there = (0..600).any(|_| {
-            disk.exists() || {
-                sleep(Duration::from_millis(50));
-                false
-            }
-        });
-        assert!(is_there, "nbdfuse does not show {}", disk.display());
+        wait_for(&disk);
         new.device = Some(LoopDevice::direct(&disk));
         new
     }
@@ -89,4 +83,15 @@ impl Drop for BadDisk {
         run("umount", &["--lazy", self.mount.to_str().unwrap()]);
         let _ = self.server.wait();
     }
+}
+
+/// Waits until nbdfuse shows a file.
+pub(crate) fn wait_for(disk: &Path) {
+    let is_there = (0..600).any(|_| {
+        disk.exists() || {
+            sleep(Duration::from_millis(50));
+            false
+        }
+    });
+    assert!(is_there, "nbdfuse does not show {}", disk.display());
 }

@@ -2,12 +2,11 @@
 //! device.
 
 use super::LoopDevice;
+use super::bad_disk::wait_for;
 use super::tool::run;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 /// What fails with EIO.
 #[derive(Clone, Copy, Debug)]
@@ -57,13 +56,7 @@ impl FaultyDisk {
             directory,
             server,
         };
-        let is_there = (0..600).any(|_| {
-            disk.exists() || {
-                sleep(Duration::from_millis(50));
-                false
-            }
-        });
-        assert!(is_there, "nbdfuse does not show {}", disk.display());
+        wait_for(&disk);
         new.device = Some(LoopDevice::direct_writable(&disk));
         new
     }
