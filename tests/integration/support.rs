@@ -9,6 +9,7 @@ pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
 pub(crate) mod loop_device;
+pub(crate) mod ntfs_mount;
 pub(crate) mod oracle;
 pub(crate) mod scratch;
 pub(crate) mod tool;
@@ -17,6 +18,7 @@ pub(crate) mod tree;
 pub(crate) use bad_disk::BadDisk;
 pub(crate) use klon::{Klon, Outcome};
 pub(crate) use loop_device::{LoopDevice, Mount, lacks_root};
+pub(crate) use ntfs_mount::NtfsMount;
 pub(crate) use tool::run;
 
 /// A mebibyte.

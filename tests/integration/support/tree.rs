@@ -101,7 +101,7 @@ impl Tree {
         let shell = |script: &str| run("sh", &["-c", &format!("cd '{root}' && {script}")]);
         Self {
             entries,
-            attributes: shell("getfattr -R -h -d -m - -e hex . | grep -v ^$"),
+            attributes: shell("getfattr -R -h -d -m - -e hex . | sed /^$/d"),
             lists: shell("getfacl -R -n -P ."),
         }
     }

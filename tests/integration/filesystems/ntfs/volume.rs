@@ -1,12 +1,9 @@
 //! NTFS volumes in files: made by mkfs.ntfs, filled through ntfs-3g, judged by ntfsprogs.
 
-use crate::support::{MIB, oracle, run, tool};
+use crate::support::{MIB, NtfsMount, oracle, run, tool};
 use klon_partition::ExtentMap;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A volume in a file.
@@ -35,8 +32,8 @@ impl Volume {
         self.image.to_str().unwrap()
     }
 
-    pub(super) fn mount(&self, options: &str) -> Mount {
-        Mount::new(&self.image, &self.directory.path().join("mounted"), options)
+    pub(super) fn mount(&self, options: &str) -> NtfsMount {
+        NtfsMount::new(&self.image, &self.directory.path().join("mounted"), options)
     }
 
     /// Runs a shell script in the mounted volume.
@@ -90,63 +87,5 @@ impl Volume {
         let image = directory.path().join("volume.img");
         oracle::copy_onto_noise(&self.image, &image, used);
         Self { directory, image }
-    }
-}
-
-/// A volume mounted by ntfs-3g, which has ended when this has been dropped.
-pub(super) struct Mount {
-    point: PathBuf,
-    server: Child,
-}
-
-impl Mount {
-    fn new(image: &Path, point: &Path, options: &str) -> Self {
-        fs::create_dir_all(point).unwrap();
-        let before = fs::metadata(point).unwrap().dev();
-        let mut server = Command::new("ntfs-3g")
-            .args(["-o", &format!("no_detach,{options}")])
-            .args([image, point])
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("ntfs-3g is needed for this test: {error}"));
-        let start = Instant::now();
-        while fs::metadata(point).unwrap().dev() == before {
-            let ended = server.try_wait().unwrap();
-            assert!(ended.is_none(), "ntfs-3g -o {options}: {ended:?}");
-            let is_late = start.elapsed() > Duration::from_secs(60);
-            assert!(
-                !is_late,
-                "{} is not mounted after a minute",
-                image.display()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self {
-            point: point.to_owned(),
-            server,
-        }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.point
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.point).status();
-        let is_unmounted = unmounted.is_ok_and(|status| status.success());
-        if is_unmounted {
-            // What is in its memory is on the volume only when it has ended.
-            let _ = self.server.wait();
-        } else {
-            let _ = self.server.kill();
-        }
-        assert!(
-            is_unmounted || std::thread::panicking(),
-            "{} stays",
-            self.point.display()
-        );
     }
 }
