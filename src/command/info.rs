@@ -7,11 +7,14 @@ use crate::image::ImageName;
 use crate::output;
 use crate::picture;
 use anyhow::Result;
-use klon_imaging::image::{Snapshot, SnapshotMeta};
+use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta};
 use klon_imaging::record::manifest::FilesystemId;
-use klon_partition::ExtentMap;
+use klon_partition::device::Window;
+use klon_partition::filesystem::probe;
+use klon_partition::{ExtentMap, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// A snapshot as JSON.
 #[derive(Serialize)]
@@ -40,7 +43,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     list::warn(snapshot.image());
     let chunks = Chunks::count(&snapshot)?;
     let manifest = snapshot.manifest();
-    let meta = snapshot.meta();
+    let meta = &meta(&snapshot);
     if common.json {
         output::json(&Info {
             snapshot: snapshot.number(),
@@ -59,8 +62,30 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(&text(&snapshot, &chunks))?;
+    output::line(&text(&snapshot, meta, &chunks))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the snapshot says of itself. Of one that came in order, through a pipe or from another
+/// format, nobody has seen which filesystems are in it yet: they are looked for in what it holds.
+fn meta(snapshot: &Arc<Snapshot>) -> SnapshotMeta {
+    let mut meta = snapshot.meta().clone();
+    let device: Arc<dyn ReadAt> = Arc::new(SnapshotDevice::new(Arc::clone(snapshot)));
+    if meta.partitions.is_empty() {
+        meta.filesystem = meta.filesystem.or_else(|| filesystem(&*device));
+    }
+    for partition in &mut meta.partitions {
+        let part = Window::new(Arc::clone(&device), partition.extent).ok();
+        let seen = || part.and_then(|part| filesystem(&part));
+        partition.filesystem = partition.filesystem.take().or_else(seen);
+    }
+    meta
+}
+
+/// What is recognized, if that can be read: this is for people to know what they have.
+fn filesystem(volume: &dyn ReadAt) -> Option<FilesystemId> {
+    let found = probe(volume).ok()??;
+    Some(FilesystemId::from(found.summary()))
 }
 
 /// What the chunks of a snapshot take.
@@ -89,8 +114,7 @@ impl Chunks {
     }
 }
 
-fn text(snapshot: &Snapshot, chunks: &Chunks) -> String {
-    let meta = snapshot.meta();
+fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
     let run = &meta.run;
     let mut text = format!(
         "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \

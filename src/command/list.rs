@@ -8,6 +8,7 @@ use crate::progress::say;
 use anyhow::Result;
 use klon_imaging::image::{CatalogEntry, Image};
 use serde::Serialize;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 /// One snapshot as JSON.
@@ -25,7 +26,8 @@ struct Line<'a> {
 
 /// Lists the snapshots of an image.
 pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
-    let image = ImageName::parse(&args.image)?.open()?;
+    let name = ImageName::parse(&args.image)?;
+    let image = name.open()?;
     warn(&image);
     let snapshots = &image.catalog().snapshots;
     if common.json {
@@ -50,9 +52,25 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
     if snapshots.is_empty() {
         text.push_str("no complete snapshot\n");
     }
-    text.push_str(&format!("file: {}\n", human::size(image.size_bytes())));
+    let size_bytes = image.size_bytes();
+    text.push_str(&format!("file: {}", human::size(size_bytes)));
+    let allocated_bytes = allocated_bytes(&name)?;
+    // A file without holes takes up to a block more.
+    if allocated_bytes < size_bytes {
+        let allocated = human::size(allocated_bytes);
+        text.push_str(&format!(", of which {allocated} take room on the disk"));
+    }
+    text.push('\n');
     output::line(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the file or its parts take on the disk they are on, holes left out.
+fn allocated_bytes(name: &ImageName) -> Result<u64> {
+    let files = name.files()?;
+    let blocks = files.paths().map(|path| Ok(path.metadata()?.blocks()));
+    let blocks: u64 = blocks.sum::<std::io::Result<_>>()?;
+    Ok(blocks.saturating_mul(512))
 }
 
 /// Says what is not as it should be at the end of an image.

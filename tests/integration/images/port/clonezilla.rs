@@ -98,6 +98,7 @@ fn a_gpt_disk_of_four_partitions_is_as_restored() {
     let info = klon.json(&["info", "a.klon"]);
     assert_eq!(info["partitions"].as_array().unwrap().len(), 4);
     assert_eq!(info["partitions"][0]["name"], "EFI, system");
+    assert_eq!(info["partitions"][1]["filesystem"]["kind"], "ext4");
     klon.ok(&["export", "a.klon:2", "root"]);
     run("e2fsck", &["-fn", &klon.text("root")]);
     // Without what dd saved, the table is made from sfdisk's dump: the same one.

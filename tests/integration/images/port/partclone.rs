@@ -46,6 +46,7 @@ fn check(kind: &str, options: &[&str], program: Option<&str>) {
     }
     let info = klon.json(&["info", "a.klon"]);
     assert_eq!(info["kind"], "volume");
+    assert!(info["filesystem"]["kind"].is_string(), "{info:#}");
 }
 
 #[test]
