@@ -8,6 +8,7 @@ mod lock;
 mod lossy;
 mod mounts;
 mod serial;
+mod slot;
 mod swaps;
 mod system_disk;
 mod transport;
@@ -83,8 +84,8 @@ impl System {
         })
     }
 
-    /// What a disk or a file is recognized by: a disk's serial number if it has a usable one, a
-    /// file's path, also for the loop device that shows the file. `None` where only the content
+    /// What a disk or a file is recognized by: a disk's serial number if it has a usable one, the
+    /// slot (`/dev/disk/by-path/…`) of a virtual machine's disk that has none, a file's path, also for the loop device that shows the file. `None` where only the content
     /// (a disk GUID, a PARTUUID) can tell.
     ///
     /// # Errors
@@ -108,9 +109,12 @@ impl System {
         if let Some(serial) = device.and_then(|device| device.serial.clone()) {
             return Ok(Some(Identity::Serial(serial)));
         }
-        // Its name stays, while its content may come to be the same as that of its source.
+        // Its name or slot stays, while its content may come to be the same as that of its source.
         if let Some(name) = device.and_then(|device| device.mapper_name.as_ref()) {
             return Ok(Some(Identity::Path(format!("/dev/mapper/{name}"))));
+        }
+        if let Some(slot) = device.and_then(BlockDevice::lasting_slot) {
+            return Ok(Some(Identity::Path(slot.to_owned())));
         }
         let backing = device.and_then(|device| device.loop_file.as_ref());
         match backing.filter(|backing| backing.is_whole()) {

@@ -1,6 +1,6 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
-use super::{serial, transport};
+use super::{serial, slot, transport};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -30,7 +30,11 @@ pub(super) struct BlockDevice {
     pub(super) is_removable: bool,
     pub(super) model: Option<String>,
     pub(super) serial: Option<String>,
+    /// Others claim the same serial number, so that it identifies none of them.
+    pub(super) has_shared_serial: bool,
     pub(super) wwn: Option<String>,
+    /// The slot that it is in: a link below `/dev/disk/by-path`.
+    pub(super) slot: Option<String>,
     pub(super) transport: transport::Transport,
     pub(super) loop_file: Option<LoopFile>,
     /// Name under /dev/mapper.
@@ -74,6 +78,19 @@ impl BlockDevice {
         Path::new("/dev").join(self.name.replace('!', "/"))
     }
 
+    /// The slot of a disk that stays in it: those of virtual machines, which often have no serial
+    /// number. Drives that are plugged come into the slots of others.
+    pub(super) fn lasting_slot(&self) -> Option<&str> {
+        let is_fixed = match self.transport {
+            transport::Transport::Virtio | transport::Transport::Scsi => !self.is_removable,
+            _ => false,
+        };
+        let is_nameless = self.serial.is_none() && !self.has_shared_serial;
+        let is_disk = self.partition.is_none();
+        let slot = self.slot.as_deref();
+        slot.filter(|_| is_fixed && is_nameless && is_disk)
+    }
+
     /// Where it lies on its disk, or all of it; `None` when it has no bytes.
     pub(super) fn extent(&self) -> Option<Extent> {
         let start_bytes = self.partition.as_ref().map_or(0, |part| part.start_bytes);
@@ -89,11 +106,14 @@ pub(super) fn all(root: &Path) -> Result<Vec<BlockDevice>> {
         doing: "list block devices",
         source,
     })?;
+    let mut slots = slot::all(root);
     // A device that vanishes meanwhile is not there.
-    Ok(names
-        .into_iter()
-        .filter_map(|name| read(root, &class.join(&name), name))
-        .collect())
+    let devices = names.into_iter().filter_map(|name| {
+        let slot = slots.remove(&name);
+        let device = read(root, &class.join(&name), name)?;
+        Some(BlockDevice { slot, ..device })
+    });
+    Ok(devices.collect())
 }
 
 fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
@@ -126,7 +146,9 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
         is_removable: number(&disk, "removable") == Some(1),
         model: ids.model,
         serial: ids.serial,
+        has_shared_serial: false,
         wwn: ids.wwn,
+        slot: None,
         transport: transport::of(&disk),
         loop_file: loop_file(root, &sysfs, &name),
         is_shared_out: attribute(&sysfs, "dm/uuid").is_some_and(|uuid| is_shared_out(&uuid)),

@@ -73,6 +73,7 @@ pub(super) fn drop_ambiguous(devices: &mut [BlockDevice]) {
         let same = |serial: &&String| Some(*serial) == device.serial.as_ref();
         if serials.iter().filter(same).count() > 1 {
             device.serial = None;
+            device.has_shared_serial = true;
         }
     }
 }

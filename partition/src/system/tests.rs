@@ -283,6 +283,33 @@ fn identities_are_serials_or_paths_and_nothing_that_two_disks_share() {
 }
 
 #[test]
+fn disks_of_virtual_machines_without_serial_numbers_are_known_by_their_slots() {
+    let fixture = laptop();
+    fixture.disk("pci0/0000:00:05.0/virtio2/block/vda", "254:0", 1000);
+    fixture.partition("vda", "vda1", "254:1", (1, 100, 900));
+    fixture.disk("pci0/0000:00:06.0/virtio3/block/vdb", "254:16", 1000);
+    fixture.set("vdb", "serial", "rootdisk1");
+    for (slot, name) in [
+        ("virtio-pci-0000:00:05.0", "vda"),
+        ("pci-0000:00:05.0", "vda"),
+        ("pci-0000:00:05.0-part1", "vda1"),
+        ("pci-0000:00:06.0", "vdb"),
+        ("pci-0000:00:14.0-usb-0:1:1.0-scsi-0:0:0:0", "sda"),
+    ] {
+        fixture.slot(slot, name);
+    }
+    let system = fixture.load();
+    let identity = |name: &str| system.identity_of(&device(&system, name)).unwrap();
+    let slot = "/dev/disk/by-path/pci-0000:00:05.0".to_owned();
+    assert_eq!(identity("vda"), Some(Identity::Path(slot)));
+    assert_eq!(identity("vda1"), None);
+    let serial = Identity::Serial("rootdisk1".to_owned());
+    assert_eq!(identity("vdb"), Some(serial));
+    // What is plugged there tomorrow is another drive.
+    assert_eq!(identity("sda"), None);
+}
+
+#[test]
 fn a_mountinfo_that_is_not_understood_is_no_empty_one() {
     let fixture = laptop();
     fixture.mounts(&["31 30 8:1 / /mnt rw ext4 /dev/sda1 rw"]);

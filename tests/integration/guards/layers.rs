@@ -15,6 +15,24 @@ try() {
     echo "-- $1"
     klon clone "$2" "$3" --yes --confirm "$3" 2>&1 </dev/null && echo "code 0" || echo "code $?"
 }
+# Disks without serial numbers, in the slots that udev names: after the first clone both have the
+# same content, which tells nothing of them any more.
+mkdir -p /dev/disk/by-path
+for disk in vda vdb; do
+    slot=$(readlink -f /sys/block/$disk)
+    slot=${slot%/virtio*}
+    ln -s ../../$disk /dev/disk/by-path/pci-${slot##*/}
+done
+slot() { echo /dev/disk/by-path/pci-$(readlink -f /sys/block/$1 | sed 's:/virtio.*::; s:.*/::'); }
+try_slot() {
+    echo "-- $1"
+    klon clone "$2" "$3" $4 2>&1 </dev/null && echo "code 0" || echo "code $?"
+}
+try_slot "a disk without a serial number" /dev/vda /dev/vdb
+try_slot "a disk without a serial number again" /dev/vda /dev/vdb
+try_slot "a disk without a serial number, the wrong way" /dev/vdb /dev/vda "--yes --confirm $(slot vda)"
+rm -r /dev/disk/by-path $KLON_RECORDS
+dd if=/dev/zero of=/dev/vdb bs=1M count=50 2>/dev/null
 # Two volumes over the same bytes, and one beside them.
 dmsetup create flat --table "0 131072 linear /dev/vdb 2048"
 dmsetup create twin --table "0 131072 linear /dev/vdb 2048"
@@ -72,6 +90,17 @@ try "the disk of a swap file" /dev/vda /dev/vdd
 
 /// What each attempt must say and exit with.
 const EXPECTED: &[(&str, &str, u8)] = &[
+    ("a disk without a serial number", "first clone", 0),
+    (
+        "a disk without a serial number again",
+        "the record describes the target",
+        0,
+    ),
+    (
+        "a disk without a serial number, the wrong way",
+        "is the source of the clone",
+        3,
+    ),
     (
         "a disk under a device-mapper volume",
         "device-mapper volume flat",

@@ -100,6 +100,13 @@ impl Fixture {
         fs::write(self.root().join(format!("run/udev/data/b{number}")), notes).unwrap();
     }
 
+    /// Names the slot of a disk, as udev does.
+    pub(super) fn slot(&self, slot: &str, device: &str) {
+        let directory = self.root().join("dev/disk/by-path");
+        fs::create_dir_all(&directory).unwrap();
+        symlink(format!("../../{device}"), directory.join(slot)).unwrap();
+    }
+
     /// A plain file of `size_bytes` at the root of the system.
     pub(super) fn file(&self, name: &str, size_bytes: u64) -> PathBuf {
         let path = self.root().join(name);
