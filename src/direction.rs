@@ -25,6 +25,10 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
     }
     for job in jobs {
         let Some(source) = &job.source else { continue };
+        // Whatever is known of one of them may be true of the other: the user must say.
+        if job.is_ambiguous {
+            continue;
+        }
         let (from, to) = (&source.identity, &job.target.identity);
         let Some(against) = against(&manifests, from, to) else {
             if is_clone(&manifests, from) {

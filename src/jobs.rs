@@ -25,6 +25,9 @@ pub struct VolumeJob {
     pub target: TargetEnd,
     /// What must be named to consent to overwriting it: the target, or the drive of a plan.
     pub consent_identity: Identity,
+    /// Whether source and target, both devices, bear the same identity, as partitions of a disk and
+    /// of its clone do: records can't tell then which of the two they are of.
+    pub is_ambiguous: bool,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
     /// The volumes of a plan that are updated as one with it have the same.
@@ -67,18 +70,32 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         }
     };
     check_sectors(&mut source, &target, system)?;
-    let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
+    let is_ambiguous = source.identity == target.identity && source_place.image.is_none();
+    let consent_identity = match is_ambiguous {
+        true => whereabouts(&target.place)?,
+        false => target.identity.clone(),
+    };
     Ok(VolumeJob {
-        name,
+        name: target.place.given.clone(),
         source: Some(source),
         target,
         consent_identity,
+        is_ambiguous,
         is_planned: false,
         group: None,
         role: Role::Backup,
         reversal: None,
         otherwise: None,
     })
+}
+
+/// What tells a target from a source that bears the same identity: only the place where it is.
+fn whereabouts(place: &Place) -> Result<Identity> {
+    let path = place.path.canonicalize();
+    let path = path.with_context(|| place.given.clone())?;
+    let number = place.number.map(|number| format!(":{number}"));
+    let text = format!("{}{}", path.display(), number.unwrap_or_default());
+    Ok(Identity::Path(text))
 }
 
 /// Before the source is opened: a loop device over the target would be told as the wrong problem.
@@ -170,6 +187,7 @@ pub fn of_plan(
             source,
             target,
             consent_identity,
+            is_ambiguous: false,
             is_planned: true,
             group: Some(volume.group.clone()),
             role: Role::Backup,

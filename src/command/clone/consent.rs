@@ -60,7 +60,13 @@ pub(super) fn ask(
         }
         None => description,
     };
-    let description = format!("{description}\n  with a clone of {}", source.name);
+    let mut description = format!("{description}\n  with a clone of {}", source.name);
+    if job.is_ambiguous {
+        description.push_str(&format!(
+            "\n  Both have the identity {}, as a disk and its clone do: make sure which is which",
+            source.identity
+        ));
+    }
     let loss = Loss {
         identity: &job.consent_identity,
         description: &description,
@@ -95,6 +101,10 @@ fn is_earlier_clone(
     let mark = Mark::read(&now.open.device)?;
     if mark.is_some_and(|mark| mark.source == source.identity.to_string()) {
         return Ok(true);
+    }
+    // Its record might be that of the source, or it is the original of an image.
+    if job.target.identity == source.identity {
+        return Ok(false);
     }
     let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
     if Content::new(filesystem(now), table(now)) != wanted {

@@ -1,7 +1,7 @@
 //! Originals and their backups: against the direction of a record only when the user insists.
 
 use crate::support::Klon;
-use crate::support::image::{ext4, sparse};
+use crate::support::image::{boot_disk, ext4, sfdisk, sparse};
 use crate::support::klon::number;
 use crate::support::{MIB, run};
 use std::fs;
@@ -151,4 +151,28 @@ fn a_plan_has_a_direction_of_its_own() {
     klon.run(&["clone", "plan", "--force-direction"])
         .expect(2)
         .says(&["--force-direction is for"]);
+}
+
+/// Partitions of a disk and of its clone have the same PARTUUID, and so would their records.
+#[test]
+fn volumes_of_a_disk_and_of_its_clone_are_told_apart_by_their_places_alone() {
+    let klon = Klon::new();
+    boot_disk(&klon.path("disk"), 512);
+    klon.ok(&["clone", "disk", "copy"]);
+    let part = klon.text("copy:3");
+    let to_copy = ["clone", "disk:3", "copy:3"];
+    let words = ["would overwrite", "make sure which is which", &part];
+    klon.refused(&to_copy, &words);
+    let partuuid = sfdisk(&klon.text("disk"))["partitions"][1]["uuid"]
+        .as_str()
+        .unwrap()
+        .to_lowercase();
+    let both = [&to_copy[..], &["--yes", "--confirm", &partuuid]].concat();
+    klon.refused(&both, &["--confirm names", &part]);
+    klon.ok(&[&to_copy[..], &["--yes", "--confirm", &part]].concat());
+    // That run is no consent to the other direction.
+    let before = fs::read(klon.path("disk")).unwrap();
+    klon.refused(&["clone", "copy:3", "disk:3"], &words[..2]);
+    klon.refused(&to_copy, &words);
+    assert!(fs::read(klon.path("disk")).unwrap() == before);
 }
