@@ -66,9 +66,13 @@ impl MountedLine {
             output::json(self)?;
         } else if !common.quiet {
             let directory = self.directory.display();
+            let unmount = match nix::unistd::geteuid().is_root() {
+                true => "umount",
+                false => "fusermount3 -u",
+            };
             let end = match args.background {
-                true => format!("`umount {directory}`"),
-                false => format!("Ctrl-C or `umount {directory}`"),
+                true => format!("`{unmount} {directory}`"),
+                false => format!("Ctrl-C or `{unmount} {directory}`"),
             };
             output::line(&format!(
                 "{} is mounted read-only: {} snapshots in {directory}, the last one as \
