@@ -43,7 +43,7 @@ mount_it
 $2
 SCRIPT
     "$root"/scripts/guest --modules libcrc32c --with "$APFS_TOOLS/apfs-snap" \
-        --with-module "$APFS_TOOLS/apfs.ko" "$work/script" "$work/$1.img"
+        --with setfattr --with-module "$APFS_TOOLS/apfs.ko" "$work/script" "$work/$1.img"
 }
 
 # apfs_store NAME: checks a clean container, and stores it with partclone's answer.
@@ -82,6 +82,29 @@ for round in $(seq 1 30); do
 done
 umount /mnt'
 
+# Trees of several levels: files in many extents, many files, an attribute that has blocks of its
+# own, and what a snapshot and the next have of each.
+# shellcheck disable=SC2016 # expanded in the guest
+apfs_split='mkdir /mnt/directory
+in_turns() {
+    for round in $(seq 1 120); do
+        for file; do
+            seq $round 2000 | head -c 4096 >> /mnt/directory/$file
+        done
+    done
+}
+make 1 400 5
+in_turns one two three
+setfattr -n osx.large -v "$(seq -s. 1500)" /mnt/directory/one
+apfs-snap /mnt first
+remove 1 3 400
+in_turns two four
+apfs-snap /mnt second
+remove 2 3 400
+rm /mnt/directory/three
+seq 1 9000 | dd of=/mnt/directory/one conv=notrunc bs=4096 seek=7 2> /dev/null
+umount /mnt'
+
 apfs_images() {
     if wanted apfs-wide; then
         mkapfs=mkapfs apfs_format apfs-wide 128M -s
@@ -109,6 +132,11 @@ apfs_images() {
         apfs_format apfs-seed-rings 3M
         apfs_write apfs-seed-rings "$apfs_rounds"
         apfs_store apfs-seed-rings
+    fi
+    if wanted apfs-trees; then
+        apfs_format apfs-trees 40M
+        apfs_write apfs-trees "$apfs_split"
+        apfs_store apfs-trees
     fi
     if wanted apfs-unclean; then
         apfs_format apfs-unclean 40M
