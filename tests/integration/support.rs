@@ -8,9 +8,12 @@ pub(crate) mod faulty_disk;
 pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
+pub(crate) mod library;
 pub(crate) mod loop_device;
+pub(crate) mod nbdfuse;
 pub(crate) mod oracle;
 pub(crate) mod scratch;
+pub(crate) mod terminal;
 pub(crate) mod tool;
 pub(crate) mod tree;
 
