@@ -7,20 +7,8 @@
 # mkapfs, apfsck and apfs-snap of apfsprogs 0.2.1 and apfs.ko of linux-apfs-rw 0.3.20, built for
 # the kernel of scripts/guest. Without it these images stay as they are.
 
-# apfs_used IMAGE: the used extents by partclone as JSON. It takes block 0 for the bitmap of a
-# chunk that has none, so there must be no such chunk.
-apfs_used() {
-    rm -f "$work/domain"
-    partclone.apfs -q -L "$work/partclone.log" -D -s "$1" -o "$work/domain" > /dev/null 2>&1
-    local offset size status comma=
-    printf '['
-    while read -r offset size status; do
-        [[ $status == + ]] || continue
-        printf '%s[%d,%d]' "$comma" "$offset" "$size"
-        comma=,
-    done < "$work/domain"
-    echo ']'
-}
+# What is in use is told by partclone, which takes block 0 for the bitmap of a chunk that has none,
+# so there must be no such chunk.
 
 # apfs_format NAME SIZE OPTIONS...: an empty container.
 apfs_format() {
@@ -49,7 +37,7 @@ SCRIPT
 # apfs_store NAME: checks a clean container, and stores it with partclone's answer.
 apfs_store() {
     "${APFS_TOOLS:+$APFS_TOOLS/}apfsck" -cw "$work/$1.img" || exit 1
-    answers "$1" apfs "$(apfs_used "$work/$1.img")"
+    answers "$1" apfs "$(partclone_used apfs "$work/$1.img")"
     store "$1"
 }
 
@@ -109,7 +97,7 @@ apfs_images() {
     if wanted apfs-wide; then
         mkapfs=mkapfs apfs_format apfs-wide 128M -s
         apfsck -cw "$work/apfs-wide.img"
-        answers apfs-wide apfs "$(apfs_used "$work/apfs-wide.img")"
+        answers apfs-wide apfs "$(partclone_used apfs "$work/apfs-wide.img")"
         store apfs-wide
     fi
     [[ -n ${APFS_TOOLS:-} ]] || return 0
