@@ -7,6 +7,7 @@ mod journal;
 mod staged;
 
 use crate::support::library::options;
+use crate::support::run;
 use crate::support::scratch::in_memory;
 use klon_imaging::clone::Drive;
 use klon_imaging::mark::Mark;
@@ -21,7 +22,6 @@ use klon_partition::table::{Found, read as read_table};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 const MIB: usize = 1 << 20;
 const HELD: usize = MIB;
@@ -31,13 +31,6 @@ struct Scene {
     name: &'static str,
     before: Vec<u8>,
     after: Vec<u8>,
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} is missing: {error}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}");
 }
 
 fn noise(len: usize, mut seed: u32) -> Vec<u8> {
