@@ -7,20 +7,8 @@
 # mkapfs, apfsck and apfs-snap of apfsprogs 0.2.1 and apfs.ko of linux-apfs-rw 0.3.20, built for
 # the kernel of scripts/guest. Without it these images stay as they are.
 
-# apfs_used IMAGE: the used extents by partclone as JSON. It takes block 0 for the bitmap of a
-# chunk that has none, so there must be no such chunk.
-apfs_used() {
-    rm -f "$work/domain"
-    partclone.apfs -q -L "$work/partclone.log" -D -s "$1" -o "$work/domain" > /dev/null 2>&1
-    local offset size status comma=
-    printf '['
-    while read -r offset size status; do
-        [[ $status == + ]] || continue
-        printf '%s[%d,%d]' "$comma" "$offset" "$size"
-        comma=,
-    done < "$work/domain"
-    echo ']'
-}
+# What is in use is told by partclone, which takes block 0 for the bitmap of a chunk that has none,
+# so there must be no such chunk.
 
 # apfs_format NAME SIZE OPTIONS...: an empty container.
 apfs_format() {
@@ -43,13 +31,13 @@ mount_it
 $2
 SCRIPT
     "$root"/scripts/guest --modules libcrc32c --with "$APFS_TOOLS/apfs-snap" \
-        --with-module "$APFS_TOOLS/apfs.ko" "$work/script" "$work/$1.img"
+        --with setfattr --with-module "$APFS_TOOLS/apfs.ko" "$work/script" "$work/$1.img"
 }
 
 # apfs_store NAME: checks a clean container, and stores it with partclone's answer.
 apfs_store() {
     "${APFS_TOOLS:+$APFS_TOOLS/}apfsck" -cw "$work/$1.img" || exit 1
-    answers "$1" apfs "$(apfs_used "$work/$1.img")"
+    answers "$1" apfs "$(partclone_used apfs "$work/$1.img")"
     store "$1"
 }
 
@@ -82,11 +70,34 @@ for round in $(seq 1 30); do
 done
 umount /mnt'
 
+# Trees of several levels: files in many extents, many files, an attribute that has blocks of its
+# own, and what a snapshot and the next have of each.
+# shellcheck disable=SC2016 # expanded in the guest
+apfs_split='mkdir /mnt/directory
+in_turns() {
+    for round in $(seq 1 120); do
+        for file; do
+            seq $round 2000 | head -c 4096 >> /mnt/directory/$file
+        done
+    done
+}
+make 1 400 5
+in_turns one two three
+setfattr -n osx.large -v "$(seq -s. 1500)" /mnt/directory/one
+apfs-snap /mnt first
+remove 1 3 400
+in_turns two four
+apfs-snap /mnt second
+remove 2 3 400
+rm /mnt/directory/three
+seq 1 9000 | dd of=/mnt/directory/one conv=notrunc bs=4096 seek=7 2> /dev/null
+umount /mnt'
+
 apfs_images() {
     if wanted apfs-wide; then
         mkapfs=mkapfs apfs_format apfs-wide 128M -s
         apfsck -cw "$work/apfs-wide.img"
-        answers apfs-wide apfs "$(apfs_used "$work/apfs-wide.img")"
+        answers apfs-wide apfs "$(partclone_used apfs "$work/apfs-wide.img")"
         store apfs-wide
     fi
     [[ -n ${APFS_TOOLS:-} ]] || return 0
@@ -109,6 +120,11 @@ apfs_images() {
         apfs_format apfs-seed-rings 3M
         apfs_write apfs-seed-rings "$apfs_rounds"
         apfs_store apfs-seed-rings
+    fi
+    if wanted apfs-trees; then
+        apfs_format apfs-trees 40M
+        apfs_write apfs-trees "$apfs_split"
+        apfs_store apfs-trees
     fi
     if wanted apfs-unclean; then
         apfs_format apfs-unclean 40M

@@ -2,20 +2,6 @@
 # Golden images of FAT12, FAT16 and FAT32. Sourced by make-images.
 # shellcheck disable=SC2154 # work and images are make-images' own
 
-# fat_domain IMAGE: the used extents by partclone's domain map as JSON.
-fat_domain() {
-    rm -f "$work/domain"
-    partclone.fat -q -L "$work/partclone.log" -D -s "$1" -o "$work/domain" > /dev/null 2>&1
-    local offset size status comma=
-    printf '['
-    while read -r offset size status; do
-        [[ $status == + ]] || continue
-        printf '%s[%d,%d]' "$comma" "$offset" "$size"
-        comma=,
-    done < "$work/domain"
-    echo ']'
-}
-
 # fat_field IMAGE OFFSET SIZE: a little-endian number.
 fat_field() {
     od -An -v --endian=little -tu"$3" -j "$2" -N "$3" "$1" | tr -d ' '
@@ -95,7 +81,7 @@ fat_image() {
     if [[ $kind == fat12 ]]; then
         used=$(fat12_used "$work/$name.img")
     else
-        used=$(fat_domain "$work/$name.img")
+        used=$(partclone_used fat "$work/$name.img")
     fi
     answers "$name" "$kind" "$used"
     store "$name"

@@ -6,12 +6,13 @@ mod group;
 mod journal;
 mod staged;
 
+use crate::support::library::options;
+use crate::support::run;
 use crate::support::scratch::in_memory;
-use klon_imaging::change::RungChoice;
-use klon_imaging::clone::{Drive, Freed, Rewrite, Update};
+use klon_imaging::clone::Drive;
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Error, Job, RecordStore, Role, clone};
+use klon_imaging::{Error, Job, RecordStore, Role, clone};
 use klon_partition::device::MemoryDevice;
 use klon_partition::device::crash::CrashDevice;
 use klon_partition::device::fault::{Fault, FaultAt, sweep};
@@ -20,9 +21,7 @@ use klon_partition::inspect::disk_usage;
 use klon_partition::table::{Found, read as read_table};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::process::Command;
 
 const MIB: usize = 1 << 20;
 const HELD: usize = MIB;
@@ -32,13 +31,6 @@ struct Scene {
     name: &'static str,
     before: Vec<u8>,
     after: Vec<u8>,
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} is missing: {error}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {text}");
 }
 
 fn noise(len: usize, mut seed: u32) -> Vec<u8> {
@@ -162,14 +154,7 @@ fn clone_saving(
         role: Role::Backup,
         watch: None,
     };
-    let options = CloneOptions {
-        rung: RungChoice::Auto,
-        rewrite: Rewrite::Blocks,
-        freed: Freed::Leave,
-        update: Update::Staged,
-        threads: NonZeroUsize::MIN,
-    };
-    clone(&job, records, &options, &Silent).map(drop)
+    clone(&job, records, &options(), &Silent).map(drop)
 }
 
 thread_local! {
@@ -323,6 +308,19 @@ fn sweep_source(scene: &Scene, is_repeat: bool) {
     });
 }
 
+/// What a power cut leaves of writes that were not synced: none, all, or some of the sectors.
+fn after_power_cut(device: &CrashDevice, luck: u64) -> Vec<u8> {
+    device.after_crash(|number, sector| match luck {
+        0 => false,
+        1 => true,
+        _ => {
+            let mixed = (sector.offset_bytes() / 512 + number as u64 * 31 + luck)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed >> 62 >= luck % 3
+        }
+    })
+}
+
 /// The power fails at each operation; of what was not yet synced, any part may have reached the
 /// medium.
 fn sweep_power(scene: &Scene, is_repeat: bool) {
@@ -333,15 +331,7 @@ fn sweep_power(scene: &Scene, is_repeat: bool) {
         let target = FaultAt::new(CrashDevice::new(original.clone(), 512), Some(fault));
         let _ = clone_to(&source, &target, &records);
         for luck in 0..6_u64 {
-            let image = target.device().after_crash(|number, sector| match luck {
-                0 => false,
-                1 => true,
-                _ => {
-                    let mixed = (sector.offset_bytes() / 512 + number as u64 * 31 + luck)
-                        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    mixed >> 62 >= luck % 3
-                }
-            });
+            let image = after_power_cut(target.device(), luck);
             let context = format!("repeat {is_repeat}, power cut at {fault:?}, luck {luck}");
             check_state(scene, &context, &image, &original, is_repeat);
             if luck < 3 {

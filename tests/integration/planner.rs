@@ -1,13 +1,13 @@
 //! Plans for real drives.
 
+use crate::support::run;
+use crate::support::tool::run_with_input;
 use klon_partition::planner::{
     Drive, Options, Plan, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
 };
 use klon_partition::table::{PartitionType, Scheme, Table};
 use klon_partition::{Extent, Geometry, Identity};
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use uuid::Uuid;
 
 const MIB: u64 = 1 << 20;
@@ -88,24 +88,6 @@ fn script(table: &Table) -> String {
     script
 }
 
-fn run(program: &str, arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program}: {text}{errors}");
-    text
-}
-
 /// Lets sfdisk write the planned table to a file and read it back.
 fn written_by_sfdisk(plan: &Plan, file: &Path) -> serde_json::Value {
     std::fs::File::create(file)
@@ -114,9 +96,9 @@ fn written_by_sfdisk(plan: &Plan, file: &Path) -> serde_json::Value {
         .unwrap();
     let file = file.to_str().unwrap();
     let table = plan.table(None).unwrap();
-    run("sfdisk", &["-q", file], &script(&table));
-    run("sfdisk", &["--verify", file], "");
-    let json = run("sfdisk", &["--json", file], "");
+    run_with_input("sfdisk", &["-q", file], &script(&table));
+    run("sfdisk", &["--verify", file]);
+    let json = run("sfdisk", &["--json", file]);
     serde_json::from_str(&json).unwrap()
 }
 
@@ -146,7 +128,7 @@ fn sfdisk_takes_every_planned_table_as_it_is() {
             );
         }
         if scheme == Scheme::Gpt {
-            let said = run("sgdisk", &["-v", file.to_str().unwrap()], "");
+            let said = run("sgdisk", &["-v", file.to_str().unwrap()]);
             assert!(said.contains("No problems found"), "{said}");
             let table = plan.table(None).unwrap();
             let first = found["partitiontable"]["firstlba"].as_u64();

@@ -8,10 +8,13 @@ pub(crate) mod faulty_disk;
 pub(crate) mod hooked;
 pub(crate) mod image;
 pub(crate) mod klon;
+pub(crate) mod library;
 pub(crate) mod loop_device;
+pub(crate) mod nbdfuse;
 pub(crate) mod ntfs_mount;
 pub(crate) mod oracle;
 pub(crate) mod scratch;
+pub(crate) mod terminal;
 pub(crate) mod tool;
 pub(crate) mod tree;
 

@@ -32,7 +32,7 @@ fn seal_all(data: &mut [u8]) {
         4096
     };
     for block in data.chunks_exact_mut(size) {
-        if matches!(block[24..26], [1 | 5 | 6 | 7 | 12, 0]) {
+        if matches!(block[24..26], [1..=3 | 5..=7 | 11..=13, 0]) {
             let sum = checksum(&block[8..]);
             block[..8].copy_from_slice(&sum.to_le_bytes());
         }

@@ -9,10 +9,15 @@ mod bitmap;
 mod checkpoint;
 mod chunks;
 mod feature;
+mod metadata;
+mod node;
 mod object;
+mod omap;
 mod reserved;
 mod spaceman;
 mod superblock;
+mod trees;
+mod volume;
 
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::device::{ReadAt, read_vec};
@@ -147,6 +152,15 @@ impl Filesystem for Apfs {
         let used = bitmap::used(&chunks)?;
         reserved::check(superblock, spaceman, &used)?;
         Ok(Some(used))
+    }
+
+    /// All that is in use but contents of files, streams and attributes.
+    fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+        let (superblock, spaceman) = self.map()?;
+        match self.used(device)? {
+            Some(used) => metadata::metadata(superblock, spaceman, &used, device),
+            None => Ok(None),
+        }
     }
 
     /// None. Every transaction has a number, which goes up in the superblock, but only macOS

@@ -2,18 +2,17 @@
 
 use crate::support::image::{boot_disk, sparse};
 use crate::support::klon::number;
+use crate::support::library::options;
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run, tree};
-use klon_imaging::change::RungChoice;
-use klon_imaging::clone::{Begun, Drive, Freed, Rewrite, Together, Update, begin, commit};
+use klon_imaging::clone::{Begun, Drive, Together, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Job, Manifest, RecordStore};
+use klon_imaging::{Job, Manifest, RecordStore};
 use klon_partition::device::{Target, Window, look_at, open_target};
 use klon_partition::filesystem::usage;
 use klon_partition::table::{Found, Partition, read};
 use klon_partition::{Extent, ExtentMap, Geometry, Identity, ReadAt, Result, WriteAt};
 use std::fs;
-use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -127,13 +126,6 @@ fn interrupt(klon: &Klon) {
         })
         .collect();
     let room = ExtentMap::new();
-    let options = CloneOptions {
-        rung: RungChoice::Auto,
-        rewrite: Rewrite::Blocks,
-        freed: Freed::Leave,
-        update: Update::Staged,
-        threads: NonZeroUsize::MIN,
-    };
     let jobs: Vec<Job<'_>> = manifests
         .iter()
         .zip(&ends)
@@ -158,12 +150,12 @@ fn interrupt(klon: &Klon) {
         volumes: jobs.len(),
         drive_taken: None,
     };
-    let begin = |job| match begin(job, &records, &options, together, &Silent).unwrap() {
+    let begin = |job| match begin(job, &records, &options(), together, &Silent).unwrap() {
         Begun::Staged(staged) => *staged,
         Begun::Complete(_) => panic!("nothing was staged"),
     };
     let staged = jobs.iter().map(begin).collect();
-    commit(staged, &[], &records, &options).unwrap_err();
+    commit(staged, &[], &records, &options()).unwrap_err();
     let marks = manifests.iter().map(|manifest| {
         let drive = look_at(&klon.path("drive")).unwrap();
         let at = extent_of(&drive, &manifest.target);

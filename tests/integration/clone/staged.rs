@@ -2,17 +2,15 @@
 
 use crate::support::image::ext4;
 use crate::support::klon::number;
+use crate::support::library::options;
 use crate::support::{Klon, MIB, run, tree};
-use klon_imaging::change::RungChoice;
-use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Job, RecordStore, clone};
+use klon_imaging::{Job, RecordStore, clone};
 use klon_partition::Identity;
 use klon_partition::device::{Fault, FaultAt, look_at, open_target};
 use klon_partition::filesystem::usage;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -84,14 +82,7 @@ fn update_until(klon: &Klon, operation: u64) {
         role: klon_imaging::Role::Backup,
         watch: None,
     };
-    let options = CloneOptions {
-        rung: RungChoice::Auto,
-        rewrite: Rewrite::Blocks,
-        freed: Freed::Leave,
-        update: Update::Staged,
-        threads: NonZeroUsize::MIN,
-    };
-    clone(&job, &RecordStore::new(klon.records()), &options, &Silent).unwrap_err();
+    clone(&job, &RecordStore::new(klon.records()), &options(), &Silent).unwrap_err();
 }
 
 #[test]

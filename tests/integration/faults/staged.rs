@@ -2,8 +2,8 @@
 //! can complete.
 
 use super::{
-    Fault, MIB, Scene, clone_saving, copy_records, disk_scene, ext4_scene, is_equal, noise,
-    set_source, sweep, wanted,
+    Fault, MIB, Scene, after_power_cut, clone_saving, copy_records, disk_scene, ext4_scene,
+    is_equal, noise, set_source, sweep, wanted,
 };
 use crate::support::scratch::in_memory;
 use klon_imaging::clone::Drive;
@@ -167,19 +167,7 @@ impl Stage {
 
 /// What a power cut leaves of writes that were not synced, in several ways.
 fn crashes(device: &CrashDevice) -> Vec<Vec<u8>> {
-    (0..4_u64)
-        .map(|luck| {
-            device.after_crash(|number, sector| match luck {
-                0 => false,
-                1 => true,
-                _ => {
-                    let mixed = (sector.offset_bytes() / 512 + number as u64 * 31 + luck)
-                        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    mixed >> 62 >= luck % 3
-                }
-            })
-        })
-        .collect()
+    (0..4).map(|luck| after_power_cut(device, luck)).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! machine; see `images/INDEX.md`.
 
 mod container;
+mod metadata;
 
 use super::image_file::ImageFile;
 use crate::support::{MIB, lacks_root, run};

@@ -1,5 +1,6 @@
 //! Whole disks made by sgdisk, sfdisk and mkfs: their layout, and what of them must be copied.
 
+use crate::support::tool::run_command;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{Basis, Kind};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
@@ -10,15 +11,6 @@ use std::process::{Command, Stdio};
 use tempfile::{NamedTempFile, TempDir};
 
 const MEBIBYTE: u64 = 1 << 20;
-
-fn run(command: &mut Command) {
-    let name = command.get_program().display().to_string();
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{name} is needed (see scripts/setup): {error}"));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {message}");
-}
 
 fn disk(mebibytes: u64) -> NamedTempFile {
     let file = NamedTempFile::new().expect("temporary file");
@@ -32,12 +24,14 @@ fn put(disk: &Path, start_mebibytes: u64, mebibytes: u64, command: &[&str]) {
     let volume = directory.path().join("volume.img");
     let file = fs::File::create(&volume).expect("create image");
     file.set_len(mebibytes * MEBIBYTE).expect("size image");
-    run(Command::new(command[0]).args(&command[1..]).arg(&volume));
-    run(Command::new("dd")
-        .arg(format!("if={}", volume.display()))
-        .arg(format!("of={}", disk.display()))
-        .arg(format!("seek={start_mebibytes}"))
-        .args(["bs=1M", "conv=notrunc,sparse"]));
+    run_command(Command::new(command[0]).args(&command[1..]).arg(&volume));
+    run_command(
+        Command::new("dd")
+            .arg(format!("if={}", volume.display()))
+            .arg(format!("of={}", disk.display()))
+            .arg(format!("seek={start_mebibytes}"))
+            .args(["bs=1M", "conv=notrunc,sparse"]),
+    );
 }
 
 fn open(disk: &Path) -> MemoryDevice {
@@ -61,10 +55,12 @@ fn mebibytes(start: u64, len: u64) -> Extent {
 #[test]
 fn a_gpt_disk_is_copied_by_its_table_gaps_and_partitions() {
     let disk = disk(100);
-    run(Command::new("sgdisk")
-        .args(["-n1:1M:+40M", "-t1:ef00", "-n3:42M:+2M", "-t3:8200"])
-        .args(["-n2:70M:+3M"])
-        .arg(disk.path()));
+    run_command(
+        Command::new("sgdisk")
+            .args(["-n1:1M:+40M", "-t1:ef00", "-n3:42M:+2M", "-t3:8200"])
+            .args(["-n2:70M:+3M"])
+            .arg(disk.path()),
+    );
     put(disk.path(), 1, 40, &["mkfs.fat", "-F", "32", "-s", "1"]);
     put(disk.path(), 42, 2, &["mkswap", "-q"]);
     let device = open(disk.path());
@@ -132,7 +128,7 @@ fn logical_partitions_are_volumes_and_their_container_is_not() {
 fn a_filesystem_on_the_whole_disk_is_one_volume_also_with_a_table_in_its_boot_sector() {
     for options in [&["-F", "32", "--mbr=n"][..], &["-F", "32", "--mbr=y"]] {
         let disk = disk(40);
-        run(Command::new("mkfs.fat").args(options).arg(disk.path()));
+        run_command(Command::new("mkfs.fat").args(options).arg(disk.path()));
         let device = open(disk.path());
         let layout = inspect(&device).expect("inspected");
         assert!(layout.table.is_none());

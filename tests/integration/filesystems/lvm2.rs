@@ -3,7 +3,7 @@
 mod host;
 
 use super::image_file::ImageFile;
-use crate::support::tree::noise;
+use crate::support::oracle::copy_onto_noise;
 use crate::support::{MIB, lacks_root, run};
 use host::Host;
 use klon_partition::ExtentMap;
@@ -62,21 +62,8 @@ fn check_copy(host: &Host) {
     let image = &host.images[0];
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.img");
-    let size_bytes = fs::metadata(image).unwrap().len();
-    let output = File::create(&copy).unwrap();
-    let noise = noise(5, 1 << 20);
-    for offset_bytes in (0..size_bytes).step_by(1 << 20) {
-        output.write_all_at(&noise, offset_bytes).unwrap();
-    }
-    let input = File::open(image).unwrap();
-    for extent in usage(&ImageFile::open(image)).unwrap().extents.iter() {
-        for piece in extent.split(1 << 20) {
-            let mut buffer = vec![0; usize::try_from(piece.len_bytes()).unwrap()];
-            let at = piece.offset_bytes();
-            input.read_exact_at(&mut buffer, at).unwrap();
-            output.write_all_at(&buffer, at).unwrap();
-        }
-    }
+    let extents = usage(&ImageFile::open(image)).unwrap().extents;
+    copy_onto_noise(image, &copy, &extents);
     let before = answers(host);
     assert_eq!(answers(&Host::of(&copy)), before);
     assert_eq!(used(&copy), used(image));

@@ -5,11 +5,12 @@ mod erofs;
 mod squashfs;
 
 use super::image_file::ImageFile;
-use crate::support::run;
-use crate::support::tree::{fill, noise};
+use crate::support::oracle::copy_onto_noise;
+use crate::support::tree::fill;
+use crate::support::{Mount, run};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Basis, Usage, usage};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -51,32 +52,19 @@ fn write(image: &Path, bytes: &[u8], offset_bytes: u64) {
     file.write_all_at(bytes, offset_bytes).unwrap();
 }
 
-/// Copies `used` of an image onto noise.
-fn copy(image: &Path, used: &ExtentMap, copy: &Path) {
-    let size_bytes = len_bytes(image);
-    let (source, target) = (File::open(image).unwrap(), File::create(copy).unwrap());
-    let noise = noise(99, 1 << 20);
-    for piece in ExtentMap::whole(size_bytes)
-        .iter()
-        .flat_map(|all| all.split(1 << 20))
-    {
-        let len = usize::try_from(piece.len_bytes()).unwrap();
-        target
-            .write_all_at(&noise[..len], piece.offset_bytes())
-            .unwrap();
-    }
-    for piece in used.iter().flat_map(|extent| extent.split(1 << 20)) {
-        let mut buffer = vec![0; usize::try_from(piece.len_bytes()).unwrap()];
-        source
-            .read_exact_at(&mut buffer, piece.offset_bytes())
-            .unwrap();
-        target.write_all_at(&buffer, piece.offset_bytes()).unwrap();
-    }
-}
-
 fn assert_same_files(one: &Path, other: &Path) {
     let [one, other] = [one, other].map(|path| path.to_str().unwrap());
     run("diff", &["-r", "--no-dereference", one, other]);
+}
+
+/// Copies what is in use of a filesystem with room behind it, and has the kernel read both.
+fn check_by_kernel(image: &Path, directory: &Path) {
+    grow(image, ROOM_BYTES);
+    let target = directory.join("copy");
+    copy_onto_noise(image, &target, &mapped(image, "image"));
+    let one = Mount::new(image, &directory.join("one"), "loop,ro");
+    let other = Mount::new(&target, &directory.join("other"), "loop,ro");
+    assert_same_files(one.path(), other.path());
 }
 
 /// Fails unless the volume is taken as used as a whole for what lies at `at`, without a warning.

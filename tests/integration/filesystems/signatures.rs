@@ -2,6 +2,8 @@
 
 mod handmade;
 
+use crate::support::oracle::blkid;
+use crate::support::tool::run_command;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{self, Basis};
 use std::fs;
@@ -11,31 +13,11 @@ use tempfile::TempDir;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-fn run(command: &mut Command) {
-    let name = command.get_program().display().to_string();
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{name} is needed (see scripts/setup): {error}"));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {message}");
-}
-
 fn image(directory: &TempDir, size_bytes: u64) -> PathBuf {
     let image = directory.path().join("volume.img");
     let file = fs::File::create(&image).expect("create image");
     file.set_len(size_bytes).expect("size image");
     image
-}
-
-/// What blkid says of `tag`.
-fn blkid(image: &Path, tag: &str) -> Option<String> {
-    let output = Command::new("blkid")
-        .args(["-p", "-o", "value", "-s", tag])
-        .arg(image)
-        .output()
-        .expect("blkid is needed (util-linux)");
-    let value = String::from_utf8(output.stdout).expect("blkid prints text");
-    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 /// Klon's kind, label and UUID against blkid's; the whole volume is used, without a warning.
@@ -74,7 +56,7 @@ macro_rules! made_by {
             let directory = TempDir::new().expect("temporary directory");
             let image = image(&directory, $size);
             let [program, options @ ..] = &$command[..] else { unreachable!() };
-            run(Command::new(program).args(options).arg(&image));
+            run_command(Command::new(program).args(options).arg(&image));
             check(&image, $kind, $blkid, $has_label);
         })*
     };
@@ -113,7 +95,7 @@ fn ufs_of_both_versions_and_byte_orders() {
         for order in ["le", "be"] {
             let image = directory.path().join(format!("{order}-{version}"));
             let options = ["-t", "ffs", "-B", order, "-s", "4m", "-o", version];
-            run(Command::new("makefs").args(options).arg(&image).arg(&tree));
+            run_command(Command::new("makefs").args(options).arg(&image).arg(&tree));
             check(&image, "ufs", "ufs", false);
         }
     }
@@ -132,7 +114,7 @@ fn what_is_encrypted_says_how_it_copies_faster() {
         "/proc/version",
     ];
     let mut command = Command::new("cryptsetup");
-    run(command.args(options).args(fast).arg(&image));
+    run_command(command.args(options).args(fast).arg(&image));
     let read = |bytes| filesystem::usage(&MemoryDevice::new(bytes, 512)).expect("memory reads");
     let mut bytes = fs::read(&image).expect("read image");
     let Basis::Whole { reason, .. } = read(bytes.clone()).basis else {

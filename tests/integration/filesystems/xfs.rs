@@ -8,13 +8,12 @@ mod shapes;
 mod variant;
 
 use super::image_file::ImageFile;
-use crate::support::oracle::partclone_used;
-use crate::support::tree::{Tree, add_specials, fill, noise};
+use crate::support::oracle::{copy_onto_noise, partclone_used};
+use crate::support::tree::{Tree, add_specials, fill};
 use crate::support::{Mount, lacks_root, run};
 use klon_partition::filesystem::{Basis, ChangeToken, Filesystem, Hazard, Kind, probe, usage};
 use oracle::Oracle;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use variant::{VARIANTS, Variant, mkfs};
 
@@ -101,31 +100,11 @@ fn partclone_copies_the_same_blocks_but_for_the_reserve() {
     }
 }
 
-/// Copies what klon says is in use onto noise.
-fn copy_used(image: &Path, copy: &Path) {
-    let size_bytes = image.metadata().unwrap().len();
-    let noise = noise(99, 1 << 20);
-    let output = File::create(copy).unwrap();
-    output.set_len(size_bytes).unwrap();
-    for offset_bytes in (0..size_bytes).step_by(1 << 20) {
-        output.write_all_at(&noise, offset_bytes).unwrap();
-    }
-    let input = File::open(image).unwrap();
-    for extent in usage(&ImageFile::open(image)).unwrap().extents.iter() {
-        for piece in extent.split(1 << 20) {
-            let mut buffer = vec![0; usize::try_from(piece.len_bytes()).unwrap()];
-            input
-                .read_exact_at(&mut buffer, piece.offset_bytes())
-                .unwrap();
-            output.write_all_at(&buffer, piece.offset_bytes()).unwrap();
-        }
-    }
-}
-
 /// A copy of what is in use, onto noise, checks.
 fn a_copy_checks(image: &Path, directory: &Path) {
     let copy = directory.join("copy.img");
-    copy_used(image, &copy);
+    let used = usage(&ImageFile::open(image)).unwrap().extents;
+    copy_onto_noise(image, &copy, &used);
     run("xfs_repair", &["-n", copy.to_str().unwrap()]);
 }
 

@@ -2,42 +2,10 @@
 
 use crate::support::Klon;
 use crate::support::image::{ext4, sparse};
+use crate::support::terminal::typed;
 use crate::support::{LoopDevice, MIB, lacks_root};
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
-
-/// Clones on a terminal; when the question comes, `change` happens, and then `answer` is typed.
-fn typed(klon: &Klon, target: &str, answer: &str, change: impl FnOnce()) -> (i32, String) {
-    let clone = format!("'{}' clone source {target}", env!("CARGO_BIN_EXE_klon"));
-    let mut child = Command::new("script")
-        .args(["-q", "-e", "-c", &clone, "/dev/null"])
-        .current_dir(klon.directory())
-        .env("KLON_RECORDS", klon.records())
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script is needed for this test");
-    let mut terminal = child.stdin.take().unwrap();
-    let mut output = child.stdout.take().unwrap();
-    let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&shown).contains("to go on:") {
-        let len = output.read(&mut piece).unwrap();
-        assert!(len > 0, "{}", String::from_utf8_lossy(&shown));
-        shown.extend(&piece[..len]);
-    }
-    change();
-    terminal
-        .write_all(format!("{answer}\n").as_bytes())
-        .unwrap();
-    output.read_to_end(&mut shown).unwrap();
-    let status = child.wait().unwrap();
-    drop(terminal);
-    let shown = String::from_utf8_lossy(&shown).into_owned();
-    (status.code().unwrap(), shown)
-}
 
 /// A source and two targets with something on them.
 fn world() -> Klon {

@@ -260,6 +260,19 @@ impl Scene {
         assert!(of_metadata > 0);
     }
 
+    /// What is done past the filesystem, and flips of `count` bytes.
+    fn check_by_tools(&self, cases: &[&[Case]], count: usize) {
+        for cases in cases {
+            self.check_all(cases);
+        }
+        self.check(&(
+            "made larger",
+            Change::Raw("truncate -s +1M $T"),
+            Expected::Compared("changed its size"),
+        ));
+        self.check_flips(count);
+    }
+
     fn check_all(&self, cases: &[Case]) {
         for case in cases {
             self.check(case);

@@ -1,12 +1,8 @@
-//! A block device that fails as it is told: a file served by nbdkit, shown by nbdfuse, under a loop
-//! device.
+//! A block device that fails as it is told.
 
-use super::LoopDevice;
-use super::bad_disk::wait_for;
-use super::tool::run;
+use super::nbdfuse::Served;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 /// What fails with EIO.
 #[derive(Clone, Copy, Debug)]
@@ -21,49 +17,30 @@ pub(crate) struct Fault {
 
 /// The device.
 pub(crate) struct FaultyDisk {
-    device: Option<LoopDevice>,
+    served: Served,
     directory: PathBuf,
-    server: Child,
 }
 
 impl FaultyDisk {
     /// Shows `image`; keeps its files in a directory beside it.
     pub(crate) fn new(image: &Path) -> Self {
         let directory = image.with_extension("faulty");
-        let mount = directory.join("mnt");
-        fs::create_dir_all(&mount).unwrap();
+        fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("faults"), "").unwrap();
         fs::write(directory.join("journal"), "").unwrap();
-        let plugin = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/integration/support/faulty_disk.py"
-        );
         let setting = |key: &str| format!("{key}={}", directory.join(key).display());
-        let disk = mount.join("disk");
-        let server = Command::new("nbdfuse")
-            .arg(&disk)
-            .args(["[", "nbdkit", "--foreground", "--exit-with-parent"])
-            .args(["python", plugin])
-            .arg(format!("image={}", image.display()))
-            .args([setting("faults"), setting("journal"), "]".to_owned()])
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("nbdfuse is needed for this test: {error}"));
-        let mut new = Self {
-            device: None,
-            directory,
-            server,
-        };
-        wait_for(&disk);
-        new.device = Some(LoopDevice::direct_writable(&disk));
-        new
+        let settings = [
+            format!("image={}", image.display()),
+            setting("faults"),
+            setting("journal"),
+        ];
+        let served = Served::new("faulty_disk.py", &settings, directory.join("mnt"), false);
+        Self { served, directory }
     }
 
     /// Its node as text.
     pub(crate) fn text(&self) -> &str {
-        self.device.as_ref().unwrap().text()
+        self.served.text()
     }
 
     /// From now on this fails, and nothing else.
@@ -88,14 +65,5 @@ impl FaultyDisk {
             (fields[0].to_owned(), number(1), number(2))
         };
         journal.lines().map(request).collect()
-    }
-}
-
-impl Drop for FaultyDisk {
-    fn drop(&mut self) {
-        drop(self.device.take());
-        let mount = self.directory.join("mnt");
-        run("umount", &["--lazy", mount.to_str().unwrap()]);
-        let _ = self.server.wait();
     }
 }

@@ -1,6 +1,7 @@
 //! Outside tools.
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 /// Runs a tool and gives what it did. A missing tool fails the test.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Output {
@@ -14,7 +15,26 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Output {
 
 /// Runs a tool to success and gives what it printed.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = output(program, arguments);
+    printed(program, arguments, &output(program, arguments))
+}
+
+/// The same of a tool that reads `input`.
+pub(crate) fn run_with_input(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    printed(program, arguments, &child.wait_with_output().unwrap())
+}
+
+fn printed(program: &str, arguments: &[&str], output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -23,4 +43,14 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
         output.status
     );
     text
+}
+
+/// Runs a command to success.
+pub(crate) fn run_command(command: &mut Command) {
+    let name = command.get_program().display().to_string();
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{name} is needed for this test: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
 }

@@ -1,8 +1,9 @@
 //! Tables that the tools write.
 
 use super::oracle::{
-    GIB, Image, MIB, assert_accepted, assert_like_sfdisk, run, sparse_gpt, table_of, tool,
+    GIB, Image, MIB, assert_accepted, assert_like_sfdisk, sparse_gpt, table_of, tool,
 };
+use crate::support::run;
 use klon_partition::device::{ReadAt, WriteAt};
 use klon_partition::error::Error;
 use klon_partition::table::{Finding, Found, Table, raw_extents, read, relocated, write};
@@ -138,7 +139,6 @@ fn logical_partitions_of_sfdisk_have_its_numbers() {
     run(
         "sfdisk",
         &["-q", "--delete", image.path.to_str().unwrap(), "6"],
-        "",
     );
     check();
     image.sfdisk(&["-q", "--append"], "start=300000, size=2000\n");
@@ -146,7 +146,6 @@ fn logical_partitions_of_sfdisk_have_its_numbers() {
     run(
         "sfdisk",
         &["-q", "--delete", image.path.to_str().unwrap(), "5"],
-        "",
     );
     let table = check();
     assert_eq!(table.partitions.last().unwrap().number, 7);
@@ -161,7 +160,6 @@ fn logical_partitions_of_sfdisk_have_its_numbers() {
         run(
             "sfdisk",
             &["-q", "--delete", image.path.to_str().unwrap(), "5"],
-            "",
         );
         check();
     }

@@ -1,5 +1,7 @@
 //! Disks in files, and what the tools say of their tables.
 
+use crate::support::run;
+use crate::support::tool::run_with_input;
 use klon_partition::Extent;
 use klon_partition::device::{Geometry, ReadAt, WriteAt, check_range};
 use klon_partition::error::{Error, Operation, Result};
@@ -7,10 +9,9 @@ use klon_partition::table::types::{EFI_SYSTEM, LINUX_FILESYSTEM, LINUX_SWAP};
 use klon_partition::table::{Finding, Found, Partition, PartitionType, Scheme, Table, read};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write as _};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use uuid::Uuid;
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -115,39 +116,13 @@ impl Image {
     pub(super) fn parted(&self, arguments: &[&str]) {
         let path = self.path.to_str().unwrap();
         let all = [&["-s", "-a", "none", path][..], arguments].concat();
-        run("parted", &all, "");
+        run("parted", &all);
     }
 }
 
 pub(super) fn tool(name: &str, arguments: &[&str], path: &Path, input: &str) -> String {
-    run(
-        name,
-        &[arguments, &[path.to_str().unwrap()]].concat(),
-        input,
-    )
-}
-
-/// The output of a tool, which must be installed and succeed.
-pub(super) fn run(name: &str, arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new(name)
-        .args(arguments)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name} is needed for this test (scripts/setup): {error}"));
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{name} {arguments:?}: {text}{errors}"
-    );
-    text
+    let path = path.to_str().unwrap();
+    run_with_input(name, &[arguments, &[path]].concat(), input)
 }
 
 pub(super) fn extent(offset_bytes: u64, len_bytes: u64) -> Extent {

@@ -70,7 +70,7 @@ impl Chunks<'_> {
     ) -> Result<()> {
         let spaceman = self.spaceman;
         let cib = self.read("APFS chunk-info block", SPACEMAN_CIB, address)?;
-        check_age(&cib, whose.xid())?;
+        cib.check_age(whose.xid())?;
         check_u32(&cib, 32, "cib_index", index)?;
         let first = index.saturating_mul(spaceman.chunks_per_cib);
         let rest = spaceman.chunks.saturating_sub(first);
@@ -119,15 +119,9 @@ impl Chunks<'_> {
         whose.check(is_inside, structure, "in the internal pool", address)?;
         let block = self.superblock.block(address, whose, structure)?;
         let object = Object::read_physical(structure, kind, block, self.device)?;
-        check_age(&object, whose.xid())?;
+        object.check_age(whose.xid())?;
         Ok(object)
     }
-}
-
-/// A block is as old as what names it, or older.
-fn check_age(object: &Object, newest: u64) -> Result<()> {
-    let (expected, xid) = (format!("1 to {newest}"), object.xid());
-    Ok(object.check((1..=newest).contains(&xid), "o_xid", expected, xid)?)
 }
 
 fn check_u32(object: &Object, offset: usize, field: &'static str, expected: u64) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Objects: the header that every structure starts with, and its Fletcher-64 checksum.
 
-use crate::bytes::{le32, le64};
+use crate::bytes::{le16, le32, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 
@@ -11,10 +11,29 @@ const TYPE_MASK: u32 = 0xffff;
 
 /// `OBJECT_TYPE_*`.
 pub(super) const NX_SUPERBLOCK: u32 = 1;
+pub(super) const BTREE: u32 = 2;
+pub(super) const BTREE_NODE: u32 = 3;
 pub(super) const SPACEMAN: u32 = 5;
 pub(super) const SPACEMAN_CAB: u32 = 6;
 pub(super) const SPACEMAN_CIB: u32 = 7;
+pub(super) const OMAP: u32 = 11;
 pub(super) const CHECKPOINT_MAP: u32 = 12;
+pub(super) const FS: u32 = 13;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// `o_type` without its flags.
+    pub(super) kind: u32,
+    /// `o_subtype`: what nodes of a tree are for, 0 for all else.
+    pub(super) subtype: u32,
+}
+
+impl From<u32> for Kind {
+    fn from(kind: u32) -> Self {
+        Self { kind, subtype: 0 }
+    }
+}
 
 /// An object whose checksum was compared.
 #[derive(Clone, Debug)]
@@ -26,13 +45,13 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Takes `raw`, read at `offset_bytes`, for an object of `kind`.
+    /// Takes `raw`, read at `offset_bytes`, for an object of this kind.
     ///
     /// # Errors
     /// [`Corrupt`] when the checksum, the type or the subtype is not as it must be.
     pub(super) fn parse(
         structure: &'static str,
-        kind: u32,
+        kind: impl Into<Kind>,
         offset_bytes: u64,
         raw: Vec<u8>,
     ) -> std::result::Result<Self, Corrupt> {
@@ -44,10 +63,11 @@ impl Object {
         let (expected, found) = (checksum(&object.raw), le64(&object.raw, 0));
         let hex = |sum: u64| format!("{sum:#018x}");
         object.check(expected == found, "o_cksum", hex(expected), hex(found))?;
+        let Kind { kind, subtype } = kind.into();
         let found = object.u32(24) & TYPE_MASK;
         object.check(found == kind, "o_type", kind, found)?;
         let found = object.u32(28);
-        object.check(found == 0, "o_subtype", 0, found)?;
+        object.check(found == subtype, "o_subtype", subtype, found)?;
         Ok(object)
     }
 
@@ -57,15 +77,38 @@ impl Object {
     /// [`Corrupt`] as for [`Self::parse`], and [`crate::Error::Io`] when the device fails.
     pub(super) fn read_physical(
         structure: &'static str,
-        kind: u32,
+        kind: impl Into<Kind>,
         block: Block,
+        device: &dyn ReadAt,
+    ) -> Result<Self> {
+        Self::read(structure, kind, (block, block.number), device)
+    }
+
+    /// Reads an object of one block, with its identifier.
+    ///
+    /// # Errors
+    /// As for [`Self::read_physical`].
+    pub(super) fn read(
+        structure: &'static str,
+        kind: impl Into<Kind>,
+        (block, oid): (Block, u64),
         device: &dyn ReadAt,
     ) -> Result<Self> {
         let raw = read_vec(device, block.offset_bytes(), block.len())?;
         let object = Self::parse(structure, kind, block.offset_bytes(), raw)?;
         let found = object.u64(8);
-        object.check(found == block.number, "o_oid", block.number, found)?;
+        object.check(found == oid, "o_oid", oid, found)?;
         Ok(object)
+    }
+
+    /// Fails unless it is as old as what names it, of transaction `newest`, or older.
+    pub(super) fn check_age(&self, newest: u64) -> std::result::Result<(), Corrupt> {
+        let (expected, xid) = (format!("1 to {newest}"), self.xid());
+        self.check((1..=newest).contains(&xid), "o_xid", expected, xid)
+    }
+
+    pub(super) fn u16(&self, offset: usize) -> u16 {
+        le16(&self.raw, offset)
     }
 
     pub(super) fn u32(&self, offset: usize) -> u32 {

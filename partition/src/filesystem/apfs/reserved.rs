@@ -5,11 +5,11 @@ use super::superblock::{Blocks, Superblock};
 use crate::error::{Corrupt, Result};
 use crate::extent::ExtentMap;
 
-/// Checks that the bitmaps have the container's own structures in use.
-///
-/// # Errors
-/// [`crate::Error::Corrupt`] when one lies outside of the container, or is free.
-pub(super) fn check(superblock: &Superblock, spaceman: &Spaceman, used: &ExtentMap) -> Result<()> {
+/// The container's own structures in places of their own, and the fields that name them.
+pub(super) fn structures(
+    superblock: &Superblock,
+    spaceman: &Spaceman,
+) -> impl Iterator<Item = (Blocks, &'static str)> {
     let object = &superblock.object;
     let range = |offset: usize| Blocks {
         start: object.u64(offset),
@@ -37,7 +37,15 @@ pub(super) fn check(superblock: &Superblock, spaceman: &Spaceman, used: &ExtentM
     let optional = optional
         .into_iter()
         .filter(|(blocks, _)| blocks.start != 0 && blocks.count != 0);
-    for (blocks, field) in always.into_iter().chain(optional) {
+    always.into_iter().chain(optional)
+}
+
+/// Checks that the bitmaps have the container's own structures in use.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when one lies outside of the container, or is free.
+pub(super) fn check(superblock: &Superblock, spaceman: &Spaceman, used: &ExtentMap) -> Result<()> {
+    for (blocks, field) in structures(superblock, spaceman) {
         let is_used = superblock
             .extent(blocks)
             .is_some_and(|extent| used.contains(extent));

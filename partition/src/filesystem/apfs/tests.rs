@@ -2,6 +2,7 @@
 
 mod container;
 mod damaged;
+mod trees;
 
 use super::probe;
 use crate::device::ReadAt;

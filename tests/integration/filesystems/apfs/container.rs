@@ -1,11 +1,10 @@
 //! APFS containers in files: made by mkapfs or taken from the golden images, judged by apfsck,
 //! partclone, blkid and libfsapfs.
 
-use crate::support::tree::noise;
-use crate::support::{MIB, oracle, run};
-use klon_partition::{Extent, ExtentMap};
+use crate::support::image::golden;
+use crate::support::{oracle, run};
+use klon_partition::ExtentMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -35,30 +34,15 @@ impl Container {
 
     /// A golden image.
     pub(super) fn golden(name: &str) -> Self {
-        let path = format!("{}/images/{name}.img.zst", env!("CARGO_MANIFEST_DIR"));
-        let bytes = zstd::decode_all(File::open(path).unwrap()).unwrap();
         let container = Self::empty(0);
-        fs::write(&container.image, bytes).unwrap();
+        golden(name, &container.image);
         container
     }
 
     /// A copy of nothing but `used`, onto noise.
     pub(super) fn copy_of(&self, used: &ExtentMap) -> Self {
-        let source = File::open(&self.image).unwrap();
-        let size_bytes = source.metadata().unwrap().len();
-        let copy = Self::empty(size_bytes);
-        let target = File::options().write(true).open(&copy.image).unwrap();
-        let noise = noise(5, MIB as usize);
-        for piece in Extent::new(0, size_bytes).unwrap().split(MIB) {
-            let part = &noise[..piece.len_bytes() as usize];
-            target.write_all_at(part, piece.offset_bytes()).unwrap();
-        }
-        for piece in used.iter().flat_map(|extent| extent.split(MIB)) {
-            let mut buffer = vec![0; piece.len_bytes() as usize];
-            let offset_bytes = piece.offset_bytes();
-            source.read_exact_at(&mut buffer, offset_bytes).unwrap();
-            target.write_all_at(&buffer, offset_bytes).unwrap();
-        }
+        let copy = Self::empty(0);
+        oracle::copy_onto_noise(&self.image, &copy.image, used);
         copy
     }
 

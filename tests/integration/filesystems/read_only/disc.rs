@@ -1,10 +1,11 @@
 //! ISO 9660 against xorriso, as discs and as disks.
 
 use super::{
-    ROOM_BYTES, assert_same_files, assert_whole_for, copy, grow, len_bytes, look, mapped,
-    number_after, text, tree, write,
+    ROOM_BYTES, assert_same_files, assert_whole_for, grow, len_bytes, look, mapped, number_after,
+    text, tree, write,
 };
 use crate::filesystems::image_file::ImageFile;
+use crate::support::oracle::copy_onto_noise;
 use crate::support::run;
 use crate::support::tree::noise;
 use klon_partition::filesystem::Kind;
@@ -153,7 +154,7 @@ fn used_covers_what_xorriso_and_sfdisk_say_and_a_copy_of_it_unpacks() {
         let uuid = run("blkid", &["-p", "-s", "UUID", "-o", "value", text(&image)]);
         assert_eq!(summary.uuid.as_deref(), Some(uuid.trim()), "{name}");
         let (target, out) = (directory.path().join("copy"), directory.path().join("out"));
-        copy(&image, &mapped(&image, name), &target);
+        copy_onto_noise(&image, &target, &mapped(&image, name));
         let arguments = [
             "-osirrox",
             "on",

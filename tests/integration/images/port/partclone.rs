@@ -132,6 +132,31 @@ fn images_of_the_first_format() {
     failed.says(&["checksum of blocks"]);
 }
 
+/// Images of a newer partclone than Debian 12 has; it restored them to the volume that is kept
+/// beside them (`scripts/images/partclone.sh`).
+#[test]
+fn checksums_of_newer_versions() {
+    for mode in ["xxh64", "xxh128"] {
+        let klon = Klon::new();
+        for (name, path) in [(mode, "image"), ("volume", "expected")] {
+            let images = concat!(env!("CARGO_MANIFEST_DIR"), "/images");
+            let packed = fs::File::open(format!("{images}/partclone-{name}.zst")).unwrap();
+            fs::write(klon.path(path), zstd::decode_all(packed).unwrap()).unwrap();
+        }
+        klon.ok(&["import", "image", "a.klon"]);
+        klon.ok(&["export", "a.klon", "out"]);
+        cmp(&klon, "out", "expected");
+        // In a block, and in the last checksum.
+        let len_bytes = fs::metadata(klon.path("image")).unwrap().len();
+        for at in [len_bytes / 2, len_bytes - 1] {
+            flip(&klon.path("image"), at);
+            let failed = klon.run(&["import", "image", "b.klon"]).expect(5);
+            failed.says(&["checksum of blocks"]);
+            flip(&klon.path("image"), at);
+        }
+    }
+}
+
 #[test]
 fn parts_are_put_together_and_a_missing_one_is_named() {
     let klon = Klon::new();

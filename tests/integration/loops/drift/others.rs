@@ -1,6 +1,7 @@
 //! Filesystems in which nothing counts what was done to them: they are compared every time.
 
 use super::{Case, Change, Expected, Scene};
+use crate::support::image::read_range;
 
 const WHY: &str = "nothing on such a volume shows";
 
@@ -57,4 +58,28 @@ fn ntfs_is_compared_whatever_was_done_to_it() {
         ),
         ("labeled", "ntfslabel $T other"),
     ]));
+}
+
+/// A node of a tree of files: the map of what is in use needs none of those.
+fn tree_of_files(scene: &Scene) -> u64 {
+    const BLOCK: u64 = 4096;
+    let metadata = scene.metadata();
+    let blocks = metadata.iter().flat_map(|extent| extent.split(BLOCK));
+    let is_one = |at: &u64| {
+        // o_type: a root or another node; o_subtype: OBJECT_TYPE_FSTREE.
+        let header = read_range(scene.target(), *at, 32);
+        matches!(header[24], 2 | 3) && header[28] == 14
+    };
+    let mut starts = blocks.map(|block| block.offset_bytes());
+    starts.find(is_one).expect("a tree of files") + 200
+}
+
+#[test]
+fn apfs_is_compared_whatever_was_done_to_it() {
+    let images = concat!(env!("CARGO_MANIFEST_DIR"), "/images");
+    let make = format!("zstd -dqf '{images}/apfs-seed-rings.img.zst' -o source");
+    let scene = Scene::new(&make, false, &["fsapfsinfo"]);
+    let flipped = Change::Flip(tree_of_files);
+    scene.check(&("a tree of files written", flipped, Expected::Compared(WHY)));
+    scene.check_all(&cases(&[("nothing", "")]));
 }

@@ -95,3 +95,31 @@ fn a_bad_sector_of_the_metadata_costs_nothing_but_itself() {
         rescue(name, true);
     }
 }
+
+/// Names of files in it klon does not know; but what is metadata.
+#[test]
+fn bad_sectors_of_an_apfs_container_are_told_apart() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    golden("apfs-trees", &klon.path("source"));
+    let device = open_source(&klon.path("source")).unwrap();
+    let used = usage(&device).unwrap().extents;
+    let filesystem = probe(&device).unwrap().unwrap();
+    let metadata = filesystem.metadata(&device).unwrap().unwrap();
+    let contents = used.difference(&metadata);
+    let size_bytes = device.geometry().size_bytes;
+    let places = [&contents, &used.complement(size_bytes)].map(middle);
+    let bad: ExtentMap = places.into_iter().collect();
+    let disk = BadDisk::new(&klon.path("source"), &bad, klon.directory());
+    let line = ["clone", "--rescue=map", disk.text(), "target", "--json"];
+    let found = klon.run(&line).expect(1).last();
+    let only = ExtentMap::from(places[0]);
+    assert_eq!(
+        found["bad"],
+        serde_json::to_value(only).unwrap(),
+        "{found:#}"
+    );
+    assert_eq!(found["bad_metadata_bytes"], 0, "{found:#}");
+}

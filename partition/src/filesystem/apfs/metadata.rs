@@ -1,0 +1,81 @@
+//! What of a container is metadata: all that is in use but contents of files.
+//!
+//! Which blocks hold contents is known from the trees of extent references: one a volume, one a
+//! snapshot, each with the extents that were new since the one before. What is not named there is
+//! metadata, whatever it is: trees of files, all other trees, volumes' superblocks, bitmaps, the
+//! rings, keys, the boot driver; and what no longer belongs to anything but must be kept until no
+//! older checkpoint needs it. Trees of files are not read; they may be encrypted.
+
+use super::object::Object;
+use super::omap::{self, Mapping};
+use super::reserved;
+use super::spaceman::Spaceman;
+use super::superblock::Superblock;
+use super::trees::Trees;
+use super::volume;
+use crate::device::ReadAt;
+use crate::error::Result;
+use crate::extent::ExtentMap;
+use crate::filesystem::gather::Gather;
+use std::collections::BTreeMap;
+
+/// `nx_fs_oid`, and `NX_MAX_FILE_SYSTEMS`.
+const VOLUMES_AT: usize = 184;
+const VOLUMES_MAX: usize = 100;
+
+/// The part of `used` that is metadata; `None` when it, or contents, are in too many pieces.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when a structure on the way fails its check, is free or shared;
+/// [`crate::Error::Io`] when the device fails.
+pub(super) fn metadata(
+    superblock: &Superblock,
+    spaceman: &Spaceman,
+    used: &ExtentMap,
+    device: &dyn ReadAt,
+) -> Result<Option<ExtentMap>> {
+    let container = &superblock.object;
+    let mut trees = Trees::new(superblock, device, used);
+    let mut contents = Gather::new();
+    for (oid, block) in volumes(&mut trees, container)? {
+        let named = (container, "nx_fs_oid");
+        let has_room = volume::read(&mut trees, (block, oid), named, &mut contents)?;
+        if !has_room || trees.is_full() {
+            return Ok(None);
+        }
+    }
+    let places = reserved::structures(superblock, spaceman);
+    let fixed: ExtentMap = places
+        .filter_map(|(blocks, _)| superblock.extent(blocks))
+        .collect();
+    let (Some(contents), Some(objects)) = (contents.finish(), trees.finish()) else {
+        return Ok(None);
+    };
+    // A damaged tree could claim what is the format's own.
+    let contents = contents.difference(&objects).difference(&fixed);
+    Ok(Some(used.difference(&contents)))
+}
+
+/// The volumes, and the blocks of their superblocks by the container's object map.
+fn volumes(trees: &mut Trees<'_>, container: &Object) -> Result<Vec<(u64, u64)>> {
+    let oids = (0..VOLUMES_MAX).map(|index| container.u64(VOLUMES_AT + 8 * index));
+    let mut newest: BTreeMap<u64, Option<Mapping>> = oids
+        .filter(|&oid| oid != 0)
+        .map(|oid| (oid, None))
+        .collect();
+    let named = (container, "nx_omap_oid");
+    omap::read(trees, container.u64(160), named, &mut |mapping| {
+        // Keys ascend, so the last one of an identifier is the newest.
+        if let Some(known) = newest.get_mut(&mapping.oid) {
+            *known = Some(mapping);
+        }
+    })?;
+    let mut volumes = Vec::new();
+    for (oid, mapping) in newest {
+        let mapping = mapping.filter(|mapping| mapping.xid <= container.xid());
+        let block = mapping.and_then(|mapping| mapping.block);
+        let missing = || container.corrupt("nx_fs_oid", "an object in the object map", oid);
+        volumes.push((oid, block.ok_or_else(missing)?));
+    }
+    Ok(volumes)
+}
