@@ -3,6 +3,7 @@
 
 pub(crate) mod bad_disk;
 pub(crate) mod busy;
+pub(crate) mod counted;
 pub(crate) mod dice;
 pub(crate) mod faulty_disk;
 pub(crate) mod hooked;
@@ -19,6 +20,7 @@ pub(crate) mod tool;
 pub(crate) mod tree;
 
 pub(crate) use bad_disk::BadDisk;
+pub(crate) use counted::Counted;
 pub(crate) use klon::{Klon, Outcome};
 pub(crate) use loop_device::{LoopDevice, Mount, lacks_root};
 pub(crate) use ntfs_mount::NtfsMount;
