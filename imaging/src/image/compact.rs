@@ -11,7 +11,7 @@ use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::error::{Error, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer};
 use klon_partition::Error as PartitionError;
 use std::collections::HashMap;
@@ -125,7 +125,9 @@ fn copy<A: Append>(
         let stored = image.read_stored(&reference, FrameType::Data);
         Ok((reference, stored.map_err(Error::Image)?))
     };
-    pipeline::run(threads, tasks, read, |(reference, stored)| {
+    let chunk_len = image.header().chunk_bytes as usize;
+    let flow = Flow::of_items(threads, chunk_len, 2 * chunk_len);
+    pipeline::run(flow, tasks, read, |(reference, stored)| {
         moved.insert(reference, writer.put(FrameType::Data, &stored)?);
         observer.event(&Event::Advanced {
             bytes: reference.stored_bytes.into(),

@@ -3,9 +3,12 @@
 use super::catalog::{Catalog, CatalogEntry};
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
+use super::page::Page;
+use super::recent::Recent;
 use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::tail::Tail;
+use super::unpack::Unpacker;
 use super::writer::Encoded;
 use bytes::Bytes;
 use klon_partition::device::{AlignedBuffer, aligned};
@@ -13,12 +16,17 @@ use klon_partition::error::Corrupt;
 use klon_partition::{Error, ReadAt, Result};
 use std::sync::Arc;
 
+/// Bytes of pages that are kept at hand: 300 pages at least, each of 1024 chunks.
+const PAGES_BYTES: usize = 16 << 20;
+
 /// An image that is read.
 #[derive(Clone)]
 pub struct Image {
     device: Arc<dyn ReadAt>,
     header: Header,
     tail: Arc<Tail>,
+    pages: Arc<Recent<(Reference, Arc<Page>)>>,
+    unpacker: Arc<Unpacker>,
 }
 
 impl Image {
@@ -34,6 +42,8 @@ impl Image {
             device,
             header,
             tail,
+            pages: Arc::new(Recent::new(PAGES_BYTES)),
+            unpacker: Arc::new(Unpacker::new(header.chunk_bytes)),
         })
     }
 
@@ -112,6 +122,25 @@ impl Image {
         Ok(plain)
     }
 
+    /// The page that `reference` names, read once for all who look things up in it.
+    pub(super) fn page(&self, reference: &Reference) -> Result<Arc<Page>> {
+        let kept = self.pages.get(reference.position);
+        if let Some((_, page)) = kept.filter(|kept| kept.0 == *reference) {
+            return Ok(page);
+        }
+        let bytes = self.read(reference, FrameType::Page)?;
+        let page = Arc::new(Page::parse(&bytes, reference.position)?);
+        let kept = (*reference, Arc::clone(&page));
+        self.pages
+            .put(reference.position, kept, page.memory_bytes());
+        Ok(page)
+    }
+
+    /// What unpacks chunks of which pieces are read.
+    pub(super) fn unpacker(&self) -> &Unpacker {
+        &self.unpacker
+    }
+
     /// The same, into `plain`, whose length is that of the plain bytes.
     pub(super) fn read_into(
         &self,
@@ -122,6 +151,17 @@ impl Image {
         read_frame(&*self.device, &self.header, reference, frame_type, plain)
     }
 
+    /// The header and the payload of a frame; only the header is checked.
+    pub(super) fn load(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+    ) -> Result<(FrameHeader, Bytes)> {
+        let plain_len = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        let (device, file) = (&*self.device, &self.header);
+        load_frame(device, file, reference, frame_type, plain_len as usize)
+    }
+
     /// The payload of a frame as it is stored, once its content was checked.
     pub(super) fn read_stored(
         &self,
@@ -130,8 +170,7 @@ impl Image {
     ) -> Result<Encoded> {
         let plain_bytes = reference.plain_bytes.min(frame_type.plain_bytes_max());
         let mut plain = vec![0; plain_bytes as usize];
-        let (device, file) = (&*self.device, &self.header);
-        let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+        let (header, payload) = self.load(reference, frame_type)?;
         frame::decode(&header, reference.position, &payload, &mut plain)?;
         let plain = (header.plain_bytes, header.digest);
         Ok(Encoded::new(header.encoding, payload, plain))
