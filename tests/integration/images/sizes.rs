@@ -156,3 +156,22 @@ fn new_images_of_every_kind_take_a_size_and_others_keep_theirs() {
     klon.ok(&["image", "empty", "empty.klon", "--chunk", "16M"]);
     klon.ok(&["verify", "empty.klon", "empty"]);
 }
+
+#[test]
+fn a_restore_writes_only_what_differs_with_any_size_of_chunks() {
+    for (size, _) in SIZES {
+        let klon = Klon::new();
+        two(&klon, size);
+        klon.ok(&["restore", "i.klon@1", "target"]);
+        let again = klon.json(&["restore", "i.klon@2", "target"]);
+        assert_eq!(again["rung"], "digest");
+        assert_eq!(number(&again, "changed_bytes"), 4096);
+        fs::remove_dir_all(klon.records()).unwrap();
+        let target = klon.text("target");
+        let consent = ["--yes", "--confirm", &target];
+        let compared = klon.json(&[&["restore", "i.klon@1", "target"][..], &consent].concat());
+        assert_eq!(compared["rung"], "compare");
+        assert_eq!(number(&compared, "changed_bytes"), 4096);
+        klon.ok(&["verify", "target", "before"]);
+    }
+}
