@@ -26,7 +26,7 @@ const NAMED_MAX: usize = 5;
 
 /// Keeps others from adding to an image and from pruning it, as long as the file is open.
 pub fn for_writing(path: &Path) -> Result<File> {
-    lock_writers(path, &OpenOptions::new().read(true))
+    lock_writers(path, OpenOptions::new().read(true))
 }
 
 /// The same, and keeps others from reading it.

@@ -10,12 +10,15 @@ use super::snapshot::Snapshot;
 use super::tail::Tail;
 use super::unpack::Unpacker;
 use super::writer::Encoded;
+use crate::buffer::Pool;
 use bytes::Bytes;
 use klon_partition::device::{AlignedBuffer, aligned};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, ReadAt, Result};
 use std::sync::Arc;
 
+/// A frame's header, and what is read before and behind a frame so that whole blocks are.
+const AROUND_BYTES: usize = FRAME_HEADER_LEN + 2 * aligned::ALIGNMENT_BYTES;
 /// Bytes of pages that are kept at hand: 300 pages at least, each of 1024 chunks.
 const PAGES_BYTES: usize = 16 << 20;
 
@@ -27,6 +30,8 @@ pub struct Image {
     tail: Arc<Tail>,
     pages: Arc<Recent<(Reference, Arc<Page>)>>,
     unpacker: Arc<Unpacker>,
+    /// Buffers for what is stored of a chunk, and the blocks around it.
+    stored: Pool,
 }
 
 impl Image {
@@ -44,6 +49,7 @@ impl Image {
             tail,
             pages: Arc::new(Recent::new(PAGES_BYTES)),
             unpacker: Arc::new(Unpacker::new(header.chunk_bytes)),
+            stored: Pool::new(header.chunk_bytes as usize + AROUND_BYTES),
         })
     }
 
@@ -148,7 +154,8 @@ impl Image {
         frame_type: FrameType,
         plain: &mut [u8],
     ) -> Result<()> {
-        read_frame(&*self.device, &self.header, reference, frame_type, plain)
+        let (header, payload) = self.load_for(reference, frame_type, plain.len())?;
+        frame::decode(&header, reference.position, &payload, plain)
     }
 
     /// The header and the payload of a frame; only the header is checked.
@@ -158,8 +165,18 @@ impl Image {
         frame_type: FrameType,
     ) -> Result<(FrameHeader, Bytes)> {
         let plain_len = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        self.load_for(reference, frame_type, plain_len as usize)
+    }
+
+    fn load_for(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+        plain_len: usize,
+    ) -> Result<(FrameHeader, Bytes)> {
         let (device, file) = (&*self.device, &self.header);
-        load_frame(device, file, reference, frame_type, plain_len as usize)
+        let pool = (frame_type == FrameType::Data).then_some(&self.stored);
+        load_frame(device, file, reference, (frame_type, plain_len), pool)
     }
 
     /// The payload of a frame as it is stored, once its content was checked.
@@ -189,7 +206,7 @@ pub(super) fn read_frame(
     frame_type: FrameType,
     plain: &mut [u8],
 ) -> Result<()> {
-    let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+    let (header, payload) = load_frame(device, file, reference, (frame_type, plain.len()), None)?;
     frame::decode(&header, reference.position, &payload, plain)
 }
 
@@ -198,8 +215,8 @@ fn load_frame(
     device: &dyn ReadAt,
     file: &Header,
     reference: &Reference,
-    frame_type: FrameType,
-    plain_len: usize,
+    (frame_type, plain_len): (FrameType, usize),
+    pool: Option<&Pool>,
 ) -> Result<(FrameHeader, Bytes)> {
     let position = reference.position;
     let wrong = |field, expected: String, found: String| {
@@ -229,9 +246,19 @@ fn load_frame(
     let skip = usize::try_from(position - start).unwrap_or(0);
     let room = (skip + len).next_multiple_of(aligned::ALIGNMENT_BYTES);
     let rest = usize::try_from(size_bytes - start).unwrap_or(usize::MAX);
-    let mut buffer = AlignedBuffer::zeroed(room);
-    device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
-    let bytes = Bytes::from_owner(buffer).slice(skip..skip + len);
+    let pooled = pool.map(Pool::take).filter(|buffer| buffer.len() >= room);
+    let bytes = match pooled {
+        Some(mut buffer) => {
+            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
+            buffer.freeze()
+        }
+        None => {
+            let mut buffer = AlignedBuffer::zeroed(room);
+            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
+            Bytes::from_owner(buffer)
+        }
+    };
+    let bytes = bytes.slice(skip..skip + len);
     let header = FrameHeader::parse(&bytes, file.uuid, position)?;
     if header.frame_type != frame_type || header.reference(position) != *reference {
         return wrong("header", format!("{reference:?}"), format!("{header:?}"));

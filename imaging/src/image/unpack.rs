@@ -5,11 +5,12 @@
 //! checksum of the stored bytes, which is compared always, and of a compressed chunk only what is
 //! before the piece is unpacked for that. From the second piece on the chunk is unpacked and checked.
 
-use super::frame::{self, Encoding, FrameHeader, FrameType};
+use super::frame::{self, Encoding, FrameType};
 use super::reader::Image;
 use super::recent::Recent;
 use super::reference::Reference;
 use super::room::Room;
+use crate::buffer::Pool;
 use bytes::Bytes;
 use klon_partition::Result;
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,9 @@ pub(super) struct Unpacker {
     turns: [Mutex<()>; TURNS],
     room: Room,
     contexts: Mutex<Vec<DCtx<'static>>>,
+    /// Buffers for chunks, all as long as one.
+    pool: Pool,
+    chunk_len: usize,
 }
 
 /// What is known of a chunk.
@@ -48,17 +52,8 @@ pub(super) struct Unpacker {
 enum Content {
     /// All of it, checked.
     Whole(Bytes),
-    /// Its first bytes, and what it is unpacked from, of which the checksum was compared.
-    Start(Bytes, FrameHeader, Bytes),
-}
-
-impl Content {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Whole(plain) => plain.len(),
-            Self::Start(plain, _, payload) => plain.len() + payload.len(),
-        }
-    }
+    /// Its first bytes, unpacked from what has the right checksum.
+    Start(Bytes),
 }
 
 impl Unpacker {
@@ -71,6 +66,8 @@ impl Unpacker {
             turns: [const { Mutex::new(()) }; TURNS],
             room: Room::new(ROOM_BYTES / each.max(1)),
             contexts: Mutex::default(),
+            pool: Pool::new(chunk_bytes as usize),
+            chunk_len: chunk_bytes as usize,
         }
     }
 
@@ -93,10 +90,9 @@ impl Unpacker {
         let end = start.saturating_add(out.len());
         let content = match (check, self.kept(reference)) {
             (Check::Stored, None) => self.start(image, reference, end)?,
-            (_, Some(Content::Start(_, header, payload))) => decoded(&header, reference, &payload)?,
-            _ => whole(image, reference)?,
+            _ => self.whole(image, reference)?,
         };
-        let (Content::Whole(plain) | Content::Start(plain, ..)) = &content;
+        let (Content::Whole(plain) | Content::Start(plain)) = &content;
         out.copy_from_slice(&plain[start..end]);
         self.keep(reference, content);
         Ok(())
@@ -109,7 +105,7 @@ impl Unpacker {
             return Ok(());
         }
         if let Some(_place) = self.room.try_take() {
-            self.keep(reference, whole(image, reference)?);
+            self.keep(reference, self.whole(image, reference)?);
         }
         Ok(())
     }
@@ -130,7 +126,7 @@ impl Unpacker {
     ) -> bool {
         let plain = match (self.kept(reference), check) {
             (Some(Content::Whole(plain)), _) => plain,
-            (Some(Content::Start(plain, ..)), Check::Stored) => plain,
+            (Some(Content::Start(plain)), Check::Stored) => plain,
             _ => return false,
         };
         match plain.get(start..start.saturating_add(out.len())) {
@@ -148,57 +144,50 @@ impl Unpacker {
     }
 
     fn keep(&self, reference: &Reference, content: Content) {
-        let bytes = content.bytes();
-        self.kept
-            .put(reference.position, (*reference, content), bytes);
+        // However little of its buffer it needs.
+        let kept = (*reference, content);
+        self.kept.put(reference.position, kept, self.chunk_len);
+    }
+
+    /// All of a chunk.
+    fn whole(&self, image: &Image, reference: &Reference) -> Result<Content> {
+        let mut plain = self.pool.take();
+        let len = (reference.plain_bytes as usize).min(self.chunk_len);
+        image.read_into(reference, FrameType::Data, &mut plain[..len])?;
+        Ok(Content::Whole(plain.freeze().slice(..len)))
     }
 
     /// A chunk up to `end`, or all of it where that is hardly more.
     fn start(&self, image: &Image, reference: &Reference, end: usize) -> Result<Content> {
-        let plain_len = reference.plain_bytes as usize;
+        let len = reference.plain_bytes as usize;
         let end = end.next_multiple_of(BLOCK_LEN);
+        if end >= len {
+            return self.whole(image, reference);
+        }
         let (header, payload) = image.load(reference, FrameType::Data)?;
         frame::check_payload(&header, reference.position, &payload)?;
-        if end >= plain_len {
-            return decoded(&header, reference, &payload);
-        }
-        let plain = match header.encoding {
-            Encoding::Raw if payload.len() == plain_len => Some(payload.slice(..end)),
-            Encoding::Zstd => self.decode_start(&payload, end),
-            _ => None,
+        let mut plain = self.pool.take();
+        let is_done = match header.encoding {
+            Encoding::Raw if payload.len() == len => {
+                plain[..end].copy_from_slice(&payload[..end]);
+                true
+            }
+            Encoding::Zstd => self.decode_start(&payload, &mut plain[..end]),
+            _ => false,
         };
-        match plain {
-            Some(plain) => Ok(Content::Start(plain, header, payload)),
+        match is_done {
+            true => Ok(Content::Start(plain.freeze().slice(..end))),
             // It says what is wrong, if anything is.
-            None => decoded(&header, reference, &payload),
+            false => self.whole(image, reference),
         }
     }
 
-    fn decode_start(&self, payload: &[u8], end: usize) -> Option<Bytes> {
-        let free = |contexts: &Mutex<Vec<_>>| {
-            contexts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()
-        };
-        let mut context = free(&self.contexts).unwrap_or_else(DCtx::create);
-        let mut plain = vec![0; end];
-        let decoded = frame::decode_start(&mut context, payload, &mut plain);
-        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        contexts.push(context);
-        decoded.then(|| plain.into())
+    fn decode_start(&self, payload: &[u8], plain: &mut [u8]) -> bool {
+        let contexts = || (self.contexts.lock()).unwrap_or_else(PoisonError::into_inner);
+        let free = contexts().pop();
+        let mut context = free.unwrap_or_else(DCtx::create);
+        let is_done = frame::decode_start(&mut context, payload, plain);
+        contexts().push(context);
+        is_done
     }
-}
-
-/// All of a chunk.
-fn whole(image: &Image, reference: &Reference) -> Result<Content> {
-    let plain = image.read(reference, FrameType::Data)?;
-    Ok(Content::Whole(plain.into()))
-}
-
-/// The same from what is stored.
-fn decoded(header: &FrameHeader, reference: &Reference, payload: &Bytes) -> Result<Content> {
-    let mut plain = vec![0; reference.plain_bytes as usize];
-    frame::decode_checked(header, reference.position, payload, &mut plain)?;
-    Ok(Content::Whole(plain.into()))
 }

@@ -294,10 +294,8 @@ impl Answer<'_> {
 
     /// Sends what is there, once it is much.
     fn send(&mut self) -> io::Result<()> {
-        if self.out.len() as u64 >= PIECE_BYTES {
-            if (self.send)(self.out)? {
-                self.out.clear();
-            }
+        if self.out.len() as u64 >= PIECE_BYTES && (self.send)(self.out)? {
+            self.out.clear();
         }
         Ok(())
     }
