@@ -3,7 +3,7 @@
 //! A chunk is checked by its SHA-256 before it is given as a whole. Of one of which a piece is read
 //! for the first time, that would take longer than all else: those who say so get the piece by the
 //! checksum of the stored bytes, which is compared always, and of a compressed chunk only what is
-//! before the piece is unpacked for that. From the second piece on the chunk is unpacked and checked.
+//! before the piece is unpacked for that. For a piece behind that, the chunk is unpacked and checked.
 
 use super::frame::{self, Encoding, FrameType};
 use super::reader::Image;
