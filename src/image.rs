@@ -1,14 +1,17 @@
 //! Images as the user names them: FILE, or FILE@N for the snapshot of that number.
 
+pub mod lock;
+
 use crate::error::{refused, usage};
+use crate::human;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{
     Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
 };
 use klon_partition::ReadAt;
 use klon_partition::device::{look_at, read_vec};
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use klon_partition::planner::parse_size;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -75,11 +78,24 @@ impl ImageName {
         Ok(start == klon_imaging::image::MAGIC)
     }
 
-    /// Opens the file.
+    /// Opens the file. Nobody prunes it as long as it is open.
     pub fn open(&self) -> Result<Image> {
-        let name = || self.path.display().to_string();
-        let device = self.files()?.open().with_context(name)?;
-        Image::open(device).with_context(name)
+        let device = lock::reading(self.files()?.first(), || self.device())?;
+        self.open_device(device)
+    }
+
+    /// Opens the file for someone who has it alone.
+    pub fn open_alone(&self) -> Result<Image> {
+        self.open_device(self.device()?)
+    }
+
+    fn device(&self) -> Result<Arc<dyn ReadAt>> {
+        let device = self.files()?.open();
+        device.with_context(|| self.path.display().to_string())
+    }
+
+    fn open_device(&self, device: Arc<dyn ReadAt>) -> Result<Image> {
+        Image::open(device).with_context(|| self.path.display().to_string())
     }
 
     /// The file or the parts that it is kept in.
@@ -95,6 +111,63 @@ impl ImageName {
     }
 }
 
+/// What was asked for of an image's form.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    /// How long its parts are, for one that is kept in parts.
+    pub part_bytes: Option<u64>,
+    /// Size of its chunks.
+    pub chunk_bytes: Option<u64>,
+}
+
+impl Shape {
+    /// From `--split` and `--chunk`.
+    pub fn parse(split: Option<&str>, chunk: Option<&str>) -> Result<Self> {
+        let size = |option: &str, text: Option<&str>| {
+            let parsed = text.map(|text| {
+                parse_size(text).map_err(|error| usage(format!("{option} {text}: {error}")))
+            });
+            parsed.transpose()
+        };
+        let shape = Self {
+            part_bytes: size("--split", split)?,
+            chunk_bytes: size("--chunk", chunk)?,
+        };
+        // Before anything is made.
+        shape.header()?;
+        Ok(shape)
+    }
+
+    /// The header of a new image.
+    fn header(&self) -> Result<Header> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let header = Header::new(now.unwrap_or_default().as_secs());
+        let Some(chunk_bytes) = self.chunk_bytes else {
+            return Ok(header);
+        };
+        header.with_chunks(chunk_bytes).ok_or_else(|| {
+            usage(format!(
+                "--chunk: chunks are 64K, 128K, 256K, 512K, 1M, 2M, 4M, 8M or 16M, not {chunk_bytes} \
+                 bytes"
+            ))
+        })
+    }
+
+    /// Refuses an image that has other chunks.
+    fn check(&self, image: &Image, name: &ImageName) -> Result<()> {
+        let own = image.header().chunk_bytes;
+        match self.chunk_bytes {
+            Some(asked) if asked != u64::from(own) => Err(refused(format!(
+                "{} has chunks of {}, and all of a file are of one size; leave out --chunk, or begin \
+                 a new image",
+                name.path.display(),
+                human::size(own.into())
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An image to be added to, locked against others who would.
 pub struct OpenForAppend {
     before: Option<Image>,
@@ -104,21 +177,22 @@ pub struct OpenForAppend {
 
 impl OpenForAppend {
     /// Opens an image, or makes it. Goes on behind what an interrupted run left and is whole.
-    /// With `part_bytes` it is, and goes on, in parts of that length.
-    pub fn new(name: &ImageName, part_bytes: Option<u64>) -> Result<Self> {
+    /// With a length of parts it is, and goes on, in parts of that length.
+    pub fn new(name: &ImageName, shape: &Shape) -> Result<Self> {
         let path = &name.path;
         let given = || path.display().to_string();
         let is_new = !std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
         if is_new {
-            let output = match part_bytes {
+            let header = shape.header()?;
+            let output = match shape.part_bytes {
                 Some(part_bytes) => FilesAppend::create(path, part_bytes),
                 None => FilesAppend::create_whole(path),
             };
             let output: Box<dyn Append> = Box::new(output.with_context(given)?);
-            let lock = lock(&first_part(path))?;
+            let lock = lock::for_writing(&first_part(path))?;
             return Ok(Self {
                 before: None,
-                writer: ImageWriter::create(output, header()).with_context(given)?,
+                writer: ImageWriter::create(output, header).with_context(given)?,
                 _lock: Some(lock),
             });
         }
@@ -128,12 +202,13 @@ impl OpenForAppend {
                 path.display()
             )));
         }
-        let lock = lock(path)?;
+        let lock = lock::for_writing(path)?;
         let image = name.open()?;
+        shape.check(&image, name)?;
         ImageWriter::<Box<dyn Append>>::check_appendable(&image).with_context(given)?;
         let adopted = Adopted::find(image.device(), image.header(), image.tail());
         let adopted = adopted.with_context(given)?;
-        let output = FilesAppend::resume(&name.files()?, adopted.end, part_bytes);
+        let output = FilesAppend::resume(&name.files()?, adopted.end, shape.part_bytes);
         let output: Box<dyn Append> = Box::new(output.with_context(given)?);
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
         Ok(Self {
@@ -144,11 +219,11 @@ impl OpenForAppend {
     }
 
     /// A new image that goes to standard output.
-    pub fn stream() -> Result<Self> {
+    pub fn stream(shape: &Shape) -> Result<Self> {
         let output: Box<dyn Append> = Box::new(StreamAppend::new(std::io::stdout()));
         Ok(Self {
             before: None,
-            writer: ImageWriter::create(output, header())?,
+            writer: ImageWriter::create(output, shape.header()?)?,
             _lock: None,
         })
     }
@@ -164,12 +239,6 @@ impl OpenForAppend {
     }
 }
 
-/// The header of a new image.
-fn header() -> Header {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    Header::new(now.unwrap_or_default().as_secs())
-}
-
 /// The first part of an image whose name is `path`; otherwise that.
 pub fn first_part(path: &Path) -> PathBuf {
     let mut first = path.as_os_str().to_owned();
@@ -178,26 +247,5 @@ pub fn first_part(path: &Path) -> PathBuf {
     match !path.exists() && first.is_file() {
         true => first,
         false => path.to_owned(),
-    }
-}
-
-/// Keeps others from adding to an image and from pruning it, as long as the file is open.
-pub fn lock(path: &Path) -> Result<File> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let node = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    match file.try_lock() {
-        // Compacted meanwhile, it is another file that has the name now.
-        Ok(()) if file.metadata().map(node).ok() != std::fs::metadata(path).map(node).ok() => {
-            Err(refused(format!(
-                "{} was replaced while it was opened; run the command again",
-                path.display()
-            )))
-        }
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(refused(format!(
-            "{} is being added to by another klon; wait until that is done",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
     }
 }

@@ -3,6 +3,7 @@
 use crate::damaged;
 use crate::place::{OpenPlace, Place};
 use anyhow::{Context as _, Result};
+use klon_imaging::CHUNK_BYTES;
 use klon_partition::filesystem::{Owners, usage_or_whole};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
@@ -20,6 +21,8 @@ pub struct Side {
     pub used: ExtentMap,
     /// What could not be read when it was imaged.
     pub bad: ExtentMap,
+    /// Of an image: the size of its chunks.
+    chunk_bytes: Option<u32>,
     /// Of a disk: number and place of its partitions.
     partitions: Option<Vec<(u32, Extent)>>,
 }
@@ -60,8 +63,16 @@ impl Side {
             device: open.device.clone(),
             used,
             bad,
+            chunk_bytes: (open.snapshot.as_ref())
+                .map(|snapshot| snapshot.image().header().chunk_bytes),
             partitions: table.map(damaged::partitions),
         })
+    }
+
+    /// By how much the two are compared at once: the chunks of the image that has the larger ones.
+    pub fn chunk_bytes(&self, other: &Self) -> u32 {
+        let larger = self.chunk_bytes.max(other.chunk_bytes);
+        larger.unwrap_or(CHUNK_BYTES as u32)
     }
 
     /// Its size.

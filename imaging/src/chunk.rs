@@ -1,16 +1,21 @@
-//! Chunks: the unit of digest. 1 MiB of the volume, aligned to its start.
+//! Chunks: the unit of digest, aligned to the start of the volume. 1 MiB, and in images what they were
+//! made with.
 
 use klon_partition::bytes::is_zero;
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-/// Size of a chunk.
+/// Size of a chunk, but for images that were made with another.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// The same as a buffer's length.
 pub(crate) const CHUNK_LEN: usize = 1 << 20;
+
+/// The smallest and the largest that a chunk of an image may be.
+pub(crate) const CHUNK_LEN_MIN: usize = 1 << 16;
+pub(crate) const CHUNK_LEN_MAX: usize = 1 << 24;
 
 /// Unit in which changes inside a chunk are found and written.
 pub const BLOCK_BYTES: u64 = 4096;
@@ -30,12 +35,20 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         // Journals, inode tables and holes make many chunks zero, and seeing that takes a tenth of
         // the time that digesting them takes; any other chunk is told apart at its first bytes.
-        static ZERO_CHUNK: LazyLock<Digest> =
-            LazyLock::new(|| Digest(Sha256::digest(vec![0; CHUNK_LEN]).into()));
-        if bytes.len() == CHUNK_LEN && is_zero(bytes) {
-            return *ZERO_CHUNK;
+        match Self::of_zeroes(bytes.len()) {
+            Some(zero) if is_zero(bytes) => zero,
+            _ => Self(Sha256::digest(bytes).into()),
         }
-        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of a whole chunk of zeroes; `None` for what is no size of a chunk.
+    fn of_zeroes(len: usize) -> Option<Self> {
+        const COUNT: usize = (CHUNK_LEN_MAX / CHUNK_LEN_MIN).ilog2() as usize + 1;
+        static ZERO_CHUNKS: [OnceLock<Digest>; COUNT] = [const { OnceLock::new() }; COUNT];
+        let number = len.trailing_zeros().checked_sub(CHUNK_LEN_MIN.ilog2())?;
+        let known = ZERO_CHUNKS.get(number as usize)?;
+        let zero = || Self(Sha256::digest(vec![0; len]).into());
+        len.is_power_of_two().then(|| *known.get_or_init(zero))
     }
 }
 
@@ -53,12 +66,21 @@ impl fmt::Debug for Digest {
 
 /// The chunks of a volume of `size_bytes` that hold any byte of `map`, in order.
 pub fn chunks(map: &ExtentMap, size_bytes: u64) -> impl Iterator<Item = Extent> + '_ {
+    chunks_of(map, size_bytes, CHUNK_BYTES)
+}
+
+/// The same for chunks of `chunk_bytes`.
+pub(crate) fn chunks_of(
+    map: &ExtentMap,
+    size_bytes: u64,
+    chunk_bytes: u64,
+) -> impl Iterator<Item = Extent> + '_ {
     let mut next_bytes = 0;
     std::iter::from_fn(move || {
         let rest = Extent::between(next_bytes, size_bytes)?;
         let first = map.within(rest).next()?;
-        let start_bytes = first.offset_bytes() / CHUNK_BYTES * CHUNK_BYTES;
-        let end_bytes = start_bytes.saturating_add(CHUNK_BYTES).min(size_bytes);
+        let start_bytes = first.offset_bytes() / chunk_bytes * chunk_bytes;
+        let end_bytes = start_bytes.saturating_add(chunk_bytes).min(size_bytes);
         next_bytes = end_bytes;
         Extent::between(start_bytes, end_bytes)
     })
@@ -78,13 +100,14 @@ pub(crate) fn range_in(chunk: Extent, extent: Extent) -> std::ops::Range<usize> 
 
 /// A length within a chunk; the clamp is never reached.
 pub(crate) fn to_len(len_bytes: u64) -> usize {
-    usize::try_from(len_bytes).map_or(CHUNK_LEN, |len| len.min(CHUNK_LEN))
+    usize::try_from(len_bytes).map_or(CHUNK_LEN_MAX, |len| len.min(CHUNK_LEN_MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, Digest, chunks};
+    use super::{CHUNK_BYTES, Digest, chunks, chunks_of};
     use klon_partition::{Extent, ExtentMap};
+    use sha2::{Digest as _, Sha256};
 
     #[test]
     fn only_chunks_with_data_are_visited_and_the_last_one_is_cut() {
@@ -107,10 +130,36 @@ mod tests {
     }
 
     #[test]
+    fn chunks_of_other_sizes_are_visited_too() {
+        let map: ExtentMap = [(70_000, 1), (200_000, 9)]
+            .into_iter()
+            .filter_map(|(offset, len)| Extent::new(offset, len))
+            .collect();
+        let visited = |size: u64| -> Vec<_> {
+            chunks_of(&map, 200_010, size)
+                .map(|c| (c.offset_bytes(), c.len_bytes()))
+                .collect()
+        };
+        assert_eq!(visited(1 << 16), [(65_536, 65_536), (196_608, 3402)]);
+        assert_eq!(visited(1 << 24), [(0, 200_010)]);
+    }
+
+    #[test]
     fn digests_print_as_sha256sum_does() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), empty);
         let zeroes = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
         assert_eq!(Digest::of(&[0; 1 << 20]).to_string(), zeroes);
+    }
+
+    #[test]
+    fn zeroes_of_any_length_have_the_digest_of_their_bytes() {
+        for len in [0, 1, 4096, 1 << 16, 3 << 16, 1 << 17, 1 << 24, 1 << 25] {
+            for _ in 0..2 {
+                let zeroes = vec![0; len];
+                let expected = Digest(Sha256::digest(&zeroes).into());
+                assert_eq!(Digest::of(&zeroes), expected, "{len}");
+            }
+        }
     }
 }

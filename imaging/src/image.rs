@@ -18,12 +18,15 @@ mod page;
 mod parts;
 mod prune;
 mod reader;
+mod recent;
 mod reference;
+mod room;
 mod rules;
 mod snapshot;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unpack;
 mod writer;
 
 pub use append::{Append, FileAppend};

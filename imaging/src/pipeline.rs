@@ -5,21 +5,64 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::thread;
 
-/// Takes items from `source` in one thread, does `work` on them in `threads` threads, and gives
+/// How many threads work at once, and how many items are anywhere between source and sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    threads: NonZeroUsize,
+    in_flight_max: usize,
+}
+
+/// Bytes of items that are under way at most, and of those that are worked at.
+const IN_FLIGHT_BYTES: usize = 48 << 20;
+const AT_WORK_BYTES: usize = 32 << 20;
+/// Bytes that workers have for themselves at most, all together.
+const OWN_BYTES: usize = 64 << 20;
+
+impl Flow {
+    /// Up to `threads`, fewer where items are so large that they would take much memory. Each thread
+    /// needs `own_bytes` beside its item.
+    #[must_use]
+    pub fn of_items(threads: NonZeroUsize, item_bytes: usize, own_bytes: usize) -> Self {
+        let item_bytes = item_bytes.max(1);
+        let at_work = (AT_WORK_BYTES / item_bytes).max(2);
+        let room = (OWN_BYTES / own_bytes.max(1)).max(1);
+        let threads = NonZeroUsize::new(threads.get().min(at_work).min(room));
+        let all = Self::from(threads.unwrap_or(NonZeroUsize::MIN));
+        Self {
+            in_flight_max: all.in_flight_max.min((IN_FLIGHT_BYTES / item_bytes).max(2)),
+            ..all
+        }
+    }
+}
+
+impl From<NonZeroUsize> for Flow {
+    /// For items that are small: at most `2 × threads + 1` of them.
+    fn from(threads: NonZeroUsize) -> Self {
+        Self {
+            threads,
+            in_flight_max: threads.get().saturating_mul(2).saturating_add(1),
+        }
+    }
+}
+
+/// Takes items from `source` in one thread, does `work` on them in the threads of `flow`, and gives
 /// the results to `sink` in the order of the source, in the calling thread.
 ///
-/// At most `2 × threads + 1` items are anywhere between source and sink. The first error, in the
+/// No more items than `flow` says are anywhere between source and sink. The first error, in the
 /// order of the source, stops all stages and is returned; `sink` sees no item after it.
 ///
 /// # Errors
 /// What `source`, `work` or `sink` return.
 pub fn run<I: Send, O: Send, E: Send>(
-    threads: NonZeroUsize,
+    flow: impl Into<Flow>,
     source: impl Iterator<Item = Result<I, E>> + Send,
     work: impl Fn(I) -> Result<O, E> + Sync,
     mut sink: impl FnMut(O) -> Result<(), E>,
 ) -> Result<(), E> {
-    let in_flight_max = threads.get().saturating_mul(2).saturating_add(1);
+    let Flow {
+        threads,
+        in_flight_max,
+    } = flow.into();
     let (permit_sender, permits) = bounded::<()>(in_flight_max);
     let (task_sender, tasks) = bounded(in_flight_max);
     let (result_sender, results) = bounded(in_flight_max);
@@ -84,7 +127,7 @@ fn drain<O, E>(
 
 #[cfg(test)]
 mod tests {
-    use super::run;
+    use super::{Flow, run};
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -143,6 +186,22 @@ mod tests {
             assert_eq!(result, Err(50), "{stage}");
             assert_eq!(seen, (0..50).collect::<Vec<_>>(), "{stage}");
         }
+    }
+
+    #[test]
+    fn of_large_items_there_are_few() {
+        let flow = |threads, item_mib: usize, own_mib: usize| {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let flow = Flow::of_items(threads, item_mib << 20, own_mib << 20);
+            (flow.threads.get(), flow.in_flight_max)
+        };
+        assert_eq!(flow(4, 1, 0), (4, 9));
+        assert_eq!(flow(16, 1, 2), (16, 33));
+        assert_eq!(flow(16, 4, 2), (8, 12));
+        assert_eq!(flow(16, 16, 2), (2, 3));
+        assert_eq!(flow(16, 1, 16), (4, 9));
+        assert_eq!(flow(16, 16, 80), (1, 3));
+        assert_eq!(flow(1, 0, 0), (1, 3));
     }
 
     #[test]

@@ -100,28 +100,68 @@ restore_again() {
     rm -f ./*.times
 }
 
-# Blocks of 4 KiB, far from each other, one at a time.
-random_reads() {
-    local number server socket=$directory/nbd.socket
-    local reads=(-c 2000 -d 1 -s 4096 -S 50003968)
-    "$klon" serve image.klon@1 --socket "$socket" --quiet &
+# Blocks of 4 KiB, far from each other, one at a time and eight at a time.
+reads=(-c 2000 -s 4096 -S 50003968)
+
+# served IMAGE COMMAND…: runs it while klon serves an image at $socket; sets $peak to the MiB that took.
+served() {
+    local image=$1 server
+    shift
+    socket=$directory/nbd.socket
+    "$klon" serve "$image" --socket "$socket" --quiet &
     server=$!
     until [ -e "$socket" ]; do sleep 0.1; done
-    for number in $(seq "$runs"); do
-        timed klon source.img "qemu-img bench -f raw ${reads[*]} 'nbd+unix:///?socket=$socket'"
-        timed qemu-img source.img "qemu-img bench -f qcow2 ${reads[*]} image.qcow2"
-    done
+    "$@"
+    peak=$(awk '/^VmHWM/ { printf "%.0f", $2 / 1024 }' "/proc/$server/status")
     kill "$server"
     wait "$server" || true
-    printf '\n2000 reads of 4 KiB, klon over NBD, qemu-img from its qcow2\n'
-    table klon qemu-img
-    rm -f ./*.times
+}
+
+# klon_reads NAME DEPTH: of what is served.
+klon_reads() {
+    local number
+    for number in $(seq "$runs"); do
+        timed "$1" source.img "qemu-img bench -f raw -d $2 ${reads[*]} 'nbd+unix:///?socket=$socket'"
+    done
+}
+
+random_reads() {
+    local number depth
+    for depth in 1 8; do
+        served image.klon@1 klon_reads klon "$depth"
+        for number in $(seq "$runs"); do
+            timed qemu-img source.img "qemu-img bench -f qcow2 -d $depth ${reads[*]} image.qcow2"
+        done
+        printf '\n2000 reads of 4 KiB, %s at a time, klon over NBD (%s MiB), qemu-img from its qcow2\n' \
+            "$depth" "$peak"
+        table klon qemu-img
+        rm -f ./*.times
+    done
+}
+
+# What smaller and larger chunks cost and gain.
+chunk_sizes() {
+    local size number made making mib
+    printf '\n%-7s %8s %8s %9s %14s %14s\n' chunks MiB make-s peak-MiB 2000-reads-s serve-peak-MiB
+    for size in 64K 128K 256K 1M 4M 16M; do
+        for number in $(seq "$runs"); do
+            rm -f sized.klon
+            timed made sized.klon "'$klon' image '$source' sized.klon --chunk $size --quiet"
+        done
+        made=$(median made 1) making=$(median made 3) mib=$(file_mib sized.klon)
+        served sized.klon klon_reads read 1
+        printf '%-7s %8s %8.2f %9.0f %14.2f %14s\n' "$size" "$mib" "$made" $((making / 1024)) \
+            "$(median read 1)" "$peak"
+        rm -f ./*.times
+    done
+    rm -f sized.klon
 }
 
 bench_image() {
     create
     append
     random_reads
+    chunk_sizes
     restore
     restore_again
 }

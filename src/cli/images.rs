@@ -16,6 +16,11 @@ pub struct ImageArgs {
     /// Keep the image in parts of this size (FILE.klon.000, …), as for FAT: 4095M.
     #[arg(long, value_name = "SIZE")]
     pub split: Option<String>,
+    /// Of a new image: the size of its chunks, a power of two from 64K to 16M. Smaller ones are read
+    /// faster at random places, and of what changes less is stored; larger ones compress better
+    /// [default: 1M].
+    #[arg(long, value_name = "SIZE")]
+    pub chunk: Option<String>,
     /// A few words on the snapshot, for `klon list`.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
@@ -146,6 +151,9 @@ pub struct ImportArgs {
     /// Of a Clonezilla directory with several disks: which one.
     #[arg(long, value_name = "NAME")]
     pub disk: Option<String>,
+    /// Of a new image: the size of its chunks, as of `klon image`.
+    #[arg(long, value_name = "SIZE")]
+    pub chunk: Option<String>,
     /// A few words on the snapshot, for `klon list`.
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,

@@ -60,7 +60,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let found = compare(
         &name,
         devices,
-        &both,
+        (&both, first.chunk_bytes(&second)),
         threads::count(args.threads),
         &progress,
     )?;

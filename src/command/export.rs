@@ -53,6 +53,7 @@ pub fn run(args: &ExportArgs, common: &Common) -> Result<ExitCode> {
         name: &place.given,
         format: format_name(format),
         device: &*part.device,
+        chunk_bytes: snapshot.image().header().chunk_bytes,
         data: part.data,
         wanted: part.wanted,
         skip_damaged: args.skip_damaged,

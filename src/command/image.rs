@@ -5,7 +5,7 @@ mod rescue;
 use crate::cli::{Common, ImageArgs, RungArg};
 use crate::error::{Advice, refused, usage};
 use crate::human;
-use crate::image::{ImageName, OpenForAppend, first_part};
+use crate::image::{ImageName, OpenForAppend, Shape, first_part};
 use crate::output;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
@@ -19,7 +19,6 @@ use klon_imaging::image::{
 };
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
-use klon_partition::planner::parse_size;
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
@@ -77,16 +76,10 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         }
         say(&format!("klon: warning: {warning}"));
     }
+    let shape = Shape::parse(args.split.as_deref(), args.chunk.as_deref())?;
     let mut image = match is_stream(name) {
-        true => OpenForAppend::stream()?,
-        false => {
-            let part_bytes = args
-                .split
-                .as_ref()
-                .map(|text| part_bytes(text))
-                .transpose()?;
-            OpenForAppend::new(name, part_bytes)?
-        }
+        true => OpenForAppend::stream(&shape)?,
+        false => OpenForAppend::new(name, &shape)?,
     };
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity)?,
@@ -137,11 +130,6 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
 /// Whether the image goes to standard output.
 fn is_stream(name: &ImageName) -> bool {
     name.path.as_os_str() == "-"
-}
-
-/// `--split`.
-fn part_bytes(text: &str) -> Result<u64> {
-    parse_size(text).map_err(|error| usage(format!("--split {text}: {error}")))
 }
 
 /// The file must not be the source, nor on it.

@@ -5,7 +5,7 @@ mod input;
 use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
 use crate::command::image;
 use crate::error::{self, refused};
-use crate::image::{ImageName, OpenForAppend};
+use crate::image::{ImageName, OpenForAppend, Shape};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result};
@@ -44,7 +44,8 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         say(&format!("klon: warning: {warning}"));
     });
     let is_new = !args.image.exists();
-    let mut image = OpenForAppend::new(&name, None)?;
+    let shape = Shape::parse(None, args.chunk.as_deref())?;
+    let mut image = OpenForAppend::new(&name, &shape)?;
     let result = import(input, &mut image, args, common);
     let is_failed = |error| error::code(error) != error::INTERRUPTED;
     if is_new && result.as_ref().err().is_some_and(is_failed) {
@@ -61,6 +62,7 @@ fn as_image(args: &ImportArgs) -> ImageArgs {
         source: args.input.clone(),
         image: args.image.clone(),
         split: None,
+        chunk: args.chunk.clone(),
         note: args.note.clone(),
         level: args.level,
         rung: RungArg::Auto,

@@ -6,7 +6,7 @@ use crate::cli::{Common, PruneArgs};
 use crate::confirm;
 use crate::error::{refused, usage};
 use crate::human;
-use crate::image::{self, ImageName};
+use crate::image::{ImageName, lock};
 use crate::output;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use anyhow::{Context as _, Result};
@@ -43,12 +43,12 @@ struct Work {
 pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     let name = ImageName::parse(&args.image)?;
     let given = || name.path.display().to_string();
-    // Nobody adds to it meanwhile; nobody who only looks is kept from that.
-    let _lock = match args.dry_run {
-        true => None,
-        false => Some(image::lock(&name.path)?),
+    // Nobody adds to it meanwhile. A new file takes nothing from those who read the old one.
+    let (_lock, image) = match (args.dry_run, args.compact) {
+        (true, _) => (None, name.open()?),
+        (false, true) => (Some(lock::for_writing(&name.path)?), name.open()?),
+        (false, false) => (Some(lock::alone(&name.path)?), name.open_alone()?),
     };
-    let image = name.open()?;
     let fates = fates(args, &name, &image)?;
     let going = fates.iter().filter(|fate| fate.kept_by.is_empty());
     let work = Work {
@@ -81,7 +81,7 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
         forget(&work.image, &plan, output).with_context(given)?;
     }
     // What is used is asked of the file as it is now.
-    let now = name.open()?;
+    let now = name.open_alone()?;
     let freed_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
         format!(
             "{}: the snapshots are removed, but not all of their room is given back yet; run the \

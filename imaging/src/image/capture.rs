@@ -15,7 +15,7 @@ use crate::change::{Rung, RungChoice};
 use crate::chunk;
 use crate::clone::{Watch, milliseconds, token_moved};
 use crate::error::{Error, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Flow};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::manifest::{FilesystemId, Hex};
@@ -46,7 +46,7 @@ pub struct CaptureJob<'a> {
     pub partitions: Vec<PartitionId>,
     /// What of it is zero because it could not be read where it comes from.
     pub bad: ExtentMap,
-    /// The snapshot that changes are found against.
+    /// The snapshot that changes are found against, of the image that is added to.
     pub previous: Option<&'a Snapshot>,
     /// Asked before the commit: what shows that the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
@@ -297,7 +297,9 @@ impl Transfer<'_> {
         let observer = self.observer;
         let previous = job.previous.filter(|_| rung != Rung::Full);
         let mut known = Known::new(previous);
-        let tasks = chunk::chunks(&plan.copy, plan.source_bytes).map(|chunk| {
+        let chunk_bytes = writer.header().chunk_bytes;
+        let chunks = chunk::chunks_of(&plan.copy, plan.source_bytes, chunk_bytes.into());
+        let tasks = chunks.map(|chunk| {
             if observer.is_cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -308,15 +310,23 @@ impl Transfer<'_> {
             Ok(Task {
                 chunk,
                 copy: plan.copy.within(chunk).collect(),
-                known: known.at(chunk::index(chunk)),
+                known: known.at(chunk.offset_bytes() / u64::from(chunk_bytes)),
                 content,
             })
         });
         // Workers look up what is there while chunks are added.
         let dedup = writer.dedup();
-        let worker = Worker::new(job.source, options.level, rung, previous, &dedup);
+        let worker = Worker::new(
+            job.source,
+            options.level,
+            chunk_bytes,
+            (rung, previous),
+            &dedup,
+        );
+        let chunk_len = chunk_bytes as usize;
+        let own_bytes = work::context_bytes(options.level, chunk_len);
         pipeline::run(
-            options.threads,
+            Flow::of_items(options.threads, chunk_len, own_bytes),
             tasks,
             |task| worker.process(&task),
             |outcome| self.sink(outcome, writer),
@@ -331,7 +341,9 @@ impl Transfer<'_> {
         };
         self.added_bytes += writer.position() - before;
         let chunk = outcome.chunk;
-        self.tree.push(writer, chunk::index(chunk), reference)?;
+        let chunk_bytes = u64::from(writer.header().chunk_bytes);
+        self.tree
+            .push(writer, chunk.offset_bytes() / chunk_bytes, reference)?;
         self.read_source_bytes += outcome.read_source_bytes;
         if outcome.is_changed {
             self.changed_bytes += chunk.len_bytes();

@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use crate::buffer::Pool;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
@@ -194,7 +194,8 @@ impl Checked {
             let result = image.read_into(&reference, FrameType::Data, &mut plain[..len]);
             Ok((reference, result.err().map(|error| error.to_string())))
         };
-        pipeline::run(threads, tasks, read, |(reference, why)| {
+        let flow = Flow::of_items(threads, chunk_len, 2 * chunk_len);
+        pipeline::run(flow, tasks, read, |(reference, why)| {
             if let Some(why) = why {
                 self.bad.insert(reference, why);
             }

@@ -11,10 +11,9 @@ use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::error::{Error, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer};
 use klon_partition::Error as PartitionError;
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 /// Room for what is not data frames: commits, and what padding takes.
@@ -106,15 +105,16 @@ fn found(frames: Frames) -> Result<Frames> {
     }
 }
 
-/// Copies data frames as they are stored; returns where each went.
+/// Copies data frames as they are stored; returns where each was and is, ascending. A frame has one
+/// valid reference, so its position names it.
 fn copy<A: Append>(
     image: &Image,
     data: Vec<Reference>,
     writer: &mut ImageWriter<A>,
     threads: NonZeroUsize,
     observer: &dyn Observer,
-) -> Result<HashMap<Reference, Reference>> {
-    let mut moved = HashMap::with_capacity(data.len());
+) -> Result<Vec<(u64, u64)>> {
+    let mut moved = Vec::with_capacity(data.len());
     let tasks = data
         .into_iter()
         .map(|reference| match observer.is_cancelled() {
@@ -125,8 +125,11 @@ fn copy<A: Append>(
         let stored = image.read_stored(&reference, FrameType::Data);
         Ok((reference, stored.map_err(Error::Image)?))
     };
-    pipeline::run(threads, tasks, read, |(reference, stored)| {
-        moved.insert(reference, writer.put(FrameType::Data, &stored)?);
+    let chunk_len = image.header().chunk_bytes as usize;
+    let flow = Flow::of_items(threads, chunk_len, 2 * chunk_len);
+    pipeline::run(flow, tasks, read, |(reference, stored)| {
+        let now = writer.put(FrameType::Data, &stored)?;
+        moved.push((reference.position, now.position));
         observer.event(&Event::Advanced {
             bytes: reference.stored_bytes.into(),
         });
@@ -138,16 +141,20 @@ fn copy<A: Append>(
 /// Writes the pages of a snapshot with the new places.
 fn tree<A: Append>(
     snapshot: &Snapshot,
-    moved: &HashMap<Reference, Reference>,
+    moved: &[(u64, u64)],
     writer: &mut ImageWriter<A>,
 ) -> Result<Vec<(u64, Reference)>> {
     let mut tree = TreeBuilder::default();
     for item in snapshot.references() {
         let (number, reference) = item.map_err(damaged)?;
-        let reference = match (reference.is_zero(), moved.get(&reference)) {
+        let place = moved.binary_search_by_key(&reference.position, |moved| moved.0);
+        let reference = match (reference.is_zero(), place) {
             (true, _) => reference,
-            (false, Some(moved)) => *moved,
-            (false, None) => {
+            (false, Ok(at)) => Reference {
+                position: moved[at].1,
+                ..reference
+            },
+            (false, Err(_)) => {
                 let what = format!("the frame at {:#x} was not copied", reference.position);
                 return Err(Error::Image(PartitionError::Refused(what)));
             }

@@ -3,10 +3,10 @@
 
 use crate::buffer::Pool;
 use crate::change::differing;
-use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
+use crate::chunk::{self, Digest, to_len};
 use crate::clone::read_chunk;
 use crate::error::{Error, Result};
-use crate::pipeline;
+use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
@@ -28,7 +28,8 @@ pub struct Comparison {
 /// Compares what `first`, a snapshot or a part of one, and `second` have in `within`, which is
 /// within both.
 ///
-/// Where a side has digests of chunks, `within` must have all that this side has of those chunks,
+/// It goes by chunks of `chunk_bytes`, those of `first` or of `second`, whose digests are of use then.
+/// Where a side has digests of such chunks, `within` must have all that this side has of those chunks,
 /// or the chunk is read.
 ///
 /// # Errors
@@ -37,7 +38,7 @@ pub struct Comparison {
 pub fn compare(
     name: &str,
     (first, second): (&dyn ReadAt, &dyn ReadAt),
-    within: &ExtentMap,
+    (within, chunk_bytes): (&ExtentMap, u32),
     threads: NonZeroUsize,
     observer: &dyn Observer,
 ) -> Result<Comparison> {
@@ -50,18 +51,20 @@ pub fn compare(
     });
     let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);
     let size_bytes = size_bytes.max(other_bytes);
-    let tasks = chunk::chunks(within, size_bytes).map(|chunk| match observer.is_cancelled() {
+    let chunks = chunk::chunks_of(within, size_bytes, chunk_bytes.into());
+    let tasks = chunks.map(|chunk| match observer.is_cancelled() {
         true => Err(Error::Interrupted),
         false => Ok((chunk, within.within(chunk).collect::<Vec<_>>())),
     });
-    let pool = Pool::new(CHUNK_LEN);
+    let chunk_len = chunk_bytes as usize;
+    let pool = Pool::new(chunk_len);
     let mut found = Comparison {
         compared_bytes,
         ..Comparison::default()
     };
     let (mut differences, mut damaged) = (ExtentMapBuilder::new(), ExtentMapBuilder::new());
     pipeline::run(
-        threads,
+        Flow::of_items(threads, chunk_len, 3 * chunk_len),
         tasks,
         |(chunk, wanted)| {
             let unlike = unlike((first, second), chunk, &wanted, &pool)?;

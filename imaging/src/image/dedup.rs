@@ -4,28 +4,43 @@ use super::reference::Reference;
 use crate::chunk::Digest;
 use std::collections::HashMap;
 
-/// Chunks that are known at most. Beyond that only those that a chunk's own place had before are
-/// found, which needs no memory.
+/// Chunks that are known at most, in about 100 MiB. Beyond that only those that a chunk's own place
+/// had before are found, which needs no memory.
 const CHUNKS_MAX: usize = 1_500_000;
+/// Tables, by the first byte of the digest. While one grows, for a moment it takes its room three
+/// times over, and the others don't.
+const TABLES: usize = 64;
 
 /// Chunks by their digest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dedup {
-    known: HashMap<Digest, (u64, u32)>,
+    known: [HashMap<Digest, (u64, u32)>; TABLES],
+    count: usize,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Self {
+            known: std::array::from_fn(|_| HashMap::new()),
+            count: 0,
+        }
+    }
 }
 
 impl Dedup {
     /// Notes a stored chunk.
     pub(super) fn insert(&mut self, reference: &Reference) {
-        if !reference.is_zero() && self.known.len() < CHUNKS_MAX {
+        if !reference.is_zero() && self.count < CHUNKS_MAX {
             let place = (reference.position, reference.stored_bytes);
-            self.known.insert(reference.digest, place);
+            let table = &mut self.known[table_of(reference.digest)];
+            let before = table.insert(reference.digest, place);
+            self.count += usize::from(before.is_none());
         }
     }
 
     /// Where a chunk of `plain_bytes` with this digest is stored.
     pub(super) fn find(&self, digest: Digest, plain_bytes: u32) -> Option<Reference> {
-        let &(position, stored_bytes) = self.known.get(&digest)?;
+        let &(position, stored_bytes) = self.known[table_of(digest)].get(&digest)?;
         Some(Reference {
             position,
             stored_bytes,
@@ -33,4 +48,8 @@ impl Dedup {
             digest,
         })
     }
+}
+
+fn table_of(digest: Digest) -> usize {
+    usize::from(digest.0[0]) % TABLES
 }

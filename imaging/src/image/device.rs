@@ -1,94 +1,127 @@
 //! A snapshot as a device: what was imaged, to be read at any place.
 
 use super::snapshot::Snapshot;
-use bytes::Bytes;
+use super::unpack::Check;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
-/// Chunks that are kept at hand, for those who read in small pieces.
-const CHUNKS_KEPT: usize = 8;
-/// Chunks that are unpacked at the same time.
-const TURNS: usize = 16;
+/// How much is unpacked ahead of those who read one chunk after the other in pieces, at least a
+/// chunk.
+const AHEAD_BYTES: u64 = 1 << 20;
+/// No chunk was read yet.
+const NONE: u64 = u64::MAX;
 
 /// A snapshot as a device. Each chunk's digest is checked when it is read.
-pub struct SnapshotDevice {
+pub struct SnapshotDevice(Arc<Inner>);
+
+struct Inner {
     snapshot: Arc<Snapshot>,
-    kept: Mutex<VecDeque<(u64, Bytes)>>,
-    /// Of several who read the same chunk in pieces, one unpacks it.
-    turns: [Mutex<()>; TURNS],
+    check: Check,
+    /// The chunk that a piece was read of last.
+    last: AtomicU64,
+    /// Whether someone reads ahead.
+    is_ahead: AtomicBool,
 }
 
 impl SnapshotDevice {
     /// The device that was imaged, as it was then.
     #[must_use]
-    pub const fn new(snapshot: Arc<Snapshot>) -> Self {
-        Self {
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self::checked_by(snapshot, Check::Digest)
+    }
+
+    /// The same for many who read small pieces at any place: the first piece of a chunk is checked
+    /// by the checksum of what is stored, which takes a fraction of the time. Whole chunks, and
+    /// what more is read of one, are checked by their digest.
+    #[must_use]
+    pub fn for_pieces(snapshot: Arc<Snapshot>) -> Self {
+        Self::checked_by(snapshot, Check::Stored)
+    }
+
+    fn checked_by(snapshot: Arc<Snapshot>, check: Check) -> Self {
+        Self(Arc::new(Inner {
             snapshot,
-            kept: Mutex::new(VecDeque::new()),
-            turns: [const { Mutex::new(()) }; TURNS],
-        }
+            check,
+            last: AtomicU64::new(NONE),
+            is_ahead: AtomicBool::new(false),
+        }))
     }
 
     /// The snapshot.
     #[must_use]
-    pub const fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.0.snapshot
     }
 
     fn read_part(&self, number: u64, chunk: Extent, part: Extent, out: &mut [u8]) -> Result<()> {
-        let start = usize::try_from(part.offset_bytes() - chunk.offset_bytes()).unwrap_or(0);
-        if self.copy_kept(number, start, out) {
-            return Ok(());
-        }
-        let Some(reference) = self.snapshot.reference(number)? else {
+        let snapshot = &self.0.snapshot;
+        let Some(reference) = snapshot.reference(number)? else {
             out.fill(0);
             return Ok(());
         };
-        if part == chunk {
-            return self.snapshot.read_chunk(&reference, out);
+        if part == chunk || reference.is_zero() {
+            return snapshot.read_chunk(&reference, out);
         }
-        let turn = usize::try_from(number % TURNS as u64).unwrap_or(0);
-        let _turn = self.turns[turn]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.copy_kept(number, start, out) {
-            return Ok(());
+        let start = usize::try_from(part.offset_bytes() - chunk.offset_bytes()).unwrap_or(0);
+        let last = self.0.last.swap(number, Ordering::Relaxed);
+        // Most of what follows another chunk will be read whole.
+        let (check, is_next) = match last != NONE && last.checked_add(1) == Some(number) {
+            true => (Check::Digest, true),
+            false => (self.0.check, false),
+        };
+        if is_next {
+            self.read_ahead(number);
         }
-        let mut content = vec![0; usize::try_from(chunk.len_bytes()).unwrap_or(0)];
-        self.snapshot.read_chunk(&reference, &mut content)?;
-        out.copy_from_slice(&content[start..start + out.len()]);
-        self.keep(number, content.into());
-        Ok(())
+        let image = snapshot.image();
+        image
+            .unpacker()
+            .copy(image, &reference, (start, out), check)
     }
 
-    /// Copies a part of a chunk that is at hand; says whether it is.
-    fn copy_kept(&self, number: u64, start: usize, out: &mut [u8]) -> bool {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.iter().find(|kept| kept.0 == number);
-        let content = found.map(|(_, content)| content.clone());
-        // Others need not wait for the copy.
-        drop(kept);
-        if let Some(content) = &content {
-            out.copy_from_slice(&content[start..start + out.len()]);
+    /// Unpacks what follows a chunk in the background, if nobody does.
+    fn read_ahead(&self, number: u64) {
+        if self.0.is_ahead.swap(true, Ordering::Acquire) {
+            return;
         }
-        content.is_some()
+        let inner = Arc::clone(&self.0);
+        let work = move || {
+            inner.prepare(number);
+            inner.is_ahead.store(false, Ordering::Release);
+        };
+        // Without a thread nothing is lost but time.
+        if thread::Builder::new()
+            .name("ahead".to_owned())
+            .spawn(work)
+            .is_err()
+        {
+            self.0.is_ahead.store(false, Ordering::Release);
+        }
     }
+}
 
-    fn keep(&self, number: u64, content: Bytes) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == CHUNKS_KEPT {
-            kept.pop_front();
+impl Inner {
+    fn prepare(&self, number: u64) {
+        let count = (AHEAD_BYTES / self.snapshot.chunk_bytes()).max(1);
+        let image = self.snapshot.image();
+        for next in (1..=count).filter_map(|step| number.checked_add(step)) {
+            // Damage is met when it is read.
+            let Ok(Some(reference)) = self.snapshot.reference(next) else {
+                return;
+            };
+            if !reference.is_zero() && image.unpacker().prepare(image, &reference).is_err() {
+                return;
+            }
         }
-        kept.push_back((number, content));
     }
 }
 
 impl ReadAt for SnapshotDevice {
     fn geometry(&self) -> Geometry {
-        let meta = self.snapshot.meta();
+        let meta = self.0.snapshot.meta();
         Geometry::new(meta.source_bytes, meta.sector_bytes)
     }
 
@@ -97,13 +130,14 @@ impl ReadAt for SnapshotDevice {
         let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
             return Ok(());
         };
+        let snapshot = &self.0.snapshot;
         let mut rest = buffer;
-        for part in all.split(self.snapshot.chunk_bytes()) {
-            let number = part.offset_bytes() / self.snapshot.chunk_bytes();
+        for part in all.split(snapshot.chunk_bytes()) {
+            let number = part.offset_bytes() / snapshot.chunk_bytes();
             let len = usize::try_from(part.len_bytes()).unwrap_or(0);
             let (out, behind) = rest.split_at_mut(len);
             // Within the device there is a chunk everywhere.
-            if let Some(chunk) = self.snapshot.chunk(number) {
+            if let Some(chunk) = snapshot.chunk(number) {
                 self.read_part(number, chunk, part, out)?;
             }
             rest = behind;
@@ -112,14 +146,16 @@ impl ReadAt for SnapshotDevice {
     }
 
     fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
-        let number = extent.offset_bytes() / self.snapshot.chunk_bytes();
-        if self.snapshot.chunk(number) != Some(extent) {
+        let snapshot = &self.0.snapshot;
+        let number = extent.offset_bytes() / snapshot.chunk_bytes();
+        if snapshot.chunk(number) != Some(extent) {
             return Ok(None);
         }
-        Ok(self.snapshot.digest(number)?.map(|digest| digest.0))
+        Ok(snapshot.digest(number)?.map(|digest| digest.0))
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {
-        Ok(self.snapshot.manifest().data.within(within).collect())
+        let snapshot = &self.0.snapshot;
+        Ok(snapshot.manifest().data.within(within).collect())
     }
 }

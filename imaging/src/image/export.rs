@@ -13,7 +13,7 @@ pub use raw::{RawFile, RawStream};
 
 use crate::buffer::Pool;
 use crate::change::Rung;
-use crate::chunk::{self, CHUNK_LEN, to_len};
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, to_len};
 use crate::clone::read_chunk;
 use crate::error::{Error, Result};
 use crate::pipeline;
@@ -31,6 +31,8 @@ pub struct ExportJob<'a> {
     pub format: &'a str,
     /// The snapshot, or a partition of it.
     pub device: &'a dyn ReadAt,
+    /// Size of the image's chunks. What is exported comes in pieces as large, of a mebibyte at most.
+    pub chunk_bytes: u32,
     /// What of it may be anything but zero.
     pub data: ExtentMap,
     /// What of it was in use.
@@ -97,7 +99,9 @@ pub fn export(
     };
     let mut damaged = Vec::new();
     let pool = Pool::new(CHUNK_LEN);
-    let tasks = chunk::chunks(&job.data, size_bytes).map(|chunk| match observer.is_cancelled() {
+    let piece_bytes = CHUNK_BYTES.min(job.chunk_bytes.into());
+    let pieces = chunk::chunks_of(&job.data, size_bytes, piece_bytes);
+    let tasks = pieces.map(|chunk| match observer.is_cancelled() {
         true => Err(Error::Interrupted),
         false => Ok(chunk),
     });

@@ -6,7 +6,11 @@ use crate::chunk::Digest;
 use klon_partition::Result;
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
+use std::cell::RefCell;
+use std::io;
 use uuid::Uuid;
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 /// Frames begin at multiples of this.
 pub const FRAME_ALIGN: u64 = 64;
@@ -213,25 +217,45 @@ pub(super) fn decode(
     payload: &[u8],
     plain: &mut [u8],
 ) -> Result<()> {
-    let wrong = |field, expected: String, found: String| {
-        Err(Corrupt::new(header.frame_type.name(), field, position, expected, found).into())
-    };
+    check_payload(header, position, payload)?;
+    decode_checked(header, position, payload, plain)
+}
+
+fn wrong(
+    header: &FrameHeader,
+    position: u64,
+    field: &'static str,
+    (expected, found): (String, String),
+) -> Result<()> {
+    Err(Corrupt::new(header.frame_type.name(), field, position, expected, found).into())
+}
+
+/// Compares what is stored with its checksum.
+pub(super) fn check_payload(header: &FrameHeader, position: u64, payload: &[u8]) -> Result<()> {
     let crc = crc32c::crc32c(payload);
-    if crc != header.payload_crc {
-        let (expected, found) = (header.payload_crc, crc);
-        return wrong(
-            "CRC-32C of the payload",
-            format!("{expected:#010x}"),
-            format!("{found:#010x}"),
-        );
+    if crc == header.payload_crc {
+        return Ok(());
     }
+    let values = [header.payload_crc, crc].map(|crc| format!("{crc:#010x}"));
+    wrong(header, position, "CRC-32C of the payload", values.into())
+}
+
+/// The plain bytes of a payload whose checksum was compared.
+pub(super) fn decode_checked(
+    header: &FrameHeader,
+    position: u64,
+    payload: &[u8],
+    plain: &mut [u8],
+) -> Result<()> {
     let expected = plain.len();
+    let wrong =
+        |field, expected: String, found: String| wrong(header, position, field, (expected, found));
     match header.encoding {
         Encoding::Raw if payload.len() == expected => plain.copy_from_slice(payload),
         Encoding::Raw => {
             return wrong("length", expected.to_string(), payload.len().to_string());
         }
-        Encoding::Zstd => match zstd::bulk::decompress_to_buffer(payload, plain) {
+        Encoding::Zstd => match decompress(payload, plain) {
             Ok(len) if len == expected => {}
             Ok(len) => return wrong("plain length", expected.to_string(), len.to_string()),
             Err(error) => return wrong("zstd frame", "a valid one".to_owned(), error.to_string()),
@@ -245,4 +269,36 @@ pub(super) fn decode(
         return Ok(());
     }
     wrong("SHA-256", header.digest.to_string(), digest.to_string())
+}
+
+fn decompress(payload: &[u8], plain: &mut [u8]) -> io::Result<usize> {
+    thread_local! {
+        // Making one takes as long as a small chunk.
+        static OWN: RefCell<Decompressor<'static>> = RefCell::default();
+    }
+    OWN.with(|own| match own.try_borrow_mut() {
+        Ok(mut own) => own.decompress_to_buffer(payload, plain),
+        Err(_) => zstd::bulk::decompress_to_buffer(payload, plain),
+    })
+}
+
+/// Fills `plain` with the first bytes of a zstd frame; says whether that could be done.
+pub(super) fn decode_start(context: &mut DCtx<'_>, payload: &[u8], plain: &mut [u8]) -> bool {
+    // No chunk needs a larger window, and memory is taken for it.
+    let window = DParameter::WindowLogMax(CHUNK_BYTES_MAX.ilog2());
+    let is_ready =
+        context.reset(ResetDirective::SessionOnly).is_ok() && context.set_parameter(window).is_ok();
+    if !is_ready {
+        return false;
+    }
+    let (mut input, len) = (InBuffer::around(payload), plain.len());
+    let mut output = OutBuffer::around(plain);
+    while output.pos() < len {
+        let before = (input.pos(), output.pos());
+        let is_valid = context.decompress_stream(&mut output, &mut input).is_ok();
+        if !is_valid || (input.pos(), output.pos()) == before {
+            return false;
+        }
+    }
+    true
 }

@@ -1,6 +1,6 @@
 //! The first 4096 bytes of an image.
 
-use crate::chunk::CHUNK_BYTES;
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN_MAX, CHUNK_LEN_MIN};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Result};
@@ -13,8 +13,8 @@ const VERSION: u32 = 1;
 pub const HEADER_LEN: usize = 4096;
 const CRC_AT: usize = HEADER_LEN - 4;
 /// Chunk sizes that a reader must know.
-pub(super) const CHUNK_BYTES_MIN: u32 = 1 << 16;
-pub(super) const CHUNK_BYTES_MAX: u32 = 1 << 24;
+pub(super) const CHUNK_BYTES_MIN: u32 = CHUNK_LEN_MIN as u32;
+pub(super) const CHUNK_BYTES_MAX: u32 = CHUNK_LEN_MAX as u32;
 
 /// What is said once for a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +30,25 @@ pub struct Header {
 }
 
 impl Header {
-    /// That of a new image.
+    /// That of a new image with chunks of the usual size.
     #[must_use]
     pub fn new(made_unix_seconds: u64) -> Self {
         Self {
             uuid: Uuid::new_v4(),
-            chunk_bytes: u32::try_from(CHUNK_BYTES).unwrap_or(CHUNK_BYTES_MIN),
+            chunk_bytes: CHUNK_BYTES as u32,
             made_unix_seconds,
             is_appendable: true,
         }
+    }
+
+    /// The same with chunks of another size; `None` for one that the format does not have.
+    #[must_use]
+    pub fn with_chunks(self, chunk_bytes: u64) -> Option<Self> {
+        let chunk_bytes = u32::try_from(chunk_bytes).ok()?;
+        is_chunk_size(chunk_bytes).then_some(Self {
+            chunk_bytes,
+            ..self
+        })
     }
 
     /// As it is in the file.
@@ -84,9 +94,8 @@ impl Header {
             });
         }
         let chunk_bytes = le32(bytes, 56);
-        let sizes = CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX;
-        if !chunk_bytes.is_power_of_two() || !sizes.contains(&chunk_bytes) {
-            let expected = format!("a power of two in {sizes:?}");
+        if !is_chunk_size(chunk_bytes) {
+            let expected = format!("a power of two in {CHUNK_BYTES_MIN}..={CHUNK_BYTES_MAX}");
             return wrong("chunk size", expected, chunk_bytes.to_string());
         }
         Ok(Self {
@@ -96,4 +105,8 @@ impl Header {
             is_appendable: le64(bytes, 24) == 0,
         })
     }
+}
+
+fn is_chunk_size(chunk_bytes: u32) -> bool {
+    chunk_bytes.is_power_of_two() && (CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&chunk_bytes)
 }

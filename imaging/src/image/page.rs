@@ -30,6 +30,11 @@ impl Page {
         &self.entries
     }
 
+    /// What it takes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<(u16, Reference)>()
+    }
+
     pub(super) fn get(&self, index: u16) -> Option<Reference> {
         let found = self.entries.binary_search_by_key(&index, |entry| entry.0);
         found.ok().map(|at| self.entries[at].1)

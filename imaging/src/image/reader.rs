@@ -3,15 +3,24 @@
 use super::catalog::{Catalog, CatalogEntry};
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
+use super::page::Page;
+use super::recent::Recent;
 use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::tail::Tail;
+use super::unpack::Unpacker;
 use super::writer::Encoded;
+use crate::buffer::Pool;
 use bytes::Bytes;
 use klon_partition::device::{AlignedBuffer, aligned};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, ReadAt, Result};
 use std::sync::Arc;
+
+/// A frame's header, and what is read before and behind a frame so that whole blocks are.
+const AROUND_BYTES: usize = FRAME_HEADER_LEN + 2 * aligned::ALIGNMENT_BYTES;
+/// Bytes of pages that are kept at hand: 300 pages at least, each of 1024 chunks.
+const PAGES_BYTES: usize = 16 << 20;
 
 /// An image that is read.
 #[derive(Clone)]
@@ -19,6 +28,10 @@ pub struct Image {
     device: Arc<dyn ReadAt>,
     header: Header,
     tail: Arc<Tail>,
+    pages: Arc<Recent<(Reference, Arc<Page>)>>,
+    unpacker: Arc<Unpacker>,
+    /// Buffers for what is stored of a chunk, and the blocks around it.
+    stored: Pool,
 }
 
 impl Image {
@@ -34,6 +47,9 @@ impl Image {
             device,
             header,
             tail,
+            pages: Arc::new(Recent::new(PAGES_BYTES)),
+            unpacker: Arc::new(Unpacker::new(header.chunk_bytes)),
+            stored: Pool::new(header.chunk_bytes as usize + AROUND_BYTES),
         })
     }
 
@@ -112,6 +128,25 @@ impl Image {
         Ok(plain)
     }
 
+    /// The page that `reference` names, read once for all who look things up in it.
+    pub(super) fn page(&self, reference: &Reference) -> Result<Arc<Page>> {
+        let kept = self.pages.get(reference.position);
+        if let Some((_, page)) = kept.filter(|kept| kept.0 == *reference) {
+            return Ok(page);
+        }
+        let bytes = self.read(reference, FrameType::Page)?;
+        let page = Arc::new(Page::parse(&bytes, reference.position)?);
+        let kept = (*reference, Arc::clone(&page));
+        self.pages
+            .put(reference.position, kept, page.memory_bytes());
+        Ok(page)
+    }
+
+    /// What unpacks chunks of which pieces are read.
+    pub(super) fn unpacker(&self) -> &Unpacker {
+        &self.unpacker
+    }
+
     /// The same, into `plain`, whose length is that of the plain bytes.
     pub(super) fn read_into(
         &self,
@@ -119,7 +154,29 @@ impl Image {
         frame_type: FrameType,
         plain: &mut [u8],
     ) -> Result<()> {
-        read_frame(&*self.device, &self.header, reference, frame_type, plain)
+        let (header, payload) = self.load_for(reference, frame_type, plain.len())?;
+        frame::decode(&header, reference.position, &payload, plain)
+    }
+
+    /// The header and the payload of a frame; only the header is checked.
+    pub(super) fn load(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+    ) -> Result<(FrameHeader, Bytes)> {
+        let plain_len = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        self.load_for(reference, frame_type, plain_len as usize)
+    }
+
+    fn load_for(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+        plain_len: usize,
+    ) -> Result<(FrameHeader, Bytes)> {
+        let (device, file) = (&*self.device, &self.header);
+        let pool = (frame_type == FrameType::Data).then_some(&self.stored);
+        load_frame(device, file, reference, (frame_type, plain_len), pool)
     }
 
     /// The payload of a frame as it is stored, once its content was checked.
@@ -130,8 +187,7 @@ impl Image {
     ) -> Result<Encoded> {
         let plain_bytes = reference.plain_bytes.min(frame_type.plain_bytes_max());
         let mut plain = vec![0; plain_bytes as usize];
-        let (device, file) = (&*self.device, &self.header);
-        let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+        let (header, payload) = self.load(reference, frame_type)?;
         frame::decode(&header, reference.position, &payload, &mut plain)?;
         let plain = (header.plain_bytes, header.digest);
         Ok(Encoded::new(header.encoding, payload, plain))
@@ -150,7 +206,7 @@ pub(super) fn read_frame(
     frame_type: FrameType,
     plain: &mut [u8],
 ) -> Result<()> {
-    let (header, payload) = load_frame(device, file, reference, frame_type, plain.len())?;
+    let (header, payload) = load_frame(device, file, reference, (frame_type, plain.len()), None)?;
     frame::decode(&header, reference.position, &payload, plain)
 }
 
@@ -159,8 +215,8 @@ fn load_frame(
     device: &dyn ReadAt,
     file: &Header,
     reference: &Reference,
-    frame_type: FrameType,
-    plain_len: usize,
+    (frame_type, plain_len): (FrameType, usize),
+    pool: Option<&Pool>,
 ) -> Result<(FrameHeader, Bytes)> {
     let position = reference.position;
     let wrong = |field, expected: String, found: String| {
@@ -190,9 +246,19 @@ fn load_frame(
     let skip = usize::try_from(position - start).unwrap_or(0);
     let room = (skip + len).next_multiple_of(aligned::ALIGNMENT_BYTES);
     let rest = usize::try_from(size_bytes - start).unwrap_or(usize::MAX);
-    let mut buffer = AlignedBuffer::zeroed(room);
-    device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
-    let bytes = Bytes::from_owner(buffer).slice(skip..skip + len);
+    let pooled = pool.map(Pool::take).filter(|buffer| buffer.len() >= room);
+    let bytes = match pooled {
+        Some(mut buffer) => {
+            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
+            buffer.freeze()
+        }
+        None => {
+            let mut buffer = AlignedBuffer::zeroed(room);
+            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
+            Bytes::from_owner(buffer)
+        }
+    };
+    let bytes = bytes.slice(skip..skip + len);
     let header = FrameHeader::parse(&bytes, file.uuid, position)?;
     if header.frame_type != frame_type || header.reference(position) != *reference {
         return wrong("header", format!("{reference:?}"), format!("{header:?}"));

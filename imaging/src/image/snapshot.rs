@@ -9,18 +9,13 @@ use super::reference::Reference;
 use crate::chunk::Digest;
 use klon_partition::error::Corrupt;
 use klon_partition::{Extent, Result};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Pages that are kept at hand: 16 GiB of a volume.
-const PAGES_KEPT: usize = 16;
+use std::sync::Arc;
 
 /// One snapshot of an image.
 pub struct Snapshot {
     image: Image,
     entry: CatalogEntry,
     manifest: SnapshotManifest,
-    pages: Mutex<VecDeque<(u64, Arc<Page>)>>,
 }
 
 impl Snapshot {
@@ -32,7 +27,6 @@ impl Snapshot {
             image: image.clone(),
             entry: entry.clone(),
             manifest,
-            pages: Mutex::default(),
         })
     }
 
@@ -158,20 +152,6 @@ impl Snapshot {
 
     /// The page at a position in the tree.
     fn page(&self, at: usize) -> Result<Arc<Page>> {
-        let (number, reference) = self.manifest.tree[at];
-        let kept = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, page)) = kept.iter().find(|kept| kept.0 == number) {
-            return Ok(Arc::clone(page));
-        }
-        // Others need not wait for the file.
-        drop(kept);
-        let bytes = self.image.read(&reference, FrameType::Page)?;
-        let page = Arc::new(Page::parse(&bytes, reference.position)?);
-        let mut kept = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == PAGES_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((number, Arc::clone(&page)));
-        Ok(page)
+        self.image.page(&self.manifest.tree[at].1)
     }
 }

@@ -4,7 +4,9 @@ mod check;
 mod compact;
 mod hostile;
 mod parts;
+mod pieces;
 mod prune;
+mod sizes;
 mod torn;
 
 use super::{
@@ -44,6 +46,7 @@ pub(crate) struct World {
     pub(crate) content: Vec<u8>,
     pub(crate) usage: Usage,
     file: Vec<u8>,
+    chunk_bytes: u32,
 }
 
 impl World {
@@ -65,6 +68,7 @@ impl World {
                 token: None,
             },
             file: Vec::new(),
+            chunk_bytes: MIB as u32,
         }
     }
 
@@ -80,6 +84,7 @@ impl World {
             },
             content,
             file: Vec::new(),
+            chunk_bytes: MIB as u32,
         }
     }
 
@@ -93,7 +98,7 @@ impl World {
             false => self.image().snapshot(None).ok(),
         };
         let mut writer = match self.file.is_empty() {
-            true => ImageWriter::create(Vec::new(), header())?,
+            true => ImageWriter::create(Vec::new(), header(self.chunk_bytes))?,
             false => {
                 let image = self.image();
                 let adopted = Adopted::find(image.device(), image.header(), image.tail()).unwrap();
@@ -152,10 +157,10 @@ impl World {
     }
 }
 
-fn header() -> Header {
+const fn header(chunk_bytes: u32) -> Header {
     Header {
         uuid: Uuid::from_u128(7),
-        chunk_bytes: MIB as u32,
+        chunk_bytes,
         made_unix_seconds: 1,
         is_appendable: true,
     }

@@ -98,7 +98,7 @@ impl ImageExports {
             return Ok(device);
         }
         let snapshot = Arc::new(self.image.snapshot(Some(number))?);
-        let device = Arc::new(SnapshotDevice::new(snapshot));
+        let device = Arc::new(SnapshotDevice::for_pieces(snapshot));
         open.retain(|_, device| device.strong_count() > 0);
         open.insert(number, Arc::downgrade(&device));
         Ok(device)

@@ -5,6 +5,7 @@
 //! Everything that comes from a client is bounded before it sizes anything: options by
 //! [`OPTION_BYTES_MAX`], reads by [`PAYLOAD_BYTES_MAX`], which are done in pieces of a mebibyte.
 
+mod batch;
 mod negotiate;
 mod option;
 mod reply;
@@ -40,6 +41,12 @@ pub trait Connection: Read + Write {
     /// # Errors
     /// What the system says.
     fn limit(&mut self, time: Option<Duration>) -> io::Result<()>;
+
+    /// Whether something can be read without waiting. The default never knows of any, and requests
+    /// are answered one by one then.
+    fn is_ready(&mut self) -> bool {
+        false
+    }
 }
 
 /// Serves one client until it leaves.
@@ -50,7 +57,7 @@ pub trait Connection: Read + Write {
 pub fn converse(client: &mut impl Connection, exports: &dyn Exports) -> io::Result<()> {
     client.limit(Some(PATIENCE))?;
     match negotiate::negotiate(client, exports)? {
-        Some(session) => transmit::transmit(client, &session),
+        Some(session) => batch::transmit(client, &session),
         None => Ok(()),
     }
 }

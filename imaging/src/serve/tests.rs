@@ -33,6 +33,10 @@ impl Connection for Script {
     fn limit(&mut self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
+
+    fn is_ready(&mut self) -> bool {
+        self.says.position() < self.says.get_ref().len() as u64
+    }
 }
 
 fn exports(times: usize) -> (World, ImageExports) {
@@ -159,6 +163,37 @@ fn without_structured_replies_all_comes_behind_one_head() {
     // Eighteen of hello, eight of size, two of flags; no zeroes, since the client wants none.
     assert_eq!(old.len(), 18 + 10 + 16 + 100);
     assert_eq!(talk(&exports, &[option(1, b"2")]).len(), 18);
+}
+
+#[test]
+fn requests_that_come_at_once_are_answered_in_their_order() {
+    let (world, exports) = exports(1);
+    let expected = world.expected();
+    let lens = [
+        4096,
+        5,
+        70_000,
+        1,
+        4096,
+        1_500_000,
+        9,
+        1 << 20,
+        8,
+        300,
+        4096,
+    ];
+    let reads = || (0..).step_by(700_001).zip(lens);
+    let requests = reads().map(|(at, len): (u64, u32)| request(0, 0, at, len));
+    // What is no request ends it, but not before all that came earlier is answered.
+    let says = [vec![go()], requests.collect(), vec![vec![7; 28]]].concat();
+    let heard = talk(&exports, &says);
+    let mut rest = &heard[..];
+    for (at, len) in reads().collect::<Vec<_>>().into_iter().rev() {
+        let (before, data) = rest.split_at(rest.len() - len as usize);
+        let at = at as usize;
+        assert!(data == &expected[at..at + data.len()], "{at}");
+        rest = &before[..before.len() - 16];
+    }
 }
 
 #[test]

@@ -287,7 +287,8 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let started = Instant::now();
     let devices = (&*first.device, &*second.device);
     let threads = threads::count(args.threads);
-    let found = compare(&first.name, devices, &within, threads, &progress)?;
+    let within_chunks = (&within, first.chunk_bytes(&second));
+    let found = compare(&first.name, devices, within_chunks, threads, &progress)?;
     let summary = VerifySummary {
         is_equal: found.differences.is_empty(),
         compared_bytes: found.compared_bytes,

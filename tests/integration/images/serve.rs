@@ -4,4 +4,4 @@ mod hostile;
 mod made;
 mod mount;
 mod nbd;
-mod running;
+pub(super) mod running;

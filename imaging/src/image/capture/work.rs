@@ -7,7 +7,7 @@ use super::super::snapshot::Snapshot;
 use super::super::writer::Encoded;
 use crate::buffer::Pool;
 use crate::change::Rung;
-use crate::chunk::{CHUNK_LEN, Digest, to_len};
+use crate::chunk::{Digest, to_len};
 use crate::clone::read_chunk;
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -59,8 +59,8 @@ impl<'a> Worker<'a> {
     pub(super) fn new(
         source: &'a dyn ReadAt,
         level: i32,
-        rung: Rung,
-        previous: Option<&'a Snapshot>,
+        chunk_bytes: u32,
+        (rung, previous): (Rung, Option<&'a Snapshot>),
         dedup: &'a RwLock<Dedup>,
     ) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl<'a> Worker<'a> {
             rung,
             previous,
             dedup,
-            pool: Pool::new(CHUNK_LEN),
+            pool: Pool::new(chunk_bytes as usize),
             compressors: Compressors::new(level),
         }
     }
@@ -144,6 +144,18 @@ impl<'a> Worker<'a> {
                 .read_chunk(reference, stored)
                 .is_ok_and(|()| stored == plain)
     }
+}
+
+/// What zstd needs for itself, about: its tables grow with the level, and with what they index.
+pub(super) fn context_bytes(level: i32, chunk_len: usize) -> usize {
+    let tables_mib = match level {
+        ..=4 => 2,
+        5..=9 => 12,
+        10..=12 => 48,
+        13..=18 => 64,
+        _ => 80,
+    };
+    (tables_mib << 20).min(chunk_len.saturating_mul(16))
 }
 
 /// Compressors, one for each thread that needs one at a time.

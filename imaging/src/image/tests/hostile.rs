@@ -140,7 +140,7 @@ proptest! {
         let _ = SnapshotManifest::parse(&bytes, 4096);
         let _ = Page::parse(&bytes, 4096);
         let _ = Catalog::parse(&bytes, 4096);
-        let mut file = header().to_bytes();
+        let mut file = header(1 << 20).to_bytes();
         file.extend(&bytes);
         let image = Image::open(Arc::new(MemoryDevice::new(file.clone(), 512))).unwrap();
         assert!(image.catalog().snapshots.is_empty());

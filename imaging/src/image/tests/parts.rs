@@ -37,7 +37,7 @@ fn an_image_in_parts_is_taken_added_to_torn_and_pruned() {
         let mut writer = match index {
             0 => {
                 let output = FilesAppend::create(&name, 300_000).unwrap();
-                ImageWriter::create(output, header()).unwrap()
+                ImageWriter::create(output, header(1 << 20)).unwrap()
             }
             _ => resumed(&name),
         };

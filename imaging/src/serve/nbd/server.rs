@@ -143,6 +143,15 @@ enum Stream {
     Unix(UnixStream),
 }
 
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 impl Stream {
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
@@ -189,6 +198,11 @@ impl Connection for Client {
             Some(_) => Ok(()),
             None => self.stream.set_read_timeout(None),
         }
+    }
+
+    fn is_ready(&mut self) -> bool {
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 }
 

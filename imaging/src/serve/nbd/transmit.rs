@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 
 /// Most that is read of the device at once.
-const PIECE_BYTES: u64 = 1 << 20;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 /// `NBD_STATE_HOLE` and `NBD_STATE_ZERO`.
 const HOLE_AND_ZERO: u32 = 3;
 
@@ -35,33 +35,8 @@ pub(super) enum Told {
     Context(Arc<dyn Context>),
 }
 
-/// Answers requests until the client leaves.
-pub(super) fn transmit(client: &mut impl Connection, session: &Session) -> io::Result<()> {
-    client.limit(None)?;
-    let mut out = Vec::new();
-    while let Some(request) = next(client)? {
-        if request.command == Command::Disconnect {
-            return Ok(());
-        }
-        if request.command == Command::Write {
-            skip(client, request.len_bytes)?;
-        }
-        let mut answer = Answer {
-            client,
-            session,
-            request,
-            out: &mut out,
-        };
-        answer.all()?;
-        client.write_all(&out)?;
-        out.clear();
-        out.shrink_to(PIECE_BYTES as usize * 2);
-    }
-    Ok(())
-}
-
-/// The next request; `None` when the client is gone.
-fn next(client: &mut impl Connection) -> io::Result<Option<Request>> {
+/// The next request, with what a client wants to write read over; `None` when the client is gone.
+pub(super) fn next(client: &mut impl Connection) -> io::Result<Option<Request>> {
     let mut bytes = [0; Request::LEN];
     let len = loop {
         match client.read(&mut bytes) {
@@ -78,6 +53,9 @@ fn next(client: &mut impl Connection) -> io::Result<Option<Request>> {
         client.limit(None)?;
     }
     let request = Request::parse(&bytes).ok_or_else(|| violation("no request"))?;
+    if request.command == Command::Write {
+        skip(client, request.len_bytes)?;
+    }
     Ok(Some(request))
 }
 
@@ -97,14 +75,15 @@ fn skip(client: &mut impl Connection, len_bytes: u32) -> io::Result<()> {
 }
 
 /// The answer to one request.
-struct Answer<'a, C> {
-    client: &'a mut C,
-    session: &'a Session,
-    request: Request,
-    out: &'a mut Vec<u8>,
+pub(super) struct Answer<'a> {
+    /// Sends what is there already; says whether it did.
+    pub(super) send: &'a mut dyn FnMut(&[u8]) -> io::Result<bool>,
+    pub(super) session: &'a Session,
+    pub(super) request: Request,
+    pub(super) out: &'a mut Vec<u8>,
 }
 
-impl<C: Connection> Answer<'_, C> {
+impl Answer<'_> {
     fn replies(&mut self) -> Replies<'_> {
         Replies {
             out: self.out,
@@ -118,7 +97,8 @@ impl<C: Connection> Answer<'_, C> {
         Ok(())
     }
 
-    fn all(&mut self) -> io::Result<()> {
+    /// Makes all of it; what is in `out` then is still to be sent.
+    pub(super) fn all(&mut self) -> io::Result<()> {
         let known_flags = match self.request.command {
             Command::Read if self.session.is_structured => Request::FLAG_DF,
             Command::BlockStatus => Request::FLAG_REQ_ONE,
@@ -314,8 +294,7 @@ impl<C: Connection> Answer<'_, C> {
 
     /// Sends what is there, once it is much.
     fn send(&mut self) -> io::Result<()> {
-        if self.out.len() as u64 >= PIECE_BYTES {
-            self.client.write_all(self.out)?;
+        if self.out.len() as u64 >= PIECE_BYTES && (self.send)(self.out)? {
             self.out.clear();
         }
         Ok(())

@@ -6,16 +6,16 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Stdio};
 
 /// A klon that runs until it is ended; ended when dropped.
-pub(super) struct Running {
+pub(in super::super) struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// What it said once it was ready.
-    pub(super) said: Value,
+    pub(in super::super) said: Value,
 }
 
 impl Running {
     /// Starts it with `--json`, and waits until it says that it is ready.
-    pub(super) fn start(klon: &Klon, arguments: &[&str]) -> Self {
+    pub(in super::super) fn start(klon: &Klon, arguments: &[&str]) -> Self {
         let mut command = klon.command(arguments);
         command.arg("--json").stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -32,22 +32,22 @@ impl Running {
     }
 
     /// The address that it gives.
-    pub(super) fn uri(&self) -> &str {
+    pub(in super::super) fn uri(&self) -> &str {
         self.said["uri"].as_str().unwrap()
     }
 
     /// Its process.
-    pub(super) fn pid(&self) -> u32 {
+    pub(in super::super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until it ends by itself, and gives the exit code.
-    pub(super) fn wait(mut self) -> Option<i32> {
+    pub(in super::super) fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
     /// Ends it by a signal; gives the exit code and what else it printed.
-    pub(super) fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    pub(in super::super) fn end(mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
         let code = self.child.wait().unwrap().code();
         let mut rest = String::new();
@@ -56,7 +56,7 @@ impl Running {
     }
 
     /// Sends it a signal.
-    pub(super) fn signal(&self, signal: &str) {
+    pub(in super::super) fn signal(&self, signal: &str) {
         run("kill", &["-s", signal, &self.child.id().to_string()]);
     }
 }
