@@ -6,8 +6,8 @@ mod images;
 
 pub use clone::{CloneArgs, FreedArg, RewriteArg, RungArg};
 pub use images::{
-    DiffArgs, ExportArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs, MountArgs,
-    PruneArgs, RestoreArgs, ServeArgs,
+    DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
+    MountArgs, PruneArgs, RestoreArgs, ServeArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -75,6 +75,8 @@ pub enum Command {
     /// Make a file for other programs of a snapshot, or of a partition of it: raw, qcow2, or raw with a
     /// block map.
     Export(ExportArgs),
+    /// Make a raw file of a partition or a range of a snapshot, with holes where nothing is.
+    Extract(ExtractArgs),
     /// Add a snapshot to an image from what other programs made: raw, qcow2, partclone, Clonezilla.
     Import(ImportArgs),
     /// Compare clones with their records or with their sources; check images.

@@ -20,6 +20,7 @@ mod prune;
 mod reader;
 mod reference;
 mod rules;
+mod salvage;
 mod snapshot;
 mod tail;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use prune::{HOLE_ALIGN, PrunePlan, Punch, forget, forget_from, plan_prune, p
 pub use reader::Image;
 pub use reference::Reference;
 pub use rules::{Fate, KeepRules};
+pub use salvage::{Damage, SalvageDevice, Unreadable};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};
 pub use writer::ImageWriter;

@@ -91,7 +91,7 @@ pub fn check(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "every frame against its digest",
+        reason: "verify every frame against its digest",
         total_bytes: stored_bytes,
     });
     let plain_bytes = frames.data.iter().map(|r| u64::from(r.plain_bytes)).sum();

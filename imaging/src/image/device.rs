@@ -4,7 +4,7 @@ use super::snapshot::Snapshot;
 use bytes::Bytes;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
-use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -86,6 +86,21 @@ impl SnapshotDevice {
     }
 }
 
+/// A damaged chunk is named by its place in what was imaged, too.
+fn placed(error: Error, chunk: Extent) -> Error {
+    match error {
+        Error::Corrupt(mut corrupt) => {
+            corrupt.found.push_str(&format!(
+                "; it holds bytes {:#x} to {:#x} of what was imaged",
+                chunk.offset_bytes(),
+                chunk.end_bytes() - 1
+            ));
+            corrupt.into()
+        }
+        error => error,
+    }
+}
+
 impl ReadAt for SnapshotDevice {
     fn geometry(&self) -> Geometry {
         let meta = self.snapshot.meta();
@@ -104,7 +119,8 @@ impl ReadAt for SnapshotDevice {
             let (out, behind) = rest.split_at_mut(len);
             // Within the device there is a chunk everywhere.
             if let Some(chunk) = self.snapshot.chunk(number) {
-                self.read_part(number, chunk, part, out)?;
+                let read = self.read_part(number, chunk, part, out);
+                read.map_err(|error| placed(error, chunk))?;
             }
             rest = behind;
         }

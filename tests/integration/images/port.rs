@@ -2,6 +2,7 @@
 
 mod clonezilla;
 mod export;
+mod extract;
 mod partclone;
 mod qcow2;
 

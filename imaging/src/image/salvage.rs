@@ -1,0 +1,144 @@
+//! A snapshot of a damaged image as a device: zeroes stand where the image is damaged, and what was
+//! met of that is noted.
+
+use super::device::SnapshotDevice;
+use super::snapshot::Snapshot;
+use klon_partition::device::check_range;
+use klon_partition::error::Operation;
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Damages that are kept in words.
+const REASONS_MAX: usize = 20;
+
+/// What counts as damage, beside frames that are not what they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// An image that can't be read is an error: who overwrites something must not take a drive that
+    /// was detached for one full of zeroes.
+    Stop,
+    /// Where it can't be read, it is damaged.
+    Damage,
+}
+
+/// What was met of an image's damage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// The chunks that were asked for and can't be had, in what was imaged.
+    pub extents: ExtentMap,
+    /// What is wrong with their frames, the first of them.
+    pub reasons: Vec<String>,
+}
+
+/// A snapshot as a device, with zeroes in place of damaged chunks.
+pub struct SalvageDevice {
+    device: SnapshotDevice,
+    unreadable: Unreadable,
+    met: Mutex<Met>,
+}
+
+/// What was met so far.
+#[derive(Default)]
+struct Met {
+    /// Numbers of chunks.
+    chunks: BTreeSet<u64>,
+    reasons: Vec<String>,
+}
+
+impl SalvageDevice {
+    /// The device that was imaged, as far as the image still has it.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>, unreadable: Unreadable) -> Self {
+        Self {
+            device: SnapshotDevice::new(snapshot),
+            unreadable,
+            met: Mutex::default(),
+        }
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Arc<Snapshot> {
+        self.device.snapshot()
+    }
+
+    /// What was met since it was opened or [`forgotten`](Self::forget).
+    #[must_use]
+    pub fn damage(&self) -> Damage {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = met.chunks.iter();
+        Damage {
+            extents: chunks
+                .filter_map(|&number| self.snapshot().chunk(number))
+                .collect(),
+            reasons: met.reasons.clone(),
+        }
+    }
+
+    /// Forgets what was met, as by one who only looked at the device.
+    pub fn forget(&self) {
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Met::default();
+    }
+
+    /// Whether one can go on after `error`.
+    const fn is_damage(&self, error: &Error) -> bool {
+        match error {
+            Error::Corrupt(_) => true,
+            Error::Io { .. } => matches!(self.unreadable, Unreadable::Damage),
+            _ => false,
+        }
+    }
+
+    fn note(&self, number: u64, error: &Error) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.chunks.insert(number) && met.reasons.len() < REASONS_MAX {
+            met.reasons.push(error.to_string());
+        }
+    }
+
+    fn read_part(&self, part: Extent, out: &mut [u8]) -> Result<()> {
+        match self.device.read_exact_at(out, part.offset_bytes()) {
+            Err(error) if self.is_damage(&error) => {
+                self.note(part.offset_bytes() / self.snapshot().chunk_bytes(), &error);
+                out.fill(0);
+                Ok(())
+            }
+            read => read,
+        }
+    }
+}
+
+impl ReadAt for SalvageDevice {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
+            return Ok(());
+        };
+        let mut rest = buffer;
+        // What is damaged takes nothing of its neighbors.
+        for part in all.split(self.snapshot().chunk_bytes()) {
+            let len = usize::try_from(part.len_bytes()).unwrap_or(0);
+            let (out, behind) = rest.split_at_mut(len);
+            self.read_part(part, out)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        match self.device.sha256(extent) {
+            // It is met again when the chunk is read.
+            Err(error) if self.is_damage(&error) => Ok(None),
+            found => found,
+        }
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        self.device.data(within)
+    }
+}
