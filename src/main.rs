@@ -27,6 +27,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod salvage;
 mod side;
 mod stop;
 mod threads;

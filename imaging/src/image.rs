@@ -18,6 +18,7 @@ mod page;
 mod parts;
 mod prune;
 mod reader;
+mod rebuild;
 mod reference;
 mod rules;
 mod salvage;

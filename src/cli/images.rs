@@ -81,6 +81,11 @@ pub struct RestoreArgs {
     /// interrupted, it is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
+    /// Go on where the image is damaged: what is whole is restored, zeroes stand in place of the
+    /// damaged bytes, which are listed with the files that they belong to and kept in the record;
+    /// the exit code is 1.
+    #[arg(long)]
+    pub skip_damaged: bool,
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,

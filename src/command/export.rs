@@ -4,6 +4,7 @@ mod part;
 mod told;
 mod write;
 
+use super::list;
 use crate::cli::{Common, ExportArgs, FormatArg};
 use crate::error::{self, refused, usage};
 use crate::human;
@@ -88,6 +89,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         check_output(request.output, name, request.force)?;
     }
     let snapshot = name.open_snapshot()?;
+    list::warn(snapshot.image());
     let part = Part::of(&snapshot, place.number, request.range, request.skip_damaged);
     let part = part.with_context(|| place.given.clone())?;
     if !part.bad.is_empty() {

@@ -141,4 +141,14 @@ impl ReadAt for SalvageDevice {
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         self.device.data(within)
     }
+
+    fn lost(&self, within: Extent) -> ExtentMap {
+        let chunk_bytes = self.snapshot().chunk_bytes();
+        let numbers = within.offset_bytes() / chunk_bytes..=within.end_bytes() / chunk_bytes;
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = met.chunks.range(numbers);
+        chunks
+            .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))
+            .collect()
+    }
 }

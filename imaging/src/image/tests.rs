@@ -2,9 +2,11 @@
 
 mod check;
 mod compact;
+mod header;
 mod hostile;
 mod parts;
 mod prune;
+mod salvage;
 mod torn;
 
 use super::{
@@ -85,6 +87,10 @@ impl World {
 
     pub(crate) fn image(&self) -> Image {
         open(&self.file)
+    }
+
+    pub(crate) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     fn append(&mut self, rung: RungChoice, observer: &dyn Observer) -> Result<CaptureSummary> {
