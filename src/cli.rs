@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// (FILE.klon@3) or a partition of that (FILE.klon@3:2). Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
-/// Exit codes: 0 done · 1 differences found, or bad sectors or damaged places remain · 2 usage · 3 refused for safety · 4 device or I/O
+/// Exit codes: 0 done · 1 differences found, or bad places remain · 2 usage · 3 refused for safety · 4 device or I/O
 /// error · 5 corrupt or unsupported input · 130 interrupted (what was done is kept).
 #[derive(Debug, Parser)]
 #[command(name = "klon", version, propagate_version = true, max_term_width = 100)]

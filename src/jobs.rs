@@ -12,7 +12,7 @@ use klon_imaging::change::Rung;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Geometry, Identity, ReadAt};
+use klon_partition::{Identity, ReadAt};
 use std::path::Path;
 
 /// One volume to be cloned or verified.
@@ -61,23 +61,21 @@ pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> R
         BadSectors::Around => damaged::open,
         BadSectors::AroundIfNeeded => damaged::open_if_needed,
     };
+    let open = |place: &Place, target: &TargetEnd| open(place, system, target.geometry());
     pair_with(source, target, open, system)
 }
-
-/// How a source is opened, for a target of that geometry.
-pub type OpenSource = fn(&Place, &System, Option<Geometry>) -> Result<SourceEnd>;
 
 /// The same, with the source opened in this way.
 pub fn pair_with(
     source: &Path,
     target: &Path,
-    open: OpenSource,
+    open: impl FnOnce(&Place, &TargetEnd) -> Result<SourceEnd>,
     system: &System,
 ) -> Result<VolumeJob> {
     let source_place = Place::resolve(source, system)?;
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
-    let mut source = open(&source_place, system, target.geometry())?;
+    let mut source = open(&source_place, &target)?;
     check_sectors(&mut source, &target, system)?;
     let (name, consent_identity) = (target.place.given.clone(), target.identity.clone());
     Ok(VolumeJob {

@@ -8,7 +8,7 @@ use crate::damaged;
 use crate::error::usage;
 use crate::guard;
 use crate::place::{OpenPlace, Place, find_partition};
-use crate::volume::SourceEnd;
+use crate::volume::{SourceEnd, TargetEnd};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
@@ -17,20 +17,25 @@ use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt};
+use klon_partition::{Error, Extent, ExtentMap, ReadAt};
 use std::sync::Arc;
 
-/// As [`SourceEnd::open`], of a snapshot whose image is damaged: it reads as zeroes there.
-pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
+/// As [`SourceEnd::open`], of a snapshot whose image is damaged: it reads as zeroes there, unless the
+/// target has what was there.
+pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
     guard::still(system, &place.path)?;
     let name = place.image.as_ref();
     let name = name.ok_or_else(|| usage(format!("{}: it is no image of klon's", place.given)))?;
     let snapshot = name.open_snapshot()?;
     // Who restores must not take a disk that was detached for an image full of damage.
-    let salvage = Arc::new(SalvageDevice::new(snapshot.clone(), Unreadable::Stop));
+    let mut salvage = SalvageDevice::new(snapshot.clone(), Unreadable::Stop);
+    if let (Some(now), Some(start_bytes)) = (&target.now, start_bytes(place, &snapshot)) {
+        salvage = salvage.or_from(now.open.device.clone(), start_bytes);
+    }
+    let salvage = Arc::new(salvage);
     let open = claim(place, &snapshot, &salvage)?;
     let mut end = match open.is_disk() {
-        true => SourceEnd::disk(&open, system, target)?,
+        true => SourceEnd::disk(&open, system, target.geometry())?,
         false => SourceEnd::volume(&open, system)?,
     };
     if !salvage.damage().extents.is_empty() {
@@ -39,6 +44,16 @@ pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<
     // What is not read again, because the target has it, is not lost there.
     salvage.forget();
     Ok(end)
+}
+
+/// Where that lies in what was imaged; `None` for a partition that was none then.
+fn start_bytes(place: &Place, snapshot: &Snapshot) -> Option<u64> {
+    let Some(number) = place.number else {
+        return Some(0);
+    };
+    let mut partitions = snapshot.meta().partitions.iter();
+    let found = partitions.find(|partition| partition.number == number)?;
+    Some(found.extent.offset_bytes())
 }
 
 /// As [`Place::claim`].

@@ -82,8 +82,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub in_place: bool,
     /// Go on where the image is damaged: what is whole is restored, zeroes stand in place of the
-    /// damaged bytes, which are listed with the files that they belong to and kept in the record;
-    /// the exit code is 1.
+    /// damaged bytes that the target does not have already. They are listed with the files that they
+    /// belong to and kept in the record, and the exit code is 1.
     #[arg(long)]
     pub skip_damaged: bool,
     /// Read the target back afterwards and compare it with the digests.

@@ -9,10 +9,11 @@ use crate::direction;
 use crate::error::usage;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
+use crate::place::Place;
 use crate::progress::say;
 use crate::records;
 use crate::salvage;
-use crate::volume::SourceEnd;
+use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
 use klon_partition::system::System;
 use std::path::{Path, PathBuf};
@@ -25,9 +26,9 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
         check_image(&source)?;
-        let open = match args.skip_damaged {
-            true => salvage::open,
-            false => SourceEnd::open,
+        let open = |place: &Place, target: &TargetEnd| match args.skip_damaged {
+            true => salvage::open(place, &system, target),
+            false => SourceEnd::open(place, &system, target.geometry()),
         };
         let job = jobs::pair_with(&source, &target, open, &system);
         jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);

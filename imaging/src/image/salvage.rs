@@ -3,6 +3,7 @@
 
 use super::device::SnapshotDevice;
 use super::snapshot::Snapshot;
+use crate::chunk::{Digest, range_in, to_len};
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
@@ -35,7 +36,15 @@ pub struct Damage {
 pub struct SalvageDevice {
     device: SnapshotDevice,
     unreadable: Unreadable,
+    elsewhere: Option<Elsewhere>,
     met: Mutex<Met>,
+}
+
+/// A device that may have what the image no longer has.
+struct Elsewhere {
+    device: Arc<dyn ReadAt>,
+    /// What it begins with, in what was imaged.
+    start_bytes: u64,
 }
 
 /// What was met so far.
@@ -53,8 +62,20 @@ impl SalvageDevice {
         Self {
             device: SnapshotDevice::new(snapshot),
             unreadable,
+            elsewhere: None,
             met: Mutex::default(),
         }
+    }
+
+    /// Takes damaged chunks from `device`, which begins with what was at `start_bytes` of what was
+    /// imaged, where it has them: the digest tells. What it is to be restored to may be such a one.
+    #[must_use]
+    pub fn or_from(mut self, device: Arc<dyn ReadAt>, start_bytes: u64) -> Self {
+        self.elsewhere = Some(Elsewhere {
+            device,
+            start_bytes,
+        });
+        self
     }
 
     /// The snapshot.
@@ -97,11 +118,31 @@ impl SalvageDevice {
         }
     }
 
+    /// Reads a part of a chunk from the other device, if that has the chunk.
+    fn from_elsewhere(&self, number: u64, part: Extent, out: &mut [u8]) -> Option<()> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let snapshot = self.snapshot();
+        // A damaged page has no digests.
+        let digest = snapshot.digest(number).ok()??;
+        let chunk = snapshot.chunk(number)?;
+        let mut content = vec![0; to_len(chunk.len_bytes())];
+        for data in snapshot.manifest().data.within(chunk) {
+            let offset_bytes = data.offset_bytes().checked_sub(elsewhere.start_bytes)?;
+            let bytes = &mut content[range_in(chunk, data)];
+            elsewhere.device.read_exact_at(bytes, offset_bytes).ok()?;
+        }
+        (Digest::of(&content) == digest)
+            .then(|| out.copy_from_slice(&content[range_in(chunk, part)]))
+    }
+
     fn read_part(&self, part: Extent, out: &mut [u8]) -> Result<()> {
         match self.device.read_exact_at(out, part.offset_bytes()) {
             Err(error) if self.is_damage(&error) => {
-                self.note(part.offset_bytes() / self.snapshot().chunk_bytes(), &error);
-                out.fill(0);
+                let number = part.offset_bytes() / self.snapshot().chunk_bytes();
+                if self.from_elsewhere(number, part, out).is_none() {
+                    self.note(number, &error);
+                    out.fill(0);
+                }
                 Ok(())
             }
             read => read,

@@ -23,6 +23,14 @@ fn damage(klon: &Klon, image: &str, chunk: u64) {
     flip(&klon.path(image), reference.position + 64 + 11);
 }
 
+/// The first chunk from `first` on of which there is a frame.
+fn stored(klon: &Klon, image: &str, first: u64) -> u64 {
+    let snapshot = open(&klon.path(image)).snapshot(None).unwrap();
+    let mut references = snapshot.references().map(Result::unwrap);
+    let found = references.find(|(number, found)| *number >= first && found.position > 0);
+    found.unwrap().0
+}
+
 /// A chunk of an ext4 volume in which nothing but that file is.
 fn chunk_of(volume: &str, path: &str) -> u64 {
     let text = run("debugfs", &["-R", &format!("bmap {path} 300"), volume]);
@@ -69,7 +77,7 @@ fn what_is_whole_is_restored_and_the_rest_is_named() {
     let named = format!("snapshot 1, bytes {start} to {end}");
     let skipped = skipped.expect(1);
     skipped.shows(&[
-        "restored but for 1.0 MiB in 1 places",
+        "restored but for 1 MiB in 1 places",
         &named,
         "bad: /large from byte",
     ]);
@@ -79,7 +87,7 @@ fn what_is_whole_is_restored_and_the_rest_is_named() {
     assert_eq!(verified["bad"], serde_json::json!([[start, MIB]]));
     assert_eq!(verified["bad_files"]["files"][0]["path"], "/large");
     klon.run(&["verify", "i.klon"]).expect(1).shows(&[
-        "snapshot 1: 1.0 MiB damaged",
+        "snapshot 1: 1 MiB damaged",
         &format!("bytes {start} to {end}"),
         "in /large from byte",
     ]);
@@ -132,6 +140,7 @@ fn what_is_in_use_is_told_by_the_manifest_where_the_filesystem_can_t() {
     let klon = Klon::new();
     ext4(&klon.path("source"), 64, 10);
     klon.ok(&["image", "source", "i.klon"]);
+    klon.ok(&["restore", "i.klon", "earlier"]);
     // The superblock, the bitmaps, and the inodes.
     damage(&klon, "i.klon", 0);
     klon.run(&["restore", "i.klon", "target"])
@@ -143,6 +152,19 @@ fn what_is_in_use_is_told_by_the_manifest_where_the_filesystem_can_t() {
         .says(&["taken from the snapshot's manifest"]);
     assert_restored(&klon, "target", &chunk(0));
     klon.run(&["verify", "target"]).expect(1);
+    // What the target has is not made zero there, and so nothing is lost.
+    flip(&klon.path("earlier"), 30 * MIB);
+    let consent = ["--yes", "--confirm", &klon.text("earlier")];
+    let line = [
+        "restore",
+        "i.klon",
+        "earlier",
+        "--skip-damaged",
+        "--rung",
+        "compare",
+    ];
+    klon.ok(&[&line[..], &consent].concat());
+    klon.ok(&["verify", "earlier", "source"]);
 }
 
 #[test]
@@ -151,8 +173,11 @@ fn damage_of_a_disk_is_told_by_partition() {
     boot_disk(&klon.path("source"), 512);
     klon.ok(&["image", "source", "i.klon"]);
     let info = klon.json(&["info", "i.klon"]);
-    let extent: Extent = serde_json::from_value(info["partitions"][2]["extent"].clone()).unwrap();
-    let at = extent.offset_bytes() / MIB + 1;
+    let partitions = info["partitions"].as_array().unwrap();
+    let third = partitions.iter().find(|part| part["number"] == 3).unwrap();
+    let extent: Extent = serde_json::from_value(third["extent"].clone()).unwrap();
+    let at = stored(&klon, "i.klon", extent.offset_bytes() / MIB + 1);
+    assert!(at * MIB < extent.end_bytes());
     damage(&klon, "i.klon", at);
     let lines = klon.run(&["restore", "i.klon", "target", "--skip-damaged", "--json"]);
     let lines = lines.expect(1).lines();

@@ -184,6 +184,31 @@ fn what_the_target_has_is_not_lost() {
 }
 
 #[test]
+fn what_another_device_has_is_taken_from_there() {
+    let (world, contents, _) = three();
+    let file = damaged(&world, 2, &[0, 5]);
+    let read = |other: Vec<u8>, start: usize| {
+        let device = Arc::new(MemoryDevice::new(other, 512));
+        let source = salvage(&file, 2).or_from(device, start as u64);
+        let mut bytes = vec![1; SIZE];
+        source.read_exact_at(&mut bytes[..1000], 0).unwrap();
+        source.read_exact_at(&mut bytes[1000..], 1000).unwrap();
+        (bytes, source.damage().extents)
+    };
+    let (bytes, lost) = read(contents[1].clone(), 0);
+    assert!(bytes == contents[1] && lost.is_empty());
+    // A partition, and one that is cut off; another state; nothing.
+    let (bytes, lost) = read(contents[1][5 * MIB - 512..6 * MIB].to_vec(), 5 * MIB - 512);
+    assert!(bytes[MIB..] == contents[1][MIB..] && lost == chunk(0).into());
+    let mut other = contents[1][..6 * MIB - 1].to_vec();
+    other[MIB - 1] ^= 1;
+    let (bytes, lost) = read(other, 0);
+    assert_eq!(lost, [chunk(0), chunk(5)].into_iter().collect());
+    assert!(bytes[..MIB].iter().all(|&byte| byte == 0));
+    assert!(bytes[MIB..5 * MIB] == contents[1][MIB..5 * MIB]);
+}
+
+#[test]
 fn a_damaged_page_costs_its_chunks_and_windows_and_overlays_tell_of_it() {
     let (world, ..) = three();
     let page = world.image().snapshot(Some(2)).unwrap().manifest().tree[0].1;
