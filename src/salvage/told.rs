@@ -13,7 +13,7 @@ use klon_imaging::CloneSummary;
 use klon_imaging::Error as ImagingError;
 use klon_imaging::image::Snapshot;
 use klon_partition::device::KnownBad;
-use klon_partition::filesystem::Owners;
+use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::{Error, Extent, ExtentMap};
 use serde::Serialize;
 
@@ -32,8 +32,7 @@ struct Damaged<'a> {
     /// Of a disk, or a partition of one: what of each partition is damaged, as extents of that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partitions: Vec<DamagedPartition>,
-    #[serde(rename = "files")]
-    files: &'a [klon_partition::filesystem::Owner],
+    files: &'a [Owner],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     files_unknown_because: &'a [String],
 }

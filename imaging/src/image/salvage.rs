@@ -119,7 +119,7 @@ impl SalvageDevice {
     }
 
     /// Reads a part of a chunk from the other device, if that has the chunk.
-    fn from_elsewhere(&self, number: u64, part: Extent, out: &mut [u8]) -> Option<()> {
+    fn take_elsewhere(&self, number: u64, part: Extent, out: &mut [u8]) -> Option<()> {
         let elsewhere = self.elsewhere.as_ref()?;
         let snapshot = self.snapshot();
         // A damaged page has no digests.
@@ -139,7 +139,7 @@ impl SalvageDevice {
         match self.device.read_exact_at(out, part.offset_bytes()) {
             Err(error) if self.is_damage(&error) => {
                 let number = part.offset_bytes() / self.snapshot().chunk_bytes();
-                if self.from_elsewhere(number, part, out).is_none() {
+                if self.take_elsewhere(number, part, out).is_none() {
                     self.note(number, &error);
                     out.fill(0);
                 }
