@@ -17,7 +17,7 @@ use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::{Error, Extent, ExtentMap};
 use serde::Serialize;
 
-/// Extents that are named; the counts are always of all.
+/// Extents and files that are named; the counts are always of all.
 const NAMED_MAX: usize = 20;
 
 /// What was not restored of one volume or disk.
@@ -140,7 +140,26 @@ fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
             "  {rest_bytes} bytes of it lie outside of partitions\n"
         ));
     }
-    text.push_str(&report::hit(owners));
+    text.push_str(&hit(owners));
+    text
+}
+
+/// The first of the files that are hit.
+fn hit(owners: &Owners) -> String {
+    let first = Owners {
+        files: owners.files.iter().take(NAMED_MAX).cloned().collect(),
+        gaps: owners.gaps.iter().take(NAMED_MAX).cloned().collect(),
+    };
+    let mut text = report::hit(&first);
+    let more = |what: &str, all: usize| match all.saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("  and {more} more {what}; --json names all of them\n"),
+    };
+    text.push_str(&more("files", owners.files.len()));
+    text.push_str(&more(
+        "reasons why other files may be hit",
+        owners.gaps.len(),
+    ));
     text
 }
 
