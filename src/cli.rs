@@ -6,8 +6,8 @@ mod images;
 
 pub use clone::{CloneArgs, FreedArg, RewriteArg, RungArg};
 pub use images::{
-    DiffArgs, ExportArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs, MountArgs,
-    PruneArgs, RestoreArgs, ServeArgs,
+    DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
+    MountArgs, PruneArgs, RestoreArgs, ServeArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// (FILE.klon@3) or a partition of that (FILE.klon@3:2). Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
-/// Exit codes: 0 done · 1 differences found, or bad sectors remain · 2 usage · 3 refused for safety · 4 device or I/O
+/// Exit codes: 0 done · 1 differences found, or bad places remain · 2 usage · 3 refused for safety · 4 device or I/O
 /// error · 5 corrupt or unsupported input · 130 interrupted (what was done is kept).
 #[derive(Debug, Parser)]
 #[command(name = "klon", version, propagate_version = true, max_term_width = 100)]
@@ -75,6 +75,8 @@ pub enum Command {
     /// Make a file for other programs of a snapshot, or of a partition of it: raw, qcow2, or raw with a
     /// block map.
     Export(ExportArgs),
+    /// Make a raw file of a partition or a range of a snapshot, with holes where nothing is.
+    Extract(ExtractArgs),
     /// Add a snapshot to an image from what other programs made: raw, qcow2, partclone, Clonezilla.
     Import(ImportArgs),
     /// Compare clones with their records or with their sources; check images.

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod devices;
 pub mod diff;
 pub mod export;
+pub mod extract;
 pub mod finish;
 pub mod image;
 pub mod import;

@@ -2,14 +2,14 @@
 
 pub mod lock;
 
-use crate::error::{refused, usage};
+use crate::error::{Advice, refused, usage};
 use crate::human;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{
     Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
 };
 use klon_partition::ReadAt;
-use klon_partition::device::{look_at, read_vec};
+use klon_partition::device::look_at;
 use klon_partition::planner::parse_size;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -70,12 +70,13 @@ impl ImageName {
 
     /// Whether the file is an image of klon's.
     pub fn is_image(&self) -> Result<bool> {
-        let Ok(source) = look_at(&self.path) else {
-            return Ok(false);
-        };
-        let len = source.geometry().size_bytes.min(8);
-        let start = read_vec(&source, 0, usize::try_from(len).unwrap_or(0))?;
-        Ok(start == klon_imaging::image::MAGIC)
+        // One of which a part is missing is one, too.
+        let whole = ImageFiles::find(&self.path).and_then(|files| files.open());
+        match (whole, look_at(&self.path)) {
+            (Ok(whole), _) => Ok(Image::is_image(&*whole)?),
+            (Err(_), Ok(part)) => Ok(Image::is_image(&part)?),
+            (Err(_), Err(_)) => Ok(false),
+        }
     }
 
     /// Opens the file. Nobody prunes it as long as it is open.
@@ -105,9 +106,19 @@ impl ImageName {
 
     /// Opens the snapshot.
     pub fn open_snapshot(&self) -> Result<Arc<Snapshot>> {
-        let snapshot = self.open()?.snapshot(self.snapshot);
-        let snapshot = snapshot.with_context(|| self.path.display().to_string())?;
-        Ok(Arc::new(snapshot))
+        let name = || self.path.display().to_string();
+        let image = self.open()?;
+        match image.snapshot(self.snapshot) {
+            Ok(snapshot) => Ok(Arc::new(snapshot)),
+            Err(error @ klon_partition::Error::Corrupt(_)) => Err(error)
+                .context(Advice(format!(
+                    "It is this snapshot's manifest that is damaged; klon verify {} says which \
+                     snapshots are whole",
+                    name()
+                )))
+                .with_context(name),
+            Err(error) => Err(error).with_context(name),
+        }
     }
 }
 

@@ -59,16 +59,26 @@ pub enum BadSectors {
 
 /// The pair of `klon clone SOURCE TARGET`.
 pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> Result<VolumeJob> {
+    let open = match bad {
+        BadSectors::Stop => SourceEnd::open,
+        BadSectors::Around => damaged::open,
+        BadSectors::AroundIfNeeded => damaged::open_if_needed,
+    };
+    let open = |place: &Place, target: &TargetEnd| open(place, system, target.geometry());
+    pair_with(source, target, open, system)
+}
+
+/// The same, with the source opened in this way.
+pub fn pair_with(
+    source: &Path,
+    target: &Path,
+    open: impl FnOnce(&Place, &TargetEnd) -> Result<SourceEnd>,
+    system: &System,
+) -> Result<VolumeJob> {
     let source_place = Place::resolve(source, system)?;
     let target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
-    let mut source = match bad {
-        BadSectors::Stop => SourceEnd::open(&source_place, system, target.geometry())?,
-        BadSectors::Around => damaged::open(&source_place, system, target.geometry())?,
-        BadSectors::AroundIfNeeded => {
-            damaged::open_if_needed(&source_place, system, target.geometry())?
-        }
-    };
+    let mut source = open(&source_place, &target)?;
     check_sectors(&mut source, &target, system)?;
     let is_ambiguous = source.identity == target.identity && source_place.image.is_none();
     let consent_identity = match is_ambiguous {

@@ -27,6 +27,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod salvage;
 mod side;
 mod stop;
 mod threads;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Finish(args) => command::finish::run(&args, &common),
         Command::Image(args) => command::image::run(&args, &common),
         Command::Export(args) => command::export::run(&args, &common),
+        Command::Extract(args) => command::extract::run(&args, &common),
         Command::Import(args) => command::import::run(&args, &common),
         Command::List(args) => command::list::run(&args, &common),
         Command::Info(args) => command::info::run(&args, &common),

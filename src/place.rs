@@ -162,7 +162,8 @@ fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<d
     })
 }
 
-fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
+/// The partition of that number.
+pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
     let table = layout
         .table
         .as_ref()

@@ -115,9 +115,11 @@ impl Progress {
                 self.json(state, "started", rung, reason);
             }
             Style::Bars | Style::Lines => {
-                let how = rung.map_or_else(|| "verify".to_owned(), |rung| rung.to_string());
                 let size = human::size(*total_bytes);
-                say(&format!("{name}: {how} of {size} ({reason})"));
+                say(&match rung {
+                    Some(rung) => format!("{name}: {rung} of {size} ({reason})"),
+                    None => format!("{name}: {size} ({reason})"),
+                });
             }
         }
         if self.style == Style::Bars {

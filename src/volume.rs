@@ -5,6 +5,7 @@ use crate::guard;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
+use klon_imaging::image::Snapshot;
 use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
@@ -41,6 +42,8 @@ pub struct SourceEnd {
     pub clone_name: Option<String>,
     /// What shows that it is written to meanwhile.
     pub watch: Option<Watch>,
+    /// The snapshot that it is, or is a part of.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 impl SourceEnd {
@@ -77,6 +80,7 @@ impl SourceEnd {
             warnings,
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            snapshot: open.snapshot.clone(),
         })
     }
 
@@ -112,6 +116,7 @@ impl SourceEnd {
             warnings,
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            snapshot: open.snapshot.clone(),
         })
     }
 }

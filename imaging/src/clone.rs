@@ -148,6 +148,9 @@ pub struct CloneSummary {
     pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
+    /// Where zeroes stand for what the source no longer has ([`ReadAt::lost`]).
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub bad: ExtentMap,
     /// How long it took.
     pub seconds: f64,
 }

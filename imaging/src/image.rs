@@ -18,10 +18,12 @@ mod page;
 mod parts;
 mod prune;
 mod reader;
+mod rebuild;
 mod recent;
 mod reference;
 mod room;
 mod rules;
+mod salvage;
 mod snapshot;
 mod tail;
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use prune::{HOLE_ALIGN, PrunePlan, Punch, forget, forget_from, plan_prune, p
 pub use reader::Image;
 pub use reference::Reference;
 pub use rules::{Fate, KeepRules};
+pub use salvage::{Damage, SalvageDevice, Unreadable};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};
 pub use writer::ImageWriter;

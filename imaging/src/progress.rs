@@ -10,9 +10,9 @@ pub enum Event<'a> {
     Started {
         /// The volume's name.
         name: &'a str,
-        /// How changes are found; `None` for a verify.
+        /// How changes are found; `None` where nothing is brought up to date.
         rung: Option<Rung>,
-        /// Why that way.
+        /// Why that way; without a rung, what is done.
         reason: &'a str,
         /// How many bytes will be gone through.
         total_bytes: u64,

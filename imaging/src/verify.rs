@@ -110,8 +110,8 @@ pub fn verify(
     let bad = against.bad().intersection(&wanted);
     let compared_bytes = wanted.total_bytes().saturating_sub(bad.total_bytes());
     let reason = match against {
-        Against::Record(_) => "against its record",
-        Against::Source { .. } => "against its source",
+        Against::Record(_) => "verify against its record",
+        Against::Source { .. } => "verify against its source",
     };
     observer.event(&Event::Started {
         name,

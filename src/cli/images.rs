@@ -86,6 +86,11 @@ pub struct RestoreArgs {
     /// interrupted, it is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
+    /// Go on where the image is damaged: what is whole is restored, zeroes stand in place of the
+    /// damaged bytes that the target does not have already. They are listed with the files that they
+    /// belong to and kept in the record, and the exit code is 1.
+    #[arg(long)]
+    pub skip_damaged: bool,
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,
@@ -115,6 +120,31 @@ pub struct ExportArgs {
     /// Compress qcow2 with zstd, which QEMU reads since version 5.1.
     #[arg(long)]
     pub compress: bool,
+    /// Replace OUT if it exists.
+    #[arg(long)]
+    pub force: bool,
+    /// Go on where the image is damaged, with zeroes in place of the damaged bytes; they are listed,
+    /// and the exit code is 5.
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How many threads read and check [default: two more than there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon extract`.
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    pub image: PathBuf,
+    /// The file to be made; - is standard output.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Only these bytes of the snapshot or the partition: 1M+4K is 4 KiB from 1 MiB on, 1M+ is all
+    /// from there on. Hexadecimal numbers (0x1000+0x200) are bytes.
+    #[arg(long, value_name = "OFFSET+LENGTH")]
+    pub range: Option<String>,
     /// Replace OUT if it exists.
     #[arg(long)]
     pub force: bool,

@@ -8,10 +8,11 @@ mod together;
 
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
-use crate::error::{refused, usage};
+use crate::error::{DIFFERENT, refused, usage};
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
+use crate::salvage;
 use crate::volume::SourceEnd;
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
@@ -80,11 +81,17 @@ pub(super) fn run_jobs(
         for (job, summary) in group.iter().zip(&done) {
             show_to_kernel(job, system)?;
             report::cloned(summary, jobs.len(), common)?;
+            salvage::report(job, summary, common)?;
         }
         summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(
+        match summaries.iter().all(|summary| summary.bad.is_empty()) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(DIFFERENT),
+        },
+    )
 }
 
 fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {

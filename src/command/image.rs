@@ -156,11 +156,18 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
 
 /// The last snapshot of the same source.
 pub(super) fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
-    let mut entries = image.catalog().snapshots.iter().rev();
-    let found = entries.find(|entry| &entry.source == source);
-    found
-        .map(|entry| Ok(image.snapshot(Some(entry.number))?))
-        .transpose()
+    let entries = image.catalog().snapshots.iter().rev();
+    for entry in entries.filter(|entry| &entry.source == source) {
+        match image.snapshot(Some(entry.number)) {
+            Err(error @ klon_partition::Error::Corrupt(_)) => say(&format!(
+                "klon: warning: snapshot {} can't be read, so what changed is found against an \
+                 earlier one: {error}",
+                entry.number
+            )),
+            snapshot => return Ok(Some(snapshot?)),
+        }
+    }
+    Ok(None)
 }
 
 /// The partitions of a disk, for the snapshot's manifest.

@@ -75,6 +75,13 @@ fn allocated_bytes(name: &ImageName) -> Result<u64> {
 
 /// Says what is not as it should be at the end of an image.
 pub fn warn(image: &Image) {
+    if let Some(damage) = image.header_damage() {
+        say(&format!(
+            "klon: warning: the image's header is damaged ({damage}); what it said is told by the \
+             rest of the file, which can be read, but not added to. klon prune --compact makes a \
+             sound image of it"
+        ));
+    }
     let tail = image.tail();
     if let Some(damage) = &tail.damage {
         say(&format!(

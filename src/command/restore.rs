@@ -3,14 +3,17 @@
 
 mod resemblance;
 
-use super::clone;
+use super::{clone, list};
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
 use crate::direction;
 use crate::error::usage;
 use crate::image::ImageName;
-use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::jobs::{self, VolumeJob};
+use crate::place::Place;
 use crate::progress::say;
 use crate::records;
+use crate::salvage;
+use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
 use klon_partition::system::System;
 use std::path::{Path, PathBuf};
@@ -23,7 +26,12 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
         check_image(&source)?;
-        jobs.push(jobs::pair(&source, &target, BadSectors::Stop, &system)?);
+        let open = |place: &Place, target: &TargetEnd| match args.skip_damaged {
+            true => salvage::open(place, &system, target),
+            false => SourceEnd::open(place, &system, target.geometry()),
+        };
+        let job = jobs::pair_with(&source, &target, open, &system);
+        jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
     }
     check_distinct(&jobs)?;
     warn_of_bad(&args.image)?;
@@ -62,7 +70,7 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
         .collect()
 }
 
-/// What could not be read when a snapshot was made.
+/// What is wrong with the image at once, and what could not be read when a snapshot was made.
 fn warn_of_bad(given: &Path) -> Result<()> {
     let text = given.to_string_lossy();
     let whole = text.rsplit_once(':').filter(|_| !given.exists());
@@ -70,7 +78,9 @@ fn warn_of_bad(given: &Path) -> Result<()> {
     let Some(name) = ImageName::find(Path::new(whole))? else {
         return Ok(());
     };
-    let bad_bytes = name.open_snapshot()?.manifest().bad.total_bytes();
+    let snapshot = name.open_snapshot()?;
+    list::warn(snapshot.image());
+    let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
         say(&format!(
             "klon: warning: {bad_bytes} bytes could not be read when this snapshot was made, and are \

@@ -1,6 +1,7 @@
 //! Images of volumes and disks: made, added to, listed, restored, read by others.
 
 mod commands;
+mod damaged;
 mod days;
 mod described;
 mod keep;

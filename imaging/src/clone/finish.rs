@@ -89,6 +89,10 @@ pub(super) fn record(
     } = run;
     let changed = changed.finish();
     let elapsed = started.elapsed();
+    let whole = job.source.geometry().extent();
+    let lost = whole.map_or_else(ExtentMap::new, |whole| job.source.lost(whole));
+    let bad = lost.intersection(&prepared.plan.copy);
+    digests.set_bad(bad.clone(), None);
     let summary = CloneSummary {
         name: job.name.to_owned(),
         rung: prepared.selection.rung,
@@ -102,6 +106,7 @@ pub(super) fn record(
         written_bytes,
         staged_bytes,
         freed_bytes: 0,
+        bad,
         seconds: elapsed.as_secs_f64(),
     };
     let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_ref(), token);

@@ -37,6 +37,8 @@ pub struct CheckSummary {
     pub damage: Vec<SnapshotDamage>,
     /// What could not be read when it was imaged, by snapshot. It is no damage of the image.
     pub bad: Vec<SnapshotBad>,
+    /// What is wrong with the header of the file, whose content the frames told.
+    pub header_damage: Option<String>,
     /// Why the last commit can't be read; earlier ones were looked at instead.
     pub commit_damage: Option<String>,
     /// Bytes behind the last commit, which an interrupted run left. They are no damage.
@@ -91,7 +93,7 @@ pub fn check(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "every frame against its digest",
+        reason: "verify every frame against its digest",
         total_bytes: stored_bytes,
     });
     let plain_bytes = frames.data.iter().map(|r| u64::from(r.plain_bytes)).sum();
@@ -102,13 +104,14 @@ pub fn check(
     let damage = checked.damage();
     let tail = image.tail();
     Ok(CheckSummary {
-        is_whole: damage.is_empty() && tail.damage.is_none(),
+        is_whole: damage.is_empty() && tail.damage.is_none() && image.header_damage().is_none(),
         snapshots: checked.numbers,
         frames: count as u64,
         stored_bytes: stored_bytes.saturating_add(metadata_bytes),
         plain_bytes,
         damage,
         bad: checked.snapshots.iter().filter_map(bad_of).collect(),
+        header_damage: image.header_damage().map(str::to_owned),
         commit_damage: tail.damage.clone(),
         torn_bytes: image.size_bytes().saturating_sub(tail.end),
         seconds: started.elapsed().as_secs_f64(),

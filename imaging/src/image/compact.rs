@@ -4,7 +4,7 @@ use super::append::Append;
 use super::catalog::Catalog;
 use super::frame::{FrameType, room_bytes};
 use super::frames::Frames;
-use super::header::HEADER_LEN;
+use super::header::{HEADER_LEN, Header};
 use super::prune::{damaged, open_all};
 use super::reader::Image;
 use super::reference::Reference;
@@ -15,6 +15,7 @@ use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer};
 use klon_partition::Error as PartitionError;
 use std::num::NonZeroUsize;
+use uuid::Uuid;
 
 /// Room for what is not data frames: commits, and what padding takes.
 const SLACK_BYTES: u64 = 1 << 20;
@@ -62,7 +63,7 @@ pub fn compact<A: Append>(
         reason: "what remains goes into a new file",
         total_bytes: frames.data.iter().map(stored).sum(),
     });
-    let mut writer = ImageWriter::create(output, *image.header())?;
+    let mut writer = ImageWriter::create(output, header_of(image))?;
     let moved = copy(image, frames.data, &mut writer, threads, observer)?;
     observer.event(&Event::Committing);
     for (snapshot, entry) in snapshots.iter().zip(&mut catalog.snapshots) {
@@ -83,6 +84,18 @@ fn check_possible(image: &Image) -> Result<()> {
         return ImageWriter::<Vec<u8>>::check_appendable(image);
     }
     Ok(())
+}
+
+/// That of the copy: the same, unless it was lost.
+fn header_of(image: &Image) -> Header {
+    let header = *image.header();
+    match image.header_damage() {
+        Some(_) => Header {
+            uuid: Uuid::new_v4(),
+            ..header
+        },
+        None => header,
+    }
 }
 
 fn remaining(image: &Image, remove: &[u64]) -> Catalog {

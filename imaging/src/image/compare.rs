@@ -46,7 +46,7 @@ pub fn compare(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "by digests, and byte for byte where those differ",
+        reason: "compare by digests, and byte for byte where those differ",
         total_bytes: compared_bytes,
     });
     let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);

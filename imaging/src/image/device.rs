@@ -4,7 +4,7 @@ use super::snapshot::Snapshot;
 use super::unpack::Check;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
-use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -119,6 +119,21 @@ impl Inner {
     }
 }
 
+/// A damaged chunk is named by its place in what was imaged, too.
+fn placed(error: Error, chunk: Extent) -> Error {
+    match error {
+        Error::Corrupt(mut corrupt) => {
+            corrupt.found.push_str(&format!(
+                "; it holds bytes {:#x} to {:#x} of what was imaged",
+                chunk.offset_bytes(),
+                chunk.end_bytes() - 1
+            ));
+            corrupt.into()
+        }
+        error => error,
+    }
+}
+
 impl ReadAt for SnapshotDevice {
     fn geometry(&self) -> Geometry {
         let meta = self.0.snapshot.meta();
@@ -138,7 +153,8 @@ impl ReadAt for SnapshotDevice {
             let (out, behind) = rest.split_at_mut(len);
             // Within the device there is a chunk everywhere.
             if let Some(chunk) = snapshot.chunk(number) {
-                self.read_part(number, chunk, part, out)?;
+                let read = self.read_part(number, chunk, part, out);
+                read.map_err(|error| placed(error, chunk))?;
             }
             rest = behind;
         }

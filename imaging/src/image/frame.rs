@@ -36,7 +36,7 @@ pub enum FrameType {
 }
 
 impl FrameType {
-    const fn number(self) -> u8 {
+    pub(super) const fn number(self) -> u8 {
         match self {
             Self::Data => 1,
             Self::Page => 2,
@@ -201,7 +201,8 @@ pub(super) const fn room_bytes(stored_bytes: u32) -> u64 {
     (FRAME_HEADER_LEN as u64 + stored_bytes as u64).next_multiple_of(FRAME_ALIGN)
 }
 
-fn header_crc(bytes: &[u8], uuid: Uuid, position: u64) -> u32 {
+/// The CRC that a frame header has at a place of a file.
+pub(super) fn header_crc(bytes: &[u8], uuid: Uuid, position: u64) -> u32 {
     let crc = crc32c::crc32c(uuid.as_bytes());
     let crc = crc32c::crc32c_append(crc, &position.to_le_bytes());
     crc32c::crc32c_append(crc, &bytes[..60])

@@ -2,8 +2,9 @@
 
 use super::catalog::{Catalog, CatalogEntry};
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
-use super::header::{HEADER_LEN, Header};
+use super::header::{HEADER_LEN, Header, MAGIC};
 use super::page::Page;
+use super::rebuild;
 use super::recent::Recent;
 use super::reference::Reference;
 use super::snapshot::Snapshot;
@@ -32,25 +33,65 @@ pub struct Image {
     unpacker: Arc<Unpacker>,
     /// Buffers for what is stored of a chunk, and the blocks around it.
     stored: Pool,
+    /// Why what the header says was worked out from the frames.
+    header_damage: Option<Arc<str>>,
 }
 
 impl Image {
-    /// Opens an image that is all of `device`.
+    /// Opens an image that is all of `device`. One whose header is damaged is read as well, if it
+    /// ends with a whole commit; it must not be added to.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when it is none, or no commit of it can be read; [`Error::Unsupported`];
     /// [`Error::Io`].
     pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
-        let header = Self::header_of(&*device)?;
-        let tail = Arc::new(Tail::find(&*device, &header)?);
-        Ok(Self {
+        match Self::header_of(&*device) {
+            Ok(header) => {
+                let tail = Tail::find(&*device, &header)?;
+                Ok(Self::known(device, header, tail))
+            }
+            Err(error @ Error::Corrupt(_)) => match rebuild::rebuild(&device)? {
+                Some((header, tail)) => Ok(Self {
+                    header_damage: Some(error.to_string().into()),
+                    ..Self::known(device, header, tail)
+                }),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An image whose header and last commit are known.
+    pub(super) fn known(device: Arc<dyn ReadAt>, header: Header, tail: Tail) -> Self {
+        Self {
             device,
             header,
-            tail,
+            tail: Arc::new(tail),
+            header_damage: None,
             pages: Arc::new(Recent::new(PAGES_BYTES)),
             unpacker: Arc::new(Unpacker::new(header.chunk_bytes)),
             stored: Pool::new(header.chunk_bytes as usize + AROUND_BYTES),
-        })
+        }
+    }
+
+    /// Whether `device` is an image, be its header damaged or of a later version.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_image(device: &dyn ReadAt) -> Result<bool> {
+        let mut start = [0; MAGIC.len()];
+        if device.geometry().size_bytes < start.len() as u64 {
+            return Ok(false);
+        }
+        device.read_exact_at(&mut start, 0)?;
+        Ok(&start == MAGIC || rebuild::is_image(device)?)
+    }
+
+    /// What is wrong with the header, where what it said was worked out from the frames: the UUID
+    /// is another one then, which is as good for reading.
+    #[must_use]
+    pub fn header_damage(&self) -> Option<&str> {
+        self.header_damage.as_deref()
     }
 
     /// The header of an image.

@@ -121,7 +121,8 @@ fn header_at(device: &dyn ReadAt, file: &Header, position: u64) -> Result<Option
     Ok(FrameHeader::parse(&bytes, file.uuid, position).ok())
 }
 
-fn read_footer(device: &dyn ReadAt, file: &Header, position: u64) -> Result<Tail> {
+/// The commit whose footer is at `position`.
+pub(super) fn read_footer(device: &dyn ReadAt, file: &Header, position: u64) -> Result<Tail> {
     let Some(header) = header_at(device, file, position)? else {
         let what = "a footer frame".to_owned();
         return Err(klon_partition::error::Corrupt::new(

@@ -2,10 +2,12 @@
 
 mod check;
 mod compact;
+mod header;
 mod hostile;
 mod parts;
 mod pieces;
 mod prune;
+mod salvage;
 mod sizes;
 mod torn;
 
@@ -90,6 +92,10 @@ impl World {
 
     pub(crate) fn image(&self) -> Image {
         open(&self.file)
+    }
+
+    pub(crate) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     fn append(&mut self, rung: RungChoice, observer: &dyn Observer) -> Result<CaptureSummary> {

@@ -114,7 +114,9 @@ impl<A: Append> ImageWriter<A> {
             }
             // The newest first: what of them doesn't fit is the oldest.
             for entry in image.catalog().snapshots.iter().rev() {
-                let snapshot = image.snapshot(Some(entry.number)).map_err(Error::Image)?;
+                let Some(snapshot) = unless_damaged(image.snapshot(Some(entry.number)))? else {
+                    continue;
+                };
                 let is_new = |reference: &Reference| {
                     writer.pages.insert(reference.digest, *reference).is_none()
                 };
@@ -122,11 +124,16 @@ impl<A: Append> ImageWriter<A> {
                     .filter(is_new)
                     .collect();
                 for page in pages {
-                    let bytes = image.read(&page, FrameType::Page).map_err(Error::Image)?;
-                    let page = Page::parse(&bytes, page.position).map_err(Error::Image)?;
-                    page.entries()
-                        .iter()
-                        .for_each(|entry| dedup.insert(&entry.1));
+                    let bytes = image.read(&page, FrameType::Page);
+                    let parsed = bytes.and_then(|bytes| Page::parse(&bytes, page.position));
+                    match unless_damaged(parsed)? {
+                        Some(page) => {
+                            let references = page.entries().iter();
+                            references.for_each(|entry| dedup.insert(&entry.1));
+                        }
+                        // The same page is stored again when a snapshot has it.
+                        None => drop(writer.pages.remove(&page.digest)),
+                    }
                 }
             }
         }
@@ -155,6 +162,12 @@ impl<A: Append> ImageWriter<A> {
                 what: "adding to this image".to_owned(),
                 reason: "a later klon made it; use that one, or begin a new image".to_owned(),
             }));
+        }
+        if let Some(damage) = image.header_damage() {
+            return Err(Error::Image(PartitionError::Refused(format!(
+                "the image's header is damaged ({damage}); klon prune --compact makes a sound image \
+                 of it"
+            ))));
         }
         if let Some(damage) = &image.tail().damage {
             let advice = match image.tail().is_footer_lost {
@@ -329,6 +342,15 @@ impl<A: Append> ImageWriter<A> {
         self.output.append(bytes).map_err(Error::ImageWrite)?;
         self.position += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// What is damaged is not known, and stored again when it is met.
+fn unless_damaged<T>(read: klon_partition::Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(PartitionError::Corrupt(_)) => Ok(None),
+        Err(error) => Err(Error::Image(error)),
     }
 }
 

@@ -37,6 +37,16 @@ impl<D: ReadAt> Window<D> {
         Ok(self.extent.offset_bytes() + offset_bytes)
     }
 
+    /// What is known of the window's extents on the device beneath, as those of the window.
+    fn inner(&self, outer: &ExtentMap) -> ExtentMap {
+        let start_bytes = self.extent.offset_bytes();
+        let inner = |extent: Extent| {
+            let offset_bytes = extent.offset_bytes().checked_sub(start_bytes)?;
+            Extent::new(offset_bytes, extent.len_bytes())
+        };
+        outer.iter().filter_map(inner).collect()
+    }
+
     fn outer(&self, operation: Operation, extent: Extent) -> Result<Extent> {
         let len = usize::try_from(extent.len_bytes()).unwrap_or(usize::MAX);
         self.position(operation, extent.offset_bytes(), len)?;
@@ -65,16 +75,14 @@ impl<D: ReadAt> ReadAt for Window<D> {
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         let data = self.device.data(self.outer(Operation::Read, within)?)?;
-        let start_bytes = self.extent.offset_bytes();
-        Ok(data
-            .iter()
-            .filter_map(|extent| {
-                Extent::new(
-                    extent.offset_bytes().checked_sub(start_bytes)?,
-                    extent.len_bytes(),
-                )
-            })
-            .collect())
+        Ok(self.inner(&data))
+    }
+
+    fn lost(&self, within: Extent) -> ExtentMap {
+        match self.outer(Operation::Read, within) {
+            Ok(outer) => self.inner(&self.device.lost(outer)),
+            Err(_) => ExtentMap::new(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::drive::OpenTarget;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
+use crate::salvage;
 use crate::watch::Watch;
 use crate::{report, threads};
 use anyhow::{Context as _, Result};
@@ -117,6 +118,13 @@ pub(super) fn rescue_all(
 
 /// Adds to the error of a clone that met a bad sector where that is, and what to do.
 pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
+    if job
+        .source
+        .as_ref()
+        .is_some_and(|source| source.snapshot.is_some())
+    {
+        return salvage::explained(error);
+    }
     let Some(Error::Source(PartitionError::Io {
         operation: Operation::Read,
         offset_bytes,

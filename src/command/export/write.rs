@@ -1,6 +1,7 @@
 //! Writing the formats.
 
-use crate::cli::{ExportArgs, FormatArg};
+use super::Request;
+use crate::cli::FormatArg;
 use anyhow::Result;
 use klon_imaging::Observer;
 use klon_imaging::image::export::bmap::BmapFile;
@@ -23,30 +24,29 @@ pub(super) fn stream(job: &ExportJob<'_>, observer: &dyn Observer) -> Result<Exp
 /// To a file.
 pub(super) fn file(
     job: &ExportJob<'_>,
-    args: &ExportArgs,
-    format: FormatArg,
+    request: &Request<'_>,
     observer: &dyn Observer,
 ) -> Result<Exported> {
-    match format {
-        FormatArg::Raw => raw(job, args, observer),
-        FormatArg::Qcow2 => qcow2(job, args, observer),
-        FormatArg::Bmap => bmap(job, args, observer),
+    match request.format {
+        FormatArg::Raw => raw(job, request, observer),
+        FormatArg::Qcow2 => qcow2(job, request, observer),
+        FormatArg::Bmap => bmap(job, request, observer),
     }
 }
 
-fn raw(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+fn raw(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> Result<Exported> {
     let size_bytes = job.device.geometry().size_bytes;
-    let file = NewFile::create(&args.output, size_bytes, args.force)?;
+    let file = NewFile::create(request.output, size_bytes, request.force)?;
     let done = export(job, &mut RawFile(&file), observer)?;
     file.finish(size_bytes)?;
     Ok(done)
 }
 
-fn qcow2(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+fn qcow2(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> Result<Exported> {
     let size_bytes = job.device.geometry().size_bytes;
     let room_bytes = qcow2::capacity_bytes(&job.data, size_bytes);
-    let file = NewFile::create(&args.output, room_bytes, args.force)?;
-    let level = args.compress.then_some(LEVEL);
+    let file = NewFile::create(request.output, room_bytes, request.force)?;
+    let level = request.compress.then_some(LEVEL);
     let mut writer = Qcow2File::new(&file, job.wanted.clone(), size_bytes, level)?;
     let done = export(job, &mut writer, observer)?;
     let len_bytes = writer.finish()?;
@@ -54,21 +54,21 @@ fn qcow2(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Res
     Ok(done)
 }
 
-fn bmap(job: &ExportJob<'_>, args: &ExportArgs, observer: &dyn Observer) -> Result<Exported> {
+fn bmap(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> Result<Exported> {
     let size_bytes = job.device.geometry().size_bytes;
-    let mut path = args.output.clone().into_os_string();
+    let mut path = request.output.as_os_str().to_owned();
     path.push(".bmap");
     let path = PathBuf::from(path);
-    let file = NewFile::create(&args.output, size_bytes, args.force)?;
+    let file = NewFile::create(request.output, size_bytes, request.force)?;
     // Refused now rather than in the end.
-    drop(NewFile::create(&path, 0, args.force)?);
+    drop(NewFile::create(&path, 0, request.force)?);
     let mut writer = BmapFile::new(&file, &job.wanted, size_bytes);
     let done = export(job, &mut writer, observer)?;
     let map = writer.finish();
     let map_bytes = map.len() as u64;
-    let map_file = NewFile::create(&path, map_bytes, args.force)?;
+    let map_file = NewFile::create(&path, map_bytes, request.force)?;
     map_file.write_at(map.as_bytes(), 0)?;
-    if args.force {
+    if request.force {
         // So that at no time a map stands beside a file that is not its.
         let _ = std::fs::remove_file(&path);
     }

@@ -42,6 +42,7 @@ struct Line<'a> {
     plain_bytes: u64,
     damage: &'a [Hit],
     bad: &'a [SnapshotBad],
+    header_damage: Option<&'a str>,
     commit_damage: Option<&'a str>,
     missing_part: Option<&'a Path>,
     torn_bytes: u64,
@@ -108,6 +109,7 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         plain_bytes: found.plain_bytes,
         damage: &hits,
         bad: &found.bad,
+        header_damage: found.header_damage.as_deref(),
         commit_damage: found.commit_damage.as_deref(),
         missing_part: missing.as_deref(),
         torn_bytes: found.torn_bytes,
@@ -180,6 +182,11 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
         human::size(line.stored_bytes),
         human::size(line.plain_bytes),
     );
+    if let Some(damage) = line.header_damage {
+        text.push_str(&format!(
+            "  the header of the file: {damage}; what it said is told by the rest\n"
+        ));
+    }
     if let Some(damage) = line.commit_damage {
         text.push_str(&format!("  the last commit: {damage}\n"));
     }

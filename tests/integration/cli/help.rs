@@ -49,6 +49,11 @@ fn the_help_of_every_command_tells_its_options() {
                 "--threads",
             ],
         ),
+        (
+            "extract",
+            &["--range", "--force", "--skip-damaged", "--threads"],
+        ),
+        ("restore", &["--partition", "--in-place", "--skip-damaged"]),
         ("import", &["--disk", "--note", "--level", "--threads"]),
         ("map", &[]),
         ("serve", &["--listen", "--socket", "--open-to-all"]),

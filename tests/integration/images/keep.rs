@@ -81,6 +81,15 @@ fn damage_is_told_by_snapshot_extent_and_file() {
     klon.run(&["verify", "i.klon@7"]).expect(2);
     klon.run(&["verify", "i.klon", "--only", "x"]).expect(2);
     flip(&klon.path("i.klon"), 2000);
+    klon.run(&["verify", "i.klon"]).expect(1).shows(&[
+        "DAMAGED",
+        "image header",
+        "snapshot 1: 1 MiB damaged",
+    ]);
+    // The end would tell what the header said.
+    let file = OpenOptions::new().write(true).open(klon.path("i.klon"));
+    let file = file.unwrap();
+    file.set_len(file.metadata().unwrap().len() - 64).unwrap();
     klon.run(&["verify", "i.klon"])
         .expect(5)
         .says(&["image header"]);

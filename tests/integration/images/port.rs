@@ -2,6 +2,7 @@
 
 mod clonezilla;
 mod export;
+mod extract;
 mod partclone;
 mod qcow2;
 
@@ -12,13 +13,13 @@ use std::fs;
 use std::path::Path;
 
 /// What of the last snapshot of an image is data.
-fn data(klon: &Klon, image: &str) -> ExtentMap {
+pub(super) fn data(klon: &Klon, image: &str) -> ExtentMap {
     let info = klon.json(&["info", image]);
     serde_json::from_value(info["data"].clone()).unwrap()
 }
 
 /// Fails unless two files are the same in these extents.
-fn assert_same_in(one: &Path, other: &Path, extents: &ExtentMap) {
+pub(super) fn assert_same_in(one: &Path, other: &Path, extents: &ExtentMap) {
     use std::os::unix::fs::FileExt;
     let files = [one, other].map(|path| fs::File::open(path).unwrap());
     for part in extents.iter().flat_map(|extent: Extent| extent.split(MIB)) {

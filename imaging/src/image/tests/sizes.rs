@@ -1,7 +1,7 @@
 //! Chunks of every size that the format has.
 
 use super::super::export::{ExportJob, Piece, Sink, export};
-use super::super::{Header, SnapshotDevice, compact, compare};
+use super::super::{Header, SalvageDevice, SnapshotDevice, Unreadable, compact, compare};
 use super::check::check_all;
 use super::{MIB, SIZE, World, content, open};
 use crate::change::{Rung, RungChoice};
@@ -108,8 +108,9 @@ fn an_export_loses_no_more_than_a_damaged_chunk() {
         let reference = world.image().snapshot(None).unwrap().reference(number);
         let at = reference.unwrap().unwrap().position as usize + 1000;
         world.file[at] ^= 1;
-        let device = SnapshotDevice::new(Arc::new(world.image().snapshot(None).unwrap()));
-        let manifest = device.snapshot().manifest();
+        let snapshot = Arc::new(world.image().snapshot(None).unwrap());
+        let device = SalvageDevice::new(Arc::clone(&snapshot), Unreadable::Damage);
+        let manifest = snapshot.manifest();
         let job = ExportJob {
             name: "x",
             format: "x",
@@ -117,12 +118,11 @@ fn an_export_loses_no_more_than_a_damaged_chunk() {
             chunk_bytes: size,
             data: manifest.data.clone(),
             wanted: manifest.wanted(),
-            skip_damaged: true,
             threads: THREADS,
         };
         let mut pieces = Pieces(Vec::new());
-        let done = export(&job, &mut pieces, &Silent).unwrap();
-        assert_eq!(done.damaged.total_bytes(), lost, "{size}");
+        export(&job, &mut pieces, &Silent).unwrap();
+        assert_eq!(device.damage().extents.total_bytes(), lost, "{size}");
         let max = *pieces.0.iter().max().unwrap();
         assert_eq!(max, u64::from(size).min(MIB as u64));
     }

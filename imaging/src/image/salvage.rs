@@ -1,0 +1,195 @@
+//! A snapshot of a damaged image as a device: zeroes stand where the image is damaged, and what was
+//! met of that is noted.
+
+use super::device::SnapshotDevice;
+use super::snapshot::Snapshot;
+use crate::chunk::{Digest, range_in, to_len};
+use klon_partition::device::check_range;
+use klon_partition::error::Operation;
+use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Damages that are kept in words.
+const REASONS_MAX: usize = 20;
+
+/// What counts as damage, beside frames that are not what they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// An image that can't be read is an error: who overwrites something must not take a drive that
+    /// was detached for one full of zeroes.
+    Stop,
+    /// Where it can't be read, it is damaged.
+    Damage,
+}
+
+/// What was met of an image's damage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// The chunks that were asked for and can't be had, in what was imaged.
+    pub extents: ExtentMap,
+    /// What is wrong with their frames, the first of them.
+    pub reasons: Vec<String>,
+}
+
+/// A snapshot as a device, with zeroes in place of damaged chunks.
+pub struct SalvageDevice {
+    device: SnapshotDevice,
+    unreadable: Unreadable,
+    elsewhere: Option<Elsewhere>,
+    met: Mutex<Met>,
+}
+
+/// A device that may have what the image no longer has.
+struct Elsewhere {
+    device: Arc<dyn ReadAt>,
+    /// What it begins with, in what was imaged.
+    start_bytes: u64,
+}
+
+/// What was met so far.
+#[derive(Default)]
+struct Met {
+    /// Numbers of chunks.
+    chunks: BTreeSet<u64>,
+    reasons: Vec<String>,
+}
+
+impl SalvageDevice {
+    /// The device that was imaged, as far as the image still has it.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>, unreadable: Unreadable) -> Self {
+        Self {
+            device: SnapshotDevice::new(snapshot),
+            unreadable,
+            elsewhere: None,
+            met: Mutex::default(),
+        }
+    }
+
+    /// Takes damaged chunks from `device`, which begins with what was at `start_bytes` of what was
+    /// imaged, where it has them: the digest tells. What it is to be restored to may be such a one.
+    #[must_use]
+    pub fn or_from(mut self, device: Arc<dyn ReadAt>, start_bytes: u64) -> Self {
+        self.elsewhere = Some(Elsewhere {
+            device,
+            start_bytes,
+        });
+        self
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        self.device.snapshot()
+    }
+
+    /// What was met since it was opened or [`forgotten`](Self::forget).
+    #[must_use]
+    pub fn damage(&self) -> Damage {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = met.chunks.iter();
+        Damage {
+            extents: chunks
+                .filter_map(|&number| self.snapshot().chunk(number))
+                .collect(),
+            reasons: met.reasons.clone(),
+        }
+    }
+
+    /// Forgets what was met, as by one who only looked at the device.
+    pub fn forget(&self) {
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Met::default();
+    }
+
+    /// Whether one can go on after `error`.
+    const fn is_damage(&self, error: &Error) -> bool {
+        match error {
+            Error::Corrupt(_) => true,
+            Error::Io { .. } => matches!(self.unreadable, Unreadable::Damage),
+            _ => false,
+        }
+    }
+
+    fn note(&self, number: u64, error: &Error) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.chunks.insert(number) && met.reasons.len() < REASONS_MAX {
+            met.reasons.push(error.to_string());
+        }
+    }
+
+    /// Reads a part of a chunk from the other device, if that has the chunk.
+    fn take_elsewhere(&self, number: u64, part: Extent, out: &mut [u8]) -> Option<()> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let snapshot = self.snapshot();
+        // A damaged page has no digests.
+        let digest = snapshot.digest(number).ok()??;
+        let chunk = snapshot.chunk(number)?;
+        let mut content = vec![0; to_len(chunk.len_bytes())];
+        for data in snapshot.manifest().data.within(chunk) {
+            let offset_bytes = data.offset_bytes().checked_sub(elsewhere.start_bytes)?;
+            let bytes = &mut content[range_in(chunk, data)];
+            elsewhere.device.read_exact_at(bytes, offset_bytes).ok()?;
+        }
+        (Digest::of(&content) == digest)
+            .then(|| out.copy_from_slice(&content[range_in(chunk, part)]))
+    }
+
+    fn read_part(&self, part: Extent, out: &mut [u8]) -> Result<()> {
+        match self.device.read_exact_at(out, part.offset_bytes()) {
+            Err(error) if self.is_damage(&error) => {
+                let number = part.offset_bytes() / self.snapshot().chunk_bytes();
+                if self.take_elsewhere(number, part, out).is_none() {
+                    self.note(number, &error);
+                    out.fill(0);
+                }
+                Ok(())
+            }
+            read => read,
+        }
+    }
+}
+
+impl ReadAt for SalvageDevice {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
+        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
+            return Ok(());
+        };
+        let mut rest = buffer;
+        // What is damaged takes nothing of its neighbors.
+        for part in all.split(self.snapshot().chunk_bytes()) {
+            let len = usize::try_from(part.len_bytes()).unwrap_or(0);
+            let (out, behind) = rest.split_at_mut(len);
+            self.read_part(part, out)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        match self.device.sha256(extent) {
+            // It is met again when the chunk is read.
+            Err(error) if self.is_damage(&error) => Ok(None),
+            found => found,
+        }
+    }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        self.device.data(within)
+    }
+
+    fn lost(&self, within: Extent) -> ExtentMap {
+        let chunk_bytes = self.snapshot().chunk_bytes();
+        let numbers = within.offset_bytes() / chunk_bytes..=within.end_bytes() / chunk_bytes;
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = met.chunks.range(numbers);
+        chunks
+            .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))
+            .collect()
+    }
+}
