@@ -136,6 +136,14 @@ impl<D: ReadAt> ReadAt for Overlay<D> {
         Ok(())
     }
 
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        let is_beneath = extent.end_bytes() <= self.base.geometry().size_bytes;
+        match is_beneath && !self.changes().touches(extent) {
+            true => self.base.sha256(extent),
+            false => Ok(None),
+        }
+    }
+
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         self.check(Operation::Read, within)?;
         let base_size_bytes = self.base.geometry().size_bytes;

@@ -199,6 +199,13 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
     line.damage
         .iter()
         .for_each(|hit| text.push_str(&of_snapshot(hit)));
+    if !line.damage.is_empty() {
+        text.push_str(
+            "  What is whole is restored with `klon restore --skip-damaged`. A new snapshot believes \
+             the chunks that are there, damaged ones too, but for `klon image --rung compare`, which \
+             stores them again from the source\n",
+        );
+    }
     for bad in line.bad {
         text.push_str(&format!(
             "  snapshot {}: {} bytes in {} places could not be read from the source when it was \

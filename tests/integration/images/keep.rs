@@ -59,6 +59,7 @@ fn damage_is_told_by_snapshot_extent_and_file() {
         "snapshot 1: 1 MiB damaged",
         &bytes,
         "in /large from byte",
+        "--rung compare",
     ] {
         assert!(found.contains(part), "{part:?} is not in {found}");
     }

@@ -47,6 +47,22 @@ fn without_its_header_an_image_reads_as_before_and_is_not_added_to() {
 }
 
 #[test]
+fn the_size_of_chunks_is_told_by_the_pages() {
+    for chunk_bytes in [1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24] {
+        let mut world = World {
+            chunk_bytes,
+            ..World::new()
+        };
+        world.auto();
+        let mut file = world.file.clone();
+        file[..HEADER_LEN].fill(0);
+        let image = try_open(&file).unwrap();
+        assert_eq!(image.header().chunk_bytes, chunk_bytes);
+        assert!(content(&image, 1).unwrap() == content(&world.image(), 1).unwrap());
+    }
+}
+
+#[test]
 fn what_is_no_whole_image_is_none_without_a_header() {
     let (world, ..) = three();
     let mut file = world.file.clone();

@@ -133,6 +133,11 @@ impl Dirty {
         position_bytes >= wanted.end_bytes()
     }
 
+    /// Whether any byte of `wanted` was changed.
+    pub(super) fn touches(&self, wanted: Extent) -> bool {
+        self.overlapping(wanted).next().is_some()
+    }
+
     /// Lays the changes over `buffer`, which was read at `offset_bytes`.
     pub(super) fn apply(&self, buffer: &mut [u8], offset_bytes: u64) {
         let Some(wanted) = Extent::new(offset_bytes, buffer.len() as u64) else {

@@ -115,3 +115,35 @@ fn a_part_is_flushed_alone_so_that_the_caller_can_sync_between() {
     expected[1500..1550].fill(0);
     assert_eq!(target.to_vec(), expected);
 }
+
+/// A device that keeps digests.
+struct Keeping(MemoryDevice);
+
+impl ReadAt for Keeping {
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> crate::Result<()> {
+        self.0.read_exact_at(buffer, offset_bytes)
+    }
+
+    fn sha256(&self, _: Extent) -> crate::Result<Option<[u8; 32]>> {
+        Ok(Some([7; 32]))
+    }
+}
+
+#[test]
+fn digests_are_those_of_what_nobody_changed() {
+    let base = Keeping(MemoryDevice::new(vec![1; BASE_BYTES], 1));
+    let larger = Geometry::new(3000, 1);
+    let overlay = Overlay::with_geometry(base, larger, 1000);
+    overlay.write_all_at(&[2; 100], 500).unwrap();
+    overlay.zero(Extent::new(1000, 50).unwrap()).unwrap();
+    let has = |offset, len| {
+        let extent = Extent::new(offset, len).unwrap();
+        overlay.sha256(extent).unwrap().is_some()
+    };
+    assert!(has(0, 500) && has(600, 400) && has(1050, 950));
+    assert!(!has(0, 501) && !has(599, 1) && !has(900, 101) && !has(1049, 9) && !has(1900, 101));
+}
