@@ -54,13 +54,13 @@ bench_days() {
     for day in $(seq 10); do
         if [ "$day" -gt 1 ]; then change_day "$day"; fi
         cp --sparse=always source.img "day-$day"
-        line='-         -         '
+        line='-          -'
         if [ "$day" -gt 1 ]; then line=$(changed "day-$((day - 1))" "day-$day"); fi
         printf '%4s %20s' "$day" "$line"
         for chunk in $chunks; do
             "$klon" image source.img "$chunk.klon" --chunk "$chunk" --quiet --json >output
-            jq --raw-output '.added_bytes / 1048576 * 10 | round / 10' output | tail -n 1 |
-                awk '{ printf " %11.1f", $1 }'
+            jq --raw-output 'select(.event == "imaged") | .added_bytes' output |
+                awk '{ printf " %11.1f", $1 / 1048576 }'
         done
         printf '\n'
     done
