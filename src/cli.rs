@@ -7,7 +7,7 @@ mod images;
 pub use clone::{CloneArgs, FreedArg, RewriteArg, RungArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
-    MountArgs, PruneArgs, RestoreArgs, ServeArgs,
+    MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -120,16 +120,9 @@ pub struct ExportArgs {
     /// Compress qcow2 with zstd, which QEMU reads since version 5.1.
     #[arg(long)]
     pub compress: bool,
-    /// Replace OUT if it exists.
-    #[arg(long)]
-    pub force: bool,
-    /// Go on where the image is damaged, with zeroes in place of the damaged bytes; they are listed,
-    /// and the exit code is 5.
-    #[arg(long)]
-    pub skip_damaged: bool,
-    /// How many threads read and check [default: two more than there are processors].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
 }
 
 /// Arguments of `klon extract`.
@@ -145,6 +138,14 @@ pub struct ExtractArgs {
     /// from there on. Hexadecimal numbers (0x1000+0x200) are bytes.
     #[arg(long, value_name = "OFFSET+LENGTH")]
     pub range: Option<String>,
+    /// How.
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+/// How files are made of snapshots.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MakeArgs {
     /// Replace OUT if it exists.
     #[arg(long)]
     pub force: bool,

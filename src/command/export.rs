@@ -5,7 +5,7 @@ mod told;
 mod write;
 
 use super::list;
-use crate::cli::{Common, ExportArgs, FormatArg};
+use crate::cli::{Common, ExportArgs, FormatArg, MakeArgs};
 use crate::error::{self, refused, usage};
 use crate::human;
 use crate::image::ImageName;
@@ -17,7 +17,6 @@ use klon_imaging::image::export::ExportJob;
 use klon_partition::system::System;
 use part::Part;
 pub(super) use part::Range;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,10 +31,7 @@ pub(super) struct Request<'a> {
     pub output: &'a Path,
     pub format: FormatArg,
     pub compress: bool,
-    /// Whether a file that is there is replaced.
-    pub force: bool,
-    pub skip_damaged: bool,
-    pub threads: Option<NonZeroUsize>,
+    pub make: MakeArgs,
     pub words: Words,
 }
 
@@ -61,9 +57,7 @@ pub fn run(args: &ExportArgs, common: &Common) -> Result<ExitCode> {
         output: &args.output,
         format: args.format.unwrap_or(by_name),
         compress: args.compress,
-        force: args.force,
-        skip_damaged: args.skip_damaged,
-        threads: args.threads,
+        make: args.make,
         words: Words {
             event: "exported",
             verb: "export",
@@ -86,11 +80,16 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         )));
     };
     if !is_stream {
-        check_output(request.output, name, request.force)?;
+        check_output(request.output, name, request.make.force)?;
     }
     let snapshot = name.open_snapshot()?;
     list::warn(snapshot.image());
-    let part = Part::of(&snapshot, place.number, request.range, request.skip_damaged);
+    let part = Part::of(
+        &snapshot,
+        place.number,
+        request.range,
+        request.make.skip_damaged,
+    );
     let part = part.with_context(|| place.given.clone())?;
     if !part.bad.is_empty() {
         say(&format!(
@@ -107,7 +106,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         chunk_bytes: snapshot.image().header().chunk_bytes,
         data: part.data.clone(),
         wanted: part.wanted.clone(),
-        threads: threads::count(request.threads),
+        threads: threads::count(request.make.threads),
     };
     let totals = Totals {
         bytes: job.data.total_bytes(),

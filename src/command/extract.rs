@@ -14,9 +14,7 @@ pub fn run(args: &ExtractArgs, common: &Common) -> Result<ExitCode> {
         output: &args.output,
         format: FormatArg::Raw,
         compress: false,
-        force: args.force,
-        skip_damaged: args.skip_damaged,
-        threads: args.threads,
+        make: args.make,
         words: Words {
             event: "extracted",
             verb: "extract",

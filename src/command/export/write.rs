@@ -36,7 +36,7 @@ pub(super) fn file(
 
 fn raw(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> Result<Exported> {
     let size_bytes = job.device.geometry().size_bytes;
-    let file = NewFile::create(request.output, size_bytes, request.force)?;
+    let file = NewFile::create(request.output, size_bytes, request.make.force)?;
     let done = export(job, &mut RawFile(&file), observer)?;
     file.finish(size_bytes)?;
     Ok(done)
@@ -45,7 +45,7 @@ fn raw(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> R
 fn qcow2(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> Result<Exported> {
     let size_bytes = job.device.geometry().size_bytes;
     let room_bytes = qcow2::capacity_bytes(&job.data, size_bytes);
-    let file = NewFile::create(request.output, room_bytes, request.force)?;
+    let file = NewFile::create(request.output, room_bytes, request.make.force)?;
     let level = request.compress.then_some(LEVEL);
     let mut writer = Qcow2File::new(&file, job.wanted.clone(), size_bytes, level)?;
     let done = export(job, &mut writer, observer)?;
@@ -59,16 +59,16 @@ fn bmap(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> 
     let mut path = request.output.as_os_str().to_owned();
     path.push(".bmap");
     let path = PathBuf::from(path);
-    let file = NewFile::create(request.output, size_bytes, request.force)?;
+    let file = NewFile::create(request.output, size_bytes, request.make.force)?;
     // Refused now rather than in the end.
-    drop(NewFile::create(&path, 0, request.force)?);
+    drop(NewFile::create(&path, 0, request.make.force)?);
     let mut writer = BmapFile::new(&file, &job.wanted, size_bytes);
     let done = export(job, &mut writer, observer)?;
     let map = writer.finish();
     let map_bytes = map.len() as u64;
-    let map_file = NewFile::create(&path, map_bytes, request.force)?;
+    let map_file = NewFile::create(&path, map_bytes, request.make.force)?;
     map_file.write_at(map.as_bytes(), 0)?;
-    if request.force {
+    if request.make.force {
         // So that at no time a map stands beside a file that is not its.
         let _ = std::fs::remove_file(&path);
     }
