@@ -1,6 +1,7 @@
 //! What a run tells while it goes on, and how it is asked to stop.
 
 use crate::change::Rung;
+use crate::error::{Error, Result};
 
 /// Something that happened during a run.
 #[derive(Clone, Debug)]
@@ -45,6 +46,17 @@ pub trait Observer: Sync {
     /// Whether the run shall stop at the next safe place.
     fn is_cancelled(&self) -> bool {
         false
+    }
+}
+
+/// The item that is next, unless the run shall stop.
+///
+/// # Errors
+/// [`Error::Interrupted`] then.
+pub(crate) fn unless_cancelled<T>(observer: &dyn Observer, item: T) -> Result<T> {
+    match observer.is_cancelled() {
+        true => Err(Error::Interrupted),
+        false => Ok(item),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::commit::HELD_BYTES;
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::plan::Plan;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::manifest::Hex;
 use crate::record::{RecordStore, RecordWriter, RunEntry};
 use engine::Engine;
@@ -256,10 +256,7 @@ fn digest(
             .sum(),
     });
     let pool = Pool::new(CHUNK_LEN);
-    let chunks = all().map(|chunk| match observer.is_cancelled() {
-        true => Err(Error::Interrupted),
-        false => Ok((chunk, known(chunk))),
-    });
+    let chunks = all().map(|chunk| unless_cancelled(observer, (chunk, known(chunk))));
     pipeline::run(
         options.threads,
         chunks,

@@ -54,6 +54,14 @@ pub struct CloneArgs {
     /// With --rescue: how often each bad sector is read again.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
     pub retries: u32,
+    /// The run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// How clones and restores run.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,

@@ -1,6 +1,6 @@
 //! The arguments of commands for images.
 
-use super::{Consent, RungArg};
+use super::{RunArgs, RungArg};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,18 +16,9 @@ pub struct ImageArgs {
     /// Keep the image in parts of this size (FILE.klon.000, …), as for FAT: 4095M.
     #[arg(long, value_name = "SIZE")]
     pub split: Option<String>,
-    /// Of a new image: the size of its chunks, a power of two from 64K to 16M. Smaller ones are read
-    /// faster at random places, and of what changes less is stored; larger ones compress better
-    /// [default: 1M].
-    #[arg(long, value_name = "SIZE")]
-    pub chunk: Option<String>,
-    /// A few words on the snapshot, for `klon list`.
-    #[arg(long, value_name = "TEXT")]
-    pub note: Option<String>,
-    /// Level of zstd: higher is smaller and slower.
-    #[arg(long, value_name = "1-19", default_value_t = 3,
-        value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub level: i32,
+    /// How it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// How changes are found: `digest` compares the source with the digests of its last snapshot,
     /// `compare` with what is stored, `full` stores everything in use again.
     #[arg(long, value_enum, default_value = "auto")]
@@ -91,18 +82,9 @@ pub struct RestoreArgs {
     /// belong to and kept in the record, and the exit code is 1.
     #[arg(long)]
     pub skip_damaged: bool,
-    /// Read the target back afterwards and compare it with the digests.
-    #[arg(long)]
-    pub verify: bool,
-    /// How many threads read and digest [default: two more than there are processors].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
-    /// Show what would be done and write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Consent.
+    /// The run.
     #[command(flatten)]
-    pub consent: Consent,
+    pub run: RunArgs,
 }
 
 /// Arguments of `klon export`.
@@ -141,6 +123,23 @@ pub struct ExtractArgs {
     /// How.
     #[command(flatten)]
     pub make: MakeArgs,
+}
+
+/// How a snapshot is stored.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// Of a new image: the size of its chunks, a power of two from 64K to 16M. Smaller ones are read
+    /// faster at random places, and of what changes less is stored; larger ones compress better
+    /// [default: 1M].
+    #[arg(long, value_name = "SIZE")]
+    pub chunk: Option<String>,
+    /// A few words on the snapshot, for `klon list`.
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Level of zstd: higher is smaller and slower.
+    #[arg(long, value_name = "1-19", default_value_t = 3,
+        value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
 }
 
 /// How files are made of snapshots.
@@ -182,16 +181,9 @@ pub struct ImportArgs {
     /// Of a Clonezilla directory with several disks: which one.
     #[arg(long, value_name = "NAME")]
     pub disk: Option<String>,
-    /// Of a new image: the size of its chunks, as of `klon image`.
-    #[arg(long, value_name = "SIZE")]
-    pub chunk: Option<String>,
-    /// A few words on the snapshot, for `klon list`.
-    #[arg(long, value_name = "TEXT")]
-    pub note: Option<String>,
-    /// Level of zstd: higher is smaller and slower.
-    #[arg(long, value_name = "1-19", default_value_t = 3,
-        value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub level: i32,
+    /// How it is stored.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// How many threads digest and compress [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

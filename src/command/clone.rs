@@ -45,12 +45,12 @@ pub(super) fn run_jobs(
     system: &System,
 ) -> Result<ExitCode> {
     warn(jobs, args.strict)?;
-    if args.dry_run {
+    if args.run.dry_run {
         return show(jobs, records, args, common);
     }
     for job in jobs {
         match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.consent, system)?,
+            Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
             None => consent::ask(job, records, args, system)?,
         }
     }
@@ -164,7 +164,7 @@ fn options(args: &CloneArgs) -> CloneOptions {
             true => Update::InPlace,
             false => Update::Staged,
         },
-        threads: threads::count(args.threads),
+        threads: threads::count(args.run.threads),
     }
 }
 

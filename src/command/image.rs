@@ -76,7 +76,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         }
         say(&format!("klon: warning: {warning}"));
     }
-    let shape = Shape::parse(args.split.as_deref(), args.chunk.as_deref())?;
+    let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
     let mut image = match is_stream(name) {
         true => OpenForAppend::stream(&shape)?,
         false => OpenForAppend::new(name, &shape)?,
@@ -109,7 +109,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         bad: what.bad.clone(),
         previous: previous.as_ref(),
         watch: Some(&watch),
-        note: args.note.clone(),
+        note: args.store.note.clone(),
     };
     let options = CaptureOptions {
         rung: match args.rung {
@@ -118,7 +118,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
             RungArg::Digest => RungChoice::Only(Rung::Digest),
             RungArg::Full => RungChoice::Only(Rung::Full),
         },
-        level: args.level,
+        level: args.store.level,
         threads: threads::count(args.threads),
     };
     let summary = capture(&job, image.writer(), &options, &progress)

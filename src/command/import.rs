@@ -44,7 +44,7 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         say(&format!("klon: warning: {warning}"));
     });
     let is_new = !args.image.exists();
-    let shape = Shape::parse(None, args.chunk.as_deref())?;
+    let shape = Shape::parse(None, args.store.chunk.as_deref())?;
     let mut image = OpenForAppend::new(&name, &shape)?;
     let result = import(input, &mut image, args, common);
     let is_failed = |error| error::code(error) != error::INTERRUPTED;
@@ -62,9 +62,7 @@ fn as_image(args: &ImportArgs) -> ImageArgs {
         source: args.input.clone(),
         image: args.image.clone(),
         split: None,
-        chunk: args.chunk.clone(),
-        note: args.note.clone(),
-        level: args.level,
+        store: args.store.clone(),
         rung: RungArg::Auto,
         strict: false,
         rescue: None,
@@ -90,7 +88,7 @@ fn import(
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let options = CaptureOptions {
         rung: RungChoice::Auto,
-        level: args.level,
+        level: args.store.level,
         threads: threads::count(args.threads),
     };
     let stamp = input.stamp.take();
@@ -108,7 +106,7 @@ fn import(
         previous: previous.as_ref(),
         bad: ExtentMap::new(),
         watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
-        note: args.note.clone().or_else(|| input.note.take()),
+        note: args.store.note.clone().or_else(|| input.note.take()),
     };
     let summary = match &mut input.stream {
         Some(stream) => capture_forward(&job, &mut **stream, image.writer(), &options, &progress),

@@ -134,9 +134,6 @@ fn clone_args(args: &RestoreArgs) -> CloneArgs {
         rescue: None,
         fill_bad: None,
         retries: 0,
-        verify: args.verify,
-        threads: args.threads,
-        dry_run: args.dry_run,
-        consent: args.consent.clone(),
+        run: args.run.clone(),
     }
 }

@@ -9,7 +9,7 @@ use crate::buffer::Pool;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use serde::Serialize;
@@ -187,10 +187,7 @@ impl Checked {
         let pool = Pool::new(chunk_len);
         let tasks = data
             .into_iter()
-            .map(|reference| match observer.is_cancelled() {
-                true => Err(Error::Interrupted),
-                false => Ok(reference),
-            });
+            .map(|reference| unless_cancelled(observer, reference));
         let read = |reference: Reference| {
             let mut plain = pool.take();
             let len = (reference.plain_bytes as usize).min(chunk_len);

@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use klon_partition::Error as PartitionError;
 use std::num::NonZeroUsize;
 use uuid::Uuid;
@@ -130,10 +130,7 @@ fn copy<A: Append>(
     let mut moved = Vec::with_capacity(data.len());
     let tasks = data
         .into_iter()
-        .map(|reference| match observer.is_cancelled() {
-            true => Err(Error::Interrupted),
-            false => Ok(reference),
-        });
+        .map(|reference| unless_cancelled(observer, reference));
     let read = |reference: Reference| {
         let stored = image.read_stored(&reference, FrameType::Data);
         Ok((reference, stored.map_err(Error::Image)?))

@@ -7,7 +7,7 @@ use crate::chunk::{self, Digest, to_len};
 use crate::clone::read_chunk;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use std::num::NonZeroUsize;
@@ -52,10 +52,8 @@ pub fn compare(
     let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);
     let size_bytes = size_bytes.max(other_bytes);
     let chunks = chunk::chunks_of(within, size_bytes, chunk_bytes.into());
-    let tasks = chunks.map(|chunk| match observer.is_cancelled() {
-        true => Err(Error::Interrupted),
-        false => Ok((chunk, within.within(chunk).collect::<Vec<_>>())),
-    });
+    let tasks = chunks
+        .map(|chunk| unless_cancelled(observer, (chunk, within.within(chunk).collect::<Vec<_>>())));
     let chunk_len = chunk_bytes as usize;
     let pool = Pool::new(chunk_len);
     let mut found = Comparison {

@@ -16,7 +16,7 @@ use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, to_len};
 use crate::clone::read_chunk;
 use crate::error::{Error, Result};
 use crate::pipeline;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use serde::Serialize;
@@ -90,10 +90,7 @@ pub fn export(
     let pool = Pool::new(CHUNK_LEN);
     let piece_bytes = CHUNK_BYTES.min(job.chunk_bytes.into());
     let pieces = chunk::chunks_of(&job.data, size_bytes, piece_bytes);
-    let tasks = pieces.map(|chunk| match observer.is_cancelled() {
-        true => Err(Error::Interrupted),
-        false => Ok(chunk),
-    });
+    let tasks = pieces.map(|chunk| unless_cancelled(observer, chunk));
     pipeline::run(
         job.threads,
         tasks,

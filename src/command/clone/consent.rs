@@ -35,7 +35,7 @@ pub(super) fn ask(
     args: &CloneArgs,
     system: &System,
 ) -> Result<()> {
-    let consent = &args.consent;
+    let consent = &args.run.consent;
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(());
     };

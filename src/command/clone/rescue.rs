@@ -45,7 +45,7 @@ pub(in crate::command) fn rescue_one(
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
     let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
-    let threads = threads::count(args.threads);
+    let threads = threads::count(args.run.threads);
     one::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
     let given = args.rescue.as_ref().and_then(Option::as_deref);
@@ -72,7 +72,7 @@ pub(in crate::command) fn rescue_one(
     };
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;
-    if args.verify {
+    if args.run.verify {
         one::read_back(job, &target, records, threads, progress)?;
     }
     let files = match summary.bad.is_empty() {

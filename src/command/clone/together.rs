@@ -94,7 +94,7 @@ pub(super) fn clone_group(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<Clo
             summaries
         }
     };
-    if with.args.verify {
+    if with.args.run.verify {
         for (job, target) in jobs.iter().zip(&targets) {
             let threads = options(with.args).threads;
             one::read_back(job, target, with.records, threads, with.progress)?;

@@ -2,7 +2,7 @@
 //! be filled out of order, and what is asked of a failing disk must be asked once.
 
 use super::{What, add};
-use crate::cli::{CloneArgs, Common, FreedArg, ImageArgs, RewriteArg, RungArg};
+use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, RunArgs, RungArg};
 use crate::command::clone::rescue::rescue_one;
 use crate::error::{DIFFERENT, refused};
 use crate::image::ImageName;
@@ -98,9 +98,11 @@ fn clone_args(map: &Path, scratch: &Path, args: &ImageArgs) -> CloneArgs {
         rescue: Some(Some(map.to_owned())),
         fill_bad: None,
         retries: args.retries,
-        verify: false,
-        threads: args.threads,
-        dry_run: false,
-        consent: crate::cli::Consent::default(),
+        run: RunArgs {
+            verify: false,
+            threads: args.threads,
+            dry_run: false,
+            consent: Consent::default(),
+        },
     }
 }
