@@ -1,5 +1,6 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
+mod reading;
 mod usage;
 
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
@@ -8,8 +9,9 @@ use crate::bytes::is_zero;
 use crate::device::{Geometry, ReadAt, Window, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::{self, Forgiving, Gaps, Kind, Summary};
-use crate::table::{self, Finding, Found, Partition, PartitionType, Scheme, Table};
+use crate::filesystem::{self, Forgiving, Gaps, Summary};
+use crate::table::{Finding, Partition, PartitionType, Table};
+use reading::Reading;
 use serde::Serialize;
 
 /// What is on a disk or a volume.
@@ -29,6 +31,12 @@ pub struct DiskLayout {
 }
 
 impl DiskLayout {
+    /// Why its table can't be relied on, if that is so: nothing shows then which bytes are free.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.findings.iter().find_map(Finding::doubt)
+    }
+
     /// A disk of which nothing can be told.
     #[must_use]
     pub fn unknown(disk: &dyn ReadAt) -> Self {
@@ -57,12 +65,18 @@ pub struct Volume {
 ///
 /// A partition whose filesystem can't be read is listed without one, and a finding says why.
 ///
+/// A table that can't be relied on is a finding ([`Finding::Doubtful`]), and the partitions of it that
+/// are wholly on the disk are listed.
+///
 /// # Errors
-/// [`Error::Io`] when the device fails; [`Error::Corrupt`] or [`Error::Unsupported`] when its
-/// table can't be read.
+/// [`Error::Io`] when the device fails.
 pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
     let geometry = disk.geometry();
-    let (table, mut findings) = read_table(disk)?;
+    let Reading {
+        table,
+        mut findings,
+        ..
+    } = reading::read(disk)?;
     let whole = summary(disk)?;
     let is_blank = is_blank(disk)?;
     let volumes = match (&table, whole) {
@@ -99,46 +113,11 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
 /// read.
 ///
 /// # Errors
-/// [`Error::Corrupt`] or [`Error::Unsupported`] when its table can't be read.
+/// As [`inspect`].
 pub fn inspect_around(disk: &dyn ReadAt) -> Result<(DiskLayout, Vec<String>)> {
     let gaps = Gaps::new();
     let layout = inspect(&Forgiving::new(disk, 0, &gaps))?;
     Ok((layout, gaps.list()))
-}
-
-/// The table, unless the disk's boot sector is a filesystem's and only looks like a table.
-fn read_table(disk: &dyn ReadAt) -> Result<(Option<Table>, Vec<Finding>)> {
-    let (table, findings) = match table::read(disk) {
-        Ok(Found::Table(table, findings)) => (table, findings),
-        Ok(_) => return Ok((None, Vec::new())),
-        Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
-            return without_table(disk, error);
-        }
-        Err(error) => return Err(error),
-    };
-    if is_plausible(&table) || summary(disk)?.is_none() {
-        return Ok((Some(table), findings));
-    }
-    let how = "the MBR holds no partition beside the whole-disk filesystem and is ignored";
-    Ok((None, vec![Finding::Filesystem(how.to_owned())]))
-}
-
-/// Tools that make ISO 9660 bootable from disks as well (isohybrid) write tables whose partitions
-/// begin with the table itself or overlap; the filesystem has all of such a disk.
-fn without_table(disk: &dyn ReadAt, error: Error) -> Result<(Option<Table>, Vec<Finding>)> {
-    if summary(disk)?.is_none_or(|summary| summary.kind != Kind::Iso9660) {
-        return Err(error);
-    }
-    let how = format!("the partition table beside the iso9660 is ignored: {error}");
-    Ok((None, vec![Finding::Filesystem(how)]))
-}
-
-/// A FAT boot sector has an MBR's signature, and mkfs.fat writes a partition from sector 0 into
-/// it so that Windows takes the disk.
-fn is_plausible(table: &Table) -> bool {
-    let starts_at_zero = |partition: &Partition| partition.extent.offset_bytes() == 0;
-    table.scheme == Scheme::Gpt
-        || !(table.partitions.is_empty() || table.partitions.iter().any(starts_at_zero))
 }
 
 fn is_blank(disk: &dyn ReadAt) -> Result<bool> {

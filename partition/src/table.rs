@@ -110,6 +110,10 @@ pub enum Finding {
     Hybrid(String),
     /// The protective MBR is missing or unusual. How.
     ProtectiveMbr(String),
+    /// The table contradicts itself or the disk, or is damaged, so that it can't be relied on. How.
+    Doubtful(String),
+    /// The table counts in other sectors than those in which the disk is read. Which.
+    Sectors(String),
     /// A filesystem on the whole disk beside the table, or one in a partition that can't be
     /// read. Which.
     Filesystem(String),
@@ -126,6 +130,15 @@ pub enum Finding {
 /// [`crate::Error::Unsupported`] when there is a table that can't be read.
 pub fn read(disk: &dyn ReadAt) -> Result<Found> {
     read::read(disk)
+}
+
+/// What can be told of a table that [`read()`] refuses: the partitions that are wholly on the disk,
+/// which may overlap. `None` when nothing of it can be told.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
+    read::readable(disk)
 }
 
 /// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,

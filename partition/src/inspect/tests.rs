@@ -1,12 +1,14 @@
 //! Disks in memory: without a table, and gaps between the partitions of one.
 
 use super::usage::gap_extents;
-use super::{MEBIBYTE, Partition, PartitionType, Scheme, Table, inspect, is_plausible};
+use super::reading::is_plausible;
+use super::{MEBIBYTE, Partition, PartitionType, Table, inspect};
 use crate::device::{Geometry, MemoryDevice, ReadAt};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Kind;
 use crate::inspect::disk_usage;
+use crate::table::Scheme;
 
 fn partition(number: u32, type_byte: u8, start_mebibytes: u64, end_mebibytes: u64) -> Partition {
     Partition {

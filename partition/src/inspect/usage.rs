@@ -1,7 +1,7 @@
 //! Which bytes of a whole disk must be copied: its table, what boot loaders keep between
 //! partitions, and of each partition what its filesystem uses.
 
-use super::{MEBIBYTE, data_partitions, read_table};
+use super::{MEBIBYTE, data_partitions, reading};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
@@ -20,6 +20,8 @@ const GAP_EDGE_BYTES: u64 = MEBIBYTE;
 pub struct DiskUsage {
     /// The table, if there is one.
     pub table: Option<Table>,
+    /// Why the table can't be relied on, so that all of the disk must be copied.
+    pub doubt: Option<String>,
     /// What must be copied of the disk.
     pub extents: ExtentMap,
     /// The part of `extents` that belongs to no partition: table structures, gaps, and an ISO 9660
@@ -43,10 +45,13 @@ pub struct VolumeUsage {
 /// Finds what of `disk` must be copied.
 ///
 /// # Errors
-/// [`crate::Error::Io`] when the device fails; [`crate::Error::Corrupt`] or
-/// [`crate::Error::Unsupported`] when its table can't be read.
+/// [`crate::Error::Io`] when the device fails.
 pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
-    let (Some(table), _) = read_table(disk)? else {
+    let reading = reading::read(disk)?;
+    if let Some(why) = reading.doubt() {
+        return doubtful(disk, reading.table.as_ref(), why);
+    }
+    let Some(table) = reading.table else {
         return unpartitioned(disk);
     };
     let structures = table::raw_extents(disk, &table)?.union(&gap_extents(disk, &table));
@@ -69,8 +74,30 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     }
     Ok(DiskUsage {
         table: Some(table),
+        doubt: None,
         extents,
         outside,
+        volumes,
+    })
+}
+
+/// All of a disk whose table can't be relied on: where it says that nothing lies, something may.
+fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskUsage> {
+    let all = ExtentMap::whole(disk.geometry().size_bytes);
+    let mut volumes = Vec::new();
+    for partition in table.into_iter().flat_map(data_partitions) {
+        volumes.push(VolumeUsage {
+            extent: partition.extent,
+            partition: Some(partition.clone()),
+            usage: filesystem::usage(&Window::new(disk, partition.extent)?)?,
+        });
+    }
+    let partitions = volumes.iter().map(|volume| volume.extent).collect();
+    Ok(DiskUsage {
+        table: table.cloned(),
+        doubt: Some(why.to_owned()),
+        outside: all.difference(&partitions),
+        extents: all,
         volumes,
     })
 }
@@ -85,6 +112,7 @@ fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
     });
     Ok(DiskUsage {
         table: None,
+        doubt: None,
         extents,
         outside: ExtentMap::new(),
         volumes: volume.into_iter().collect(),

@@ -3,6 +3,17 @@
 use super::Finding;
 use std::fmt;
 
+impl Finding {
+    /// Why the table can't be relied on, if that is what was found.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        match self {
+            Self::Doubtful(how) => Some(how),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -12,6 +23,8 @@ impl fmt::Display for Finding {
                 write!(f, "the backup GPT is not at the end of the disk: {at}")
             }
             Self::Hybrid(what) => write!(f, "a hybrid MBR lists partitions too: {what}"),
+            Self::Doubtful(how) => write!(f, "the partition table can't be relied on: {how}"),
+            Self::Sectors(which) => write!(f, "the partition table is of other sectors: {which}"),
             Self::Filesystem(which) => write!(f, "{which}"),
             Self::ProtectiveMbr(how) => write!(f, "the protective MBR is unusual: {how}"),
         }

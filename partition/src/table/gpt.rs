@@ -231,6 +231,33 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Gpt>> {
     }))
 }
 
+/// What can be told of a GPT that [`read`] refuses: the partitions that are wholly on the disk, by a
+/// copy whose checksums hold.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(super) fn readable(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Table>> {
+    if sectors.count() < SECTORS_MIN {
+        return Ok(None);
+    }
+    for lba in [1, sectors.last_lba()] {
+        let sector = read_vec(disk, sectors.offset_bytes(lba), sectors.len())?;
+        let Ok(header) = Header::parse_claimed(&sector, sectors, lba) else {
+            continue;
+        };
+        // An array behind the end of the disk is lost; that is no failure of the disk.
+        if header.array_extent(sectors).is_none() {
+            continue;
+        }
+        match header.read_array(disk, sectors, header.array_lba) {
+            Ok(array) => return entries::readable(&header, &array, sectors),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
 impl Copies {
     fn failed(&self) -> bool {
         let is_io = |copy: &Copy| matches!(copy.header, Err(Error::Io { .. }));

@@ -198,6 +198,13 @@ impl Header {
         Ok(header)
     }
 
+    /// As [`parse`](Self::parse) for a disk that has all that the header speaks of, as the one had
+    /// for which it was made.
+    pub(super) fn parse_claimed(sector: &[u8], sectors: Sectors, lba: u64) -> Result<Self> {
+        let last_lba = lba.max(le64(sector, 32)).max(le64(sector, 48));
+        Self::parse(sector, sectors.at_least(last_lba.saturating_add(1)), lba)
+    }
+
     /// Length of the partition entry array; at most 4 MiB, because both factors were checked.
     pub(super) const fn array_len(&self) -> usize {
         (self.slots_max as usize).saturating_mul(self.entry_bytes as usize)

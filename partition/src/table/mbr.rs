@@ -61,6 +61,38 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> R
     })
 }
 
+/// What can be told of a table that [`read`] refuses: the partitions that are wholly on the disk.
+/// Logical ones only where it is clear which extended partition they are in.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(super) fn readable(
+    disk: &dyn ReadAt,
+    sectors: Sectors,
+    record: &MBRHeader,
+) -> Result<Option<Table>> {
+    let Some(usable) = usable(sectors) else {
+        return Ok(None);
+    };
+    let primaries = used_entries(record).into_iter();
+    let mut partitions: Vec<Partition> = primaries
+        .filter_map(|(number, entry)| primary(number, &entry, sectors).ok())
+        .collect();
+    let extended = sole_extended(&partitions).ok().flatten();
+    if let Some(extended) = extended.map(|extended| extended.extent) {
+        partitions.extend(chain::readable(disk, sectors, extended)?.partitions);
+    }
+    Ok(Some(Table {
+        scheme: Scheme::Mbr,
+        disk_guid: None,
+        disk_signature: u32::from_le_bytes(record.disk_signature),
+        logical_sector_bytes: sectors.bytes(),
+        usable,
+        slots_max: 4,
+        partitions,
+    }))
+}
+
 fn primary(number: u32, entry: &MBRPartitionEntry, sectors: Sectors) -> Result<Partition> {
     let field = "partition entry";
     if entry.sys == PROTECTIVE_TYPE {

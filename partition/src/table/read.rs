@@ -4,9 +4,9 @@ use super::boot::{BootSector, PROTECTIVE_TYPE, has_ext_superblock, used_entries}
 use super::gpt::{self, Gpt};
 use super::mbr;
 use super::sectors::Sectors;
-use super::{Finding, Found};
+use super::{Finding, Found, Table};
 use crate::bytes::is_zero;
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Geometry, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use mbrman::{MBRHeader, MBRPartitionEntry};
 
@@ -30,6 +30,36 @@ pub(super) fn read(disk: &dyn ReadAt) -> Result<Found> {
     }
 }
 
+/// See [`super::readable()`].
+pub(super) fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
+    let geometry = disk.geometry();
+    let Some(sectors) = Sectors::of(geometry, geometry.logical_sector_bytes) else {
+        return Ok(None);
+    };
+    if let BootSector::Record(record) = BootSector::read(disk, sectors)? {
+        let mut entries = used_entries(&record).into_iter();
+        if !entries.any(|(_, entry)| entry.sys == PROTECTIVE_TYPE) {
+            return mbr::readable(disk, sectors, &record);
+        }
+    }
+    for sectors in sector_sizes(geometry) {
+        let found = gpt::readable(disk, sectors)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The device in its own sectors, and in those of 512 and 4096 bytes.
+fn sector_sizes(geometry: Geometry) -> impl Iterator<Item = Sectors> {
+    let mut sizes = vec![geometry.logical_sector_bytes, 512, 4096];
+    sizes.dedup();
+    sizes
+        .into_iter()
+        .filter_map(move |sector_bytes| Sectors::of(geometry, sector_bytes))
+}
+
 fn is_start_zero(disk: &dyn ReadAt) -> Result<bool> {
     let len_bytes = disk.geometry().size_bytes.min(START_BYTES);
     // At most a mebibyte, so it fits.
@@ -40,14 +70,8 @@ fn is_start_zero(disk: &dyn ReadAt) -> Result<bool> {
 /// The GPT in the device's sectors or, in an image of another disk, in those of 512 or 4096
 /// bytes. One whose primary header is intact goes first: the other can be left over.
 fn find_gpt(disk: &dyn ReadAt) -> Result<Option<Gpt>> {
-    let geometry = disk.geometry();
     let mut best: Result<Option<Gpt>> = Ok(None);
-    let mut sizes = vec![geometry.logical_sector_bytes, 512, 4096];
-    sizes.dedup();
-    for sector_bytes in sizes {
-        let Some(sectors) = Sectors::of(geometry, sector_bytes) else {
-            continue;
-        };
+    for sectors in sector_sizes(disk.geometry()) {
         let found = gpt::read(disk, sectors);
         match (&found, &best) {
             (Ok(Some(gpt)), _) if gpt.is_primary_valid => return found,

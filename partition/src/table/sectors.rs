@@ -27,6 +27,14 @@ impl Sectors {
         })
     }
 
+    /// The same sectors on a device that has at least `count` of them.
+    pub(super) const fn at_least(self, count: u64) -> Self {
+        if count > self.count {
+            return Self { count, ..self };
+        }
+        self
+    }
+
     /// Bytes in a sector: 512, 1024, 2048 or 4096.
     pub(super) const fn bytes(self) -> u32 {
         self.bytes

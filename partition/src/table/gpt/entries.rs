@@ -1,6 +1,7 @@
 //! The entries of a GPT's array, decoded by the `gpt` crate and checked.
 
 use crate::error::{Corrupt, Error, Result};
+use crate::extent::Extent;
 use crate::table::guard::Header;
 use crate::table::sectors::Sectors;
 use crate::table::validate::overlap;
@@ -46,6 +47,34 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
     })
 }
 
+/// The part of such a table that is on a disk of these `sectors`, whether or not it makes sense.
+pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Result<Option<Table>> {
+    let last_lba = header.last_usable_lba.min(sectors.last_lba());
+    let usable = sectors.extent(header.first_usable_lba, last_lba);
+    let Some(usable) = usable.or_else(|| sectors.extent(1, sectors.last_lba())) else {
+        return Ok(None);
+    };
+    let Ok(entries) = decode(header, array) else {
+        return Ok(None);
+    };
+    let partitions = entries
+        .into_iter()
+        .filter(|(_, entry)| entry.first_lba > 1)
+        .filter_map(|(number, entry)| {
+            let extent = sectors.extent(entry.first_lba, entry.last_lba)?;
+            Some(described(number, entry, extent))
+        });
+    Ok(Some(Table {
+        scheme: Scheme::Gpt,
+        disk_guid: Some(header.disk_guid),
+        disk_signature: 0,
+        logical_sector_bytes: sectors.bytes(),
+        usable,
+        slots_max: header.slots_max,
+        partitions: partitions.collect(),
+    }))
+}
+
 fn partition(
     number: u32,
     entry: gpt::partition::Partition,
@@ -65,7 +94,11 @@ fn partition(
             let found = format!("sectors {first_lba} to {last_lba}");
             Corrupt::new(STRUCTURE, RANGE, array_bytes, expected, found)
         })?;
-    Ok(Partition {
+    Ok(described(number, entry, extent))
+}
+
+fn described(number: u32, entry: gpt::partition::Partition, extent: Extent) -> Partition {
+    Partition {
         number,
         extent,
         partition_type: PartitionType::Gpt(entry.part_type_guid.guid),
@@ -73,7 +106,7 @@ fn partition(
         name: entry.name,
         attributes: entry.flags,
         is_bootable: false,
-    })
+    }
 }
 
 /// Decodes the used entries with the `gpt` crate, by slot number.

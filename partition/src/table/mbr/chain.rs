@@ -29,6 +29,10 @@ pub(in crate::table) struct Chain {
     pub(in crate::table) partitions: Vec<Partition>,
     /// Where the records are.
     pub(in crate::table) record_lbas: Vec<u64>,
+    /// Records that have a partition.
+    entries_count: u32,
+    /// What is wrong with the first partition that is not inside of the extended one.
+    misplaced: Option<Corrupt>,
 }
 
 /// What one record says: its logical partition and the link to the next record.
@@ -44,26 +48,52 @@ pub(in crate::table) fn read(
     sectors: Sectors,
     extended: Extent,
 ) -> Result<Chain> {
-    let head_lba = sectors.lba(extended.offset_bytes());
     let mut chain = Chain::default();
-    let mut next_lba = Some(head_lba);
-    while let Some(lba) = next_lba {
-        chain.visit(sectors, extended, lba)?;
-        let Some(record) = read_record(disk, sectors, lba, lba == head_lba)? else {
-            break;
-        };
-        let (data, link) = entries(&record, sectors.offset_bytes(lba))?;
-        if let Some(entry) = data {
-            chain.add(sectors, extended, &entry)?;
-        }
-        // Both numbers have 32 bits, so the sum fits.
-        next_lba = link.map(|link| head_lba.saturating_add(u64::from(link.starting_lba)));
+    chain.follow(disk, sectors, extended)?;
+    if let Some(error) = chain.misplaced.take() {
+        return Err(error.into());
     }
     chain.check_overlap(sectors)?;
     Ok(chain)
 }
 
+/// What can be told of a chain that [`read`] refuses: the logical partitions inside of the extended
+/// one, up to the record from which it can't be followed.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(in crate::table) fn readable(
+    disk: &dyn ReadAt,
+    sectors: Sectors,
+    extended: Extent,
+) -> Result<Chain> {
+    let mut chain = Chain::default();
+    match chain.follow(disk, sectors, extended) {
+        Err(error @ Error::Io { .. }) => Err(error),
+        _ => Ok(chain),
+    }
+}
+
 impl Chain {
+    /// Goes from record to record.
+    fn follow(&mut self, disk: &dyn ReadAt, sectors: Sectors, extended: Extent) -> Result<()> {
+        let head_lba = sectors.lba(extended.offset_bytes());
+        let mut next_lba = Some(head_lba);
+        while let Some(lba) = next_lba {
+            self.visit(sectors, extended, lba)?;
+            let Some(record) = read_record(disk, sectors, lba, lba == head_lba)? else {
+                break;
+            };
+            let (data, link) = entries(&record, sectors.offset_bytes(lba))?;
+            if let Some(entry) = data {
+                self.add(sectors, extended, &entry);
+            }
+            // Both numbers have 32 bits, so the sum fits.
+            next_lba = link.map(|link| head_lba.saturating_add(u64::from(link.starting_lba)));
+        }
+        Ok(())
+    }
+
     /// Notes the record at `lba`, which must be new and inside the extended partition.
     fn visit(&mut self, sectors: Sectors, extended: Extent, lba: u64) -> Result<()> {
         let offset_bytes = sectors.offset_bytes(lba);
@@ -94,22 +124,27 @@ impl Chain {
         Ok(())
     }
 
-    /// Adds the partition of the record visited last.
-    fn add(&mut self, sectors: Sectors, extended: Extent, entry: &MBRPartitionEntry) -> Result<()> {
+    /// Adds the partition of the record visited last; one that is misplaced has a number too, as
+    /// for Linux.
+    fn add(&mut self, sectors: Sectors, extended: Extent, entry: &MBRPartitionEntry) {
         let record_lba = self.record_lbas.last().copied().unwrap_or(0);
         let lba = record_lba.saturating_add(u64::from(entry.starting_lba));
-        let number = u32::try_from(self.partitions.len()).map_or(u32::MAX, |n| n.saturating_add(5));
-        let found = partition(number, entry, lba, sectors)
-            .filter(|logical| extended.contains(logical.extent))
-            .ok_or_else(|| {
+        // At most RECORDS_MAX.
+        let number = self.entries_count.saturating_add(5);
+        self.entries_count = self.entries_count.saturating_add(1);
+        let found = partition(number, entry, lba, sectors);
+        match found.filter(|logical| extended.contains(logical.extent)) {
+            Some(found) => self.partitions.push(found),
+            None if self.misplaced.is_some() => {}
+            None => {
                 let expected =
                     format!("partition {number}: inside the extended partition {extended}");
                 let found = format!("{} sectors from sector {lba}", entry.sectors);
-                let offset_bytes = sectors.offset_bytes(record_lba);
-                Corrupt::new(STRUCTURE, "partition entry", offset_bytes, expected, found)
-            })?;
-        self.partitions.push(found);
-        Ok(())
+                let at = sectors.offset_bytes(record_lba);
+                let field = "partition entry";
+                self.misplaced = Some(Corrupt::new(STRUCTURE, field, at, expected, found));
+            }
+        }
     }
 
     /// Neither partitions nor records may lie on one another.
