@@ -15,7 +15,6 @@ use klon_partition::device::{Target, Window, create_target_file, open_around, op
 use klon_partition::filesystem::{Basis, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
-use klon_partition::table::{Found, read};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,7 +169,7 @@ fn check_same(target: &TargetEnd, now: &TargetNow, opened: &Target) -> Result<()
 /// What of a drive belongs to no partition and no table; nothing while an update of a volume that
 /// is not of `group` is staged on the drive: it may lie there.
 fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<ExtentMap> {
-    let Some(table) = &layout.table else {
+    let Some(table) = layout.believed_table() else {
         return Ok(ExtentMap::new());
     };
     let others = table.partitions.iter().map(|partition| partition.extent);
@@ -205,7 +204,7 @@ pub fn present(
     }
     let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
     let (found, used) = if source.table.is_some() {
-        let Found::Table(table, _) = read(volume)? else {
+        let Some(table) = inspect(volume)?.table else {
             return Ok(None);
         };
         let used = disk_usage(volume)?.extents;

@@ -1,6 +1,7 @@
 //! What klon refuses to write to, each with its reason.
 
 use crate::error::refused;
+use crate::place::OpenPlace;
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
@@ -53,6 +54,27 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
         "{target} {how} {}; nothing was written",
         source.name
     )))
+}
+
+/// Refuses a partition that has bytes in common with another of its table: both would be overwritten.
+pub fn beside_others(target: &OpenPlace) -> Result<()> {
+    let Some(own) = &target.partition else {
+        return Ok(());
+    };
+    let others = target.layout.table.iter().flat_map(|it| &it.partitions);
+    let is_hit = |other: &&Partition| {
+        other.number != own.number
+            && other.extent.overlaps(own.extent)
+            && !other.partition_type.is_extended()
+    };
+    match others.into_iter().find(is_hit) {
+        Some(other) => Err(refused(format!(
+            "{} can't be a target: partition {} of its disk overlaps it, and would be overwritten \
+             too; nothing was written. Mend the partition table first (sgdisk, sfdisk or testdisk)",
+            target.place.given, other.number
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a disk that counts in other sectors than the table that it would get: nobody would find

@@ -9,6 +9,7 @@ use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
 use klon_imaging::change::Rung;
+use klon_partition::filesystem::Basis;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -137,7 +138,9 @@ fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) ->
     let Some(disk) = system.disk_of(&target.place.path)? else {
         return Ok(());
     };
-    let table = source.table.as_ref();
+    // One that can't be relied on is copied as it is.
+    let is_believed = matches!(source.usage.basis, Basis::Map);
+    let table = source.table.as_ref().filter(|_| is_believed);
     let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
     guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
     let source_bytes = source.device.geometry().logical_sector_bytes;

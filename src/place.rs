@@ -164,10 +164,10 @@ fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<d
 
 /// The partition of that number.
 pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
-    let table = layout
-        .table
-        .as_ref()
-        .ok_or_else(|| usage("it has no partition table"))?;
+    let table = layout.table.as_ref().ok_or_else(|| match layout.doubt() {
+        Some(why) => usage(format!("its partition table can't be read: {why}")),
+        None => usage("it has no partition table"),
+    })?;
     let found = table
         .partitions
         .iter()
@@ -178,10 +178,17 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
             .iter()
             .map(|p| p.number.to_string())
             .collect();
-        usage(format!(
-            "it has no partition {number}; it has {}",
-            there.join(", ")
-        ))
+        let there = match there.is_empty() {
+            true => "none".to_owned(),
+            false => there.join(", "),
+        };
+        usage(match layout.doubt() {
+            Some(why) => format!(
+                "partition {number} is not wholly on it, as {there} is: its partition table can't \
+                 be relied on ({why})"
+            ),
+            None => format!("it has no partition {number}; it has {there}"),
+        })
     })
 }
 
@@ -232,9 +239,9 @@ impl OpenPlace {
         })
     }
 
-    /// Whether it is a disk with partitions, rather than one volume.
+    /// Whether it is a disk with partitions, or was one, rather than one volume.
     pub fn is_disk(&self) -> bool {
-        self.partition.is_none() && self.layout.table.is_some()
+        self.partition.is_none() && (self.layout.table.is_some() || self.layout.doubt().is_some())
     }
 
     /// How it is recognized.

@@ -106,9 +106,9 @@ fn as_imaged(end: &mut SourceEnd, partition: Option<&Partition>, snapshot: &Snap
     let partitions = end.table.iter().flat_map(|table| &table.partitions);
     let partitions: ExtentMap = partitions.map(|partition| partition.extent).collect();
     // The table as it will be on the target.
-    let outside = match end.table {
-        Some(_) => end.usage.extents.difference(&partitions),
-        None => ExtentMap::new(),
+    let outside = match &end.usage.basis {
+        Basis::Map if end.table.is_some() => end.usage.extents.difference(&partitions),
+        _ => ExtentMap::new(),
     };
     let whole = end.device.geometry().extent();
     let clipped = |whole: Extent| known.union(&outside).within(whole).collect();

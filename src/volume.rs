@@ -92,17 +92,14 @@ impl SourceEnd {
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
         let device = match (&open.layout.table, target) {
-            (Some(table), Some(target)) => as_on(open, table, target)?,
+            (Some(table), Some(target)) if open.layout.doubt().is_none() => {
+                as_on(open, table, target)?
+            }
             _ => open.device.clone(),
         };
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
         let warnings = disk_warnings(&name, &disk);
-        let usage = Usage {
-            summary: None,
-            extents: disk.extents,
-            basis: Basis::Map,
-            token: None,
-        };
+        let usage = disk.into_usage();
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         Ok(Self {
             name,
@@ -139,8 +136,18 @@ fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn Re
     Ok(Arc::new(overlay))
 }
 
-/// What to say of the volumes of a disk that must be copied whole though their format is known.
+/// What to say of a disk, or of volumes of it, that must be copied whole though the format is known.
 pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
+    if let Basis::Whole {
+        reason,
+        is_warning: true,
+    } = &disk.basis
+    {
+        return vec![format!(
+            "{name}: {reason}, so all of it is copied as it is, unused blocks included. To avoid \
+             that, mend the table (sgdisk, sfdisk or testdisk)"
+        )];
+    }
     let of_volume = |volume: &VolumeUsage| {
         let number = volume.partition.as_ref().map_or(0, |found| found.number);
         warning(&format!("partition {number} of {name}"), &volume.usage)
@@ -221,6 +228,7 @@ impl TargetEnd {
         }
         guard::unused(system, &place.path)?;
         let open = place.open()?;
+        guard::beside_others(&open)?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         let clone_name = open.clone_name(system)?;
         Ok(Self {
@@ -285,7 +293,11 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
         ", {}",
         crate::human::size(layout.geometry.size_bytes)
     ));
-    if layout.volumes.is_empty() {
+    if let Some(why) = layout.doubt() {
+        text.push_str(&format!(
+            ", unknown content, with a partition table that can't be relied on: {why}"
+        ));
+    } else if layout.volumes.is_empty() {
         text.push_str(if layout.is_blank {
             ", unknown content, zeroes in its first MiB"
         } else {

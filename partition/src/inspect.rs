@@ -37,6 +37,12 @@ impl DiskLayout {
         self.findings.iter().find_map(Finding::doubt)
     }
 
+    /// The table, when it can be relied on.
+    #[must_use]
+    pub fn believed_table(&self) -> Option<&Table> {
+        self.table.as_ref().filter(|_| self.doubt().is_none())
+    }
+
     /// A disk of which nothing can be told.
     #[must_use]
     pub fn unknown(disk: &dyn ReadAt) -> Self {

@@ -85,8 +85,21 @@ fn lay_out(
     if found_slots.is_none() && !request.options.reserve.is_required {
         found_slots = slots::find(&ground.without_reserve(), &fresh);
     }
+    let tight: Vec<Wanted> = wanted.iter().map(Wanted::tightened).collect();
+    let tight_fresh: Vec<&Wanted> = tight
+        .iter()
+        .zip(&found)
+        .filter_map(|(one, there)| there.is_none().then_some(one))
+        .collect();
+    // A volume may be smaller than its source where its filesystem ends before.
+    if found_slots.is_none() {
+        found_slots = slots::find(ground, &tight_fresh);
+    }
+    if found_slots.is_none() && !request.options.reserve.is_required {
+        found_slots = slots::find(&ground.without_reserve(), &tight_fresh);
+    }
     let Some((placed, extended)) = found_slots else {
-        return Err(explain::misfit(request, ground, wanted, &fresh));
+        return Err(explain::misfit(request, ground, &tight, &tight_fresh));
     };
     let table = planned_table(ground, extended, ids);
     let mut placed = placed.into_iter();

@@ -196,8 +196,12 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
     if system.locate(path)? != system.locate(&disk.path)? {
         return Ok(());
     }
-    let table = job.target.place.open()?.layout.table;
-    let partitions: Vec<_> = table
+    let layout = job.target.place.open()?.layout;
+    if layout.doubt().is_some() {
+        return Ok(());
+    }
+    let partitions: Vec<_> = layout
+        .table
         .iter()
         .flat_map(|table| &table.partitions)
         .map(|partition| (partition.number, partition.extent))

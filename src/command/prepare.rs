@@ -37,7 +37,7 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let plan = read_plan(&args.plan)?;
     let drive = find_drive(&plan, &system)?;
-    let current = drive.layout.table.as_ref();
+    let current = drive.layout.believed_table();
     let changes = plan.changes(current)?;
     if !common.json && !common.quiet {
         output::line(&plan.picture(current, style()))?;
@@ -78,7 +78,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         Some(disk) => Some(lock(&disk.path)?),
         None => None,
     };
-    let table = plan.table(drive.layout.table.as_ref())?;
+    let table = plan.table(drive.layout.believed_table())?;
     let target = open_target(path)?;
     write(&target, &table, changes).with_context(|| path.display().to_string())?;
     drop(target);

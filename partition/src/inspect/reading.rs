@@ -139,7 +139,8 @@ impl Reading {
         findings: Vec<Finding>,
         sector_bytes: u32,
     ) -> Result<Self> {
-        let has_chain = table.scheme == Scheme::Mbr && table.partitions.iter().any(|it| it.number > 4);
+        let has_chain =
+            table.scheme == Scheme::Mbr && table.partitions.iter().any(|it| it.number > 4);
         let mut weighed = Self {
             sector_bytes,
             partitions: 0,

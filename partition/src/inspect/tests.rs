@@ -1,7 +1,7 @@
 //! Disks in memory: without a table, and gaps between the partitions of one.
 
-use super::usage::gap_extents;
 use super::reading::is_plausible;
+use super::usage::gap_extents;
 use super::{MEBIBYTE, Partition, PartitionType, Table, inspect};
 use crate::device::{Geometry, MemoryDevice, ReadAt};
 use crate::error::Result;

@@ -5,7 +5,7 @@ use super::{MEBIBYTE, data_partitions, reading};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
-use crate::filesystem::{self, Usage};
+use crate::filesystem::{self, Basis, Usage};
 use crate::table::{self, Partition, Table};
 
 /// A gap up to this size is copied whole, and so is this much before the first partition: boot
@@ -20,8 +20,6 @@ const GAP_EDGE_BYTES: u64 = MEBIBYTE;
 pub struct DiskUsage {
     /// The table, if there is one.
     pub table: Option<Table>,
-    /// Why the table can't be relied on, so that all of the disk must be copied.
-    pub doubt: Option<String>,
     /// What must be copied of the disk.
     pub extents: ExtentMap,
     /// The part of `extents` that belongs to no partition: table structures, gaps, and an ISO 9660
@@ -29,6 +27,21 @@ pub struct DiskUsage {
     pub outside: ExtentMap,
     /// What each partition, or the disk as one volume, adds to it.
     pub volumes: Vec<VolumeUsage>,
+    /// Where `extents` comes from: [`Basis::Whole`] when the disk as a whole can't be told apart.
+    pub basis: Basis,
+}
+
+impl DiskUsage {
+    /// The same without what belongs to which volume.
+    #[must_use]
+    pub fn into_usage(self) -> Usage {
+        Usage {
+            summary: None,
+            extents: self.extents,
+            basis: self.basis,
+            token: None,
+        }
+    }
 }
 
 /// What of one volume of a disk must be copied.
@@ -74,9 +87,9 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     }
     Ok(DiskUsage {
         table: Some(table),
-        doubt: None,
         extents,
         outside,
+        basis: Basis::Map,
         volumes,
     })
 }
@@ -95,7 +108,10 @@ fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskU
     let partitions = volumes.iter().map(|volume| volume.extent).collect();
     Ok(DiskUsage {
         table: table.cloned(),
-        doubt: Some(why.to_owned()),
+        basis: Basis::Whole {
+            reason: format!("its partition table can't be relied on: {why}"),
+            is_warning: true,
+        },
         outside: all.difference(&partitions),
         extents: all,
         volumes,
@@ -104,7 +120,7 @@ fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskU
 
 fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let usage = filesystem::usage(disk)?;
-    let extents = usage.extents.clone();
+    let (extents, basis) = (usage.extents.clone(), usage.basis.clone());
     let volume = disk.geometry().extent().map(|extent| VolumeUsage {
         extent,
         partition: None,
@@ -112,9 +128,9 @@ fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
     });
     Ok(DiskUsage {
         table: None,
-        doubt: None,
         extents,
         outside: ExtentMap::new(),
+        basis,
         volumes: volume.into_iter().collect(),
     })
 }

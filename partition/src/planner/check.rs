@@ -84,10 +84,10 @@ impl Plan {
             return invalid("an mbr has no attributes".to_owned());
         }
         let size_bytes = volume.extent.len_bytes();
-        if size_bytes < volume.source_bytes {
+        let least_bytes = volume.least_bytes.unwrap_or(volume.source_bytes);
+        if size_bytes < least_bytes {
             return invalid(format!(
-                "size_bytes is {size_bytes}, less than the source's {}",
-                volume.source_bytes
+                "size_bytes is {size_bytes}, less than the source's {least_bytes}"
             ));
         }
         Ok(())

@@ -34,7 +34,7 @@ const HEAD: &str = "\
 #   group                the name of the source it belongs to
 #   number               its slot in the table: sda3 has number 3
 #   start_bytes, size_bytes
-#                        where it lies; at least as large as source_bytes
+#                        where it lies; at least as large as source_bytes, or as least_bytes
 #   type                 what it is for: a GUID (gpt) or 0x83 (mbr)
 #   guid                 its own GUID (gpt): the PARTUUID by which klon finds it
 #   attributes           GPT attribute bits
@@ -44,6 +44,7 @@ const HEAD: &str = "\
 #                        Padding), as in grow:weight=2000,max=1T
 #   source               identity; partition (its number on a disk); partuuid; fs_uuid
 #   source_bytes         size of the source
+#   least_bytes          of a clone that is smaller: where the source's filesystem ends
 #   used_bytes           what of it is in use
 #   filesystem           what the source is formatted as
 # [[kept]]               a partition that is on the drive and stays as it is; the plan is refused
@@ -114,6 +115,8 @@ struct Volume {
     is_bootable: bool,
     size: SizePolicy,
     source_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    least_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,6 +341,7 @@ impl Volume {
             is_bootable: volume.is_bootable,
             size: volume.size,
             source_bytes: volume.source_bytes,
+            least_bytes: volume.least_bytes,
             used_bytes: volume.used_bytes,
             filesystem: volume.filesystem,
             source: SourceText {
@@ -367,6 +371,7 @@ impl Volume {
             is_bootable: self.is_bootable,
             size: self.size,
             source_bytes: self.source_bytes,
+            least_bytes: self.least_bytes,
             used_bytes: self.used_bytes,
             filesystem: self.filesystem,
         })

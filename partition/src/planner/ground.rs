@@ -88,6 +88,17 @@ pub(super) fn natural_alignment(optimal_io_bytes: u32, physical_sector_bytes: u3
 impl Ground {
     pub(super) fn of(request: &Request) -> Result<Self> {
         let drive = &request.drive;
+        if let Some(why) = drive
+            .doubt
+            .as_ref()
+            .filter(|_| !request.options.replace_table)
+        {
+            return Err(Error::Refused(format!(
+                "the drive's partition table can't be relied on: {why}. Add --replace-table to \
+                 replace it (all that is on the drive is lost), or mend it first (sgdisk, sfdisk or \
+                 testdisk)"
+            )));
+        }
         let kept = drive
             .table
             .as_ref()

@@ -83,6 +83,9 @@ pub struct PlannedVolume {
     pub size: SizePolicy,
     /// Size of the source volume.
     pub source_bytes: u64,
+    /// What of the source a clone that is smaller must have room for: its filesystem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_bytes: Option<u64>,
     /// What a clone copies of it; `None` when that was not found out.
     pub used_bytes: Option<u64>,
     /// What the source volume is formatted as, if it was recognised.

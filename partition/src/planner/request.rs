@@ -30,6 +30,8 @@ pub struct Drive {
     pub geometry: Geometry,
     /// Its partition table, if there is one.
     pub table: Option<Table>,
+    /// Why the table that is there can't be relied on; `table` is `None` then.
+    pub doubt: Option<String>,
     /// What is on a drive without a table, as in `ext4 "Old backups"`; `None` when it is blank
     /// or has a table.
     pub content: Option<String>,
@@ -83,6 +85,8 @@ pub struct SourceVolume {
     pub filesystem: Option<Summary>,
     /// Bytes that a clone copies; `None` for all of them.
     pub used_bytes: Option<u64>,
+    /// Where its filesystem ends; `None` when a smaller clone would cut it.
+    pub end_bytes: Option<u64>,
 }
 
 impl Drive {
@@ -91,6 +95,9 @@ impl Drive {
     pub fn new(identity: Identity, layout: &DiskLayout) -> Self {
         let filesystem = layout.volumes.first().and_then(|v| v.filesystem.as_ref());
         let content = match filesystem {
+            _ if layout.doubt().is_some() => {
+                Some("unknown data, with a partition table that can't be relied on".to_owned())
+            }
             _ if layout.table.is_some() => None,
             Some(summary) => Some(match &summary.label {
                 Some(label) => format!("{} {label:?}", summary.kind),
@@ -101,7 +108,8 @@ impl Drive {
         Self {
             identity,
             geometry: layout.geometry,
-            table: layout.table.clone(),
+            table: layout.believed_table().cloned(),
+            doubt: layout.doubt().map(str::to_owned),
             content,
         }
     }
@@ -129,7 +137,16 @@ impl SourceVolume {
             partuuid,
             filesystem: volume.filesystem.clone(),
             used_bytes,
+            end_bytes: None,
         }
+    }
+
+    /// The least size of its clone.
+    #[must_use]
+    pub fn least_bytes(&self) -> u64 {
+        let size_bytes = self.extent.len_bytes();
+        self.end_bytes
+            .map_or(size_bytes, |end_bytes| end_bytes.clamp(1, size_bytes))
     }
 
     /// Whether it is an EFI system partition.

@@ -121,6 +121,7 @@ fn request(size_bytes: u64, sources: Vec<SourceRequest>) -> Request {
             identity: Identity::Serial("WD-WX11".to_owned()),
             geometry: Geometry::new(size_bytes, 512),
             table: None,
+            doubt: None,
             content: None,
         },
         sources,

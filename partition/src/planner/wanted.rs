@@ -26,12 +26,30 @@ pub(super) struct Wanted {
     pub(super) is_bootable: bool,
     pub(super) size: SizePolicy,
     pub(super) source_bytes: u64,
+    /// Where its filesystem ends, in whole sectors.
+    pub(super) least_bytes: u64,
     pub(super) used_bytes: Option<u64>,
     pub(super) filesystem: Option<Kind>,
     pub(super) room: Room,
 }
 
 impl Wanted {
+    /// The same for a drive on which the sources' sizes don't fit: as small as the filesystem, unless
+    /// a size was asked for.
+    pub(super) fn tightened(&self) -> Self {
+        let is_free = match self.size {
+            SizePolicy::Match => true,
+            SizePolicy::Grow(growth) => growth.size_min_bytes.is_none(),
+            SizePolicy::Fit | SizePolicy::Fixed { .. } => false,
+        };
+        let mut tightened = self.clone();
+        if is_free && self.least_bytes < self.room.min_bytes {
+            tightened.room.min_bytes = self.least_bytes;
+            tightened.room.weight = self.room.weight.max(1);
+        }
+        tightened
+    }
+
     /// The volume at its place.
     pub(super) fn at(&self, number: u32, extent: Extent, guid: Option<Uuid>) -> PlannedVolume {
         PlannedVolume {
@@ -46,6 +64,7 @@ impl Wanted {
             is_bootable: self.is_bootable,
             size: self.size,
             source_bytes: self.source_bytes,
+            least_bytes: (extent.len_bytes() < self.source_bytes).then_some(self.least_bytes),
             used_bytes: self.used_bytes,
             filesystem: self.filesystem,
         }
@@ -155,12 +174,19 @@ fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec
                 is_bootable,
                 size,
                 source_bytes: volume.extent.len_bytes(),
+                least_bytes: in_sectors(volume.least_bytes(), ground.sector_bytes),
                 used_bytes: volume.used_bytes,
                 filesystem: volume.filesystem.as_ref().map(|summary| summary.kind),
                 room,
             })
         })
         .collect()
+}
+
+fn in_sectors(bytes: u64, sector_bytes: u64) -> u64 {
+    bytes
+        .checked_next_multiple_of(sector_bytes)
+        .unwrap_or(u64::MAX)
 }
 
 /// The volume that a source is about: the root filesystem if it is marked as one, else the
@@ -253,6 +279,7 @@ fn rooms(
     let checked = MainSize {
         name: &asked.name,
         least_bytes: least,
+        end_bytes: in_sectors(volumes[main].0.least_bytes(), sector_bytes),
         others_bytes,
         sector_bytes,
     };
@@ -272,6 +299,8 @@ const fn fixed(bytes: u64) -> Room {
 struct MainSize<'a> {
     name: &'a str,
     least_bytes: u64,
+    /// Where its filesystem ends.
+    end_bytes: u64,
     others_bytes: u64,
     sector_bytes: u64,
 }
@@ -327,9 +356,9 @@ impl MainSize<'_> {
         total_bytes
             .checked_next_multiple_of(self.sector_bytes)
             .and_then(|total| total.checked_sub(self.others_bytes))
-            .filter(|own| *own >= self.least_bytes)
+            .filter(|own| *own >= self.end_bytes)
             .ok_or_else(|| {
-                let least = self.least_bytes.saturating_add(self.others_bytes);
+                let least = self.end_bytes.saturating_add(self.others_bytes);
                 Error::Refused(format!(
                     "{}: {} is less than the source's {}, and klon has no way yet to make a \
                      filesystem smaller; use \"match\" or at least {least} bytes",

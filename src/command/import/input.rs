@@ -91,12 +91,12 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
     let table = layout.table.as_ref();
     let name = path.display().to_string();
     let (usage, warnings) = match table {
-        Some(_) => {
+        _ if table.is_some() || layout.doubt().is_some() => {
             let disk = disk_usage(&device)?;
             let warnings = disk_warnings(&name, &disk);
-            (mapped(disk.extents), warnings)
+            (disk.into_usage(), warnings)
         }
-        None => {
+        _ => {
             let usage = volume_usage(&device)?;
             let warnings = warning(&name, &usage).into_iter().collect();
             (usage, warnings)

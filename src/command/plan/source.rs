@@ -60,6 +60,14 @@ fn has_boot_code(open: &OpenPlace) -> Result<bool> {
 }
 
 fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
+    if let Some(why) = open.layout.doubt() {
+        return Err(refused(format!(
+            "its partition table can't be relied on ({why}), so what lies on it can't be told; plan \
+             for the partitions that are to be cloned (NAME={0}:1), or copy all of it with klon \
+             clone {0} TARGET",
+            open.place.given
+        )));
+    }
     let mut volumes = Vec::new();
     for volume in &open.layout.volumes {
         let used = usage(&Window::new(&*open.device, volume.extent)?)?;
