@@ -97,12 +97,7 @@ impl SourceEnd {
         };
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
         let warnings = disk_warnings(&name, &disk);
-        let usage = Usage {
-            summary: None,
-            extents: disk.extents,
-            basis: Basis::Map,
-            token: None,
-        };
+        let usage = disk.into_usage();
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         Ok(Self {
             name,

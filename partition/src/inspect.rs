@@ -1,6 +1,8 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
+mod container;
 mod usage;
+mod verity;
 
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 

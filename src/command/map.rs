@@ -7,7 +7,7 @@ use crate::picture;
 use crate::place::Place;
 use anyhow::{Context as _, Result};
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::filesystem::{Basis, usage};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
 use serde::Serialize;
@@ -35,13 +35,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     let open = Place::resolve(&args.volume, &System::current()?)?.open()?;
     let size_bytes = open.device.geometry().size_bytes;
     let used = if open.is_disk() {
-        let extents = disk_usage(&*open.device)?.extents;
-        Usage {
-            summary: None,
-            extents,
-            basis: Basis::Map,
-            token: None,
-        }
+        disk_usage(&*open.device)?.into_usage()
     } else {
         usage(&*open.device).with_context(|| open.place.given.clone())?
     };
