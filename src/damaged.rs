@@ -56,9 +56,9 @@ fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<S
         Err(error) if is_unread(&error) => {
             let usage = usage_or_whole(&*open.device);
             let usage = filesystem::Usage {
-                extents: ExtentMap::whole(open.device.geometry().size_bytes),
-                token: None,
-                ..usage
+                summary: usage.summary,
+                basis: usage.basis,
+                ..filesystem::Usage::mapped(ExtentMap::whole(open.device.geometry().size_bytes))
             };
             let mut source = SourceEnd::with_usage(open, system, usage)?;
             source.table.clone_from(&open.layout.table);

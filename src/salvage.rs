@@ -13,7 +13,7 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
 use klon_partition::device::{Window, open_source};
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -113,10 +113,8 @@ fn as_imaged(end: &mut SourceEnd, partition: Option<&Partition>, snapshot: &Snap
     let whole = end.device.geometry().extent();
     let clipped = |whole: Extent| known.union(&outside).within(whole).collect();
     end.usage = Usage {
-        extents: whole.map_or_else(ExtentMap::new, clipped),
-        basis: Basis::Map,
         summary: end.usage.summary.take(),
-        token: None,
+        ..Usage::mapped(whole.map_or_else(ExtentMap::new, clipped))
     };
     end.warnings = vec![format!(
         "{}: the image is damaged where it holds the partition table or a filesystem's own \

@@ -98,19 +98,14 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::Plan;
-    use klon_partition::filesystem::{Basis, Usage};
+    use klon_partition::filesystem::Usage;
     use klon_partition::{Extent, ExtentMap};
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 
     const MIB: u64 = 1 << 20;
 
     fn usage(extents: ExtentMap) -> Usage {
-        Usage {
-            summary: None,
-            extents,
-            basis: Basis::Map,
-            token: None,
-        }
+        Usage::mapped(extents)
     }
 
     fn map() -> impl Strategy<Value = ExtentMap> {

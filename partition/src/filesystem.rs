@@ -2,6 +2,7 @@
 //! believed.
 
 mod apfs;
+mod beyond;
 mod bits;
 mod btrfs;
 mod chain;
@@ -234,13 +235,18 @@ pub trait Filesystem: Send + Sync {
     /// What it says of itself.
     fn summary(&self) -> &Summary;
 
-    /// Every byte of the volume that must be copied, metadata and the space after the
-    /// filesystem's end included where that is in use; `None` when klon has no parser that could
-    /// prove any byte free.
+    /// Every byte of the volume that is in use by the filesystem, its metadata included, also what
+    /// it keeps behind its own end; `None` when klon has no parser that could prove any byte free.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] when a structure fails its check; never a guess.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>>;
+
+    /// Where what the filesystem allocates ends: it proves nothing free from there on, and all of it
+    /// that is not in [`used`](Self::used) before.
+    fn end_bytes(&self) -> u64 {
+        self.summary().size_bytes
+    }
 
     /// Why all of the volume has to be copied, when [`used`](Self::used) is `None`.
     fn whole_because(&self) -> String {

@@ -1,7 +1,9 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
+mod container;
 mod reading;
 mod usage;
+mod verity;
 
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 

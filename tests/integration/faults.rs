@@ -114,12 +114,7 @@ fn disk_scene() -> Scene {
 fn usage_of(source: &dyn ReadAt) -> Usage {
     if let Found::Table(..) = read_table(source).unwrap() {
         let extents = disk_usage(source).unwrap().extents;
-        return Usage {
-            summary: None,
-            extents,
-            basis: Basis::Map,
-            token: None,
-        };
+        return Usage::mapped(extents);
     }
     let usage = usage(source).unwrap();
     assert_eq!(usage.basis, Basis::Map);

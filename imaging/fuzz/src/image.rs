@@ -9,7 +9,7 @@ use klon_imaging::image::{
 };
 use klon_imaging::progress::Silent;
 use klon_partition::device::MemoryDevice;
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -196,12 +196,7 @@ pub(crate) fn of_small() -> Vec<u8> {
     for byte in 0..2 {
         content[5000] = byte;
         let source = MemoryDevice::new(content.clone(), 512);
-        let usage = Usage {
-            summary: None,
-            extents: ExtentMap::whole(content.len() as u64),
-            basis: Basis::Map,
-            token: None,
-        };
+        let usage = Usage::mapped(ExtentMap::whole(content.len() as u64));
         let job = CaptureJob {
             name: "source",
             source: &source,

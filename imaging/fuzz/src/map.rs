@@ -6,7 +6,7 @@ use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{RecordStore, RescueOptions, Role, rescue};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::num::NonZeroUsize;
 
@@ -62,12 +62,7 @@ pub(crate) fn rescue_to(
     map: &std::path::Path,
     is_own_map: bool,
 ) -> klon_imaging::Result<ExtentMap> {
-    let usage = Usage {
-        summary: None,
-        extents: used(),
-        basis: Basis::Map,
-        token: None,
-    };
+    let usage = Usage::mapped(used());
     let job = Job {
         name: "Fuzzed",
         source,

@@ -7,7 +7,7 @@ use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{CloneOptions, Job, RecordStore, Role, clone};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
-use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::filesystem::{Usage, usage};
 use klon_partition::planner::{
     Drive, Options, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan, random_id,
 };
@@ -141,14 +141,11 @@ fn device(bytes: &[u8]) -> MemoryDevice {
 /// A used map without a filesystem.
 fn mapped(extents: &[(u64, u64)]) -> Usage {
     let extents = extents.iter().copied();
-    Usage {
-        summary: None,
-        extents: extents
+    Usage::mapped(
+        extents
             .filter_map(|(at, len)| Extent::new(at, len))
             .collect(),
-        basis: Basis::Map,
-        token: None,
-    }
+    )
 }
 
 /// What runs leave behind that were interrupted.

@@ -8,7 +8,7 @@ use crate::record::{RecordStore, Role};
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
 use klon_partition::device::MemoryDevice;
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
@@ -76,12 +76,7 @@ impl World {
 }
 
 fn usage(extents: ExtentMap) -> Usage {
-    Usage {
-        summary: None,
-        extents,
-        basis: Basis::Map,
-        token: None,
-    }
+    Usage::mapped(extents)
 }
 
 fn noise(seed: u8, len: usize) -> Vec<u8> {

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::progress::{Observer, Silent};
 use crate::record::{RecordStore, Role};
 use klon_partition::device::MemoryDevice;
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -63,12 +63,7 @@ impl World {
             .collect();
         Self {
             content,
-            usage: Usage {
-                extents,
-                basis: Basis::Map,
-                summary: None,
-                token: None,
-            },
+            usage: Usage::mapped(extents),
             file: Vec::new(),
             chunk_bytes: MIB as u32,
         }
@@ -78,12 +73,7 @@ impl World {
     fn small() -> Self {
         let content = noise(6, MIB + 100_000);
         Self {
-            usage: Usage {
-                extents: ExtentMap::whole(content.len() as u64),
-                basis: Basis::Map,
-                summary: None,
-                token: None,
-            },
+            usage: Usage::mapped(ExtentMap::whole(content.len() as u64)),
             content,
             file: Vec::new(),
             chunk_bytes: MIB as u32,

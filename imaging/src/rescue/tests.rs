@@ -14,7 +14,7 @@ use crate::progress::{Event, Observer, Silent};
 use crate::record::RecordStore;
 use crate::verify::{Against, verify};
 use klon_partition::device::{KnownBad, MemoryDevice, ReopenAt};
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt};
 use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
@@ -72,12 +72,7 @@ impl World {
     }
 
     fn with<T>(&self, bad: &ExtentMap, target: &str, run: impl FnOnce(&Job<'_>) -> T) -> T {
-        let usage = Usage {
-            summary: None,
-            extents: self.used.clone(),
-            basis: Basis::Map,
-            token: None,
-        };
+        let usage = Usage::mapped(self.used.clone());
         run(&Job {
             name: "TestClone",
             source: &self.source(bad),

@@ -140,8 +140,7 @@ impl Filesystem for Apfs {
     }
 
     /// The blocks that the bitmaps of the newest checkpoint have in use, all volumes' and
-    /// snapshots' among them. The space after the container's end is free: APFS keeps nothing
-    /// there.
+    /// snapshots' among them.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let (superblock, spaceman) = self.map()?;
         let chunks = Chunks {

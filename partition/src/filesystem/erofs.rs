@@ -53,7 +53,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         hazards,
     };
     let used = ExtentMap::whole(size_bytes);
-    Ok(Some(Box::new(ReadOnly::new(summary, used, volume)?)))
+    Ok(Some(Box::new(ReadOnly::new(summary, used))))
 }
 
 /// All blocks of the filesystem on this device.

@@ -146,6 +146,12 @@ impl Filesystem for F2fs {
         sit::used(superblock, &checkpoint, device).map(Some)
     }
 
+    /// The end of the main area: what `block_count` has more is in no segment.
+    fn end_bytes(&self) -> u64 {
+        let own = |superblock: &Superblock| superblock.byte(superblock.main.end_block());
+        self.geometry.as_ref().map_or(0, own)
+    }
+
     /// All that is in use but the contents of regular files: quotas, and files that fs-verity
     /// protects, count as metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {

@@ -29,7 +29,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     let own = ExtentMap::whole(summary.size_bytes);
     let used = own.union(&table::partitions(volume)?);
     let filesystem = match boot::images(volume, &descriptors)?.find(|it| !used.contains(*it)) {
-        None => ReadOnly::new(summary, used, volume)?,
+        None => ReadOnly::new(summary, used),
         Some(image) => {
             let reason = format!("its boot image at {image} reaches past its end");
             ReadOnly::whole(summary, &reason)

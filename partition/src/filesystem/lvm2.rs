@@ -28,6 +28,8 @@ use layout::Layout;
 struct Lvm2 {
     summary: Summary,
     label: std::result::Result<Label, Corrupt>,
+    /// The end of the last physical extent, where that is known.
+    end_bytes: Option<u64>,
 }
 
 /// Recognises a physical volume by the label in one of its first four sectors.
@@ -48,18 +50,23 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         used_bytes: None,
         hazards: Vec::new(),
     };
-    match &found.label {
+    let end_bytes = match &found.label {
         Ok(label) => describe(&mut summary, volume, label)?,
-        Err(corrupt) => summary.hazards.push(Hazard::Damaged(corrupt.to_string())),
-    }
+        Err(corrupt) => {
+            summary.hazards.push(Hazard::Damaged(corrupt.to_string()));
+            None
+        }
+    };
     Ok(Some(Box::new(Lvm2 {
         summary,
         label: found.label,
+        end_bytes,
     })))
 }
 
-/// Adds what the metadata says.
-fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result<()> {
+/// Adds what the metadata says; returns where the last physical extent ends.
+fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result<Option<u64>> {
+    let mut end_bytes = None;
     let size_bytes = |claimed: u64| claimed.min(volume.geometry().size_bytes);
     if label.device_bytes != 0 {
         summary.size_bytes = size_bytes(label.device_bytes);
@@ -76,6 +83,7 @@ fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result
             // Those of 4 GiB and more have no number here.
             summary.block_size_bytes = u32::try_from(layout.extent_bytes()).unwrap_or(0);
             summary.used_bytes = Some(layout.used().total_bytes());
+            end_bytes = layout.end_bytes();
             summary.hazards = layout.hazards;
         }
         Err(Error::Corrupt(corrupt)) => {
@@ -85,7 +93,7 @@ fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result
         Err(Error::Unsupported { .. }) => (),
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(end_bytes)
 }
 
 impl Filesystem for Lvm2 {
@@ -109,6 +117,11 @@ impl Filesystem for Lvm2 {
             ));
         }
         Ok(Some(layout.used()))
+    }
+
+    /// Behind the last physical extent LVM has nothing but the metadata areas.
+    fn end_bytes(&self) -> u64 {
+        self.end_bytes.unwrap_or(self.summary.size_bytes)
     }
 
     /// None: the metadata of the group changes with the group's volumes, not with what is written

@@ -1,7 +1,4 @@
-//! Filesystems that nothing writes to: in use from the start to their end, and free behind it if
-//! nothing else lies there.
-
-mod beyond;
+//! Filesystems that nothing writes to: in use from the start to their end. They prove nothing free.
 
 use super::{ChangeToken, Filesystem, Summary};
 use crate::device::ReadAt;
@@ -17,27 +14,14 @@ pub(super) struct ReadOnly {
 }
 
 impl ReadOnly {
-    /// A filesystem that has `used` and nothing else, on a `volume` that may hold more.
-    ///
-    /// Its own superblock says where it ends, but not that the rest of the volume is free: hash
-    /// trees of dm-verity, signatures, overlays and further sessions are put there. So its map
-    /// counts only if nothing is seen behind it.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`] when the device fails.
-    pub(super) fn new(summary: Summary, used: ExtentMap, volume: &dyn ReadAt) -> Result<Self> {
+    /// A filesystem that has `used` and nothing else, on a volume that may hold more: hash trees
+    /// of dm-verity, signatures, overlays and further sessions are put behind its end.
+    pub(super) fn new(summary: Summary, used: ExtentMap) -> Self {
         if !summary.hazards.is_empty() {
-            return Ok(Self::whole(summary, "its end can't be told"));
+            return Self::whole(summary, "its end can't be told");
         }
-        let kind = summary.kind;
-        let used = match beyond::find(volume, &used)? {
-            None => Ok(used),
-            Some(what) => Err(format!(
-                "{kind} ends at byte {:#x}, and behind it there is {what}",
-                summary.size_bytes
-            )),
-        };
-        Ok(Self { summary, used })
+        let used = Ok(used);
+        Self { summary, used }
     }
 
     /// A filesystem that can't be trusted to have nothing but what it says, and why.
@@ -54,6 +38,11 @@ impl Filesystem for ReadOnly {
 
     fn used(&self, _device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         Ok(self.used.as_ref().ok().cloned())
+    }
+
+    /// 0: it frees nothing, so that only what it has is known of.
+    fn end_bytes(&self) -> u64 {
+        0
     }
 
     fn whole_because(&self) -> String {

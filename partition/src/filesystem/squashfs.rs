@@ -80,7 +80,7 @@ fn read(raw: &[u8], volume: &dyn ReadAt) -> Result<ReadOnly> {
         .checked_next_multiple_of(PADDING_BYTES)
         .map_or(volume_bytes, |end_bytes| end_bytes.min(volume_bytes));
     let summary = summary(used_bytes, block_bytes, volume_bytes, hazards);
-    ReadOnly::new(summary, ExtentMap::whole(end_bytes), volume)
+    Ok(ReadOnly::new(summary, ExtentMap::whole(end_bytes)))
 }
 
 fn unknown(raw: &[u8]) -> Vec<Hazard> {

@@ -1,18 +1,27 @@
 //! The policy on top of the parsers: a byte is left out only when a clean filesystem proves it
-//! free.
+//! free. A filesystem proves nothing of what lies behind its own end.
 
-use super::{ChangeToken, Filesystem, Summary, probe};
+use super::{ChangeToken, Filesystem, Summary, beyond, probe};
 use crate::device::ReadAt;
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
+use crate::outside::{self, Outside};
 
 /// Which bytes of a volume must be copied, and why those.
 #[derive(Clone, Debug)]
 pub struct Usage {
     /// The filesystem, if one was recognised.
     pub summary: Option<Summary>,
-    /// What must be copied.
+    /// What must be copied, `unproven` included.
     pub extents: ExtentMap,
+    /// The part of `extents` that must be copied only because no one proved it free: room in no
+    /// partition, and what lies behind a filesystem's own end.
+    pub unproven: ExtentMap,
+    /// The part of `unproven` that [`Outside::Edges`] copies.
+    pub edges: ExtentMap,
+    /// What no one proved free either, and is not copied because of the user's choice; nothing of
+    /// it is in `extents`.
+    pub left_out: ExtentMap,
     /// Where `extents` comes from.
     pub basis: Basis,
     /// The filesystem's change token, if it has one.
@@ -32,6 +41,63 @@ pub enum Basis {
         /// not one whose format klon merely has no parser for).
         is_warning: bool,
     },
+}
+
+impl Usage {
+    /// A volume or disk of which `extents` are in use, and everything else is free.
+    #[must_use]
+    pub fn mapped(extents: ExtentMap) -> Self {
+        Self {
+            summary: None,
+            extents,
+            unproven: ExtentMap::new(),
+            edges: ExtentMap::new(),
+            left_out: ExtentMap::new(),
+            basis: Basis::Map,
+            token: None,
+        }
+    }
+
+    /// A volume or disk of `size_bytes` of which nothing is proven free, for this reason.
+    #[must_use]
+    pub fn whole(size_bytes: u64, reason: String, is_warning: bool) -> Self {
+        Self {
+            basis: Basis::Whole { reason, is_warning },
+            ..Self::mapped(ExtentMap::whole(size_bytes))
+        }
+    }
+
+    /// What is in use: all that must be copied but what is only [`unproven`](Self::unproven).
+    #[must_use]
+    pub fn used(&self) -> ExtentMap {
+        self.extents.difference(&self.unproven)
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let unproven_bytes = self.unproven.total_bytes();
+        self.extents.total_bytes().saturating_sub(unproven_bytes)
+    }
+
+    /// Leaves out what the user chose not to copy of what no one proved free.
+    pub fn limit(&mut self, choice: Outside) {
+        let kept = match choice {
+            Outside::All => return,
+            Outside::Edges => self.edges.intersection(&self.unproven),
+            Outside::None => ExtentMap::new(),
+        };
+        self.leave_out(&self.unproven.difference(&kept));
+    }
+
+    /// Leaves out `extents` as far as no one proved them free.
+    pub fn leave_out(&mut self, extents: &ExtentMap) {
+        let left_out = extents.intersection(&self.unproven);
+        self.extents = self.extents.difference(&left_out);
+        self.unproven = self.unproven.difference(&left_out);
+        self.edges = self.edges.difference(&left_out);
+        self.left_out = self.left_out.union(&left_out);
+    }
 }
 
 /// Finds what of `volume` must be copied.
@@ -94,22 +160,35 @@ fn mapped(
         );
         return Ok(whole(volume, Some(summary), reason, true));
     }
-    let token = filesystem.change_token(volume)?;
+    let end_bytes = filesystem.end_bytes().min(size_bytes);
+    let proven = extents.union(&ExtentMap::whole(end_bytes));
+    let unproven = proven.complement(size_bytes);
+    // Where a tail can't be read, it is copied as far as it can, and the map holds all the same.
+    let covers = || beyond::covers(volume, &unproven).unwrap_or_default();
+    if end_bytes > 0
+        && let Some(what) = covers()
+    {
+        let reason = format!(
+            "behind the end of the {} there is {what}, which covers its free blocks, too",
+            summary.kind
+        );
+        return Ok(whole(volume, Some(summary), reason, true));
+    }
     Ok(Usage {
         summary: Some(summary),
-        extents,
+        edges: outside::edges(&unproven),
+        token: filesystem.change_token(volume)?,
+        extents: extents.union(&unproven),
+        unproven,
+        left_out: ExtentMap::new(),
         basis: Basis::Map,
-        token,
     })
 }
 
 fn whole(volume: &dyn ReadAt, summary: Option<Summary>, reason: String, is_warning: bool) -> Usage {
-    let extents = ExtentMap::whole(volume.geometry().size_bytes);
     Usage {
         summary,
-        extents,
-        basis: Basis::Whole { reason, is_warning },
-        token: None,
+        ..Usage::whole(volume.geometry().size_bytes, reason, is_warning)
     }
 }
 

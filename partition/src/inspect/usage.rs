@@ -1,34 +1,35 @@
-//! Which bytes of a whole disk must be copied: its table, what boot loaders keep between
-//! partitions, and of each partition what its filesystem uses.
+//! Which bytes of a whole disk must be copied: its table, the room in no partition, and of each
+//! partition what its filesystem does not prove free.
 
-use super::{MEBIBYTE, data_partitions, reading};
-use crate::device::{ReadAt, Window};
+use super::container;
+use super::{data_partitions, reading};
+use crate::bytes::is_zero;
+use crate::device::{ReadAt, Window, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::{self, Basis, Usage};
-use crate::table::{self, Partition, Table};
-
-/// A gap up to this size is copied whole, and so is this much before the first partition: boot
-/// loaders embed themselves there.
-const GAP_WHOLE_BYTES: u64 = 16 * MEBIBYTE;
-
-/// Of a larger gap, its first and last mebibyte: extended boot records, RAID superblocks.
-const GAP_EDGE_BYTES: u64 = MEBIBYTE;
+use crate::outside;
+use crate::table::{self, Partition, Scheme, Table};
 
 /// What of a whole disk must be copied.
 #[derive(Clone, Debug)]
 pub struct DiskUsage {
     /// The table, if there is one.
     pub table: Option<Table>,
-    /// What must be copied of the disk.
+    /// What must be copied of the disk, `unproven` included.
     pub extents: ExtentMap,
-    /// The part of `extents` that belongs to no partition: table structures, gaps, and an ISO 9660
-    /// that shares the disk with the table.
+    /// The part of `extents` that belongs to no partition: table structures, all other room, and
+    /// an ISO 9660 that shares the disk with the table.
     pub outside: ExtentMap,
-    /// What each partition, or the disk as one volume, adds to it.
-    pub volumes: Vec<VolumeUsage>,
+    /// The part of `extents` that must be copied only because no one proved it free: room in no
+    /// partition, and what lies behind the filesystems' own ends.
+    pub unproven: ExtentMap,
+    /// The part of `unproven` that [`crate::Outside::Edges`] copies.
+    pub edges: ExtentMap,
     /// Where `extents` comes from: [`Basis::Whole`] when the disk as a whole can't be told apart.
     pub basis: Basis,
+    /// What each partition, or the disk as one volume, adds to it.
+    pub volumes: Vec<VolumeUsage>,
 }
 
 impl DiskUsage {
@@ -36,10 +37,10 @@ impl DiskUsage {
     #[must_use]
     pub fn into_usage(self) -> Usage {
         Usage {
-            summary: None,
-            extents: self.extents,
+            unproven: self.unproven,
+            edges: self.edges,
             basis: self.basis,
-            token: None,
+            ..Usage::mapped(self.extents)
         }
     }
 }
@@ -67,36 +68,67 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let Some(table) = reading.table else {
         return unpartitioned(disk);
     };
-    let structures = table::raw_extents(disk, &table)?.union(&gap_extents(disk, &table));
+    if is_unknown_label(disk, &table)? {
+        return Ok(unknown_label(disk, table));
+    }
+    let size_bytes = disk.geometry().size_bytes;
+    let structures = table::raw_extents(disk, &table)?;
     // The partitions of an installation medium are files or parts of its ISO 9660, and what is
     // free in them belongs to it too.
     let beside = filesystem::beside_table(disk)?;
-    let partitions = data_partitions(&table).map(|partition| partition.extent);
-    let outside = structures.union(&beside.difference(&partitions.collect()));
-    let mut extents = structures.union(&beside);
-    let mut volumes = Vec::new();
+    let partitions: ExtentMap = data_partitions(&table).map(|it| it.extent).collect();
+    let used = structures.union(&beside);
+    let room = partitions.complement(size_bytes).difference(&used);
+    let mut usage = DiskUsage {
+        extents: used.union(&room),
+        outside: structures
+            .union(&beside.difference(&partitions))
+            .union(&room),
+        edges: outside::edges(&room).union(&outside::disk_start(&room)),
+        unproven: room,
+        basis: Basis::Map,
+        table: None,
+        volumes: Vec::new(),
+    };
+    let hash_trees = container::hash_trees(disk, &table)?;
+    let mut in_use = used;
     for partition in data_partitions(&table) {
-        let usage = filesystem::usage(&Window::new(disk, partition.extent)?)?;
-        let shifted = usage.extents.shifted(partition.extent.offset_bytes());
-        extents = extents.union(&shifted);
-        volumes.push(VolumeUsage {
+        let window = Window::new(disk, partition.extent)?;
+        let mut volume = filesystem::usage(&window)?;
+        let because = container::whole_because(&table, partition, &volume, &hash_trees);
+        if let Some(reason) = because.filter(|_| volume.basis == Basis::Map) {
+            volume = Usage {
+                summary: volume.summary,
+                ..Usage::whole(partition.extent.len_bytes(), reason, true)
+            };
+        }
+        in_use = in_use.union(&volume.used().shifted(partition.extent.offset_bytes()));
+        usage.add(volume, partition);
+    }
+    // Partitions may overlap: what is free to one may be another's.
+    usage.unproven = usage.unproven.difference(&in_use);
+    usage.table = Some(table);
+    Ok(usage)
+}
+
+impl DiskUsage {
+    /// Adds what a partition must have copied.
+    fn add(&mut self, usage: Usage, partition: &Partition) {
+        let shifted = |map: &ExtentMap| map.shifted(partition.extent.offset_bytes());
+        self.extents = self.extents.union(&shifted(&usage.extents));
+        self.unproven = self.unproven.union(&shifted(&usage.unproven));
+        self.edges = self.edges.union(&shifted(&usage.edges));
+        self.volumes.push(VolumeUsage {
             extent: partition.extent,
             partition: Some(partition.clone()),
             usage,
         });
     }
-    Ok(DiskUsage {
-        table: Some(table),
-        extents,
-        outside,
-        basis: Basis::Map,
-        volumes,
-    })
 }
 
 /// All of a disk whose table can't be relied on: where it says that nothing lies, something may.
 fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskUsage> {
-    let all = ExtentMap::whole(disk.geometry().size_bytes);
+    let extents = ExtentMap::whole(disk.geometry().size_bytes);
     let mut volumes = Vec::new();
     for partition in table.into_iter().flat_map(data_partitions) {
         volumes.push(VolumeUsage {
@@ -108,12 +140,14 @@ fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskU
     let partitions = volumes.iter().map(|volume| volume.extent).collect();
     Ok(DiskUsage {
         table: table.cloned(),
+        outside: extents.difference(&partitions),
+        extents,
+        unproven: ExtentMap::new(),
+        edges: ExtentMap::new(),
         basis: Basis::Whole {
             reason: format!("its partition table can't be relied on: {why}"),
             is_warning: true,
         },
-        outside: all.difference(&partitions),
-        extents: all,
         volumes,
     })
 }
@@ -121,6 +155,7 @@ fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskU
 fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let usage = filesystem::usage(disk)?;
     let (extents, basis) = (usage.extents.clone(), usage.basis.clone());
+    let (unproven, edges) = (usage.unproven.clone(), usage.edges.clone());
     let volume = disk.geometry().extent().map(|extent| VolumeUsage {
         extent,
         partition: None,
@@ -130,32 +165,38 @@ fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
         table: None,
         extents,
         outside: ExtentMap::new(),
+        unproven,
+        edges,
         basis,
         volumes: volume.into_iter().collect(),
     })
 }
 
-/// What is copied of the space that no partition has.
-pub(super) fn gap_extents(disk: &dyn ReadAt, table: &Table) -> ExtentMap {
-    let partitions: ExtentMap = data_partitions(table)
-        .map(|partition| partition.extent)
-        .collect();
-    let gaps = partitions.complement(disk.geometry().size_bytes);
-    gaps.iter().flat_map(gap_edges).flatten().collect()
+/// Whether there is a boot sector with code in it and no partition: whoever put the code there
+/// knows what the disk holds (Minix, BSD, the loaders of boards).
+fn is_unknown_label(disk: &dyn ReadAt, table: &Table) -> Result<bool> {
+    /// Where the disk signature and the entries of a boot sector begin.
+    const CODE_BYTES: usize = 440;
+    if table.scheme != Scheme::Mbr || !table.partitions.is_empty() {
+        return Ok(false);
+    }
+    Ok(!is_zero(&read_vec(disk, 0, CODE_BYTES)?))
 }
 
-fn gap_edges(gap: Extent) -> [Option<Extent>; 2] {
-    if gap.len_bytes() <= GAP_WHOLE_BYTES {
-        return [Some(gap), None];
+fn unknown_label(disk: &dyn ReadAt, table: Table) -> DiskUsage {
+    let extents = ExtentMap::whole(disk.geometry().size_bytes);
+    DiskUsage {
+        table: Some(table),
+        outside: extents.clone(),
+        extents,
+        unproven: ExtentMap::new(),
+        edges: ExtentMap::new(),
+        basis: Basis::Whole {
+            reason:
+                "its boot sector has code and no partition, so nothing tells what the disk holds"
+                    .to_owned(),
+            is_warning: false,
+        },
+        volumes: Vec::new(),
     }
-    let first_bytes = if gap.offset_bytes() == 0 {
-        GAP_WHOLE_BYTES
-    } else {
-        GAP_EDGE_BYTES
-    };
-    let last_start_bytes = gap.end_bytes().saturating_sub(GAP_EDGE_BYTES);
-    [
-        Extent::new(gap.offset_bytes(), first_bytes),
-        Extent::between(last_start_bytes, gap.end_bytes()),
-    ]
 }

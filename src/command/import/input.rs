@@ -12,7 +12,7 @@ use klon_imaging::image::import::qcow2::{self, Qcow2};
 use klon_imaging::image::import::unpack::{Packing, Parts};
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
 use klon_partition::device::{Source, Stamp, look_at, read_vec};
-use klon_partition::filesystem::{Basis, Usage, usage as volume_usage};
+use klon_partition::filesystem::{Usage, usage as volume_usage};
 use klon_partition::inspect::{disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Table;
@@ -149,7 +149,7 @@ fn stream(path: &Path) -> Result<Option<Input>> {
     let note = format!("partclone {}", header.filesystem);
     Ok(Some(Input {
         device: Box::new(ForwardGeometry(Geometry::new(header.device_bytes, 512))),
-        usage: mapped(image.used()),
+        usage: Usage::mapped(image.used()),
         stream: Some(Box::new(image)),
         identity: by_path(path)?,
         name,
@@ -165,7 +165,7 @@ fn stream(path: &Path) -> Result<Option<Input>> {
 fn clonezilla(path: &Path, disk: Option<&str>) -> Result<Input> {
     let text = path.display().to_string();
     let disk = ClonezillaDisk::open(path, disk).with_context(|| text.clone())?;
-    let usage = mapped(disk.used.clone());
+    let usage = Usage::mapped(disk.used.clone());
     let identity = match disk.table.disk_guid {
         Some(guid) => Identity::DiskGuid(guid.to_string()),
         None => by_path(path)?,
@@ -197,15 +197,6 @@ fn partitions(table: &Table, used: &ExtentMap) -> Vec<PartitionId> {
         used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
     });
     partitions.collect()
-}
-
-fn mapped(extents: ExtentMap) -> Usage {
-    Usage {
-        summary: None,
-        extents,
-        basis: Basis::Map,
-        token: None,
-    }
 }
 
 fn by_path(path: &Path) -> Result<Identity> {

@@ -9,7 +9,7 @@ use crate::rescue::status::Status;
 use crate::rescue::{RescueOptions, RescueSummary, rescue};
 use crate::verify::{Against, verify};
 use klon_partition::device::{KnownBad, MemoryDevice};
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, Geometry, Identity, ReadAt};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -79,12 +79,7 @@ impl World {
         (retries, fill): (u32, Option<&str>),
         observer: &dyn Observer,
     ) -> crate::Result<RescueSummary> {
-        let usage = Usage {
-            summary: None,
-            extents: self.used.clone(),
-            basis: Basis::Map,
-            token: None,
-        };
+        let usage = Usage::mapped(self.used.clone());
         let job = crate::clone::Job {
             name: "TestClone",
             source,
@@ -230,12 +225,7 @@ fn a_source_that_became_bad_is_compared_around() {
     let (world, _) = small_world();
     let sound = Watched::new(&world, &ExtentMap::new());
     world.rescue_from(&sound, (0, None), &Silent).unwrap();
-    let usage = Usage {
-        summary: None,
-        extents: world.used.clone(),
-        basis: Basis::Map,
-        token: None,
-    };
+    let usage = Usage::mapped(world.used.clone());
     let compare = |source: &Watched| {
         let against = Against::Source {
             device: source,

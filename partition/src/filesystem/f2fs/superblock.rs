@@ -47,7 +47,7 @@ impl Area {
         u64::from(self.segments).saturating_mul(SEGMENT_BLOCKS.into())
     }
 
-    fn end_block(self) -> u64 {
+    pub(super) fn end_block(self) -> u64 {
         u64::from(self.first_block).saturating_add(self.blocks())
     }
 }

@@ -90,6 +90,13 @@ impl Layout {
             .collect()
     }
 
+    /// Where the last physical extent ends; `None` without a volume group.
+    pub(super) fn end_bytes(&self) -> Option<u64> {
+        let group = self.group.as_ref()?;
+        let len_bytes = u64::from(group.volume.pe_count).checked_mul(self.extent_bytes())?;
+        len_bytes.checked_add(self.data_offset_bytes)
+    }
+
     /// Bytes of a physical extent; 0 without a volume group.
     pub(super) fn extent_bytes(&self) -> u64 {
         self.group.as_ref().map_or(0, extent_bytes)

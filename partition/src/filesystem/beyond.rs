@@ -1,0 +1,115 @@
+//! What behind a filesystem's end speaks of all of its blocks, the free ones too: hash trees of
+//! dm-verity.
+//!
+//! All of what lies there is copied anyway; this bounded look finds where a copy without the free
+//! blocks would not pass the check that they are for.
+
+use crate::bytes::is_zero;
+use crate::device::{ReadAt, read_vec};
+use crate::error::Result;
+use crate::extent::{Extent, ExtentMap};
+
+/// A hash tree begins at the filesystem's end, or at the next erase block.
+const FIRST_BYTES: u64 = 4 << 20;
+const READ_BYTES: u64 = 1 << 20;
+
+/// Structures that begin a tail. cryptsetup, "Verity superblock"; Android, `verity_metadata`:
+/// its magic number, and the same switched off.
+const STARTS: [(&[u8], &str); 3] = [
+    (b"verity\0\0", "a hash tree of dm-verity"),
+    (b"\x01\xb0\x01\xb0", "verity metadata of Android"),
+    (b"VOFF", "verity metadata of Android"),
+];
+
+/// Android Verified Boot, `AvbFooter`: the last 64 bytes of a partition.
+const FOOTER_BYTES: u64 = 64;
+const FOOTER_MAGIC: &[u8] = b"AVBf";
+
+/// What is in `tails` that covers all of the filesystem before it; `None` when nothing was seen.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub(super) fn covers(volume: &dyn ReadAt, tails: &ExtentMap) -> Result<Option<&'static str>> {
+    for tail in tails.iter() {
+        let footer = tail.end_bytes().checked_sub(FOOTER_BYTES);
+        if has(volume, footer, FOOTER_MAGIC, tail)? {
+            return Ok(Some("the footer of Android Verified Boot"));
+        }
+        let Some(at) = first_set(volume, tail)? else {
+            continue;
+        };
+        for (magic, name) in STARTS {
+            if has(volume, Some(at), magic, tail)? {
+                return Ok(Some(name));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Where the first byte that is not zero lies in the first part of `tail`.
+fn first_set(volume: &dyn ReadAt, tail: Extent) -> Result<Option<u64>> {
+    let first = Extent::new(tail.offset_bytes(), tail.len_bytes().min(FIRST_BYTES));
+    let Some(first) = first else {
+        return Ok(None);
+    };
+    // Holes of a sparse file are known to be zero.
+    let data = volume.data(first)?;
+    for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
+        // At most READ_BYTES.
+        let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
+        let bytes = read_vec(volume, piece.offset_bytes(), len)?;
+        if is_zero(&bytes) {
+            continue;
+        }
+        let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0);
+        return Ok(piece.offset_bytes().checked_add(at as u64));
+    }
+    Ok(None)
+}
+
+fn has(volume: &dyn ReadAt, at: Option<u64>, magic: &[u8], tail: Extent) -> Result<bool> {
+    let place = at.and_then(|at| Extent::new(at, magic.len() as u64));
+    match place.filter(|&place| tail.contains(place)) {
+        Some(place) => Ok(read_vec(volume, place.offset_bytes(), magic.len())?.as_slice() == magic),
+        None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+    use crate::device::MemoryDevice;
+    use crate::extent::ExtentMap;
+
+    const MIB: usize = 1 << 20;
+
+    fn found(size: usize, set: &[(usize, &[u8])]) -> Option<&'static str> {
+        let mut bytes = vec![0; size];
+        for (at, data) in set {
+            bytes[*at..*at + data.len()].copy_from_slice(data);
+        }
+        let tails = ExtentMap::whole(8192).complement(size as u64);
+        covers(&MemoryDevice::new(bytes, 512), &tails).unwrap()
+    }
+
+    #[test]
+    fn zeroes_and_other_bytes_cover_nothing() {
+        assert_eq!(found(8192, &[]), None);
+        assert_eq!(found(32 * MIB, &[(8191, &[1])]), None);
+        assert_eq!(found(32 * MIB, &[(9000, b"data")]), None);
+        assert_eq!(found(8193, &[(8192, b"v")]), None);
+    }
+
+    #[test]
+    fn hash_trees_are_named() {
+        let verity = Some("a hash tree of dm-verity");
+        assert_eq!(found(32 * MIB, &[(8192, b"verity\0\0")]), verity);
+        assert_eq!(found(32 * MIB, &[(4 * MIB, b"verity\0\0")]), verity);
+        let android = Some("verity metadata of Android");
+        assert_eq!(found(MIB, &[(12_288, &[1, 0xb0, 1, 0xb0])]), android);
+        let footer = [(9000, b"x".as_slice()), (32 * MIB - 64, b"AVBf")];
+        let avb = Some("the footer of Android Verified Boot");
+        assert_eq!(found(32 * MIB, &footer), avb);
+    }
+}

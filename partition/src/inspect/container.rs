@@ -1,0 +1,121 @@
+//! Partitions that hold more than the filesystem that they begin with: by their type, by a hash
+//! tree beside them.
+
+use super::{data_partitions, verity};
+use crate::device::{ReadAt, Window};
+use crate::error::Result;
+use crate::filesystem::Usage;
+use crate::table::{Partition, PartitionType, Table};
+use uuid::{Uuid, uuid};
+
+/// Types of MBR partitions that other layers divide further. A. E. Brouwer, "Partition types: List
+/// of partition identifiers for PCs".
+const MBR_TYPES: &[(u8, &str)] = &[
+    (0x35, "a volume of the OS/2 logical volume manager"),
+    (0x42, "a Windows dynamic disk"),
+    (0x63, "a UNIX System V disk with slices of its own"),
+    (0x80, "a Minix disk with a table of its own"),
+    (0x81, "a Minix disk with a table of its own"),
+    (0x86, "a member of a volume set of Windows NT"),
+    (0x87, "a member of a volume set of Windows NT"),
+    (0x8b, "a member of a volume set of Windows NT"),
+    (0x8c, "a member of a volume set of Windows NT"),
+    (0xa5, "a FreeBSD slice with partitions of its own"),
+    (0xa6, "an OpenBSD slice with partitions of its own"),
+    (0xa8, "a Darwin slice"),
+    (0xa9, "a NetBSD slice with partitions of its own"),
+    (0xbe, "a Solaris boot partition"),
+    (0xbf, "a Solaris partition with slices of its own"),
+    (0xfb, "a volume of VMware VMFS"),
+];
+
+/// The same of GPT: what Microsoft, FreeBSD, NetBSD, Apple and ChromiumOS document of theirs.
+const GPT_TYPES: &[(Uuid, &str)] = &[
+    (
+        uuid!("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3"),
+        "the database of a Windows dynamic disk",
+    ),
+    (
+        uuid!("af9b60a0-1431-4f62-bc68-3311714a69ad"),
+        "a Windows dynamic disk",
+    ),
+    (
+        uuid!("e75caf8f-f680-4cee-afa3-b001e56efc2d"),
+        "a member of Windows Storage Spaces",
+    ),
+    (
+        uuid!("516e7cb4-6ecf-11d6-8ff8-00022d09712b"),
+        "a FreeBSD disk label with partitions of its own",
+    ),
+    (
+        uuid!("516e7cb8-6ecf-11d6-8ff8-00022d09712b"),
+        "a member of FreeBSD Vinum",
+    ),
+    (
+        uuid!("2db519c4-b10f-11dc-b99b-0019d1879648"),
+        "a member of NetBSD's concatenated disks",
+    ),
+    (
+        uuid!("49f48daa-b10e-11dc-b99b-0019d1879648"),
+        "a member of a NetBSD RAID",
+    ),
+    (
+        uuid!("52414944-0000-11aa-aa11-00306543ecac"),
+        "a member of an Apple RAID",
+    ),
+    (
+        uuid!("53746f72-6167-11aa-aa11-00306543ecac"),
+        "an Apple Core Storage volume",
+    ),
+    (
+        uuid!("3cb8e202-3b7e-47dd-8a3c-7ff2a13cfcec"),
+        "a ChromeOS root, which a hash tree covers",
+    ),
+];
+
+/// Hash trees of dm-verity that begin partitions of the disk: how much data each covers.
+pub(super) fn hash_trees(disk: &dyn ReadAt, table: &Table) -> Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for partition in data_partitions(table) {
+        found.extend(verity::covered_bytes(&Window::new(
+            disk,
+            partition.extent,
+        )?)?);
+    }
+    Ok(found)
+}
+
+/// Why all of a partition must be copied, although its filesystem proves some of it free.
+pub(super) fn whole_because(
+    table: &Table,
+    partition: &Partition,
+    usage: &Usage,
+    hash_trees: &[u64],
+) -> Option<String> {
+    let kind = usage.summary.as_ref()?.kind;
+    if let Some(what) = by_type(partition.partition_type) {
+        return Some(format!(
+            "its type is that of {what}, which may hold more than the {kind} that it begins with"
+        ));
+    }
+    let own_bytes = [
+        partition.extent.len_bytes(),
+        usage.summary.as_ref()?.size_bytes,
+    ];
+    let is_covered = hash_trees.iter().any(|bytes| own_bytes.contains(bytes));
+    (is_covered || verity::is_protected(table, partition)).then(|| {
+        format!("dm-verity protects it: its hash tree covers the free blocks of the {kind}, too")
+    })
+}
+
+fn by_type(partition_type: PartitionType) -> Option<&'static str> {
+    match partition_type {
+        PartitionType::Mbr(byte) => find(MBR_TYPES, &byte),
+        PartitionType::Gpt(guid) => find(GPT_TYPES, &guid),
+    }
+}
+
+fn find<T: PartialEq>(types: &[(T, &'static str)], wanted: &T) -> Option<&'static str> {
+    let found = types.iter().find(|(known, _)| known == wanted);
+    found.map(|(_, what)| *what)
+}
