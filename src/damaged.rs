@@ -20,7 +20,7 @@ pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<
     let open = place.claim_around(system)?;
     let mut source = match open.is_disk() {
         true => disk(&open, system, target)?,
-        false => volume(&open, system)?,
+        false => volume(&open, system, target)?,
     };
     source.metadata = metadata(&source);
     Ok(source)
@@ -45,8 +45,9 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
 }
 
 /// As [`SourceEnd::volume`]; all of it where its used blocks can't be read.
-pub fn volume(open: &OpenPlace, system: &System) -> Result<SourceEnd> {
-    let mut source = SourceEnd::with_usage(open, system, usage_or_whole(&*open.device))?;
+pub fn volume(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
+    let usage = usage_or_whole(&*open.device);
+    let mut source = SourceEnd::with_usage(open, system, usage, target)?;
     source.metadata = metadata(&source);
     Ok(source)
 }
@@ -60,7 +61,7 @@ fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<S
                 basis: usage.basis,
                 ..filesystem::Usage::mapped(ExtentMap::whole(open.device.geometry().size_bytes))
             };
-            let mut source = SourceEnd::with_usage(open, system, usage)?;
+            let mut source = SourceEnd::with_usage(open, system, usage, target)?;
             source.table.clone_from(&open.layout.table);
             source.warnings.push(format!(
                 "{}: what is in use can't be read, so all of it is copied: {error:#}",

@@ -6,6 +6,7 @@ use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
 use klon_partition::system::{Disk, Location, Relation, System, relation};
+use klon_partition::table::Partition;
 use std::path::Path;
 
 /// A source, as far as a target must stay clear of it.

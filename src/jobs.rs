@@ -13,7 +13,7 @@ use klon_partition::filesystem::Basis;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Identity, ReadAt};
+use klon_partition::{Geometry, Identity, ReadAt};
 use std::path::Path;
 
 /// One volume to be cloned or verified.
@@ -322,14 +322,15 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         place.number = *partition;
     }
     guard::still(system, &place.path)?;
+    let target = Geometry::new(volume.extent.len_bytes(), 512);
     let sound = || -> Result<_> {
         let open = place.claim()?;
-        let source = SourceEnd::volume(&open, system)?;
+        let source = SourceEnd::volume(&open, system, Some(target))?;
         Ok((open, source))
     };
     let around = || -> Result<_> {
         let open = place.claim_around(system)?;
-        let source = damaged::volume(&open, system)?;
+        let source = damaged::volume(&open, system, Some(target))?;
         Ok((open, source))
     };
     let (open, mut source) = match bad {
@@ -340,7 +341,6 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
             found => found,
         },
     }?;
-    let size_bytes = source.device.geometry().size_bytes;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),
         _ => None,
@@ -362,13 +362,6 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         found.as_deref(),
         &source.name,
     )?;
-    if size_bytes > volume.extent.len_bytes() {
-        return Err(refused(format!(
-            "the source {} has grown to {size_bytes} bytes, more than the clone's {}; plan anew",
-            source.name,
-            volume.extent.len_bytes()
-        )));
-    }
     if let Some(partition) = &open.partition {
         source.name = format!("{}, partition {}", source.name, partition.number);
     }

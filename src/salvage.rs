@@ -5,7 +5,7 @@ mod told;
 pub use told::{explained, hinted, report};
 
 use crate::damaged;
-use crate::error::usage;
+use crate::error::{refused, usage};
 use crate::guard;
 use crate::place::{OpenPlace, Place, find_partition};
 use crate::volume::{SourceEnd, TargetEnd};
@@ -13,7 +13,7 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
 use klon_partition::device::{Window, open_source};
-use klon_partition::filesystem::Usage;
+use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -36,10 +36,10 @@ pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<Source
     let open = claim(place, &snapshot, &salvage)?;
     let mut end = match open.is_disk() {
         true => SourceEnd::disk(&open, system, target.geometry())?,
-        false => SourceEnd::volume(&open, system)?,
+        false => SourceEnd::volume(&open, system, target.geometry())?,
     };
     if !salvage.damage().extents.is_empty() {
-        as_imaged(&mut end, open.partition.as_ref(), &snapshot);
+        as_imaged(&mut end, open.partition.as_ref(), &snapshot)?;
     }
     // What is not read again, because the target has it, is not lost there.
     salvage.forget();
@@ -97,12 +97,24 @@ fn claim(
 
 /// Takes what is in use from the manifest: a bitmap of which a part reads as zeroes would tell that
 /// nothing uses what it does.
-fn as_imaged(end: &mut SourceEnd, partition: Option<&Partition>, snapshot: &Snapshot) {
+fn as_imaged(
+    end: &mut SourceEnd,
+    partition: Option<&Partition>,
+    snapshot: &Snapshot,
+) -> Result<()> {
     let wanted = snapshot.manifest().wanted();
     let known = match partition {
         Some(partition) => damaged::within(&wanted, partition.extent),
         None => wanted,
     };
+    if end.cut.is_some() && known.end_bytes() > end.device.geometry().size_bytes {
+        return Err(refused(format!(
+            "{}: the image is damaged, so that nothing shows whether all of it that is in use fits \
+             the target, which is smaller than its source; choose one that is as large. Nothing was \
+             written",
+            end.name
+        )));
+    }
     let partitions = end.table.iter().flat_map(|table| &table.partitions);
     let partitions: ExtentMap = partitions.map(|partition| partition.extent).collect();
     // The table as it will be on the target.
@@ -121,4 +133,5 @@ fn as_imaged(end: &mut SourceEnd, partition: Option<&Partition>, snapshot: &Snap
          structures; what was in use is taken from the snapshot's manifest",
         end.name
     )];
+    Ok(())
 }

@@ -1,22 +1,20 @@
 //! The two ends of a clone, opened and checked.
 
 use crate::error::refused;
+use crate::fit::{self, Cut, Fitted};
 use crate::guard;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::Snapshot;
-use klon_partition::device::{Overlay, Window};
+use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
-use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
+use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage};
 use klon_partition::system::{Location, System};
-use klon_partition::table::{self, Scheme, Table};
+use klon_partition::table::Table;
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
-
-/// A relocated table is a few sectors; this is far more.
-const OVERLAY_BYTES_MAX: usize = 16 << 20;
 
 /// A source, opened, with what of it is in use.
 pub struct SourceEnd {
@@ -44,33 +42,41 @@ pub struct SourceEnd {
     pub watch: Option<Watch>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// The end of it that a smaller target has no room for.
+    pub cut: Option<Cut>,
 }
 
 impl SourceEnd {
-    /// Opens a volume, or a whole disk as it would be on a target of `target` geometry.
+    /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
     pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<Self> {
         guard::still(system, &place.path)?;
         let open = place.claim()?;
         if open.is_disk() {
             return Self::disk(&open, system, target);
         }
-        Self::volume(&open, system)
+        Self::volume(&open, system, target)
     }
 
-    /// One volume.
-    pub fn volume(open: &OpenPlace, system: &System) -> Result<Self> {
+    /// One volume, as far as a target of `target` geometry has it.
+    pub fn volume(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
-        Self::with_usage(open, system, usage)
+        Self::with_usage(open, system, usage, target)
     }
 
-    /// One volume of which this is in use.
-    pub fn with_usage(open: &OpenPlace, system: &System, usage: Usage) -> Result<Self> {
+    /// The same of one of which this is in use.
+    pub fn with_usage(
+        open: &OpenPlace,
+        system: &System,
+        usage: Usage,
+        target: Option<Geometry>,
+    ) -> Result<Self> {
         let name = open.place.given.clone();
         guard::finished(&name, &open.device)?;
+        let Fitted { device, usage, cut } = fit::volume(open, usage, target)?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
             name,
-            device: open.device.clone(),
+            device,
             usage,
             start_bytes: open.start_bytes(),
             identity: open.identity(system)?,
@@ -81,6 +87,7 @@ impl SourceEnd {
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             snapshot: open.snapshot.clone(),
+            cut,
         })
     }
 
@@ -91,15 +98,9 @@ impl SourceEnd {
             let part = format!("{name}:{}", partition.number);
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
-        let device = match (&open.layout.table, target) {
-            (Some(table), Some(target)) if open.layout.doubt().is_none() => {
-                as_on(open, table, target)?
-            }
-            _ => open.device.clone(),
-        };
-        let disk = disk_usage(&*device).with_context(|| name.clone())?;
-        let warnings = disk_warnings(&name, &disk);
-        let usage = disk.into_usage();
+        let Fitted { device, usage, cut } = fit::disk(open, target)?;
+        let warnings = disk_warnings(&name, &usage);
+        let usage = usage.into_usage();
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         Ok(Self {
             name,
@@ -114,26 +115,9 @@ impl SourceEnd {
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             snapshot: open.snapshot.clone(),
+            cut,
         })
     }
-}
-
-/// The disk with its GPT fitted to a target of another size: its backup lies at the end.
-fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn ReadAt>> {
-    let source = open.device.geometry();
-    if table.scheme != Scheme::Gpt || source.size_bytes == target.size_bytes {
-        return Ok(open.device.clone());
-    }
-    let relocated = table::relocated(table, target.size_bytes)
-        .map_err(|error| refused(format!("the target is too small: {error}")))?;
-    let geometry = Geometry {
-        size_bytes: target.size_bytes,
-        logical_sector_bytes: table.logical_sector_bytes,
-        ..source
-    };
-    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
-    table::write(&overlay, &relocated)?;
-    Ok(Arc::new(overlay))
 }
 
 /// What to say of a disk, or of volumes of it, that must be copied whole though the format is known.

@@ -9,6 +9,7 @@ mod together;
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
 use crate::error::{DIFFERENT, refused, usage};
+use crate::fit::{self, Loss};
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
@@ -45,6 +46,9 @@ pub(super) fn run_jobs(
     system: &System,
 ) -> Result<ExitCode> {
     warn(jobs, args.strict)?;
+    for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
+        fit::check(&source.name, source.cut.as_ref(), Loss::Refuse)?;
+    }
     if args.run.dry_run {
         return show(jobs, records, args, common);
     }

@@ -5,6 +5,7 @@ mod image;
 use crate::cli::{Common, VerifyArgs};
 use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
+use crate::fit::{self, Loss};
 use crate::human;
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::output;
@@ -75,6 +76,9 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let mut is_equal = true;
     for check in &checks {
+        if let Some(source) = &check.source {
+            fit::check(&source.name, source.cut.as_ref(), Loss::Tell)?;
+        }
         let (summary, against) = verify_one(check, &records, args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
         let owners = match summary.is_equal {

@@ -33,6 +33,7 @@ fn source(name: &str, size_bytes: u64, size: SizePolicy) -> SourceRequest {
                 partuuid: None,
                 filesystem: None,
                 used_bytes: None,
+                end_bytes: None,
             }],
         },
     }

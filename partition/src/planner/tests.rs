@@ -60,6 +60,7 @@ fn volume(number: u32, partition_type: Uuid, start: u64, len: u64) -> SourceVolu
         )),
         filesystem: None,
         used_bytes: Some(len / 4),
+        end_bytes: None,
     }
 }
 

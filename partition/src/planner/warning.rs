@@ -62,6 +62,15 @@ pub enum Warning {
         /// What is wrong.
         reason: String,
     },
+    /// A clone that is smaller than its source, because the filesystem ends before.
+    Smaller {
+        /// Name of the volume.
+        volume: String,
+        /// Size of the source.
+        source_bytes: u64,
+        /// Size of the clone.
+        size_bytes: u64,
+    },
     /// The limits of an MBR table.
     MbrLimits {
         /// Bytes at the end of the drive that it can't reach.
@@ -122,6 +131,17 @@ impl fmt::Display for Warning {
                 f,
                 "{volume}: the source {reason}, so all of it is copied, unused blocks too; \
                  mounting and unmounting it once usually mends that"
+            ),
+            Self::Smaller {
+                volume,
+                source_bytes,
+                size_bytes,
+            } => write!(
+                f,
+                "{volume} gets {}, less than the {} of its source, of which the filesystem does not \
+                 use the end; klon clone looks whether anything lies there before it writes",
+                human_size(*size_bytes),
+                human_size(*source_bytes)
             ),
             Self::MbrLimits { unreachable_bytes } => {
                 f.write_str(
@@ -289,6 +309,16 @@ fn about_volume(
             reason: hazards.join(", "),
         });
     }
+    let planned = plan.volumes.iter().find(|one| one.name == name);
+    warnings.extend(
+        planned
+            .filter(|one| one.least_bytes.is_some())
+            .map(|one| Warning::Smaller {
+                volume: volume(),
+                source_bytes: one.source_bytes,
+                size_bytes: one.extent.len_bytes(),
+            }),
+    );
     let attributes = source.attributes & !super::role::ATTRIBUTE_LEGACY_BOOT;
     if plan.table.scheme == Scheme::Mbr && attributes != 0 {
         warnings.push(Warning::AttributesDropped {

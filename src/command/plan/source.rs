@@ -1,6 +1,7 @@
 //! What a source is, as the planner wants to know it.
 
 use crate::error::refused;
+use crate::fit;
 use crate::place::{OpenPlace, Parent, identity_of};
 use anyhow::Result;
 use klon_partition::device::{Window, read_vec};
@@ -72,7 +73,9 @@ fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
     for volume in &open.layout.volumes {
         let used = usage(&Window::new(&*open.device, volume.extent)?)?;
         let table = open.layout.table.as_ref();
-        volumes.push(SourceVolume::new(volume, table, used_bytes(&used)));
+        let mut described = SourceVolume::new(volume, table, used_bytes(&used));
+        described.end_bytes = fit::end_bytes(&used, volume.extent.len_bytes());
+        volumes.push(described);
     }
     if volumes.is_empty() {
         return Err(refused("the disk has a table but no partitions to clone"));
@@ -95,6 +98,7 @@ fn single(
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.number = None;
+    single.end_bytes = fit::end_bytes(&used, size_bytes);
     if let Identity::PartUuid(partuuid) = open.identity(system)? {
         single.partuuid = Some(partuuid);
     }

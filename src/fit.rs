@@ -1,0 +1,364 @@
+//! Sources that are larger than their targets: what must be copied has to end before the target
+//! does, and what nobody proved free behind that is not lost without a word.
+
+use crate::error::refused;
+use crate::human;
+use crate::place::OpenPlace;
+use crate::progress::say;
+use anyhow::{Context as _, Result};
+use klon_partition::bytes::{be32, be64, is_zero};
+use klon_partition::device::{Overlay, Window, read_vec};
+use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::inspect::{DiskUsage, disk_usage};
+use klon_partition::table::{self, Scheme, Table};
+use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
+use std::sync::Arc;
+
+/// A relocated table is a few sectors; this is far more.
+const OVERLAY_BYTES_MAX: usize = 16 << 20;
+
+/// Reading more than this is announced.
+const ANNOUNCED_BYTES: u64 = 1 << 30;
+
+/// What is read at once.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Length of the footer of a virtual hard disk (Virtual Hard Disk Image Format Specification,
+/// "Hard Disk Footer Format").
+const FOOTER_BYTES: u64 = 512;
+
+/// The end of a source that its target has no room for.
+pub struct Cut {
+    /// The source with it.
+    device: Arc<dyn ReadAt>,
+    /// What of it nobody proved free; positions on the source.
+    rest: Usage,
+    /// Where that lies: "behind the end of its ext4".
+    place: String,
+    target_bytes: u64,
+}
+
+/// A source as it is on a target, and what the target cuts off.
+pub struct Fitted<U> {
+    /// What is read.
+    pub device: Arc<dyn ReadAt>,
+    /// What of it is in use.
+    pub usage: U,
+    /// What there is no room for.
+    pub cut: Option<Cut>,
+}
+
+/// Where the part of a volume of `size_bytes` ends that a clone of it must have: the filesystem, and
+/// what else is in use. `None` when nothing shows that it ends before the volume.
+pub fn end_bytes(usage: &Usage, size_bytes: u64) -> Option<u64> {
+    let open = usage.unproven.union(&usage.left_out);
+    let end_bytes = open.complement(size_bytes).end_bytes();
+    (usage.basis == Basis::Map && end_bytes < size_bytes).then_some(end_bytes)
+}
+
+/// A volume, as far as a target of this size has it.
+///
+/// # Errors
+/// When its filesystem, or anything that is in use, ends behind the target.
+pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Result<Fitted<Usage>> {
+    let device = open.device.clone();
+    let size_bytes = device.geometry().size_bytes;
+    let Some(target_bytes) = smaller(target, size_bytes) else {
+        return Ok(Fitted {
+            device,
+            usage,
+            cut: None,
+        });
+    };
+    let end_bytes = match end_bytes(&usage, size_bytes) {
+        Some(end_bytes) => end_bytes,
+        None if has_footer(&*device)? => size_bytes.saturating_sub(FOOTER_BYTES),
+        None => size_bytes,
+    };
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    if end_bytes > target_bytes {
+        let what = match (&usage.basis, kind) {
+            (Basis::Map, Some(kind)) => format!("its {kind} ends at {}", exact(end_bytes)),
+            (Basis::Whole { reason, .. }, _) => format!("all of it is copied ({reason})"),
+            (Basis::Map, None) => format!("what is in use ends at {}", exact(end_bytes)),
+        };
+        return Err(too_small(open, target_bytes, (&what, end_bytes)));
+    }
+    let place = match kind {
+        Some(kind) => format!("behind the end of its {kind}"),
+        None => "behind its end".to_owned(),
+    };
+    Ok(Fitted {
+        device: first(&device, target_bytes)?,
+        usage: within(&usage, Extent::new(0, target_bytes)),
+        cut: Some(Cut {
+            rest: within(&usage, Extent::between(target_bytes, size_bytes)),
+            device,
+            place,
+            target_bytes,
+        }),
+    })
+}
+
+/// A disk with a table, as it is on a target of this size: a backup GPT lies at the end.
+///
+/// # Errors
+/// When a partition, or anything else that is in use, ends behind the target.
+pub fn disk(open: &OpenPlace, target: Option<Geometry>) -> Result<Fitted<DiskUsage>> {
+    let table = open.layout.believed_table();
+    let size_bytes = open.device.geometry().size_bytes;
+    let cut = match smaller(target, size_bytes) {
+        Some(target_bytes) => Some(cut_of_disk(open, table, target_bytes)?),
+        None => None,
+    };
+    let gpt = table.filter(|table| table.scheme == Scheme::Gpt);
+    let device = match (gpt, target, &cut) {
+        (Some(table), Some(target), _) if target.size_bytes != size_bytes => {
+            relocated(open, table, target.size_bytes)?
+        }
+        (_, _, Some(cut)) => first(&open.device, cut.target_bytes)?,
+        _ => open.device.clone(),
+    };
+    let disk = disk_usage(&*device).with_context(|| open.place.given.clone())?;
+    Ok(Fitted {
+        device,
+        usage: disk,
+        cut,
+    })
+}
+
+/// The target's size, if that is less.
+fn smaller(target: Option<Geometry>, size_bytes: u64) -> Option<u64> {
+    let target_bytes = target?.size_bytes;
+    (target_bytes < size_bytes).then_some(target_bytes)
+}
+
+fn first(device: &Arc<dyn ReadAt>, len_bytes: u64) -> Result<Arc<dyn ReadAt>> {
+    let extent = Extent::new(0, len_bytes).ok_or_else(|| refused("the target has no bytes"))?;
+    Ok(Arc::new(Window::new(device.clone(), extent)?))
+}
+
+/// The part of what is known of a source that lies in `part`; positions stay.
+fn within(usage: &Usage, part: Option<Extent>) -> Usage {
+    let part: ExtentMap = part.into_iter().collect();
+    Usage {
+        summary: usage.summary.clone(),
+        extents: usage.extents.intersection(&part),
+        unproven: usage.unproven.intersection(&part),
+        edges: usage.edges.intersection(&part),
+        left_out: usage.left_out.intersection(&part),
+        basis: usage.basis.clone(),
+        token: usage.token,
+    }
+}
+
+/// What a smaller target cuts off of a disk: none of its partitions, nor anything else that is known
+/// to be in use.
+fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Result<Cut> {
+    let device = &open.device;
+    let size_bytes = device.geometry().size_bytes;
+    let disk = disk_usage(device).with_context(|| open.place.given.clone())?;
+    if let Basis::Whole { reason, .. } = &disk.basis {
+        let size_bytes = match has_footer(device)? {
+            true => size_bytes.saturating_sub(FOOTER_BYTES),
+            false => size_bytes,
+        };
+        if size_bytes > target_bytes {
+            let what = format!("all of it is copied ({reason})");
+            return Err(too_small(open, target_bytes, (&what, size_bytes)));
+        }
+    }
+    // The backup of a GPT is made anew at the end of the target.
+    let structures = match table {
+        Some(table) if table.scheme == Scheme::Gpt => table::raw_extents(device, table)?,
+        _ => ExtentMap::new(),
+    };
+    let mut usage = disk.into_usage();
+    let partitions = table.iter().flat_map(|table| &table.partitions);
+    let last = partitions.max_by_key(|partition| partition.extent.end_bytes());
+    if let Some(last) = last.filter(|last| last.extent.end_bytes() > target_bytes) {
+        let end_bytes = last.extent.end_bytes();
+        let what = format!("its partition {} ends at {}", last.number, exact(end_bytes));
+        let least_bytes = table.map_or(end_bytes, |table| with_backup(table, end_bytes));
+        return Err(too_small(open, target_bytes, (&what, least_bytes)));
+    }
+    let rest = Extent::between(target_bytes, size_bytes);
+    let used_end_bytes = usage.used().difference(&structures).end_bytes();
+    if usage.basis == Basis::Map && used_end_bytes > target_bytes {
+        let what = format!("what is in use ends at {}", exact(used_end_bytes));
+        return Err(too_small(open, target_bytes, (&what, used_end_bytes)));
+    }
+    usage.unproven = usage.unproven.difference(&structures);
+    Ok(Cut {
+        device: device.clone(),
+        rest: within(&usage, rest),
+        place: "in no partition".to_owned(),
+        target_bytes,
+    })
+}
+
+/// The least disk for partitions up to `end_bytes`: a GPT needs its backup behind them.
+fn with_backup(table: &Table, end_bytes: u64) -> u64 {
+    let sector_bytes = u64::from(table.logical_sector_bytes);
+    // Entries have 128 bytes or, rarely, more; klon reads up to 4096.
+    let array_bytes = u64::from(table.slots_max).saturating_mul(128);
+    let backup_bytes = match table.scheme {
+        Scheme::Gpt => array_bytes
+            .div_ceil(sector_bytes)
+            .saturating_add(1)
+            .saturating_mul(sector_bytes),
+        Scheme::Mbr => 0,
+    };
+    end_bytes.saturating_add(backup_bytes)
+}
+
+/// The disk with its GPT as it is on one of `target_bytes`.
+fn relocated(open: &OpenPlace, table: &Table, target_bytes: u64) -> Result<Arc<dyn ReadAt>> {
+    let source = open.device.geometry();
+    let relocated = table::relocated(table, target_bytes).map_err(|_| {
+        let ends = table.partitions.iter().map(|it| it.extent.end_bytes());
+        let end_bytes = ends.max().unwrap_or(0);
+        let what = format!("its last partition ends at {}", exact(end_bytes));
+        let least_bytes = with_backup(table, end_bytes);
+        too_small(open, target_bytes, (&what, least_bytes))
+    })?;
+    let geometry = Geometry {
+        size_bytes: target_bytes,
+        logical_sector_bytes: table.logical_sector_bytes,
+        ..source
+    };
+    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
+    table::write(&overlay, &relocated)?;
+    Ok(Arc::new(overlay))
+}
+
+/// A size for a message that says how much is needed: never rounded down.
+fn exact(size_bytes: u64) -> String {
+    let size = human::size(size_bytes);
+    match size_bytes.is_multiple_of(1 << 20) && size_bytes < 100 << 30 {
+        true => size,
+        false => format!("{size} ({size_bytes} bytes)"),
+    }
+}
+
+fn too_small(
+    open: &OpenPlace,
+    target_bytes: u64,
+    (what, least_bytes): (&str, u64),
+) -> anyhow::Error {
+    let size_bytes = open.device.geometry().size_bytes;
+    refused(format!(
+        "the target ({}) is too small for {} ({}): {what}, and klon can't shrink it yet. The target \
+         must have at least {}. Nothing was written",
+        exact(target_bytes),
+        open.place.given,
+        exact(size_bytes),
+        exact(least_bytes)
+    ))
+}
+
+/// What is done about bytes that the target cuts off and that nobody proved free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing is written before the user has said that they can be left out.
+    Refuse,
+    /// They are named.
+    Tell,
+}
+
+/// Looks at what a target cuts off of a source called `name`: zeroes need no word.
+///
+/// # Errors
+/// When there is anything else that is not left out by choice, and losing it is refused.
+pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
+    let Some(cut) = cut else {
+        return Ok(());
+    };
+    let from = exact(cut.target_bytes);
+    let left_bytes = cut.rest.left_out.total_bytes();
+    if left_bytes > 0 {
+        say(&format!(
+            "klon: {name}: {} {}, behind the target's end at {from}, are left out and were not looked \
+             at (--outside)",
+            human::size(left_bytes),
+            cut.place
+        ));
+    }
+    let Some(at) = first_set(name, cut, &cut.rest.unproven)? else {
+        return Ok(());
+    };
+    let found = format!(
+        "{name} is larger than the target, and has data {} at byte {at}, which nothing shows to be \
+         free; the target ends at {from}",
+        cut.place
+    );
+    if loss == Loss::Tell {
+        say(&format!("klon: warning: {found}"));
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{found}. Nothing was written. To leave it out, add --outside none; to keep it, choose a \
+         target of at least {}",
+        exact(cut.device.geometry().size_bytes)
+    )))
+}
+
+impl Cut {
+    /// Leaves out what the user chose not to have of what nobody proved free.
+    pub fn limit(&mut self, choice: Outside) {
+        self.rest.limit(choice);
+    }
+}
+
+/// Where the first byte of `extents` lies that is not zero, and no footer of a virtual disk.
+fn first_set(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>> {
+    let device = &*cut.device;
+    let mut data = ExtentMap::new();
+    for extent in extents.iter() {
+        data = data.union(&device.data(extent)?);
+    }
+    let size_bytes = device.geometry().size_bytes;
+    if has_footer(device)? {
+        let start_bytes = size_bytes.saturating_sub(FOOTER_BYTES);
+        data = data.intersection(&ExtentMap::whole(start_bytes));
+    }
+    let data = data.intersection(extents);
+    if data.total_bytes() > ANNOUNCED_BYTES {
+        say(&format!(
+            "klon: {name}: looking whether {} are zero, {}, for which the target has no room",
+            human::size(data.total_bytes()),
+            cut.place
+        ));
+    }
+    for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
+        // At most READ_BYTES.
+        let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
+        let bytes = read_vec(device, piece.offset_bytes(), len)
+            .with_context(|| format!("looking at what the target cuts off of {name}"))?;
+        if !is_zero(&bytes) {
+            let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0);
+            return Ok(Some(piece.offset_bytes().saturating_add(at as u64)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a device ends with the footer of a virtual hard disk of fixed size, which is no part of the
+/// disk: cookie, current size, disk type and checksum are as the specification says.
+fn has_footer(device: &dyn ReadAt) -> Result<bool> {
+    let size_bytes = device.geometry().size_bytes;
+    let Some(start_bytes) = size_bytes.checked_sub(FOOTER_BYTES) else {
+        return Ok(false);
+    };
+    let footer = read_vec(device, start_bytes, FOOTER_BYTES as usize)?;
+    let sum = footer
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !(64..68).contains(at))
+        .fold(0_u32, |sum, (_, &byte)| sum.wrapping_add(byte.into()));
+    // 2 is a fixed hard disk.
+    Ok(footer.starts_with(b"conectix")
+        && be64(&footer, 48) == start_bytes
+        && be32(&footer, 60) == 2
+        && be32(&footer, 64) == !sum)
+}
