@@ -3,7 +3,10 @@
 mod broken;
 mod busy_fat;
 mod disks;
+mod doubtful;
 mod group;
+mod sectors;
+mod smaller;
 mod staged;
 mod verify;
 mod volumes;

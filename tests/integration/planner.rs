@@ -50,6 +50,7 @@ fn planned(scheme: Scheme) -> Plan {
             identity: Identity::Serial("TEST".to_owned()),
             geometry: Geometry::new(DRIVE_BYTES, 512),
             table: None,
+            doubt: None,
             content: None,
         },
         sources,

@@ -247,6 +247,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
         partuuid: None,
         filesystem: None,
         used_bytes: Some(MIB),
+        end_bytes: None,
     };
     let request = |name: &str, size: SizePolicy| SourceRequest {
         name: name.to_owned(),
@@ -266,6 +267,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
             identity: Identity::Serial("GOLDEN".to_owned()),
             geometry: Geometry::new(64 * MIB, 512),
             table: None,
+            doubt: None,
             content: None,
         },
         sources: vec![request("Boot", SizePolicy::Match), request("Master", grow)],
