@@ -1,5 +1,6 @@
 //! The two ends of a clone, opened and checked.
 
+use crate::damaged;
 use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
@@ -64,8 +65,9 @@ impl SourceEnd {
     }
 
     /// One volume of which this is in use.
-    pub fn with_usage(open: &OpenPlace, system: &System, usage: Usage) -> Result<Self> {
+    pub fn with_usage(open: &OpenPlace, system: &System, mut usage: Usage) -> Result<Self> {
         let name = open.place.given.clone();
+        leave_out_unknown(&mut usage, open);
         guard::finished(&name, &open.device)?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
@@ -97,7 +99,11 @@ impl SourceEnd {
         };
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
         let warnings = disk_warnings(&name, &disk);
-        let usage = disk.into_usage();
+        let mut usage = disk.into_usage();
+        if device.geometry() != open.device.geometry() {
+            drop_moved(&mut usage, open)?;
+        }
+        leave_out_unknown(&mut usage, open);
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         Ok(Self {
             name,
@@ -114,6 +120,31 @@ impl SourceEnd {
             snapshot: open.snapshot.clone(),
         })
     }
+}
+
+/// Of an image, leaves out what no one proved free and the image does not have: it is not known to be
+/// zero.
+fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
+    let Some(snapshot) = &open.snapshot else {
+        return;
+    };
+    let wanted = snapshot.manifest().wanted();
+    let known = match &open.partition {
+        Some(partition) => damaged::within(&wanted, partition.extent),
+        None => wanted,
+    };
+    usage.leave_out(&usage.unproven.difference(&known));
+}
+
+/// Of a disk as it will be on a larger one: there is nothing behind its own end, and nobody needs the
+/// backup of its GPT where that was.
+fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
+    let own = ExtentMap::whole(open.device.geometry().size_bytes);
+    usage.drop_unproven(&usage.unproven.difference(&own));
+    if let Some(table) = &open.layout.table {
+        usage.drop_unproven(&table::raw_extents(&*open.device, table)?);
+    }
+    Ok(())
 }
 
 /// The disk with its GPT fitted to a target of another size: its backup lies at the end.
@@ -140,17 +171,29 @@ pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
         let number = volume.partition.as_ref().map_or(0, |found| found.number);
         warning(&format!("partition {number} of {name}"), &volume.usage)
     };
-    disk.volumes.iter().filter_map(of_volume).collect()
+    let whole = match &disk.basis {
+        Basis::Whole { reason, .. } if disk.volumes.is_empty() => {
+            Some(format!("{name}: {reason}; all of it is copied"))
+        }
+        _ => None,
+    };
+    let of_volumes = disk.volumes.iter().filter_map(of_volume);
+    whole.into_iter().chain(of_volumes).collect()
 }
 
 /// What to say of a volume that must be copied whole though its format is known.
 pub fn warning(name: &str, usage: &Usage) -> Option<String> {
-    let Basis::Whole {
-        reason,
-        is_warning: true,
-    } = &usage.basis
-    else {
-        return None;
+    let reason = match &usage.basis {
+        Basis::Contained { reason } => {
+            return Some(format!(
+                "{name}: {reason}, so all of it is copied, unused blocks included"
+            ));
+        }
+        Basis::Whole {
+            reason,
+            is_warning: true,
+        } => reason,
+        Basis::Map | Basis::Whole { .. } => return None,
     };
     let hazards = usage
         .summary

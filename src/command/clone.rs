@@ -10,6 +10,7 @@ use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::outside;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
 use crate::salvage;
@@ -33,6 +34,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
+    outside::choose(&mut jobs, args.outside, &records)?;
     run_jobs(&jobs, &records, args, common, &system)
 }
 
@@ -45,6 +47,9 @@ pub(super) fn run_jobs(
     system: &System,
 ) -> Result<ExitCode> {
     warn(jobs, args.strict)?;
+    for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
+        outside::announce(source, &source.usage, common.quiet);
+    }
     if args.run.dry_run {
         return show(jobs, records, args, common);
     }

@@ -130,6 +130,7 @@ fn clone_args(args: &RestoreArgs) -> CloneArgs {
         freed: FreedArg::Leave,
         in_place: args.in_place,
         force_direction: true,
+        outside: None,
         strict: false,
         rescue: None,
         fill_bad: None,
