@@ -12,7 +12,7 @@ use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
 use klon_partition::device::{Target, Window, create_target_file, open_around, open_target};
-use klon_partition::filesystem::{Basis, usage};
+use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
@@ -190,14 +190,14 @@ fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<Ext
     Ok(between.difference(&partitions))
 }
 
-/// What an earlier clone of the job's source uses of the target; `None` when there is none to be
-/// saved: something else, or a clone that was not finished.
+/// What must stay of an earlier clone of the job's source on the target; `None` when there is none
+/// to be saved: something else, or a clone that was not finished.
 pub fn present(
     job: &VolumeJob,
     source: &SourceEnd,
     target: &OpenTarget,
     records: &RecordStore,
-) -> Result<Option<ExtentMap>> {
+) -> Result<Option<Usage>> {
     let volume: &dyn ReadAt = &target.volume;
     if job.target.now.is_none() || Mark::read(volume)?.is_some() {
         return Ok(None);
@@ -207,7 +207,7 @@ pub fn present(
         let Some(table) = inspect(volume)?.table else {
             return Ok(None);
         };
-        let used = disk_usage(volume)?.extents;
+        let used = disk_usage(volume)?.into_usage();
         (Content::new(None, Some(&table)), used)
     } else {
         let usage = usage(volume)?;
@@ -226,7 +226,7 @@ pub fn present(
                 job.name
             ));
         }
-        (Content::new(usage.summary.as_ref(), None), usage.extents)
+        (Content::new(usage.summary.as_ref(), None), usage)
     };
     let is_recorded = || match records.load(&job.target.identity) {
         Ok(record) => record.is_some_and(|record| record.manifest.source == source.identity),

@@ -5,12 +5,13 @@ use crate::error::refused;
 use crate::human;
 use crate::place::OpenPlace;
 use crate::progress::say;
+use crate::volume::leave_out_unknown;
 use anyhow::{Context as _, Result};
 use klon_partition::bytes::{be32, be64, is_zero};
 use klon_partition::device::{Overlay, Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskUsage, disk_usage};
-use klon_partition::table::{self, Scheme, Table};
+use klon_partition::table::{self, Finding, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ const READ_BYTES: u64 = 1 << 20;
 const FOOTER_BYTES: u64 = 512;
 
 /// The end of a source that its target has no room for.
+#[derive(Clone)]
 pub struct Cut {
     /// The source with it.
     device: Arc<dyn ReadAt>,
@@ -79,7 +81,9 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     if end_bytes > target_bytes {
         let what = match (&usage.basis, kind) {
             (Basis::Map, Some(kind)) => format!("its {kind} ends at {}", exact(end_bytes)),
-            (Basis::Whole { reason, .. }, _) => format!("all of it is copied ({reason})"),
+            (Basis::Whole { reason, .. } | Basis::Contained { reason }, _) => {
+                format!("all of it is copied ({reason})")
+            }
             (Basis::Map, None) => format!("what is in use ends at {}", exact(end_bytes)),
         };
         return Err(too_small(open, target_bytes, (&what, end_bytes)));
@@ -147,6 +151,7 @@ fn within(usage: &Usage, part: Option<Extent>) -> Usage {
         unproven: usage.unproven.intersection(&part),
         edges: usage.edges.intersection(&part),
         left_out: usage.left_out.intersection(&part),
+        choice: usage.choice,
         basis: usage.basis.clone(),
         token: usage.token,
     }
@@ -158,7 +163,7 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
     let device = &open.device;
     let size_bytes = device.geometry().size_bytes;
     let disk = disk_usage(device).with_context(|| open.place.given.clone())?;
-    if let Basis::Whole { reason, .. } = &disk.basis {
+    if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &disk.basis {
         let size_bytes = match has_footer(device)? {
             true => size_bytes.saturating_sub(FOOTER_BYTES),
             false => size_bytes,
@@ -168,12 +173,13 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
             return Err(too_small(open, target_bytes, (&what, size_bytes)));
         }
     }
-    // The backup of a GPT is made anew at the end of the target.
     let structures = match table {
         Some(table) if table.scheme == Scheme::Gpt => table::raw_extents(device, table)?,
         _ => ExtentMap::new(),
     };
+    let backup = backup(open, &structures)?;
     let mut usage = disk.into_usage();
+    leave_out_unknown(&mut usage, open);
     let partitions = table.iter().flat_map(|table| &table.partitions);
     let last = partitions.max_by_key(|partition| partition.extent.end_bytes());
     if let Some(last) = last.filter(|last| last.extent.end_bytes() > target_bytes) {
@@ -182,18 +188,39 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
         let least_bytes = table.map_or(end_bytes, |table| with_backup(table, end_bytes));
         return Err(too_small(open, target_bytes, (&what, least_bytes)));
     }
-    let rest = Extent::between(target_bytes, size_bytes);
     let used_end_bytes = usage.used().difference(&structures).end_bytes();
     if usage.basis == Basis::Map && used_end_bytes > target_bytes {
         let what = format!("what is in use ends at {}", exact(used_end_bytes));
         return Err(too_small(open, target_bytes, (&what, used_end_bytes)));
     }
-    usage.unproven = usage.unproven.difference(&structures);
+    usage.unproven = usage.unproven.union(&structures).difference(&backup);
     Ok(Cut {
         device: device.clone(),
-        rest: within(&usage, rest),
+        rest: within(&usage, Extent::between(target_bytes, size_bytes)),
         place: "in no partition".to_owned(),
         target_bytes,
+    })
+}
+
+/// The part of a GPT's `structures` that nobody needs of a disk whose end is cut off: the backup, which
+/// is made anew at the end of the target. Where there is none, something else may lie.
+fn backup(open: &OpenPlace, structures: &ExtentMap) -> Result<ExtentMap> {
+    let is_damaged = |finding: &Finding| matches!(finding, Finding::BackupDamaged(_));
+    if open.layout.findings.iter().any(is_damaged) {
+        return Ok(ExtentMap::new());
+    }
+    // The last sector is a place for a backup also when that is elsewhere.
+    let Some(table) = open.layout.believed_table() else {
+        return Ok(ExtentMap::new());
+    };
+    let sector_bytes = u64::from(table.logical_sector_bytes);
+    let sectors = open.device.geometry().size_bytes / sector_bytes;
+    let last_bytes = sectors.saturating_sub(1).saturating_mul(sector_bytes);
+    let is_backup = read_vec(&*open.device, last_bytes, 8)? == b"EFI PART";
+    let last: ExtentMap = Extent::new(last_bytes, sector_bytes).into_iter().collect();
+    Ok(match is_backup {
+        true => structures.clone(),
+        false => structures.difference(&last),
     })
 }
 
@@ -278,8 +305,12 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
     let left_bytes = cut.rest.left_out.total_bytes();
     if left_bytes > 0 {
         say(&format!(
-            "klon: {name}: {} {}, behind the target's end at {from}, are left out and were not looked \
-             at (--outside)",
+            "klon: {name}: left out, {}: {} {}, behind the target's end at {from}; they were not looked \
+             at",
+            match cut.rest.choice {
+                Outside::All => "which the image does not have".to_owned(),
+                choice => format!("by --outside {choice}"),
+            },
             human::size(left_bytes),
             cut.place
         ));

@@ -31,6 +31,8 @@ pub struct VolumeJob {
     pub is_ambiguous: bool,
     /// Whether a plan says that the target is there to be a clone of the source.
     pub is_planned: bool,
+    /// Whether the plan gives up all that was on the drive, also where it has no partition.
+    pub is_drive_given_up: bool,
     /// The volumes of a plan that are updated as one with it have the same.
     pub group: Option<String>,
     /// What the clone is for.
@@ -93,6 +95,7 @@ pub fn pair_with(
         consent_identity,
         is_ambiguous,
         is_planned: false,
+        is_drive_given_up: false,
         group: None,
         role: Role::Backup,
         reversal: None,
@@ -202,6 +205,7 @@ pub fn of_plan(
             consent_identity,
             is_ambiguous: false,
             is_planned: true,
+            is_drive_given_up: plan.table.is_new,
             group: Some(volume.group.clone()),
             role: Role::Backup,
             reversal: None,

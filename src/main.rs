@@ -23,6 +23,7 @@ mod jobs;
 mod manual;
 mod mount;
 mod output;
+mod outside;
 mod picture;
 mod place;
 mod progress;

@@ -26,6 +26,8 @@ struct Total<'a> {
     rung: String,
     source_bytes: u64,
     used_bytes: u64,
+    unproven_bytes: u64,
+    left_out_bytes: u64,
     read_source_bytes: u64,
     read_target_bytes: u64,
     checked_bytes: u64,
@@ -59,6 +61,17 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
         .read_source_bytes
         .saturating_add(summary.read_target_bytes);
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+    let unproven = match summary.unproven_bytes {
+        0 => String::new(),
+        bytes => format!(
+            " ({} that no one proved free beside that)",
+            human::size(bytes)
+        ),
+    };
+    let left_out = match summary.left_out.total_bytes() {
+        0 => String::new(),
+        bytes => format!(", {} left out", human::size(bytes)),
+    };
     let freed = match summary.freed_bytes {
         0 => String::new(),
         bytes => format!(", {} freed", human::size(bytes)),
@@ -72,7 +85,8 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
         bytes => format!(" ({} to check the clone)", human::size(bytes)),
     };
     format!(
-        "{name}: {rung}, {} used, {} read{checked}, {} changed, {} written{staged}{freed}, {}",
+        "{name}: {rung}, {} used{unproven}, {} read{checked}, {} changed, {} \
+         written{staged}{freed}{left_out}, {}",
         human::size(summary.used_bytes),
         human::size(read_bytes),
         human::size(summary.changed_bytes),
@@ -91,6 +105,8 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         rung: rungs.join("+"),
         source_bytes: sum(|one| one.source_bytes),
         used_bytes: sum(|one| one.used_bytes),
+        unproven_bytes: sum(|one| one.unproven_bytes),
+        left_out_bytes: sum(|one| one.left_out.total_bytes()),
         read_source_bytes: sum(|one| one.read_source_bytes),
         read_target_bytes: sum(|one| one.read_target_bytes),
         checked_bytes: sum(|one| one.checked_bytes),

@@ -19,6 +19,8 @@ pub struct Side {
     pub device: Arc<dyn ReadAt>,
     /// What of it is in use.
     pub used: ExtentMap,
+    /// What of it no one proved free, and is not in the image.
+    pub left_out: ExtentMap,
     /// What could not be read when it was imaged.
     pub bad: ExtentMap,
     /// Of an image: the size of its chunks.
@@ -36,20 +38,22 @@ impl Side {
     fn new(open: &OpenPlace) -> Result<Self> {
         let given = &open.place.given;
         let table = open.layout.table.as_ref().filter(|_| open.is_disk());
-        let (used, bad) = match &open.snapshot {
+        let none = ExtentMap::new;
+        let (used, bad, left_out) = match &open.snapshot {
             Some(snapshot) => {
                 let manifest = snapshot.manifest();
                 let part = |map: &ExtentMap| match &open.partition {
                     Some(partition) => damaged::within(map, partition.extent),
                     None => map.clone(),
                 };
-                (part(&manifest.wanted()), part(&manifest.bad))
+                let left_out = part(&manifest.left_out);
+                (part(&manifest.wanted()), part(&manifest.bad), left_out)
             }
             None if open.is_disk() => {
                 let used = disk_usage(&*open.device).with_context(|| given.clone())?;
-                (used.extents, ExtentMap::new())
+                (used.extents, none(), none())
             }
-            None => (usage_or_whole(&*open.device).extents, ExtentMap::new()),
+            None => (usage_or_whole(&*open.device).extents, none(), none()),
         };
         let name = match (&open.snapshot, &open.partition) {
             (Some(snapshot), None) => {
@@ -63,6 +67,7 @@ impl Side {
             device: open.device.clone(),
             used,
             bad,
+            left_out,
             chunk_bytes: (open.snapshot.as_ref())
                 .map(|snapshot| snapshot.image().header().chunk_bytes),
             partitions: table.map(damaged::partitions),

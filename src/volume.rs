@@ -1,5 +1,6 @@
 //! The two ends of a clone, opened and checked.
 
+use crate::damaged;
 use crate::error::refused;
 use crate::fit::{self, Cut, Fitted};
 use crate::guard;
@@ -11,8 +12,8 @@ use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage};
 use klon_partition::system::{Location, System};
-use klon_partition::table::Table;
-use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
+use klon_partition::table::{self, Table};
+use klon_partition::{ExtentMap, Geometry, Identity, Outside, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,10 +68,11 @@ impl SourceEnd {
     pub fn with_usage(
         open: &OpenPlace,
         system: &System,
-        usage: Usage,
+        mut usage: Usage,
         target: Option<Geometry>,
     ) -> Result<Self> {
         let name = open.place.given.clone();
+        leave_out_unknown(&mut usage, open);
         guard::finished(&name, &open.device)?;
         let Fitted { device, usage, cut } = fit::volume(open, usage, target)?;
         let warnings = warning(&name, &usage).into_iter().collect();
@@ -91,6 +93,14 @@ impl SourceEnd {
         })
     }
 
+    /// Leaves out what the user chose not to have of what no one proved free.
+    pub fn limit(&mut self, choice: Outside) {
+        self.usage.limit(choice);
+        if let Some(cut) = &mut self.cut {
+            cut.limit(choice);
+        }
+    }
+
     /// A whole disk, as it would be on a target of `target` geometry.
     pub fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let name = open.place.given.clone();
@@ -100,7 +110,11 @@ impl SourceEnd {
         }
         let Fitted { device, usage, cut } = fit::disk(open, target)?;
         let warnings = disk_warnings(&name, &usage);
-        let usage = usage.into_usage();
+        let mut usage = usage.into_usage();
+        if device.geometry() != open.device.geometry() {
+            drop_moved(&mut usage, open)?;
+        }
+        leave_out_unknown(&mut usage, open);
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         Ok(Self {
             name,
@@ -120,6 +134,31 @@ impl SourceEnd {
     }
 }
 
+/// Of an image, leaves out what no one proved free and the image does not have: it is not known to be
+/// zero.
+pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
+    let Some(snapshot) = &open.snapshot else {
+        return;
+    };
+    let wanted = snapshot.manifest().wanted();
+    let known = match &open.partition {
+        Some(partition) => damaged::within(&wanted, partition.extent),
+        None => wanted,
+    };
+    usage.leave_out(&usage.unproven.difference(&known));
+}
+
+/// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
+/// needs the backup of its GPT where that was.
+fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
+    let own = ExtentMap::whole(open.device.geometry().size_bytes);
+    usage.drop_unproven(&usage.unproven.difference(&own));
+    if let Some(table) = &open.layout.table {
+        usage.drop_unproven(&table::raw_extents(&*open.device, table)?);
+    }
+    Ok(())
+}
+
 /// What to say of a disk, or of volumes of it, that must be copied whole though the format is known.
 pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
     if let Basis::Whole {
@@ -136,17 +175,29 @@ pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
         let number = volume.partition.as_ref().map_or(0, |found| found.number);
         warning(&format!("partition {number} of {name}"), &volume.usage)
     };
-    disk.volumes.iter().filter_map(of_volume).collect()
+    let whole = match &disk.basis {
+        Basis::Whole { reason, .. } if disk.volumes.is_empty() => {
+            Some(format!("{name}: {reason}; all of it is copied"))
+        }
+        _ => None,
+    };
+    let of_volumes = disk.volumes.iter().filter_map(of_volume);
+    whole.into_iter().chain(of_volumes).collect()
 }
 
 /// What to say of a volume that must be copied whole though its format is known.
 pub fn warning(name: &str, usage: &Usage) -> Option<String> {
-    let Basis::Whole {
-        reason,
-        is_warning: true,
-    } = &usage.basis
-    else {
-        return None;
+    let reason = match &usage.basis {
+        Basis::Contained { reason } => {
+            return Some(format!(
+                "{name}: {reason}, so all of it is copied, unused blocks included"
+            ));
+        }
+        Basis::Whole {
+            reason,
+            is_warning: true,
+        } => reason,
+        Basis::Map | Basis::Whole { .. } => return None,
     };
     let hazards = usage
         .summary

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 pub(crate) use finish::{check_source, manifest, target_token, token_moved};
 pub use pending::recorded;
 pub use staged::{StagedClone, commit};
-pub(crate) use work::{read as read_chunk, writes as chunk_writes};
+pub(crate) use work::{read as read_chunk, read_data, writes as chunk_writes};
 
 /// One volume to be cloned.
 #[derive(Clone, Copy)]
@@ -47,9 +47,10 @@ pub struct Job<'a> {
     pub target: &'a dyn WriteAt,
     /// How that is recognized; the key of its record.
     pub target_identity: &'a Identity,
-    /// What an earlier clone on the target uses, when there is one that must not be lost: then an
-    /// update is staged.
-    pub present: Option<&'a ExtentMap>,
+    /// What must stay of an earlier clone on the target, when there is one that must not be lost:
+    /// then an update is staged. Of what no one proved free there, nothing is used for that but
+    /// zeroes behind the end of the clone.
+    pub present: Option<&'a Usage>,
     /// The drive that the target is a partition of, and room on it that nothing uses.
     pub drive: Option<Drive<'a>>,
     /// What the clone is for, for its record.
@@ -68,6 +69,8 @@ pub struct Drive<'a> {
     pub device: &'a dyn WriteAt,
     /// What of it belongs to no partition and no table.
     pub room: &'a ExtentMap,
+    /// Whether all that is in the room was given up; else only zeroes are written over.
+    pub is_given_up: bool,
     /// Where the target lies on it.
     pub at: Extent,
 }
@@ -134,6 +137,11 @@ pub struct CloneSummary {
     pub source_bytes: u64,
     /// Bytes of it in use.
     pub used_bytes: u64,
+    /// Bytes that no one proved free, and that were copied beside those in use.
+    pub unproven_bytes: u64,
+    /// What no one proved free either, and was left out by choice.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub left_out: ExtentMap,
     /// Bytes read from the source.
     pub read_source_bytes: u64,
     /// Bytes read from the target.

@@ -20,6 +20,12 @@ pub struct Plan {
     pub zero: ExtentMap,
     /// Not in use on the source; the target keeps what it has.
     pub leave: ExtentMap,
+    /// The part of `copy` and `zero` that no one proved free, and no one is known to use.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub unproven: ExtentMap,
+    /// The part of `leave` that no one proved free either, and that is left out by choice.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub left_out: ExtentMap,
 }
 
 impl Plan {
@@ -54,6 +60,8 @@ impl Plan {
         let plan = Self {
             source_bytes,
             target_bytes,
+            unproven: usage.unproven.intersection(&wanted),
+            left_out: usage.left_out.intersection(&source).difference(&wanted),
             copy,
             zero,
             leave,

@@ -158,6 +158,7 @@ pub fn rescue(
     });
     let fill = options.fill.filter(|_| !bad.is_empty());
     digests.set_bad(bad.clone(), fill.map(str::to_owned));
+    digests.set_left_out(plan.left_out.clone());
     digests.finish(&manifest, &plan.copy, &plan.zero, &wanted)?;
     records.remove_log(job.target_identity)?;
     let is_kept = !bad.is_empty() || !options.is_own_map;

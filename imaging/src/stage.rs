@@ -48,7 +48,7 @@ mod unchanged;
 pub use apply::{Finished, finish, finish_alone};
 pub use group::Group;
 pub use index::BlockRef;
-pub use room::{Room, Space, Spot};
+pub use room::{Room, Rooms, Space, Spot};
 pub use stager::Stager;
 
 use uuid::Uuid;

@@ -5,7 +5,7 @@ mod around;
 use crate::buffer::Pool;
 use crate::change::differing;
 use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
-use crate::clone::read_chunk;
+use crate::clone::read_data;
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::plan::Plan;
@@ -43,6 +43,14 @@ impl Against<'_> {
         }
     }
 
+    /// What no one proved free, and is not on the target by choice.
+    const fn left_out(&self) -> &ExtentMap {
+        match self {
+            Self::Record(record) => &record.left_out,
+            Self::Source { usage, .. } => &usage.left_out,
+        }
+    }
+
     /// What stands in the place of that, as far as it is known here.
     fn bad_fill(&self) -> Option<&str> {
         match self {
@@ -61,6 +69,9 @@ pub struct VerifySummary {
     pub is_equal: bool,
     /// Bytes that were compared.
     pub compared_bytes: u64,
+    /// What no one proved free, and is not compared because it was left out by choice.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub left_out: ExtentMap,
     /// Bytes in chunks (against a record) or 4 KiB blocks (against a source) that differ.
     pub differing_bytes: u64,
     /// Where they are.
@@ -147,6 +158,7 @@ pub fn verify(
     Ok(VerifySummary {
         name: name.to_owned(),
         is_equal: differences.is_empty(),
+        left_out: against.left_out().clone(),
         compared_bytes: compared_bytes.saturating_sub(unread.total_bytes()),
         differing_bytes: differences.total_bytes(),
         differences,
@@ -244,7 +256,7 @@ fn check(
 ) -> Result<(Vec<Difference>, Vec<Extent>)> {
     let len = to_len(task.chunk.len_bytes());
     let mut found = pool.take();
-    read_chunk(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
+    read_data(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
     match against {
         Against::Record(_) if task.known == Some(Digest::of(&found[..len])) => {
             Ok(Default::default())
@@ -260,7 +272,7 @@ fn check(
             let mut expected = pool.take();
             let read = match bad.overlaps(task.chunk) {
                 true => read_apart(*device, task, &mut expected),
-                false => read_chunk(*device, task.chunk, &task.wanted, &mut expected).map(drop),
+                false => read_data(*device, task.chunk, &task.wanted, &mut expected).map(drop),
             };
             let unread = match read {
                 Ok(()) => {

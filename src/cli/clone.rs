@@ -2,6 +2,7 @@
 
 use super::Consent;
 use clap::{Args, ValueEnum};
+use klon_partition::Outside;
 use std::path::PathBuf;
 
 /// Arguments of `klon clone`.
@@ -34,6 +35,12 @@ pub struct CloneArgs {
     /// backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
     #[arg(long)]
     pub force_direction: bool,
+    /// What is copied of the bytes that no one proved free, in no partition or behind the end of a
+    /// filesystem: `all` that is not zero; the `edges`, which are the first 16 MiB of a disk, rooms of
+    /// up to 16 MiB, and the first and last MiB of larger ones; or `none`, but the table and the first
+    /// MiB of a disk. What is left out is named [default: as in the run before, else all].
+    #[arg(long, value_name = "WHICH", value_parser = outside)]
+    pub outside: Option<Outside>,
     /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
     #[arg(long)]
     pub strict: bool,
@@ -74,6 +81,13 @@ pub struct RunArgs {
     /// Consent.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// `--outside`.
+pub(super) fn outside(text: &str) -> Result<Outside, String> {
+    let all = [Outside::All, Outside::Edges, Outside::None];
+    let found = all.into_iter().find(|choice| choice.to_string() == text);
+    found.ok_or_else(|| "expected all, edges or none".to_owned())
 }
 
 /// A text that fits into any sector.

@@ -2,6 +2,7 @@
 
 use super::{RunArgs, RungArg};
 use clap::{Args, ValueEnum};
+use klon_partition::Outside;
 use std::path::PathBuf;
 
 /// Arguments of `klon image`.
@@ -23,6 +24,12 @@ pub struct ImageArgs {
     /// `compare` with what is stored, `full` stores everything in use again.
     #[arg(long, value_enum, default_value = "auto")]
     pub rung: RungArg,
+    /// What is taken of the bytes that no one proved free, in no partition or behind the end of a
+    /// filesystem: `all` that is not zero; the `edges`, which are the first 16 MiB of a disk, rooms of
+    /// up to 16 MiB, and the first and last MiB of larger ones; or `none`, but the table and the first
+    /// MiB of a disk. What is left out is named [default: as in the snapshot before, else all].
+    #[arg(long, value_name = "WHICH", value_parser = super::clone::outside)]
+    pub outside: Option<Outside>,
     /// Refuse a volume whose used blocks can't be told, instead of imaging all of it.
     #[arg(long)]
     pub strict: bool,
@@ -77,6 +84,10 @@ pub struct RestoreArgs {
     /// interrupted, it is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
+    /// What is restored of the bytes that no one proved free, in no partition or behind the end of a
+    /// filesystem: `all` that the image has, `edges` or `none`, as for `klon clone`.
+    #[arg(long, value_name = "WHICH", value_parser = super::clone::outside, default_value = "all")]
+    pub outside: Outside,
     /// Go on where the image is damaged: what is whole is restored, zeroes stand in place of the
     /// damaged bytes that the target does not have already. They are listed with the files that they
     /// belong to and kept in the record, and the exit code is 1.

@@ -11,6 +11,7 @@ use crate::direction;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::fit::{self, Loss};
 use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::outside;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
 use crate::salvage;
@@ -34,6 +35,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
+    outside::choose(&mut jobs, args.outside, &records)?;
     run_jobs(&jobs, &records, args, common, &system)
 }
 
@@ -47,6 +49,7 @@ pub(super) fn run_jobs(
 ) -> Result<ExitCode> {
     warn(jobs, args.strict)?;
     for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
+        outside::announce(source, &source.usage, common.quiet);
         fit::check(&source.name, source.cut.as_ref(), Loss::Refuse)?;
     }
     if args.run.dry_run {

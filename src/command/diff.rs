@@ -38,6 +38,9 @@ struct Answer<'a> {
     only_first: &'a ExtentMap,
     /// In use on the second side only.
     only_second: &'a ExtentMap,
+    /// What an image does not have by choice, of what no one proved free: it is not compared.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    left_out: &'a ExtentMap,
     /// The part of `changed` where an image is damaged.
     damaged: &'a ExtentMap,
     first_files: &'a Owners,
@@ -47,8 +50,13 @@ struct Answer<'a> {
 /// Shows what differs.
 pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
-    let first = Side::open(&args.first, &system)?;
-    let second = Side::open(&args.second, &system)?;
+    let mut first = Side::open(&args.first, &system)?;
+    let mut second = Side::open(&args.second, &system)?;
+    // What one of them does not have by choice is no difference.
+    let left_out = first.left_out.union(&second.left_out);
+    for side in [&mut first, &mut second] {
+        side.used = side.used.difference(&left_out);
+    }
     let both = first.used.intersection(&second.used);
     let totals = Totals {
         bytes: both.total_bytes(),
@@ -81,6 +89,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
         changed: &found.differences,
         only_first: &only_first,
         only_second: &only_second,
+        left_out: &left_out,
         damaged: &found.damaged,
         first_files: &first.files(&first_all),
         second_files: &second.files(&second_all),
@@ -96,11 +105,24 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     })
 }
 
+fn left_out(answer: &Answer<'_>) -> String {
+    match answer.left_out.total_bytes() {
+        0 => String::new(),
+        bytes => format!(
+            ", {} not, because an image left it out (klon info tells where)",
+            human::size(bytes)
+        ),
+    }
+}
+
 fn text(answer: &Answer<'_>) -> String {
     let (first, second) = (answer.first, answer.second);
     if answer.is_equal {
         let compared = human::size(answer.compared_bytes);
-        return format!("{first} and {second}: equal, {compared} compared");
+        return format!(
+            "{first} and {second}: equal, {compared} compared{}",
+            left_out(answer)
+        );
     }
     let sized = |what: &str, map: &ExtentMap| match map.is_empty() {
         true => String::new(),
@@ -111,8 +133,9 @@ fn text(answer: &Answer<'_>) -> String {
         ),
     };
     let mut text = format!(
-        "{first} and {second}: {} differ\n",
-        human::size(answer.differing_bytes)
+        "{first} and {second}: {} differ{}\n",
+        human::size(answer.differing_bytes),
+        left_out(answer)
     );
     text.push_str(&sized("changed", answer.changed));
     text.push_str(&sized(

@@ -7,6 +7,7 @@ use crate::error::{Advice, refused, usage};
 use crate::human;
 use crate::image::{ImageName, OpenForAppend, Shape, first_part};
 use crate::output;
+use crate::outside;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
@@ -85,8 +86,12 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         Some(before) => previous(before, &source.identity)?,
         None => None,
     };
+    let before = previous.as_ref().map(|snapshot| snapshot.meta().outside);
+    let mut usage = what.usage.clone();
+    usage.limit(args.outside.or(before).unwrap_or_default());
+    outside::announce(source, &usage, common.quiet);
     let totals = Totals {
-        bytes: source.usage.extents.total_bytes(),
+        bytes: usage.extents.total_bytes(),
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
@@ -95,7 +100,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let job = CaptureJob {
         name: &source.name,
         source: what.device,
-        usage: what.usage,
+        usage: &usage,
         source_identity: &source.identity,
         kind: match table {
             Some(_) => VolumeKind::Disk,
@@ -103,7 +108,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         },
         disk_guid: table.and_then(|table| table.disk_guid),
         partitions: match table {
-            Some(_) => partitions(what.layout, &source.usage.extents),
+            Some(_) => partitions(what.layout, &usage.used()),
             None => Vec::new(),
         },
         bad: what.bad.clone(),

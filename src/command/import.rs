@@ -64,6 +64,7 @@ fn as_image(args: &ImportArgs) -> ImageArgs {
         split: None,
         store: args.store.clone(),
         rung: RungArg::Auto,
+        outside: None,
         strict: false,
         rescue: None,
         retries: 1,

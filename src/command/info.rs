@@ -5,6 +5,7 @@ use crate::cli::{Common, InfoArgs};
 use crate::human;
 use crate::image::ImageName;
 use crate::output;
+use crate::outside;
 use crate::picture;
 use anyhow::Result;
 use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta};
@@ -35,6 +36,9 @@ struct Info<'a> {
     data: &'a ExtentMap,
     zero: &'a ExtentMap,
     bad: &'a ExtentMap,
+    /// What no one proved free, and is not in the image by choice.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    left_out: &'a ExtentMap,
 }
 
 /// Shows what a snapshot holds.
@@ -59,6 +63,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             data: &manifest.data,
             zero: &manifest.zero,
             bad: &manifest.bad,
+            left_out: &manifest.left_out,
         })?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -153,6 +158,15 @@ fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
     let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
         text.push_str(&format!("  {bad_bytes} bytes of it could not be read\n"));
+    }
+    let left_out = &snapshot.manifest().left_out;
+    if !left_out.is_empty() {
+        text.push_str(&format!(
+            "  left out by --outside {}: {} that no one proved free ({})\n",
+            meta.outside,
+            human::size(left_out.total_bytes()),
+            outside::places(left_out),
+        ));
     }
     text.push_str(&picture::of(
         &snapshot.manifest().wanted(),

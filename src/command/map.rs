@@ -3,6 +3,7 @@
 use crate::cli::{Common, MapArgs};
 use crate::human;
 use crate::output;
+use crate::outside;
 use crate::picture;
 use crate::place::Place;
 use anyhow::{Context as _, Result};
@@ -21,13 +22,18 @@ struct Map<'a> {
     block_size_bytes: u32,
     size_bytes: u64,
     used_bytes: u64,
+    /// Bytes that no one proved free: in no partition, or behind the filesystem's own end.
+    unproven_bytes: u64,
     /// Why everything counts as used; left out when the filesystem's own map was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_because: Option<&'a str>,
     /// How less could be copied; left out when klon knows no way.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
+    /// What is in use.
     extents: &'a ExtentMap,
+    /// What else is copied, because no one proved it free.
+    unproven: &'a ExtentMap,
 }
 
 /// Shows which parts of a volume are in use.
@@ -41,20 +47,23 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     };
     let whole_because = match &used.basis {
         Basis::Map => None,
-        Basis::Whole { reason, .. } => Some(reason.as_str()),
+        Basis::Whole { reason, .. } | Basis::Contained { reason } => Some(reason.as_str()),
     };
     let summary = used.summary.as_ref();
     let advice = summary.and_then(|summary| summary.kind.advice());
-    let used_bytes = used.extents.total_bytes();
+    let in_use = used.used();
+    let (used_bytes, unproven_bytes) = (in_use.total_bytes(), used.unproven.total_bytes());
     if common.json {
         output::json(&Map {
             filesystem: summary.map(|summary| summary.kind.to_string()),
             block_size_bytes: summary.map_or(0, |summary| summary.block_size_bytes),
             size_bytes,
             used_bytes,
+            unproven_bytes,
             whole_because,
             advice,
-            extents: &used.extents,
+            extents: &in_use,
+            unproven: &used.unproven,
         })?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -69,14 +78,21 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         human::size(used_bytes),
         human::size(size_bytes),
         human::percent(used_bytes, size_bytes),
-        used.extents.extents().len(),
+        in_use.extents().len(),
     );
+    if unproven_bytes > 0 {
+        let table = open.layout.table.as_ref().filter(|_| open.is_disk());
+        text.push_str(&format!(
+            "  beside that, no one proved free: {}\n",
+            outside::named(&used.unproven, table)
+        ));
+    }
     if let Some(reason) = whole_because {
         text.push_str(&format!("  all of it counts as used: {reason}\n"));
     } else if let Some(advice) = advice {
         text.push_str(&format!("  {advice}\n"));
     }
-    text.push_str(&picture::of(&used.extents, size_bytes));
+    text.push_str(&picture::of(&in_use, size_bytes));
     output::line(&text)?;
     Ok(ExitCode::SUCCESS)
 }

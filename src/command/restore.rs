@@ -33,6 +33,9 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         let job = jobs::pair_with(&source, &target, open, &system);
         jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
     }
+    for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
+        source.limit(args.outside);
+    }
     check_distinct(&jobs)?;
     warn_of_bad(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
@@ -130,6 +133,7 @@ fn clone_args(args: &RestoreArgs) -> CloneArgs {
         freed: FreedArg::Leave,
         in_place: args.in_place,
         force_direction: true,
+        outside: None,
         strict: false,
         rescue: None,
         fill_bad: None,

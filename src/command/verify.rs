@@ -76,9 +76,7 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let mut is_equal = true;
     for check in &checks {
-        if let Some(source) = &check.source {
-            fit::check(&source.name, source.cut.as_ref(), Loss::Tell)?;
-        }
+        tell_cut(check, &records)?;
         let (summary, against) = verify_one(check, &records, args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
         let owners = match summary.is_equal {
@@ -188,6 +186,24 @@ fn total_bytes(checks: &[Check], records: &RecordStore) -> u64 {
     checks.iter().map(of).sum()
 }
 
+/// Says what of the source the target has no room for, and no one proved free.
+fn tell_cut(check: &Check, records: &RecordStore) -> Result<()> {
+    let Some((source, cut)) = check
+        .source
+        .as_ref()
+        .and_then(|it| Some((it, it.cut.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let record = records.load(&check.identity).unwrap_or_default();
+    let record = record.filter(|record| record.manifest.source == source.identity);
+    let mut cut = cut.clone();
+    if let Some(record) = record {
+        cut.limit(record.manifest.outside);
+    }
+    fit::check(&source.name, Some(&cut), Loss::Tell)
+}
+
 fn verify_one(
     check: &Check,
     records: &RecordStore,
@@ -210,13 +226,18 @@ fn verify_one(
     if let Some(source) = &check.source {
         // A record of another source says nothing of this one.
         let record = records.load(&check.identity).unwrap_or_default();
+        let record = record.filter(|record| record.manifest.source == source.identity);
+        // It is compared under the choice that it was made under.
+        let mut usage = source.usage.clone();
+        if let Some(record) = &record {
+            usage.limit(record.manifest.outside);
+        }
         let (bad, bad_fill) = record
-            .filter(|record| record.manifest.source == source.identity)
             .map(|record| (record.bad, record.bad_fill))
             .unwrap_or_default();
         let against = Against::Source {
             device: &*source.device,
-            usage: &source.usage,
+            usage: &usage,
             bad: &bad,
         };
         let mut summary = verify(&check.name, target, &against, threads, progress)?;
@@ -325,10 +346,22 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     Ok(output::line(&text)?)
 }
 
-/// What can't be told: what could not be read when the clone was made, and what can't be now.
+/// What was left out by choice, and so not compared.
+fn left_out(summary: &VerifySummary) -> String {
+    match summary.left_out.is_empty() {
+        true => String::new(),
+        false => format!(
+            "{}: {} that no one proved free were left out by choice, and are not compared\n",
+            summary.name,
+            human::size(summary.left_out.total_bytes()),
+        ),
+    }
+}
+
+/// What can't be told: what was left out, what could not be read when the clone was made, and what can't be now.
 fn untold(answer: &Answer<'_>) -> String {
     let summary = answer.summary;
-    let mut text = String::new();
+    let mut text = left_out(summary);
     if !summary.bad.is_empty() {
         text.push_str(&format!(
             "{}: {} bytes in {} places could not be read from the source when it was cloned, and \

@@ -93,12 +93,15 @@ pub(super) fn record(
     let lost = whole.map_or_else(ExtentMap::new, |whole| job.source.lost(whole));
     let bad = lost.intersection(&prepared.plan.copy);
     digests.set_bad(bad.clone(), None);
+    digests.set_left_out(prepared.plan.left_out.clone());
     let summary = CloneSummary {
         name: job.name.to_owned(),
         rung: prepared.selection.rung,
         reason: prepared.selection.reason.clone(),
         source_bytes: prepared.plan.source_bytes,
-        used_bytes: job.usage.extents.total_bytes(),
+        used_bytes: job.usage.used_bytes(),
+        unproven_bytes: prepared.plan.unproven.total_bytes(),
+        left_out: prepared.plan.left_out.clone(),
         read_source_bytes,
         read_target_bytes,
         checked_bytes: prepared.checked_bytes,
@@ -139,12 +142,13 @@ pub(super) fn record(
     Ok((summary, record))
 }
 
-/// What the previous run copied and this one did not.
+/// What the previous run copied and this one did not: what is left out by choice was not freed.
 pub(super) fn run_freed(prepared: &super::Prepared) -> ExtentMap {
     prepared
         .previous
         .as_ref()
         .map(|record| record.wanted().difference(&prepared.wanted))
+        .map(|freed| freed.difference(&prepared.plan.left_out))
         .unwrap_or_default()
 }
 
@@ -204,6 +208,7 @@ pub(crate) fn manifest(
         metadata_digest: None,
         run: None,
         role: job.role,
+        outside: job.usage.choice,
         history,
     }
 }

@@ -4,7 +4,7 @@ use super::{Job, work};
 use crate::commit::{Held, Places, TargetWriter, Write};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
-use crate::stage::{Area, Space, Spot, StagedPart, Stager, apply::Checked, group};
+use crate::stage::{Area, Rooms, Space, Spot, StagedPart, Stager, apply::Checked, group};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -22,6 +22,8 @@ pub(super) struct Sealed {
     pub(super) seat: Option<(Extent, Spot)>,
     /// Room on the volume that was a hole in a sparse file, and shall be one again.
     pub(super) holes: ExtentMap,
+    /// Room on the volume that was zero and shall be again, because no one proved it free.
+    pub(super) zeroes: ExtentMap,
     /// Room on the drive that the update lies in.
     pub(super) drive_taken: ExtentMap,
     /// What interrupted attempts may take over.
@@ -89,28 +91,29 @@ pub(super) struct Staging<'a> {
     pub(super) token: Option<[u8; 32]>,
     pub(super) threads: NonZeroUsize,
     pub(super) held: Option<Held>,
+    /// Room on the volume that was zero, and that no one proved free.
+    unproven: ExtentMap,
     /// Room that was a hole in a sparse file, and shall be one again.
     pub(super) holes: ExtentMap,
 }
 
 impl<'a> Staging<'a> {
-    /// Stages in what neither `present` nor `allowed`, the new state, uses, then in `drive_room`.
+    /// Stages in `rooms` what goes to `allowed`, the new state.
     pub(super) fn new(
         space: Space<'a>,
-        present: &ExtentMap,
+        rooms: Rooms,
         allowed: &'a ExtentMap,
-        drive_room: &ExtentMap,
         mark: Mark,
         (threads, parts): (NonZeroUsize, &[StagedPart]),
     ) -> Result<Self> {
-        let geometry = space.volume.geometry();
-        let room = present.union(allowed).complement(geometry.size_bytes);
-        let mut holes = room.clone();
-        if let Some(whole) = geometry.extent() {
-            holes = room.difference(&space.volume.data(whole).map_err(Error::Target)?);
+        let mut holes = rooms.free.clone();
+        if let Some(whole) = space.volume.geometry().extent() {
+            holes = holes.difference(&space.volume.data(whole).map_err(Error::Target)?);
         }
+        let unproven = rooms.unproven.clone();
         Ok(Self {
-            stager: Stager::new(space, mark.run, (&room, drive_room), parts)?,
+            stager: Stager::new(space, mark.run, rooms, parts)?,
+            unproven,
             space,
             allowed,
             mark,
@@ -162,6 +165,7 @@ impl<'a> Staging<'a> {
             checked: Checked::check(self.space, &mark, self.threads)?,
             seat,
             holes: used.intersection(&self.holes),
+            zeroes: self.stager.taken(Area::Volume).intersection(&self.unproven),
             drive_taken: self.stager.taken(Area::Drive),
             part: StagedPart {
                 run,

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::manifest::Hex;
 use crate::record::{Record, RecordStore};
-use crate::stage::{Space, StagedPart};
+use crate::stage::{Rooms, Space, StagedPart};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{ChangeToken, probe};
 
@@ -185,16 +185,20 @@ impl Prepared {
             volume: job.target,
             drive: job.drive.map(|drive| drive.device),
         };
+        let kept = described.union(&self.wanted);
+        let volume = present.extents.union(&kept);
         let none = ExtentMap::new();
         let drive_room = job.drive.map_or(&none, |drive| drive.room);
-        let mut staging = Staging::new(
-            space,
-            &present.union(&described),
-            &self.wanted,
-            &drive_room.difference(drive_taken.unwrap_or(&none)),
-            mark,
-            (options.threads, self.staged_parts(job, options)),
-        )?;
+        let drive_room = drive_room.difference(drive_taken.unwrap_or(&none));
+        let is_given_up = job.drive.is_some_and(|drive| drive.is_given_up);
+        let rooms = Rooms {
+            free: volume.complement(job.target.geometry().size_bytes),
+            unproven: present.unproven.difference(&kept),
+            drive: drive_room,
+            is_drive_given_up: is_given_up,
+        };
+        let parts = self.staged_parts(job, options);
+        let mut staging = Staging::new(space, rooms, &self.wanted, mark, (options.threads, parts))?;
         staging.token = self.target_token.map(|token| token.0);
         Ok(Output::Staged(Box::new(staging)))
     }

@@ -16,6 +16,7 @@ pub struct StagedClone<'a> {
     job: &'a Job<'a>,
     ready: Ready<'a>,
     holes: ExtentMap,
+    zeroes: ExtentMap,
     drive_taken: ExtentMap,
     freed: ExtentMap,
     summary: CloneSummary,
@@ -29,10 +30,19 @@ impl StagedClone<'_> {
         &self.drive_taken
     }
 
-    /// A discard that fails has lost nothing that anyone wanted.
+    /// What was zero before it held what was staged is so again: else it could not be told from
+    /// what someone put there. A failure has lost nothing that anyone wanted.
     fn release(&self) {
         for extent in self.holes.iter() {
             let _ = self.job.target.discard(extent);
+        }
+        for extent in self.zeroes.iter() {
+            let _ = self.job.target.zero(extent);
+        }
+        if let Some(drive) = self.job.drive.filter(|drive| !drive.is_given_up) {
+            for extent in self.drive_taken.iter() {
+                let _ = drive.device.zero(extent);
+            }
         }
     }
 
@@ -90,6 +100,7 @@ pub(super) fn pend<'a>(
         job,
         ready,
         holes: sealed.holes,
+        zeroes: sealed.zeroes,
         drive_taken: sealed.drive_taken,
         freed,
         summary,

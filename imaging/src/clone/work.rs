@@ -147,8 +147,8 @@ impl<'a> Worker<'a> {
 
     fn current(&self, task: &Task) -> Result<Current> {
         let mut content = self.pool.take();
-        let read_bytes =
-            read(self.target, task.chunk, &task.wanted, &mut content).map_err(Error::Target)?;
+        let read_bytes = read_data(self.target, task.chunk, &task.wanted, &mut content)
+            .map_err(Error::Target)?;
         Ok(Current {
             content,
             read_bytes,
@@ -214,6 +214,22 @@ pub(crate) fn read(
         buffer[range_in(chunk, gap)].fill(0);
     }
     Ok(read_bytes)
+}
+
+/// As [`read`], without reading what the device knows to be zero, as the holes of a sparse file.
+pub(crate) fn read_data(
+    device: &dyn ReadAt,
+    chunk: Extent,
+    extents: &[Extent],
+    buffer: &mut [u8],
+) -> klon_partition::Result<u64> {
+    let data = device.data(chunk)?;
+    if data.contains(chunk) {
+        return read(device, chunk, extents, buffer);
+    }
+    let wanted: ExtentMap = extents.iter().copied().collect();
+    let extents: Vec<Extent> = wanted.intersection(&data).iter().collect();
+    read(device, chunk, &extents, buffer)
 }
 
 /// The requests that read `extents` of `chunk`: aligned, and near ones joined.

@@ -80,6 +80,11 @@ pub struct CaptureSummary {
     pub source_bytes: u64,
     /// Bytes of it in use.
     pub used_bytes: u64,
+    /// Bytes that no one proved free, and that were read beside those in use.
+    pub unproven_bytes: u64,
+    /// What no one proved free either, and was left out by choice.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub left_out: ExtentMap,
     /// Bytes read from the source.
     pub read_source_bytes: u64,
     /// Plain bytes of chunks that the snapshot before did not have.
@@ -167,7 +172,8 @@ fn capture_from<A: Append>(
     observer.event(&Event::Committing);
     check_source(job)?;
     let tree = transfer.tree.finish(writer)?;
-    let used_bytes = job.usage.extents.total_bytes();
+    let used_bytes = job.usage.used_bytes();
+    let left_out = plan.left_out.clone();
     let run = SnapshotRun {
         ended_unix_seconds: now(),
         rung,
@@ -181,6 +187,7 @@ fn capture_from<A: Append>(
     let manifest = SnapshotManifest {
         meta: meta(job, run),
         bad: job.bad.intersection(&plan.copy),
+        left_out: plan.left_out,
         data: plan.copy,
         zero: plan.zero,
         tree,
@@ -194,6 +201,8 @@ fn capture_from<A: Append>(
         reason,
         source_bytes,
         used_bytes,
+        unproven_bytes: plan.unproven.total_bytes(),
+        left_out,
         read_source_bytes: transfer.read_source_bytes,
         changed_bytes: transfer.changed_bytes,
         added_bytes: writer.position().saturating_sub(start_bytes),
@@ -267,6 +276,7 @@ fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
         disk_guid: job.disk_guid,
         partitions: job.partitions.clone(),
         note: job.note.clone(),
+        outside: job.usage.choice,
         run,
     }
 }

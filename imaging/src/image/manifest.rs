@@ -9,7 +9,7 @@ use crate::record::format::{
 use crate::record::manifest::{FilesystemId, Hex};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
-use klon_partition::{Error, Extent, ExtentMap, Identity, Result};
+use klon_partition::{Error, Extent, ExtentMap, Identity, Outside, Result};
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ pub struct SnapshotManifest {
     pub zero: ExtentMap,
     /// Extents of the data that could not be read from the source, and are zero.
     pub bad: ExtentMap,
+    /// Extents of the source that no one proved free, and that are not in the image by choice.
+    pub left_out: ExtentMap,
     /// Numbers and references of the pages that are not empty, ascending.
     pub tree: Vec<(u64, Reference)>,
 }
@@ -55,8 +57,15 @@ pub struct SnapshotMeta {
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What was taken of the bytes that no one proved free; left out for all of them.
+    #[serde(default, skip_serializing_if = "is_all")]
+    pub outside: Outside,
     /// The run that made it.
     pub run: SnapshotRun,
+}
+
+fn is_all(outside: &Outside) -> bool {
+    *outside == Outside::All
 }
 
 /// Whether a volume or a disk with partitions was imaged.
@@ -125,6 +134,9 @@ impl SnapshotManifest {
         if !self.bad.is_empty() {
             push_section(&mut bytes, *b"BADS", &encode_extents(&self.bad)?);
         }
+        if !self.left_out.is_empty() {
+            push_section(&mut bytes, *b"LEFT", &encode_extents(&self.left_out)?);
+        }
         let mut tree = Vec::with_capacity(self.tree.len() * TREE_ENTRY_LEN);
         for (number, reference) in &self.tree {
             tree.extend(number.to_le_bytes());
@@ -165,6 +177,10 @@ impl SnapshotManifest {
             Some(payload) => extents(b"BADS", payload)?,
             None => ExtentMap::new(),
         };
+        let left_out = match sections.find(b"LEFT")? {
+            Some(payload) => extents(b"LEFT", payload)?,
+            None => ExtentMap::new(),
+        };
         let tree = sections.get(b"TREE")?;
         let entries = tree.chunks_exact(TREE_ENTRY_LEN);
         let is_whole = entries.remainder().is_empty();
@@ -179,6 +195,7 @@ impl SnapshotManifest {
             data,
             zero,
             bad,
+            left_out,
             tree,
         })
     }
@@ -212,7 +229,7 @@ impl<'a> Sections<'a> {
 
     /// The payload of a section. All sections before it are checked.
     fn find(&self, tag: &[u8; 4]) -> Result<Option<&'a [u8]>> {
-        const KNOWN: [&[u8; 4]; 5] = [b"META", b"DATA", b"ZERO", b"BADS", b"TREE"];
+        const KNOWN: [&[u8; 4]; 6] = [b"META", b"DATA", b"ZERO", b"BADS", b"LEFT", b"TREE"];
         let mut rest = self.bytes;
         while !rest.is_empty() {
             let Some((header, behind)) = rest.split_at_checked(SECTION_HEADER_LEN) else {

@@ -31,6 +31,9 @@
 //! "FILL"  the text (UTF-8) that stands there instead of zeroes, repeated from the start of each
 //!         sector of 512 bytes on; the filesystem's own structures are zero all the same. With BADS
 //!         only; a reader may skip it
+//! "LEFT"  extents of the source that no one proved free, and that were left out by the user's choice
+//!         (`outside` of META) or because the source did not have them: outside of DATA and ZERO.
+//!         Left out when there are none; a reader may skip it
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!
@@ -112,7 +115,7 @@ pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), HeaderFault> {
 }
 
 /// Tags of sections that a reader may skip.
-const SKIPPABLE: [[u8; 4]; 3] = [*b"MDEX", *b"MDGS", *b"FILL"];
+const SKIPPABLE: [[u8; 4]; 4] = [*b"MDEX", *b"MDGS", *b"FILL", *b"LEFT"];
 
 /// The bytes before a section's payload.
 #[must_use]

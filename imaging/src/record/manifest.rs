@@ -2,8 +2,8 @@
 
 use crate::change::Rung;
 use crate::chunk::CHUNK_BYTES;
-use klon_partition::Identity;
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
+use klon_partition::{Identity, Outside};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -41,6 +41,9 @@ pub struct Manifest {
     /// What the clone is for; [`Role::Backup`] in records that do not say.
     #[serde(default)]
     pub role: Role,
+    /// What was copied of the bytes that no one proved free; all of them in records that do not say.
+    #[serde(default)]
+    pub outside: Outside,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
 }

@@ -194,6 +194,8 @@ pub struct Record {
     pub bad: ExtentMap,
     /// What stands there, repeated from the start of each sector on; `None` for zeroes.
     pub bad_fill: Option<String>,
+    /// What of the source no one proved free, and was not copied.
+    pub left_out: ExtentMap,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
     path: PathBuf,
@@ -253,6 +255,10 @@ impl Record {
             true => Some(String::from_utf8_lossy(&payload(b"FILL", FILL_BYTES_MAX)?).into_owned()),
             false => None,
         };
+        let left_out = match sections.has(*b"LEFT") {
+            true => map(b"LEFT", "LEFT")?,
+            false => ExtentMap::new(),
+        };
         let digests = sections.get(path, *b"DGST")?;
         let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
             (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
@@ -268,6 +274,7 @@ impl Record {
             changed,
             bad,
             bad_fill,
+            left_out,
             digest: sections.digest,
             path: path.to_owned(),
             file,

@@ -29,6 +29,7 @@ pub struct RecordWriter {
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
     bad_fill: Option<String>,
+    left_out: ExtentMap,
 }
 
 impl RecordWriter {
@@ -59,6 +60,7 @@ impl RecordWriter {
             metadata: None,
             bad: ExtentMap::new(),
             bad_fill: None,
+            left_out: ExtentMap::new(),
         })
     }
 
@@ -95,6 +97,11 @@ impl RecordWriter {
     pub fn set_bad(&mut self, bad: ExtentMap, fill: Option<String>) {
         self.bad = bad;
         self.bad_fill = fill;
+    }
+
+    /// Says what of the source no one proved free, and was not copied.
+    pub fn set_left_out(&mut self, left_out: ExtentMap) {
+        self.left_out = left_out;
     }
 
     /// Completes the record, makes it durable, and puts it in the place of the old one.
@@ -136,6 +143,7 @@ impl RecordWriter {
             metadata,
             bad,
             bad_fill,
+            left_out,
             ..
         } = self;
         let finish = || -> io::Result<NamedTempFile> {
@@ -154,6 +162,9 @@ impl RecordWriter {
                 if let Some(fill) = bad_fill {
                     output.section(*b"FILL", fill.as_bytes())?;
                 }
+            }
+            if !left_out.is_empty() {
+                output.section(*b"LEFT", &encode_extents(&left_out)?)?;
             }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();

@@ -2,6 +2,8 @@
 
 use super::Area;
 use crate::error::{Error, Result};
+use klon_partition::bytes::is_zero;
+use klon_partition::device::AlignedBuffer;
 use klon_partition::{Extent, ExtentMap, WriteAt};
 
 /// What is handed out begins and ends at multiples of this, as O_DIRECT wants it.
@@ -79,43 +81,76 @@ impl<'a> Space<'a> {
     }
 }
 
+/// Where updates may be staged.
+#[derive(Clone, Debug, Default)]
+pub struct Rooms {
+    /// What of the volume neither the old nor the new state uses, by the proof of both.
+    pub free: ExtentMap,
+    /// What else neither of them uses, and no one proved free: only zeroes are written over.
+    pub unproven: ExtentMap,
+    /// What of the drive belongs to no partition.
+    pub drive: ExtentMap,
+    /// Whether all that is there was given up; else only zeroes are written over.
+    pub is_drive_given_up: bool,
+}
+
+impl Rooms {
+    /// The same without what is occupied, on the volume and on the drive.
+    pub(super) fn without(self, (volume, drive): (&ExtentMap, &ExtentMap)) -> Self {
+        Self {
+            free: self.free.difference(volume),
+            unproven: self.unproven.difference(volume),
+            drive: self.drive.difference(drive),
+            is_drive_given_up: self.is_drive_given_up,
+        }
+    }
+}
+
+/// The first look for zeroes goes so much further after something else was found; each after it
+/// twice as far.
+const SKIP_BYTES: u64 = 1 << 20;
+
 /// Room that is left.
 #[derive(Clone, Debug)]
 pub struct Room {
-    /// In the order in which they are handed out, last first.
-    left: Vec<Spot>,
+    /// In the order in which they are handed out, last first; whether each must be zero.
+    left: Vec<(Spot, bool)>,
     left_bytes: u64,
     total_bytes: u64,
+    skip_bytes: u64,
 }
 
 impl Room {
     /// Room on a volume and, when that is used up, on its drive.
     #[must_use]
-    pub fn new(volume: &ExtentMap, drive: &ExtentMap) -> Self {
-        let spots = |area, map: &ExtentMap| {
+    pub fn new(rooms: Rooms) -> Self {
+        let spots = |area, map: &ExtentMap, must_be_zero| {
             map.iter()
                 .filter_map(whole_units)
-                .map(move |extent| Spot { area, extent })
+                .map(move |extent| (Spot { area, extent }, must_be_zero))
                 .collect::<Vec<_>>()
         };
-        let mut left = spots(Area::Volume, volume);
-        left.extend(spots(Area::Drive, drive));
+        let mut left = spots(Area::Volume, &rooms.free, false);
+        left.extend(spots(Area::Volume, &rooms.unproven, true));
+        left.extend(spots(Area::Drive, &rooms.drive, !rooms.is_drive_given_up));
         left.reverse();
-        let left_bytes = left.iter().map(|spot| spot.extent.len_bytes()).sum();
+        let bytes = left.iter().map(|(spot, _)| spot.extent.len_bytes());
+        let left_bytes = bytes.sum();
         Self {
             left,
             left_bytes,
             total_bytes: left_bytes,
+            skip_bytes: SKIP_BYTES,
         }
     }
 
-    /// Bytes that are left.
+    /// Bytes that are left, as far as is known.
     #[must_use]
     pub const fn left_bytes(&self) -> u64 {
         self.left_bytes
     }
 
-    /// Bytes that there were.
+    /// Bytes that there were, but for what turned out to be in use.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
         self.total_bytes
@@ -123,20 +158,64 @@ impl Room {
 
     /// One place of at most `len_bytes`, rounded up to whole units; shorter where the room is in
     /// pieces. `None` when nothing is left or nothing is asked for.
-    pub fn take(&mut self, len_bytes: u64) -> Option<Spot> {
+    ///
+    /// # Errors
+    /// [`Error::Target`] where what must be zero can't be read.
+    pub fn take(&mut self, space: Space<'_>, len_bytes: u64) -> Result<Option<Spot>> {
         let wanted_bytes = len_bytes.div_ceil(UNIT_BYTES).saturating_mul(UNIT_BYTES);
-        let mut spot = self.left.pop()?;
-        let end_bytes = spot.extent.offset_bytes().saturating_add(wanted_bytes);
+        while let Some((spot, must_be_zero)) = self.cut(wanted_bytes) {
+            if !must_be_zero || is_zero_at(space, spot)? {
+                self.skip_bytes = SKIP_BYTES;
+                return Ok(Some(spot));
+            }
+            // Something is there. Old data go on for long: looking at each piece would take as long
+            // as reading all of it.
+            let skipped = self.cut_of(spot.area, self.skip_bytes);
+            self.skip_bytes = self.skip_bytes.saturating_mul(2);
+            let lost_bytes = spot.extent.len_bytes().saturating_add(skipped);
+            self.total_bytes = self.total_bytes.saturating_sub(lost_bytes);
+        }
+        Ok(None)
+    }
+
+    /// The next place of at most `len_bytes`.
+    fn cut(&mut self, len_bytes: u64) -> Option<(Spot, bool)> {
+        let (mut spot, must_be_zero) = self.left.pop()?;
+        let end_bytes = spot.extent.offset_bytes().saturating_add(len_bytes);
         if let Some(rest) = Extent::between(end_bytes, spot.extent.end_bytes()) {
-            self.left.push(Spot {
-                extent: rest,
-                ..spot
-            });
+            let extent = rest;
+            self.left.push((Spot { extent, ..spot }, must_be_zero));
             spot.extent = Extent::between(spot.extent.offset_bytes(), end_bytes)?;
         }
         self.left_bytes = self.left_bytes.saturating_sub(spot.extent.len_bytes());
-        Some(spot)
+        Some((spot, must_be_zero))
     }
+
+    /// Gives up to `len_bytes` of what comes next away, where that must be zero and lies in `area`;
+    /// returns how much.
+    fn cut_of(&mut self, area: Area, len_bytes: u64) -> u64 {
+        match self.left.last() {
+            Some((next, true)) if next.area == area => {
+                let cut = self.cut(len_bytes);
+                cut.map_or(0, |(spot, _)| spot.extent.len_bytes())
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn is_zero_at(space: Space<'_>, spot: Spot) -> Result<bool> {
+    const READ_BYTES: u64 = 1 << 20;
+    for extent in spot.extent.split(READ_BYTES) {
+        // At most READ_BYTES.
+        let len = usize::try_from(extent.len_bytes()).unwrap_or(0);
+        let mut buffer = AlignedBuffer::zeroed(len);
+        space.read(Spot { extent, ..spot }, &mut buffer)?;
+        if !is_zero(&buffer) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The whole units within an extent.
@@ -150,7 +229,8 @@ fn whole_units(extent: Extent) -> Option<Extent> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Area, Room};
+    use super::{Area, Room, Rooms, Space};
+    use klon_partition::device::MemoryDevice;
     use klon_partition::{Extent, ExtentMap};
 
     fn map(extents: &[(u64, u64)]) -> ExtentMap {
@@ -164,11 +244,21 @@ mod tests {
     fn room_is_handed_out_in_whole_units_and_the_volume_comes_first() {
         let volume = map(&[(100, 4096), (9000, 20_000)]);
         let drive = map(&[(1 << 20, 8192)]);
-        let mut room = Room::new(&volume, &drive);
+        let mut room = Room::new(Rooms {
+            free: volume,
+            drive,
+            is_drive_given_up: true,
+            ..Rooms::default()
+        });
+        let device = MemoryDevice::new(vec![1; 2 << 20], 512);
+        let space = Space {
+            volume: &device,
+            drive: Some(&device),
+        };
         // 100 + 4096 holds no whole unit, 9000 + 20,000 those at 12,288 to 28,672.
         assert_eq!(room.total_bytes(), 16_384 + 8192);
         let mut take = |len| {
-            let spot = room.take(len).unwrap();
+            let spot = room.take(space, len).unwrap().unwrap();
             (
                 spot.area,
                 spot.extent.offset_bytes(),
@@ -178,7 +268,34 @@ mod tests {
         assert_eq!(take(1), (Area::Volume, 12_288, 4096));
         assert_eq!(take(100_000), (Area::Volume, 16_384, 12_288));
         assert_eq!(take(4097), (Area::Drive, 1 << 20, 8192));
-        assert_eq!(room.take(1), None);
+        assert_eq!(room.take(space, 1).unwrap(), None);
         assert_eq!(room.left_bytes(), 0);
+    }
+
+    #[test]
+    fn what_no_one_proved_free_is_room_only_where_it_is_zero() {
+        let mut bytes = vec![0; 16 << 20];
+        bytes[4 << 20] = 1;
+        bytes[(4 << 20) + 4096] = 1;
+        bytes[(8 << 20) + 9000] = 1;
+        let device = MemoryDevice::new(bytes.clone(), 512);
+        let space = Space {
+            volume: &device,
+            drive: Some(&device),
+        };
+        let mut room = Room::new(Rooms {
+            unproven: map(&[(4 << 20, 16_384), (6 << 20, 8192)]),
+            drive: map(&[(8 << 20, 4 << 20)]),
+            ..Rooms::default()
+        });
+        let mut found = Vec::new();
+        while let Some(spot) = room.take(space, 4096).unwrap() {
+            let at = usize::try_from(spot.extent.offset_bytes()).unwrap();
+            assert_eq!(bytes[at..at + 4096], [0; 4096], "{at:#x}");
+            found.push((spot.area, at));
+        }
+        assert!(found.contains(&(Area::Volume, 6 << 20)), "{found:?}");
+        assert!(found.contains(&(Area::Drive, 8 << 20)), "{found:?}");
+        assert!(found.len() > 100, "{}", found.len());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::earlier::Earlier;
 use super::index::{BLOCK_LEN_MAX, Block, BlockRef, ENTRY_LEN, Entry, HEADER_LEN};
-use super::room::{Room, Space, Spot, UNIT_BYTES};
+use super::room::{Room, Rooms, Space, Spot, UNIT_BYTES};
 use super::{Area, StagedPart};
 use crate::chunk::Digest;
 use crate::commit::Write;
@@ -35,23 +35,15 @@ struct State {
 }
 
 impl<'a> Stager<'a> {
-    /// Stages what `run` writes in room of `space`: `volume`, then `drive`. What is staged there
-    /// already, in `parts`, is not staged again.
+    /// Stages what `run` writes in room of `space`. What is staged there already, in `parts`, is not
+    /// staged again.
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn new(
-        space: Space<'a>,
-        run: Uuid,
-        (volume, drive): (&ExtentMap, &ExtentMap),
-        parts: &[StagedPart],
-    ) -> Result<Self> {
-        let mut earlier = Earlier::look(space, parts, (volume, drive))?;
-        let occupied = earlier.occupied();
-        let room = Room::new(
-            &volume.difference(occupied.0),
-            &drive.difference(occupied.1),
-        );
+    pub fn new(space: Space<'a>, run: Uuid, rooms: Rooms, parts: &[StagedPart]) -> Result<Self> {
+        let volume = rooms.free.union(&rooms.unproven);
+        let mut earlier = Earlier::look(space, parts, (&volume, &rooms.drive))?;
+        let room = Room::new(rooms.without(earlier.occupied()));
         let state = State {
             room,
             entries: Vec::new(),
@@ -113,7 +105,9 @@ impl<'a> Stager<'a> {
             }
         }
         let data_bytes = new.iter().map(data_bytes).sum();
-        let spots = self.state().take(data_bytes, new.len() + known.len())?;
+        let spots = self
+            .state()
+            .take(self.space, data_bytes, new.len() + known.len())?;
         let (mut entries, buffers) = lay_out(&new, &spots);
         entries.extend(known);
         for entry in &mut entries {
@@ -175,7 +169,7 @@ impl<'a> Stager<'a> {
     pub fn reserve(&self, len_bytes: u64) -> Result<Spot> {
         let mut state = self.state();
         loop {
-            let spot = state.spot(len_bytes)?;
+            let spot = state.spot(self.space, len_bytes)?;
             if spot.extent.len_bytes() >= len_bytes {
                 return Ok(spot);
             }
@@ -193,7 +187,7 @@ impl<'a> Stager<'a> {
 
     fn write_block(&self, state: &mut State) -> Result<()> {
         let len = HEADER_LEN + state.entries.len().min(BLOCK_ENTRIES_MAX) * ENTRY_LEN;
-        let spot = state.spot(len as u64)?;
+        let spot = state.spot(self.space, len as u64)?;
         let spot_len = usize::try_from(spot.extent.len_bytes()).unwrap_or(BLOCK_LEN_MAX);
         let count = (spot_len.min(BLOCK_LEN_MAX) - HEADER_LEN) / ENTRY_LEN;
         let count = count.min(state.entries.len());
@@ -218,7 +212,7 @@ impl<'a> Stager<'a> {
 
 impl State {
     /// Room for `data_bytes`, as long as enough remains for the index.
-    fn take(&mut self, data_bytes: u64, writes: usize) -> Result<Vec<Spot>> {
+    fn take(&mut self, space: Space<'_>, data_bytes: u64, writes: usize) -> Result<Vec<Spot>> {
         let units = data_bytes.div_ceil(UNIT_BYTES);
         let entries = (self.entries.len() + writes) as u64 + units;
         let index_units = entries.div_ceil(UNIT_ENTRIES) + 1;
@@ -229,15 +223,16 @@ impl State {
         let mut spots = Vec::new();
         let mut left_bytes = units.saturating_mul(UNIT_BYTES);
         while left_bytes > 0 {
-            let spot = self.spot(left_bytes)?;
+            let spot = self.spot(space, left_bytes)?;
             left_bytes = left_bytes.saturating_sub(spot.extent.len_bytes());
             spots.push(spot);
         }
         Ok(spots)
     }
 
-    fn spot(&mut self, len_bytes: u64) -> Result<Spot> {
-        let spot = self.room.take(len_bytes).ok_or_else(|| self.no_room())?;
+    fn spot(&mut self, space: Space<'_>, len_bytes: u64) -> Result<Spot> {
+        let spot = self.room.take(space, len_bytes)?;
+        let spot = spot.ok_or_else(|| self.no_room())?;
         self.staged_bytes = self.staged_bytes.saturating_add(spot.extent.len_bytes());
         self.spots.push(spot);
         Ok(spot)

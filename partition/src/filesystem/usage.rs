@@ -22,6 +22,8 @@ pub struct Usage {
     /// What no one proved free either, and is not copied because of the user's choice; nothing of
     /// it is in `extents`.
     pub left_out: ExtentMap,
+    /// What the user chose.
+    pub choice: Outside,
     /// Where `extents` comes from.
     pub basis: Basis,
     /// The filesystem's change token, if it has one.
@@ -41,6 +43,12 @@ pub enum Basis {
         /// not one whose format klon merely has no parser for).
         is_warning: bool,
     },
+    /// The whole volume is taken as used, although its filesystem is clean: more is in it than the
+    /// filesystem, or something covers what is free, too.
+    Contained {
+        /// What that is.
+        reason: String,
+    },
 }
 
 impl Usage {
@@ -53,6 +61,7 @@ impl Usage {
             unproven: ExtentMap::new(),
             edges: ExtentMap::new(),
             left_out: ExtentMap::new(),
+            choice: Outside::All,
             basis: Basis::Map,
             token: None,
         }
@@ -63,6 +72,16 @@ impl Usage {
     pub fn whole(size_bytes: u64, reason: String, is_warning: bool) -> Self {
         Self {
             basis: Basis::Whole { reason, is_warning },
+            ..Self::mapped(ExtentMap::whole(size_bytes))
+        }
+    }
+
+    /// A volume of `size_bytes` with more in it than the filesystem of this summary, for this reason.
+    #[must_use]
+    pub fn contained(size_bytes: u64, summary: Option<Summary>, reason: String) -> Self {
+        Self {
+            summary,
+            basis: Basis::Contained { reason },
             ..Self::mapped(ExtentMap::whole(size_bytes))
         }
     }
@@ -87,16 +106,23 @@ impl Usage {
             Outside::Edges => self.edges.intersection(&self.unproven),
             Outside::None => ExtentMap::new(),
         };
+        self.choice = choice;
         self.leave_out(&self.unproven.difference(&kept));
     }
 
     /// Leaves out `extents` as far as no one proved them free.
     pub fn leave_out(&mut self, extents: &ExtentMap) {
         let left_out = extents.intersection(&self.unproven);
-        self.extents = self.extents.difference(&left_out);
-        self.unproven = self.unproven.difference(&left_out);
-        self.edges = self.edges.difference(&left_out);
+        self.drop_unproven(&left_out);
         self.left_out = self.left_out.union(&left_out);
+    }
+
+    /// Takes `extents` out of what no one proved free: there is nothing there.
+    pub fn drop_unproven(&mut self, extents: &ExtentMap) {
+        let gone = extents.intersection(&self.unproven);
+        self.extents = self.extents.difference(&gone);
+        self.unproven = self.unproven.difference(&gone);
+        self.edges = self.edges.difference(&gone);
     }
 }
 
@@ -172,7 +198,7 @@ fn mapped(
             "behind the end of the {} there is {what}, which covers its free blocks, too",
             summary.kind
         );
-        return Ok(whole(volume, Some(summary), reason, true));
+        return Ok(Usage::contained(size_bytes, Some(summary), reason));
     }
     Ok(Usage {
         summary: Some(summary),
@@ -181,6 +207,7 @@ fn mapped(
         extents: extents.union(&unproven),
         unproven,
         left_out: ExtentMap::new(),
+        choice: Outside::All,
         basis: Basis::Map,
     })
 }

@@ -97,10 +97,8 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
         let mut volume = filesystem::usage(&window)?;
         let because = container::whole_because(&table, partition, &volume, &hash_trees);
         if let Some(reason) = because.filter(|_| volume.basis == Basis::Map) {
-            volume = Usage {
-                summary: volume.summary,
-                ..Usage::whole(partition.extent.len_bytes(), reason, true)
-            };
+            let size_bytes = partition.extent.len_bytes();
+            volume = Usage::contained(size_bytes, volume.summary, reason);
         }
         in_use = in_use.union(&volume.used().shifted(partition.extent.offset_bytes()));
         usage.add(volume, partition);

@@ -17,6 +17,7 @@ use klon_imaging::stage::group::MEMBERS_MAX;
 use klon_imaging::{
     CloneOptions, CloneSummary, Error as ImagingError, Event, Observer, RecordStore,
 };
+use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
 use klon_partition::{Extent, ExtentMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +36,8 @@ struct End<'a> {
     job: &'a VolumeJob,
     source: &'a SourceEnd,
     target: &'a OpenTarget,
-    /// What an earlier clone on it uses, when that is to be saved.
-    present: Option<ExtentMap>,
+    /// What must stay of an earlier clone on it, when that is to be saved.
+    present: Option<Usage>,
     room: ExtentMap,
     /// Whether everything but the last step was done.
     is_commit: AtomicBool,
@@ -234,6 +235,7 @@ fn job<'a>(end: &'a End<'_>, watch: &'a imaging::Watch<'a>) -> Job<'a> {
             .map(|(device, at)| Drive {
                 device,
                 room: &end.room,
+                is_given_up: end.job.is_drive_given_up,
                 at,
             }),
         role: end.job.role,
@@ -274,7 +276,7 @@ fn commit(
             1 => Event::Finished,
             _ => Event::FinishedOf {
                 name: &summary.name,
-                total_bytes: summary.used_bytes,
+                total_bytes: summary.used_bytes.saturating_add(summary.unproven_bytes),
             },
         });
     }

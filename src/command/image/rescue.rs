@@ -38,7 +38,10 @@ pub(super) fn image(
             map.display()
         )));
     }
-    let job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
+    let mut job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
+    if let (Some(source), Some(choice)) = (&mut job.source, args.outside) {
+        source.limit(choice);
+    }
     let source = job.source.as_ref().context("an image needs a source")?;
     let totals = Totals {
         bytes: source.usage.extents.total_bytes(),
@@ -94,6 +97,7 @@ fn clone_args(map: &Path, scratch: &Path, args: &ImageArgs) -> CloneArgs {
         freed: FreedArg::Leave,
         in_place: false,
         force_direction: false,
+        outside: args.outside,
         strict: false,
         rescue: Some(Some(map.to_owned())),
         fill_bad: None,

@@ -107,7 +107,7 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
         is_disk: table.is_some(),
         disk_guid: table.and_then(|table| table.disk_guid),
         partitions: match table {
-            Some(_) => image::partitions(&layout, &usage.extents),
+            Some(_) => image::partitions(&layout, &usage.used()),
             None => Vec::new(),
         },
         device: Box::new(device),

@@ -106,5 +106,5 @@ fn single(
 }
 
 fn used_bytes(usage: &Usage) -> Option<u64> {
-    (usage.basis == Basis::Map).then(|| usage.extents.total_bytes())
+    (usage.basis == Basis::Map).then(|| usage.used_bytes())
 }

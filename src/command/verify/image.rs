@@ -315,6 +315,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         unread: ExtentMap::new(),
         seconds: started.elapsed().as_secs_f64(),
         name: first.name.clone(),
+        left_out: first.left_out.clone(),
         differences: found.differences,
     };
     let owners = first.files(&summary.differences);

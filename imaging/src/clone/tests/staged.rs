@@ -17,7 +17,7 @@ fn used() -> ExtentMap {
 }
 
 fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error> {
-    let (used, usage) = (used(), usage(used()));
+    let usage = usage(used());
     let job = Job {
         name: "TestClone",
         source: &world.source,
@@ -25,7 +25,7 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         source_identity: &Identity::Path("/source".to_owned()),
         target: &world.target,
         target_identity: &Identity::Path("/target".to_owned()),
-        present: Some(&used),
+        present: Some(&usage),
         drive: None,
         role: crate::Role::Backup,
         watch: None,

@@ -56,7 +56,7 @@ impl Bench {
         &self,
         source: &dyn ReadAt,
         usage: &Usage,
-        present: Option<&ExtentMap>,
+        present: Option<&Usage>,
     ) -> crate::Result<CloneSummary> {
         let job = Job {
             name: "restored",

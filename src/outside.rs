@@ -1,0 +1,102 @@
+//! Bytes that no one proved free, for people: how many there are, which are left out, and where.
+
+use crate::human;
+use crate::jobs::VolumeJob;
+use crate::progress::say;
+use crate::volume::SourceEnd;
+use anyhow::Result;
+use klon_imaging::RecordStore;
+use klon_partition::filesystem::Usage;
+use klon_partition::table::Table;
+use klon_partition::{ExtentMap, Outside};
+
+/// Places that are named; the sums are always of all.
+const NAMED_MAX: usize = 20;
+
+/// Leaves out of each source what the user chose, now or in the run that made the record.
+pub fn choose(jobs: &mut [VolumeJob], asked: Option<Outside>, records: &RecordStore) -> Result<()> {
+    for job in jobs {
+        let Some(source) = &mut job.source else {
+            continue;
+        };
+        // One that can't be read says nothing.
+        let record = records.load(&job.target.identity).unwrap_or_default();
+        let own = record.filter(|record| record.manifest.source == source.identity);
+        let before = own.map(|record| record.manifest.outside);
+        source.limit(asked.or(before).unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Says what of a source no one proved free, before it is read.
+pub fn announce(source: &SourceEnd, usage: &Usage, is_quiet: bool) {
+    let table = source.table.as_ref();
+    if let Some(words) = left_out(usage, table) {
+        say(&format!("klon: {}: {words}", source.name));
+    }
+    // What is at the edges was always copied.
+    let more = usage.unproven.difference(&usage.edges);
+    if !more.is_empty() && !is_quiet {
+        say(&format!(
+            "klon: {}: no one proved {} free, so whatever is not zero there is copied too; \
+             --outside edges leaves most of it out",
+            source.name,
+            where_it_is(&usage.unproven, table)
+        ));
+    }
+}
+
+/// What is left out, and where; `None` for nothing.
+fn left_out(usage: &Usage, table: Option<&Table>) -> Option<String> {
+    let map = &usage.left_out;
+    let by = match usage.choice {
+        Outside::All => "which the image does not have".to_owned(),
+        choice => format!("by --outside {choice}"),
+    };
+    (!map.is_empty()).then(|| format!("left out, {by}: {}", named(map, table)))
+}
+
+/// The same of any map.
+pub fn named(map: &ExtentMap, table: Option<&Table>) -> String {
+    format!("{} ({})", where_it_is(map, table), places(map))
+}
+
+/// The first places of a map.
+pub fn places(map: &ExtentMap) -> String {
+    let place = |extent: klon_partition::Extent| {
+        let last = extent.end_bytes().saturating_sub(1);
+        format!("bytes {} to {last}", extent.offset_bytes())
+    };
+    let mut places: Vec<String> = map.iter().take(NAMED_MAX).map(place).collect();
+    match map.extents().len().saturating_sub(NAMED_MAX) {
+        0 => {}
+        1 => places.push("1 more place".to_owned()),
+        more => places.push(format!("{more} more places")),
+    }
+    places.join(", ")
+}
+
+/// How much of it lies in no partition, and how much behind the end of a filesystem.
+fn where_it_is(map: &ExtentMap, table: Option<&Table>) -> String {
+    let Some(table) = table else {
+        let size = human::size(map.total_bytes());
+        return format!("{size} behind the filesystem's end");
+    };
+    let partitions = table.partitions.iter();
+    let partitions: ExtentMap = partitions
+        .filter(|partition| !partition.partition_type.is_extended())
+        .map(|partition| partition.extent)
+        .collect();
+    let behind_bytes = map.intersection(&partitions).total_bytes();
+    let between_bytes = map.total_bytes().saturating_sub(behind_bytes);
+    let between = format!("{} in no partition", human::size(between_bytes));
+    let behind = format!(
+        "{} behind the ends of filesystems",
+        human::size(behind_bytes)
+    );
+    match (between_bytes, behind_bytes) {
+        (_, 0) => between,
+        (0, _) => behind,
+        _ => format!("{between} and {behind}"),
+    }
+}
