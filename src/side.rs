@@ -1,13 +1,16 @@
 //! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
 
 use crate::damaged;
+use crate::fit::{self, Loss};
 use crate::place::{OpenPlace, Place};
+use crate::volume::SourceEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::CHUNK_BYTES;
 use klon_partition::filesystem::{Owners, usage_or_whole};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
-use klon_partition::{Extent, ExtentMap, ReadAt};
+use klon_partition::table::raw_extents;
+use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,6 +74,24 @@ impl Side {
             chunk_bytes: (open.snapshot.as_ref())
                 .map(|snapshot| snapshot.image().header().chunk_bytes),
             partitions: table.map(damaged::partitions),
+        })
+    }
+
+    /// The same of a snapshot as it is on a target that has no room for all of it.
+    ///
+    /// # Errors
+    /// When it can't be there, because what is in use ends behind the target.
+    pub fn cut_for(self, given: &Path, system: &System, target: Geometry) -> Result<Self> {
+        let source = SourceEnd::open(&Place::resolve(given, system)?, system, Some(target))?;
+        fit::check(&source.name, source.cut.as_ref(), Loss::Tell)?;
+        let table = match &source.table {
+            Some(table) => raw_extents(&*source.device, table)?,
+            None => ExtentMap::new(),
+        };
+        Ok(Self {
+            used: source.usage.extents.intersection(&self.used.union(&table)),
+            device: source.device,
+            ..self
         })
     }
 

@@ -24,9 +24,7 @@ pub(super) struct Reading {
     pub(super) table: Option<Table>,
     pub(super) findings: Vec<Finding>,
     sector_bytes: u32,
-    /// Partitions that hold data.
-    partitions: usize,
-    /// Of those, the ones with a filesystem at their start.
+    /// Partitions with a filesystem at their start.
     begun: usize,
     /// Of those, the ones that the filesystem fills, and the chain of logical partitions.
     filled: usize,
@@ -37,12 +35,10 @@ pub(super) struct Reading {
 /// # Errors
 /// [`Error::Io`] when the device fails. A table that can't be relied on is a finding.
 pub(super) fn read(disk: &dyn ReadAt) -> Result<Reading> {
-    let own = Reading::of(disk, disk.geometry().logical_sector_bytes)?;
-    let is_settled = !own.is_mbr() || (own.doubt().is_none() && own.filled_all());
-    if is_settled {
-        return Ok(own);
+    let mut best = Reading::of(disk, disk.geometry().logical_sector_bytes)?;
+    if !best.is_mbr() {
+        return Ok(best);
     }
-    let mut best = own;
     for sector_bytes in SECTOR_BYTES {
         if sector_bytes != disk.geometry().logical_sector_bytes {
             let other = Reading::of(&InSectors { disk, sector_bytes }, sector_bytes)?;
@@ -94,7 +90,6 @@ impl Reading {
             table: None,
             findings,
             sector_bytes: 0,
-            partitions: 0,
             begun: 0,
             filled: 0,
         }
@@ -143,7 +138,6 @@ impl Reading {
             table.scheme == Scheme::Mbr && table.partitions.iter().any(|it| it.number > 4);
         let mut weighed = Self {
             sector_bytes,
-            partitions: 0,
             begun: 0,
             filled: usize::from(has_chain),
             findings,
@@ -151,7 +145,6 @@ impl Reading {
         };
         if table.scheme == Scheme::Mbr {
             for partition in data_partitions(&table) {
-                weighed.partitions += 1;
                 weighed.look(disk, partition.extent)?;
             }
         }
@@ -184,10 +177,6 @@ impl Reading {
         self.table
             .as_ref()
             .is_some_and(|table| table.scheme == Scheme::Mbr)
-    }
-
-    const fn filled_all(&self) -> bool {
-        self.partitions > 0 && self.filled >= self.partitions
     }
 
     pub(super) fn doubt(&self) -> Option<&str> {

@@ -281,16 +281,22 @@ fn extents(of: &str, map: &ExtentMap) -> String {
 fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let given = args.source.as_deref().unwrap_or(Path::new(""));
-    let (first, second) = (
+    let (mut first, second) = (
         Side::open(&args.target, &system)?,
         Side::open(given, &system)?,
     );
     let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
     if end_bytes > size_bytes {
-        return Err(crate::error::refused(format!(
-            "{} has {end_bytes} bytes, but {} only {size_bytes}: it is not what was imaged",
-            first.name, second.name
-        )));
+        let name = first.name.clone();
+        let cut = first.cut_for(&args.target, &system, second.device.geometry());
+        first = cut.with_context(|| {
+            format!(
+                "{name} has {}, but {} only {}: it is not what was imaged",
+                human::size(end_bytes),
+                second.name,
+                human::size(size_bytes)
+            )
+        })?;
     }
     let within = first.used.difference(&first.bad);
     let totals = Totals {

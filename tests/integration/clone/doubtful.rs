@@ -107,6 +107,7 @@ fn protective_only(klon: &Klon, disk: &Path) {
 }
 
 const DOUBT: &str = "partition table can't be relied on";
+const SHORT: &str = "partition table that can't be relied on";
 
 fn each(check: impl Fn(&Klon, &str, Option<(u32, u64, u64)>)) {
     for (name, make, partition) in DISKS {
@@ -187,9 +188,9 @@ fn as_a_target_it_is_unknown_content_that_consent_covers() {
     each(|klon, name, _| {
         ext4(&klon.path("source"), 24, 3);
         let before = fs::read(klon.path("disk")).unwrap();
-        klon.refused(&["clone", "source", "disk"], &[DOUBT, "unknown content"]);
+        klon.refused(&["clone", "source", "disk"], &[SHORT, "unknown content"]);
         klon.ok(&["image", "source", "i.klon"]);
-        klon.refused(&["restore", "i.klon", "disk"], &[DOUBT]);
+        klon.refused(&["restore", "i.klon", "disk"], &[SHORT]);
         assert!(fs::read(klon.path("disk")).unwrap() == before, "{name}");
         fs::copy(klon.path("disk"), klon.path("other")).unwrap();
         for (command, source, target) in

@@ -212,7 +212,7 @@ fn the_backup_of_a_gpt_moves_to_the_end_of_a_smaller_target() {
             if command == "restore" {
                 klon.ok(&["image", "source", "i.klon"]);
             }
-            let target = format!("{command}-{size_bytes}");
+            let target = format!("{command}-{size_bytes}-disk");
             sparse(&klon.path(&target), size_bytes);
             klon.ok(&[command, from, &target]);
             assert_eq!(size(&klon, &target), size_bytes);
@@ -285,6 +285,16 @@ fn what_would_be_cut_off_is_said_before_anything_is_written() {
             }
             let target = fs::read(klon.path("target")).unwrap();
             assert!(target.iter().all(|&byte| byte == 0));
+            // Left out, it goes.
+            klon.ok(&["clone", "source", "without", "--dry-run"]);
+            for from in [["clone", "source"], ["restore", "i.klon"]] {
+                let other = format!("{}-none", from[0]);
+                sparse(&klon.path(&other), 20 * MIB);
+                let said = klon.ok(&[from[0], from[1], &other, "--outside", "none"]);
+                said.says(&["by --outside none", "not looked at"]);
+                klon.ok(&["verify", &other]);
+                klon.ok(&["verify", &other, "source"]);
+            }
             // What was made before is still a copy of what it has room for.
             klon.ok(&["verify", "first", "source"]).says(&[place, &at]);
         }
@@ -370,7 +380,6 @@ fn a_clone_that_was_given_more_room_goes_back_to_a_disk_of_the_size_of_its_origi
     ];
     klon.ok(&[&["clone", "drive:1", "data"][..], &both].concat());
     tree("data");
-    klon.ok(&["clone", "plan"]);
 }
 
 #[test]
@@ -389,7 +398,8 @@ fn a_volume_with_room_behind_its_filesystem_is_planned_for_a_smaller_drive() {
     klon.ok(&["verify", "plan", "--against-source"]);
     klon.ok(&["clone", "plan"]);
     check_gpt(&drive);
-    klon.ok(&["clone", "drive:1", "back"]);
+    klon.ok(&["image", "drive:1", "i.klon"]);
+    klon.ok(&["restore", "i.klon", "back"]);
     run("e2fsck", &["-fn", &klon.text("back")]);
     klon.ok(&plan).shows(&["as planned already"]);
     // Where nothing is written, nothing is lost.
