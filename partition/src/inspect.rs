@@ -1,9 +1,11 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
 mod container;
+mod unassigned;
 mod usage;
 mod verity;
 
+pub use unassigned::{Unassigned, unassigned};
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 
 use crate::bytes::is_zero;
