@@ -2,9 +2,11 @@
 
 mod container;
 mod reading;
+mod unassigned;
 mod usage;
 mod verity;
 
+pub use unassigned::{Unassigned, unassigned};
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 
 use crate::bytes::is_zero;

@@ -137,6 +137,7 @@ fn clone_saving(
     let used = USED
         .with_borrow(Clone::clone)
         .expect("set_source comes first");
+    let present = present.map(|present| Usage::mapped(present.clone()));
     let job = Job {
         name: "Clone",
         source,
@@ -144,7 +145,7 @@ fn clone_saving(
         source_identity: &Identity::Path("/source".to_owned()),
         target,
         target_identity: &Identity::Path("/target".to_owned()),
-        present,
+        present: present.as_ref(),
         drive,
         role: Role::Backup,
         watch: None,

@@ -9,6 +9,7 @@ mod guards;
 mod images;
 mod kills;
 mod loops;
+mod outside;
 mod planner;
 mod support;
 mod tables;

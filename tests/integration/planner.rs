@@ -24,6 +24,7 @@ fn source(name: &str, size_bytes: u64, size: SizePolicy) -> SourceRequest {
             logical_sector_bytes: 512,
             disk_has_esp: false,
             has_boot_code: false,
+            unassigned: None,
             volumes: vec![SourceVolume {
                 number: None,
                 extent: Extent::new(0, size_bytes).unwrap(),

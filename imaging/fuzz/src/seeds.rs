@@ -213,6 +213,7 @@ fn run(
     records: &RecordStore,
     present: Option<&ExtentMap>,
 ) -> klon_imaging::Result<()> {
+    let present = present.map(|present| Usage::mapped(present.clone()));
     let job = Job {
         name: "Seed",
         source,
@@ -220,7 +221,7 @@ fn run(
         source_identity: &Identity::Path("/source".to_owned()),
         target: image,
         target_identity: &target(),
-        present,
+        present: present.as_ref(),
         drive: None,
         role: Role::Backup,
         watch: None,
@@ -258,6 +259,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
             logical_sector_bytes: 512,
             disk_has_esp: false,
             has_boot_code: false,
+            unassigned: None,
             volumes: vec![volume(7 * MIB)],
         },
     };

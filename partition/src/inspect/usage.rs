@@ -71,19 +71,11 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     if is_unknown_label(disk, &table)? {
         return Ok(unknown_label(disk, table));
     }
-    let size_bytes = disk.geometry().size_bytes;
-    let structures = table::raw_extents(disk, &table)?;
-    // The partitions of an installation medium are files or parts of its ISO 9660, and what is
-    // free in them belongs to it too.
-    let beside = filesystem::beside_table(disk)?;
+    let (used, room) = outside_of(disk, &table)?;
     let partitions: ExtentMap = data_partitions(&table).map(|it| it.extent).collect();
-    let used = structures.union(&beside);
-    let room = partitions.complement(size_bytes).difference(&used);
     let mut usage = DiskUsage {
         extents: used.union(&room),
-        outside: structures
-            .union(&beside.difference(&partitions))
-            .union(&room),
+        outside: used.difference(&partitions).union(&room),
         edges: outside::edges(&room).union(&outside::disk_start(&room)),
         unproven: room,
         basis: Basis::Map,
@@ -107,6 +99,18 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     usage.unproven = usage.unproven.difference(&in_use);
     usage.table = Some(table);
     Ok(usage)
+}
+
+/// What is in use whatever the partitions say: the table's structures, an ISO 9660; and the room that
+/// no partition has beside that.
+pub(super) fn outside_of(disk: &dyn ReadAt, table: &Table) -> Result<(ExtentMap, ExtentMap)> {
+    // The partitions of an installation medium are files or parts of its ISO 9660, and what is
+    // free in them belongs to it too.
+    let used = table::raw_extents(disk, table)?.union(&filesystem::beside_table(disk)?);
+    let partitions: ExtentMap = data_partitions(table).map(|it| it.extent).collect();
+    let room = partitions.complement(disk.geometry().size_bytes);
+    let room = room.difference(&used);
+    Ok((used, room))
 }
 
 impl DiskUsage {

@@ -7,7 +7,7 @@ use crate::device::Geometry;
 use crate::extent::Extent;
 use crate::filesystem::Summary;
 use crate::identity::Identity;
-use crate::inspect::{DiskLayout, Volume};
+use crate::inspect::{DiskLayout, Unassigned, Volume};
 use crate::table::{PartitionType, Scheme, Table};
 
 /// A drive, what shall be cloned to it, and how.
@@ -61,6 +61,8 @@ pub struct Source {
     pub disk_has_esp: bool,
     /// Whether it is a disk with boot code in its first sector.
     pub has_boot_code: bool,
+    /// What of the disk is in no partition and not zero, boot code at its start left out.
+    pub unassigned: Option<Unassigned>,
     /// Its volumes: all partitions of a disk, or the one volume that it is.
     pub volumes: Vec<SourceVolume>,
 }

@@ -87,6 +87,7 @@ fn disk(serial: &str, volumes: Vec<SourceVolume>) -> Source {
             .iter()
             .any(|v| v.partition_type == Some(PartitionType::Gpt(ESP))),
         has_boot_code: false,
+        unassigned: None,
         volumes,
     }
 }
@@ -111,6 +112,7 @@ fn data(name: &str, len: u64) -> SourceRequest {
             logical_sector_bytes: 512,
             disk_has_esp: false,
             has_boot_code: false,
+            unassigned: None,
             volumes: vec![volume],
         },
     }

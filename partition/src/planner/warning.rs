@@ -38,6 +38,15 @@ pub enum Warning {
         /// The user's name for the source.
         group: String,
     },
+    /// Data of the disk that are in no partition, and so in no clone.
+    Unassigned {
+        /// The user's name for the source.
+        group: String,
+        /// How much is in no partition.
+        room_bytes: u64,
+        /// Where the first data were seen.
+        first_bytes: u64,
+    },
     /// Filesystems that will exist twice with the same UUID.
     SameUuids {
         /// Names of the volumes.
@@ -113,6 +122,17 @@ impl fmt::Display for Warning {
                 "{group} has BIOS boot code outside of its partitions, which is not cloned: its \
                  clone boots by UEFI only, or after a boot loader is installed on the drive"
             ),
+            Self::Unassigned {
+                group,
+                room_bytes,
+                first_bytes,
+            } => write!(
+                f,
+                "{group} has data in no partition (the first at byte {first_bytes}; {} are in no \
+                 partition): a boot loader, or what is left of deleted partitions. No clone of this \
+                 plan has them; klon clone or klon image of the whole disk copies them too",
+                human_size(*room_bytes)
+            ),
             Self::SameUuids { volumes } => write!(
                 f,
                 "{} will have the filesystem UUIDs of their sources: do not mount by UUID while \
@@ -170,6 +190,7 @@ pub(super) fn collect(request: &Request, plan: &Plan) -> Vec<Warning> {
     warnings.extend(small_drive(request));
     warnings.extend(no_esp(request));
     warnings.extend(boot_code(request));
+    warnings.extend(unassigned(request));
     for (volume, source, asked) in volumes(request, plan) {
         warnings.extend(about_volume(plan, volume, (source, asked)));
     }
@@ -277,6 +298,17 @@ fn boot_code(request: &Request) -> impl Iterator<Item = Warning> + '_ {
     let groups = request.sources.iter().filter(with_code);
     groups.map(|asked| Warning::BootCode {
         group: asked.name.clone(),
+    })
+}
+
+fn unassigned(request: &Request) -> impl Iterator<Item = Warning> + '_ {
+    request.sources.iter().filter_map(|asked| {
+        let found = asked.source.unassigned?;
+        Some(Warning::Unassigned {
+            group: asked.name.clone(),
+            room_bytes: found.room_bytes,
+            first_bytes: found.first_bytes,
+        })
     })
 }
 

@@ -6,7 +6,7 @@ use crate::place::{OpenPlace, Parent, identity_of};
 use anyhow::Result;
 use klon_partition::device::{Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::Volume;
+use klon_partition::inspect::{Unassigned, Volume, unassigned};
 use klon_partition::planner::{Source, SourceVolume};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
@@ -38,6 +38,7 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         }),
         disk_has_esp: table.is_some_and(has_esp),
         has_boot_code: has_boot_code(open)?,
+        unassigned: data_outside(open)?,
         volumes: match open.is_disk() {
             true => partitions(open)?,
             false => vec![single(open, partition.as_ref(), system)?],
@@ -58,6 +59,20 @@ fn has_boot_code(open: &OpenPlace) -> Result<bool> {
     }
     let code = read_vec(&*open.device, 0, BOOT_CODE_LEN)?;
     Ok(!klon_partition::bytes::is_zero(&code))
+}
+
+/// Data of a disk in no partition; boot code at its start is told by itself.
+fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
+    /// Where partitions begin at the earliest: before that there are boot loaders.
+    const BOOT_BYTES: u64 = 1 << 20;
+    let from_bytes = match has_boot_code(open)? {
+        true => BOOT_BYTES,
+        false => 0,
+    };
+    match open.layout.table.as_ref().filter(|_| open.is_disk()) {
+        Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
+        None => Ok(None),
+    }
 }
 
 fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {

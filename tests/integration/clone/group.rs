@@ -121,7 +121,7 @@ fn interrupt(klon: &Klon) {
             let source = Window::new(&disk, extent_of(&disk, &manifest.source)).unwrap();
             let at = extent_of(&drive, &manifest.target);
             let target = Window::new(&drive, at).unwrap();
-            let present = usage(&target).unwrap().extents;
+            let present = usage(&target).unwrap();
             (usage(&source).unwrap(), source, at, target, present)
         })
         .collect();
@@ -140,6 +140,7 @@ fn interrupt(klon: &Klon) {
             drive: Some(Drive {
                 device: &drive,
                 room: &room,
+                is_given_up: true,
                 at: *at,
             }),
             role: manifest.role,

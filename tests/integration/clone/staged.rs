@@ -67,7 +67,7 @@ fn update_until(klon: &Klon, operation: u64) {
     let source = look_at(&klon.path("source")).unwrap();
     let used = usage(&source).unwrap();
     let target = open_target(&klon.path("target")).unwrap();
-    let present = usage(&target).unwrap().extents;
+    let present = usage(&target).unwrap();
     let target = FaultAt::new(target, Some(Fault::TornAtSector(operation)));
     let identity = |name: &str| Identity::Path(klon.text(name));
     let job = Job {

@@ -100,6 +100,7 @@ impl Stage {
         let around = Drive {
             device: drive,
             room: &self.room,
+            is_given_up: true,
             at: self.volume,
         };
         clone_saving(source, &target, records, Some(&self.present), Some(around))

@@ -311,6 +311,7 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
                 assert!(is_warning);
                 assert_eq!(usage.extents.total_bytes(), device.geometry().size_bytes);
             }
+            Basis::Contained { reason } => panic!("{reason}"),
         }
     }
     drop(writer);

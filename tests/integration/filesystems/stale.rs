@@ -123,7 +123,7 @@ impl Tally {
             Basis::Map => self
                 .wrong
                 .push(format!("{newer} over {older}: {kind} ({blkid})")),
-            Basis::Whole { reason, .. } => {
+            Basis::Whole { reason, .. } | Basis::Contained { reason } => {
                 let is_ambiguous = reason.contains("signatures are on it");
                 self.ambiguous += u32::from(is_ambiguous);
                 assert_eq!(

@@ -2,7 +2,8 @@
 
 use super::{NO_TABLE, probe};
 use crate::device::MemoryDevice;
-use crate::filesystem::{Hazard, Summary};
+use crate::extent::ExtentMap;
+use crate::filesystem::{Hazard, Summary, usage};
 
 /// A superblock of 10,000 bytes on a volume of 100,000.
 fn volume() -> Vec<u8> {
@@ -42,13 +43,12 @@ fn used_to_the_next_4_kib() {
 }
 
 #[test]
-fn whole_when_something_follows() {
-    let mut raw = volume();
-    raw[65_536] = 1;
-    let (summary, end_bytes, reason) = read(raw);
-    assert_eq!((summary.hazards, end_bytes), (vec![], None));
-    let expected = "squashfs ends at byte 0x2710, and behind it there is data at byte 0x10000";
-    assert_eq!(reason, expected);
+fn nothing_that_follows_is_proven_free() {
+    let usage = usage(&MemoryDevice::new(volume(), 512)).unwrap();
+    assert_eq!(usage.used(), ExtentMap::whole(12_288));
+    let tail = ExtentMap::whole(12_288).complement(100_000);
+    assert_eq!(usage.unproven, tail);
+    assert_eq!(usage.extents, ExtentMap::whole(100_000));
 }
 
 #[test]

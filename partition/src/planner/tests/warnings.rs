@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::filesystem::Hazard;
+use crate::inspect::Unassigned;
 use crate::planner::Warning;
 
 fn warnings(request: &Request) -> Vec<Warning> {
@@ -56,6 +57,10 @@ fn a_boot_volume_needs_its_esp() {
 fn what_a_volume_is_about_is_said() {
     let mut boot = boot();
     boot.source.has_boot_code = true;
+    boot.source.unassigned = Some(Unassigned {
+        room_bytes: 3 * GIB,
+        first_bytes: 5_000_000,
+    });
     boot.source.volumes[1].filesystem.as_mut().unwrap().hazards =
         vec![Hazard::NeedsRecovery("needs_recovery".to_owned())];
     let mut swap = volume(3, SWAP, 30 * GIB, GIB);
@@ -71,6 +76,9 @@ fn what_a_volume_is_about_is_said() {
             "the new table gives up what is on the drive: ext4 \"Old\"",
             "Boot has BIOS boot code outside of its partitions, which is not cloned: its clone \
              boots by UEFI only, or after a boot loader is installed on the drive",
+            "Boot has data in no partition (the first at byte 5000000; 3 GiB are in no partition): a \
+             boot loader, or what is left of deleted partitions. No clone of this plan has them; \
+             klon clone or klon image of the whole disk copies them too",
             "BootClone-ESP: fat32 made for sectors of 512 bytes does not mount, nor boot, on \
              sectors of 4096; it can still be restored to a drive like its source's",
             "BootClone: the source needs journal recovery (needs_recovery), so all of it is \

@@ -133,7 +133,12 @@ impl Boot {
             .map(|index| {
                 let at = volumes[index].at;
                 let device = drive;
-                let around = Drive { device, room, at };
+                let around = Drive {
+                    device,
+                    room,
+                    is_given_up: true,
+                    at,
+                };
                 let job = volumes[index].job(1, &sources[index], &targets[index], Some(around));
                 let watch = watch.filter(|_| index == 0);
                 Job { watch, ..job }
@@ -275,7 +280,7 @@ impl Volume {
             source_identity: &self.source,
             target,
             target_identity: &self.target,
-            present: drive.map(|_| &self.usage[0].extents),
+            present: drive.map(|_| &self.usage[0]),
             drive,
             role: Role::Backup,
             watch: None,

@@ -1,7 +1,7 @@
 //! squashfs against squashfs-tools and the kernel.
 
 use super::{
-    ROOM_BYTES, assert_same_files, assert_whole_for, check_by_kernel, grow, len_bytes, mapped,
+    ROOM_BYTES, assert_copied, assert_same_files, check_by_kernel, grow, len_bytes, mapped,
     number_after, text, tree, write,
 };
 use crate::support::oracle::copy_onto_noise;
@@ -75,7 +75,7 @@ fn the_kernel_reads_a_copy_as_the_original() {
 
 /// A hash tree of dm-verity, an overlay of OpenWrt, a footer.
 #[test]
-fn what_is_appended_makes_it_whole() {
+fn what_is_appended_is_copied() {
     let directory = tempfile::tempdir().unwrap();
     let image = make(directory.path(), "image", &[]);
     let end_bytes = len_bytes(&image);
@@ -85,12 +85,12 @@ fn what_is_appended_makes_it_whole() {
     let footer = (size_bytes - 64, b"AV");
     for (at, bytes) in [overlay, footer] {
         write(&image, bytes, at);
-        assert_whole_for(&image, at, "appended");
+        assert_copied(&image, at, "appended");
         write(&image, &[0; 2], at);
     }
     let offset = format!("--hash-offset={end_bytes}");
     let blocks = format!("--data-blocks={}", end_bytes / 4096);
     let arguments = ["format", &offset, &blocks, text(&image), text(&image)];
     run("veritysetup", &arguments);
-    assert_whole_for(&image, end_bytes, "verity");
+    assert_copied(&image, end_bytes, "verity");
 }
