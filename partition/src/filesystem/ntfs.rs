@@ -1,8 +1,7 @@
 //! NTFS, versions 1.x to 3.1.
 //!
 //! Used are the clusters whose bits in `$Bitmap` are set, those that have no bit, and the sectors
-//! from the last whole cluster to the backup boot sector. Free space beyond that is free: no
-//! driver reads it, but for the volume's last sector.
+//! from the last whole cluster to the backup boot sector.
 
 mod bitmap;
 mod boot;

@@ -18,6 +18,14 @@ const BOOT_CODE_LEN: usize = 440;
 
 /// Describes a disk, a partition, or a file.
 pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
+    if let (Some(why), None) = (open.layout.doubt(), &open.partition) {
+        return Err(refused(format!(
+            "its partition table can't be relied on ({why}), so what lies on it can't be told; plan \
+             for the partitions that are to be cloned (NAME={0}:1), or copy all of it with klon \
+             clone {0} TARGET",
+            open.place.given
+        )));
+    }
     let parent = Parent::of(&open.place.path, system)?;
     // The disk that the source is or lies on.
     let (path, layout): (&Path, _) = match &parent {
@@ -76,14 +84,6 @@ fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
 }
 
 fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
-    if let Some(why) = open.layout.doubt() {
-        return Err(refused(format!(
-            "its partition table can't be relied on ({why}), so what lies on it can't be told; plan \
-             for the partitions that are to be cloned (NAME={0}:1), or copy all of it with klon \
-             clone {0} TARGET",
-            open.place.given
-        )));
-    }
     let mut volumes = Vec::new();
     for volume in &open.layout.volumes {
         let used = usage(&Window::new(&*open.device, volume.extent)?)?;

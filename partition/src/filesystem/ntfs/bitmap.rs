@@ -94,8 +94,8 @@ impl<'a> Bitmap<'a> {
         Ok(self.geometry.clusters.saturating_sub(used))
     }
 
-    /// Every byte in use: clusters by their bits, the sectors after the last cluster, the backup
-    /// boot sector, and the last sector of the volume, where formatters put it as well.
+    /// Every byte in use: clusters by their bits, the sectors after the last cluster, and the backup
+    /// boot sector.
     ///
     /// # Errors
     /// As for [`Self::for_each_used`].
@@ -114,16 +114,7 @@ impl<'a> Bitmap<'a> {
     }
 }
 
-/// What the filesystem has after its last cluster, in order.
+/// What the filesystem has after its last cluster.
 pub(super) fn edges(geometry: &Geometry) -> impl Iterator<Item = Extent> {
-    let end_bytes = geometry.volume_bytes;
-    let last_bytes = end_bytes
-        .saturating_sub(geometry.sector_bytes)
-        .max(geometry.size_bytes);
-    [
-        Extent::between(geometry.clusters_end_bytes(), geometry.size_bytes),
-        Extent::between(last_bytes, end_bytes),
-    ]
-    .into_iter()
-    .flatten()
+    Extent::between(geometry.clusters_end_bytes(), geometry.size_bytes).into_iter()
 }
