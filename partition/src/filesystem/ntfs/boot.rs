@@ -16,7 +16,6 @@ const RECORD_BYTES_MAX: u64 = 64 << 10;
 /// Sizes and places that everything else is checked against.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
-    pub(super) sector_bytes: u64,
     pub(super) cluster_bytes: u64,
     /// Whole clusters; `$Bitmap` has one bit for each.
     pub(super) clusters: u64,
@@ -28,8 +27,6 @@ pub(super) struct Geometry {
     pub(super) mirror_lcn: u64,
     /// End of the backup boot sector, the last that belongs to the filesystem.
     pub(super) size_bytes: u64,
-    /// Size of the volume that holds the filesystem.
-    pub(super) volume_bytes: u64,
 }
 
 impl Geometry {
@@ -114,7 +111,6 @@ pub(super) fn parse(sector: &[u8], volume_bytes: u64) -> Result<Geometry, Corrup
     };
     check_zeroes(sector)?;
     Ok(Geometry {
-        sector_bytes,
         cluster_bytes,
         clusters,
         record_bytes: size(sector, 0x40, "clusters_per_mft_record", cluster_bytes)?,
@@ -122,7 +118,6 @@ pub(super) fn parse(sector: &[u8], volume_bytes: u64) -> Result<Geometry, Corrup
         mft_lcn: lcn("mft_lcn", 0x30)?,
         mirror_lcn: lcn("mftmirr_lcn", 0x38)?,
         size_bytes: sectors.saturating_add(1).saturating_mul(sector_bytes),
-        volume_bytes,
     })
 }
 

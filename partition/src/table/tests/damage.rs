@@ -4,7 +4,7 @@ use super::{MIB, gpt, table_of, with, written};
 use crate::device::{Geometry, MemoryDevice, ReadAt, WriteAt};
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
-use crate::table::{Finding, Table, read};
+use crate::table::{Finding, Table, read, readable};
 
 /// Where the structures of `gpt(512)` are.
 const PRIMARY_HEADER: u64 = 512;
@@ -19,6 +19,8 @@ fn kinds(findings: &[Finding]) -> Vec<&'static str> {
         Finding::BackupMisplaced(_) => "misplaced",
         Finding::Hybrid(_) => "hybrid",
         Finding::ProtectiveMbr(_) => "protective",
+        Finding::Doubtful(_) => "doubtful",
+        Finding::Sectors(_) => "sectors",
         Finding::Filesystem(_) => "filesystem",
     };
     findings.iter().map(kind).collect()
@@ -207,7 +209,40 @@ fn hostile_fields_with_right_checksums_are_refused() {
         let result = read(&disk);
         let is_refused = matches!(result, Err(Error::Corrupt(_) | Error::Unsupported { .. }));
         assert!(is_refused, "{at}: {value:#x}: {result:?}");
+        // What can be told of it lies on the disk all the same.
+        let told = readable(&disk).unwrap();
+        let mut told = told.iter().flat_map(|table| &table.partitions);
+        assert!(told.all(|partition| partition.extent.end_bytes() <= 8 * MIB));
     }
+}
+
+#[test]
+fn of_a_disk_that_was_cut_the_whole_partitions_are_told() {
+    let table = gpt(512);
+    let bytes = written(&table).to_vec();
+    for end_bytes in (MIB..8 * MIB).step_by(MIB as usize / 2) {
+        let disk = MemoryDevice::new(bytes[..end_bytes as usize].to_vec(), 512);
+        assert!(read(&disk).is_err(), "{end_bytes}");
+        let told = readable(&disk).unwrap().unwrap().partitions;
+        let whole = table.partitions.iter();
+        let whole: Vec<_> = whole
+            .filter(|it| it.extent.end_bytes() <= end_bytes)
+            .collect();
+        assert_eq!(told.iter().collect::<Vec<_>>(), whole, "{end_bytes}");
+    }
+}
+
+#[test]
+fn of_headers_that_can_not_be_believed_nothing_is_told() {
+    let broken = reshaped(|sector| put32(sector, 8, 0x0002_0000));
+    assert_eq!(readable(&broken).unwrap(), None);
+    let disk = written(&gpt(512));
+    let damaged = with(
+        &with(&disk, PRIMARY_HEADER + 16, &[1]),
+        BACKUP_HEADER + 16,
+        &[1],
+    );
+    assert_eq!(readable(&damaged).unwrap(), None);
 }
 
 /// A table of `count` slots of `entry_bytes` made of the entries of `gpt(512)`.
