@@ -31,8 +31,8 @@ mod xfs;
 
 pub(crate) use iso9660::beside_table;
 pub(crate) use owners::{Forgiving, Gaps};
-pub use owners::{Owner, Owners, owners};
-pub use recognition::probe;
+pub use owners::{Owner, Owners};
+pub use recognition::{owners, probe};
 pub use usage::{Basis, Usage, usage, usage_or_whole};
 
 use crate::device::ReadAt;

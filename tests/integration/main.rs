@@ -12,3 +12,4 @@ mod loops;
 mod planner;
 mod support;
 mod tables;
+mod tidy;

@@ -2,9 +2,10 @@
 //!
 //! `struct btrfs_file_extent_item`: btrfs on-disk format, "EXTENT_DATA".
 
-use super::names::{Names, Node};
+use super::ids::{Node, is_free_objectid};
+use super::names::Names;
 use super::roots::{EXTENT_DATA, FILE_EXTENT_BYTES};
-use super::subvolumes::{is_free_objectid, subvolumes};
+use super::subvolumes::subvolumes;
 use super::tree::{Block, Item, Tree};
 use super::walk_around::{Visitor, leaves};
 use crate::bytes::{le64, u8_at};
