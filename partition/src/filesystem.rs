@@ -11,6 +11,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+pub mod files;
 mod finder;
 mod gather;
 #[cfg(test)]
@@ -31,8 +32,8 @@ mod xfs;
 
 pub(crate) use iso9660::beside_table;
 pub(crate) use owners::{Forgiving, Gaps};
-pub use owners::{Owner, Owners, owners};
-pub use recognition::probe;
+pub use owners::{Owner, Owners};
+pub use recognition::{owners, probe};
 pub use usage::{Basis, Usage, usage, usage_or_whole};
 
 use crate::device::ReadAt;
@@ -273,6 +274,18 @@ pub trait Filesystem: Send + Sync {
     /// # Errors
     /// [`crate::Error::Io`] when the device fails.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>>;
+
+    /// Walks over all files in use, with what identifies each and where it lies. What could not be
+    /// looked at, so that nothing is known of the files there; empty when that is none. `None` when
+    /// this parser has no such walk.
+    fn files(
+        &self,
+        device: &dyn ReadAt,
+        visitor: &mut dyn files::FileVisitor,
+    ) -> Option<Vec<String>> {
+        let _ = (device, visitor);
+        None
+    }
 
     /// Which files hold bytes of `extents`: at most `files_max` of them, in the order in which
     /// they are found; directories too. None when this filesystem can't tell.

@@ -19,4 +19,5 @@ mod read_only;
 mod signatures;
 mod stale;
 mod swap;
+mod walked;
 mod xfs;

@@ -13,3 +13,4 @@ mod outside;
 mod planner;
 mod support;
 mod tables;
+mod tidy;

@@ -8,6 +8,7 @@ mod checksum;
 mod chunk;
 mod chunks;
 mod feature;
+mod ids;
 mod names;
 mod owners;
 mod roots;

@@ -7,6 +7,7 @@ mod contents;
 mod descriptor;
 mod directory;
 mod feature;
+mod files;
 mod group;
 mod inode;
 mod owners;
@@ -17,6 +18,7 @@ mod superblock;
 
 pub(super) use bitmap::Runs;
 
+use super::files::FileVisitor;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::le16;
@@ -155,6 +157,15 @@ impl Filesystem for Ext {
             digest.update(&raw);
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
+        let gaps = Gaps::new();
+        match self.superblock() {
+            Ok(superblock) => files::walk(superblock, device, &gaps, visitor),
+            Err(error) => gaps.note(error),
+        }
+        Some(gaps.list())
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod checksum;
 mod contents;
+mod entry;
 mod feature;
 mod journal;
 mod nat;

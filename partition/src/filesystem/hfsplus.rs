@@ -7,6 +7,7 @@
 mod bitmap;
 mod btree;
 mod fork;
+mod fork_data;
 mod header;
 mod journal;
 mod md5;

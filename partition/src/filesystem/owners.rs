@@ -10,9 +10,7 @@ pub(crate) use forgiving::Forgiving;
 pub(crate) use gaps::Gaps;
 pub(super) use paths::Links;
 
-use super::recognition::probe;
-use crate::device::ReadAt;
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
 use serde::Serialize;
 
 /// More files than this are never looked for at once.
@@ -40,28 +38,4 @@ pub struct Owners {
     /// Why there may be more of them: structures that could not be read or fail their check, the
     /// first of those. Empty when all was looked at.
     pub gaps: Vec<String>,
-}
-
-/// The files of the filesystem on `device` that hold bytes of `extents`: at most `files_max`.
-///
-/// Sectors that can't be read are not an error: what they would have told is in
-/// [`Owners::gaps`].
-#[must_use]
-pub fn owners(device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
-    let gaps = Gaps::new();
-    // Zeroes make the structures that can't be read damaged ones.
-    let forgiving = Forgiving::new(device, 0, &gaps);
-    let found = match probe(&forgiving) {
-        Ok(Some(filesystem)) => filesystem.owners(device, extents, files_max),
-        Ok(None) => Owners::default(),
-        Err(error) => {
-            gaps.note(error);
-            Owners::default()
-        }
-    };
-    gaps.note_all(&found.gaps);
-    Owners {
-        files: found.files,
-        gaps: gaps.list(),
-    }
 }

@@ -1,12 +1,14 @@
 //! Telling which filesystem is on a volume, and when that can't be told.
 
 use super::named::Named;
+use super::owners::{Forgiving, Gaps, Owners};
 use super::{
     Filesystem, Hazard, Kind, apfs, btrfs, erofs, exfat, ext, f2fs, fat, hfsplus, iso9660, lvm2,
     ntfs, signature, squashfs, swap, xfs,
 };
 use crate::device::ReadAt;
 use crate::error::Result;
+use crate::extent::ExtentMap;
 
 type Found = Option<Box<dyn Filesystem>>;
 
@@ -75,3 +77,27 @@ fn ambiguity(found: &[Box<dyn Filesystem>]) -> Hazard {
 
 #[cfg(test)]
 mod tests;
+
+/// The files of the filesystem on `device` that hold bytes of `extents`: at most `files_max`.
+///
+/// Sectors that can't be read are not an error: what they would have told is in
+/// [`Owners::gaps`].
+#[must_use]
+pub fn owners(device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
+    let gaps = Gaps::new();
+    // Zeroes make the structures that can't be read damaged ones.
+    let forgiving = Forgiving::new(device, 0, &gaps);
+    let found = match probe(&forgiving) {
+        Ok(Some(filesystem)) => filesystem.owners(device, extents, files_max),
+        Ok(None) => Owners::default(),
+        Err(error) => {
+            gaps.note(error);
+            Owners::default()
+        }
+    };
+    gaps.note_all(&found.gaps);
+    Owners {
+        files: found.files,
+        gaps: gaps.list(),
+    }
+}

@@ -6,6 +6,7 @@ mod checksum;
 mod contents;
 mod directory;
 mod feature;
+mod files;
 mod freespace;
 mod group;
 mod inode;
@@ -14,6 +15,7 @@ mod owners;
 mod state;
 mod superblock;
 
+use super::files::FileVisitor;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{be32, be64, text};
@@ -146,6 +148,15 @@ impl Filesystem for Xfs {
             }
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
+    }
+
+    fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
+        let gaps = Gaps::new();
+        match self.superblock() {
+            Ok(superblock) => files::walk(superblock, device, &gaps, visitor),
+            Err(error) => gaps.note(error),
+        }
+        Some(gaps.list())
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -3,9 +3,10 @@
 //! `struct btrfs_inode_ref`, `struct btrfs_inode_extref`: btrfs on-disk format, "INODE_REF",
 //! "INODE_EXTREF".
 
-use super::subvolumes::{FS_TREE, Subvolumes};
+use super::ids::{ANY_TREE, Node, ROOT_DIRECTORY};
+use super::subvolumes::Subvolumes;
 use super::superblock::Root;
-use super::tree::{ANY_TREE, Block, Key, Pointer, Tree};
+use super::tree::{Block, Key, Pointer, Tree};
 use crate::bytes::{le16, le64};
 use crate::error::Result;
 use crate::filesystem::owners::Links;
@@ -14,40 +15,8 @@ use std::rc::Rc;
 
 const INODE_REF: u8 = 12;
 const INODE_EXTREF: u8 = 13;
-/// `BTRFS_FIRST_FREE_OBJECTID`: the root directory of every subvolume.
-pub(super) const ROOT_DIRECTORY: u64 = 256;
 /// Blocks that are held: 16 MiB of the largest.
 const CACHED_MAX: usize = 256;
-
-/// A file in a subvolume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Node {
-    /// Object id of the subvolume's tree.
-    pub(super) tree: u64,
-    pub(super) inode: u64,
-}
-
-impl Node {
-    /// The root directory of a subvolume.
-    pub(super) const fn root(tree: u64) -> Self {
-        let inode = ROOT_DIRECTORY;
-        Self { tree, inode }
-    }
-
-    /// The root of the filesystem.
-    pub(super) const fn top() -> Self {
-        Self::root(FS_TREE)
-    }
-
-    /// What the file is called by when it has no name.
-    pub(super) const fn number(self) -> u64 {
-        if self.inode == ROOT_DIRECTORY {
-            self.tree
-        } else {
-            self.inode
-        }
-    }
-}
 
 /// Looks names up.
 pub(super) struct Names<'a> {

@@ -2,15 +2,17 @@
 //!
 //! `struct btrfs_file_extent_item`: btrfs on-disk format, "EXTENT_DATA".
 
-use super::names::{Names, Node};
+use super::ids::{Node, is_free_objectid};
+use super::names::Names;
 use super::roots::{EXTENT_DATA, FILE_EXTENT_BYTES};
-use super::subvolumes::{is_free_objectid, subvolumes};
+use super::subvolumes::subvolumes;
 use super::tree::{Block, Item, Tree};
 use super::walk_around::{Visitor, leaves};
 use crate::bytes::{le64, u8_at};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
+use crate::filesystem::files::Hit;
 use crate::filesystem::owners::{FILES_MAX, Gaps, Links};
 use std::collections::HashSet;
 
@@ -18,14 +20,6 @@ use std::collections::HashSet;
 const INLINE_AT: usize = 21;
 /// Leaves that are remembered for other subvolumes to pass over.
 const BARREN_MAX: usize = 1 << 20;
-
-/// A file's first byte in question: where in the file, and where on the volume.
-#[derive(Clone, Copy)]
-struct Hit {
-    node: Node,
-    file_offset_bytes: u64,
-    extent: Extent,
-}
 
 /// The files that hold bytes of the extents, and at most that many: by the extents of their data,
 /// and by what of them is inline in leaves. Of a compressed extent, each byte counts as where the
@@ -60,10 +54,10 @@ pub(super) fn owners(
     let mut names = Names::new(tree, &subvolumes);
     let hits = search.hits.into_iter();
     hits.map(|hit| {
-        let climbed = names.climb(hit.node, &mut links);
+        let climbed = names.climb(hit.file, &mut links);
         gaps.tolerate(climbed);
         Owner {
-            path: links.path(hit.node, Node::number),
+            path: links.path(hit.file, Node::number),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
         }
@@ -77,7 +71,7 @@ struct Search<'a> {
     files_max: usize,
     gaps: &'a Gaps,
     subvolume: u64,
-    hits: Vec<Hit>,
+    hits: Vec<Hit<Node>>,
     are_shared: bool,
     /// Leaves without a byte in question, which snapshots have as well.
     barren: HashSet<u64>,
@@ -95,13 +89,13 @@ impl Search<'_> {
             inode: key.objectid,
         };
         // Items of a file follow each other.
-        if self.hits.last().is_some_and(|hit| hit.node == node) {
+        if self.hits.last().is_some_and(|hit| hit.file == node) {
             return Ok(true);
         }
         let found = self.found(leaf, item)?;
         if let Some((in_extent, extent)) = found {
             self.hits.push(Hit {
-                node,
+                file: node,
                 file_offset_bytes: key.offset.saturating_add(in_extent),
                 extent,
             });

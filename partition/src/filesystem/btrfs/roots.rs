@@ -1,7 +1,8 @@
 //! The root tree: where the other trees start, and the extents of the version 1 space cache.
 
+use super::ids::{BLOCK_GROUP_TREE, EXTENT_TREE};
 use super::superblock::Root;
-use super::tree::{BLOCK_GROUP_TREE, EXTENT_TREE, Item, Tree};
+use super::tree::{Item, Tree};
 use crate::bytes::{le64, u8_at};
 use crate::error::{Corrupt, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};

@@ -3,10 +3,10 @@
 //! `struct btrfs_root_item`, `struct btrfs_root_ref`: btrfs on-disk format, "ROOT_ITEM",
 //! "ROOT_BACKREF".
 
-use super::names::{Node, ROOT_DIRECTORY};
+use super::ids::{ANY_TREE, FS_TREE, Node, is_free_objectid};
 use super::roots::{ROOT_ITEM, root};
 use super::superblock::Root;
-use super::tree::{ANY_TREE, Block, Item, Tree};
+use super::tree::{Block, Item, Tree};
 use super::walk_around::{Visitor, leaves};
 use crate::bytes::{le16, le32, le64};
 use crate::error::Result;
@@ -14,16 +14,8 @@ use crate::filesystem::owners::{Gaps, Links};
 use std::collections::BTreeMap;
 
 const ROOT_BACKREF: u8 = 144;
-/// The tree of the top-level subvolume.
-pub(super) const FS_TREE: u64 = 5;
 /// Subvolumes that are looked at.
 const SUBVOLUMES_MAX: usize = 1 << 16;
-
-/// Whether that is the number of a subvolume's tree, or of a file in one: numbers above are the
-/// filesystem's own.
-pub(super) const fn is_free_objectid(objectid: u64) -> bool {
-    objectid >= ROOT_DIRECTORY && objectid <= u64::MAX - 255
-}
 
 /// Trees of files by their object id.
 pub(super) type Subvolumes = BTreeMap<u64, Root>;

@@ -4,6 +4,7 @@
 
 use super::checksum::Checksum;
 use super::feature::Features;
+use super::ids::{CHUNK_TREE, ROOT_TREE};
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::Corrupt;
 
@@ -114,13 +115,13 @@ impl Superblock {
             checksum,
             tree_uuid,
             root_tree: Root {
-                tree: super::tree::ROOT_TREE,
+                tree: ROOT_TREE,
                 logical: le64(raw, 0x50),
                 generation: le64(raw, 0x48),
                 level: u8_at(raw, 0xc6),
             },
             chunk_tree: Root {
-                tree: super::tree::CHUNK_TREE,
+                tree: CHUNK_TREE,
                 logical: le64(raw, 0x58),
                 generation: le64(raw, 0xa4),
                 level: u8_at(raw, 0xc7),

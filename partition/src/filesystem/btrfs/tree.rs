@@ -15,12 +15,6 @@ use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
 
-/// Object ids of trees.
-pub(super) const ROOT_TREE: u64 = 1;
-pub(super) const EXTENT_TREE: u64 = 2;
-pub(super) const CHUNK_TREE: u64 = 3;
-pub(super) const BLOCK_GROUP_TREE: u64 = 11;
-
 /// `struct btrfs_disk_key`, ordered as trees are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -81,9 +75,6 @@ impl Item<'_> {
         Err(self.corrupt("size", expected, self.data.len()))
     }
 }
-
-/// Stands for the tree of a block that several trees may share: the block names the first of them.
-pub(super) const ANY_TREE: u64 = 0;
 
 /// What is known of a block before it is read.
 #[derive(Clone, Copy, Debug)]

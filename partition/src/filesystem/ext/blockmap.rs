@@ -20,6 +20,8 @@ pub(super) struct Run {
     pub(super) file_block: Option<u64>,
     pub(super) block: u64,
     pub(super) blocks: u64,
+    /// Whether the blocks were written since they were allocated.
+    pub(super) is_written: bool,
 }
 
 /// Told of each run; whether to go on.
@@ -108,6 +110,7 @@ impl<'a> BlockMaps<'a> {
                 file_block: Some(file_block),
                 block,
                 blocks: 1,
+                is_written: true,
             }));
         }
         let raw = self.read(inode, block)?;
@@ -115,6 +118,7 @@ impl<'a> BlockMaps<'a> {
             file_block: None,
             block,
             blocks: 1,
+            is_written: true,
         }) {
             return Ok(false);
         }
@@ -166,6 +170,7 @@ impl<'a> BlockMaps<'a> {
             file_block: None,
             block,
             blocks: 1,
+            is_written: true,
         }) {
             return Ok(false);
         }
@@ -237,6 +242,7 @@ fn leaf(entry: &[u8]) -> Run {
         file_block: Some(le32(entry, 0).into()),
         block: u64::from(le16(entry, 6)) << 32 | u64::from(le32(entry, 8)),
         blocks: blocks.into(),
+        is_written: !is_unwritten,
     }
 }
 

@@ -11,6 +11,9 @@ use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 
 const STRUCTURE: &str = "ext inode";
+/// `EXT4_IMMUTABLE_FL`
+const FLAG_IMMUTABLE: u32 = 0x10;
+/// `EXT4_EXTENTS_FL`
 const FLAG_EXTENTS: u32 = 0x8_0000;
 /// `EXT4_EA_INODE_FL`
 const FLAG_ATTRIBUTE_VALUE: u32 = 0x20_0000;
@@ -37,6 +40,8 @@ pub(super) struct Inode {
     pub(super) has_blocks: bool,
     /// Whether its contents are the value of an extended attribute.
     pub(super) is_attribute_value: bool,
+    /// Whether it must not be changed.
+    pub(super) is_immutable: bool,
     /// `i_block`: 60 bytes.
     pub(super) block_map: [u8; 60],
     /// What the checksums of this inode's own blocks start from.
@@ -102,6 +107,7 @@ impl Inode {
             has_extents: flags & FLAG_EXTENTS != 0,
             has_blocks: is_mapped && flags & FLAG_INLINE_DATA == 0,
             is_attribute_value: flags & FLAG_ATTRIBUTE_VALUE != 0,
+            is_immutable: flags & FLAG_IMMUTABLE != 0,
             block_map: block_map.unwrap_or([0; 60]),
             checksum_seed,
         })

@@ -11,8 +11,8 @@ use crate::filesystem::owners::Gaps;
 pub(super) const ROOT: u32 = 2;
 const BATCH_BYTES: u32 = 1 << 20;
 
-/// Told of each inode; whether to go on.
-pub(super) type Visit<'a> = dyn FnMut(&Inode) -> bool + 'a;
+/// Told of each inode, with its bytes; whether to go on.
+pub(super) type Visit<'a> = dyn FnMut(&Inode, &[u8]) -> bool + 'a;
 
 /// Visits every inode in use that can have a name: the root directory and all that aren't
 /// reserved. Groups and inodes that fail their check are noted in `gaps`.
@@ -67,7 +67,7 @@ fn group(
                 let offset_bytes = inode_offset(superblock, descriptor, index);
                 let inode = Inode::parse(superblock, number, offset_bytes, raw);
                 let inode = gaps.tolerate(inode.map_err(Into::into));
-                if inode.is_some_and(|inode| !visit(&inode)) {
+                if inode.is_some_and(|inode| !visit(&inode, raw)) {
                     return Ok(false);
                 }
             }

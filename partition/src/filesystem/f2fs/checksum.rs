@@ -1,7 +1,8 @@
 //! The checksum of superblocks, checkpoints and inodes: CRC-32 (IEEE, reflected) that is not
 //! inverted at the end.
 
-use super::superblock::MAGIC;
+/// `F2FS_SUPER_MAGIC`
+pub(super) const MAGIC: u32 = 0xf2f5_2010;
 
 /// The checksum of the parts of a structure, one after another, from the filesystem's magic
 /// number on.

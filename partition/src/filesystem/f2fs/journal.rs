@@ -4,8 +4,7 @@
 //! `struct f2fs_journal`: a count, then entries of (number, entry).
 
 use super::checkpoint::Checkpoint;
-use super::nat;
-use super::sit;
+use super::entry::{NAT_ENTRY_LEN, SIT_ENTRY_LEN};
 use super::superblock::{LOGS, Superblock};
 use crate::bytes::{le16, le32};
 use crate::device::{ReadAt, read_vec};
@@ -32,16 +31,10 @@ pub(super) fn sit(
 ) -> Result<Journal> {
     let end = superblock.main.segments;
     // The journal of the SIT is kept with the log of cold data, the third one.
-    read(
-        superblock,
-        checkpoint,
-        device,
-        (1, 2),
-        (sit::ENTRY_LEN, end),
-    )
+    read(superblock, checkpoint, device, (1, 2), (SIT_ENTRY_LEN, end))
 }
 
-/// Entries that stand for those of the NAT.
+/// Entries that stand for those of the NAT, all below node `end`.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] when the journal holds more than it has room for, or nodes for which
@@ -50,15 +43,9 @@ pub(super) fn nat(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
+    end: u32,
 ) -> Result<Journal> {
-    let end = nat::end(superblock);
-    read(
-        superblock,
-        checkpoint,
-        device,
-        (0, 0),
-        (nat::ENTRY_LEN, end),
-    )
+    read(superblock, checkpoint, device, (0, 0), (NAT_ENTRY_LEN, end))
 }
 
 /// Reads a journal by its index among compact summaries, and by the log with which it is kept

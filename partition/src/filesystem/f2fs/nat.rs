@@ -4,15 +4,13 @@
 //! says which one is valid, and its journal has entries that are newer than both.
 
 use super::checkpoint::Checkpoint;
+use super::entry::{NAT_ENTRY_LEN, bit};
 use super::journal::{self, Journal};
-use super::sit::bit;
 use super::superblock::{SEGMENT_BLOCKS, Superblock};
 use crate::bytes::le32;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 
-/// `struct f2fs_nat_entry`: version, inode, block.
-pub(super) const ENTRY_LEN: usize = 9;
 /// The first nodes stand for the inodes of nodes and of metadata, which are nowhere.
 const NODES_FIRST: u32 = 3;
 /// `NEW_ADDR`: a node that was never written.
@@ -41,7 +39,7 @@ pub(super) fn end(superblock: &Superblock) -> u32 {
 }
 
 fn per_block(superblock: &Superblock) -> u32 {
-    (superblock.block_bytes / ENTRY_LEN as u32).max(1)
+    (superblock.block_bytes / NAT_ENTRY_LEN as u32).max(1)
 }
 
 /// Calls `visit` with the nodes of each segment of the table in order of their numbers, at most
@@ -56,7 +54,7 @@ pub(super) fn for_each(
     device: &dyn ReadAt,
     visit: &mut impl FnMut(Vec<Node>) -> Result<()>,
 ) -> Result<()> {
-    let journal = journal::nat(superblock, checkpoint, device)?;
+    let journal = journal::nat(superblock, checkpoint, device, end(superblock))?;
     for segment in 0..superblock.nat.segments / 2 {
         visit(nodes(superblock, checkpoint, device, (&journal, segment))?)?;
     }
@@ -86,7 +84,7 @@ fn nodes(
         let block = if bit(bitmap, index) { one } else { zero };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let number = number.saturating_mul(per_block(superblock));
-        for (number, raw) in (number..end).zip(block.chunks_exact(ENTRY_LEN)) {
+        for (number, raw) in (number..end).zip(block.chunks_exact(NAT_ENTRY_LEN)) {
             let raw = journal.get(&number).map_or(raw, Vec::as_slice);
             nodes.extend(
                 node(superblock, number, raw).map_err(|(field, expected, found)| {

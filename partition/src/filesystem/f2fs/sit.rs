@@ -4,6 +4,7 @@
 //! entries that are newer than both.
 
 use super::checkpoint::Checkpoint;
+use super::entry::{SIT_ENTRY_LEN, bit};
 use super::journal::{self, Journal};
 use super::superblock::{LOGS, SEGMENT_BLOCKS, Superblock};
 use crate::bytes::le16;
@@ -11,8 +12,6 @@ use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::extent::{ExtentMap, ExtentMapBuilder};
 
-/// `struct f2fs_sit_entry`: count and kind, a bit for each block, time.
-pub(super) const ENTRY_LEN: usize = 74;
 /// `SIT_VBLOCK_MAP_SIZE`
 const MAP_LEN: usize = 64;
 
@@ -77,7 +76,7 @@ fn for_each(
                 .saturating_mul(per_block);
             let here = segments.saturating_sub(start).min(per_block);
             for (segment, raw) in
-                (start..start.saturating_add(here)).zip(block.chunks_exact(ENTRY_LEN))
+                (start..start.saturating_add(here)).zip(block.chunks_exact(SIT_ENTRY_LEN))
             {
                 let entry = entry(&journal, segment, raw);
                 check(entry, segment, place)?;
@@ -134,14 +133,6 @@ fn read_blocks(
     Ok((raw, places))
 }
 
-/// Bit `index`, counted from the highest of each byte on.
-pub(super) fn bit(bitmap: &[u8], index: u64) -> bool {
-    let byte = usize::try_from(index / 8)
-        .ok()
-        .and_then(|at| bitmap.get(at));
-    byte.is_some_and(|byte| byte & (0x80 >> (index % 8)) != 0)
-}
-
 fn map(entry: &[u8]) -> &[u8] {
     entry.get(2..MAP_LEN.saturating_add(2)).unwrap_or_default()
 }
@@ -183,7 +174,7 @@ fn for_each_run(entry: &[u8], visit: &mut impl FnMut(u64, u64)) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENTRY_LEN, bit, check, for_each_run};
+    use super::{SIT_ENTRY_LEN, bit, check, for_each_run};
     use proptest::prelude::{Just, any, prop_assert_eq, prop_oneof, proptest};
 
     proptest! {
@@ -191,7 +182,7 @@ mod tests {
         fn runs_are_the_ones(
             bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(0xff)], 64)
         ) {
-            let mut entry = vec![0; ENTRY_LEN];
+            let mut entry = vec![0; SIT_ENTRY_LEN];
             entry[2..66].copy_from_slice(&bytes);
             let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
             entry[..2].copy_from_slice(&(ones as u16).to_le_bytes());

@@ -4,15 +4,14 @@
 //! little-endian. The areas follow one another: checkpoints, SIT (segment information table), NAT
 //! (node address table), SSA (segment summary area), main.
 
-use super::checksum::crc32;
+use super::checksum::{MAGIC, crc32};
+use super::entry::SIT_ENTRY_LEN;
 use super::feature::Features;
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::Corrupt;
 use crate::extent::Extent;
 use std::fmt::Display;
 
-/// `F2FS_SUPER_MAGIC`
-pub(super) const MAGIC: u32 = 0xf2f5_2010;
 /// `F2FS_SUPER_OFFSET`: in each of the first two blocks.
 pub(super) const OFFSET_BYTES: u64 = 1024;
 pub(super) const LEN_BYTES: usize = 3072;
@@ -240,7 +239,7 @@ impl Superblock {
 
     /// Entries of a SIT block: `SIT_ENTRY_PER_BLOCK`.
     pub(super) fn segments_per_sit_block(&self) -> u32 {
-        (self.block_bytes / super::sit::ENTRY_LEN as u32).max(1)
+        (self.block_bytes / SIT_ENTRY_LEN as u32).max(1)
     }
 
     /// A block as a length in memory.

@@ -1,6 +1,6 @@
 //! The volume header: geometry, state, and where the special files lie (TN1150, "Volume Header").
 
-use super::fork::{self, ForkData};
+use super::fork_data::{self, ForkData};
 use crate::bytes::{be16, be32};
 use crate::error::{Corrupt, Result};
 use crate::extent::Extent;
@@ -76,7 +76,7 @@ impl Header {
         let expected = format!("at most {blocks} blocks");
         check(free_blocks <= blocks, "freeBlocks", &expected, free_blocks)?;
         let fork = |at: usize, field: &'static str| -> Result<ForkData> {
-            let fields = raw.get(at..at.saturating_add(fork::LEN_BYTES));
+            let fields = raw.get(at..at.saturating_add(fork_data::LEN_BYTES));
             let fork = ForkData::parse(fields.unwrap_or_default());
             match fork.fault(block_bytes, blocks) {
                 None => Ok(fork),

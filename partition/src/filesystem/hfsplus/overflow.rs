@@ -2,7 +2,7 @@
 //! File").
 
 use super::btree::Tree;
-use super::fork::{self, EXTENT_RECORD_BYTES, Run};
+use super::fork_data::{EXTENT_RECORD_BYTES, Run, runs};
 use super::header::{ALLOCATION_ID, ATTRIBUTES_ID, CATALOG_ID, Header, STARTUP_ID};
 use super::node;
 use crate::bytes::{be32, u8_at};
@@ -49,7 +49,7 @@ impl<'a> Record<'a> {
     }
 
     pub(super) fn runs(&self) -> impl Iterator<Item = Run> + 'a {
-        fork::runs(self.runs)
+        runs(self.runs)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Bitmap and trees are written at different times. A bitmap that lags behind the files shows
 //! here and nowhere else when a driver left no mark of it.
 
-use super::fork::{self, EXTENT_RECORD_BYTES, LEN_BYTES};
+use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES};
 use super::node;
 use super::overflow::Record;
 use super::volume::Volume;
@@ -95,10 +95,10 @@ struct Marked<'a> {
 
 impl Marked<'_> {
     fn runs(&self, record: &[u8], file_id: u32) -> Result<()> {
-        self.each(fork::runs(record), file_id)
+        self.each(fork_data::runs(record), file_id)
     }
 
-    fn each(&self, runs: impl Iterator<Item = fork::Run>, file_id: u32) -> Result<()> {
+    fn each(&self, runs: impl Iterator<Item = fork_data::Run>, file_id: u32) -> Result<()> {
         let header = &self.volume.header;
         for run in runs {
             let extent = header.extent(run.first, run.blocks);

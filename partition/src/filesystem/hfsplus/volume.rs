@@ -1,7 +1,8 @@
 //! An open volume: its header and all runs of the special files.
 
 use super::btree::Tree;
-use super::fork::{Fork, ForkData, Run};
+use super::fork::Fork;
+use super::fork_data::{ForkData, Run};
 use super::header::{ALLOCATION_ID, ATTRIBUTES_ID, CATALOG_ID, EXTENTS_ID, Header, STARTUP_ID};
 use super::overflow;
 use crate::device::ReadAt;

@@ -11,17 +11,12 @@ use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
+use crate::filesystem::files::Hit;
 use crate::filesystem::owners::{FILES_MAX, Forgiving, Gaps, Links};
 use std::collections::HashMap;
 
-/// A file's first byte in question: where in the file, and where on the volume.
-struct Hit {
-    record: u64,
-    /// Name of the stream (UTF-16LE); empty for the file itself.
-    stream: Vec<u8>,
-    file_offset_bytes: u64,
-    extent: Extent,
-}
+/// A file's record, and the name of one of its streams (UTF-16LE); empty for the file itself.
+type FileStream = (u64, Vec<u8>);
 
 /// The files that hold bytes of the extents, and at most that many: by the clusters of all their
 /// attributes, and by their records, which hold small files whole. The filesystem's own files are
@@ -60,10 +55,10 @@ pub(super) fn owners(
     let mut links = Links::new(mft::ROOT);
     let hits = search.hits.into_iter();
     hits.map(|hit| {
-        let climbed = climb(mft, &device, hit.record, &mut links);
+        let climbed = climb(mft, &device, hit.file.0, &mut links);
         gaps.tolerate(climbed);
         Owner {
-            path: path(&mut links, &hit),
+            path: path(&mut links, &hit.file),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
         }
@@ -76,9 +71,9 @@ struct Search<'a> {
     extents: &'a ExtentMap,
     files_max: usize,
     gaps: &'a Gaps,
-    hits: Vec<Hit>,
+    hits: Vec<Hit<FileStream>>,
     /// Where in `hits` a stream of a file is.
-    known: HashMap<(u64, Vec<u8>), usize>,
+    known: HashMap<FileStream, usize>,
 }
 
 impl Search<'_> {
@@ -170,10 +165,10 @@ impl Search<'_> {
 
     /// Notes that a stream holds bytes in question; of several places, the first in the file.
     fn note(&mut self, record: u64, stream: &[u8], (file_offset_bytes, extent): (u64, Extent)) {
-        let key = (record, stream.to_vec());
+        let file = (record, stream.to_vec());
         if let Some(hit) = self
             .known
-            .get(&key)
+            .get(&file)
             .and_then(|&index| self.hits.get_mut(index))
         {
             if file_offset_bytes < hit.file_offset_bytes {
@@ -183,10 +178,9 @@ impl Search<'_> {
             return;
         }
         if self.hits.len() < self.files_max {
-            self.known.insert(key, self.hits.len());
+            self.known.insert(file.clone(), self.hits.len());
             self.hits.push(Hit {
-                record,
-                stream: stream.to_vec(),
+                file,
                 file_offset_bytes,
                 extent,
             });
@@ -223,10 +217,10 @@ fn gone(parent: Reference) -> u64 {
     parent.number | 1 << 63
 }
 
-fn path(links: &mut Links<u64>, hit: &Hit) -> String {
-    let path = links.path(hit.record, |number| number & !(1 << 63));
-    if hit.stream.is_empty() {
+fn path(links: &mut Links<u64>, (record, stream): &FileStream) -> String {
+    let path = links.path(*record, |number| number & !(1 << 63));
+    if stream.is_empty() {
         return path;
     }
-    format!("{path}:{}", name::from_utf16(&hit.stream))
+    format!("{path}:{}", name::from_utf16(stream))
 }

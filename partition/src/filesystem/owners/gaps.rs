@@ -1,7 +1,7 @@
 //! What could not be looked at, in a list of bounded length.
 
 use super::{Owner, Owners};
-use crate::error::Result;
+use crate::error::{Corrupt, Error, Result};
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,8 @@ pub(crate) struct Gaps(Mutex<Notes>);
 
 #[derive(Debug, Default)]
 struct Notes {
+    /// The first error that was tolerated.
+    first: Option<Error>,
     listed: Vec<String>,
     others: u64,
 }
@@ -47,7 +49,29 @@ impl Gaps {
 
     /// What there is of a result; what went wrong instead is noted.
     pub(in crate::filesystem) fn tolerate<T>(&self, result: Result<T>) -> Option<T> {
-        result.map_err(|error| self.note(error)).ok()
+        match result {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.note(&error);
+                self.notes().first.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Ends it where nothing may be missing.
+    ///
+    /// # Errors
+    /// The first error that was tolerated; [`Error::Corrupt`] when there is another gap.
+    pub(in crate::filesystem) fn none(self) -> Result<()> {
+        let notes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (notes.first, notes.listed.first()) {
+            (Some(error), _) => Err(error),
+            (None, Some(gap)) => {
+                Err(Corrupt::new("filesystem", "files", 0, "sound ones", gap).into())
+            }
+            (None, None) => Ok(()),
+        }
     }
 
     /// All that was noted.

@@ -24,6 +24,8 @@ pub(super) struct Run {
     /// First block within the fork.
     pub(super) file_block: u64,
     pub(super) extent: Extent,
+    /// Whether the blocks were written since they were allocated.
+    pub(super) is_written: bool,
 }
 
 /// Told of each run; whether to go on.
@@ -96,7 +98,12 @@ impl<'a> Bmaps<'a> {
             return self.tolerate(found).map(|()| true);
         };
         let file_block = upper << 1 >> 10;
-        Ok(visit(Run { file_block, extent }))
+        let is_written = upper >> 63 == 0;
+        Ok(visit(Run {
+            file_block,
+            extent,
+            is_written,
+        }))
     }
 
     fn tolerate(&self, result: Result<()>) -> Result<()> {

@@ -9,6 +9,7 @@ use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
+use crate::filesystem::files::Stamp;
 use crate::filesystem::owners::Gaps;
 
 static SHAPE: Shape = Shape {
@@ -24,6 +25,11 @@ const MAGIC: u16 = u16::from_be_bytes(*b"IN");
 const MODE_TYPE: u16 = 0o170_000;
 const MODE_REGULAR: u16 = 0o100_000;
 const MODE_DIRECTORY: u16 = 0o040_000;
+/// `XFS_DIFLAG_IMMUTABLE`
+const FLAG_IMMUTABLE: u16 = 0x8;
+/// `XFS_DIFLAG2_BIGTIME`
+const FLAG2_BIGTIME: u64 = 0x8;
+const NANOSECONDS: u64 = 1_000_000_000;
 /// `XFS_DIFLAG2_NREXT64`
 const FLAG2_WIDE_COUNTERS: u64 = 0x10;
 
@@ -160,6 +166,33 @@ impl Inode {
         be16(&self.raw, 90) & 1 != 0
     }
 
+    /// Whether it must not be changed: `XFS_DIFLAG_IMMUTABLE` of `di_flags`.
+    pub(super) fn is_immutable(&self) -> bool {
+        be16(&self.raw, 90) & FLAG_IMMUTABLE != 0
+    }
+
+    /// The inode as it lies on the disk.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// `di_ctime`: seconds and nanoseconds, or with "bigtime" nanoseconds since the earliest
+    /// moment that the former can tell.
+    pub(super) fn changed(&self) -> Stamp {
+        if self.has_flag2(FLAG2_BIGTIME) {
+            let nanoseconds = be64(&self.raw, 48);
+            let seconds = i64::try_from(nanoseconds / NANOSECONDS).unwrap_or(i64::MAX);
+            return Stamp {
+                seconds: seconds.saturating_add(i32::MIN.into()),
+                nanoseconds: u32::try_from(nanoseconds % NANOSECONDS).unwrap_or(0),
+            };
+        }
+        Stamp {
+            seconds: be32(&self.raw, 48).cast_signed().into(),
+            nanoseconds: be32(&self.raw, 52),
+        }
+    }
+
     pub(super) fn is_directory(&self) -> bool {
         be16(&self.raw, 2) & MODE_TYPE == MODE_DIRECTORY
     }
@@ -170,8 +203,13 @@ impl Inode {
     }
 
     fn has_wide_counters(&self) -> bool {
+        self.has_flag2(FLAG2_WIDE_COUNTERS)
+    }
+
+    /// Whether `di_flags2`, which version 3 of the inode has, has one of `flags`.
+    fn has_flag2(&self, flags: u64) -> bool {
         let is_v3 = self.core_len == 176;
-        is_v3 && be64(&self.raw, 120) & FLAG2_WIDE_COUNTERS != 0
+        is_v3 && be64(&self.raw, 120) & flags != 0
     }
 
     /// The data fork: contents of a file, entries of a directory, a symbolic link's target.

@@ -1,6 +1,7 @@
 //! One tree block: header, items, pointers.
 
-use super::{ANY_TREE, Item, Key, Pointer, Tree};
+use super::super::ids::ANY_TREE;
+use super::{Item, Key, Pointer, Tree};
 use crate::bytes::{le32, le64, u8_at};
 use crate::device::read_vec;
 use crate::error::{Corrupt, Error, Result};

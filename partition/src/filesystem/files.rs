@@ -1,0 +1,127 @@
+//! One walk over the files of a filesystem: what each file is, and where its bytes lie.
+//!
+//! Each parser feeds the same visitor; what is asked of files (who owns a byte, what is contents,
+//! what changed) is a fold over this walk.
+
+mod contents;
+mod first_hits;
+
+pub(super) use contents::Contents;
+pub(super) use first_hits::{FirstHits, Hit};
+
+use crate::extent::Extent;
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link, a device, a pipe, a socket.
+    Other,
+}
+
+/// A moment as a filesystem stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds after that; 0 where the filesystem stores none.
+    pub nanoseconds: u32,
+}
+
+/// A file in use, as the walk meets it.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// Its inode.
+    pub number: u64,
+    /// What it is.
+    pub kind: FileKind,
+    /// Whether the filesystem keeps something of its own in it: a journal, quotas, the values of
+    /// extended attributes.
+    pub is_internal: bool,
+    /// Whether it is marked as one that must not be changed. Boot loaders write the blocks of such
+    /// files directly, without a trace in the inode.
+    pub is_immutable: bool,
+    /// Its length.
+    pub size_bytes: u64,
+    /// Where its contents end: runs behind that hold something else (hash trees of fs-verity).
+    pub contents_end_bytes: u64,
+    /// When its inode changed last (`ctime`).
+    pub changed: Stamp,
+    /// The inode as it lies on the disk.
+    pub(super) inode: &'a [u8],
+    /// Fields of the inode that change though the file does not, ascending.
+    pub(super) volatile: &'a [Range<usize>],
+}
+
+/// Two files with this identity at two moments have the same contents where they have the same
+/// runs: it is a digest of all of the inode but its volatile fields.
+pub type FileIdentity = [u8; 16];
+
+impl File<'_> {
+    /// The identity: the first half of a SHA-256 over the inode, its time of access and its
+    /// checksums taken as zero.
+    #[must_use]
+    pub fn identity(&self) -> FileIdentity {
+        let mut inode = self.inode.to_vec();
+        for field in self.volatile {
+            let end = field.end.min(inode.len());
+            if let Some(bytes) = inode.get_mut(field.start..end) {
+                bytes.fill(0);
+            }
+        }
+        let digest = Sha256::digest(&inode);
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// What of a file is in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its contents: of a directory, its entries.
+    Contents,
+    /// Extended attributes.
+    Attributes,
+    /// Blocks that say where others are.
+    Map,
+}
+
+/// Bytes that follow each other both in a file and on the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRun {
+    /// What of the file they are.
+    pub part: Part,
+    /// Where the first of them is in that part; 0 in a map.
+    pub file_offset_bytes: u64,
+    /// Where they lie on the volume.
+    pub extent: Extent,
+    /// Whether they were written; if not, they read as zeroes, whatever is there.
+    pub is_written: bool,
+}
+
+/// How a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// With the next run, or the next file.
+    Continue,
+    /// With the next file.
+    SkipFile,
+    /// Not at all.
+    Stop,
+}
+
+/// Told of files and of their runs.
+pub trait FileVisitor {
+    /// A file begins; its runs follow.
+    fn file(&mut self, file: &File<'_>) -> Next;
+
+    /// A run of the file that was told last. Runs of one part ascend in the file.
+    fn run(&mut self, file: &File<'_>, run: &FileRun) -> Next;
+}
+
+#[cfg(test)]
+mod tests;

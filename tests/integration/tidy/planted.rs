@@ -1,0 +1,124 @@
+//! Each rule finds an offender that was planted.
+
+use super::text::split;
+use super::{Source, circles, lengths, named, options};
+
+fn source(path: &str, text: &str) -> Source {
+    Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn names(offenders: Vec<(String, String)>) -> Vec<String> {
+    offenders.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_file_without_a_first_line() {
+    let sources = [
+        source("src/a.rs", "//! A.\n"),
+        source("src/b.rs", "use c;\n"),
+    ];
+    assert_eq!(names(lengths::without_first_line(&sources)), ["src/b.rs"]);
+}
+
+#[test]
+fn a_long_file() {
+    let tests = format!("\n#[cfg(test)]\nmod tests {{\n{}}}\n", "//\n".repeat(300));
+    let short = format!("{}{tests}", "//\n".repeat(429));
+    let sources = [
+        source("src/a.rs", &short),
+        source("src/b.rs", &"\n".repeat(431)),
+    ];
+    assert_eq!(names(lengths::long_files(&sources)), ["src/b.rs"]);
+}
+
+#[test]
+fn a_long_function() {
+    let function = |name: &str, lines: usize| {
+        let body = "    a(\"}\"); // }\n".repeat(lines - 2);
+        format!("const fn {name}(x: [u8; 4]) -> u8 {{\n{body}}}\n")
+    };
+    let text = format!(
+        "trait T {{ fn none(&self); }}\n{}{}",
+        function("short", 70),
+        function("long", 71)
+    );
+    let found = lengths::long_functions(&[source("src/a.rs", &text)]);
+    assert_eq!(names(found), ["src/a.rs::long"]);
+    let in_tests = [source("imaging/src/a/tests.rs", &text)];
+    assert!(lengths::long_functions(&in_tests).is_empty());
+}
+
+#[test]
+fn a_circle() {
+    let sources = [
+        source("imaging/src/lib.rs", "mod a; mod b; mod c; mod d;"),
+        source("imaging/src/a.rs", "use crate::{b::{X as Y, Z}, c};"),
+        source(
+            "imaging/src/b.rs",
+            "fn f() { super::d::g() } // use crate::a",
+        ),
+        source("imaging/src/c.rs", "mod inner;"),
+        source(
+            "imaging/src/c/inner.rs",
+            "use super::Thing; use crate::Other;",
+        ),
+        source("imaging/src/d.rs", "mod below;\nuse below::Low;"),
+        source("imaging/src/d/below.rs", "use crate::a::T;\nmod tests { }"),
+    ];
+    let expected = "imaging/src/a imaging/src/b imaging/src/d imaging/src/d/below";
+    assert_eq!(names(circles::circles(&sources, &[])), [expected]);
+    assert!(circles::circles(&sources[..5], &[]).is_empty());
+    let allowed = ["imaging/src/b → imaging/src/d"];
+    assert!(circles::circles(&sources, &allowed).is_empty());
+}
+
+#[test]
+fn an_option_in_a_library() {
+    let known = ["--in-place".to_owned(), "--type".to_owned()].into();
+    let text = r##"
+        // --in-place
+        fn f() { run(&["--type", "a"]); tell("use --in-place", r#"or "--other""#); }
+    "##;
+    let sources = [source("imaging/src/a.rs", text), source("src/a.rs", text)];
+    let found = options::in_libraries(&sources, &known);
+    assert_eq!(names(found), ["imaging/src/a.rs: --in-place"]);
+}
+
+#[test]
+fn a_test_and_an_image_that_are_not_there() {
+    let safety =
+        "| p | b | k | `loops::drift`, `imaging: a::tests::works`, `imaging: a::tests::fails` |\n";
+    let sources = [
+        source("tests/integration/loops/drift.rs", ""),
+        source("imaging/src/a.rs", "mod tests { fn works() {} }"),
+    ];
+    let missing = names(named::missing_tests(safety, &sources));
+    assert_eq!(missing, ["imaging: a::tests::fails"]);
+    let files = ["INDEX.md", "ext4.img.zst", "xfs.img.zst"].map(str::to_owned);
+    assert_eq!(
+        names(named::missing_images("ext4: by mke2fs", &files)),
+        ["xfs.img.zst"]
+    );
+}
+
+#[test]
+fn text_is_told_from_code() {
+    let text =
+        "a \"b\\\"c\" 'd' '\\'' /* e /* f */ */ r#\"g\"h\"# b\"i\" 'j: &'k l // m\nfor r in r2 {}";
+    let (code, literals) = split(text);
+    let found: Vec<&str> = literals
+        .iter()
+        .map(|literal| literal.text.as_str())
+        .collect();
+    assert_eq!(found, ["b\\\"c", "g\"h", "i"]);
+    let words: Vec<&str> = code.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "a", "r", "b", "'j:", "&'k", "l", "for", "r", "in", "r2", "{}"
+        ]
+    );
+}
