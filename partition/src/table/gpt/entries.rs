@@ -42,6 +42,7 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
         logical_sector_bytes: sectors.bytes(),
         usable,
         slots_max: header.slots_max,
+        entry_bytes: header.entry_bytes,
         partitions,
     })
 }
