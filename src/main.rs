@@ -27,6 +27,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod resized;
 mod salvage;
 mod side;
 mod stop;

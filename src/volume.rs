@@ -3,20 +3,18 @@
 use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
+use crate::resized::Resized;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::Snapshot;
-use klon_partition::device::{Overlay, Window};
+use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
-use klon_partition::table::{self, Scheme, Table};
+use klon_partition::table::{Moved, Table};
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
-
-/// A relocated table is a few sectors; this is far more.
-const OVERLAY_BYTES_MAX: usize = 16 << 20;
 
 /// A source, opened, with what of it is in use.
 pub struct SourceEnd {
@@ -34,6 +32,8 @@ pub struct SourceEnd {
     pub location: Location,
     /// Its partition table; `None` for one volume.
     pub table: Option<Table>,
+    /// What the table says otherwise on a target of another size.
+    pub moved: Vec<Moved>,
     /// What of it holds the filesystem's own structures; empty where nobody needs to know.
     pub metadata: ExtentMap,
     /// What the user should know.
@@ -76,6 +76,7 @@ impl SourceEnd {
             identity: open.identity(system)?,
             location: open.location(system)?,
             table: None,
+            moved: Vec::new(),
             metadata: ExtentMap::new(),
             warnings,
             clone_name: open.clone_name(system)?,
@@ -91,12 +92,12 @@ impl SourceEnd {
             let part = format!("{name}:{}", partition.number);
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
-        let device = match (&open.layout.table, target) {
-            (Some(table), Some(target)) => as_on(open, table, target)?,
-            _ => open.device.clone(),
-        };
+        let table = open.layout.table.as_ref();
+        let resized = Resized::new(&name, &open.device, table, target)?;
+        let device = resized.device;
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
-        let warnings = disk_warnings(&name, &disk);
+        let mut warnings = resized.warnings;
+        warnings.extend(disk_warnings(&name, &disk));
         let usage = Usage {
             summary: None,
             extents: disk.extents,
@@ -112,6 +113,7 @@ impl SourceEnd {
             identity,
             location,
             table: open.layout.table.clone(),
+            moved: resized.moved,
             metadata: ExtentMap::new(),
             warnings,
             clone_name: open.clone_name(system)?,
@@ -119,24 +121,6 @@ impl SourceEnd {
             snapshot: open.snapshot.clone(),
         })
     }
-}
-
-/// The disk with its GPT fitted to a target of another size: its backup lies at the end.
-fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn ReadAt>> {
-    let source = open.device.geometry();
-    if table.scheme != Scheme::Gpt || source.size_bytes == target.size_bytes {
-        return Ok(open.device.clone());
-    }
-    let relocated = table::relocated(table, target.size_bytes)
-        .map_err(|error| refused(format!("the target is too small: {error}")))?;
-    let geometry = Geometry {
-        size_bytes: target.size_bytes,
-        logical_sector_bytes: table.logical_sector_bytes,
-        ..source
-    };
-    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
-    table::write(&overlay, &relocated)?;
-    Ok(Arc::new(overlay))
 }
 
 /// What to say of the volumes of a disk that must be copied whole though their format is known.

@@ -19,7 +19,7 @@ mod write;
 
 pub use layout::relocated;
 pub use moved::{Moved, MovedField};
-pub use raw::raw_extents;
+pub use raw::{hybrid_extents, raw_extents};
 pub use write::Rewrite;
 
 use crate::device::{ReadAt, WriteAt};

@@ -281,10 +281,8 @@ fn extents(of: &str, map: &ExtentMap) -> String {
 fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let given = args.source.as_deref().unwrap_or(Path::new(""));
-    let (first, second) = (
-        Side::open(&args.target, &system)?,
-        Side::open(given, &system)?,
-    );
+    let second = Side::open(given, &system)?;
+    let first = Side::open(&args.target, &system)?.on(&second)?;
     let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
     if end_bytes > size_bytes {
         return Err(crate::error::refused(format!(
@@ -324,6 +322,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             event: "verified",
             against: "source",
             summary: &summary,
+            table_fitted: &first.moved,
             files,
             files_unknown_because: &owners.gaps,
             bad_files: &first.files(&summary.bad),
