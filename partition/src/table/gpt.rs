@@ -65,6 +65,11 @@ impl Copy {
         self.header().map(|_| &*self.sector)
     }
 
+    /// `PartitionEntryLBA` of a header that may be damaged.
+    fn named(&self) -> Option<u64> {
+        (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
+    }
+
     /// Whether header and array are intact.
     pub(super) fn is_intact(&self) -> bool {
         self.intact().is_some()
@@ -130,13 +135,11 @@ impl Copies {
         self.primary.has_signature || self.backup.has_signature
     }
 
-    /// The array of the copy whose own header is lost, where tools put it.
+    /// The array of the copy whose own header is lost, where its checksum finds it.
     fn salvage(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>, bool)> {
         let sectors = self.sectors;
         if let Ok(header) = &self.primary.header {
-            let array_lba = header
-                .alternate_lba
-                .checked_sub(header.array_sectors(sectors))?;
+            let array_lba = self.backup_array_lba(disk)?;
             let array = header.read_array(disk, sectors, array_lba).ok()?;
             return Some((header.clone(), array, false));
         }
@@ -146,17 +149,40 @@ impl Copies {
         Some((header.clone(), array, true))
     }
 
-    /// Where the primary array is: as its header says or, when that is damaged, where the backup
-    /// header's checksum finds it: the place that the damaged header names, sector 2, or the
+    /// Where the primary array is: as its header says or, when that is damaged, where the
+    /// checksum of the backup finds it: the place that the damaged header names, sector 2, or the
     /// sectors right before the usable ones.
     pub(super) fn primary_array_lba(&self, disk: &dyn ReadAt) -> Option<u64> {
         if let Some(header) = self.primary.header() {
             return Some(header.array_lba);
         }
         let header = self.backup.header()?;
-        let named = (self.primary.sector.len() >= 80).then(|| le64(&self.primary.sector, 72));
         let count = header.array_sectors(self.sectors);
         let before = header.first_usable_lba.checked_sub(count);
+        self.find_array(disk, header, &[self.primary.named(), Some(2), before])
+    }
+
+    /// The same of the backup's array, which tools put right before its header or right behind the
+    /// usable sectors.
+    pub(super) fn backup_array_lba(&self, disk: &dyn ReadAt) -> Option<u64> {
+        if let Some(header) = self.backup.header() {
+            return Some(header.array_lba);
+        }
+        let header = self.primary.header()?;
+        let count = header.array_sectors(self.sectors);
+        let before = header.alternate_lba.checked_sub(count);
+        let behind = header.last_usable_lba.checked_add(1);
+        self.find_array(disk, header, &[self.backup.named(), before, behind])
+    }
+
+    /// The first of `places` that has the array of `header`.
+    fn find_array(
+        &self,
+        disk: &dyn ReadAt,
+        header: &Header,
+        places: &[Option<u64>],
+    ) -> Option<u64> {
+        let count = header.array_sectors(self.sectors);
         let (first, last) = (header.first_usable_lba, header.last_usable_lba);
         let usable = self.sectors.extent(first, last);
         // Zeroes between the partitions look like an array without entries.
@@ -164,9 +190,7 @@ impl Copies {
             let place = self.sectors.run(lba, count);
             place.is_some_and(|place| usable.is_none_or(|usable| !usable.overlaps(place)))
         };
-        [named, Some(2), before]
-            .into_iter()
-            .flatten()
+        (places.iter().flatten().copied())
             .filter(|&lba| lba >= 2 && is_clear(lba))
             .find(|&lba| header.read_array(disk, self.sectors, lba).is_ok())
     }

@@ -62,10 +62,11 @@ impl Places {
         };
         let named = copies.primary().header().map(|header| header.alternate_lba);
         let named = named.filter(|&lba| lba <= sectors.last_lba() && lba > header.last_usable_lba);
-        let (backup_lba, own) = match copies.backup().header() {
-            Some(backup) => (copies.backup().lba(), Some(backup.array_lba)),
-            None => (named.unwrap_or_else(|| sectors.last_lba()), None),
+        let backup_lba = match copies.backup().header() {
+            Some(_) => copies.backup().lba(),
+            None => named.unwrap_or_else(|| sectors.last_lba()),
         };
+        let own = copies.backup_array_lba(disk);
         Ok(Self {
             array_lba,
             backup_lba,

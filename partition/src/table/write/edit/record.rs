@@ -62,12 +62,13 @@ pub(super) fn edit(sector: &mut [u8], plain: &[u8], sizes: Sizes) -> Option<Move
 
 /// What a protective entry covers on the new disk.
 fn covered(start: u32, count: u32, is_hybrid: bool, sizes: Sizes) -> u32 {
-    // "As far as 32 bits can count" is right for every disk.
-    if count == u32::MAX {
-        return count;
-    }
     let narrow = |sectors: u64| u32::try_from(sectors).unwrap_or(u32::MAX);
     let room = sizes.new.saturating_sub(u64::from(start));
+    // "As far as 32 bits can count" is right for every disk, and one that begins behind the end
+    // is right for none: without a size it would not be a protective entry any more.
+    if count == u32::MAX || room == 0 {
+        return count;
+    }
     let whole = narrow(sizes.old.saturating_sub(1));
     let is_whole = count == whole || u64::from(count) == sizes.alternate_lba;
     if start == 1 && !is_hybrid && is_whole && sizes.old != sizes.new {
