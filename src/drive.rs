@@ -15,6 +15,7 @@ use klon_partition::device::{Target, Window, create_target_file, open_around, op
 use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
+use klon_partition::table::{hybrid_extents, raw_extents};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -181,13 +182,19 @@ fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<Ext
     }
     let size_bytes = layout.geometry.size_bytes;
     let partitions: ExtentMap = table.partitions.iter().map(|part| part.extent).collect();
+    // Tables may have parts of theirs far from both ends: moved entries, the backup of a disk that
+    // has grown.
+    let taken = partitions
+        .union(&raw_extents(drive, table)?)
+        .union(&hybrid_extents(drive, table)?);
     let between: ExtentMap = Extent::between(
         TABLE_ROOM_BYTES,
         size_bytes.saturating_sub(TABLE_ROOM_BYTES),
     )
+    .and_then(|between| between.intersection(table.usable))
     .into_iter()
     .collect();
-    Ok(between.difference(&partitions))
+    Ok(between.difference(&taken))
 }
 
 /// What must stay of an earlier clone of the job's source on the target; `None` when there is none

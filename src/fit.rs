@@ -5,18 +5,16 @@ use crate::error::refused;
 use crate::human;
 use crate::place::OpenPlace;
 use crate::progress::say;
+use crate::resized::Resized;
 use crate::volume::leave_out_unknown;
 use anyhow::{Context as _, Result};
 use klon_partition::bytes::{be32, be64, is_zero};
-use klon_partition::device::{Overlay, Window, read_vec};
+use klon_partition::device::{Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskUsage, disk_usage};
-use klon_partition::table::{self, Finding, Scheme, Table};
+use klon_partition::table::{self, Finding, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
-
-/// A relocated table is a few sectors; this is far more.
-const OVERLAY_BYTES_MAX: usize = 16 << 20;
 
 /// Reading more than this is announced.
 const ANNOUNCED_BYTES: u64 = 1 << 30;
@@ -48,6 +46,22 @@ pub struct Fitted<U> {
     pub usage: U,
     /// What there is no room for.
     pub cut: Option<Cut>,
+    /// What its table says otherwise than on the source itself.
+    pub moved: Vec<Moved>,
+    /// What of the source the target can't have.
+    pub warnings: Vec<String>,
+}
+
+impl<U> Fitted<U> {
+    const fn new(device: Arc<dyn ReadAt>, usage: U, cut: Option<Cut>) -> Self {
+        Self {
+            device,
+            usage,
+            cut,
+            moved: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Where the part of a volume of `size_bytes` ends that a clone of it must have: the filesystem, and
@@ -66,11 +80,7 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     let device = open.device.clone();
     let size_bytes = device.geometry().size_bytes;
     let Some(target_bytes) = smaller(target, size_bytes) else {
-        return Ok(Fitted {
-            device,
-            usage,
-            cut: None,
-        });
+        return Ok(Fitted::new(device, usage, None));
     };
     let end_bytes = match end_bytes(&usage, size_bytes) {
         Some(end_bytes) => end_bytes,
@@ -92,16 +102,14 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
         Some(kind) => format!("behind the end of its {kind}"),
         None => "behind its end".to_owned(),
     };
-    Ok(Fitted {
-        device: first(&device, target_bytes)?,
-        usage: within(&usage, Extent::new(0, target_bytes)),
-        cut: Some(Cut {
-            rest: within(&usage, Extent::between(target_bytes, size_bytes)),
-            device,
-            place,
-            target_bytes,
-        }),
-    })
+    let here = within(&usage, Extent::new(0, target_bytes));
+    let cut = Cut {
+        rest: within(&usage, Extent::between(target_bytes, size_bytes)),
+        device: device.clone(),
+        place,
+        target_bytes,
+    };
+    Ok(Fitted::new(first(&device, target_bytes)?, here, Some(cut)))
 }
 
 /// A disk with a table, as it is on a target of this size: a backup GPT lies at the end.
@@ -116,18 +124,18 @@ pub fn disk(open: &OpenPlace, target: Option<Geometry>) -> Result<Fitted<DiskUsa
         None => None,
     };
     let gpt = table.filter(|table| table.scheme == Scheme::Gpt);
-    let device = match (gpt, target, &cut) {
+    let resized = match (gpt, target, &cut) {
         (Some(table), Some(target), _) if target.size_bytes != size_bytes => {
-            relocated(open, table, target.size_bytes)?
+            relocated(open, table, target)?
         }
-        (_, _, Some(cut)) => first(&open.device, cut.target_bytes)?,
-        _ => open.device.clone(),
+        (_, _, Some(cut)) => Resized::as_is(&first(&open.device, cut.target_bytes)?),
+        _ => Resized::as_is(&open.device),
     };
-    let disk = disk_usage(&*device).with_context(|| open.place.given.clone())?;
+    let disk = disk_usage(&*resized.device).with_context(|| open.place.given.clone())?;
     Ok(Fitted {
-        device,
-        usage: disk,
-        cut,
+        moved: resized.moved,
+        warnings: resized.warnings,
+        ..Fitted::new(resized.device, disk, cut)
     })
 }
 
@@ -227,10 +235,9 @@ fn backup(open: &OpenPlace, structures: &ExtentMap) -> Result<ExtentMap> {
 /// The least disk for partitions up to `end_bytes`: a GPT needs its backup behind them.
 fn with_backup(table: &Table, end_bytes: u64) -> u64 {
     let sector_bytes = u64::from(table.logical_sector_bytes);
-    // Entries have 128 bytes or, rarely, more; klon reads up to 4096.
-    let array_bytes = u64::from(table.slots_max).saturating_mul(128);
     let backup_bytes = match table.scheme {
-        Scheme::Gpt => array_bytes
+        Scheme::Gpt => table
+            .array_bytes()
             .div_ceil(sector_bytes)
             .saturating_add(1)
             .saturating_mul(sector_bytes),
@@ -239,24 +246,17 @@ fn with_backup(table: &Table, end_bytes: u64) -> u64 {
     end_bytes.saturating_add(backup_bytes)
 }
 
-/// The disk with its GPT as it is on one of `target_bytes`.
-fn relocated(open: &OpenPlace, table: &Table, target_bytes: u64) -> Result<Arc<dyn ReadAt>> {
-    let source = open.device.geometry();
-    let relocated = table::relocated(table, target_bytes).map_err(|_| {
+/// The disk with its GPT as it is on one of `target` geometry.
+fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resized> {
+    let target_bytes = target.size_bytes;
+    table::relocated(table, target_bytes).map_err(|_| {
         let ends = table.partitions.iter().map(|it| it.extent.end_bytes());
         let end_bytes = ends.max().unwrap_or(0);
         let what = format!("its last partition ends at {}", exact(end_bytes));
         let least_bytes = with_backup(table, end_bytes);
         too_small(open, target_bytes, (&what, least_bytes))
     })?;
-    let geometry = Geometry {
-        size_bytes: target_bytes,
-        logical_sector_bytes: table.logical_sector_bytes,
-        ..source
-    };
-    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
-    table::write(&overlay, &relocated)?;
-    Ok(Arc::new(overlay))
+    Resized::new(&open.place.given, &open.device, Some(table), Some(target))
 }
 
 /// A size for a message that says how much is needed: never rounded down.

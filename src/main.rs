@@ -29,6 +29,7 @@ mod place;
 mod progress;
 mod records;
 mod report;
+mod resized;
 mod salvage;
 mod side;
 mod stop;

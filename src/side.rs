@@ -3,13 +3,15 @@
 use crate::damaged;
 use crate::fit::{self, Loss};
 use crate::place::{OpenPlace, Place};
+use crate::resized::Resized;
 use crate::volume::SourceEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::CHUNK_BYTES;
+use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Owners, usage_or_whole};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
-use klon_partition::table::raw_extents;
+use klon_partition::table::{Moved, Table, raw_extents};
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +32,10 @@ pub struct Side {
     chunk_bytes: Option<u32>,
     /// Of a disk: number and place of its partitions.
     partitions: Option<Vec<(u32, Extent)>>,
+    /// Of a disk: its table.
+    table: Option<Table>,
+    /// What its table says otherwise because it is shown as on a disk of another size.
+    pub moved: Vec<Moved>,
 }
 
 impl Side {
@@ -74,6 +80,8 @@ impl Side {
             chunk_bytes: (open.snapshot.as_ref())
                 .map(|snapshot| snapshot.image().header().chunk_bytes),
             partitions: table.map(damaged::partitions),
+            table: table.cloned(),
+            moved: Vec::new(),
         })
     }
 
@@ -91,8 +99,38 @@ impl Side {
         Ok(Self {
             used: source.usage.extents.intersection(&self.used.union(&table)),
             device: source.device,
+            moved: source.moved,
             ..self
         })
+    }
+
+    /// The same as it is on `other`, when that is a disk of another size to which it was cloned or
+    /// restored: its GPT is another there.
+    ///
+    /// Where `other` has the table as it is here, as after a plain copy, nothing is changed.
+    pub fn on(mut self, other: &Self) -> Result<Self> {
+        let geometry = other.device.geometry();
+        let table = self.table.as_ref();
+        let Some(table) = table.filter(|_| geometry.size_bytes != self.size_bytes()) else {
+            return Ok(self);
+        };
+        let before = raw_extents(&*self.device, table)?;
+        if is_equal(&before, &*self.device, &*other.device) {
+            return Ok(self);
+        }
+        let resized = Resized::new(&self.name, &self.device, Some(table), Some(geometry))?;
+        if resized.moved.is_empty() {
+            return Ok(self);
+        }
+        let after = raw_extents(&*resized.device, table)?;
+        let whole = ExtentMap::whole(geometry.size_bytes);
+        let there = disk_usage(&*resized.device).map_or(whole, |usage| usage.extents);
+        let used = self.used.difference(&before.difference(&after));
+        let not_there = used.difference(&there);
+        self.used = used.difference(&not_there).union(&after);
+        self.device = resized.device;
+        self.moved = resized.moved;
+        Ok(self)
     }
 
     /// By how much the two are compared at once: the chunks of the image that has the larger ones.
@@ -113,4 +151,15 @@ impl Side {
             false => damaged::owners_in(&*self.device, self.partitions.as_deref(), extents),
         }
     }
+}
+
+/// Whether both have the same bytes in `extents`, which are few.
+fn is_equal(extents: &ExtentMap, one: &dyn ReadAt, other: &dyn ReadAt) -> bool {
+    extents.iter().all(|extent| {
+        let read = |device: &dyn ReadAt| {
+            let len = usize::try_from(extent.len_bytes()).ok()?;
+            read_vec(device, extent.offset_bytes(), len).ok()
+        };
+        read(one).is_some_and(|bytes| read(other) == Some(bytes))
+    })
 }

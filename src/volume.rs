@@ -12,7 +12,7 @@ use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage};
 use klon_partition::system::{Location, System};
-use klon_partition::table::{self, Table};
+use klon_partition::table::{self, Moved, Table};
 use klon_partition::{ExtentMap, Geometry, Identity, Outside, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct SourceEnd {
     pub location: Location,
     /// Its partition table; `None` for one volume.
     pub table: Option<Table>,
+    /// What the table says otherwise on a target of another size.
+    pub moved: Vec<Moved>,
     /// What of it holds the filesystem's own structures; empty where nobody needs to know.
     pub metadata: ExtentMap,
     /// What the user should know.
@@ -74,7 +76,7 @@ impl SourceEnd {
         let name = open.place.given.clone();
         leave_out_unknown(&mut usage, open);
         guard::finished(&name, &open.device)?;
-        let Fitted { device, usage, cut } = fit::volume(open, usage, target)?;
+        let Fitted { device, usage, cut, .. } = fit::volume(open, usage, target)?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
             name,
@@ -84,6 +86,7 @@ impl SourceEnd {
             identity: open.identity(system)?,
             location: open.location(system)?,
             table: None,
+            moved: Vec::new(),
             metadata: ExtentMap::new(),
             warnings,
             clone_name: open.clone_name(system)?,
@@ -108,9 +111,11 @@ impl SourceEnd {
             let part = format!("{name}:{}", partition.number);
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
-        let Fitted { device, usage, cut } = fit::disk(open, target)?;
-        let warnings = disk_warnings(&name, &usage);
-        let mut usage = usage.into_usage();
+        let fitted = fit::disk(open, target)?;
+        let device = fitted.device;
+        let mut warnings = fitted.warnings;
+        warnings.extend(disk_warnings(&name, &fitted.usage));
+        let mut usage = fitted.usage.into_usage();
         if device.geometry() != open.device.geometry() {
             drop_moved(&mut usage, open)?;
         }
@@ -124,12 +129,13 @@ impl SourceEnd {
             identity,
             location,
             table: open.layout.table.clone(),
+            moved: fitted.moved,
             metadata: ExtentMap::new(),
             warnings,
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             snapshot: open.snapshot.clone(),
-            cut,
+            cut: fitted.cut,
         })
     }
 }

@@ -9,6 +9,7 @@ mod gpt;
 mod guard;
 mod layout;
 mod mbr;
+mod moved;
 mod raw;
 mod read;
 mod sectors;
@@ -17,7 +18,9 @@ mod validate;
 mod write;
 
 pub use layout::relocated;
-pub use raw::raw_extents;
+pub use moved::{Moved, MovedField};
+pub use raw::{hybrid_extents, raw_extents};
+pub use write::Rewrite;
 
 use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
@@ -79,6 +82,8 @@ pub struct Table {
     pub usable: Extent,
     /// Number of slots (GPT) or of primary slots (MBR: 4).
     pub slots_max: u32,
+    /// Length of an entry in bytes: 128 or more (GPT), 16 (MBR).
+    pub entry_bytes: u32,
     /// The partitions in order of their numbers. MBR: the extended partition itself is listed
     /// too, beside its logical partitions.
     pub partitions: Vec<Partition>,
@@ -141,18 +146,23 @@ pub fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
     read::readable(disk)
 }
 
-/// Writes `table` to `disk`, keeping slots, GUIDs, attributes and names: backup, sync, primary,
-/// sync.
+/// Writes `table` to `disk`: backup, sync, primary, sync; only sectors that change.
 ///
-/// Boot code and, unless the table has its own, the disk signature that are on the disk stay.
-/// GPT headers of an older table are cleared. A GPT gets a plain protective MBR (a hybrid one is
-/// not kept) and ignores boot indicators; the extended boot records of an MBR are laid out anew.
+/// When `table` is another state of the table on the disk (of the same disk GUID or signature,
+/// slots and entries), that one is edited: boot code, the entries of a hybrid MBR, what headers,
+/// entries and records hold beside their fields, and the places of all structures stay, and
+/// entries that don't change stay as they are, byte for byte.
+///
+/// Otherwise it is written anew: boot code and, unless the table has its own, the disk signature
+/// that are on the disk stay, GPT headers of an older table are cleared, and a GPT gets a plain
+/// protective MBR.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] before anything is written when the table does not fit the disk or
-/// contradicts itself; [`crate::Error::Io`] when the device fails.
+/// Before anything is written: [`crate::Error::Invalid`] when the table does not fit the disk or
+/// contradicts itself, [`crate::Error::Refused`] when something on the disk can't be kept, as a
+/// hybrid entry of a partition that moves; [`crate::Error::Io`] when the device fails.
 pub fn write(disk: &dyn WriteAt, table: &Table) -> Result<()> {
-    write::write(disk, table)
+    Rewrite::plan(disk, disk, table)?.carry_out(disk)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use klon_partition::device::{Target, open_target};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
-use klon_partition::table::{self, Table};
+use klon_partition::table::{Rewrite, Table};
 use klon_partition::{Extent, Identity, WriteAt};
 use serde::Serialize;
 use std::path::Path;
@@ -41,6 +41,12 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     let changes = plan.changes(current)?;
     if !common.json && !common.quiet {
         output::line(&plan.picture(current, style()))?;
+    }
+    if !changes.is_empty() {
+        // What can't be kept of the table is refused before anybody is asked.
+        let device = &drive.device;
+        Rewrite::plan(device, device, &plan.table(current)?)
+            .with_context(|| drive.place.path.display().to_string())?;
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
@@ -96,6 +102,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
 /// What an earlier layout left where the new partitions lie goes first: it would look like their
 /// content.
 fn write(target: &Target, table: &Table, changes: &[Change]) -> Result<()> {
+    let rewrite = Rewrite::plan(target, target, table)?;
     for change in changes {
         let Change::Create { partition } = change else {
             continue;
@@ -108,7 +115,7 @@ fn write(target: &Target, table: &Table, changes: &[Change]) -> Result<()> {
         }
     }
     target.sync()?;
-    table::write(target, table)?;
+    rewrite.carry_out(target)?;
     Ok(())
 }
 

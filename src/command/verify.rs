@@ -20,6 +20,7 @@ use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
 use klon_partition::filesystem::{self, Owner, Owners};
 use klon_partition::system::System;
+use klon_partition::table::Moved;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -43,6 +44,10 @@ struct Answer<'a> {
     against: &'static str,
     #[serde(flatten)]
     summary: &'a VerifySummary,
+    /// What the table of the clone says otherwise than the source's, because the disks are of
+    /// different sizes.
+    #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
+    table_fitted: &'a [Moved],
     /// Files with bytes in the differing extents, the first of them.
     files: &'a [Owner],
     /// Why other files may have some too.
@@ -90,6 +95,7 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 event: "verified",
                 against,
                 summary: &summary,
+                table_fitted: check.source.as_ref().map_or(&[], |source| &source.moved),
                 files: &owners.files,
                 files_unknown_because: &owners.gaps,
                 bad_files: &hit,
@@ -309,7 +315,10 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
                 human::size(summary.compared_bytes)
             ))?;
         }
-        let told = untold(answer);
+        let told = match common.quiet {
+            true => untold(answer),
+            false => fitted(answer) + &untold(answer),
+        };
         return match told.is_empty() {
             true => Ok(()),
             false => Ok(output::line(&told)?),
@@ -342,6 +351,7 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     for gap in answer.files_unknown_because {
         text.push_str(&format!("  other files may differ too: {gap}\n"));
     }
+    text.push_str(&fitted(answer));
     text.push_str(&untold(answer));
     Ok(output::line(&text)?)
 }
@@ -384,4 +394,17 @@ fn untold(answer: &Answer<'_>) -> String {
         ));
     }
     text
+}
+
+/// Where the table is another by intent.
+fn fitted(answer: &Answer<'_>) -> String {
+    if answer.table_fitted.is_empty() {
+        return String::new();
+    }
+    let moved: Vec<String> = answer.table_fitted.iter().map(Moved::to_string).collect();
+    format!(
+        "{}: its partition table fits its own size: {}\n",
+        answer.summary.name,
+        moved.join("; ")
+    )
 }

@@ -32,6 +32,7 @@ fn table(partitions: Vec<Partition>) -> Table {
         logical_sector_bytes: 512,
         usable: mebibytes(1, 1000),
         slots_max: 4,
+        entry_bytes: 16,
         partitions,
     }
 }

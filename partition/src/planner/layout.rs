@@ -245,6 +245,7 @@ impl Plan {
                 Error::Refused("the drive is too small for a partition table".to_owned())
             })?,
             slots_max: super::ground::new_slots(self.table.scheme),
+            entry_bytes: self.table.scheme.entry_bytes(),
             partitions: Vec::new(),
         })
     }

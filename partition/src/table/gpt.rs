@@ -7,7 +7,7 @@ mod entries;
 use super::guard::{Header, SIGNATURE};
 use super::sectors::Sectors;
 use super::{Finding, Table};
-use crate::bytes::is_zero;
+use crate::bytes::{is_zero, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 
@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 const SECTORS_MIN: u64 = 6;
 
 /// One copy of the table.
-struct Copy {
+pub(super) struct Copy {
     lba: u64,
+    sector: Vec<u8>,
     has_signature: bool,
     /// The header, then whether its own array is intact.
     header: Result<Header>,
@@ -29,17 +30,49 @@ impl Copy {
         let has_signature = sector
             .as_ref()
             .is_ok_and(|sector| sector.starts_with(SIGNATURE));
-        let header = sector.and_then(|sector| Header::parse(&sector, sectors, lba));
+        let (sector, header) = match sector {
+            Ok(sector) => {
+                let header = Header::parse(&sector, sectors, lba);
+                (sector, header)
+            }
+            Err(error) => (Vec::new(), Err(error)),
+        };
         let array = match &header {
             Ok(header) => header.read_array(disk, sectors, header.array_lba),
             Err(_) => Ok(Vec::new()),
         };
         Self {
             lba,
+            sector,
             has_signature,
             header,
             array,
         }
+    }
+
+    /// The sector that it was looked for in.
+    pub(super) const fn lba(&self) -> u64 {
+        self.lba
+    }
+
+    /// The header, if it is intact.
+    pub(super) fn header(&self) -> Option<&Header> {
+        self.header.as_ref().ok()
+    }
+
+    /// The header's sector, if the header is intact.
+    pub(super) fn header_sector(&self) -> Option<&[u8]> {
+        self.header().map(|_| &*self.sector)
+    }
+
+    /// `PartitionEntryLBA` of a header that may be damaged.
+    fn named(&self) -> Option<u64> {
+        (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
+    }
+
+    /// Whether header and array are intact.
+    pub(super) fn is_intact(&self) -> bool {
+        self.intact().is_some()
     }
 
     /// What is wrong with it, in words.
@@ -102,19 +135,80 @@ impl Copies {
         self.primary.has_signature || self.backup.has_signature
     }
 
-    /// The array of the copy whose own header is lost, where tools put it.
+    /// The array of the copy whose own header is lost, where its checksum finds it.
     fn salvage(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>, bool)> {
         let sectors = self.sectors;
         if let Ok(header) = &self.primary.header {
-            let array_lba = header
-                .alternate_lba
-                .checked_sub(header.array_sectors(sectors))?;
+            let array_lba = self.backup_array_lba(disk)?;
             let array = header.read_array(disk, sectors, array_lba).ok()?;
             return Some((header.clone(), array, false));
         }
         let header = self.backup.header.as_ref().ok()?;
-        let array = header.read_array(disk, sectors, 2).ok()?;
+        let array_lba = self.primary_array_lba(disk)?;
+        let array = header.read_array(disk, sectors, array_lba).ok()?;
         Some((header.clone(), array, true))
+    }
+
+    /// Where the primary array is: as its header says or, when that is damaged, where the
+    /// checksum of the backup finds it: the place that the damaged header names, sector 2, or the
+    /// sectors right before the usable ones.
+    pub(super) fn primary_array_lba(&self, disk: &dyn ReadAt) -> Option<u64> {
+        if let Some(header) = self.primary.header() {
+            return Some(header.array_lba);
+        }
+        let header = self.backup.header()?;
+        let count = header.array_sectors(self.sectors);
+        let before = header.first_usable_lba.checked_sub(count);
+        self.find_array(disk, header, &[self.primary.named(), Some(2), before])
+    }
+
+    /// The same of the backup's array, which tools put right before its header or right behind the
+    /// usable sectors.
+    pub(super) fn backup_array_lba(&self, disk: &dyn ReadAt) -> Option<u64> {
+        if let Some(header) = self.backup.header() {
+            return Some(header.array_lba);
+        }
+        let header = self.primary.header()?;
+        let count = header.array_sectors(self.sectors);
+        let before = header.alternate_lba.checked_sub(count);
+        let behind = header.last_usable_lba.checked_add(1);
+        self.find_array(disk, header, &[self.backup.named(), before, behind])
+    }
+
+    /// The first of `places` that has the array of `header`.
+    fn find_array(
+        &self,
+        disk: &dyn ReadAt,
+        header: &Header,
+        places: &[Option<u64>],
+    ) -> Option<u64> {
+        let count = header.array_sectors(self.sectors);
+        let (first, last) = (header.first_usable_lba, header.last_usable_lba);
+        let usable = self.sectors.extent(first, last);
+        // Zeroes between the partitions look like an array without entries.
+        let is_clear = |lba: u64| {
+            let place = self.sectors.run(lba, count);
+            place.is_some_and(|place| usable.is_none_or(|usable| !usable.overlaps(place)))
+        };
+        (places.iter().flatten().copied())
+            .filter(|&lba| lba >= 2 && is_clear(lba))
+            .find(|&lba| header.read_array(disk, self.sectors, lba).is_ok())
+    }
+
+    /// The primary copy.
+    pub(super) const fn primary(&self) -> &Copy {
+        &self.primary
+    }
+
+    /// The backup.
+    pub(super) const fn backup(&self) -> &Copy {
+        &self.backup
+    }
+
+    /// The best header and its array.
+    pub(super) fn selected(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>)> {
+        let (header, array, _) = self.select(disk)?;
+        Some((header, array))
     }
 
     /// The best header and array, and whether the array is the primary one.

@@ -14,9 +14,6 @@ pub(super) const MBR_SECTORS_MAX: u64 = 1 << 32;
 /// Slots of a new GPT.
 const SLOTS: u32 = 128;
 
-/// Length of an entry that klon writes.
-pub(super) const ENTRY_BYTES: u32 = 128;
-
 /// Space reserved for each array in a new table (UEFI specification, section 5.3.1).
 const ARRAY_BYTES_MIN: u64 = 16_384;
 
@@ -32,12 +29,11 @@ pub(super) struct GptPlaces {
 }
 
 impl GptPlaces {
-    /// The places of a table with `slots` slots.
+    /// The places of a new table with arrays of `array_bytes`.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the disk is too small.
-    pub(super) fn of(sectors: Sectors, slots: u32) -> Result<Self> {
-        let array_bytes = u64::from(slots).saturating_mul(u64::from(ENTRY_BYTES));
+    pub(super) fn of(sectors: Sectors, array_bytes: u64) -> Result<Self> {
         let array_sectors = sectors.covering(array_bytes);
         let last_lba = sectors.last_lba();
         let backup_array_lba = last_lba.checked_sub(array_sectors);
@@ -54,10 +50,8 @@ impl GptPlaces {
     }
 
     /// The same with at least the space that the specification reserves.
-    fn roomy(sectors: Sectors, slots: u32) -> Result<Extent> {
-        let reserved = ARRAY_BYTES_MIN / u64::from(ENTRY_BYTES);
-        let slots = u64::from(slots).max(reserved);
-        Ok(Self::of(sectors, u32::try_from(slots).unwrap_or(u32::MAX))?.usable)
+    fn roomy(sectors: Sectors, array_bytes: u64) -> Result<Extent> {
+        Ok(Self::of(sectors, array_bytes.max(ARRAY_BYTES_MIN))?.usable)
     }
 }
 
@@ -77,7 +71,24 @@ fn sectors(geometry: Geometry, sector_bytes: u32) -> Result<Sectors> {
     })
 }
 
+impl Scheme {
+    /// Length of an entry of a new table, in bytes.
+    #[must_use]
+    pub const fn entry_bytes(self) -> u32 {
+        match self {
+            Self::Gpt => 128,
+            Self::Mbr => 16,
+        }
+    }
+}
+
 impl Table {
+    /// Length of a GPT's partition entry array.
+    #[must_use]
+    pub fn array_bytes(&self) -> u64 {
+        u64::from(self.slots_max).saturating_mul(u64::from(self.entry_bytes))
+    }
+
     /// An empty GPT of 128 slots for a disk of `geometry`, in its logical sectors.
     ///
     /// # Errors
@@ -89,8 +100,9 @@ impl Table {
             disk_guid: Some(disk_guid),
             disk_signature: 0,
             logical_sector_bytes: sectors.bytes(),
-            usable: GptPlaces::roomy(sectors, SLOTS)?,
+            usable: GptPlaces::roomy(sectors, ARRAY_BYTES_MIN)?,
             slots_max: SLOTS,
+            entry_bytes: Scheme::Gpt.entry_bytes(),
             partitions: Vec::new(),
         })
     }
@@ -109,25 +121,27 @@ impl Table {
             logical_sector_bytes: sectors.bytes(),
             usable: mbr::usable(sectors).ok_or_else(|| too_small(sectors))?,
             slots_max: 4,
+            entry_bytes: Scheme::Mbr.entry_bytes(),
             partitions: Vec::new(),
         })
     }
 }
 
-/// `table` for a disk of `size_bytes`: the partitions stay, the usable range ends where the new
-/// disk does.
+/// `table` for a disk of `size_bytes`: the partitions and the start of the usable range stay, and
+/// it ends where the new disk does.
 ///
 /// # Errors
 /// [`Error::Invalid`] names the first partition that would not fit.
 pub fn relocated(table: &Table, size_bytes: u64) -> Result<Table> {
     let sector_bytes = table.logical_sector_bytes;
     let sectors = sectors(Geometry::new(size_bytes, sector_bytes), sector_bytes)?;
+    let array_bytes = table.array_bytes();
     let room = match table.scheme {
-        Scheme::Gpt => GptPlaces::of(sectors, table.slots_max)?.usable,
+        Scheme::Gpt => GptPlaces::of(sectors, array_bytes)?.usable,
         Scheme::Mbr => mbr::usable(sectors).ok_or_else(|| too_small(sectors))?,
     };
     let roomy = match table.scheme {
-        Scheme::Gpt => GptPlaces::roomy(sectors, table.slots_max).unwrap_or(room),
+        Scheme::Gpt => GptPlaces::roomy(sectors, array_bytes).unwrap_or(room),
         Scheme::Mbr => room,
     };
     let ends = table.partitions.iter().map(|it| it.extent.end_bytes());
@@ -137,8 +151,8 @@ pub fn relocated(table: &Table, size_bytes: u64) -> Result<Table> {
     } else {
         room.end_bytes()
     };
-    let start_bytes = table.usable.offset_bytes().max(room.offset_bytes());
-    let usable = Extent::between(start_bytes, end_bytes).ok_or_else(|| too_small(sectors))?;
+    let usable = Extent::between(table.usable.offset_bytes(), end_bytes)
+        .ok_or_else(|| too_small(sectors))?;
     if let Some(partition) = table
         .partitions
         .iter()

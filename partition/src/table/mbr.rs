@@ -57,6 +57,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> R
         logical_sector_bytes: sectors.bytes(),
         usable,
         slots_max: 4,
+        entry_bytes: Scheme::Mbr.entry_bytes(),
         partitions,
     })
 }
@@ -89,6 +90,7 @@ pub(super) fn readable(
         logical_sector_bytes: sectors.bytes(),
         usable,
         slots_max: 4,
+        entry_bytes: Scheme::Mbr.entry_bytes(),
         partitions,
     }))
 }

@@ -1,6 +1,6 @@
 //! Which bytes of a disk hold its partition table.
 
-use super::boot::BootSector;
+use super::boot::{BootSector, PROTECTIVE_TYPE, used_entries};
 use super::gpt::Copies;
 use super::mbr::{chain, sole_extended};
 use super::sectors::Sectors;
@@ -30,6 +30,26 @@ pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
         }
         Scheme::Mbr => mbr(disk, table, sectors),
     }
+}
+
+/// Where the MBR of a disk with a GPT, `table`, lists partitions of its own: a hybrid MBR.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub fn hybrid_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
+    let sectors = Sectors::of(disk.geometry(), table.logical_sector_bytes);
+    let Some(sectors) = sectors.filter(|_| table.scheme == Scheme::Gpt) else {
+        return Ok(ExtentMap::new());
+    };
+    let BootSector::Record(record) = BootSector::read(disk, sectors)? else {
+        return Ok(ExtentMap::new());
+    };
+    let listed = used_entries(&record).into_iter();
+    let own = listed.filter(|(_, entry)| entry.sys != PROTECTIVE_TYPE);
+    let places = own.filter_map(|(_, entry)| {
+        sectors.run(u64::from(entry.starting_lba), u64::from(entry.sectors))
+    });
+    Ok(places.collect())
 }
 
 fn mbr(disk: &dyn ReadAt, table: &Table, sectors: Sectors) -> Result<ExtentMap> {

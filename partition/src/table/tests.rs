@@ -2,6 +2,7 @@
 
 mod damage;
 mod identity;
+mod kept;
 mod mbr;
 mod order;
 

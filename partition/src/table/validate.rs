@@ -38,7 +38,7 @@ pub(super) fn validate(geometry: Geometry, table: &Table) -> Result<Sectors> {
     }
     numbers(&table.partitions)?;
     match table.scheme {
-        Scheme::Gpt => gpt(table, sectors)?,
+        Scheme::Gpt => gpt(table)?,
         Scheme::Mbr => mbr(table, sectors)?,
     }
     Ok(sectors)
@@ -118,20 +118,21 @@ fn no_overlap<'a>(partitions: impl Iterator<Item = &'a Partition>) -> Result<()>
     })
 }
 
-fn gpt(table: &Table, sectors: Sectors) -> Result<()> {
-    let slots_max = table.slots_max;
+fn gpt(table: &Table) -> Result<()> {
+    let Table {
+        slots_max,
+        entry_bytes,
+        ..
+    } = *table;
+    let is_valid = entry_bytes.is_power_of_two() && (128..=4096).contains(&entry_bytes);
+    require(is_valid, || {
+        format!("entries of {entry_bytes} bytes: a GPT has entries of 128, 256, … or 4096")
+    })?;
     require((1..=SLOTS_MAX).contains(&slots_max), || {
         format!("a GPT of {slots_max} slots: klon writes 1 to {SLOTS_MAX}")
     })?;
     require(table.disk_guid.is_some(), || {
         "a GPT needs a disk GUID".to_owned()
-    })?;
-    let places = GptPlaces::of(sectors, slots_max)?;
-    require(places.usable.contains(table.usable), || {
-        format!(
-            "the table's usable range {} does not fit this disk, where partitions may use {}",
-            table.usable, places.usable
-        )
     })?;
     for partition in &table.partitions {
         let number = partition.number;
@@ -148,6 +149,21 @@ fn gpt(table: &Table, sectors: Sectors) -> Result<()> {
         })?;
     }
     no_overlap(table.partitions.iter())
+}
+
+/// Checks that a new GPT, whose structures go where they are by convention, leaves them room.
+///
+/// # Errors
+/// [`Error::Invalid`] when it does not.
+pub(super) fn new_gpt(table: &Table, sectors: Sectors) -> Result<GptPlaces> {
+    let places = GptPlaces::of(sectors, table.array_bytes())?;
+    require(places.usable.contains(table.usable), || {
+        format!(
+            "the table's usable range {} does not fit this disk, where partitions may use {}",
+            table.usable, places.usable
+        )
+    })?;
+    Ok(places)
 }
 
 fn mbr(table: &Table, sectors: Sectors) -> Result<()> {

@@ -1,8 +1,11 @@
-//! Writing a table: validated, built in memory, written in an order that survives a crash.
+//! Writing a table: validated, worked out in memory, written in an order that survives a crash.
 //!
-//! GPT: backup array and header, sync, primary array and header and the protective MBR, sync. So
-//! at every moment one copy is whole. MBR: extended boot records, sync, the MBR, sync.
+//! The table that is on the disk is edited ([`edit`]); one that is not is made from scratch
+//! ([`gpt`], [`mbr`]). GPT: backup array and header, sync, primary array and header and the
+//! protective MBR, sync. So at every moment one copy is whole. MBR: extended boot records, sync,
+//! the MBR, sync.
 
+mod edit;
 mod gpt;
 mod kept;
 mod mbr;
@@ -10,8 +13,8 @@ mod region;
 mod stale;
 
 use super::validate::validate;
-use super::{Scheme, Table};
-use crate::device::WriteAt;
+use super::{Moved, Scheme, Table};
+use crate::device::{ReadAt, WriteAt};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 
@@ -38,27 +41,71 @@ impl Step {
     }
 }
 
-/// See [`super::write()`].
-pub(super) fn write(disk: &dyn WriteAt, table: &Table) -> Result<()> {
-    for step in plan(disk, table)? {
-        match step {
-            Step::Write(offset_bytes, bytes) => disk.write_all_at(&bytes, offset_bytes)?,
-            Step::Zero(extent) => disk.zero(extent)?,
-            Step::Sync => disk.sync()?,
-        }
-    }
-    Ok(())
+/// How a table gets onto a disk: worked out, nothing written yet.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    steps: Vec<Step>,
+    moved: Vec<Moved>,
+    covered: ExtentMap,
 }
 
-/// All steps, before the first is taken. Reads what has to be kept or cleared.
-fn plan(disk: &dyn WriteAt, table: &Table) -> Result<Vec<Step>> {
-    let sectors = validate(disk.geometry(), table)?;
-    let kept = kept::Kept::read(disk, sectors)?;
-    let steps = match table.scheme {
-        Scheme::Gpt => gpt::steps(table, sectors, &kept)?,
-        Scheme::Mbr => mbr::steps(table, sectors, &kept)?,
-    };
-    let structures: ExtentMap = steps.iter().filter_map(Step::extent).collect();
-    let stale = stale::headers(disk, table, &structures)?;
-    Ok(stale.iter().map(Step::Zero).chain(steps).collect())
+impl Rewrite {
+    /// What [`super::write()`] would write to `disk`, where `origin` holds the table now: the same
+    /// disk, or the one that `disk` is to be a copy of.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] when the table does not fit the disk or contradicts itself;
+    /// [`crate::Error::Refused`] when something that is on the disk can't be kept;
+    /// [`crate::Error::Io`] when a device fails.
+    pub fn plan(origin: &dyn ReadAt, disk: &dyn ReadAt, table: &Table) -> Result<Self> {
+        let sectors = validate(disk.geometry(), table)?;
+        if let Some(current) = edit::same(origin, table) {
+            return edit::plan(origin, disk, sectors, (&current, table));
+        }
+        let kept = kept::Kept::read(disk, sectors)?;
+        let steps = match table.scheme {
+            Scheme::Gpt => gpt::steps(table, sectors, &kept)?,
+            Scheme::Mbr => mbr::steps(table, sectors, &kept)?,
+        };
+        let structures: ExtentMap = steps.iter().filter_map(Step::extent).collect();
+        let stale = stale::headers(disk, table, &structures)?;
+        Ok(Self {
+            steps: stale.iter().map(Step::Zero).chain(steps).collect(),
+            moved: Vec::new(),
+            covered: ExtentMap::new(),
+        })
+    }
+
+    /// The numbers of the table that are others than before, because the disk has another size.
+    #[must_use]
+    pub fn moved(&self) -> &[Moved] {
+        &self.moved
+    }
+
+    /// Bytes of the disk that are no table's and not zero, and are written over.
+    #[must_use]
+    pub const fn covered(&self) -> &ExtentMap {
+        &self.covered
+    }
+
+    /// Whether the disk has all of it already.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Writes it to the disk that it was planned for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    pub fn carry_out(&self, disk: &dyn WriteAt) -> Result<()> {
+        for step in &self.steps {
+            match step {
+                Step::Write(offset_bytes, bytes) => disk.write_all_at(bytes, *offset_bytes)?,
+                Step::Zero(extent) => disk.zero(*extent)?,
+                Step::Sync => disk.sync()?,
+            }
+        }
+        Ok(())
+    }
 }

@@ -281,10 +281,8 @@ fn extents(of: &str, map: &ExtentMap) -> String {
 fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let given = args.source.as_deref().unwrap_or(Path::new(""));
-    let (mut first, second) = (
-        Side::open(&args.target, &system)?,
-        Side::open(given, &system)?,
-    );
+    let mut first = Side::open(&args.target, &system)?;
+    let second = Side::open(given, &system)?;
     let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
     if end_bytes > size_bytes {
         let name = first.name.clone();
@@ -297,6 +295,8 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 human::size(size_bytes)
             )
         })?;
+    } else {
+        first = first.on(&second)?;
     }
     let within = first.used.difference(&first.bad);
     let totals = Totals {
@@ -331,6 +331,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
             event: "verified",
             against: "source",
             summary: &summary,
+            table_fitted: &first.moved,
             files,
             files_unknown_because: &owners.gaps,
             bad_files: &first.files(&summary.bad),

@@ -198,6 +198,7 @@ fn hostile_table() -> impl Strategy<Value = Table> {
                 logical_sector_bytes,
                 usable: Extent::new(start % (1 << 40), len)?,
                 slots_max,
+                entry_bytes: 128,
                 partitions: partitions.into_iter().filter_map(partition).collect(),
             })
         },

@@ -43,6 +43,7 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
         logical_sector_bytes: sectors.bytes(),
         usable,
         slots_max: header.slots_max,
+        entry_bytes: header.entry_bytes,
         partitions,
     })
 }
@@ -71,6 +72,7 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
         logical_sector_bytes: sectors.bytes(),
         usable,
         slots_max: header.slots_max,
+        entry_bytes: header.entry_bytes,
         partitions: partitions.collect(),
     }))
 }

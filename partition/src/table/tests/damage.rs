@@ -252,6 +252,7 @@ fn with_entries_of(entry_bytes: usize, count: usize) -> (MemoryDevice, Table) {
         .partitions
         .retain(|it| it.number <= u32::try_from(count).unwrap());
     expected.slots_max = u32::try_from(count).unwrap();
+    expected.entry_bytes = u32::try_from(entry_bytes).unwrap();
     let disk = written(&gpt(512));
     let bytes = disk.to_vec();
     let mut array = Vec::new();
@@ -298,9 +299,14 @@ fn entries_of_other_sizes_are_read_and_can_be_written_again() {
             (expected.clone(), vec![]),
             "{entry_bytes} × {count}"
         );
+        let before = disk.to_vec();
         crate::table::write(&disk, &expected).unwrap();
+        assert!(disk.to_vec() == before, "{entry_bytes} × {count}");
+        // And from scratch.
+        let blank = super::disk(512);
+        crate::table::write(&blank, &expected).unwrap();
         assert_eq!(
-            table_of(&disk),
+            table_of(&blank),
             (expected, vec![]),
             "{entry_bytes} × {count}"
         );

@@ -123,7 +123,12 @@ fn wherever_a_rewrite_stops_the_old_or_the_new_table_is_there() {
     let mut new = old.clone();
     new.partitions.truncate(2);
     new.partitions[1].number = 9;
-    for fails_at in 0..7 {
+    let rewrite = Recorder::new(written(&old), usize::MAX);
+    write(&rewrite, &new).unwrap();
+    // Two arrays, two headers, two syncs: the first sector stays.
+    let total = rewrite.calls.into_inner().unwrap().len();
+    assert_eq!(total, 6);
+    for fails_at in 0..total {
         let recorder = Recorder::new(written(&old), fails_at);
         assert!(write(&recorder, &new).is_err());
         let (found, _) = table_of(&recorder.disk);
@@ -131,6 +136,38 @@ fn wherever_a_rewrite_stops_the_old_or_the_new_table_is_there() {
             found == old || found == new,
             "after {fails_at} calls: {found:?}"
         );
+    }
+}
+
+#[test]
+fn wherever_an_edit_of_a_damaged_table_stops_the_old_or_the_new_one_is_there() {
+    let old = gpt(512);
+    let mut new = old.clone();
+    new.partitions[1].name = "another".to_owned();
+    new.partitions.pop();
+    let size = 8_u64 << 20;
+    // Header and array of the primary, array and header of the backup.
+    let places = [512, 1024, size - 33 * 512, size - 512];
+    for damaged in 0_usize..16 {
+        let has_header = damaged & 0b1001 != 0b1001;
+        let has_array = damaged & 0b0110 != 0b0110;
+        if !has_header || !has_array {
+            continue;
+        }
+        for fails_at in 0..16 {
+            let disk = written(&old);
+            for (index, place) in places.iter().enumerate() {
+                if damaged & (1 << index) != 0 {
+                    disk.write_all_at(&[0x5a; 40], *place).unwrap();
+                }
+            }
+            let recorder = Recorder::new(disk, fails_at);
+            let is_done = write(&recorder, &new).is_ok();
+            let (found, findings) = table_of(&recorder.disk);
+            let is_one = found == new || (!is_done && found == old);
+            assert!(is_one, "{damaged:04b} after {fails_at} calls: {found:?}");
+            assert!(!is_done || findings.is_empty(), "{findings:?}");
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use super::Step;
 use super::kept::Kept;
 use super::region::Region;
 use crate::error::{Error, Result};
-use crate::table::layout::{ENTRY_BYTES, GptPlaces};
+use crate::table::layout::GptPlaces;
 use crate::table::sectors::Sectors;
-use crate::table::{Partition, PartitionType, Table};
+use crate::table::validate::new_gpt;
+use crate::table::{Partition, PartitionType, Scheme, Table};
 use ::gpt::disk::LogicalBlockSize;
 use ::gpt::header::Header;
 use ::gpt::mbr::ProtectiveMBR;
@@ -20,7 +21,7 @@ use ::gpt::mbr::ProtectiveMBR;
 /// # Errors
 /// [`Error::Unsupported`] for sectors of other than 512 or 4096 bytes.
 pub(super) fn steps(table: &Table, sectors: Sectors, kept: &Kept) -> Result<Vec<Step>> {
-    let places = GptPlaces::of(sectors, table.slots_max)?;
+    let places = new_gpt(table, sectors)?;
     let block = LogicalBlockSize::try_from(u64::from(sectors.bytes())).map_err(|error| {
         Error::unsupported(
             format!("writing a GPT in sectors of {} bytes", sectors.bytes()),
@@ -73,8 +74,14 @@ impl Build<'_> {
         let mut region = Region::zeroed(start_bytes, array_len.saturating_add(sector_len));
         for partition in &self.table.partitions {
             let slot = u64::from(partition.number).saturating_sub(1);
-            self.entry(partition)?
-                .write_to_device(&mut region, slot, array_lba, self.block, ENTRY_BYTES)
+            entry(partition, self.sectors)?
+                .write_to_device(
+                    &mut region,
+                    slot,
+                    array_lba,
+                    self.block,
+                    self.table.entry_bytes,
+                )
                 .map_err(|error| built("entry", &error))?;
         }
         let mut header = self.header(which, array_lba);
@@ -91,23 +98,6 @@ impl Build<'_> {
                 let header = first.split_off(array_len);
                 (first, header)
             }
-        })
-    }
-
-    fn entry(&self, partition: &Partition) -> Result<::gpt::partition::Partition> {
-        let PartitionType::Gpt(type_guid) = partition.partition_type else {
-            let number = partition.number;
-            let message = format!("partition {number} has no GPT type");
-            return Err(Error::Invalid(message));
-        };
-        let extent = partition.extent;
-        Ok(::gpt::partition::Partition {
-            part_type_guid: type_guid.into(),
-            part_guid: partition.guid.unwrap_or_default(),
-            first_lba: self.sectors.lba(extent.offset_bytes()),
-            last_lba: self.sectors.lba(extent.end_bytes()).saturating_sub(1),
-            flags: partition.attributes,
-            name: partition.name.clone(),
         })
     }
 
@@ -131,10 +121,41 @@ impl Build<'_> {
             disk_guid: self.table.disk_guid.unwrap_or_default(),
             part_start: array_lba,
             num_parts: self.table.slots_max,
-            part_size: ENTRY_BYTES,
+            part_size: self.table.entry_bytes,
             crc32_parts: 0,
         }
     }
+}
+
+fn entry(partition: &Partition, sectors: Sectors) -> Result<::gpt::partition::Partition> {
+    let PartitionType::Gpt(type_guid) = partition.partition_type else {
+        let number = partition.number;
+        let message = format!("partition {number} has no GPT type");
+        return Err(Error::Invalid(message));
+    };
+    let extent = partition.extent;
+    Ok(::gpt::partition::Partition {
+        part_type_guid: type_guid.into(),
+        part_guid: partition.guid.unwrap_or_default(),
+        first_lba: sectors.lba(extent.offset_bytes()),
+        last_lba: sectors.lba(extent.end_bytes()).saturating_sub(1),
+        flags: partition.attributes,
+        name: partition.name.clone(),
+    })
+}
+
+/// The entry of `partition`: the 128 bytes that UEFI defines.
+///
+/// # Errors
+/// [`Error::Invalid`] when the partition has no GPT type.
+pub(super) fn entry_bytes(partition: &Partition, sectors: Sectors) -> Result<Vec<u8>> {
+    let len = Scheme::Gpt.entry_bytes();
+    let mut region = Region::zeroed(0, len as usize);
+    // The first entry of an array that begins with the region, whatever the sectors are.
+    entry(partition, sectors)?
+        .write_to_device(&mut region, 0, 0, LogicalBlockSize::Lb512, len)
+        .map_err(|error| built("entry", &error))?;
+    Ok(region.into_bytes())
 }
 
 fn built(what: &str, error: &dyn std::fmt::Display) -> Error {
@@ -142,7 +163,7 @@ fn built(what: &str, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// The first sector, with the boot code that was there.
-fn protective_mbr(table: &Table, sectors: Sectors, kept: &Kept) -> Vec<u8> {
+pub(super) fn protective_mbr(table: &Table, sectors: Sectors, kept: &Kept) -> Vec<u8> {
     let covered = sectors.count().saturating_sub(1);
     // A disk that 32 bits can't count is covered as far as they can.
     let mut record = ProtectiveMBR::with_lb_size(u32::try_from(covered).unwrap_or(u32::MAX));

@@ -27,8 +27,7 @@ const RECORD_GAP_BYTES: u64 = 1 << 20;
 pub(super) fn steps(table: &Table, sectors: Sectors, kept: &Kept) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     if let Some(extended) = sole_extended(&table.partitions)? {
-        for (lba, record) in chain(table, sectors, extended.extent)? {
-            let bytes = record_bytes(&record, &[], sectors)?;
+        for (lba, bytes) in new_chain(table, sectors, extended.extent)? {
             steps.push(Step::Write(sectors.offset_bytes(lba), bytes));
         }
         steps.push(Step::Sync);
@@ -44,6 +43,39 @@ pub(super) fn steps(table: &Table, sectors: Sectors, kept: &Kept) -> Result<Vec<
     steps.push(Step::Write(0, record_bytes(&record, &kept.rest, sectors)?));
     steps.push(Step::Sync);
     Ok(steps)
+}
+
+/// The 16 bytes of the entry of `partition`, counted from sector `base_lba`.
+///
+/// # Errors
+/// [`Error::Invalid`] when it is beyond what an entry can count.
+pub(super) fn entry_bytes(
+    partition: &Partition,
+    base_lba: u64,
+    sectors: Sectors,
+) -> Result<Vec<u8>> {
+    packed(entry(partition, base_lba, sectors)?, sectors)
+}
+
+/// The 16 bytes of the link to the record in `record_lba` and its `partition`.
+///
+/// # Errors
+/// [`Error::Invalid`] when that is beyond what an entry can count.
+pub(super) fn link_bytes(
+    record_lba: u64,
+    partition: &Partition,
+    head_lba: u64,
+    sectors: Sectors,
+) -> Result<Vec<u8>> {
+    packed(link(record_lba, partition, head_lba, sectors)?, sectors)
+}
+
+/// An entry as `mbrman` lays it out in a record.
+fn packed(entry: MBRPartitionEntry, sectors: Sectors) -> Result<Vec<u8>> {
+    let mut record = MBRHeader::new([0; 4]);
+    record.partition_1 = entry;
+    let sector = record_bytes(&record, &[], sectors)?;
+    Ok(sector.get(446..462).unwrap_or_default().to_vec())
 }
 
 /// The record as a whole sector, `rest` behind its 512 bytes.
@@ -108,6 +140,38 @@ fn chs(lba: u64) -> CHS {
     CHS::from_lba_exact(lba, 1023, 255, 63).unwrap_or(CHS::new(1023, 254, 63))
 }
 
+/// A link spans the next record and its partition.
+fn link(
+    record_lba: u64,
+    partition: &Partition,
+    head_lba: u64,
+    sectors: Sectors,
+) -> Result<MBRPartitionEntry> {
+    let start_bytes = sectors.offset_bytes(record_lba);
+    let span = Extent::between(start_bytes, partition.extent.end_bytes()).ok_or_else(|| {
+        Error::Invalid(format!(
+            "partition {} starts before its record",
+            partition.number
+        ))
+    })?;
+    raw_entry((BOOT_INACTIVE, LINK_TYPE), span, head_lba, sectors)
+}
+
+/// The sectors of a new chain and where they go, in the chain's order.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is no sector for the record of a logical partition.
+pub(super) fn new_chain(
+    table: &Table,
+    sectors: Sectors,
+    extended: Extent,
+) -> Result<Vec<(u64, Vec<u8>)>> {
+    let records = chain(table, sectors, extended)?.into_iter();
+    records
+        .map(|(lba, record)| Ok((lba, record_bytes(&record, &[], sectors)?)))
+        .collect()
+}
+
 /// The records of the chain and where they go, in the chain's order.
 fn chain(table: &Table, sectors: Sectors, extended: Extent) -> Result<Vec<(u64, MBRHeader)>> {
     let mut logical: Vec<&Partition> = table.partitions.iter().filter(|it| it.number > 4).collect();
@@ -123,15 +187,7 @@ fn chain(table: &Table, sectors: Sectors, extended: Extent) -> Result<Vec<(u64, 
         record.partition_1 = entry(partition, lba, sectors)?;
         let next = index.saturating_add(1);
         if let (Some(next), Some(&next_lba)) = (logical.get(next), lbas.get(next)) {
-            // A link spans the next record and its partition.
-            let start_bytes = sectors.offset_bytes(next_lba);
-            let span = Extent::between(start_bytes, next.extent.end_bytes()).ok_or_else(|| {
-                Error::Invalid(format!(
-                    "partition {} starts before its record",
-                    next.number
-                ))
-            })?;
-            record.partition_2 = raw_entry((BOOT_INACTIVE, LINK_TYPE), span, head_lba, sectors)?;
+            record.partition_2 = link(next_lba, next, head_lba, sectors)?;
         }
         records.push((lba, record));
     }
@@ -163,7 +219,11 @@ fn record_lbas(logical: &[&Partition], sectors: Sectors, extended: Extent) -> Re
     Ok(lbas)
 }
 
-fn free_sector(
+/// A free sector for the record of `partition`, before it.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is none.
+pub(super) fn free_sector(
     partition: &Partition,
     sectors: Sectors,
     extended: Extent,

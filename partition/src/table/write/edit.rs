@@ -1,0 +1,61 @@
+//! The table that is on the disk, edited: what does not have to change keeps its bytes.
+//!
+//! Boot loaders, firmware and other systems read bytes that a table in memory does not hold: boot
+//! code, the flag of the protective entry, the entries of a hybrid MBR, the second half of large
+//! GPT entries, what lies between the structures.
+
+mod chain;
+mod entries;
+mod gpt;
+mod hybrid;
+mod mbr;
+mod record;
+mod steps;
+
+use super::Rewrite;
+use crate::device::ReadAt;
+use crate::error::Result;
+use crate::table::sectors::Sectors;
+use crate::table::{Found, Scheme, Table, read};
+
+/// The table on `origin`, if `table` is another state of it.
+///
+/// One that can't be read is none: it is replaced.
+pub(super) fn same(origin: &dyn ReadAt, table: &Table) -> Option<Table> {
+    let Ok(Found::Table(current, _)) = read(origin) else {
+        return None;
+    };
+    let is_same = current.scheme == table.scheme
+        && current.logical_sector_bytes == table.logical_sector_bytes
+        && (current.slots_max, current.entry_bytes) == (table.slots_max, table.entry_bytes)
+        && match table.scheme {
+            Scheme::Gpt => current.disk_guid == table.disk_guid,
+            Scheme::Mbr => current.disk_signature == table.disk_signature,
+        };
+    is_same.then_some(current)
+}
+
+/// The steps from the first of `tables`, which `origin` holds, to the second on `disk`, which was
+/// validated.
+///
+/// # Errors
+/// As [`Rewrite::plan`].
+pub(super) fn plan(
+    origin: &dyn ReadAt,
+    disk: &dyn ReadAt,
+    sectors: Sectors,
+    tables: (&Table, &Table),
+) -> Result<Rewrite> {
+    match tables.1.scheme {
+        Scheme::Gpt => gpt::plan(origin, disk, sectors, tables),
+        Scheme::Mbr => mbr::plan(disk, sectors, tables),
+    }
+}
+
+/// Puts `bytes` at `at`; what does not fit is left out.
+fn put(sector: &mut [u8], at: usize, bytes: &[u8]) {
+    let end = at.saturating_add(bytes.len());
+    if let Some(field) = sector.get_mut(at..end) {
+        field.copy_from_slice(bytes);
+    }
+}

@@ -1,0 +1,78 @@
+//! A disk as it is on a target of another size: its GPT, edited for that one.
+
+use crate::error::refused;
+use crate::human;
+use anyhow::Result;
+use klon_partition::device::Overlay;
+use klon_partition::table::{self, Moved, Rewrite, Scheme, Table};
+use klon_partition::{Geometry, ReadAt};
+use std::sync::Arc;
+
+/// An edited table is a few sectors; this is far more.
+const OVERLAY_BYTES_MAX: usize = 16 << 20;
+
+/// A disk, shown with the size of its target.
+pub struct Resized {
+    /// What is read: the disk itself where nothing has to change.
+    pub device: Arc<dyn ReadAt>,
+    /// What its table says otherwise than on the disk itself.
+    pub moved: Vec<Moved>,
+    /// What of the disk the target can't have.
+    pub warnings: Vec<String>,
+}
+
+impl Resized {
+    /// The disk `name` with its `table` as on a target of `target` geometry.
+    ///
+    /// An MBR says nothing of the disk's size, so it stays.
+    pub fn new(
+        name: &str,
+        device: &Arc<dyn ReadAt>,
+        table: Option<&Table>,
+        target: Option<Geometry>,
+    ) -> Result<Self> {
+        let source = device.geometry();
+        let (Some(table), Some(target)) = (table, target) else {
+            return Ok(Self::as_is(device));
+        };
+        if table.scheme != Scheme::Gpt || source.size_bytes == target.size_bytes {
+            return Ok(Self::as_is(device));
+        }
+        let relocated = table::relocated(table, target.size_bytes)
+            .map_err(|error| refused(format!("the target is too small: {error}")))?;
+        let geometry = Geometry {
+            size_bytes: target.size_bytes,
+            logical_sector_bytes: table.logical_sector_bytes,
+            ..source
+        };
+        let overlay = Overlay::with_geometry(device.clone(), geometry, OVERLAY_BYTES_MAX);
+        let rewrite = Rewrite::plan(device, &overlay, &relocated)?;
+        rewrite.carry_out(&overlay)?;
+        Ok(Self {
+            device: Arc::new(overlay),
+            moved: rewrite.moved().to_vec(),
+            warnings: covered(name, &rewrite).into_iter().collect(),
+        })
+    }
+
+    /// The disk itself.
+    pub fn as_is(device: &Arc<dyn ReadAt>) -> Self {
+        Self {
+            device: device.clone(),
+            moved: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// What is said of bytes in no partition that are where the backup of the table goes.
+fn covered(name: &str, rewrite: &Rewrite) -> Option<String> {
+    let covered = rewrite.covered();
+    let first = covered.iter().next()?;
+    Some(format!(
+        "{name}: {} from byte {} belong to no partition and are not zero; on the target the backup \
+         of the GPT goes there, so they are not copied",
+        human::size(covered.total_bytes()),
+        first.offset_bytes()
+    ))
+}
