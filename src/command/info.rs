@@ -8,10 +8,12 @@ use crate::output;
 use crate::outside;
 use crate::picture;
 use anyhow::Result;
-use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta};
+use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta, VolumeKind};
 use klon_imaging::record::manifest::FilesystemId;
 use klon_partition::device::Window;
 use klon_partition::filesystem::probe;
+use klon_partition::inspect::inspect;
+use klon_partition::table::Finding;
 use klon_partition::{ExtentMap, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -39,6 +41,9 @@ struct Info<'a> {
     /// What no one proved free, and is not in the image by choice.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     left_out: &'a ExtentMap,
+    /// What is unusual about the partition table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Finding>,
 }
 
 /// Shows what a snapshot holds.
@@ -64,6 +69,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             zero: &manifest.zero,
             bad: &manifest.bad,
             left_out: &manifest.left_out,
+            findings: findings(&snapshot),
         })?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -85,6 +91,16 @@ fn meta(snapshot: &Arc<Snapshot>) -> SnapshotMeta {
         partition.filesystem = partition.filesystem.take().or_else(seen);
     }
     meta
+}
+
+/// What is unusual about the partition table of a disk, if that can be read.
+fn findings(snapshot: &Arc<Snapshot>) -> Vec<Finding> {
+    let layout = inspect(&SnapshotDevice::new(Arc::clone(snapshot)));
+    let mut findings = layout.map_or_else(|_| Vec::new(), |layout| layout.findings);
+    if snapshot.meta().kind == VolumeKind::Volume {
+        findings.retain(|finding| finding.doubt().is_some());
+    }
+    findings
 }
 
 /// What is recognized, if that can be read: this is for people to know what they have.
@@ -119,7 +135,7 @@ impl Chunks {
     }
 }
 
-fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
+fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> String {
     let run = &meta.run;
     let mut text = format!(
         "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \
@@ -158,6 +174,9 @@ fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
     let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
         text.push_str(&format!("  {bad_bytes} bytes of it could not be read\n"));
+    }
+    for finding in findings(snapshot) {
+        text.push_str(&format!("  ! {finding}\n"));
     }
     let left_out = &snapshot.manifest().left_out;
     if !left_out.is_empty() {

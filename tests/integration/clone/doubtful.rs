@@ -133,6 +133,7 @@ fn all_of_the_disk_is_copied_with_a_warning() {
         klon.ok(&["verify", "copy", "disk"]);
         klon.ok(&["clone", "disk", "copy"]);
         klon.ok(&["image", "disk", "i.klon"]).says(&[DOUBT]);
+        klon.ok(&["info", "i.klon"]).shows(&[DOUBT]);
         klon.ok(&["restore", "i.klon", "restored"]);
         assert!(same(klon, "disk", "restored"), "{name}");
         klon.ok(&["devices", "disk"]).shows(&[DOUBT]);
