@@ -13,8 +13,10 @@ pub mod inspect;
 pub mod planner;
 pub mod system;
 pub mod table;
+pub mod text;
 
 pub use device::{Geometry, ReadAt, WriteAt};
 pub use error::{Error, Result};
 pub use extent::{Extent, ExtentMap};
 pub use identity::Identity;
+pub use text::Shown;
