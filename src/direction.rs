@@ -10,6 +10,7 @@ use crate::progress::say;
 use crate::volume::{SourceEnd, describe};
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
+use klon_partition::Shown;
 use klon_partition::filesystem::probe;
 use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
@@ -42,7 +43,7 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
             return Err(refused(format!(
                 "{to} {story}. To overwrite the original all the same, add --force-direction. If \
                  that clone is no longer wanted, delete its record {}",
-                records.path(&against.target).display()
+                records.path(&against.target).shown()
             )));
         }
         let is_swap = against.role == Role::Copy && &against.target == from;

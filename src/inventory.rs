@@ -3,9 +3,11 @@
 use crate::error::refused;
 use crate::place::{Place, identity_of, partition_identity};
 use anyhow::Result;
+use klon_partition::Shown;
 use klon_partition::device::look_at;
 use klon_partition::inspect::{DiskLayout, Volume, inspect, inspect_around};
 use klon_partition::system::{Disk, System};
+use klon_partition::text::unsealed;
 use klon_partition::{Error, Identity};
 use std::path::{Path, PathBuf};
 
@@ -62,9 +64,9 @@ pub fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
 pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
     let given = identity.to_string();
     match identity {
-        Identity::Path(path) if Path::new(path).exists() => Ok(Place {
+        Identity::Path(path) if Path::new(&unsealed(path)).exists() => Ok(Place {
             given: path.clone(),
-            path: shown_by(system, identity).unwrap_or_else(|| path.into()),
+            path: shown_by(system, identity).unwrap_or_else(|| unsealed(path).into()),
             number: None,
             image: None,
         }),
@@ -155,10 +157,7 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
         ))),
         (Some(last), false) => {
             found.push(last);
-            let names: Vec<String> = found
-                .iter()
-                .map(|(path, _)| path.display().to_string())
-                .collect();
+            let names: Vec<String> = found.iter().map(|(path, _)| path.shown()).collect();
             Err(refused(format!(
                 "{given} is on several disks ({}): a copy is attached beside its original; \
                  detach one, or name a path",

@@ -9,9 +9,11 @@ use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
 use klon_imaging::change::Rung;
+use klon_partition::Shown;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
+use klon_partition::text::quoted;
 use klon_partition::{Identity, ReadAt};
 use std::path::Path;
 
@@ -42,8 +44,8 @@ pub struct VolumeJob {
 
 /// Reads a plan file.
 pub fn read_plan(path: &Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Plan::from_toml(&text).with_context(|| path.display().to_string())
+    let text = std::fs::read_to_string(path).with_context(|| path.shown())?;
+    Plan::from_toml(&text).with_context(|| path.shown())
 }
 
 /// What is done about sources with bad sectors.
@@ -104,7 +106,7 @@ fn whereabouts(place: &Place) -> Result<Identity> {
     let path = place.path.canonicalize();
     let path = path.with_context(|| place.given.clone())?;
     let number = place.number.map(|number| format!(":{number}"));
-    let text = format!("{}{}", path.display(), number.unwrap_or_default());
+    let text = format!("{}{}", path.shown(), number.unwrap_or_default());
     Ok(Identity::Path(text))
 }
 
@@ -168,7 +170,8 @@ pub fn of_plan(
         {
             let names: Vec<&str> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
             return Err(crate::error::usage(format!(
-                "the plan has no clone {name:?}; it has {}",
+                "the plan has no clone {}; it has {}",
+                quoted(name),
                 names.join(", ")
             )));
         }
@@ -218,7 +221,7 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
         return Err(refused(format!(
             "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
              another drive, or it was resized; plan anew",
-            open.place.path.display(),
+            open.place.path.shown(),
             plan.drive.size_bytes
         )));
     }
@@ -302,7 +305,7 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
             "partition {} of {} is not the one of the plan; run `klon prepare` with this plan \
              first, or plan anew if the drive was changed since",
             volume.number,
-            drive.place.path.display()
+            drive.place.path.shown()
         ))
     })
 }

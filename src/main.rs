@@ -39,7 +39,10 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -47,6 +50,18 @@ fn main() -> ExitCode {
             error::exit_code(&error)
         }
     }
+}
+
+/// Says what is wrong with the command line, or what was asked for instead of a command. It quotes
+/// arguments, which a shell may have made of names.
+fn misread(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if text.lines().all(klon_partition::text::is_printable) {
+        // As it is, in colors.
+        error.exit();
+    }
+    progress::say(text.trim_end());
+    ExitCode::from(error::USAGE)
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -4,6 +4,7 @@ use crate::damaged;
 use crate::place::{OpenPlace, Place};
 use anyhow::{Context as _, Result};
 use klon_imaging::CHUNK_BYTES;
+use klon_partition::Shown;
 use klon_partition::filesystem::{Owners, usage_or_whole};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
@@ -53,7 +54,7 @@ impl Side {
         };
         let name = match (&open.snapshot, &open.partition) {
             (Some(snapshot), None) => {
-                let path = open.place.path.display();
+                let path = open.place.path.shown();
                 format!("{path}@{}", snapshot.number())
             }
             _ => given.clone(),

@@ -6,11 +6,13 @@ use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::Snapshot;
+use klon_partition::Shown;
 use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
+use klon_partition::text::{quoted, unsealed};
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
@@ -236,11 +238,11 @@ impl TargetEnd {
         let Some(name) = given.file_name() else {
             return Ok(None);
         };
-        let text = given.to_string_lossy();
+        let text = given.shown();
         let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
         let is_part = text
             .rsplit_once(':')
-            .is_some_and(|(path, _)| Path::new(path).exists());
+            .is_some_and(|(path, _)| Path::new(&unsealed(path)).exists());
         if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
             return Ok(None);
         }
@@ -252,9 +254,9 @@ impl TargetEnd {
             .canonicalize()
             .with_context(|| format!("{text}: the directory for the new file can't be found"))?;
         let path = parent.join(name);
-        let identity = Identity::Path(path.to_string_lossy().into_owned());
+        let identity = Identity::Path(path.shown());
         let place = Place {
-            given: text.into_owned(),
+            given: text,
             path,
             number: None,
             image: None,
@@ -275,7 +277,7 @@ impl TargetEnd {
 
 /// What is on a device, for people: what would be lost.
 pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
-    let mut text = format!("  {}", path.display());
+    let mut text = format!("  {}", path.shown());
     if let Ok(Some(disk)) = system.disk_of(path) {
         for part in [&disk.model, &disk.serial].into_iter().flatten() {
             text.push_str(&format!(" {part}"));
@@ -315,7 +317,7 @@ pub fn content(summary: Option<&klon_partition::filesystem::Summary>) -> String 
     match summary {
         None => "unknown content".to_owned(),
         Some(summary) => match &summary.label {
-            Some(label) => format!("{} {label:?}", summary.kind),
+            Some(label) => format!("{} {}", summary.kind, quoted(label)),
             None => summary.kind.to_string(),
         },
     }

@@ -7,10 +7,11 @@
 //! [`unsealed`] gives back what was there. What writes to a terminal escapes them with
 //! [`printable`] or [`printable_lines`]: a line feed that is not sealed is a message's own.
 
+use serde::{Serialize, Serializer};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The character of the sealed byte 0.
 const SEAL: u32 = 0x10_fe00;
@@ -124,6 +125,73 @@ pub fn is_printable(text: &str) -> bool {
     text.chars().all(is_shown)
 }
 
+/// Sealed text in files that klon writes: [`plain`] there, and sealed again when it is read.
+pub mod stored {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::plain(text))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer).map(|text| super::resealed(&text))
+    }
+}
+
+/// The same for text that may be missing.
+pub mod stored_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn serialize<S: Serializer>(
+        text: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        text.as_deref().map(super::plain).serialize(serializer)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.map(|text| super::resealed(&text)))
+    }
+}
+
+/// Serializes a path as sealed text.
+///
+/// # Errors
+/// Those of the format.
+pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.shown())
+}
+
+/// As [`path()`], for one that may be missing.
+///
+/// # Errors
+/// Those of the format.
+pub fn path_option<S: Serializer>(
+    path: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(Shown::shown).serialize(serializer)
+}
+
 /// What has a name that may hold any bytes.
 pub trait Shown {
     /// The name, sealed, for messages.
@@ -150,7 +218,9 @@ fn escaped(text: &str, has_lines: bool) -> String {
             None if is_shown(c) || has_lines && c == '\n' => shown.push(c),
             None if c.is_ascii() => push_byte(&mut shown, c as u8),
             // Into a string that can't fail.
-            None => drop(write!(shown, "\\u{{{:x}}}", u32::from(c))),
+            None => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            }
         }
     }
     shown
@@ -163,7 +233,9 @@ fn push_byte(shown: &mut String, byte: u8) {
         b'\t' => shown.push_str("\\t"),
         b'\\' => shown.push_str("\\\\"),
         b'"' => shown.push_str("\\\""),
-        byte => drop(write!(shown, "\\x{byte:02x}")),
+        byte => {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
     }
 }
 
@@ -206,20 +278,33 @@ mod tests {
         sealed_bytes, sealed_utf16, unsealed,
     };
     use proptest::prelude::*;
+    use serde::{Serialize, Serializer};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn what_steers_a_terminal_is_escaped() {
         for (text, shown) in [
-            (&b"x\x1b[2J\n    partition 9"[..], "x\\x1b[2J\\n    partition 9"),
+            (
+                &b"x\x1b[2J\n    partition 9"[..],
+                "x\\x1b[2J\\n    partition 9",
+            ),
             (b"a\\nb", "a\\\\nb"),
             (b"\x7f\t\r\0", "\\x7f\\t\\r\\x00"),
             ("\u{9b}2J".as_bytes(), "\\u{9b}2J"),
-            ("gpj.\u{202e}exe\u{2066}".as_bytes(), "gpj.\\u{202e}exe\\u{2066}"),
-            ("a\u{200d}b\u{a0}\u{2028}".as_bytes(), "a\\u{200d}b\\u{a0}\\u{2028}"),
+            (
+                "gpj.\u{202e}exe\u{2066}".as_bytes(),
+                "gpj.\\u{202e}exe\\u{2066}",
+            ),
+            (
+                "a\u{200d}b\u{a0}\u{2028}".as_bytes(),
+                "a\\u{200d}b\\u{a0}\\u{2028}",
+            ),
             (b"caf\xe9 \xff", "caf\\xe9 \\xff"),
-            ("B\u{fc}ro, u\u{308}, \u{4e3b}, \u{1f4be}".as_bytes(), "B\u{fc}ro, u\u{308}, \u{4e3b}, \u{1f4be}"),
+            (
+                "B\u{fc}ro, u\u{308}, \u{4e3b}, \u{1f4be}".as_bytes(),
+                "B\u{fc}ro, u\u{308}, \u{4e3b}, \u{1f4be}",
+            ),
             ("\u{10fe0a}".as_bytes(), "\\xf4\\x8f\\xb8\\x8a"),
         ] {
             assert_eq!(printable(&sealed_bytes(text)), shown);

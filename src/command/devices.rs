@@ -10,6 +10,7 @@ use crate::volume::content;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
+use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, MountPoint, System, Use};
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 /// A disk or a file: one line of `klon devices --json`.
 #[derive(Serialize)]
 struct Answer {
+    #[serde(serialize_with = "klon_partition::text::path")]
     path: PathBuf,
     size_bytes: u64,
     logical_sector_bytes: u32,
@@ -51,6 +53,7 @@ struct Answer {
 struct VolumeAnswer {
     #[serde(flatten)]
     volume: Volume,
+    #[serde(serialize_with = "klon_partition::text::path_option")]
     path: Option<PathBuf>,
     identity: Option<Identity>,
     mounts: Vec<MountPoint>,
@@ -278,7 +281,7 @@ fn text(answer: &Answer) -> String {
         None => "no partition table".to_owned(),
     });
     parts.extend(answer.role.map(str::to_owned));
-    let mut text = format!("{}  {}\n", answer.path.display(), parts.join(", "));
+    let mut text = format!("{}  {}\n", answer.path.shown(), parts.join(", "));
     for volume in &answer.volumes {
         text.push_str(&volume_line(volume));
     }
@@ -330,7 +333,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         answer
             .mounts
             .iter()
-            .map(|mount| format!("mounted at {}", mount.at.display())),
+            .map(|mount| format!("mounted at {}", mount.at.shown())),
     );
     notes.extend(
         answer

@@ -14,6 +14,7 @@ use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::export::ExportJob;
+use klon_partition::Shown;
 use klon_partition::system::System;
 use part::Part;
 pub(super) use part::Range;
@@ -152,7 +153,7 @@ const fn format_name(format: FormatArg) -> &'static str {
 
 /// The file must be a new one, or one that may be replaced; never the image.
 fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
-    let text = path.display();
+    let text = path.shown();
     if path.file_name().is_none() {
         return Err(usage(format!("{text} names no file")));
     }

@@ -9,6 +9,7 @@ use crate::output;
 use crate::place::OpenPlace;
 use crate::volume::describe;
 use anyhow::{Context as _, Result};
+use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
@@ -27,6 +28,7 @@ const CLEARED_BYTES: u64 = 1 << 20;
 struct Answer<'a> {
     event: &'static str,
     drive: &'a Identity,
+    #[serde(serialize_with = "klon_partition::text::path")]
     path: &'a Path,
     dry_run: bool,
     changes: &'a [Change],
@@ -80,7 +82,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
     };
     let table = plan.table(drive.layout.table.as_ref())?;
     let target = open_target(path)?;
-    write(&target, &table, changes).with_context(|| path.display().to_string())?;
+    write(&target, &table, changes).with_context(|| path.shown())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table
         .partitions
@@ -139,7 +141,7 @@ fn report(
     if common.quiet {
         return Ok(());
     }
-    let plan_path = args.plan.display();
+    let plan_path = confirm::quoted(&args.plan.shown());
     let text = match (changes.is_empty(), args.dry_run) {
         (true, _) => {
             format!("Nothing to do: the drive is as planned. Next: klon clone {plan_path}")

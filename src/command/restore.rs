@@ -15,7 +15,9 @@ use crate::records;
 use crate::salvage;
 use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
+use klon_partition::Shown;
 use klon_partition::system::System;
+use klon_partition::text::unsealed;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,17 +67,17 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
             })?;
             let mut source = args.image.clone().into_os_string();
             source.push(format!(":{number}"));
-            Ok((source.into(), target.into()))
+            Ok((source.into(), unsealed(target).into()))
         })
         .collect()
 }
 
 /// What is wrong with the image at once, and what could not be read when a snapshot was made.
 fn warn_of_bad(given: &Path) -> Result<()> {
-    let text = given.to_string_lossy();
+    let text = given.shown();
     let whole = text.rsplit_once(':').filter(|_| !given.exists());
     let whole = whole.map_or(&*text, |(whole, _)| whole);
-    let Some(name) = ImageName::find(Path::new(whole))? else {
+    let Some(name) = ImageName::find(Path::new(&unsealed(whole)))? else {
         return Ok(());
     };
     let snapshot = name.open_snapshot()?;
@@ -92,12 +94,12 @@ fn warn_of_bad(given: &Path) -> Result<()> {
 
 /// What is restored is in an image.
 fn check_image(source: &Path) -> Result<()> {
-    let text = source.to_string_lossy();
+    let text = source.shown();
     let whole = match text.rsplit_once(':') {
         Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
         _ => &text,
     };
-    match ImageName::find(Path::new(whole))? {
+    match ImageName::find(Path::new(&unsealed(whole)))? {
         Some(_) => Ok(()),
         None => Err(usage(format!(
             "{whole} is no image of klon's; to copy a disk, a volume or a plain file of one, \

@@ -17,6 +17,7 @@ use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
+use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owner, Owners};
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
@@ -224,7 +225,7 @@ fn verify_one(
             "there is no record of a clone to {} in {}; name the source to compare with it \
              (klon verify TARGET SOURCE), or the records with --records",
             check.identity,
-            records.directory().display()
+            records.directory().shown()
         )
     });
     let record = record.map_err(|error| usage(format!("{error:#}")))?;

@@ -35,6 +35,7 @@ pub struct SnapshotMeta {
     /// What was imaged.
     pub source: Identity,
     /// What it was called then, for people.
+    #[serde(with = "klon_partition::text::stored")]
     pub name: String,
     /// Whether it was a volume or a disk with partitions.
     pub kind: VolumeKind,
@@ -54,6 +55,7 @@ pub struct SnapshotMeta {
     pub partitions: Vec<PartitionId>,
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "klon_partition::text::stored_option")]
     pub note: Option<String>,
     /// The run that made it.
     pub run: SnapshotRun,
@@ -77,6 +79,7 @@ pub struct PartitionId {
     /// Where it lies on the disk: offset and length in bytes.
     pub extent: Extent,
     /// Its GPT name.
+    #[serde(with = "klon_partition::text::stored")]
     pub name: String,
     /// Its unique GUID.
     pub guid: Option<Uuid>,
@@ -94,6 +97,7 @@ pub struct SnapshotRun {
     /// How changes were found.
     pub rung: Rung,
     /// Why that way.
+    #[serde(with = "klon_partition::text::stored")]
     pub reason: String,
     /// Bytes of the source in use.
     pub used_bytes: u64,

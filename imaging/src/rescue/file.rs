@@ -19,6 +19,7 @@ use super::status::{RUNS_MAX, Status, StatusMap};
 use crate::error::{Error, Result};
 use crate::record::manifest::Hex;
 use crate::record::{corrupt, directory_of, io_error, sync_directory};
+use klon_partition::Shown;
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -297,7 +298,7 @@ pub(super) fn of_another(path: &Path, why: &str) -> Error {
     Error::Refused(format!(
         "the map {} can't be gone on with: {why}; name another map file, or delete this one to \
          begin anew",
-        path.display()
+        path.shown()
     ))
 }
 

@@ -9,6 +9,7 @@ use crate::filesystem::Summary;
 use crate::identity::Identity;
 use crate::inspect::{DiskLayout, Volume};
 use crate::table::{PartitionType, Scheme, Table};
+use crate::text::quoted;
 
 /// A drive, what shall be cloned to it, and how.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ impl Drive {
         let content = match filesystem {
             _ if layout.table.is_some() => None,
             Some(summary) => Some(match &summary.label {
-                Some(label) => format!("{} {label:?}", summary.kind),
+                Some(label) => format!("{} {}", summary.kind, quoted(label)),
                 None => summary.kind.to_string(),
             }),
             None => (!layout.is_blank).then(|| "unknown data".to_owned()),

@@ -15,6 +15,7 @@ use klon_partition::device::read_vec;
 use klon_partition::filesystem::Summary;
 use klon_partition::system::System;
 use klon_partition::table::Table;
+use klon_partition::text::quoted;
 use klon_partition::{Identity, ReadAt};
 
 /// A target whose start was wiped may still hold everything else: it is looked at in this many
@@ -41,7 +42,8 @@ pub(super) fn ask(
     };
     if let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity) {
         return Err(refused(format!(
-            "--confirm names {wrong:?}, but the target is {}",
+            "--confirm names {}, but the target is {}",
+            quoted(wrong),
             job.consent_identity
         )));
     }
@@ -99,7 +101,7 @@ fn is_earlier_clone(
     records: &RecordStore,
 ) -> Result<bool> {
     let mark = Mark::read(&now.open.device)?;
-    if mark.is_some_and(|mark| mark.source == source.identity.to_string()) {
+    if mark.is_some_and(|mark| mark.is_of(&source.identity)) {
         return Ok(true);
     }
     // Its record might be that of the source, or it is the original of an image.
@@ -143,7 +145,7 @@ fn is_earlier_rescue(
     records: &RecordStore,
 ) -> Result<bool> {
     let mark = Mark::read(&now.open.device)?;
-    let is_unfinished = mark.is_some_and(|mark| mark.source == source.identity.to_string());
+    let is_unfinished = mark.is_some_and(|mark| mark.is_of(&source.identity));
     Ok(match records.load(&job.target.identity) {
         Ok(None) => is_unfinished,
         Ok(Some(record)) => record.manifest.source == source.identity && !record.bad.is_empty(),

@@ -17,6 +17,7 @@ use klon_imaging::VerifySummary;
 use klon_imaging::image::{
     CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
 };
+use klon_partition::Shown;
 use klon_partition::device::KnownBad;
 use klon_partition::filesystem::Owners;
 use klon_partition::system::System;
@@ -44,7 +45,7 @@ struct Line<'a> {
     bad: &'a [SnapshotBad],
     header_damage: Option<&'a str>,
     commit_damage: Option<&'a str>,
-    missing_part: Option<&'a Path>,
+    missing_part: Option<String>,
     torn_bytes: u64,
     seconds: f64,
 }
@@ -111,7 +112,7 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         bad: &found.bad,
         header_damage: found.header_damage.as_deref(),
         commit_damage: found.commit_damage.as_deref(),
-        missing_part: missing.as_deref(),
+        missing_part: missing.as_deref().map(Shown::shown),
         torn_bytes: found.torn_bytes,
         seconds: found.seconds,
     };
@@ -190,10 +191,10 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
     if let Some(damage) = line.commit_damage {
         text.push_str(&format!("  the last commit: {damage}\n"));
     }
-    if let Some(part) = line.missing_part {
+    if let Some(part) = &line.missing_part {
         text.push_str(&format!(
             "  {} seems to be missing; what was in it can't be told\n",
-            part.display()
+            part
         ));
     }
     line.damage

@@ -1,6 +1,7 @@
 //! A file that gets its name when it is whole.
 
 use crate::error::{Error, Result};
+use klon_partition::Shown;
 use klon_partition::device::{Target, create_target_file};
 use klon_partition::{Error as PartitionError, WriteAt};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -110,7 +111,7 @@ fn exists(path: &Path) -> Error {
     Error::Refused(format!(
         "{} exists already, and nothing of it was changed; name another file, or replace it with \
          --force",
-        path.display()
+        path.shown()
     ))
 }
 

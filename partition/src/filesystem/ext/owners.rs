@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
 use crate::filesystem::owners::{FILES_MAX, Forgiving, Gaps};
+use crate::text::sealed_bytes;
 use std::collections::{BTreeMap, HashMap};
 
 /// Directories deeper than this are taken for a loop.
@@ -150,7 +151,7 @@ fn is_dot(name: &[u8]) -> bool {
 }
 
 fn link(parent: u32, name: &[u8]) -> Link {
-    let name = String::from_utf8_lossy(name).into_owned();
+    let name = sealed_bytes(name);
     Link { parent, name }
 }
 
