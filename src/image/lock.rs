@@ -8,6 +8,7 @@
 use crate::error::refused;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
+use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -180,11 +181,10 @@ fn holds(process: &Path, file: (u64, u64), kind: &str) -> bool {
 /// A process's program and its first argument, which is klon's command.
 fn command(process: &Path) -> String {
     let line = fs::read(process.join("cmdline")).unwrap_or_default();
-    let mut words = line.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+    let mut words = line.split(|&byte| byte == 0).map(sealed_bytes);
     let program = words.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
     let first = words.next().unwrap_or_default();
     let text = format!("{program} {first}");
-    let text = text.chars().filter(|character| !character.is_control());
-    text.take(60).collect::<String>().trim().to_owned()
+    text.chars().take(60).collect::<String>().trim().to_owned()
 }

@@ -327,7 +327,7 @@ mod tests {
         statuses.set(Extent::new(8192, 4096).unwrap(), Status::Finished);
         let origin = Origin {
             run: uuid::Uuid::from_u128(7),
-            source: Identity::Path("/so\nurce".to_owned()),
+            source: Identity::Path(klon_partition::text::sealed("/so\nurce")),
             target: Identity::Serial("X # 1".to_owned()),
             source_bytes: 1 << 20,
             token: None,
