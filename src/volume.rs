@@ -1,5 +1,6 @@
 //! The two ends of a clone, opened and checked.
 
+use crate::blank;
 use crate::error::refused;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
@@ -9,7 +10,7 @@ use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::{Overlay, Window};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
-use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
+use klon_partition::inspect::{DiskUsage, Volume, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
 use klon_partition::text::{quoted, unsealed};
@@ -275,8 +276,10 @@ impl TargetEnd {
     }
 }
 
-/// What is on a device, for people: what would be lost.
-pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
+/// What is on a device, or in the partition of it that is meant, for people: what would be lost of
+/// the volumes that `is_lost` holds for.
+pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> bool) -> String {
+    let (path, layout) = (&open.place.path, &open.layout);
     let mut text = format!("  {}", path.shown());
     if let Ok(Some(disk)) = system.disk_of(path) {
         for part in [&disk.model, &disk.serial].into_iter().flatten() {
@@ -288,13 +291,17 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
         crate::human::size(layout.geometry.size_bytes)
     ));
     if layout.volumes.is_empty() {
-        text.push_str(if layout.is_blank {
-            ", unknown content, zeroes in its first MiB"
-        } else {
-            ", unknown content"
+        text.push_str(match is_empty(&open.source) {
+            true => ", empty",
+            false if layout.is_blank => ", unknown content, zeroes in its first MiB",
+            false => ", unknown content",
         });
     }
-    for volume in &layout.volumes {
+    let is_meant = |volume: &&Volume| match &open.partition {
+        Some(partition) => volume.extent == partition.extent,
+        None => is_lost(volume),
+    };
+    for volume in layout.volumes.iter().filter(is_meant) {
         text.push_str("\n    ");
         if let Some(partition) = &volume.partition {
             let name = if partition.name.is_empty() { "" } else { " " };
@@ -303,13 +310,27 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
                 partition.number, partition.name
             ));
         }
-        text.push_str(&content(volume.filesystem.as_ref()));
+        text.push_str(&content_of(volume, &open.source));
         text.push_str(&format!(
             ", {}",
             crate::human::size(volume.extent.len_bytes())
         ));
     }
     text
+}
+
+/// What is in a volume of `disk` in a few words: `ext4 "Data"`.
+pub fn content_of(volume: &Volume, disk: &dyn ReadAt) -> String {
+    let is_empty = || Window::new(disk, volume.extent).is_ok_and(|window| is_empty(&window));
+    match &volume.filesystem {
+        None if is_empty() => "empty".to_owned(),
+        filesystem => content(filesystem.as_ref()),
+    }
+}
+
+/// Whether nothing but zeroes is seen; what can't be read is not called so.
+fn is_empty(device: &dyn ReadAt) -> bool {
+    blank::is_blank(device, blank::LOOKS).unwrap_or(false)
 }
 
 /// A filesystem in a few words: `ext4 "Data"`.

@@ -6,7 +6,7 @@ use crate::inventory::{Entry, scan};
 use crate::output;
 use crate::place::{Place, identity_of, is_clone_name, partition_identity};
 use crate::records;
-use crate::volume::content;
+use crate::volume::content_of;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
@@ -15,6 +15,7 @@ use klon_partition::device::{Window, look_at};
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, MountPoint, System, Use};
 use klon_partition::table::{Finding, Scheme};
+use klon_partition::text::printable;
 use klon_partition::{Identity, ReadAt};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -64,6 +65,9 @@ struct VolumeAnswer {
     /// Whether `klon finish` completes that without the source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
+    /// The same in a few words.
+    #[serde(skip)]
+    content: String,
     /// How less than all of it could be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
@@ -233,6 +237,7 @@ fn of_volume(
     };
     Ok(VolumeAnswer {
         volume: volume.clone(),
+        content: content_of(volume, source),
         path: node.map(|node| node.path.clone()),
         clone_of: clone_of(manifests, identity.as_ref()),
         identity,
@@ -318,7 +323,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
     let name = volume
         .partition
         .as_ref()
-        .map_or("", |part| part.name.as_str());
+        .map_or(String::new(), |part| printable(&part.name));
     let size_bytes = volume.extent.len_bytes();
     let used_bytes = volume
         .filesystem
@@ -357,6 +362,6 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         true => String::new(),
         false => format!("  ({})", notes.join("; ")),
     };
-    let content = content(volume.filesystem.as_ref());
+    let content = printable(&answer.content);
     format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")
 }

@@ -1,5 +1,6 @@
 //! `klon prepare`: write a plan's partitions to its drive.
 
+use crate::blank;
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
@@ -11,6 +12,7 @@ use crate::volume::describe;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
+use klon_partition::inspect::Volume;
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{self, Table};
@@ -46,7 +48,9 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
-        consent(&plan, &drive, &changes, args, &system)?;
+        if !is_blank(&drive)? {
+            consent(&plan, &drive, &changes, args, &system)?;
+        }
         carry_out(&plan, &drive, &changes, &system)?;
     }
     report(&plan, &drive, &changes, args, common)?;
@@ -60,7 +64,15 @@ fn consent(
     args: &PrepareArgs,
     system: &System,
 ) -> Result<()> {
-    let mut description = describe(&drive.place.path, &drive.layout, system);
+    // Whatever else is on it is neither lost nor in question.
+    let is_lost = |volume: &Volume| {
+        let is_of = |change: &Change| match change {
+            Change::Remove { partition } => partition.extent == volume.extent,
+            _ => false,
+        };
+        plan.table.is_new || volume.partition.is_none() || changes.iter().any(is_of)
+    };
+    let mut description = describe(drive, system, is_lost);
     description.push_str("\n  to");
     for change in changes {
         description.push_str(&format!("\n    {change}"));
@@ -72,6 +84,13 @@ fn consent(
         },
         &args.consent,
     )
+}
+
+/// Nothing recognized, no table, and zeroes wherever one looks: nothing would be lost.
+fn is_blank(drive: &OpenPlace) -> Result<bool> {
+    let layout = &drive.layout;
+    let is_known = layout.table.is_some() || !layout.volumes.is_empty();
+    Ok(!is_known && blank::is_blank(&drive.source, blank::LOOKS)?)
 }
 
 fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System) -> Result<()> {

@@ -50,7 +50,8 @@ pub struct SourceRequest {
 /// A disk, a partition or a file to be cloned, as inspection found it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What the disk, the partition or the file is recognised by.
+    /// What the disk, the partition or the file is recognised by; for a partition in a file that is
+    /// the file.
     pub identity: Identity,
     /// The disk that it is or lies on; `None` for the file of a single volume.
     pub disk: Option<Identity>,
@@ -68,7 +69,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub struct SourceVolume {
     /// Its number in the table of the source disk; `None` when the source is this one volume, also
-    /// when that is a partition.
+    /// when that is a partition, unless [`Source::identity`] is that of the file that it is in.
     pub number: Option<u32>,
     /// Where it lies on the source.
     pub extent: Extent,
