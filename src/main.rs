@@ -5,6 +5,7 @@
     reason = "nothing of a program can be reached from outside"
 )]
 
+mod advice;
 mod blank;
 mod cli;
 mod command;

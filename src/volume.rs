@@ -1,5 +1,6 @@
 //! The two ends of a clone, opened and checked.
 
+use crate::advice;
 use crate::blank;
 use crate::error::refused;
 use crate::guard;
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result};
 use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::{Overlay, Window};
-use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
+use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{DiskUsage, Volume, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Scheme, Table};
@@ -160,30 +161,13 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     else {
         return None;
     };
-    let hazards = usage
-        .summary
-        .as_ref()
-        .map_or(&[][..], |summary| &summary.hazards);
+    let summary = usage.summary.as_ref();
+    let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
     Some(format!(
         "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
          unused blocks included. {}",
-        advice(hazards)
+        advice::of(summary.map(|summary| summary.kind), hazards, reason)
     ))
-}
-
-fn advice(hazards: &[Hazard]) -> &'static str {
-    let has = |is_meant: fn(&Hazard) -> bool| hazards.iter().any(is_meant);
-    if has(|hazard| matches!(hazard, Hazard::ExternalJournal(_) | Hazard::MultiDevice(_))) {
-        "The clone of this device alone is not complete: clone the others that belong to it too"
-    } else if has(|hazard| matches!(hazard, Hazard::Hibernated(_))) {
-        "To avoid that, resume and shut down the hibernated system"
-    } else if has(|hazard| matches!(hazard, Hazard::UnknownFeature(_))) {
-        "A later klon may know the feature"
-    } else if has(|h| matches!(h, Hazard::NeedsRecovery(_) | Hazard::NotCleanlyUnmounted(_))) {
-        "To avoid that, mount and unmount it once"
-    } else {
-        "To avoid that, run its fsck"
-    }
 }
 
 /// A target before it is opened for writing: looked at only.

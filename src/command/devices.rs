@@ -1,6 +1,7 @@
 //! `klon devices`: disks, what is on them, what is used, what is in the way.
 
 use crate::cli::{Common, DevicesArgs};
+use crate::error;
 use crate::human;
 use crate::inventory::{Entry, scan};
 use crate::output;
@@ -125,7 +126,7 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
             identity: system.identity(&path)?,
             table: None,
             findings: Vec::new(),
-            error: Some(error.to_string()),
+            error: Some(told(&error)),
             role: None,
             clone_of: None,
             unfinished_clone_of: None,
@@ -149,7 +150,7 @@ fn answer(
     let geometry = source.geometry();
     let (layout, error) = match layout {
         Ok(layout) => (Some(layout), None),
-        Err(error) => (None, Some(error.to_string())),
+        Err(error) => (None, Some(told(&error))),
     };
     let identity = match &layout {
         Some(layout) => Some(identity_of(system, &path, layout)?),
@@ -198,6 +199,14 @@ fn answer(
         is_staged,
         volumes,
     })
+}
+
+fn told(error: &klon_partition::Error) -> String {
+    let said = error::plain_words(&error.to_string());
+    match error::as_root(error) {
+        Some(advice) => format!("{said}. {advice}"),
+        None => said,
+    }
 }
 
 fn is_staged(mark: Option<&Mark>) -> bool {
@@ -280,10 +289,12 @@ fn text(answer: &Answer) -> String {
                 .map(|(_, name)| (*name).to_owned()),
         );
     }
-    parts.push(match answer.table {
-        Some(Scheme::Gpt) => "GPT".to_owned(),
-        Some(Scheme::Mbr) => "MBR".to_owned(),
-        None => "no partition table".to_owned(),
+    parts.extend(match (answer.table, &answer.error) {
+        (Some(Scheme::Gpt), _) => Some("GPT".to_owned()),
+        (Some(Scheme::Mbr), _) => Some("MBR".to_owned()),
+        (None, None) => Some("no partition table".to_owned()),
+        // What is on it was not seen.
+        (None, Some(_)) => None,
     });
     parts.extend(answer.role.map(str::to_owned));
     let mut text = format!("{}  {}\n", answer.path.shown(), parts.join(", "));

@@ -34,6 +34,9 @@ pub enum Basis {
     },
 }
 
+/// Where the reason of [`Basis::Whole`] begins so, the volume's own records can't be read.
+pub const UNREAD: &str = "it can't be read: ";
+
 /// Finds what of `volume` must be copied.
 ///
 /// # Errors
@@ -75,7 +78,7 @@ pub fn usage_or_whole(volume: &dyn ReadAt) -> Usage {
             .ok()
             .flatten()
             .map(|filesystem| filesystem.summary().clone());
-        whole(volume, summary, format!("it can't be read: {error}"), true)
+        whole(volume, summary, format!("{UNREAD}{error}"), true)
     })
 }
 
