@@ -4,7 +4,7 @@ use crate::damaged;
 use crate::error::refused;
 use crate::guard::{self, Protected};
 use crate::inventory::find_identity;
-use crate::place::{OpenPlace, Place, within};
+use crate::place::{OpenPlace, Place, disk_identity, identity_by_path, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
@@ -78,14 +78,19 @@ pub fn pair_with(
     system: &System,
 ) -> Result<VolumeJob> {
     let source_place = Place::resolve(source, system)?;
-    let target = TargetEnd::look(target, system)?;
+    let mut target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
     let mut source = open(&source_place, &target)?;
     check_sectors(&mut source, &target, system)?;
-    let is_ambiguous = source.identity == target.identity && source_place.image.is_none();
+    let shown = target.identity.clone();
+    if let Some(identity) = identity_with(&source, &target, system)? {
+        target.identity = identity;
+    }
+    let is_ambiguous = [&shown, &target.identity].contains(&&source.identity);
+    let is_ambiguous = is_ambiguous && source_place.image.is_none();
     let consent_identity = match is_ambiguous {
         true => whereabouts(&target.place)?,
-        false => target.identity.clone(),
+        false => shown,
     };
     Ok(VolumeJob {
         name: target.place.given.clone(),
@@ -99,6 +104,29 @@ pub fn pair_with(
         reversal: None,
         otherwise: None,
     })
+}
+
+/// How a target that only its content recognizes is recognized once it has that of the source: its
+/// record is kept by that. `None` where something lasts, or nothing is there yet.
+fn identity_with(
+    source: &SourceEnd,
+    target: &TargetEnd,
+    system: &System,
+) -> Result<Option<Identity>> {
+    let path = &target.place.path;
+    let is_part = |identity: &Identity| matches!(identity, Identity::PartUuid(_));
+    if target.now.is_none() || is_part(&target.identity) || system.identity(path)?.is_some() {
+        return Ok(None);
+    }
+    let uuid = || source.usage.summary.as_ref()?.uuid.clone();
+    let by_content = match &source.table {
+        Some(table) => disk_identity(table),
+        None => uuid().map(Identity::FsUuid),
+    };
+    match by_content {
+        Some(identity) => Ok(Some(identity)),
+        None => Ok(Some(identity_by_path(path)?)),
+    }
 }
 
 /// What tells a target from a source that bears the same identity: only the place where it is.

@@ -5,7 +5,6 @@
     reason = "nothing of a program can be reached from outside"
 )]
 
-mod advice;
 mod blank;
 mod cli;
 mod command;
@@ -15,13 +14,16 @@ mod damaged;
 mod direction;
 mod drive;
 mod error;
+mod exact;
 mod finish;
 mod guard;
 mod human;
 mod image;
 mod inventory;
 mod jobs;
+mod json;
 mod manual;
+mod mending;
 mod mount;
 mod output;
 mod picture;

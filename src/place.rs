@@ -335,13 +335,8 @@ pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<
     if let Some(identity) = system.identity(path)? {
         return Ok(identity);
     }
-    if let Some(table) = &layout.table {
-        if let Some(guid) = table.disk_guid {
-            return Ok(Identity::DiskGuid(guid.to_string()));
-        }
-        if table.disk_signature != 0 {
-            return Ok(Identity::DiskGuid(format!("{:08x}", table.disk_signature)));
-        }
+    if let Some(identity) = layout.table.as_ref().and_then(disk_identity) {
+        return Ok(identity);
     }
     let filesystem = layout
         .volumes
@@ -350,6 +345,22 @@ pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<
     if let Some(uuid) = filesystem.and_then(|volume| volume.filesystem.as_ref()?.uuid.clone()) {
         return Ok(Identity::FsUuid(uuid));
     }
+    identity_by_path(path)
+}
+
+/// How a disk is recognized by its table, if that has a GUID or a signature.
+pub fn disk_identity(table: &Table) -> Option<Identity> {
+    match table.disk_guid {
+        Some(guid) => Some(Identity::DiskGuid(guid.to_string())),
+        None if table.disk_signature != 0 => {
+            Some(Identity::DiskGuid(format!("{:08x}", table.disk_signature)))
+        }
+        None => None,
+    }
+}
+
+/// How something is recognized that has nothing but a place.
+pub fn identity_by_path(path: &Path) -> Result<Identity> {
     let path = path.canonicalize().with_context(|| path.shown())?;
     Ok(Identity::Path(path.shown()))
 }

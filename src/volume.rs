@@ -1,9 +1,9 @@
 //! The two ends of a clone, opened and checked.
 
-use crate::advice;
 use crate::blank;
 use crate::error::refused;
 use crate::guard;
+use crate::mending;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
@@ -166,7 +166,7 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     Some(format!(
         "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
          unused blocks included. {}",
-        advice::of(summary.map(|summary| summary.kind), hazards, reason)
+        mending::of(summary.map(|summary| summary.kind), hazards, reason)
     ))
 }
 

@@ -250,6 +250,7 @@ mod tests {
     use super::{Mark, Part, Staged};
     use crate::stage::{Area, BlockRef, Spot};
     use klon_partition::Extent;
+    use klon_partition::Identity;
 
     #[test]
     fn a_mark_reads_back_and_a_torn_one_is_still_a_mark() {

@@ -278,7 +278,6 @@ mod tests {
         sealed_bytes, sealed_utf16, unsealed,
     };
     use proptest::prelude::*;
-    use serde::{Serialize, Serializer};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 

@@ -111,10 +111,10 @@ fn check_image(source: &Path) -> Result<()> {
 /// Two partitions to one target would leave the second.
 fn check_distinct(jobs: &[VolumeJob]) -> Result<()> {
     for (index, job) in jobs.iter().enumerate() {
-        let target = &job.target.identity;
+        let target = &job.consent_identity;
         if jobs[..index]
             .iter()
-            .any(|other| &other.target.identity == target)
+            .any(|other| &other.consent_identity == target)
         {
             return Err(usage(format!("{target} is given as a target twice")));
         }

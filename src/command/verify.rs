@@ -6,6 +6,7 @@ use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
 use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
+use crate::exact;
 use crate::human;
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::output;
@@ -273,11 +274,14 @@ fn unrecorded(check: &Check, records: &RecordStore) -> String {
 /// The first files that have bytes in `differences`, by the source's filesystem if it is at hand:
 /// the target's may be damaged.
 fn owners(check: &Check, differences: &ExtentMap) -> Owners {
-    let device: &dyn ReadAt = match &check.source {
-        Some(source) => &*source.device,
-        None => &*check.open.device,
-    };
-    filesystem::owners(device, differences, NAMED_MAX)
+    let target: &dyn ReadAt = &*check.open.device;
+    match &check.source {
+        Some(source) => {
+            let exact = exact::differing(&*source.device, target, differences);
+            filesystem::owners(&*source.device, &exact, NAMED_MAX)
+        }
+        None => filesystem::owners(target, differences, NAMED_MAX),
+    }
 }
 
 /// The files that hold what could not be read, by the filesystem of the clone.

@@ -5,6 +5,7 @@ use super::{Answer, report};
 use crate::cli::{Common, VerifyArgs};
 use crate::damaged;
 use crate::error::{DIFFERENT, usage};
+use crate::exact;
 use crate::human;
 use crate::image::ImageName;
 use crate::output;
@@ -318,7 +319,8 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         name: first.name.clone(),
         differences: found.differences,
     };
-    let owners = first.files(&summary.differences);
+    let exact = exact::differing(devices.0, devices.1, &summary.differences);
+    let owners = first.files(&exact);
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(
         &Answer {

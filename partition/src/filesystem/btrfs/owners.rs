@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
 use crate::filesystem::owners::{FILES_MAX, Gaps, Links};
+use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
 /// Where the contents of an inline extent start in its item.
@@ -25,6 +26,7 @@ struct Hit {
     node: Node,
     file_offset_bytes: u64,
     extent: Extent,
+    inline_sha256: Option<[u8; 32]>,
 }
 
 /// The files that hold bytes of the extents, and at most that many: by the extents of their data,
@@ -66,6 +68,7 @@ pub(super) fn owners(
             path: links.path(hit.node, Node::number),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
+            inline_sha256: hit.inline_sha256,
         }
     })
     .collect()
@@ -104,6 +107,7 @@ impl Search<'_> {
                 node,
                 file_offset_bytes: key.offset.saturating_add(in_extent),
                 extent,
+                inline_sha256: inline_sha256(item),
             });
         }
         Ok(found.is_some())
@@ -156,6 +160,14 @@ impl Search<'_> {
         let at = extent.offset_bytes().checked_sub(place.offset_bytes())?;
         Some((at, extent))
     }
+}
+
+/// Of a file whose contents are in the item itself, with how they are packed there.
+fn inline_sha256(item: &Item<'_>) -> Option<[u8; 32]> {
+    let is_inline = item.data.len() >= INLINE_AT && u8_at(item.data, 20) == 0;
+    // Behind the number of the transaction, which every change of the inode sets.
+    let contents = item.data.get(8..).filter(|_| is_inline)?;
+    Some(Sha256::digest(contents).into())
 }
 
 impl Visitor for Search<'_> {

@@ -59,6 +59,7 @@ pub(super) fn owners(
             path: paths.of(hit.inode),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
+            inline_sha256: None,
         })
         .collect()
 }

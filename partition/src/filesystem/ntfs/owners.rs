@@ -66,6 +66,7 @@ pub(super) fn owners(
             path: path(&mut links, &hit),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
+            inline_sha256: None,
         }
     })
     .collect()

@@ -54,6 +54,7 @@ pub(super) fn owners(
         path: links.path(hit.inode, |inode| inode),
         file_offset_bytes: hit.file_offset_bytes,
         extent: hit.extent,
+        inline_sha256: None,
     })
     .collect()
 }
