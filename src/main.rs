@@ -1,4 +1,5 @@
 //! klon: plan a backup drive, clone to it, clone again only what changed, verify.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,

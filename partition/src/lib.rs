@@ -3,6 +3,8 @@
 //! This crate interprets bytes on disks and says which of them are in use. It writes partition
 //! tables and nothing else, and it never prints, prompts or reads the environment.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod bytes;
 pub mod device;
 pub mod error;
