@@ -49,7 +49,8 @@ fn told(value: Value) -> Value {
                     Value::String(text) if has_foreign_bytes(&text) => {
                         let bytes = unsealed(&text);
                         all.insert(format!("{name}_bytes"), hex(bytes.as_bytes()).into());
-                        all.insert(name, bytes.to_string_lossy().into());
+                        let text = String::from_utf8_lossy(bytes.as_bytes()).into_owned();
+                        all.insert(name, text.into());
                     }
                     value => drop(all.insert(name, told(value))),
                 }

@@ -41,12 +41,13 @@ mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use klon_partition::text::{is_printable, printable, sealed};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return misread(&error),
+        Err(error) => return misread(error),
     };
     match run(cli) {
         Ok(code) => code,
@@ -58,15 +59,20 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or what was asked for instead of a command. It quotes
-/// arguments, which a shell may have made of names.
-fn misread(error: &clap::Error) -> ExitCode {
-    let text = error.render().to_string();
-    if text.lines().all(klon_partition::text::is_printable) {
-        // As it is, in colors.
+/// arguments, which a shell may have made of names, so it is told of them as they are printed.
+fn misread(error: clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(sealed).collect();
+    if arguments.iter().all(|argument| is_printable(argument)) {
         error.exit();
     }
-    progress::say(text.trim_end());
-    ExitCode::from(error::USAGE)
+    let error = Cli::try_parse_from(arguments.iter().map(|argument| printable(argument)));
+    match error {
+        Err(error) => error.exit(),
+        Ok(_) => {
+            progress::say("klon: an argument is not UTF-8 where only text is of use");
+            ExitCode::from(error::USAGE)
+        }
+    }
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -48,7 +48,10 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
-        if !is_blank(&drive)? {
+        let confirm = &args.consent.confirm;
+        let is_other = !confirm.is_empty()
+            && !(confirm.iter()).any(|given| confirm::is_meant(given, &plan.drive.identity));
+        if is_other || !is_blank(&drive)? {
             consent(&plan, &drive, &changes, args, &system)?;
         }
         carry_out(&plan, &drive, &changes, &system)?;

@@ -118,9 +118,8 @@ fn consent(
 
 /// Where the new file is made: nobody else does that, as the old one is locked.
 fn beside(path: &Path) -> PathBuf {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".compact");
-    new.into()
+    // The old one's name may be as long as a name can be.
+    path.with_file_name(format!(".klon.{}.compact", std::process::id()))
 }
 
 /// What is free on the filesystem of `path`.

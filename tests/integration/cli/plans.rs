@@ -95,6 +95,8 @@ fn nothing_is_prepared_without_consent_to_this_very_drive() {
     sparse(&klon.path("drive"), 100 * MIB);
     sparse(&klon.path("decoy"), 100 * MIB);
     klon.ok(&[&PLAN[..], &["plan"]].concat());
+    // Something that nothing recognizes.
+    crate::support::image::flip(&klon.path("drive"), 50 * MIB);
     let before = drive(&klon);
     let words = format!("--yes --confirm {}", klon.text("drive"));
     for consent in [
@@ -240,6 +242,8 @@ fn a_blank_drive_is_prepared_without_asking_and_any_other_is_not() {
         );
     }
     sparse(&klon.path("drive"), 100 * MIB);
+    let wrong = ["prepare", "plan", "--yes", "--confirm", "data"];
+    klon.refused(&wrong, &["--confirm names"]);
     klon.ok(&["prepare", "plan"]);
     klon.ok(&["clone", "plan"]);
     check_gpt(&klon.text("drive"));
@@ -271,7 +275,7 @@ fn consent_names_what_would_be_lost_and_no_neighbor() {
     // And an empty one is called so.
     run(
         "sgdisk",
-        &["-n", "2:0:+8M", "-c", "2:Blank", &klon.text("disk")],
+        &["-n", "2:60M:+8M", "-c", "2:Blank", &klon.text("disk")],
     );
     klon.ok(&["devices", "disk"]).shows(&["Blank", "empty"]);
     klon.refused(&["prepare", "other"], &["partition 2 Blank: empty"]);
