@@ -48,7 +48,13 @@ pub struct Common {
     pub quiet: bool,
     /// Where records of clones are kept [default: /var/lib/klon for root, else
     /// $XDG_STATE_HOME/klon].
-    #[arg(long, global = true, value_name = "DIR", env = "KLON_RECORDS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KLON_RECORDS",
+        hide_env_values = true
+    )]
     pub records: Option<PathBuf>,
 }
 

@@ -155,8 +155,8 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     }
     say(&format!(
         "klon: warning: the source {} is named {name}, as klon names clones, and the target {} is \
-         not: if the target is the original, this overwrites it with its backup. There is no \
-         record here that tells",
+         not: if the target is the original, this overwrites it with its backup. No record on \
+         this machine says which of them is the original",
         source.name, job.target.place.given
     ));
 }

@@ -2,7 +2,8 @@
 
 pub mod lock;
 
-use crate::error::{Advice, refused, usage};
+use crate::confirm;
+use crate::error::{Advice, CORRUPT, Failure, refused, usage};
 use crate::human;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{
@@ -99,6 +100,17 @@ impl ImageName {
     }
 
     fn open_device(&self, device: Arc<dyn ReadAt>) -> Result<Image> {
+        if !Image::is_image(&*device).with_context(|| self.path.shown())? {
+            let name = self.path.shown();
+            return Err(Failure {
+                message: format!(
+                    "{name} is not a klon image. (To make one: klon image {} FILE.klon)",
+                    confirm::quoted(&name)
+                ),
+                code: CORRUPT,
+            }
+            .into());
+        }
         Image::open(device).with_context(|| self.path.shown())
     }
 
@@ -212,7 +224,7 @@ impl OpenForAppend {
         }
         if !name.is_image()? {
             return Err(refused(format!(
-                "{} exists and is no image of klon's; name another file",
+                "{} exists and is not a klon image; name another file",
                 path.shown()
             )));
         }

@@ -71,7 +71,7 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
             image: None,
         }),
         Identity::Path(path) => Err(refused(format!(
-            "{path} is not there any more; name it anew in a new plan"
+            "{path} is not there. Attach it, or make a new plan if it moved"
         ))),
         Identity::Serial(_) | Identity::DiskGuid(_) => find_disk(system, identity),
         Identity::PartUuid(value) => find(system, &given, |layout, volume| {
@@ -153,7 +153,7 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             image: None,
         }),
         (None, _) => Err(refused(format!(
-            "{given} is on no disk that is attached; attach it, or plan anew"
+            "no attached disk has {given}; `klon devices` shows what is here"
         ))),
         (Some(last), false) => {
             found.push(last);

@@ -248,7 +248,7 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     if found_bytes != plan.drive.size_bytes {
         return Err(refused(format!(
             "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
-             another drive, or it was resized; plan anew",
+             another drive, or it was resized; make a new plan",
             open.place.path.shown(),
             plan.drive.size_bytes
         )));
@@ -331,7 +331,7 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
     found.cloned().ok_or_else(|| {
         refused(format!(
             "partition {} of {} is not the one of the plan; run `klon prepare` with this plan \
-             first, or plan anew if the drive was changed since",
+             first, or make a new plan if the drive was changed since",
             volume.number,
             drive.place.path.shown()
         ))
@@ -392,7 +392,7 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
     )?;
     if size_bytes > volume.extent.len_bytes() {
         return Err(refused(format!(
-            "the source {} has grown to {size_bytes} bytes, more than the clone's {}; plan anew",
+            "the source {} has grown to {size_bytes} bytes, more than the clone's {}; make a new plan",
             source.name,
             volume.extent.len_bytes()
         )));
@@ -408,7 +408,7 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
         Some(planned) if !found.is_some_and(|found| found.eq_ignore_ascii_case(planned)) => {
             Err(refused(format!(
                 "the {what} of {name} is {}, but the plan was made for {planned}: it is another \
-                 volume, or it was formatted anew; plan anew if that is meant",
+                 volume, or it was formatted again; make a new plan if that is meant",
                 found.unwrap_or("none")
             )))
         }

@@ -73,7 +73,7 @@ const fn mended(kind: Kind) -> Option<&'static str> {
         Kind::Lvm2 => Some("see what vgck says of its volume group"),
         Kind::Zfs => Some("see what zpool status says of its pool"),
         Kind::Mdraid => Some("see what mdadm --examine says of it"),
-        Kind::Swap => Some("make it anew with mkswap"),
+        Kind::Swap => Some("make it again with mkswap"),
         _ => None,
     }
 }

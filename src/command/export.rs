@@ -76,7 +76,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
     let place = Place::resolve(request.image, &System::current()?)?;
     let Some(name) = &place.image else {
         return Err(usage(format!(
-            "{}: it is no image of klon's (FILE.klon, FILE.klon@N, FILE.klon@N:PARTITION)",
+            "{} is not a klon image (FILE.klon, FILE.klon@N, FILE.klon@N:PARTITION)",
             place.given
         )));
     };

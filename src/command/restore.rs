@@ -5,6 +5,7 @@ mod resemblance;
 
 use super::{clone, list};
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
+use crate::confirm;
 use crate::direction;
 use crate::error::usage;
 use crate::image::ImageName;
@@ -17,7 +18,7 @@ use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
 use klon_partition::Shown;
 use klon_partition::system::System;
-use klon_partition::text::unsealed;
+use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -101,10 +102,25 @@ fn check_image(source: &Path) -> Result<()> {
     };
     match ImageName::find(Path::new(&unsealed(whole)))? {
         Some(_) => Ok(()),
-        None => Err(usage(format!(
-            "{whole} is no image of klon's; to copy a disk, a volume or a plain file of one, \
-             `klon clone` is meant"
-        ))),
+        None => Err(usage(not_an_image(whole))),
+    }
+}
+
+fn not_an_image(given: &str) -> String {
+    let before = given.rsplit_once('@').filter(|(file, _)| {
+        let image = ImageName::find(Path::new(&unsealed(file)));
+        image.is_ok_and(|image| image.is_some())
+    });
+    match before {
+        Some((file, number)) => format!(
+            "{} is not the number of a snapshot; `klon list {}` shows them",
+            quoted(number),
+            confirm::quoted(file)
+        ),
+        None => format!(
+            "{given} is not a klon image. To copy a disk, a volume or a plain file of one, use \
+             `klon clone`"
+        ),
     }
 }
 

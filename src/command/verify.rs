@@ -342,9 +342,14 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
             extent.end_bytes().saturating_sub(1)
         ));
     }
+    // A record knows chunks, a source every byte.
+    let place = match answer.against {
+        "record" => "perhaps in",
+        _ => "in",
+    };
     for file in answer.files {
         text.push_str(&format!(
-            "  in {} from byte {}\n",
+            "  {place} {} from byte {}\n",
             file.path, file.file_offset_bytes
         ));
     }

@@ -61,7 +61,7 @@ fn a_drive_whose_table_was_replaced_is_refused() {
     klon.refused(&["clone", "plan"], &["not the one of the plan"]);
     assert!(drive(&klon) == before);
     fs::rename(klon.path("drive"), klon.path("gone")).unwrap();
-    klon.refused(&["clone", "plan"], &["drive", "not there any more"]);
+    klon.refused(&["clone", "plan"], &["drive", "is not there. Attach it"]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_source_that_was_formatted_anew_is_refused() {
     klon.ok(&["clone", "plan"]);
     let before = drive(&klon);
     ext4(&klon.path("data"), 32, 1);
-    let words = ["filesystem UUID", "formatted anew", "plan anew"];
+    let words = ["filesystem UUID", "formatted again", "make a new plan"];
     klon.refused(&["clone", "plan"], &words);
     assert!(drive(&klon) == before);
 }
@@ -84,7 +84,7 @@ fn a_source_that_has_grown_is_refused() {
         .unwrap();
     file.set_len(64 * MIB).unwrap();
     let before = drive(&klon);
-    klon.refused(&["clone", "plan"], &["has grown", "plan anew"]);
+    klon.refused(&["clone", "plan"], &["has grown", "make a new plan"]);
     assert!(drive(&klon) == before);
 }
 
