@@ -147,7 +147,7 @@ fn labels_notes_and_arguments_are_escaped() {
         &["plan", "--drive", "v0", odd],
         &["restore", "v.klon", "--partition", odd],
         &[odd],
-        &["clone", "v0", "v1", "v2", odd],
+        &["clone", "v0", "v1", odd],
     ] {
         let said = klon.run(arguments);
         assert_ne!(said.code, 0, "{arguments:?}");
