@@ -10,8 +10,10 @@ pub use images::{
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs,
 };
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use klon_partition::text::sealed;
 use std::path::PathBuf;
 
 /// Clone disks and volumes block by block: plan a backup drive, clone what is in use, clone again
@@ -46,7 +48,13 @@ pub struct Common {
     pub quiet: bool,
     /// Where records of clones are kept [default: /var/lib/klon for root, else
     /// $XDG_STATE_HOME/klon].
-    #[arg(long, global = true, value_name = "DIR", env = "KLON_RECORDS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "KLON_RECORDS",
+        hide_env_values = true
+    )]
     pub records: Option<PathBuf>,
 }
 
@@ -104,6 +112,11 @@ pub enum Command {
     },
 }
 
+/// An argument that may hold any bytes, as sealed text.
+fn sealed_text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(sealed)
+}
+
 /// Consent for commands that destroy something.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Consent {
@@ -112,7 +125,7 @@ pub struct Consent {
     pub yes: bool,
     /// With --yes: the identity of what may be overwritten, as the question or the refusal
     /// prints it (a disk's serial number, else its GUID; for a plain file its path).
-    #[arg(long, value_name = "IDENTITY")]
+    #[arg(long, value_name = "IDENTITY", value_parser = sealed_text())]
     pub confirm: Vec<String>,
 }
 
@@ -131,12 +144,12 @@ pub struct PlanArgs {
     pub drive: PathBuf,
     /// Sources, each with the name of its clone: Boot=/dev/sda makes BootClone. A disk stands for
     /// all of its partitions, cloned as one group.
-    #[arg(required = true, value_name = "NAME=SOURCE")]
+    #[arg(required = true, value_name = "NAME=SOURCE", value_parser = sealed_text())]
     pub sources: Vec<String>,
     /// Size of a source's clone: `match` (the source's size, default), a size like 40G, `grow` (a
     /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit` (refused: klon
     /// can't make a filesystem smaller yet).
-    #[arg(long, value_name = "NAME=POLICY")]
+    #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
     /// Space that is left to no partition, for updates to be staged in where the volumes themselves
     /// have no room: a size like 40G, or a share like 2% [default: 1%, or less if the volumes
@@ -210,7 +223,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub against_source: bool,
     /// Only these clones of the plan (BootClone) or groups (Boot).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = sealed_text())]
     pub only: Vec<String>,
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]

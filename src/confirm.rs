@@ -5,7 +5,9 @@ use crate::error::refused;
 use anyhow::{Context as _, Result};
 use klon_partition::Identity;
 use klon_partition::system::System;
+use klon_partition::text;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Something that is about to be overwritten.
@@ -42,8 +44,10 @@ pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -
             .any(|given| all().any(|identity| is_meant(given, identity)))
         {
             return Err(refused(format!(
-                "--confirm names {wrong:?}, but what would be overwritten is {}\n{}",
-                loss.identity, loss.description
+                "--confirm names {}, but what would be overwritten is {}\n{}",
+                text::quoted(wrong),
+                loss.identity,
+                loss.description
             )));
         }
     }
@@ -74,22 +78,29 @@ pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -
 }
 
 fn prompt(what: &str, identity: &str) -> Result<()> {
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{what}Type {identity} to go on: ")
-        .and_then(|()| stderr.flush())
-        .context("asking for consent")?;
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .context("reading the answer")?;
-    if answer.trim() == identity {
+    let answer = answer(&format!("{what}Type {identity} to go on: "))?;
+    if answer == identity.trim() || text::plain(&answer) == text::printable(identity) {
         return Ok(());
     }
     Err(refused(format!(
-        "{:?} is not {identity:?}; nothing was written",
-        answer.trim()
+        "{} is not {}; nothing was written",
+        text::quoted(&answer),
+        text::quoted(identity)
     )))
+}
+
+/// Asks on the terminal; the line that is typed, without blanks around it.
+fn answer(question: &str) -> Result<String> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{}", text::printable_lines(question))
+        .and_then(|()| stderr.flush())
+        .context("asking for consent")?;
+    let mut answer = Vec::new();
+    io::stdin()
+        .lock()
+        .read_until(b'\n', &mut answer)
+        .context("reading the answer")?;
+    Ok(text::sealed_bytes(answer.trim_ascii()))
 }
 
 /// Asks a question on the terminal; no when there is none.
@@ -97,48 +108,66 @@ pub fn yes(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(false);
     }
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{question}. [y/N] ")
-        .and_then(|()| stderr.flush())
-        .context("asking")?;
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .context("reading the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let answer = answer(&format!("{question}. [y/N] "))?;
+    Ok(matches!(&*answer, "y" | "Y" | "yes"))
 }
 
-/// Whether `given` names `identity`: its value, `kind:value`, or for a file any path to it, also
-/// the loop device that shows it.
+/// Whether `given` names `identity`: its value, `kind:value`, either of them as it is printed, or for
+/// a file any path to it, also the loop device that shows the file.
 pub fn is_meant(given: &str, identity: &Identity) -> bool {
-    if given == identity.value() || given == identity.to_string() {
+    let printed = text::plain(given);
+    let names = [identity.value().clone(), identity.to_string()];
+    if names
+        .iter()
+        .any(|name| given == name || printed == text::printable(name))
+    {
         return true;
     }
     let Identity::Path(path) = identity else {
         return false;
     };
-    let given = Path::new(given);
+    let given = text::unsealed(given);
+    let given = Path::new(&given);
     let shown = || System::current().and_then(|system| system.identity(given));
     given
         .canonicalize()
-        .is_ok_and(|given| given == Path::new(path))
+        .is_ok_and(|given| given == Path::new(&text::unsealed(path)))
         || shown().is_ok_and(|shown| shown.as_ref() == Some(identity))
 }
 
-fn quoted(text: &str) -> String {
+/// Sealed text as a word of a shell's command, printable.
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
-    if text.chars().all(is_plain) {
-        return text.to_owned();
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    if text::is_printable(word) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    // As bash, zsh and POSIX of 2024 have it.
+    let mut quoted = String::from("$'");
+    for c in word.chars() {
+        let one = c.to_string();
+        match c {
+            '\'' => quoted.push_str(r"\'"),
+            _ if text::is_printable(&one) => quoted.push(c),
+            _ => {
+                let bytes = text::unsealed(&one);
+                let byte = |byte: &u8| format!("\\{byte:03o}");
+                quoted.extend(bytes.as_bytes().iter().map(byte));
+            }
+        }
+    }
+    quoted.push('\'');
+    quoted
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Loss, ask};
+    use super::{Loss, ask, is_meant, quoted};
     use crate::cli::Consent;
-    use klon_partition::Identity;
+    use klon_partition::{Identity, text};
+    use std::process::Command;
 
     fn consent(yes: bool, confirm: &[&str]) -> Consent {
         Consent {
@@ -165,6 +194,39 @@ mod tests {
             let error = ask(&loss, &wrong).unwrap_err().to_string();
             assert!(error.contains("S1") && error.contains("a disk"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_word_is_what_the_shell_reads() {
+        let names = [
+            &b"/backup/drive.img"[..],
+            b"",
+            b"it's a drive",
+            b"a\nb\\c'd$(id)`id`",
+            b"\x1b[2J7",
+            b"caf\xe97",
+            "\u{202e}x\u{a0}ü".as_bytes(),
+        ];
+        for name in names {
+            let word = quoted(&text::sealed_bytes(name));
+            assert!(text::is_printable(&word), "{word}");
+            let command = format!("printf %s {word}");
+            let said = Command::new("bash")
+                .args(["-c", &command])
+                .output()
+                .unwrap();
+            assert_eq!(said.stdout, name, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_may_be_given() {
+        let identity = Identity::Path(text::sealed_bytes(b"/x\n\xff"));
+        for given in ["/x\\n\\xff", "path:/x\\n\\xff"] {
+            assert!(is_meant(&text::sealed(given), &identity));
+        }
+        assert!(is_meant(&text::sealed_bytes(b"/x\n\xff"), &identity));
+        assert!(!is_meant(&text::sealed("/x\\n\\xfe"), &identity));
     }
 
     #[test]

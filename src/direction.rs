@@ -10,6 +10,7 @@ use crate::progress::say;
 use crate::volume::{SourceEnd, describe};
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
+use klon_partition::Shown;
 use klon_partition::filesystem::probe;
 use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
@@ -30,7 +31,7 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
             continue;
         }
         let (from, to) = (&source.identity, &job.target.identity);
-        let Some(against) = against(&manifests, from, to) else {
+        let Some(against) = against(&manifests, from, to, job.is_planned) else {
             if is_clone(&manifests, from) {
                 job.role = Role::Copy;
             }
@@ -39,10 +40,13 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         };
         let story = story(against, from);
         if !is_forced {
+            let advice = match job.is_planned {
+                true => "Leave it out with --only, or make a plan with another target",
+                false => "To overwrite the original all the same, add --force-direction",
+            };
             return Err(refused(format!(
-                "{to} {story}. To overwrite the original all the same, add --force-direction. If \
-                 that clone is no longer wanted, delete its record {}",
-                records.path(&against.target).display()
+                "{to} {story}. {advice}. If that clone is no longer wanted, delete its record {}",
+                records.path(&against.target).shown()
             )));
         }
         let is_swap = against.role == Role::Copy && &against.target == from;
@@ -55,16 +59,20 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
     Ok(())
 }
 
-/// The record by which `target` is an original that `source` must not be cloned over.
+/// The record by which `target` is an original that `source` must not be cloned over. A copy of a
+/// backup does not make that an original for any other source, and for a plan not at all: its
+/// targets are backups.
 fn against<'a>(
     manifests: &'a [Manifest],
     source: &Identity,
     target: &Identity,
+    is_planned: bool,
 ) -> Option<&'a Manifest> {
     let mut originals = manifests.iter().filter(|manifest| {
         &manifest.source == target
             && &manifest.target != target
             && manifest.role != Role::Restore
+            && (manifest.role != Role::Copy || !is_planned && &manifest.target == source)
             && !is_turned(manifests, manifest)
     });
     let first = originals
@@ -147,8 +155,8 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     }
     say(&format!(
         "klon: warning: the source {} is named {name}, as klon names clones, and the target {} is \
-         not: if the target is the original, this overwrites it with its backup. There is no \
-         record here that tells",
+         not: if the target is the original, this overwrites it with its backup. No record on \
+         this machine says which of them is the original",
         source.name, job.target.place.given
     ));
 }
@@ -158,7 +166,7 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(());
     };
-    let there = describe(&job.target.place.path, &now.open.layout, system);
+    let there = describe(&now.open, system, |_| true);
     let description = format!(
         "{there}\n  which is an ORIGINAL, with a clone of {} ({})\n  {reversal}",
         source.name, source.identity

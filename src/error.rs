@@ -55,24 +55,62 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error))
 }
 
-/// The error and its causes in one line; a cause that the sentence before ends with already is not
-/// said again.
+/// The error and its causes in one line; what a cause says that was said before is not said again.
 /// What is to be done comes last.
 pub fn message(error: &anyhow::Error) -> String {
     let advice = error.downcast_ref::<Advice>().map(ToString::to_string);
     let causes = error.chain().map(ToString::to_string);
-    let said =
-        causes
-            .filter(|cause| Some(cause) != advice.as_ref())
-            .fold(String::new(), |said, cause| match said.is_empty() {
-                true => cause,
-                false if said.ends_with(&cause) => said,
-                false => format!("{said}: {cause}"),
-            });
-    match advice {
+    let mut said: Vec<String> = Vec::new();
+    for cause in causes.filter(|cause| Some(cause) != advice.as_ref()) {
+        match said.last_mut() {
+            Some(last) if last.ends_with(&cause) => {}
+            // "X" because of "X: no such file".
+            Some(last) if cause.starts_with(&format!("{last}: ")) => *last = cause,
+            _ => said.push(cause),
+        }
+    }
+    let said = plain_words(&said.join(": "));
+    match advice.or_else(|| permission(error)) {
         Some(advice) => format!("{said}. {advice}"),
         None => said,
     }
+}
+
+/// The text without the numbers of the system's errors, which say nothing to people.
+pub fn plain_words(text: &str) -> String {
+    const START: &str = " (os error ";
+    let mut rest = text;
+    let mut words = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(START) {
+        words.push_str(before);
+        let digits = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match digits.strip_prefix(')') {
+            Some(behind) if digits.len() < after.len() => behind,
+            _ => {
+                words.push_str(START);
+                after
+            }
+        };
+    }
+    words.push_str(rest);
+    words
+}
+
+/// Disks are root's.
+fn permission(error: &anyhow::Error) -> Option<String> {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref());
+    let is_root = nix::unistd::geteuid().is_root();
+    cause.filter(|_| !is_root).and_then(as_root)
+}
+
+/// What to do when `error` keeps this user from a device.
+pub fn as_root(error: &PartitionError) -> Option<String> {
+    let PartitionError::Open { path, source, .. } = error else {
+        return None;
+    };
+    let is_denied = source.kind() == std::io::ErrorKind::PermissionDenied;
+    (is_denied && path.starts_with("/dev"))
+        .then(|| "Only root may read and write disks: run klon as root".to_owned())
 }
 
 /// The exit code for an error as a number.
@@ -113,7 +151,7 @@ fn partition_code(error: &PartitionError) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{code, message, refused};
+    use super::{as_root, code, message, plain_words, refused};
     use anyhow::Context as _;
     use klon_imaging::Error as ImagingError;
     use klon_partition::Error as PartitionError;
@@ -127,6 +165,28 @@ mod tests {
         };
         let error = anyhow::Error::from(error).context("cloning x");
         assert_eq!(message(&error), "cloning x: record /r: open: no luck");
+    }
+
+    #[test]
+    fn a_name_is_said_once_and_numbers_of_errors_are_not_said() {
+        let open = |path: &str, number| PartitionError::Open {
+            path: path.into(),
+            doing: "open for reading",
+            source: std::io::Error::from_raw_os_error(number),
+        };
+        let error = anyhow::Error::from(open("/nowhere", 2)).context("/nowhere");
+        let expected = "/nowhere: open for reading: No such file or directory";
+        assert_eq!(message(&error), expected);
+        let error = error.context("verifying x");
+        assert_eq!(message(&error), format!("verifying x: {expected}"));
+        assert_eq!(
+            as_root(&open("/dev/sda", 13)).unwrap(),
+            "Only root may read and write disks: run klon as root"
+        );
+        assert_eq!(as_root(&open("/dev/sda", 5)), None);
+        assert_eq!(as_root(&open("/home/x", 13)), None);
+        let text = "a (os error x) b (os error 5): c (os error ";
+        assert_eq!(plain_words(text), "a (os error x) b: c (os error ");
     }
 
     #[test]

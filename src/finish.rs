@@ -9,6 +9,7 @@ use anyhow::Result;
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};
 use klon_imaging::{Error, RecordStore};
+use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
@@ -122,7 +123,7 @@ fn finish_group(
                 "its update is one of a group, and no partition of {} lies where the one from byte \
                  {} of that group did: the table was changed since. Nothing was written; clone the \
                  group again from its sources",
-                path.display(),
+                path.shown(),
                 at.offset_bytes()
             ))
             .into());

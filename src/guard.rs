@@ -5,6 +5,7 @@ use crate::place::OpenPlace;
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
+use klon_partition::Shown;
 use klon_partition::system::{Disk, Location, Relation, System, relation};
 use klon_partition::table::Partition;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub fn unused(system: &System, target: &Path) -> Result<()> {
     }
     Err(refused(format!(
         "{} can't be a target: {}. Unmount or detach it first",
-        target.display(),
+        target.shown(),
         uses.join("; ")
     )))
 }
@@ -106,7 +107,7 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
     Err(refused(format!(
         "{} would change while it is cloned: {}. Unmount it, or mount it read-only \
          (mount -o remount,ro)",
-        source.display(),
+        source.shown(),
         uses.join("; ")
     )))
 }

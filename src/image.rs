@@ -2,15 +2,18 @@
 
 pub mod lock;
 
-use crate::error::{Advice, refused, usage};
+use crate::confirm;
+use crate::error::{Advice, CORRUPT, Failure, refused, usage};
 use crate::human;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{
     Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
 };
 use klon_partition::ReadAt;
+use klon_partition::Shown;
 use klon_partition::device::look_at;
 use klon_partition::planner::parse_size;
+use klon_partition::text::{quoted, unsealed};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,17 +39,18 @@ impl ImageName {
         if whole.path.exists() {
             return Ok(whole);
         }
-        let text = given.to_string_lossy();
+        let text = given.shown();
         let Some((path, number)) = text.rsplit_once('@') else {
             return Ok(whole);
         };
         let number = number.parse().map_err(|_| {
             usage(format!(
-                "{text}: {number:?} is no number of a snapshot; `klon list {path}` shows them"
+                "{text}: {} is no number of a snapshot; `klon list {path}` shows them",
+                quoted(number)
             ))
         })?;
         Ok(Self {
-            path: first_part(Path::new(path)),
+            path: first_part(Path::new(&unsealed(path))),
             snapshot: Some(number),
         })
     }
@@ -61,7 +65,7 @@ impl ImageName {
             let number = text.rsplit_once('@').map(|(_, number)| number);
             number.is_some_and(|number| number.parse::<u64>().is_ok())
         };
-        if !is_plain && !is_numbered(&given.to_string_lossy()) {
+        if !is_plain && !is_numbered(&given.shown()) {
             return Ok(None);
         }
         let name = Self::parse(given)?;
@@ -92,21 +96,32 @@ impl ImageName {
 
     fn device(&self) -> Result<Arc<dyn ReadAt>> {
         let device = self.files()?.open();
-        device.with_context(|| self.path.display().to_string())
+        device.with_context(|| self.path.shown())
     }
 
     fn open_device(&self, device: Arc<dyn ReadAt>) -> Result<Image> {
-        Image::open(device).with_context(|| self.path.display().to_string())
+        if !Image::is_image(&*device).with_context(|| self.path.shown())? {
+            let name = self.path.shown();
+            return Err(Failure {
+                message: format!(
+                    "{name} is not a klon image. (To make one: klon image {} FILE.klon)",
+                    confirm::quoted(&name)
+                ),
+                code: CORRUPT,
+            }
+            .into());
+        }
+        Image::open(device).with_context(|| self.path.shown())
     }
 
     /// The file or the parts that it is kept in.
     pub fn files(&self) -> Result<ImageFiles> {
-        ImageFiles::find(&self.path).with_context(|| self.path.display().to_string())
+        ImageFiles::find(&self.path).with_context(|| self.path.shown())
     }
 
     /// Opens the snapshot.
     pub fn open_snapshot(&self) -> Result<Arc<Snapshot>> {
-        let name = || self.path.display().to_string();
+        let name = || self.path.shown();
         let image = self.open()?;
         match image.snapshot(self.snapshot) {
             Ok(snapshot) => Ok(Arc::new(snapshot)),
@@ -171,7 +186,7 @@ impl Shape {
             Some(asked) if asked != u64::from(own) => Err(refused(format!(
                 "{} has chunks of {}, and all of a file are of one size; leave out --chunk, or begin \
                  a new image",
-                name.path.display(),
+                name.path.shown(),
                 human::size(own.into())
             ))),
             _ => Ok(()),
@@ -191,7 +206,7 @@ impl OpenForAppend {
     /// With a length of parts it is, and goes on, in parts of that length.
     pub fn new(name: &ImageName, shape: &Shape) -> Result<Self> {
         let path = &name.path;
-        let given = || path.display().to_string();
+        let given = || path.shown();
         let is_new = !std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
         if is_new {
             let header = shape.header()?;
@@ -209,8 +224,8 @@ impl OpenForAppend {
         }
         if !name.is_image()? {
             return Err(refused(format!(
-                "{} exists and is no image of klon's; name another file",
-                path.display()
+                "{} exists and is not a klon image; name another file",
+                path.shown()
             )));
         }
         let lock = lock::for_writing(path)?;

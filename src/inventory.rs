@@ -3,9 +3,11 @@
 use crate::error::refused;
 use crate::place::{Place, identity_of, partition_identity};
 use anyhow::Result;
+use klon_partition::Shown;
 use klon_partition::device::look_at;
 use klon_partition::inspect::{DiskLayout, Volume, inspect, inspect_around};
 use klon_partition::system::{Disk, System};
+use klon_partition::text::unsealed;
 use klon_partition::{Error, Identity};
 use std::path::{Path, PathBuf};
 
@@ -62,14 +64,14 @@ pub fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
 pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
     let given = identity.to_string();
     match identity {
-        Identity::Path(path) if Path::new(path).exists() => Ok(Place {
+        Identity::Path(path) if Path::new(&unsealed(path)).exists() => Ok(Place {
             given: path.clone(),
-            path: shown_by(system, identity).unwrap_or_else(|| path.into()),
+            path: shown_by(system, identity).unwrap_or_else(|| unsealed(path).into()),
             number: None,
             image: None,
         }),
         Identity::Path(path) => Err(refused(format!(
-            "{path} is not there any more; name it anew in a new plan"
+            "{path} is not there. Attach it, or make a new plan if it moved"
         ))),
         Identity::Serial(_) | Identity::DiskGuid(_) => find_disk(system, identity),
         Identity::PartUuid(value) => find(system, &given, |layout, volume| {
@@ -151,14 +153,11 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             image: None,
         }),
         (None, _) => Err(refused(format!(
-            "{given} is on no disk that is attached; attach it, or plan anew"
+            "no attached disk has {given}; `klon devices` shows what is here"
         ))),
         (Some(last), false) => {
             found.push(last);
-            let names: Vec<String> = found
-                .iter()
-                .map(|(path, _)| path.display().to_string())
-                .collect();
+            let names: Vec<String> = found.iter().map(|(path, _)| path.shown()).collect();
             Err(refused(format!(
                 "{given} is on several disks ({}): a copy is attached beside its original; \
                  detach one, or name a path",

@@ -4,15 +4,17 @@ use crate::damaged;
 use crate::error::refused;
 use crate::guard::{self, Protected};
 use crate::inventory::find_identity;
-use crate::place::{OpenPlace, Place, within};
+use crate::place::{OpenPlace, Place, disk_identity, identity_by_path, within};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
 use klon_imaging::change::Rung;
+use klon_partition::Shown;
 use klon_partition::filesystem::Basis;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef, sector_mismatch};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
+use klon_partition::text::quoted;
 use klon_partition::{Geometry, Identity, ReadAt};
 use std::path::Path;
 
@@ -45,8 +47,8 @@ pub struct VolumeJob {
 
 /// Reads a plan file.
 pub fn read_plan(path: &Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Plan::from_toml(&text).with_context(|| path.display().to_string())
+    let text = std::fs::read_to_string(path).with_context(|| path.shown())?;
+    Plan::from_toml(&text).with_context(|| path.shown())
 }
 
 /// What is done about sources with bad sectors.
@@ -79,14 +81,19 @@ pub fn pair_with(
     system: &System,
 ) -> Result<VolumeJob> {
     let source_place = Place::resolve(source, system)?;
-    let target = TargetEnd::look(target, system)?;
+    let mut target = TargetEnd::look(target, system)?;
     check_apart(&source_place, &target, system)?;
     let mut source = open(&source_place, &target)?;
     check_sectors(&mut source, &target, system)?;
-    let is_ambiguous = source.identity == target.identity && source_place.image.is_none();
+    let shown = target.identity.clone();
+    if let Some(identity) = identity_with(&source, &target, system)? {
+        target.identity = identity;
+    }
+    let is_ambiguous = [&shown, &target.identity].contains(&&source.identity);
+    let is_ambiguous = is_ambiguous && source_place.image.is_none();
     let consent_identity = match is_ambiguous {
         true => whereabouts(&target.place)?,
-        false => target.identity.clone(),
+        false => shown,
     };
     Ok(VolumeJob {
         name: target.place.given.clone(),
@@ -103,12 +110,35 @@ pub fn pair_with(
     })
 }
 
+/// How a target that only its content recognizes is recognized once it has that of the source: its
+/// record is kept by that. `None` where something lasts, or nothing is there yet.
+fn identity_with(
+    source: &SourceEnd,
+    target: &TargetEnd,
+    system: &System,
+) -> Result<Option<Identity>> {
+    let path = &target.place.path;
+    let is_part = |identity: &Identity| matches!(identity, Identity::PartUuid(_));
+    if target.now.is_none() || is_part(&target.identity) || system.identity(path)?.is_some() {
+        return Ok(None);
+    }
+    let uuid = || source.usage.summary.as_ref()?.uuid.clone();
+    let by_content = match &source.table {
+        Some(table) => disk_identity(table),
+        None => uuid().map(Identity::FsUuid),
+    };
+    match by_content {
+        Some(identity) => Ok(Some(identity)),
+        None => Ok(Some(identity_by_path(path)?)),
+    }
+}
+
 /// What tells a target from a source that bears the same identity: only the place where it is.
 fn whereabouts(place: &Place) -> Result<Identity> {
     let path = place.path.canonicalize();
     let path = path.with_context(|| place.given.clone())?;
     let number = place.number.map(|number| format!(":{number}"));
-    let text = format!("{}{}", path.display(), number.unwrap_or_default());
+    let text = format!("{}{}", path.shown(), number.unwrap_or_default());
     Ok(Identity::Path(text))
 }
 
@@ -174,7 +204,8 @@ pub fn of_plan(
         {
             let names: Vec<&str> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
             return Err(crate::error::usage(format!(
-                "the plan has no clone {name:?}; it has {}",
+                "the plan has no clone {}; it has {}",
+                quoted(name),
                 names.join(", ")
             )));
         }
@@ -224,8 +255,8 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     if found_bytes != plan.drive.size_bytes {
         return Err(refused(format!(
             "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
-             another drive, or it was resized; plan anew",
-            open.place.path.display(),
+             another drive, or it was resized; make a new plan",
+            open.place.path.shown(),
             plan.drive.size_bytes
         )));
     }
@@ -307,9 +338,9 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
     found.cloned().ok_or_else(|| {
         refused(format!(
             "partition {} of {} is not the one of the plan; run `klon prepare` with this plan \
-             first, or plan anew if the drive was changed since",
+             first, or make a new plan if the drive was changed since",
             volume.number,
-            drive.place.path.display()
+            drive.place.path.shown()
         ))
     })
 }
@@ -377,7 +408,7 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
         Some(planned) if !found.is_some_and(|found| found.eq_ignore_ascii_case(planned)) => {
             Err(refused(format!(
                 "the {what} of {name} is {}, but the plan was made for {planned}: it is another \
-                 volume, or it was formatted anew; plan anew if that is meant",
+                 volume, or it was formatted again; make a new plan if that is meant",
                 found.unwrap_or("none")
             )))
         }

@@ -1,10 +1,12 @@
 //! klon: plan a backup drive, clone to it, clone again only what changed, verify.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
     reason = "nothing of a program can be reached from outside"
 )]
 
+mod blank;
 mod cli;
 mod command;
 mod confirm;
@@ -13,6 +15,7 @@ mod damaged;
 mod direction;
 mod drive;
 mod error;
+mod exact;
 mod finish;
 mod fit;
 mod guard;
@@ -20,7 +23,9 @@ mod human;
 mod image;
 mod inventory;
 mod jobs;
+mod json;
 mod manual;
+mod mending;
 mod mount;
 mod output;
 mod outside;
@@ -39,15 +44,36 @@ mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use klon_partition::text::{is_printable, printable, sealed};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(error),
+    };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
             progress::say(&format!("klon: {}", error::message(&error)));
             error::exit_code(&error)
+        }
+    }
+}
+
+/// Says what is wrong with the command line, or what was asked for instead of a command. It quotes
+/// arguments, which a shell may have made of names, so it is told of them as they are printed.
+fn misread(error: clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(sealed).collect();
+    if arguments.iter().all(|argument| is_printable(argument)) {
+        error.exit();
+    }
+    let error = Cli::try_parse_from(arguments.iter().map(|argument| printable(argument)));
+    match error {
+        Err(error) => error.exit(),
+        Ok(_) => {
+            progress::say("klon: an argument is not UTF-8 where only text is of use");
+            ExitCode::from(error::USAGE)
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::output;
 use anyhow::{Context as _, Result};
 use clap::CommandFactory;
 use clap_complete::Shell;
+use klon_partition::Shown;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 pub fn pages(directory: &Path) -> Result<ExitCode> {
     std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
-        .with_context(|| directory.display().to_string())?;
+        .with_context(|| directory.shown())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -20,6 +21,6 @@ pub fn pages(directory: &Path) -> Result<ExitCode> {
 pub fn completions(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "klon", &mut script);
-    output::line(&String::from_utf8_lossy(&script))?;
+    output::document(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

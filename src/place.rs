@@ -1,15 +1,17 @@
 //! Places: what the user names, as a device or file to open and a part of it.
 
-use crate::error::{refused, usage};
+use crate::error::usage;
 use crate::image::ImageName;
 use crate::inventory;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{Snapshot, SnapshotDevice};
+use klon_partition::Shown;
 use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source, open_source_again};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
+use klon_partition::text::unsealed;
 use klon_partition::{Extent, Identity, ReadAt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ impl Place {
     /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
     /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
-        let text = given.to_string_lossy().into_owned();
+        let text = given.shown();
         let place = |path: PathBuf, number, image| Self {
             given: text.clone(),
             path,
@@ -54,7 +56,7 @@ impl Place {
         }
         if let Some((path, number)) = text.rsplit_once(':')
             && let Ok(number) = number.parse()
-            && let Some(found) = named(Path::new(path), Some(number))?
+            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
         {
             return Ok(found);
         }
@@ -98,7 +100,7 @@ impl Place {
             if node(&path) != first_node && System::current()?.identity(&path)? != identity {
                 return Err(klon_partition::Error::Refused(format!(
                     "{} is another disk since a read of it failed",
-                    path.display()
+                    path.shown()
                 )));
             }
             part_of(open_source_again(&path, &io_mode)?, extent)
@@ -340,13 +342,8 @@ pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<
     if let Some(identity) = system.identity(path)? {
         return Ok(identity);
     }
-    if let Some(table) = &layout.table {
-        if let Some(guid) = table.disk_guid {
-            return Ok(Identity::DiskGuid(guid.to_string()));
-        }
-        if table.disk_signature != 0 {
-            return Ok(Identity::DiskGuid(format!("{:08x}", table.disk_signature)));
-        }
+    if let Some(identity) = layout.table.as_ref().and_then(disk_identity) {
+        return Ok(identity);
     }
     let filesystem = layout
         .volumes
@@ -355,11 +352,22 @@ pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<
     if let Some(uuid) = filesystem.and_then(|volume| volume.filesystem.as_ref()?.uuid.clone()) {
         return Ok(Identity::FsUuid(uuid));
     }
-    let path = path
-        .canonicalize()
-        .with_context(|| path.display().to_string())?;
-    let text = path
-        .to_str()
-        .ok_or_else(|| refused(format!("{path:?} is not UTF-8")))?;
-    Ok(Identity::Path(text.to_owned()))
+    identity_by_path(path)
+}
+
+/// How a disk is recognized by its table, if that has a GUID or a signature.
+pub fn disk_identity(table: &Table) -> Option<Identity> {
+    match table.disk_guid {
+        Some(guid) => Some(Identity::DiskGuid(guid.to_string())),
+        None if table.disk_signature != 0 => {
+            Some(Identity::DiskGuid(format!("{:08x}", table.disk_signature)))
+        }
+        None => None,
+    }
+}
+
+/// How something is recognized that has nothing but a place.
+pub fn identity_by_path(path: &Path) -> Result<Identity> {
+    let path = path.canonicalize().with_context(|| path.shown())?;
+    Ok(Identity::Path(path.shown()))
 }

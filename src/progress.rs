@@ -5,6 +5,7 @@ use crate::human;
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use klon_imaging::{Event, Observer};
+use klon_partition::text::printable_lines;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -249,9 +250,10 @@ fn bar(total_bytes: u64, volumes: usize) -> ProgressBar {
     bar
 }
 
-/// A line for people, on standard error; nobody reading it is no error.
+/// A line for people, on standard error, whatever of it is from a disk or a file escaped; nobody
+/// reading it is no error.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(text));
 }
 
 /// A flag that is set by Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C ends the program at once.

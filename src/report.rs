@@ -9,6 +9,7 @@ use anyhow::Result;
 use klon_imaging::clone::Preview;
 use klon_imaging::{CloneSummary, RescueSummary};
 use klon_partition::ExtentMap;
+use klon_partition::Shown;
 use klon_partition::filesystem::{Owner, Owners};
 use serde::Serialize;
 use std::time::Duration;
@@ -181,7 +182,7 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
     }
     text.push_str(&hit(owners));
     if let Some(map) = &summary.map {
-        text.push_str(&format!("  map: {}\n", map.display()));
+        text.push_str(&format!("  map: {}\n", map.shown()));
     }
     Ok(output::line(&text)?)
 }
@@ -241,7 +242,7 @@ pub fn would_clone(
         event: "preview",
         name: &job.name,
         source: &source.name,
-        target: job.target.place.path.display().to_string(),
+        target: job.target.place.path.shown(),
         rung: found.rung.to_string(),
         reason: &found.reason,
         copy_bytes: plan.copy.total_bytes(),
@@ -280,7 +281,7 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
             event: "preview",
             name: &job.name,
             source: &source.name,
-            target: job.target.place.path.display().to_string(),
+            target: job.target.place.path.shown(),
             rung: "full".to_owned(),
             reason: "the file does not exist yet",
             copy_bytes: used_bytes,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
     guard::still(system, &place.path)?;
     let name = place.image.as_ref();
-    let name = name.ok_or_else(|| usage(format!("{}: it is no image of klon's", place.given)))?;
+    let name = name.ok_or_else(|| usage(format!("{} is not a klon image", place.given)))?;
     let snapshot = name.open_snapshot()?;
     // Who restores must not take a disk that was detached for an image full of damage.
     let mut salvage = SalvageDevice::new(snapshot.clone(), Unreadable::Stop);

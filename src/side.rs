@@ -7,6 +7,7 @@ use crate::resized::Resized;
 use crate::volume::SourceEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::CHUNK_BYTES;
+use klon_partition::Shown;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Owners, usage_or_whole};
 use klon_partition::inspect::disk_usage;
@@ -66,7 +67,7 @@ impl Side {
         };
         let name = match (&open.snapshot, &open.partition) {
             (Some(snapshot), None) => {
-                let path = open.place.path.display();
+                let path = open.place.path.shown();
                 format!("{path}@{}", snapshot.number())
             }
             _ => given.clone(),

@@ -1,18 +1,22 @@
 //! The two ends of a clone, opened and checked.
 
+use crate::blank;
 use crate::damaged;
 use crate::error::refused;
 use crate::fit::{self, Cut, Fitted};
 use crate::guard;
+use crate::mending;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::Snapshot;
+use klon_partition::Shown;
 use klon_partition::device::Window;
-use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
-use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage};
+use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::inspect::{DiskUsage, Volume, VolumeUsage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Moved, Table};
+use klon_partition::text::{quoted, unsealed};
 use klon_partition::{ExtentMap, Geometry, Identity, Outside, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
@@ -205,30 +209,13 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
         } => reason,
         Basis::Map | Basis::Whole { .. } => return None,
     };
-    let hazards = usage
-        .summary
-        .as_ref()
-        .map_or(&[][..], |summary| &summary.hazards);
+    let summary = usage.summary.as_ref();
+    let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
     Some(format!(
         "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
          unused blocks included. {}",
-        advice(hazards)
+        mending::of(summary.map(|summary| summary.kind), hazards, reason)
     ))
-}
-
-fn advice(hazards: &[Hazard]) -> &'static str {
-    let has = |is_meant: fn(&Hazard) -> bool| hazards.iter().any(is_meant);
-    if has(|hazard| matches!(hazard, Hazard::ExternalJournal(_) | Hazard::MultiDevice(_))) {
-        "The clone of this device alone is not complete: clone the others that belong to it too"
-    } else if has(|hazard| matches!(hazard, Hazard::Hibernated(_))) {
-        "To avoid that, resume and shut down the hibernated system"
-    } else if has(|hazard| matches!(hazard, Hazard::UnknownFeature(_))) {
-        "A later klon may know the feature"
-    } else if has(|h| matches!(h, Hazard::NeedsRecovery(_) | Hazard::NotCleanlyUnmounted(_))) {
-        "To avoid that, mount and unmount it once"
-    } else {
-        "To avoid that, run its fsck"
-    }
 }
 
 /// A target before it is opened for writing: looked at only.
@@ -285,11 +272,11 @@ impl TargetEnd {
         let Some(name) = given.file_name() else {
             return Ok(None);
         };
-        let text = given.to_string_lossy();
+        let text = given.shown();
         let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
         let is_part = text
             .rsplit_once(':')
-            .is_some_and(|(path, _)| Path::new(path).exists());
+            .is_some_and(|(path, _)| Path::new(&unsealed(path)).exists());
         if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
             return Ok(None);
         }
@@ -301,9 +288,9 @@ impl TargetEnd {
             .canonicalize()
             .with_context(|| format!("{text}: the directory for the new file can't be found"))?;
         let path = parent.join(name);
-        let identity = Identity::Path(path.to_string_lossy().into_owned());
+        let identity = Identity::Path(path.shown());
         let place = Place {
-            given: text.into_owned(),
+            given: text,
             path,
             number: None,
             image: None,
@@ -322,9 +309,11 @@ impl TargetEnd {
     }
 }
 
-/// What is on a device, for people: what would be lost.
-pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
-    let mut text = format!("  {}", path.display());
+/// What is on a device, or in the partition of it that is meant, for people: what would be lost of
+/// the volumes that `is_lost` holds for.
+pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> bool) -> String {
+    let (path, layout) = (&open.place.path, &open.layout);
+    let mut text = format!("  {}", path.shown());
     if let Ok(Some(disk)) = system.disk_of(path) {
         for part in [&disk.model, &disk.serial].into_iter().flatten() {
             text.push_str(&format!(" {part}"));
@@ -339,13 +328,17 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
             ", unknown content, with a partition table that can't be relied on: {why}"
         ));
     } else if layout.volumes.is_empty() {
-        text.push_str(if layout.is_blank {
-            ", unknown content, zeroes in its first MiB"
-        } else {
-            ", unknown content"
+        text.push_str(match is_empty(&open.source) {
+            true => ", empty",
+            false if layout.is_blank => ", unknown content, zeroes in its first MiB",
+            false => ", unknown content",
         });
     }
-    for volume in &layout.volumes {
+    let is_meant = |volume: &&Volume| match &open.partition {
+        Some(partition) => volume.extent == partition.extent,
+        None => is_lost(volume),
+    };
+    for volume in layout.volumes.iter().filter(is_meant) {
         text.push_str("\n    ");
         if let Some(partition) = &volume.partition {
             let name = if partition.name.is_empty() { "" } else { " " };
@@ -354,7 +347,7 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
                 partition.number, partition.name
             ));
         }
-        text.push_str(&content(volume.filesystem.as_ref()));
+        text.push_str(&content_of(volume, &open.source));
         text.push_str(&format!(
             ", {}",
             crate::human::size(volume.extent.len_bytes())
@@ -363,12 +356,26 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
     text
 }
 
+/// What is in a volume of `disk` in a few words: `ext4 "Data"`.
+pub fn content_of(volume: &Volume, disk: &dyn ReadAt) -> String {
+    let is_empty = || Window::new(disk, volume.extent).is_ok_and(|window| is_empty(&window));
+    match &volume.filesystem {
+        None if is_empty() => "empty".to_owned(),
+        filesystem => content(filesystem.as_ref()),
+    }
+}
+
+/// Whether nothing but zeroes is seen; what can't be read is not called so.
+fn is_empty(device: &dyn ReadAt) -> bool {
+    blank::is_blank(device, blank::LOOKS).unwrap_or(false)
+}
+
 /// A filesystem in a few words: `ext4 "Data"`.
 pub fn content(summary: Option<&klon_partition::filesystem::Summary>) -> String {
     match summary {
         None => "unknown content".to_owned(),
         Some(summary) => match &summary.label {
-            Some(label) => format!("{} {label:?}", summary.kind),
+            Some(label) => format!("{} {}", summary.kind, quoted(label)),
             None => summary.kind.to_string(),
         },
     }

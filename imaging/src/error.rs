@@ -2,6 +2,7 @@
 
 use crate::stage::Area;
 use klon_partition::Error as PartitionError;
+use klon_partition::Shown;
 use std::io;
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub enum Error {
     #[error("target: {0}")]
     Target(#[source] PartitionError),
     /// A record could not be read or written.
-    #[error("record {}: {doing}: {source}", path.display())]
+    #[error("record {}: {doing}: {source}", path.shown())]
     RecordIo {
         /// The file.
         path: PathBuf,
@@ -46,7 +47,7 @@ pub enum Error {
     /// A record whose content fails its checks.
     #[error(
         "record {}: {what} at byte {offset_bytes:#x}: expected {expected}, found {found}",
-        path.display()
+        path.shown()
     )]
     RecordCorrupt {
         /// The file.

@@ -2,6 +2,7 @@
 //!
 //! This crate moves bytes and interprets none but its own formats. It never prints, prompts or
 //! reads the environment; progress leaves it as [`progress::Event`]s.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
 pub mod buffer;

@@ -36,7 +36,9 @@
 //! ```
 
 use crate::stage::BlockRef;
+use klon_partition::Identity;
 use klon_partition::bytes::{le16, le32, le64};
+use klon_partition::text::resealed;
 use klon_partition::{Extent, ReadAt, Result};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -141,6 +143,12 @@ impl Mark {
         }
     }
 
+    /// Whether the clone is of this source.
+    #[must_use]
+    pub fn is_of(&self, source: &Identity) -> bool {
+        Self::new(&source.to_string()).source == self.source
+    }
+
     /// The same run's mark once its update is staged.
     #[must_use]
     pub fn with_staged(&self, staged: Staged) -> Self {
@@ -212,7 +220,7 @@ impl Mark {
         Some(Self {
             run: Uuid::from_slice(&bytes[20..36]).unwrap_or_default(),
             started_unix_seconds: le64(bytes, 36),
-            source: String::from_utf8_lossy(&bytes[46..46 + source_len]).into_owned(),
+            source: resealed(&String::from_utf8_lossy(&bytes[46..46 + source_len])),
             staged: staged.map(|(index, part)| Staged {
                 index,
                 staged_bytes: le64(bytes, 352),
@@ -242,6 +250,7 @@ mod tests {
     use super::{Mark, Part, Staged};
     use crate::stage::{Area, BlockRef, Spot};
     use klon_partition::Extent;
+    use klon_partition::Identity;
 
     #[test]
     fn a_mark_reads_back_and_a_torn_one_is_still_a_mark() {
@@ -287,6 +296,9 @@ mod tests {
     fn a_long_source_is_cut_at_a_character() {
         let mark = Mark::new(&"ü".repeat(200));
         assert_eq!(mark.source.chars().count(), 128);
+        let long = Identity::Path(format!("/{}", "ü".repeat(200)));
+        let mark = Mark::parse(&Mark::new(&long.to_string()).to_bytes()).unwrap();
+        assert!(mark.is_of(&long) && !mark.is_of(&Identity::Path("/".to_owned())));
         assert_eq!(Mark::parse(&mark.to_bytes()).unwrap().source, mark.source);
     }
 }

@@ -91,6 +91,7 @@ pub struct RescueSummary {
     /// Bytes written to the target or made zero there.
     pub written_bytes: u64,
     /// The map file; `None` when it is of no more use and was removed.
+    #[serde(serialize_with = "klon_partition::text::path_option")]
     pub map: Option<PathBuf>,
     /// How long it took.
     pub seconds: f64,

@@ -4,6 +4,8 @@
 //! ours and not of the disk: such a field reads as zero rather than panicking, and debug builds
 //! assert.
 
+use crate::text::sealed_bytes;
+
 macro_rules! reader {
     ($name:ident, $integer:ty, $from:ident, $doc:literal) => {
         #[doc = $doc]
@@ -63,7 +65,7 @@ reader!(
     "The big-endian 64-bit field at `offset`."
 );
 
-/// The text before the first NUL of a fixed-length field, invalid UTF-8 replaced.
+/// The text before the first NUL of a fixed-length field, sealed ([`crate::text`]).
 ///
 /// `None` when nothing but white space is there.
 #[must_use]
@@ -72,7 +74,8 @@ pub fn text(field: &[u8]) -> Option<String> {
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(field.len());
-    let text = String::from_utf8_lossy(field.get(..end)?).trim().to_owned();
+    let text = sealed_bytes(field.get(..end)?.trim_ascii());
+    let text = text.trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with a device, a table, a filesystem or a plan.
 
+use crate::text::Shown;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A device could not be opened or described.
-    #[error("{}: {doing}: {source}", path.display())]
+    #[error("{}: {doing}: {source}", path.shown())]
     Open {
         /// The path as given.
         path: PathBuf,

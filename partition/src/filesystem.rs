@@ -34,7 +34,7 @@ pub(crate) use iso9660::beside_table;
 pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
 pub use recognition::{owners, probe};
-pub use usage::{Basis, Usage, usage, usage_or_whole};
+pub use usage::{Basis, UNREAD, Usage, usage, usage_or_whole};
 
 use crate::device::ReadAt;
 use crate::error::Result;

@@ -1,12 +1,14 @@
 //! Names for disks and volumes that stay the same when /dev/sdX does not.
 
+use crate::text::{plain, resealed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// What a disk, a volume or a file is recognised by, strongest first.
 ///
-/// Written `kind:value`, as in `serial:S4EWNX0M` or `path:/backup/drive.img`.
+/// Written `kind:value`, as in `serial:S4EWNX0M` or `path:/backup/drive.img`. Values are sealed
+/// text ([`crate::text`]); the one of a path gives the path back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Identity {
@@ -68,7 +70,7 @@ impl FromStr for Identity {
         if value.is_empty() {
             return Err(format!("the identity {text:?} has no value"));
         }
-        Ok(make(value.to_owned()))
+        Ok(make(resealed(value)))
     }
 }
 
@@ -82,7 +84,7 @@ impl TryFrom<String> for Identity {
 
 impl From<Identity> for String {
     fn from(identity: Identity) -> Self {
-        identity.to_string()
+        plain(&identity.to_string())
     }
 }
 
@@ -101,6 +103,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Identity>().unwrap().to_string(), text);
         }
+        let odd = "path:/a\\b\nc";
+        let identity: Identity = odd.parse().unwrap();
+        assert!(!identity.to_string().contains(['\n', '\\']));
+        assert_eq!(String::from(identity), odd);
         assert!("serial:".parse::<Identity>().is_err());
         assert!("/dev/sda".parse::<Identity>().is_err());
     }

@@ -5,7 +5,6 @@ mod disk;
 mod kernel_table;
 mod location;
 mod lock;
-mod lossy;
 mod mounts;
 mod serial;
 mod slot;
@@ -14,6 +13,7 @@ mod system_disk;
 mod transport;
 mod uses;
 
+use crate::text::{Shown, resealed};
 pub use disk::{Disk, DiskPartition};
 pub use kernel_table::tell_kernel;
 pub use location::{Base, Location, Relation, Slave, relation};
@@ -90,7 +90,7 @@ impl System {
     ///
     /// # Errors
     /// [`Error::Open`] when there is nothing at `path`, [`Error::Invalid`] when it is neither a
-    /// block device nor a plain file or its name is not UTF-8.
+    /// block device nor a plain file.
     pub fn identity(&self, path: &Path) -> Result<Option<Identity>> {
         let object = self.object(path)?;
         self.identity_of(&object)
@@ -99,10 +99,7 @@ impl System {
     fn identity_of(&self, object: &Object) -> Result<Option<Identity>> {
         let device = match object {
             Object::File { path, .. } => {
-                let text = path.to_str().ok_or_else(|| {
-                    Error::Invalid(format!("the name of {} is not UTF-8", path.display()))
-                })?;
-                return Ok(Some(Identity::Path(text.to_owned())));
+                return Ok(Some(Identity::Path(path.shown())));
             }
             Object::Device(index) => self.device(*index),
         };
@@ -114,7 +111,7 @@ impl System {
             return Ok(Some(Identity::Path(format!("/dev/mapper/{name}"))));
         }
         if let Some(slot) = device.and_then(BlockDevice::lasting_slot) {
-            return Ok(Some(Identity::Path(slot.to_owned())));
+            return Ok(Some(Identity::Path(resealed(slot))));
         }
         let backing = device.and_then(|device| device.loop_file.as_ref());
         match backing.filter(|backing| backing.is_whole()) {
@@ -167,7 +164,7 @@ impl System {
         if !metadata.is_file() {
             return Err(Error::Invalid(format!(
                 "{} is neither a block device nor a plain file",
-                path.display()
+                path.shown()
             )));
         }
         Ok(Object::File {
@@ -188,7 +185,7 @@ impl System {
             return Some(index);
         }
         // The node may be gone, or in another mount namespace; its name still tells.
-        let name = node.strip_prefix("/dev").ok()?.to_str()?;
+        let name = &*node.strip_prefix("/dev").ok()?.shown();
         let mapper_name = name.strip_prefix("mapper/");
         self.devices.iter().position(|device| match mapper_name {
             Some(mapper_name) => device.mapper_name.as_deref() == Some(mapper_name),

@@ -1,6 +1,6 @@
 //! `klon clone`: its arguments.
 
-use super::Consent;
+use super::{Consent, sealed_text};
 use clap::{Args, ValueEnum};
 use klon_partition::Outside;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub struct CloneArgs {
     /// The target, when the first is a source.
     pub target: Option<PathBuf>,
     /// Only these clones of the plan (BootClone) or groups (Boot).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = sealed_text())]
     pub only: Vec<String>,
     /// How changes are found: `digest` reads the source and compares it with the record,
     /// `compare` reads both sides, `full` writes everything in use.

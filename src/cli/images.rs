@@ -1,6 +1,6 @@
 //! The arguments of commands for images.
 
-use super::{RunArgs, RungArg};
+use super::{RunArgs, RungArg, sealed_text};
 use clap::{Args, ValueEnum};
 use klon_partition::Outside;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub struct RestoreArgs {
     pub target: Option<PathBuf>,
     /// Instead of all of it, this partition of a disk's image to that target; may be given several
     /// times.
-    #[arg(long, value_name = "N=TARGET", conflicts_with = "target")]
+    #[arg(long, value_name = "N=TARGET", conflicts_with = "target", value_parser = sealed_text())]
     pub partition: Vec<String>,
     /// How it is found what must be written: from the target's record (`digest`), by reading the
     /// target (`compare`), or not (`full`).
@@ -145,7 +145,7 @@ pub struct StoreArgs {
     #[arg(long, value_name = "SIZE")]
     pub chunk: Option<String>,
     /// A few words on the snapshot, for `klon list`.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = sealed_text())]
     pub note: Option<String>,
     /// Level of zstd: higher is smaller and slower.
     #[arg(long, value_name = "1-19", default_value_t = 3,

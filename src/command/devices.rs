@@ -1,19 +1,22 @@
 //! `klon devices`: disks, what is on them, what is used, what is in the way.
 
 use crate::cli::{Common, DevicesArgs};
+use crate::error;
 use crate::human;
 use crate::inventory::{Entry, scan};
 use crate::output;
 use crate::place::{Place, identity_of, is_clone_name, partition_identity};
 use crate::records;
-use crate::volume::content;
+use crate::volume::content_of;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
+use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, MountPoint, System, Use};
 use klon_partition::table::{Finding, Scheme};
+use klon_partition::text::printable;
 use klon_partition::{Identity, ReadAt};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ use std::process::ExitCode;
 /// A disk or a file: one line of `klon devices --json`.
 #[derive(Serialize)]
 struct Answer {
+    #[serde(serialize_with = "klon_partition::text::path")]
     path: PathBuf,
     size_bytes: u64,
     logical_sector_bytes: u32,
@@ -51,6 +55,7 @@ struct Answer {
 struct VolumeAnswer {
     #[serde(flatten)]
     volume: Volume,
+    #[serde(serialize_with = "klon_partition::text::path_option")]
     path: Option<PathBuf>,
     identity: Option<Identity>,
     mounts: Vec<MountPoint>,
@@ -61,6 +66,9 @@ struct VolumeAnswer {
     /// Whether `klon finish` completes that without the source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
+    /// The same in a few words.
+    #[serde(skip)]
+    content: String,
     /// How less than all of it could be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
@@ -118,7 +126,7 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
             identity: system.identity(&path)?,
             table: None,
             findings: Vec::new(),
-            error: Some(error.to_string()),
+            error: Some(told(&error)),
             role: None,
             clone_of: None,
             unfinished_clone_of: None,
@@ -142,7 +150,7 @@ fn answer(
     let geometry = source.geometry();
     let (layout, error) = match layout {
         Ok(layout) => (Some(layout), None),
-        Err(error) => (None, Some(error.to_string())),
+        Err(error) => (None, Some(told(&error))),
     };
     let identity = match &layout {
         Some(layout) => Some(identity_of(system, &path, layout)?),
@@ -193,6 +201,14 @@ fn answer(
     })
 }
 
+fn told(error: &klon_partition::Error) -> String {
+    let said = error::plain_words(&error.to_string());
+    match error::as_root(error) {
+        Some(advice) => format!("{said}. {advice}"),
+        None => said,
+    }
+}
+
 fn is_staged(mark: Option<&Mark>) -> bool {
     mark.is_some_and(|mark| mark.staged.is_some())
 }
@@ -230,6 +246,7 @@ fn of_volume(
     };
     Ok(VolumeAnswer {
         volume: volume.clone(),
+        content: content_of(volume, source),
         path: node.map(|node| node.path.clone()),
         clone_of: clone_of(manifests, identity.as_ref()),
         identity,
@@ -272,13 +289,15 @@ fn text(answer: &Answer) -> String {
                 .map(|(_, name)| (*name).to_owned()),
         );
     }
-    parts.push(match answer.table {
-        Some(Scheme::Gpt) => "GPT".to_owned(),
-        Some(Scheme::Mbr) => "MBR".to_owned(),
-        None => "no partition table".to_owned(),
+    parts.extend(match (answer.table, &answer.error) {
+        (Some(Scheme::Gpt), _) => Some("GPT".to_owned()),
+        (Some(Scheme::Mbr), _) => Some("MBR".to_owned()),
+        (None, None) => Some("no partition table".to_owned()),
+        // What is on it was not seen.
+        (None, Some(_)) => None,
     });
     parts.extend(answer.role.map(str::to_owned));
-    let mut text = format!("{}  {}\n", answer.path.display(), parts.join(", "));
+    let mut text = format!("{}  {}\n", answer.path.shown(), parts.join(", "));
     for volume in &answer.volumes {
         text.push_str(&volume_line(volume));
     }
@@ -315,7 +334,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
     let name = volume
         .partition
         .as_ref()
-        .map_or("", |part| part.name.as_str());
+        .map_or(String::new(), |part| printable(&part.name));
     let size_bytes = volume.extent.len_bytes();
     let used_bytes = volume
         .filesystem
@@ -330,7 +349,7 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         answer
             .mounts
             .iter()
-            .map(|mount| format!("mounted at {}", mount.at.display())),
+            .map(|mount| format!("mounted at {}", mount.at.shown())),
     );
     notes.extend(
         answer
@@ -354,6 +373,6 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         true => String::new(),
         false => format!("  ({})", notes.join("; ")),
     };
-    let content = content(volume.filesystem.as_ref());
+    let content = printable(&answer.content);
     format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")
 }

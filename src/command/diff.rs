@@ -2,6 +2,7 @@
 
 use crate::cli::{Common, DiffArgs};
 use crate::error::DIFFERENT;
+use crate::exact;
 use crate::human;
 use crate::output;
 use crate::picture;
@@ -77,6 +78,12 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let first_all = found.differences.union(&only_first);
     let second_all = found.differences.union(&only_second);
     let is_equal = first_all.is_empty() && second_all.is_empty();
+    let exact = exact::differing(devices.0, devices.1, &found.differences);
+    let mut first_files = first.files(&exact.union(&only_first));
+    let mut second_files = second.files(&exact.union(&only_second));
+    exact::without_moved((&mut first_files, &mut second_files), || {
+        (first.files(&first_all), second.files(&second_all))
+    });
     let answer = Answer {
         event: "diff",
         first: &first.name,
@@ -91,8 +98,8 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
         only_second: &only_second,
         left_out: &left_out,
         damaged: &found.damaged,
-        first_files: &first.files(&first_all),
-        second_files: &second.files(&second_all),
+        first_files: &first_files,
+        second_files: &second_files,
     };
     match common.json {
         true => output::json(&answer)?,

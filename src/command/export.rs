@@ -14,6 +14,7 @@ use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::export::ExportJob;
+use klon_partition::Shown;
 use klon_partition::system::System;
 use part::Part;
 pub(super) use part::Range;
@@ -75,7 +76,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
     let place = Place::resolve(request.image, &System::current()?)?;
     let Some(name) = &place.image else {
         return Err(usage(format!(
-            "{}: it is no image of klon's (FILE.klon, FILE.klon@N, FILE.klon@N:PARTITION)",
+            "{} is not a klon image (FILE.klon, FILE.klon@N, FILE.klon@N:PARTITION)",
             place.given
         )));
     };
@@ -152,7 +153,7 @@ const fn format_name(format: FormatArg) -> &'static str {
 
 /// The file must be a new one, or one that may be replaced; never the image.
 fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
-    let text = path.display();
+    let text = path.shown();
     if path.file_name().is_none() {
         return Err(usage(format!("{text} names no file")));
     }

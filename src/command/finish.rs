@@ -16,10 +16,11 @@ use anyhow::{Context as _, Result};
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::Finished;
 use klon_partition::Identity;
+use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::system::System;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     let now = target
         .now
         .as_ref()
-        .with_context(|| format!("{}: there is no such file or device", given.display()))?;
+        .with_context(|| format!("{}: there is no such file or device", given.shown()))?;
     let is_marked = Mark::read(&now.open.device)?.is_some();
     let Some(table) = now.open.layout.table.as_ref().filter(|_| !is_marked) else {
         return Ok(vec![target]);
@@ -115,8 +116,9 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
         .partitions
         .iter()
         .map(|partition| {
-            let path = PathBuf::from(format!("{}:{}", given.display(), partition.number));
-            TargetEnd::look(&path, system)
+            let mut path = given.as_os_str().to_owned();
+            path.push(format!(":{}", partition.number));
+            TargetEnd::look(Path::new(&path), system)
         })
         .collect()
 }

@@ -18,6 +18,7 @@ use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, Image, PartitionId, Snapshot, VolumeKind, capture,
 };
+use klon_partition::Shown;
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
@@ -127,7 +128,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         threads: threads::count(args.threads),
     };
     let summary = capture(&job, image.writer(), &options, &progress)
-        .map_err(|error| advised(error.into(), &args.image.display().to_string()))
+        .map_err(|error| advised(error.into(), &args.image.shown()))
         .with_context(|| format!("imaging {}", source.name))?;
     report(&summary, name, common)
 }
@@ -146,14 +147,14 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
     if !path.is_file() {
         return Err(refused(format!(
             "{} is no plain file, and an image is one; to copy to a device, `klon clone` is meant",
-            path.display()
+            path.shown()
         )));
     }
     let (image, source) = (system.locate(path)?, system.locate(&place.path)?);
     if place.image.is_none() && image == source {
         return Err(refused(format!(
             "{} is the source itself; name another file",
-            path.display()
+            path.shown()
         )));
     }
     Ok(())
@@ -210,7 +211,7 @@ struct Imaged<'a> {
 }
 
 pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common) -> Result<()> {
-    let image = name.path.display().to_string();
+    let image = name.path.shown();
     if common.json {
         return Ok(output::json(&Imaged {
             event: "imaged",

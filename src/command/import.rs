@@ -15,6 +15,7 @@ use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, VolumeKind, capture, capture_forward,
 };
 use klon_partition::ExtentMap;
+use klon_partition::Shown;
 use klon_partition::system::System;
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         snapshot: None,
     };
     if args.image.exists() && !args.image.is_file() {
-        let text = args.image.display();
+        let text = args.image.shown();
         return Err(refused(format!(
             "{text} is no plain file, and an image is one"
         )));
@@ -37,7 +38,7 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
     if let (Ok(from), Ok(to)) = (args.input.canonicalize(), args.image.canonicalize())
         && from == to
     {
-        let text = args.image.display();
+        let text = args.image.shown();
         return Err(refused(format!("{text} is what would be imported")));
     }
     input.warnings.iter().for_each(|warning| {
@@ -114,6 +115,6 @@ fn import(
         None => capture(&job, image.writer(), &options, &progress),
     };
     summary
-        .map_err(|error| image::advised(error.into(), &args.image.display().to_string()))
+        .map_err(|error| image::advised(error.into(), &args.image.shown()))
         .with_context(|| format!("importing {}", input.name))
 }

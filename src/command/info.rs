@@ -14,6 +14,7 @@ use klon_partition::device::Window;
 use klon_partition::filesystem::probe;
 use klon_partition::inspect::inspect;
 use klon_partition::table::Finding;
+use klon_partition::text::quoted;
 use klon_partition::{ExtentMap, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -156,7 +157,7 @@ fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> Strin
         human::size(chunks.stored_bytes),
     );
     if let Some(note) = &meta.note {
-        text.push_str(&format!("  {note:?}\n"));
+        text.push_str(&format!("  {}\n", quoted(note)));
     }
     for partition in &meta.partitions {
         let name = match partition.name.as_str() {
@@ -197,7 +198,7 @@ fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> Strin
 fn content(filesystem: Option<&FilesystemId>, is_volume: bool) -> String {
     match (filesystem, is_volume) {
         (Some(found), _) => match &found.label {
-            Some(label) => format!("{} {label:?}", found.kind),
+            Some(label) => format!("{} {}", found.kind, quoted(label)),
             None => found.kind.to_string(),
         },
         (None, true) => "unknown content".to_owned(),

@@ -7,6 +7,7 @@ use crate::output;
 use crate::progress::say;
 use anyhow::Result;
 use klon_imaging::image::{CatalogEntry, Image};
+use klon_partition::text::quoted;
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
@@ -109,6 +110,7 @@ fn line(entry: &CatalogEntry) -> String {
         human::size(entry.source_bytes),
         human::size(entry.added_bytes),
         entry.source,
-        note.map(|note| format!("  {note:?}")).unwrap_or_default(),
+        note.map(|note| format!("  {}", quoted(note)))
+            .unwrap_or_default(),
     )
 }

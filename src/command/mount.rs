@@ -10,6 +10,7 @@ use crate::output;
 use crate::stop::Stop;
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::ImageExports;
+use klon_partition::Shown;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -35,7 +36,7 @@ pub fn run(args: &MountArgs, common: &Common) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let name = ImageName::parse(&args.image)?;
     let image = name.open()?;
-    let shown = name.path.display().to_string();
+    let shown = name.path.shown();
     let exports = ImageExports::new(image, name.snapshot).with_context(|| shown.clone())?;
     let directory = free_directory(&args.directory)?;
     let metadata = fs::metadata(&name.path).with_context(|| shown.clone())?;
@@ -65,7 +66,7 @@ impl MountedLine {
         if common.json {
             output::json(self)?;
         } else if !common.quiet {
-            let directory = self.directory.display();
+            let directory = self.directory.shown();
             let unmount = match nix::unistd::geteuid().is_root() {
                 true => "umount",
                 false => "fusermount3 -u",
@@ -77,7 +78,7 @@ impl MountedLine {
             output::line(&format!(
                 "{} is mounted read-only: {} snapshots in {directory}, the last one as \
                  {directory}/latest. {end} ends that",
-                args.image.display(),
+                args.image.shown(),
                 self.snapshots.len(),
             ))?;
         }
@@ -87,7 +88,7 @@ impl MountedLine {
 
 /// The directory with all links followed, unless there is something in it.
 fn free_directory(given: &Path) -> Result<PathBuf> {
-    let shown = given.display();
+    let shown = given.shown();
     let metadata = fs::metadata(given).map_err(|error| match error.raw_os_error() {
         Some(code) if code == Errno::ENOTCONN as i32 => refused(format!(
             "the program that mounted {shown} is gone; unmount it first (umount {shown}, or \

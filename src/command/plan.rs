@@ -3,6 +3,7 @@
 mod source;
 
 use crate::cli::{Common, PlanArgs, TableKind};
+use crate::confirm;
 use crate::error::usage;
 use crate::guard::{self, Protected};
 use crate::jobs::read_plan;
@@ -10,12 +11,14 @@ use crate::output;
 use crate::place::{OpenPlace, Place, identity_of};
 use crate::progress::say;
 use anyhow::{Context as _, Result};
+use klon_partition::Shown;
 use klon_partition::planner::{
     Drive, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style, parse_size,
     plan,
 };
 use klon_partition::system::System;
 use klon_partition::table::Scheme;
+use klon_partition::text::{quoted, unsealed};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -69,10 +72,10 @@ fn show(
 ) -> Result<()> {
     let Some(path) = &args.output else {
         say(&proposal.plan.picture(request.drive.table.as_ref(), style()));
-        return Ok(output::line(toml)?);
+        return Ok(output::document(toml)?);
     };
     let mut text = proposal.plan.picture(request.drive.table.as_ref(), style());
-    let shown = path.display();
+    let shown = confirm::quoted(&path.shown());
     text.push_str(&match is_unchanged {
         true => format!("\nThe drive is as planned already. Next: klon clone {shown}\n"),
         false => format!("\nPlan written to {shown}. Next: klon prepare {shown}\n"),
@@ -97,7 +100,7 @@ pub fn style() -> Style {
 }
 
 fn write_new(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| path.display().to_string())
+    std::fs::write(path, text).with_context(|| path.shown())
 }
 
 fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {
@@ -166,8 +169,13 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
         let (name, path) = text
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| usage(format!("{text:?} is not NAME=SOURCE, as in Boot=/dev/sda")))?;
-        let open = Place::resolve(Path::new(path), system)?.open()?;
+            .ok_or_else(|| {
+                usage(format!(
+                    "{} is not NAME=SOURCE, as in Boot=/dev/sda",
+                    quoted(text)
+                ))
+            })?;
+        let open = Place::resolve(Path::new(&unsealed(path)), system)?.open()?;
         let location = open.location(system)?;
         let protected = Protected {
             name: path,
@@ -183,15 +191,21 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
         });
     }
     match sizes.first() {
-        Some((name, _)) => Err(usage(format!("--size names {name:?}, which is no source"))),
+        Some((name, _)) => Err(usage(format!(
+            "--size names {}, which is no source",
+            quoted(name)
+        ))),
         None => Ok(requests),
     }
 }
 
 fn size(text: &str) -> Result<(String, SizePolicy)> {
-    let (name, policy) = text
-        .split_once('=')
-        .ok_or_else(|| usage(format!("{text:?} is not NAME=POLICY, as in Master=grow")))?;
+    let (name, policy) = text.split_once('=').ok_or_else(|| {
+        usage(format!(
+            "{} is not NAME=POLICY, as in Master=grow",
+            quoted(text)
+        ))
+    })?;
     let policy = policy
         .parse()
         .map_err(|error| usage(format!("--size {text}: {error}")))?;

@@ -1,5 +1,6 @@
 //! `klon prepare`: write a plan's partitions to its drive.
 
+use crate::blank;
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
@@ -9,7 +10,9 @@ use crate::output;
 use crate::place::OpenPlace;
 use crate::volume::describe;
 use anyhow::{Context as _, Result};
+use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
+use klon_partition::inspect::Volume;
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{Rewrite, Table};
@@ -27,6 +30,7 @@ const CLEARED_BYTES: u64 = 1 << 20;
 struct Answer<'a> {
     event: &'static str,
     drive: &'a Identity,
+    #[serde(serialize_with = "klon_partition::text::path")]
     path: &'a Path,
     dry_run: bool,
     changes: &'a [Change],
@@ -50,7 +54,12 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
-        consent(&plan, &drive, &changes, args, &system)?;
+        let confirm = &args.consent.confirm;
+        let is_other = !confirm.is_empty()
+            && !(confirm.iter()).any(|given| confirm::is_meant(given, &plan.drive.identity));
+        if is_other || !is_blank(&drive)? {
+            consent(&plan, &drive, &changes, args, &system)?;
+        }
         carry_out(&plan, &drive, &changes, &system)?;
     }
     report(&plan, &drive, &changes, args, common)?;
@@ -64,7 +73,15 @@ fn consent(
     args: &PrepareArgs,
     system: &System,
 ) -> Result<()> {
-    let mut description = describe(&drive.place.path, &drive.layout, system);
+    // Whatever else is on it is neither lost nor in question.
+    let is_lost = |volume: &Volume| {
+        let is_of = |change: &Change| match change {
+            Change::Remove { partition } => partition.extent == volume.extent,
+            _ => false,
+        };
+        plan.table.is_new || volume.partition.is_none() || changes.iter().any(is_of)
+    };
+    let mut description = describe(drive, system, is_lost);
     description.push_str("\n  to");
     for change in changes {
         description.push_str(&format!("\n    {change}"));
@@ -78,6 +95,13 @@ fn consent(
     )
 }
 
+/// Nothing recognized, no table, and zeroes wherever one looks: nothing would be lost.
+fn is_blank(drive: &OpenPlace) -> Result<bool> {
+    let layout = &drive.layout;
+    let is_known = layout.table.is_some() || !layout.volumes.is_empty();
+    Ok(!is_known && blank::is_blank(&drive.source, blank::LOOKS)?)
+}
+
 fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System) -> Result<()> {
     let path = &drive.place.path;
     let _lock = match system.disk_of(path)? {
@@ -86,7 +110,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
     };
     let table = plan.table(drive.layout.believed_table())?;
     let target = open_target(path)?;
-    write(&target, &table, changes).with_context(|| path.display().to_string())?;
+    write(&target, &table, changes).with_context(|| path.shown())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table
         .partitions
@@ -146,7 +170,7 @@ fn report(
     if common.quiet {
         return Ok(());
     }
-    let plan_path = args.plan.display();
+    let plan_path = confirm::quoted(&args.plan.shown());
     let text = match (changes.is_empty(), args.dry_run) {
         (true, _) => {
             format!("Nothing to do: the drive is as planned. Next: klon clone {plan_path}")

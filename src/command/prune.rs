@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use klon_imaging::image::{
     Fate, FilesAppend, Image, KeepRules, PrunePlan, forget, forget_from, plan_prune, punch_unused,
 };
+use klon_partition::Shown;
 use serde::Serialize;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -42,7 +43,7 @@ struct Work {
 /// Prunes an image.
 pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     let name = ImageName::parse(&args.image)?;
-    let given = || name.path.display().to_string();
+    let given = || name.path.shown();
     // Nobody adds to it meanwhile. A new file takes nothing from those who read the old one.
     let (_lock, image) = match (args.dry_run, args.compact) {
         (true, _) => (None, name.open()?),
@@ -148,7 +149,7 @@ fn no_holes(error: io::Error, name: &str) -> anyhow::Error {
 
 impl Work {
     fn consent(&self, args: &PruneArgs, common: &Common, plan: &PrunePlan) -> Result<()> {
-        let given = self.name.path.display();
+        let given = self.name.path.shown();
         if !common.json && !common.quiet && !args.yes {
             say(&self.text(plan.freed_bytes, plan.live_bytes));
         }
@@ -197,7 +198,7 @@ impl Work {
         freed_bytes: u64,
         common: &Common,
     ) -> Result<()> {
-        let image = self.name.path.display().to_string();
+        let image = self.name.path.shown();
         if common.json {
             return Ok(output::json(&Line {
                 event,

@@ -5,6 +5,7 @@ mod resemblance;
 
 use super::{clone, list};
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
+use crate::confirm;
 use crate::direction;
 use crate::error::usage;
 use crate::image::ImageName;
@@ -15,7 +16,9 @@ use crate::records;
 use crate::salvage;
 use crate::volume::{SourceEnd, TargetEnd};
 use anyhow::Result;
+use klon_partition::Shown;
 use klon_partition::system::System;
+use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,17 +71,17 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
             })?;
             let mut source = args.image.clone().into_os_string();
             source.push(format!(":{number}"));
-            Ok((source.into(), target.into()))
+            Ok((source.into(), unsealed(target).into()))
         })
         .collect()
 }
 
 /// What is wrong with the image at once, and what could not be read when a snapshot was made.
 fn warn_of_bad(given: &Path) -> Result<()> {
-    let text = given.to_string_lossy();
+    let text = given.shown();
     let whole = text.rsplit_once(':').filter(|_| !given.exists());
     let whole = whole.map_or(&*text, |(whole, _)| whole);
-    let Some(name) = ImageName::find(Path::new(whole))? else {
+    let Some(name) = ImageName::find(Path::new(&unsealed(whole)))? else {
         return Ok(());
     };
     let snapshot = name.open_snapshot()?;
@@ -95,27 +98,42 @@ fn warn_of_bad(given: &Path) -> Result<()> {
 
 /// What is restored is in an image.
 fn check_image(source: &Path) -> Result<()> {
-    let text = source.to_string_lossy();
+    let text = source.shown();
     let whole = match text.rsplit_once(':') {
         Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
         _ => &text,
     };
-    match ImageName::find(Path::new(whole))? {
+    match ImageName::find(Path::new(&unsealed(whole)))? {
         Some(_) => Ok(()),
-        None => Err(usage(format!(
-            "{whole} is no image of klon's; to copy a disk, a volume or a plain file of one, \
-             `klon clone` is meant"
-        ))),
+        None => Err(usage(not_an_image(whole))),
+    }
+}
+
+fn not_an_image(given: &str) -> String {
+    let before = given.rsplit_once('@').filter(|(file, _)| {
+        let image = ImageName::find(Path::new(&unsealed(file)));
+        image.is_ok_and(|image| image.is_some())
+    });
+    match before {
+        Some((file, number)) => format!(
+            "{} is not the number of a snapshot; `klon list {}` shows them",
+            quoted(number),
+            confirm::quoted(file)
+        ),
+        None => format!(
+            "{given} is not a klon image. To copy a disk, a volume or a plain file of one, use \
+             `klon clone`"
+        ),
     }
 }
 
 /// Two partitions to one target would leave the second.
 fn check_distinct(jobs: &[VolumeJob]) -> Result<()> {
     for (index, job) in jobs.iter().enumerate() {
-        let target = &job.target.identity;
+        let target = &job.consent_identity;
         if jobs[..index]
             .iter()
-            .any(|other| &other.target.identity == target)
+            .any(|other| &other.consent_identity == target)
         {
             return Err(usage(format!("{target} is given as a target twice")));
         }

@@ -9,6 +9,7 @@ use crate::stop::Stop;
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::nbd::Server;
 use klon_imaging::serve::{Exports, ImageExports, Listing};
+use klon_partition::Shown;
 use listen::Bound;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -38,8 +39,7 @@ pub fn run(args: &ServeArgs, common: &Common) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let name = ImageName::parse(&args.image)?;
     let image = name.open()?;
-    let exports =
-        ImageExports::new(image, name.snapshot).with_context(|| name.path.display().to_string())?;
+    let exports = ImageExports::new(image, name.snapshot).with_context(|| name.path.shown())?;
     let bound = listen::bind(args)?;
     report(&exports, &bound, args, common)?;
     let (listener, _socket) = bound.into_parts();
@@ -72,7 +72,7 @@ fn report(exports: &ImageExports, bound: &Bound, args: &ServeArgs, common: &Comm
     } else if !common.quiet {
         output::line(&format!(
             "{}: snapshot {snapshot} can be read at {} and all snapshots by their numbers; Ctrl-C ends that",
-            args.image.display(),
+            args.image.shown(),
             bound.uri(""),
         ))?;
     }

@@ -3,13 +3,15 @@
 mod image;
 
 use crate::cli::{Common, VerifyArgs};
+use crate::confirm;
 use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
+use crate::exact;
 use crate::fit::{self, Loss};
 use crate::human;
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::output;
-use crate::place::{OpenPlace, Place};
+use crate::place::{OpenPlace, Place, partition_identity};
 use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::volume::SourceEnd;
 use crate::{records, report as reports, threads};
@@ -18,9 +20,10 @@ use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
 use klon_imaging::verify::Against;
 use klon_imaging::{RecordStore, VerifySummary, verify};
+use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owner, Owners};
 use klon_partition::system::System;
-use klon_partition::table::Moved;
+use klon_partition::table::{Moved, Partition, Table};
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -250,15 +253,8 @@ fn verify_one(
         summary.bad_fill = bad_fill.filter(|_| !summary.bad.is_empty());
         return Ok((summary, "source"));
     }
-    let record = recorded(records, &check.identity, target, threads)?.with_context(|| {
-        format!(
-            "there is no record of a clone to {} in {}; name the source to compare with it \
-             (klon verify TARGET SOURCE), or the records with --records",
-            check.identity,
-            records.directory().display()
-        )
-    });
-    let record = record.map_err(|error| usage(format!("{error:#}")))?;
+    let record = recorded(records, &check.identity, target, threads)?;
+    let record = record.ok_or_else(|| usage(unrecorded(check, records)))?;
     Ok((
         verify(
             &check.name,
@@ -271,14 +267,51 @@ fn verify_one(
     ))
 }
 
+/// What to do about a target without a record: a drive with clones on it is verified clone by clone.
+fn unrecorded(check: &Check, records: &RecordStore) -> String {
+    let table = check.open.layout.table.as_ref();
+    let table = table.filter(|_| check.open.is_disk());
+    let is_clone = |table: &Table, partition: &Partition| {
+        let identity = partition_identity(table, partition);
+        identity.is_some_and(|identity| records.path(&identity).exists())
+    };
+    let clones = table.into_iter().flat_map(|table| {
+        let partitions = table.partitions.iter();
+        partitions.filter(|partition| is_clone(table, partition))
+    });
+    let commands: Vec<String> = clones
+        .map(|partition| {
+            let name = format!("{}:{}", check.name, partition.number);
+            format!("klon verify {}", confirm::quoted(&name))
+        })
+        .collect();
+    if !commands.is_empty() {
+        return format!(
+            "{} is a drive with clones on it; verify each of them:\n  {}\nor all of a plan: klon \
+             verify PLAN",
+            check.name,
+            commands.join("\n  ")
+        );
+    }
+    format!(
+        "there is no record of a clone to {} in {}; name the source to compare with it (klon \
+         verify TARGET SOURCE), or the records with --records",
+        check.identity,
+        records.directory().shown()
+    )
+}
+
 /// The first files that have bytes in `differences`, by the source's filesystem if it is at hand:
 /// the target's may be damaged.
 fn owners(check: &Check, differences: &ExtentMap) -> Owners {
-    let device: &dyn ReadAt = match &check.source {
-        Some(source) => &*source.device,
-        None => &*check.open.device,
-    };
-    filesystem::owners(device, differences, NAMED_MAX)
+    let target: &dyn ReadAt = &*check.open.device;
+    match &check.source {
+        Some(source) => {
+            let exact = exact::differing(&*source.device, target, differences);
+            filesystem::owners(&*source.device, &exact, NAMED_MAX)
+        }
+        None => filesystem::owners(target, differences, NAMED_MAX),
+    }
 }
 
 /// The files that hold what could not be read, by the filesystem of the clone.
@@ -342,9 +375,14 @@ fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
             extent.end_bytes().saturating_sub(1)
         ));
     }
+    // A record knows chunks, a source every byte.
+    let place = match answer.against {
+        "record" => "perhaps in",
+        _ => "in",
+    };
     for file in answer.files {
         text.push_str(&format!(
-            "  in {} from byte {}\n",
+            "  {place} {} from byte {}\n",
             file.path, file.file_offset_bytes
         ));
     }

@@ -7,6 +7,8 @@
 
 use crate::error::refused;
 use anyhow::{Context as _, Result};
+use klon_partition::Shown;
+use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -37,14 +39,14 @@ pub fn alone(path: &Path) -> Result<File> {
         Err(Errno::EAGAIN | Errno::EACCES) => Err(refused(format!(
             "{} is being read{}, and a prune could take away what is read next; wait until that is \
              done, or end it",
-            path.display(),
+            path.shown(),
             holders(&file, "OFDLCK")
         ))),
         Err(error) => Err(refused(format!(
             "whether someone reads {} can't be told, because its filesystem keeps no locks for that \
              ({error}); --compact writes what remains to a new file instead, and takes nothing from \
              those who read",
-            path.display()
+            path.shown()
         ))),
     }
 }
@@ -63,7 +65,7 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 return Err(refused(format!(
                     "{} is being pruned by another klon{}; wait until that is done",
-                    path.display(),
+                    path.shown(),
                     holders(&file, "OFDLCK")
                 )));
             }
@@ -80,7 +82,7 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
     }
     Err(refused(format!(
         "{} is replaced again and again while it is opened; run the command again",
-        path.display()
+        path.shown()
     )))
 }
 
@@ -109,7 +111,7 @@ fn node(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn lock_writers(path: &Path, options: &OpenOptions) -> Result<File> {
-    let given = || path.display().to_string();
+    let given = || path.shown();
     let file = options.open(path).with_context(given)?;
     match file.try_lock() {
         // Compacted meanwhile, it is another file that has the name now.
@@ -119,13 +121,13 @@ fn lock_writers(path: &Path, options: &OpenOptions) -> Result<File> {
         {
             Err(refused(format!(
                 "{} was replaced while it was opened; run the command again",
-                path.display()
+                path.shown()
             )))
         }
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(refused(format!(
             "{} is being added to by another klon{}; wait until that is done",
-            path.display(),
+            path.shown(),
             holders(&file, "FLOCK")
         ))),
         Err(TryLockError::Error(error)) => Err(error).with_context(given),
@@ -179,11 +181,10 @@ fn holds(process: &Path, file: (u64, u64), kind: &str) -> bool {
 /// A process's program and its first argument, which is klon's command.
 fn command(process: &Path) -> String {
     let line = fs::read(process.join("cmdline")).unwrap_or_default();
-    let mut words = line.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+    let mut words = line.split(|&byte| byte == 0).map(sealed_bytes);
     let program = words.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
     let first = words.next().unwrap_or_default();
     let text = format!("{program} {first}");
-    let text = text.chars().filter(|character| !character.is_control());
-    text.take(60).collect::<String>().trim().to_owned()
+    text.chars().take(60).collect::<String>().trim().to_owned()
 }

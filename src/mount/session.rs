@@ -7,6 +7,7 @@ use crate::progress::say;
 use crate::stop::Stop;
 use anyhow::{Context as _, Result};
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
+use klon_partition::Shown;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ impl Mounted {
             format!(
                 "mounting on {}: the kernel's FUSE is needed (modprobe fuse), for users other than \
                  root fusermount3, too",
-                directory.display()
+                directory.shown()
             )
         })?;
         Ok(Self { session, directory })
@@ -56,9 +57,7 @@ impl Mounted {
         let unmounter = self.session.unmount_callable();
         let directory = self.directory.clone();
         thread::spawn(move || end(&stop, &directory, unmounter));
-        self.session
-            .run()
-            .with_context(|| self.directory.display().to_string())
+        self.session.run().with_context(|| self.directory.shown())
     }
 }
 
@@ -71,16 +70,16 @@ fn end(stop: &Stop, directory: &Path, mut unmounter: SessionUnmounter) {
             say(&format!(
                 "{} is in use: it is hidden now, and klon ends when nothing uses it any more. Once \
                  more ends klon at once",
-                directory.display()
+                directory.shown()
             ));
             if let Err(error) = umount2(directory, MntFlags::MNT_DETACH) {
-                say(&format!("{}: unmount: {error}", directory.display()));
+                say(&format!("{}: unmount: {error}", directory.shown()));
             }
         }
         // Users other than root have a program for it.
         Err(_) => {
             if let Err(error) = unmounter.unmount() {
-                say(&format!("{}: unmount: {error}", directory.display()));
+                say(&format!("{}: unmount: {error}", directory.shown()));
             }
         }
     }

@@ -3,6 +3,7 @@
 mod consent;
 mod help;
 mod json;
+mod names;
 mod plans;
 mod refusals;
 mod usage;

@@ -1,5 +1,10 @@
 //! Everything that crosses crates or needs outside tools, in one binary.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests give their files names that are text"
+)]
+
 mod cli;
 mod clone;
 mod faults;

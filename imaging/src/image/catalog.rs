@@ -28,6 +28,7 @@ pub struct CatalogEntry {
     pub ended_unix_seconds: u64,
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "klon_partition::text::stored_option")]
     pub note: Option<String>,
     /// What was imaged.
     pub source: klon_partition::Identity,

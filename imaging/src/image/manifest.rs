@@ -37,6 +37,7 @@ pub struct SnapshotMeta {
     /// What was imaged.
     pub source: Identity,
     /// What it was called then, for people.
+    #[serde(with = "klon_partition::text::stored")]
     pub name: String,
     /// Whether it was a volume or a disk with partitions.
     pub kind: VolumeKind,
@@ -56,6 +57,7 @@ pub struct SnapshotMeta {
     pub partitions: Vec<PartitionId>,
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "klon_partition::text::stored_option")]
     pub note: Option<String>,
     /// What was taken of the bytes that no one proved free; left out for all of them.
     #[serde(default, skip_serializing_if = "is_all")]
@@ -86,6 +88,7 @@ pub struct PartitionId {
     /// Where it lies on the disk: offset and length in bytes.
     pub extent: Extent,
     /// Its GPT name.
+    #[serde(with = "klon_partition::text::stored")]
     pub name: String,
     /// Its unique GUID.
     pub guid: Option<Uuid>,
@@ -103,6 +106,7 @@ pub struct SnapshotRun {
     /// How changes were found.
     pub rung: Rung,
     /// Why that way.
+    #[serde(with = "klon_partition::text::stored")]
     pub reason: String,
     /// Bytes of the source in use.
     pub used_bytes: u64,

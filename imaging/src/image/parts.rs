@@ -7,6 +7,7 @@ mod punch;
 mod tests;
 
 pub use append::{FilesAppend, StreamAppend};
+use klon_partition::Shown;
 pub use punch::FilesPunch;
 
 use joined::Joined;
@@ -84,8 +85,8 @@ impl ImageFiles {
             return Err(Error::Refused(format!(
                 "{} is there, but {} is not: a part of the image is missing; put all of its parts \
                  into one directory",
-                after.display(),
-                part_path(&name, missing).display()
+                after.shown(),
+                part_path(&name, missing).shown()
             )));
         }
         Ok(Self {

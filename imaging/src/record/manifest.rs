@@ -68,8 +68,10 @@ pub struct FilesystemId {
     /// What it is.
     pub kind: Kind,
     /// Its label.
+    #[serde(default, with = "klon_partition::text::stored_option")]
     pub label: Option<String>,
     /// Its UUID or serial number.
+    #[serde(default, with = "klon_partition::text::stored_option")]
     pub uuid: Option<String>,
 }
 
@@ -91,6 +93,7 @@ pub struct RunEntry {
     /// How changes were found.
     pub rung: Rung,
     /// Why that way.
+    #[serde(with = "klon_partition::text::stored")]
     pub reason: String,
     /// Bytes of the source in use.
     pub used_bytes: u64,

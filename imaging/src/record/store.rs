@@ -167,7 +167,7 @@ impl RecordStore {
 
 /// A name that is safe in any directory and different for different identities.
 fn file_stem(target: &Identity) -> String {
-    let text = target.to_string();
+    let text = String::from(target.clone());
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if text.len() <= 80 && target.value().chars().all(is_plain) {
         return text.replacen(':', "-", 1);

@@ -19,6 +19,7 @@ use super::status::{RUNS_MAX, Status, StatusMap};
 use crate::error::{Error, Result};
 use crate::record::manifest::Hex;
 use crate::record::{corrupt, directory_of, io_error, sync_directory};
+use klon_partition::Shown;
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -297,7 +298,7 @@ pub(super) fn of_another(path: &Path, why: &str) -> Error {
     Error::Refused(format!(
         "the map {} can't be gone on with: {why}; name another map file, or delete this one to \
          begin anew",
-        path.display()
+        path.shown()
     ))
 }
 
@@ -326,7 +327,7 @@ mod tests {
         statuses.set(Extent::new(8192, 4096).unwrap(), Status::Finished);
         let origin = Origin {
             run: uuid::Uuid::from_u128(7),
-            source: Identity::Path("/so\nurce".to_owned()),
+            source: Identity::Path(klon_partition::text::sealed("/so\nurce")),
             target: Identity::Serial("X # 1".to_owned()),
             source_bytes: 1 << 20,
             token: None,

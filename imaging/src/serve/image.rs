@@ -5,6 +5,7 @@ use super::export::{Context, Export, Exports, Listing};
 use crate::image::{CatalogEntry, Image, Snapshot, SnapshotDevice};
 use klon_partition::device::Window;
 use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::text::printable;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -239,8 +240,12 @@ fn describe(snapshot: &Snapshot, partition: Option<u32>) -> String {
         text = format!("{}: {note}", text.trim_end());
     }
     // Of what an image says, terminals get no more than text.
-    let text = text.chars().filter(|character| !character.is_control());
-    text.take(200).collect::<String>().trim_end().to_owned()
+    let text = printable(&text);
+    text.chars()
+        .take(200)
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 /// A snapshot as a device that knows which of its chunks are zero, too.

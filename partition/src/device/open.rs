@@ -3,6 +3,7 @@
 use super::handle::{Handle, Kind};
 use super::{IoMode, Source, Target, ioctl};
 use crate::error::Error;
+use crate::text::Shown;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -132,7 +133,7 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(Error::Refused(format!(
                 "{} exists already; name it as the target if it is to be overwritten",
-                path.display()
+                path.shown()
             )));
         }
         created => created.map_err(|source| open_error(path, "create", source))?,
@@ -164,7 +165,7 @@ fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Refused(format!(
                     "{} is locked by another program that writes to it; `fuser -v {0}` names it",
-                    path.display()
+                    path.shown()
                 )));
             }
             // A filesystem without locks (some network ones) is no reason not to write to it.
@@ -243,11 +244,11 @@ fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> c
         Ok(kind) if expected.is_none_or(|expected| expected == kind) => Ok(kind),
         Ok(_) => Err(Error::Invalid(format!(
             "{} was replaced while it was opened; try again",
-            path.display()
+            path.shown()
         ))),
         Err(what) => Err(Error::Invalid(format!(
             "{} is {what}: expected a block device or a plain file that holds a disk or a volume",
-            path.display()
+            path.shown()
         ))),
     }
 }
@@ -257,16 +258,16 @@ fn refusal(path: &Path, kind: Kind, source: io::Error) -> Error {
         (Kind::Block, Some(EBUSY)) => Error::Refused(format!(
             "{} is in use: mounted, swap, part of a device-mapper, LVM or RAID device, or open in \
              another disk tool; `lsblk {0}` and `klon devices` show by whom",
-            path.display()
+            path.shown()
         )),
         (Kind::Block, Some(EACCES | EPERM | EROFS)) if is_read_only(path) => read_only(path),
         (Kind::File, Some(EROFS)) => Error::Refused(format!(
             "{} is on a filesystem that is mounted read-only",
-            path.display()
+            path.shown()
         )),
         (Kind::File, Some(EACCES | EPERM)) => Error::Refused(format!(
             "{} is read-only for this user: {source}",
-            path.display()
+            path.shown()
         )),
         _ => open_error(path, FOR_WRITING, source),
     }
@@ -279,7 +280,7 @@ fn is_read_only(path: &Path) -> bool {
 fn read_only(path: &Path) -> Error {
     Error::Refused(format!(
         "{} is read-only; see `blockdev --getro {0}` and the lock switch of the drive",
-        path.display()
+        path.shown()
     ))
 }
 

@@ -25,6 +25,7 @@ use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::ExtentMap;
+use crate::text::sealed_utf16;
 use checkpoint::Checkpoints;
 use superblock::Superblock;
 
@@ -71,7 +72,7 @@ fn summary(raw: &[u8], volume_bytes: u64) -> Summary {
         .and_then(|raw| uuid::Uuid::from_slice(raw).ok());
     Summary {
         kind: Kind::F2fs,
-        label: (!units.is_empty()).then(|| String::from_utf16_lossy(&units)),
+        label: (!units.is_empty()).then(|| sealed_utf16(units)),
         uuid: uuid
             .filter(|uuid| !uuid.is_nil())
             .map(|uuid| uuid.to_string()),

@@ -43,6 +43,7 @@ impl<'a> Finder<'a> {
             path: path.to_owned(),
             file_offset_bytes: position_bytes.saturating_add(delta_bytes),
             extent,
+            inline_sha256: None,
         });
         true
     }

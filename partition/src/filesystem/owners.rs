@@ -28,6 +28,10 @@ pub struct Owner {
     pub file_offset_bytes: u64,
     /// Where that byte and those that follow it lie on the volume.
     pub extent: Extent,
+    /// SHA-256 of the contents of a file that is kept among the filesystem's own structures and moves
+    /// with those when a neighbor changes (Btrfs); `None` for any other.
+    #[serde(skip)]
+    pub inline_sha256: Option<[u8; 32]>,
 }
 
 /// The files that hold bytes in question, as far as they can be told.

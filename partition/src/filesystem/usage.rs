@@ -126,6 +126,9 @@ impl Usage {
     }
 }
 
+/// Where the reason of [`Basis::Whole`] begins so, the volume's own records can't be read.
+pub const UNREAD: &str = "it can't be read: ";
+
 /// Finds what of `volume` must be copied.
 ///
 /// # Errors
@@ -167,7 +170,7 @@ pub fn usage_or_whole(volume: &dyn ReadAt) -> Usage {
             .ok()
             .flatten()
             .map(|filesystem| filesystem.summary().clone());
-        whole(volume, summary, format!("it can't be read: {error}"), true)
+        whole(volume, summary, format!("{UNREAD}{error}"), true)
     })
 }
 

@@ -9,6 +9,7 @@ use crate::extent::Extent;
 use crate::filesystem::Kind;
 use crate::identity::Identity;
 use crate::table::{Partition, PartitionType, Scheme};
+use crate::text::{plain, resealed};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -330,8 +331,8 @@ impl Volume {
     fn of(volume: &PlannedVolume) -> Self {
         let source = &volume.source;
         Self {
-            name: volume.name.clone(),
-            group: volume.group.clone(),
+            name: plain(&volume.name),
+            group: plain(&volume.group),
             number: volume.number,
             start_bytes: volume.extent.offset_bytes(),
             size_bytes: volume.extent.len_bytes(),
@@ -355,9 +356,9 @@ impl Volume {
 
     fn into_planned(self) -> Result<PlannedVolume> {
         Ok(PlannedVolume {
-            extent: extent(&self.name, self.start_bytes, self.size_bytes)?,
-            name: self.name,
-            group: self.group,
+            extent: extent(&resealed(&self.name), self.start_bytes, self.size_bytes)?,
+            name: resealed(&self.name),
+            group: resealed(&self.group),
             source: SourceRef {
                 identity: self.source.identity,
                 partition: self.source.partition,
@@ -386,7 +387,7 @@ impl Kept {
             size_bytes: partition.extent.len_bytes(),
             partition_type: TypeText(partition.partition_type),
             guid: partition.guid,
-            name: partition.name.clone(),
+            name: plain(&partition.name),
             attributes: Hex(partition.attributes),
             is_bootable: partition.is_bootable,
         }
@@ -399,7 +400,7 @@ impl Kept {
             extent: extent(&what, self.start_bytes, self.size_bytes)?,
             partition_type: self.partition_type.0,
             guid: self.guid,
-            name: self.name,
+            name: resealed(&self.name),
             attributes: self.attributes.0,
             is_bootable: self.is_bootable,
         })

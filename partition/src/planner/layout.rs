@@ -6,6 +6,7 @@ use crate::extent::Extent;
 use crate::filesystem::Kind;
 use crate::identity::Identity;
 use crate::table::{Partition, PartitionType, Scheme, Table};
+use crate::text::quoted;
 use serde::Serialize;
 use std::fmt;
 use uuid::Uuid;
@@ -147,7 +148,7 @@ impl fmt::Display for Change {
         let size = super::size::human_size(partition.extent.len_bytes());
         write!(f, "{verb} partition {}", partition.number)?;
         if !partition.name.is_empty() {
-            write!(f, " {:?}", partition.name)?;
+            write!(f, " {}", quoted(&partition.name))?;
         }
         write!(f, " ({size})")
     }

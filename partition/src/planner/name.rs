@@ -3,6 +3,7 @@
 use super::request::SourceVolume;
 use super::role::Role;
 use crate::error::{Error, Result};
+use crate::text::{has_foreign_bytes, plain};
 
 /// UTF-16 code units of a GPT partition name (UEFI 5.3.3: 72 bytes).
 pub(super) const NAME_UNITS_MAX: usize = 36;
@@ -12,12 +13,16 @@ pub(super) const NAME_UNITS_MAX: usize = 36;
 /// # Errors
 /// [`Error::Invalid`] saying what names may be.
 pub fn check_name(name: &str) -> Result<()> {
+    let is_foreign = has_foreign_bytes(name);
+    let name = &*plain(name);
     let problem = if name.is_empty() {
         "it is empty"
     } else if name.trim() != name {
         "it begins or ends with white space"
     } else if name.starts_with('.') || name.starts_with('-') {
         "it begins with a dot or a dash"
+    } else if is_foreign {
+        "it is not UTF-8"
     } else if name.chars().any(|c| c.is_control() || c == '/' || c == '=') {
         "it has a slash, an equals sign or a control character"
     } else if name.encode_utf16().count() > NAME_UNITS_MAX {
@@ -81,7 +86,10 @@ pub(super) fn clone_names(
             false => format!("{base}-{}", suffix(index)),
         })
         .collect();
-    let longest = names.iter().map(|name| name.encode_utf16().count()).max();
+    let longest = names
+        .iter()
+        .map(|name| plain(name).encode_utf16().count())
+        .max();
     if longest.unwrap_or(0) > NAME_UNITS_MAX {
         return Err(Error::Invalid(format!(
             "the name {name:?} is too long: its partitions would be called {}, and a partition's \

@@ -8,6 +8,7 @@ use super::size::human_size;
 use super::slots::is_extended;
 use crate::extent::{Extent, ExtentMap};
 use crate::table::{Partition, Table};
+use crate::text::printable;
 use bar::Segment;
 
 /// Free space below this is not listed: it is what alignment leaves.
@@ -172,12 +173,6 @@ impl Entry {
             self.state.to_owned(),
         ]
     }
-}
-
-/// Names come from disks: no control characters on a terminal.
-fn printable(text: &str) -> String {
-    let mask = |c: char| if c.is_control() { '?' } else { c };
-    text.chars().map(mask).collect()
 }
 
 const HEADS: [&str; 7] = ["#", "Name", "Source", "Size", "Used", "Filesystem", "State"];

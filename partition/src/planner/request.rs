@@ -9,6 +9,7 @@ use crate::filesystem::Summary;
 use crate::identity::Identity;
 use crate::inspect::{DiskLayout, Unassigned, Volume};
 use crate::table::{PartitionType, Scheme, Table};
+use crate::text::quoted;
 
 /// A drive, what shall be cloned to it, and how.
 #[derive(Clone, Debug)]
@@ -51,7 +52,8 @@ pub struct SourceRequest {
 /// A disk, a partition or a file to be cloned, as inspection found it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What the disk, the partition or the file is recognised by.
+    /// What the disk, the partition or the file is recognised by; for a partition in a file that is
+    /// the file.
     pub identity: Identity,
     /// The disk that it is or lies on; `None` for the file of a single volume.
     pub disk: Option<Identity>,
@@ -71,7 +73,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub struct SourceVolume {
     /// Its number in the table of the source disk; `None` when the source is this one volume, also
-    /// when that is a partition.
+    /// when that is a partition, unless [`Source::identity`] is that of the file that it is in.
     pub number: Option<u32>,
     /// Where it lies on the source.
     pub extent: Extent,
@@ -102,7 +104,7 @@ impl Drive {
             }
             _ if layout.table.is_some() => None,
             Some(summary) => Some(match &summary.label {
-                Some(label) => format!("{} {label:?}", summary.kind),
+                Some(label) => format!("{} {}", summary.kind, quoted(label)),
                 None => summary.kind.to_string(),
             }),
             None => (!layout.is_blank).then(|| "unknown data".to_owned()),

@@ -134,7 +134,9 @@ fn is_within(part: &Source, whole: &Source) -> bool {
         part.disk == whole.disk && whole.volumes.iter().any(of)
     };
     let mut partuuids = part.volumes.iter().filter_map(|v| v.partuuid.as_ref());
-    part.identity == whole.identity || partuuids.any(known)
+    let in_whole = |part: &SourceVolume| whole.volumes.iter().any(|of| of.number == part.number);
+    let is_same = part.identity == whole.identity && part.volumes.iter().any(in_whole);
+    is_same || partuuids.any(known)
 }
 
 fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec<Wanted>> {

@@ -8,6 +8,7 @@ use super::size::human_size;
 use super::slots::is_extended;
 use crate::filesystem::Kind;
 use crate::table::Scheme;
+use crate::text::quoted;
 use serde::Serialize;
 use std::fmt;
 
@@ -227,7 +228,7 @@ fn lost(request: &Request, plan: &Plan) -> Option<Warning> {
             let size = human_size(partition.extent.len_bytes());
             let name = match partition.name.as_str() {
                 "" => String::new(),
-                name => format!("{name:?}, "),
+                name => format!("{}, ", quoted(name)),
             };
             format!("partition {} ({name}{size})", partition.number)
         })

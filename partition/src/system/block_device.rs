@@ -4,8 +4,11 @@ use super::{serial, slot, transport};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
+use crate::text::sealed_bytes;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -166,15 +169,16 @@ fn partition_of(sysfs: &Path) -> Option<PartitionOf> {
 }
 
 fn loop_file(root: &Path, sysfs: &Path, name: &str) -> Option<LoopFile> {
-    const DELETED: &str = " (deleted)";
-    let shown = attribute(sysfs, "loop/backing_file")?;
+    const DELETED: &[u8] = b" (deleted)";
+    let shown = fs::read(sysfs.join("loop/backing_file")).ok()?;
+    let shown = shown.strip_suffix(b"\n").unwrap_or(&shown);
     let bytes = |name| attribute(sysfs, name).and_then(|text| text.parse().ok());
     // A file may really be called so, and then it exists.
-    let is_gone = shown.ends_with(DELETED) && !Path::new(&shown).exists();
-    let path: PathBuf = match shown.strip_suffix(DELETED) {
-        Some(path) if is_gone => path.into(),
-        _ => shown.into(),
-    };
+    let whole = Path::new(OsStr::from_bytes(shown));
+    let short = shown.strip_suffix(DELETED).filter(|_| !whole.exists());
+    let is_gone = short.is_some();
+    let path = short.map_or(whole, |path| Path::new(OsStr::from_bytes(path)));
+    let path = path.to_owned();
     let inode = loop_inode(root, name);
     let is_other = |inode| {
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
@@ -204,12 +208,13 @@ fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
     ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }
 
-/// An attribute's text; `None` when it is missing or empty.
+/// An attribute's text, sealed; `None` when it is missing or empty.
 pub(super) fn attribute(sysfs: &Path, name: &str) -> Option<String> {
     let bytes = fs::read(sysfs.join(name)).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-    (!text.is_empty()).then(|| text.to_owned())
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+    let start = bytes.iter().position(|byte| !is_blank(byte))?;
+    let end = bytes.iter().rposition(|byte| !is_blank(byte))?;
+    Some(sealed_bytes(bytes.get(start..=end)?))
 }
 
 fn number(sysfs: &Path, name: &str) -> Option<u32> {

@@ -3,9 +3,10 @@
 use super::block_device::BlockDevice;
 use super::mounts::MountPoint;
 use super::transport::Transport;
-use super::{Object, System, lossy};
+use super::{Object, System};
 use crate::error::Result;
 use crate::extent::Extent;
+use crate::text;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub struct Disk {
     /// The kernel's name, as in `sda`.
     pub name: String,
     /// Its node.
-    #[serde(serialize_with = "lossy::path")]
+    #[serde(serialize_with = "text::path")]
     pub path: PathBuf,
     /// Size of the disk.
     pub size_bytes: u64,
@@ -48,7 +49,7 @@ pub struct Disk {
     /// Whether the whole disk is swapped to.
     pub is_swap: bool,
     /// The file that a loop device shows.
-    #[serde(serialize_with = "lossy::maybe_path")]
+    #[serde(serialize_with = "text::path_option")]
     pub loop_file: Option<PathBuf>,
     /// What of the running system is on it.
     pub system: Option<String>,
@@ -60,7 +61,7 @@ pub struct DiskPartition {
     /// The kernel's name, as in `sda1`.
     pub name: String,
     /// Its node.
-    #[serde(serialize_with = "lossy::path")]
+    #[serde(serialize_with = "text::path")]
     pub path: PathBuf,
     /// Number in the table, from 1.
     pub number: u32,

@@ -4,6 +4,7 @@ use super::{Disk, System};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
+use crate::text::Shown;
 use nix::libc::EBUSY;
 use std::fs::File;
 use std::io;
@@ -28,8 +29,8 @@ pub fn tell_kernel(path: &Path, partitions: &[(u32, Extent)]) -> Result<()> {
     if !is_whole {
         return Err(Error::Invalid(format!(
             "{} is a partition: expected the disk, {}",
-            path.display(),
-            disk.path.display()
+            path.shown(),
+            disk.path.shown()
         )));
     }
     let node = File::open(&disk.path)
@@ -76,7 +77,7 @@ fn forget(disk: &Disk, node: &File, number: u32) -> Result<()> {
         Some(EBUSY) => Error::Refused(format!(
             "partition {number} of {} is in use, so the kernel keeps its old place; unmount it and \
              try again",
-            disk.path.display()
+            disk.path.shown()
         )),
         _ => failure(disk, "make the kernel forget an old partition", source),
     })

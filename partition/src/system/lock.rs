@@ -5,6 +5,7 @@
 
 use super::System;
 use crate::error::{Error, Result};
+use crate::text::Shown;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::thread::sleep;
@@ -47,7 +48,7 @@ pub fn lock(path: &Path) -> Result<DiskLock> {
                 return Err(Error::Refused(format!(
                     "{} is locked by another program, such as a partitioning tool; \
                      `fuser -v {0}` names it",
-                    disk.path.display()
+                    disk.path.shown()
                 )));
             }
         }

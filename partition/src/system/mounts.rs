@@ -1,8 +1,9 @@
 //! Mounts, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
 use super::block_device::names_in;
-use super::lossy;
 use crate::error::{Error, Result};
+use crate::text;
+use crate::text::Shown;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MountPoint {
     /// The directory.
-    #[serde(serialize_with = "lossy::path")]
+    #[serde(serialize_with = "text::path")]
     pub at: PathBuf,
     /// Whether the filesystem itself is read-only; a read-only mount of a writable one is not.
     pub is_read_only: bool,
@@ -49,7 +50,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Mount>> {
                     format!(
                         "the line {:?} of {}",
                         String::from_utf8_lossy(line),
-                        path.display()
+                        path.shown()
                     ),
                     "it is not as proc_pid_mountinfo(5) describes",
                 )

@@ -3,6 +3,7 @@
 use super::location::{Base, Location};
 use super::uses::Use;
 use super::{Object, System};
+use crate::text::Shown;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +25,7 @@ impl System {
                 if is_system {
                     self.note_disks_under(
                         index,
-                        &format!("{} is on it", point.at.display()),
+                        &format!("{} is on it", point.at.shown()),
                         &mut disks,
                     );
                 }
@@ -34,7 +35,7 @@ impl System {
             }
         }
         for (index, path) in self.swap_file_devices() {
-            let why = format!("the swap file {} is on it", path.display());
+            let why = format!("the swap file {} is on it", path.shown());
             self.note_disks_under(index, &why, &mut disks);
         }
         disks

@@ -2,8 +2,10 @@
 
 use super::location::{Location, Relation, relation};
 use super::mounts::MountPoint;
-use super::{Object, System, lossy};
+use super::{Object, System};
 use crate::error::Result;
+use crate::text;
+use crate::text::Shown;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,7 +33,7 @@ pub enum Use {
     /// A filesystem on it is mounted.
     Mounted {
         /// The directory.
-        #[serde(serialize_with = "lossy::path")]
+        #[serde(serialize_with = "text::path")]
         at: PathBuf,
         /// Whether nothing can be written through the mount.
         read_only: bool,
@@ -46,7 +48,7 @@ pub enum Use {
     /// The file is swapped to.
     SwapFile {
         /// The file.
-        #[serde(serialize_with = "lossy::path")]
+        #[serde(serialize_with = "text::path")]
         path: PathBuf,
     },
     /// Another device is built on it.
@@ -97,10 +99,10 @@ impl fmt::Display for Use {
         match self {
             Self::Mounted { at, read_only, on } => {
                 let how = if *read_only { " read-only" } else { "" };
-                write!(f, "{on} is mounted{how} at {}", at.display())
+                write!(f, "{on} is mounted{how} at {}", at.shown())
             }
             Self::Swap { on } => write!(f, "{on} is in use as swap"),
-            Self::SwapFile { path } => write!(f, "{} is in use as swap", path.display()),
+            Self::SwapFile { path } => write!(f, "{} is in use as swap", path.shown()),
             Self::Holder { name, kind, on } => {
                 let what = match kind {
                     HolderKind::DeviceMapper => "the device-mapper volume",

@@ -7,6 +7,7 @@ use crate::volume::SourceEnd;
 use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
+use klon_partition::Shown;
 use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS};
 use std::io;
 
@@ -121,7 +122,7 @@ fn reason(error: &Error) -> Option<i32> {
 
 /// What the state directory needs.
 fn of_records(number: i32, records: &RecordStore) -> String {
-    let directory = records.directory().display();
+    let directory = records.directory().shown();
     match number {
         ENOSPC | EDQUOT => format!(
             "Make room where records are kept ({directory}), or name another place with --records \

@@ -1,5 +1,6 @@
 //! Whether a clone destroys something that nobody has said may go.
 
+use crate::blank::{self, LOOKS};
 use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
 use crate::content::{Content, volume_of};
@@ -10,22 +11,11 @@ use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::{RecordStore, Role};
-use klon_partition::bytes::is_zero;
-use klon_partition::device::read_vec;
+use klon_partition::Identity;
 use klon_partition::filesystem::Summary;
 use klon_partition::system::System;
 use klon_partition::table::Table;
-use klon_partition::{Identity, ReadAt};
-
-/// A target whose start was wiped may still hold everything else: it is looked at in this many
-/// places, evenly apart, from its start on.
-const LOOKS: u64 = 256;
-
-/// How much is read at the start, which is where formats begin.
-const FIRST_LOOK_BYTES: u64 = 1 << 20;
-
-/// How much is read in each other place.
-const LOOK_BYTES: u64 = 64 << 10;
+use klon_partition::text::quoted;
 
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
 /// overwritten.
@@ -41,7 +31,8 @@ pub(super) fn ask(
     };
     if let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity) {
         return Err(refused(format!(
-            "--confirm names {wrong:?}, but the target is {}",
+            "--confirm names {}, but the target is {}",
+            quoted(wrong),
             job.consent_identity
         )));
     }
@@ -52,15 +43,8 @@ pub(super) fn ask(
     if is_earlier || is_blank(job, now)? {
         return Ok(());
     }
-    let description = describe(&job.target.place.path, &now.open.layout, system);
-    let description = match &now.open.partition {
-        Some(partition) => {
-            let number = partition.number;
-            format!("  {} (partition {number} of)\n{description}", job.name)
-        }
-        None => description,
-    };
-    let mut description = format!("{description}\n  with a clone of {}", source.name);
+    let there = describe(&now.open, system, |_| true);
+    let mut description = format!("{there}\n  with a clone of {}", source.name);
     if job.is_ambiguous {
         description.push_str(&format!(
             "\n  Both have the identity {}, as a disk and its clone do: make sure which is which",
@@ -99,7 +83,7 @@ fn is_earlier_clone(
     records: &RecordStore,
 ) -> Result<bool> {
     let mark = Mark::read(&now.open.device)?;
-    if mark.is_some_and(|mark| mark.source == source.identity.to_string()) {
+    if mark.is_some_and(|mark| mark.is_of(&source.identity)) {
         return Ok(true);
     }
     // Its record might be that of the source, or it is the original of an image.
@@ -143,7 +127,7 @@ fn is_earlier_rescue(
     records: &RecordStore,
 ) -> Result<bool> {
     let mark = Mark::read(&now.open.device)?;
-    let is_unfinished = mark.is_some_and(|mark| mark.source == source.identity.to_string());
+    let is_unfinished = mark.is_some_and(|mark| mark.is_of(&source.identity));
     Ok(match records.load(&job.target.identity) {
         Ok(None) => is_unfinished,
         Ok(Some(record)) => record.manifest.source == source.identity && !record.bad.is_empty(),
@@ -156,24 +140,8 @@ fn is_blank(job: &VolumeJob, now: &TargetNow) -> Result<bool> {
     if filesystem(now).is_some() || table(now).is_some() {
         return Ok(false);
     }
-    let device: &dyn ReadAt = &*now.open.device;
-    let size_bytes = device.geometry().size_bytes;
     // A prepared partition was given up when its drive was prepared, which cleared its ends only.
     let looks = if job.is_planned { 1 } else { LOOKS };
-    for look in 0..looks {
-        let offset_bytes = size_bytes / LOOKS * look;
-        let wanted_bytes = if look == 0 {
-            FIRST_LOOK_BYTES
-        } else {
-            LOOK_BYTES
-        };
-        let len_bytes = wanted_bytes.min(size_bytes.saturating_sub(offset_bytes));
-        let len = usize::try_from(len_bytes).unwrap_or(0);
-        let found = read_vec(device, offset_bytes, len)
-            .with_context(|| format!("looking at the target {}", job.target.place.given))?;
-        if !is_zero(&found) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    blank::is_blank(&*now.open.device, looks)
+        .with_context(|| format!("looking at the target {}", job.target.place.given))
 }

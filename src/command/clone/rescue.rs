@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
 use klon_imaging::rescue::{first_bad, rescue};
 use klon_imaging::{Error, RecordStore, RescueOptions, RescueSummary};
+use klon_partition::Shown;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::Owners;
 use klon_partition::system::System;
@@ -27,7 +28,7 @@ pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
         (Some(Some(map)), [_, _, ..]) => Err(usage(format!(
             "{} can be the map of one volume only, and this is about {}: use --only NAME, or \
              --rescue alone, which keeps a map of each",
-            map.display(),
+            map.shown(),
             jobs.len()
         ))),
         _ => Ok(()),
@@ -88,7 +89,7 @@ fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
         Some(Error::Source(_) | Error::SourceGone { .. }) => error.context(Advice(format!(
             "What was read is kept, and {} says how far that is: check the cable and the power of \
              the source, dmesg and smartctl -a; the same command goes on from there",
-            map.display()
+            map.shown()
         ))),
         _ => error,
     }

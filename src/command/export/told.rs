@@ -9,6 +9,7 @@ use anyhow::Result;
 use klon_imaging::image::Damage;
 use klon_imaging::image::export::Exported;
 use klon_partition::ExtentMap;
+use klon_partition::Shown;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -56,7 +57,7 @@ pub(super) fn report(
     use std::os::unix::fs::MetadataExt;
     let file = std::fs::metadata(request.output)?;
     let (file_bytes, allocated_bytes) = (file.len(), file.blocks().saturating_mul(512));
-    let output = request.output.display().to_string();
+    let output = request.output.shown();
     if common.json {
         return Ok(output::json(&Line {
             event: request.words.event,

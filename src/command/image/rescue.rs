@@ -12,6 +12,7 @@ use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::records;
 use crate::report;
 use anyhow::{Context as _, Result};
+use klon_partition::Shown;
 use klon_partition::device::open_source;
 use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
@@ -34,8 +35,8 @@ pub(super) fn image(
         return Err(refused(format!(
             "{} exists, and there is no map {} that tells what an interrupted rescue left in it; \
              remove it, or name the map with --rescue=MAPFILE",
-            scratch.display(),
-            map.display()
+            scratch.shown(),
+            map.shown()
         )));
     }
     let mut job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
@@ -52,7 +53,7 @@ pub(super) fn image(
     let (summary, files) = rescue_one(&job, &records, &clone_args, &progress, system)
         .with_context(|| format!("rescuing {}", source.name))?;
     report::rescued(&summary, &files, common)?;
-    let device = open_source(&scratch).with_context(|| scratch.display().to_string())?;
+    let device = open_source(&scratch).with_context(|| scratch.shown())?;
     let layout = Place::resolve(&scratch, system)?.open()?.layout;
     // Whether the source was written to is told by its watch; the copy is what was read.
     let usage = Usage {
@@ -69,7 +70,7 @@ pub(super) fn image(
     add(&what, name, args, common)?;
     // From here on it would be taken for what is on the source.
     records.remove(&job.target.identity)?;
-    fs::remove_file(&scratch).with_context(|| scratch.display().to_string())?;
+    fs::remove_file(&scratch).with_context(|| scratch.shown())?;
     if map == own_map {
         let _ = fs::remove_file(map);
     }

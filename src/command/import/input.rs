@@ -11,6 +11,7 @@ use klon_imaging::image::import::partclone::{self, Partclone};
 use klon_imaging::image::import::qcow2::{self, Qcow2};
 use klon_imaging::image::import::unpack::{Packing, Parts};
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
+use klon_partition::Shown;
 use klon_partition::device::{Source, Stamp, look_at, read_vec};
 use klon_partition::filesystem::{Usage, usage as volume_usage};
 use klon_partition::inspect::{disk_usage, inspect};
@@ -62,7 +63,7 @@ impl Input {
     /// Opens it; `None` for what klon can image as it is.
     pub(super) fn open(args: &ImportArgs, system: &System) -> Result<Option<Self>> {
         let path = &args.input;
-        let text = path.display().to_string();
+        let text = path.shown();
         if path.is_dir() {
             return clonezilla(path, args.disk.as_deref()).map(Some);
         }
@@ -89,7 +90,7 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
     let layout = inspect(&device)?;
     let identity = identity_of(system, path, &layout)?;
     let table = layout.table.as_ref();
-    let name = path.display().to_string();
+    let name = path.shown();
     let (usage, warnings) = match table {
         _ if table.is_some() || layout.doubt().is_some() => {
             let disk = disk_usage(&device)?;
@@ -163,7 +164,7 @@ fn stream(path: &Path) -> Result<Option<Input>> {
 }
 
 fn clonezilla(path: &Path, disk: Option<&str>) -> Result<Input> {
-    let text = path.display().to_string();
+    let text = path.shown();
     let disk = ClonezillaDisk::open(path, disk).with_context(|| text.clone())?;
     let usage = Usage::mapped(disk.used.clone());
     let identity = match disk.table.disk_guid {
@@ -201,5 +202,5 @@ fn partitions(table: &Table, used: &ExtentMap) -> Vec<PartitionId> {
 
 fn by_path(path: &Path) -> Result<Identity> {
     let path = path.canonicalize()?;
-    Ok(Identity::Path(path.to_string_lossy().into_owned()))
+    Ok(Identity::Path(path.shown()))
 }

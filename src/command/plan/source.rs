@@ -36,8 +36,16 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         .as_ref()
         .map_or(&open.partition, |parent| &parent.partition);
     let table = layout.table.as_ref();
+    // What is known of disks is not known of files: a PARTUUID in one is not found again.
+    let in_file = match system.disk_of(&open.place.path)? {
+        None => open.partition.as_ref().map(|partition| partition.number),
+        Some(_) => None,
+    };
     Ok(Source {
-        identity: open.identity(system)?,
+        identity: match in_file {
+            Some(_) => identity_of(system, path, layout)?,
+            None => open.identity(system)?,
+        },
         disk: table
             .map(|_| identity_of(system, path, layout))
             .transpose()?,
@@ -49,7 +57,10 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         unassigned: data_outside(open)?,
         volumes: match open.is_disk() {
             true => partitions(open)?,
-            false => vec![single(open, partition.as_ref(), system)?],
+            false => vec![SourceVolume {
+                number: in_file,
+                ..single(open, partition.as_ref(), system)?
+            }],
         },
     })
 }
@@ -112,7 +123,6 @@ fn single(
         filesystem: used.summary.clone(),
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
-    single.number = None;
     single.end_bytes = fit::end_bytes(&used, size_bytes);
     if let Identity::PartUuid(partuuid) = open.identity(system)? {
         single.partuuid = Some(partuuid);

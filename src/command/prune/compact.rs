@@ -10,6 +10,7 @@ use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result, anyhow};
 use klon_imaging::image::{FileAppend, Image, check, compact, compact_bytes};
+use klon_partition::Shown;
 use klon_partition::device::look_at;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitCode> {
-    let given = work.name.path.display().to_string();
+    let given = work.name.path.shown();
     if work.name.files()?.is_split() {
         return Err(refused(format!(
             "{given} is kept in parts, which can't be replaced all at once; prune it without --compact"
@@ -117,14 +118,13 @@ fn consent(
 
 /// Where the new file is made: nobody else does that, as the old one is locked.
 fn beside(path: &Path) -> PathBuf {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".compact");
-    new.into()
+    // The old one's name may be as long as a name can be.
+    path.with_file_name(format!(".klon.{}.compact", std::process::id()))
 }
 
 /// What is free on the filesystem of `path`.
 fn room(path: &Path) -> Result<u64> {
-    let found = nix::sys::statvfs::statvfs(path).with_context(|| path.display().to_string())?;
+    let found = nix::sys::statvfs::statvfs(path).with_context(|| path.shown())?;
     Ok(found
         .blocks_available()
         .saturating_mul(found.fragment_size()))
@@ -133,7 +133,7 @@ fn room(path: &Path) -> Result<u64> {
 /// Writes the new file, and reads all of it back.
 fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Result<()> {
     let threads = threads::count(args.threads);
-    let name = new.display().to_string();
+    let name = new.shown();
     let output = FileAppend::create(new).with_context(|| name.clone())?;
     drop(compact(
         &work.image,
@@ -161,7 +161,7 @@ fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Re
 
 /// Gives the new file the old one's place, owner and mode.
 fn replace(new: &Path, path: &Path, old: &fs::Metadata) -> Result<()> {
-    let name = || new.display().to_string();
+    let name = || new.shown();
     // Only root may give files away; for others it is theirs already.
     let _ = chown(new, Some(old.uid()), Some(old.gid()));
     fs::set_permissions(new, old.permissions()).with_context(name)?;
@@ -171,5 +171,5 @@ fn replace(new: &Path, path: &Path, old: &fs::Metadata) -> Result<()> {
     fs::rename(new, path).with_context(name)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.with_context(|| directory.display().to_string())
+    synced.with_context(|| directory.shown())
 }

@@ -4,10 +4,12 @@ use crate::cli::ServeArgs;
 use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::nbd::Listener;
+use klon_partition::Shown;
 use nix::sys::stat::{Mode, umask};
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -53,7 +55,7 @@ impl Bound {
             Name::Tcp(address) if export.is_empty() => format!("nbd://{address}"),
             Name::Tcp(address) => format!("nbd://{address}/{export}"),
             Name::Unix(socket) => {
-                let path = escape(&socket.path.to_string_lossy());
+                let path = escape(socket.path.as_os_str().as_bytes());
                 format!("nbd+unix:///{export}?socket={path}")
             }
         }
@@ -70,14 +72,14 @@ impl Bound {
 }
 
 /// A path as part of a URI.
-fn escape(path: &str) -> String {
+fn escape(path: &[u8]) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
             char::from(byte).to_string()
         }
         _ => format!("%{byte:02X}"),
     };
-    path.bytes().map(escape).collect()
+    path.iter().copied().map(escape).collect()
 }
 
 /// Listens where the arguments say.
@@ -115,7 +117,7 @@ fn bind_tcp(text: &str, is_open_to_all: bool) -> Result<Bound> {
 }
 
 fn bind_unix(path: &Path) -> Result<Bound> {
-    let shown = path.display();
+    let shown = path.shown();
     if inode(path).is_some() {
         match UnixStream::connect(path) {
             // What ended without removing it.
@@ -161,6 +163,6 @@ mod tests {
 
     #[test]
     fn a_path_in_a_uri_is_escaped() {
-        assert_eq!(escape("/run/a b&ä"), "/run/a%20b%26%C3%A4");
+        assert_eq!(escape("/run/a b&ä".as_bytes()), "/run/a%20b%26%C3%A4");
     }
 }

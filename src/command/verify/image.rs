@@ -5,6 +5,7 @@ use super::{Answer, report};
 use crate::cli::{Common, VerifyArgs};
 use crate::damaged;
 use crate::error::{DIFFERENT, usage};
+use crate::exact;
 use crate::human;
 use crate::image::ImageName;
 use crate::output;
@@ -17,6 +18,7 @@ use klon_imaging::VerifySummary;
 use klon_imaging::image::{
     CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
 };
+use klon_partition::Shown;
 use klon_partition::device::KnownBad;
 use klon_partition::filesystem::Owners;
 use klon_partition::system::System;
@@ -44,7 +46,7 @@ struct Line<'a> {
     bad: &'a [SnapshotBad],
     header_damage: Option<&'a str>,
     commit_damage: Option<&'a str>,
-    missing_part: Option<&'a Path>,
+    missing_part: Option<String>,
     torn_bytes: u64,
     seconds: f64,
 }
@@ -111,7 +113,7 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         bad: &found.bad,
         header_damage: found.header_damage.as_deref(),
         commit_damage: found.commit_damage.as_deref(),
-        missing_part: missing.as_deref(),
+        missing_part: missing.as_deref().map(Shown::shown),
         torn_bytes: found.torn_bytes,
         seconds: found.seconds,
     };
@@ -190,10 +192,10 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
     if let Some(damage) = line.commit_damage {
         text.push_str(&format!("  the last commit: {damage}\n"));
     }
-    if let Some(part) = line.missing_part {
+    if let Some(part) = &line.missing_part {
         text.push_str(&format!(
             "  {} seems to be missing; what was in it can't be told\n",
-            part.display()
+            part
         ));
     }
     line.damage
@@ -324,7 +326,8 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         left_out: first.left_out.clone(),
         differences: found.differences,
     };
-    let owners = first.files(&summary.differences);
+    let exact = exact::differing(devices.0, devices.1, &summary.differences);
+    let owners = first.files(&exact);
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(
         &Answer {

@@ -61,7 +61,7 @@ fn a_drive_whose_table_was_replaced_is_refused() {
     klon.refused(&["clone", "plan"], &["not the one of the plan"]);
     assert!(drive(&klon) == before);
     fs::rename(klon.path("drive"), klon.path("gone")).unwrap();
-    klon.refused(&["clone", "plan"], &["drive", "not there any more"]);
+    klon.refused(&["clone", "plan"], &["drive", "is not there. Attach it"]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_source_that_was_formatted_anew_is_refused() {
     klon.ok(&["clone", "plan"]);
     let before = drive(&klon);
     ext4(&klon.path("data"), 32, 1);
-    let words = ["filesystem UUID", "formatted anew", "plan anew"];
+    let words = ["filesystem UUID", "formatted again", "make a new plan"];
     klon.refused(&["clone", "plan"], &words);
     assert!(drive(&klon) == before);
 }
@@ -84,7 +84,7 @@ fn a_source_that_has_grown_is_refused() {
         .unwrap();
     file.set_len(64 * MIB).unwrap();
     let before = drive(&klon);
-    klon.refused(&["clone", "plan"], &["has grown", "plan anew"]);
+    klon.refused(&["clone", "plan"], &["has grown", "make a new plan"]);
     assert!(drive(&klon) == before);
 }
 
@@ -95,6 +95,8 @@ fn nothing_is_prepared_without_consent_to_this_very_drive() {
     sparse(&klon.path("drive"), 100 * MIB);
     sparse(&klon.path("decoy"), 100 * MIB);
     klon.ok(&[&PLAN[..], &["plan"]].concat());
+    // Something that nothing recognizes.
+    crate::support::image::flip(&klon.path("drive"), 50 * MIB);
     let before = drive(&klon);
     let words = format!("--yes --confirm {}", klon.text("drive"));
     for consent in [
@@ -153,4 +155,144 @@ fn only_what_is_named_is_cloned() {
         assert_eq!(found["start"], start);
     }
     check_gpt(&klon.text("drive"));
+}
+
+/// A disk in a file with two volumes, and what its table is of.
+fn partitioned(klon: &Klon, table: &str) {
+    sparse(&klon.path("disk"), 80 * MIB);
+    let text = klon.text("disk");
+    let script = format!("label: {table}\nstart=2048, size=24MiB\nsize=24MiB\n");
+    crate::support::tool::run_with_input("sfdisk", &["-q", &text], &script);
+    for (name, start_mib) in [("one", 1), ("two", 25)] {
+        ext4(&klon.path(name), 24, 2);
+        crate::support::image::put(&klon.path(name), &klon.path("disk"), start_mib * MIB);
+    }
+    sparse(&klon.path("drive"), 100 * MIB);
+}
+
+fn plan_of_partitions(klon: &Klon) {
+    let plan = ["plan", "--drive", "drive", "One=disk:1", "Two=disk:2"];
+    klon.ok(&[&plan[..], &["-o", "plan"]].concat());
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", "drive"]);
+    klon.ok(&["clone", "plan"]);
+    let done = klon.json(&["clone", "plan"]);
+    assert_eq!(done["rung"], "digest");
+    klon.ok(&["verify", "plan", "--against-source"]);
+    for (number, name) in [(1, "one"), (2, "two")] {
+        let of = format!("drive:{number}");
+        klon.ok(&["verify", &of, name]);
+    }
+    let said = klon.ok(&[&plan[..], &["-o", "plan"]].concat()).stdout;
+    assert!(said.contains("as planned already"), "{said}");
+}
+
+#[test]
+fn partitions_in_files_are_planned_and_found_again() {
+    for table in ["gpt", "dos"] {
+        let klon = Klon::new();
+        partitioned(&klon, table);
+        plan_of_partitions(&klon);
+    }
+}
+
+#[test]
+fn partitions_of_a_table_without_a_signature_are_found_again() {
+    let klon = Klon::new();
+    partitioned(&klon, "dos");
+    let mut bytes = fs::read(klon.path("disk")).unwrap();
+    bytes[440..444].fill(0);
+    fs::write(klon.path("disk"), bytes).unwrap();
+    plan_of_partitions(&klon);
+}
+
+#[test]
+fn a_partition_in_a_file_is_not_planned_twice_nor_with_its_disk() {
+    let klon = Klon::new();
+    partitioned(&klon, "gpt");
+    for sources in [["A=disk:1", "B=disk:1"], ["A=disk", "B=disk:2"]] {
+        let plan = ["plan", "--drive", "drive", sources[0], sources[1]];
+        klon.run(&plan).expect(2).says(&["a volume in common"]);
+    }
+    // Another disk that came to be called so is not what the plan was made for.
+    klon.ok(&["plan", "--drive", "drive", "A=disk:1", "-o", "plan"]);
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", "drive"]);
+    partitioned_anew(&klon);
+    klon.refused(&["clone", "plan"], &["PARTUUID"]);
+}
+
+fn partitioned_anew(klon: &Klon) {
+    run("sgdisk", &["-u", "1:R", &klon.text("disk")]);
+}
+
+#[test]
+fn a_blank_drive_is_prepared_without_asking_and_any_other_is_not() {
+    let klon = Klon::new();
+    ext4(&klon.path("data"), 32, 4);
+    sparse(&klon.path("drive"), 100 * MIB);
+    klon.ok(&[&PLAN[..], &["plan"]].concat());
+    // In the middle, at the end, in the table's place.
+    for at in [50 * MIB, 100 * MIB - 512, 100] {
+        let mut bytes = vec![0; 100 << 20];
+        let at = usize::try_from(at / (100 * MIB / 256) * (100 * MIB / 256)).unwrap();
+        bytes[at + 100] = 1;
+        fs::write(klon.path("drive"), bytes).unwrap();
+        klon.refused(
+            &["prepare", "plan"],
+            &["this would overwrite", "unknown content"],
+        );
+    }
+    sparse(&klon.path("drive"), 100 * MIB);
+    let wrong = ["prepare", "plan", "--yes", "--confirm", "data"];
+    klon.refused(&wrong, &["--confirm names"]);
+    klon.ok(&["prepare", "plan"]);
+    klon.ok(&["clone", "plan"]);
+    check_gpt(&klon.text("drive"));
+}
+
+#[test]
+fn consent_names_what_would_be_lost_and_no_neighbor() {
+    let klon = Klon::new();
+    partitioned(&klon, "gpt");
+    run(
+        "sgdisk",
+        &["-c", "1:First", "-c", "2:Second", &klon.text("disk")],
+    );
+    ext4(&klon.path("source"), 24, 1);
+    let said = klon.refused(
+        &["clone", "source", "disk:2"],
+        &["partition 2 Second: ext4"],
+    );
+    assert!(!said.stderr.contains("First"), "{}", said.stderr);
+    // A table that is kept loses nothing.
+    run("sgdisk", &["-d", "2", &klon.text("disk")]);
+    klon.ok(&["plan", "--drive", "disk", "Data=source", "-o", "plan"]);
+    let said = klon.refused(&["prepare", "plan"], &["create partition 2 \"DataClone\""]);
+    assert!(!said.stderr.contains("First"), "{}", said.stderr);
+    // A new one loses all.
+    let plan = ["plan", "--drive", "disk", "Data=source", "--replace-table"];
+    klon.ok(&[&plan[..], &["-o", "other"]].concat());
+    klon.refused(&["prepare", "other"], &["partition 1 First: ext4"]);
+    // And an empty one is called so.
+    run(
+        "sgdisk",
+        &["-n", "2:60M:+8M", "-c", "2:Blank", &klon.text("disk")],
+    );
+    klon.ok(&["devices", "disk"]).shows(&["Blank", "empty"]);
+    klon.refused(&["prepare", "other"], &["partition 2 Blank: empty"]);
+}
+
+#[test]
+fn verify_of_a_drive_says_how_its_clones_are_verified() {
+    let klon = prepared();
+    klon.ok(&["clone", "plan"]);
+    let said = klon.run(&["verify", "drive"]).expect(2);
+    said.says(&["klon verify drive:1", "klon verify PLAN"]);
+    klon.ok(&["verify", "drive:1"]);
+    // One without clones is not said to have any, and a clone as a whole has a record.
+    sparse(&klon.path("other"), 100 * MIB);
+    klon.run(&["verify", "other"])
+        .expect(2)
+        .says(&["no record"]);
+    klon.ok(&["clone", "drive", "whole"]);
+    klon.ok(&["verify", "whole"]);
 }

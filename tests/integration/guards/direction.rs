@@ -176,3 +176,71 @@ fn volumes_of_a_disk_and_of_its_clone_are_told_apart_by_their_places_alone() {
     klon.refused(&to_copy, &words);
     assert!(fs::read(klon.path("disk")).unwrap() == before);
 }
+
+/// A plan's drive with a clone of "original" on it.
+fn planned() -> Klon {
+    let klon = world();
+    sparse(&klon.path("drive"), 64 * MIB);
+    klon.ok(&["plan", "--drive", "drive", "Data=original", "-o", "plan"]);
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", "drive"]);
+    klon.ok(&["clone", "plan"]);
+    klon
+}
+
+#[test]
+fn a_copy_of_a_backup_stops_no_further_backup() {
+    let klon = planned();
+    klon.ok(&["clone", "drive:1", "copy"]);
+    klon.ok(&["clone", "plan"]);
+    // Several of them, and copies of copies.
+    klon.ok(&["clone", "drive:1", "another"]);
+    klon.ok(&["clone", "copy", "third"]);
+    let done = klon.json(&["clone", "plan"]);
+    assert_eq!(done["rung"], "digest");
+    klon.ok(&["verify", "plan", "--against-source"]);
+    // Without a plan.
+    klon.ok(&["clone", "backup", "off"]);
+    klon.ok(&["clone", "original", "backup"]);
+    klon.ok(&["verify", "backup", "original"]);
+    // The copy itself is not cloned over the backup that easily.
+    klon.refused(&["clone", "off", "backup"], &["is the source of the clone"]);
+}
+
+#[test]
+fn a_plan_may_back_up_the_disk_that_took_the_place_of_the_original() {
+    let klon = planned();
+    klon.ok(&["clone", "drive:1", "new"]);
+    fs::rename(klon.path("original"), klon.path("lost")).unwrap();
+    klon.ok(&["plan", "--drive", "drive", "Data=new", "-o", "second"]);
+    klon.ok(&["prepare", "second", "--yes", "--confirm", "drive"]);
+    klon.run(&["clone", "second", "--yes", "--confirm", "drive"])
+        .expect(0);
+    run("debugfs", &["-w", "-R", "mkdir /newer", &klon.text("new")]);
+    klon.ok(&["clone", "second"]);
+    klon.ok(&["verify", "second", "--against-source"]);
+    klon.refused(
+        &["clone", "drive:1", "new"],
+        &["the backup over its original"],
+    );
+}
+
+#[test]
+fn a_plan_over_an_original_is_refused_with_advice_that_plans_take() {
+    let klon = planned();
+    // What the plan's target is an original of, as nobody has said otherwise.
+    let klon_of = |arguments: &[&str]| klon.run(arguments);
+    sparse(&klon.path("other"), 64 * MIB);
+    klon.ok(&["plan", "--drive", "other", "Data=original", "-o", "first"]);
+    klon.ok(&["prepare", "first", "--yes", "--confirm", "other"]);
+    // A clone whose source is the planned target, made before the plan was carried out.
+    ext4(&klon.path("volume"), 24, 1);
+    crate::support::image::put(&klon.path("volume"), &klon.path("other"), MIB);
+    klon.ok(&["clone", "other:1", "elsewhere"]);
+    let said = klon_of(&["clone", "first", "--yes", "--confirm", "other"]).expect(3);
+    said.says(&["is the source of the clone", "--only"]);
+    assert!(
+        !said.stderr.contains("--force-direction"),
+        "{}",
+        said.stderr
+    );
+}

@@ -104,7 +104,7 @@ fn a_drive_of_the_same_size_in_the_place_of_the_planned_one_is_refused() {
     let consent = ["--yes", "--confirm", &klon.text("drive")];
     let clone = [&["clone", "drive.plan"][..], &consent].concat();
     klon.refused(&clone, &["is not the one of the plan"]);
-    klon.refused(&["clone", "other.plan"], &["is not there any more"]);
+    klon.refused(&["clone", "other.plan"], &["is not there. Attach it"]);
     assert!(fs::read(klon.path("drive")).unwrap() == before);
     sparse(&klon.path("drive"), 65 * MIB);
     klon.refused(&clone, &["another drive"]);

@@ -77,7 +77,7 @@ fn compare_stores_again_what_is_damaged_in_the_file() {
 fn nothing_but_an_image_is_added_to() {
     let klon = with_source();
     sparse(&klon.path("other"), MIB);
-    klon.refused(&["image", "source", "other"], &["is no image of klon's"]);
+    klon.refused(&["image", "source", "other"], &["is not a klon image"]);
     klon.refused(&["image", "source", "source"], &["is the source itself"]);
     klon.refused(&["image", "source", "."], &["is no plain file"]);
     assert!(
@@ -110,7 +110,7 @@ fn snapshots_that_are_not_there_are_named() {
         .says(&["no number of a snapshot"]);
     klon.run(&["restore", "source", "target"])
         .expect(2)
-        .says(&["no image of klon's", "klon clone"]);
+        .says(&["not a klon image", "klon clone"]);
     klon.run(&["restore", "i.klon:2", "target"])
         .expect(2)
         .says(&["no partition table"]);

@@ -40,6 +40,27 @@ impl LoopDevice {
         Self(run("losetup", &options).trim().into())
     }
 
+    /// Shows `size_bytes` of `file` from `offset_bytes` on.
+    pub(crate) fn window(file: &Path, offset_bytes: u64, size_bytes: u64) -> Self {
+        let (offset, size) = (offset_bytes.to_string(), size_bytes.to_string());
+        let file = file.to_str().unwrap();
+        let options = [
+            "--find",
+            "--show",
+            "--offset",
+            &offset,
+            "--sizelimit",
+            &size,
+        ];
+        let device = Self(
+            run("losetup", &[&options[..], &[file]].concat())
+                .trim()
+                .into(),
+        );
+        run("blockdev", &["--setrw", device.text()]);
+        device
+    }
+
     /// The same, to be written as well.
     pub(crate) fn direct_writable(file: &Path) -> Self {
         let file = file.to_str().unwrap();

@@ -1,13 +1,14 @@
 //! A file that gets its name when it is whole.
 
 use crate::error::{Error, Result};
+use klon_partition::Shown;
 use klon_partition::device::{Target, create_target_file};
 use klon_partition::{Error as PartitionError, WriteAt};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file that gets its name when it is whole; dropped before that, it is removed.
 pub struct NewFile {
@@ -27,9 +28,10 @@ impl NewFile {
         if !replaces && path.symlink_metadata().is_ok() {
             return Err(exists(path));
         }
-        let mut name = path.file_name().map_or_else(OsString::new, Into::into);
-        name.push(format!(".{}.part", std::process::id()));
-        let temporary = path.with_file_name(name);
+        // The file's own name may be as long as a name can be.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let temporary = path.with_file_name(format!(".klon.{process}.{count}.part"));
         let target = create_target_file(&temporary, size_bytes).map_err(Error::Target)?;
         Ok(Self {
             target: Some(target),
@@ -110,7 +112,7 @@ fn exists(path: &Path) -> Error {
     Error::Refused(format!(
         "{} exists already, and nothing of it was changed; name another file, or replace it with \
          --force",
-        path.display()
+        path.shown()
     ))
 }
 

@@ -20,6 +20,7 @@ mod swap;
 mod tables;
 
 pub use forward::DiskForward;
+use klon_partition::Shown;
 
 use super::partclone::{self, Partclone};
 use super::unpack::Parts;
@@ -76,7 +77,7 @@ impl ClonezillaDisk {
                          ({node}.*-ptcl-img.*, {node}.dd-img*, swappt-{node}.info). If it is a part \
                          of LVM or LUKS, or saved by partimage or ntfsclone, restore the directory \
                          with Clonezilla, and image that disk",
-                        path.display()
+                        path.shown()
                     )));
                 }
                 None => warnings.push(format!("{node} was not saved; it is empty in the image")),

@@ -1,5 +1,6 @@
 //! Packed files in one piece or many: gzip, zstd, xz and lz4, told by their first bytes.
 
+use klon_partition::Shown;
 use klon_partition::{Error, Result};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
@@ -199,7 +200,7 @@ impl Parts {
     #[must_use]
     pub fn name(&self) -> String {
         let first = self.paths.front();
-        first.map_or_else(String::new, |path| path.display().to_string())
+        first.map_or_else(String::new, |path| path.shown())
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::append::{Append, FileAppend};
 use super::super::prune::HOLE_ALIGN;
 use super::{ImageFiles, Part, part_path};
 use crate::record::sync_directory;
+use klon_partition::Shown;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ impl FilesAppend {
             return wrong(format!(
                 "the part {0} seems to be missing; put it beside the others. If there never was \
                  one, make it an empty file",
-                missing.display()
+                missing.shown()
             ));
         }
         let part_bytes = match (part_bytes, &files.parts[..]) {

@@ -14,12 +14,20 @@ use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Owner;
 use crate::filesystem::files::Hit;
 use crate::filesystem::owners::{FILES_MAX, Gaps, Links};
+use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
 /// Where the contents of an inline extent start in its item.
 const INLINE_AT: usize = 21;
 /// Leaves that are remembered for other subvolumes to pass over.
 const BARREN_MAX: usize = 1 << 20;
+
+/// A file that holds bytes in question; of one whose contents are in an item, their digest.
+#[derive(Clone, Copy)]
+struct Found {
+    hit: Hit<Node>,
+    inline_sha256: Option<[u8; 32]>,
+}
 
 /// The files that hold bytes of the extents, and at most that many: by the extents of their data,
 /// and by what of them is inline in leaves. Of a compressed extent, each byte counts as where the
@@ -53,13 +61,15 @@ pub(super) fn owners(
     }
     let mut names = Names::new(tree, &subvolumes);
     let hits = search.hits.into_iter();
-    hits.map(|hit| {
+    hits.map(|found| {
+        let hit = found.hit;
         let climbed = names.climb(hit.file, &mut links);
         gaps.tolerate(climbed);
         Owner {
             path: links.path(hit.file, Node::number),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
+            inline_sha256: found.inline_sha256,
         }
     })
     .collect()
@@ -71,7 +81,7 @@ struct Search<'a> {
     files_max: usize,
     gaps: &'a Gaps,
     subvolume: u64,
-    hits: Vec<Hit<Node>>,
+    hits: Vec<Found>,
     are_shared: bool,
     /// Leaves without a byte in question, which snapshots have as well.
     barren: HashSet<u64>,
@@ -89,15 +99,18 @@ impl Search<'_> {
             inode: key.objectid,
         };
         // Items of a file follow each other.
-        if self.hits.last().is_some_and(|hit| hit.file == node) {
+        if self.hits.last().is_some_and(|found| found.hit.file == node) {
             return Ok(true);
         }
         let found = self.found(leaf, item)?;
         if let Some((in_extent, extent)) = found {
-            self.hits.push(Hit {
-                file: node,
-                file_offset_bytes: key.offset.saturating_add(in_extent),
-                extent,
+            self.hits.push(Found {
+                hit: Hit {
+                    file: node,
+                    file_offset_bytes: key.offset.saturating_add(in_extent),
+                    extent,
+                },
+                inline_sha256: inline_sha256(item),
             });
         }
         Ok(found.is_some())
@@ -150,6 +163,14 @@ impl Search<'_> {
         let at = extent.offset_bytes().checked_sub(place.offset_bytes())?;
         Some((at, extent))
     }
+}
+
+/// Of a file whose contents are in the item itself, with how they are packed there.
+fn inline_sha256(item: &Item<'_>) -> Option<[u8; 32]> {
+    let is_inline = item.data.len() >= INLINE_AT && u8_at(item.data, 20) == 0;
+    // Behind the number of the transaction, which every change of the inode sets.
+    let contents = item.data.get(8..).filter(|_| is_inline)?;
+    Some(Sha256::digest(contents).into())
 }
 
 impl Visitor for Search<'_> {

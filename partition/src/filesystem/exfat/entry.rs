@@ -3,6 +3,7 @@
 
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::{Corrupt, Error, Result};
+use crate::text::sealed_utf16;
 
 /// EntryType with InUse set.
 pub(super) const ALLOCATION_BITMAP: u8 = 0x81;
@@ -211,7 +212,7 @@ impl EntrySet {
             .flat_map(|entry| (2..32).step_by(2).map(|at| le16(entry, at)))
             .collect();
         match units.get(..len).filter(|_| len > 0) {
-            Some(name) => Ok(String::from_utf16_lossy(name)),
+            Some(name) => Ok(sealed_utf16(name.iter().copied())),
             None => {
                 let expected = format!("1 to {}, as there are file name entries", units.len());
                 Err(self.corrupt("NameLength", &expected, len.to_string()))

@@ -8,6 +8,7 @@ use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
+use crate::text::sealed_utf16;
 
 /// 2^32 clusters need no more, in clusters of at most 32 MiB.
 const BITMAP_BYTES_MAX: u64 = (512 + 32) << 20;
@@ -127,9 +128,10 @@ impl Found {
             return Err(set.corrupt("CharacterCount", "at most 11", count.to_string()));
         }
         let units: Vec<u16> = (0..count).map(|index| le16(entry, 2 + index * 2)).collect();
-        let label = String::from_utf16_lossy(&units);
+        let end = units.iter().position(|&unit| unit == 0);
+        let label = sealed_utf16(units.into_iter().take(end.unwrap_or(usize::MAX)));
         // As blkid prints it.
-        let label = label.split('\0').next().unwrap_or_default().trim_end();
+        let label = label.trim_end();
         self.label = (!label.is_empty()).then(|| label.to_owned());
         Ok(())
     }

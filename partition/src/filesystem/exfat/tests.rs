@@ -113,6 +113,7 @@ fn a_byte_is_traced_to_its_file() {
         path: "/dir/a name of more than 15 units".to_owned(),
         file_offset_bytes: 1124,
         extent: Extent::new(second + 100, 376).unwrap(),
+        inline_sha256: None,
     };
     let found = owners(&volume, Extent::new(second + 100, 900).unwrap());
     assert_eq!(found, [expected]);

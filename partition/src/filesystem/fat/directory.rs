@@ -7,6 +7,7 @@ use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::Extent;
+use crate::text::{sealed_bytes, sealed_utf16};
 
 /// A directory has at most 65536 entries.
 const DIRECTORY_BYTES_MAX: u64 = 65_536 * 32;
@@ -209,7 +210,7 @@ impl LongName {
         }
         let end = long.units.iter().position(|&unit| unit == 0);
         let units = long.units.get(..end.unwrap_or(long.units.len()))?;
-        Some(String::from_utf16_lossy(units))
+        Some(sealed_utf16(units.iter().copied()))
     }
 }
 
@@ -224,7 +225,7 @@ fn checksum(raw: &[u8; 32]) -> u8 {
 fn short_name(raw: &[u8; 32]) -> String {
     let name = unescaped(raw);
     let part = |bytes: &[u8], is_lower: bool| {
-        let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        let text = sealed_bytes(bytes.trim_ascii_end());
         if is_lower {
             text.to_ascii_lowercase()
         } else {

@@ -204,6 +204,7 @@ fn a_byte_is_traced_to_its_file() {
         file_offset_bytes: 612,
         // The file ends at byte 700.
         extent: extent(2048 + 28 * 512 + 100, 88),
+        inline_sha256: None,
     };
     assert_eq!(found.files, [expected]);
     let slack = extent(2048 + 28 * 512 + 188, 300);

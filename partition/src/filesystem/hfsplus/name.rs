@@ -5,6 +5,7 @@ use super::md5::md5;
 use super::node;
 use crate::bytes::{be16, be32};
 use crate::error::Result;
+use crate::text::sealed_utf16;
 
 /// What the finder's identifier is hashed with: `kFSUUIDNamespaceSHA1` of macOS.
 const NAMESPACE: [u8; 16] = [
@@ -36,7 +37,8 @@ pub(super) fn label(catalog: &Tree<'_>) -> Result<Option<String>> {
     let len = usize::from(be16(key, 6)).saturating_mul(2);
     let units = key.get(8..8 + len).unwrap_or_default().as_chunks::<2>().0;
     let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
-    let label = String::from_utf16_lossy(&units);
-    let label = label.split('\0').next().unwrap_or_default().trim_end();
+    let end = units.iter().position(|&unit| unit == 0);
+    let label = sealed_utf16(units.into_iter().take(end.unwrap_or(usize::MAX)));
+    let label = label.trim_end();
     Ok((!label.is_empty()).then(|| label.to_owned()))
 }

@@ -5,6 +5,7 @@ use super::record::{FILE_NAME, Record, Reference};
 use crate::bytes::{le64, u8_at};
 use crate::device::ReadAt;
 use crate::error::Result;
+use crate::text::sealed_utf16;
 
 /// Namespace of names in capitals for DOS, beside which there is a longer one.
 const DOS: u8 = 2;
@@ -60,8 +61,7 @@ fn parse(value: &[u8]) -> Option<(u8, Name)> {
 /// Text of little-endian UTF-16.
 pub(super) fn from_utf16(bytes: &[u8]) -> String {
     let units = bytes.as_chunks::<2>().0.iter();
-    let units: Vec<u16> = units.map(|unit| u16::from_le_bytes(*unit)).collect();
-    String::from_utf16_lossy(&units)
+    sealed_utf16(units.map(|unit| u16::from_le_bytes(*unit)))
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub(super) fn owners(
             path: path(&mut links, &hit.file),
             file_offset_bytes: hit.file_offset_bytes,
             extent: hit.extent,
+            inline_sha256: None,
         }
     })
     .collect()

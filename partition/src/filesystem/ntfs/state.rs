@@ -8,6 +8,7 @@ use crate::bytes::{le16, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::filesystem::Hazard;
+use crate::text::sealed_utf16;
 
 const DIRTY: u16 = 0x0001;
 const CHKDSK_UNDERWAY: u16 = 0x4000;
@@ -42,9 +43,10 @@ pub(super) fn label(mft: &Mft, device: &dyn ReadAt) -> Result<Option<String>> {
     };
     let units = name.resident().unwrap_or_default().as_chunks::<2>().0;
     let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-    let label = String::from_utf16_lossy(&units);
+    let end = units.iter().position(|&unit| unit == 0);
+    let label = sealed_utf16(units.into_iter().take(end.unwrap_or(usize::MAX)));
     // As blkid prints it.
-    let label = label.split('\0').next().unwrap_or_default().trim_end();
+    let label = label.trim_end();
     Ok((!label.is_empty()).then(|| label.to_owned()))
 }
 

@@ -1,5 +1,6 @@
 //! Paths from links: which directory names a file, and how.
 
+use crate::text::sealed_bytes;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
@@ -76,7 +77,7 @@ impl<K: Copy + Eq + Hash> Links<K> {
             };
             let end = link.start.saturating_add(link.len);
             let name = self.names.get(link.start..end).unwrap_or_default();
-            let name = String::from_utf8_lossy(name).into_owned();
+            let name = sealed_bytes(name);
             len = len.saturating_add(name.len()).saturating_add(1);
             names.push(name);
             at = link.parent;

@@ -49,6 +49,7 @@ pub(super) fn owners(
         path: links.path(hit.file, |inode| inode),
         file_offset_bytes: hit.file_offset_bytes,
         extent: hit.extent,
+        inline_sha256: None,
     })
     .collect()
 }

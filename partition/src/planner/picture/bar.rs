@@ -1,5 +1,7 @@
 //! The bar: one cell per partition or free space, as wide as its share of the drive.
 
+use crate::text::printable;
+
 /// A part of the drive.
 pub(super) struct Segment {
     pub(super) bytes: u64,
@@ -71,7 +73,7 @@ fn merged(segments: &[Segment], width: usize) -> Vec<Cell> {
     let to_cell = |segment: &Segment| Cell {
         bytes: u128::from(segment.bytes),
         tag: segment.tag.clone(),
-        label: segment.label.chars().map(mask_control).collect(),
+        label: printable(&segment.label),
     };
     let mut cells: Vec<Cell> = segments.iter().map(to_cell).collect();
     let needed = |cells: &[Cell]| cells.iter().map(|cell| cell.least() + 1).sum::<usize>() + 1;
@@ -87,10 +89,6 @@ fn merged(segments: &[Segment], width: usize) -> Vec<Cell> {
         first.label = String::new();
     }
     cells
-}
-
-fn mask_control(c: char) -> char {
-    if c.is_control() { '?' } else { c }
 }
 
 /// Widths that fill the line: each its least, the rest in proportion.

@@ -6,6 +6,7 @@ use crate::table::guard::Header;
 use crate::table::sectors::Sectors;
 use crate::table::validate::overlap;
 use crate::table::{Partition, PartitionType, Scheme, Table};
+use crate::text::resealed;
 use gpt::disk::LogicalBlockSize;
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -105,7 +106,7 @@ fn described(number: u32, entry: gpt::partition::Partition, extent: Extent) -> P
         extent,
         partition_type: PartitionType::Gpt(entry.part_type_guid.guid),
         guid: Some(entry.part_guid),
-        name: entry.name,
+        name: resealed(&entry.name),
         attributes: entry.flags,
         is_bootable: false,
     }

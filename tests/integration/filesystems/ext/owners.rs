@@ -35,6 +35,7 @@ fn owners_are_those_of_debugfs() {
                     path: path.to_owned(),
                     file_offset_bytes: (file_block + 1) * block_bytes - 7,
                     extent,
+                    inline_sha256: None,
                 };
                 assert_eq!(owners.files, [expected], "{}", variant.name);
             }

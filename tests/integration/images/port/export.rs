@@ -58,7 +58,7 @@ fn what_makes_no_sense_is_refused() {
     for (arguments, reason) in [
         (["a.klon", "-", "--format=qcow2"], "only raw"),
         (["a.klon", "out", "--compress"], "for qcow2"),
-        (["volume", "out", "--force"], "no image of klon's"),
+        (["volume", "out", "--force"], "not a klon image"),
         (["a.klon:2", "out", "--force"], "has no partitions"),
         (["a.klon@7", "out", "--force"], "no snapshot 7"),
     ] {

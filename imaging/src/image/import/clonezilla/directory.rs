@@ -1,5 +1,6 @@
 //! The files of a directory, by the names that Clonezilla gives them.
 
+use klon_partition::Shown;
 use klon_partition::{Error, Result};
 use std::fs;
 use std::io::{self, Read};
@@ -49,7 +50,7 @@ impl Directory {
             return Err(Error::Invalid(format!(
                 "{}: there is no file `disk`, so it is no disk saved by Clonezilla. Of saved \
                  partitions, import the image of one: its file *-ptcl-img.*.aa",
-                self.path.display()
+                self.path.shown()
             )));
         };
         let disks: Vec<String> = list.split_whitespace().map(file_name).collect();
@@ -58,7 +59,7 @@ impl Directory {
             (None, [only]) => Ok(only.clone()),
             _ => Err(Error::Invalid(format!(
                 "{} has the disks {}; --disk says which is meant",
-                self.path.display(),
+                self.path.shown(),
                 disks.join(", ")
             ))),
         }
@@ -90,7 +91,7 @@ impl Directory {
             [one] => Ok(Some(self.path.join(one))),
             [one, other, ..] => Err(Error::Invalid(format!(
                 "{}: {one} and {other} are both images of {node}; remove the one that is not meant",
-                self.path.display()
+                self.path.shown()
             ))),
         }
     }
@@ -117,7 +118,7 @@ impl Directory {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(Error::Invalid(format!(
                 "{} has more than {FILE_BYTES_MAX} bytes",
-                path.display()
+                path.shown()
             )));
         }
         Ok(Some(bytes))

@@ -3,6 +3,7 @@
 use super::Tables;
 use super::directory::Directory;
 use super::sfdisk;
+use klon_partition::Shown;
 use klon_partition::device::{Overlay, check_range};
 use klon_partition::error::Operation;
 use klon_partition::table::{self, Found, Table};
@@ -171,7 +172,7 @@ fn geometry(directory: &Directory, disk: &str) -> Result<Geometry> {
         (Some(size_bytes), Some(sector)) if size_bytes > 0 => Ok(Geometry::new(size_bytes, sector)),
         _ => Err(Error::Invalid(format!(
             "{}: {disk}-pt.parted does not say how large the disk was (Disk /dev/…: …s)",
-            directory.path().display()
+            directory.path().shown()
         ))),
     }
 }
@@ -180,6 +181,6 @@ fn no_table(directory: &Directory, disk: &str) -> Error {
     Error::Invalid(format!(
         "{}: the partition table of {disk} is missing ({disk}-pt.parted with {disk}-pt.sf, \
          {disk}-gpt-1st and -2nd, or {disk}-mbr)",
-        directory.path().display()
+        directory.path().shown()
     ))
 }
