@@ -213,6 +213,8 @@ fn a_plan_may_back_up_the_disk_that_took_the_place_of_the_original() {
     fs::rename(klon.path("original"), klon.path("lost")).unwrap();
     klon.ok(&["plan", "--drive", "drive", "Data=new", "-o", "second"]);
     klon.ok(&["prepare", "second", "--yes", "--confirm", "drive"]);
+    // The earlier backup is overwritten only with consent.
+    klon.refused(&["clone", "second"], &["would overwrite", "DataClone"]);
     klon.run(&["clone", "second", "--yes", "--confirm", "drive"])
         .expect(0);
     run("debugfs", &["-w", "-R", "mkdir /newer", &klon.text("new")]);
