@@ -1,5 +1,6 @@
 //! After a run that failed: what is safe, and what to do.
 
+use crate::advice::{self, ELSEWHERE, reason};
 use crate::drive::OpenTarget;
 use crate::error::Advice;
 use crate::jobs::VolumeJob;
@@ -7,8 +8,8 @@ use crate::volume::SourceEnd;
 use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
-use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS};
-use std::io;
+use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO};
+use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
 /// about; `is_commit` says whether everything but the last step was done.
@@ -91,32 +92,12 @@ fn advice(error: &Error, job: &VolumeJob, source: &SourceEnd, records: &RecordSt
         _ => &job.target.place.given,
     };
     match number {
-        ENOSPC | EDQUOT => format!(
-            "There is no space left where {device} lies: make room on that filesystem, or choose \
-             another target"
-        ),
-        EROFS => {
-            format!("The filesystem of {device} became read-only: look for its error in dmesg")
-        }
         EIO | ENXIO | ENODEV => format!(
             "{device} fails, was detached or became smaller: check its cable and power, and dmesg; \
              smartctl -a tells of its health"
         ),
-        _ => String::new(),
+        _ => advice::about(number, Path::new(device), ELSEWHERE).unwrap_or_default(),
     }
-}
-
-/// The system's number of what failed.
-fn reason(error: &Error) -> Option<i32> {
-    let mut causes = error.chain();
-    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    // Some libraries tell the kind alone.
-    cause.raw_os_error().or_else(|| match cause.kind() {
-        io::ErrorKind::StorageFull => Some(ENOSPC),
-        io::ErrorKind::QuotaExceeded => Some(EDQUOT),
-        io::ErrorKind::ReadOnlyFilesystem => Some(EROFS),
-        _ => None,
-    })
 }
 
 /// What the state directory needs.
