@@ -195,6 +195,13 @@ impl Prepared {
             mark,
             (options.threads, self.staged_parts(job, options)),
         )?;
+        // All of it is staged then, and only long runs of zeroes that no map tells of would need none.
+        let room_bytes = staging.stager.room_bytes();
+        let is_new = self.staged_parts(job, options).is_empty();
+        if self.selection.rung == Rung::Full && is_new && self.plan.copy.total_bytes() > room_bytes
+        {
+            return Err(Error::NoRoom { room_bytes });
+        }
         staging.token = self.target_token.map(|token| token.0);
         Ok(Output::Staged(Box::new(staging)))
     }
