@@ -153,10 +153,10 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     ));
 }
 
-/// Asks for consent to clone over an original: both must be named.
-pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<()> {
+/// Asks for consent to clone over an original: both must be named. Says whether there is one.
+pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(());
+        return Ok(false);
     };
     let there = describe(&job.target.place.path, &now.open.layout, system);
     let description = format!(
@@ -167,5 +167,6 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
         identity: &job.target.identity,
         description: &description,
     };
-    confirm::ask_with(&loss, Some(&source.identity), consent)
+    confirm::ask_with(&loss, Some(&source.identity), consent)?;
+    Ok(true)
 }

@@ -1,7 +1,7 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
 mod aftermath;
-mod consent;
+pub(super) mod consent;
 mod one;
 pub(super) mod rescue;
 mod together;
@@ -33,12 +33,12 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
-    run_jobs(&jobs, &records, args, common, &system)
+    run_jobs(&mut jobs, &records, args, common, &system)
 }
 
 /// Asks for consent where it is needed, then clones.
 pub(super) fn run_jobs(
-    jobs: &[VolumeJob],
+    jobs: &mut [VolumeJob],
     records: &RecordStore,
     args: &CloneArgs,
     common: &Common,
@@ -48,12 +48,13 @@ pub(super) fn run_jobs(
     if args.run.dry_run {
         return show(jobs, records, args, common);
     }
-    for job in jobs {
-        match &job.reversal {
+    for job in &mut *jobs {
+        job.is_asked = match &job.reversal {
             Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
             None => consent::ask(job, records, args, system)?,
-        }
+        };
     }
+    let jobs = &*jobs;
     for job in jobs {
         // Before a target is touched, or a file made that would stay behind.
         records
@@ -105,8 +106,15 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         }
         return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
     }
-    let plan = jobs::read_plan(&args.source).with_context(|| {
+    let given = args.source.display();
+    let plan = jobs::find_plan(&args.source).with_context(|| {
         "expected a plan file, or a source and a target (klon clone SOURCE TARGET)".to_owned()
+    })?;
+    let plan = plan.ok_or_else(|| {
+        usage(format!(
+            "the target is missing: klon clone {given} TARGET (only a plan file says by itself what \
+             goes where, and {given} is none)"
+        ))
     })?;
     jobs::of_plan(&plan, &args.only, Some(bad), system)
 }

@@ -3,6 +3,7 @@
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
+use crate::error::refused;
 use crate::guard;
 use crate::jobs::{find_drive, read_plan};
 use crate::output;
@@ -10,6 +11,7 @@ use crate::place::OpenPlace;
 use crate::volume::describe;
 use anyhow::{Context as _, Result};
 use klon_partition::device::{Target, open_target};
+use klon_partition::inspect::inspect;
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{self, Table};
@@ -78,8 +80,9 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         Some(disk) => Some(lock(&disk.path)?),
         None => None,
     };
-    let table = plan.table(drive.layout.table.as_ref())?;
     let target = open_target(path)?;
+    still(drive, &target, system)?;
+    let table = plan.table(drive.layout.table.as_ref())?;
     write(&target, &table, changes).with_context(|| path.display().to_string())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table
@@ -91,6 +94,24 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         "the table is written, but the kernel does not know it yet; detach and attach the drive",
     )?;
     Ok(())
+}
+
+/// Refuses a drive that is not what was shown before it was opened for this run alone.
+fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
+    let path = &drive.place.path;
+    guard::unused(system, path)?;
+    let now = inspect(target).with_context(|| path.display().to_string())?;
+    let is_same = target.id()? == drive.source.id()?
+        && now.table == drive.layout.table
+        && describe(path, &now, system) == describe(path, &drive.layout, system);
+    match is_same {
+        true => Ok(()),
+        false => Err(refused(format!(
+            "{} changed since it was looked at. Nothing was written; look at it and run the command \
+             again",
+            path.display()
+        ))),
+    }
 }
 
 /// What an earlier layout left where the new partitions lie goes first: it would look like their

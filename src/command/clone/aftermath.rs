@@ -8,7 +8,7 @@ use crate::volume::SourceEnd;
 use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
-use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO};
+use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
@@ -52,6 +52,9 @@ fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
              is marked there as unfinished. Attach it again, then run the same command: it goes on \
              or compares"
         ),
+        Ok(None) if target.is_useless() => {
+            format!("There is no new file {name}: nothing had come to it")
+        }
         Ok(Some(mark)) if mark.staged.is_some() => format!(
             "All of the update is staged on the drive: `klon finish` or the same command again \
              completes {name}"
@@ -108,6 +111,10 @@ fn of_records(number: i32, records: &RecordStore) -> String {
             "Make room where records are kept ({directory}), or name another place with --records \
              DIR"
         ),
+        EFBIG => {
+            let elsewhere = "raise the limit, or name another place with --records DIR";
+            advice::about(number, records.directory(), elsewhere).unwrap_or_default()
+        }
         _ => format!(
             "Records must be writable in {directory}; or name another place with --records DIR"
         ),
