@@ -33,9 +33,12 @@ pub fn is_room(error: &Error) -> bool {
     matches!(reason(error), Some(ENOSPC | EDQUOT))
 }
 
-/// Whether `error` is that a file may not become as large as it would have to.
-pub fn is_limit(error: &Error) -> bool {
-    reason(error) == Some(EFBIG)
+/// Whether `error` comes again however often the same is tried: a file may not become as large as it
+/// would have to, or another one is in its way.
+pub fn is_final(error: &Error) -> bool {
+    let mut causes = error.chain();
+    let is_taken = |cause: &io::Error| cause.kind() == io::ErrorKind::AlreadyExists;
+    reason(error) == Some(EFBIG) || causes.any(|cause| cause.downcast_ref().is_some_and(is_taken))
 }
 
 /// What helps when `path` can't be written for the system's reason; `None` for reasons that say it

@@ -175,7 +175,9 @@ mod tests {
             );
             for content in [Some("precious"), None] {
                 let _ = fs::remove_file(&other);
-                content.map(|content| fs::write(&other, content).unwrap());
+                if let Some(content) = content {
+                    fs::write(&other, content).unwrap();
+                }
                 symlink(&other, &path).unwrap();
                 begin(&path).unwrap().into_place(false).unwrap_err();
                 begin(&path).unwrap().into_place(true).unwrap();

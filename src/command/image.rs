@@ -84,9 +84,10 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     }
     let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
     let mut image = match is_stream(name) {
-        true => OpenForAppend::stream(&shape)?,
-        false => OpenForAppend::new(name, &shape)?,
-    };
+        true => OpenForAppend::stream(&shape),
+        false => OpenForAppend::new(name, &shape),
+    }
+    .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity)?,
         None => None,
@@ -132,7 +133,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         Err(error) => {
             // What could never become a whole file is of no use, nor is what has hardly begun.
             let error = anyhow::Error::from(error);
-            let left = image.give_up(!advice::is_limit(&error));
+            let left = image.give_up(!advice::is_final(&error));
             return Err(advised(error, left, &name.path))
                 .with_context(|| format!("imaging {}", source.name));
         }
@@ -206,6 +207,8 @@ pub(super) fn advised(error: anyhow::Error, left: Left, image: &Path) -> anyhow:
     let split = "with --split 4G, a new image is kept in parts of that size";
     let helps = number.and_then(|number| advice::about(number, image, split));
     let told = match (left, helps) {
+        (_, None) if shown.to_string() == "-" => return error,
+        (_, Some(helps)) if shown.to_string() == "-" => helps,
         (Left::Earlier, Some(helps)) => format!(
             "No snapshot was added; those that {shown} had are as they were. {helps}; what of this \
              one is in the file already is not written again"

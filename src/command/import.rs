@@ -2,6 +2,7 @@
 
 mod input;
 
+use crate::advice;
 use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
 use crate::command::image;
 use crate::error::{self, refused};
@@ -41,7 +42,8 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         say(&format!("klon: warning: {warning}"));
     });
     let shape = Shape::parse(None, args.store.chunk.as_deref())?;
-    let mut image = OpenForAppend::new(&name, &shape)?;
+    let mut image = OpenForAppend::new(&name, &shape)
+        .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let named = format!("importing {}", input.name);
     let summary = match import(input, &mut image, args, common) {
         Ok(summary) => summary,

@@ -296,3 +296,88 @@ fn command(process: &Path) -> String {
     let text = text.chars().filter(|character| !character.is_control());
     text.take(60).collect::<String>().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Claimed, lock_writers, no_twin};
+    use std::cell::Cell;
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_that_lost_its_name_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, away) = (directory.path().join("i"), directory.path().join("away"));
+        let changes: [&dyn Fn(); 3] = [
+            &|| fs::remove_file(&path).unwrap(),
+            &|| fs::rename(&path, &away).unwrap(),
+            &|| {
+                fs::write(&away, "new").unwrap();
+                fs::rename(&away, &path).unwrap();
+            },
+        ];
+        for change in changes {
+            fs::write(&path, "old").unwrap();
+            let opened = Cell::new(0);
+            let (file, _) = lock_writers(&path, || {
+                let file = File::options().create(true).append(true).open(&path)?;
+                opened.set(opened.get() + 1);
+                if opened.get() == 1 {
+                    change();
+                }
+                Ok((file, false))
+            })
+            .unwrap();
+            assert_eq!(opened.get(), 2);
+            assert_ne!(file.metadata().unwrap().len(), 4);
+            assert!(Claimed::open(&path).is_err(), "it is locked");
+            drop(file);
+            assert!(Claimed::open(&path).unwrap().is_named());
+        }
+    }
+
+    #[test]
+    fn what_was_made_goes_and_what_was_there_is_empty_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let made = Claimed::open(&path("a.000")).unwrap();
+        fs::write(path("a.001"), "ours").unwrap();
+        fs::write(path("a.002"), "another's").unwrap();
+        made.discard(2).unwrap();
+        assert!(!path("a.000").exists() && !path("a.001").exists());
+        assert!(path("a.002").exists());
+        fs::write(path("b"), "").unwrap();
+        let found = Claimed::open(&path("b")).unwrap();
+        fs::write(path("b"), "begun").unwrap();
+        found.discard(1).unwrap();
+        assert_eq!(fs::metadata(path("b")).unwrap().len(), 0);
+        // Renamed meanwhile, it is not ours to remove.
+        let made = Claimed::open(&path("c")).unwrap();
+        fs::rename(path("c"), path("d")).unwrap();
+        fs::write(path("c"), "another's").unwrap();
+        made.discard(1).unwrap();
+        assert!(!made.is_named() && path("c").exists() && path("d").exists());
+        symlink("nothing", path("e")).unwrap();
+        assert!(Claimed::open(&path("e")).is_err());
+        assert!(!path("nothing").exists());
+    }
+
+    #[test]
+    fn one_name_has_one_image() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let plain = Claimed::open(&path("x")).unwrap();
+        no_twin(&plain, &path("x.000")).unwrap();
+        let parts = Claimed::open(&path("x.000")).unwrap();
+        // Each sees the other at work.
+        no_twin(&plain, &path("x.000")).unwrap_err();
+        no_twin(&parts, &path("x")).unwrap_err();
+        drop(parts);
+        no_twin(&plain, &path("x.000")).unwrap();
+        fs::write(path("x.000"), "an image").unwrap();
+        no_twin(&plain, &path("x.000")).unwrap_err();
+        drop(plain);
+        let parts = Claimed::open(&path("x.000")).unwrap();
+        no_twin(&parts, &path("x")).unwrap_err();
+    }
+}

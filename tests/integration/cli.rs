@@ -3,6 +3,8 @@
 mod consent;
 mod help;
 mod json;
+mod limits;
+mod outputs;
 mod plans;
 mod refusals;
 mod usage;

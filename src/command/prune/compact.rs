@@ -52,12 +52,7 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     if needed_bytes > room_bytes {
-        return Err(refused(format!(
-            "the new file needs up to {} beside {given} as long as both are there, and {} are free; \
-             make room, or prune without --compact",
-            human::size(needed_bytes),
-            human::size(room_bytes)
-        )));
+        return Err(no_room(&given, needed_bytes, room_bytes));
     }
     consent(
         &work,
@@ -91,6 +86,15 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         ))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn no_room(given: &str, needed_bytes: u64, room_bytes: u64) -> anyhow::Error {
+    refused(format!(
+        "the new file needs up to {} beside {given} as long as both are there, and {} are free; make \
+         room, or prune without --compact",
+        human::size(needed_bytes),
+        human::size(room_bytes)
+    ))
 }
 
 fn consent(
