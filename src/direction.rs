@@ -161,10 +161,10 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     ));
 }
 
-/// Asks for consent to clone over an original: both must be named.
-pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<()> {
+/// Asks for consent to clone over an original: both must be named. Says whether there is one.
+pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(());
+        return Ok(false);
     };
     let there = describe(&now.open, system, |_| true);
     let description = format!(
@@ -175,5 +175,6 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
         identity: &job.target.identity,
         description: &description,
     };
-    confirm::ask_with(&loss, Some(&source.identity), consent)
+    confirm::ask_with(&loss, Some(&source.identity), consent)?;
+    Ok(true)
 }

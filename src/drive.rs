@@ -6,12 +6,14 @@ use crate::guard;
 use crate::jobs::VolumeJob;
 use crate::place::Parent;
 use crate::progress::say;
-use crate::volume::{SourceEnd, TargetEnd, TargetNow};
+use crate::volume::{SourceEnd, TargetEnd, TargetNow, described};
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
-use klon_partition::device::{Target, Window, create_target_file, open_around, open_target};
+use klon_partition::device::{
+    Target, Window, create_target_file, look_at, open_around, open_target,
+};
 use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::system::System;
@@ -19,6 +21,7 @@ use klon_partition::table::{hybrid_extents, raw_extents};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What lies before the first and after the last place for partitions: tables, boot code.
 const TABLE_ROOM_BYTES: u64 = 1 << 20;
@@ -31,6 +34,37 @@ pub struct OpenTarget {
     drive: Option<Around>,
     /// A disk or file that is claimed as a whole, for the sake of a partition.
     claimed: Option<(PathBuf, Arc<Target>)>,
+    /// What was on the device when it was opened; `None` for a file that was made.
+    layout: Option<DiskLayout>,
+    made: Option<Made>,
+}
+
+/// A file that was made for a clone. Dropped before anything came to it, it is removed.
+struct Made {
+    path: PathBuf,
+    file: Arc<Target>,
+    is_kept: AtomicBool,
+}
+
+impl Made {
+    fn is_useless(&self) -> bool {
+        let whole = self.file.geometry().extent();
+        let is_empty = whole.is_none_or(|whole| {
+            let data = self.file.data(whole);
+            data.is_ok_and(|data| data.is_empty())
+        });
+        is_empty && !self.is_kept.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let is_named =
+            || look_at(&self.path).and_then(|named| named.id()).ok() == self.file.id().ok();
+        if self.is_useless() && is_named() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// The drive around a target.
@@ -52,13 +86,19 @@ impl OpenTarget {
         system: &System,
     ) -> Result<Self> {
         let path = &target.place.path;
-        let alone = |volume: Arc<dyn WriteAt>| Self {
-            volume,
-            drive: None,
-            claimed: None,
-        };
         let Some(now) = &target.now else {
-            return Ok(alone(Arc::new(create_target_file(path, size_bytes)?)));
+            let file = Arc::new(create_target_file(path, size_bytes)?);
+            return Ok(Self {
+                volume: file.clone(),
+                drive: None,
+                claimed: None,
+                layout: None,
+                made: Some(Made {
+                    path: path.clone(),
+                    file,
+                    is_kept: AtomicBool::new(false),
+                }),
+            });
         };
         let claimed = others.iter().filter_map(|other| other.claimed.as_ref());
         let claimed = claimed.filter(|(claimed, _)| claimed == path);
@@ -66,7 +106,7 @@ impl OpenTarget {
             Some(device) if now.open.partition.is_some() => device,
             _ => Arc::new(open_target(path)?),
         };
-        check_same(target, now, &opened)?;
+        let layout = Some(check_same(target, now, &opened, system)?);
         if let Some(partition) = &now.open.partition {
             let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
             let around = Around {
@@ -79,10 +119,18 @@ impl OpenTarget {
                 volume,
                 drive: Some(around),
                 claimed: Some((path.clone(), opened)),
+                layout,
+                made: None,
             });
         }
         let Some(parent) = Parent::of(path, system)? else {
-            return Ok(alone(opened));
+            return Ok(Self {
+                volume: opened,
+                drive: None,
+                claimed: None,
+                layout,
+                made: None,
+            });
         };
         let around = Around {
             device: Arc::new(open_around(&parent.path)?),
@@ -94,7 +142,26 @@ impl OpenTarget {
             volume: opened,
             drive: Some(around),
             claimed: None,
+            layout,
+            made: None,
         })
+    }
+
+    /// What was on the device when it was opened for this run alone; `None` for a file that was made.
+    pub const fn layout(&self) -> Option<&DiskLayout> {
+        self.layout.as_ref()
+    }
+
+    /// Says that the clone on it is complete: a file that was made stays, also when all of it is zero.
+    pub fn keep(&self) {
+        if let Some(made) = &self.made {
+            made.is_kept.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is a file that was made, and that goes again since nothing came to it.
+    pub fn is_useless(&self) -> bool {
+        self.made.as_ref().is_some_and(Made::is_useless)
     }
 
     /// Where it lies on its drive.
@@ -131,8 +198,14 @@ impl OpenTarget {
     }
 }
 
-/// Refuses a target that is not what was looked at, and consented to, before it was opened.
-fn check_same(target: &TargetEnd, now: &TargetNow, opened: &Target) -> Result<()> {
+/// Refuses a target that is not what was looked at, and consented to, before it was opened; says what
+/// is on it now.
+fn check_same(
+    target: &TargetEnd,
+    now: &TargetNow,
+    opened: &Target,
+    system: &System,
+) -> Result<DiskLayout> {
     let name = &target.place.given;
     let changed = |what: &str| {
         refused(format!(
@@ -164,7 +237,13 @@ fn check_same(target: &TargetEnd, now: &TargetNow, opened: &Target) -> Result<()
     {
         return Err(changed("something else is on it"));
     }
-    Ok(())
+    // What a disk has in its partitions was shown, too.
+    let shown = |layout| described(&target.place.path, layout, system, |_| true);
+    let before = (&now.open.layout, &*now.open.source as &dyn ReadAt);
+    if now.open.partition.is_none() && shown(before) != shown((&layout, opened)) {
+        return Err(changed("something else is on it"));
+    }
+    Ok(layout)
 }
 
 /// What of a drive belongs to no partition and no table; nothing while an update of a volume that

@@ -3,8 +3,9 @@
 pub mod lock;
 
 use crate::confirm;
-use crate::error::{Advice, CORRUPT, Failure, refused, usage};
+use crate::error::{self, Advice, CORRUPT, Failure, refused, usage};
 use crate::human;
+use crate::output::Stream;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{
     Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
@@ -14,7 +15,7 @@ use klon_partition::Shown;
 use klon_partition::device::look_at;
 use klon_partition::planner::parse_size;
 use klon_partition::text::{quoted, unsealed};
-use std::fs::File;
+use lock::Claimed;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -198,59 +199,121 @@ impl Shape {
 pub struct OpenForAppend {
     before: Option<Image>,
     writer: ImageWriter<Box<dyn Append>>,
-    _lock: Option<File>,
+    /// Its first file; `None` for standard output.
+    claimed: Option<Claimed>,
 }
+
+/// What is left of a run that added no snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The image is as it was, but for what may be behind its snapshots.
+    Earlier,
+    /// That many bytes of a new image, which the same run does not write again.
+    Some(u64),
+    /// Nothing: there is no image.
+    Nothing,
+}
+
+/// A new image is worth keeping from here on: it has more than its header.
+const LEFT_BYTES_MIN: u64 = 64 << 10;
 
 impl OpenForAppend {
     /// Opens an image, or makes it. Goes on behind what an interrupted run left and is whole.
     /// With a length of parts it is, and goes on, in parts of that length.
     pub fn new(name: &ImageName, shape: &Shape) -> Result<Self> {
-        let path = &name.path;
-        let given = || path.shown();
-        let is_new = !std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
-        if is_new {
-            let header = shape.header()?;
-            let output = match shape.part_bytes {
-                Some(part_bytes) => FilesAppend::create(path, part_bytes),
-                None => FilesAppend::create_whole(path),
-            };
-            let output: Box<dyn Append> = Box::new(output.with_context(given)?);
-            let lock = lock::for_writing(&first_part(path))?;
-            return Ok(Self {
-                before: None,
-                writer: ImageWriter::create(output, header).with_context(given)?,
-                _lock: Some(lock),
-            });
+        let is_begun = std::fs::metadata(&name.path).is_ok_and(|found| found.len() > 0);
+        let path = match shape.part_bytes {
+            Some(_) if !is_begun => ImageFiles::first_part(&name.path),
+            _ => name.path.clone(),
+        };
+        let claimed = Claimed::open(&path)?;
+        let found = claimed.file.metadata();
+        let found = found.with_context(|| path.shown())?;
+        if !found.is_file() {
+            return Err(not_plain(&path));
         }
+        if found.len() > 0 {
+            return Self::resume(claimed, shape);
+        }
+        Self::begin(claimed, shape).map_err(|(error, claimed)| {
+            // Ours, and empty; the first error is what matters.
+            let _ = claimed.discard(1);
+            error
+        })
+    }
+
+    fn begin(claimed: Claimed, shape: &Shape) -> Result<Self, (anyhow::Error, Claimed)> {
+        let path = &claimed.path;
+        let begun = || -> Result<_> {
+            let first = ImageFiles::first_part(path);
+            let (twin, second) = match &first == path {
+                true => (path.with_extension(""), path.with_extension("001")),
+                false => (first, PathBuf::new()),
+            };
+            lock::no_twin(&claimed, &twin)?;
+            if shape.part_bytes.is_some() && second.symlink_metadata().is_ok() {
+                return Err(refused(format!(
+                    "{} is there already, where a part of the new image would be; name another image",
+                    second.shown()
+                )));
+            }
+            let file = claimed.file.try_clone()?;
+            let output = FilesAppend::begin(file, path, shape.part_bytes);
+            let output: Box<dyn Append> = Box::new(output?);
+            Ok(ImageWriter::create(output, shape.header()?)?)
+        };
+        match begun().with_context(|| path.shown()) {
+            Ok(writer) => Ok(Self {
+                before: None,
+                writer,
+                claimed: Some(claimed),
+            }),
+            Err(error) => Err((error, claimed)),
+        }
+    }
+
+    fn resume(claimed: Claimed, shape: &Shape) -> Result<Self> {
+        let name = ImageName {
+            path: claimed.path.clone(),
+            snapshot: None,
+        };
+        let given = || name.path.shown();
         if !name.is_image()? {
             return Err(refused(format!(
                 "{} exists and is not a klon image; name another file",
-                path.shown()
+                given()
             )));
         }
-        let lock = lock::for_writing(path)?;
         let image = name.open()?;
-        shape.check(&image, name)?;
+        shape.check(&image, &name)?;
         ImageWriter::<Box<dyn Append>>::check_appendable(&image).with_context(given)?;
         let adopted = Adopted::find(image.device(), image.header(), image.tail());
         let adopted = adopted.with_context(given)?;
-        let output = FilesAppend::resume(&name.files()?, adopted.end, shape.part_bytes);
+        let files = name.files()?;
+        let file = claimed.file.try_clone().with_context(given)?;
+        if !claimed.is_named() {
+            return Err(refused(format!(
+                "{} was replaced while it was opened; run the command again",
+                given()
+            )));
+        }
+        let output = FilesAppend::resume(&files, file, adopted.end, shape.part_bytes);
         let output: Box<dyn Append> = Box::new(output.with_context(given)?);
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;
         Ok(Self {
             before: Some(image),
             writer,
-            _lock: Some(lock),
+            claimed: Some(claimed),
         })
     }
 
     /// A new image that goes to standard output.
     pub fn stream(shape: &Shape) -> Result<Self> {
-        let output: Box<dyn Append> = Box::new(StreamAppend::new(std::io::stdout()));
+        let output: Box<dyn Append> = Box::new(StreamAppend::new(Stream::open()?));
         Ok(Self {
             before: None,
             writer: ImageWriter::create(output, shape.header()?)?,
-            _lock: None,
+            claimed: None,
         })
     }
 
@@ -263,6 +326,56 @@ impl OpenForAppend {
     pub const fn writer(&mut self) -> &mut ImageWriter<Box<dyn Append>> {
         &mut self.writer
     }
+
+    /// After the snapshot is durable: that its image still has its name.
+    pub fn done(self) -> Result<()> {
+        match self.claimed.filter(|claimed| !claimed.is_named()) {
+            None => Ok(()),
+            Some(claimed) => Err(Failure {
+                message: format!(
+                    "{} was renamed, replaced or removed while the snapshot was added, so that is in \
+                     the file that had this name before",
+                    claimed.path.shown()
+                ),
+                code: error::DEVICE,
+            }
+            .into()),
+        }
+    }
+
+    /// Puts the file in order after a run that added no snapshot. What of a new image can be gone on
+    /// with is kept when `is_kept`.
+    pub fn give_up(self, is_kept: bool) -> Left {
+        let Self {
+            before,
+            writer,
+            claimed,
+        } = self;
+        let file_count = writer.into_output().file_count();
+        let Some(claimed) = claimed else {
+            return Left::Nothing;
+        };
+        if before.is_some() {
+            return Left::Earlier;
+        }
+        let files = ImageFiles::find(&claimed.path);
+        let len_bytes = files.map_or(0, |files| files.len_bytes());
+        if is_kept && len_bytes >= LEFT_BYTES_MIN {
+            return Left::Some(len_bytes);
+        }
+        match claimed.discard(file_count) {
+            Ok(()) => Left::Nothing,
+            Err(_) => Left::Some(len_bytes),
+        }
+    }
+}
+
+/// That an image must be a plain file.
+pub fn not_plain(path: &Path) -> anyhow::Error {
+    refused(format!(
+        "{} is no plain file, and an image is one; to copy to a device, `klon clone` is meant",
+        path.shown()
+    ))
 }
 
 /// The first part of an image whose name is `path`; otherwise that.
@@ -270,7 +383,10 @@ pub fn first_part(path: &Path) -> PathBuf {
     let mut first = path.as_os_str().to_owned();
     first.push(".000");
     let first = PathBuf::from(first);
-    match !path.exists() && first.is_file() {
+    // An empty one is what a first run has left that failed.
+    let is_begun =
+        || std::fs::metadata(&first).is_ok_and(|found| found.is_file() && found.len() > 0);
+    match !path.exists() && is_begun() {
         true => first,
         false => path.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! The volumes that a command is about: of a plan, or one pair.
 
 use crate::damaged;
-use crate::error::refused;
+use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
 use crate::inventory::find_identity;
 use crate::place::{OpenPlace, Place, disk_identity, identity_by_path, within};
@@ -16,7 +16,12 @@ use klon_partition::system::System;
 use klon_partition::table::Partition;
 use klon_partition::text::quoted;
 use klon_partition::{Geometry, Identity, ReadAt};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
+
+/// No plan is larger.
+const PLAN_BYTES_MAX: u64 = 1 << 20;
 
 /// One volume to be cloned or verified.
 pub struct VolumeJob {
@@ -41,14 +46,44 @@ pub struct VolumeJob {
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
     pub reversal: Option<String>,
+    /// Whether what stands on the target was shown, and consented to.
+    pub is_asked: bool,
     /// The rung where no record is of use, and why; else what the library finds best.
     pub otherwise: Option<(Rung, &'static str)>,
 }
 
 /// Reads a plan file.
 pub fn read_plan(path: &Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(path).with_context(|| path.shown())?;
-    Plan::from_toml(&text).with_context(|| path.shown())
+    find_plan(path)?.ok_or_else(|| {
+        usage(format!(
+            "{} is no plan file; `klon plan --drive DRIVE NAME=SOURCE -o FILE` makes one",
+            path.shown()
+        ))
+    })
+}
+
+/// The plan in a small text file; `None` for anything else, of which no more is read than shows that.
+pub fn find_plan(path: &Path) -> Result<Option<Plan>> {
+    match plan_text(path).with_context(|| path.shown())? {
+        Some(text) => {
+            let plan = Plan::from_toml(&text).with_context(|| path.shown());
+            plan.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+fn plan_text(path: &Path) -> io::Result<Option<String>> {
+    // Before it is opened: opening a pipe waits.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() || metadata.len() > PLAN_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).ok();
+    Ok(text.filter(|text| !text.contains('\0') && !text.is_empty()))
 }
 
 /// What is done about sources with bad sectors.
@@ -106,6 +141,7 @@ pub fn pair_with(
         group: None,
         role: Role::Backup,
         reversal: None,
+        is_asked: false,
         otherwise: None,
     })
 }
@@ -203,7 +239,7 @@ pub fn of_plan(
             .any(|volume| volume.name == *name || volume.group == *name)
         {
             let names: Vec<&str> = plan.volumes.iter().map(|v| v.name.as_str()).collect();
-            return Err(crate::error::usage(format!(
+            return Err(usage(format!(
                 "the plan has no clone {}; it has {}",
                 quoted(name),
                 names.join(", ")
@@ -240,6 +276,7 @@ pub fn of_plan(
             group: Some(volume.group.clone()),
             role: Role::Backup,
             reversal: None,
+            is_asked: false,
             otherwise: None,
         });
     }

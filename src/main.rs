@@ -6,6 +6,7 @@
     reason = "nothing of a program can be reached from outside"
 )]
 
+mod advice;
 mod blank;
 mod cli;
 mod command;
@@ -42,22 +43,57 @@ mod threads;
 mod volume;
 mod watch;
 
+use anyhow::Context as _;
 use clap::Parser;
 use cli::{Cli, Command};
 use klon_partition::text::{is_printable, printable, sealed};
+use signal_hook::consts::SIGXFSZ;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misread(error),
     };
-    match run(cli) {
+    let done = done(&cli.command);
+    let ended = limits_are_errors().and_then(|()| run(cli));
+    let code = match ended {
         Ok(code) => code,
         Err(error) => {
+            let error = advice::added(error);
             progress::say(&format!("klon: {}", error::message(&error)));
             error::exit_code(&error)
         }
+    };
+    output::ended(code, done)
+}
+
+/// A file that would become larger than it may (setrlimit(2)) is an error like others, and no end by
+/// SIGXFSZ: what was begun is put in order.
+fn limits_are_errors() -> anyhow::Result<()> {
+    let flag = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGXFSZ, flag).context("handling SIGXFSZ")?;
+    Ok(())
+}
+
+/// What is done when a command has ended well.
+const fn done(command: &Command) -> &'static str {
+    match command {
+        Command::Clone(args) if args.run.dry_run => NOTHING,
+        Command::Clone(_) => "the clone is complete",
+        Command::Restore(args) if args.run.dry_run => NOTHING,
+        Command::Restore(_) => "the restore is complete",
+        Command::Prepare(args) if args.dry_run => NOTHING,
+        Command::Prepare(_) => "the drive is as planned",
+        Command::Prune(args) if args.dry_run => NOTHING,
+        Command::Prune(_) => "the prune is complete",
+        Command::Finish(_) => "what was staged is in place",
+        Command::Image(_) | Command::Import(_) => "the snapshot is complete",
+        Command::Export(_) | Command::Extract(_) => "the file is complete",
+        Command::Verify(_) => "all that was asked for was verified, and nothing differs",
+        _ => NOTHING,
     }
 }
 
@@ -77,6 +113,9 @@ fn misread(error: clap::Error) -> ExitCode {
         }
     }
 }
+
+/// What such a command has done that only shows something.
+const NOTHING: &str = "nothing failed";
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, common } = cli;

@@ -13,7 +13,7 @@ use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::{DiskUsage, Volume, VolumeUsage};
+use klon_partition::inspect::{DiskLayout, DiskUsage, Volume, VolumeUsage};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Moved, Table};
 use klon_partition::text::{quoted, unsealed};
@@ -80,7 +80,9 @@ impl SourceEnd {
         let name = open.place.given.clone();
         leave_out_unknown(&mut usage, open);
         guard::finished(&name, &open.device)?;
-        let Fitted { device, usage, cut, .. } = fit::volume(open, usage, target)?;
+        let Fitted {
+            device, usage, cut, ..
+        } = fit::volume(open, usage, target)?;
         let warnings = warning(&name, &usage).into_iter().collect();
         Ok(Self {
             name,
@@ -312,10 +314,24 @@ impl TargetEnd {
 /// What is on a device, or in the partition of it that is meant, for people: what would be lost of
 /// the volumes that `is_lost` holds for.
 pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> bool) -> String {
-    let (path, layout) = (&open.place.path, &open.layout);
+    let is_meant = |volume: &Volume| match &open.partition {
+        Some(partition) => volume.extent == partition.extent,
+        None => is_lost(volume),
+    };
+    let found = (&open.layout, &*open.source as &dyn ReadAt);
+    described(&open.place.path, found, system, is_meant)
+}
+
+/// The same of a disk with this layout, of the volumes that `is_meant` holds for.
+pub fn described(
+    path: &Path,
+    (layout, disk): (&DiskLayout, &dyn ReadAt),
+    system: &System,
+    is_meant: impl Fn(&Volume) -> bool,
+) -> String {
     let mut text = format!("  {}", path.shown());
-    if let Ok(Some(disk)) = system.disk_of(path) {
-        for part in [&disk.model, &disk.serial].into_iter().flatten() {
+    if let Ok(Some(known)) = system.disk_of(path) {
+        for part in [&known.model, &known.serial].into_iter().flatten() {
             text.push_str(&format!(" {part}"));
         }
     }
@@ -328,17 +344,13 @@ pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> 
             ", unknown content, with a partition table that can't be relied on: {why}"
         ));
     } else if layout.volumes.is_empty() {
-        text.push_str(match is_empty(&open.source) {
+        text.push_str(match is_empty(disk) {
             true => ", empty",
             false if layout.is_blank => ", unknown content, zeroes in its first MiB",
             false => ", unknown content",
         });
     }
-    let is_meant = |volume: &&Volume| match &open.partition {
-        Some(partition) => volume.extent == partition.extent,
-        None => is_lost(volume),
-    };
-    for volume in layout.volumes.iter().filter(is_meant) {
+    for volume in layout.volumes.iter().filter(|volume| is_meant(volume)) {
         text.push_str("\n    ");
         if let Some(partition) = &volume.partition {
             let name = if partition.name.is_empty() { "" } else { " " };
@@ -347,7 +359,7 @@ pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> 
                 partition.number, partition.name
             ));
         }
-        text.push_str(&content_of(volume, &open.source));
+        text.push_str(&content_of(volume, disk));
         text.push_str(&format!(
             ", {}",
             crate::human::size(volume.extent.len_bytes())

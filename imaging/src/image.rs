@@ -45,7 +45,9 @@ pub use header::{HEADER_LEN, Header, MAGIC};
 pub use manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind};
 pub use page::PAGE_CHUNKS;
 pub use parts::{FilesAppend, FilesPunch, ImageFiles, StreamAppend};
-pub use prune::{HOLE_ALIGN, PrunePlan, Punch, forget, forget_from, plan_prune, punch_unused};
+pub use prune::{
+    HOLE_ALIGN, PrunePlan, Punch, forget, forget_bytes, forget_from, plan_prune, punch_unused,
+};
 pub use reader::Image;
 pub use reference::Reference;
 pub use rules::{Fate, KeepRules};

@@ -19,7 +19,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use file::domain_path;
+pub use file::{domain_path, forget_map};
 
 use crate::buffer::Pool;
 use crate::change::Rung;
@@ -168,7 +168,7 @@ pub fn rescue(
         origin.record = record.map(|record| Hex(record.digest));
         file::save(options.map, &origin, &statuses, true)?;
     } else {
-        file::remove(options.map)?;
+        file::forget_map(options.map)?;
     }
     observer.event(&Event::Finished);
     let metadata = options.metadata;

@@ -1,7 +1,7 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
 mod aftermath;
-mod consent;
+pub(super) mod consent;
 mod one;
 pub(super) mod rescue;
 mod together;
@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
 use klon_imaging::{CloneOptions, RecordStore};
+use klon_partition::Shown;
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use std::process::ExitCode;
 use together::With;
@@ -36,12 +37,12 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     rescue::check(args, &jobs)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
     outside::choose(&mut jobs, args.outside, &records)?;
-    run_jobs(&jobs, &records, args, common, &system)
+    run_jobs(&mut jobs, &records, args, common, &system)
 }
 
 /// Asks for consent where it is needed, then clones.
 pub(super) fn run_jobs(
-    jobs: &[VolumeJob],
+    jobs: &mut [VolumeJob],
     records: &RecordStore,
     args: &CloneArgs,
     common: &Common,
@@ -55,12 +56,13 @@ pub(super) fn run_jobs(
     if args.run.dry_run {
         return show(jobs, records, args, common);
     }
-    for job in jobs {
-        match &job.reversal {
+    for job in &mut *jobs {
+        job.is_asked = match &job.reversal {
             Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
             None => consent::ask(job, records, args, system)?,
-        }
+        };
     }
+    let jobs = &*jobs;
     for job in jobs {
         // Before a target is touched, or a file made that would stay behind.
         records
@@ -112,8 +114,15 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         }
         return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
     }
-    let plan = jobs::read_plan(&args.source).with_context(|| {
+    let given = args.source.shown();
+    let plan = jobs::find_plan(&args.source).with_context(|| {
         "expected a plan file, or a source and a target (klon clone SOURCE TARGET)".to_owned()
+    })?;
+    let plan = plan.ok_or_else(|| {
+        usage(format!(
+            "the target is missing: klon clone {given} TARGET (only a plan file says by itself what \
+             goes where, and {given} is none)"
+        ))
     })?;
     jobs::of_plan(&plan, &args.only, Some(bad), system)
 }

@@ -5,10 +5,12 @@ mod told;
 mod write;
 
 use super::list;
+use crate::advice;
 use crate::cli::{Common, ExportArgs, FormatArg, MakeArgs};
 use crate::error::{self, refused, usage};
 use crate::human;
 use crate::image::ImageName;
+use crate::output::Stream;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
@@ -21,6 +23,10 @@ pub(super) use part::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// What helps where a file may not become so large.
+const FORMATS: &str = "raise the limit, name a place on another filesystem, or export as qcow2, which \
+                       takes no room for what is not in use";
 
 /// What becomes a file.
 pub(super) struct Request<'a> {
@@ -80,7 +86,10 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
             place.given
         )));
     };
-    if !is_stream {
+    if is_stream {
+        // Before anything is read for it.
+        Stream::open()?;
+    } else {
         check_output(request.output, name, request.make.force)?;
     }
     let snapshot = name.open_snapshot()?;
@@ -118,7 +127,9 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         true => write::stream(&job, &progress),
         false => write::file(&job, request, &progress),
     };
-    let done = done.with_context(|| format!("{doing} {}", place.given))?;
+    let done = done
+        .map_err(|error| advice::to_write(error, request.output, FORMATS))
+        .with_context(|| format!("{doing} {}", place.given))?;
     let damage = part.damage();
     told::damage(&damage);
     if !is_stream {

@@ -94,7 +94,7 @@ fn is_of(done: &Completed, target: &TargetEnd) -> bool {
 
 fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     if given.is_file()
-        && let Ok(plan) = jobs::read_plan(given)
+        && let Some(plan) = jobs::find_plan(given)?
     {
         let jobs = jobs::of_plan(&plan, &[], None, system)?;
         return Ok(jobs.into_iter().map(|job| job.target).collect());

@@ -2,11 +2,12 @@
 
 mod rescue;
 
+use crate::advice;
 use crate::cli::{Common, ImageArgs, RungArg};
 use crate::error::{Advice, refused, usage};
 use crate::human;
-use crate::image::{ImageName, OpenForAppend, Shape, first_part};
-use crate::output;
+use crate::image::{ImageName, Left, OpenForAppend, Shape, first_part, not_plain};
+use crate::output::{self, Stream};
 use crate::outside;
 use crate::place::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
@@ -24,6 +25,7 @@ use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
         snapshot: None,
     };
     check_apart(&place, &name, &system)?;
+    if is_stream(&name) {
+        // Before anything is read for it.
+        Stream::open()?;
+    }
     if is_stream(&name) && (common.json || args.split.is_some() || args.rescue.is_some()) {
         return Err(usage(
             "an image on standard output goes without --json, --split and --rescue",
@@ -80,9 +86,10 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     }
     let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
     let mut image = match is_stream(name) {
-        true => OpenForAppend::stream(&shape)?,
-        false => OpenForAppend::new(name, &shape)?,
-    };
+        true => OpenForAppend::stream(&shape),
+        false => OpenForAppend::new(name, &shape),
+    }
+    .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity)?,
         None => None,
@@ -127,9 +134,17 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         level: args.store.level,
         threads: threads::count(args.threads),
     };
-    let summary = capture(&job, image.writer(), &options, &progress)
-        .map_err(|error| advised(error.into(), &args.image.shown()))
-        .with_context(|| format!("imaging {}", source.name))?;
+    let summary = match capture(&job, image.writer(), &options, &progress) {
+        Ok(summary) => summary,
+        Err(error) => {
+            // What could never become a whole file is of no use, nor is what has hardly begun.
+            let error = anyhow::Error::from(error);
+            let left = image.give_up(!advice::is_final(&error));
+            return Err(advised(error, left, &name.path))
+                .with_context(|| format!("imaging {}", source.name));
+        }
+    };
+    image.done()?;
     report(&summary, name, common)
 }
 
@@ -145,10 +160,7 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
         return Ok(());
     }
     if !path.is_file() {
-        return Err(refused(format!(
-            "{} is no plain file, and an image is one; to copy to a device, `klon clone` is meant",
-            path.shown()
-        )));
+        return Err(not_plain(path));
     }
     let (image, source) = (system.locate(path)?, system.locate(&place.path)?);
     if place.image.is_none() && image == source {
@@ -194,11 +206,33 @@ pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<Partition
     partitions
 }
 
-pub(super) fn advised(error: anyhow::Error, image: &str) -> anyhow::Error {
-    error.context(Advice(format!(
-        "No snapshot was added; those that {image} had are as they were, and what of this one is in \
-         the file already is not written again: run the same command again"
-    )))
+/// Adds to an error what is left of the image, and what helps.
+pub(super) fn advised(error: anyhow::Error, left: Left, image: &Path) -> anyhow::Error {
+    let shown = image.shown();
+    let number = advice::reason(&error);
+    let split = "with --split 4G, a new image is kept in parts of that size";
+    let helps = number.and_then(|number| advice::about(number, image, split));
+    let told = match (left, helps) {
+        (_, None) if shown.clone() == "-" => return error,
+        (_, Some(helps)) if shown.clone() == "-" => helps,
+        (Left::Earlier, Some(helps)) => format!(
+            "No snapshot was added; those that {shown} had are as they were. {helps}; what of this \
+             one is in the file already is not written again"
+        ),
+        (Left::Earlier, None) => format!(
+            "No snapshot was added; those that {shown} had are as they were, and what of this one is \
+             in the file already is not written again: run the same command again"
+        ),
+        (Left::Some(bytes), helps) => format!(
+            "No snapshot was added. {}{} of this one are in {shown}, and are not written again when \
+             the same command runs again; to give it up, remove {shown}",
+            helps.map(|helps| helps + ". ").unwrap_or_default(),
+            human::size(bytes)
+        ),
+        (Left::Nothing, Some(helps)) => format!("There is no new image {shown}. {helps}"),
+        (Left::Nothing, None) => format!("There is no new image {shown}"),
+    };
+    error.context(Advice(told))
 }
 
 /// What `klon image --json` prints last.

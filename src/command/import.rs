@@ -2,10 +2,11 @@
 
 mod input;
 
+use crate::advice;
 use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
 use crate::command::image;
 use crate::error::{self, refused};
-use crate::image::{ImageName, OpenForAppend, Shape};
+use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result};
@@ -26,16 +27,13 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         return image::run(&as_image(args), common);
     };
     let name = ImageName {
-        path: args.image.clone(),
+        path: first_part(&args.image),
         snapshot: None,
     };
-    if args.image.exists() && !args.image.is_file() {
-        let text = args.image.shown();
-        return Err(refused(format!(
-            "{text} is no plain file, and an image is one"
-        )));
+    if name.path.exists() && !name.path.is_file() {
+        return Err(not_plain(&name.path));
     }
-    if let (Ok(from), Ok(to)) = (args.input.canonicalize(), args.image.canonicalize())
+    if let (Ok(from), Ok(to)) = (args.input.canonicalize(), name.path.canonicalize())
         && from == to
     {
         let text = args.image.shown();
@@ -44,16 +42,22 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
     input.warnings.iter().for_each(|warning| {
         say(&format!("klon: warning: {warning}"));
     });
-    let is_new = !args.image.exists();
     let shape = Shape::parse(None, args.store.chunk.as_deref())?;
-    let mut image = OpenForAppend::new(&name, &shape)?;
-    let result = import(input, &mut image, args, common);
-    let is_failed = |error| error::code(error) != error::INTERRUPTED;
-    if is_new && result.as_ref().err().is_some_and(is_failed) {
-        // It has no snapshot; of use it would be to the same run again alone.
-        let _ = std::fs::remove_file(&args.image);
-    }
-    image::report(&result?, &name, common)?;
+    let mut image = OpenForAppend::new(&name, &shape)
+        .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
+    let named = format!("importing {}", input.name);
+    let summary = match import(input, &mut image, args, common) {
+        Ok(summary) => summary,
+        Err(error) => {
+            // Of use it would be to the same run again alone, which is known to come only when it was
+            // ended from outside.
+            let is_interrupted = error::code(&error) == error::INTERRUPTED;
+            let left = image.give_up(is_interrupted);
+            return Err(image::advised(error, left, &name.path)).context(named);
+        }
+    };
+    image.done()?;
+    image::report(&summary, &name, common)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,7 +118,5 @@ fn import(
         Some(stream) => capture_forward(&job, &mut **stream, image.writer(), &options, &progress),
         None => capture(&job, image.writer(), &options, &progress),
     };
-    summary
-        .map_err(|error| image::advised(error.into(), &args.image.shown()))
-        .with_context(|| format!("importing {}", input.name))
+    Ok(summary?)
 }

@@ -2,6 +2,7 @@
 
 mod source;
 
+use crate::advice;
 use crate::cli::{Common, PlanArgs, TableKind};
 use crate::confirm;
 use crate::error::usage;
@@ -11,6 +12,7 @@ use crate::output;
 use crate::place::{OpenPlace, Place, identity_of};
 use crate::progress::say;
 use anyhow::{Context as _, Result};
+use klon_imaging::OwnFile;
 use klon_partition::Shown;
 use klon_partition::planner::{
     Drive, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style, parse_size,
@@ -19,6 +21,7 @@ use klon_partition::planner::{
 use klon_partition::system::System;
 use klon_partition::table::Scheme;
 use klon_partition::text::{quoted, unsealed};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -53,7 +56,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
     }
     let toml = proposal.plan.to_toml()?;
     if let Some(path) = &args.output {
-        write_new(path, &toml)?;
+        write_new(path, &toml, request.options.previous.is_some())?;
     }
     if common.json {
         output::json(&proposal)?;
@@ -99,8 +102,22 @@ pub fn style() -> Style {
     }
 }
 
-fn write_new(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| path.shown())
+/// Writes a plan: to a name that is free, or in the place of the plan that is there.
+fn write_new(path: &Path, text: &str, replaces: bool) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        // A link to a plan stays one.
+        let path = match replaces {
+            true => path.canonicalize()?,
+            false => path.to_owned(),
+        };
+        let new = OwnFile::create(&path)?;
+        new.file().write_all(text.as_bytes())?;
+        new.file().sync_all()?;
+        new.into_place(replaces)
+    };
+    write()
+        .map_err(|error| advice::to_write(error.into(), path, advice::ELSEWHERE))
+        .with_context(|| path.shown())
 }
 
 fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {

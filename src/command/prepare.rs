@@ -4,15 +4,16 @@ use crate::blank;
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
+use crate::error::refused;
 use crate::guard;
 use crate::jobs::{find_drive, read_plan};
 use crate::output;
 use crate::place::OpenPlace;
-use crate::volume::describe;
+use crate::volume::{describe, described};
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
-use klon_partition::inspect::Volume;
+use klon_partition::inspect::{Volume, inspect};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{Rewrite, Table};
@@ -50,7 +51,7 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         // What can't be kept of the table is refused before anybody is asked.
         let device = &drive.device;
         Rewrite::plan(device, device, &plan.table(current)?)
-            .with_context(|| drive.place.path.display().to_string())?;
+            .with_context(|| drive.place.path.shown())?;
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
@@ -108,8 +109,9 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         Some(disk) => Some(lock(&disk.path)?),
         None => None,
     };
-    let table = plan.table(drive.layout.believed_table())?;
     let target = open_target(path)?;
+    still(drive, &target, system)?;
+    let table = plan.table(drive.layout.believed_table())?;
     write(&target, &table, changes).with_context(|| path.shown())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table
@@ -121,6 +123,25 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         "the table is written, but the kernel does not know it yet; detach and attach the drive",
     )?;
     Ok(())
+}
+
+/// Refuses a drive that is not what was shown before it was opened for this run alone.
+fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
+    let path = &drive.place.path;
+    guard::unused(system, path)?;
+    let now = inspect(target).with_context(|| path.shown())?;
+    let is_same = target.id()? == drive.source.id()?
+        && now.table == drive.layout.table
+        && described(path, (&now, target), system, |_| true)
+            == described(path, (&drive.layout, &*drive.source), system, |_| true);
+    match is_same {
+        true => Ok(()),
+        false => Err(refused(format!(
+            "{} changed since it was looked at. Nothing was written; look at it and run the command \
+             again",
+            path.shown()
+        ))),
+    }
 }
 
 /// What an earlier layout left where the new partitions lie goes first: it would look like their

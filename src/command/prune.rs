@@ -1,6 +1,7 @@
 //! `klon prune`: snapshots of an image that rules don't keep go, and their room is given back.
 
 mod compact;
+mod room;
 
 use crate::cli::{Common, PruneArgs};
 use crate::confirm;
@@ -45,7 +46,7 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     let name = ImageName::parse(&args.image)?;
     let given = || name.path.shown();
     // Nobody adds to it meanwhile. A new file takes nothing from those who read the old one.
-    let (_lock, image) = match (args.dry_run, args.compact) {
+    let (lock, image) = match (args.dry_run, args.compact) {
         (true, _) => (None, name.open()?),
         (false, true) => (Some(lock::for_writing(&name.path)?), name.open()?),
         (false, false) => (Some(lock::alone(&name.path)?), name.open_alone()?),
@@ -67,7 +68,10 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let files = name.files()?;
-    let punch = files.punch().map_err(|error| no_holes(error, &given()))?;
+    room::check(&work.image, &plan, &name.path)?;
+    let explained = |error| room::explained(error, &work.image, &name.path);
+    let punch = files.punch().map_err(|error| no_holes(error, &given()));
+    let punch = punch.map_err(explained)?;
     work.consent(args, common, &plan)?;
     let progress = Progress::new(
         common,
@@ -77,9 +81,11 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
         },
         interrupt_flag()?,
     );
-    if let Some(position) = forget_from(&work.image, &plan) {
-        let output = FilesAppend::resume(&files, position, None).with_context(given)?;
-        forget(&work.image, &plan, output).with_context(given)?;
+    if let (Some(position), Some(first)) = (forget_from(&work.image, &plan), &lock) {
+        let first = first.try_clone().with_context(given)?;
+        let output = FilesAppend::resume(&files, first, position, None).with_context(given)?;
+        let forgotten = forget(&work.image, &plan, output).with_context(given);
+        forgotten.map_err(explained)?;
     }
     // What is used is asked of the file as it is now.
     let now = name.open_alone()?;

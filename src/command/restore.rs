@@ -49,7 +49,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             job.otherwise = resemblance::rung(job)?;
         }
     }
-    clone::run_jobs(&jobs, &records, &clone_args, common, &system)
+    clone::run_jobs(&mut jobs, &records, &clone_args, common, &system)
 }
 
 /// What goes where.

@@ -119,7 +119,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
     let place = Place::resolve(&args.target, system)?;
     if place.number.is_none()
         && args.source.is_none()
-        && let Some(plan) = plan(&place)?
+        && let Some(plan) = jobs::find_plan(&place.path)?
     {
         let jobs = jobs::of_plan(
             &plan,
@@ -155,22 +155,6 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         identity,
         source,
     }])
-}
-
-/// The plan in a small text file; `None` for anything else.
-fn plan(place: &Place) -> Result<Option<klon_partition::planner::Plan>> {
-    const PLAN_BYTES_MAX: u64 = 1 << 20;
-    let metadata = std::fs::metadata(&place.path).with_context(|| place.given.clone())?;
-    if !metadata.is_file() || metadata.len() > PLAN_BYTES_MAX {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&place.path).with_context(|| place.given.clone())?;
-    match String::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') && !text.is_empty() => {
-            jobs::read_plan(&place.path).map(Some)
-        }
-        _ => Ok(None),
-    }
 }
 
 fn check_of(job: VolumeJob) -> Result<Check> {

@@ -3,10 +3,13 @@
 //! Those who write to it exclude each other by a lock of its first file (flock). Those who read hold a
 //! shared lock of one byte far behind its end (an open file description lock), and a prune, which
 //! gives back what they may be about to read, holds that byte alone. What is added to an image
-//! changes nothing that is in it, so nobody who reads minds.
+//! changes nothing that is in it, so nobody who reads minds. Whether there is an image, and what is in
+//! it, is looked at only when its file is locked.
 
 use crate::error::refused;
 use anyhow::{Context as _, Result};
+use klon_imaging::image::ImageFiles;
+use klon_imaging::record::sync_directory;
 use klon_partition::Shown;
 use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
@@ -14,8 +17,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, SEEK_SET};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The byte that is locked by those who read. Filesystems whose locks bind everyone have nothing
@@ -28,12 +32,110 @@ const NAMED_MAX: usize = 5;
 
 /// Keeps others from adding to an image and from pruning it, as long as the file is open.
 pub fn for_writing(path: &Path) -> Result<File> {
-    lock_writers(path, OpenOptions::new().read(true))
+    let open = || Ok((File::open(path)?, false));
+    lock_writers(path, open).map(|(file, _)| file)
+}
+
+/// The first file of an image, open for reading and writing, which nobody else writes to as long as
+/// it is open.
+pub struct Claimed {
+    /// The file.
+    pub file: File,
+    /// Its name.
+    pub path: PathBuf,
+    /// Whether it was made here.
+    is_made: bool,
+}
+
+impl Claimed {
+    /// Opens the file, or makes an empty one; what is in it is looked at only after that, since
+    /// somebody else may just have made it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (file, is_made) = lock_writers(path, || open_or_make(path))?;
+        if is_made {
+            sync_directory(path).with_context(|| path.shown())?;
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            is_made,
+        })
+    }
+
+    /// Whether it still is the file of its name: it may have been renamed or removed.
+    pub fn is_named(&self) -> bool {
+        is_of(&self.file, &self.path)
+    }
+
+    /// Takes back what was made here, `file_count` files in all; one that was there is empty again.
+    pub fn discard(&self, file_count: usize) -> Result<()> {
+        if !self.is_named() {
+            return Ok(());
+        }
+        let given = || self.path.shown();
+        let files = ImageFiles::find(&self.path).with_context(given)?;
+        let made = usize::from(!self.is_made)..file_count;
+        files.remove(made).with_context(given)?;
+        if !self.is_made {
+            self.file.set_len(0).with_context(given)?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file, or makes it where nothing has its name: also a link to nothing has it.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    for _ in 0..TRIES {
+        match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return opened.map(|file| (file, false)),
+        }
+        match options.clone().create_new(true).open(path) {
+            // Somebody was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| (file, true)),
+        }
+    }
+    let what = "it is a link to a file that does not exist; remove it, or name the file";
+    Err(io::Error::new(ErrorKind::AlreadyExists, what))
+}
+
+/// Refuses a new image beside one of the same name that is, or is about to be, kept the other way:
+/// in parts, or as one file. Each makes its own first file before it looks for the other's, so that
+/// of two at the same time one sees the other at least.
+pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
+    let (shown, path) = (twin.shown(), new.path.shown());
+    let Ok(found) = File::open(twin) else {
+        return Ok(());
+    };
+    let is_busy = matches!(found.try_lock(), Err(TryLockError::WouldBlock));
+    let is_parts = twin.extension().is_some_and(|extension| extension == "000");
+    match found.metadata().map_or(0, |found| found.len()) {
+        0 if !is_busy && is_parts => Ok(()),
+        0 if !is_busy => Err(refused(format!(
+            "{shown} is an empty file, which would hide the image's parts ({path}, …); remove it, or \
+             name another image"
+        ))),
+        _ if is_busy => Err(refused(format!(
+            "{shown} is being written by another klon{}, and is an image of the same name; wait until \
+             that is done",
+            holders(&found, "FLOCK")
+        ))),
+        _ => Err(refused(format!(
+            "{shown} exists, and {path} would be an image of the same name; name another one"
+        ))),
+    }
 }
 
 /// The same, and keeps others from reading it.
 pub fn alone(path: &Path) -> Result<File> {
-    let file = lock_writers(path, OpenOptions::new().read(true).write(true))?;
+    let open = || {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok((file, false))
+    };
+    let (file, _) = lock_writers(path, open)?;
     match lock_readers(&file, libc::F_WRLCK) {
         Ok(()) => Ok(file),
         Err(Errno::EAGAIN | Errno::EACCES) => Err(refused(format!(
@@ -54,7 +156,6 @@ pub fn alone(path: &Path) -> Result<File> {
 /// Opens an image so that nobody prunes it as long as the device is there; `open` opens what the
 /// path names. Where there are no locks, it is opened without.
 pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Result<Arc<dyn ReadAt>> {
-    let named = || fs::metadata(path).ok().as_ref().map(node);
     for _ in 0..TRIES {
         let Ok(file) = File::open(path) else {
             // Says why.
@@ -73,17 +174,14 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
         }
         let device = open()?;
         // Compacted meanwhile, it is another file that has the name now.
-        if file.metadata().ok().as_ref().map(node) == named() {
+        if is_of(&file, path) {
             return Ok(Arc::new(Held {
                 device,
                 _lock: file,
             }));
         }
     }
-    Err(refused(format!(
-        "{} is replaced again and again while it is opened; run the command again",
-        path.shown()
-    )))
+    Err(replaced(path))
 }
 
 /// A device, and the lock under which it is read.
@@ -110,28 +208,39 @@ fn node(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-fn lock_writers(path: &Path, options: &OpenOptions) -> Result<File> {
+/// Whether it is the file of that name.
+fn is_of(file: &File, path: &Path) -> bool {
+    let named = fs::metadata(path).ok();
+    named.is_some() && named.as_ref().map(node) == file.metadata().ok().as_ref().map(node)
+}
+
+/// Opens a file and locks it. Whether it was made is the second thing that `open` tells.
+fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Result<(File, bool)> {
     let given = || path.shown();
-    let file = options.open(path).with_context(given)?;
-    match file.try_lock() {
-        // Compacted meanwhile, it is another file that has the name now.
-        Ok(())
-            if file.metadata().ok().as_ref().map(node)
-                != fs::metadata(path).ok().as_ref().map(node) =>
-        {
-            Err(refused(format!(
-                "{} was replaced while it was opened; run the command again",
-                path.shown()
-            )))
+    for _ in 0..TRIES {
+        let (file, is_made) = open().with_context(given)?;
+        match file.try_lock() {
+            Ok(()) if is_of(&file, path) => return Ok((file, is_made)),
+            // Compacted, renamed or removed meanwhile, it is another file that has the name now.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(refused(format!(
+                    "{} is being added to by another klon{}; wait until that is done",
+                    path.shown(),
+                    holders(&file, "FLOCK")
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(given),
         }
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(refused(format!(
-            "{} is being added to by another klon{}; wait until that is done",
-            path.shown(),
-            holders(&file, "FLOCK")
-        ))),
-        Err(TryLockError::Error(error)) => Err(error).with_context(given),
     }
+    Err(replaced(path))
+}
+
+fn replaced(path: &Path) -> anyhow::Error {
+    refused(format!(
+        "{} is replaced again and again while it is opened; run the command again",
+        path.shown()
+    ))
 }
 
 /// Locks the byte of the readers, or fails at once.
@@ -187,4 +296,89 @@ fn command(process: &Path) -> String {
     let first = words.next().unwrap_or_default();
     let text = format!("{program} {first}");
     text.chars().take(60).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Claimed, lock_writers, no_twin};
+    use std::cell::Cell;
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_that_lost_its_name_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, away) = (directory.path().join("i"), directory.path().join("away"));
+        let changes: [&dyn Fn(); 3] = [
+            &|| fs::remove_file(&path).unwrap(),
+            &|| fs::rename(&path, &away).unwrap(),
+            &|| {
+                fs::write(&away, "new").unwrap();
+                fs::rename(&away, &path).unwrap();
+            },
+        ];
+        for change in changes {
+            fs::write(&path, "old").unwrap();
+            let opened = Cell::new(0);
+            let (file, _) = lock_writers(&path, || {
+                let file = File::options().create(true).append(true).open(&path)?;
+                opened.set(opened.get() + 1);
+                if opened.get() == 1 {
+                    change();
+                }
+                Ok((file, false))
+            })
+            .unwrap();
+            assert_eq!(opened.get(), 2);
+            assert_ne!(file.metadata().unwrap().len(), 4);
+            assert!(Claimed::open(&path).is_err(), "it is locked");
+            drop(file);
+            assert!(Claimed::open(&path).unwrap().is_named());
+        }
+    }
+
+    #[test]
+    fn what_was_made_goes_and_what_was_there_is_empty_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let made = Claimed::open(&path("a.000")).unwrap();
+        fs::write(path("a.001"), "ours").unwrap();
+        fs::write(path("a.002"), "another's").unwrap();
+        made.discard(2).unwrap();
+        assert!(!path("a.000").exists() && !path("a.001").exists());
+        assert!(path("a.002").exists());
+        fs::write(path("b"), "").unwrap();
+        let found = Claimed::open(&path("b")).unwrap();
+        fs::write(path("b"), "begun").unwrap();
+        found.discard(1).unwrap();
+        assert_eq!(fs::metadata(path("b")).unwrap().len(), 0);
+        // Renamed meanwhile, it is not ours to remove.
+        let made = Claimed::open(&path("c")).unwrap();
+        fs::rename(path("c"), path("d")).unwrap();
+        fs::write(path("c"), "another's").unwrap();
+        made.discard(1).unwrap();
+        assert!(!made.is_named() && path("c").exists() && path("d").exists());
+        symlink("nothing", path("e")).unwrap();
+        assert!(Claimed::open(&path("e")).is_err());
+        assert!(!path("nothing").exists());
+    }
+
+    #[test]
+    fn one_name_has_one_image() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let plain = Claimed::open(&path("x")).unwrap();
+        no_twin(&plain, &path("x.000")).unwrap();
+        let parts = Claimed::open(&path("x.000")).unwrap();
+        // Each sees the other at work.
+        no_twin(&plain, &path("x.000")).unwrap_err();
+        no_twin(&parts, &path("x")).unwrap_err();
+        drop(parts);
+        no_twin(&plain, &path("x.000")).unwrap();
+        fs::write(path("x.000"), "an image").unwrap();
+        no_twin(&plain, &path("x.000")).unwrap_err();
+        drop(plain);
+        let parts = Claimed::open(&path("x.000")).unwrap();
+        no_twin(&parts, &path("x")).unwrap_err();
+    }
 }

@@ -3,7 +3,9 @@
 mod consent;
 mod help;
 mod json;
+mod limits;
 mod names;
+mod outputs;
 mod plans;
 mod refusals;
 mod usage;

@@ -198,7 +198,14 @@ impl Prepared {
             is_drive_given_up: is_given_up,
         };
         let parts = self.staged_parts(job, options);
+        let is_new = parts.is_empty();
         let mut staging = Staging::new(space, rooms, &self.wanted, mark, (options.threads, parts))?;
+        // All of it is staged then, and only long runs of zeroes that no map tells of would need none.
+        let room_bytes = staging.stager.room_bytes();
+        if self.selection.rung == Rung::Full && is_new && self.plan.copy.total_bytes() > room_bytes
+        {
+            return Err(Error::NoRoom { room_bytes });
+        }
         staging.token = self.target_token.map(|token| token.0);
         Ok(Output::Staged(Box::new(staging)))
     }

@@ -1,6 +1,6 @@
 //! Where an image is written to: something that can be added to at its end.
 
-use crate::record::sync_directory;
+use crate::own_file::descriptor;
 use klon_partition::device::AlignedBuffer;
 use klon_partition::device::aligned::ALIGNMENT_BYTES;
 use std::fs::{File, OpenOptions};
@@ -21,6 +21,11 @@ pub trait Append: Send {
     /// # Errors
     /// What the system says.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// How many files it is in.
+    fn file_count(&self) -> usize {
+        1
+    }
 }
 
 impl Append for Vec<u8> {
@@ -41,6 +46,10 @@ impl Append for Box<dyn Append> {
 
     fn sync(&mut self) -> io::Result<()> {
         (**self).sync()
+    }
+
+    fn file_count(&self) -> usize {
+        (**self).file_count()
     }
 }
 
@@ -68,12 +77,20 @@ impl FileAppend {
     /// What the system says.
     pub fn open(path: &Path, position: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Self::over(file, position)
+    }
+
+    /// The same of a file that is open for reading and writing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn over(file: File, position: u64) -> io::Result<Self> {
         file.set_len(position)?;
         let flags = nix::fcntl::OFlag::O_DIRECT.bits();
         let direct = OpenOptions::new()
             .write(true)
             .custom_flags(flags)
-            .open(path);
+            .open(descriptor(&file));
         let mut buffer = AlignedBuffer::zeroed(BUFFER_BYTES);
         let start = position / ALIGN * ALIGN;
         let filled = usize::try_from(position - start).unwrap_or(0);
@@ -87,16 +104,6 @@ impl FileAppend {
             filled,
             written: filled,
         })
-    }
-
-    /// Makes an empty file, durably.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().create(true).append(true).open(path)?;
-        sync_directory(path)?;
-        Self::open(path, 0)
     }
 
     fn write_whole(&mut self) -> io::Result<()> {

@@ -4,17 +4,20 @@ mod append;
 mod joined;
 mod punch;
 #[cfg(test)]
-mod tests;
+pub(in crate::image) mod tests;
 
 pub use append::{FilesAppend, StreamAppend};
 use klon_partition::Shown;
 pub use punch::FilesPunch;
 
+use crate::record::sync_directory;
 use joined::Joined;
 use klon_partition::device::look_at;
 use klon_partition::{Error, ReadAt, Result};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,6 +111,12 @@ impl ImageFiles {
         self.is_split
     }
 
+    /// How long they were together when they were found.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.parts.last().map_or(0, Part::end)
+    }
+
     /// All of them, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
@@ -126,6 +135,28 @@ impl ImageFiles {
         let (first, last) = (self.parts.first()?, self.parts.last()?);
         let is_full = self.parts.len() > 1 && last.len >= first.len;
         is_full.then(|| part_path(&self.name, self.parts.len()))
+    }
+
+    /// The first of the parts of an image of this name: `NAME.000`, also where that is given.
+    #[must_use]
+    pub fn first_part(name: &Path) -> PathBuf {
+        match without_number(name) {
+            Some(_) => name.to_owned(),
+            None => part_path(name, 0),
+        }
+    }
+
+    /// Removes those of these numbers, the last first: of a new image that came to nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(&self, numbers: Range<usize>) -> io::Result<()> {
+        let end = numbers.end.min(self.parts.len());
+        for part in self.parts[numbers.start.min(end)..end].iter().rev() {
+            fs::remove_file(&part.path)?;
+            sync_directory(&part.path)?;
+        }
+        Ok(())
     }
 
     /// Opens them for reading, as one.

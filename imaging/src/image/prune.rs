@@ -12,7 +12,7 @@ use super::header::HEADER_LEN;
 use super::reader::Image;
 use super::reference::Reference;
 use super::snapshot::Snapshot;
-use super::tail::{FOOTER_BYTES, Tail};
+use super::tail::{COMMIT_ALIGN, FOOTER_BYTES, Tail};
 use super::writer::ImageWriter;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Observer};
@@ -105,6 +105,17 @@ pub fn plan_prune(image: &Image, remove: &[u64]) -> Result<PrunePlan> {
 #[must_use]
 pub fn forget_from(image: &Image, plan: &PrunePlan) -> Option<u64> {
     plan.is_commit_needed.then(|| image.tail().next_position())
+}
+
+/// Room that [`forget`] takes at most: two catalogs with their footers, in whole blocks.
+#[must_use]
+pub fn forget_bytes(image: &Image) -> u64 {
+    let catalog_bytes = room_bytes(image.tail().catalog_frame.stored_bytes);
+    // Each begins a block; its footer is aligned, too.
+    let commit_bytes = catalog_bytes.saturating_add(2 * FOOTER_BYTES);
+    commit_bytes
+        .div_ceil(COMMIT_ALIGN)
+        .saturating_mul(2 * COMMIT_ALIGN)
 }
 
 /// Takes the snapshots out of the catalog, durably. `output` adds to the image from

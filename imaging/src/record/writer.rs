@@ -229,8 +229,11 @@ pub(super) fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Makes the name of a file that was just created or replaced durable.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+/// Makes the name of a file that was just created, replaced or removed durable.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 

@@ -15,6 +15,7 @@
 //!
 //! klon says in a comment whose map it is. ddrescue leaves such comments out of what it writes.
 
+use super::first;
 use super::status::{RUNS_MAX, Status, StatusMap};
 use crate::error::{Error, Result};
 use crate::record::manifest::Hex;
@@ -31,6 +32,8 @@ use uuid::Uuid;
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Nor is one of its lines.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// How the files begin that klon writes.
+const TITLE: &str = "# Mapfile of klon";
 /// What begins the comment that says whose map it is.
 const ORIGIN: &str = "# klon: ";
 
@@ -228,7 +231,9 @@ pub(super) fn save_domain(map: &Path, wanted: &ExtentMap, size_bytes: u64) -> Re
     for extent in wanted.iter() {
         statuses.set(extent, Status::Finished);
     }
-    write(&domain_path(map), |output| body(output, '+', &statuses))
+    let path = domain_path(map);
+    check_own(&path, TITLE)?;
+    write(&path, |output| body(output, '+', &statuses))
 }
 
 fn body(output: &mut dyn Write, state: char, statuses: &StatusMap) -> io::Result<()> {
@@ -244,7 +249,7 @@ fn body(output: &mut dyn Write, state: char, statuses: &StatusMap) -> io::Result
 
 fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     write_file(path, |output| {
-        writeln!(output, "# Mapfile of klon, in the format of GNU ddrescue")?;
+        writeln!(output, "{TITLE}, in the format of GNU ddrescue")?;
         fill(output)
     })
 }
@@ -271,13 +276,42 @@ pub(super) fn write_file(
     write().map_err(|source| io_error(path, "write the map", source))
 }
 
-/// Forgets a map and its domain.
+/// Forgets a map, its domain, and what is kept beside it of the first chunk.
 ///
 /// # Errors
 /// [`Error::RecordIo`].
-pub(super) fn remove(path: &Path) -> Result<()> {
+pub fn forget_map(path: &Path) -> Result<()> {
     remove_file(path)?;
-    remove_file(&domain_path(path))
+    remove_file(&domain_path(path))?;
+    remove_file(&first::path(path))
+}
+
+/// Refuses a file at `path`, where one that begins with `start` is to be: it is somebody else's.
+///
+/// # Errors
+/// [`Error::Refused`], [`Error::RecordIo`].
+pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
+    let looked = |source| io_error(path, "look at what is there", source);
+    let is_own = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(looked(error)),
+        Ok(found) if !found.is_file() => false,
+        Ok(_) => {
+            let mut found = Vec::new();
+            let file = File::open(path).map_err(looked)?;
+            let mut begun = file.take(start.len() as u64);
+            begun.read_to_end(&mut found).map_err(looked)?;
+            found == start.as_bytes()
+        }
+    };
+    match is_own {
+        true => Ok(()),
+        false => Err(Error::Refused(format!(
+            "{} is there, and klon has not written it; remove it, or name another map with \
+             --rescue=MAPFILE",
+            path.shown()
+        ))),
+    }
 }
 
 /// Removes a file, if there is one.

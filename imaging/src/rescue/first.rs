@@ -6,7 +6,7 @@
 //! the chunk, zero where it is not good
 //! ```
 
-use super::file::write_file;
+use super::file::{check_own, write_file};
 use crate::chunk::{CHUNK_LEN, Digest};
 use crate::error::Result;
 use crate::record::manifest::Hex;
@@ -46,7 +46,9 @@ pub(super) fn save(map: &Path, run: Uuid, good: &ExtentMap, content: &[u8]) -> R
         good: good.clone(),
         digest: Hex(digest(run, good, content)),
     };
-    write_file(&path(map), |output| {
+    let path = path(map);
+    check_own(&path, MAGIC)?;
+    write_file(&path, |output| {
         writeln!(output, "{MAGIC}{}", serde_json::to_string(&header)?)?;
         output.write_all(content)
     })

@@ -71,6 +71,12 @@ impl<'a> Stager<'a> {
         state.last.is_none() && state.entries.is_empty()
     }
 
+    /// How much room there was.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.state().room.total_bytes()
+    }
+
     /// The room that was used.
     #[must_use]
     pub fn spots(&self) -> Vec<Spot> {

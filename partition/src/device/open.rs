@@ -7,7 +7,7 @@ use crate::text::Shown;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -138,6 +138,8 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
         }
         created => created.map_err(|source| open_error(path, "create", source))?,
     };
+    // Before anyone could take it for a file that was there.
+    lock(&file, path)?;
     let sized = file
         .set_len(size_bytes)
         .and_then(|()| file.sync_all())
@@ -147,7 +149,8 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
         let _ = fs::remove_file(path);
         return Err(open_error(path, "make a file of the wanted size", source));
     }
-    claim(file, path, Kind::File)
+    let handle = describe(file, path, (Kind::File, None), FOR_WRITING)?;
+    Ok(Target::new(handle))
 }
 
 /// A new name in a directory is durable once the directory is.
@@ -160,17 +163,7 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
     match kind {
-        Kind::File => match with_patience(|| file.try_lock(), is_locked) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Refused(format!(
-                    "{} is locked by another program that writes to it; `fuser -v {0}` names it",
-                    path.shown()
-                )));
-            }
-            // A filesystem without locks (some network ones) is no reason not to write to it.
-            Err(TryLockError::Error(_)) => {}
-        },
+        Kind::File => lock(&file, path)?,
         Kind::Block => {
             let is_read_only = ioctl::is_read_only(&file)
                 .map_err(|source| open_error(path, "ask whether it is read-only", source))?;
@@ -185,6 +178,29 @@ fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
         (kind, None),
         FOR_WRITING,
     )?))
+}
+
+/// Keeps others who respect locks from writing to a file, which must still be the one of its name then.
+fn lock(file: &File, path: &Path) -> crate::Result<()> {
+    match with_patience(|| file.try_lock(), is_locked) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::Refused(format!(
+                "{} is locked by another program that writes to it; `fuser -v {0}` names it",
+                path.shown()
+            )));
+        }
+        // A filesystem without locks (some network ones) is no reason not to write to it.
+        Err(TryLockError::Error(_)) => {}
+    }
+    let node = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    match node(fs::metadata(path)) == node(file.metadata()) {
+        true => Ok(()),
+        false => Err(Error::Refused(format!(
+            "{} was renamed, replaced or removed while it was opened; look at it and try again",
+            path.shown()
+        ))),
+    }
 }
 
 const fn is_locked(error: &TryLockError) -> bool {

@@ -1,5 +1,6 @@
 //! After a run that failed: what is safe, and what to do.
 
+use crate::advice::{self, ELSEWHERE, reason};
 use crate::drive::OpenTarget;
 use crate::error::Advice;
 use crate::jobs::VolumeJob;
@@ -8,8 +9,8 @@ use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
 use klon_partition::Shown;
-use nix::libc::{EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS};
-use std::io;
+use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
+use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
 /// about; `is_commit` says whether everything but the last step was done.
@@ -52,6 +53,9 @@ fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
              is marked there as unfinished. Attach it again, then run the same command: it goes on \
              or compares"
         ),
+        Ok(None) if target.is_useless() => {
+            format!("There is no new file {name}: nothing had come to it")
+        }
         Ok(Some(mark)) if mark.staged.is_some() => format!(
             "All of the update is staged on the drive: `klon finish` or the same command again \
              completes {name}"
@@ -92,32 +96,12 @@ fn advice(error: &Error, job: &VolumeJob, source: &SourceEnd, records: &RecordSt
         _ => &job.target.place.given,
     };
     match number {
-        ENOSPC | EDQUOT => format!(
-            "There is no space left where {device} lies: make room on that filesystem, or choose \
-             another target"
-        ),
-        EROFS => {
-            format!("The filesystem of {device} became read-only: look for its error in dmesg")
-        }
         EIO | ENXIO | ENODEV => format!(
             "{device} fails, was detached or became smaller: check its cable and power, and dmesg; \
              smartctl -a tells of its health"
         ),
-        _ => String::new(),
+        _ => advice::about(number, Path::new(device), ELSEWHERE).unwrap_or_default(),
     }
-}
-
-/// The system's number of what failed.
-fn reason(error: &Error) -> Option<i32> {
-    let mut causes = error.chain();
-    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    // Some libraries tell the kind alone.
-    cause.raw_os_error().or_else(|| match cause.kind() {
-        io::ErrorKind::StorageFull => Some(ENOSPC),
-        io::ErrorKind::QuotaExceeded => Some(EDQUOT),
-        io::ErrorKind::ReadOnlyFilesystem => Some(EROFS),
-        _ => None,
-    })
 }
 
 /// What the state directory needs.
@@ -128,6 +112,10 @@ fn of_records(number: i32, records: &RecordStore) -> String {
             "Make room where records are kept ({directory}), or name another place with --records \
              DIR"
         ),
+        EFBIG => {
+            let elsewhere = "raise the limit, or name another place with --records DIR";
+            advice::about(number, records.directory(), elsewhere).unwrap_or_default()
+        }
         _ => format!(
             "Records must be writable in {directory}; or name another place with --records DIR"
         ),

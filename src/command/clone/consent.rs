@@ -4,30 +4,40 @@ use crate::blank::{self, LOOKS};
 use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
 use crate::content::{Content, volume_of};
+use crate::drive::OpenTarget;
 use crate::error::refused;
 use crate::jobs::VolumeJob;
-use crate::volume::{SourceEnd, TargetNow, describe};
+use crate::volume::{SourceEnd, describe};
 use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Identity;
+use klon_partition::ReadAt;
 use klon_partition::filesystem::Summary;
+use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
-use klon_partition::table::Table;
+use klon_partition::table::{Partition, Table};
 use klon_partition::text::quoted;
 
+/// What stands on a target: as it was looked at, or as it is once the target is ours alone.
+struct Standing<'a> {
+    device: &'a dyn ReadAt,
+    layout: &'a DiskLayout,
+    partition: Option<&'a Partition>,
+}
+
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
-/// overwritten.
-pub(super) fn ask(
+/// overwritten. Says whether it has asked.
+pub(in crate::command) fn ask(
     job: &VolumeJob,
     records: &RecordStore,
     args: &CloneArgs,
     system: &System,
-) -> Result<()> {
+) -> Result<bool> {
     let consent = &args.run.consent;
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(());
+        return Ok(false);
     };
     if let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity) {
         return Err(refused(format!(
@@ -36,12 +46,8 @@ pub(super) fn ask(
             job.consent_identity
         )));
     }
-    let is_earlier = match args.rescue {
-        None => is_earlier_clone(job, source, now, records)?,
-        Some(_) => is_earlier_rescue(job, source, now, records)?,
-    };
-    if is_earlier || is_blank(job, now)? {
-        return Ok(());
+    if is_free(job, records, args)? {
+        return Ok(false);
     }
     let there = describe(&now.open, system, |_| true);
     let mut description = format!("{there}\n  with a clone of {}", source.name);
@@ -55,7 +61,66 @@ pub(super) fn ask(
         identity: &job.consent_identity,
         description: &description,
     };
-    confirm::ask(&loss, consent)
+    confirm::ask(&loss, consent)?;
+    Ok(true)
+}
+
+/// Whether what stands on the target may be overwritten without asking.
+pub(in crate::command) fn is_free(
+    job: &VolumeJob,
+    records: &RecordStore,
+    args: &CloneArgs,
+) -> Result<bool> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(true);
+    };
+    let standing = Standing {
+        device: &*now.open.device,
+        layout: &now.open.layout,
+        partition: now.open.partition.as_ref(),
+    };
+    may_go(job, source, &standing, records, args)
+}
+
+/// After a target is opened for this run alone: what was not asked about must still be what may go
+/// without asking. That what was asked about is what was shown, opening it has made sure of.
+pub(super) fn still(
+    job: &VolumeJob,
+    target: &OpenTarget,
+    records: &RecordStore,
+    args: &CloneArgs,
+) -> Result<()> {
+    let (Some(source), Some(now), Some(layout)) = (&job.source, &job.target.now, target.layout())
+    else {
+        return Ok(());
+    };
+    let standing = Standing {
+        device: &target.volume,
+        layout,
+        partition: now.open.partition.as_ref(),
+    };
+    if job.is_asked || may_go(job, source, &standing, records, args)? {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{} changed since it was looked at: something is on it that nobody was asked about. Nothing \
+         was written; look at it and run the command again",
+        job.target.place.given
+    )))
+}
+
+fn may_go(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    standing: &Standing<'_>,
+    records: &RecordStore,
+    args: &CloneArgs,
+) -> Result<bool> {
+    let is_earlier = match args.rescue {
+        None => is_earlier_clone(job, source, standing, records)?,
+        Some(_) => is_earlier_rescue(job, source, standing, records)?,
+    };
+    Ok(is_earlier || is_blank(job, standing)?)
 }
 
 fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String> {
@@ -64,14 +129,14 @@ fn unmatched<'a>(given: &'a [String], identity: &Identity) -> Option<&'a String>
 }
 
 /// The filesystem on the target as a whole.
-fn filesystem(now: &TargetNow) -> Option<&Summary> {
-    volume_of(&now.open.layout, now.open.partition.as_ref())
+fn filesystem<'a>(standing: &Standing<'a>) -> Option<&'a Summary> {
+    volume_of(standing.layout, standing.partition)
 }
 
 /// The table of a target that is a disk with partitions.
-fn table(now: &TargetNow) -> Option<&Table> {
-    let table = now.open.layout.table.as_ref();
-    table.filter(|_| now.open.partition.is_none())
+fn table<'a>(standing: &Standing<'a>) -> Option<&'a Table> {
+    let table = standing.layout.table.as_ref();
+    table.filter(|_| standing.partition.is_none())
 }
 
 /// That the target looks like the source is not enough: an original looks like its backup too.
@@ -79,10 +144,10 @@ fn table(now: &TargetNow) -> Option<&Table> {
 fn is_earlier_clone(
     job: &VolumeJob,
     source: &SourceEnd,
-    now: &TargetNow,
+    now: &Standing<'_>,
     records: &RecordStore,
 ) -> Result<bool> {
-    let mark = Mark::read(&now.open.device)?;
+    let mark = Mark::read(&now.device)?;
     if mark.is_some_and(|mark| mark.is_of(&source.identity)) {
         return Ok(true);
     }
@@ -123,10 +188,10 @@ fn is_begun(job: &VolumeJob, source: &SourceEnd, records: &RecordStore) -> bool 
 fn is_earlier_rescue(
     job: &VolumeJob,
     source: &SourceEnd,
-    now: &TargetNow,
+    now: &Standing<'_>,
     records: &RecordStore,
 ) -> Result<bool> {
-    let mark = Mark::read(&now.open.device)?;
+    let mark = Mark::read(&now.device)?;
     let is_unfinished = mark.is_some_and(|mark| mark.is_of(&source.identity));
     Ok(match records.load(&job.target.identity) {
         Ok(None) => is_unfinished,
@@ -136,12 +201,12 @@ fn is_earlier_rescue(
 }
 
 /// Nothing recognized, no table, and zeroes wherever one looks.
-fn is_blank(job: &VolumeJob, now: &TargetNow) -> Result<bool> {
+fn is_blank(job: &VolumeJob, now: &Standing<'_>) -> Result<bool> {
     if filesystem(now).is_some() || table(now).is_some() {
         return Ok(false);
     }
     // A prepared partition was given up when its drive was prepared, which cleared its ends only.
     let looks = if job.is_planned { 1 } else { LOOKS };
-    blank::is_blank(&*now.open.device, looks)
+    blank::is_blank(now.device, looks)
         .with_context(|| format!("looking at the target {}", job.target.place.given))
 }

@@ -1,6 +1,6 @@
 //! `klon clone --rescue`: volumes with bad sectors.
 
-use super::one;
+use super::{consent, one};
 use crate::cli::{CloneArgs, Common};
 use crate::damaged;
 use crate::drive::OpenTarget;
@@ -46,6 +46,7 @@ pub(in crate::command) fn rescue_one(
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
     let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
+    consent::still(job, &target, records, args)?;
     let threads = threads::count(args.run.threads);
     one::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
@@ -73,6 +74,7 @@ pub(in crate::command) fn rescue_one(
     };
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;
+    target.keep();
     if args.run.verify {
         one::read_back(job, &target, records, threads, progress)?;
     }

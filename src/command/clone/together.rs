@@ -1,7 +1,7 @@
 //! The volumes of a group: all that can be staged is staged, committed by one write, and brought into
 //! place; then what can only be written in place is. One volume is a group of one.
 
-use super::{aftermath, one, options, options_for, rescue};
+use super::{aftermath, consent, one, options, options_for, rescue};
 use crate::cli::CloneArgs;
 use crate::confirm;
 use crate::drive::{self, OpenTarget};
@@ -95,6 +95,7 @@ pub(super) fn clone_group(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<Clo
             summaries
         }
     };
+    targets.iter().for_each(OpenTarget::keep);
     if with.args.run.verify {
         for (job, target) in jobs.iter().zip(&targets) {
             let threads = options(with.args).threads;
@@ -113,7 +114,12 @@ fn open_all(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<OpenTarget>> {
             let size_bytes = source.device.geometry().size_bytes;
             OpenTarget::new(&job.target, size_bytes, &targets, with.system)
         };
-        let open = open().with_context(|| format!("cloning {}", job.name))?;
+        let checked = || -> Result<_> {
+            let open = open()?;
+            consent::still(job, &open, with.records, with.args)?;
+            Ok(open)
+        };
+        let open = checked().with_context(|| format!("cloning {}", job.name))?;
         targets.push(open);
     }
     let threads = options(with.args).threads;

@@ -2,12 +2,12 @@
 
 use super::Request;
 use crate::cli::FormatArg;
+use crate::output::Stream;
 use anyhow::Result;
 use klon_imaging::Observer;
 use klon_imaging::image::export::bmap::BmapFile;
 use klon_imaging::image::export::qcow2::{self, Qcow2File};
 use klon_imaging::image::export::{ExportJob, Exported, NewFile, RawFile, RawStream, export};
-use std::io;
 use std::path::PathBuf;
 
 /// Level of zstd for qcow2.
@@ -15,7 +15,7 @@ const LEVEL: i32 = 3;
 
 /// To standard output.
 pub(super) fn stream(job: &ExportJob<'_>, observer: &dyn Observer) -> Result<Exported> {
-    let mut output = RawStream::new(io::stdout().lock());
+    let mut output = RawStream::new(Stream::open()?);
     let done = export(job, &mut output, observer)?;
     output.finish(done.size_bytes)?;
     Ok(done)

@@ -3,20 +3,23 @@
 
 use super::{What, add};
 use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, RunArgs, RungArg};
+use crate::command::clone::consent;
 use crate::command::clone::rescue::rescue_one;
 use crate::error::{DIFFERENT, refused};
 use crate::image::ImageName;
 use crate::jobs::{self, BadSectors};
 use crate::place::Place;
-use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::records;
 use crate::report;
 use anyhow::{Context as _, Result};
+use klon_imaging::rescue::forget_map;
 use klon_partition::Shown;
 use klon_partition::device::open_source;
 use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,27 +34,27 @@ pub(super) fn image(
     let scratch = beside(&name.path, "rescue");
     let own_map = beside(&name.path, "map");
     let map = map.unwrap_or(&own_map);
-    if scratch.exists() && !map.exists() {
-        return Err(refused(format!(
-            "{} exists, and there is no map {} that tells what an interrupted rescue left in it; \
-             remove it, or name the map with --rescue=MAPFILE",
-            scratch.shown(),
-            map.shown()
-        )));
-    }
+    check_names(&scratch, map, &own_map)?;
+    let clone_args = clone_args(map, &scratch, args);
     let mut job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
     if let (Some(source), Some(choice)) = (&mut job.source, args.outside) {
         source.limit(choice);
     }
     let source = job.source.as_ref().context("an image needs a source")?;
+    if !consent::is_free(&job, &records, &clone_args)? {
+        return Err(of_another(&scratch, &source.name));
+    }
     let totals = Totals {
         bytes: source.usage.extents.total_bytes(),
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    let clone_args = clone_args(map, &scratch, args);
-    let (summary, files) = rescue_one(&job, &records, &clone_args, &progress, system)
+    let (mut summary, files) = rescue_one(&job, &records, &clone_args, &progress, system)
         .with_context(|| format!("rescuing {}", source.name))?;
+    if map == own_map {
+        // It goes with the file that it is of.
+        summary.map = None;
+    }
     report::rescued(&summary, &files, common)?;
     let device = open_source(&scratch).with_context(|| scratch.shown())?;
     let layout = Place::resolve(&scratch, system)?.open()?.layout;
@@ -67,17 +70,57 @@ pub(super) fn image(
         layout: &layout,
         bad: summary.bad.clone(),
     };
-    add(&what, name, args, common)?;
+    add(&what, name, args, common).inspect_err(|_| {
+        say(&format!(
+            "klon: what was rescued is kept in {}, with its map {}: the same command goes on from there",
+            scratch.shown(),
+            map.shown()
+        ));
+    })?;
     // From here on it would be taken for what is on the source.
     records.remove(&job.target.identity)?;
     fs::remove_file(&scratch).with_context(|| scratch.shown())?;
     if map == own_map {
-        let _ = fs::remove_file(map);
+        forget_map(map)?;
     }
     Ok(match summary.bad.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(DIFFERENT),
     })
+}
+
+/// What an earlier rescue has left beside the image must be that.
+fn check_names(scratch: &Path, map: &Path, own_map: &Path) -> Result<()> {
+    if scratch.exists() && !map.exists() {
+        return Err(refused(format!(
+            "{} exists, and there is no map {} that tells what an interrupted rescue left in it; \
+             remove it, or name the map with --rescue=MAPFILE",
+            scratch.shown(),
+            map.shown()
+        )));
+    }
+    check_plain(scratch)?;
+    check_plain(own_map)
+}
+
+fn of_another(scratch: &Path, source: &str) -> anyhow::Error {
+    refused(format!(
+        "{} exists, and is not what an interrupted rescue of {source} has left; remove it, or name \
+         another image",
+        scratch.shown()
+    ))
+}
+
+/// What is kept beside the image is a plain file of that name, and no link to one that is somebody
+/// else's.
+fn check_plain(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() || found.nlink() > 1 => Err(refused(format!(
+            "{} exists and is no plain file with this name alone; remove it, or name another image",
+            path.shown()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// `FILE.klon.{extension}`.

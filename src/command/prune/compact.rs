@@ -1,6 +1,7 @@
 //! `klon prune --compact`: what remains goes into a new file, which takes the old one's place.
 
-use super::{Line, Work};
+use super::{Line, Work, room};
+use crate::advice;
 use crate::cli::{Common, PruneArgs};
 use crate::confirm;
 use crate::error::refused;
@@ -9,12 +10,13 @@ use crate::output;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::threads;
 use anyhow::{Context as _, Result, anyhow};
+use klon_imaging::OwnFile;
 use klon_imaging::image::{FileAppend, Image, check, compact, compact_bytes};
 use klon_partition::Shown;
 use klon_partition::device::look_at;
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         .with_context(|| given.clone())?;
     let old = fs::metadata(&path).with_context(|| given.clone())?;
     let needed_bytes = compact_bytes(&work.image, &work.remove).with_context(|| given.clone())?;
-    let room_bytes = room(&path)?;
+    let room_bytes = room::room(&path)?;
     let smaller = |bytes: u64| (old.blocks() * 512).saturating_sub(bytes);
     let line = |event, freed_bytes, live_bytes| Line {
         event,
@@ -51,12 +53,7 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     if needed_bytes > room_bytes {
-        return Err(refused(format!(
-            "the new file needs up to {} beside {given} as long as both are there, and {} are free; \
-             make room, or prune without --compact",
-            human::size(needed_bytes),
-            human::size(room_bytes)
-        )));
+        return Err(no_room(&given, needed_bytes, room_bytes));
     }
     consent(
         &work,
@@ -73,13 +70,10 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         },
         interrupt_flag()?,
     );
-    let new = beside(&path);
-    let written = rewrite(&work, &new, args, &progress).and_then(|()| replace(&new, &path, &old));
-    if let Err(error) = written {
-        // Ours, and of no use; the first error is what matters.
-        let _ = fs::remove_file(&new);
-        return Err(error.context(format!("compacting {given}, which is as it was")));
-    }
+    rewrite(&work, &path, args, &progress)
+        .and_then(|new| replace(new, &path, &old))
+        .map_err(|error| advice::to_write(error, &path, advice::ELSEWHERE))
+        .with_context(|| format!("compacting {given}, which is as it was"))?;
     let now = fs::metadata(&path).with_context(|| given.clone())?;
     let (freed_bytes, live_bytes) = (smaller(now.blocks() * 512), now.len());
     match (common.json, common.quiet) {
@@ -93,6 +87,15 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         ))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn no_room(given: &str, needed_bytes: u64, room_bytes: u64) -> anyhow::Error {
+    refused(format!(
+        "the new file needs up to {} beside {given} as long as both are there, and {} are free; make \
+         room, or prune without --compact",
+        human::size(needed_bytes),
+        human::size(room_bytes)
+    ))
 }
 
 fn consent(
@@ -116,25 +119,13 @@ fn consent(
     }
 }
 
-/// Where the new file is made: nobody else does that, as the old one is locked.
-fn beside(path: &Path) -> PathBuf {
-    // The old one's name may be as long as a name can be.
-    path.with_file_name(format!(".klon.{}.compact", std::process::id()))
-}
-
-/// What is free on the filesystem of `path`.
-fn room(path: &Path) -> Result<u64> {
-    let found = nix::sys::statvfs::statvfs(path).with_context(|| path.shown())?;
-    Ok(found
-        .blocks_available()
-        .saturating_mul(found.fragment_size()))
-}
-
-/// Writes the new file, and reads all of it back.
-fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Result<()> {
+/// Writes the new file, which has no name yet, and reads all of it back.
+fn rewrite(work: &Work, path: &Path, args: &PruneArgs, progress: &Progress) -> Result<OwnFile> {
     let threads = threads::count(args.threads);
-    let name = new.shown();
-    let output = FileAppend::create(new).with_context(|| name.clone())?;
+    let name = path.shown();
+    let new = OwnFile::create(path).with_context(|| name.clone())?;
+    let file = new.file().try_clone()?;
+    let output = FileAppend::over(file, 0).with_context(|| name.clone())?;
     drop(compact(
         &work.image,
         &name,
@@ -143,7 +134,7 @@ fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Re
         threads,
         progress,
     )?);
-    let image = Image::open(Arc::new(look_at(new)?))?;
+    let image = Image::open(Arc::new(look_at(&new.again())?))?;
     let found = check(&image, &name, None, threads, progress)?;
     let numbers = |image: &Image| -> Vec<u64> {
         let entries = image.catalog().snapshots.iter();
@@ -152,24 +143,20 @@ fn rewrite(work: &Work, new: &Path, args: &PruneArgs, progress: &Progress) -> Re
     let mut expected = numbers(&work.image);
     expected.retain(|number| !work.remove.contains(number));
     match found.is_whole && numbers(&image) == expected {
-        true => Ok(()),
+        true => Ok(new),
         false => Err(anyhow!(
-            "what was written to {name} does not read back as it was"
+            "what was written to the new file does not read back as it was"
         )),
     }
 }
 
-/// Gives the new file the old one's place, owner and mode.
-fn replace(new: &Path, path: &Path, old: &fs::Metadata) -> Result<()> {
-    let name = || new.shown();
+/// Gives the new file the old one's owner and mode, and then its place.
+fn replace(new: OwnFile, path: &Path, old: &fs::Metadata) -> Result<()> {
+    let file = new.file();
     // Only root may give files away; for others it is theirs already.
-    let _ = chown(new, Some(old.uid()), Some(old.gid()));
-    fs::set_permissions(new, old.permissions()).with_context(name)?;
-    File::open(new)
-        .and_then(|file| file.sync_all())
-        .with_context(name)?;
-    fs::rename(new, path).with_context(name)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.with_context(|| directory.shown())
+    let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+    file.set_permissions(old.permissions())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| new.into_place(true))
+        .with_context(|| path.shown())
 }

@@ -6,16 +6,21 @@ use anyhow::{Context as _, Result};
 use klon_imaging::serve::nbd::Listener;
 use klon_partition::Shown;
 use nix::sys::stat::{Mode, umask};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The port that is registered for NBD.
 const DEFAULT: &str = "127.0.0.1:10809";
+
+/// How long another klon may take to make a socket in the same directory.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A listener, and what it is called.
 pub struct Bound {
@@ -118,11 +123,21 @@ fn bind_tcp(text: &str, is_open_to_all: bool) -> Result<Bound> {
 
 fn bind_unix(path: &Path) -> Result<Bound> {
     let shown = path.shown();
+    // Of two at the same time, none removes the socket that the other has just made.
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new(".")));
+    let directory = directory.with_context(|| shown.clone())?;
+    let deadline = Instant::now() + PATIENCE;
+    // Not every filesystem has locks, and none is worth waiting for long.
+    while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline
+    {
+        sleep(Duration::from_millis(10));
+    }
     if inode(path).is_some() {
         match UnixStream::connect(path) {
             // What ended without removing it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).with_context(|| shown.to_string())?;
+                fs::remove_file(path).with_context(|| shown.clone())?;
             }
             _ => return Err(refused(format!("{shown}: another program listens there"))),
         }

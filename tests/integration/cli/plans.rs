@@ -3,6 +3,7 @@
 use crate::support::image::{boot_disk, check_gpt, ext4, sfdisk, sparse};
 use crate::support::{Klon, MIB, run};
 use std::fs;
+use std::os::unix::fs::symlink;
 
 const PLAN: [&str; 5] = ["plan", "--drive", "drive", "Master=data", "-o"];
 
@@ -295,4 +296,63 @@ fn verify_of_a_drive_says_how_its_clones_are_verified() {
         .says(&["no record"]);
     klon.ok(&["clone", "drive", "whole"]);
     klon.ok(&["verify", "whole"]);
+}
+
+#[test]
+fn what_is_no_plan_is_not_read_as_one() {
+    let klon = prepared();
+    sparse(&klon.path("disk"), 6 << 30);
+    run("sgdisk", &["-n1:2048:0", &klon.text("disk")]);
+    run("mkfifo", &[&klon.text("pipe")]);
+    fs::write(klon.path("binary"), [0xff; 4096]).unwrap();
+    fs::write(klon.path("empty"), "").unwrap();
+    for (name, command, code, words) in [
+        (
+            "disk",
+            "clone",
+            2,
+            "the target is missing: klon clone disk TARGET",
+        ),
+        ("binary", "clone", 2, "the target is missing"),
+        ("empty", "clone", 2, "the target is missing"),
+        ("pipe", "clone", 2, "the target is missing"),
+        ("/dev/null", "clone", 2, "the target is missing"),
+        ("disk", "prepare", 2, "disk is no plan file"),
+        ("binary", "prepare", 2, "is no plan file"),
+        ("pipe", "prepare", 2, "is no plan file"),
+        ("disk", "finish", 0, ""),
+        ("binary", "finish", 0, ""),
+    ] {
+        let line = format!("ulimit -v 1500000; timeout 60 $K {command} {name}");
+        let run = klon.shell(&line).expect(code);
+        run.says(&[words]);
+        assert!(!run.stderr.contains("UTF-8"), "{}", run.stderr);
+    }
+    // A plan with a mistake in it is one all the same.
+    let plan = fs::read_to_string(klon.path("plan")).unwrap();
+    fs::write(
+        klon.path("wrong"),
+        plan.replacen("\n[[volume]]", "\n[volume", 1),
+    )
+    .unwrap();
+    for command in ["clone", "prepare", "finish", "verify"] {
+        let run = klon.run(&[command, "wrong"]);
+        assert_ne!(run.code, 0, "{command}");
+        run.says(&["wrong"]);
+    }
+}
+
+#[test]
+fn a_plan_goes_to_a_free_name_or_in_the_place_of_a_plan() {
+    let klon = prepared();
+    symlink("nothing", klon.path("dangling")).unwrap();
+    assert_ne!(klon.run(&[&PLAN[..], &["dangling"]].concat()).code, 0);
+    assert!(!klon.path("nothing").exists());
+    symlink("plan", klon.path("link")).unwrap();
+    klon.ok(&[&PLAN[..], &["link"]].concat());
+    assert!(klon.path("link").symlink_metadata().unwrap().is_symlink());
+    fs::write(klon.path("other"), "precious").unwrap();
+    assert_ne!(klon.run(&[&PLAN[..], &["other"]].concat()).code, 0);
+    assert_eq!(fs::read(klon.path("other")).unwrap(), b"precious");
+    assert!(klon.names(".klon-").is_empty());
 }

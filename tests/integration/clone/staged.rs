@@ -1,6 +1,6 @@
 //! Updates that are staged, through the program: room and the lack of it, and `klon finish`.
 
-use crate::support::image::ext4;
+use crate::support::image::{ext4, put, sparse};
 use crate::support::klon::number;
 use crate::support::library::options;
 use crate::support::{Klon, MIB, run, tree};
@@ -142,4 +142,31 @@ fn an_update_without_room_is_refused_unless_it_may_be_in_place() {
     let done = klon.json(&["clone", "source", "target", "--in-place"]);
     assert_eq!(number(&done, "changed_bytes"), 4096, "{done:#}");
     assert!(fs::read(klon.path("target")).unwrap() == fs::read(klon.path("source")).unwrap());
+}
+
+#[test]
+fn a_whole_rewrite_without_room_is_refused_before_anything_is_staged() {
+    let klon = Klon::new();
+    ext4(&klon.path("full"), 64, 36);
+    ext4(&klon.path("half"), 64, 20);
+    fs::write(klon.path("raw"), tree::noise(1, 8 * MIB as usize)).unwrap();
+    sparse(&klon.path("disk"), 80 * MIB);
+    run("sgdisk", &["-n1:2048:+64M", &klon.text("disk")]);
+    put(&klon.path("full"), &klon.path("disk"), MIB);
+    for source in ["full", "raw", "disk"] {
+        let target = format!("{source}.clone");
+        klon.ok(&["clone", source, &target]);
+        let before = fs::read(klon.path(&target)).unwrap();
+        let again = ["clone", source, &target, "--rung", "full"];
+        let refused = klon.refused(&again, &["stays whole", "--in-place"]);
+        assert!(!refused.stdout.contains("staged"), "{}", refused.stdout);
+        // Staged, it would be in free room by now.
+        assert!(fs::read(klon.path(&target)).unwrap() == before, "{source}");
+        klon.ok(&[&again[..], &["--in-place"]].concat());
+        klon.ok(&["verify", &target, source]);
+    }
+    klon.ok(&["clone", "half", "half.clone"]);
+    klon.ok(&["clone", "half", "half.clone", "--rung", "full"]);
+    klon.ok(&["verify", "half.clone", "half"]);
+    run("e2fsck", &["-fn", &klon.text("half.clone")]);
 }

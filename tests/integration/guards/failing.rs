@@ -30,7 +30,7 @@ fn a_target_file_whose_filesystem_is_full() {
         "No space left",
         "is marked as unfinished",
         "run the same command again",
-        "make room on that filesystem",
+        "make room there",
     ]);
     let head = fs::read(target).unwrap();
     assert!(klon_imaging::mark::Mark::parse(&head).is_some());

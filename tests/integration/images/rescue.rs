@@ -5,6 +5,7 @@ use crate::support::klon::number;
 use crate::support::{BadDisk, Klon, lacks_root, run};
 use klon_partition::{Extent, ExtentMap};
 use std::fs;
+use std::os::unix::fs::symlink;
 
 /// Where a file's first block lies in an ext4 volume.
 fn first_block(volume: &str, path: &str) -> u64 {
@@ -32,9 +33,8 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
     assert_eq!(number(rescued, "bad_bytes"), 1024);
     assert_eq!(rescued["files"][0]["path"], "/large");
     assert_eq!(lines.last().unwrap()["snapshot"], 1);
-    for left in ["i.klon.rescue", "i.klon.map"] {
-        assert!(!klon.path(left).exists(), "{left}");
-    }
+    assert_eq!(klon.names("i.klon"), ["i.klon"]);
+    assert!(rescued["map"].is_null(), "{rescued:#}");
     let info = klon.json(&["info", "i.klon"]);
     assert_eq!(info["bad"], serde_json::json!([[at, 1024]]));
     let verified = klon.run(&["verify", "i.klon", "--json"]).expect(1).last();
@@ -62,4 +62,40 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
         &["image", disk.text(), "i.klon", "--rescue"],
         &["i.klon.rescue exists"],
     );
+    assert_eq!(fs::read(klon.path("i.klon.rescue")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_rescue_takes_no_name_that_is_somebody_elses() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    ext4(&klon.path("source"), 24, 2);
+    let at = first_block(&klon.text("source"), "/large");
+    let bad: ExtentMap = Extent::new(at, 512).into_iter().collect();
+    let disk = BadDisk::new(&klon.path("source"), &bad, klon.directory());
+    let rescue = ["image", disk.text(), "i.klon", "--rescue"];
+    // A map that claims nothing, as anyone could write it.
+    let map = "0x00000000     ?               1\n";
+    let other = vec![7; fs::metadata(klon.path("source")).unwrap().len() as usize];
+    for is_link in [true, false] {
+        fs::write(klon.path("other"), &other).unwrap();
+        fs::write(klon.path("i.klon.map"), map).unwrap();
+        match is_link {
+            true => symlink("other", klon.path("i.klon.rescue")).unwrap(),
+            false => fs::rename(klon.path("other"), klon.path("i.klon.rescue")).unwrap(),
+        }
+        klon.refused(&rescue, &["i.klon.rescue exists", "remove it"]);
+        assert!(fs::read(klon.path("i.klon.rescue")).unwrap() == other);
+        fs::remove_file(klon.path("i.klon.rescue")).unwrap();
+    }
+    for name in ["i.klon.map.domain", "i.klon.map.first"] {
+        fs::write(klon.path(name), "precious").unwrap();
+        klon.refused(&rescue, &[name, "klon has not written it"]);
+        assert_eq!(fs::read(klon.path(name)).unwrap(), b"precious");
+        fs::remove_file(klon.path(name)).unwrap();
+    }
+    klon.run(&rescue).expect(1);
+    assert_eq!(klon.names("i.klon"), ["i.klon"]);
 }

@@ -65,6 +65,28 @@ impl Klon {
         Outcome::new(arguments, &self.command(arguments).output().unwrap())
     }
 
+    /// Runs a line of bash in the directory, in which `$K` is the program.
+    pub(crate) fn shell(&self, line: &str) -> Outcome {
+        let output = Command::new("bash")
+            .args(["-c", line])
+            .current_dir(self.directory.path())
+            .env("K", env!("CARGO_BIN_EXE_klon"))
+            .env("KLON_RECORDS", self.records())
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .output();
+        Outcome::new(&["in bash:", line], &output.unwrap())
+    }
+
+    /// The names in the directory that begin so.
+    pub(crate) fn names(&self, start: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(start)).collect();
+        names.sort();
+        names
+    }
+
     /// Runs it to success.
     pub(crate) fn ok(&self, arguments: &[&str]) -> Outcome {
         self.run(arguments).expect(0)

@@ -12,9 +12,19 @@ pub(crate) fn typed(
     answer: &str,
     change: impl FnOnce(),
 ) -> (i32, String) {
-    let clone = format!("'{}' clone source {target}", env!("CARGO_BIN_EXE_klon"));
+    typed_to(klon, &format!("clone source {target}"), answer, change)
+}
+
+/// The same of any command that asks.
+pub(crate) fn typed_to(
+    klon: &Klon,
+    arguments: &str,
+    answer: &str,
+    change: impl FnOnce(),
+) -> (i32, String) {
+    let line = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_klon"));
     let mut child = Command::new("script")
-        .args(["-q", "-e", "-c", &clone, "/dev/null"])
+        .args(["-q", "-e", "-c", &line, "/dev/null"])
         .current_dir(klon.directory())
         .env("KLON_RECORDS", klon.records())
         .env("TERM", "xterm")

@@ -1,19 +1,17 @@
 //! A file that gets its name when it is whole.
 
 use crate::error::{Error, Result};
+use crate::own_file::OwnFile;
 use klon_partition::Shown;
-use klon_partition::device::{Target, create_target_file};
+use klon_partition::device::{Target, open_target};
 use klon_partition::{Error as PartitionError, WriteAt};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A file that gets its name when it is whole; dropped before that, it is removed.
+/// A file that gets its name when it is whole; dropped before that, nothing of it is left.
 pub struct NewFile {
-    target: Option<Target>,
-    temporary: PathBuf,
+    own: OwnFile,
+    target: Target,
     path: PathBuf,
     replaces: bool,
 }
@@ -28,14 +26,13 @@ impl NewFile {
         if !replaces && path.symlink_metadata().is_ok() {
             return Err(exists(path));
         }
-        // The file's own name may be as long as a name can be.
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let temporary = path.with_file_name(format!(".klon.{process}.{count}.part"));
-        let target = create_target_file(&temporary, size_bytes).map_err(Error::Target)?;
+        let own = OwnFile::create(path).map_err(failed(path, "create"))?;
+        let sized = own.file().set_len(size_bytes);
+        sized.map_err(failed(path, "make a file of the wanted size"))?;
+        let target = open_target(&own.again()).map_err(Error::Target)?;
         Ok(Self {
-            target: Some(target),
-            temporary,
+            own,
+            target,
             path: path.to_owned(),
             replaces,
         })
@@ -46,9 +43,7 @@ impl NewFile {
     /// # Errors
     /// [`Error::Target`].
     pub fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> Result<()> {
-        let target = self.target.as_ref();
-        let target = target.ok_or_else(|| Error::Internal("the file has its name".to_owned()))?;
-        target
+        self.target
             .write_all_at(bytes, offset_bytes)
             .map_err(Error::Target)
     }
@@ -57,54 +52,27 @@ impl NewFile {
     ///
     /// # Errors
     /// [`Error::Target`]: what was at the path is as it was.
-    pub fn finish(mut self, size_bytes: u64) -> Result<()> {
-        if let Some(target) = self.target.take() {
-            target.sync().map_err(Error::Target)?;
+    pub fn finish(self, size_bytes: u64) -> Result<()> {
+        self.target.sync().map_err(Error::Target)?;
+        drop(self.target);
+        let file = self.own.file();
+        let sized = file.set_len(size_bytes).and_then(|()| file.sync_all());
+        sized.map_err(failed(&self.path, "make it durable"))?;
+        match self.own.into_place(self.replaces) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists(&self.path)),
+            placed => placed.map_err(failed(&self.path, "give the whole file its name")),
         }
-        let open = |doing| {
-            let path = self.path.clone();
-            move |source| {
-                Error::Target(PartitionError::Open {
-                    path,
-                    doing,
-                    source,
-                })
-            }
-        };
-        let file = File::options().write(true).open(&self.temporary);
-        let sized = file.and_then(|file| {
-            file.set_len(size_bytes)?;
-            file.sync_all()
-        });
-        sized.map_err(open("make it durable"))?;
-        self.rename()?;
-        let parent = self.path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))
-            .and_then(|directory| directory.sync_all())
-            .map_err(open("make its name durable"))
     }
+}
 
-    fn rename(&self) -> Result<()> {
-        let failed = |source: io::Error| {
-            Error::Target(PartitionError::Open {
-                path: self.path.clone(),
-                doing: "give the whole file its name",
-                source,
-            })
-        };
-        if self.replaces {
-            return fs::rename(&self.temporary, &self.path).map_err(failed);
-        }
-        let flags = RenameFlags::RENAME_NOREPLACE;
-        match renameat2(AT_FDCWD, &self.temporary, AT_FDCWD, &self.path, flags) {
-            Ok(()) => Ok(()),
-            Err(nix::Error::EEXIST) => Err(exists(&self.path)),
-            // A filesystem that can't do it in one step.
-            Err(nix::Error::EINVAL | nix::Error::ENOSYS) if !self.path.exists() => {
-                fs::rename(&self.temporary, &self.path).map_err(failed)
-            }
-            Err(error) => Err(failed(error.into())),
-        }
+fn failed(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| {
+        Error::Target(PartitionError::Open {
+            path: path.clone(),
+            doing,
+            source,
+        })
     }
 }
 
@@ -114,13 +82,6 @@ fn exists(path: &Path) -> Error {
          --force",
         path.shown()
     ))
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        // After it has its name there is nothing at the temporary one.
-        let _ = fs::remove_file(&self.temporary);
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::super::append::{Append, FileAppend};
 use super::super::prune::HOLE_ALIGN;
-use super::{ImageFiles, Part, part_path};
+use super::{ImageFiles, Part, part_path, without_number};
 use crate::record::sync_directory;
 use klon_partition::Shown;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,27 +31,38 @@ impl FilesAppend {
         Self::start(name.to_owned(), 0, checked(part_bytes)?)
     }
 
-    /// Makes an empty file for a new image that is not in parts, durably.
+    /// Begins a new image in an empty file that is open for reading and writing: the first of parts
+    /// of at most `part_bytes` if it has the name of one, else all of it.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn create_whole(path: &Path) -> io::Result<Self> {
+    /// What the system says; [`io::ErrorKind::InvalidInput`] for parts of less than 4096 bytes.
+    pub fn begin(file: File, path: &Path, part_bytes: Option<u64>) -> io::Result<Self> {
+        let name = match part_bytes {
+            None => None,
+            Some(_) => Some(without_number(path).ok_or(io::ErrorKind::InvalidInput)?),
+        };
         Ok(Self {
-            name: None,
-            part_bytes: u64::MAX,
+            name,
+            part_bytes: part_bytes.map_or(Ok(u64::MAX), checked)?,
             number: 0,
             filled: 0,
-            output: FileAppend::create(path)?,
+            output: FileAppend::over(file, 0)?,
         })
     }
 
     /// Adds to an image from `position` on; what it has behind that is cut off. It goes on in
-    /// parts as long as the first one is, or as `part_bytes` says.
+    /// parts as long as the first one is, or as `part_bytes` says. `first` is its first file, open for
+    /// reading and writing.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::InvalidInput`] when parts are asked for and it has
     /// none, or a part is missing.
-    pub fn resume(files: &ImageFiles, position: u64, part_bytes: Option<u64>) -> io::Result<Self> {
+    pub fn resume(
+        files: &ImageFiles,
+        first: File,
+        position: u64,
+        part_bytes: Option<u64>,
+    ) -> io::Result<Self> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !files.is_split {
             if part_bytes.is_some() {
@@ -62,7 +73,7 @@ impl FilesAppend {
                 part_bytes: u64::MAX,
                 number: 0,
                 filled: position,
-                output: FileAppend::open(&files.name, position)?,
+                output: FileAppend::over(first, position)?,
             });
         }
         if let Some(missing) = files.missing() {
@@ -77,10 +88,10 @@ impl FilesAppend {
             (None, [first, _, ..]) => first.len,
             (None, _) => u64::MAX,
         };
-        Self::at(files, position, part_bytes)
+        Self::at(files, first, position, part_bytes)
     }
 
-    fn at(files: &ImageFiles, position: u64, part_bytes: u64) -> io::Result<Self> {
+    fn at(files: &ImageFiles, first: File, position: u64, part_bytes: u64) -> io::Result<Self> {
         let count = files.parts.partition_point(|part| part.start <= position);
         let (keep, cut) = files.parts.split_at(count.max(1).min(files.parts.len()));
         // The last first, so that none is ever missing in the middle.
@@ -98,7 +109,10 @@ impl FilesAppend {
             part_bytes,
             number: keep.len() - 1,
             filled: here,
-            output: FileAppend::open(path, here)?,
+            output: match keep.len() {
+                1 => FileAppend::over(first, here)?,
+                _ => FileAppend::open(path, here)?,
+            },
         };
         output.roll_when_full()?;
         // Padding up to the position; it is less than a block.
@@ -110,14 +124,23 @@ impl FilesAppend {
     fn start(name: PathBuf, number: usize, part_bytes: u64) -> io::Result<Self> {
         let path = part_path(&name, number);
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).open(&path)?;
+        let file = options.read(true).write(true).create_new(true).open(&path);
+        // The name says which of them was in the way.
+        let named = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let what = format!("{} exists already", path.shown());
+                io::Error::new(io::ErrorKind::AlreadyExists, what)
+            }
+            _ => error,
+        };
+        let file = file.map_err(named)?;
         sync_directory(&path)?;
         Ok(Self {
             name: Some(name),
             part_bytes,
             number,
             filled: 0,
-            output: FileAppend::open(&path, 0)?,
+            output: FileAppend::over(file, 0)?,
         })
     }
 
@@ -161,6 +184,10 @@ impl Append for FilesAppend {
 
     fn sync(&mut self) -> io::Result<()> {
         self.output.sync()
+    }
+
+    fn file_count(&self) -> usize {
+        self.number + 1
     }
 }
 

@@ -5,13 +5,19 @@ use super::super::prune::Punch;
 use super::{FilesAppend, ImageFiles};
 use klon_partition::Extent;
 use klon_partition::device::read_vec;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 fn content(name: &Path) -> Vec<u8> {
     let device = ImageFiles::find(name).unwrap().open().unwrap();
     let len = usize::try_from(device.geometry().size_bytes).unwrap();
     read_vec(&*device, 0, len).unwrap()
+}
+
+/// The first file, as those open it who write.
+pub(in crate::image) fn first(files: &ImageFiles) -> File {
+    let mut options = File::options();
+    options.read(true).write(true).open(files.first()).unwrap()
 }
 
 #[test]
@@ -30,7 +36,7 @@ fn parts_read_as_one_and_are_gone_on_with() {
     // Cut off within the last part, within one before, at the end of one, and not at all.
     for position in [100_000, 99_000, 50_000, 32768] {
         let files = ImageFiles::find(&name).unwrap();
-        let mut output = FilesAppend::resume(&files, position, None).unwrap();
+        let mut output = FilesAppend::resume(&files, first(&files), position, None).unwrap();
         let from = usize::try_from(position).unwrap();
         assert!(content(&name) == all[..from], "{position}");
         output.append(&all[from..120_000]).unwrap();
@@ -59,7 +65,7 @@ fn a_missing_part_is_noticed() {
     fs::remove_file(part(4)).unwrap();
     let files = ImageFiles::find(&name).unwrap();
     assert_eq!(files.missing(), Some(part(4)));
-    assert!(FilesAppend::resume(&files, 4 * 4096, None).is_err());
+    assert!(FilesAppend::resume(&files, first(&files), 4 * 4096, None).is_err());
     assert!(FilesAppend::create(&name, 4096).is_err(), "it exists");
 }
 

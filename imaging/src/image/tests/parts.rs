@@ -1,5 +1,6 @@
 //! Images in parts: captured, added to, torn, pruned.
 
+use super::super::parts::tests::first;
 use super::super::{
     Adopted, FilesAppend, Image, ImageFiles, ImageWriter, forget, forget_from, plan_prune,
     punch_unused,
@@ -59,7 +60,13 @@ fn an_image_in_parts_is_taken_added_to_torn_and_pruned() {
     }
     let before = room(&name);
     let plan = plan_prune(&whole, &[1, 2]).unwrap();
-    let output = FilesAppend::resume(&files, forget_from(&whole, &plan).unwrap(), None).unwrap();
+    let output = FilesAppend::resume(
+        &files,
+        first(&files),
+        forget_from(&whole, &plan).unwrap(),
+        None,
+    )
+    .unwrap();
     forget(&whole, &plan, output).unwrap();
     let punch = ImageFiles::find(&name).unwrap().punch().unwrap();
     let freed = punch_unused(&image(&name), "p", &punch, &Silent).unwrap();
@@ -74,7 +81,7 @@ fn resumed(name: &Path) -> ImageWriter<FilesAppend> {
     let image = image(name);
     let adopted = Adopted::find(image.device(), image.header(), image.tail()).unwrap();
     let files = ImageFiles::find(name).unwrap();
-    let output = FilesAppend::resume(&files, adopted.end, None).unwrap();
+    let output = FilesAppend::resume(&files, first(&files), adopted.end, None).unwrap();
     ImageWriter::resume(output, &image, &adopted).unwrap()
 }
 
