@@ -87,7 +87,11 @@ fn metadata(source: &SourceEnd) -> ExtentMap {
     let Ok(disk) = disk_usage(device) else {
         return ExtentMap::new();
     };
-    disk.volumes.iter().fold(disk.outside, |all, volume| {
+    // In the midst of room that no one proved free there are no structures that are known.
+    let structures = disk
+        .outside
+        .difference(&disk.unproven.difference(&disk.edges));
+    disk.volumes.iter().fold(structures, |all, volume| {
         let window = Window::new(device, volume.extent);
         let found = window.ok().and_then(|window| of_volume(&window));
         all.union(

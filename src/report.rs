@@ -223,6 +223,10 @@ struct Would<'a> {
     copy: &'a ExtentMap,
     zero: &'a ExtentMap,
     leave: &'a ExtentMap,
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    unproven: &'a ExtentMap,
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    left_out: &'a ExtentMap,
 }
 
 /// A dry run of a clone to something that exists.
@@ -246,6 +250,8 @@ pub fn would_clone(
         copy: &plan.copy,
         zero: &plan.zero,
         leave: &plan.leave,
+        unproven: &plan.unproven,
+        left_out: &plan.left_out,
     };
     if common.json {
         return Ok(output::json(&would)?);
@@ -283,6 +289,8 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
             copy: &source.usage.extents,
             zero: &ExtentMap::new(),
             leave: &leave,
+            unproven: &source.usage.unproven,
+            left_out: &source.usage.left_out,
         })?);
     }
     Ok(output::line(&format!(

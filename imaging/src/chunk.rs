@@ -42,7 +42,7 @@ impl Digest {
     }
 
     /// The digest of a whole chunk of zeroes; `None` for what is no size of a chunk.
-    fn of_zeroes(len: usize) -> Option<Self> {
+    pub(crate) fn of_zeroes(len: usize) -> Option<Self> {
         const COUNT: usize = (CHUNK_LEN_MAX / CHUNK_LEN_MIN).ilog2() as usize + 1;
         static ZERO_CHUNKS: [OnceLock<Digest>; COUNT] = [const { OnceLock::new() }; COUNT];
         let number = len.trailing_zeros().checked_sub(CHUNK_LEN_MIN.ilog2())?;

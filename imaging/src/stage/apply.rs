@@ -5,7 +5,7 @@ use super::blocks::{read_block, write_block};
 use super::bounds::{Sums, on_volume};
 use super::group;
 use super::index::{Chain, damaged};
-use super::room::{Space, Spot};
+use super::room::{Space, Spot, UNIT_BYTES};
 use crate::chunk::{range_in, to_len};
 use crate::commit::{HELD_BYTES, Places, mark_places, restore_places};
 use crate::error::{Error, Result};
@@ -120,6 +120,7 @@ pub fn finish_alone(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Fi
     let mut checked = Checked::check(space, &mark, threads)?;
     checked.check_unchanged(space)?;
     let written_bytes = checked.begin(space)? + checked.bring(space, threads)?;
+    checked.release(space);
     Ok(Some(checked.finished(written_bytes)))
 }
 
@@ -253,6 +254,32 @@ impl Checked {
         let places = self.places(space);
         written_bytes += restore_places(space.volume, &places, content, &self.held.map())?;
         Ok(written_bytes)
+    }
+
+    /// Makes the room of the drive zero that the update lay in, so that the next one may lie there: what
+    /// is not zero there may be someone's. A failure has lost nothing that anyone wanted.
+    pub(super) fn release(&self, space: Space<'_>) {
+        let Some(drive) = space.drive else {
+            return;
+        };
+        let mut spots = vec![self.staged.index.spot];
+        if let Part::Leader(block) = self.staged.part {
+            spots.push(block.spot);
+        }
+        for block in Chain::new(space, self.mark.run, self.staged.index) {
+            let Ok(block) = block else {
+                return;
+            };
+            spots.extend(block.before.map(|before| before.spot));
+            spots.extend(block.entries.iter().filter_map(|entry| Some(entry.from?.0)));
+        }
+        let on_drive = spots.iter().filter(|spot| spot.area == Area::Drive);
+        let room: ExtentMap = on_drive.map(|spot| spot.extent).collect();
+        // It was handed out in whole units.
+        let room = room.aligned_out(UNIT_BYTES, drive.geometry().size_bytes);
+        for extent in room.iter() {
+            let _ = drive.zero(extent);
+        }
     }
 
     pub(super) fn finished(&self, written_bytes: u64) -> Finished {

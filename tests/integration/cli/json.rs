@@ -5,12 +5,14 @@ use crate::support::klon::number;
 use crate::support::{Klon, MIB};
 use serde_json::Value;
 
-const MAP_KEYS: [&str; 5] = [
+const MAP_KEYS: [&str; 7] = [
     "filesystem",
     "block_size_bytes",
     "size_bytes",
     "used_bytes",
+    "unproven_bytes",
     "extents",
+    "unproven",
 ];
 
 fn keys(value: &Value) -> Vec<&str> {

@@ -39,7 +39,7 @@ fn mistaken(container: &Container, usage: &Usage) -> ExtentMap {
     let size_bytes = usage.summary.as_ref().unwrap().size_bytes;
     let start_bytes = size_bytes / CHUNK * CHUNK;
     let chunk = Extent::between(start_bytes, size_bytes);
-    let Some(chunk) = chunk.filter(|&chunk| !usage.extents.overlaps(chunk)) else {
+    let Some(chunk) = chunk.filter(|&chunk| !usage.used().overlaps(chunk)) else {
         return ExtentMap::new();
     };
     let mut block = vec![0; BLOCK as usize];
@@ -61,8 +61,8 @@ fn agrees(container: &Container, name: &str) {
     assert_eq!(summary.label, container.blkid("LABEL"), "{name}");
     assert_eq!(u64::from(summary.block_size_bytes), BLOCK, "{name}");
     let counted = summary.used_bytes;
-    assert_eq!(counted, Some(usage.extents.total_bytes()), "{name}");
-    let expected = usage.extents.union(&mistaken(container, &usage));
+    assert_eq!(counted, Some(usage.used().total_bytes()), "{name}");
+    let expected = usage.used().union(&mistaken(container, &usage));
     assert_eq!(container.partclone_used(), expected, "{name}");
 }
 
@@ -85,11 +85,11 @@ fn used_maps_are_those_of_partclone_and_apfsck() {
 fn a_copy_of_the_used_bytes_alone_is_sound() {
     for (size_bytes, options, blocks) in &VARIANTS[..2] {
         let container = Container::make(*size_bytes, options, blocks);
-        let used = usage(&container).extents;
+        let used = usage(&container).used();
         assert!(used.total_bytes() < size_bytes / 4);
         let copy = container.copy_of(&used);
         copy.check();
-        assert_eq!(usage(&copy).extents, used);
+        assert_eq!(usage(&copy).used(), used);
     }
 }
 
@@ -101,9 +101,9 @@ fn a_copy_of_the_used_bytes_alone_has_every_file() {
     }
     for (name, files) in [("apfs", 20), ("apfs-chunks", 20), ("apfs-seed-rings", 2)] {
         let container = Container::golden(name);
-        let used = usage(&container).extents;
+        let used = usage(&container).used();
         let copy = container.copy_of(&used);
-        assert_eq!(usage(&copy).extents, used, "{name}");
+        assert_eq!(usage(&copy).used(), used, "{name}");
         let (before, after) = (container.mount(), copy.mount());
         let paths = [before.path(), after.path()].map(|path| path.to_str().unwrap());
         run(

@@ -33,8 +33,8 @@ fn assert_agrees(file: &Path, name: &str) {
     let usage = usage(&device).unwrap();
     assert_eq!(usage.basis, Basis::Map, "{name}");
     let oracle = tool::used(file);
-    let missing = oracle.difference(&usage.extents);
-    let extra = usage.extents.difference(&oracle);
+    let missing = oracle.difference(&usage.used());
+    let extra = usage.used().difference(&oracle);
     assert!(
         missing.is_empty() && extra.is_empty(),
         "{name}: missing {:?}, extra {:?}",
@@ -42,7 +42,7 @@ fn assert_agrees(file: &Path, name: &str) {
         extra.extents().first()
     );
     let metadata = filesystem(&device).metadata(&device).unwrap().unwrap();
-    assert!(metadata.difference(&usage.extents).is_empty(), "{name}");
+    assert!(metadata.difference(&usage.used()).is_empty(), "{name}");
     let trees = tool::tree_blocks(file);
     assert!(trees.difference(&metadata).is_empty(), "{name}");
     // The version 1 space cache is in files of the filesystem's own.
@@ -55,7 +55,7 @@ fn assert_whole(file: &Path, name: &str) {
     let is_warned = matches!(usage.basis, Basis::Whole { is_warning, .. } if is_warning);
     assert!(is_warned, "{name}: {:?}", usage.basis);
     let size_bytes = std::fs::metadata(file).unwrap().len();
-    assert_eq!(usage.extents, ExtentMap::whole(size_bytes), "{name}");
+    assert_eq!(usage.used(), ExtentMap::whole(size_bytes), "{name}");
 }
 
 /// Runs a script with the mount point as `$0`.
@@ -147,7 +147,7 @@ fn scramble_free(file: &Path) {
     let mut copy = tree::noise(11, original.len());
     let usage = usage(&ImageFile::open(file)).unwrap();
     assert_eq!(usage.basis, Basis::Map);
-    for extent in usage.extents.iter() {
+    for extent in usage.used().iter() {
         let start = usize::try_from(extent.offset_bytes()).unwrap();
         let end = usize::try_from(extent.end_bytes()).unwrap();
         copy[start..end].copy_from_slice(&original[start..end]);
@@ -275,7 +275,7 @@ fn resized_and_rewritten_volumes_agree() {
     script(&mount, "btrfs -q filesystem resize 260m $0");
     drop(mount);
     assert_agrees(&file, "shrunk");
-    let usage_after = usage(&ImageFile::open(&file)).unwrap().extents;
+    let usage_after = usage(&ImageFile::open(&file)).unwrap().used();
     assert!(usage_after.end_bytes() <= 260 * MIB);
     run("sh", &["-c", "btrfstune -f -u $0", file.to_str().unwrap()]);
     assert_agrees(&file, "rewritten");
@@ -363,7 +363,7 @@ fn a_multi_terabyte_volume_takes_few_reads() {
     assert_eq!(usage.basis, Basis::Map);
     assert!(reads < 100 && bytes < MIB);
     for mirror in [64 << 10, 64 << 20, 256 << 30] {
-        assert!(usage.extents.contains(Extent::new(mirror, 4096).unwrap()));
+        assert!(usage.used().contains(Extent::new(mirror, 4096).unwrap()));
     }
     assert_agrees(&file, "4 TiB");
 }

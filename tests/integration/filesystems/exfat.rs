@@ -47,7 +47,7 @@ fn usage(volume: &Volume) -> Usage {
 fn whole(volume: &Volume) -> (Vec<Hazard>, String) {
     let usage = usage(volume);
     let size_bytes = fs::metadata(&volume.image).unwrap().len();
-    assert_eq!(usage.extents, ExtentMap::whole(size_bytes));
+    assert_eq!(usage.used(), ExtentMap::whole(size_bytes));
     let Basis::Whole {
         reason,
         is_warning: true,
@@ -61,7 +61,7 @@ fn whole(volume: &Volume) -> (Vec<Hazard>, String) {
 /// Klon's answers against all others'; a copy of the used bytes alone is sound and equal.
 fn check(volume: &Volume) {
     let usage = check_answers(volume);
-    let copy = volume.copy_of(&usage.extents);
+    let copy = volume.copy_of(&usage.used());
     let (is_clean, report) = copy.fsck();
     assert!(is_clean && report.contains(": clean."), "{report}");
     let mounts = [volume.mount("ro"), copy.mount("ro")];
@@ -94,7 +94,7 @@ fn check_answers(volume: &Volume) -> Usage {
     let heap_bytes = volume.figure("Cluster Heap Offset (sector offset):") * sector_bytes;
     let heap_end_bytes = heap_bytes + volume.figure("Cluster Count:") * cluster_bytes;
     let tail = Extent::between(heap_end_bytes, summary.size_bytes);
-    assert_eq!(usage.extents, partclone.union(&tail.into_iter().collect()));
+    assert_eq!(usage.used(), partclone.union(&tail.into_iter().collect()));
     check_metadata(volume, &usage, heap_bytes);
     usage
 }
@@ -104,7 +104,7 @@ fn check_metadata(volume: &Volume, usage: &Usage, heap_bytes: u64) {
     let device = ImageFile::open(&volume.image);
     let filesystem = filesystem::probe(&device).unwrap().unwrap();
     let metadata = filesystem.metadata(&device).unwrap().unwrap();
-    assert!(metadata.difference(&usage.extents).is_empty());
+    assert!(metadata.difference(&usage.used()).is_empty());
     assert!(metadata.contains(Extent::new(0, heap_bytes).unwrap()));
 }
 
@@ -179,7 +179,7 @@ fn what_lies_behind_the_volume_is_free() {
     file.write_all_at(&[1; 4096], 9 * MIB).unwrap();
     let after = usage(&volume);
     assert_eq!(after.basis, Basis::Map);
-    assert_eq!(before.extents, after.extents);
+    assert_eq!(before.used(), after.used());
     // Cut short, it is damaged.
     file.set_len(8 * MIB - 512).unwrap();
     assert!(matches!(whole(&volume).0[..], [Hazard::Damaged(_)]));
@@ -202,7 +202,7 @@ fn a_copy_of_a_mounted_volume_is_dirty_and_cloned_whole() {
         matches!(hazards[..], [Hazard::NotCleanlyUnmounted(_)]),
         "{hazards:?}"
     );
-    let clone = torn.copy_of(&usage(&torn).extents);
+    let clone = torn.copy_of(&usage(&torn).used());
     let recovered = clone.mount("ro");
     let paths = [&mount, &recovered].map(|mount| mount.path().to_str().unwrap());
     run("diff", &["-r", paths[0], paths[1]]);
@@ -258,7 +258,7 @@ fn bytes_are_traced_to_their_files() {
         .collect();
     let device = ImageFile::open(&volume.image);
     let filesystem = filesystem::probe(&device).unwrap().unwrap();
-    let used = usage(&volume).extents;
+    let used = usage(&volume).used();
     let mut found = Vec::new();
     // The deleted file's bytes may be there still.
     for at in places {

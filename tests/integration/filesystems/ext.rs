@@ -32,7 +32,7 @@ fn assert_agrees(image: &Path, name: &str) {
     let device = ImageFile::open(image);
     let usage = usage(&device).unwrap();
     assert_eq!(usage.basis, Basis::Map, "{name}");
-    assert_same(&usage.extents, &dumpe2fs_used(image), name);
+    assert_same(&usage.used(), &dumpe2fs_used(image), name);
 }
 
 fn assert_same(klon: &ExtentMap, oracle: &ExtentMap, name: &str) {
@@ -116,7 +116,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         let image = variant.make(directory.path());
         let original = std::fs::read(&image).unwrap();
         let mut copy = vec![0xa5; original.len()];
-        for extent in usage(&ImageFile::open(&image)).unwrap().extents.iter() {
+        for extent in usage(&ImageFile::open(&image)).unwrap().used().iter() {
             let start = usize::try_from(extent.offset_bytes()).unwrap();
             let end = usize::try_from(extent.end_bytes()).unwrap();
             copy[start..end].copy_from_slice(&original[start..end]);
@@ -141,7 +141,7 @@ fn partclone_copies_the_same_blocks() {
     for variant in VARIANTS.iter().filter(|variant| variant.partclone_knows) {
         let directory = tempfile::tempdir().unwrap();
         let image = variant.make(directory.path());
-        let klon = usage(&ImageFile::open(&image)).unwrap().extents;
+        let klon = usage(&ImageFile::open(&image)).unwrap().used();
         let partclone = partclone_used("extfs", &image);
         assert_same(&klon, &partclone, variant.name);
     }
@@ -215,8 +215,8 @@ fn a_multi_terabyte_volume_takes_few_reads() {
     let (reads, bytes) = device.take();
     assert!(reads < 3000 && bytes < 24 * MIB);
     // No file is on it.
-    assert_eq!(metadata, usage.extents);
+    assert_eq!(metadata, usage.used());
     let first_mebibyte = Extent::new(1024, 1024).unwrap();
-    assert!(usage.extents.contains(first_mebibyte));
-    assert!(usage.extents.end_bytes() <= device.geometry().size_bytes);
+    assert!(usage.used().contains(first_mebibyte));
+    assert!(usage.used().end_bytes() <= device.geometry().size_bytes);
 }

@@ -14,19 +14,19 @@ use volume::{VARIANTS, Volume};
 /// What klon says is in use, which must be what the other tools say.
 fn assert_agrees(volume: &Volume, name: &str) {
     let usage = usage(&ImageFile::open(&volume.image)).unwrap();
-    let summary = usage.summary.unwrap();
+    let summary = usage.summary.clone().unwrap();
     assert_eq!(usage.basis, Basis::Map, "{name}: {:?}", summary.hazards);
     assert_eq!(summary.kind, Kind::F2fs, "{name}");
     assert_eq!(summary.uuid, volume.blkid("UUID"), "{name}");
     assert_eq!(summary.label, volume.blkid("LABEL"), "{name}");
     assert_eq!(
         summary.used_bytes,
-        Some(usage.extents.total_bytes()),
+        Some(usage.used().total_bytes()),
         "{name}"
     );
-    assert_eq!(usage.extents, volume.dump_used(), "{name}");
+    assert_eq!(usage.used(), volume.dump_used(), "{name}");
     if let Some(partclone) = volume.partclone_used() {
-        assert_eq!(usage.extents, partclone, "{name}");
+        assert_eq!(usage.used(), partclone, "{name}");
     }
 }
 
@@ -42,7 +42,7 @@ fn used_maps_are_those_of_the_tools_and_enough_for_a_copy() {
         }
         assert_agrees(&volume, variant.name);
         volume.fsck(variant.name);
-        let used = usage(&ImageFile::open(&volume.image)).unwrap().extents;
+        let used = usage(&ImageFile::open(&volume.image)).unwrap().used();
         let copy = volume.copy_of(&used);
         assert_agrees(&copy, &format!("{} copied", variant.name));
         copy.fsck(variant.name);
@@ -82,7 +82,7 @@ fn metadata_is_enough_for_the_checker() {
 }
 
 fn contents_of(volume: &Volume) -> ExtentMap {
-    let used = usage(&ImageFile::open(&volume.image)).unwrap().extents;
+    let used = usage(&ImageFile::open(&volume.image)).unwrap().used();
     let metadata = volume.metadata();
     assert!(metadata.difference(&used).is_empty());
     used.difference(&metadata)
@@ -93,12 +93,12 @@ fn contents_of(volume: &Volume) -> ExtentMap {
 fn what_follows_the_main_area_is_free() {
     let volume = Volume::make(&VARIANTS[0]);
     volume.load(1, "/");
-    let before = usage(&ImageFile::open(&volume.image)).unwrap().extents;
+    let before = usage(&ImageFile::open(&volume.image)).unwrap().used();
     let file = volume.open();
     file.set_len(volume.size_bytes() + (7 << 20)).unwrap();
     assert_agrees(&volume, "enlarged");
     assert_eq!(
-        usage(&ImageFile::open(&volume.image)).unwrap().extents,
+        usage(&ImageFile::open(&volume.image)).unwrap().used(),
         before
     );
 }
@@ -113,7 +113,7 @@ fn hazards(volume: &Volume) -> Vec<Hazard> {
         }
     );
     assert!(is_whole, "{:?}", usage.basis);
-    assert_eq!(usage.extents.total_bytes(), volume.size_bytes());
+    assert_eq!(usage.used().total_bytes(), volume.size_bytes());
     usage.summary.unwrap().hazards
 }
 

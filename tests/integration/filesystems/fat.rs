@@ -53,23 +53,23 @@ fn check(variant: &Variant) {
     assert_eq!(summary.kind, variant.kind);
     assert_eq!(usage.basis, Basis::Map, "{:?}", summary.hazards);
     let naive = naive::used(&bytes);
-    assert_eq!(usage.extents, naive.used, "differs from the plain decode");
+    assert_eq!(usage.used(), naive.used, "differs from the plain decode");
     let free_bytes = summary.size_bytes - summary.used_bytes.expect("counted");
     assert_eq!(free_bytes, naive.free_bytes);
     // Partclone 0.3.23 misreads the FAT of FAT12 and loses files; fsck.fat knows better.
     if variant.kind != Kind::Fat12 {
         assert_eq!(
-            usage.extents,
+            usage.used(),
             volume.partclone_used(),
             "differs from partclone"
         );
     }
     assert_eq!(summary.uuid.as_deref(), volume.blkid("UUID").as_deref());
     assert_eq!(summary.label.as_deref(), volume.blkid("LABEL").as_deref());
-    volume.check_copy_of(&usage.extents, &bytes);
+    volume.check_copy_of(&usage.used(), &bytes);
     let contents = volume.contents(&bytes);
     assert!(contents.total_bytes() > 200_000);
-    assert_eq!(metadata(&bytes), usage.extents.difference(&contents));
+    assert_eq!(metadata(&bytes), usage.used().difference(&contents));
     let cluster_bytes = u64::from(summary.block_size_bytes);
     if let Some((used, count)) = volume.fsck_clusters() {
         assert_eq!(free_bytes, (count - used) * cluster_bytes);
@@ -94,10 +94,10 @@ fn fat32_with_few_clusters() {
         fs::write(&volume.image, &bytes).expect("write image");
         let usage = usage(&bytes);
         assert_eq!(usage.basis, Basis::Map);
-        assert_eq!(usage.extents, naive::used(&bytes).used);
-        assert_eq!(usage.extents, volume.partclone_used());
-        assert!(file.iter().all(|extent| usage.extents.contains(extent)));
-        volume.check_copy_of(&usage.extents, &bytes);
+        assert_eq!(usage.used(), naive::used(&bytes).used);
+        assert_eq!(usage.used(), volume.partclone_used());
+        assert!(file.iter().all(|extent| usage.used().contains(extent)));
+        volume.check_copy_of(&usage.used(), &bytes);
     }
 }
 
@@ -266,7 +266,7 @@ const FAT32: Variant = Variant {
 
 fn hazards(bytes: &[u8]) -> Vec<Hazard> {
     let usage = usage(bytes);
-    assert_eq!(usage.extents, ExtentMap::whole(bytes.len() as u64));
+    assert_eq!(usage.used(), ExtentMap::whole(bytes.len() as u64));
     assert!(matches!(
         usage.basis,
         Basis::Whole {
@@ -329,8 +329,8 @@ fn copies_that_are_not_mirrored_count_together() {
     changed[fats[1] + last_entry..][..4].copy_from_slice(&0x0fff_ffff_u32.to_le_bytes());
     let (before, after) = (usage(&bytes), usage(&changed));
     assert_eq!(after.basis, Basis::Map);
-    assert_eq!(after.extents.difference(&before.extents).total_bytes(), 512);
-    assert!(before.extents.difference(&after.extents).is_empty());
+    assert_eq!(after.used().difference(&before.used()).total_bytes(), 512);
+    assert!(before.used().difference(&after.used()).is_empty());
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn bad_clusters_are_copied_and_space_after_the_end_is_not() {
             .extents
             .contains(Extent::new(9000 * 1024, 2048).unwrap())
     );
-    assert!(usage.extents.end_bytes() <= 12_000 * 1024);
+    assert!(usage.used().end_bytes() <= 12_000 * 1024);
 }
 
 #[test]

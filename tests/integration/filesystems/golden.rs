@@ -50,7 +50,7 @@ fn compare(name: &str, usage: &Usage, answers: &Answers) {
         answers.uuid,
         "{name}"
     );
-    assert_eq!(usage.extents, answers.used, "{name}");
+    assert_eq!(usage.used(), answers.used, "{name}");
     assert_eq!(
         usage.basis == Basis::Map,
         answers.hazard.is_none(),

@@ -25,18 +25,18 @@ fn check(volume: &Volume, asks_partclone: bool) {
     let label = volume.blkid("LABEL");
     assert!(label.is_none() || summary.label == label, "{label:?}");
     assert_eq!(summary.uuid, volume.blkid("UUID"));
-    assert_eq!(usage.extents, volume.marked());
+    assert_eq!(usage.used(), volume.marked());
     assert_eq!(usage.token, None);
     if asks_partclone {
         // It leaves out what follows the last block.
         let partclone = volume.partclone_used();
         let tail = Extent::between(summary.size_bytes, volume.size_bytes());
         let tail: ExtentMap = tail.into_iter().collect();
-        assert_eq!(usage.extents.difference(&tail), partclone.difference(&tail));
+        assert_eq!(usage.used().difference(&tail), partclone.difference(&tail));
         assert_eq!(summary.used_bytes, Some(partclone.total_bytes()));
     }
     let metadata = volume.metadata();
-    assert!(metadata.difference(&usage.extents).is_empty());
+    assert!(metadata.difference(&usage.used()).is_empty());
     assert!(metadata.contains(Extent::new(1024, 512).unwrap()));
     assert!(metadata.contains(Extent::new(summary.size_bytes - 512, 512).unwrap()));
 }
@@ -116,7 +116,7 @@ fn another_number_of_free_blocks_is_damage() {
 #[test]
 fn a_file_in_free_blocks_is_damage() {
     let volume = Volume::make(8 * MIB, &[]);
-    let used = volume.usage().extents;
+    let used = volume.usage().used();
     // The last of the files lies before the blocks at the end.
     let last = used.extents()[used.extents().len() - 2];
     let block = (last.end_bytes() / 4096 - 1) as usize;

@@ -48,11 +48,11 @@ fn check(host: &Host, index: usize) {
     let usage = usage(&device).unwrap();
     if host.images.len() == 1 {
         assert_eq!(usage.basis, Basis::Map, "{:?}", summary.hazards);
-        assert_eq!(usage.extents, oracle);
+        assert_eq!(usage.used(), oracle);
         check_copy(host);
     } else {
         assert!(matches!(summary.hazards[..], [Hazard::MultiDevice(_)]));
-        assert_eq!(usage.extents, ExtentMap::whole(size_bytes));
+        assert_eq!(usage.used(), ExtentMap::whole(size_bytes));
     }
 }
 
@@ -62,7 +62,7 @@ fn check_copy(host: &Host) {
     let image = &host.images[0];
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.img");
-    let extents = usage(&ImageFile::open(image)).unwrap().extents;
+    let extents = usage(&ImageFile::open(image)).unwrap().used();
     copy_onto_noise(image, &copy, &extents);
     let before = answers(host);
     assert_eq!(answers(&Host::of(&copy)), before);
@@ -194,7 +194,7 @@ fn metadata_goes_around_its_ring() {
 fn assert_unknown(image: &Path, part: &str) {
     let usage = usage(&ImageFile::open(image)).unwrap();
     let size_bytes = fs::metadata(image).unwrap().len();
-    assert_eq!(usage.extents, ExtentMap::whole(size_bytes));
+    assert_eq!(usage.used(), ExtentMap::whole(size_bytes));
     let Basis::Whole { reason, is_warning } = usage.basis else {
         panic!("{:?}", usage.basis);
     };

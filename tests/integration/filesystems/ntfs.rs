@@ -37,7 +37,7 @@ fn usage(volume: &Volume) -> Usage {
 fn hazards(volume: &Volume) -> Vec<Hazard> {
     let usage = usage(volume);
     let size_bytes = fs::metadata(&volume.image).unwrap().len();
-    assert_eq!(usage.extents, ExtentMap::whole(size_bytes));
+    assert_eq!(usage.used(), ExtentMap::whole(size_bytes));
     let is_warning = matches!(
         usage.basis,
         Basis::Whole {
@@ -65,7 +65,7 @@ fn check(volume: &Volume) {
     let size_bytes = fs::metadata(&volume.image).unwrap().len();
     // Partclone leaves out what lies after the last cluster, the backup boot sector with it.
     let tail = Extent::between(clusters * cluster_bytes, size_bytes).unwrap();
-    assert_eq!(usage.extents, volume.partclone_used().union(&tail.into()));
+    assert_eq!(usage.used(), volume.partclone_used().union(&tail.into()));
     check_metadata(volume, &usage);
     check_copy(volume, &usage);
 }
@@ -75,13 +75,13 @@ fn check_metadata(volume: &Volume, usage: &Usage) {
     let device = ImageFile::open(&volume.image);
     let filesystem = filesystem::probe(&device).unwrap().unwrap();
     let metadata = filesystem.metadata(&device).unwrap().unwrap();
-    assert!(metadata.difference(&usage.extents).is_empty());
+    assert!(metadata.difference(&usage.used()).is_empty());
     assert!(metadata.contains(Extent::new(0, 512).unwrap()));
     assert_eq!(filesystem.change_token(&device).unwrap(), None);
 }
 
 fn check_copy(volume: &Volume, usage: &Usage) {
-    let copy = volume.copy_of(&usage.extents);
+    let copy = volume.copy_of(&usage.used());
     let report = run("ntfsfix", &["-n", copy.text()]);
     assert!(report.contains("alternate boot sector... OK"), "{report}");
     assert!(report.contains("processed successfully"), "{report}");
@@ -182,7 +182,7 @@ fn a_bitmap_in_pieces() {
     }
     let volume = Volume::make(12, &["-c", "512"]);
     volume.change("rw", AGE);
-    let before = usage(&volume).extents;
+    let before = usage(&volume).used();
     let free = before.complement(12 << 20);
     let free = free
         .iter()
@@ -195,7 +195,7 @@ fn a_bitmap_in_pieces() {
     assert_eq!(volume.runs("6"), (2, false));
     check(&volume);
     // Three clusters have been freed and three others taken.
-    let after = usage(&volume).extents;
+    let after = usage(&volume).used();
     assert_eq!(before.difference(&after).total_bytes(), 3 * 512);
     assert_eq!(after.difference(&before).total_bytes(), 3 * 512);
 }
@@ -297,7 +297,7 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
             Basis::Map => {
                 let copy = Volume::make(2, &[]);
                 fs::copy(&image, &copy.image).unwrap();
-                let target = copy.copy_of(&usage.extents);
+                let target = copy.copy_of(&usage.used());
                 // All run lists lie in used clusters: both list the same ones.
                 let report = |volume: &Volume| {
                     let text = run("ntfsinfo", &["-m", volume.text()]);
@@ -309,7 +309,7 @@ fn a_copy_of_a_busy_volume_is_never_short_of_a_file_that_it_names() {
             }
             Basis::Whole { is_warning, .. } => {
                 assert!(is_warning);
-                assert_eq!(usage.extents.total_bytes(), device.geometry().size_bytes);
+                assert_eq!(usage.used().total_bytes(), device.geometry().size_bytes);
             }
             Basis::Contained { reason } => panic!("{reason}"),
         }
@@ -364,7 +364,7 @@ fn a_bitmap_that_lacks_clusters_of_a_file_proves_nothing() {
     let volume = Volume::make(8, &[]);
     volume.change("rw", "head -c 50000 /dev/urandom > file; sync");
     assert_eq!(usage(&volume).basis, Basis::Map);
-    let used = usage(&volume).extents;
+    let used = usage(&volume).used();
     let text = run("ntfsinfo", &["-v", "-F", "file", volume.text()]);
     let field = |text: &str| {
         let runs = text

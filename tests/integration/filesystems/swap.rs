@@ -47,13 +47,13 @@ fn the_header_page_is_used_whatever_was_swapped_out() {
                 }
                 put(&image, &noise(1, 4000), page_bytes * 3);
                 let usage = look(&image);
-                let summary = usage.summary.unwrap();
+                let summary = usage.summary.clone().unwrap();
                 assert_eq!(
-                    (usage.basis, summary.kind),
+                    (usage.basis.clone(), summary.kind),
                     (Basis::Map, Kind::Swap),
                     "{name}"
                 );
-                assert_eq!(usage.extents, ExtentMap::whole(page_bytes), "{name}");
+                assert_eq!(usage.used(), ExtentMap::whole(page_bytes), "{name}");
                 assert_eq!(summary.size_bytes, page_bytes * pages, "{name}");
                 assert_eq!(summary.uuid.unwrap(), value(&image, "UUID"), "{name}");
                 assert_eq!(summary.label.unwrap(), value(&image, "LABEL"), "{name}");
@@ -111,7 +111,7 @@ fn a_suspended_system_is_copied_whole() {
         put(&image, signature, at);
         assert_eq!(value(&image, "TYPE"), "swsuspend");
         let usage = look(&image);
-        let hazards = usage.summary.unwrap().hazards;
+        let hazards = usage.summary.clone().unwrap().hazards;
         assert!(
             matches!(hazards[..], [Hazard::Hibernated(_)]),
             "{hazards:?}"
@@ -123,6 +123,6 @@ fn a_suspended_system_is_copied_whole() {
                 ..
             }
         ));
-        assert_eq!(usage.extents.total_bytes(), 4 << 20);
+        assert_eq!(usage.used().total_bytes(), 4 << 20);
     }
 }

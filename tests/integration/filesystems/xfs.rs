@@ -36,10 +36,10 @@ fn assert_agrees(image: &Path, name: &str) {
     let usage = usage(&ImageFile::open(image)).unwrap();
     assert_eq!(usage.basis, Basis::Map, "{name}");
     let oracle = Oracle::ask(image);
-    let summary = usage.summary.unwrap();
+    let summary = usage.summary.clone().unwrap();
     assert_eq!(summary.size_bytes, oracle.size_bytes, "{name}");
-    let missing = oracle.used.difference(&usage.extents);
-    let extra = usage.extents.difference(&oracle.used);
+    let missing = oracle.used.difference(&usage.used());
+    let extra = usage.used().difference(&oracle.used);
     assert!(
         missing.is_empty() && extra.is_empty(),
         "{name}: missing {:?}, extra {:?}",
@@ -92,7 +92,7 @@ fn partclone_copies_the_same_blocks_but_for_the_reserve() {
         if variant.kernel_mounts && !lacks_root() {
             variant.age(&image, directory.path());
         }
-        let klon = usage(&ImageFile::open(&image)).unwrap().extents;
+        let klon = usage(&ImageFile::open(&image)).unwrap().used();
         let reserve = Oracle::ask(&image).reserve;
         let partclone = partclone_used("xfs", &image);
         assert_eq!(klon, partclone.union(&reserve), "{name}");
@@ -103,7 +103,7 @@ fn partclone_copies_the_same_blocks_but_for_the_reserve() {
 /// A copy of what is in use, onto noise, checks.
 fn a_copy_checks(image: &Path, directory: &Path) {
     let copy = directory.join("copy.img");
-    let used = usage(&ImageFile::open(image)).unwrap().extents;
+    let used = usage(&ImageFile::open(image)).unwrap().used();
     copy_onto_noise(image, &copy, &used);
     run("xfs_repair", &["-n", copy.to_str().unwrap()]);
 }
@@ -133,7 +133,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         let expected = read(&image);
         expected.assert_rich();
         a_copy_checks(&image, directory.path());
-        let used = |image: &Path| usage(&ImageFile::open(image)).unwrap().extents;
+        let used = |image: &Path| usage(&ImageFile::open(image)).unwrap().used();
         assert_eq!(used(&copy), used(&image), "{name}");
         read(&copy).assert_same(&expected);
     }
@@ -153,7 +153,7 @@ fn assert_dirty(image: &Path, name: &str) {
     );
     assert!(is_whole, "{name}");
     let size_bytes = image.metadata().unwrap().len();
-    assert_eq!(usage.extents.total_bytes(), size_bytes, "{name}");
+    assert_eq!(usage.used().total_bytes(), size_bytes, "{name}");
     assert_eq!(token(image), None, "{name}");
 }
 

@@ -77,6 +77,10 @@ pub fn finish(
             ..update.checked.finished(marked_bytes + written_bytes)
         });
     }
+    // One may need the block of the leader as long as any is not complete.
+    updates
+        .iter()
+        .for_each(|update| update.checked.release(update.space));
     let leader = done.pop();
     let leader = leader.ok_or_else(|| Error::Internal("a group without leader".to_owned()))?;
     Ok(Finished {

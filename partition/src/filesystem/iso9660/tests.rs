@@ -37,7 +37,7 @@ fn volume(size: usize) -> Vec<u8> {
 fn used(raw: Vec<u8>) -> Result<ExtentMap, String> {
     let size_bytes = raw.len() as u64;
     let usage = usage(&MemoryDevice::new(raw, 512)).unwrap();
-    assert_eq!(usage.summary.unwrap().kind, Kind::Iso9660);
+    assert_eq!(usage.summary.as_ref().unwrap().kind, Kind::Iso9660);
     match usage.basis {
         Basis::Map => {
             assert_eq!(usage.extents, ExtentMap::whole(size_bytes));

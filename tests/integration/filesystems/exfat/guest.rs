@@ -75,7 +75,7 @@ fn volumes_of_the_kernels_own_driver() {
         matches!(hazards[..], [Hazard::NotCleanlyUnmounted(_)]),
         "{hazards:?}"
     );
-    let clones = [&unmounted, &synced, &busy].map(|volume| volume.copy_of(&usage(volume).extents));
+    let clones = [&unmounted, &synced, &busy].map(|volume| volume.copy_of(&usage(volume).used()));
     let script = r"
         at a -oro; at b; at c
         for disk in a b c; do echo == $disk; list /mnt/$disk; done

@@ -62,7 +62,7 @@ impl Volume {
     /// Why the volume is copied whole, with a warning.
     pub(super) fn reason(&self) -> String {
         let usage = self.usage();
-        assert_eq!(usage.extents, ExtentMap::whole(self.size_bytes()));
+        assert_eq!(usage.used(), ExtentMap::whole(self.size_bytes()));
         match usage.basis {
             Basis::Whole {
                 reason,
@@ -100,7 +100,7 @@ impl Volume {
             File::open(&self.image).unwrap(),
             File::options().write(true).open(copy).unwrap(),
         );
-        for extent in self.usage().extents.iter() {
+        for extent in self.usage().used().iter() {
             let mut buffer = vec![0; usize::try_from(extent.len_bytes()).unwrap()];
             input
                 .read_exact_at(&mut buffer, extent.offset_bytes())
