@@ -202,9 +202,13 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
         return Err(too_small(open, target_bytes, (&what, used_end_bytes)));
     }
     usage.unproven = usage.unproven.union(&structures).difference(&backup);
+    // The new backup takes the place of what is there on the source.
+    let gpt = table.filter(|table| table.scheme == Scheme::Gpt);
+    let moved = gpt.and_then(|table| table::relocated(table, target_bytes).ok());
+    let kept_bytes = moved.map_or(target_bytes, |moved| moved.usable.end_bytes());
     Ok(Cut {
         device: device.clone(),
-        rest: within(&usage, Extent::between(target_bytes, size_bytes)),
+        rest: within(&usage, Extent::between(kept_bytes, size_bytes)),
         place: "in no partition".to_owned(),
         target_bytes,
     })
@@ -232,7 +236,8 @@ fn backup(open: &OpenPlace, structures: &ExtentMap) -> Result<ExtentMap> {
     })
 }
 
-/// The least disk for partitions up to `end_bytes`: a GPT needs its backup behind them.
+/// The least disk for partitions up to `end_bytes`: a GPT needs its backup behind them, with entries
+/// of 128 bytes.
 fn with_backup(table: &Table, end_bytes: u64) -> u64 {
     let sector_bytes = u64::from(table.logical_sector_bytes);
     let backup_bytes = match table.scheme {

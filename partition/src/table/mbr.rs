@@ -50,16 +50,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> R
     if let Some(extended) = sole_extended(&partitions)? {
         partitions.extend(chain::read(disk, sectors, extended.extent)?.partitions);
     }
-    Ok(Table {
-        scheme: Scheme::Mbr,
-        disk_guid: None,
-        disk_signature: u32::from_le_bytes(record.disk_signature),
-        logical_sector_bytes: sectors.bytes(),
-        usable,
-        slots_max: 4,
-        entry_bytes: Scheme::Mbr.entry_bytes(),
-        partitions,
-    })
+    Ok(table(record, sectors, usable, partitions))
 }
 
 /// What can be told of a table that [`read`] refuses: the partitions that are wholly on the disk.
@@ -83,7 +74,16 @@ pub(super) fn readable(
     if let Some(extended) = extended.map(|extended| extended.extent) {
         partitions.extend(chain::readable(disk, sectors, extended)?.partitions);
     }
-    Ok(Some(Table {
+    Ok(Some(table(record, sectors, usable, partitions)))
+}
+
+fn table(
+    record: &MBRHeader,
+    sectors: Sectors,
+    usable: Extent,
+    partitions: Vec<Partition>,
+) -> Table {
+    Table {
         scheme: Scheme::Mbr,
         disk_guid: None,
         disk_signature: u32::from_le_bytes(record.disk_signature),
@@ -92,7 +92,7 @@ pub(super) fn readable(
         slots_max: 4,
         entry_bytes: Scheme::Mbr.entry_bytes(),
         partitions,
-    }))
+    }
 }
 
 fn primary(number: u32, entry: &MBRPartitionEntry, sectors: Sectors) -> Result<Partition> {

@@ -63,7 +63,8 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "ntfs",
         make: "mkntfs -q -F -f -s 512 $0 49152",
-        check: "ntfsfix -n $0 && ntfsinfo -m $0",
+        // ntfsfix looks for the backup boot sector at the end of the volume only, as of the source.
+        check: "ntfsinfo -m $0 && ntfscluster -i $0",
         volume_mib: 64,
         target_mib: 32,
         small_mib: 20,
@@ -299,6 +300,31 @@ fn what_would_be_cut_off_is_said_before_anything_is_written() {
             klon.ok(&["verify", "first", "source"]).says(&[place, &at]);
         }
     }
+}
+
+#[test]
+fn where_the_backup_of_a_gpt_goes_nothing_is_overwritten_without_a_word() {
+    let klon = Klon::new();
+    sparse(&klon.path("source"), 32 * MIB);
+    run("sgdisk", &["-n1:2048:+8M", &klon.text("source")]);
+    for at in [20 * MIB - 5000, 20 * MIB - 512, 20 * MIB - 33 * 512] {
+        write_at(&klon.path("source"), at, b"X");
+        sparse(&klon.path("target"), 20 * MIB);
+        let reasons = [
+            "in no partition",
+            &format!("at byte {at}"),
+            "--outside none",
+        ];
+        klon.refused(&["clone", "source", "target"], &reasons);
+        write_at(&klon.path("source"), at, b"\0");
+    }
+    write_at(&klon.path("source"), 20 * MIB - 34 * 512, b"X");
+    klon.ok(&["clone", "source", "target"]);
+    check_gpt(&klon.text("target"));
+    assert_eq!(
+        read_range(klon.path("target"), 20 * MIB - 34 * 512, 1),
+        b"X"
+    );
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
         .ok_or_else(|| {
             Error::Invalid("usable sectors outside the disk passed the checks".to_owned())
         })?;
-    Ok(Table {
+    Ok(table(header, sectors, usable, partitions))
+}
+
+fn table(header: &Header, sectors: Sectors, usable: Extent, partitions: Vec<Partition>) -> Table {
+    Table {
         scheme: Scheme::Gpt,
         disk_guid: Some(header.disk_guid),
         disk_signature: 0,
@@ -46,7 +50,7 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
         slots_max: header.slots_max,
         entry_bytes: header.entry_bytes,
         partitions,
-    })
+    }
 }
 
 /// The part of such a table that is on a disk of these `sectors`, whether or not it makes sense.
@@ -66,16 +70,8 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
             let extent = sectors.extent(entry.first_lba, entry.last_lba)?;
             Some(described(number, entry, extent))
         });
-    Ok(Some(Table {
-        scheme: Scheme::Gpt,
-        disk_guid: Some(header.disk_guid),
-        disk_signature: 0,
-        logical_sector_bytes: sectors.bytes(),
-        usable,
-        slots_max: header.slots_max,
-        entry_bytes: header.entry_bytes,
-        partitions: partitions.collect(),
-    }))
+    let partitions = partitions.collect();
+    Ok(Some(table(header, sectors, usable, partitions)))
 }
 
 fn partition(
