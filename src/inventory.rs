@@ -67,6 +67,7 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
             path: shown_by(system, identity).unwrap_or_else(|| path.into()),
             number: None,
             image: None,
+            is_raw: false,
         }),
         Identity::Path(path) => Err(refused(format!(
             "{path} is not there any more; name it anew in a new plan"
@@ -149,6 +150,7 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             path,
             number,
             image: None,
+            is_raw: false,
         }),
         (None, _) => Err(refused(format!(
             "{given} is on no disk that is attached; attach it, or plan anew"

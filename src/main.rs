@@ -14,6 +14,7 @@ mod direction;
 mod drive;
 mod error;
 mod finish;
+mod foreign;
 mod guard;
 mod human;
 mod image;

@@ -67,7 +67,8 @@ impl SourceEnd {
     pub fn with_usage(open: &OpenPlace, system: &System, usage: Usage) -> Result<Self> {
         let name = open.place.given.clone();
         guard::finished(&name, &open.device)?;
-        let warnings = warning(&name, &usage).into_iter().collect();
+        let mut warnings = container_warnings(open);
+        warnings.extend(warning(&name, &usage));
         Ok(Self {
             name,
             device: open.device.clone(),
@@ -92,11 +93,12 @@ impl SourceEnd {
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
         let device = match (&open.layout.table, target) {
-            (Some(table), Some(target)) => as_on(open, table, target)?,
+            (Some(table), Some(target)) => as_on(&open.device, table, target)?,
             _ => open.device.clone(),
         };
         let disk = disk_usage(&*device).with_context(|| name.clone())?;
-        let warnings = disk_warnings(&name, &disk);
+        let mut warnings = container_warnings(open);
+        warnings.extend(disk_warnings(&name, &disk));
         let usage = Usage {
             summary: None,
             extents: disk.extents,
@@ -122,10 +124,10 @@ impl SourceEnd {
 }
 
 /// The disk with its GPT fitted to a target of another size: its backup lies at the end.
-fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn ReadAt>> {
-    let source = open.device.geometry();
+pub fn as_on(disk: &Arc<dyn ReadAt>, table: &Table, target: Geometry) -> Result<Arc<dyn ReadAt>> {
+    let source = disk.geometry();
     if table.scheme != Scheme::Gpt || source.size_bytes == target.size_bytes {
-        return Ok(open.device.clone());
+        return Ok(disk.clone());
     }
     let relocated = table::relocated(table, target.size_bytes)
         .map_err(|error| refused(format!("the target is too small: {error}")))?;
@@ -134,9 +136,15 @@ fn as_on(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Arc<dyn Re
         logical_sector_bytes: table.logical_sector_bytes,
         ..source
     };
-    let overlay = Overlay::with_geometry(open.device.clone(), geometry, OVERLAY_BYTES_MAX);
+    let overlay = Overlay::with_geometry(disk.clone(), geometry, OVERLAY_BYTES_MAX);
     table::write(&overlay, &relocated)?;
     Ok(Arc::new(overlay))
+}
+
+/// What to say of the file that the disk is in.
+fn container_warnings(open: &OpenPlace) -> Vec<String> {
+    let container = open.container.as_ref();
+    container.map_or_else(Vec::new, |container| container.warnings.clone())
 }
 
 /// What to say of the volumes of a disk that must be copied whole though their format is known.
@@ -220,6 +228,8 @@ impl TargetEnd {
             )));
         }
         guard::unused(system, &place.path)?;
+        // klon writes plain bytes.
+        let place = place.into_raw();
         let open = place.open()?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
         let clone_name = open.clone_name(system)?;
@@ -258,6 +268,7 @@ impl TargetEnd {
             path,
             number: None,
             image: None,
+            is_raw: true,
         };
         Ok(Some(Self {
             place,

@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod clone;
 pub mod commit;
 pub mod error;
+pub mod foreign;
 pub mod image;
 pub mod intent;
 pub mod mark;

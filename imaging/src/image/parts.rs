@@ -9,7 +9,7 @@ mod tests;
 pub use append::{FilesAppend, StreamAppend};
 pub use punch::FilesPunch;
 
-use joined::Joined;
+pub(super) use joined::Joined;
 use klon_partition::device::look_at;
 use klon_partition::{Error, ReadAt, Result};
 use std::ffi::OsString;

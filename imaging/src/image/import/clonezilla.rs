@@ -22,7 +22,7 @@ mod tables;
 pub use forward::DiskForward;
 
 use super::partclone::{self, Partclone};
-use super::unpack::Parts;
+use super::split::Parts;
 use directory::Directory;
 use forward::{Opener, Part};
 use klon_partition::device::Overlay;
@@ -101,7 +101,7 @@ impl ClonezillaDisk {
     }
 }
 
-type Tables = Overlay<tables::Zeroes>;
+type Tables = Overlay<super::zeroes::Zeroes>;
 
 /// What restores a partition, and what of it is in use.
 fn find(

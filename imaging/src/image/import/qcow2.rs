@@ -4,6 +4,7 @@
 
 mod cluster;
 mod header;
+mod snapshots;
 
 use cluster::{Entry, inflate};
 use header::Header;
@@ -64,6 +65,15 @@ impl<D: ReadAt> Qcow2<D> {
             tables: Mutex::default(),
             clusters: Mutex::default(),
         })
+    }
+
+    /// Names of the snapshots that are inside of it; only the disk as it is now is read.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Corrupt`], [`klon_partition::Error::Io`].
+    pub fn snapshots(&self) -> Result<Vec<String>> {
+        let (count, offset_bytes) = self.header.snapshots;
+        snapshots::names(&self.file, count, offset_bytes)
     }
 
     /// The L2 entry of a cluster.

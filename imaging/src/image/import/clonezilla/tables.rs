@@ -1,12 +1,12 @@
 //! The parts of a disk that belong to no partition: tables, boot code, what hides behind it.
 
+use super::super::zeroes::Zeroes;
 use super::Tables;
 use super::directory::Directory;
 use super::sfdisk;
-use klon_partition::device::{Overlay, check_range};
-use klon_partition::error::Operation;
+use klon_partition::device::Overlay;
 use klon_partition::table::{self, Found, Table};
-use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result, WriteAt};
+use klon_partition::{Error, Geometry, ReadAt, Result, WriteAt};
 
 /// More than tables and hidden data ever have.
 const BYTES_MAX: usize = 64 << 20;
@@ -15,25 +15,6 @@ const SECTOR_BYTES: u64 = 512;
 const BACKUP_SECTORS: u64 = 33;
 /// The part of the first sector that is no table.
 const BOOT_CODE_LEN: usize = 440;
-
-/// An empty disk.
-pub(super) struct Zeroes(Geometry);
-
-impl ReadAt for Zeroes {
-    fn geometry(&self) -> Geometry {
-        self.0
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.0, Operation::Read, offset_bytes, buffer.len())?;
-        buffer.fill(0);
-        Ok(())
-    }
-
-    fn data(&self, _within: Extent) -> Result<ExtentMap> {
-        Ok(ExtentMap::new())
-    }
-}
 
 /// An empty disk with its tables, and what they say.
 pub(super) fn read(directory: &Directory, disk: &str) -> Result<(Tables, Table)> {

@@ -1,0 +1,1 @@
+//! The client against klon's own server, and against servers that lie.

@@ -1,0 +1,1 @@
+//! Headers that are right, nearly right, and chance.
