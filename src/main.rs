@@ -5,6 +5,7 @@
     reason = "nothing of a program can be reached from outside"
 )]
 
+mod boot_fields;
 mod cli;
 mod command;
 mod confirm;

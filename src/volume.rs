@@ -5,8 +5,9 @@ use crate::guard;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
+use klon_imaging::foreign::recognize;
 use klon_imaging::image::Snapshot;
-use klon_partition::device::{Overlay, Window};
+use klon_partition::device::{Overlay, Window, look_at};
 use klon_partition::filesystem::{Basis, Hazard, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, VolumeUsage, disk_usage};
 use klon_partition::system::{Location, System};
@@ -296,7 +297,9 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
         ", {}",
         crate::human::size(layout.geometry.size_bytes)
     ));
-    if layout.volumes.is_empty() {
+    if let Some(found) = foreign_file(path) {
+        text.push_str(&format!(", {found}, which plain bytes would replace"));
+    } else if layout.volumes.is_empty() {
         text.push_str(if layout.is_blank {
             ", unknown content, zeroes in its first MiB"
         } else {
@@ -319,6 +322,13 @@ pub fn describe(path: &Path, layout: &DiskLayout, system: &System) -> String {
         ));
     }
     text
+}
+
+/// What a file that would be overwritten is to other programs.
+fn foreign_file(path: &Path) -> Option<&'static str> {
+    let file = path.is_file().then(|| look_at(path).ok()).flatten()?;
+    let found = recognize(&file).ok().flatten();
+    found.map(|found| found.name)
 }
 
 /// A filesystem in a few words: `ext4 "Data"`.

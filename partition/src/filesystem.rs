@@ -3,6 +3,7 @@
 
 mod apfs;
 mod bits;
+pub mod boot_fields;
 mod btrfs;
 mod chain;
 mod erofs;

@@ -4,6 +4,7 @@
 mod resemblance;
 
 use super::{clone, list};
+use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
 use crate::direction;
 use crate::error::usage;
@@ -39,6 +40,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
     }
     check_distinct(&jobs)?;
+    boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
     warn_of_bad(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, true)?;

@@ -99,6 +99,7 @@ fn clone_args(map: &Path, scratch: &Path, args: &ImageArgs) -> CloneArgs {
         fill_bad: None,
         retries: args.retries,
         run: RunArgs {
+            fix_boot_fields: false,
             verify: false,
             threads: args.threads,
             dry_run: false,

@@ -57,10 +57,14 @@ impl ClonezillaDisk {
     pub fn open(path: &Path, disk: Option<&str>) -> Result<Self> {
         let directory = Directory::open(path)?;
         let name = directory.disk(disk)?;
-        let (tables, table) = tables::read(&directory, &name)?;
+        let tables::Found {
+            tables,
+            table,
+            mut warnings,
+        } = tables::read(&directory, &name)?;
         let geometry = tables.geometry();
         let mut used = tables.dirty_map();
-        let (mut parts, mut warnings) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         let saved = directory.saved_partitions()?;
         for partition in table.partitions.iter().filter(|it| !is_extended(it)) {
             let node = directory::node(&name, partition.number);
