@@ -119,6 +119,14 @@ pub fn refusal(given: &str, found: &Foreign) -> anyhow::Error {
     unsupported(format!("{what}. {}", insisting(given)))
 }
 
+/// What to say of a file in which nothing shows what it is.
+pub fn unknown_content(name: &str) -> String {
+    format!(
+        "{name}: unknown content: there is no partition table and no filesystem that klon knows; all of it \
+         is taken for a disk as it is"
+    )
+}
+
 /// What is known, and not read in this way.
 pub fn unsupported(message: String) -> anyhow::Error {
     let code = CORRUPT;

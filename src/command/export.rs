@@ -180,14 +180,12 @@ fn check_suffix(request: &Request<'_>) -> Result<()> {
 }
 
 /// What virtual disks are called that qemu-img makes.
-const VIRTUAL: [&str; 8] = [
-    "qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd",
-];
+const VIRTUAL: [&str; 8] = ["qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd"];
 /// Endings that say what a file is.
 const PROMISES: [&str; 29] = [
     "qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd", "ova", "ovf", "dmg", "simg", "gz",
-    "zst", "xz", "lz4", "bz2", "lzma", "lzo", "zip", "7z", "rar", "tar", "tgz", "txz", "cpio", "bmap",
-    "klon", "e01",
+    "zst", "xz", "lz4", "bz2", "lzma", "lzo", "zip", "7z", "rar", "tar", "tgz", "txz", "cpio",
+    "bmap", "klon", "e01",
 ];
 
 /// The file must be a new one, or one that may be replaced; never the image.

@@ -1,7 +1,7 @@
 //! Packed disks and volumes: `disk.img.gz` and the like, with the block map of bmaptool beside them if
 //! there is one.
 
-use super::{refusal, unsupported};
+use super::{refusal, unknown_content, unsupported};
 use crate::place::Place;
 use crate::progress::say;
 use crate::volume::{SourceEnd, TargetEnd, as_on};
@@ -14,7 +14,7 @@ use klon_imaging::image::import::plain::{PlainStream, start};
 use klon_imaging::image::import::split::Parts;
 use klon_imaging::image::import::unpack::Packing;
 use klon_partition::device::{MemoryDevice, open_source};
-use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::filesystem::{Basis, Usage, probe};
 use klon_partition::system::System;
 use klon_partition::table::{self, Found, Table};
 use klon_partition::{Error, Extent, ExtentMap, Identity, ReadAt};
@@ -62,12 +62,16 @@ impl PackedDisk {
         if stream.geometry().size_bytes == 0 {
             return Err(unsupported(format!("{name}: nothing is packed in it")));
         }
-        let table = match table::read(&*stream.ends()?) {
+        let ends = stream.ends()?;
+        let table = match table::read(&*ends) {
             Ok(Found::Table(table, _)) => Some(table).filter(|table| !table.partitions.is_empty()),
             Ok(Found::Blank | Found::NoTable) => None,
             Err(Error::Corrupt(_) | Error::Unsupported { .. }) => None,
             Err(error) => return Err(error.into()),
         };
+        if table.is_none() && matches!(probe(&*ends), Ok(None)) {
+            warnings.push(unknown_content(&name));
+        }
         Ok(Self {
             stream,
             table,

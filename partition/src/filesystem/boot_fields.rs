@@ -87,7 +87,10 @@ pub fn fit(volume: &dyn WriteAt, misfit: &Misfit) -> Result<()> {
     };
     let backup = backup_sector.and_then(|at| at.checked_mul(misfit.sector_bytes));
     let value = u32::try_from(misfit.expected_sectors).unwrap_or(0);
-    for at in [Some(0), backup.filter(|at| *at != 0)].into_iter().flatten() {
+    for at in [Some(0), backup.filter(|at| *at != 0)]
+        .into_iter()
+        .flatten()
+    {
         let end = at.checked_add(HEAD_BYTES as u64);
         if end.is_none_or(|end| end > volume.geometry().size_bytes) {
             continue;

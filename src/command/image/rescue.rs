@@ -50,7 +50,8 @@ pub(super) fn image(
         .with_context(|| format!("rescuing {}", source.name))?;
     report::rescued(&summary, &files, common)?;
     let device = open_source(&scratch).with_context(|| scratch.display().to_string())?;
-    let layout = Place::resolve(&scratch, system)?.open()?.layout;
+    // What was rescued is bytes as they were.
+    let layout = Place::resolve(&scratch, system)?.into_raw().open()?.layout;
     // Whether the source was written to is told by its watch; the copy is what was read.
     let usage = Usage {
         token: None,

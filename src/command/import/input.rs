@@ -123,8 +123,8 @@ fn warn_of_unknown(name: &str, device: &dyn ReadAt) -> Result<()> {
         return Ok(());
     }
     say(&format!(
-        "klon: warning: {name}: unknown content: there is no partition table and no filesystem that klon \
-         knows; all of it is taken for a disk as it is"
+        "klon: warning: {}",
+        foreign::unknown_content(name)
     ));
     Ok(())
 }

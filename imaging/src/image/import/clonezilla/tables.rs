@@ -4,8 +4,8 @@ use super::super::zeroes::Zeroes;
 use super::Tables;
 use super::directory::Directory;
 use super::sfdisk;
-use klon_partition::device::Overlay;
 use klon_partition::bytes::is_zero;
+use klon_partition::device::Overlay;
 use klon_partition::table::{self, Table};
 use klon_partition::{Error, Geometry, ReadAt, Result, WriteAt};
 
