@@ -22,6 +22,13 @@ pub const RAW_PREFIX: &str = "raw:";
 /// Internal snapshots that are named.
 const NAMED_MAX: usize = 20;
 
+/// What is named, without the prefix.
+pub fn without_prefix(given: &Path) -> &Path {
+    let text = given.to_str().filter(|_| !given.exists());
+    let name = text.and_then(|text| text.strip_prefix(RAW_PREFIX));
+    name.map_or(given, Path::new)
+}
+
 /// A file that holds a disk in another form.
 #[derive(Clone, Debug)]
 pub struct Container {

@@ -40,14 +40,12 @@ impl Place {
     /// and no file of another program.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
         let text = given.to_string_lossy().into_owned();
-        if let Some(raw) = given
-            .to_str()
-            .and_then(|text| text.strip_prefix(RAW_PREFIX))
-            && !given.exists()
-        {
+        let plain = foreign::without_prefix(given);
+        if plain != given {
+            let found = Self::resolve_plain(plain, system)?.into_raw();
             return Ok(Self {
                 given: text,
-                ..Self::resolve_plain(Path::new(raw), system)?.into_raw()
+                ..found
             });
         }
         Self::resolve_plain(given, system)

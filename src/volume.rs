@@ -1,6 +1,7 @@
 //! The two ends of a clone, opened and checked.
 
 use crate::error::refused;
+use crate::foreign::without_prefix;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
@@ -215,6 +216,7 @@ pub struct TargetNow {
 impl TargetEnd {
     /// Looks at a target.
     pub fn look(given: &Path, system: &System) -> Result<Self> {
+        let given = without_prefix(given);
         if !given.exists()
             && let Some(end) = Self::new_file(given)?
         {
