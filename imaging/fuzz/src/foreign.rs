@@ -37,10 +37,11 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("vhd", vhd()),
         ("qed", padded(b"QED\0\0\0\x01\0")),
         ("qcow", padded(b"QFI\xfb\0\0\0\x01")),
-        ("zip", padded(b"PK\x03\x04\x14\0\0\0\x08\0")),
+        ("zip", padded(ZIP)),
     ]
 }
 
+const ZIP: &[u8] = b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0x";
 const DESCRIPTOR: &[u8] = b"# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n\
     RW 16384 SPARSE \"x-s001.vmdk\"\n";
 

@@ -13,16 +13,23 @@ pub(super) fn see(head: &[u8]) -> Option<Seen> {
         })
     };
     match head {
-        // APPNOTE of PKWARE, 4.3.7: version needed, flags, method.
-        [b'P', b'K', 3, 4, ..] => seen("a zip archive", head.len() > 30 && is_zip(head)),
+        [b'P', b'K', 3, 4, ..] => seen("a zip archive", is_zip(head)),
         [b'P', b'K', 5, 6, ..] => seen("an empty zip archive", head.len() == 22),
         _ if is_cpio(head) => seen("a cpio archive", true),
         _ => None,
     }
 }
 
+/// Whether the header of the first file is one (APPNOTE of PKWARE, 4.3.7): version needed, method, name.
 fn is_zip(head: &[u8]) -> bool {
-    le16(head, 4) <= 63 && matches!(le16(head, 8), 0 | 1..=10 | 12 | 14 | 93..=99)
+    let Some(fields) = head.get(..30) else {
+        return false;
+    };
+    let name = head[30..].get(..usize::from(le16(fields, 26)));
+    let is_name = |name: &[u8]| !name.is_empty() && name.iter().all(|&byte| byte >= b' ');
+    (10..=63).contains(&le16(fields, 4))
+        && matches!(le16(fields, 8), 0..=10 | 12 | 14 | 93..=99)
+        && name.is_some_and(is_name)
 }
 
 /// cpio(5): numbers of the old portable format are octal, of the new ones hexadecimal.

@@ -59,7 +59,10 @@ fn formats_are_told_by_their_headers() {
         (&[(0, b"partclone-image")], "an image of partclone"),
         (&[(0, b"MSWIM\0\0\0")], "a Windows image (WIM)"),
         (&[(0, b"7z\xbc\xaf\x27\x1c")], "a 7z archive"),
-        (&[(0, b"PK\x03\x04\x14\0\0\0\x08\0")], "a zip archive"),
+        (
+            &[(0, b"PK\x03\x04\x14\0\0\0\x08\0"), (26, b"\x01\0\0\0x")],
+            "a zip archive",
+        ),
         (&[(257, b"ustar\0")], "a tar archive"),
         (
             &[(0, &[b"070701".as_slice(), &[b'0'; 104]].concat())],
