@@ -14,6 +14,7 @@ pub mod foreign;
 pub mod image;
 pub mod intent;
 pub mod mark;
+mod pieces;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;

@@ -2,14 +2,15 @@
 //! alone, and ends with it.
 //!
 //! klon is connected before the program starts: its listening socket is given to it with the
-//! connections already waiting, as systemd does it. qemu-nbd ends when its last client has left, so it
-//! ends when klon does, however that is. The socket has no name any more when qemu-nbd starts, so that
-//! nobody else reads what klon reads, and nothing is left behind.
+//! connections already waiting, as systemd does it. The socket has no name any more when qemu-nbd starts,
+//! so that nobody else reads what klon reads, and nothing is left behind. qemu-nbd ends when its last
+//! client has left; of clients that leave before they have agreed on anything it takes no notice, so the
+//! shell that starts it waits for the end of a pipe that klon holds, and ends it then, however klon ended.
 
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::NbdDisk;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt};
-use std::io::Read;
+use std::io::{PipeWriter, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -26,9 +27,14 @@ const MESSAGE_BYTES_MAX: u64 = 4096;
 /// How long the program may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The socket is descriptor 3 there; its number and the process are named in the environment
+/// The socket comes as standard input, the pipe as standard output, and both are given other numbers: the
+/// socket is descriptor 3 of the program. Its number and the process are named in the environment
 /// (`sd_listen_fds(3)`), which only the process itself can do.
-const START: &str = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 </dev/null";
+const START: &str = "exec 3<&0 4<&1 </dev/null >/dev/null
+sh -c 'export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"' sh \"$@\" 4<&- &
+exec 3<&-
+read -r _ <&4
+kill $!";
 
 /// The program, where it is installed.
 pub(super) fn find() -> Option<PathBuf> {
@@ -47,6 +53,8 @@ pub(super) struct QemuDisk {
 
 struct Program {
     child: Child,
+    /// What keeps it running.
+    pipe: Option<PipeWriter>,
     messages: Option<JoinHandle<String>>,
 }
 
@@ -66,12 +74,17 @@ impl QemuDisk {
         command.arg("--").arg(&path);
         // Ctrl-C is for klon, which ends it in its own time.
         command.process_group(0);
+        let (until_closed, pipe) = std::io::pipe().context("making a pipe for qemu-nbd")?;
         command.stdin(OwnedFd::from(listener));
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(until_closed).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting qemu-nbd")?;
         drop(command);
         let messages = child.stderr.take().map(gather);
-        let mut program = Program { child, messages };
+        let mut program = Program {
+            child,
+            pipe: Some(pipe),
+            messages,
+        };
         match NbdDisk::open(connections) {
             Ok(disk) => Ok(Self {
                 disk: Some(disk),
@@ -127,6 +140,7 @@ fn gather(mut stderr: ChildStderr) -> JoinHandle<String> {
 impl Program {
     /// Waits until it has ended by itself, else ends it.
     fn end(&mut self) {
+        self.pipe = None;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {

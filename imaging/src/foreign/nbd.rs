@@ -6,7 +6,7 @@
 mod negotiate;
 mod wire;
 
-use klon_partition::device::check_range;
+use crate::pieces::fill;
 use klon_partition::error::Operation;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
@@ -133,18 +133,10 @@ impl ReadAt for NbdDisk {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
-        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
-            return Ok(());
-        };
-        let mut rest = buffer;
-        for piece in all.split(REQUEST_BYTES_MAX) {
-            let len = usize::try_from(piece.len_bytes()).unwrap_or(rest.len());
-            let (out, behind) = rest.split_at_mut(len.min(rest.len()));
-            self.read_piece(piece, out)?;
-            rest = behind;
-        }
-        Ok(())
+        let by = (self.geometry(), REQUEST_BYTES_MAX);
+        fill(by, buffer, offset_bytes, |piece, out| {
+            self.read_piece(piece, out)
+        })
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

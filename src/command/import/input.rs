@@ -19,7 +19,7 @@ use klon_imaging::image::import::unpack::Packing;
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
 use klon_partition::bytes::is_zero;
 use klon_partition::device::{Source, Stamp, look_at, read_vec};
-use klon_partition::filesystem::{Basis, Usage, usage as volume_usage};
+use klon_partition::filesystem::{Basis, Hazard, Usage, usage as volume_usage};
 use klon_partition::inspect::{disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Table;
@@ -129,13 +129,25 @@ fn warn_of_unknown(name: &str, device: &dyn ReadAt) -> Result<()> {
     Ok(())
 }
 
+/// Refuses parts of a volume that is damaged: it is, where the last parts are missing.
+fn check_whole<'a>(name: &str, mut hazards: impl Iterator<Item = &'a Hazard>) -> Result<()> {
+    let damaged = hazards.find(|hazard| matches!(hazard, Hazard::Damaged(_)));
+    match damaged {
+        None => Ok(()),
+        Some(hazard) => Err(foreign::unsupported(format!(
+            "{name}: the volume in these parts is {hazard}: parts at the end may be missing. If they are all \
+             there, join them with `cat`, and name that"
+        ))),
+    }
+}
+
 /// A disk or volume whose parts are several files.
 fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input> {
     let layout = inspect(&*device)?;
     let identity = identity_of(system, path, &layout)?;
     let table = layout.table.as_ref();
     let name = path.display().to_string();
-    let (usage, warnings) = match table {
+    let (usage, warnings): (_, Vec<String>) = match table {
         Some(_) => {
             let disk = disk_usage(&*device)?;
             let warnings = disk_warnings(&name, &disk);
@@ -144,6 +156,8 @@ fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input
         None => {
             let usage = volume_usage(&*device)?;
             let warnings = warning(&name, &usage).into_iter().collect();
+            let hazards = usage.summary.iter().flat_map(|summary| &summary.hazards);
+            check_whole(&name, hazards)?;
             (usage, warnings)
         }
     };

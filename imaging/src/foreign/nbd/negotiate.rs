@@ -1,23 +1,16 @@
 //! Agreeing with a server on what is read: fixed newstyle, structured replies, `base:allocation`.
 
 use super::wire::{be32, be64, skip, violation};
+use crate::serve::nbd::negotiate::{
+    ACK, BASE_ALLOCATION, FIXED_NEWSTYLE, INFO, INFO_EXPORT, META_CONTEXT, NO_ZEROES, REPLY_MAGIC,
+    SERVER_MAGIC,
+};
+use crate::serve::nbd::option::{GO, OPTION_MAGIC, SET_META_CONTEXT, STRUCTURED_REPLY};
 use std::io::{self, Read, Write};
 
-/// "NBDMAGIC" and "IHAVEOPT".
-const MAGIC: u64 = 0x4e42_444d_4147_4943;
-const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
-const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-const FIXED_NEWSTYLE: u16 = 1;
-const NO_ZEROES: u16 = 1 << 1;
-const GO: u32 = 7;
-const STRUCTURED_REPLY: u32 = 8;
-const SET_META_CONTEXT: u32 = 10;
-const ACK: u32 = 1;
-const INFO: u32 = 3;
-const META_CONTEXT: u32 = 4;
+/// Bit of a reply that refuses.
+
 const ERROR: u32 = 1 << 31;
-const INFO_EXPORT: u16 = 0;
-const ALLOCATION: &[u8] = b"base:allocation";
 /// Longest data of a reply.
 const DATA_BYTES_MAX: u32 = 64 << 10;
 /// Replies to one option.
@@ -37,7 +30,7 @@ pub(super) fn negotiate(server: &mut (impl Read + Write)) -> io::Result<Session>
     let mut greeting = [0; 18];
     server.read_exact(&mut greeting)?;
     let flags = u16::from_be_bytes([greeting[16], greeting[17]]);
-    if be64(&greeting, 0) != MAGIC
+    if be64(&greeting, 0) != SERVER_MAGIC
         || be64(&greeting, 8) != OPTION_MAGIC
         || flags & FIXED_NEWSTYLE == 0
     {
@@ -51,9 +44,9 @@ pub(super) fn negotiate(server: &mut (impl Read + Write)) -> io::Result<Session>
         let mut data = 0_u32.to_be_bytes().to_vec();
         data.extend(1_u32.to_be_bytes());
         data.extend(15_u32.to_be_bytes());
-        data.extend(ALLOCATION);
+        data.extend(BASE_ALLOCATION.as_bytes());
         option(server, SET_META_CONTEXT, &data, &mut |kind, data| {
-            if kind == META_CONTEXT && data.get(4..) == Some(ALLOCATION) {
+            if kind == META_CONTEXT && data.get(4..) == Some(BASE_ALLOCATION.as_bytes()) {
                 allocation = Some(be32(data, 0));
             }
             Ok(())

@@ -1,19 +1,18 @@
 //! Requests, and the chunks of their answers.
 
+use crate::serve::nbd::reply::{
+    BLOCK_STATUS as STATUS, FLAG_DONE, NONE, OFFSET_DATA, OFFSET_HOLE, SIMPLE_MAGIC,
+    STRUCTURED_MAGIC,
+};
+use crate::serve::nbd::request::REQUEST_MAGIC;
 use klon_partition::Extent;
 pub(super) use klon_partition::bytes::{be16, be32, be64};
 use std::io::{self, Read, Write};
 
-const REQUEST_MAGIC: u32 = 0x2560_9513;
-const SIMPLE_MAGIC: u32 = 0x6744_6698;
-const STRUCTURED_MAGIC: u32 = 0x668e_33ef;
+/// Commands.
 pub(super) const READ: u16 = 0;
 pub(super) const BLOCK_STATUS: u16 = 7;
-const FLAG_DONE: u16 = 1;
-const NONE: u16 = 0;
-const OFFSET_DATA: u16 = 1;
-const OFFSET_HOLE: u16 = 2;
-const STATUS: u16 = 5;
+/// Bit of a chunk that refuses.
 const ERROR: u16 = 1 << 15;
 /// Flag of an extent in `base:allocation`: it reads as zeroes.
 const STATE_ZERO: u32 = 1 << 1;

@@ -6,9 +6,10 @@ use super::split::Parts;
 use super::unpack::Unpacked;
 use super::zeroes::Zeroes;
 use super::{RawForward, Stream};
+use crate::pieces::fill;
 use klon_partition::bytes::is_zero;
-use klon_partition::device::{Overlay, check_range};
-use klon_partition::error::{Corrupt, Operation};
+use klon_partition::device::Overlay;
+use klon_partition::error::Corrupt;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result, WriteAt};
 use std::collections::VecDeque;
@@ -222,18 +223,10 @@ impl ReadAt for PlainStream {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
-        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
-            return Ok(());
-        };
-        let mut rest = buffer;
-        for part in all.split(PIECE_BYTES) {
-            let len = usize::try_from(part.len_bytes()).unwrap_or(rest.len());
-            let (out, behind) = rest.split_at_mut(len.min(rest.len()));
-            self.read_part(part, out)?;
-            rest = behind;
-        }
-        Ok(())
+        let by = (self.geometry(), PIECE_BYTES);
+        fill(by, buffer, offset_bytes, |part, out| {
+            self.read_part(part, out)
+        })
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

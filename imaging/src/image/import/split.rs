@@ -123,7 +123,9 @@ impl Parts {
             return Ok(alone());
         };
         let path = |suffix: &str| first.with_file_name(format!("{stem}.{suffix}"));
-        if !letters.is_first(suffix) {
+        let zero = char::from(letters.first()).to_string().repeat(suffix.len());
+        let is_second = suffix != zero && path(&zero).is_file();
+        if !letters.is_first(suffix) || is_second {
             let start = char::from(letters.first()).to_string().repeat(2);
             let is_part = path(&start).is_file() && path(&start) != first && !is_beginning(first)?;
             return match is_part && reaches(letters, &start, suffix, &path) {

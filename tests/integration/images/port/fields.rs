@@ -5,12 +5,17 @@ use crate::support::{Klon, MIB, run};
 use klon_partition::bytes::{le16, le32, le64};
 use std::fs;
 
-/// Two disks, each with one partition, at another place.
+/// The partition of the second disk.
+const TWO: &str = "partuuid:00000002-01";
+
+/// Disks with one partition each, that of the second at another place.
 fn disks(klon: &Klon) {
-    for (name, start) in [("one", 2048), ("two", 10240)] {
+    for (name, start, id) in [("one", 2048, 1), ("two", 10240, 2), ("copy", 2048, 3)] {
         let disk = klon.text(name);
         sparse(&klon.path(name), 120 * MIB);
-        let layout = format!("printf 'label: dos\\n{start},204800,7\\n' | sfdisk -q \"{disk}\"");
+        let layout = format!(
+            "printf 'label: dos\\nlabel-id: 0x{id}\\n{start},204800,7\\n' | sfdisk -q \"{disk}\""
+        );
         run("sh", &["-c", &layout]);
     }
 }
@@ -24,8 +29,7 @@ fn volume(klon: &Klon, program: &str, options: &[&str]) {
 }
 
 fn bring(klon: &Klon, options: &[&str]) -> String {
-    let path = format!("{}:1", klon.text("two"));
-    let confirm = ["--yes", "--confirm", &path, "--in-place"];
+    let confirm = ["--yes", "--confirm", TWO, "--in-place"];
     let arguments = [&["clone", "one:1", "two:1"], &confirm[..], options].concat();
     let outcome = klon.run(&arguments);
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
@@ -92,7 +96,7 @@ fn fat32_and_its_backup_are_made_to_fit() {
 fn exfat_and_its_checksums_are_made_to_fit() {
     let klon = Klon::new();
     disks(&klon);
-    volume(&klon, "mkfs.exfat", &["-q"]);
+    volume(&klon, "mkfs.exfat", &[]);
     // What mkfs.exfat can't know of a file.
     let region = |at: u64| read_range(klon.path("one"), MIB + at, 12 * 512);
     let checksum = |region: &[u8]| {
@@ -134,19 +138,24 @@ fn a_restored_partition_is_warned_of_and_mended_and_others_are_left_alone() {
         &["-q", "-F", "-p", "2048", "-H", "16", "-S", "63"],
     );
     klon.ok(&["image", "one", "a.klon"]);
-    let path = format!("{}:1", klon.text("two"));
     let restore = ["restore", "a.klon", "--partition", "1=two:1", "--in-place"];
-    let confirm = ["--yes", "--confirm", &path];
+    let confirm = ["--yes", "--confirm", TWO];
     let done = klon.ok(&[&restore[..], &confirm].concat());
     done.says(&["sector 2048", "--fix-boot-fields"]);
     klon.ok(&[&restore[..], &confirm, &["--fix-boot-fields"]].concat());
     assert_eq!(le32(&field(&klon, 0, 512), 0x1c), 10240);
     // To its own place, as a disk, as a file, and of a volume that says nothing: no word.
-    let own = format!("{}:1", klon.text("copy"));
     for arguments in [
-        &["restore", "a.klon", "copy"][..],
+        &["restore", "a.klon", "disk"][..],
         &["restore", "a.klon:1", "file"],
-        &["clone", "one:1", "copy:1", "--yes", "--confirm", &own],
+        &[
+            "clone",
+            "one:1",
+            "copy:1",
+            "--yes",
+            "--confirm",
+            "partuuid:00000003-01",
+        ],
     ] {
         let done = klon.ok(arguments);
         assert!(

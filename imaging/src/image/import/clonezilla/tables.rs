@@ -38,8 +38,9 @@ pub(super) fn read(directory: &Directory, disk: &str) -> Result<Found> {
         (None, Some(dump)) => {
             let table = sfdisk::parse(&dump, geometry)?;
             let device = empty();
-            boot_code(directory, disk, &device)?;
+            // What writes a table need not keep what is before it.
             table::write(&device, &table)?;
+            boot_code(directory, disk, &device)?;
             first_sector(directory, disk, &device)?;
             (device, table)
         }
