@@ -29,12 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The socket comes as standard input, the pipe as standard output, and both are given other numbers: the
 /// socket is descriptor 3 of the program. Its number and the process are named in the environment
-/// (`sd_listen_fds(3)`), which only the process itself can do.
+/// (`sd_listen_fds(3)`), which only the process itself can do. While qemu-nbd starts it forgets a signal that
+/// asks it to end, and it has nothing to bring to an end that only reads.
 const START: &str = "exec 3<&0 4<&1 </dev/null >/dev/null
-sh -c 'export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"' sh \"$@\" 4<&- &
+/bin/sh -c 'export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"' sh \"$@\" 4<&- &
 exec 3<&-
 read -r _ <&4
-kill $!";
+kill -KILL $!";
 
 /// The program, where it is installed.
 pub(super) fn find() -> Option<PathBuf> {

@@ -23,7 +23,7 @@ fn parts_of_every_suffix_are_joined() {
         (&["-d", "-b", "256K"], "00"),
         (&["-d", "-a", "4", "-b", "1M"], "0000"),
         (&["--numeric-suffixes=1", "-a", "3", "-b", "1M"], "001"),
-        (&["-a", "2", "-b", "80K"], "aa"),
+        (&["-a", "3", "-b", "100K"], "aaa"),
         (&["-n", "7"], "aa"),
     ] {
         split(&klon, options, "image", "i.");
@@ -75,8 +75,8 @@ fn raw_and_packed_parts_are_the_disk() {
     klon.run(&["import", "raw.img.ac", "x.klon"])
         .expect(2)
         .says(&["name the first"]);
-    klon.ok(&["clone", "raw:raw.img.aa", "part"]);
-    cmp(&klon, "raw.img.aa", "part");
+    klon.ok(&["clone", "raw:raw.img.ac", "part"]);
+    cmp(&klon, "raw.img.ac", "part");
 }
 
 #[test]
@@ -120,5 +120,5 @@ fn numbered_days_are_no_parts() {
         klon.ok(&["import", name, "a.klon"]);
     }
     let whole = klon.json(&["info", "a.klon"]);
-    assert_eq!(whole["size_bytes"], 8 * MIB, "{whole:#}");
+    assert_eq!(whole["source_bytes"], 8 * MIB, "{whole:#}");
 }
