@@ -9,7 +9,6 @@ use crate::serve::nbd::option::{GO, OPTION_MAGIC, SET_META_CONTEXT, STRUCTURED_R
 use std::io::{self, Read, Write};
 
 /// Bit of a reply that refuses.
-
 const ERROR: u32 = 1 << 31;
 /// Longest data of a reply.
 const DATA_BYTES_MAX: u32 = 64 << 10;

@@ -218,12 +218,6 @@ impl Parts {
         Ok(Arc::new(Joined::new(parts.collect::<Result<Vec<_>>>()?)))
     }
 
-    /// The files, in order.
-    #[must_use]
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths.iter().map(PathBuf::as_path)
-    }
-
     /// Whether there are several.
     #[must_use]
     pub fn is_split(&self) -> bool {
