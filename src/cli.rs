@@ -21,7 +21,8 @@ use std::path::PathBuf;
 ///
 /// SOURCE, TARGET and VOLUME may be a disk, a partition, a plain file that holds one, or a
 /// partition inside a disk image (FILE:2). SOURCE and VOLUME may be a snapshot in an image of klon's
-/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). Devices can also be named LABEL=…, UUID=…,
+/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). A virtual disk (qcow2, vmdk, vhdx, vdi, …) is
+/// taken for the disk in it; raw:FILE for its bytes as they are. Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
 /// Exit codes: 0 done · 1 differences found, or bad places remain · 2 usage · 3 refused for safety · 4 device or I/O
@@ -85,7 +86,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Make a raw file of a partition or a range of a snapshot, with holes where nothing is.
     Extract(ExtractArgs),
-    /// Add a snapshot to an image from what other programs made: raw, qcow2, partclone, Clonezilla.
+    /// Add a snapshot to an image from what other programs made: virtual disks, packed disks, partclone,
+    /// Clonezilla, and parts of them.
     Import(ImportArgs),
     /// Compare clones with their records or with their sources; check images.
     Verify(VerifyArgs),

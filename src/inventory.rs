@@ -69,6 +69,7 @@ pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
             path: shown_by(system, identity).unwrap_or_else(|| unsealed(path).into()),
             number: None,
             image: None,
+            is_raw: false,
         }),
         Identity::Path(path) => Err(refused(format!(
             "{path} is not there. Attach it, or make a new plan if it moved"
@@ -151,6 +152,7 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             path,
             number,
             image: None,
+            is_raw: false,
         }),
         (None, _) => Err(refused(format!(
             "no attached disk has {given}; `klon devices` shows what is here"

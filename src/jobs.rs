@@ -4,7 +4,7 @@ use crate::damaged;
 use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
 use crate::inventory::find_identity;
-use crate::place::{OpenPlace, Place, disk_identity, identity_by_path, within};
+use crate::place::{OpenPlace, Place, disk_identity, identity_by_path};
 use crate::volume::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
@@ -183,15 +183,10 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
     let Some(now) = &target.now else {
         return Ok(());
     };
-    let mut location = system.locate(&source.path)?;
-    if let Some(number) = source.number.filter(|_| source.image.is_none()) {
-        let open = source.open()?;
-        let partition = open
-            .partition
-            .as_ref()
-            .filter(|partition| partition.number == number);
-        location = partition.map_or(location.clone(), |p| within(location, p.extent));
-    }
+    let location = match source.number.filter(|_| source.image.is_none()) {
+        Some(_) => source.open()?.location(system)?,
+        None => system.locate(&source.path)?,
+    };
     let protected = Protected {
         name: &source.given,
         location: &location,
@@ -287,7 +282,7 @@ pub fn of_plan(
 pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     let place = find_drive_place(plan, system)
         .with_context(|| format!("the plan's drive {}", plan.drive.identity))?;
-    let open = place.open()?;
+    let open = place.into_raw().open()?;
     let found_bytes = open.device.geometry().size_bytes;
     if found_bytes != plan.drive.size_bytes {
         return Err(refused(format!(
@@ -341,12 +336,14 @@ fn planned_target(
             path: node.path.clone(),
             number: None,
             image: None,
+            is_raw: true,
         },
         None => Place {
             given: volume.name.clone(),
             path: drive.place.path.clone(),
             number: Some(partition.number),
             image: None,
+            is_raw: true,
         },
     };
     guard::unused(system, &place.path)?;

@@ -8,6 +8,7 @@
 
 mod advice;
 mod blank;
+mod boot_fields;
 mod cli;
 mod command;
 mod confirm;
@@ -19,6 +20,7 @@ mod error;
 mod exact;
 mod finish;
 mod fit;
+mod foreign;
 mod guard;
 mod human;
 mod image;

@@ -1,13 +1,16 @@
 //! Places: what the user names, as a device or file to open and a part of it.
 
-use crate::error::usage;
+use crate::error::{refused, usage};
+use crate::foreign::{self, Container, RAW_PREFIX};
 use crate::image::ImageName;
 use crate::inventory;
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{Snapshot, SnapshotDevice};
 use klon_partition::Shown;
-use klon_partition::device::{ReopenAt, Source, Window, look_at, open_source, open_source_again};
+use klon_partition::device::{
+    Kind, ReopenAt, Source, Window, look_at, open_source, open_source_again,
+};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{Partition, Scheme, Table};
@@ -28,18 +31,45 @@ pub struct Place {
     pub number: Option<u32>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub image: Option<ImageName>,
+    /// Whether a file's bytes are the disk's own, whatever they look like: of targets, and where the
+    /// user says so.
+    pub is_raw: bool,
 }
 
 impl Place {
     /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
-    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2.
+    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2. With `raw:` before it, it is none of klon's images,
+    /// and no file of another program.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
+        let text = given.shown();
+        let plain = foreign::without_prefix(given);
+        if plain != given {
+            let found = Self::resolve_plain(plain, system)?.into_raw();
+            return Ok(Self {
+                given: text,
+                ..found
+            });
+        }
+        Self::resolve_plain(given, system)
+    }
+
+    /// The same, taken for raw bytes.
+    pub fn into_raw(self) -> Self {
+        Self {
+            image: None,
+            is_raw: true,
+            ..self
+        }
+    }
+
+    fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
         let text = given.shown();
         let place = |path: PathBuf, number, image| Self {
             given: text.clone(),
             path,
             number,
             image,
+            is_raw: false,
         };
         let named = |path: &Path, number| -> Result<Option<Self>> {
             let image = ImageName::find(path)?;
@@ -79,6 +109,16 @@ impl Place {
     /// opened anew after each that is met.
     pub fn claim_around(&self, system: &System) -> Result<OpenPlace> {
         let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        if !self.is_raw
+            && source.kind() == Kind::File
+            && let Some(found) = foreign::look(&self.given, &source)?
+        {
+            return Err(refused(format!(
+                "{0} is {1}: rescue the file itself with `klon clone --rescue {RAW_PREFIX}{0} COPY`, and \
+                 clone the disk in that",
+                self.given, found.name
+            )));
+        }
         let layout = match inspect_around(&source) {
             Ok((layout, _)) => layout,
             Err(error) if self.number.is_some() => {
@@ -113,6 +153,7 @@ impl Place {
             // Beside the one that is opened anew.
             source: Arc::new(look_at(&self.path)?),
             snapshot: None,
+            container: None,
             watch: None,
         };
         open.watch = Watch::begin(&open)?;
@@ -125,9 +166,14 @@ impl Place {
             Some(image) => Some(image.open_snapshot()?),
             None => None,
         };
-        let whole: Arc<dyn ReadAt> = match &snapshot {
-            Some(snapshot) => Arc::new(SnapshotDevice::new(snapshot.clone())),
-            None => source.clone(),
+        let found = match snapshot.is_some() || self.is_raw {
+            true => None,
+            false => foreign::open(&self.given, &source)?,
+        };
+        let (whole, container): (Arc<dyn ReadAt>, _) = match (&snapshot, found) {
+            (Some(snapshot), _) => (Arc::new(SnapshotDevice::new(snapshot.clone())), None),
+            (None, Some((disk, container))) => (disk, Some(container)),
+            (None, None) => (source.clone(), None),
         };
         let layout = inspect(&*whole).with_context(|| format!("inspecting {}", self.given))?;
         let (partition, device) = match self.number {
@@ -146,6 +192,7 @@ impl Place {
             device,
             source,
             snapshot,
+            container,
             watch: None,
         })
     }
@@ -208,6 +255,8 @@ pub struct OpenPlace {
     pub source: Arc<Source>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// In which form the disk is in a file of another program.
+    pub container: Option<Container>,
     /// What shows that a claimed place is written to meanwhile.
     pub watch: Option<Watch>,
 }
@@ -236,7 +285,9 @@ impl OpenPlace {
         let whole = system.locate(&self.place.path)?;
         Ok(match &self.partition {
             // What is in an image lies anywhere in its file.
-            Some(partition) if self.snapshot.is_none() => within(whole, partition.extent),
+            Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
+                within(whole, partition.extent)
+            }
             _ => whole,
         })
     }

@@ -31,6 +31,17 @@ impl Resized {
         table: Option<&Table>,
         target: Option<Geometry>,
     ) -> Result<Self> {
+        Self::with_tables(name, (device, device), table, target)
+    }
+
+    /// The same, where `tables` has what is read to fit the table, so that the device itself may be
+    /// one that is read in order.
+    pub fn with_tables(
+        name: &str,
+        (tables, device): (&Arc<dyn ReadAt>, &Arc<dyn ReadAt>),
+        table: Option<&Table>,
+        target: Option<Geometry>,
+    ) -> Result<Self> {
         let source = device.geometry();
         let (Some(table), Some(target)) = (table, target) else {
             return Ok(Self::as_is(device));
@@ -45,8 +56,9 @@ impl Resized {
             logical_sector_bytes: table.logical_sector_bytes,
             ..source
         };
+        let there = Overlay::with_geometry(tables.clone(), geometry, OVERLAY_BYTES_MAX);
+        let rewrite = Rewrite::plan(tables, &there, &relocated)?;
         let overlay = Overlay::with_geometry(device.clone(), geometry, OVERLAY_BYTES_MAX);
-        let rewrite = Rewrite::plan(device, &overlay, &relocated)?;
         rewrite.carry_out(&overlay)?;
         Ok(Self {
             device: Arc::new(overlay),

@@ -89,6 +89,7 @@ fn claim(
         device,
         source: Arc::new(source),
         snapshot: Some(snapshot.clone()),
+        container: None,
         watch: None,
     };
     open.watch = Watch::begin(&open)?;

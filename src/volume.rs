@@ -4,14 +4,16 @@ use crate::blank;
 use crate::damaged;
 use crate::error::refused;
 use crate::fit::{self, Cut, Fitted};
+use crate::foreign::without_prefix;
 use crate::guard;
 use crate::mending;
 use crate::place::{OpenPlace, Place};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
+use klon_imaging::foreign::recognize;
 use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
-use klon_partition::device::Window;
+use klon_partition::device::{Window, look_at};
 use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{DiskLayout, DiskUsage, Volume, VolumeUsage};
 use klon_partition::system::{Location, System};
@@ -83,7 +85,8 @@ impl SourceEnd {
         let Fitted {
             device, usage, cut, ..
         } = fit::volume(open, usage, target)?;
-        let warnings = warning(&name, &usage).into_iter().collect();
+        let mut warnings = container_warnings(open);
+        warnings.extend(warning(&name, &usage));
         Ok(Self {
             name,
             device,
@@ -119,7 +122,8 @@ impl SourceEnd {
         }
         let fitted = fit::disk(open, target)?;
         let device = fitted.device;
-        let mut warnings = fitted.warnings;
+        let mut warnings = container_warnings(open);
+        warnings.extend(fitted.warnings);
         warnings.extend(disk_warnings(&name, &fitted.usage));
         let mut usage = fitted.usage.into_usage();
         if device.geometry() != open.device.geometry() {
@@ -158,6 +162,12 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
         None => wanted,
     };
     usage.leave_out(&usage.unproven.difference(&known));
+}
+
+/// What to say of the file that the disk is in.
+fn container_warnings(open: &OpenPlace) -> Vec<String> {
+    let container = open.container.as_ref();
+    container.map_or_else(Vec::new, |container| container.warnings.clone())
 }
 
 /// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
@@ -243,6 +253,7 @@ pub struct TargetNow {
 impl TargetEnd {
     /// Looks at a target.
     pub fn look(given: &Path, system: &System) -> Result<Self> {
+        let given = without_prefix(given);
         if !given.exists()
             && let Some(end) = Self::new_file(given)?
         {
@@ -257,6 +268,8 @@ impl TargetEnd {
             )));
         }
         guard::unused(system, &place.path)?;
+        // klon writes plain bytes.
+        let place = place.into_raw();
         let open = place.open()?;
         guard::beside_others(&open)?;
         let (identity, location) = (open.identity(system)?, open.location(system)?);
@@ -296,6 +309,7 @@ impl TargetEnd {
             path,
             number: None,
             image: None,
+            is_raw: true,
         };
         Ok(Some(Self {
             place,
@@ -339,7 +353,9 @@ pub fn described(
         ", {}",
         crate::human::size(layout.geometry.size_bytes)
     ));
-    if let Some(why) = layout.doubt() {
+    if let Some(found) = foreign_file(path) {
+        text.push_str(&format!(", {found}, which plain bytes would replace"));
+    } else if let Some(why) = layout.doubt() {
         text.push_str(&format!(
             ", unknown content, with a partition table that can't be relied on: {why}"
         ));
@@ -380,6 +396,13 @@ pub fn content_of(volume: &Volume, disk: &dyn ReadAt) -> String {
 /// Whether nothing but zeroes is seen; what can't be read is not called so.
 fn is_empty(device: &dyn ReadAt) -> bool {
     blank::is_blank(device, blank::LOOKS).unwrap_or(false)
+}
+
+/// What a file that would be overwritten is to other programs.
+fn foreign_file(path: &Path) -> Option<&'static str> {
+    let file = path.is_file().then(|| look_at(path).ok()).flatten()?;
+    let found = recognize(&file).ok().flatten();
+    found.map(|found| found.name)
 }
 
 /// A filesystem in a few words: `ext4 "Data"`.

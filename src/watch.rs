@@ -28,6 +28,11 @@ impl Watch {
         if source.kind() == Kind::Block && open.partition.is_some() && !source.is_exclusive() {
             return Ok(None);
         }
+        Self::of(source)
+    }
+
+    /// Begins to watch a device or file; `None` where the kernel keeps no account of writes to it.
+    pub fn of(source: &Arc<Source>) -> Result<Option<Self>> {
         Ok(source.stamp()?.map(|before| Self {
             source: source.clone(),
             before,

@@ -4,6 +4,7 @@
 mod apfs;
 mod beyond;
 mod bits;
+pub mod boot_fields;
 mod btrfs;
 mod chain;
 mod erofs;

@@ -72,6 +72,10 @@ pub struct RunArgs {
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,
+    /// Make NTFS, FAT and exFAT volumes say where the partition begins that they are brought to, in
+    /// their boot sectors and the copies of those: boot loaders of BIOS systems, and Windows, look there.
+    #[arg(long)]
+    pub fix_boot_fields: bool,
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

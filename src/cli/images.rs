@@ -66,7 +66,8 @@ pub struct InfoArgs {
 /// Arguments of `klon restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2.
+    /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2. Or a packed raw
+    /// disk (DISK.img.gz, .zst, .xz, .lz4, .bz2), with its block map beside it if there is one.
     #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
     pub image: PathBuf,
     /// Where to: a disk, partition or file.
@@ -182,8 +183,8 @@ pub enum FormatArg {
 /// Arguments of `klon import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// A qcow2 image, an image of partclone (plain, gzip, zstd, xz or lz4; of a split one the first
-    /// part, …aa), a directory of Clonezilla, or anything that klon can image.
+    /// An image of partclone or a raw disk, plain or packed (gzip, zstd, xz, lz4, bzip2), of parts that
+    /// `split` made the first (…aa, …00); a directory of Clonezilla; or anything that klon can image.
     #[arg(value_name = "IN")]
     pub input: PathBuf,
     /// The image; a new snapshot is added to it, or it is made.

@@ -6,6 +6,7 @@ mod one;
 pub(super) mod rescue;
 mod together;
 
+use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
 use crate::direction;
 use crate::error::{DIFFERENT, refused, usage};
@@ -35,6 +36,10 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
         Some(_) => error,
     })?;
     rescue::check(args, &jobs)?;
+    if args.rescue.is_some() && args.run.fix_boot_fields {
+        return Err(usage("--fix-boot-fields goes without --rescue"));
+    }
+    boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
     outside::choose(&mut jobs, args.outside, &records)?;
     run_jobs(&mut jobs, &records, args, common, &system)

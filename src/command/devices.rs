@@ -2,6 +2,7 @@
 
 use crate::cli::{Common, DevicesArgs};
 use crate::error;
+use crate::foreign;
 use crate::human;
 use crate::inventory::{Entry, scan};
 use crate::output;
@@ -21,6 +22,7 @@ use klon_partition::{Identity, ReadAt};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// A disk or a file: one line of `klon devices --json`.
 #[derive(Serialize)]
@@ -33,6 +35,9 @@ struct Answer {
     identity: Option<Identity>,
     /// What the system says of a disk; null for a plain file.
     disk: Option<Disk>,
+    /// What holds the disk, where that is a file of another program: "a qcow2 image".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'static str>,
     table: Option<Scheme>,
     findings: Vec<Finding>,
     /// Why the content can't be told.
@@ -87,16 +92,17 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
     }
     for path in &args.paths {
         let place = Place::resolve(path, &system)?;
-        let source = look_at(&place.path)?;
+        let (source, layout, container) = look(&place)?;
         let disk = system.disk_of(&place.path)?.filter(|disk| {
             system
                 .locate(&disk.path)
                 .is_ok_and(|at| system.locate(&place.path).ok() == Some(at))
         });
-        let layout = inspect(&source);
-        answers.push(answer(
-            place.path, disk, &source, layout, &system, &manifests,
-        )?);
+        let answer = answer(place.path, disk, &*source, layout, &system, &manifests)?;
+        answers.push(Answer {
+            container,
+            ..answer
+        });
     }
     for one in &answers {
         if common.json {
@@ -106,6 +112,29 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+type Looked = (
+    Arc<dyn ReadAt>,
+    klon_partition::Result<DiskLayout>,
+    Option<&'static str>,
+);
+
+/// What is on a device or in a file, also in one of another program.
+fn look(place: &Place) -> Result<Looked> {
+    let source = Arc::new(look_at(&place.path)?);
+    let found = match place.is_raw || place.image.is_some() {
+        true => Ok(None),
+        false => foreign::open(&place.given, &source),
+    };
+    Ok(match found {
+        Ok(None) => (source.clone(), inspect(&*source), None),
+        Ok(Some((disk, container))) => (disk.clone(), inspect(&*disk), Some(container.name)),
+        Err(error) => {
+            let why = klon_partition::Error::Invalid(crate::error::message(&error));
+            (source, Err(why), None)
+        }
+    })
 }
 
 fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
@@ -124,6 +153,7 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
             logical_sector_bytes: entry.disk.logical_sector_bytes,
             physical_sector_bytes: entry.disk.physical_sector_bytes,
             identity: system.identity(&path)?,
+            container: None,
             table: None,
             findings: Vec::new(),
             error: Some(told(&error)),
@@ -188,6 +218,7 @@ fn answer(
         physical_sector_bytes: geometry.physical_sector_bytes,
         identity,
         disk,
+        container: None,
         table: layout
             .as_ref()
             .and_then(|layout| Some(layout.table.as_ref()?.scheme)),
@@ -289,6 +320,7 @@ fn text(answer: &Answer) -> String {
                 .map(|(_, name)| (*name).to_owned()),
         );
     }
+    parts.extend(answer.container.map(|container| format!("in {container}")));
     parts.extend(match (answer.table, &answer.error) {
         (Some(Scheme::Gpt), _) => Some("GPT".to_owned()),
         (Some(Scheme::Mbr), _) => Some("MBR".to_owned()),

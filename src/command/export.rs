@@ -91,6 +91,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         Stream::open()?;
     } else {
         check_output(request.output, name, request.make.force)?;
+        check_suffix(request)?;
     }
     let snapshot = name.open_snapshot()?;
     list::warn(snapshot.image());
@@ -161,6 +162,43 @@ const fn format_name(format: FormatArg) -> &'static str {
         FormatArg::Bmap => "raw with a block map",
     }
 }
+
+/// A name whose ending promises another format would be believed.
+fn check_suffix(request: &Request<'_>) -> Result<()> {
+    let end = request.output.extension().and_then(|end| end.to_str());
+    let Some(end) = end.map(str::to_ascii_lowercase) else {
+        return Ok(());
+    };
+    let is_kept = end == "qcow2" && request.format == FormatArg::Qcow2;
+    if is_kept || !PROMISES.contains(&end.as_str()) {
+        return Ok(());
+    }
+    let text = request.output.shown();
+    let format = match end.as_str() {
+        "vhd" => "vpc",
+        other => other,
+    };
+    Err(usage(match VIRTUAL.contains(&end.as_str()) {
+        true => format!(
+            "{text} would be {}, and its name promises {end}. Name a raw file, and convert that: \
+             `qemu-img convert -O {format} RAW {text}`",
+            format_name(request.format)
+        ),
+        false => format!(
+            "{text} would be {}, and its name promises {end}; give it another name",
+            format_name(request.format)
+        ),
+    }))
+}
+
+/// What virtual disks are called that qemu-img makes.
+const VIRTUAL: [&str; 8] = ["qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd"];
+/// Endings that say what a file is.
+const PROMISES: [&str; 29] = [
+    "qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd", "ova", "ovf", "dmg", "simg", "gz",
+    "zst", "xz", "lz4", "bz2", "lzma", "lzo", "zip", "7z", "rar", "tar", "tgz", "txz", "cpio",
+    "bmap", "klon", "e01",
+];
 
 /// The file must be a new one, or one that may be replaced; never the image.
 fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {

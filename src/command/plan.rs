@@ -29,7 +29,7 @@ use std::time::SystemTime;
 /// Lays out a drive.
 pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
-    let drive_place = Place::resolve(&args.drive, &system)?;
+    let drive_place = Place::resolve(&args.drive, &system)?.into_raw();
     let drive = drive_place.open()?;
     if drive.partition.is_some() {
         return Err(usage("--drive must name a whole drive, not a partition"));

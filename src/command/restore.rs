@@ -4,10 +4,12 @@
 mod resemblance;
 
 use super::{clone, list};
+use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
 use crate::confirm;
 use crate::direction;
 use crate::error::usage;
+use crate::foreign;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
 use crate::place::Place;
@@ -28,10 +30,14 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let records = records::store(common)?;
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
-        check_image(&source)?;
-        let open = |place: &Place, target: &TargetEnd| match args.skip_damaged {
-            true => salvage::open(place, &system, target),
-            false => SourceEnd::open(place, &system, target.geometry()),
+        let is_image = check_source(&source)?;
+        let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
+            (false, _) => {
+                let packed = foreign::packed_source(place, &system, target)?;
+                packed.ok_or_else(|| no_image(&place.given))
+            }
+            (true, true) => salvage::open(place, &system, target),
+            (true, false) => SourceEnd::open(place, &system, target.geometry()),
         };
         let job = jobs::pair_with(&source, &target, open, &system);
         jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
@@ -40,12 +46,18 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         source.limit(args.outside);
     }
     check_distinct(&jobs)?;
+    boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
     warn_of_bad(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, true)?;
     let clone_args = clone_args(args);
     if args.rung == RungArg::Auto {
-        for job in &mut jobs {
+        // A packed disk is read in order; to look into it here and there would take long.
+        let is_image = |job: &&mut VolumeJob| {
+            let source = job.source.as_ref();
+            source.is_some_and(|source| source.snapshot.is_some())
+        };
+        for job in jobs.iter_mut().filter(is_image) {
             job.otherwise = resemblance::rung(job)?;
         }
     }
@@ -96,35 +108,36 @@ fn warn_of_bad(given: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is restored is in an image.
-fn check_image(source: &Path) -> Result<()> {
+/// What is restored is in an image; whether that is one of klon's, rather than a packed disk.
+fn check_source(source: &Path) -> Result<bool> {
     let text = source.shown();
     let whole = match text.rsplit_once(':') {
         Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
         _ => &text,
     };
     match ImageName::find(Path::new(&unsealed(whole)))? {
-        Some(_) => Ok(()),
-        None => Err(usage(not_an_image(whole))),
+        Some(_) => Ok(true),
+        None if source.is_file() => Ok(false),
+        None => Err(no_image(whole)),
     }
 }
 
-fn not_an_image(given: &str) -> String {
+fn no_image(given: &str) -> anyhow::Error {
     let before = given.rsplit_once('@').filter(|(file, _)| {
         let image = ImageName::find(Path::new(&unsealed(file)));
         image.is_ok_and(|image| image.is_some())
     });
-    match before {
+    usage(match before {
         Some((file, number)) => format!(
             "{} is not the number of a snapshot; `klon list {}` shows them",
             quoted(number),
             confirm::quoted(file)
         ),
         None => format!(
-            "{given} is not a klon image. To copy a disk, a volume or a plain file of one, use \
-             `klon clone`"
+            "{given} is not a klon image, nor a packed disk. To copy a disk, a volume or a plain file of \
+             one, use `klon clone`"
         ),
-    }
+    })
 }
 
 /// Two partitions to one target would leave the second.

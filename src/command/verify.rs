@@ -116,7 +116,8 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
 }
 
 fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<Vec<Check>> {
-    let place = Place::resolve(&args.target, system)?;
+    // What klon wrote there is plain bytes.
+    let place = Place::resolve(&args.target, system)?.into_raw();
     if place.number.is_none()
         && args.source.is_none()
         && let Some(plan) = jobs::find_plan(&place.path)?

@@ -22,6 +22,8 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
         "map" => (fuzzed::map::check, 15),
         "plan" => (fuzzed::plan::check, 300),
         "partclone" => (fuzzed::partclone::check, 300),
+        "foreign" => (fuzzed::foreign::check, 1000),
+        "bmap" => (fuzzed::foreign::check_bmap, 1000),
         "qcow2" => (fuzzed::qcow2::check, 300),
         other => panic!("{other} is no fuzz target"),
     }

@@ -1,6 +1,6 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{image, map, nbd, partclone, qcow2, scratch, stage, target};
+use super::{foreign, image, map, nbd, partclone, qcow2, scratch, stage, target};
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -67,6 +67,10 @@ pub fn all(images: &Path) -> Vec<Seed> {
     for (name, level) in [("plain", None), ("zstd", Some(1))] {
         add("qcow2", name, qcow2::seed(level));
     }
+    for (name, bytes) in foreign::seeds() {
+        add("foreign", name, bytes);
+    }
+    add("bmap", "small", foreign::BMAP.to_vec());
     seeds
 }
 

@@ -11,7 +11,7 @@ use klon_partition::Shown;
 pub use punch::FilesPunch;
 
 use crate::record::sync_directory;
-use joined::Joined;
+pub(super) use joined::Joined;
 use klon_partition::device::look_at;
 use klon_partition::{Error, ReadAt, Result};
 use std::ffi::OsString;

@@ -5,7 +5,7 @@
 //! last cluster. Bytes of the volume after VolumeLength are free: no driver reads them.
 
 mod bitmap;
-mod boot;
+pub(in crate::filesystem) mod boot;
 mod directory;
 mod entry;
 mod layout;

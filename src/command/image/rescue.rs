@@ -57,7 +57,8 @@ pub(super) fn image(
     }
     report::rescued(&summary, &files, common)?;
     let device = open_source(&scratch).with_context(|| scratch.shown())?;
-    let layout = Place::resolve(&scratch, system)?.open()?.layout;
+    // What was rescued is bytes as they were.
+    let layout = Place::resolve(&scratch, system)?.into_raw().open()?.layout;
     // Whether the source was written to is told by its watch; the copy is what was read.
     let usage = Usage {
         token: None,
@@ -147,6 +148,7 @@ fn clone_args(map: &Path, scratch: &Path, args: &ImageArgs) -> CloneArgs {
         fill_bad: None,
         retries: args.retries,
         run: RunArgs {
+            fix_boot_fields: false,
             verify: false,
             threads: args.threads,
             dry_run: false,

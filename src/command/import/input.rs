@@ -3,23 +3,30 @@
 use crate::cli::ImportArgs;
 use crate::command::image;
 use crate::error::usage;
+use crate::foreign::{self, PackedDisk};
+use crate::image::ImageName;
 use crate::place::identity_of;
+use crate::progress::say;
 use crate::volume::{disk_warnings, warning};
 use anyhow::{Context as _, Result};
+use klon_imaging::foreign::{Foreign, Form, looks_raw};
 use klon_imaging::image::import::clonezilla::ClonezillaDisk;
 use klon_imaging::image::import::partclone::{self, Partclone};
-use klon_imaging::image::import::qcow2::{self, Qcow2};
-use klon_imaging::image::import::unpack::{Packing, Parts};
+use klon_imaging::image::import::plain;
+use klon_imaging::image::import::qcow2::Qcow2;
+use klon_imaging::image::import::split::Parts;
+use klon_imaging::image::import::unpack::Packing;
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
 use klon_partition::Shown;
+use klon_partition::bytes::is_zero;
 use klon_partition::device::{Source, Stamp, look_at, read_vec};
-use klon_partition::filesystem::{Usage, usage as volume_usage};
+use klon_partition::filesystem::{Hazard, Usage, usage as volume_usage};
 use klon_partition::inspect::{disk_usage, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Table;
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What is imported.
@@ -70,36 +77,88 @@ impl Input {
         if args.disk.is_some() {
             return Err(usage("--disk is for directories of Clonezilla"));
         }
-        if !path.is_file() {
+        // A device, a tag, raw:FILE, an image of klon's.
+        if !path.is_file() || ImageName::find(path)?.is_some() {
             return Ok(None);
         }
         let stamp = Watched::begin(path).with_context(|| text.clone())?;
-        let watched = |input: Self| Self { stamp, ..input };
-        let file = look_at(path).with_context(|| text.clone())?;
-        if file.geometry().size_bytes >= 4 && read_vec(&file, 0, 4)? == qcow2::MAGIC {
-            let disk = Qcow2::open(file).with_context(|| text.clone())?;
-            let input = disk_image(disk, path, system).with_context(|| text)?;
-            return Ok(Some(watched(input)));
-        }
-        Ok(stream(path).with_context(|| text)?.map(watched))
+        let parts = Parts::find(path).with_context(|| text.clone())?;
+        let device = parts.device().with_context(|| text.clone())?;
+        let found = match foreign::look(&text, &*device)? {
+            Some(found) => found,
+            None if parts.is_split() => {
+                parts.check_lengths().with_context(|| text.clone())?;
+                return joined(device, path, system).map(Some);
+            }
+            None => {
+                warn_of_unknown(&text, &*device)?;
+                return Ok(None);
+            }
+        };
+        let input = match found.form {
+            Form::Partclone | Form::Packed(_) => {
+                stream(&parts, path, &found).with_context(|| text)?
+            }
+            Form::Qcow2 if parts.is_split() => {
+                let disk = Qcow2::open(device).with_context(|| text.clone())?;
+                joined(Arc::new(disk), path, system).with_context(|| text)?
+            }
+            Form::FixedVhd { .. } | Form::VirtualDisk { .. } if parts.is_split() => {
+                return Err(foreign::unsupported(format!(
+                    "{text} is {} in {} parts; join them with `cat`, and import that",
+                    found.name,
+                    parts.count()
+                )));
+            }
+            Form::Qcow2 | Form::FixedVhd { .. } | Form::VirtualDisk { .. } => return Ok(None),
+            Form::Saved { .. } | Form::Archive => return Err(foreign::refusal(&text, &found)),
+        };
+        Ok(Some(Self { stamp, ..input }))
     }
 }
 
-/// A disk or volume that can be read at any place.
-fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System) -> Result<Input> {
-    let layout = inspect(&device)?;
+/// Says that nothing in a file shows what it is.
+fn warn_of_unknown(name: &str, device: &dyn ReadAt) -> Result<()> {
+    let len = usize::try_from(device.geometry().size_bytes.min(1 << 20)).unwrap_or(0);
+    if looks_raw(device)? || is_zero(&read_vec(device, 0, len)?) {
+        return Ok(());
+    }
+    say(&format!(
+        "klon: warning: {}",
+        foreign::unknown_content(name)
+    ));
+    Ok(())
+}
+
+/// Refuses parts of a volume that is damaged: it is, where the last parts are missing.
+fn check_whole<'a>(name: &str, mut hazards: impl Iterator<Item = &'a Hazard>) -> Result<()> {
+    let damaged = hazards.find(|hazard| matches!(hazard, Hazard::Damaged(_)));
+    match damaged {
+        None => Ok(()),
+        Some(hazard) => Err(foreign::unsupported(format!(
+            "{name}: the volume in these parts is {hazard}: parts at the end may be missing. If they are all \
+             there, join them with `cat`, and name that"
+        ))),
+    }
+}
+
+/// A disk or volume whose parts are several files.
+fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input> {
+    let layout = inspect(&*device)?;
     let identity = identity_of(system, path, &layout)?;
     let table = layout.table.as_ref();
     let name = path.shown();
-    let (usage, warnings) = match table {
+    let (usage, warnings): (_, Vec<String>) = match table {
         _ if table.is_some() || layout.doubt().is_some() => {
-            let disk = disk_usage(&device)?;
+            let disk = disk_usage(&*device)?;
             let warnings = disk_warnings(&name, &disk);
             (disk.into_usage(), warnings)
         }
         _ => {
-            let usage = volume_usage(&device)?;
+            let usage = volume_usage(&*device)?;
             let warnings = warning(&name, &usage).into_iter().collect();
+            let hazards = usage.summary.iter().flat_map(|summary| &summary.hazards);
+            check_whole(&name, hazards)?;
             (usage, warnings)
         }
     };
@@ -121,34 +180,22 @@ fn disk_image(device: Qcow2<impl ReadAt + 'static>, path: &Path, system: &System
     })
 }
 
-/// An image of partclone's, packed or not; `None` for anything else that is not packed.
-fn stream(path: &Path) -> Result<Option<Input>> {
-    let parts = Parts::find(path)?;
-    let (name, is_split) = (parts.name(), parts.is_split());
-    let (mut input, packing) = parts.open()?;
-    let mut start = Vec::new();
-    let magic = partclone::MAGIC;
-    let peeked = input
-        .by_ref()
-        .take(magic.len() as u64)
-        .read_to_end(&mut start);
-    peeked.with_context(|| "unpacking it")?;
-    if start != magic {
-        return match packing {
-            Packing::None if is_split => Err(usage(
-                "it is the first of several parts, and no image of partclone; join them with cat, and \
-                 import that",
-            )),
-            Packing::None => Ok(None),
-            _ => Err(usage(
-                "what is packed in it is no image of partclone; unpack it, and import that",
-            )),
-        };
+/// An image of partclone's, packed or not, or a packed disk or volume.
+fn stream(parts: &Parts, path: &Path, found: &Foreign) -> Result<Input> {
+    let name = parts.name();
+    if matches!(found.form, Form::Packed(Packing::Foreign(_))) {
+        return Err(foreign::refusal(&name, found));
     }
-    let image = Partclone::open(std::io::Cursor::new(start).chain(input), name.clone())?;
+    let magic = partclone::MAGIC;
+    let start = plain::start(parts, magic.len()).context("unpacking it")?;
+    if start != magic {
+        return packed(parts, path);
+    }
+    let (input, _) = parts.clone().open()?;
+    let image = Partclone::open(input, name.clone())?;
     let header = image.header();
     let note = format!("partclone {}", header.filesystem);
-    Ok(Some(Input {
+    Ok(Input {
         device: Box::new(ForwardGeometry(Geometry::new(header.device_bytes, 512))),
         usage: Usage::mapped(image.used()),
         stream: Some(Box::new(image)),
@@ -160,7 +207,30 @@ fn stream(path: &Path) -> Result<Option<Input>> {
         note: Some(note),
         warnings: Vec::new(),
         stamp: None,
-    }))
+    })
+}
+
+/// A packed disk or volume.
+fn packed(parts: &Parts, path: &Path) -> Result<Input> {
+    let packed = PackedDisk::open(parts, path)?;
+    let table = packed.table;
+    let usage = Usage::mapped(packed.stream.wanted().clone());
+    Ok(Input {
+        device: Box::new(ForwardGeometry(packed.stream.geometry())),
+        identity: match table.as_ref().and_then(|table| table.disk_guid) {
+            Some(guid) => Identity::DiskGuid(guid.to_string()),
+            None => by_path(path)?,
+        },
+        name: parts.name(),
+        is_disk: table.is_some(),
+        disk_guid: table.as_ref().and_then(|table| table.disk_guid),
+        partitions: table.map_or_else(Vec::new, |table| partitions(&table, &usage.extents)),
+        usage,
+        stream: Some(Box::new(packed.stream.forward()?)),
+        note: None,
+        warnings: packed.warnings,
+        stamp: None,
+    })
 }
 
 fn clonezilla(path: &Path, disk: Option<&str>) -> Result<Input> {

@@ -3,8 +3,12 @@
 mod clonezilla;
 mod export;
 mod extract;
+mod fields;
+mod foreign;
+mod packed;
 mod partclone;
 mod qcow2;
+mod split;
 
 use crate::support::image::{fat, sparse};
 use crate::support::{Klon, MIB, run, tree};

@@ -23,7 +23,7 @@ pub use forward::DiskForward;
 use klon_partition::Shown;
 
 use super::partclone::{self, Partclone};
-use super::unpack::Parts;
+use super::split::Parts;
 use directory::Directory;
 use forward::{Opener, Part};
 use klon_partition::device::Overlay;
@@ -58,10 +58,14 @@ impl ClonezillaDisk {
     pub fn open(path: &Path, disk: Option<&str>) -> Result<Self> {
         let directory = Directory::open(path)?;
         let name = directory.disk(disk)?;
-        let (tables, table) = tables::read(&directory, &name)?;
+        let tables::Found {
+            tables,
+            table,
+            mut warnings,
+        } = tables::read(&directory, &name)?;
         let geometry = tables.geometry();
         let mut used = tables.dirty_map();
-        let (mut parts, mut warnings) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         let saved = directory.saved_partitions()?;
         for partition in table.partitions.iter().filter(|it| !is_extended(it)) {
             let node = directory::node(&name, partition.number);
@@ -102,7 +106,7 @@ impl ClonezillaDisk {
     }
 }
 
-type Tables = Overlay<tables::Zeroes>;
+type Tables = Overlay<super::zeroes::Zeroes>;
 
 /// What restores a partition, and what of it is in use.
 fn find(

@@ -4,11 +4,13 @@
 
 mod cluster;
 mod header;
+mod snapshots;
 
+use crate::pieces::fill;
 use cluster::{Entry, inflate};
 use header::Header;
-use klon_partition::device::{check_range, read_vec};
-use klon_partition::error::{Corrupt, Operation};
+use klon_partition::device::read_vec;
+use klon_partition::error::Corrupt;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::{HashSet, VecDeque};
@@ -64,6 +66,15 @@ impl<D: ReadAt> Qcow2<D> {
             tables: Mutex::default(),
             clusters: Mutex::default(),
         })
+    }
+
+    /// Names of the snapshots that are inside of it; only the disk as it is now is read.
+    ///
+    /// # Errors
+    /// [`klon_partition::Error::Corrupt`], [`klon_partition::Error::Io`].
+    pub fn snapshots(&self) -> Result<Vec<String>> {
+        let (count, offset_bytes) = self.header.snapshots;
+        snapshots::names(&self.file, count, offset_bytes)
     }
 
     /// The L2 entry of a cluster.
@@ -135,18 +146,10 @@ impl<D: ReadAt> ReadAt for Qcow2<D> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.geometry(), Operation::Read, offset_bytes, buffer.len())?;
-        let Some(all) = Extent::new(offset_bytes, buffer.len() as u64) else {
-            return Ok(());
-        };
-        let mut rest = buffer;
-        for part in all.split(self.header.cluster_bytes()) {
-            let len = usize::try_from(part.len_bytes()).unwrap_or(0);
-            let (out, behind) = rest.split_at_mut(len);
-            self.read_part(part, out)?;
-            rest = behind;
-        }
-        Ok(())
+        let by = (self.geometry(), self.header.cluster_bytes());
+        fill(by, buffer, offset_bytes, |part, out| {
+            self.read_part(part, out)
+        })
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

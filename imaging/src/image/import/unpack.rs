@@ -1,10 +1,7 @@
-//! Packed files in one piece or many: gzip, zstd, xz and lz4, told by their first bytes.
+//! Packed files in one piece or many: gzip, zstd, xz, lz4 and bzip2, told by their first bytes.
 
-use klon_partition::Shown;
 use klon_partition::{Error, Result};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
-use std::path::{Path, PathBuf};
 
 /// What a plain stream is.
 pub type Unpacked = Box<dyn Read + Send>;
@@ -28,6 +25,8 @@ pub enum Packing {
     Xz,
     /// lz4, in frames.
     Lz4,
+    /// bzip2.
+    Bzip2,
     /// In a way that is known, and not unpacked here; the program that does it.
     Foreign(&'static str),
 }
@@ -41,7 +40,16 @@ impl Packing {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x04, 0x22, 0x4d, 0x18, ..] => Self::Lz4,
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Self::Foreign("bzip2 -d"),
+            // A block, or the end of a stream without any: the digits of pi, or of its root.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, ..] => Self::Bzip2,
+            [0x02, 0x21, 0x4c, 0x18, ..] => Self::Foreign("lz4 -d"),
+            // Reserved flags are zero, codes have 9 to 16 bits.
+            [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && matches!(flags & 0x1f, 9..=16) => {
+                Self::Foreign("uncompress")
+            }
+            [b'R', b'Z', b'I', b'P', 2, 0 | 1, ..] => Self::Foreign("rzip -d"),
+            [b'7', b'k', b'S', b't', ..] => Self::Foreign("zpaq x"),
             [0x89, b'L', b'Z', b'O', 0, ..] => Self::Foreign("lzop -d"),
             [b'L', b'Z', b'I', b'P', 1, ..] => Self::Foreign("lzip -d"),
             [b'L', b'R', b'Z', b'I', 0, ..] => Self::Foreign("lrzip -d"),
@@ -83,6 +91,7 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
             ))
         }
         Packing::Lz4 => buffered(Lz4Frames::new(input)),
+        Packing::Bzip2 => buffered(bzip2::read::MultiBzDecoder::new(input)),
         Packing::Foreign(program) => {
             return Err(Error::unsupported(
                 format!("the packing of {name}"),
@@ -121,128 +130,9 @@ impl<R: Read> Read for Lz4Frames<R> {
     }
 }
 
-/// Files that are one, opened one after the other.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    paths: std::collections::VecDeque<PathBuf>,
-}
-
-impl Parts {
-    /// All parts of which `first` is the first (`NAME.aa`, `NAME.ab`, …), or that file alone.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when one between the first and the last is missing, [`Error::Open`].
-    pub fn find(first: &Path) -> Result<Self> {
-        let alone = || Self {
-            paths: [first.to_owned()].into(),
-        };
-        let name = first.file_name().and_then(|name| name.to_str());
-        let Some((stem, suffix)) = name.and_then(|name| name.rsplit_once('.')) else {
-            return Ok(alone());
-        };
-        if suffix.len() < 2 || suffix.len() > 4 || suffix.bytes().any(|byte| byte != b'a') {
-            return Ok(alone());
-        }
-        let failed = |source| Error::Open {
-            path: first.to_owned(),
-            doing: "list the parts of",
-            source,
-        };
-        let directory = first.parent().filter(|p| !p.as_os_str().is_empty());
-        let entries = std::fs::read_dir(directory.unwrap_or(Path::new("."))).map_err(failed)?;
-        let mut parts = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?.file_name();
-            let part = entry.to_str().and_then(|entry| entry.rsplit_once('.'));
-            if let Some((found, end)) = part
-                && found == stem
-                && end.len() == suffix.len()
-                && end.bytes().all(|byte| byte.is_ascii_lowercase())
-            {
-                parts.push(end.to_owned());
-            }
-        }
-        parts.sort();
-        let mut expected = suffix.to_owned();
-        let mut paths = std::collections::VecDeque::new();
-        for part in parts {
-            if part != expected {
-                return Err(Error::Invalid(format!(
-                    "{stem}.{expected} is missing, but there is {stem}.{part}"
-                )));
-            }
-            paths.push_back(first.with_file_name(format!("{stem}.{part}")));
-            expected = next(&part);
-        }
-        Ok(Self { paths })
-    }
-
-    /// The plain bytes, and how they are packed.
-    ///
-    /// # Errors
-    /// As [`unpack`].
-    pub fn open(self) -> Result<(Unpacked, Packing)> {
-        let name = self.name();
-        let reader = PartsReader {
-            parts: self,
-            current: None,
-        };
-        unpack(reader, &name)
-    }
-
-    /// Whether there are several.
-    #[must_use]
-    pub fn is_split(&self) -> bool {
-        self.paths.len() > 1
-    }
-
-    /// The first file.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let first = self.paths.front();
-        first.map_or_else(String::new, |path| path.shown())
-    }
-}
-
-/// The suffix after one: `az` comes before `ba`.
-fn next(suffix: &str) -> String {
-    let mut bytes = suffix.as_bytes().to_vec();
-    for byte in bytes.iter_mut().rev() {
-        if *byte < b'z' {
-            *byte += 1;
-            break;
-        }
-        *byte = b'a';
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-struct PartsReader {
-    parts: Parts,
-    current: Option<File>,
-}
-
-impl Read for PartsReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(file) = &mut self.current {
-                let len = file.read(buffer)?;
-                if len > 0 || buffer.is_empty() {
-                    return Ok(len);
-                }
-            }
-            let Some(path) = self.parts.paths.pop_front() else {
-                return Ok(0);
-            };
-            self.current = Some(File::open(path)?);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Packing, Parts, next, unpack};
-    use std::fs;
+    use super::{Packing, unpack};
     use std::io::{Cursor, Read, Write};
 
     fn plain(packed: Vec<u8>) -> (Vec<u8>, Packing) {
@@ -265,26 +155,12 @@ mod tests {
         let frame = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).unwrap();
         let both = [frame(b"one"), frame(b"two")].concat();
         assert_eq!(plain(both), (b"onetwo".to_vec(), Packing::Zstd));
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(b"one").unwrap();
+        let one = encoder.finish().unwrap();
+        let both = [one.clone(), one].concat();
+        assert_eq!(plain(both), (b"oneone".to_vec(), Packing::Bzip2));
         assert_eq!(plain(b"x".to_vec()), (b"x".to_vec(), Packing::None));
         assert_eq!(plain(Vec::new()), (Vec::new(), Packing::None));
-    }
-
-    #[test]
-    fn parts_are_in_order_and_none_is_missing() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        for (suffix, content) in [("aa", "1"), ("ab", "2"), ("ac", "3")] {
-            fs::write(path(&format!("sda1.ext4-ptcl-img.{suffix}")), content).unwrap();
-        }
-        fs::write(path("sda1.info"), "").unwrap();
-        let first = path("sda1.ext4-ptcl-img.aa");
-        let (mut reader, _) = Parts::find(&first).unwrap().open().unwrap();
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "123");
-        fs::remove_file(path("sda1.ext4-ptcl-img.ab")).unwrap();
-        let error = Parts::find(&first).unwrap_err().to_string();
-        assert!(error.contains(".ab is missing"), "{error}");
-        assert_eq!((next("az"), next("aa")), ("ba".to_owned(), "ab".to_owned()));
     }
 }

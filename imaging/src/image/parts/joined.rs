@@ -5,14 +5,14 @@ use klon_partition::error::Operation;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
 
 /// Several devices one behind the other, as one.
-pub(super) struct Joined<D> {
+pub(in crate::image) struct Joined<D> {
     parts: Vec<(u64, D)>,
     size_bytes: u64,
 }
 
 impl<D: ReadAt> Joined<D> {
     /// `parts` in order.
-    pub(super) fn new(parts: Vec<D>) -> Self {
+    pub(in crate::image) fn new(parts: Vec<D>) -> Self {
         let mut size_bytes = 0_u64;
         let place = |part: D| {
             let start = size_bytes;

@@ -3,16 +3,16 @@
 use super::{OPTION_BYTES_MAX, STRING_BYTES_MAX};
 
 /// "IHAVEOPT".
-pub(super) const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
+pub(crate) const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
 
 pub(super) const EXPORT_NAME: u32 = 1;
 const ABORT: u32 = 2;
 const LIST: u32 = 3;
 const INFO: u32 = 6;
-const GO: u32 = 7;
-const STRUCTURED_REPLY: u32 = 8;
+pub(crate) const GO: u32 = 7;
+pub(crate) const STRUCTURED_REPLY: u32 = 8;
 const LIST_META_CONTEXT: u32 = 9;
-const SET_META_CONTEXT: u32 = 10;
+pub(crate) const SET_META_CONTEXT: u32 = 10;
 
 /// What comes before an option's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

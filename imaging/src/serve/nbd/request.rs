@@ -3,7 +3,7 @@
 use super::option::Fields;
 use klon_partition::Extent;
 
-const REQUEST_MAGIC: u32 = 0x2560_9513;
+pub(crate) const REQUEST_MAGIC: u32 = 0x2560_9513;
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

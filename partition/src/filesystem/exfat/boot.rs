@@ -12,7 +12,7 @@ use crate::error::{Corrupt, Error, Result};
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Boot sector, eight extended ones, OEM parameters, one reserved and the checksum.
-const REGION_SECTORS: usize = 12;
+pub(in crate::filesystem) const REGION_SECTORS: usize = 12;
 /// Main and backup boot region.
 const REGIONS_SECTORS: u64 = 24;
 
@@ -187,7 +187,7 @@ fn revision(sector: &[u8]) -> Result<()> {
 
 /// BootChecksum (section 3.4) of sectors 0 to 10, without VolumeFlags and PercentInUse, which
 /// change while the volume is in use.
-fn checksum(sectors: &[u8]) -> u32 {
+pub(in crate::filesystem) fn checksum(sectors: &[u8]) -> u32 {
     let sum = |sum: u32, byte: &u8| sum.rotate_right(1).wrapping_add(u32::from(*byte));
     let ends = [(0, 106), (108, 112), (113, sectors.len())];
     let parts = ends

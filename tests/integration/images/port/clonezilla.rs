@@ -166,3 +166,73 @@ fn an_mbr_disk_keeps_boot_code_hidden_data_and_logical_partitions() {
         assert!(part("out") == part("expected"), "{at}");
     }
 }
+
+/// A directory of an MBR disk with boot code, a loader behind it, and one partition at 1 MiB.
+fn boot_directory(klon: &Klon) -> Vec<u8> {
+    sparse(&klon.path("new"), 8 * MIB);
+    let layout = "label: dos\nlabel-id: 0xabcd1234\nstart=2048, size=4096, type=83, bootable\n";
+    let command = format!("printf '{layout}' | sfdisk -q '{}'", klon.text("new"));
+    run("sh", &["-c", &command]);
+    fs::write(klon.path("boot"), tree::noise(6, 440)).unwrap();
+    put(&klon.path("boot"), &klon.path("new"), 0);
+    save_table(klon, "new");
+    let hidden = tree::noise(4, 2047 * 512);
+    let saved = klon.path("saved");
+    fs::write(saved.join("sda-hidden-data-after-mbr"), &hidden).unwrap();
+    fs::write(saved.join("parts"), "sda1\n").unwrap();
+    fs::write(saved.join("sda1.dd-img"), tree::noise(9, 2 << 20)).unwrap();
+    hidden
+}
+
+#[test]
+fn what_is_missing_to_boot_is_said() {
+    let klon = Klon::new();
+    let hidden = boot_directory(&klon);
+    let saved = klon.path("saved");
+    let name = saved.join("sda-hidden-data-after-mbr");
+    let import = || {
+        let done = klon.ok(&["import", "saved", "a.klon"]);
+        klon.ok(&["export", "a.klon", "out", "--force"]);
+        (done.stderr, read_range(klon.path("out"), 0, 4 * MIB))
+    };
+    let (told, whole) = import();
+    assert!(!told.contains("warning"), "{told}");
+    assert!(whole[512..1 << 20] == hidden[..]);
+    // More than there is room for: what fits, and never over a partition.
+    let mut longer = hidden.clone();
+    longer.extend([0xee; 5000]);
+    fs::write(&name, &longer).unwrap();
+    let (told, found) = import();
+    assert!(told.contains("1048064 of it are in the image"), "{told}");
+    assert!(found == whole);
+    // A piece of a sector at the end.
+    fs::write(&name, &hidden[..700]).unwrap();
+    let (told, found) = import();
+    assert!(told.contains("512 of it are in the image"), "{told}");
+    assert!(found[512..1024] == hidden[..512] && found[1024..1 << 20].iter().all(|&b| b == 0));
+    // None.
+    fs::remove_file(&name).unwrap();
+    let (told, found) = import();
+    assert!(
+        told.contains("there is no sda-hidden-data-after-mbr"),
+        "{told}"
+    );
+    assert!(found[..440] == whole[..440]);
+    // A first sector that is cut short, or not there.
+    let sector = fs::read(saved.join("sda-mbr")).unwrap();
+    for (len, words) in [
+        (446, "its boot code is in the image"),
+        (100, "no boot code"),
+    ] {
+        fs::write(saved.join("sda-mbr"), &sector[..len]).unwrap();
+        let (told, found) = import();
+        assert!(
+            told.contains(words) && told.contains(&format!("{len} of 512")),
+            "{told}"
+        );
+        assert_eq!(found[..440] == whole[..440], len == 446);
+    }
+    fs::remove_file(saved.join("sda-mbr")).unwrap();
+    let (told, _) = import();
+    assert!(told.contains("there is no sda-mbr"), "{told}");
+}

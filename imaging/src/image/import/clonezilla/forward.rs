@@ -2,7 +2,7 @@
 
 use super::super::RawForward;
 use super::super::partclone::Partclone;
-use super::super::unpack::Parts;
+use super::super::split::Parts;
 use crate::image::Forward;
 use klon_partition::{Extent, ReadAt, Result};
 use std::collections::VecDeque;

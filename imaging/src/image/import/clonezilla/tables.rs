@@ -1,13 +1,14 @@
 //! The parts of a disk that belong to no partition: tables, boot code, what hides behind it.
 
+use super::super::zeroes::Zeroes;
 use super::Tables;
 use super::directory::Directory;
 use super::sfdisk;
 use klon_partition::Shown;
-use klon_partition::device::{Overlay, check_range};
-use klon_partition::error::Operation;
-use klon_partition::table::{self, Found, Table};
-use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result, WriteAt};
+use klon_partition::bytes::is_zero;
+use klon_partition::device::Overlay;
+use klon_partition::table::{self, Table};
+use klon_partition::{Error, Geometry, ReadAt, Result, WriteAt};
 
 /// More than tables and hidden data ever have.
 const BYTES_MAX: usize = 64 << 20;
@@ -17,27 +18,18 @@ const BACKUP_SECTORS: u64 = 33;
 /// The part of the first sector that is no table.
 const BOOT_CODE_LEN: usize = 440;
 
-/// An empty disk.
-pub(super) struct Zeroes(Geometry);
-
-impl ReadAt for Zeroes {
-    fn geometry(&self) -> Geometry {
-        self.0
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        check_range(self.0, Operation::Read, offset_bytes, buffer.len())?;
-        buffer.fill(0);
-        Ok(())
-    }
-
-    fn data(&self, _within: Extent) -> Result<ExtentMap> {
-        Ok(ExtentMap::new())
-    }
+/// The parts of a disk that belong to no partition.
+pub(super) struct Found {
+    /// An empty disk with its tables.
+    pub(super) tables: Tables,
+    /// What they say.
+    pub(super) table: Table,
+    /// What is missing, and may be needed to boot.
+    pub(super) warnings: Vec<String>,
 }
 
 /// An empty disk with its tables, and what they say.
-pub(super) fn read(directory: &Directory, disk: &str) -> Result<(Tables, Table)> {
+pub(super) fn read(directory: &Directory, disk: &str) -> Result<Found> {
     let geometry = geometry(directory, disk)?;
     let empty = || Overlay::new(Zeroes(geometry), BYTES_MAX);
     let dump = directory.text(&format!("{disk}-pt.sf"))?;
@@ -47,8 +39,9 @@ pub(super) fn read(directory: &Directory, disk: &str) -> Result<(Tables, Table)>
         (None, Some(dump)) => {
             let table = sfdisk::parse(&dump, geometry)?;
             let device = empty();
-            boot_code(directory, disk, &device)?;
+            // What writes a table need not keep what is before it.
             table::write(&device, &table)?;
+            boot_code(directory, disk, &device)?;
             first_sector(directory, disk, &device)?;
             (device, table)
         }
@@ -59,8 +52,16 @@ pub(super) fn read(directory: &Directory, disk: &str) -> Result<(Tables, Table)>
             (device, table)
         }
     };
-    hidden(directory, disk, &tables, &table)?;
-    Ok((tables, table))
+    let mut warnings = Vec::new();
+    if table.disk_guid.is_none() {
+        warnings.extend(cut_boot_sector(directory, disk)?);
+        warnings.extend(hidden(directory, disk, &tables, &table)?);
+    }
+    Ok(Found {
+        tables,
+        table,
+        warnings,
+    })
 }
 
 /// Both GPTs as they were saved, if that is what gives a table.
@@ -82,8 +83,8 @@ fn gpt(directory: &Directory, disk: &str, device: Tables) -> Result<Option<(Tabl
 
 fn found(device: &Tables) -> Result<Option<Table>> {
     match table::read(device)? {
-        Found::Table(table, _) => Ok(Some(table)),
-        Found::Blank | Found::NoTable => Ok(None),
+        table::Found::Table(table, _) => Ok(Some(table)),
+        table::Found::Blank | table::Found::NoTable => Ok(None),
     }
 }
 
@@ -118,20 +119,59 @@ fn first_sector(directory: &Directory, disk: &str, device: &Tables) -> Result<()
     Ok(())
 }
 
-/// What lies between the first sector and the first partition, where it fits; never over a GPT.
-fn hidden(directory: &Directory, disk: &str, device: &Tables, table: &Table) -> Result<()> {
+/// What to say of a first sector that was not saved, or not all of it.
+fn cut_boot_sector(directory: &Directory, disk: &str) -> Result<Option<String>> {
+    let name = format!("{disk}-mbr");
+    Ok(match directory.bytes(&name)?.map(|sector| sector.len()) {
+        Some(len) if len as u64 >= SECTOR_BYTES => None,
+        Some(len) if len >= BOOT_CODE_LEN => Some(format!(
+            "{name} is cut short, at {len} of {SECTOR_BYTES} bytes: its boot code is in the image, its table \
+             is made anew"
+        )),
+        Some(len) => Some(format!(
+            "{name} is cut short, at {len} of {SECTOR_BYTES} bytes: the image has no boot code, and the disk \
+             will not boot by BIOS before its boot loader is installed again"
+        )),
+        None => Some(format!(
+            "there is no {name}: the image has no boot code, and the disk will not boot by BIOS before its \
+             boot loader is installed again"
+        )),
+    })
+}
+
+/// What lies between the first sector and the first partition, as far as there is room. Gives what to
+/// say of what is missing.
+fn hidden(
+    directory: &Directory,
+    disk: &str,
+    device: &Tables,
+    table: &Table,
+) -> Result<Option<String>> {
     let starts = table.partitions.iter().map(|it| it.extent.offset_bytes());
     let room_bytes = starts.min().unwrap_or(0).saturating_sub(SECTOR_BYTES);
     let name = format!("{disk}-hidden-data-after-mbr");
     let Some(mut bytes) = directory.bytes(&name)? else {
-        return Ok(());
+        let mut code = [0; BOOT_CODE_LEN];
+        device.read_exact_at(&mut code, 0)?;
+        return Ok((room_bytes > 0 && !is_zero(&code)).then(|| {
+            format!(
+                "there is no {name}: a boot loader that goes on there (GRUB) is not whole in the image, and \
+                 must be installed again before the disk boots by BIOS"
+            )
+        }));
     };
-    let whole = bytes.len() as u64 / SECTOR_BYTES * SECTOR_BYTES;
-    bytes.truncate(usize::try_from(whole).unwrap_or(0));
-    if table.disk_guid.is_some() || whole > room_bytes || bytes.is_empty() {
-        return Ok(());
-    }
-    device.write_all_at(&bytes, SECTOR_BYTES)
+    let saved = bytes.len();
+    // The end of a sector that is cut short is none.
+    let whole = saved as u64 / SECTOR_BYTES * SECTOR_BYTES;
+    bytes.truncate(usize::try_from(whole.min(room_bytes)).unwrap_or(0));
+    device.write_all_at(&bytes, SECTOR_BYTES)?;
+    Ok((bytes.len() < saved).then(|| {
+        format!(
+            "{name} has {saved} bytes, but before the first partition there is room for {room_bytes}: {} \
+             of it are in the image; a boot loader there may have to be installed again",
+            bytes.len()
+        )
+    }))
 }
 
 /// Writes a saved file of `len_bytes` at a position; `false` when there is none of that length.

@@ -28,6 +28,8 @@ pub(super) struct Header {
     pub(super) l1_offset: u64,
     pub(super) compression: Compression,
     pub(super) is_v3: bool,
+    /// How many internal snapshots there are, and where their table is.
+    pub(super) snapshots: (u32, u64),
 }
 
 impl Header {
@@ -74,6 +76,7 @@ impl Header {
             l1_offset: be64(&bytes, 40),
             compression,
             is_v3,
+            snapshots: (be32(&bytes, 60), be64(&bytes, 64)),
         };
         header.check(file_bytes)?;
         Ok(header)

@@ -1,0 +1,153 @@
+//! Formats that are told by a few bytes at a fixed place of the start (file(1), QEMU's block drivers).
+
+use super::{Foreign, Form, Seen};
+
+struct Magic {
+    at: usize,
+    bytes: &'static [u8],
+    name: &'static str,
+    form: Form,
+}
+
+const fn saved(bytes: &'static [u8], name: &'static str, advice: &'static str) -> Magic {
+    let form = Form::Saved { advice };
+    Magic {
+        at: 0,
+        bytes,
+        name,
+        form,
+    }
+}
+
+const fn archive(bytes: &'static [u8], name: &'static str) -> Magic {
+    Magic {
+        at: 0,
+        bytes,
+        name,
+        form: Form::Archive,
+    }
+}
+
+const OWN_PROGRAM: &str =
+    "restore it with the program that made it to a disk or a file, and clone that";
+
+/// From this length on a magic number is no chance.
+const SURE_BYTES: usize = 6;
+
+const MAGICS: &[Magic] = &[
+    Magic {
+        at: 0,
+        bytes: b"partclone-image",
+        name: "an image of partclone",
+        form: Form::Partclone,
+    },
+    saved(
+        b"\0ntfsclone-image",
+        "an image of ntfsclone",
+        "`ntfsclone --restore-image --overwrite {}.raw {}` makes it raw",
+    ),
+    saved(
+        b"\x10\xb7\x2b\x7fExt2 Image",
+        "an image of e2image",
+        "it holds the metadata of a filesystem and none of its files",
+    ),
+    saved(
+        b"PaRtImAgE-VoLuMe",
+        "an image of partimage",
+        "restore it with partimage to a partition, and clone that",
+    ),
+    saved(
+        b"FsArCh_00",
+        "an archive of fsarchiver",
+        "restore it with `fsarchiver restfs` to a partition, and clone that",
+    ),
+    // sparse_format.h of AOSP: magic, major_version 1.
+    saved(
+        b"\x3a\xff\x26\xed\x01\0",
+        "an Android sparse image",
+        "`simg2img {} {}.raw` makes it raw",
+    ),
+    saved(
+        b"\xfe\xef\x01",
+        "an image of Ghost",
+        "restore it with Ghost to a disk, and clone that",
+    ),
+    saved(
+        b"\xce\x24\xb9\xa2\x20\0\0\0",
+        "an archive of Acronis True Image",
+        OWN_PROGRAM,
+    ),
+    saved(
+        b"MSWIM\0\0\0",
+        "a Windows image (WIM)",
+        "`wimapply {} TARGET` brings it to a formatted volume, which can be cloned",
+    ),
+    saved(
+        b"EVF\x09\r\n\xff\0",
+        "an image of EnCase (E01)",
+        "`ewfexport -f raw {}` makes it raw",
+    ),
+    saved(
+        b"EVF2\r\n\x81\0",
+        "an image of EnCase (Ex01)",
+        "`ewfexport -f raw {}` makes it raw",
+    ),
+    saved(
+        b"AFF10\r\n\0",
+        "an AFF image",
+        "`affconvert -r {}` makes it raw",
+    ),
+    saved(b"IsZ!", "a packed ISO image (ISZ)", OWN_PROGRAM),
+    saved(b"DAA\0\0\0\0\0", "a packed ISO image (DAA)", OWN_PROGRAM),
+    saved(
+        b"encrcdsa",
+        "an encrypted disk image of macOS",
+        "`hdiutil convert -format UDTO` makes it raw on macOS",
+    ),
+    saved(
+        b"sprs\0\0\0\x03",
+        "a sparse disk image of macOS",
+        "`hdiutil convert -format UDTO` makes it raw on macOS",
+    ),
+    saved(
+        b"\xbe\xba\xfe\xca\0\0\0\0",
+        "an extent of a vmdk image",
+        "name the text file that describes the disk; `qemu-img convert -O raw` reads that",
+    ),
+    saved(
+        b"QEVM\0\0\0\x03",
+        "the saved state of a virtual machine",
+        "it holds memory, and no disk",
+    ),
+    saved(
+        b"LibvirtQemudSave",
+        "the saved state of a virtual machine",
+        "it holds memory, and no disk",
+    ),
+    archive(b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    archive(b"Rar!\x1a\x07", "a RAR archive"),
+    archive(b"MSCF\0\0\0\0", "a cabinet archive"),
+    archive(b"!<arch>\n", "an ar archive"),
+    archive(b"xar!\0\x1c", "a xar archive"),
+    Magic {
+        at: 257,
+        bytes: b"ustar",
+        name: "a tar archive",
+        form: Form::Archive,
+    },
+];
+
+/// What the start of a file is by its magic number.
+pub(super) fn see(head: &[u8]) -> Option<Seen> {
+    let is_there = |magic: &&Magic| {
+        let rest = head.get(magic.at..);
+        rest.is_some_and(|rest| rest.starts_with(magic.bytes))
+    };
+    MAGICS.iter().find(is_there).map(|magic| Seen {
+        foreign: Foreign {
+            name: magic.name,
+            form: magic.form,
+        },
+        is_sure: magic.bytes.len() >= SURE_BYTES,
+    })
+}

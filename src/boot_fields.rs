@@ -1,0 +1,63 @@
+//! Volumes that go to a partition at another place than their boot sectors say.
+
+use crate::jobs::VolumeJob;
+use crate::place::Parent;
+use crate::progress::say;
+use crate::volume::TargetEnd;
+use anyhow::{Context as _, Result};
+use klon_partition::device::Overlay;
+use klon_partition::filesystem::boot_fields::{fit, misfit};
+use klon_partition::system::System;
+use klon_partition::table::Partition;
+use std::sync::Arc;
+
+/// Boot sectors and their copies; this is far more.
+const OVERLAY_BYTES_MAX: usize = 4 << 20;
+
+/// Warns of volumes whose field for the place of their partition will not fit their targets, or makes it
+/// fit: in what is read of the source, so that digests and records know of it.
+pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<()> {
+    for job in jobs {
+        let Some(source) = job.source.as_mut().filter(|source| source.table.is_none()) else {
+            continue;
+        };
+        let Some(partition) = partition(&job.target, system)? else {
+            continue;
+        };
+        // A volume that can't be recognized has no field that could be told.
+        let start_bytes = partition.extent.offset_bytes();
+        let Ok(Some(found)) = misfit(&*source.device, start_bytes) else {
+            continue;
+        };
+        if is_fixed {
+            let overlay = Overlay::new(source.device.clone(), OVERLAY_BYTES_MAX);
+            fit(&overlay, &found).with_context(|| source.name.clone())?;
+            let extents = source.usage.extents.union(&overlay.dirty_map());
+            source.usage.extents = extents;
+            source.device = Arc::new(overlay);
+            continue;
+        }
+        // Firmware finds what it starts by the files of an ESP; 0 is what was made without a disk.
+        if found.found_sectors == 0 || partition.partition_type.is_efi_system() {
+            continue;
+        }
+        say(&format!(
+            "klon: warning: {}: the {} says that its partition begins at sector {}, but {} begins at {}; to \
+             start a system from it, make it fit with --fix-boot-fields",
+            source.name, found.kind, found.found_sectors, job.name, found.expected_sectors
+        ));
+    }
+    Ok(())
+}
+
+/// The partition that a target is.
+fn partition(target: &TargetEnd, system: &System) -> Result<Option<Partition>> {
+    let Some(now) = &target.now else {
+        return Ok(None);
+    };
+    if let Some(partition) = &now.open.partition {
+        return Ok(Some(partition.clone()));
+    }
+    let parent = Parent::of(&target.place.path, system)?;
+    Ok(parent.and_then(|parent| parent.partition))
+}

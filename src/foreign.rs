@@ -1,0 +1,188 @@
+//! Sources that are files of other programs: opened as the disks in them, or refused with what makes
+//! disks of them. None is taken for a raw disk.
+
+mod packed;
+mod qemu;
+
+pub use packed::{PackedDisk, source as packed_source};
+
+use crate::error::{CORRUPT, Failure};
+use anyhow::{Context as _, Result};
+use klon_imaging::foreign::{Foreign, Form, recognize};
+use klon_imaging::image::import::qcow2::Qcow2;
+use klon_imaging::image::import::split::Parts;
+use klon_imaging::image::import::unpack::Packing;
+use klon_partition::device::{Kind, Source, Window};
+use klon_partition::{Error, Extent, ReadAt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
+pub const RAW_PREFIX: &str = "raw:";
+/// Internal snapshots that are named.
+const NAMED_MAX: usize = 20;
+
+/// What is named, without the prefix.
+pub fn without_prefix(given: &Path) -> &Path {
+    let text = given.to_str().filter(|_| !given.exists());
+    let name = text.and_then(|text| text.strip_prefix(RAW_PREFIX));
+    name.map_or(given, Path::new)
+}
+
+/// A file that holds a disk in another form.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// What it is: `a qcow2 image`.
+    pub name: &'static str,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// The disk in a file, and in which form it is there; `None` for devices and raw files.
+///
+/// # Errors
+/// For what is no disk, or can't be read here, with what to do.
+pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>, Container)>> {
+    if source.kind() != Kind::File {
+        return Ok(None);
+    }
+    let Some(found) = look(given, source)? else {
+        check_alone(given, source.path())?;
+        return Ok(None);
+    };
+    let mut container = Container {
+        name: found.name,
+        warnings: Vec::new(),
+    };
+    let device: Arc<dyn ReadAt> = match found.form {
+        Form::Qcow2 => {
+            let disk = Qcow2::open(source.clone()).map_err(|error| hinted(given, error))?;
+            container.warnings.extend(snapshots(given, &disk)?);
+            Arc::new(disk)
+        }
+        Form::FixedVhd { size_bytes } => match Extent::new(0, size_bytes) {
+            Some(disk) => Arc::new(Window::new(source.clone(), disk)?),
+            None => return Err(refusal(given, &found)),
+        },
+        Form::VirtualDisk { driver } => match qemu::find() {
+            Some(program) => {
+                let disk = qemu::QemuDisk::start(&program, driver, source.path());
+                let doing = || format!("{given}: it is {}, and qemu-nbd can't read it", found.name);
+                Arc::new(disk.with_context(doing)?)
+            }
+            None => return Err(refusal(given, &found)),
+        },
+        _ => return Err(refusal(given, &found)),
+    };
+    Ok(Some((device, container)))
+}
+
+/// What a file is, if it is no raw disk.
+pub fn look(given: &str, file: &dyn ReadAt) -> Result<Option<Foreign>> {
+    recognize(file).map_err(|error| hinted(given, error))
+}
+
+/// An error of a file that seems to be of another program, with how to insist that it is not.
+fn hinted(given: &str, error: Error) -> anyhow::Error {
+    let hint = match error {
+        Error::Corrupt(_) | Error::Unsupported { .. } => insisting(given),
+        _ => return anyhow::Error::from(error).context(given.to_owned()),
+    };
+    let advice = crate::error::Advice(hint);
+    anyhow::Error::from(error)
+        .context(advice)
+        .context(given.to_owned())
+}
+
+fn insisting(given: &str) -> String {
+    format!("If these bytes are a disk's own, name the file {RAW_PREFIX}{given}")
+}
+
+/// Refuses a source that is no disk, with what makes one of it.
+pub fn refusal(given: &str, found: &Foreign) -> anyhow::Error {
+    let name = found.name;
+    let what = match found.form {
+        Form::Packed(Packing::Foreign(program)) => {
+            format!("{given} is {name}, and no disk. Unpack it first with `{program}`")
+        }
+        Form::Packed(packing) => format!(
+            "{given} is {name}, and no disk. `klon import {given} FILE.klon` and `klon restore \
+             {given} TARGET` read what is packed in it; or unpack it first with `{}`",
+            unpacker(packing)
+        ),
+        Form::Partclone => {
+            format!("{given} is {name}, and no disk. `klon import {given} FILE.klon` reads it")
+        }
+        Form::Saved { advice } => format!(
+            "{given} is {name}, and no disk: {}",
+            advice.replace("{}", given)
+        ),
+        Form::Archive => format!("{given} is {name}, and no disk. Take out of it what is meant"),
+        Form::Qcow2 | Form::FixedVhd { .. } | Form::VirtualDisk { .. } => format!(
+            "{given} is {name}. To read it, klon needs qemu-nbd (apt install qemu-utils). Or make a \
+             raw file of it: `qemu-img convert -O raw {given} {given}.raw`"
+        ),
+    };
+    unsupported(format!("{what}. {}", insisting(given)))
+}
+
+/// What to say of a file in which nothing shows what it is.
+pub fn unknown_content(name: &str) -> String {
+    format!(
+        "{name}: unknown content: there is no partition table and no filesystem that klon knows; all of it \
+         is taken for a disk as it is"
+    )
+}
+
+/// What is known, and not read in this way.
+pub fn unsupported(message: String) -> anyhow::Error {
+    let code = CORRUPT;
+    Failure { message, code }.into()
+}
+
+const fn unpacker(packing: Packing) -> &'static str {
+    match packing {
+        Packing::None => "cat",
+        Packing::Gzip => "gzip -dk",
+        Packing::Zstd => "zstd -d",
+        Packing::Xz => "xz -dk",
+        Packing::Lz4 => "lz4 -d",
+        Packing::Bzip2 => "bzip2 -dk",
+        Packing::Foreign(program) => program,
+    }
+}
+
+/// The first of several parts is no disk alone.
+fn check_alone(given: &str, path: &Path) -> Result<()> {
+    let parts = Parts::find(path).with_context(|| given.to_owned())?;
+    match parts.is_split() {
+        false => Ok(()),
+        true => Err(unsupported(format!(
+            "{given} is the first of {} parts of a file. `klon import {given} FILE.klon` joins them; or \
+             join them with `cat`. If it is a disk by itself, name it {RAW_PREFIX}{given}",
+            parts.count()
+        ))),
+    }
+}
+
+/// What is in a qcow2 image beside its disk as it is now.
+fn snapshots(given: &str, disk: &Qcow2<Arc<Source>>) -> Result<Option<String>> {
+    let names = disk.snapshots().with_context(|| given.to_owned())?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let count = names.len();
+    let named: Vec<String> = (names.iter().take(NAMED_MAX))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    let more = match count > NAMED_MAX {
+        true => format!(" and {} more", count - NAMED_MAX),
+        false => String::new(),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    Ok(Some(format!(
+        "{given} holds {count} snapshot{plural} of QEMU's ({}{more}); only the disk as it is now is read. \
+         `qemu-img convert -O raw -l NAME {given} FILE` makes a raw file of a snapshot",
+        named.join(", ")
+    )))
+}
