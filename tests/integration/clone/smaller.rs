@@ -244,6 +244,9 @@ fn the_backup_of_a_gpt_moves_to_the_end_of_a_smaller_target() {
     );
 }
 
+/// Makes a source.
+type Make<'a> = &'a dyn Fn(&Klon);
+
 #[test]
 fn what_would_be_cut_off_is_said_before_anything_is_written() {
     let make_gpt = |klon: &Klon| {
@@ -262,7 +265,7 @@ fn what_would_be_cut_off_is_said_before_anything_is_written() {
         ext4(&klon.path("source"), 8, 1);
         resize(&klon.path("source"), 32 * MIB);
     };
-    let kinds: [(&dyn Fn(&Klon), &str); 3] = [
+    let kinds: [(Make<'_>, &str); 3] = [
         (&make_gpt, "in no partition"),
         (&make_mbr, "in no partition"),
         (&make_volume, "behind the end of its ext4"),
