@@ -7,7 +7,7 @@ use crate::picture;
 use crate::place::Place;
 use anyhow::{Context as _, Result};
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::{Basis, Usage, usage};
+use klon_partition::filesystem::{Basis, Usage, known_bad, usage};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
 use serde::Serialize;
@@ -21,6 +21,8 @@ struct Map<'a> {
     block_size_bytes: u32,
     size_bytes: u64,
     used_bytes: u64,
+    /// What the filesystem lists as bad: it is not in use, and nobody reads it.
+    known_bad_bytes: u64,
     /// Why everything counts as used; left out when the filesystem's own map was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_because: Option<&'a str>,
@@ -34,17 +36,21 @@ struct Map<'a> {
 pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     let open = Place::resolve(&args.volume, &System::current()?)?.open()?;
     let size_bytes = open.device.geometry().size_bytes;
-    let used = if open.is_disk() {
-        let extents = disk_usage(&*open.device)?.extents;
-        Usage {
+    let (used, known_bad) = if open.is_disk() {
+        let disk = disk_usage(&*open.device)?;
+        let known_bad = disk.known_bad(&*open.device)?;
+        let used = Usage {
             summary: None,
-            extents,
+            extents: disk.extents,
             basis: Basis::Map,
             token: None,
-        }
+        };
+        (used, known_bad)
     } else {
-        usage(&*open.device).with_context(|| open.place.given.clone())?
+        let used = usage(&*open.device).with_context(|| open.place.given.clone())?;
+        (used, known_bad(&*open.device)?)
     };
+    let known_bad_bytes = known_bad.total_bytes();
     let whole_because = match &used.basis {
         Basis::Map => None,
         Basis::Whole { reason, .. } => Some(reason.as_str()),
@@ -58,6 +64,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
             block_size_bytes: summary.map_or(0, |summary| summary.block_size_bytes),
             size_bytes,
             used_bytes,
+            known_bad_bytes,
             whole_because,
             advice,
             extents: &used.extents,
@@ -81,6 +88,9 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         text.push_str(&format!("  all of it counts as used: {reason}\n"));
     } else if let Some(advice) = advice {
         text.push_str(&format!("  {advice}\n"));
+    }
+    if known_bad_bytes > 0 {
+        text.push_str(&format!("  {}\n", human::known_bad(known_bad_bytes)));
     }
     text.push_str(&picture::of(&used.extents, size_bytes));
     output::line(&text)?;

@@ -5,11 +5,12 @@ use crate::support::klon::number;
 use crate::support::{Klon, MIB};
 use serde_json::Value;
 
-const MAP_KEYS: [&str; 5] = [
+const MAP_KEYS: [&str; 6] = [
     "filesystem",
     "block_size_bytes",
     "size_bytes",
     "used_bytes",
+    "known_bad_bytes",
     "extents",
 ];
 

@@ -37,6 +37,8 @@ pub(super) struct Inode {
     pub(super) has_blocks: bool,
     /// Whether its contents are the value of an extended attribute.
     pub(super) is_attribute_value: bool,
+    /// Block of extended attributes (`i_file_acl`); 0 for none.
+    pub(super) attribute_block: u64,
     /// `i_block`: 60 bytes.
     pub(super) block_map: [u8; 60],
     /// What the checksums of this inode's own blocks start from.
@@ -102,6 +104,7 @@ impl Inode {
             has_extents: flags & FLAG_EXTENTS != 0,
             has_blocks: is_mapped && flags & FLAG_INLINE_DATA == 0,
             is_attribute_value: flags & FLAG_ATTRIBUTE_VALUE != 0,
+            attribute_block: u64::from(le16(raw, 0x76)) << 32 | u64::from(le32(raw, 0x68)),
             block_map: block_map.unwrap_or([0; 60]),
             checksum_seed,
         })
