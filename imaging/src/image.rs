@@ -48,7 +48,7 @@ pub use parts::{FilesAppend, FilesPunch, ImageFiles, StreamAppend};
 pub use prune::{HOLE_ALIGN, PrunePlan, Punch, forget, forget_from, plan_prune, punch_unused};
 pub use reader::Image;
 pub use reference::Reference;
-pub use rules::{Fate, KeepRules};
+pub use rules::{Calendar, Fate, KeepRules};
 pub use salvage::{Damage, SalvageDevice, Unreadable};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};
