@@ -33,6 +33,7 @@ mod stop;
 mod threads;
 mod volume;
 mod watch;
+mod zone;
 
 use clap::Parser;
 use cli::{Cli, Command};

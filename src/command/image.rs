@@ -1,5 +1,6 @@
 //! `klon image`: a new snapshot of a volume or disk in an image file.
 
+mod another;
 mod rescue;
 
 use crate::cli::{Common, ImageArgs, RungArg};
@@ -15,7 +16,8 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
-    CaptureJob, CaptureOptions, CaptureSummary, Image, PartitionId, Snapshot, VolumeKind, capture,
+    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, PartitionId, Snapshot,
+    VolumeKind, capture,
 };
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
@@ -23,6 +25,7 @@ use klon_partition::system::System;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Adds a snapshot of a source to an image.
@@ -82,7 +85,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         false => OpenForAppend::new(name, &shape)?,
     };
     let previous = match image.before() {
-        Some(before) => previous(before, &source.identity)?,
+        Some(before) => previous(before, &source.identity, args.store.name.as_deref())?,
         None => None,
     };
     let totals = Totals {
@@ -107,10 +110,15 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
             None => Vec::new(),
         },
         bad: what.bad.clone(),
-        previous: previous.as_ref(),
+        previous: previous.as_deref(),
         watch: Some(&watch),
+        given_name: args.store.name.clone(),
         note: args.store.note.clone(),
     };
+    let warn = |warning: String| say(&format!("klon: warning: {}: {warning}", source.name));
+    let back = previous.as_ref();
+    let back = back.and_then(|then| another::went_back(job.source, &job.partitions, then));
+    back.into_iter().for_each(warn);
     let options = CaptureOptions {
         rung: match args.rung {
             RungArg::Auto => RungChoice::Auto,
@@ -124,6 +132,9 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let summary = capture(&job, image.writer(), &options, &progress)
         .map_err(|error| advised(error.into(), &args.image.display().to_string()))
         .with_context(|| format!("imaging {}", source.name))?;
+    let chunk_bytes = image.writer().header().chunk_bytes.into();
+    let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
+    differs.into_iter().for_each(warn);
     report(&summary, name, common)
 }
 
@@ -154,17 +165,23 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
     Ok(())
 }
 
-/// The last snapshot of the same source.
-pub(super) fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
+/// The last snapshot of the same source with the same name.
+pub(super) fn previous(
+    image: &Image,
+    source: &Identity,
+    name: Option<&str>,
+) -> Result<Option<Arc<Snapshot>>> {
     let entries = image.catalog().snapshots.iter().rev();
-    for entry in entries.filter(|entry| &entry.source == source) {
+    let is_same =
+        |entry: &&CatalogEntry| &entry.source == source && entry.given_name.as_deref() == name;
+    for entry in entries.filter(is_same) {
         match image.snapshot(Some(entry.number)) {
             Err(error @ klon_partition::Error::Corrupt(_)) => say(&format!(
                 "klon: warning: snapshot {} can't be read, so what changed is found against an \
                  earlier one: {error}",
                 entry.number
             )),
-            snapshot => return Ok(Some(snapshot?)),
+            snapshot => return Ok(Some(Arc::new(snapshot?))),
         }
     }
     Ok(None)

@@ -6,11 +6,12 @@ use crate::human;
 use crate::image::ImageName;
 use crate::output;
 use crate::picture;
+use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta};
 use klon_imaging::record::manifest::FilesystemId;
 use klon_partition::device::Window;
-use klon_partition::filesystem::probe;
+use klon_partition::filesystem::{known_bad, probe};
 use klon_partition::{ExtentMap, ReadAt};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ struct Info<'a> {
     data: &'a ExtentMap,
     zero: &'a ExtentMap,
     bad: &'a ExtentMap,
+    /// What the filesystems list as bad, which is not in use.
+    known_bad_bytes: u64,
 }
 
 /// Shows what a snapshot holds.
@@ -44,6 +47,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let chunks = Chunks::count(&snapshot)?;
     let manifest = snapshot.manifest();
     let meta = &meta(&snapshot);
+    let known_bad_bytes = known_bad_bytes(&snapshot, meta);
     if common.json {
         output::json(&Info {
             snapshot: snapshot.number(),
@@ -59,10 +63,12 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             data: &manifest.data,
             zero: &manifest.zero,
             bad: &manifest.bad,
+            known_bad_bytes,
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(&text(&snapshot, meta, &chunks))?;
+    let zone = Zone::of(args.zone);
+    output::line(&text(&snapshot, meta, (&chunks, known_bad_bytes), &zone))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,6 +86,20 @@ fn meta(snapshot: &Arc<Snapshot>) -> SnapshotMeta {
         partition.filesystem = partition.filesystem.take().or_else(seen);
     }
     meta
+}
+
+/// How much of it the filesystems list as bad, as far as that can be read.
+fn known_bad_bytes(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta) -> u64 {
+    let device: Arc<dyn ReadAt> = Arc::new(SnapshotDevice::new(Arc::clone(snapshot)));
+    let bytes = |volume: &dyn ReadAt| known_bad(volume).map_or(0, |bad| bad.total_bytes());
+    if meta.partitions.is_empty() {
+        return bytes(&*device);
+    }
+    let extents = meta.partitions.iter().map(|partition| partition.extent);
+    extents
+        .filter_map(|extent| Window::new(Arc::clone(&device), extent).ok())
+        .map(|part| bytes(&part))
+        .sum()
 }
 
 /// What is recognized, if that can be read: this is for people to know what they have.
@@ -114,7 +134,12 @@ impl Chunks {
     }
 }
 
-fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
+fn text(
+    snapshot: &Snapshot,
+    meta: &SnapshotMeta,
+    (chunks, known_bad): (&Chunks, u64),
+    zone: &Zone,
+) -> String {
     let run = &meta.run;
     let mut text = format!(
         "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \
@@ -125,7 +150,7 @@ fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
         human::size(meta.source_bytes),
         meta.source,
         human::size(run.used_bytes),
-        human::date(run.ended_unix_seconds),
+        zone.date(run.ended_unix_seconds),
         run.rung,
         run.reason,
         human::size(run.changed_bytes),
@@ -134,6 +159,9 @@ fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
         chunks.stored,
         human::size(chunks.stored_bytes),
     );
+    if let Some(name) = &meta.given_name {
+        text.push_str(&format!("  name {name:?}\n"));
+    }
     if let Some(note) = &meta.note {
         text.push_str(&format!("  {note:?}\n"));
     }
@@ -153,6 +181,9 @@ fn text(snapshot: &Snapshot, meta: &SnapshotMeta, chunks: &Chunks) -> String {
     let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
         text.push_str(&format!("  {bad_bytes} bytes of it could not be read\n"));
+    }
+    if known_bad > 0 {
+        text.push_str(&format!("  {}\n", human::known_bad(known_bad)));
     }
     text.push_str(&picture::of(
         &snapshot.manifest().wanted(),
