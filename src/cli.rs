@@ -7,7 +7,7 @@ mod images;
 pub use clone::{CloneArgs, FreedArg, RewriteArg, RunArgs, RungArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
-    MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs,
+    MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,
 };
 
 use clap::builder::{OsStringValueParser, TypedValueParser};

@@ -46,6 +46,14 @@ pub fn date(unix_seconds: u64) -> String {
     )
 }
 
+/// How much a filesystem lists as bad.
+pub fn known_bad(bytes: u64) -> String {
+    format!(
+        "{} listed as bad by the filesystem: not read, not copied",
+        size(bytes)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::{duration, percent, rate};

@@ -44,6 +44,7 @@ mod stop;
 mod threads;
 mod volume;
 mod watch;
+mod zone;
 
 use anyhow::Context as _;
 use clap::Parser;

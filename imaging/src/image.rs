@@ -50,7 +50,7 @@ pub use prune::{
 };
 pub use reader::Image;
 pub use reference::Reference;
-pub use rules::{Fate, KeepRules};
+pub use rules::{Calendar, Fate, KeepRules};
 pub use salvage::{Damage, SalvageDevice, Unreadable};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};

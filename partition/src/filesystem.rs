@@ -19,6 +19,7 @@ mod gather;
 mod golden;
 mod hfsplus;
 mod iso9660;
+mod known_bad;
 mod lvm2;
 mod named;
 mod ntfs;
@@ -32,6 +33,7 @@ pub mod usage;
 mod xfs;
 
 pub(crate) use iso9660::beside_table;
+pub use known_bad::known_bad;
 pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
 pub use recognition::{owners, probe};
@@ -270,6 +272,14 @@ pub trait Filesystem: Send + Sync {
         Ok(None)
     }
 
+    /// The bytes that the filesystem lists as bad and that nothing else in it claims. They hold
+    /// nothing and are no part of [`used`](Self::used). None where any of that can't be told: what
+    /// is in doubt is in use.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        let _ = device;
+        ExtentMap::new()
+    }
+
     /// The change token now; `None` when this filesystem has no fields that prove anything.
     ///
     /// # Errors
@@ -286,6 +296,17 @@ pub trait Filesystem: Send + Sync {
     ) -> Option<Vec<String>> {
         let _ = (device, visitor);
         None
+    }
+
+    /// A count that writes to the filesystem make larger and that nothing in it makes smaller; `None`
+    /// when it keeps none. Where it is smaller than it was, an earlier state was brought back, or it
+    /// is another copy of the same volume.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
+        let _ = device;
+        Ok(None)
     }
 
     /// Which files hold bytes of `extents`: at most `files_max` of them, in the order in which

@@ -131,8 +131,18 @@ pub fn inspect_around(disk: &dyn ReadAt) -> Result<(DiskLayout, Vec<String>)> {
 }
 
 fn is_blank(disk: &dyn ReadAt) -> Result<bool> {
-    let len_bytes = disk.geometry().size_bytes.min(MEBIBYTE) as usize;
-    Ok(is_zero(&read_vec(disk, 0, len_bytes)?))
+    let end = disk.geometry().size_bytes.min(MEBIBYTE);
+    // Piece by piece up to the first that tells: what is behind it may be known to be bad.
+    let (mut at, mut len) = (0, 4096_u64);
+    while at < end {
+        let piece = read_vec(disk, at, len.min(end.saturating_sub(at)) as usize)?;
+        if !is_zero(&piece) {
+            return Ok(false);
+        }
+        at = at.saturating_add(piece.len() as u64);
+        len = at;
+    }
+    Ok(true)
 }
 
 const MEBIBYTE: u64 = 1 << 20;

@@ -14,7 +14,7 @@ import struct
 import sys
 
 DATE = 3850070400  # 2026-01-01, in seconds since 1904
-ROOT, EXTENTS, CATALOG, ALLOCATION, STARTUP, ATTRIBUTES = 2, 3, 4, 6, 7, 8
+ROOT, EXTENTS, CATALOG, BAD_BLOCKS, ALLOCATION, STARTUP, ATTRIBUTES = range(2, 9)
 FIRST_USER = 16
 
 
@@ -333,22 +333,29 @@ def used(options):
     def content(runs):
         return b"".join(image[first * block : (first + count) * block] for first, count in runs)
 
-    if sum(count for _, count in runs) < wanted:
-        overflow = content(read_fork(image, header[192:272])[2])
-        node_bytes = struct.unpack(">H", overflow[32:34])[0]
-        leaf = struct.unpack(">I", overflow[24:28])[0]
-        while leaf:
-            raw = overflow[leaf * node_bytes : (leaf + 1) * node_bytes]
-            leaf, count = struct.unpack(">I", raw[:4])[0], struct.unpack(">H", raw[10:12])[0]
-            for index in range(count):
-                end = len(raw) - 2 * index
-                at = struct.unpack(">H", raw[end - 2 : end])[0]
-                if raw[at + 2] == 0 and raw[at + 4 : at + 8] == struct.pack(">I", ALLOCATION):
-                    more = read_fork(image, bytes(16) + raw[at + 12 : at + 76])[2]
-                    runs.extend(more)
+    bad = []
+    overflow = content(read_fork(image, header[192:272])[2])
+    node_bytes = struct.unpack(">H", overflow[32:34])[0]
+    leaf = struct.unpack(">I", overflow[24:28])[0]
+    while leaf:
+        raw = overflow[leaf * node_bytes : (leaf + 1) * node_bytes]
+        leaf, count = struct.unpack(">I", raw[:4])[0], struct.unpack(">H", raw[10:12])[0]
+        for index in range(count):
+            end = len(raw) - 2 * index
+            at = struct.unpack(">H", raw[end - 2 : end])[0]
+            file_id = struct.unpack(">I", raw[at + 4 : at + 8])[0]
+            more = read_fork(image, bytes(16) + raw[at + 12 : at + 76])[2]
+            if raw[at + 2] == 0 and file_id == ALLOCATION:
+                runs.extend(more)
+            if raw[at + 2] == 0 and file_id == BAD_BLOCKS:
+                bad.extend(more)
+    assert sum(count for _, count in runs) >= wanted
     bits = content(runs)
     marked = [bits[n // 8] >> 7 - n % 8 & 1 for n in range(blocks)]
     assert blocks - sum(marked) == free, "free blocks"
+    # Blocks that are listed as bad hold nothing.
+    for first, count in bad:
+        marked[first : first + count] = [0] * count
     pieces = [(n * block, (n + 1) * block) for n in range(blocks) if marked[n]]
     end = len(image)
     # What follows the last block: slack, or room for an alternate header at the end.

@@ -53,6 +53,21 @@ pub struct ListArgs {
     /// The image.
     #[arg(value_name = "FILE.klon")]
     pub image: PathBuf,
+    /// The dates.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
+}
+
+/// Which time zone dates are of.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ZoneArgs {
+    /// Dates and days are those of this machine's time zone (the variable TZ, else /etc/localtime);
+    /// that is the default.
+    #[arg(long, overrides_with = "utc")]
+    pub local: bool,
+    /// Dates and days are those of UTC.
+    #[arg(long, overrides_with = "local")]
+    pub utc: bool,
 }
 
 /// Arguments of `klon info`.
@@ -61,6 +76,9 @@ pub struct InfoArgs {
     /// The image (its last snapshot), or FILE.klon@N.
     #[arg(value_name = "FILE.klon[@N]")]
     pub image: PathBuf,
+    /// The dates.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
 }
 
 /// Arguments of `klon restore`.
@@ -145,6 +163,11 @@ pub struct StoreArgs {
     /// [default: 1M].
     #[arg(long, value_name = "SIZE")]
     pub chunk: Option<String>,
+    /// What the source is called: snapshots of one identity with different names are of different
+    /// sources, to `klon prune` too. For disks without serial numbers that were written from one
+    /// image, which nothing else tells apart.
+    #[arg(long, value_name = "NAME", value_parser = given_name)]
+    pub name: Option<String>,
     /// A few words on the snapshot, for `klon list`.
     #[arg(long, value_name = "TEXT", value_parser = sealed_text())]
     pub note: Option<String>,
@@ -167,6 +190,15 @@ pub struct MakeArgs {
     /// How many threads read and check [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// A name for `--name`.
+fn given_name(given: &str) -> Result<String, String> {
+    let is_plain = !given.trim().is_empty() && !given.chars().any(char::is_control);
+    match is_plain && given.len() <= 128 {
+        true => Ok(given.to_owned()),
+        false => Err("a name has 1 to 128 bytes and no control characters".to_owned()),
+    }
 }
 
 /// `--format`.
@@ -215,9 +247,10 @@ pub struct DiffArgs {
 
 /// Arguments of `klon prune`.
 ///
-/// Each rule goes by itself through the snapshots of a source, from the newest to the oldest, and
-/// keeps the newest of each day, week or month that has one, until it has kept N. What any rule
-/// keeps is kept, and the last snapshot of each source always.
+/// Each rule goes by itself through the snapshots of a source (and name), from the newest date to the
+/// oldest, and keeps the newest of each day, week or month that has one, until it has kept N. What any
+/// rule keeps is kept, and the last snapshot of each source always. Snapshots with dates that can't be
+/// (before klon existed, or in the future) are counted by themselves, and take no other's place.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// The image; FILE.klon@3 removes that snapshot alone.
@@ -225,7 +258,7 @@ pub struct PruneArgs {
     /// Keep the last N snapshots.
     #[arg(long, value_name = "N")]
     pub keep_last: Option<u32>,
-    /// Keep the newest of each of the last N days (UTC) that have a snapshot.
+    /// Keep the newest of each of the last N days that have a snapshot.
     #[arg(long, value_name = "N")]
     pub keep_daily: Option<u32>,
     /// Keep the newest of each of the last N weeks, from Monday on, that have a snapshot.
@@ -234,6 +267,9 @@ pub struct PruneArgs {
     /// Keep the newest of each of the last N months that have a snapshot.
     #[arg(long, value_name = "N")]
     pub keep_monthly: Option<u32>,
+    /// When days begin.
+    #[command(flatten)]
+    pub zone: ZoneArgs,
     /// Write what remains to a new file, check that, and put it in the place of the image. Needs
     /// room for both; without rules it removes no snapshot.
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `klon image`: a new snapshot of a volume or disk in an image file.
 
+mod another;
 mod rescue;
 
 use crate::advice;
@@ -17,7 +18,8 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
-    CaptureJob, CaptureOptions, CaptureSummary, Image, PartitionId, Snapshot, VolumeKind, capture,
+    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, PartitionId, Snapshot,
+    VolumeKind, capture,
 };
 use klon_partition::Shown;
 use klon_partition::filesystem::Usage;
@@ -27,6 +29,7 @@ use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Adds a snapshot of a source to an image.
@@ -91,7 +94,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     }
     .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let previous = match image.before() {
-        Some(before) => previous(before, &source.identity)?,
+        Some(before) => previous(before, &source.identity, args.store.name.as_deref())?,
         None => None,
     };
     let before = previous.as_ref().map(|snapshot| snapshot.meta().outside);
@@ -120,10 +123,15 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
             None => Vec::new(),
         },
         bad: what.bad.clone(),
-        previous: previous.as_ref(),
+        previous: previous.as_deref(),
         watch: Some(&watch),
+        given_name: args.store.name.clone(),
         note: args.store.note.clone(),
     };
+    let warn = |warning: String| say(&format!("klon: warning: {}: {warning}", source.name));
+    let back = previous.as_ref();
+    let back = back.and_then(|then| another::went_back(job.source, &job.partitions, then));
+    back.into_iter().for_each(warn);
     let options = CaptureOptions {
         rung: match args.rung {
             RungArg::Auto => RungChoice::Auto,
@@ -134,6 +142,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         level: args.store.level,
         threads: threads::count(args.threads),
     };
+    let chunk_bytes = image.writer().header().chunk_bytes.into();
     let summary = match capture(&job, image.writer(), &options, &progress) {
         Ok(summary) => summary,
         Err(error) => {
@@ -145,6 +154,8 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         }
     };
     image.done()?;
+    let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
+    differs.into_iter().for_each(warn);
     report(&summary, name, common)
 }
 
@@ -172,17 +183,23 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
     Ok(())
 }
 
-/// The last snapshot of the same source.
-pub(super) fn previous(image: &Image, source: &Identity) -> Result<Option<Snapshot>> {
+/// The last snapshot of the same source with the same name.
+pub(super) fn previous(
+    image: &Image,
+    source: &Identity,
+    name: Option<&str>,
+) -> Result<Option<Arc<Snapshot>>> {
     let entries = image.catalog().snapshots.iter().rev();
-    for entry in entries.filter(|entry| &entry.source == source) {
+    let is_same =
+        |entry: &&CatalogEntry| &entry.source == source && entry.given_name.as_deref() == name;
+    for entry in entries.filter(is_same) {
         match image.snapshot(Some(entry.number)) {
             Err(error @ klon_partition::Error::Corrupt(_)) => say(&format!(
                 "klon: warning: snapshot {} can't be read, so what changed is found against an \
                  earlier one: {error}",
                 entry.number
             )),
-            snapshot => return Ok(Some(snapshot?)),
+            snapshot => return Ok(Some(Arc::new(snapshot?))),
         }
     }
     Ok(None)

@@ -84,7 +84,7 @@ fn import(
     common: &Common,
 ) -> Result<CaptureSummary> {
     let previous = match image.before() {
-        Some(before) => image::previous(before, &input.identity)?,
+        Some(before) => image::previous(before, &input.identity, args.store.name.as_deref())?,
         None => None,
     };
     let totals = Totals {
@@ -109,9 +109,10 @@ fn import(
         },
         disk_guid: input.disk_guid,
         partitions: std::mem::take(&mut input.partitions),
-        previous: previous.as_ref(),
+        previous: previous.as_deref(),
         bad: ExtentMap::new(),
         watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
+        given_name: args.store.name.clone(),
         note: args.store.note.clone().or_else(|| input.note.take()),
     };
     let summary = match &mut input.stream {

@@ -7,11 +7,12 @@ use crate::image::ImageName;
 use crate::output;
 use crate::outside;
 use crate::picture;
+use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta, VolumeKind};
 use klon_imaging::record::manifest::FilesystemId;
 use klon_partition::device::Window;
-use klon_partition::filesystem::probe;
+use klon_partition::filesystem::{known_bad, probe};
 use klon_partition::inspect::inspect;
 use klon_partition::table::Finding;
 use klon_partition::text::quoted;
@@ -45,6 +46,8 @@ struct Info<'a> {
     /// What is unusual about the partition table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Finding>,
+    /// What the filesystems list as bad, which is not in use.
+    known_bad_bytes: u64,
 }
 
 /// Shows what a snapshot holds.
@@ -54,6 +57,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let chunks = Chunks::count(&snapshot)?;
     let manifest = snapshot.manifest();
     let meta = &meta(&snapshot);
+    let known_bad_bytes = known_bad_bytes(&snapshot, meta);
     if common.json {
         output::json(&Info {
             snapshot: snapshot.number(),
@@ -71,10 +75,12 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             bad: &manifest.bad,
             left_out: &manifest.left_out,
             findings: findings(&snapshot),
+            known_bad_bytes,
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(&text(&snapshot, meta, &chunks))?;
+    let zone = Zone::of(args.zone);
+    output::line(&text(&snapshot, meta, (&chunks, known_bad_bytes), &zone))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,6 +108,20 @@ fn findings(snapshot: &Arc<Snapshot>) -> Vec<Finding> {
         findings.retain(|finding| finding.doubt().is_some());
     }
     findings
+}
+
+/// How much of it the filesystems list as bad, as far as that can be read.
+fn known_bad_bytes(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta) -> u64 {
+    let device: Arc<dyn ReadAt> = Arc::new(SnapshotDevice::new(Arc::clone(snapshot)));
+    let bytes = |volume: &dyn ReadAt| known_bad(volume).map_or(0, |bad| bad.total_bytes());
+    if meta.partitions.is_empty() {
+        return bytes(&*device);
+    }
+    let extents = meta.partitions.iter().map(|partition| partition.extent);
+    extents
+        .filter_map(|extent| Window::new(Arc::clone(&device), extent).ok())
+        .map(|part| bytes(&part))
+        .sum()
 }
 
 /// What is recognized, if that can be read: this is for people to know what they have.
@@ -136,7 +156,12 @@ impl Chunks {
     }
 }
 
-fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> String {
+fn text(
+    snapshot: &Arc<Snapshot>,
+    meta: &SnapshotMeta,
+    (chunks, known_bad): (&Chunks, u64),
+    zone: &Zone,
+) -> String {
     let run = &meta.run;
     let mut text = format!(
         "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \
@@ -147,7 +172,7 @@ fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> Strin
         human::size(meta.source_bytes),
         meta.source,
         human::size(run.used_bytes),
-        human::date(run.ended_unix_seconds),
+        zone.date(run.ended_unix_seconds),
         run.rung,
         run.reason,
         human::size(run.changed_bytes),
@@ -156,6 +181,9 @@ fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> Strin
         chunks.stored,
         human::size(chunks.stored_bytes),
     );
+    if let Some(name) = &meta.given_name {
+        text.push_str(&format!("  name {name:?}\n"));
+    }
     if let Some(note) = &meta.note {
         text.push_str(&format!("  {}\n", quoted(note)));
     }
@@ -187,6 +215,9 @@ fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, chunks: &Chunks) -> Strin
             human::size(left_out.total_bytes()),
             outside::places(left_out),
         ));
+    }
+    if known_bad > 0 {
+        text.push_str(&format!("  {}\n", human::known_bad(known_bad)));
     }
     text.push_str(&picture::of(
         &snapshot.manifest().wanted(),

@@ -5,6 +5,7 @@ use crate::human;
 use crate::image::ImageName;
 use crate::output;
 use crate::progress::say;
+use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::image::{CatalogEntry, Image};
 use klon_partition::text::quoted;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 struct Line<'a> {
     snapshot: u64,
     ended_unix_seconds: u64,
+    given_name: Option<&'a str>,
     note: Option<&'a str>,
     source: &'a klon_partition::Identity,
     source_bytes: u64,
@@ -36,6 +38,7 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
             output::json(&Line {
                 snapshot: entry.number,
                 ended_unix_seconds: entry.ended_unix_seconds,
+                given_name: entry.given_name.as_deref(),
                 note: entry.note.as_deref(),
                 source: &entry.source,
                 source_bytes: entry.source_bytes,
@@ -46,9 +49,10 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let zone = Zone::of(args.zone);
     let mut text = String::new();
     for entry in snapshots {
-        text.push_str(&line(entry));
+        text.push_str(&line(entry, &zone));
     }
     if snapshots.is_empty() {
         text.push_str("no complete snapshot\n");
@@ -100,16 +104,18 @@ pub fn warn(image: &Image) {
     }
 }
 
-fn line(entry: &CatalogEntry) -> String {
-    let note = entry.note.as_ref();
+fn line(entry: &CatalogEntry, zone: &Zone) -> String {
+    let (name, note) = (entry.given_name.as_ref(), entry.note.as_ref());
     format!(
-        "{:>4}  {}  {} of {} used, {} added  {}{}\n",
+        "{:>4}  {}  {} of {} used, {} added  {}{}{}\n",
         entry.number,
-        human::date(entry.ended_unix_seconds),
+        zone.date(entry.ended_unix_seconds),
         human::size(entry.used_bytes),
         human::size(entry.source_bytes),
         human::size(entry.added_bytes),
         entry.source,
+        name.map(|name| format!("  name {}", quoted(name)))
+            .unwrap_or_default(),
         note.map(|note| format!("  {}", quoted(note)))
             .unwrap_or_default(),
     )

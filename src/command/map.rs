@@ -8,7 +8,7 @@ use crate::picture;
 use crate::place::Place;
 use anyhow::{Context as _, Result};
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::{Basis, usage};
+use klon_partition::filesystem::{Basis, known_bad, usage};
 use klon_partition::inspect::disk_usage;
 use klon_partition::system::System;
 use serde::Serialize;
@@ -24,6 +24,8 @@ struct Map<'a> {
     used_bytes: u64,
     /// Bytes that no one proved free: in no partition, or behind the filesystem's own end.
     unproven_bytes: u64,
+    /// What the filesystem lists as bad: it is not in use, and nobody reads it.
+    known_bad_bytes: u64,
     /// Why everything counts as used; left out when the filesystem's own map was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_because: Option<&'a str>,
@@ -40,11 +42,15 @@ struct Map<'a> {
 pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     let open = Place::resolve(&args.volume, &System::current()?)?.open()?;
     let size_bytes = open.device.geometry().size_bytes;
-    let used = if open.is_disk() {
-        disk_usage(&*open.device)?.into_usage()
+    let (used, known_bad) = if open.is_disk() {
+        let disk = disk_usage(&*open.device)?;
+        let known_bad = disk.known_bad(&*open.device)?;
+        (disk.into_usage(), known_bad)
     } else {
-        usage(&*open.device).with_context(|| open.place.given.clone())?
+        let used = usage(&*open.device).with_context(|| open.place.given.clone())?;
+        (used, known_bad(&*open.device)?)
     };
+    let known_bad_bytes = known_bad.total_bytes();
     let whole_because = match &used.basis {
         Basis::Map => None,
         Basis::Whole { reason, .. } | Basis::Contained { reason } => Some(reason.as_str()),
@@ -60,6 +66,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
             size_bytes,
             used_bytes,
             unproven_bytes,
+            known_bad_bytes,
             whole_because,
             advice,
             extents: &in_use,
@@ -91,6 +98,9 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         text.push_str(&format!("  all of it counts as used: {reason}\n"));
     } else if let Some(advice) = advice {
         text.push_str(&format!("  {advice}\n"));
+    }
+    if known_bad_bytes > 0 {
+        text.push_str(&format!("  {}\n", human::known_bad(known_bad_bytes)));
     }
     text.push_str(&picture::of(&in_use, size_bytes));
     output::line(&text)?;

@@ -1,6 +1,7 @@
 //! `klon prune`: snapshots of an image that rules don't keep go, and their room is given back.
 
 mod compact;
+mod given_back;
 mod room;
 
 use crate::cli::{Common, PruneArgs};
@@ -10,9 +11,12 @@ use crate::human;
 use crate::image::{ImageName, lock};
 use crate::output;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::zone::Zone;
 use anyhow::{Context as _, Result};
+use given_back::Room;
 use klon_imaging::image::{
-    Fate, FilesAppend, Image, KeepRules, PrunePlan, forget, forget_from, plan_prune, punch_unused,
+    Calendar, Fate, FilesAppend, Image, KeepRules, PrunePlan, forget, forget_from, plan_prune,
+    punch_unused,
 };
 use klon_partition::Shown;
 use serde::Serialize;
@@ -31,6 +35,8 @@ struct Line<'a> {
     freed_bytes: u64,
     /// Bytes of the file that remain in use.
     live_bytes: u64,
+    /// The time zone whose days were counted.
+    zone: &'a str,
 }
 
 /// What is to be done.
@@ -39,6 +45,7 @@ struct Work {
     image: Image,
     fates: Vec<Fate>,
     remove: Vec<u64>,
+    zone: Zone,
 }
 
 /// Prunes an image.
@@ -51,13 +58,15 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
         (false, true) => (Some(lock::for_writing(&name.path)?), name.open()?),
         (false, false) => (Some(lock::alone(&name.path)?), name.open_alone()?),
     };
-    let fates = fates(args, &name, &image)?;
+    let zone = Zone::of(args.zone);
+    let fates = zone.with_calendar(|calendar| fates(args, &name, &image, calendar))?;
     let going = fates.iter().filter(|fate| fate.kept_by.is_empty());
     let work = Work {
         remove: going.map(|fate| fate.number).collect(),
         name: name.clone(),
         image,
         fates,
+        zone,
     };
     if args.compact {
         return compact::run(work, args, common);
@@ -89,19 +98,34 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     }
     // What is used is asked of the file as it is now.
     let now = name.open_alone()?;
-    let freed_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
+    let before = Room::look(&files)?;
+    let hole_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
         format!(
             "{}: the snapshots are removed, but not all of their room is given back yet; run the \
              same command again",
             given()
         )
     })?;
+    let freed_bytes = before.given_back(&Room::look(&files)?, hole_bytes);
     work.report("pruned", &plan, freed_bytes, common)?;
+    if given_back::is_short(freed_bytes, hole_bytes) {
+        say(&format!(
+            "klon: {} of {} that nothing uses any more were not given back: the filesystem keeps \
+             extents of which a part is used. klon prune --compact writes what remains to a new file",
+            human::size(hole_bytes - freed_bytes),
+            human::size(hole_bytes)
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What becomes of each snapshot.
-fn fates(args: &PruneArgs, name: &ImageName, image: &Image) -> Result<Vec<Fate>> {
+fn fates(
+    args: &PruneArgs,
+    name: &ImageName,
+    image: &Image,
+    calendar: &Calendar<'_>,
+) -> Result<Vec<Fate>> {
     let rules = KeepRules {
         last: args.keep_last.unwrap_or(0),
         daily: args.keep_daily.unwrap_or(0),
@@ -128,13 +152,13 @@ fn fates(args: &PruneArgs, name: &ImageName, image: &Image) -> Result<Vec<Fate>>
             if image.catalog().find(Some(number)).is_none() {
                 image.snapshot(Some(number))?;
             }
-            let mut fates = all.fates(image.catalog());
+            let mut fates = all.fates(image.catalog(), calendar);
             let removed = fates.iter_mut().filter(|fate| fate.number == number);
             removed.for_each(|fate| fate.kept_by.clear());
             Ok(fates)
         }
-        None if has_rules => Ok(rules.fates(image.catalog())),
-        None if args.compact => Ok(all.fates(image.catalog())),
+        None if has_rules => Ok(rules.fates(image.catalog(), calendar)),
+        None if args.compact => Ok(all.fates(image.catalog(), calendar)),
         None => Err(usage(
             "say what is kept, as by --keep-last 7 --keep-weekly 4, or name one snapshot to remove \
              (FILE@N)",
@@ -177,7 +201,7 @@ impl Work {
     }
 
     fn text(&self, freed_bytes: u64, live_bytes: u64) -> String {
-        let mut text = String::new();
+        let mut text = format!("days: {}\n", self.zone.name());
         for (fate, entry) in self.fates.iter().zip(&self.image.catalog().snapshots) {
             let what = match fate.kept_by.is_empty() {
                 true => "goes".to_owned(),
@@ -186,7 +210,7 @@ impl Work {
             text.push_str(&format!(
                 "{:>4}  {}  {what}\n",
                 fate.number,
-                human::date(entry.ended_unix_seconds)
+                self.zone.date(entry.ended_unix_seconds)
             ));
         }
         text.push_str(&format!(
@@ -213,6 +237,7 @@ impl Work {
                 removed: &self.remove,
                 freed_bytes,
                 live_bytes: plan.live_bytes,
+                zone: self.zone.name(),
             })?);
         }
         if common.quiet {

@@ -11,6 +11,7 @@ mod golden;
 mod hfsplus;
 mod hostile;
 mod image_file;
+mod known_bad;
 mod lvm2;
 mod ntfs;
 mod owned;

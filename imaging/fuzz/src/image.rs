@@ -208,6 +208,7 @@ pub(crate) fn of_small() -> Vec<u8> {
             bad: ExtentMap::new(),
             previous: None,
             watch: None,
+            given_name: None,
             note: None,
         };
         let options = CaptureOptions {

@@ -202,7 +202,23 @@ pub(crate) fn read(
     let mut read_bytes = 0_u64;
     for span in spans(chunk, extents) {
         let range = range_in(chunk, span);
-        device.read_exact_at(&mut buffer[range], span.offset_bytes())?;
+        let read = device.read_exact_at(&mut buffer[range], span.offset_bytes());
+        let parts = || {
+            extents
+                .iter()
+                .filter_map(|extent| extent.intersection(span))
+        };
+        let wanted_bytes: u64 = parts().map(Extent::len_bytes).sum();
+        match read {
+            // What lies between may be bad, and nobody needs it.
+            Err(klon_partition::Error::Io { .. }) if wanted_bytes < span.len_bytes() => {
+                for part in parts() {
+                    let range = range_in(chunk, part);
+                    device.read_exact_at(&mut buffer[range], part.offset_bytes())?;
+                }
+            }
+            read => read?,
+        }
         read_bytes = read_bytes.saturating_add(span.len_bytes());
     }
     let mut start_bytes = chunk.offset_bytes();
@@ -295,7 +311,7 @@ mod tests {
     use crate::commit::Write;
     use bytes::Bytes;
     use klon_partition::Extent;
-    use klon_partition::device::MemoryDevice;
+    use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 
     fn extent(offset: u64, len: u64) -> Extent {
         Extent::new(offset, len).unwrap()
@@ -315,6 +331,29 @@ mod tests {
         for (at, &byte) in buffer.iter().enumerate() {
             let is_data = extents.iter().any(|e| e.contains(extent(at as u64, 1)));
             assert_eq!(byte, if is_data { 5 } else { 0 }, "{at}");
+        }
+    }
+
+    #[test]
+    fn what_lies_between_extents_may_be_bad() {
+        let device = MemoryDevice::new(vec![5; 1 << 20], 512);
+        let chunk = extent(0, 1 << 20);
+        let extents = [extent(512, 512), extent(8192, 4096), extent(500_000, 1)];
+        let wanted = |bad: Extent| extents.iter().any(|extent| extent.overlaps(bad));
+        for at in (0..16_384).step_by(512) {
+            let bad = extent(at, 512);
+            let faulty = FaultAt::new(&device, Some(Fault::Unreadable(bad)));
+            let mut buffer = vec![9; 1 << 20];
+            let is_read = read(&faulty, chunk, &extents, &mut buffer).is_ok();
+            assert_eq!(is_read, !wanted(bad), "{at}");
+            let data = |extent: &Extent| {
+                let range = super::range_in(chunk, *extent);
+                buffer[range].iter().all(|&byte| byte == 5)
+            };
+            assert!(
+                !is_read || extents.iter().all(data) && buffer[0] == 0,
+                "{at}"
+            );
         }
     }
 

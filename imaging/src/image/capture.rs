@@ -50,6 +50,8 @@ pub struct CaptureJob<'a> {
     pub previous: Option<&'a Snapshot>,
     /// Asked before the commit: what shows that the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
+    /// The name that the user gave to what is imaged.
+    pub given_name: Option<String>,
     /// What the user says of the snapshot.
     pub note: Option<String>,
 }
@@ -89,6 +91,9 @@ pub struct CaptureSummary {
     pub read_source_bytes: u64,
     /// Plain bytes of chunks that the snapshot before did not have.
     pub changed_bytes: u64,
+    /// Bytes in use of those chunks.
+    #[serde(skip)]
+    pub changed_used_bytes: u64,
     /// Bytes added to the file.
     pub added_bytes: u64,
     /// Size of the file.
@@ -160,6 +165,7 @@ fn capture_from<A: Append>(
         tree: TreeBuilder::default(),
         read_source_bytes: 0,
         changed_bytes: 0,
+        changed_used_bytes: 0,
         added_bytes: 0,
     };
     let run = transfer.run(job, &mut stream, (&plan, rung), options, writer);
@@ -205,6 +211,7 @@ fn capture_from<A: Append>(
         left_out,
         read_source_bytes: transfer.read_source_bytes,
         changed_bytes: transfer.changed_bytes,
+        changed_used_bytes: transfer.changed_used_bytes,
         added_bytes: writer.position().saturating_sub(start_bytes),
         image_bytes: writer.position(),
         seconds: started.elapsed().as_secs_f64(),
@@ -226,6 +233,7 @@ fn add<A: Append>(
         number,
         manifest: reference.into(),
         ended_unix_seconds: meta.run.ended_unix_seconds,
+        given_name: meta.given_name.clone(),
         note: meta.note.clone(),
         source: meta.source.clone(),
         source_bytes: meta.source_bytes,
@@ -275,6 +283,7 @@ fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
         token: job.usage.token.map(Hex::from),
         disk_guid: job.disk_guid,
         partitions: job.partitions.clone(),
+        given_name: job.given_name.clone(),
         note: job.note.clone(),
         outside: job.usage.choice,
         run,
@@ -292,6 +301,7 @@ struct Transfer<'a> {
     tree: TreeBuilder,
     read_source_bytes: u64,
     changed_bytes: u64,
+    changed_used_bytes: u64,
     added_bytes: u64,
 }
 
@@ -357,6 +367,7 @@ impl Transfer<'_> {
         self.read_source_bytes += outcome.read_source_bytes;
         if outcome.is_changed {
             self.changed_bytes += chunk.len_bytes();
+            self.changed_used_bytes += outcome.copy_bytes;
         }
         self.observer.event(&Event::Advanced {
             bytes: outcome.copy_bytes,

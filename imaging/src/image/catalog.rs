@@ -1,15 +1,17 @@
 //! The catalog: which snapshots there are.
 
+pub(super) mod pages;
+
 use super::frame::FrameType;
 use super::reference::Reference;
 use crate::chunk::Digest;
 use crate::record::manifest::Hex;
-use klon_partition::Result;
 use klon_partition::error::Corrupt;
+use klon_partition::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// All snapshots of a file, as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// All snapshots of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// Ascending by number.
     pub snapshots: Vec<CatalogEntry>,
@@ -26,6 +28,10 @@ pub struct CatalogEntry {
     pub manifest: ManifestReference,
     /// When it was complete, in seconds since 1970 UTC.
     pub ended_unix_seconds: u64,
+    /// The name that the user gave to what was imaged, beside its identity: snapshots of one source
+    /// with different names are of different things.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<String>,
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(with = "klon_partition::text::stored_option")]
@@ -80,36 +86,34 @@ impl Catalog {
     #[must_use]
     pub fn find(&self, number: Option<u64>) -> Option<&CatalogEntry> {
         match number {
-            Some(number) => self.snapshots.iter().find(|entry| entry.number == number),
+            Some(number) => {
+                let found = self
+                    .snapshots
+                    .binary_search_by_key(&number, |entry| entry.number);
+                self.snapshots.get(found.ok()?)
+            }
             None => self.snapshots.last(),
         }
     }
+}
 
-    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
+/// Checks the numbers of a catalog whose frame is at `position`.
+fn ascending(catalog: &Catalog, position: u64) -> Result<()> {
+    let numbers = || catalog.snapshots.iter().map(|entry| entry.number);
+    if !numbers().is_sorted_by(|a, b| a < b) {
+        let found = format!("{:?}", numbers().collect::<Vec<_>>());
+        return Err(wrong("numbers", position, "ascending", found));
     }
+    if numbers()
+        .next_back()
+        .is_some_and(|last| last >= catalog.next_number)
+    {
+        let found = catalog.next_number.to_string();
+        return Err(wrong("next number", position, "above all others", found));
+    }
+    Ok(())
+}
 
-    /// From the plain bytes of the frame at `position`.
-    pub(super) fn parse(bytes: &[u8], position: u64) -> Result<Self> {
-        let wrong = |field, expected: &str, found: String| {
-            let structure = FrameType::Catalog.name();
-            Err(Corrupt::new(structure, field, position, expected, found).into())
-        };
-        let catalog: Self = match serde_json::from_slice(bytes) {
-            Ok(catalog) => catalog,
-            Err(error) => return wrong("JSON", "a catalog", error.to_string()),
-        };
-        let numbers: Vec<u64> = catalog.snapshots.iter().map(|entry| entry.number).collect();
-        if !numbers.is_sorted_by(|a, b| a < b) {
-            return wrong("numbers", "ascending", format!("{numbers:?}"));
-        }
-        if numbers
-            .last()
-            .is_some_and(|&last| last >= catalog.next_number)
-        {
-            let found = catalog.next_number.to_string();
-            return wrong("next number", "above all others", found);
-        }
-        Ok(catalog)
-    }
+fn wrong(field: &'static str, position: u64, expected: &str, found: String) -> Error {
+    Corrupt::new(FrameType::Catalog.name(), field, position, expected, found).into()
 }

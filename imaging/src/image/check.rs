@@ -1,5 +1,6 @@
 //! Verify an image: every frame of its snapshots, each once, and what a damaged one takes with it.
 
+use super::catalog::pages::{PageNode, read_page};
 use super::frame::FrameType;
 use super::frames::Frames;
 use super::reader::Image;
@@ -39,7 +40,7 @@ pub struct CheckSummary {
     pub bad: Vec<SnapshotBad>,
     /// What is wrong with the header of the file, whose content the frames told.
     pub header_damage: Option<String>,
-    /// Why the last commit can't be read; earlier ones were looked at instead.
+    /// What is wrong with the last commit. When it can't be read earlier ones were looked at instead.
     pub commit_damage: Option<String>,
     /// Bytes behind the last commit, which an interrupted run left. They are no damage.
     pub torn_bytes: u64,
@@ -103,8 +104,9 @@ pub fn check(
     observer.event(&Event::Finished);
     let damage = checked.damage();
     let tail = image.tail();
+    let commit_damage = tail.damage.clone().or_else(|| damaged_page(image));
     Ok(CheckSummary {
-        is_whole: damage.is_empty() && tail.damage.is_none() && image.header_damage().is_none(),
+        is_whole: damage.is_empty() && commit_damage.is_none() && image.header_damage().is_none(),
         snapshots: checked.numbers,
         frames: count as u64,
         stored_bytes: stored_bytes.saturating_add(metadata_bytes),
@@ -112,10 +114,22 @@ pub fn check(
         damage,
         bad: checked.snapshots.iter().filter_map(bad_of).collect(),
         header_damage: image.header_damage().map(str::to_owned),
-        commit_damage: tail.damage.clone(),
+        commit_damage,
         torn_bytes: image.size_bytes().saturating_sub(tail.end),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// What is wrong with the first page of the catalog that is damaged. It is there twice, so that what is
+/// in it can be read all the same.
+fn damaged_page(image: &Image) -> Option<String> {
+    let frames = PageNode::all_frames(&image.tail().catalog_pages);
+    let read = |frame: &Reference| read_page(image.device(), image.header(), frame).err();
+    let error = frames.iter().find_map(read)?;
+    Some(format!(
+        "{error}; the same is in the file once more, so that nothing is lost, and klon prune --compact \
+         writes both anew"
+    ))
 }
 
 fn bad_of(snapshot: &Snapshot) -> Option<SnapshotBad> {

@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 /// Room for what is not data frames: commits, and what padding takes.
 const SLACK_BYTES: u64 = 1 << 20;
+/// Room for a snapshot's two entries of the catalog.
+const CATALOG_ENTRY_BYTES: u64 = 1024;
 
 /// How large the file becomes at most when the snapshots of these numbers are left out.
 ///
@@ -34,7 +36,8 @@ pub fn compact_bytes(image: &Image, remove: &[u64]) -> Result<u64> {
     let page = |reference: Reference| room_bytes(reference.plain_bytes);
     let rewritten: u64 = manifests.chain(frames.pages).map(page).sum();
     let data = frames.data.iter().map(|r| room_bytes(r.stored_bytes));
-    Ok(HEADER_LEN as u64 + rewritten + data.sum::<u64>() + SLACK_BYTES)
+    let catalog_bytes = snapshots.len() as u64 * CATALOG_ENTRY_BYTES;
+    Ok(HEADER_LEN as u64 + rewritten + data.sum::<u64>() + catalog_bytes + SLACK_BYTES)
 }
 
 /// Writes a new image with all snapshots of `image` but those of the numbers `remove`, which keep
@@ -86,9 +89,12 @@ fn check_possible(image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// That of the copy: the same, unless it was lost.
+/// That of the copy: the same, unless it was lost; but for the catalog, which is written anew.
 fn header_of(image: &Image) -> Header {
-    let header = *image.header();
+    let header = Header {
+        has_catalog_pages: true,
+        ..*image.header()
+    };
     match image.header_damage() {
         Some(_) => Header {
             uuid: Uuid::new_v4(),

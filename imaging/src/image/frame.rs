@@ -31,6 +31,8 @@ pub enum FrameType {
     Catalog,
     /// What makes a commit valid.
     Footer,
+    /// Older entries of catalogs.
+    CatalogPage,
     /// Of a later version.
     Other(u8),
 }
@@ -43,6 +45,7 @@ impl FrameType {
             Self::Manifest => 3,
             Self::Catalog => 4,
             Self::Footer => 5,
+            Self::CatalogPage => 6,
             Self::Other(number) => number,
         }
     }
@@ -54,6 +57,7 @@ impl FrameType {
             3 => Self::Manifest,
             4 => Self::Catalog,
             5 => Self::Footer,
+            6 => Self::CatalogPage,
             number => Self::Other(number),
         }
     }
@@ -64,7 +68,7 @@ impl FrameType {
             Self::Data => CHUNK_BYTES_MAX,
             Self::Page => 1 << 16,
             Self::Manifest | Self::Other(_) => 64 << 20,
-            Self::Catalog => 16 << 20,
+            Self::Catalog | Self::CatalogPage => 16 << 20,
             Self::Footer => 64,
         }
     }
@@ -76,6 +80,7 @@ impl FrameType {
             Self::Manifest => "manifest frame",
             Self::Catalog => "catalog frame",
             Self::Footer => "footer frame",
+            Self::CatalogPage => "catalog page frame",
             Self::Other(_) => "frame of unknown type",
         }
     }

@@ -9,6 +9,9 @@ use uuid::Uuid;
 /// First bytes of every image.
 pub const MAGIC: &[u8; 8] = b"klonimg\n";
 const VERSION: u32 = 1;
+/// Incompatible feature: a catalog may have its older entries in pages. Images without it were made
+/// before there were any, and their catalogs are written whole.
+const CATALOG_PAGES: u64 = 2;
 /// Length of the header.
 pub const HEADER_LEN: usize = 4096;
 const CRC_AT: usize = HEADER_LEN - 4;
@@ -27,6 +30,8 @@ pub struct Header {
     pub made_unix_seconds: u64,
     /// Whether this program may append to it: it knows all read-only compatible features.
     pub is_appendable: bool,
+    /// Whether older entries of its catalogs are in pages.
+    pub has_catalog_pages: bool,
 }
 
 impl Header {
@@ -38,6 +43,7 @@ impl Header {
             chunk_bytes: CHUNK_BYTES as u32,
             made_unix_seconds,
             is_appendable: true,
+            has_catalog_pages: true,
         }
     }
 
@@ -58,6 +64,11 @@ impl Header {
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&4096_u32.to_le_bytes());
+        let incompatible = match self.has_catalog_pages {
+            true => CATALOG_PAGES,
+            false => 0,
+        };
+        bytes[32..40].copy_from_slice(&incompatible.to_le_bytes());
         bytes[40..56].copy_from_slice(self.uuid.as_bytes());
         bytes[56..60].copy_from_slice(&self.chunk_bytes.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.made_unix_seconds.to_le_bytes());
@@ -85,7 +96,7 @@ impl Header {
             return wrong("CRC-32C", format!("{crc:#010x}"), format!("{stored:#010x}"));
         }
         let (version, incompatible) = (le32(bytes, 8), le64(bytes, 32));
-        if version != VERSION || incompatible != 0 {
+        if version != VERSION || incompatible & !CATALOG_PAGES != 0 {
             return Err(Error::Unsupported {
                 what: format!(
                     "an image of version {version} with incompatible features {incompatible:#x}"
@@ -103,6 +114,7 @@ impl Header {
             chunk_bytes,
             made_unix_seconds: le64(bytes, 64),
             is_appendable: le64(bytes, 24) == 0,
+            has_catalog_pages: incompatible & CATALOG_PAGES != 0,
         })
     }
 }

@@ -55,6 +55,9 @@ pub struct SnapshotMeta {
     /// Of a disk: its partitions, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionId>,
+    /// The name that the user gave to what was imaged, beside its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_name: Option<String>,
     /// What the user says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(with = "klon_partition::text::stored_option")]

@@ -6,6 +6,7 @@
 
 use super::append::Append;
 use super::catalog::Catalog;
+use super::catalog::pages::PageNode;
 use super::frame::room_bytes;
 use super::frames::Frames;
 use super::header::HEADER_LEN;
@@ -74,6 +75,8 @@ pub fn plan_prune(image: &Image, remove: &[u64]) -> Result<PrunePlan> {
     let before = tail.before(image.device(), image.header());
     let before = before.map_err(Error::Image)?;
     let mut live = live_frames(image, &remains)?;
+    // The next catalog refers to those of its pages that stay as they are.
+    live.extend(page_frames(tail));
     let is_new = !remove.is_empty();
     if !is_new {
         live.extend(commit_frames(tail));
@@ -232,13 +235,20 @@ fn frame_of(reference: &Reference) -> Option<Extent> {
     }
 }
 
+/// The pages of a catalog.
+fn page_frames(tail: &Tail) -> impl Iterator<Item = Extent> + use<> {
+    let pages = PageNode::all_frames(&tail.catalog_pages);
+    pages.into_iter().filter_map(|page| frame_of(&page))
+}
+
 /// The catalog and the footer of a commit.
 fn commit_frames(tail: &Tail) -> impl Iterator<Item = Extent> + use<> {
     let footer = match tail.footer {
         0 => None,
         footer => Extent::new(footer, FOOTER_BYTES),
     };
-    frame_of(&tail.catalog_frame).into_iter().chain(footer)
+    let frames = frame_of(&tail.catalog_frame).into_iter().chain(footer);
+    frames.chain(page_frames(tail))
 }
 
 fn holes(live: &ExtentMap, end: u64) -> ExtentMap {

@@ -2,18 +2,22 @@
 
 use super::catalog::{Catalog, CatalogEntry};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SECONDS_A_DAY: u64 = 86400;
+/// The beginning of 2026: klon did not exist before.
+const FIRST_UNIX_SECONDS: u64 = 1_767_225_600;
 
-/// How many snapshots are kept of each source, by rule. Each rule goes by itself from the newest
-/// snapshot to the oldest and keeps what it names; what any rule keeps is kept, and the last
-/// snapshot of each source always.
+/// How many snapshots are kept of each source and name, by rule. Each rule goes by itself from the
+/// newest date to the oldest and keeps what it names, each day, week or month once, whatever the
+/// order in which the snapshots were made; what any rule keeps is kept, and the last snapshot of each
+/// source and name always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepRules {
     /// The last so many.
     pub last: u32,
-    /// The newest of each of the last so many days (UTC) that have one.
+    /// The newest of each of the last so many days that have one.
     pub daily: u32,
     /// The newest of each of the last so many weeks (from Monday on) that have one.
     pub weekly: u32,
@@ -33,41 +37,92 @@ pub struct Fate {
 impl KeepRules {
     /// What becomes of each snapshot, ascending by number.
     #[must_use]
-    pub fn fates(&self, catalog: &Catalog) -> Vec<Fate> {
+    pub fn fates(&self, catalog: &Catalog, calendar: &Calendar<'_>) -> Vec<Fate> {
         let fate = |entry: &CatalogEntry| Fate {
             number: entry.number,
             kept_by: Vec::new(),
         };
         let mut fates: Vec<Fate> = catalog.snapshots.iter().map(fate).collect();
-        let rules: [(&'static str, u32, Period); 4] = [
-            ("last", self.last.max(1), |entry| entry.number),
-            ("daily", self.daily, |entry| day(entry)),
-            // 1970 began on a Thursday.
-            ("weekly", self.weekly, |entry| (day(entry) + 3) / 7),
-            ("monthly", self.monthly, |entry| month(day(entry))),
-        ];
-        for (name, count, period) in rules {
-            // Of each source: how many are left to keep, and the period of the last that was kept.
-            let mut sources = HashMap::new();
-            for (entry, fate) in catalog.snapshots.iter().zip(&mut fates).rev() {
-                let this = period(entry);
-                let source = entry.source.to_string();
-                let (left, last) = sources.entry(source).or_insert((count, None));
-                if *left > 0 && *last != Some(this) {
-                    fate.kept_by.push(name);
-                    *left -= 1;
-                    *last = Some(this);
+        let entries = &catalog.snapshots;
+        let day = |at: usize| entries.get(at).map_or(0, |entry| calendar.day_of(entry));
+        let number = |at: usize| entries.get(at).map_or(0, |entry| entry.number);
+        for group in groups(catalog) {
+            let mut keep = |name, count, order: &[usize], period: &dyn Fn(usize) -> u64| {
+                for at in newest_of_each(count, order, period) {
+                    if let Some(fate) = fates.get_mut(at) {
+                        fate.kept_by.push(name);
+                    }
                 }
+            };
+            keep("last", self.last.max(1), &group, &number);
+            let (plausible, not): (Vec<_>, Vec<_>) = group.into_iter().partition(|&at| {
+                entries
+                    .get(at)
+                    .is_some_and(|entry| calendar.is_plausible(entry))
+            });
+            for mut order in [plausible, not] {
+                // By date, as numbers of a clock that went back are not in its order.
+                order.sort_by_key(|&at| Reverse((date(entries, at), number(at))));
+                keep("daily", self.daily, &order, &day);
+                // 1970 began on a Thursday.
+                keep("weekly", self.weekly, &order, &|at| (day(at) + 3) / 7);
+                keep("monthly", self.monthly, &order, &|at| month(day(at)));
             }
         }
         fates
     }
 }
 
-type Period = fn(&CatalogEntry) -> u64;
+/// What the dates of snapshots mean.
+#[derive(Clone, Copy)]
+pub struct Calendar<'a> {
+    /// Now, in seconds since 1970 UTC.
+    pub now_unix_seconds: u64,
+    /// The day of such a time, in days since 1970, where the user is.
+    pub day: &'a dyn Fn(u64) -> u64,
+}
 
-const fn day(entry: &CatalogEntry) -> u64 {
-    entry.ended_unix_seconds / SECONDS_A_DAY
+impl Calendar<'_> {
+    fn day_of(&self, entry: &CatalogEntry) -> u64 {
+        (self.day)(entry.ended_unix_seconds)
+    }
+
+    /// Whether the clock can have been right. Snapshots of other dates are counted by themselves, so
+    /// that they take the place of none with a real one.
+    #[must_use]
+    pub fn is_plausible(&self, entry: &CatalogEntry) -> bool {
+        let latest = self.now_unix_seconds.saturating_add(SECONDS_A_DAY);
+        (FIRST_UNIX_SECONDS..=latest).contains(&entry.ended_unix_seconds)
+    }
+}
+
+/// Which snapshots, newest first, are of the same source with the same name.
+fn groups(catalog: &Catalog) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<(String, Option<&str>), Vec<usize>> = BTreeMap::new();
+    for (at, entry) in catalog.snapshots.iter().enumerate().rev() {
+        let key = (entry.source.to_string(), entry.given_name.as_deref());
+        groups.entry(key).or_default().push(at);
+    }
+    groups.into_values().collect()
+}
+
+fn date(entries: &[CatalogEntry], at: usize) -> u64 {
+    entries.get(at).map_or(0, |entry| entry.ended_unix_seconds)
+}
+
+/// The first in `order` of each of the first `count` different periods.
+fn newest_of_each(count: u32, order: &[usize], period: &dyn Fn(usize) -> u64) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::new();
+    for &at in order {
+        if seen.len() as u64 >= count.into() {
+            break;
+        }
+        if seen.insert(period(at)) {
+            kept.push(at);
+        }
+    }
+    kept
 }
 
 /// Months since a March long ago, for a day since 1970: years that begin in March end with their
@@ -82,7 +137,7 @@ const fn month(day: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeepRules, SECONDS_A_DAY, month};
+    use super::{Calendar, FIRST_UNIX_SECONDS, Fate, KeepRules, SECONDS_A_DAY, month};
     use crate::chunk::Digest;
     use crate::image::reference::Reference;
     use crate::image::{Catalog, CatalogEntry};
@@ -98,7 +153,8 @@ mod tests {
         let entry = |(number, day): (u64, &u64)| CatalogEntry {
             number,
             manifest: manifest.into(),
-            ended_unix_seconds: day * SECONDS_A_DAY + number,
+            ended_unix_seconds: FIRST_UNIX_SECONDS + day * SECONDS_A_DAY + number,
+            given_name: None,
             note: None,
             source: Identity::Path("/s".to_owned()),
             source_bytes: 1,
@@ -111,8 +167,21 @@ mod tests {
         }
     }
 
+    /// The beginning of 2026 is a Thursday, as that of 1970 is, and the years have the same months.
+    fn fates(rules: KeepRules, catalog: &Catalog) -> Vec<Fate> {
+        let calendar = Calendar {
+            now_unix_seconds: FIRST_UNIX_SECONDS + 1000 * SECONDS_A_DAY,
+            day: &|seconds| seconds / SECONDS_A_DAY,
+        };
+        rules.fates(catalog, &calendar)
+    }
+
     fn kept(rules: KeepRules, days: &[u64]) -> Vec<u64> {
-        let fates = rules.fates(&catalog(days));
+        kept_of(rules, &catalog(days))
+    }
+
+    fn kept_of(rules: KeepRules, catalog: &Catalog) -> Vec<u64> {
+        let fates = fates(rules, catalog);
         let kept = fates.into_iter().filter(|fate| !fate.kept_by.is_empty());
         kept.map(|fate| fate.number).collect()
     }
@@ -132,9 +201,11 @@ mod tests {
     fn each_source_goes_by_itself() {
         let mut catalog = catalog(&[1, 2, 3, 4]);
         catalog.snapshots[1].source = Identity::Path("/other".to_owned());
-        let fates = KeepRules::default().fates(&catalog);
-        let kept = fates.iter().filter(|fate| !fate.kept_by.is_empty());
-        assert_eq!(kept.map(|fate| fate.number).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(kept_of(KeepRules::default(), &catalog), [2, 4]);
+        // Two boards that look alike, and have names.
+        catalog.snapshots[0].given_name = Some("left".to_owned());
+        catalog.snapshots[2].given_name = Some("right".to_owned());
+        assert_eq!(kept_of(KeepRules::default(), &catalog), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -163,6 +234,61 @@ mod tests {
             ..KeepRules::default()
         };
         assert_eq!(kept(both, &[1, 2, 40, 41, 42]), [2, 4, 5]);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_and_forth_counts_no_day_twice() {
+        let daily = KeepRules {
+            daily: 3,
+            ..KeepRules::default()
+        };
+        assert_eq!(kept(daily, &[1, 2, 3, 2, 3, 2, 3]), [1, 6, 7]);
+        assert_eq!(kept(daily, &[5, 4, 3, 2, 1]), [1, 2, 3, 5]);
+        let weekly = KeepRules {
+            weekly: 2,
+            ..KeepRules::default()
+        };
+        assert_eq!(kept(weekly, &[4, 11, 5, 12, 6]), [4, 5]);
+        let monthly = KeepRules {
+            monthly: 3,
+            ..KeepRules::default()
+        };
+        assert_eq!(kept(monthly, &[1, 40, 2, 70, 41]), [3, 4, 5]);
+    }
+
+    #[test]
+    fn dates_that_cannot_be_take_no_real_days_place() {
+        let daily = KeepRules {
+            daily: 2,
+            ..KeepRules::default()
+        };
+        // Behind now, and of a machine whose clock begins in 1970 each time.
+        let mut catalog = catalog(&[1, 2, 5000, 6000, 7000, 3, 3, 3]);
+        for entry in &mut catalog.snapshots[6..] {
+            entry.ended_unix_seconds = 60 + entry.number;
+        }
+        // Of those that can't be, as many days are kept by themselves.
+        assert_eq!(kept_of(daily, &catalog), [2, 4, 5, 6, 8]);
+        // A day ahead may be, where a clock is set a little wrong.
+        let (tomorrow, later) = (1000, 1002);
+        let days = [10, 11, tomorrow, later];
+        assert_eq!(kept(daily, &days), [2, 3, 4]);
+    }
+
+    #[test]
+    fn days_are_those_of_the_place() {
+        let catalog = catalog(&[1, 1, 2]);
+        let daily = KeepRules {
+            daily: 9,
+            ..KeepRules::default()
+        };
+        let calendar = Calendar {
+            now_unix_seconds: FIRST_UNIX_SECONDS + 1000 * SECONDS_A_DAY,
+            day: &|seconds| (seconds + SECONDS_A_DAY - 2) / SECONDS_A_DAY,
+        };
+        let fates = daily.fates(&catalog, &calendar);
+        let kept = fates.iter().filter(|fate| !fate.kept_by.is_empty());
+        assert_eq!(kept.map(|fate| fate.number).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

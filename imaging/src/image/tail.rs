@@ -1,6 +1,7 @@
 //! The end of an image: its last commit, and what an interruption left behind that.
 
 use super::catalog::Catalog;
+use super::catalog::pages::{PageNode, Root};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType, MAGIC};
 use super::header::{HEADER_LEN, Header};
 use super::reader::read_frame;
@@ -36,6 +37,8 @@ pub struct Tail {
     pub(super) is_footer_lost: bool,
     /// Its catalog; of no length when nothing was ever committed.
     pub(super) catalog_frame: Reference,
+    /// Pages with its older entries.
+    pub(super) catalog_pages: Vec<PageNode>,
     /// Position of the footer before it; 0 for none.
     pub(super) footer_before: u64,
 }
@@ -104,6 +107,7 @@ impl Tail {
             damage,
             is_footer_lost: false,
             catalog_frame: NOTHING,
+            catalog_pages: Vec::new(),
             footer_before: 0,
         })
     }
@@ -138,25 +142,31 @@ pub(super) fn read_footer(device: &dyn ReadAt, file: &Header, position: u64) -> 
     let reference = header.reference(position);
     read_frame(device, file, &reference, FrameType::Footer, &mut plain)?;
     let catalog_frame = Reference::parse(&plain);
+    let (catalog, catalog_pages) = read_catalog(device, file, &catalog_frame)?;
     Ok(Tail {
-        catalog: read_catalog(device, file, &catalog_frame)?,
+        catalog,
         footer: position,
         commits: le64(&plain, 48),
         end: position.saturating_add(FOOTER_BYTES),
         damage: None,
         is_footer_lost: false,
         catalog_frame,
+        catalog_pages,
         footer_before: header.last_footer,
     })
 }
 
-fn read_catalog(device: &dyn ReadAt, file: &Header, reference: &Reference) -> Result<Catalog> {
+fn read_catalog(
+    device: &dyn ReadAt,
+    file: &Header,
+    reference: &Reference,
+) -> Result<(Catalog, Vec<PageNode>)> {
     let len = reference
         .plain_bytes
         .min(FrameType::Catalog.plain_bytes_max());
     let mut bytes = vec![0; len as usize];
     read_frame(device, file, reference, FrameType::Catalog, &mut bytes)?;
-    Catalog::parse(&bytes, reference.position)
+    Root::parse(&bytes, reference.position)?.expand(device, file, reference.position)
 }
 
 /// The commit of the catalog in `frame`, when its footer was written and is damaged now. What is
@@ -182,8 +192,8 @@ fn without_footer(
     if is_zero(&bytes) {
         return Ok(None);
     }
-    let catalog = match read_catalog(device, file, &catalog_frame) {
-        Ok(catalog) => catalog,
+    let (catalog, catalog_pages) = match read_catalog(device, file, &catalog_frame) {
+        Ok(found) => found,
         Err(error @ Error::Io { .. }) => return Err(error),
         Err(_) => return Ok(None),
     };
@@ -197,6 +207,7 @@ fn without_footer(
         )),
         is_footer_lost: true,
         catalog_frame,
+        catalog_pages,
         footer_before: frame.last_footer,
     }))
 }
@@ -224,11 +235,8 @@ impl Tail {
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let stands = before
-            .catalog
-            .snapshots
-            .iter()
-            .all(|entry| self.catalog.snapshots.contains(entry));
+        let mut entries = before.catalog.snapshots.iter();
+        let stands = entries.all(|entry| self.catalog.find(Some(entry.number)) == Some(entry));
         Ok(stands.then_some(before))
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod compact;
 mod header;
 mod hostile;
+mod pages;
 mod parts;
 mod pieces;
 mod prune;
@@ -128,6 +129,7 @@ impl World {
             bad: ExtentMap::new(),
             previous,
             watch: None,
+            given_name: None,
             note: None,
         };
         let options = CaptureOptions {
@@ -159,6 +161,7 @@ const fn header(chunk_bytes: u32) -> Header {
         chunk_bytes,
         made_unix_seconds: 1,
         is_appendable: true,
+        has_catalog_pages: true,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Adding to an image: frames, pages, and commits.
 
+mod commit;
+
 use super::append::Append;
 use super::catalog::Catalog;
+use super::catalog::pages::PageNode;
 use super::dedup::Dedup;
 use super::frame::{Encoding, FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
@@ -61,6 +64,8 @@ pub struct ImageWriter<A> {
     last_footer: u64,
     commits: u64,
     catalog: Catalog,
+    /// Pages with older entries of that.
+    catalog_pages: Vec<PageNode>,
     unsynced_bytes: u64,
     /// Where this commit begins.
     commit_start: u64,
@@ -93,6 +98,7 @@ impl<A: Append> ImageWriter<A> {
                 snapshots: Vec::new(),
                 next_number: 1,
             },
+            catalog_pages: Vec::new(),
             unsynced_bytes: 0,
             commit_start: position,
             dedup: Arc::default(),
@@ -149,6 +155,7 @@ impl<A: Append> ImageWriter<A> {
         writer.last_footer = tail.footer;
         writer.commits = tail.commits;
         writer.catalog = tail.catalog.clone();
+        writer.catalog_pages.clone_from(&tail.catalog_pages);
         Ok(writer)
     }
 
@@ -271,39 +278,6 @@ impl<A: Append> ImageWriter<A> {
     pub(super) fn put_manifest(&mut self, plain: Vec<u8>) -> Result<Reference> {
         let content = Encoded::of(plain).map_err(Error::ImageWrite)?;
         self.put(FrameType::Manifest, &content)
-    }
-
-    /// Makes `catalog` that of the file, durably. Everything added before it is durable then.
-    ///
-    /// # Errors
-    /// [`Error::ImageWrite`]: what was committed before is as it was.
-    pub fn commit(&mut self, catalog: Catalog) -> Result<()> {
-        let plain = catalog.to_bytes().map_err(io::Error::from);
-        let content = plain.and_then(Encoded::of).map_err(Error::ImageWrite)?;
-        let reference = self.put(FrameType::Catalog, &content)?;
-        self.align_to(FOOTER_BYTES)?;
-        self.sync()?;
-        let mut plain = vec![0; 64];
-        plain[..Reference::LEN].copy_from_slice(&reference.to_bytes());
-        plain[48..56].copy_from_slice(&(self.commits + 1).to_le_bytes());
-        let digest = Digest::of(&plain);
-        let footer = Encoded::new(Encoding::Raw, plain.into(), (64, digest));
-        let position = self.put(FrameType::Footer, &footer)?.position;
-        self.sync()?;
-        self.commits += 1;
-        self.last_footer = position;
-        self.catalog = catalog;
-        Ok(())
-    }
-
-    /// Commits `catalog` twice: to an image whose earlier commits name snapshots that are no more,
-    /// the first of the two is what the commit before the last is to others.
-    pub(super) fn commit_twice(&mut self, catalog: &Catalog) -> Result<()> {
-        for _ in 0..2 {
-            self.begin_commit()?;
-            self.commit(catalog.clone())?;
-        }
-        Ok(())
     }
 
     /// Where frames of the next commit begin; to be called before its first.

@@ -183,6 +183,12 @@ impl Filesystem for Btrfs {
         Ok(Some(ChangeToken(digest.finalize().into())))
     }
 
+    /// The generation, which every transaction makes one larger.
+    fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        Ok(Some(le64(&raw, 0x48)))
+    }
+
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let gaps = Gaps::new();
         // Names of files need no more than trees that can be read.

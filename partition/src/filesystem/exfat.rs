@@ -1,9 +1,10 @@
 //! exFAT, revision 1.00 (Microsoft, "exFAT file system specification"; sections are of that).
 //!
 //! Used are the boot regions, the FATs and all else before the cluster heap, each cluster whose
-//! bit in the allocation bitmap is set (bad ones have theirs set), and the excess space after the
-//! last cluster. Bytes of the volume after VolumeLength are free: no driver reads them.
+//! bit in the allocation bitmap is set, and the excess space after the last cluster. Bad clusters have
+//! their bits set, too; those that no entry set names are not used. Bytes of the volume after VolumeLength are free: no driver reads them.
 
+mod bad;
 mod bitmap;
 pub(in crate::filesystem) mod boot;
 mod directory;
@@ -116,7 +117,12 @@ impl Filesystem for Exfat {
         };
         let used = bitmap.used()?;
         tree::check(device, &self.layout, &used)?;
-        Ok(Some(used))
+        Ok(Some(used.difference(&self.known_bad(device))))
+    }
+
+    /// The clusters with the mark of bad ones.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        bad::unclaimed(device, &self.layout).unwrap_or_default()
     }
 
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {

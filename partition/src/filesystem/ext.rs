@@ -1,5 +1,6 @@
 //! ext2, ext3 and ext4.
 
+mod bad;
 mod bitmap;
 mod blockmap;
 mod checksum;
@@ -21,7 +22,7 @@ pub(super) use bitmap::Runs;
 use super::files::FileVisitor;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
-use crate::bytes::le16;
+use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::ExtentMap;
@@ -130,16 +131,25 @@ impl Filesystem for Ext {
         &self.summary
     }
 
-    /// The bitmaps, and the boot area before the first group. The space after the filesystem's
+    /// The bitmaps without the blocks that are known to be bad, and the boot area before the first
+    /// group. The space after the filesystem's
     /// end is free: ext keeps nothing there.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        bitmap::used(self.superblock()?, device).map(Some)
+        let used = bitmap::used(self.superblock()?, device)?;
+        Ok(Some(used.difference(&self.known_bad(device))))
+    }
+
+    /// The list of the bad blocks inode.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        let superblock = self.superblock();
+        superblock.map_or_else(|_| ExtentMap::new(), |it| bad::unclaimed(it, device))
     }
 
     /// All that is in use but the contents of regular files that are a user's: journal, quotas,
     /// orphan file and values of extended attributes count as metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        contents::metadata(self.superblock()?, device)
+        let metadata = contents::metadata(self.superblock()?, device)?;
+        Ok(metadata.map(|metadata| metadata.difference(&self.known_bad(device))))
     }
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
@@ -166,6 +176,12 @@ impl Filesystem for Ext {
             Err(error) => gaps.note(error),
         }
         Some(gaps.list())
+    }
+
+    /// `s_kbytes_written`, which the kernel's ext4 driver keeps.
+    fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        Ok(Some(le64(&raw, 0x178)).filter(|&written| written != 0))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -1,7 +1,7 @@
 //! FAT12, FAT16 and FAT32 (Microsoft, "FAT: General Overview of On-Disk Format", fatgen103).
 //!
 //! Used are the reserved sectors, every copy of the FAT, the root directory of FAT12/16, each
-//! cluster whose entry is not 0 (bad clusters too) and the sectors after the last whole cluster.
+//! cluster whose entry is neither 0 nor the mark of bad ones, and the sectors after the last whole cluster.
 //! Bytes of the volume after the filesystem's last sector are free: no FAT driver reads them.
 
 mod allocation;
@@ -109,7 +109,13 @@ impl Filesystem for Fat {
     }
 
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        allocation::used(device, &self.layout).map(Some)
+        let used = allocation::used(device, &self.layout)?;
+        Ok(Some(used.difference(&self.known_bad(device))))
+    }
+
+    /// The clusters with the mark of bad ones.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        metadata::known_bad(device, &self.layout).unwrap_or_default()
     }
 
     /// Reserved sectors, FATs, directories, and what follows the last whole cluster. Clusters that

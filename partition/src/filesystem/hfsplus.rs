@@ -123,12 +123,20 @@ impl Filesystem for Hfsplus {
         &self.summary
     }
 
-    /// The allocation file, checked against the forks of all files. The file of bad blocks is one
-    /// of them, so bad blocks are in use.
+    /// The allocation file without the blocks that are known to be bad, checked against the forks of
+    /// all files.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let used = bitmap::used(&self.volume, device)?;
         scan::check(&self.volume, device, &used)?;
-        Ok(Some(used))
+        Ok(Some(used.difference(&self.known_bad(device))))
+    }
+
+    /// The blocks of the bad block file.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        let listed = scan::known_bad(&self.volume, device).unwrap_or_default();
+        // Headers and journal are in use, whatever else claims their blocks.
+        let structures = self.metadata(device).ok().flatten();
+        structures.map_or_else(ExtentMap::new, |structures| listed.difference(&structures))
     }
 
     /// Headers, special files, journal.

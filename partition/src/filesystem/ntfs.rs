@@ -115,17 +115,24 @@ impl Filesystem for Ntfs {
         &self.summary
     }
 
-    /// The bitmap, checked against the run lists of all files.
+    /// The bitmap without the clusters that are known to be bad, checked against the run lists of all
+    /// files.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let used = Bitmap::open(&self.mft, device)?.used()?;
         scan::check(&self.mft, device, &used)?;
-        Ok(Some(used))
+        Ok(Some(used.difference(&self.known_bad(device))))
+    }
+
+    /// The clusters of `$BadClus`.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        scan::known_bad(&self.mft, device).unwrap_or_default()
     }
 
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let structures = scan::metadata(&self.mft, device)?;
         let edges = bitmap::edges(&self.mft.geometry).collect();
-        Ok(Some(structures.union(&edges)))
+        let known_bad = self.known_bad(device);
+        Ok(Some(structures.union(&edges).difference(&known_bad)))
     }
 
     /// None: NTFS counts no mounts. A file that ntfs-3g overwrites in place changes its own

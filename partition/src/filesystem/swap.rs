@@ -5,7 +5,7 @@ use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::bytes::{be32, le32, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
-use crate::extent::ExtentMap;
+use crate::extent::{Extent, ExtentMap};
 use sha2::{Digest, Sha256};
 
 /// Sizes of pages of the machines that Linux runs on.
@@ -145,6 +145,28 @@ impl Filesystem for Swap {
 
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         self.used(device)
+    }
+
+    /// The list of bad pages. They would not be in use without it either.
+    fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
+        let Some(page_bytes) = self.header_bytes else {
+            return ExtentMap::new();
+        };
+        let header = read_vec(device, 0, usize::try_from(page_bytes).unwrap_or(0));
+        let header = header.unwrap_or_default();
+        let fields = header.get(FIELDS_OFFSET as usize..).unwrap_or_default();
+        let list = header.get(BAD_PAGES_OFFSET as usize..).unwrap_or_default();
+        let number = match le32(fields, 0) {
+            1 => le32,
+            _ => be32,
+        };
+        let pages = (0..usize::try_from(number(fields, 8)).unwrap_or(0))
+            .map_while(|index| list.get(index.checked_mul(4)?..)?.get(..4))
+            .filter_map(|page| Extent::new(u64::from(number(page, 0)) * page_bytes, page_bytes));
+        let header = Extent::new(0, page_bytes).into_iter().collect();
+        let listed: ExtentMap = pages.collect();
+        let inside = ExtentMap::whole(self.summary.size_bytes).difference(&header);
+        listed.intersection(&inside)
     }
 
     fn whole_because(&self) -> String {

@@ -18,7 +18,7 @@ mod superblock;
 use super::files::FileVisitor;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
-use crate::bytes::{be32, be64, text};
+use crate::bytes::{be16, be32, be64, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::ExtentMap;
@@ -157,6 +157,15 @@ impl Filesystem for Xfs {
             Err(error) => gaps.note(error),
         }
         Some(gaps.list())
+    }
+
+    /// `sb_lsn`: where the log was when the superblock was last written, which is at each unmount.
+    /// Only filesystems with checksums have it.
+    fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
+        let superblock = self.superblock()?;
+        let raw = read_sector(device, superblock.sector_bytes)?;
+        let is_version_5 = be16(&raw, 100) & 0xf == 5;
+        Ok(is_version_5.then(|| be64(&raw, 240)))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -154,6 +154,22 @@ fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskU
     })
 }
 
+impl DiskUsage {
+    /// The bytes that the filesystems of `disk` list as bad, which are not in use.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    pub fn known_bad(&self, disk: &dyn ReadAt) -> Result<ExtentMap> {
+        let mut known = ExtentMap::new();
+        for volume in &self.volumes {
+            let window = Window::new(disk, volume.extent)?;
+            let bad = filesystem::known_bad(&window)?;
+            known = known.union(&bad.shifted(volume.extent.offset_bytes()));
+        }
+        Ok(known)
+    }
+}
+
 fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let usage = filesystem::usage(disk)?;
     let (extents, basis) = (usage.extents.clone(), usage.basis.clone());

@@ -43,6 +43,7 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
         removed: &work.remove,
         freed_bytes,
         live_bytes,
+        zone: work.zone.name(),
     };
     if args.dry_run {
         let freed_bytes = smaller(needed_bytes);

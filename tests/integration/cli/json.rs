@@ -5,12 +5,13 @@ use crate::support::klon::number;
 use crate::support::{Klon, MIB};
 use serde_json::Value;
 
-const MAP_KEYS: [&str; 7] = [
+const MAP_KEYS: [&str; 8] = [
     "filesystem",
     "block_size_bytes",
     "size_bytes",
     "used_bytes",
     "unproven_bytes",
+    "known_bad_bytes",
     "extents",
     "unproven",
 ];

@@ -13,7 +13,8 @@ use crate::support::{Counted, MIB};
 use klon_partition::filesystem::{Basis, Filesystem, Hazard, probe, usage};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::path::Path;
-use tool::{Mount, dumpe2fs_used, is_root, run};
+pub(super) use tool::dumpe2fs_used;
+use tool::{Mount, is_root, run};
 use variant::{VARIANTS, Variant};
 
 fn filesystem(image: &impl ReadAt) -> Box<dyn Filesystem> {

@@ -32,7 +32,9 @@ fn check(volume: &Volume, asks_partclone: bool) {
         let partclone = volume.partclone_used();
         let tail = Extent::between(summary.size_bytes, volume.size_bytes());
         let tail: ExtentMap = tail.into_iter().collect();
-        assert_eq!(usage.used().difference(&tail), partclone.difference(&tail));
+        // It copies what is known to be bad.
+        let with_bad = usage.used().union(&volume.known_bad());
+        assert_eq!(with_bad.difference(&tail), partclone.difference(&tail));
         assert_eq!(summary.used_bytes, Some(partclone.total_bytes()));
     }
     let metadata = volume.metadata();

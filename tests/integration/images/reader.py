@@ -41,14 +41,13 @@ class Image:
         self.file = open(path, "rb")
         header = self.file.read(4096)
         assert header[:8] == b"klonimg\n" and u32(header, 8) == 1 and u32(header, 12) == 4096
-        assert u64(header, 32) == 0, "incompatible features"
+        assert u64(header, 32) & ~2 == 0, "incompatible features"
         assert u32(header, 4092) == crc32c(header[:4092])
         self.uuid = header[40:56]
         self.chunk_bytes = u32(header, 56)
         size = self.file.seek(0, 2)
         footer = self.frame(size - 128, 5)
-        catalog = self.referenced(footer[:48], 4)
-        self.snapshots = json.loads(catalog)["snapshots"]
+        self.snapshots = self.listed(json.loads(self.referenced(footer[:48], 4)))
 
     def frame(self, position, kind, reference=None):
         """The plain bytes of the frame at a position."""
@@ -70,6 +69,20 @@ class Image:
 
     def referenced(self, reference, kind):
         return self.frame(u64(reference, 0), kind, reference)
+
+    def listed(self, part):
+        """The snapshots of a catalog or of a page of one."""
+        snapshots = []
+        for page in part.get("pages", []):
+            try:
+                plain = self.frame(page["position"], 6)
+            except AssertionError:
+                plain = self.frame(page["copy"], 6)
+            assert hashlib.sha256(plain).hexdigest() == page["sha256"]
+            inner = self.listed(json.loads(plain))
+            assert [inner[0]["number"], inner[-1]["number"]] == [page["first"], page["last"]]
+            snapshots += inner
+        return snapshots + part.get("snapshots", [])
 
     def manifest(self, number):
         (found,) = [one["manifest"] for one in self.snapshots if one["number"] == number]

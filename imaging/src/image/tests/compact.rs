@@ -5,7 +5,7 @@ use super::{World, content, open, three};
 use crate::progress::Silent;
 use std::num::NonZeroUsize;
 
-fn compacted(world: &World, remove: &[u64]) -> crate::Result<Vec<u8>> {
+pub(super) fn compacted(world: &World, remove: &[u64]) -> crate::Result<Vec<u8>> {
     let threads = NonZeroUsize::new(2).unwrap();
     compact(&world.image(), "x", remove, Vec::new(), threads, &Silent)
 }

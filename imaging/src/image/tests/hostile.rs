@@ -1,6 +1,6 @@
 //! Images that someone made to do harm: refused, without much memory.
 
-use super::super::catalog::Catalog;
+use super::super::catalog::pages::Root;
 use super::super::frame::{Encoding, FrameHeader, FrameType, decode};
 use super::super::manifest::SnapshotManifest;
 use super::super::page::Page;
@@ -139,7 +139,7 @@ proptest! {
         let _ = FrameHeader::parse(&bytes, Uuid::from_u128(7), 4096);
         let _ = SnapshotManifest::parse(&bytes, 4096);
         let _ = Page::parse(&bytes, 4096);
-        let _ = Catalog::parse(&bytes, 4096);
+        let _ = Root::parse(&bytes, 4096);
         let mut file = header(1 << 20).to_bytes();
         file.extend(&bytes);
         let image = Image::open(Arc::new(MemoryDevice::new(file.clone(), 512))).unwrap();

@@ -236,3 +236,19 @@ fn what_is_not_exfat_is_none() {
         assert!(!is_exfat(&bytes), "byte {at}");
     }
 }
+
+#[test]
+fn bad_clusters_are_not_used_unless_a_file_has_them() {
+    const BAD: u32 = 0xffff_fff7;
+    let mut volume = filled();
+    // Of contiguous files, as of the one in 40 and 41, entries of the FAT mean nothing.
+    for cluster in [50, 51, 60, 41] {
+        volume.set_fat(cluster, BAD);
+        volume.set_used(cluster, cluster != 60);
+    }
+    let (device, filesystem) = open(&volume);
+    let bad: ExtentMap = [clusters(50, 52), clusters(60, 61)].into_iter().collect();
+    assert_eq!(filesystem.known_bad(&device), bad);
+    let used = used(&volume).unwrap();
+    assert!(used.contains(clusters(40, 42)) && used.intersection(&bad).is_empty());
+}

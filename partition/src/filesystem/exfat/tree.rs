@@ -10,7 +10,7 @@ use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::finder::Pending;
 
 /// Directories that were found and not read yet take no more; a million of them.
-const PENDING_BYTES_MAX: usize = 32 << 20;
+pub(super) const PENDING_BYTES_MAX: usize = 32 << 20;
 
 const METADATA_EXTENTS_MAX: usize = 1 << 20;
 

@@ -42,6 +42,8 @@ pub(super) struct Inode {
     pub(super) is_attribute_value: bool,
     /// Whether it must not be changed.
     pub(super) is_immutable: bool,
+    /// Block of extended attributes (`i_file_acl`); 0 for none.
+    pub(super) attribute_block: u64,
     /// `i_block`: 60 bytes.
     pub(super) block_map: [u8; 60],
     /// What the checksums of this inode's own blocks start from.
@@ -108,6 +110,7 @@ impl Inode {
             has_blocks: is_mapped && flags & FLAG_INLINE_DATA == 0,
             is_attribute_value: flags & FLAG_ATTRIBUTE_VALUE != 0,
             is_immutable: flags & FLAG_IMMUTABLE != 0,
+            attribute_block: u64::from(le16(raw, 0x76)) << 32 | u64::from(le32(raw, 0x68)),
             block_map: block_map.unwrap_or([0; 60]),
             checksum_seed,
         })

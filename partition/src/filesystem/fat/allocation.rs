@@ -4,6 +4,7 @@ use super::layout::{FIRST_CLUSTER, Layout};
 use crate::device::{AlignedBuffer, ReadAt};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
+use crate::filesystem::known_bad::Claims;
 
 /// A FAT may have 1 GiB, so it is read in pieces: whole entries of 12, 16 and 32 bits.
 const PIECE_BYTES: usize = 3 << 18;
@@ -28,6 +29,32 @@ pub(super) fn used(device: &dyn ReadAt, layout: &Layout) -> Result<ExtentMap> {
     })?;
     push(Extent::between(layout.data_end_bytes(), layout.size_bytes));
     Ok(builder.finish())
+}
+
+/// The clusters that are marked bad and that no entry leads to, and whether there is any. Which
+/// clusters are marked counts for mirrored copies only: others need not agree.
+///
+/// # Errors
+/// As for [`used`].
+pub(super) fn marked_bad(device: &dyn ReadAt, layout: &Layout) -> Result<Claims> {
+    let mut builder = ExtentMapBuilder::new();
+    if !layout.is_mirrored {
+        return Ok(Claims::new(ExtentMap::new()));
+    }
+    for_each_entry(device, layout, |cluster, entry| {
+        let marked = layout.cluster(cluster);
+        if let Some(extent) = marked.filter(|_| entry == layout.bad_entry()) {
+            builder.push(extent);
+        }
+    })?;
+    let mut claims = Claims::new(builder.finish());
+    if !claims.is_idle() {
+        for_each_entry(device, layout, |_, entry| {
+            let next = layout.cluster(entry);
+            next.into_iter().for_each(|extent| claims.add(extent));
+        })?;
+    }
+    Ok(claims)
 }
 
 /// How many clusters are free.

@@ -68,6 +68,11 @@ impl Layout {
         self.entry_mask() & !0xf
     }
 
+    /// The entry of a cluster that is bad.
+    pub(super) const fn bad_entry(&self) -> u32 {
+        self.reserved_entry_min() | 7
+    }
+
     /// One past the last cluster.
     pub(super) const fn clusters_end(&self) -> u32 {
         self.cluster_count.saturating_add(FIRST_CLUSTER)

@@ -78,7 +78,7 @@ fn is_damaged(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn clusters_in_use_by_any_mark_are_used() {
+fn clusters_in_use_by_any_mark_but_that_of_bad_ones_are_used() {
     let mut bytes = volume();
     for (cluster, value) in [(5, 6), (6, 0xfff), (9, 0xff7), (10, 0xff0), (125, 0xff8)] {
         set_entry(&mut bytes, cluster, value);
@@ -86,16 +86,36 @@ fn clusters_in_use_by_any_mark_are_used() {
     let expected: ExtentMap = [
         extent(0, 2048),
         extent(2048 + 3 * 512, 1024),
-        extent(2048 + 7 * 512, 1024),
+        extent(2048 + 8 * 512, 512),
         extent(65_536 - 512, 512),
     ]
     .into_iter()
     .collect();
     assert_eq!(used(&bytes), expected);
-    let (_, filesystem) = open(&bytes);
+    let (device, filesystem) = open(&bytes);
     let summary = filesystem.summary();
     assert_eq!((summary.kind, summary.block_size_bytes), (Kind::Fat12, 512));
     assert_eq!(summary.used_bytes, Some(2048 + 5 * 512));
+    let bad: ExtentMap = [extent(2048 + 7 * 512, 512)].into_iter().collect();
+    assert_eq!(filesystem.known_bad(&device), bad);
+}
+
+#[test]
+fn bad_clusters_that_something_leads_to_are_used() {
+    let bad = extent(2048 + 7 * 512, 512);
+    let mut chained = volume();
+    let mut named = volume();
+    for bytes in [&mut chained, &mut named] {
+        set_entry(bytes, 9, 0xff7);
+        assert!(!used(bytes).contains(bad));
+    }
+    set_entry(&mut chained, 20, 9);
+    set_file(&mut named, ROOT, b"FILE       ", (0x20, 9));
+    for bytes in [&chained, &named] {
+        assert!(used(bytes).contains(bad));
+        let (device, filesystem) = open(bytes);
+        assert!(filesystem.known_bad(&device).is_empty());
+    }
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Fork {
         })
     }
 
+    /// Its runs in order.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        self.runs.iter().map(|&(_, run)| run)
+    }
+
     /// Where its blocks lie, in the order of the fork.
     pub(super) fn extents<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = Extent> + 'a {
         let runs = self.runs.iter();

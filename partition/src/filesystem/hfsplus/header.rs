@@ -15,6 +15,7 @@ const VOLUME_BYTES_MIN: u64 = 4 * 1024 - 512;
 /// File IDs of the special files (TN1150, "Catalog Node ID").
 pub(super) const EXTENTS_ID: u32 = 3;
 pub(super) const CATALOG_ID: u32 = 4;
+pub(super) const BAD_BLOCKS_ID: u32 = 5;
 pub(super) const ALLOCATION_ID: u32 = 6;
 pub(super) const STARTUP_ID: u32 = 7;
 pub(super) const ATTRIBUTES_ID: u32 = 8;

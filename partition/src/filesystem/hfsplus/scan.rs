@@ -3,7 +3,8 @@
 //! Bitmap and trees are written at different times. A bitmap that lags behind the files shows
 //! here and nowhere else when a driver left no mark of it.
 
-use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES};
+use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES, Run};
+use super::header::BAD_BLOCKS_ID;
 use super::node;
 use super::overflow::Record;
 use super::volume::Volume;
@@ -11,6 +12,8 @@ use crate::bytes::{be16, be32};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Result};
 use crate::extent::ExtentMap;
+use crate::filesystem::gather::Gather;
+use crate::filesystem::known_bad::Claims;
 
 /// `recordType` of a file in the catalog, and where its two forks are.
 const FILE_RECORD: u16 = 2;
@@ -19,17 +22,67 @@ const FORKS_AT: usize = 88;
 const ATTRIBUTE_FORK: u32 = 0x20;
 const ATTRIBUTE_EXTENTS: u32 = 0x30;
 
+/// Told of a run, and of the file that has it.
+type Visit<'a> = dyn FnMut(Run, u32) -> Result<()> + 'a;
+
 /// Checks that no block of a file, of an attribute or of a special file is outside of `used`.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] naming the file of the first such block, or the first node of a tree
 /// that fails a check.
 pub(super) fn check(volume: &Volume, device: &dyn ReadAt, used: &ExtentMap) -> Result<()> {
-    let marked = Marked { volume, used };
-    for (_, file_id, fork) in volume.special_files() {
-        for extent in fork.extents(&volume.header) {
-            marked.extent(used.contains(extent), file_id, extent.to_string())?;
+    let header = &volume.header;
+    for_each_run(volume, device, &mut |run, file_id| {
+        let extent = header.extent(run.first, run.blocks);
+        let is_used = extent.is_some_and(|extent| used.contains(extent));
+        if is_used && run.is_within(header.blocks) {
+            return Ok(());
         }
+        let place = volume.allocation.place(header, 0);
+        let place = place.map_or(0, |place| place.offset_bytes());
+        let (blocks, first) = (run.blocks, run.first);
+        let expected = format!("{blocks} blocks from {first} on of file {file_id} in use");
+        Err(Corrupt::new("HFS+ allocation file", "bits", place, expected, "free").into())
+    })
+}
+
+/// The blocks of the bad block file that nothing else has (TN1150, "Bad Block File": its runs are in
+/// the extents-overflow file alone).
+///
+/// # Errors
+/// As for [`check`], but for blocks that are not marked.
+pub(super) fn known_bad(volume: &Volume, device: &dyn ReadAt) -> Result<ExtentMap> {
+    let mut listed = Gather::new();
+    let header = &volume.header;
+    volume
+        .extents_tree(device)?
+        .records(&mut |record, node_bytes| {
+            let record = Record::parse(record, node_bytes)?;
+            if record.file_id == BAD_BLOCKS_ID {
+                let extents = record.runs().filter(|run| run.is_within(header.blocks));
+                let extents = extents.filter_map(|run| header.extent(run.first, run.blocks));
+                extents.for_each(|extent| _ = listed.push(extent));
+            }
+            Ok(())
+        })?;
+    let mut claims = Claims::new(listed.finish().unwrap_or_default());
+    if claims.is_idle() {
+        return Ok(ExtentMap::new());
+    }
+    for_each_run(volume, device, &mut |run, file_id| {
+        if file_id != BAD_BLOCKS_ID {
+            let extent = header.extent(run.first, run.blocks);
+            extent.into_iter().for_each(|extent| claims.add(extent));
+        }
+        Ok(())
+    })?;
+    Ok(claims.unclaimed())
+}
+
+/// Calls `visit` with each run of each fork, and the number of its file.
+fn for_each_run(volume: &Volume, device: &dyn ReadAt, visit: &mut Visit<'_>) -> Result<()> {
+    for (_, file_id, fork) in volume.special_files() {
+        fork.runs().try_for_each(|run| visit(run, file_id))?;
     }
     let tree = volume.catalog_tree(device)?;
     tree.records(&mut |record, node_bytes| {
@@ -40,16 +93,17 @@ pub(super) fn check(volume: &Volume, device: &dyn ReadAt, used: &ExtentMap) -> R
         let end = FORKS_AT + 2 * LEN_BYTES;
         let forks = part(data, (FORKS_AT, end), tree.structure, node_bytes)?;
         let file_id = be32(data, 8);
-        for fork in forks.chunks_exact(LEN_BYTES) {
-            marked.runs(&fork[16..], file_id)?;
-        }
-        Ok(())
+        let mut forks = forks.chunks_exact(LEN_BYTES);
+        forks.try_for_each(|fork| {
+            fork_data::runs(&fork[16..]).try_for_each(|run| visit(run, file_id))
+        })
     })?;
     volume
         .extents_tree(device)?
         .records(&mut |record, node_bytes| {
             let record = Record::parse(record, node_bytes)?;
-            marked.each(record.runs(), record.file_id)
+            let mut runs = record.runs();
+            runs.try_for_each(|run| visit(run, record.file_id))
         })?;
     let Some(tree) = volume.attributes_tree(device)? else {
         return Ok(());
@@ -64,7 +118,7 @@ pub(super) fn check(volume: &Volume, device: &dyn ReadAt, used: &ExtentMap) -> R
         };
         let runs = part(data, (start, end), tree.structure, node_bytes)?;
         let file_id = record.get(4..8).map_or(0, |id| be32(id, 0));
-        marked.runs(runs, file_id)
+        fork_data::runs(runs).try_for_each(|run| visit(run, file_id))
     })
 }
 
@@ -86,38 +140,4 @@ fn part<'a>(
         let found = format!("{} bytes of data", data.len());
         Corrupt::new(structure, "record", node_bytes, expected, found).into()
     })
-}
-
-struct Marked<'a> {
-    volume: &'a Volume,
-    used: &'a ExtentMap,
-}
-
-impl Marked<'_> {
-    fn runs(&self, record: &[u8], file_id: u32) -> Result<()> {
-        self.each(fork_data::runs(record), file_id)
-    }
-
-    fn each(&self, runs: impl Iterator<Item = fork_data::Run>, file_id: u32) -> Result<()> {
-        let header = &self.volume.header;
-        for run in runs {
-            let extent = header.extent(run.first, run.blocks);
-            let is_used = extent.is_some_and(|extent| self.used.contains(extent));
-            let is_inside = run.is_within(header.blocks);
-            let runs = format!("{} blocks from {} on", run.blocks, run.first);
-            self.extent(is_inside && is_used, file_id, runs)?;
-        }
-        Ok(())
-    }
-
-    fn extent(&self, is_used: bool, file_id: u32, what: String) -> Result<()> {
-        if is_used {
-            return Ok(());
-        }
-        let header = &self.volume.header;
-        let place = self.volume.allocation.place(header, 0);
-        let place = place.map_or(0, |place| place.offset_bytes());
-        let expected = format!("{what} of file {file_id} in use");
-        Err(Corrupt::new("HFS+ allocation file", "bits", place, expected, "free").into())
-    }
 }

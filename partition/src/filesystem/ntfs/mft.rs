@@ -20,6 +20,8 @@ pub(super) const VOLUME: u64 = 3;
 pub(super) const ROOT: u64 = 5;
 /// Record of the map of clusters.
 pub(super) const CLUSTER_BITMAP: u64 = 6;
+/// Record of the clusters that are bad.
+pub(super) const BAD_CLUSTERS: u64 = 8;
 /// The first record that can be anybody's file.
 pub(super) const FIRST_USER: u64 = 24;
 

@@ -212,6 +212,14 @@ impl Key<'_> {
         Self { code, name: &[] }
     }
 
+    /// `$Bad`, the clusters of `$BadClus`.
+    pub(super) const fn bad_clusters() -> Self {
+        Self {
+            code: DATA,
+            name: b"$\0B\0a\0d\0",
+        }
+    }
+
     /// `$I30`, the index of file names.
     pub(super) const fn index(code: u32) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use super::boot::Geometry;
 use crate::error::{Corrupt, Error, Result};
+use crate::extent::Extent;
 
 /// Runs of one attribute beyond these are refused; 12 MiB of memory.
 const RUNS_MAX: usize = 1 << 19;
@@ -19,6 +20,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Where it lies; `None` for a hole.
+    pub(super) fn place(&self, geometry: &Geometry) -> Option<Extent> {
+        geometry.clusters_extent(self.lcn?, self.clusters)
+    }
+
     /// The cluster of the attribute after the run.
     pub(super) const fn end_vcn(&self) -> u64 {
         self.vcn.saturating_add(self.clusters)

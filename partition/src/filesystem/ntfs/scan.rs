@@ -1,15 +1,54 @@
 //! All file records in use: that each cluster they name is marked so, and which are metadata.
 
-use super::mft::{FIRST_USER, Mft};
+use super::bitmap;
+use super::mft::{BAD_CLUSTERS, FIRST_USER, Mft};
 use super::record::{DATA, Key, Record, is_file_record};
 use super::runs::Run;
 use super::stream::Stream;
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::known_bad::Claims;
 
 const PIECE_BYTES: u64 = 1 << 20;
 const METADATA_EXTENTS_MAX: usize = 1 << 20;
+
+/// What an extent holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Contents of a file.
+    Contents,
+    /// Nothing: its clusters are listed as bad.
+    Bad,
+    /// Everything else.
+    Own,
+}
+
+/// The clusters that `$BadClus` lists and that no other file has.
+///
+/// # Errors
+/// [`Error::Corrupt`] when a record in use fails its check.
+pub(super) fn known_bad(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
+    let record = mft.record(device, BAD_CLUSTERS)?;
+    let Some(Stream::Nonresident { runs, .. }) =
+        mft.stream(device, &record, Key::bad_clusters())?
+    else {
+        return Ok(ExtentMap::new());
+    };
+    let listed = runs.iter().filter_map(|run| run.place(&mft.geometry));
+    let mut claims = Claims::new(listed.collect());
+    if !claims.is_idle() {
+        for_each_run(mft, device, &mut |_, purpose, extent| {
+            if purpose != Use::Bad {
+                claims.add(extent);
+            }
+            Ok(())
+        })?;
+        // What counts as used whatever the bitmap says.
+        bitmap::edges(&mft.geometry).for_each(|extent| claims.add(extent));
+    }
+    Ok(claims.unclaimed())
+}
 
 /// Checks that no cluster of a file is outside of `used`.
 ///
@@ -45,8 +84,13 @@ pub(super) fn check(mft: &Mft, device: &dyn ReadAt, used: &ExtentMap) -> Result<
 pub(super) fn metadata(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
     let mut extents = Vec::new();
     let mut base: Option<(u64, bool)> = None;
-    for_each_run(mft, device, &mut |record, is_contents, extent| {
-        if is_contents && !is_own(mft, device, record, &mut base)? {
+    for_each_run(mft, device, &mut |record, purpose, extent| {
+        let is_other = match purpose {
+            Use::Contents => !is_own(mft, device, record, &mut base)?,
+            Use::Bad => true,
+            Use::Own => false,
+        };
+        if is_other {
             return Ok(());
         }
         if extents.len() >= METADATA_EXTENTS_MAX {
@@ -82,11 +126,11 @@ fn is_own(
     Ok(is_own)
 }
 
-/// Calls `visit` with each record in use, whether it is contents of a file, and each extent.
+/// Calls `visit` with each record in use, what an extent of it holds, and the extent.
 fn for_each_run(
     mft: &Mft,
     device: &dyn ReadAt,
-    visit: &mut dyn FnMut(&Record, bool, Extent) -> Result<()>,
+    visit: &mut dyn FnMut(&Record, Use, Extent) -> Result<()>,
 ) -> Result<()> {
     let bits = mft.record_bitmap(device)?;
     let mut runs: Vec<Run> = Vec::new();
@@ -99,14 +143,16 @@ fn for_each_run(
             }
             runs.clear();
             attribute.pairs().decode(&mft.geometry, &mut runs)?;
-            let is_contents = attribute.is(Key::unnamed(DATA));
-            for run in &runs {
-                let place = run
-                    .lcn
-                    .map(|lcn| mft.geometry.clusters_extent(lcn, run.clusters));
-                if let Some(extent) = place.flatten() {
-                    visit(record, is_contents, extent)?;
-                }
+            let base = record.base().map_or(record.number, |base| base.number);
+            let purpose = if attribute.is(Key::unnamed(DATA)) {
+                Use::Contents
+            } else if base == BAD_CLUSTERS && attribute.is(Key::bad_clusters()) {
+                Use::Bad
+            } else {
+                Use::Own
+            };
+            for extent in runs.iter().filter_map(|run| run.place(&mft.geometry)) {
+                visit(record, purpose, extent)?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{PAGE_BYTES, probe};
 use crate::device::{MemoryDevice, WriteAt};
+use crate::extent::Extent;
 use crate::filesystem::{Hazard, Summary};
 
 const VOLUME_BYTES: usize = 1 << 20;
@@ -90,4 +91,32 @@ fn the_token_is_that_of_the_header_page() {
     assert_eq!(token(&device), before);
     device.write_all_at(b"S1SUSPEND\0", 8182).unwrap();
     assert_ne!(token(&device), before);
+}
+
+#[test]
+fn bad_pages_are_listed() {
+    for page_bytes in PAGE_BYTES {
+        for is_big in [false, true] {
+            let mut raw = volume(page_bytes as usize, is_big, b"SWAPSPACE2");
+            // Two of them; the header itself and a page behind the end are none.
+            for (at, number) in [
+                (1032, 4_u32),
+                (1536, 3),
+                (1540, 5),
+                (1544, 0),
+                (1548, 1 << 20),
+            ] {
+                let bytes = match is_big {
+                    true => number.to_be_bytes(),
+                    false => number.to_le_bytes(),
+                };
+                raw[at..at + 4].copy_from_slice(&bytes);
+            }
+            let device = MemoryDevice::new(raw, 512);
+            let bad = probe(&device).unwrap().unwrap().known_bad(&device);
+            let page = u64::from(page_bytes);
+            let expected = [3, 5].map(|number| Extent::new(number * page, page).unwrap());
+            assert_eq!(bad, expected.into_iter().collect());
+        }
+    }
 }

@@ -57,7 +57,7 @@ impl Drop for Mount {
 }
 
 /// Everything but the "Free blocks:" of all groups.
-pub(super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
+pub(in super::super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
     let text = run("dumpe2fs", &[image.to_str().unwrap()]);
     let number = |name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -53,6 +53,10 @@ impl Volume {
         filesystem::usage(&ImageFile::open(&self.image)).unwrap()
     }
 
+    pub(super) fn known_bad(&self) -> ExtentMap {
+        filesystem::known_bad(&ImageFile::open(&self.image)).unwrap()
+    }
+
     pub(super) fn metadata(&self) -> ExtentMap {
         let device = ImageFile::open(&self.image);
         let filesystem = filesystem::probe(&device).unwrap().unwrap();
