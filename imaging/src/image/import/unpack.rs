@@ -53,7 +53,7 @@ impl Packing {
             [0x89, b'L', b'Z', b'O', 0, ..] => Self::Foreign("lzop -d"),
             [b'L', b'Z', b'I', b'P', 1, ..] => Self::Foreign("lzip -d"),
             [b'L', b'R', b'Z', b'I', 0, ..] => Self::Foreign("lrzip -d"),
-            [0x5d, 0, 0, _, _, 0xff, 0xff, 0xff] => Self::Foreign("xz --format=lzma -d"),
+            [0x5d, 0, 0, _, _, 0xff, 0xff, 0xff, ..] => Self::Foreign("xz --format=lzma -d"),
             _ => Self::None,
         }
     }
