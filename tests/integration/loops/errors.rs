@@ -55,7 +55,7 @@ impl World {
             fs::write(klon.path("added"), tree::noise(5, MIB as usize)).unwrap();
             let added = klon.text("added");
             let commands =
-                format!("rm documents/30\nwrite {added} added\nset_super_value mtime now\n");
+                format!("rm documents/30\nwrite \"{added}\" added\nset_super_value mtime now\n");
             fs::write(klon.path("script"), commands).unwrap();
             let image = klon.text("source");
             run("debugfs", &["-w", "-f", &klon.text("script"), &image]);
