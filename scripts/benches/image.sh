@@ -36,11 +36,18 @@ timed() {
     target=$2 measure "$name" bash -o pipefail -c "$3"
 }
 
+# same_image SNAPSHOT: in short runs, whether $target has the files of the source as they were then.
+same_image() {
+    [ -n "$short" ] || return 0
+    same_files "source-$1.img" "$target"
+}
+
 # sizes NAME FILE: what a file takes, in MiB, for the table's heading.
 file_mib() { du --block-size=1M "$1" | cut -f1; }
 
 create() {
     local number
+    [ -z "$short" ] || cp --sparse=always source.img source-1.img
     for number in $(seq "$runs"); do
         rm -f image.klon image.zst image.qcow2
         timed klon image.klon "'$klon' image '$source' image.klon --quiet" || return
@@ -76,6 +83,7 @@ restore() {
         junk target.img
         rm -rf records
         timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --yes --confirm '$directory/target.img'"
+        same_image 1
         junk target.img
         timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
         junk target.img
@@ -92,7 +100,9 @@ restore_again() {
     for number in $(seq "$runs"); do
         timed other "$target" "'$klon' restore image.klon '$target' --quiet --in-place"
         rm -f other.times
+        same_files source.img "$target"
         timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --in-place"
+        same_image 1
         timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
     done
     printf '\nrestore onto what differs by some percent\n'

@@ -47,9 +47,11 @@ bench_rescue() {
         cp map klon.map
         cp map.domain domain
         ddrescuelog --list-blocks=- klon.map >klon.bad
+        [ -z "$short" ] || mv target.img klon.img
         rescued ddrescue ddrescue -d -r1 -m domain "$device" target.img map
         ddrescuelog --list-blocks=- map >ddrescue.bad
         cmp klon.bad ddrescue.bad
+        [ -z "$short" ] || cmp klon.img target.img
     done
     printf 'ext4 of %s MiB, half of it in use, %s bad ranges; median of %s runs; the same %s bad sectors\n' \
         "$size_mib" "$count" "$runs" "$(wc -l <klon.bad)"

@@ -126,7 +126,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         run("e2fsck", &["-fn", path]);
         let dumped = directory.path().join("dumped");
         std::fs::create_dir(&dumped).unwrap();
-        let command = format!("rdump /a {}", dumped.to_str().unwrap());
+        let command = format!("rdump /a \"{}\"", dumped.to_str().unwrap());
         run("debugfs", &["-R", &command, path]);
         let trees = [directory.path().join("tree/a"), dumped.join("a")];
         run(
