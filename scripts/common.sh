@@ -16,7 +16,7 @@ stop() {
 
 # Cron, some CI and systemd's units have none.
 if [ -z "${HOME:-}" ]; then
-    HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) || true
     [ -n "$HOME" ] || stop "HOME is not set, and this account has no directory; set HOME, then run it again."
     export HOME
 fi
@@ -34,7 +34,7 @@ rust_pinned=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
 rust_oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
 
 # rust_version: of the compiler that would be taken; nothing is downloaded for the answer.
-rust_version() { (cd "$root" && RUSTUP_AUTO_INSTALL=0 rustc --version 2>/dev/null | cut -d' ' -f2); }
+rust_version() { (cd "$root" && RUSTUP_AUTO_INSTALL=0 rustc --version 2>/dev/null | cut -d' ' -f2) || true; }
 
 # rust_is_whole: whether that is the pinned one, with cargo, format and lints.
 rust_is_whole() {

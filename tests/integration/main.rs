@@ -10,5 +10,6 @@ mod images;
 mod kills;
 mod loops;
 mod planner;
+mod scripts;
 mod support;
 mod tables;

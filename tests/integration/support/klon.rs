@@ -163,6 +163,15 @@ impl Outcome {
     }
 }
 
+/// A path as it is typed in a shell: where it has more than letters and signs, in quotes.
+pub(crate) fn typed(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    match path.bytes().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{path}'"),
+    }
+}
+
 /// A number of a JSON object.
 pub(crate) fn number(value: &Value, key: &str) -> u64 {
     let found = value[key].as_u64();
