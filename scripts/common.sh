@@ -108,7 +108,7 @@ need_temporary() {
 # build_klon [OPTION…]: sets $klon to the program that cargo has just built, wherever it was told to.
 build_klon() {
     local built
-    built=$(cd "$root" && cargo build --release --locked --message-format=json-render-diagnostics "$@")
+    built=$(cd "$root" && cargo build --locked --message-format=json-render-diagnostics "$@")
     klon=$(jq --raw-output 'select(.reason == "compiler-artifact" and .target.name == "klon")
         | .executable // empty' <<<"$built" | tail -n 1)
     [ -x "$klon" ] || stop "cargo has built klon, but did not say where."

@@ -44,10 +44,10 @@ PYTHON
 # allocated FILE: MiB that it takes.
 allocated() { du --block-size=1K "$1" | awk '{ printf "%.1f", $1 / 1024 }'; }
 
-# same_day DAY: whether what was restored has the files of that day; klon's own word is not enough.
+# same_day DAY: in short runs, whether what was restored is as on that day; klon's own word is not enough.
 same_day() {
     [ -n "$short" ] || return 0
-    same_files "day-$1" restored
+    same_used "day-$1" restored
 }
 
 bench_days() {

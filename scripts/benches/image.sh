@@ -36,10 +36,10 @@ timed() {
     target=$2 measure "$name" bash -o pipefail -c "$3"
 }
 
-# same_image SNAPSHOT: in short runs, whether $target has the files of the source as they were then.
+# same_image SNAPSHOT: in short runs, whether $target is as the source was then.
 same_image() {
     [ -n "$short" ] || return 0
-    same_files "source-$1.img" "$target"
+    same_used "source-$1.img" "$target"
 }
 
 # sizes NAME FILE: what a file takes, in MiB, for the table's heading.
@@ -100,7 +100,7 @@ restore_again() {
     for number in $(seq "$runs"); do
         timed other "$target" "'$klon' restore image.klon '$target' --quiet --in-place"
         rm -f other.times
-        same_files source.img "$target"
+        same_used source.img "$target"
         timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --in-place"
         same_image 1
         timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"

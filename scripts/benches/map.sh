@@ -97,7 +97,7 @@ measure_map() {
     for number in $(seq "$runs"); do
         rm -f map.out
         blockdev --flushbufs "$device"
-        echo 3 >/proc/sys/vm/drop_caches
+        [ -n "$short" ] || echo 3 >/proc/sys/vm/drop_caches
         before=$(sectors_read)
         /usr/bin/time --quiet --output=time --format='%e %U %S %M' "$@" >output 2>&1 ||
             { tail -5 output >&2; echo "bench: $tool failed in run $number" >&2; exit 1; }

@@ -24,13 +24,14 @@ enum End {
 
 /// Source and target on devices that can fail, and what they were before a run.
 struct World {
-    klon: Klon,
     source: FaultyDisk,
     target: FaultyDisk,
     /// What the source uses, and its first chunk.
     wanted: ExtentMap,
     /// The earlier clone and its records are in this directory; none is there before the first.
     has_clone: bool,
+    /// Last, because the devices are in its directory.
+    klon: Klon,
 }
 
 fn copy_all(from: &Path, to: &Path) {

@@ -210,6 +210,20 @@ fn what_would_be_removed_stays_or_is_named() {
     ci.run("setup", &["--build-only"])
         .expect(0)
         .says(&["CI takes qemu-utils=1:7.2"]);
+    // Where this machine has backports, all of it comes from there.
+    let backports = without_three();
+    backports.file("apt", CONFLICT);
+    backports.file("backports", "");
+    let codename = "sed -n 's/^VERSION_CODENAME=//p' /etc/os-release";
+    backports.file("apt-cache", &format!("echo \"n=$({codename})-backports\""));
+    let outcome = backports.run("setup", &["--build-only"]).expect(0);
+    outcome.says(&["qemu-utils is there from", "-backports"]);
+    let calls = backports.apt_calls();
+    let last = calls.last().unwrap();
+    assert!(
+        last.contains("--target-release") && last.contains("--no-remove"),
+        "{calls:?}"
+    );
 }
 
 #[test]

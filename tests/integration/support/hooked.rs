@@ -60,6 +60,7 @@ impl Hooked {
             .args(["--command", "nbdkit", "-s", "--exit-with-parent", "eval"])
             .args([format!("get_size=echo {size}"), read, write])
             .arg("can_write=true")
+            .env("TMPDIR", path.parent().unwrap())
             .stderr(Stdio::null())
             .spawn()
             .expect("nbdfuse is needed for this test");

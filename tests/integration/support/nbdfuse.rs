@@ -36,6 +36,7 @@ impl Served {
             .args(settings)
             .arg("]")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("TMPDIR", mount.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
