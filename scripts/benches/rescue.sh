@@ -51,7 +51,11 @@ bench_rescue() {
         rescued ddrescue ddrescue -d -r1 -m domain "$device" target.img map
         ddrescuelog --list-blocks=- map >ddrescue.bad
         cmp klon.bad ddrescue.bad
-        [ -z "$short" ] || cmp klon.img target.img
+        if [ -n "$short" ]; then
+            # ddrescue ends the file where its last rescued byte is.
+            truncate --size="$(stat --format=%s klon.img)" target.img
+            cmp klon.img target.img
+        fi
     done
     printf 'ext4 of %s MiB, half of it in use, %s bad ranges; median of %s runs; the same %s bad sectors\n' \
         "$size_mib" "$count" "$runs" "$(wc -l <klon.bad)"
