@@ -111,7 +111,13 @@ restore_again() {
 }
 
 # Blocks of 4 KiB, far from each other, one at a time and eight at a time.
-reads=(-c 2000 -s 4096 -S 50003968)
+count=2000
+chunk_list="64K 128K 256K 1M 4M 16M"
+if [ -n "$short" ]; then
+    count=100
+    chunk_list="64K 16M"
+fi
+reads=(-c "$count" -s 4096 -S 50003968)
 
 # served IMAGE COMMAND…: runs it while klon serves an image at $socket; sets $peak to the MiB that took.
 served() {
@@ -142,8 +148,8 @@ random_reads() {
         for number in $(seq "$runs"); do
             timed qemu-img source.img "qemu-img bench -f qcow2 -d $depth ${reads[*]} image.qcow2"
         done
-        printf '\n2000 reads of 4 KiB, %s at a time, klon over NBD (%s MiB), qemu-img from its qcow2\n' \
-            "$depth" "$peak"
+        printf '\n%s reads of 4 KiB, %s at a time, klon over NBD (%s MiB), qemu-img from its qcow2\n' \
+            "$count" "$depth" "$peak"
         table klon qemu-img
         rm -f ./*.times
     done
@@ -152,8 +158,8 @@ random_reads() {
 # What smaller and larger chunks cost and gain.
 chunk_sizes() {
     local size number made making mib
-    printf '\n%-7s %8s %8s %9s %14s %14s\n' chunks MiB make-s peak-MiB 2000-reads-s serve-peak-MiB
-    for size in 64K 128K 256K 1M 4M 16M; do
+    printf '\n%-7s %8s %8s %9s %14s %14s\n' chunks MiB make-s peak-MiB "$count-reads-s" serve-peak-MiB
+    for size in $chunk_list; do
         for number in $(seq "$runs"); do
             rm -f sized.klon
             timed made sized.klon "'$klon' image '$source' sized.klon --chunk $size --quiet"
