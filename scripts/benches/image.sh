@@ -36,11 +36,18 @@ timed() {
     target=$2 measure "$name" bash -o pipefail -c "$3"
 }
 
+# same_image SNAPSHOT: in short runs, whether $target is as the source was then.
+same_image() {
+    [ -n "$short" ] || return 0
+    same_used "source-$1.img" "$target"
+}
+
 # sizes NAME FILE: what a file takes, in MiB, for the table's heading.
 file_mib() { du --block-size=1M "$1" | cut -f1; }
 
 create() {
     local number
+    [ -z "$short" ] || cp --sparse=always source.img source-1.img
     for number in $(seq "$runs"); do
         rm -f image.klon image.zst image.qcow2
         timed klon image.klon "'$klon' image '$source' image.klon --quiet" || return
@@ -76,6 +83,7 @@ restore() {
         junk target.img
         rm -rf records
         timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --yes --confirm '$directory/target.img'"
+        same_image 1
         junk target.img
         timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
         junk target.img
@@ -92,7 +100,9 @@ restore_again() {
     for number in $(seq "$runs"); do
         timed other "$target" "'$klon' restore image.klon '$target' --quiet --in-place"
         rm -f other.times
+        same_used source.img "$target"
         timed klon "$target" "'$klon' restore image.klon@1 '$target' --quiet --in-place"
+        same_image 1
         timed partclone "$target" "zstd -dcq image.zst | partclone.ext4 -r -F -s - -o '$target' -L partclone.log"
     done
     printf '\nrestore onto what differs by some percent\n'
@@ -101,7 +111,13 @@ restore_again() {
 }
 
 # Blocks of 4 KiB, far from each other, one at a time and eight at a time.
-reads=(-c 2000 -s 4096 -S 50003968)
+count=2000
+chunk_list="64K 128K 256K 1M 4M 16M"
+if [ -n "$short" ]; then
+    count=100
+    chunk_list="64K 16M"
+fi
+reads=(-c "$count" -s 4096 -S 50003968)
 
 # served IMAGE COMMAND…: runs it while klon serves an image at $socket; sets $peak to the MiB that took.
 served() {
@@ -132,8 +148,8 @@ random_reads() {
         for number in $(seq "$runs"); do
             timed qemu-img source.img "qemu-img bench -f qcow2 -d $depth ${reads[*]} image.qcow2"
         done
-        printf '\n2000 reads of 4 KiB, %s at a time, klon over NBD (%s MiB), qemu-img from its qcow2\n' \
-            "$depth" "$peak"
+        printf '\n%s reads of 4 KiB, %s at a time, klon over NBD (%s MiB), qemu-img from its qcow2\n' \
+            "$count" "$depth" "$peak"
         table klon qemu-img
         rm -f ./*.times
     done
@@ -142,8 +158,8 @@ random_reads() {
 # What smaller and larger chunks cost and gain.
 chunk_sizes() {
     local size number made making mib
-    printf '\n%-7s %8s %8s %9s %14s %14s\n' chunks MiB make-s peak-MiB 2000-reads-s serve-peak-MiB
-    for size in 64K 128K 256K 1M 4M 16M; do
+    printf '\n%-7s %8s %8s %9s %14s %14s\n' chunks MiB make-s peak-MiB "$count-reads-s" serve-peak-MiB
+    for size in $chunk_list; do
         for number in $(seq "$runs"); do
             rm -f sized.klon
             timed made sized.klon "'$klon' image '$source' sized.klon --chunk $size --quiet"

@@ -11,10 +11,18 @@
 files=${KLON_BENCH_FILES:-200000}
 # In how many directories they are.
 folders=200
+# What sizes are in: short runs have volumes of as many GiB as others have TiB.
+unit=T
+if [ -n "$short" ]; then
+    folders=20
+    unit=G
+fi
 
 # largest_file: bytes of the largest file that the filesystem under $directory takes, up to 16 TiB.
 largest_file() {
     local tib
+    largest=16$unit
+    if [ -n "$short" ]; then return 0; fi
     for tib in 16 15 12 8 4 2 1; do
         truncate --size="${tib}T" largest 2>/dev/null && break
     done
@@ -89,7 +97,7 @@ measure_map() {
     for number in $(seq "$runs"); do
         rm -f map.out
         blockdev --flushbufs "$device"
-        echo 3 >/proc/sys/vm/drop_caches
+        [ -n "$short" ] || echo 3 >/proc/sys/vm/drop_caches
         before=$(sectors_read)
         /usr/bin/time --quiet --output=time --format='%e %U %S %M' "$@" >output 2>&1 ||
             { tail -5 output >&2; echo "bench: $tool failed in run $number" >&2; exit 1; }
@@ -113,6 +121,8 @@ compare() {
     of=$1
     measure_map klon "$klon" map "$device"
     measure_map "partclone.$of" "partclone.$of" -q -D -L partclone.log -s "$device" -o map.out
+    mv map.out partclone.map
+    covers "$of" "$device"
     tools+=("partclone.$of")
     case $of in
     ext4) own=(dumpe2fs "$device") ;;
@@ -142,7 +152,53 @@ volume() {
     printf '%s of %s\n' "$1" "$2"
 }
 
-gibibytes() { echo $((${1%T} * 1024)); }
+gibibytes() {
+    case $1 in
+    *T) echo $((${1%T} * 1024)) ;;
+    *G) echo "${1%G}" ;;
+    esac
+}
+
+# covers FILESYSTEM DEVICE: in short runs, whether klon has in use what partclone has, and not all. Of Btrfs
+# partclone keeps what was freed, too; its superblock says how much is in use, of which parts lie twice.
+covers() {
+    [ -n "$short" ] || return 0
+    if [ "$1" = btrfs ]; then
+        local least most found
+        least=$(btrfs inspect-internal dump-super "$2" | awk '$1 == "bytes_used" { print $2 }')
+        most=$((least * 2))
+        found=$("$klon" map "$2" --json | jq --slurp '.[-1].extents | map(.[1]) | add')
+        printf 'klon %s bytes, Btrfs %s\n' "$found" "$least"
+        [ "$found" -ge "$least" ] && [ "$found" -le "$most" ]
+        return
+    fi
+    "$klon" map "$2" --json >klon.map
+    python3 - klon.map partclone.map <<'PYTHON'
+import json
+import sys
+
+with open(sys.argv[1]) as lines:
+    found = json.loads(lines.read().splitlines()[-1])
+used = sorted((start, start + size) for start, size in found["extents"])
+total, needed, missing, at = sum(end - start for start, end in used), 0, 0, 0
+for line in open(sys.argv[2]):
+    fields = line.split()
+    if len(fields) != 3 or fields[2] != "+":
+        continue
+    start, size = int(fields[0], 0), int(fields[1], 0)
+    end = start + size
+    needed += size
+    while at < len(used) and used[at][1] <= start:
+        at += 1
+    missing += size
+    here = at
+    while here < len(used) and used[here][0] < end:
+        missing -= min(end, used[here][1]) - max(start, used[here][0])
+        here += 1
+print(f"klon {total} bytes, partclone {needed}, of which klon lacks {missing}")
+sys.exit(needed == 0 or missing != 0 or total > needed * 2)
+PYTHON
+}
 
 bench_map() {
     local which=${KLON_BENCH_ONLY:-ext4 xfs btrfs ntfs fat} one
@@ -153,9 +209,9 @@ bench_map() {
     for one in $which; do
         case $one in
         ext4)
-            volume ext4 8T
+            volume ext4 "8$unit"
             mke2fs -q -F -t ext4 -E lazy_itable_init=1,nodiscard "$device" 2>/dev/null
-            in_kernel "$(gibibytes 8T)" noinit_itable
+            in_kernel "$(gibibytes "8$unit")" noinit_itable
             ;;
         xfs)
             volume XFS "$largest"
@@ -163,17 +219,18 @@ bench_map() {
             in_kernel "$(gibibytes "$largest")" defaults
             ;;
         btrfs)
-            volume Btrfs 4T
+            volume Btrfs "4$unit"
             mkfs.btrfs -q -f -K "$device" >/dev/null 2>&1
-            in_kernel "$(gibibytes 4T)" nodiscard
+            in_kernel "$(gibibytes "4$unit")" nodiscard
             ;;
         ntfs)
-            volume NTFS 8T
+            volume NTFS "8$unit"
             mkfs.ntfs -F -q -f -p 0 -H 0 -S 0 "$device" >/dev/null 2>&1
             in_fuse
             ;;
         fat)
-            volume FAT32 1T
+            # Fewer clusters would be no FAT32.
+            if [ -n "$short" ]; then volume FAT32 4G; else volume FAT32 1T; fi
             mkfs.fat -F 32 -s 64 "$device" >/dev/null
             in_mtools
             ;;

@@ -16,6 +16,7 @@ mod kills;
 mod loops;
 mod outside;
 mod planner;
+mod scripts;
 mod support;
 mod tables;
 mod tidy;

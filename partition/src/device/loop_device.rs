@@ -1,8 +1,10 @@
 //! Loop devices for tests that need a real block device.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+use std::{env, fs};
 
 /// Whether a test that needs root must stop here: it says so, unless CI wants every test run.
 pub(crate) fn lacks_root() -> bool {
@@ -21,6 +23,7 @@ pub(crate) fn lacks_root() -> bool {
 pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap_or_else(|error| panic!("{program} could not be run: {error}"));
     assert!(
@@ -57,16 +60,33 @@ impl LoopDevice {
     pub(crate) fn name(&self) -> &str {
         self.path.file_name().unwrap().to_str().unwrap()
     }
+
+    /// The file that it shows, if it shows one.
+    fn shown(&self) -> Option<String> {
+        let file = format!("/sys/block/{}/loop/backing_file", self.name());
+        let file = fs::read_to_string(file).ok()?;
+        let file = file.trim_end();
+        Some(file.strip_suffix(" (deleted)").unwrap_or(file).to_owned())
+    }
 }
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        let shown = self.shown();
         let detached = Command::new("losetup")
             .arg("--detach")
             .arg(&self.path)
             .status();
+        // A program that looks at all disks may hold it, and the kernel ends it only when nobody does.
+        let is_gone = (0..600).any(|_| {
+            shown.is_none() || self.shown() != shown || {
+                sleep(Duration::from_millis(50));
+                false
+            }
+        });
         if !std::thread::panicking() {
-            assert!(detached.unwrap().success(), "{} stays", self.path.display());
+            let is_gone = is_gone && detached.unwrap().success();
+            assert!(is_gone, "{} stays", self.path.display());
         }
     }
 }

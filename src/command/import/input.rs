@@ -145,16 +145,23 @@ fn check_whole<'a>(name: &str, mut hazards: impl Iterator<Item = &'a Hazard>) ->
 /// A disk or volume whose parts are several files.
 fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input> {
     let layout = inspect(&*device)?;
+    if let Some(why) = layout.doubt() {
+        return Err(foreign::unsupported(format!(
+            "{}: the partition table in these parts can't be relied on ({why}): parts at the end may be \
+             missing. If they are all there, join them with `cat`, and name that",
+            path.shown()
+        )));
+    }
     let identity = identity_of(system, path, &layout)?;
     let table = layout.table.as_ref();
     let name = path.shown();
     let (usage, warnings): (_, Vec<String>) = match table {
-        _ if table.is_some() || layout.doubt().is_some() => {
+        Some(_) => {
             let disk = disk_usage(&*device)?;
             let warnings = disk_warnings(&name, &disk);
             (disk.into_usage(), warnings)
         }
-        _ => {
+        None => {
             let usage = volume_usage(&*device)?;
             let warnings = warning(&name, &usage).into_iter().collect();
             let hazards = usage.summary.iter().flat_map(|summary| &summary.hazards);

@@ -1,6 +1,7 @@
 //! Plans that no longer fit: another drive, another source, another size.
 
 use crate::support::image::{boot_disk, check_gpt, ext4, sfdisk, sparse};
+use crate::support::klon::typed;
 use crate::support::{Klon, MIB, run};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -99,7 +100,7 @@ fn nothing_is_prepared_without_consent_to_this_very_drive() {
     // Something that nothing recognizes.
     crate::support::image::flip(&klon.path("drive"), 50 * MIB);
     let before = drive(&klon);
-    let words = format!("--yes --confirm {}", klon.text("drive"));
+    let words = format!("--yes --confirm {}", typed(&klon.text("drive")));
     for consent in [
         &[][..],
         &["--yes"],

@@ -1,6 +1,7 @@
 //! Targets that klon does not write to: files, without root.
 
 use crate::support::image::{boot_disk, ext4, sparse};
+use crate::support::klon::typed;
 use crate::support::{Klon, MIB, run, tree};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -83,7 +84,7 @@ fn what_holds_something_needs_consent_by_its_name() {
         ("noise", "unknown content"),
     ] {
         let absolute = klon.text(target);
-        let how = format!("--yes --confirm {absolute}");
+        let how = format!("--yes --confirm {}", typed(&absolute));
         let words = ["would overwrite", there, &how];
         klon.refused(&["clone", "source", target], &words);
         klon.refused(&["clone", "source", target, "--yes"], &words);

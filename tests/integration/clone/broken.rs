@@ -93,7 +93,7 @@ fn a_target_that_was_changed_from_outside_is_compared_and_ends_exact() {
     ext4(&klon.path("source"), 48, 8);
     klon.ok(&["clone", "source", "target"]);
     fs::write(klon.path("note"), tree::noise(4, 9000)).unwrap();
-    let write = format!("write {} note", klon.text("note"));
+    let write = format!("write \"{}\" note", klon.text("note"));
     run("debugfs", &["-w", "-R", &write, &klon.text("target")]);
     let done = klon.json(&["clone", "source", "target"]);
     assert_eq!(done["rung"], "compare", "{done:#}");

@@ -28,7 +28,7 @@ fn changed() -> Klon {
     fs::write(&added, tree::noise(5, MIB as usize)).unwrap();
     let esp = format!("{}@@1M", klon.text("disk"));
     run("mcopy", &["-i", &esp, &added, "::/added"]);
-    let script = format!("write {added} added\nset_super_value mtime now\n");
+    let script = format!("write \"{added}\" added\nset_super_value mtime now\n");
     fs::write(klon.path("script"), script).unwrap();
     let root = format!("{}?offset={}", klon.text("disk"), 36 * MIB);
     run("debugfs", &["-w", "-f", &klon.text("script"), &root]);

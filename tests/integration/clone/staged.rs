@@ -3,6 +3,7 @@
 use crate::support::image::{ext4, put, sparse};
 use crate::support::klon::number;
 use crate::support::library::options;
+use crate::support::tool::command;
 use crate::support::{Klon, MIB, run, tree};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
@@ -23,7 +24,7 @@ fn changed() -> Klon {
     let script = "write added added\nset_super_value mtime now\n";
     fs::write(klon.path("script"), script).unwrap();
     let debugfs = ["-w", "-f", &klon.text("script"), &klon.text("source")];
-    let mut command = std::process::Command::new("debugfs");
+    let mut command = command("debugfs");
     let status = command.args(debugfs).current_dir(klon.directory()).output();
     assert!(status.unwrap().status.success());
     klon

@@ -52,7 +52,11 @@ fn an_ext4_volume_makes_a_sparse_file_with_all_that_is_in_use() {
     let large = klon.text("large");
     run(
         "debugfs",
-        &["-R", &format!("dump large {large}"), &klon.text("target")],
+        &[
+            "-R",
+            &format!("dump large \"{large}\""),
+            &klon.text("target"),
+        ],
     );
     assert!(fs::read(large).unwrap() == tree::noise(96, 20 << 20));
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::support::dice::Dice;
 use crate::support::scratch::in_memory;
+use crate::support::tool::command;
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error, RecordStore};
@@ -20,7 +21,6 @@ use klon_partition::Identity;
 use klon_partition::device::MemoryDevice;
 use klon_partition::device::fault::{Fault, FaultAt};
 use std::path::Path;
-use std::process::Command;
 use std::rc::Rc;
 use tempfile::TempDir;
 
@@ -110,7 +110,7 @@ fn sweep_in_place(name: &str, scene: &Scene, original: Vec<u8>, records: &Path, 
 fn e2fsck(context: &str, volume: &[u8], directory: &Path) {
     let path = directory.join("volume");
     std::fs::write(&path, volume).unwrap();
-    let output = Command::new("e2fsck").arg("-fn").arg(&path).output();
+    let output = command("e2fsck").arg("-fn").arg(&path).output();
     let output = output.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{context}: {text}");

@@ -65,7 +65,7 @@ fn script(mount: &Mount, text: &str) {
 
 /// Subvolumes, snapshots, reflinks, unchecked and reserved files, many small ones, half deleted.
 const AGE: &str = "
-    cd $0
+    cd \"$0\"
     btrfs -q subvolume create home; btrfs -q subvolume create inner; seq 999 > inner/file
     mkdir -p small; seq 60000 | split -l 50 -a 4 - small/file-with-a-name-
     for i in $(seq 40); do head -c $((i * 3000)) /dev/urandom > home/$i; done
@@ -106,8 +106,8 @@ fn used_maps_are_those_of_btrfs_progs() {
         let mount = variant.mount(&file);
         script(
             &mount,
-            "btrfs -q subvolume delete -c $0/snapshot; rm -r $0/small
-            btrfs -q balance start --full-balance $0",
+            "btrfs -q subvolume delete -c \"$0\"/snapshot; rm -r \"$0\"/small
+            btrfs -q balance start --full-balance \"$0\"",
         );
         drop(mount);
         assert_agrees(&file, &format!("{} balanced", variant.name));
@@ -135,7 +135,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         run("btrfs", &["check", "--check-data-csum", path]);
         let mount = variant.mount(&file);
         original.assert_same(&Tree::read(mount.path()));
-        script(&mount, "btrfs scrub start -B $0; echo new > $0/new");
+        script(&mount, "btrfs scrub start -B \"$0\"; echo new > \"$0\"/new");
         drop(mount);
         run("btrfs", &["check", "--check-data-csum", path]);
     }
@@ -189,10 +189,10 @@ fn a_copy_of_a_busy_volume_is_dirty_and_whole() {
     let mount = variant.mount(&file);
     tree::fill(mount.path(), 3, 2);
     tree::add_specials(mount.path());
-    script(&mount, "sync -f $0");
+    script(&mount, "sync -f \"$0\"");
     script(
         &mount,
-        "for i in $(seq 9); do seq 9999 > $0/$i; sync $0/$i; done",
+        "for i in $(seq 9); do seq 9999 > \"$0\"/$i; sync \"$0\"/$i; done",
     );
     std::fs::copy(&file, &copy).unwrap();
     let expected = Tree::read(mount.path());
@@ -220,9 +220,9 @@ fn a_frozen_volume_with_orphans_is_clean() {
     let mount = variant.mount(&file);
     let copy = directory.path().join("copy.img");
     let text = format!(
-        "exec 3> $0/orphan; head -c 500000 /dev/urandom >&3; sync -f $0; rm $0/orphan
-        seq 9999 > $0/logged; sync $0/logged
-        fsfreeze -f $0; cp {} {} || status=1; fsfreeze -u $0; exit $status",
+        "exec 3> \"$0\"/orphan; head -c 500000 /dev/urandom >&3; sync -f \"$0\"; rm \"$0\"/orphan
+        seq 9999 > \"$0\"/logged; sync \"$0\"/logged
+        fsfreeze -f \"$0\"; cp '{}' '{}' || status=1; fsfreeze -u \"$0\"; exit $status",
         file.display(),
         copy.display()
     );
@@ -242,16 +242,24 @@ fn tokens_change_with_every_writer_and_with_no_reader() {
     let directory = tempfile::tempdir().unwrap();
     let variant = Variant::named("default");
     let file = variant.make(directory.path());
-    script(&variant.mount(&file), "seq 99999 > $0/file; chattr +C $0");
-    script(&variant.mount(&file), "seq 99999 > $0/unchecked");
+    script(
+        &variant.mount(&file),
+        "seq 99999 > \"$0\"/file; chattr +C \"$0\"",
+    );
+    script(&variant.mount(&file), "seq 99999 > \"$0\"/unchecked");
     let mut before = token(&file);
     let point = directory.path().join("ro");
-    script(&Mount::new(&file, &point, "loop,ro"), "md5sum $0/*");
+    script(&Mount::new(&file, &point, "loop,ro"), "md5sum \"$0\"/*");
     assert_eq!(token(&file), before, "a read-only mount");
     run("btrfs", &["check", file.to_str().unwrap()]);
     assert_eq!(token(&file), before, "a check");
-    let overwrite = "dd if=/dev/urandom of=$0/unchecked bs=4k count=1 conv=notrunc status=none";
-    for change in ["echo x > $0/new", overwrite, "touch $0/file", "cat $0/file"] {
+    let overwrite = "dd if=/dev/urandom of=\"$0\"/unchecked bs=4k count=1 conv=notrunc status=none";
+    for change in [
+        "echo x > \"$0\"/new",
+        overwrite,
+        "touch \"$0\"/file",
+        "cat \"$0\"/file",
+    ] {
         script(&variant.mount(&file), change);
         let after = token(&file);
         assert_ne!(after, before, "{change}");
@@ -272,16 +280,19 @@ fn resized_and_rewritten_volumes_agree() {
     let file = variant.make(directory.path());
     let mount = variant.mount(&file);
     age(&mount);
-    script(&mount, "btrfs -q filesystem resize 260m $0");
+    script(&mount, "btrfs -q filesystem resize 260m \"$0\"");
     drop(mount);
     assert_agrees(&file, "shrunk");
     let usage_after = usage(&ImageFile::open(&file)).unwrap().used();
     assert!(usage_after.end_bytes() <= 260 * MIB);
-    run("sh", &["-c", "btrfstune -f -u $0", file.to_str().unwrap()]);
+    run(
+        "sh",
+        &["-c", "btrfstune -f -u \"$0\"", file.to_str().unwrap()],
+    );
     assert_agrees(&file, "rewritten");
     script(
         &variant.mount(&file),
-        "btrfs balance start -f -mconvert=single -sconvert=single $0",
+        "btrfs balance start -f -mconvert=single -sconvert=single \"$0\"",
     );
     assert_agrees(&file, "converted to single");
 }
@@ -307,7 +318,7 @@ fn a_volume_converted_from_ext4_agrees() {
     let mount = Mount::new(&file, &point, "loop");
     original.assert_same(&Tree::read(mount.path()));
     age(&mount);
-    script(&mount, "btrfs -q subvolume delete -c $0/ext2_saved");
+    script(&mount, "btrfs -q subvolume delete -c \"$0\"/ext2_saved");
     drop(mount);
     assert_agrees(&file, "converted and aged");
     run(
@@ -335,15 +346,10 @@ fn what_needs_other_devices_is_whole() {
     run("btrfstune", &["-S", "1", paths[0]]);
     let found = hazards(&files[0]);
     assert!(matches!(found[..], [Hazard::MultiDevice(_)]), "{found:?}");
-    let loops = files
-        .each_ref()
-        .map(|file| crate::support::LoopDevice::new(file, 512));
-    let nodes = loops.each_ref().map(crate::support::LoopDevice::text);
     run(
         "mkfs.btrfs",
-        &["-q", "-f", "-d", "single", nodes[0], nodes[1]],
+        &["-q", "-f", "-d", "single", paths[0], paths[1]],
     );
-    run("sync", &[]);
     for file in &files {
         let found = hazards(file);
         assert!(matches!(found[..], [Hazard::MultiDevice(_)]), "{found:?}");

@@ -1,13 +1,13 @@
 //! Whole disks made by sgdisk, sfdisk and mkfs: their layout, and what of them must be copied.
 
-use crate::support::tool::run_command;
+use crate::support::tool::{self, run_command};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{Basis, Kind};
 use klon_partition::inspect::{DiskLayout, disk_usage, inspect};
 use klon_partition::{Extent, ExtentMap};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use tempfile::{NamedTempFile, TempDir};
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -24,9 +24,9 @@ fn put(disk: &Path, start_mebibytes: u64, mebibytes: u64, command: &[&str]) {
     let volume = directory.path().join("volume.img");
     let file = fs::File::create(&volume).expect("create image");
     file.set_len(mebibytes * MEBIBYTE).expect("size image");
-    run_command(Command::new(command[0]).args(&command[1..]).arg(&volume));
+    run_command(tool::command(command[0]).args(&command[1..]).arg(&volume));
     run_command(
-        Command::new("dd")
+        tool::command("dd")
             .arg(format!("if={}", volume.display()))
             .arg(format!("of={}", disk.display()))
             .arg(format!("seek={start_mebibytes}"))
@@ -56,7 +56,7 @@ fn mebibytes(start: u64, len: u64) -> Extent {
 fn a_gpt_disk_is_copied_by_its_table_gaps_and_partitions() {
     let disk = disk(100);
     run_command(
-        Command::new("sgdisk")
+        tool::command("sgdisk")
             .args(["-n1:1M:+40M", "-t1:ef00", "-n3:42M:+2M", "-t3:8200"])
             .args(["-n2:70M:+3M"])
             .arg(disk.path()),
@@ -103,7 +103,7 @@ fn a_gpt_disk_is_copied_by_its_table_gaps_and_partitions() {
 #[test]
 fn logical_partitions_are_volumes_and_their_container_is_not() {
     let disk = disk(40);
-    let mut child = Command::new("sfdisk")
+    let mut child = tool::command("sfdisk")
         .args(["-q", "--label", "dos"])
         .arg(disk.path())
         .stdin(Stdio::piped())
@@ -133,7 +133,7 @@ fn logical_partitions_are_volumes_and_their_container_is_not() {
 fn a_filesystem_on_the_whole_disk_is_one_volume_also_with_a_table_in_its_boot_sector() {
     for options in [&["-F", "32", "--mbr=n"][..], &["-F", "32", "--mbr=y"]] {
         let disk = disk(40);
-        run_command(Command::new("mkfs.fat").args(options).arg(disk.path()));
+        run_command(tool::command("mkfs.fat").args(options).arg(disk.path()));
         let device = open(disk.path());
         let layout = inspect(&device).expect("inspected");
         assert!(layout.table.is_none());

@@ -64,12 +64,12 @@ fn used_maps_are_those_of_e2fsprogs() {
 fn age(variant: &Variant, image: &Path, directory: &Path) {
     let mount = Mount::new(image, &directory.join("mnt"), "loop");
     let script = "
-        for i in $(seq 60); do head -c $((i * 700)) /dev/urandom > $0/f$i; done
-        mkdir $0/d && for i in $(seq 40); do echo $i > $0/d/$i; done
-        rm $0/f*[13579] $0/d/*[02468]
-        head -c 300000 /dev/urandom > $0/large
-        sync -f $0
-        truncate -s 100000 $0/large";
+        for i in $(seq 60); do head -c $((i * 700)) /dev/urandom > \"$0\"/f$i; done
+        mkdir \"$0\"/d && for i in $(seq 40); do echo $i > \"$0\"/d/$i; done
+        rm \"$0\"/f*[13579] \"$0\"/d/*[02468]
+        head -c 300000 /dev/urandom > \"$0\"/large
+        sync -f \"$0\"
+        truncate -s 100000 \"$0\"/large";
     run("sh", &["-e", "-c", script, mount.path()]);
     drop(mount);
     run("e2fsck", &["-fn", image.to_str().unwrap()]);
@@ -127,7 +127,7 @@ fn a_copy_of_the_used_bytes_alone_is_sound() {
         run("e2fsck", &["-fn", path]);
         let dumped = directory.path().join("dumped");
         std::fs::create_dir(&dumped).unwrap();
-        let command = format!("rdump /a {}", dumped.to_str().unwrap());
+        let command = format!("rdump /a \"{}\"", dumped.to_str().unwrap());
         run("debugfs", &["-R", &command, path]);
         let trees = [directory.path().join("tree/a"), dumped.join("a")];
         run(

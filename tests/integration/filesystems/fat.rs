@@ -4,13 +4,13 @@
 mod naive;
 
 use crate::support::oracle;
+use crate::support::tool::{command, run_command as run};
 use crate::support::tree::noise;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{self, Basis, Hazard, Kind, Usage};
 use klon_partition::{Extent, ExtentMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 
 /// A volume to make: its size and mkfs.fat's options.
@@ -123,7 +123,7 @@ impl Volume {
         let image = directory.path().join("volume.img");
         let file = fs::File::create(&image).expect("create image");
         file.set_len(variant.size_bytes).expect("size image");
-        run(Command::new("mkfs.fat").args(variant.options).arg(&image));
+        run(command("mkfs.fat").args(variant.options).arg(&image));
         Self { directory, image }
     }
 
@@ -163,8 +163,8 @@ impl Volume {
 
     /// The clusters of all files, by mtools.
     fn contents(&self, bytes: &[u8]) -> ExtentMap {
-        let script = "mdir -b -/ -i $0 ::/ | grep -v '/$' | tr '\\n' '\\0' |
-            xargs -0 mshowfat -i $0";
+        let script = "mdir -b -/ -i \"$0\" ::/ | grep -v '/$' | tr '\\n' '\\0' |
+            xargs -0 mshowfat -i \"$0\"";
         let image = self.image.to_str().unwrap();
         let text = crate::support::run("sh", &["-ec", script, image]);
         let ranges = text.split('<').skip(1);
@@ -213,7 +213,7 @@ impl Volume {
             mtools("mcopy", image, &["-s", "-m", "::", &target]);
             tree
         });
-        run(Command::new("diff")
+        run(command("diff")
             .arg("-r")
             .args(trees.iter().map(TempDir::path)));
     }
@@ -221,7 +221,7 @@ impl Volume {
 
 /// What fsck.fat prints of a sound volume; `None` when it has more FATs than fsck.fat handles.
 fn fsck(image: &Path) -> Option<String> {
-    let output = Command::new("fsck.fat").arg("-n").arg(image).output();
+    let output = command("fsck.fat").arg("-n").arg(image).output();
     let output = output.expect("fsck.fat is needed (dosfstools)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
@@ -233,24 +233,7 @@ fn fsck(image: &Path) -> Option<String> {
 }
 
 fn mtools(program: &str, image: &Path, arguments: &[&str]) {
-    run(Command::new(program)
-        .arg("-i")
-        .arg(image)
-        .args(arguments)
-        .env("MTOOLS_SKIP_CHECK", "1"));
-}
-
-fn run(command: &mut Command) {
-    let name = command.get_program().display().to_string();
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{name} is needed (see scripts/setup): {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run(command(program).arg("-i").arg(image).args(arguments));
 }
 
 const FAT16: Variant = Variant {
@@ -341,7 +324,7 @@ fn neither_bad_clusters_nor_space_after_the_end_are_copied() {
     let image = directory.path().join("volume.img");
     let file = fs::File::create(&image).expect("create image");
     file.set_len(16 * MEBIBYTE).expect("size image");
-    run(Command::new("mkfs.fat")
+    run(command("mkfs.fat")
         .args(["-F", "16", "-l"])
         .arg(&list)
         .arg(&image)

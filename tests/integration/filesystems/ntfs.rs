@@ -6,6 +6,7 @@ mod owners;
 mod volume;
 
 use super::image_file::ImageFile;
+use crate::support::tool::command;
 use crate::support::{lacks_root, run};
 use handmade::{restart_page, split_bitmap, write_log};
 use klon_partition::filesystem::{self, Basis, Hazard, Kind, Usage};
@@ -13,7 +14,7 @@ use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 use volume::Volume;
 
 /// Creates and deletes files until free space and large files are in pieces.
@@ -335,7 +336,7 @@ impl Writer {
                 for i in $(seq 30); do head -c $((i * 900 + j)) /dev/urandom > \"$0/f$i\"; done
                 rm -f \"$0\"/f*[0369]
             done";
-        let shell = Command::new("sh")
+        let shell = command("sh")
             .args(["-e", "-c", script])
             .args([at, &stop])
             .spawn()

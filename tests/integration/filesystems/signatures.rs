@@ -3,12 +3,11 @@
 mod handmade;
 
 use crate::support::oracle::blkid;
-use crate::support::tool::run_command;
+use crate::support::tool::{command, run_command};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::{self, Basis};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -56,7 +55,7 @@ macro_rules! made_by {
             let directory = TempDir::new().expect("temporary directory");
             let image = image(&directory, $size);
             let [program, options @ ..] = &$command[..] else { unreachable!() };
-            run_command(Command::new(program).args(options).arg(&image));
+            run_command(command(program).args(options).arg(&image));
             check(&image, $kind, $blkid, $has_label);
         })*
     };
@@ -95,7 +94,7 @@ fn ufs_of_both_versions_and_byte_orders() {
         for order in ["le", "be"] {
             let image = directory.path().join(format!("{order}-{version}"));
             let options = ["-t", "ffs", "-B", order, "-s", "4m", "-o", version];
-            run_command(Command::new("makefs").args(options).arg(&image).arg(&tree));
+            run_command(command("makefs").args(options).arg(&image).arg(&tree));
             check(&image, "ufs", "ufs", false);
         }
     }
@@ -113,7 +112,7 @@ fn what_is_encrypted_says_how_it_copies_faster() {
         "--key-file",
         "/proc/version",
     ];
-    let mut command = Command::new("cryptsetup");
+    let mut command = command("cryptsetup");
     run_command(command.args(options).args(fast).arg(&image));
     let read = |bytes| filesystem::usage(&MemoryDevice::new(bytes, 512)).expect("memory reads");
     let mut bytes = fs::read(&image).expect("read image");

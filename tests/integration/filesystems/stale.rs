@@ -3,61 +3,60 @@
 
 use super::image_file::ImageFile;
 use crate::support::image::sparse;
-use crate::support::tool::output;
+use crate::support::tool::{command, output};
 use klon_partition::filesystem::{Basis, usage};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const SIZE_BYTES: u64 = 320 << 20;
 
 /// The kind that blkid and klon call it, and what makes it in `$0`, with wiping and discarding
 /// switched off where the tool has an option for it. `$1` is a directory for files.
 const TOOLS: &[(&str, &str)] = &[
-    ("ext4", "mke2fs -q -F -t ext4 -E nodiscard $0"),
-    ("ext2", "mke2fs -q -F -t ext2 -b 1024 -E nodiscard $0"),
-    ("xfs", "mkfs.xfs -q -f -K $0"),
-    ("btrfs", "mkfs.btrfs -q -f -K $0"),
-    ("ntfs", "mkntfs -q -F -f $0"),
-    ("fat32", "mkfs.fat -F 32 $0"),
-    ("fat16", "mkfs.fat -F 16 $0"),
-    ("exfat", "mkfs.exfat $0"),
-    ("f2fs", "mkfs.f2fs -q -f -t 0 $0"),
-    ("apfs", "mkapfs $0"),
-    ("swap", "mkswap -q -f $0"),
-    ("nilfs2", "mkfs.nilfs2 -q -f -K $0"),
-    ("reiserfs", "mkfs.reiserfs -q -f $0"),
-    ("jfs", "mkfs.jfs -q $0"),
-    ("udf", "mkudffs $0"),
+    ("ext4", "mke2fs -q -F -t ext4 -E nodiscard \"$0\""),
+    ("ext2", "mke2fs -q -F -t ext2 -b 1024 -E nodiscard \"$0\""),
+    ("xfs", "mkfs.xfs -q -f -K \"$0\""),
+    ("btrfs", "mkfs.btrfs -q -f -K \"$0\""),
+    ("ntfs", "mkntfs -q -F -f \"$0\""),
+    ("fat32", "mkfs.fat -F 32 \"$0\""),
+    ("fat16", "mkfs.fat -F 16 \"$0\""),
+    ("exfat", "mkfs.exfat \"$0\""),
+    ("f2fs", "mkfs.f2fs -q -f -t 0 \"$0\""),
+    ("apfs", "mkapfs \"$0\""),
+    ("swap", "mkswap -q -f \"$0\""),
+    ("nilfs2", "mkfs.nilfs2 -q -f -K \"$0\""),
+    ("reiserfs", "mkfs.reiserfs -q -f \"$0\""),
+    ("jfs", "mkfs.jfs -q \"$0\""),
+    ("udf", "mkudffs \"$0\""),
     (
         "ufs",
-        "makefs -t ffs -s 16m $1/new $1/tree; dd if=$1/new of=$0 bs=1M conv=notrunc",
+        "makefs -t ffs -s 16m \"$1\"/new \"$1\"/tree; dd if=\"$1\"/new of=\"$0\" bs=1M conv=notrunc",
     ),
     (
         "squashfs",
-        "rm -f $1/new; mksquashfs $1/tree $1/new; dd if=$1/new of=$0 bs=4k conv=notrunc",
+        "rm -f \"$1\"/new; mksquashfs \"$1\"/tree \"$1\"/new; dd if=\"$1\"/new of=\"$0\" bs=4k conv=notrunc",
     ),
     (
         "erofs",
-        "mkfs.erofs $1/new $1/tree; dd if=$1/new of=$0 bs=4k conv=notrunc",
+        "mkfs.erofs \"$1\"/new \"$1\"/tree; dd if=\"$1\"/new of=\"$0\" bs=4k conv=notrunc",
     ),
     (
         "iso9660",
-        "xorriso -as mkisofs -o $1/new $1/tree; dd if=$1/new of=$0 bs=4k conv=notrunc",
+        "xorriso -as mkisofs -o \"$1\"/new \"$1\"/tree; dd if=\"$1\"/new of=\"$0\" bs=4k conv=notrunc",
     ),
     (
         "luks",
         "cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
-         --key-file /proc/version $0",
+         --key-file /proc/version \"$0\"",
     ),
 ];
 
 fn format(script: &str, image: &Path, directory: &Path) -> bool {
-    let status = Command::new("sh")
+    let status = command("sh")
         .args(["-ec", script])
         .args([image, directory])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .env("LC_ALL", "C")
         .status();
     status.unwrap().success()
 }

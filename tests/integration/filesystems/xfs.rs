@@ -170,13 +170,13 @@ fn a_copy_of_a_mounted_volume_is_dirty() {
         let copy = directory.path().join("copy.img");
         let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
         let busy = "
-            for i in $(seq 200); do echo $i > $0/$i; done
-            rm $0/*7
-            head -c 3000000 /dev/zero | tr '\\0' y > $0/synced
-            sync -f $0
-            for i in $(seq 50); do mkdir $0/new$i; done
-            rm -r $0/a
-            cp --sparse=always $1 $2";
+            for i in $(seq 200); do echo $i > \"$0\"/$i; done
+            rm \"$0\"/*7
+            head -c 3000000 /dev/zero | tr '\\0' y > \"$0\"/synced
+            sync -f \"$0\"
+            for i in $(seq 50); do mkdir \"$0\"/new$i; done
+            rm -r \"$0\"/a
+            cp --sparse=always \"$1\" \"$2\"";
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let paths = [text(mount.path()), text(&image), text(&copy)];
         run("sh", &["-ec", busy, &paths[0], &paths[1], &paths[2]]);
@@ -208,11 +208,11 @@ fn logs_that_went_around_are_told_apart() {
     for round in 0..8 {
         let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
         let script = "
-            mkdir -p $0/d$3
-            for i in $(seq 1500); do echo > $0/d$3/$i; done
-            sync -f $0
-            rm -r $0/d$3
-            cp --sparse=always $1 $2";
+            mkdir -p \"$0\"/d\"$3\"
+            for i in $(seq 1500); do echo > \"$0\"/d\"$3\"/$i; done
+            sync -f \"$0\"
+            rm -r \"$0\"/d\"$3\"
+            cp --sparse=always \"$1\" \"$2\"";
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let round = round.to_string();
         let paths = [text(mount.path()), text(&image), text(&copy)];
@@ -239,7 +239,11 @@ fn a_volume_that_went_down_is_dirty() {
         let point = mount.path().to_str().unwrap();
         run(
             "sh",
-            &["-ec", "mkdir -p $0/new; sync -f $0; rmdir $0/new", point],
+            &[
+                "-ec",
+                "mkdir -p \"$0\"/new; sync -f \"$0\"; rmdir \"$0\"/new",
+                point,
+            ],
         );
         let copy = directory.path().join("frozen.img");
         run("xfs_io", &["-x", "-c", command, point]);

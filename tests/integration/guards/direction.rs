@@ -2,7 +2,7 @@
 
 use crate::support::Klon;
 use crate::support::image::{boot_disk, ext4, sfdisk, sparse};
-use crate::support::klon::number;
+use crate::support::klon::{number, typed};
 use crate::support::{MIB, run};
 use std::fs;
 
@@ -39,7 +39,8 @@ fn against_the_direction_both_must_be_named() {
         &["--force-direction", "--yes", "--confirm", &original],
         &["--force-direction", "--yes", "--confirm", &backup],
     ] {
-        let how = format!("--yes --confirm {original} --confirm {backup}");
+        let (first, second) = (typed(&original), typed(&backup));
+        let how = format!("--yes --confirm {first} --confirm {second}");
         let words = ["ORIGINAL", "WAS CHANGED SINCE", "the backup was not", &how];
         klon.refused(&with(wrong), &words);
     }

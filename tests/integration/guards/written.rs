@@ -107,7 +107,7 @@ fn a_staged_update_leaves_the_earlier_clone() {
     let before = fs::read(klon.path("target")).unwrap();
     let change = klon.path("change");
     fs::write(&change, crate::support::tree::noise(9, 3 << 20)).unwrap();
-    let write = format!("write {} /change", change.display());
+    let write = format!("write \"{}\" /change", change.display());
     run("debugfs", &["-w", "-R", &write, &klon.text("source")]);
     fs::write(klon.path("now"), "").unwrap();
     let words = ["the source changed", "is what it was before"];

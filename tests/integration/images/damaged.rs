@@ -106,7 +106,7 @@ fn a_staged_restore_leaves_the_earlier_clone_or_says_what_is_bad() {
     klon.ok(&["restore", "i.klon", "target"]);
     let content = klon.path("content");
     fs::write(&content, tree::noise(9, 5 << 20)).unwrap();
-    let write = format!("write {} /new", content.display());
+    let write = format!("write \"{}\" /new", content.display());
     run("debugfs", &["-w", "-R", &write, &klon.text("source")]);
     klon.ok(&["image", "source", "i.klon"]);
     let at = chunk_of(&klon.text("source"), "/new");

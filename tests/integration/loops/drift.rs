@@ -267,7 +267,7 @@ impl Scene {
         }
         self.check(&(
             "made larger",
-            Change::Raw("truncate -s +1M $T"),
+            Change::Raw("truncate -s +1M \"$T\""),
             Expected::Compared("changed its size"),
         ));
         self.check_flips(count);

@@ -24,13 +24,14 @@ enum End {
 
 /// Source and target on devices that can fail, and what they were before a run.
 struct World {
-    klon: Klon,
     source: FaultyDisk,
     target: FaultyDisk,
     /// What the source uses, and its first chunk.
     wanted: ExtentMap,
     /// The earlier clone and its records are in this directory; none is there before the first.
     has_clone: bool,
+    /// Last, because the devices are in its directory.
+    klon: Klon,
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -55,7 +56,7 @@ impl World {
             fs::write(klon.path("added"), tree::noise(5, MIB as usize)).unwrap();
             let added = klon.text("added");
             let commands =
-                format!("rm documents/30\nwrite {added} added\nset_super_value mtime now\n");
+                format!("rm documents/30\nwrite \"{added}\" added\nset_super_value mtime now\n");
             fs::write(klon.path("script"), commands).unwrap();
             let image = klon.text("source");
             run("debugfs", &["-w", "-f", &klon.text("script"), &image]);

@@ -1,7 +1,7 @@
 //! The options of a clone, on block devices.
 
 use crate::support::image::{ext4, read_range, sparse};
-use crate::support::klon::number;
+use crate::support::klon::{number, typed};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run, tree};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -135,7 +135,7 @@ fn a_device_with_something_on_it_needs_consent() {
     ext4(&klon.path("target"), 32, 2);
     let device = LoopDevice::new(&klon.path("target"), 512);
     let identity = klon.text("target");
-    let how = format!("--yes --confirm {identity}");
+    let how = format!("--yes --confirm {}", typed(&identity));
     let words = ["would overwrite", device.text(), "ext4 \"target\"", &how];
     klon.refused(&["clone", "source", device.text()], &words);
     klon.ok(&[

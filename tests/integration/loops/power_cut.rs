@@ -46,7 +46,7 @@ fn ext4_with_fast_commits() {
     }
     let make = &["mkfs.ext4", "-q", "-b", "1024", "-O", "fast_commit"];
     let case = ext(make, "data=ordered");
-    let (host, klon) = with_volume(&case);
+    let (klon, host) = with_volume(&case);
     snapshots(&host, "volume", case.mounted, &["cut"]);
     check_whole(&klon, &case, &host, "cut");
 }
@@ -91,21 +91,21 @@ fn run_tool(arguments: &[&str], last: &str) -> String {
     run(arguments[0], &[&arguments[1..], &[last]].concat())
 }
 
-/// A volume on a host of its own.
-fn with_volume(case: &Case) -> (Host, Klon) {
+/// A volume on a host of its own, which is gone before the directory that it is in.
+fn with_volume(case: &Case) -> (Klon, Host) {
     let klon = Klon::new();
     let host = Host::new(klon.directory());
     let volume = host.path("volume");
     image::sparse(&volume, case.size_mib * MIB);
     run_tool(case.make, volume.to_str().unwrap());
-    (host, klon)
+    (klon, host)
 }
 
 fn run_case(case: &Case) {
     if lacks_root() {
         return;
     }
-    let (host, klon) = with_volume(case);
+    let (klon, host) = with_volume(case);
     let names = ["cut-1", "cut-2"];
     // The volume is no longer mounted when its copies are: Btrfs takes both for one.
     let all = snapshots(&host, "volume", case.mounted, &names);

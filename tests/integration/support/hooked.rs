@@ -1,10 +1,10 @@
 //! A file whose server runs a script at the first request from a position on: what happens in the
 //! middle of a run happens there every time.
 
-use super::tool::output;
+use super::tool::{command, output};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -55,11 +55,12 @@ impl Hooked {
              status=none",
             of("pwrite")
         );
-        let server = Command::new("nbdfuse")
+        let server = command("nbdfuse")
             .arg(&path)
             .args(["--command", "nbdkit", "-s", "--exit-with-parent", "eval"])
             .args([format!("get_size=echo {size}"), read, write])
             .arg("can_write=true")
+            .env("TMPDIR", path.parent().unwrap())
             .stderr(Stdio::null())
             .spawn()
             .expect("nbdfuse is needed for this test");

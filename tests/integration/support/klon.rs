@@ -1,8 +1,11 @@
 //! The program, run as a user runs it, with records of its own.
 
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::{panicking, sleep};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A directory of its own with records, in which klon is run.
@@ -42,7 +45,7 @@ impl Klon {
 
     /// The file of the only record.
     pub(crate) fn only_record(&self) -> PathBuf {
-        let entries = std::fs::read_dir(self.records()).unwrap();
+        let entries = fs::read_dir(self.records()).unwrap();
         let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         assert_eq!(paths.len(), 1, "{paths:?}");
         paths[0].clone()
@@ -104,6 +107,24 @@ impl Klon {
         let outcome = self.run(arguments).expect(3);
         outcome.says(reasons);
         outcome
+    }
+}
+
+impl Drop for Klon {
+    fn drop(&mut self) {
+        // What a killed run has started may still be ending.
+        let is_gone = (0..200).any(|_| {
+            let removed = fs::remove_dir_all(self.directory());
+            removed.is_ok() || !self.directory().exists() || {
+                sleep(Duration::from_millis(50));
+                false
+            }
+        });
+        let place = self.directory().display();
+        assert!(
+            is_gone || panicking(),
+            "{place} stays: is something mounted in it?"
+        );
     }
 }
 
@@ -182,6 +203,15 @@ impl Outcome {
     pub(crate) fn last(&self) -> Value {
         let last = self.lines().pop();
         last.unwrap_or_else(|| panic!("{} printed nothing", self.line))
+    }
+}
+
+/// A path as it is typed in a shell: where it has more than letters and signs, in quotes.
+pub(crate) fn typed(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    match path.bytes().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{path}'"),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Loop devices and mounts that go away with their guards.
 
-use super::tool::run;
+use super::tool::{command, run};
 use klon_partition::system::tell_kernel;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread::{panicking, sleep};
 use std::time::Duration;
 
@@ -108,41 +108,80 @@ impl Drop for LoopDevice {
         // get it read-only.
         let is_forgotten = patiently(|| tell_kernel(&self.0, &[]).is_ok());
         let is_writable = succeeds("blockdev", &["--setrw"], &self.0);
+        let shown = shown(&self.0);
         let is_detached = patiently(|| succeeds("losetup", &["--detach"], &self.0));
-        let is_gone = is_forgotten && is_writable && is_detached;
+        let is_gone = is_forgotten && is_writable && is_detached && is_let_go(&self.0, shown);
         assert!(is_gone || panicking(), "{} stays", self.0.display());
     }
 }
 
+/// The file that a loop device shows, if it shows one.
+fn shown(device: &Path) -> Option<String> {
+    let name = device.file_name()?.to_str()?;
+    let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
+    let file = file.trim_end();
+    Some(file.strip_suffix(" (deleted)").unwrap_or(file).to_owned())
+}
+
+/// Waits until the device shows that file no longer: a program that looks at all disks, as udev's,
+/// may hold it, and the kernel ends it only when nobody does.
+fn is_let_go(device: &Path, file: Option<String>) -> bool {
+    file.is_none() || patiently(|| shown(device) != file)
+}
+
 /// A mount on a new directory, unmounted when dropped.
-pub(crate) struct Mount(PathBuf);
+pub(crate) struct Mount {
+    at: PathBuf,
+    /// The loop device that came with it and goes with it.
+    device: Option<PathBuf>,
+}
 
 impl Mount {
     /// Mounts a device.
     pub(crate) fn new(device: impl AsRef<Path>, at: &Path, options: &str) -> Self {
-        std::fs::create_dir_all(at).unwrap();
+        fs::create_dir_all(at).unwrap();
         let device = device.as_ref().to_str().unwrap();
         run("mount", &["-o", options, device, at.to_str().unwrap()]);
-        Self(at.to_owned())
+        let has_loop = options.split(',').any(|option| option == "loop");
+        Self {
+            at: at.to_owned(),
+            device: has_loop.then(|| mounted_on(at)),
+        }
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.at
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let is_unmounted = patiently(|| succeeds("umount", &[], &self.0));
-        assert!(is_unmounted || panicking(), "{} stays", self.0.display());
+        let device = self.device.as_deref();
+        let shown = device.and_then(shown);
+        let is_unmounted = patiently(|| succeeds("umount", &[], &self.at));
+        let is_gone = is_unmounted && device.is_none_or(|device| is_let_go(device, shown));
+        assert!(is_gone || panicking(), "{} stays", self.at.display());
     }
 }
 
-/// Tries for a few seconds: a program that another test is just starting holds all of our files
+/// The device of what is mounted there.
+fn mounted_on(at: &Path) -> PathBuf {
+    let at = fs::canonicalize(at).unwrap();
+    let at = at.to_str().unwrap().replace('\\', "\\134");
+    let at = at.replace(' ', "\\040");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let device = mounts.lines().rev().find_map(|line| {
+        let (device, rest) = line.split_once(' ')?;
+        (rest.split(' ').next() == Some(&at)).then(|| device.into())
+    });
+    device.unwrap_or_else(|| panic!("{at} is not in /proc/self/mounts"))
+}
+
+/// Tries for half a minute: a program that another test is just starting holds all of our files
 /// for a moment.
 fn patiently(attempt: impl Fn() -> bool) -> bool {
-    (0..100).any(|_| {
+    (0..600).any(|_| {
         attempt() || {
             sleep(Duration::from_millis(50));
             false
@@ -151,7 +190,6 @@ fn patiently(attempt: impl Fn() -> bool) -> bool {
 }
 
 fn succeeds(program: &str, options: &[&str], path: &Path) -> bool {
-    let mut command = Command::new(program);
-    let output = command.args(options).arg(path).output();
+    let output = command(program).args(options).arg(path).output();
     output.is_ok_and(|output| output.status.success())
 }

@@ -1,10 +1,10 @@
 //! A file served by nbdkit through a Python plugin, shown by nbdfuse, under a loop device.
 
 use super::LoopDevice;
-use super::tool::run;
+use super::tool::{command, run};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Served {
         fs::create_dir_all(&mount).unwrap();
         let support = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/support");
         let disk = mount.join("disk");
-        let server = Command::new("nbdfuse")
+        let server = command("nbdfuse")
             .args(is_read_only.then_some("-r"))
             .arg(&disk)
             .args(["[", "nbdkit", "--foreground", "--exit-with-parent"])
@@ -36,6 +36,7 @@ impl Served {
             .args(settings)
             .arg("]")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("TMPDIR", mount.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -1,9 +1,10 @@
 //! NTFS volumes mounted by ntfs-3g.
 
+use super::tool::command;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ impl NtfsMount {
     pub(crate) fn new(image: &Path, point: &Path, options: &str) -> Self {
         fs::create_dir_all(point).unwrap();
         let before = fs::metadata(point).unwrap().dev();
-        let mut server = Command::new("ntfs-3g")
+        let mut server = command("ntfs-3g")
             .args(["-o", &format!("no_detach,{options}")])
             .args([image, point])
             .stderr(Stdio::null())
@@ -49,7 +50,7 @@ impl NtfsMount {
 
 impl Drop for NtfsMount {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.point).status();
+        let unmounted = command("umount").arg(&self.point).status();
         let is_unmounted = unmounted.is_ok_and(|status| status.success());
         if is_unmounted {
             // What is in its memory is on the volume only when it has ended.

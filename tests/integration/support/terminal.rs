@@ -1,8 +1,9 @@
 //! Clones on a terminal, with somebody who answers.
 
 use super::Klon;
+use super::tool::command;
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Clones `source` to `target` on a terminal; when the question comes, `change` happens, and then
 /// `answer` is typed. The exit code and all that was shown.
@@ -23,7 +24,7 @@ pub(crate) fn typed_to(
     change: impl FnOnce(),
 ) -> (i32, String) {
     let line = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_klon"));
-    let mut child = Command::new("script")
+    let mut child = command("script")
         .args(["-q", "-e", "-c", &line, "/dev/null"])
         .current_dir(klon.directory())
         .env("KLON_RECORDS", klon.records())

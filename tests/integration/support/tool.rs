@@ -3,12 +3,25 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+/// A tool to be run with the same language and letters everywhere: tests read what tools print, and
+/// mtools takes names of files in the locale's letters.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    set_locale(&mut command);
+    command
+}
+
+fn set_locale(command: &mut Command) {
+    command
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("LANGUAGE")
+        .env("MTOOLS_SKIP_CHECK", "1");
+}
+
 /// Runs a tool and gives what it did. A missing tool fails the test.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Output {
-    Command::new(program)
+    command(program)
         .args(arguments)
-        .env("LC_ALL", "C.UTF-8")
-        .env("MTOOLS_SKIP_CHECK", "1")
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"))
 }
@@ -20,9 +33,8 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
 
 /// The same of a tool that reads `input`.
 pub(crate) fn run_with_input(program: &str, arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new(program)
+    let mut child = command(program)
         .args(arguments)
-        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -45,8 +57,9 @@ fn printed(program: &str, arguments: &[&str], output: &Output) -> String {
     text
 }
 
-/// Runs a command to success.
+/// Runs a command to success, in the language of the other tools.
 pub(crate) fn run_command(command: &mut Command) {
+    set_locale(command);
     let name = command.get_program().display().to_string();
     let output = command
         .output()

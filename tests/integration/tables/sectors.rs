@@ -4,49 +4,26 @@ use super::oracle::{
     FileDisk, GIB, Image, MIB, assert_accepted, assert_like_sfdisk, extent, logical_mbr,
     sparse_gpt, table_of, tool,
 };
+use crate::support::{LoopDevice, lacks_root};
 use klon_partition::device::ReadAt;
 use klon_partition::table::{Scheme, raw_extents, write};
 use klon_partition::{Extent, ExtentMap};
-use std::path::PathBuf;
-use std::process::Command;
-
-/// A loop device with sectors of 4096 bytes, detached at the end.
-struct Loop(PathBuf);
-
-impl Loop {
-    /// `None` where loop devices can't be had: not root, and not in CI.
-    fn attach(image: &Image) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() && std::env::var_os("CI").is_none() {
-            println!("needs root");
-            return None;
-        }
-        let arguments = ["--show", "-f", "-b", "4096"];
-        let path = tool("losetup", &arguments, &image.path, "");
-        Some(Self(path.trim().into()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let detached = Command::new("losetup").arg("-d").arg(&self.0).status();
-        assert!(detached.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
-}
 
 #[test]
 fn tables_in_4096_byte_sectors_are_accepted_and_read() {
     let image = Image::new(6 * GIB);
-    let Some(device) = Loop::attach(&image) else {
+    if lacks_root() {
         return;
-    };
-    let disk = FileDisk::open(&device.0, 4096);
+    }
+    let device = LoopDevice::new(&image.path, 4096);
+    let disk = FileDisk::open(device.path(), 4096);
     for table in [
         sparse_gpt(disk.geometry()),
         logical_mbr(disk.geometry(), 5 * GIB),
         sparse_gpt(disk.geometry()),
     ] {
         write(&disk, &table).unwrap();
-        assert_accepted(&table, &device.0);
+        assert_accepted(&table, device.path());
         assert_eq!(table_of(&disk), (table.clone(), vec![]));
         if table.scheme == Scheme::Gpt {
             // The same as a plain file, which says it has sectors of 512 bytes.
@@ -56,19 +33,19 @@ fn tables_in_4096_byte_sectors_are_accepted_and_read() {
     tool(
         "sgdisk",
         &["-o", "-n", "4:0:+1M", "-n", "9:0:+1G", "-c", "9:neun"],
-        &device.0,
+        device.path(),
         "",
     );
-    assert_like_sfdisk(&table_of(&disk).0, &device.0);
+    assert_like_sfdisk(&table_of(&disk).0, device.path());
     let script = "label: dos\nstart=256, size=256\nstart=1024, size=1000000, type=5\n\
         start=900000, size=5000\nstart=2000, size=3000\n";
     tool(
         "sfdisk",
         &["-q", "--wipe=always", "--no-reread", "--no-tell-kernel"],
-        &device.0,
+        device.path(),
         script,
     );
-    assert_like_sfdisk(&table_of(&disk).0, &device.0);
+    assert_like_sfdisk(&table_of(&disk).0, device.path());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 const FILL: &str = "
-    cd $0; d=home/deep; for i in $(seq 40); do d=$d/$i; done; mkdir -p $d; seq 99 > $d/bottom
+    cd \"$0\"; d=home/deep; for i in $(seq 40); do d=$d/$i; done; mkdir -p $d; seq 99 > $d/bottom
     btrfs -q subvolume create $d/nested; seq 20000 > $d/nested/file
     mkdir links; for i in $(seq 1 2 39); do ln home/$i home/link-$i; done
     cp --reflink=always large home/again || true

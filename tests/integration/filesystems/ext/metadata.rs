@@ -88,7 +88,7 @@ fn metadata_is_what_no_file_has_by_the_kernel() {
         age(variant(name), &image, directory.path());
         let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
         let script = "
-            mkdir -p $0/x/many && cd $0/x
+            mkdir -p \"$0\"/x/many && cd \"$0\"/x
             for i in $(seq 700); do echo $i > many/a-file-with-a-long-name-$i; done
             for i in $(seq 0 2 600); do
                 dd if=/dev/zero of=holes bs=1k count=1 seek=$((i * 17)) conv=notrunc status=none
@@ -131,7 +131,8 @@ fn what_changes_is_where_it_should_be() {
             differences(&before, &std::fs::read(&image).unwrap())
         };
         // Attributes, names and owners are metadata throughout.
-        let script = "cd $0/a; mv file-9 renamed; chmod 700 file-8; setfattr -n user.x -v y file-7
+        let script =
+            "cd \"$0\"/a; mv file-9 renamed; chmod 700 file-8; setfattr -n user.x -v y file-7
             mkdir new; ln file-6 new/link; chown 7 b; rm link || true; touch file-1";
         let changed = change(script);
         let (_, metadata) = maps(&image);
@@ -139,7 +140,7 @@ fn what_changes_is_where_it_should_be() {
         assert_same(&changed.difference(&metadata), &ExtentMap::new(), name);
         // What is written in place is contents, but for the time stamps that go with it.
         let script = "head -c 3000000 /dev/zero | tr '\\0' x |
-            dd of=$0/a/b/large conv=notrunc status=none";
+            dd of=\"$0\"/a/b/large conv=notrunc status=none";
         let changed = change(script);
         let (_, after) = maps(&image);
         assert_eq!(after, metadata, "{name}");

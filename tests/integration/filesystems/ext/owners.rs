@@ -56,13 +56,13 @@ fn owners_of_a_whole_volume_are_its_files() {
         age(variant, &image, directory.path());
         let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
         let script = "
-            mkdir -p $0/x/y/z/many && cd $0/x/y/z/many
+            mkdir -p \"$0\"/x/y/z/many && cd \"$0\"/x/y/z/many
             for i in $(seq 1500); do echo $i > a-file-with-a-long-name-$i; done
             for i in $(seq 0 2 200); do
                 dd if=/dev/zero of=../holes bs=1k count=1 seek=$((i * 17)) conv=notrunc status=none
             done";
         run("sh", &["-e", "-c", script, mount.path()]);
-        let find = "cd $0 && find . -size +0 \\( -type f -o -type d \\) | sed 's/^.//'";
+        let find = "cd \"$0\" && find . -size +0 \\( -type f -o -type d \\) | sed 's/^.//'";
         let mut expected: Vec<String> = run("sh", &["-c", find, mount.path()])
             .lines()
             .map(str::to_owned)

@@ -36,23 +36,23 @@ fn converted_volumes_agree() {
     let conversions = [
         (
             "ext3",
-            "tune2fs -O extents,uninit_bg,flex_bg $0; e2fsck -fyD $0",
+            "tune2fs -O extents,uninit_bg,flex_bg \"$0\"; e2fsck -fyD \"$0\"",
         ),
         (
             "ext2",
-            "tune2fs -j $0; e2fsck -fyD $0; tune2fs -O extents,metadata_csum $0",
+            "tune2fs -j \"$0\"; e2fsck -fyD \"$0\"; tune2fs -O extents,metadata_csum \"$0\"",
         ),
-        ("32-byte", "resize2fs -b $0"),
+        ("32-byte", "resize2fs -b \"$0\""),
         (
             "1k",
-            "resize2fs -s $0; tune2fs -O ^resize_inode $0; e2fsck -fy $0",
+            "resize2fs -s \"$0\"; tune2fs -O ^resize_inode \"$0\"; e2fsck -fy \"$0\"",
         ),
         (
             "no-flex",
-            "tune2fs -O ^has_journal,^metadata_csum $0; e2fsck -fy $0; tune2fs -j $0",
+            "tune2fs -O ^has_journal,^metadata_csum \"$0\"; e2fsck -fy \"$0\"; tune2fs -j \"$0\"",
         ),
-        ("small-inodes", "tune2fs -I 256 $0"),
-        ("seed", "tune2fs -U random -Q usrquota $0"),
+        ("small-inodes", "tune2fs -I 256 \"$0\""),
+        ("seed", "tune2fs -U random -Q usrquota \"$0\""),
     ];
     for (name, script) in conversions {
         let directory = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ fn a_copy_of_a_mounted_volume_is_dirty() {
             "sh",
             &[
                 "-c",
-                "seq 10000 > $0/busy; sync -f $0; mkdir $0/new",
+                "seq 10000 > \"$0\"/busy; sync -f \"$0\"; mkdir \"$0\"/new",
                 mount.path(),
             ],
         );
@@ -45,9 +45,9 @@ fn a_copy_of_a_mounted_volume_is_dirty() {
         if name != "ext2" {
             // A read-only mount of a writable device replays the journal and leaves it clean.
             let script = "
-                device=$(losetup --find --show $1)
+                device=$(losetup --find --show \"$1\")
                 trap 'losetup -d $device' EXIT
-                mount -o ro $device $0 && umount $0";
+                mount -o ro $device \"$0\" && umount \"$0\"";
             let point = directory.path().join(name);
             let paths = [point.to_str().unwrap(), copy.to_str().unwrap()];
             run("sh", &["-e", "-c", script, paths[0], paths[1]]);
@@ -70,12 +70,12 @@ fn a_frozen_volume_with_orphans_is_clean() {
         let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
         let copy = directory.path().join("copy.img");
         let script = "
-            exec 3> $0/orphan
+            exec 3> \"$0\"/orphan
             head -c 500000 /dev/urandom >&3
-            rm $0/orphan
-            fsfreeze -f $0
-            cp $1 $2; status=$?
-            fsfreeze -u $0
+            rm \"$0\"/orphan
+            fsfreeze -f \"$0\"
+            cp \"$1\" \"$2\"; status=$?
+            fsfreeze -u \"$0\"
             exit $status";
         let paths = [
             mount.path(),

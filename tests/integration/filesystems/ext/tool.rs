@@ -1,16 +1,13 @@
 //! Outside tools, and what they say is in use.
 
+use crate::support::tool::output;
+use crate::support::{self, lacks_root};
 use klon_partition::{Extent, ExtentMap};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 /// Runs a tool to success and gives what it printed. A missing tool fails the test.
 pub(super) fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .output()
-        .unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
+    let output = output(program, arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     // e2fsck says 1 when it has corrected something.
@@ -25,34 +22,19 @@ pub(super) fn run(program: &str, arguments: &[&str]) -> String {
 
 /// Whether mounting is possible. Under CI it has to be.
 pub(super) fn is_root() -> bool {
-    let is_root = run("id", &["-u"]).trim() == "0";
-    if !is_root {
-        assert!(std::env::var_os("CI").is_none(), "needs root");
-        println!("needs root");
-    }
-    is_root
+    !lacks_root()
 }
 
 /// A mounted volume, unmounted at the end.
-pub(super) struct Mount(PathBuf);
+pub(super) struct Mount(support::Mount);
 
 impl Mount {
     pub(super) fn new(image: &Path, point: &Path, options: &str) -> Self {
-        std::fs::create_dir_all(point).unwrap();
-        let (image, target) = (image.to_str().unwrap(), point.to_str().unwrap());
-        run("mount", &["-o", options, image, target]);
-        Self(point.to_owned())
+        Self(support::Mount::new(image, point, options))
     }
 
     pub(super) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let status = Command::new("umount").arg(&self.0).status();
-        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking());
+        self.0.path().to_str().unwrap()
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Directories of every form, deep ones, hard links, shared blocks, attributes, links.
 const FILL: &str = "
-    mkdir $0/few $0/block $0/node $0/links; cd $0/node
+    mkdir \"$0\"/few \"$0\"/block \"$0\"/node \"$0\"/links; cd \"$0\"/node
     seq 60000 | split -l 20 -a 4 - a-file-with-a-rather-long-name-
     for i in $(seq 3) ; do echo $i > ../few/$i; done
     for i in $(seq 40) ; do seq $((i * 300)) > ../block/file-$i; done
@@ -67,7 +67,7 @@ fn by_space(mount: &Mount) -> Places {
 fn by_file(mount: &Mount, inodes: &HashMap<String, (String, bool)>) -> Places {
     let script = "find . -type f -print0 | xargs -0 xfs_io -r -c bmap -c 'bmap -a'";
     let point = mount.path().to_str().unwrap();
-    let text = run("sh", &["-ec", &format!("cd $0; {script}"), point]);
+    let text = run("sh", &["-ec", &format!("cd \"$0\"; {script}"), point]);
     let mut places = Places::new();
     let mut inode = String::new();
     for line in text.lines() {

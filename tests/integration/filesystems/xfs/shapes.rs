@@ -87,7 +87,7 @@ fn inode_chunks_with_holes() {
     let mount = Mount::new(&image, &directory.path().join("mnt"), "loop");
     fragment(&mount);
     // What the kernel holds in reserve has room for whole chunks, so these are many.
-    let script = "mkdir $0/d; cd $0/d; seq 14000 | xargs touch; seq 9 10 14000 | xargs rm
+    let script = "mkdir \"$0\"/d; cd \"$0\"/d; seq 14000 | xargs touch; seq 9 10 14000 | xargs rm
         for i in $(seq 700); do echo $i > $i; done";
     run("sh", &["-ec", script, mount.path().to_str().unwrap()]);
     drop(mount);

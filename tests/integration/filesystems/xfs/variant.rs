@@ -75,7 +75,13 @@ pub(super) const VARIANTS: &[Variant] = &[
 
 /// Runs `mkfs.xfs` as xfsprogs' own tests do, which lets it make volumes below 300 MiB.
 pub(super) fn mkfs(arguments: &[&str]) {
-    let mut command = vec!["TEST_DIR=.", "TEST_DEV=.", "QA_CHECK_FS=.", "mkfs.xfs"];
+    mkfs_in(Path::new("."), arguments);
+}
+
+/// The same in a directory: a prototype can't name files whose path has a space.
+fn mkfs_in(directory: &Path, arguments: &[&str]) {
+    let mut command = vec!["--chdir", directory.to_str().unwrap()];
+    command.extend(["TEST_DIR=.", "TEST_DEV=.", "QA_CHECK_FS=.", "mkfs.xfs"]);
     command.extend(arguments);
     run("env", &command);
 }
@@ -92,11 +98,9 @@ impl Variant {
         let image = directory.join(format!("{}.img", self.name));
         let file = File::create(&image).unwrap();
         file.set_len(self.size_mib << 20).unwrap();
-        let content = directory.join("content");
-        std::fs::write(&content, vec![0x5a; 50_000]).unwrap();
-        let content = content.to_str().unwrap();
+        std::fs::write(directory.join("content"), vec![0x5a; 50_000]).unwrap();
         let files: String = (0..20)
-            .map(|number| format!("file-{number} ---644 0 0 {content}\n"))
+            .map(|number| format!("file-{number} ---644 0 0 content\n"))
             .collect();
         let prototype = directory.join("prototype");
         let text = format!("/dev/null\n0 0\nd--755 0 0\na d--755 0 0\n{files}$\n$\n");
@@ -104,7 +108,7 @@ impl Variant {
         let mut arguments = vec!["-q", "-L", "klon", "-p", prototype.to_str().unwrap()];
         arguments.extend(self.options);
         arguments.push(image.to_str().unwrap());
-        mkfs(&arguments);
+        mkfs_in(directory, &arguments);
         image
     }
 
@@ -113,7 +117,7 @@ impl Variant {
         let mount = Mount::new(image, &directory.join("mnt"), "loop");
         punch(&mount.path().join("large"));
         let script = "
-            cd $0
+            cd \"$0\"
             for d in 1 2 3 4 5 6; do
                 mkdir $d
                 for i in $(seq 120); do echo $i > $d/$i; done

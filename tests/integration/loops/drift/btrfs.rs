@@ -27,7 +27,9 @@ fn tools() -> Vec<Case> {
     vec![
         (
             "looked at",
-            Raw("btrfs check --readonly $T; btrfs inspect-internal dump-tree $T; blkid $T"),
+            Raw(
+                "btrfs check --readonly \"$T\"; btrfs inspect-internal dump-tree \"$T\"; blkid \"$T\"",
+            ),
             Same,
         ),
         ("scrubbed", Mounted("rw", "btrfs scrub start -B ."), Token),
@@ -56,15 +58,15 @@ fn tools() -> Vec<Case> {
             Mounted("rw", "btrfs filesystem defragment -czstd large"),
             Token,
         ),
-        ("labeled", Raw("btrfs filesystem label $T other"), Token),
+        ("labeled", Raw("btrfs filesystem label \"$T\" other"), Token),
         (
             "made a seed",
-            Raw("btrfstune -S 1 $T"),
+            Raw("btrfstune -S 1 \"$T\""),
             Unsound("the target was changed"),
         ),
         (
             "given another UUID",
-            Raw("btrfstune -f -u $T"),
+            Raw("btrfstune -f -u \"$T\""),
             Foreign("the target was changed"),
         ),
         (
@@ -75,7 +77,7 @@ fn tools() -> Vec<Case> {
         ("a mirror of the superblock written", Flip(mirror), Metadata),
         (
             "formatted anew",
-            Raw("mkfs.btrfs -q -f $T"),
+            Raw("mkfs.btrfs -q -f \"$T\""),
             Foreign("the target was changed"),
         ),
     ]

@@ -64,36 +64,36 @@ fn tools() -> Vec<Case> {
     vec![
         (
             "looked at",
-            Raw("e2fsck -fn $T; dumpe2fs $T; debugfs -R stats $T; blkid $T"),
+            Raw("e2fsck -fn \"$T\"; dumpe2fs \"$T\"; debugfs -R stats \"$T\"; blkid \"$T\""),
             Same,
         ),
-        ("checked", Raw("e2fsck -fy $T"), Token),
+        ("checked", Raw("e2fsck -fy \"$T\""), Token),
         (
             "directories rebuilt",
-            Raw("e2fsck -fyD $T || [ $? = 1 ]"),
+            Raw("e2fsck -fyD \"$T\" || [ $? = 1 ]"),
             Token,
         ),
-        ("labeled", Raw("e2label $T other"), Token),
-        ("labeled as before", Raw("tune2fs -L drift $T"), Token),
+        ("labeled", Raw("e2label \"$T\" other"), Token),
+        ("labeled as before", Raw("tune2fs -L drift \"$T\""), Token),
         (
             "given another UUID",
-            Raw("tune2fs -U random $T"),
+            Raw("tune2fs -U random \"$T\""),
             Foreign("the target was changed"),
         ),
         (
             "given another feature",
-            Raw("tune2fs -O ^huge_file $T"),
+            Raw("tune2fs -O ^huge_file \"$T\""),
             Unsound("the target was changed"),
         ),
-        ("given other reserves", Raw("tune2fs -m 3 $T"), Token),
+        ("given other reserves", Raw("tune2fs -m 3 \"$T\""), Token),
         (
             "shrunk",
-            Raw("e2fsck -fy $T; resize2fs $T 40M; truncate -s 64M $T"),
+            Raw("e2fsck -fy \"$T\"; resize2fs \"$T\" 40M; truncate -s 64M \"$T\""),
             Token,
         ),
         (
             "an inode set",
-            Raw("debugfs -w -R 'set_inode_field /documents/8 mtime 19990101' $T"),
+            Raw("debugfs -w -R 'set_inode_field /documents/8 mtime 19990101' \"$T\""),
             Metadata,
         ),
         ("an inode set in place", Flip(inode), Metadata),
@@ -112,12 +112,12 @@ fn tools() -> Vec<Case> {
         ),
         (
             "formatted anew",
-            Raw("mke2fs -q -F -t ext4 -b 4096 $T"),
+            Raw("mke2fs -q -F -t ext4 -b 4096 \"$T\""),
             Foreign("the target was changed"),
         ),
         (
             "formatted otherwise",
-            Raw("mkfs.fat $T"),
+            Raw("mkfs.fat \"$T\""),
             Foreign("the target was changed"),
         ),
     ]

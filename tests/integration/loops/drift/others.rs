@@ -30,15 +30,18 @@ fn fat_is_compared_whatever_was_done_to_it() {
     let scene = Scene::new(make, false, &["fsck.fat", "-n"]);
     scene.check_all(&cases(&[
         ("nothing", ""),
-        ("a file made", "echo made >made; mcopy -i $T made ::/made"),
+        (
+            "a file made",
+            "echo made >made; mcopy -i \"$T\" made ::/made",
+        ),
         (
             "a file overwritten",
-            "head -c 300000 /dev/zero >zero; mcopy -o -i $T zero ::/file",
+            "head -c 300000 /dev/zero >zero; mcopy -o -i \"$T\" zero ::/file",
         ),
-        ("a file removed", "mdel -i $T ::/file"),
-        ("a file renamed", "mren -i $T ::/file other"),
-        ("labeled", "fatlabel $T OTHER"),
-        ("an attribute set", "mattrib -i $T +h ::/file"),
+        ("a file removed", "mdel -i \"$T\" ::/file"),
+        ("a file renamed", "mren -i \"$T\" ::/file other"),
+        ("labeled", "fatlabel \"$T\" OTHER"),
+        ("an attribute set", "mattrib -i \"$T\" +h ::/file"),
     ]));
 }
 
@@ -47,16 +50,16 @@ fn ntfs_is_compared_whatever_was_done_to_it() {
     let make = "truncate -s 40M source && mkfs.ntfs -F -q -Q -L drift source && \
         head -c 300000 /dev/urandom >file && ntfscp -q source file file";
     let scene = Scene::new(make, false, &["ntfsfix", "-n"]);
-    let repaired = Change::Raw("ntfsfix $T");
+    let repaired = Change::Raw("ntfsfix \"$T\"");
     scene.check(&("repaired", repaired, Expected::Unsound(WHY)));
     scene.check_all(&cases(&[
         ("nothing", ""),
-        ("a file made", "echo made >made; ntfscp -q $T made made"),
+        ("a file made", "echo made >made; ntfscp -q \"$T\" made made"),
         (
             "a file overwritten",
-            "head -c 300000 /dev/zero >zero; ntfscp -q $T zero file",
+            "head -c 300000 /dev/zero >zero; ntfscp -q \"$T\" zero file",
         ),
-        ("labeled", "ntfslabel $T other"),
+        ("labeled", "ntfslabel \"$T\" other"),
     ]));
 }
 

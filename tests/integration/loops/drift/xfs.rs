@@ -45,14 +45,14 @@ fn tools() -> Vec<Case> {
     vec![
         (
             "looked at",
-            Raw("xfs_repair -n -f $T; xfs_db -f -r -c freesp $T; blkid $T"),
+            Raw("xfs_repair -n -f \"$T\"; xfs_db -f -r -c freesp \"$T\"; blkid \"$T\""),
             Same,
         ),
-        ("repaired", Raw("xfs_repair -f $T"), Token),
-        ("labeled", Raw("xfs_admin -f -L other $T"), Token),
+        ("repaired", Raw("xfs_repair -f \"$T\""), Token),
+        ("labeled", Raw("xfs_admin -f -L other \"$T\""), Token),
         (
             "given another UUID",
-            Raw("xfs_admin -f -U generate $T"),
+            Raw("xfs_admin -f -U generate \"$T\""),
             Foreign("the target was changed"),
         ),
         ("reorganized", Mounted("rw", "xfs_fsr -v large"), Token),
@@ -71,7 +71,7 @@ fn tools() -> Vec<Case> {
         ("a backup superblock written", Flip(backup), Metadata),
         (
             "formatted anew",
-            Raw("mkfs.xfs -q -f $T"),
+            Raw("mkfs.xfs -q -f \"$T\""),
             Foreign("the target was changed"),
         ),
     ]
