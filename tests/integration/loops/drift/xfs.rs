@@ -49,10 +49,10 @@ fn tools() -> Vec<Case> {
             Same,
         ),
         ("repaired", Raw("xfs_repair -f \"$T\""), Token),
-        ("labeled", Raw("xfs_admin -f -L other \"$T\""), Token),
+        ("labeled", Raw("xfs_admin -f -L other target"), Token),
         (
             "given another UUID",
-            Raw("xfs_admin -f -U generate \"$T\""),
+            Raw("xfs_admin -f -U generate target"),
             Foreign("the target was changed"),
         ),
         ("reorganized", Mounted("rw", "xfs_fsr -v large"), Token),
