@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::table::layout::{ENTRY_BYTES, GptPlaces};
 use crate::table::sectors::Sectors;
 use crate::table::{Partition, PartitionType, Table};
-use crate::text::plain;
+use crate::text::written;
 use ::gpt::disk::LogicalBlockSize;
 use ::gpt::header::Header;
 use ::gpt::mbr::ProtectiveMBR;
@@ -108,7 +108,7 @@ impl Build<'_> {
             first_lba: self.sectors.lba(extent.offset_bytes()),
             last_lba: self.sectors.lba(extent.end_bytes()).saturating_sub(1),
             flags: partition.attributes,
-            name: plain(&partition.name),
+            name: written(&partition.name),
         })
     }
 
