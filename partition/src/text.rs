@@ -88,6 +88,13 @@ pub fn plain(text: &str) -> String {
     text.chars().map(one).collect()
 }
 
+/// The text as it was, for formats that hold just that; as [`plain`] where it is not UTF-8.
+#[must_use]
+pub fn written(text: &str) -> String {
+    let bytes = unsealed(text).into_string();
+    bytes.unwrap_or_else(|_| plain(text))
+}
+
 /// Whether what was sealed is not UTF-8, so that [`plain`] does not give all of it back.
 #[must_use]
 pub fn has_foreign_bytes(text: &str) -> bool {

@@ -9,7 +9,7 @@ use super::{Partition, PartitionType, Scheme, Table};
 use crate::device::Geometry;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::text::plain;
+use crate::text::written;
 
 /// The first two of `items` (number and extent) that share a byte, in order of their start.
 pub(super) fn overlap(items: impl Iterator<Item = (u32, Extent)>) -> Option<[(u32, Extent); 2]> {
@@ -143,7 +143,7 @@ fn gpt(table: &Table) -> Result<()> {
         require(partition.guid.is_some(), || {
             format!("partition {number} needs a unique GUID")
         })?;
-        let name = plain(&partition.name);
+        let name = written(&partition.name);
         let is_name = !name.contains('\0') && name.encode_utf16().count() <= 36;
         require(is_name, || {
             format!("partition {number}: the name {name:?} has a NUL or more than 36 UTF-16 units")

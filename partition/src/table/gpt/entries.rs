@@ -6,7 +6,7 @@ use crate::table::guard::Header;
 use crate::table::sectors::Sectors;
 use crate::table::validate::overlap;
 use crate::table::{Partition, PartitionType, Scheme, Table};
-use crate::text::resealed;
+use crate::text::sealed;
 use gpt::disk::LogicalBlockSize;
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -102,7 +102,7 @@ fn described(number: u32, entry: gpt::partition::Partition, extent: Extent) -> P
         extent,
         partition_type: PartitionType::Gpt(entry.part_type_guid.guid),
         guid: Some(entry.part_guid),
-        name: resealed(&entry.name),
+        name: sealed(&entry.name),
         attributes: entry.flags,
         is_bootable: false,
     }

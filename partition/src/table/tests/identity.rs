@@ -59,7 +59,7 @@ fn gpt_tables(sector_bytes: u32) -> impl Strategy<Value = Table> {
                     extent,
                     partition_type: PartitionType::Gpt(Uuid::from_u128(type_guid)),
                     guid: Some(Uuid::from_u128(guid)),
-                    name,
+                    name: crate::text::sealed(&name),
                     attributes,
                     is_bootable: false,
                 });

@@ -12,7 +12,7 @@ use crate::table::layout::GptPlaces;
 use crate::table::sectors::Sectors;
 use crate::table::validate::new_gpt;
 use crate::table::{Partition, PartitionType, Scheme, Table};
-use crate::text::plain;
+use crate::text::written;
 use ::gpt::disk::LogicalBlockSize;
 use ::gpt::header::Header;
 use ::gpt::mbr::ProtectiveMBR;
@@ -141,7 +141,7 @@ fn entry(partition: &Partition, sectors: Sectors) -> Result<::gpt::partition::Pa
         first_lba: sectors.lba(extent.offset_bytes()),
         last_lba: sectors.lba(extent.end_bytes()).saturating_sub(1),
         flags: partition.attributes,
-        name: plain(&partition.name),
+        name: written(&partition.name),
     })
 }
 
