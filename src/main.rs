@@ -34,6 +34,7 @@ mod output;
 mod outside;
 mod picture;
 mod place;
+mod plan_file;
 mod progress;
 mod records;
 mod report;

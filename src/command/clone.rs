@@ -13,6 +13,7 @@ use crate::error::{DIFFERENT, refused, usage};
 use crate::fit::{self, Loss};
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::outside;
+use crate::plan_file;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::report;
 use crate::salvage;
@@ -120,7 +121,7 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
     }
     let given = args.source.shown();
-    let plan = jobs::find_plan(&args.source).with_context(|| {
+    let plan = plan_file::find_plan(&args.source).with_context(|| {
         "expected a plan file, or a source and a target (klon clone SOURCE TARGET)".to_owned()
     })?;
     let plan = plan.ok_or_else(|| {

@@ -8,6 +8,7 @@ use crate::human;
 use crate::jobs;
 use crate::output;
 use crate::place::Parent;
+use crate::plan_file;
 use crate::progress::say;
 use crate::records;
 use crate::threads;
@@ -94,7 +95,7 @@ fn is_of(done: &Completed, target: &TargetEnd) -> bool {
 
 fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     if given.is_file()
-        && let Some(plan) = jobs::find_plan(given)?
+        && let Some(plan) = plan_file::find_plan(given)?
     {
         let jobs = jobs::of_plan(&plan, &[], None, system)?;
         return Ok(jobs.into_iter().map(|job| job.target).collect());
