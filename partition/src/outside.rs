@@ -1,6 +1,9 @@
 //! Bytes that no one proved free: room in no partition, and what lies behind a filesystem's own end.
 //! Which of them are copied is the user's choice.
 
+use crate::bytes::is_zero;
+use crate::device::{ReadAt, read_vec};
+use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,6 +47,27 @@ pub(crate) fn edges(room: &ExtentMap) -> ExtentMap {
 /// What both [`Outside::Edges`] and [`Outside::None`] copy of a disk's room in no partition.
 pub(crate) fn disk_start(room: &ExtentMap) -> ExtentMap {
     room.intersection(&ExtentMap::whole(WHOLE_BYTES))
+}
+
+/// Where the first byte that is not zero lies in `extent` of `device`.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub(crate) fn first_set(device: &dyn ReadAt, extent: Extent) -> Result<Option<u64>> {
+    const READ_BYTES: u64 = 1 << 20;
+    // Holes of a sparse file are known to be zero.
+    let data = device.data(extent)?;
+    for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
+        // At most READ_BYTES.
+        let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
+        let bytes = read_vec(device, piece.offset_bytes(), len)?;
+        if is_zero(&bytes) {
+            continue;
+        }
+        let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0);
+        return Ok(piece.offset_bytes().checked_add(at as u64));
+    }
+    Ok(None)
 }
 
 fn edges_of(room: Extent) -> [Option<Extent>; 2] {

@@ -149,6 +149,7 @@ mod tests {
             metadata_digest: Some(Hex(metadata_digest)),
             run: None,
             role: crate::Role::Backup,
+            outside: klon_partition::Outside::All,
             history: Vec::new(),
         };
         writer.keep_metadata(digests);

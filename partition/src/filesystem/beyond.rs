@@ -4,14 +4,13 @@
 //! All of what lies there is copied anyway; this bounded look finds where a copy without the free
 //! blocks would not pass the check that they are for.
 
-use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
+use crate::outside::first_set;
 
 /// A hash tree begins at the filesystem's end, or at the next erase block.
 const FIRST_BYTES: u64 = 4 << 20;
-const READ_BYTES: u64 = 1 << 20;
 
 /// Structures that begin a tail. cryptsetup, "Verity superblock"; Android, `verity_metadata`:
 /// its magic number, and the same switched off.
@@ -35,7 +34,8 @@ pub(super) fn covers(volume: &dyn ReadAt, tails: &ExtentMap) -> Result<Option<&'
         if has(volume, footer, FOOTER_MAGIC, tail)? {
             return Ok(Some("the footer of Android Verified Boot"));
         }
-        let Some(at) = first_set(volume, tail)? else {
+        let first = Extent::new(tail.offset_bytes(), tail.len_bytes().min(FIRST_BYTES));
+        let Some(at) = first_set(volume, first.unwrap_or(tail))? else {
             continue;
         };
         for (magic, name) in STARTS {
@@ -43,27 +43,6 @@ pub(super) fn covers(volume: &dyn ReadAt, tails: &ExtentMap) -> Result<Option<&'
                 return Ok(Some(name));
             }
         }
-    }
-    Ok(None)
-}
-
-/// Where the first byte that is not zero lies in the first part of `tail`.
-fn first_set(volume: &dyn ReadAt, tail: Extent) -> Result<Option<u64>> {
-    let first = Extent::new(tail.offset_bytes(), tail.len_bytes().min(FIRST_BYTES));
-    let Some(first) = first else {
-        return Ok(None);
-    };
-    // Holes of a sparse file are known to be zero.
-    let data = volume.data(first)?;
-    for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
-        // At most READ_BYTES.
-        let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
-        let bytes = read_vec(volume, piece.offset_bytes(), len)?;
-        if is_zero(&bytes) {
-            continue;
-        }
-        let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0);
-        return Ok(piece.offset_bytes().checked_add(at as u64));
     }
     Ok(None)
 }

@@ -4,17 +4,15 @@
 //! the first 16 MiB of the disk, the first and last mebibyte of each room, and 4 KiB at 64 places of it.
 
 use super::usage::outside_of;
-use crate::bytes::is_zero;
-use crate::device::{ReadAt, read_vec};
+use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
-use crate::outside::{disk_start, edges};
+use crate::outside::{disk_start, edges, first_set};
 use crate::table::Table;
 use serde::Serialize;
 
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: u64 = 4 << 10;
-const READ_BYTES: u64 = 1 << 20;
 /// Of more rooms than these, those that come later are not looked at.
 const ROOMS_MAX: usize = 256;
 
@@ -39,19 +37,10 @@ pub fn unassigned(disk: &dyn ReadAt, table: &Table, from_bytes: u64) -> Result<O
     let samples = room.iter().take(ROOMS_MAX).flat_map(samples);
     let windows = windows.union(&samples.collect()).intersection(&room);
     for window in windows.iter().take(ROOMS_MAX * SAMPLES as usize) {
-        // Holes of a sparse file are known to be zero.
-        let data = disk.data(window)?;
-        for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
-            // At most READ_BYTES.
-            let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
-            let bytes = read_vec(disk, piece.offset_bytes(), len)?;
-            if is_zero(&bytes) {
-                continue;
-            }
-            let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0) as u64;
+        if let Some(first_bytes) = first_set(disk, window)? {
             return Ok(Some(Unassigned {
                 room_bytes: room.total_bytes(),
-                first_bytes: piece.offset_bytes().saturating_add(at),
+                first_bytes,
             }));
         }
     }

@@ -168,7 +168,7 @@ fn clusters_of_32_mebibytes() {
 
 /// The device may be longer than the volume.
 #[test]
-fn what_lies_behind_the_volume_is_free() {
+fn what_lies_behind_the_volume_is_not_its_own() {
     if lacks_root() {
         return;
     }

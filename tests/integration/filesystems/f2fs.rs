@@ -90,7 +90,7 @@ fn contents_of(volume: &Volume) -> ExtentMap {
 
 /// The volume may be larger than the filesystem, and the filesystem than its main area.
 #[test]
-fn what_follows_the_main_area_is_free() {
+fn what_follows_the_main_area_is_not_its_own() {
     let volume = Volume::make(&VARIANTS[0]);
     volume.load(1, "/");
     let before = usage(&ImageFile::open(&volume.image)).unwrap().used();

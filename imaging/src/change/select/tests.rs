@@ -29,6 +29,7 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
         metadata_digest: None,
         run: None,
         role: Role::Backup,
+        outside: klon_partition::Outside::All,
         history: Vec::new(),
     };
     let mut writer = store.begin(&target, 1).unwrap();

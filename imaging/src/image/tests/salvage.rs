@@ -154,7 +154,7 @@ fn without_the_flag_nothing_is_left_that_looks_whole() {
     changed.auto();
     let torn = damaged(&changed, 4, &[5]);
     let fourth = SnapshotDevice::new(Arc::new(open(&torn).snapshot(Some(4)).unwrap()));
-    let used = world.usage.extents.clone();
+    let used = world.usage.clone();
     let error = bench.restore(&fourth, &world.usage, Some(&used));
     assert!(error.unwrap_err().to_string().contains("data frame"));
     assert!(!bench.is_marked() && bench.has(&world.usage, &contents[0]));

@@ -31,6 +31,7 @@ fn manifest(target: &Identity) -> Manifest {
         metadata_digest: None,
         run: None,
         role: Role::Backup,
+        outside: klon_partition::Outside::All,
         history: vec![run],
     }
 }
@@ -288,4 +289,28 @@ fn a_record_with_bad_sectors_stays_readable() {
     assert_eq!(record.bad, map(&[(CHUNK_BYTES + 2560, 1024)]));
     assert_eq!(record.data, map(&[(0, CHUNK_BYTES + 32_768)]));
     assert!(record.metadata().unwrap().is_none());
+}
+
+#[test]
+fn what_was_left_out_and_why_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Path("/target".to_owned());
+    let mut writer = store.begin(&target, 1).unwrap();
+    writer.push(Digest([1; 32])).unwrap();
+    let (data, left_out) = (
+        map(&[(0, 4096)]),
+        map(&[(8192, 4096), (2 * CHUNK_BYTES, 7)]),
+    );
+    writer.set_left_out(left_out.clone());
+    let manifest = Manifest {
+        outside: klon_partition::Outside::Edges,
+        ..manifest(&target)
+    };
+    let none = ExtentMap::new();
+    writer.finish(&manifest, &data, &none, &none).unwrap();
+    let record = store.load(&target).unwrap().unwrap();
+    assert_eq!(record.left_out, left_out);
+    assert_eq!(record.wanted(), data);
+    assert_eq!(record.manifest.outside, klon_partition::Outside::Edges);
 }
