@@ -8,19 +8,17 @@ use crate::progress::say;
 use crate::resized::Resized;
 use crate::volume::leave_out_unknown;
 use anyhow::{Context as _, Result};
-use klon_partition::bytes::{be32, be64, is_zero};
+use klon_partition::bytes::{be32, be64};
 use klon_partition::device::{Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskUsage, disk_usage};
+use klon_partition::outside::first_set;
 use klon_partition::table::{self, Finding, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
 
 /// Reading more than this is announced.
 const ANNOUNCED_BYTES: u64 = 1 << 30;
-
-/// What is read at once.
-const READ_BYTES: u64 = 1 << 20;
 
 /// Length of the footer of a virtual hard disk (Virtual Hard Disk Image Format Specification,
 /// "Hard Disk Footer Format").
@@ -320,7 +318,7 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
             cut.place
         ));
     }
-    let Some(at) = first_set(name, cut, &cut.rest.unproven)? else {
+    let Some(at) = first_data(name, cut, &cut.rest.unproven)? else {
         return Ok(());
     };
     let found = format!(
@@ -347,7 +345,7 @@ impl Cut {
 }
 
 /// Where the first byte of `extents` lies that is not zero, and no footer of a virtual disk.
-fn first_set(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>> {
+fn first_data(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>> {
     let device = &*cut.device;
     let mut data = ExtentMap::new();
     for extent in extents.iter() {
@@ -366,14 +364,11 @@ fn first_set(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>> 
             cut.place
         ));
     }
-    for piece in data.iter().flat_map(|extent| extent.split(READ_BYTES)) {
-        // At most READ_BYTES.
-        let len = usize::try_from(piece.len_bytes()).unwrap_or(0);
-        let bytes = read_vec(device, piece.offset_bytes(), len)
+    for extent in data.iter() {
+        let found = first_set(device, extent)
             .with_context(|| format!("looking at what the target cuts off of {name}"))?;
-        if !is_zero(&bytes) {
-            let at = bytes.iter().position(|&byte| byte != 0).unwrap_or(0);
-            return Ok(Some(piece.offset_bytes().saturating_add(at as u64)));
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)

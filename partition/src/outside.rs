@@ -53,7 +53,7 @@ pub(crate) fn disk_start(room: &ExtentMap) -> ExtentMap {
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.
-pub(crate) fn first_set(device: &dyn ReadAt, extent: Extent) -> Result<Option<u64>> {
+pub fn first_set(device: &dyn ReadAt, extent: Extent) -> Result<Option<u64>> {
     const READ_BYTES: u64 = 1 << 20;
     // Holes of a sparse file are known to be zero.
     let data = device.data(extent)?;

@@ -10,3 +10,4 @@ mod smaller;
 mod staged;
 mod verify;
 mod volumes;
+mod way_back;

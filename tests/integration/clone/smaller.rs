@@ -10,12 +10,12 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-fn write_at(disk: &Path, offset_bytes: u64, bytes: &[u8]) {
+pub(super) fn write_at(disk: &Path, offset_bytes: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(disk).unwrap();
     file.write_all_at(bytes, offset_bytes).unwrap();
 }
 
-fn resize(path: &Path, size_bytes: u64) {
+pub(super) fn resize(path: &Path, size_bytes: u64) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(size_bytes).unwrap();
 }
