@@ -14,6 +14,8 @@ use klon_partition::Shown;
 use klon_partition::filesystem::probe;
 use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 /// Refuses targets that are originals of other clones; with `is_forced` notes in the jobs what
 /// must be consented to instead. Notes what each clone is for.
@@ -38,6 +40,10 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
             hint(job, source, &manifests);
             continue;
         };
+        if &against.target == from && goes_back_to_device(job) {
+            job.role = Role::Restore;
+            continue;
+        }
         let story = story(against, from);
         if !is_forced {
             let advice = match job.is_planned {
@@ -57,6 +63,17 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         ));
     }
     Ok(())
+}
+
+/// Whether a plain file goes to a device. One that was made of it is no drive that might be taken for the
+/// original, so to bring it back is a restore: the device must be named, as for any other.
+fn goes_back_to_device(job: &VolumeJob) -> bool {
+    let kind = |path: &Path| path.metadata().map(|metadata| metadata.file_type());
+    let is_file = |path: &Path| kind(path).is_ok_and(|kind| kind.is_file());
+    let is_device = |path: &Path| kind(path).is_ok_and(|kind| kind.is_block_device());
+    let source = job.source.as_ref();
+    let source = source.is_some_and(|source| is_file(&source.path));
+    source && !job.is_planned && is_device(&job.target.place.path)
 }
 
 /// The record by which `target` is an original that `source` must not be cloned over. A copy of a

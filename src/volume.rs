@@ -20,13 +20,15 @@ use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Moved, Table};
 use klon_partition::text::{quoted, unsealed};
 use klon_partition::{ExtentMap, Geometry, Identity, Outside, ReadAt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A source, opened, with what of it is in use.
 pub struct SourceEnd {
     /// As the user named it.
     pub name: String,
+    /// What was opened for it.
+    pub path: PathBuf,
     /// What is read.
     pub device: Arc<dyn ReadAt>,
     /// What of it is in use.
@@ -98,6 +100,7 @@ impl SourceEnd {
             moved: Vec::new(),
             metadata: ExtentMap::new(),
             warnings,
+            path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             snapshot: open.snapshot.clone(),
@@ -142,6 +145,7 @@ impl SourceEnd {
             moved: fitted.moved,
             metadata: ExtentMap::new(),
             warnings,
+            path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             snapshot: open.snapshot.clone(),

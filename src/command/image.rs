@@ -132,16 +132,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let back = previous.as_ref();
     let back = back.and_then(|then| another::went_back(job.source, &job.partitions, then));
     back.into_iter().for_each(warn);
-    let options = CaptureOptions {
-        rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
-            RungArg::Compare => RungChoice::Only(Rung::Compare),
-            RungArg::Digest => RungChoice::Only(Rung::Digest),
-            RungArg::Full => RungChoice::Only(Rung::Full),
-        },
-        level: args.store.level,
-        threads: threads::count(args.threads),
-    };
+    let options = options(args);
     let chunk_bytes = image.writer().header().chunk_bytes.into();
     let summary = match capture(&job, image.writer(), &options, &progress) {
         Ok(summary) => summary,
@@ -157,6 +148,19 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
     differs.into_iter().for_each(warn);
     report(&summary, name, common)
+}
+
+fn options(args: &ImageArgs) -> CaptureOptions {
+    CaptureOptions {
+        rung: match args.rung {
+            RungArg::Auto => RungChoice::Auto,
+            RungArg::Compare => RungChoice::Only(Rung::Compare),
+            RungArg::Digest => RungChoice::Only(Rung::Digest),
+            RungArg::Full => RungChoice::Only(Rung::Full),
+        },
+        level: args.store.level,
+        threads: threads::count(args.threads),
+    }
 }
 
 /// Whether the image goes to standard output.

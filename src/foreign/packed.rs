@@ -163,6 +163,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         moved: resized.moved,
         cut: None,
         warnings,
+        path: place.path.clone(),
         clone_name: None,
         watch,
         snapshot: None,

@@ -127,13 +127,7 @@ impl fmt::Display for Warning {
                 group,
                 room_bytes,
                 first_bytes,
-            } => write!(
-                f,
-                "{group} has data in no partition (the first at byte {first_bytes}; {} are in no \
-                 partition): a boot loader, or what is left of deleted partitions. No clone of this \
-                 plan has them; klon clone or klon image of the whole disk copies them too",
-                human_size(*room_bytes)
-            ),
+            } => unassigned_text(f, group, *room_bytes, *first_bytes),
             Self::SameUuids { volumes } => write!(
                 f,
                 "{} will have the filesystem UUIDs of their sources: do not mount by UUID while \
@@ -157,31 +151,56 @@ impl fmt::Display for Warning {
                 volume,
                 source_bytes,
                 size_bytes,
-            } => write!(
-                f,
-                "{volume} gets {}, less than the {} of its source, of which the filesystem does not \
-                 use the end; klon clone looks whether anything lies there before it writes",
-                human_size(*size_bytes),
-                human_size(*source_bytes)
-            ),
-            Self::MbrLimits { unreachable_bytes } => {
-                f.write_str(
-                    "an MBR table holds no partition names and no GUIDs: clone volumes are \
-                     recognised by disk signature and partition number, and planning this drive \
-                     again needs this plan",
-                )?;
-                if *unreachable_bytes > 0 {
-                    let lost = human_size(*unreachable_bytes);
-                    write!(f, "; it can't reach the last {lost} of the drive")?;
-                }
-                Ok(())
-            }
+            } => smaller_text(f, volume, *size_bytes, *source_bytes),
+            Self::MbrLimits { unreachable_bytes } => mbr_limits_text(f, *unreachable_bytes),
             Self::AttributesDropped { volume, attributes } => write!(
                 f,
                 "{volume}: an MBR table has no place for the GPT attributes {attributes:#x}"
             ),
         }
     }
+}
+
+fn unassigned_text(
+    f: &mut fmt::Formatter<'_>,
+    group: &str,
+    room_bytes: u64,
+    first_bytes: u64,
+) -> fmt::Result {
+    write!(
+        f,
+        "{group} has data in no partition (the first at byte {first_bytes}; {} are in no partition): a \
+         boot loader, or what is left of deleted partitions. No clone of this plan has them; klon clone \
+         or klon image of the whole disk copies them too",
+        human_size(room_bytes)
+    )
+}
+
+fn smaller_text(
+    f: &mut fmt::Formatter<'_>,
+    volume: &str,
+    size_bytes: u64,
+    source_bytes: u64,
+) -> fmt::Result {
+    write!(
+        f,
+        "{volume} gets {}, less than the {} of its source, of which the filesystem does not use the end; \
+         klon clone looks whether anything lies there before it writes",
+        human_size(size_bytes),
+        human_size(source_bytes)
+    )
+}
+
+fn mbr_limits_text(f: &mut fmt::Formatter<'_>, unreachable_bytes: u64) -> fmt::Result {
+    f.write_str(
+        "an MBR table holds no partition names and no GUIDs: clone volumes are recognised by disk \
+         signature and partition number, and planning this drive again needs this plan",
+    )?;
+    if unreachable_bytes > 0 {
+        let lost = human_size(unreachable_bytes);
+        write!(f, "; it can't reach the last {lost} of the drive")?;
+    }
+    Ok(())
 }
 
 /// All warnings about a plan for `request`, gravest first.

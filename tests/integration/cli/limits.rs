@@ -18,8 +18,8 @@ fn a_limit_on_file_sizes_is_an_error_like_others() {
     ext4(&klon.path("small"), 24, 1);
     klon.ok(&["image", "source", "x.klon"]);
     klon.ok(&["image", "small", "y.klon"]);
-    let (raw, packed) = (klon.text("source"), klon.text("s.qcow2"));
-    run("qemu-img", &["convert", "-O", "qcow2", &raw, &packed]);
+    let (raw, packed) = (klon.text("source"), klon.text("s.zst"));
+    run("zstd", &["-q", &raw, "-o", &packed]);
     let limited = |command: &str| {
         let run = klon.shell(&format!("ulimit -f 30000; $K {command}"));
         let run = run.expect(4);
@@ -113,8 +113,8 @@ fn a_full_filesystem_says_what_helps_and_what_is_left() {
     }
     let klon = Klon::new();
     ext4(&klon.path("source"), 64, 30);
-    let (raw, packed) = (klon.text("source"), klon.text("s.qcow2"));
-    run("qemu-img", &["convert", "-O", "qcow2", &raw, &packed]);
+    let (raw, packed) = (klon.text("source"), klon.text("s.zst"));
+    run("zstd", &["-q", &raw, "-o", &packed]);
     klon.ok(&["image", "source", "x.klon"]);
     let filled = Filled::new(&klon, 8 << 10);
     let before = filled.names();
@@ -124,7 +124,7 @@ fn a_full_filesystem_says_what_helps_and_what_is_left() {
         run.says(words);
     };
     full(
-        &["import", "s.qcow2", "mnt/i.klon"],
+        &["import", "s.zst", "mnt/i.klon"],
         &["There is no new image mnt/i.klon"],
     );
     assert_eq!(filled.names(), before);

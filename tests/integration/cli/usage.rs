@@ -56,7 +56,7 @@ fn what_is_not_there_is_named() {
         assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     }
     for tag in ["LABEL=no-such-label-here", "PARTUUID=0-0", "UUID=none"] {
-        klon.refused(&["map", tag], &[tag, "no disk"]);
+        klon.refused(&["map", tag], &[tag, "no attached disk"]);
     }
     klon.run(&["prepare", "nowhere"])
         .expect(4)

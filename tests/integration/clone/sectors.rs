@@ -150,16 +150,13 @@ fn what_was_made_from_a_device_of_4096_byte_sectors_goes_back_to_it() {
     let parts: [(u32, &str, &[&str]); 2] = [(1, "e2fsck", &["-fn"]), (2, "fsck.fat", &["-n"])];
     klon.ok(&["clone", device.text(), "backup"]);
     check(&klon, "backup", parts);
+    // A file that was made of a device goes back to it when that is named.
     let (target, source) = (klon.text("original"), klon.text("backup"));
-    let both = [
-        "--yes",
-        "--confirm",
-        &target,
-        "--confirm",
-        &source,
-        "--force-direction",
-    ];
-    klon.ok(&[&["clone", "backup", device.text()][..], &both].concat());
+    let back = ["clone", "backup", device.text()];
+    klon.refused(&back, &["this would overwrite"]);
+    let wrong = ["--yes", "--confirm", &source];
+    klon.refused(&[&back[..], &wrong].concat(), &["--confirm names"]);
+    klon.ok(&[&back[..], &["--yes", "--confirm", &target]].concat());
     klon.ok(&["verify", device.text(), "backup"]);
     klon.ok(&["clone", "backup", "file"]);
     check(&klon, "file", parts);

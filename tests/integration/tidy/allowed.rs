@@ -6,7 +6,6 @@ pub(super) const LONG_FUNCTIONS: &[&str] = &[
     "imaging/src/image/capture.rs::capture_from",
     "imaging/src/record/store.rs::read",
     "imaging/src/rescue.rs::rescue",
-    "src/command/prune/compact.rs::run",
 ];
 
 /// Imports that close circles.
@@ -16,6 +15,13 @@ pub(super) const ARROWS: &[&str] = &[
     // What these need of each other belongs below both.
     "src/place → src/inventory",
     "src/place → src/watch",
+    "src/place → src/foreign",
+    "src/volume → src/damaged",
+    "src/volume → src/fit",
+    "src/foreign/packed → src/volume",
+    "src/output → src/progress",
+    "imaging/src/rescue/file → imaging/src/rescue/first",
+    "partition/src/table/write/edit/chain → partition/src/table/write/edit/mbr",
     "imaging/src/change/metadata → imaging/src/clone",
     "imaging/src/record/manifest → imaging/src/change",
     "imaging/src/record/metadata → imaging/src/record/writer",
@@ -39,11 +45,14 @@ pub(super) const OPTIONS: &[&str] = &[
     "imaging/src/change/select.rs: --rung",
     "imaging/src/change/select.rs: --rung",
     "imaging/src/error.rs: --in-place",
+    "imaging/src/image/check.rs: --compact",
     "imaging/src/image/export/file.rs: --force",
     "imaging/src/image/import/clonezilla/directory.rs: --disk",
     // An option of xz.
     "imaging/src/image/import/unpack.rs: --format",
     "imaging/src/image/writer.rs: --compact",
+    "imaging/src/rescue/file.rs: --rescue",
     "imaging/src/stage/group/finish.rs: --alone",
     "imaging/src/stage/group.rs: --alone",
+    "partition/src/planner/ground.rs: --replace-table",
 ];
