@@ -200,10 +200,11 @@ impl Prepared {
         let parts = self.staged_parts(job, options);
         let is_new = parts.is_empty();
         let mut staging = Staging::new(space, rooms, &self.wanted, mark, (options.threads, parts))?;
-        // All of it is staged then, and only long runs of zeroes that no map tells of would need none.
+        // All of it is staged then, and only long runs of zeroes that no map tells of would need none;
+        // what no one proved free often is nothing else.
         let room_bytes = staging.stager.room_bytes();
-        if self.selection.rung == Rung::Full && is_new && self.plan.copy.total_bytes() > room_bytes
-        {
+        let known = self.plan.copy.difference(&job.usage.unproven);
+        if self.selection.rung == Rung::Full && is_new && known.total_bytes() > room_bytes {
             return Err(Error::NoRoom { room_bytes });
         }
         staging.token = self.target_token.map(|token| token.0);
