@@ -13,7 +13,7 @@ use crate::plan_file::read_plan;
 use crate::volume::{describe, described};
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
-use klon_partition::device::{Target, open_target};
+use klon_partition::device::{Target, Window, open_target};
 use klon_partition::inspect::{Volume, inspect};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
@@ -87,6 +87,9 @@ fn consent(
     description.push_str("\n  to");
     for change in changes {
         description.push_str(&format!("\n    {change}"));
+        if !plan.table.is_new && takes_data(change, changes, drive) {
+            description.push_str(", over data that no partition has now");
+        }
     }
     confirm::ask(
         &Loss {
@@ -95,6 +98,18 @@ fn consent(
         },
         &args.consent,
     )
+}
+
+/// Whether a new partition lies where there is something that no partition has: what is seen of it in
+/// many places. What a partition had that is removed is named with that.
+fn takes_data(change: &Change, changes: &[Change], drive: &OpenPlace) -> bool {
+    let Change::Create { partition } = change else {
+        return false;
+    };
+    let is_named = |change: &Change| matches!(change, Change::Remove { partition: old } if old.extent.overlaps(partition.extent));
+    let room = Window::new(&*drive.source, partition.extent);
+    !changes.iter().any(is_named)
+        && room.is_ok_and(|room| blank::is_blank(&room, blank::LOOKS).is_ok_and(|blank| !blank))
 }
 
 /// Nothing recognized, no table, and zeroes wherever one looks: nothing would be lost.

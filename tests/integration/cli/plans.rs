@@ -361,3 +361,20 @@ fn a_plan_goes_to_a_free_name_or_in_the_place_of_a_plan() {
     assert_eq!(fs::read(klon.path("other")).unwrap(), b"precious");
     assert!(klon.names(".klon-").is_empty());
 }
+
+#[test]
+fn a_partition_over_data_that_no_partition_has_is_named_so() {
+    let klon = Klon::new();
+    ext4(&klon.path("source"), 24, 1);
+    sparse(&klon.path("drive"), 200 * MIB);
+    run("sgdisk", &["-n", "1:100M:+8M", &klon.text("drive")]);
+    klon.ok(&["plan", "--drive", "drive", "Data=source", "-o", "plan"]);
+    let words = ["create partition", "over data that no partition has"];
+    let said = klon.refused(&["prepare", "plan"], &words[..1]);
+    assert!(!said.stderr.contains(words[1]), "{}", said.stderr);
+    // What is left of a partition that was deleted.
+    let mut bytes = fs::read(klon.path("drive")).unwrap();
+    bytes[2 << 20..80 << 20].fill(7);
+    fs::write(klon.path("drive"), bytes).unwrap();
+    klon.refused(&["prepare", "plan"], &words);
+}
