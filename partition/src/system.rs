@@ -1,5 +1,6 @@
 //! What the running system says of its disks: sysfs, mounts, swaps, holders.
 
+mod attribute;
 mod block_device;
 mod disk;
 mod kernel_table;
@@ -74,7 +75,7 @@ impl System {
         let mounts = mounts::read(&root.join("proc/self/mountinfo"))?;
         let swaps = swaps::read(&root.join("proc/swaps"))?;
         let btrfs = mounts::btrfs_devices(&root.join("sys/fs/btrfs"))?;
-        serial::drop_ambiguous(&mut devices);
+        block_device::drop_ambiguous(&mut devices);
         Ok(Self {
             root: root.to_owned(),
             devices,

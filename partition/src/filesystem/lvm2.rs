@@ -15,6 +15,7 @@ mod label;
 mod layout;
 mod segment;
 mod text;
+mod value;
 
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::device::ReadAt;

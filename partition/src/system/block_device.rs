@@ -1,10 +1,10 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
+use super::attribute::attribute;
 use super::{serial, slot, transport};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::text::sealed_bytes;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -208,13 +208,19 @@ fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
     ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }
 
-/// An attribute's text, sealed; `None` when it is missing or empty.
-pub(super) fn attribute(sysfs: &Path, name: &str) -> Option<String> {
-    let bytes = fs::read(sysfs.join(name)).ok()?;
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-    let start = bytes.iter().position(|byte| !is_blank(byte))?;
-    let end = bytes.iter().rposition(|byte| !is_blank(byte))?;
-    Some(sealed_bytes(bytes.get(start..=end)?))
+/// Forgets serial numbers that several disks claim: they identify none of them.
+pub(super) fn drop_ambiguous(devices: &mut [BlockDevice]) {
+    let serials: Vec<_> = devices
+        .iter()
+        .filter_map(|device| device.serial.clone())
+        .collect();
+    for device in devices {
+        let same = |serial: &&String| Some(*serial) == device.serial.as_ref();
+        if serials.iter().filter(same).count() > 1 {
+            device.serial = None;
+            device.has_shared_serial = true;
+        }
+    }
 }
 
 fn number(sysfs: &Path, name: &str) -> Option<u32> {

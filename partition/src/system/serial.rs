@@ -1,6 +1,6 @@
 //! What a disk says of itself: model, serial number, world-wide name.
 
-use super::block_device::{BlockDevice, attribute};
+use super::attribute::attribute;
 use std::fs;
 use std::path::Path;
 
@@ -61,19 +61,4 @@ fn is_usable(serial: &str) -> bool {
     let mut characters = serial.chars().filter(char::is_ascii_alphanumeric);
     let first = characters.next();
     serial.chars().all(|c| c.is_ascii_graphic() || c == ' ') && characters.any(|c| Some(c) != first)
-}
-
-/// Forgets serial numbers that several disks claim: they identify none of them.
-pub(super) fn drop_ambiguous(devices: &mut [BlockDevice]) {
-    let serials: Vec<_> = devices
-        .iter()
-        .filter_map(|device| device.serial.clone())
-        .collect();
-    for device in devices {
-        let same = |serial: &&String| Some(*serial) == device.serial.as_ref();
-        if serials.iter().filter(same).count() > 1 {
-            device.serial = None;
-            device.has_shared_serial = true;
-        }
-    }
 }

@@ -4,8 +4,8 @@
 //! those of all other types are built on logical volumes only, hidden ones among them, which have
 //! segments of their own.
 
-use super::group::{flags, number, text};
 use super::text::{Checked, Event, Item, Reader, Value};
+use super::value::{flags, number, text};
 use crate::filesystem::Hazard;
 use std::collections::{HashMap, HashSet};
 
