@@ -38,7 +38,7 @@ fn a_limit_on_file_sizes_is_an_error_like_others() {
         ("clone source out.clone", "limit"),
         ("restore x.klon out.restored", "limit"),
         ("image source out.klon", "--split 4G"),
-        ("import s.qcow2 out.imported", "limit"),
+        ("import s.zst out.imported", "limit"),
         ("prune x.klon --compact --yes", "limit"),
     ] {
         limited(command).says(&[word]);
