@@ -142,7 +142,7 @@ fn stopped(scene: &Scene, is_repeat: bool) -> (Vec<u8>, TempDir) {
         let (original, directory) = start(scene, is_repeat);
         let records = RecordStore::new(directory.path().to_owned());
         let target = MemoryDevice::new(original, 512);
-        let source = FaultAt::new(set_source(&scene.after), Some(Fault::Transient(operation)));
+        let source = FaultAt::new(set_source(&scene.after), Some(Fault::Persistent(operation)));
         let error = clone_to(&source, &target, &records)
             .expect_err("too few chunks are written before the last is read");
         assert!(matches!(error, Error::Source(_)), "{error}");
