@@ -1,5 +1,6 @@
 //! Sources with bad sectors: opened and looked at around them; and the files that are hit.
 
+use crate::contained;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
 use crate::volume::SourceEnd;
@@ -47,6 +48,7 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
 /// As [`SourceEnd::volume`]; all of it where its used blocks can't be read.
 pub fn volume(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
     let usage = usage_or_whole(&*open.device);
+    let usage = contained::by_disk(usage, open, system)?;
     let mut source = SourceEnd::with_usage(open, system, usage, target)?;
     source.metadata = metadata(&source);
     Ok(source)

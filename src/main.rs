@@ -12,6 +12,7 @@ mod boot_fields;
 mod cli;
 mod command;
 mod confirm;
+mod contained;
 mod content;
 mod damaged;
 mod direction;

@@ -1,5 +1,6 @@
 //! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
 
+use crate::contained;
 use crate::damaged;
 use crate::fit::{self, Loss};
 use crate::place::{OpenPlace, Place};
@@ -42,10 +43,10 @@ pub struct Side {
 impl Side {
     /// Opens what `given` names, in nobody's way.
     pub fn open(given: &Path, system: &System) -> Result<Self> {
-        Self::new(&Place::resolve(given, system)?.open()?)
+        Self::new(&Place::resolve(given, system)?.open()?, system)
     }
 
-    fn new(open: &OpenPlace) -> Result<Self> {
+    fn new(open: &OpenPlace, system: &System) -> Result<Self> {
         let given = &open.place.given;
         let table = open.layout.table.as_ref().filter(|_| open.is_disk());
         let none = ExtentMap::new;
@@ -63,7 +64,14 @@ impl Side {
                 let used = disk_usage(&*open.device).with_context(|| given.clone())?;
                 (used.extents, none(), none())
             }
-            None => (usage_or_whole(&*open.device).extents, none(), none()),
+            None => {
+                let usage = usage_or_whole(&*open.device);
+                (
+                    contained::by_disk(usage, open, system)?.extents,
+                    none(),
+                    none(),
+                )
+            }
         };
         let name = match (&open.snapshot, &open.partition) {
             (Some(snapshot), None) => {

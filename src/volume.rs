@@ -1,6 +1,7 @@
 //! The two ends of a clone, opened and checked.
 
 use crate::blank;
+use crate::contained;
 use crate::damaged;
 use crate::error::refused;
 use crate::fit::{self, Cut, Fitted};
@@ -71,6 +72,7 @@ impl SourceEnd {
     /// One volume, as far as a target of `target` geometry has it.
     pub fn volume(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
+        let usage = contained::by_disk(usage, open, system)?;
         Self::with_usage(open, system, usage, target)
     }
 
@@ -166,6 +168,12 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
         None => wanted,
     };
     usage.leave_out(&usage.unproven.difference(&known));
+    // What the image has of it was there for a reason, which the volume alone may not show.
+    if usage.basis == Basis::Map {
+        let more = known.difference(&usage.extents);
+        usage.extents = usage.extents.union(&more);
+        usage.unproven = usage.unproven.union(&more);
+    }
 }
 
 /// What to say of the file that the disk is in.

@@ -69,6 +69,10 @@ pub struct Volume {
     pub partition: Option<Partition>,
     /// What is in it, if it was recognised.
     pub filesystem: Option<Summary>,
+    /// Why all of it must be copied, although its filesystem may prove some of it free: its type, or a
+    /// hash tree on the disk, says that there is more in it.
+    #[serde(skip)]
+    pub contained_because: Option<String>,
 }
 
 /// Reads what is on `disk`.
@@ -105,6 +109,7 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
                 extent,
                 partition: None,
                 filesystem: Some(filesystem),
+                contained_because: None,
             })
             .into_iter()
             .collect(),
@@ -164,6 +169,7 @@ fn data_partitions(table: &Table) -> impl Iterator<Item = &Partition> {
 
 fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Result<Vec<Volume>> {
     let mut volumes = Vec::new();
+    let hash_trees = container::hash_trees(disk, table)?;
     for partition in data_partitions(table) {
         let window = Window::new(disk, partition.extent)?;
         let filesystem = match summary(&window) {
@@ -178,6 +184,9 @@ fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Res
         volumes.push(Volume {
             extent: partition.extent,
             partition: Some(partition.clone()),
+            contained_because: filesystem.as_ref().and_then(|summary| {
+                container::whole_because(table, partition, summary, &hash_trees)
+            }),
             filesystem,
         });
     }

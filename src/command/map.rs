@@ -1,6 +1,7 @@
 //! `klon map`: which parts of a volume are in use.
 
 use crate::cli::{Common, MapArgs};
+use crate::contained;
 use crate::human;
 use crate::output;
 use crate::outside;
@@ -40,7 +41,8 @@ struct Map<'a> {
 
 /// Shows which parts of a volume are in use.
 pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
-    let open = Place::resolve(&args.volume, &System::current()?)?.open()?;
+    let system = System::current()?;
+    let open = Place::resolve(&args.volume, &system)?.open()?;
     let size_bytes = open.device.geometry().size_bytes;
     let (used, known_bad) = if open.is_disk() {
         let disk = disk_usage(&*open.device)?;
@@ -48,6 +50,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         (disk.into_usage(), known_bad)
     } else {
         let used = usage(&*open.device).with_context(|| open.place.given.clone())?;
+        let used = contained::by_disk(used, &open, &system)?;
         (used, known_bad(&*open.device)?)
     };
     let known_bad_bytes = known_bad.total_bytes();

@@ -4,7 +4,7 @@
 use super::{data_partitions, verity};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
-use crate::filesystem::Usage;
+use crate::filesystem::Summary;
 use crate::table::{Partition, PartitionType, Table};
 use uuid::{Uuid, uuid};
 
@@ -89,19 +89,16 @@ pub(super) fn hash_trees(disk: &dyn ReadAt, table: &Table) -> Result<Vec<u64>> {
 pub(super) fn whole_because(
     table: &Table,
     partition: &Partition,
-    usage: &Usage,
+    summary: &Summary,
     hash_trees: &[u64],
 ) -> Option<String> {
-    let kind = usage.summary.as_ref()?.kind;
+    let kind = summary.kind;
     if let Some(what) = by_type(partition.partition_type) {
         return Some(format!(
             "its type is that of {what}, which may hold more than the {kind} that it begins with"
         ));
     }
-    let own_bytes = [
-        partition.extent.len_bytes(),
-        usage.summary.as_ref()?.size_bytes,
-    ];
+    let own_bytes = [partition.extent.len_bytes(), summary.size_bytes];
     let is_covered = hash_trees.iter().any(|bytes| own_bytes.contains(bytes));
     (is_covered || verity::is_protected(table, partition)).then(|| {
         format!("dm-verity protects it: its hash tree covers the free blocks of the {kind}, too")

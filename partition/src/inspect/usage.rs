@@ -87,7 +87,10 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     for partition in data_partitions(&table) {
         let window = Window::new(disk, partition.extent)?;
         let mut volume = filesystem::usage(&window)?;
-        let because = container::whole_because(&table, partition, &volume, &hash_trees);
+        let because = volume
+            .summary
+            .as_ref()
+            .and_then(|summary| container::whole_because(&table, partition, summary, &hash_trees));
         if let Some(reason) = because.filter(|_| volume.basis == Basis::Map) {
             let size_bytes = partition.extent.len_bytes();
             volume = Usage::contained(size_bytes, volume.summary, reason);

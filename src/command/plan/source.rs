@@ -1,5 +1,6 @@
 //! What a source is, as the planner wants to know it.
 
+use crate::contained;
 use crate::error::refused;
 use crate::fit;
 use crate::place::{OpenPlace, Parent, identity_of};
@@ -97,7 +98,14 @@ fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
 fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
     let mut volumes = Vec::new();
     for volume in &open.layout.volumes {
-        let used = usage(&Window::new(&*open.device, volume.extent)?)?;
+        let mut used = usage(&Window::new(&*open.device, volume.extent)?)?;
+        if let Some(reason) = volume
+            .contained_because
+            .clone()
+            .filter(|_| used.basis == Basis::Map)
+        {
+            used = Usage::contained(volume.extent.len_bytes(), used.summary, reason);
+        }
         let table = open.layout.table.as_ref();
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
         described.end_bytes = fit::end_bytes(&used, volume.extent.len_bytes());
@@ -115,12 +123,13 @@ fn single(
     partition: Option<&Partition>,
     system: &System,
 ) -> Result<SourceVolume> {
-    let used = usage(&*open.device)?;
+    let used = contained::by_disk(usage(&*open.device)?, open, system)?;
     let size_bytes = open.device.geometry().size_bytes;
     let volume = Volume {
         extent: Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?,
         partition: partition.cloned(),
         filesystem: used.summary.clone(),
+        contained_because: None,
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.end_bytes = fit::end_bytes(&used, size_bytes);

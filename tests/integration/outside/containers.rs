@@ -157,6 +157,55 @@ fn by_a_hash_tree_beside_or_behind_them() {
     );
 }
 
+/// Where partition 1 of a disk in a file begins.
+fn first_start_bytes(klon: &Klon, name: &str) -> u64 {
+    let text = run("sfdisk", &["--json", &klon.text(name)]);
+    let table: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let sectors = &table["partitiontable"]["partitions"][0]["start"];
+    sectors.as_u64().unwrap() * 512
+}
+
+#[test]
+fn each_by_itself_as_with_its_disk() {
+    for (label, types) in [
+        ("dos", ["42", "83"]),
+        ("dos", ["a5", "83"]),
+        ("gpt", ["AF9B60A0-1431-4F62-BC68-3311714A69AD", LINUX]),
+        (
+            "gpt",
+            [
+                "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+                "2C7357ED-EBD2-46D9-AEC1-23D437EC2BF5",
+            ],
+        ),
+    ] {
+        let klon = Klon::new();
+        disk(&klon, label, types);
+        let expected = read_range(klon.path("disk"), MIB, PART_MIB * MIB);
+        let is_whole = |name: &str, at: u64| {
+            assert!(
+                read_range(klon.path(name), at, PART_MIB * MIB) == expected,
+                "{types:?} {name}"
+            );
+        };
+        klon.ok(&["clone", "disk:1", "alone"]);
+        is_whole("alone", 0);
+        klon.ok(&["verify", "alone", "disk:1"]);
+        klon.ok(&["image", "disk:1", "part.klon"]);
+        klon.ok(&["restore", "part.klon", "from-part"]);
+        is_whole("from-part", 0);
+        klon.ok(&["image", "disk", "disk.klon"]);
+        klon.ok(&["restore", "disk.klon", "--partition", "1=from-disk"]);
+        is_whole("from-disk", 0);
+        sparse(&klon.path("drive"), 200 * MIB);
+        let plan = ["plan", "--drive", "drive", "Disk=disk", "-o", "plan"];
+        klon.ok(&plan);
+        klon.ok(&["prepare", "plan"]);
+        klon.ok(&["clone", "plan"]);
+        is_whole("drive", first_start_bytes(&klon, "drive"));
+    }
+}
+
 #[test]
 fn a_boot_sector_with_code_and_no_partition_makes_a_disk_whole() {
     let klon = Klon::new();

@@ -176,6 +176,7 @@ fn what_inspection_found_becomes_request() {
     let plan = planned(&request(100 * GIB, vec![boot()])).unwrap().plan;
     let table = table_of(&plan);
     let volume = crate::inspect::Volume {
+        contained_because: None,
         extent: table.partitions[0].extent,
         partition: Some(table.partitions[0].clone()),
         filesystem: Some(summary(Kind::Fat32, 512 * MIB, "AAAA-0001")),
