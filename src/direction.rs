@@ -6,6 +6,7 @@ use crate::confirm::{self, Loss};
 use crate::error::{refused, usage};
 use crate::human;
 use crate::jobs::VolumeJob;
+use crate::place::{OpenPlace, partition_identity};
 use crate::progress::say;
 use crate::volume::{SourceEnd, describe};
 use anyhow::Result;
@@ -34,6 +35,20 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         }
         let (from, to) = (&source.identity, &job.target.identity);
         let Some(against) = against(&manifests, from, to, job.is_planned) else {
+            let lost = job
+                .target
+                .now
+                .as_ref()
+                .filter(|_| !is_forced && !job.is_planned);
+            let lost = lost.map_or_else(Vec::new, |now| partitions(&now.open));
+            if let Some(original) = original_among(&manifests, to, &lost) {
+                return Err(refused(format!(
+                    "{} holds an original: {} {}. To overwrite it all the same, add --force-direction",
+                    job.target.place.given,
+                    original.source,
+                    story(original, from)
+                )));
+            }
             if is_clone(&manifests, from) {
                 job.role = Role::Copy;
             }
@@ -96,6 +111,53 @@ fn against<'a>(
         .clone()
         .find(|manifest| &manifest.target == source);
     first.or_else(|| originals.next())
+}
+
+/// The partitions of a disk as records know them.
+fn partitions(open: &OpenPlace) -> Vec<Identity> {
+    let table = open
+        .layout
+        .table
+        .as_ref()
+        .filter(|_| open.partition.is_none());
+    let Some(table) = table else {
+        return Vec::new();
+    };
+    let identity = |partition| partition_identity(table, partition);
+    table.partitions.iter().filter_map(identity).collect()
+}
+
+/// The record by which one of these partitions of the disk `whole` is the original of a backup. A clone
+/// of a disk has the partitions of that, and is none.
+fn original_among<'a>(
+    manifests: &'a [Manifest],
+    whole: &Identity,
+    partitions: &[Identity],
+) -> Option<&'a Manifest> {
+    manifests.iter().find(|manifest| {
+        manifest.role == Role::Backup
+            && partitions.contains(&manifest.source)
+            && &manifest.target != whole
+            && !is_clone(manifests, whole)
+    })
+}
+
+/// Refuses to lay out anew what a record knows as the original of a backup: a drive, or partitions
+/// of it.
+pub fn check_drive(drive: &OpenPlace, identity: &Identity, records: &RecordStore) -> Result<()> {
+    let manifests = records.manifests()?;
+    let mut lost = partitions(drive);
+    lost.push(identity.clone());
+    let Some(original) = original_among(&manifests, identity, &lost) else {
+        return Ok(());
+    };
+    Err(refused(format!(
+        "{} is or holds an original: {} {}. If that clone is no longer wanted, delete its record {}",
+        drive.place.given,
+        original.source,
+        story(original, identity),
+        records.path(&original.target).shown()
+    )))
 }
 
 /// Whether a record knows it as the clone of an original.

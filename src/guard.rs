@@ -1,7 +1,9 @@
 //! What klon refuses to write to, each with its reason.
 
-use crate::error::refused;
+use crate::confirm;
+use crate::error::{refused, usage};
 use crate::place::OpenPlace;
+use crate::plan_file::find_plan;
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
@@ -123,4 +125,24 @@ pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
             mark.source
         ))),
     }
+}
+
+/// A source with bytes in it, that is no plan of klon's: a plan says by itself what goes where.
+pub fn is_a_source(open: &OpenPlace) -> Result<()> {
+    let place = &open.place;
+    if open.device.geometry().size_bytes == 0 {
+        return Err(refused(format!(
+            "{} has no bytes, so there is nothing to copy",
+            place.given
+        )));
+    }
+    let is_plan = || matches!(find_plan(&place.path), Ok(Some(_)));
+    if !place.is_raw && place.image.is_none() && is_plan() {
+        return Err(usage(format!(
+            "{0} is a plan, which says by itself what goes where: klon clone {0}. To copy it as the \
+             bytes that it has, name it raw:{0}",
+            confirm::quoted(&place.given)
+        )));
+    }
+    Ok(())
 }

@@ -297,6 +297,13 @@ impl OpenForAppend {
                 given()
             )));
         }
+        if shape.part_bytes.is_some() && !files.is_split() {
+            return Err(refused(format!(
+                "{} is one file, and an image is kept in parts from its beginning: leave out --split, \
+                 or name another file",
+                given()
+            )));
+        }
         let output = FilesAppend::resume(&files, file, adopted.end, shape.part_bytes);
         let output: Box<dyn Append> = Box::new(output.with_context(given)?);
         let writer = ImageWriter::resume(output, &image, &adopted).with_context(given)?;

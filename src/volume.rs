@@ -84,6 +84,7 @@ impl SourceEnd {
         target: Option<Geometry>,
     ) -> Result<Self> {
         let name = open.place.given.clone();
+        guard::is_a_source(open)?;
         leave_out_unknown(&mut usage, open);
         guard::finished(&name, &open.device)?;
         let Fitted {

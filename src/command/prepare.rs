@@ -4,12 +4,14 @@ use crate::blank;
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
+use crate::direction;
 use crate::error::refused;
 use crate::guard;
 use crate::jobs::find_drive;
 use crate::output;
 use crate::place::OpenPlace;
 use crate::plan_file::read_plan;
+use crate::records;
 use crate::volume::{describe, described};
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
@@ -59,6 +61,11 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         let confirm = &args.consent.confirm;
         let is_other = !confirm.is_empty()
             && !(confirm.iter()).any(|given| confirm::is_meant(given, &plan.drive.identity));
+        let loses =
+            |change: &Change| !matches!(change, Change::Create { .. } | Change::Update { .. });
+        if changes.iter().any(loses) {
+            direction::check_drive(&drive, &plan.drive.identity, &records::store(common)?)?;
+        }
         if is_other || !is_blank(&drive)? {
             consent(&plan, &drive, &changes, args, &system)?;
         }

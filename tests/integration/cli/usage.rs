@@ -107,3 +107,22 @@ fn a_plan_that_is_damaged_says_where() {
         }
     }
 }
+
+#[test]
+fn what_has_no_bytes_or_is_a_plan_is_no_source() {
+    let klon = Klon::new();
+    std::fs::write(klon.path("empty"), "").unwrap();
+    klon.refused(&["clone", "empty", "target"], &["has no bytes"]);
+    klon.refused(&["image", "empty", "i.klon"], &["has no bytes"]);
+    assert!(!klon.path("i.klon").exists());
+    crate::support::image::ext4(&klon.path("source"), 24, 1);
+    crate::support::image::sparse(&klon.path("drive"), 100 << 20);
+    klon.ok(&["plan", "--drive", "drive", "A=source", "-o", "plan"]);
+    for command in [["clone", "plan", "target"], ["image", "plan", "i.klon"]] {
+        klon.run(&command)
+            .expect(2)
+            .says(&["is a plan", "klon clone plan"]);
+    }
+    assert!(!klon.path("target").exists() && !klon.path("i.klon").exists());
+    klon.ok(&["clone", "raw:plan", "target"]);
+}

@@ -247,3 +247,29 @@ fn a_plan_over_an_original_is_refused_with_advice_that_plans_take() {
         said.stderr
     );
 }
+
+#[test]
+fn a_disk_that_holds_an_original_is_one() {
+    let klon = Klon::new();
+    boot_disk(&klon.path("boot"), 512);
+    ext4(&klon.path("other"), 24, 2);
+    sparse(&klon.path("drive"), 300 * MIB);
+    klon.ok(&["plan", "--drive", "drive", "Boot=boot", "-o", "plan"]);
+    klon.ok(&["prepare", "plan"]);
+    klon.ok(&["clone", "plan"]);
+    let before = fs::read(klon.path("boot")).unwrap();
+    let boot = klon.text("boot");
+    let sure = ["--yes", "--confirm", &boot];
+    let words = ["holds an original", "--force-direction"];
+    klon.refused(&[&["clone", "other", "boot"][..], &sure].concat(), &words);
+    // Nor is it laid out anew.
+    let plan = ["plan", "--drive", "boot", "--replace-table", "A=other"];
+    klon.ok(&[&plan[..], &["-o", "wrong"]].concat());
+    klon.refused(
+        &[&["prepare", "wrong"][..], &sure].concat(),
+        &["holds an original"],
+    );
+    assert!(fs::read(klon.path("boot")).unwrap() == before);
+    // The drive goes on as the clone that it is.
+    klon.ok(&["clone", "plan"]);
+}

@@ -27,7 +27,7 @@ fn a_partition_of_a_disk_is_planned_and_found_again_by_its_guid() {
     klon.ok(&["verify", "plan", "--against-source"]);
     // Through another device the partition is the same.
     drop(disk);
-    klon.refused(&["clone", "plan"], &["on no disk that is attached"]);
+    klon.refused(&["clone", "plan"], &["no attached disk has"]);
     let _elsewhere = LoopDevice::new(&klon.path("disk"), 512);
     let again = klon.json(&["clone", "plan"]);
     assert_eq!(

@@ -154,7 +154,12 @@ fn a_device_that_is_too_small_is_refused() {
     let klon = files();
     sparse(&klon.path("small"), 23 * MIB);
     let device = LoopDevice::new(&klon.path("small"), 512);
-    refused(&klon, device.text(), "small", &[device.text()]);
+    refused(
+        &klon,
+        device.text(),
+        "small",
+        &["the target (23 MiB) is too small"],
+    );
 }
 
 /// The disk that holds `/`, if one does.

@@ -412,12 +412,16 @@ fn what_lies_where_the_backup_goes_is_named_before_the_run() {
     disk(&klon, "disk", &["-n1:2048:+8M"]);
     write_at(&klon.path("disk"), &noise(9, 4096), 56 * MIB - 8192);
     sparse(&klon.path("smaller"), 56 * MIB);
-    let done = klon.ok(&["clone", "disk", "smaller"]);
+    // What nobody proved free is lost only to those who say so.
+    let place = "in no partition at byte 58712064";
+    klon.refused(&["clone", "disk", "smaller"], &[place, "--outside none"]);
+    let done = klon.ok(&["clone", "disk", "smaller", "--outside", "none"]);
     done.says(&["from byte 58712064", "belong to no partition", "not copied"]);
     check_gpt(&klon.text("smaller"));
     // Beside it nothing is said.
     sparse(&klon.path("other"), 55 * MIB);
-    let done = klon.ok(&["clone", "disk", "other"]);
+    klon.refused(&["clone", "disk", "other"], &[place, "--outside none"]);
+    let done = klon.ok(&["clone", "disk", "other", "--outside", "none"]);
     assert!(
         !done.stderr.contains("belong to no partition"),
         "{}",

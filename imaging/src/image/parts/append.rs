@@ -19,6 +19,9 @@ pub struct FilesAppend {
     /// How long the last part is.
     filled: u64,
     output: FileAppend,
+    /// The part after the last one, which is there before that is full: so a missing part can be told,
+    /// whenever a run ends.
+    next: Option<FileAppend>,
 }
 
 impl FilesAppend {
@@ -47,6 +50,7 @@ impl FilesAppend {
             number: 0,
             filled: 0,
             output: FileAppend::over(file, 0)?,
+            next: None,
         })
     }
 
@@ -74,6 +78,7 @@ impl FilesAppend {
                 number: 0,
                 filled: position,
                 output: FileAppend::over(first, position)?,
+                next: None,
             });
         }
         if let Some(missing) = files.missing() {
@@ -113,6 +118,7 @@ impl FilesAppend {
                 1 => FileAppend::over(first, here)?,
                 _ => FileAppend::open(path, here)?,
             },
+            next: None,
         };
         output.roll_when_full()?;
         // Padding up to the position; it is less than a block.
@@ -122,7 +128,20 @@ impl FilesAppend {
     }
 
     fn start(name: PathBuf, number: usize, part_bytes: u64) -> io::Result<Self> {
-        let path = part_path(&name, number);
+        let output = Self::part(&name, number)?;
+        Ok(Self {
+            name: Some(name),
+            part_bytes,
+            number,
+            filled: 0,
+            output,
+            next: None,
+        })
+    }
+
+    /// Makes an empty part.
+    fn part(name: &Path, number: usize) -> io::Result<FileAppend> {
+        let path = part_path(name, number);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).open(&path);
         // The name says which of them was in the way.
@@ -135,25 +154,32 @@ impl FilesAppend {
         };
         let file = file.map_err(named)?;
         sync_directory(&path)?;
-        Ok(Self {
-            name: Some(name),
-            part_bytes,
-            number,
-            filled: 0,
-            output: FileAppend::over(file, 0)?,
-        })
+        FileAppend::over(file, 0)
     }
 
-    /// Begins the next part as soon as one is full, so that a missing part can be told.
+    /// Makes the part after the last one; `None` for a file that has none.
+    fn begin_next(&self) -> io::Result<Option<FileAppend>> {
+        let name = self.name.as_deref();
+        name.map(|name| Self::part(name, self.number + 1))
+            .transpose()
+    }
+
+    /// Goes on in the next part when one is full.
     fn roll_when_full(&mut self) -> io::Result<()> {
         if self.filled < self.part_bytes {
             return Ok(());
         }
-        let Some(name) = self.name.clone() else {
+        let next = match self.next.take() {
+            Some(next) => Some(next),
+            None => self.begin_next()?,
+        };
+        let Some(next) = next else {
             return Ok(());
         };
         self.output.sync()?;
-        *self = Self::start(name, self.number + 1, self.part_bytes)?;
+        self.output = next;
+        self.number += 1;
+        self.filled = 0;
         Ok(())
     }
 }
@@ -174,6 +200,9 @@ impl Append for FilesAppend {
         while !bytes.is_empty() {
             let left = usize::try_from(self.part_bytes - self.filled).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(bytes.len().min(left));
+            if now.len() == left && self.next.is_none() {
+                self.next = self.begin_next()?;
+            }
             self.output.append(now)?;
             self.filled += now.len() as u64;
             self.roll_when_full()?;
