@@ -384,7 +384,12 @@ fn virtual_disks_that_are_cut_are_refused() {
     ] {
         convert(&klon, format, options, "a.x");
         let len_bytes = fs::metadata(klon.path(part)).unwrap().len();
-        for cut in [len_bytes - 512 * 3, len_bytes / 2, MIB + 7] {
+        // Behind the last packed grain there may be zeroes that nothing is lost with.
+        let tail_bytes = match options.contains(&"subformat=streamOptimized") {
+            true => len_bytes / 16,
+            false => 1536,
+        };
+        for cut in [len_bytes - tail_bytes, len_bytes / 2, MIB + 7] {
             refuse_cut(&klon, "a.x", part, cut);
         }
         klon.ok(&["clone", "a.x", "out"]);
