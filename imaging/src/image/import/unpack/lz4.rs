@@ -95,7 +95,7 @@ mod tests {
             let one = frame(&plain, has_checksums);
             assert_eq!(unpacked(&one).unwrap(), plain);
             // Where it can end: never within, byte by byte at both ends and in steps between them.
-            let near = |len: usize| len < 40 || len + 40 > one.len() || len % 97 == 0;
+            let near = |len: usize| len < 40 || len + 40 > one.len() || len.is_multiple_of(97);
             for len in (1..one.len()).filter(|&len| near(len)) {
                 assert!(unpacked(&one[..len]).is_err(), "{len} of {}", one.len());
                 let second = [&one, &one[..len]].concat();
