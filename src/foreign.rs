@@ -8,7 +8,7 @@ pub use packed::{PackedDisk, source as packed_source};
 
 use crate::error::{CORRUPT, Failure};
 use anyhow::{Context as _, Result};
-use klon_imaging::foreign::{Foreign, Form, recognize};
+use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
 use klon_imaging::image::import::split::Parts;
 use klon_imaging::image::import::unpack::Packing;
@@ -66,6 +66,9 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
         },
         Form::VirtualDisk { driver } => match qemu::find() {
             Some(program) => {
+                // QEMU reads zeroes where a file is cut.
+                check_whole(driver, &**source, source.path())
+                    .map_err(|error| hinted(given, error))?;
                 let disk = qemu::QemuDisk::start(&program, driver, source.path());
                 let doing = || format!("{given}: it is {}, and qemu-nbd can't read it", found.name);
                 Arc::new(disk.with_context(doing)?)

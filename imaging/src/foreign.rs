@@ -7,6 +7,8 @@ mod packed;
 mod virtual_disk;
 
 pub use nbd::NbdDisk;
+pub(crate) use virtual_disk::check_end;
+pub use virtual_disk::check_whole;
 
 use crate::image::import::unpack::Packing;
 use klon_partition::device::read_vec;

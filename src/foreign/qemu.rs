@@ -35,7 +35,7 @@ const START: &str = "exec 3<&0 4<&1 </dev/null >/dev/null
 /bin/sh -c 'export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"' sh \"$@\" 4<&- &
 exec 3<&-
 read -r _ <&4
-kill -KILL $!";
+kill -KILL $! 2>/dev/null";
 
 /// The program, where it is installed.
 pub(super) fn find() -> Option<PathBuf> {

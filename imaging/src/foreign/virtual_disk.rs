@@ -3,6 +3,12 @@
 //! What QEMU would read in another way than is meant, or by way of files that the image names, is
 //! refused here: a virtual disk comes from anywhere, and klon runs as root.
 
+mod cut;
+mod vmdk;
+
+pub(crate) use cut::check_end;
+pub use cut::check_whole;
+
 use super::{Foreign, Form, Seen};
 use klon_partition::bytes::{be32, be64, le32, le64};
 use klon_partition::device::read_vec;

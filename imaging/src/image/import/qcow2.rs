@@ -6,6 +6,7 @@ mod cluster;
 mod header;
 mod snapshots;
 
+use crate::foreign::check_end;
 use crate::pieces::fill;
 use cluster::{Entry, inflate};
 use header::Header;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const MAGIC: &[u8; 4] = b"QFI\xfb";
 /// Tables and unpacked clusters that are kept at hand.
 const KEPT: usize = 16;
+const NAME: &str = "qcow2 image";
 
 /// A qcow2 image as the disk that it holds.
 pub struct Qcow2<D> {
@@ -57,6 +59,9 @@ impl<D: ReadAt> Qcow2<D> {
                     Corrupt::new("qcow2 L1 table", "entry", position, expected, found).into(),
                 );
             }
+            if table != 0 {
+                check_end(&file, NAME, table.saturating_add(header.cluster_bytes()))?;
+            }
             l1.push(table);
         }
         Ok(Self {
@@ -88,7 +93,15 @@ impl<D: ReadAt> Qcow2<D> {
         let bytes = self.table(table)?;
         let at = usize::try_from(cluster % per_table * 8).unwrap_or(0);
         let entry = klon_partition::bytes::be64(&bytes, at);
-        Entry::parse(entry, &self.header, table + at as u64)
+        let entry = Entry::parse(entry, &self.header, table + at as u64)?;
+        let start = match entry {
+            Entry::Unallocated | Entry::Zero => return Ok(entry),
+            Entry::Plain(position) => position,
+            Entry::Compressed(place) => place.offset_bytes(),
+        };
+        // The last cluster may be in the file in part: what is read of it is looked at then.
+        check_end(&self.file, NAME, start.saturating_add(1))?;
+        Ok(entry)
     }
 
     fn table(&self, table: u64) -> Result<Arc<Vec<u8>>> {
@@ -104,7 +117,11 @@ impl<D: ReadAt> Qcow2<D> {
         let within = part.offset_bytes() % cluster_bytes;
         match self.entry(number)? {
             Entry::Unallocated | Entry::Zero => out.fill(0),
-            Entry::Plain(position) => self.file.read_exact_at(out, position + within)?,
+            Entry::Plain(position) => {
+                let start = position + within;
+                check_end(&self.file, NAME, start.saturating_add(out.len() as u64))?;
+                self.file.read_exact_at(out, start)?;
+            }
             Entry::Compressed(place) => {
                 let content = keep(&self.clusters, number, || {
                     let end = self.file.geometry().size_bytes;

@@ -4,6 +4,27 @@ use klon_partition::error::{Corrupt, Operation};
 use klon_partition::{Error, Result};
 use std::io::{self, Read};
 
+/// What an unpacker found wrong in the packed bytes, beside what its library says of the plain ones.
+#[derive(Debug)]
+pub(super) struct Unexpected {
+    pub(super) expected: &'static str,
+    pub(super) found: String,
+}
+
+impl std::fmt::Display for Unexpected {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} instead of {}", self.found, self.expected)
+    }
+}
+
+impl std::error::Error for Unexpected {}
+
+impl From<Unexpected> for io::Error {
+    fn from(unexpected: Unexpected) -> Self {
+        Self::new(io::ErrorKind::InvalidData, unexpected)
+    }
+}
+
 /// A stream of bytes with a name and a position.
 pub(crate) struct Stream<R> {
     input: R,
@@ -108,6 +129,11 @@ impl<R: Read> Stream<R> {
     fn error(&self, len_bytes: u64, error: io::Error) -> Error {
         if error.raw_os_error().is_some() {
             return Error::io(Operation::Read, self.position, len_bytes, error);
+        }
+        let unexpected = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(Unexpected { expected, found }) = unexpected {
+            let found = format!("{found} in {}", self.name);
+            return Corrupt::new("stream", "content", self.position, expected, found).into();
         }
         let expected = format!("{len_bytes} bytes more");
         let found = match error.kind() {

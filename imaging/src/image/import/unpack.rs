@@ -1,7 +1,10 @@
 //! Packed files in one piece or many: gzip, zstd, xz, lz4 and bzip2, told by their first bytes.
 
+mod gzip;
+mod lz4;
+
 use klon_partition::{Error, Result};
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{BufReader, Cursor, Read};
 
 /// What a plain stream is.
 pub type Unpacked = Box<dyn Read + Send>;
@@ -76,7 +79,10 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
     let input = Cursor::new(start).chain(input);
     let plain: Unpacked = match packing {
         Packing::None => Box::new(BufReader::with_capacity(BUFFER_BYTES, input)),
-        Packing::Gzip => buffered(flate2::read::MultiGzDecoder::new(input)),
+        Packing::Gzip => buffered(gzip::Members::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            input,
+        ))),
         Packing::Zstd => {
             let decoder = zstd::stream::read::Decoder::new(input);
             buffered(decoder.map_err(|error| Error::Invalid(error.to_string()))?)
@@ -90,7 +96,10 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
                 XZ_MEMORY_KIB,
             ))
         }
-        Packing::Lz4 => buffered(Lz4Frames::new(input)),
+        Packing::Lz4 => buffered(lz4::Frames::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            input,
+        ))),
         Packing::Bzip2 => buffered(bzip2::read::MultiBzDecoder::new(input)),
         Packing::Foreign(program) => {
             return Err(Error::unsupported(
@@ -104,30 +113,6 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
 
 fn buffered(input: impl Read + Send + 'static) -> Unpacked {
     Box::new(BufReader::with_capacity(BUFFER_BYTES, input))
-}
-
-/// lz4 frames one after the other: the decoder says the end after each.
-struct Lz4Frames<R: Read> {
-    decoder: lz4_flex::frame::FrameDecoder<BufReader<Chain<Cursor<Vec<u8>>, R>>>,
-}
-
-impl<R: Read> Lz4Frames<R> {
-    fn new(input: Chain<Cursor<Vec<u8>>, R>) -> Self {
-        let input = BufReader::with_capacity(BUFFER_BYTES, input);
-        let decoder = lz4_flex::frame::FrameDecoder::new(input);
-        Self { decoder }
-    }
-}
-
-impl<R: Read> Read for Lz4Frames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let len = self.decoder.read(buffer)?;
-            if len > 0 || buffer.is_empty() || self.decoder.get_mut().fill_buf()?.is_empty() {
-                return Ok(len);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -128,7 +128,17 @@ fn what_qemu_says_is_told_and_nothing_stays_behind() {
     let bytes = fs::read(klon.path("whole.vmdk")).unwrap();
     fs::write(klon.path("cut.vmdk"), &bytes[..2048]).unwrap();
     let failed = klon.run(&["clone", "cut.vmdk", "out"]).expect(5);
-    failed.says(&["cut.vmdk", "a vmdk image", "qemu-nbd can't read it"]);
+    failed.says(&["cut.vmdk", "vmdk image", "2048 bytes: the file is cut"]);
+    // What only QEMU knows of is said in its words, and in no shell's.
+    fs::write(klon.path("wrong.vmdk"), {
+        let mut wrong = bytes.clone();
+        wrong[44..48].fill(0xff);
+        wrong
+    })
+    .unwrap();
+    let failed = klon.run(&["clone", "wrong.vmdk", "out"]).expect(5);
+    failed.says(&["wrong.vmdk", "a vmdk image", "qemu-nbd can't read it"]);
+    assert!(!failed.stderr.contains("kill"), "{}", failed.stderr);
     assert!(!klon.path("out").exists());
     assert_no_server(&klon);
     // Where qemu-nbd is not installed, and where it is no program of QEMU's.
@@ -332,4 +342,80 @@ fn names_promise_no_other_format() {
     fs::write(klon.path("letter.txt"), "Dear reader\n").unwrap();
     let done = klon.ok(&["import", "letter.txt", "b.klon"]);
     done.says(&["letter.txt: unknown content"]);
+}
+
+/// Cuts a file, sees that nothing is made of it, and mends it.
+fn refuse_cut(klon: &Klon, name: &str, part: &str, len_bytes: u64) {
+    let whole = fs::read(klon.path(part)).unwrap();
+    let len = usize::try_from(len_bytes).unwrap();
+    fs::write(klon.path(part), &whole[..len]).unwrap();
+    let found = format!("{len_bytes} bytes: the file is cut");
+    for arguments in [
+        ["clone", name, "new"],
+        ["image", name, "new.klon"],
+        ["import", name, "new.klon"],
+    ] {
+        let failed = klon.run(&arguments).expect(5);
+        failed.says(&["length of the file", "at least", &found]);
+        assert!(!failed.stderr.contains("kill"), "{}", failed.stderr);
+    }
+    assert!(!klon.path("new").exists());
+    fs::write(klon.path(part), whole).unwrap();
+}
+
+#[test]
+fn virtual_disks_that_are_cut_are_refused() {
+    let klon = Klon::new();
+    disk(&klon);
+    for (format, options, part) in [
+        ("vmdk", &[][..], "a.x"),
+        ("vmdk", &["-o", "subformat=streamOptimized"], "a.x"),
+        ("vmdk", &["-o", "subformat=monolithicFlat"], "a-flat.x"),
+        (
+            "vmdk",
+            &["-o", "subformat=twoGbMaxExtentSparse"],
+            "a-s001.x",
+        ),
+        ("vmdk", &["-o", "subformat=twoGbMaxExtentFlat"], "a-f001.x"),
+        ("vdi", &[], "a.x"),
+        ("vdi", &["-o", "static=on"], "a.x"),
+        ("parallels", &[], "a.x"),
+        ("parallels", &["-o", "cluster_size=64k"], "a.x"),
+    ] {
+        convert(&klon, format, options, "a.x");
+        let len_bytes = fs::metadata(klon.path(part)).unwrap().len();
+        // Behind the last packed grain there may be zeroes that nothing is lost with.
+        let tail_bytes = match options.contains(&"subformat=streamOptimized") {
+            true => len_bytes / 16,
+            false => 1536,
+        };
+        for cut in [len_bytes - tail_bytes, len_bytes / 2, MIB + 7] {
+            refuse_cut(&klon, "a.x", part, cut);
+        }
+        klon.ok(&["clone", "a.x", "out"]);
+        cmp(&klon, "disk", "out");
+        fs::remove_file(klon.path("out")).unwrap();
+    }
+    assert_no_server(&klon);
+}
+
+#[test]
+fn a_qcow2_image_that_is_cut_is_called_damaged() {
+    let klon = Klon::new();
+    disk(&klon);
+    for options in [&[][..], &["-o", "cluster_size=4k"], &["-o", "compat=0.10"]] {
+        convert(&klon, "qcow2", options, "a.qcow2");
+        let whole = fs::read(klon.path("a.qcow2")).unwrap();
+        for len in [whole.len() - 5000, whole.len() / 2, 300_000] {
+            fs::write(klon.path("cut.qcow2"), &whole[..len]).unwrap();
+            for arguments in [
+                ["clone", "cut.qcow2", "new"],
+                ["image", "cut.qcow2", "new.klon"],
+                ["import", "cut.qcow2", "other.klon"],
+            ] {
+                let failed = klon.run(&arguments).expect(5);
+                failed.says(&["qcow2", &format!("{len} bytes: the file is cut")]);
+            }
+        }
+    }
 }

@@ -171,3 +171,69 @@ fn a_block_map_beside_it_is_compared_and_tells_what_matters() {
         .says(&["BmapFileChecksum"]);
     assert!(!klon.path("c.klon").exists() && !klon.path("new").exists());
 }
+
+/// `import` and `restore` refuse a file that is damaged, and leave nothing behind.
+fn refuse(klon: &Klon, name: &str, says: &[&str]) {
+    for arguments in [["import", name, "a.klon"], ["restore", name, "out"]] {
+        klon.run(&arguments).expect(5).says(says);
+    }
+    assert!(!klon.path("a.klon").exists() && !klon.path("out").exists());
+}
+
+#[test]
+fn an_lz4_file_that_is_cut_at_any_place_is_damaged() {
+    let klon = Klon::new();
+    let noise = crate::support::tree::noise(3, 9 << 20);
+    fs::write(klon.path("volume"), noise).unwrap();
+    for program in ["lz4 -q", "lz4 -q --no-frame-crc", "lz4 -q -BX -B4"] {
+        pack(&klon, program, "volume", "volume.lz4");
+        let bytes = fs::read(klon.path("volume.lz4")).unwrap();
+        let size = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let check_bytes = if program.contains("-BX") { 4 } else { 0 };
+        let mut ends = vec![7];
+        while let Some(&at) = ends.last()
+            && size(at) != 0
+        {
+            ends.push(at + 4 + (size(at) & 0x7fff_ffff) as usize + check_bytes);
+        }
+        let end = *ends.last().unwrap();
+        let whole = bytes.len();
+        for cut in [ends[1], ends[1] + 2, ends[2], end, end + 3, whole - 1] {
+            fs::write(klon.path("cut.lz4"), &bytes[..cut]).unwrap();
+            refuse(&klon, "cut.lz4", &["cut.lz4"]);
+        }
+        // The second of two frames.
+        let two = [&bytes[..], &bytes[..ends[1]]].concat();
+        fs::write(klon.path("cut.lz4"), two).unwrap();
+        refuse(&klon, "cut.lz4", &["the rest of an lz4 frame", "is cut"]);
+        klon.ok(&["restore", "volume.lz4", "whole"]);
+        cmp(&klon, "volume", "whole");
+        fs::remove_file(klon.path("whole")).unwrap();
+        fs::remove_file(klon.path("volume.lz4")).unwrap();
+    }
+}
+
+#[test]
+fn zeroes_may_follow_a_gzip_file_and_anything_else_is_counted() {
+    let klon = Klon::new();
+    ext4(&klon.path("volume"), 24, 5);
+    pack(&klon, "gzip", "volume", "volume.gz");
+    let bytes = fs::read(klon.path("volume.gz")).unwrap();
+    for zeroes in [1, 512, 300_000] {
+        let padded = [&bytes[..], &vec![0; zeroes]].concat();
+        fs::write(klon.path("padded.gz"), padded).unwrap();
+        klon.ok(&["restore", "padded.gz", "whole"]);
+        cmp(&klon, "volume", "whole");
+        fs::remove_file(klon.path("whole")).unwrap();
+        klon.ok(&["import", "padded.gz", &format!("{zeroes}.klon")]);
+    }
+    for (tail, len) in [
+        (&b"some junk"[..], 9),
+        (b"\0\0\0\0x", 5),
+        (b"PK\x03\x04", 4),
+    ] {
+        fs::write(klon.path("junk.gz"), [&bytes[..], tail].concat()).unwrap();
+        let says = format!("{len} bytes that follow the end of the packed stream");
+        refuse(&klon, "junk.gz", &[&says]);
+    }
+}

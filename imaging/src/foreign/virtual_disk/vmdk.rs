@@ -1,0 +1,163 @@
+//! How long the files of a vmdk image must be (Virtual Disk Format 5.0).
+
+use super::cut::{check_end, each_entry, within_disk};
+use super::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_START, SECTOR_BYTES, to_len};
+use klon_partition::bytes::{le16, le32, le64};
+use klon_partition::device::{look_at, read_vec};
+use klon_partition::error::Corrupt;
+use klon_partition::{ReadAt, Result};
+use std::path::Path;
+
+const NAME: &str = "vmdk image";
+const MAGIC: &[u8] = b"KDMV";
+/// Where the grain directory of a stream is: named by the footer, which is before the last sector.
+const AT_END: u64 = u64::MAX;
+const FOOTER_BYTES: u64 = 1024;
+/// What QEMU takes; anything else it refuses.
+const GRAIN_SECTORS_MAX: u64 = 0x20_0000;
+const TABLE_ENTRIES_MAX: u64 = 512;
+const TABLES_MAX: u64 = 32 << 20;
+/// Flag 16 of the header: grains are compressed, each behind a marker of 12 bytes that has its size.
+const COMPRESSED: u32 = 1 << 16;
+const MARKER_BYTES: u64 = 12;
+
+/// Refuses an image that is cut: one file, or those that its descriptor names beside `path`.
+pub(super) fn check(file: &dyn ReadAt, path: &Path) -> Result<()> {
+    let len_bytes = file.geometry().size_bytes.min(DESCRIPTOR_BYTES_MAX);
+    let start = read_vec(file, 0, to_len(len_bytes))?;
+    if start.starts_with(MAGIC) {
+        return sparse(file);
+    }
+    let is_text = (start.get(..DESCRIPTOR_START.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(DESCRIPTOR_START));
+    match is_text {
+        true => extents(&start, path),
+        false => Ok(()),
+    }
+}
+
+/// The files that a descriptor names, as in `RW 16384 FLAT "disk-f001.vmdk" 0`. Those that can't be opened
+/// are for QEMU to name.
+fn extents(text: &[u8], path: &Path) -> Result<()> {
+    let text = String::from_utf8_lossy(text);
+    let text = text.split('\0').next().unwrap_or_default();
+    // QEMU looks beside the file, and not beside a link to it.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directory = real.parent().unwrap_or_else(|| Path::new("."));
+    for line in text.lines().map(str::trim) {
+        let mut words = line.splitn(4, char::is_whitespace);
+        let is_extent = matches!(words.next(), Some("RW" | "RDONLY"));
+        let sectors = words.next().and_then(|word| word.parse::<u64>().ok());
+        let (Some(sectors), Some(kind), Some(rest), true) =
+            (sectors, words.next(), words.next(), is_extent)
+        else {
+            continue;
+        };
+        let mut quoted = rest.split('"').skip(1);
+        let Some(name) = quoted.next().filter(|name| !name.contains('/')) else {
+            continue;
+        };
+        let Ok(file) = look_at(&directory.join(name)) else {
+            continue;
+        };
+        let start = quoted.next().and_then(|word| word.trim().parse().ok());
+        match kind {
+            "FLAT" | "VMFS" => {
+                let end = sectors.saturating_add(start.unwrap_or(0));
+                check_end(&file, NAME, end.saturating_mul(SECTOR_BYTES))
+            }
+            "SPARSE" => sparse(&file),
+            _ => Ok(()),
+        }
+        .map_err(|error| named(error, name))?;
+    }
+    Ok(())
+}
+
+/// Which of several files it is.
+fn named(error: klon_partition::Error, name: &str) -> klon_partition::Error {
+    match error {
+        klon_partition::Error::Corrupt(mut corrupt) => {
+            corrupt.found = format!("{} in {name:?}", corrupt.found);
+            klon_partition::Error::Corrupt(corrupt)
+        }
+        other => other,
+    }
+}
+
+/// "Hosted Sparse Extents": the capacity at 12, sectors of a grain at 20, entries of a grain table at 44,
+/// the grain directory at 56.
+fn sparse(file: &dyn ReadAt) -> Result<()> {
+    check_end(file, NAME, SECTOR_BYTES)?;
+    let mut header = read_vec(file, 0, 512)?;
+    if !header.starts_with(MAGIC) {
+        return Ok(());
+    }
+    let size_bytes = file.geometry().size_bytes;
+    if le64(&header, 56) == AT_END {
+        let at = size_bytes.saturating_sub(FOOTER_BYTES);
+        check_end(file, NAME, at + 512)?;
+        header = read_vec(file, at, 512)?;
+        if !header.starts_with(MAGIC) || at == 0 {
+            let (expected, found) = ("a footer before the last sector", "none: the file is cut");
+            return Err(Corrupt::new(NAME, "end of the file", at, expected, found).into());
+        }
+    }
+    let grain_sectors = le64(&header, 20);
+    let table_entries = u64::from(le32(&header, 44));
+    let is_known = (1..=GRAIN_SECTORS_MAX).contains(&grain_sectors)
+        && (1..=TABLE_ENTRIES_MAX).contains(&table_entries);
+    match is_known {
+        true => grains(file, &header, (grain_sectors, table_entries)),
+        false => Ok(()),
+    }
+}
+
+/// Goes through the grain directory and its tables.
+fn grains(
+    file: &dyn ReadAt,
+    header: &[u8],
+    (grain_sectors, table_entries): (u64, u64),
+) -> Result<()> {
+    let capacity = le64(header, 12);
+    let tables = capacity.div_ceil(grain_sectors * table_entries);
+    if tables > TABLES_MAX {
+        return Ok(());
+    }
+    let size_bytes = file.geometry().size_bytes;
+    let disk_bytes = capacity.saturating_mul(SECTOR_BYTES);
+    let directory = le64(header, 56).saturating_mul(SECTOR_BYTES);
+    let (mut read_bytes, mut end_bytes, mut highest_bytes) = (0_u64, 0, 0);
+    each_entry(file, NAME, (directory, tables), |number, table| {
+        if table == 0 {
+            return Ok(());
+        }
+        // Tables that share their bytes would make a small file say much.
+        read_bytes = read_bytes.saturating_add(table_entries * 4);
+        if read_bytes > size_bytes {
+            let (field, expected) = ("grain directory", "tables of their own");
+            let found = "more of them than the file has room for";
+            return Err(Corrupt::new(NAME, field, directory, expected, found).into());
+        }
+        let table = (u64::from(table) * SECTOR_BYTES, table_entries);
+        each_entry(file, NAME, table, |index, sector| {
+            // 0 is no grain, 1 one of zeroes.
+            if sector > 1 {
+                let start = u64::from(sector) * SECTOR_BYTES;
+                let index = number * table_entries + index;
+                let len_bytes = within_disk(index, grain_sectors * SECTOR_BYTES, disk_bytes);
+                end_bytes = end_bytes.max(start + len_bytes);
+                highest_bytes = highest_bytes.max(start);
+            }
+            Ok(())
+        })
+    })?;
+    let is_compressed = le32(header, 8) & COMPRESSED != 0 && le16(header, 77) != 0;
+    if !is_compressed || highest_bytes == 0 {
+        return check_end(file, NAME, end_bytes);
+    }
+    check_end(file, NAME, highest_bytes + MARKER_BYTES)?;
+    let marker = read_vec(file, highest_bytes, to_len(MARKER_BYTES))?;
+    let packed_bytes = u64::from(le32(&marker, 8));
+    check_end(file, NAME, highest_bytes + MARKER_BYTES + packed_bytes)
+}
