@@ -4,6 +4,7 @@
 //! refused here: a virtual disk comes from anywhere, and klon runs as root.
 
 mod cut;
+mod two_levels;
 mod vmdk;
 
 pub(crate) use cut::check_end;

@@ -3,7 +3,7 @@
 //! What lies highest in the file is found by the maps that the formats have. What else is wrong with them
 //! is for QEMU to say.
 
-use super::{SECTOR_BYTES, vmdk};
+use super::{SECTOR_BYTES, two_levels, vmdk};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::read_vec;
 use klon_partition::error::Corrupt;
@@ -23,6 +23,8 @@ pub fn check_whole(driver: &str, file: &dyn ReadAt, path: &Path) -> Result<()> {
         "vmdk" => vmdk::check(file, path),
         "vdi" => vdi(file),
         "parallels" => parallels(file),
+        "qcow" => two_levels::qcow(file),
+        "qed" => two_levels::qed(file),
         _ => Ok(()),
     }
 }

@@ -379,6 +379,9 @@ fn virtual_disks_that_are_cut_are_refused() {
         ("vmdk", &["-o", "subformat=twoGbMaxExtentFlat"], "a-f001.x"),
         ("vdi", &[], "a.x"),
         ("vdi", &["-o", "static=on"], "a.x"),
+        ("qcow", &[], "a.x"),
+        ("qed", &[], "a.x"),
+        ("qed", &["-o", "cluster_size=4k"], "a.x"),
         ("parallels", &[], "a.x"),
         ("parallels", &["-o", "cluster_size=64k"], "a.x"),
     ] {
