@@ -294,6 +294,9 @@ pub enum Loss {
     Refuse,
     /// They are named.
     Tell,
+    /// The record of the source, which is a clone, says that they are no part of it: they were on the
+    /// drive before.
+    Foreign,
 }
 
 /// Looks at what a target cuts off of a source called `name`: zeroes need no word.
@@ -326,9 +329,20 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
          free; the target ends at {from}",
         cut.place
     );
-    if loss == Loss::Tell {
-        say(&format!("klon: warning: {found}"));
-        return Ok(());
+    match loss {
+        Loss::Refuse => {}
+        Loss::Tell => {
+            say(&format!("klon: warning: {found}"));
+            return Ok(());
+        }
+        Loss::Foreign => {
+            say(&format!(
+                "klon: {name}: what lies {} from {from} on was on the drive before that clone was made; it \
+                 is not copied",
+                cut.place
+            ));
+            return Ok(());
+        }
     }
     Err(refused(format!(
         "{found}. Nothing was written. To leave it out, add --outside none; to keep it, choose a \
@@ -338,6 +352,11 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
 }
 
 impl Cut {
+    /// Where the target ends.
+    pub const fn target_bytes(&self) -> u64 {
+        self.target_bytes
+    }
+
     /// Leaves out what the user chose not to have of what nobody proved free.
     pub fn limit(&mut self, choice: Outside) {
         self.rest.limit(choice);

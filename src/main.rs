@@ -45,6 +45,7 @@ mod side;
 mod stop;
 mod threads;
 mod volume;
+mod warnings;
 mod watch;
 mod zone;
 

@@ -7,8 +7,8 @@ use crate::error::refused;
 use crate::fit::{self, Cut, Fitted};
 use crate::foreign::without_prefix;
 use crate::guard;
-use crate::mending;
 use crate::place::{OpenPlace, Place};
+use crate::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::recognize;
@@ -16,7 +16,7 @@ use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::{DiskLayout, DiskUsage, Volume, VolumeUsage};
+use klon_partition::inspect::{DiskLayout, Volume};
 use klon_partition::system::{Location, System};
 use klon_partition::table::{self, Moved, Table};
 use klon_partition::text::{quoted, unsealed};
@@ -129,6 +129,7 @@ impl SourceEnd {
         let fitted = fit::disk(open, target)?;
         let device = fitted.device;
         let mut warnings = container_warnings(open);
+        warnings.extend(damaged_copies(&name, open));
         warnings.extend(fitted.warnings);
         warnings.extend(disk_warnings(&name, &fitted.usage));
         let mut usage = fitted.usage.into_usage();
@@ -177,12 +178,6 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     }
 }
 
-/// What to say of the file that the disk is in.
-fn container_warnings(open: &OpenPlace) -> Vec<String> {
-    let container = open.container.as_ref();
-    container.map_or_else(Vec::new, |container| container.warnings.clone())
-}
-
 /// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
 /// needs the backup of its GPT where that was.
 fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
@@ -192,55 +187,6 @@ fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
         usage.drop_unproven(&table::raw_extents(&*open.device, table)?);
     }
     Ok(())
-}
-
-/// What to say of a disk, or of volumes of it, that must be copied whole though the format is known.
-pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
-    if let Basis::Whole {
-        reason,
-        is_warning: true,
-    } = &disk.basis
-    {
-        return vec![format!(
-            "{name}: {reason}, so all of it is copied as it is, unused blocks included. To avoid \
-             that, mend the table (sgdisk, sfdisk or testdisk)"
-        )];
-    }
-    let of_volume = |volume: &VolumeUsage| {
-        let number = volume.partition.as_ref().map_or(0, |found| found.number);
-        warning(&format!("partition {number} of {name}"), &volume.usage)
-    };
-    let whole = match &disk.basis {
-        Basis::Whole { reason, .. } if disk.volumes.is_empty() => {
-            Some(format!("{name}: {reason}; all of it is copied"))
-        }
-        _ => None,
-    };
-    let of_volumes = disk.volumes.iter().filter_map(of_volume);
-    whole.into_iter().chain(of_volumes).collect()
-}
-
-/// What to say of a volume that must be copied whole though its format is known.
-pub fn warning(name: &str, usage: &Usage) -> Option<String> {
-    let reason = match &usage.basis {
-        Basis::Contained { reason } => {
-            return Some(format!(
-                "{name}: {reason}, so all of it is copied, unused blocks included"
-            ));
-        }
-        Basis::Whole {
-            reason,
-            is_warning: true,
-        } => reason,
-        Basis::Map | Basis::Whole { .. } => return None,
-    };
-    let summary = usage.summary.as_ref();
-    let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
-    Some(format!(
-        "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
-         unused blocks included. {}",
-        mending::of(summary.map(|summary| summary.kind), hazards, reason)
-    ))
 }
 
 /// A target before it is opened for writing: looked at only.

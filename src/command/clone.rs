@@ -46,6 +46,18 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     run_jobs(&mut jobs, &records, args, common, &system)
 }
 
+/// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
+/// source had ends where that ended.
+fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
+    let record = records.load(&source.identity).ok().flatten();
+    let end_bytes = record.map(|record| record.manifest.source_bytes);
+    let target_bytes = source.cut.as_ref().map(fit::Cut::target_bytes);
+    match end_bytes.zip(target_bytes) {
+        Some((end_bytes, target_bytes)) if end_bytes <= target_bytes => Loss::Foreign,
+        _ => Loss::Refuse,
+    }
+}
+
 /// Asks for consent where it is needed, then clones.
 pub(super) fn run_jobs(
     jobs: &mut [VolumeJob],
@@ -57,7 +69,7 @@ pub(super) fn run_jobs(
     warn(jobs, args.strict)?;
     for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
         outside::announce(source, &source.usage, common.quiet);
-        fit::check(&source.name, source.cut.as_ref(), Loss::Refuse)?;
+        fit::check(&source.name, source.cut.as_ref(), loss(source, records))?;
     }
     if args.run.dry_run {
         return show(jobs, records, args, common);

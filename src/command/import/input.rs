@@ -7,7 +7,7 @@ use crate::foreign::{self, PackedDisk};
 use crate::image::ImageName;
 use crate::place::identity_of;
 use crate::progress::say;
-use crate::volume::{disk_warnings, warning};
+use crate::warnings::{disk_warnings, warning};
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, looks_raw};
 use klon_imaging::image::import::clonezilla::ClonezillaDisk;

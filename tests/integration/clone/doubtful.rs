@@ -245,3 +245,21 @@ fn a_disk_is_no_source_of_a_plan_when_its_table_is_in_doubt() {
         klon.refused(&plan, &[DOUBT, "klon clone disk TARGET"]);
     });
 }
+
+#[test]
+fn a_gpt_with_one_damaged_copy_is_named() {
+    let klon = Klon::new();
+    sparse(&klon.path("disk"), 32 * MIB);
+    run("sgdisk", &["-n", "1:2048:+8M", &klon.text("disk")]);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(klon.path("disk"))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 4], 512 + 60).unwrap();
+    klon.ok(&["clone", "disk", "target"])
+        .says(&["the primary GPT is damaged"]);
+    klon.refused(
+        &["clone", "disk", "other", "--strict"],
+        &["the primary GPT is damaged"],
+    );
+}

@@ -21,6 +21,8 @@ pub(super) const ARROWS: &[&str] = &[
     "src/foreign/packed → src/volume",
     "src/output → src/progress",
     "imaging/src/rescue/file → imaging/src/rescue/first",
+    "imaging/src/foreign/virtual_disk/two_levels → imaging/src/foreign/virtual_disk/cut",
+    "imaging/src/foreign/virtual_disk/vmdk → imaging/src/foreign/virtual_disk/cut",
     "partition/src/table/write/edit/chain → partition/src/table/write/edit/mbr",
     "imaging/src/change/metadata → imaging/src/clone",
     "imaging/src/record/manifest → imaging/src/change",
