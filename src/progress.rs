@@ -5,11 +5,12 @@ use crate::human;
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use klon_imaging::{Event, Observer};
+use klon_partition::locks::lock;
 use klon_partition::text::printable_lines;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Plain lines and JSON come at most this often.
@@ -204,7 +205,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn event(&self, event: &Event<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         match event {
             Event::Started { .. } => self.started(&mut state, event),
             Event::Advanced { bytes } => self.advanced(&mut state, *bytes),

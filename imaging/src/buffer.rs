@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use klon_partition::device::AlignedBuffer;
-use std::sync::{Arc, Mutex, PoisonError};
+use klon_partition::locks::lock;
+use std::sync::{Arc, Mutex};
 
 /// Buffers of one length, reused. Cloning the pool shares it.
 #[derive(Clone, Debug)]
@@ -24,11 +25,7 @@ impl Pool {
     /// A buffer of the pool's length; what is in it is unspecified.
     #[must_use]
     pub fn take(&self) -> Pooled {
-        let reused = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let reused = lock(&self.free).pop();
         let buffer = reused.unwrap_or_else(|| AlignedBuffer::zeroed(self.buffer_bytes));
         Pooled {
             buffer: Some(buffer),
@@ -37,10 +34,7 @@ impl Pool {
     }
 
     fn give_back(&self, buffer: AlignedBuffer) {
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(buffer);
+        lock(&self.free).push(buffer);
     }
 }
 

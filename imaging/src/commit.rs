@@ -16,9 +16,10 @@ use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use bytes::Bytes;
+use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap, WriteAt};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much of the start of a volume is held back: its first chunk.
 pub const HELD_BYTES: u64 = CHUNK_BYTES;
@@ -214,10 +215,6 @@ impl<'a> TargetWriter<'a> {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

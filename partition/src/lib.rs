@@ -12,6 +12,7 @@ pub mod extent;
 pub mod filesystem;
 pub mod identity;
 pub mod inspect;
+pub mod locks;
 pub mod outside;
 pub mod planner;
 pub mod system;

@@ -8,10 +8,11 @@ use fuser::{
     ReplyStatfs, Request,
 };
 use klon_imaging::serve::Export;
+use klon_partition::locks::{read_lock, write_lock};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// How long the kernel may believe what it was told: nothing of it changes.
@@ -38,7 +39,7 @@ impl Files {
     }
 
     fn opened(&self, handle: FileHandle) -> Result<Arc<Export>, Errno> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = read_lock(&self.open);
         open.get(&handle.0).cloned().ok_or(Errno::EBADF)
     }
 
@@ -105,7 +106,7 @@ impl Filesystem for Files {
         match node(inode).and_then(|node| self.tree.open(node)) {
             Ok(export) => {
                 let handle = self.handles.fetch_add(1, Ordering::Relaxed);
-                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                let mut open = write_lock(&self.open);
                 open.insert(handle, Arc::new(export));
                 reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE);
             }
@@ -140,7 +141,7 @@ impl Filesystem for Files {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut open = write_lock(&self.open);
         open.remove(&handle.0);
         reply.ok();
     }

@@ -4,8 +4,9 @@ use fuser::{Errno, FileAttr, FileType, INodeNo};
 use klon_imaging::image::Snapshot;
 use klon_imaging::serve::{Export, ExportName, ImageExports};
 use klon_partition::Extent;
+use klon_partition::locks::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Inodes of a snapshot: that of its directory, and those of its files behind it.
@@ -125,7 +126,7 @@ impl Tree {
 
     fn directory(&self, place: usize) -> Result<Arc<Directory>, Errno> {
         let number = *self.numbers.get(place).ok_or(Errno::ENOENT)?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if let Some(directory) = seen.get(&number) {
             return Ok(Arc::clone(directory));
         }

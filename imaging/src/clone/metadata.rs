@@ -4,8 +4,9 @@ use super::Job;
 use crate::error::{Error, Result};
 use klon_partition::device::Geometry;
 use klon_partition::filesystem::probe;
+use klon_partition::locks::{into_inner, lock};
 use klon_partition::{Extent, ExtentMap, ReadAt};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// What of `wanted` is metadata; `None` where nothing could be learned from it later, because
 /// without a change token the target is compared anyway.
@@ -24,8 +25,7 @@ pub(super) fn metadata(job: &Job<'_>, wanted: &ExtentMap) -> Result<Option<Exten
         return Ok(None);
     };
     let metadata = filesystem.metadata(&source);
-    let failure = source.failure.into_inner();
-    if let Some(failure) = failure.unwrap_or_else(PoisonError::into_inner) {
+    if let Some(failure) = into_inner(source.failure) {
         return Err(Error::Source(failure));
     }
     // Any other error is damage in the trees of files, which the map of what is in use did not
@@ -57,7 +57,7 @@ impl ReadAt for Watched<'_> {
             return Err(error);
         }
         let text = error.to_string();
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = lock(&self.failure);
         failure.get_or_insert(error);
         Err(klon_partition::Error::Invalid(text))
     }

@@ -9,11 +9,12 @@ mod wire;
 use crate::pieces::fill;
 use klon_partition::error::Operation;
 use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::locks::lock;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use negotiate::Session;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 use wire::Reply;
 
@@ -69,7 +70,7 @@ impl NbdDisk {
         let count = self.connections.len() as u64;
         let index = usize::try_from(offset_bytes / REQUEST_BYTES_MAX % count.max(1)).unwrap_or(0);
         let connection = &self.connections[index];
-        connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(connection)
     }
 
     /// Asks for `extent`, and hands each piece of the answer to `take`.

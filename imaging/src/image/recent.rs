@@ -1,7 +1,8 @@
 //! What was used lately, kept at hand up to a number of bytes.
 
+use klon_partition::locks::lock;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Values by a number, of which those that were not used for the longest time go first.
 pub(super) struct Recent<T> {
@@ -38,7 +39,7 @@ impl<T: Clone> Recent<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// The value of that number, if it is at hand.

@@ -1,6 +1,7 @@
 //! A bound for the memory that several threads take at once.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use klon_partition::locks::{lock, wait};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// Room for a number of things at once.
 pub(super) struct Room {
@@ -21,14 +22,14 @@ impl Room {
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.free)
     }
 
     /// Takes a place, as soon as there is one.
     pub(super) fn take(&self) -> Place<'_> {
         let mut free = self.lock();
         while *free == 0 {
-            free = (self.given_back.wait(free)).unwrap_or_else(PoisonError::into_inner);
+            free = wait(&self.given_back, free);
         }
         *free -= 1;
         Place(self)

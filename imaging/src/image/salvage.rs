@@ -6,9 +6,10 @@ use super::snapshot::Snapshot;
 use crate::chunk::{Digest, range_in, to_len};
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
+use klon_partition::locks::lock;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Damages that are kept in words.
 const REASONS_MAX: usize = 20;
@@ -87,7 +88,7 @@ impl SalvageDevice {
     /// What was met since it was opened or [`forgotten`](Self::forget).
     #[must_use]
     pub fn damage(&self) -> Damage {
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = lock(&self.met);
         let chunks = met.chunks.iter();
         Damage {
             extents: chunks
@@ -99,7 +100,7 @@ impl SalvageDevice {
 
     /// Forgets what was met, as by one who only looked at the device.
     pub fn forget(&self) {
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Met::default();
+        *lock(&self.met) = Met::default();
     }
 
     /// Whether one can go on after `error`.
@@ -112,7 +113,7 @@ impl SalvageDevice {
     }
 
     fn note(&self, number: u64, error: &Error) {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met = lock(&self.met);
         if met.chunks.insert(number) && met.reasons.len() < REASONS_MAX {
             met.reasons.push(error.to_string());
         }
@@ -186,7 +187,7 @@ impl ReadAt for SalvageDevice {
     fn lost(&self, within: Extent) -> ExtentMap {
         let chunk_bytes = self.snapshot().chunk_bytes();
         let numbers = within.offset_bytes() / chunk_bytes..=within.end_bytes() / chunk_bytes;
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = lock(&self.met);
         let chunks = met.chunks.range(numbers);
         chunks
             .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))

@@ -13,7 +13,8 @@ use super::room::Room;
 use crate::buffer::Pool;
 use bytes::Bytes;
 use klon_partition::Result;
-use std::sync::{Mutex, PoisonError};
+use klon_partition::locks::lock;
+use std::sync::Mutex;
 use zstd::zstd_safe::DCtx;
 
 /// Bytes of chunks that are kept at hand.
@@ -113,8 +114,7 @@ impl Unpacker {
     fn turn(&self, reference: &Reference) -> std::sync::MutexGuard<'_, ()> {
         // Positions are multiples of 64, and neighbors shall not wait for each other.
         let number = usize::try_from(reference.position / 64 % TURNS as u64).unwrap_or(0);
-        let turn = self.turns[number].lock();
-        turn.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turns[number])
     }
 
     /// Copies a piece of a chunk that is at hand; says whether it is.
@@ -183,7 +183,7 @@ impl Unpacker {
     }
 
     fn decode_start(&self, payload: &[u8], plain: &mut [u8]) -> bool {
-        let contexts = || (self.contexts.lock()).unwrap_or_else(PoisonError::into_inner);
+        let contexts = || lock(&self.contexts);
         let free = contexts().pop();
         let mut context = free.unwrap_or_else(DCtx::create);
         let is_done = frame::decode_start(&mut context, payload, plain);

@@ -15,9 +15,10 @@ use super::tail::{Adopted, COMMIT_ALIGN, FOOTER_BYTES, Tail};
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use klon_partition::Error as PartitionError;
+use klon_partition::locks::{read_lock, write_lock};
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 /// How much may be added before it is made durable.
 const UNSYNCED_BYTES_MAX: u64 = 256 << 20;
@@ -114,7 +115,7 @@ impl<A: Append> ImageWriter<A> {
     pub fn resume(output: A, image: &Image, adopted: &Adopted) -> Result<Self> {
         let mut writer = Self::behind(output, image, adopted.end)?;
         {
-            let mut dedup = writer.dedup.write().unwrap_or_else(PoisonError::into_inner);
+            let mut dedup = write_lock(&writer.dedup);
             for reference in &adopted.chunks {
                 dedup.insert(reference);
             }
@@ -241,7 +242,7 @@ impl<A: Append> ImageWriter<A> {
     /// Adds a chunk, unless it is in the file.
     pub(super) fn put_chunk(&mut self, content: &Encoded) -> Result<Reference> {
         let found = {
-            let dedup = self.dedup.read().unwrap_or_else(PoisonError::into_inner);
+            let dedup = read_lock(&self.dedup);
             dedup.find(content.digest, content.plain_bytes)
         };
         // Found now means: added since a worker looked.
@@ -249,7 +250,7 @@ impl<A: Append> ImageWriter<A> {
             return Ok(found);
         }
         let reference = self.put(FrameType::Data, content)?;
-        let mut dedup = self.dedup.write().unwrap_or_else(PoisonError::into_inner);
+        let mut dedup = write_lock(&self.dedup);
         dedup.insert(&reference);
         Ok(reference)
     }

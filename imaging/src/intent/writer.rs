@@ -8,11 +8,12 @@ use crate::error::Result;
 use crate::record::format::encode_extents;
 use crate::record::{io_error, sync_directory};
 use crate::stage::StagedPart;
+use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -76,7 +77,7 @@ impl IntentLog {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// To be called before `chunk` is touched, in ascending order.

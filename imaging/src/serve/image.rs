@@ -5,10 +5,11 @@ use super::export::{Context, Export, Exports, Listing};
 use crate::image::{CatalogEntry, Image, Snapshot, SnapshotDevice};
 use klon_partition::device::Window;
 use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::locks::lock;
 use klon_partition::text::printable;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// What names of other snapshots begin with, as contexts.
 const CHANGED_SINCE: &str = "klon:changed-since:";
@@ -94,7 +95,7 @@ impl ImageExports {
     /// # Errors
     /// As [`Image::snapshot`].
     pub fn device(&self, number: u64) -> Result<Arc<SnapshotDevice>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if let Some(device) = open.get(&number).and_then(Weak::upgrade) {
             return Ok(device);
         }

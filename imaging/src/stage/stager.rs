@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::mark::{Part, Staged};
 use bytes::Bytes;
 use klon_partition::device::AlignedBuffer;
+use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 const BLOCK_ENTRIES_MAX: usize = (BLOCK_LEN_MAX - HEADER_LEN) / ENTRY_LEN;
@@ -61,7 +62,7 @@ impl<'a> Stager<'a> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Whether nothing was put.

@@ -3,7 +3,8 @@
 use super::{Geometry, MemoryDevice, ReadAt, WriteAt, check_range};
 use crate::error::{Operation, Result};
 use crate::extent::Extent;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::locks::lock;
+use std::sync::{Mutex, MutexGuard};
 
 /// A change that a sync has not made durable yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl CrashDevice {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Notes a change and makes it visible, in one order for both.

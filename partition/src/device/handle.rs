@@ -4,12 +4,13 @@ use super::aligned::{ALIGNMENT_BYTES, AlignedBuffer};
 use super::{Geometry, IoMode, block, check_range, file};
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::locks::{read_lock, write_lock};
 use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Unaligned requests go through a buffer of at most this size.
 const BOUNCE_BYTES: usize = 1 << 20;
@@ -149,11 +150,11 @@ impl Handle {
 
     /// Keeps others from changing a part of a unit while whole units are written.
     pub(super) fn share_units(&self) -> RwLockReadGuard<'_, ()> {
-        self.units.read().unwrap_or_else(PoisonError::into_inner)
+        read_lock(&self.units)
     }
 
     fn own_units(&self) -> RwLockWriteGuard<'_, ()> {
-        self.units.write().unwrap_or_else(PoisonError::into_inner)
+        write_lock(&self.units)
     }
 
     /// Tells the page cache that a range is not needed again; it may not listen.

@@ -3,7 +3,8 @@
 use super::{Geometry, ReadAt, WriteAt, check_range};
 use crate::error::{Operation, Result};
 use crate::extent::Extent;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::locks::{read_lock, write_lock};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A device whose bytes are in memory.
 #[derive(Debug)]
@@ -37,11 +38,11 @@ impl MemoryDevice {
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<u8>> {
         // A panicking writer leaves bytes, and any bytes are a valid device.
-        self.bytes.read().unwrap_or_else(PoisonError::into_inner)
+        read_lock(&self.bytes)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<u8>> {
-        self.bytes.write().unwrap_or_else(PoisonError::into_inner)
+        write_lock(&self.bytes)
     }
 
     fn range(

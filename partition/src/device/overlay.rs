@@ -6,8 +6,9 @@ mod dirty;
 use super::{Geometry, ReadAt, WriteAt, check_range};
 use crate::error::{Operation, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::locks::{read_lock, write_lock};
 use dirty::Dirty;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A device whose changes stay in memory until [`Overlay::flush_to`] writes them somewhere.
 ///
@@ -88,11 +89,11 @@ impl<D: ReadAt> Overlay<D> {
     }
 
     fn changes(&self) -> RwLockReadGuard<'_, Dirty> {
-        self.dirty.read().unwrap_or_else(PoisonError::into_inner)
+        read_lock(&self.dirty)
     }
 
     fn changes_mut(&self) -> RwLockWriteGuard<'_, Dirty> {
-        self.dirty.write().unwrap_or_else(PoisonError::into_inner)
+        write_lock(&self.dirty)
     }
 
     fn check(&self, operation: Operation, extent: Extent) -> Result<()> {

@@ -4,8 +4,9 @@
 use super::{Geometry, ReadAt};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::locks::lock;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// How a device is opened again.
 type Open = Box<dyn Fn() -> Result<Arc<dyn ReadAt>> + Send + Sync>;
@@ -33,7 +34,7 @@ impl ReopenAt {
     }
 
     fn device(&self) -> Result<Arc<dyn ReadAt>> {
-        let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut device = lock(&self.device);
         if let Some(device) = &*device {
             return Ok(device.clone());
         }
@@ -51,7 +52,7 @@ impl ReopenAt {
     }
 
     fn close(&self) {
-        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.device) = None;
     }
 }
 

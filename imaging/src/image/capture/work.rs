@@ -12,8 +12,9 @@ use crate::clone::read_chunk;
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use klon_partition::bytes::is_zero;
+use klon_partition::locks::{lock, read_lock};
 use klon_partition::{Extent, ReadAt};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, RwLock};
 use zstd::bulk::Compressor;
 
 /// A chunk of the source.
@@ -117,7 +118,7 @@ impl<'a> Worker<'a> {
             }));
         }
         let found = {
-            let dedup = self.dedup.read().unwrap_or_else(PoisonError::into_inner);
+            let dedup = read_lock(&self.dedup);
             dedup.find(digest, plain_bytes)
         };
         match found {
@@ -174,17 +175,13 @@ impl Compressors {
 
     /// The payload for some plain bytes: compressed, where that is worth it.
     fn compress(&self, plain: Bytes) -> Result<(Encoding, Bytes)> {
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = lock(&self.free).pop();
         let mut compressor = match free {
             Some(compressor) => compressor,
             None => Compressor::new(self.level).map_err(Error::ImageWrite)?,
         };
         let packed = compressor.compress(&plain).map_err(Error::ImageWrite)?;
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock(&self.free);
         free.push(compressor);
         // Less than one part in 32 is not worth the time to get it back.
         if packed.len() < plain.len() - plain.len() / 32 {

@@ -11,9 +11,10 @@ use klon_partition::bytes::is_zero;
 use klon_partition::device::Overlay;
 use klon_partition::error::Corrupt;
 use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result, WriteAt};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// What is read at once, and kept.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -140,7 +141,7 @@ impl PlainStream {
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reading)
     }
 
     /// Fills `out` with a part of one piece.

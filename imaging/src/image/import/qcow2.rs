@@ -13,9 +13,10 @@ use header::Header;
 use klon_partition::device::read_vec;
 use klon_partition::error::Corrupt;
 use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The first bytes of every image.
 pub const MAGIC: &[u8; 4] = b"QFI\xfb";
@@ -144,7 +145,7 @@ impl<D: ReadAt> Qcow2<D> {
 const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 
 fn keep(kept: &Kept, key: u64, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Arc<Vec<u8>>> {
-    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || lock(kept);
     if let Some((_, found)) = lock().iter().find(|found| found.0 == key) {
         return Ok(Arc::clone(found));
     }

@@ -2,13 +2,14 @@
 
 use super::{Connection, PATIENCE, converse};
 use crate::serve::export::Exports;
+use klon_partition::locks::lock;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -241,7 +242,7 @@ struct Clients(Mutex<(u64, HashMap<u64, Stream>)>);
 
 impl Clients {
     fn lock(&self) -> MutexGuard<'_, (u64, HashMap<u64, Stream>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Gives a client a number, if there is room.

@@ -4,7 +4,8 @@ use super::Gaps;
 use crate::device::{Geometry, ReadAt};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
-use std::sync::{Mutex, PoisonError};
+use crate::locks::lock;
+use std::sync::Mutex;
 
 /// Reads that may fail. A device that fails more often has gone: it isn't asked again.
 const FAILURES_MAX: usize = 4096;
@@ -99,7 +100,7 @@ impl ReadAt for Forgiving<'_> {
 
     /// Fails as the device does when the range lies outside of it, and never otherwise.
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let end = offset_bytes.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > self.geometry().size_bytes) {
             return self.device.read_exact_at(buffer, offset_bytes);

@@ -2,8 +2,9 @@
 
 use super::{Owner, Owners};
 use crate::error::{Corrupt, Error, Result};
+use crate::locks::{into_inner, lock};
 use std::fmt::Display;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Gaps that are listed; of others, there is the number.
 const LISTED_MAX: usize = 32;
@@ -26,7 +27,7 @@ impl Gaps {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Notes something, once.
@@ -64,7 +65,7 @@ impl Gaps {
     /// # Errors
     /// The first error that was tolerated; [`Error::Corrupt`] when there is another gap.
     pub(in crate::filesystem) fn none(self) -> Result<()> {
-        let notes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let notes = into_inner(self.0);
         match (notes.first, notes.listed.first()) {
             (Some(error), _) => Err(error),
             (None, Some(gap)) => {
