@@ -7,6 +7,7 @@ use crate::error::{self, Advice, CORRUPT, Failure, refused, usage};
 use crate::human;
 use crate::output::Stream;
 use anyhow::{Context as _, Result};
+use klon_imaging::clock::unix_seconds_now;
 use klon_imaging::image::{
     Adopted, Append, FilesAppend, Header, Image, ImageFiles, ImageWriter, Snapshot, StreamAppend,
 };
@@ -18,7 +19,6 @@ use klon_partition::text::{quoted, unsealed};
 use lock::Claimed;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An image, and which snapshot of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,8 +167,7 @@ impl Shape {
 
     /// The header of a new image.
     fn header(&self) -> Result<Header> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let header = Header::new(now.unwrap_or_default().as_secs());
+        let header = Header::new(unix_seconds_now());
         let Some(chunk_bytes) = self.chunk_bytes else {
             return Ok(header);
         };

@@ -3,8 +3,8 @@
 use crate::cli::ZoneArgs;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use klon_imaging::clock::unix_seconds_now;
 use klon_imaging::image::Calendar;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_A_DAY: i64 = 86400;
 
@@ -74,9 +74,8 @@ impl Zone {
 
     /// Calls `with` with the calendar of this zone as it is now.
     pub fn with_calendar<T>(&self, with: impl FnOnce(&Calendar<'_>) -> T) -> T {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         with(&Calendar {
-            now_unix_seconds: since.unwrap_or_default().as_secs(),
+            now_unix_seconds: unix_seconds_now(),
             day: &|unix_seconds| self.day(unix_seconds),
         })
     }

@@ -1,6 +1,13 @@
 //! Chunks: the unit of digest, aligned to the start of the volume. 1 MiB, and in images what they were
 //! made with.
 
+mod differing;
+mod io;
+
+pub(crate) use differing::differing;
+pub use io::Write;
+pub(crate) use io::{chunk_writes, read_chunk, read_data};
+
 use klon_partition::bytes::is_zero;
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +16,9 @@ use std::sync::OnceLock;
 
 /// Size of a chunk, but for images that were made with another.
 pub const CHUNK_BYTES: u64 = 1 << 20;
+
+/// How much of the start of a volume is held back until everything else is durable: its first chunk.
+pub const HELD_BYTES: u64 = CHUNK_BYTES;
 
 /// The same as a buffer's length.
 pub(crate) const CHUNK_LEN: usize = 1 << 20;

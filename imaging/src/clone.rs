@@ -11,12 +11,14 @@ mod staged;
 mod task;
 mod work;
 
-use crate::change::{Rung, RungChoice, Selection};
+use crate::change::{RungChoice, Selection};
 use crate::chunk;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::{RecordStore, Role};
+use crate::rung::Rung;
+use crate::source;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
@@ -25,12 +27,12 @@ use prepared::Prepared;
 use run::Run;
 use serde::Serialize;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-pub(crate) use finish::{check_source, manifest, target_token, token_moved};
+pub use crate::source::Watch;
+pub(crate) use finish::{manifest, target_token};
 pub use pending::recorded;
 pub use staged::{StagedClone, commit};
-pub(crate) use work::{read as read_chunk, read_data, writes as chunk_writes};
 
 /// One volume to be cloned.
 #[derive(Clone, Copy)]
@@ -59,8 +61,12 @@ pub struct Job<'a> {
     pub watch: Option<&'a Watch<'a>>,
 }
 
-/// Says what happened to a source since it was opened; `None` for nothing.
-pub type Watch<'a> = dyn Fn() -> klon_partition::Result<Option<String>> + Sync + 'a;
+impl Job<'_> {
+    /// Checks that the source is as it was when its used map was made.
+    pub(crate) fn check_source(&self) -> Result<()> {
+        source::check(self.source, self.usage, self.watch)
+    }
+}
 
 /// The drive that a target is a partition of.
 #[derive(Clone, Copy)]
@@ -280,13 +286,13 @@ pub fn begin<'a>(
         Output::Staged(staging) => match staging.seal(job, together.volumes)? {
             Some(sealed) => return staged::pend(job, run, sealed, started).map(Begun::Staged),
             None => {
-                finish::check_source(job)?;
+                job.check_source()?;
                 0
             }
         },
         Output::InPlace(writer) => {
             observer.event(&Event::Committing);
-            writer.commit(|| finish::check_source(job))?
+            writer.commit(|| job.check_source())?
         }
     };
     let summary =
@@ -298,11 +304,6 @@ pub fn begin<'a>(
     forget.map_err(finish::after_commit)?;
     observer.event(&Event::Finished);
     Ok(Begun::Complete(Box::new(summary)))
-}
-
-/// Milliseconds of a duration, clamped.
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where in a chunk a map's extents lie.

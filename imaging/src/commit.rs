@@ -12,7 +12,6 @@
 
 mod places;
 
-use crate::chunk::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use bytes::Bytes;
@@ -21,34 +20,8 @@ use klon_partition::{Extent, ExtentMap, WriteAt};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How much of the start of a volume is held back: its first chunk.
-pub const HELD_BYTES: u64 = CHUNK_BYTES;
-
+pub use crate::chunk::{HELD_BYTES, Write};
 pub(crate) use places::{Places, mark_places, restore_places};
-
-/// Something to be done to the target.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// Bytes to be written at a position.
-    Data {
-        /// Where.
-        offset_bytes: u64,
-        /// What.
-        data: Bytes,
-    },
-    /// A range to be made zero.
-    Zero(Extent),
-}
-
-impl Write {
-    /// What it writes to; `None` for no bytes.
-    pub(crate) fn extent(&self) -> Option<Extent> {
-        match self {
-            Self::Data { offset_bytes, data } => Extent::new(*offset_bytes, data.len() as u64),
-            Self::Zero(extent) => Some(*extent),
-        }
-    }
-}
 
 /// The first chunk of the volume as it shall be, and which blocks of it differ from the target.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
 //! What can go wrong while bytes are moved.
 
-use crate::stage::Area;
+use crate::spot::Area;
 use klon_partition::Error as PartitionError;
 use klon_partition::Shown;
+use klon_partition::error::Corrupt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -44,22 +45,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A record whose content fails its checks.
-    #[error(
-        "record {}: {what} at byte {offset_bytes:#x}: expected {expected}, found {found}",
-        path.shown()
-    )]
+    /// A record, log or map whose content fails its checks.
+    #[error("{}: {corrupt}", path.shown())]
     RecordCorrupt {
         /// The file.
         path: PathBuf,
-        /// The structure or field.
-        what: &'static str,
-        /// Where in the file.
-        offset_bytes: u64,
-        /// What would have been valid.
-        expected: String,
-        /// What is there.
-        found: String,
+        /// What is wrong, and where in the file.
+        corrupt: Corrupt,
     },
     /// An image could not be read, or is damaged.
     #[error("image: {0}")]
@@ -81,21 +73,14 @@ pub enum Error {
     AfterCommit(#[source] Box<Self>),
     /// A staged update is not what was staged.
     #[error(
-        "the update staged on the {} is damaged: {what} at byte {offset_bytes:#x}: expected \
-         {expected}, found {found}; clone to this target again, from its source",
-        if *area == Area::Volume { "volume" } else { "drive" }
+        "the update staged on the {area} is damaged: {corrupt}; clone to this target again, from its \
+         source"
     )]
     StageCorrupt {
-        /// The structure or field.
-        what: &'static str,
         /// On which device.
         area: Area,
-        /// Where there.
-        offset_bytes: u64,
-        /// What would have been valid.
-        expected: String,
-        /// What is there.
-        found: String,
+        /// What is wrong, and where on the device.
+        corrupt: Corrupt,
     },
     /// An update is larger than the room to stage it in. The target is what it was.
     #[error(
@@ -117,4 +102,21 @@ pub enum Error {
     /// A run was about to break its own plan.
     #[error("internal error, nothing more was written: {0}; please report this")]
     Internal(String),
+}
+
+/// Says that the file at `path` could not be read or written.
+pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
+    Error::RecordIo {
+        path: path.to_owned(),
+        doing,
+        source,
+    }
+}
+
+/// Says that the content of the file at `path` fails its checks.
+pub(crate) fn corrupt(path: &Path, corrupt: Corrupt) -> Error {
+    Error::RecordCorrupt {
+        path: path.to_owned(),
+        corrupt,
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) use frame::chunk_extent;
 pub use reader::Interrupted;
 pub use writer::{IntentLog, Start};
 
-use crate::record::manifest::Hex;
+use crate::hex::Hex;
 use klon_partition::Identity;
 use serde::{Deserialize, Serialize};
 

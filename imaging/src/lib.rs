@@ -8,10 +8,14 @@
 pub mod buffer;
 pub mod change;
 pub mod chunk;
+pub mod clock;
 pub mod clone;
 pub mod commit;
+mod durable;
 pub mod error;
+mod extents;
 pub mod foreign;
+mod hex;
 pub mod image;
 pub mod intent;
 pub mod mark;
@@ -22,7 +26,11 @@ pub mod plan;
 pub mod progress;
 pub mod record;
 pub mod rescue;
+mod rung;
+mod section;
 pub mod serve;
+mod source;
+mod spot;
 pub mod stage;
 pub mod verify;
 

@@ -35,12 +35,12 @@
 //! 508   4  CRC-32C of bytes 0 to 507
 //! ```
 
-use crate::stage::BlockRef;
+use crate::clock::unix_seconds_now;
+use crate::spot::BlockRef;
 use klon_partition::Identity;
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::text::resealed;
 use klon_partition::{Extent, ReadAt, Result};
-use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Length of the mark.
@@ -131,13 +131,10 @@ impl Mark {
     /// A mark of a run that begins now.
     #[must_use]
     pub fn new(source: &str) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let len = source.floor_char_boundary(SOURCE_LEN_MAX);
         Self {
             run: Uuid::new_v4(),
-            started_unix_seconds: now.as_secs(),
+            started_unix_seconds: unix_seconds_now(),
             source: source[..len].to_owned(),
             staged: None,
         }
@@ -248,7 +245,7 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::{Mark, Part, Staged};
-    use crate::stage::{Area, BlockRef, Spot};
+    use crate::spot::{Area, BlockRef, Spot};
     use klon_partition::Extent;
     use klon_partition::Identity;
 

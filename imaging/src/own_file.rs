@@ -1,7 +1,7 @@
 //! A file of klon's own, which has no name until it is whole: nobody can take it for something, put
 //! something else in its place, or have to remove it after a run that was killed.
 
-use crate::record::{directory_of, sync_directory};
+use crate::durable::{directory_of, sync_name};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc::{EINVAL, EISDIR, EOPNOTSUPP, O_TMPFILE};
@@ -95,7 +95,7 @@ impl OwnFile {
             (Some(name), true) => name.persist(&path)?,
             (Some(name), false) => persist_new(name, &path)?,
         }
-        sync_directory(&path)
+        sync_name(&path)
     }
 }
 
@@ -117,7 +117,7 @@ fn persist_new(name: TempPath, path: &Path) -> io::Result<()> {
 }
 
 /// The name of an open file (proc_pid_fd(5)): no link to a path, but the file itself.
-pub(crate) fn descriptor(file: &File) -> PathBuf {
+fn descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 

@@ -1,6 +1,6 @@
 //! The plan of a run: what of the target is copied, made zero, or left as it is. Pure.
 
-use crate::commit::HELD_BYTES;
+use crate::chunk::HELD_BYTES;
 use crate::error::{Error, Result};
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap};

@@ -1,7 +1,7 @@
 //! What a run tells while it goes on, and how it is asked to stop.
 
-use crate::change::Rung;
 use crate::error::{Error, Result};
+use crate::rung::Rung;
 
 /// Something that happened during a run.
 #[derive(Clone, Debug)]

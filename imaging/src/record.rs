@@ -16,8 +16,6 @@ mod writer;
 pub use manifest::{Manifest, Role, RunEntry};
 pub use metadata::MetadataWriter;
 pub use store::{Record, RecordStore};
-pub use writer::{CompleteRecord, RecordWriter, sync_directory};
+pub use writer::{CompleteRecord, RecordWriter};
 
 pub(crate) use metadata::{Whole, digest_of};
-pub(crate) use scan::corrupt;
-pub(crate) use writer::{directory_of, io_error};

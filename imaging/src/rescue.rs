@@ -12,6 +12,7 @@ mod fill;
 mod first;
 mod large;
 mod ledger;
+mod own;
 mod passes;
 mod reader;
 mod start;
@@ -19,19 +20,19 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use file::{domain_path, forget_map};
+pub use file::domain_path;
 
 use crate::buffer::Pool;
-use crate::change::Rung;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, to_len};
-use crate::clone::{Job, check_source, manifest, read_chunk};
-use crate::commit::HELD_BYTES;
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, HELD_BYTES, read_chunk, to_len};
+use crate::clock::{milliseconds, unix_seconds_now};
+use crate::clone::{Job, manifest};
 use crate::error::{Error, Result};
+use crate::hex::Hex;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
-use crate::record::manifest::Hex;
 use crate::record::{RecordStore, RecordWriter, RunEntry};
+use crate::rung::Rung;
 use engine::Engine;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
@@ -40,7 +41,7 @@ use serde::Serialize;
 use status::Status;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// How to rescue.
 #[derive(Clone, Copy, Debug)]
@@ -143,10 +144,7 @@ pub fn rescue(
     let token = crate::clone::target_token(job).unwrap_or_default();
     let mut manifest = manifest(job, &plan, previous.as_ref(), token);
     manifest.remember(RunEntry {
-        ended_unix_seconds: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
+        ended_unix_seconds: unix_seconds_now(),
         rung: Rung::Full,
         reason: format!("rescue: {reason}"),
         used_bytes: wanted.total_bytes(),
@@ -155,7 +153,7 @@ pub fn rescue(
         changed_bytes: wanted.total_bytes(),
         written_bytes,
         staged_bytes: 0,
-        milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        milliseconds: milliseconds(elapsed),
     });
     let fill = options.fill.filter(|_| !bad.is_empty());
     digests.set_bad(bad.clone(), fill.map(str::to_owned));
@@ -168,7 +166,7 @@ pub fn rescue(
         origin.record = record.map(|record| Hex(record.digest));
         file::save(options.map, &origin, &statuses, true)?;
     } else {
-        file::forget_map(options.map)?;
+        forget_map(options.map)?;
     }
     observer.event(&Event::Finished);
     let metadata = options.metadata;
@@ -189,6 +187,16 @@ pub fn rescue(
         map: is_kept.then(|| options.map.to_owned()),
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Forgets a map, its domain, and what is kept beside it of the first chunk.
+///
+/// # Errors
+/// [`Error::RecordIo`].
+pub fn forget_map(path: &Path) -> Result<()> {
+    own::remove_file(path)?;
+    own::remove_file(&domain_path(path))?;
+    own::remove_file(&first::path(path))
 }
 
 /// The plan of a rescue: in whole sectors, because nothing less can be read.
@@ -221,7 +229,7 @@ fn first_chunk(size_bytes: u64) -> Result<Extent> {
 
 /// As for any clone, but for a source whose filesystem can't be read any more.
 fn still_the_same(job: &Job<'_>) -> Result<()> {
-    match check_source(job) {
+    match job.check_source() {
         Err(Error::Source(_)) => Ok(()),
         result => result,
     }

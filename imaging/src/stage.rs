@@ -39,34 +39,16 @@ pub mod apply;
 mod blocks;
 mod bounds;
 mod earlier;
+mod finish;
 pub mod group;
 mod index;
 mod room;
 mod stager;
 mod unchanged;
 
-pub use apply::{Finished, finish, finish_alone};
+pub use crate::spot::{Area, BlockRef, Spot, StagedPart};
+pub use apply::Finished;
+pub use finish::{finish, finish_alone};
 pub use group::Group;
-pub use index::BlockRef;
-pub use room::{Room, Rooms, Space, Spot};
+pub use room::{Room, Rooms, Space};
 pub use stager::Stager;
-
-use uuid::Uuid;
-
-/// What an attempt at an update has staged so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StagedPart {
-    /// Which run.
-    pub run: Uuid,
-    /// The last block of its index.
-    pub index: BlockRef,
-}
-
-/// The device that something staged lies on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Area {
-    /// The volume itself.
-    Volume,
-    /// The drive that the volume is a partition of.
-    Drive,
-}

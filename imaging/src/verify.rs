@@ -3,9 +3,7 @@
 mod around;
 
 use crate::buffer::Pool;
-use crate::change::differing;
-use crate::chunk::{self, CHUNK_LEN, Digest, to_len};
-use crate::clone::read_data;
+use crate::chunk::{self, CHUNK_LEN, Digest, differing, read_data, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::plan::Plan;

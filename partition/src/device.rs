@@ -5,6 +5,7 @@
 pub mod aligned;
 mod block;
 pub mod crash;
+mod direct;
 pub mod fault;
 mod file;
 mod handle;
@@ -26,6 +27,7 @@ pub mod window;
 
 pub use aligned::AlignedBuffer;
 pub use crash::CrashDevice;
+pub use direct::open_direct;
 pub use fault::{Fault, FaultAt};
 pub use handle::Kind;
 pub use io_mode::IoMode;

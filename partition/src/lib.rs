@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod device;
+pub mod durable;
 pub mod error;
 pub mod extent;
 pub mod filesystem;

@@ -9,8 +9,8 @@
 use crate::error::refused;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
-use klon_imaging::record::sync_directory;
 use klon_partition::Shown;
+use klon_partition::durable::sync_name;
 use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
@@ -53,7 +53,7 @@ impl Claimed {
     pub fn open(path: &Path) -> Result<Self> {
         let (file, is_made) = lock_writers(path, || open_or_make(path))?;
         if is_made {
-            sync_directory(path).with_context(|| path.shown())?;
+            sync_name(path).with_context(|| path.shown())?;
         }
         Ok(Self {
             file,

@@ -1,8 +1,7 @@
 //! Whether the metadata on a target is still what its record says.
 
 use crate::buffer::Pool;
-use crate::chunk::{CHUNK_LEN, Digest};
-use crate::clone::read_chunk;
+use crate::chunk::{CHUNK_LEN, Digest, read_chunk};
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::record::{Record, Whole, digest_of};
@@ -90,7 +89,7 @@ mod tests {
     use super::{Checked, Drift, check};
     use crate::Error;
     use crate::chunk::{CHUNK_BYTES, Digest};
-    use crate::record::manifest::Hex;
+    use crate::hex::Hex;
     use crate::record::{Manifest, Record, RecordStore, digest_of};
     use klon_partition::device::MemoryDevice;
     use klon_partition::{Extent, ExtentMap, Identity, WriteAt};

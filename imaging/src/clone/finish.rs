@@ -1,47 +1,17 @@
-//! The end of a run: is the source as it was, what was freed, the new record.
+//! The end of a run: what was freed, and the new record.
 
 use super::run::Run;
-use super::{CloneOptions, CloneSummary, Freed, Job, milliseconds};
+use super::{CloneOptions, CloneSummary, Freed, Job};
 use crate::chunk::CHUNK_BYTES;
+use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
+use crate::hex::Hex;
 use crate::plan::Plan;
-use crate::record::manifest::{FilesystemId, Hex};
+use crate::record::manifest::FilesystemId;
 use crate::record::{CompleteRecord, Manifest, Record, RunEntry};
-use klon_partition::filesystem::{ChangeToken, Usage, probe};
-use klon_partition::{ExtentMap, ReadAt};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Checks that nothing was written to the source since its used map was made: by its change token,
-/// and by what the job's watch says.
-pub(crate) fn check_source(job: &Job<'_>) -> Result<()> {
-    check_token(job)?;
-    let changed = job.watch.map_or(Ok(None), |watch| watch());
-    match changed.map_err(Error::Source)? {
-        Some(what) => Err(Error::SourceChanged(what)),
-        None => Ok(()),
-    }
-}
-
-fn check_token(job: &Job<'_>) -> Result<()> {
-    if token_moved(job.source, job.usage)? {
-        return Err(Error::SourceChanged(
-            "its filesystem was written to".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a source's change token is another than when its used map was made.
-pub(crate) fn token_moved(source: &dyn ReadAt, usage: &Usage) -> Result<bool> {
-    let Some(before) = usage.token else {
-        return Ok(false);
-    };
-    let now = match probe(&source).map_err(Error::Source)? {
-        Some(filesystem) => filesystem.change_token(&source).map_err(Error::Source)?,
-        None => None,
-    };
-    Ok(now != Some(before))
-}
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::{ChangeToken, probe};
+use std::time::Instant;
 
 /// Whatever fails after the commit, the clone is whole; but what failed on the target itself may be
 /// more than a lost record.
@@ -119,10 +89,7 @@ pub(super) fn record(
         digests.keep_metadata(metadata);
     }
     manifest.remember(RunEntry {
-        ended_unix_seconds: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
+        ended_unix_seconds: unix_seconds_now(),
         rung: summary.rung,
         reason: summary.reason.clone(),
         used_bytes: summary.used_bytes,

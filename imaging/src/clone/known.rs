@@ -2,12 +2,12 @@
 //! that was interrupted.
 
 use super::Prepared;
-use crate::change::Rung;
 use crate::chunk::{self, Digest};
 use crate::error::Result;
 use crate::intent::Untouched;
 use crate::intent::chunk_extent;
 use crate::record::Record;
+use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap};
 use std::iter::Peekable;
 

@@ -1,10 +1,12 @@
 //! Where a run's writes go: into place, or staged beside it first.
 
 use super::{Job, work};
-use crate::commit::{Held, Places, TargetWriter, Write};
+use crate::chunk::{Write, chunk_writes};
+use crate::commit::{Held, Places, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
-use crate::stage::{Area, Rooms, Space, Spot, StagedPart, Stager, apply::Checked, group};
+use crate::spot::{Area, Spot, StagedPart};
+use crate::stage::{Rooms, Space, Stager, apply::Checked, group};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -46,7 +48,7 @@ impl<'a> Output<'a> {
         &self,
         mut outcome: work::Outcome,
     ) -> Result<(work::Outcome, Vec<Write>)> {
-        let writes = work::writes(outcome.chunk, &outcome.content, &outcome.changed);
+        let writes = chunk_writes(outcome.chunk, &outcome.content, &outcome.changed);
         let mut zeroes = Vec::new();
         match self {
             Self::InPlace(writer) => {
@@ -180,11 +182,11 @@ impl<'a> Staging<'a> {
         let places = Places::new(self.space.volume.geometry(), held.chunk).all();
         let changed: Vec<Extent> = held.changed.union(&places).iter().collect();
         self.stager
-            .put(&work::writes(held.chunk, &held.content, &changed))?;
+            .put(&chunk_writes(held.chunk, &held.content, &changed))?;
         let len = held.content.len();
         let old = read_vec(&self.space.volume, 0, len).map_err(Error::Target)?;
         let places: Vec<Extent> = places.iter().collect();
         self.stager
-            .keep(&work::writes(held.chunk, &Bytes::from(old), &places))
+            .keep(&chunk_writes(held.chunk, &Bytes::from(old), &places))
     }
 }

@@ -5,9 +5,9 @@
 //! changed is as the record says. It is then an ordinary record, believed like any other only while
 //! the change token and the metadata are what it says.
 
-use super::{Job, work};
+use super::Job;
 use crate::buffer::Pool;
-use crate::chunk::{CHUNK_LEN, Digest, to_len};
+use crate::chunk::{CHUNK_LEN, Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::pipeline;
@@ -108,7 +108,7 @@ fn has_changes(record: &Record, volume: &dyn ReadAt, threads: NonZeroUsize) -> R
         tasks,
         |(chunk, extents, expected)| {
             let mut content = pool.take();
-            work::read(volume, chunk, &extents, &mut content)
+            read_chunk(volume, chunk, &extents, &mut content)
                 .map_err(|error| Stop::Error(Error::Target(error)))?;
             match Digest::of(&content[..to_len(chunk.len_bytes())]) == expected {
                 true => Ok(()),

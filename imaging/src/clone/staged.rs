@@ -123,10 +123,10 @@ pub fn commit(
     options: &CloneOptions,
 ) -> Result<Vec<CloneSummary>> {
     for update in &updates {
-        finish::check_source(update.job)?;
+        update.job.check_source()?;
     }
     for job in unchanged {
-        finish::check_source(job)?;
+        job.check_source()?;
     }
     let mut updates: Vec<(usize, StagedClone<'_>)> = updates.into_iter().enumerate().collect();
     let leader = group::leader(updates.iter().map(|(_, update)| &update.ready));

@@ -1,10 +1,11 @@
 //! Clones of random volumes against the law: what is wanted is equal, what is not is untouched.
 
 use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
-use crate::change::{Rung, RungChoice};
+use crate::change::RungChoice;
 use crate::mark::Mark;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::{RecordStore, Role};
+use crate::rung::Rung;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
 use klon_partition::device::MemoryDevice;

@@ -1,7 +1,6 @@
 //! The places of a volume's first chunk that say what it is: taken away first, given back last.
 
-use crate::chunk::{BLOCK_BYTES, range_in, to_len};
-use crate::commit::HELD_BYTES;
+use crate::chunk::{BLOCK_BYTES, HELD_BYTES, range_in, to_len};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use klon_partition::{Extent, ExtentMap, Geometry, WriteAt};

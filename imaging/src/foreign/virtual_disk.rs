@@ -4,11 +4,12 @@
 //! refused here: a virtual disk comes from anywhere, and klon runs as root.
 
 mod cut;
+mod end;
 mod two_levels;
 mod vmdk;
 
-pub(crate) use cut::check_end;
 pub use cut::check_whole;
+pub(crate) use end::check_end;
 
 use super::{Foreign, Form, Seen};
 use klon_partition::bytes::{be32, be64, le32, le64};

@@ -1,11 +1,10 @@
 //! Where an image is written to: something that can be added to at its end.
 
-use crate::own_file::descriptor;
-use klon_partition::device::AlignedBuffer;
 use klon_partition::device::aligned::ALIGNMENT_BYTES;
+use klon_partition::device::{AlignedBuffer, open_direct};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Something that can be added to at its end.
@@ -86,11 +85,7 @@ impl FileAppend {
     /// What the system says.
     pub fn over(file: File, position: u64) -> io::Result<Self> {
         file.set_len(position)?;
-        let flags = nix::fcntl::OFlag::O_DIRECT.bits();
-        let direct = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags)
-            .open(descriptor(&file));
+        let direct = open_direct(&file);
         let mut buffer = AlignedBuffer::zeroed(BUFFER_BYTES);
         let start = position / ALIGN * ALIGN;
         let filled = usize::try_from(position - start).unwrap_or(0);

@@ -11,20 +11,23 @@ use super::manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, 
 use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
-use crate::change::{Rung, RungChoice};
+use crate::change::RungChoice;
 use crate::chunk;
-use crate::clone::{Watch, milliseconds, token_moved};
+use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
+use crate::hex::Hex;
 use crate::pipeline::{self, Flow};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
-use crate::record::manifest::{FilesystemId, Hex};
+use crate::record::manifest::FilesystemId;
+use crate::rung::Rung;
+use crate::source::{self, Watch};
 use klon_partition::filesystem::Usage;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::iter::Peekable;
 use std::num::NonZeroUsize;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use uuid::Uuid;
 use work::{Content, Outcome, Task, Worker};
 
@@ -176,12 +179,12 @@ fn capture_from<A: Append>(
         return Err(error);
     }
     observer.event(&Event::Committing);
-    check_source(job)?;
+    source::check(job.source, job.usage, job.watch)?;
     let tree = transfer.tree.finish(writer)?;
     let used_bytes = job.usage.used_bytes();
     let left_out = plan.left_out.clone();
     let run = SnapshotRun {
-        ended_unix_seconds: now(),
+        ended_unix_seconds: unix_seconds_now(),
         rung,
         reason: reason.clone(),
         used_bytes,
@@ -258,19 +261,6 @@ fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
     }
 }
 
-/// Checks that nothing was written to the source since its used map was made.
-fn check_source(job: &CaptureJob<'_>) -> Result<()> {
-    if token_moved(job.source, job.usage)? {
-        let what = "its filesystem was written to".to_owned();
-        return Err(Error::SourceChanged(what));
-    }
-    let changed = job.watch.map_or(Ok(None), |watch| watch());
-    match changed.map_err(Error::Source)? {
-        Some(what) => Err(Error::SourceChanged(what)),
-        None => Ok(()),
-    }
-}
-
 fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
     let geometry = job.source.geometry();
     SnapshotMeta {
@@ -288,11 +278,6 @@ fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
         outside: job.usage.choice,
         run,
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 /// A transfer under way.

@@ -5,7 +5,7 @@ pub(super) mod pages;
 use super::frame::FrameType;
 use super::reference::Reference;
 use crate::chunk::Digest;
-use crate::record::manifest::Hex;
+use crate::hex::Hex;
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Result};
 use serde::{Deserialize, Serialize};

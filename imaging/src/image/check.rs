@@ -3,6 +3,7 @@
 use super::catalog::pages::{PageNode, read_page};
 use super::frame::FrameType;
 use super::frames::Frames;
+use super::load::LoadFrames;
 use super::reader::Image;
 use super::reference::Reference;
 use super::snapshot::Snapshot;

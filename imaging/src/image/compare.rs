@@ -2,9 +2,7 @@
 //! known, byte for byte where those differ.
 
 use crate::buffer::Pool;
-use crate::change::differing;
-use crate::chunk::{self, Digest, to_len};
-use crate::clone::read_chunk;
+use crate::chunk::{self, Digest, differing, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer, unless_cancelled};

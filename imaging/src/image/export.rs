@@ -12,8 +12,7 @@ pub use file::NewFile;
 pub use raw::{RawFile, RawStream};
 
 use crate::buffer::Pool;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, to_len};
-use crate::clone::read_chunk;
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::progress::{Event, Observer, unless_cancelled};

@@ -1,16 +1,17 @@
 //! A snapshot's manifest: what was imaged, which bytes, and where its pages are.
 
 use super::reference::Reference;
-use crate::change::Rung;
-use crate::record::format::{
-    FLAG_CRITICAL, META_BYTES_MAX, SECTION_HEADER_LEN, decode_extents, encode_extents,
-    section_header,
-};
-use crate::record::manifest::{FilesystemId, Hex};
-use klon_partition::bytes::{le32, le64};
+use crate::extents::{decode_extents, encode_extents};
+use crate::hex::Hex;
+use crate::record::format::META_BYTES_MAX;
+use crate::record::manifest::FilesystemId;
+use crate::rung::Rung;
+use crate::section::{self, Fault, Section, Sections, Tag};
+use klon_partition::bytes::le64;
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Extent, ExtentMap, Identity, Outside, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 use uuid::Uuid;
 
@@ -135,21 +136,21 @@ impl SnapshotManifest {
     /// The plain bytes of its frame.
     pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        push_section(&mut bytes, *b"META", &serde_json::to_vec(&self.meta)?);
-        push_section(&mut bytes, *b"DATA", &encode_extents(&self.data)?);
-        push_section(&mut bytes, *b"ZERO", &encode_extents(&self.zero)?);
+        section::push(&mut bytes, *b"META", &serde_json::to_vec(&self.meta)?);
+        section::push(&mut bytes, *b"DATA", &encode_extents(&self.data)?);
+        section::push(&mut bytes, *b"ZERO", &encode_extents(&self.zero)?);
         if !self.bad.is_empty() {
-            push_section(&mut bytes, *b"BADS", &encode_extents(&self.bad)?);
+            section::push(&mut bytes, *b"BADS", &encode_extents(&self.bad)?);
         }
         if !self.left_out.is_empty() {
-            push_section(&mut bytes, *b"LEFT", &encode_extents(&self.left_out)?);
+            section::push(&mut bytes, *b"LEFT", &encode_extents(&self.left_out)?);
         }
         let mut tree = Vec::with_capacity(self.tree.len() * TREE_ENTRY_LEN);
         for (number, reference) in &self.tree {
             tree.extend(number.to_le_bytes());
             tree.extend(reference.to_bytes());
         }
-        push_section(&mut bytes, *b"TREE", &tree);
+        section::push(&mut bytes, *b"TREE", &tree);
         Ok(bytes)
     }
 
@@ -158,7 +159,7 @@ impl SnapshotManifest {
     /// # Errors
     /// [`Error::Corrupt`].
     pub(super) fn parse(bytes: &[u8], position: u64) -> Result<Self> {
-        let sections = Sections { bytes, position };
+        let sections = Payloads::parse(bytes, position)?;
         let meta: SnapshotMeta = {
             let meta = sections.get(b"META")?;
             if meta.len() as u64 > META_BYTES_MAX {
@@ -180,11 +181,11 @@ impl SnapshotManifest {
         };
         let data = extents(b"DATA", sections.get(b"DATA")?)?;
         let zero = extents(b"ZERO", sections.get(b"ZERO")?)?;
-        let bad = match sections.find(b"BADS")? {
+        let bad = match sections.find(b"BADS") {
             Some(payload) => extents(b"BADS", payload)?,
             None => ExtentMap::new(),
         };
-        let left_out = match sections.find(b"LEFT")? {
+        let left_out = match sections.find(b"LEFT") {
             Some(payload) => extents(b"LEFT", payload)?,
             None => ExtentMap::new(),
         };
@@ -208,63 +209,57 @@ impl SnapshotManifest {
     }
 }
 
-fn push_section(bytes: &mut Vec<u8>, tag: [u8; 4], payload: &[u8]) {
-    let start = bytes.len();
-    bytes.extend(section_header(tag, payload.len() as u64));
-    bytes.extend(payload);
-    let crc = crc32c::crc32c(&bytes[start..]);
-    bytes.extend(crc.to_le_bytes());
-}
+/// The sections of a manifest that this program knows and a reader may not skip.
+const KIND: section::Kind = section::Kind {
+    name: NAME,
+    known: &[*b"META", *b"DATA", *b"ZERO", *b"BADS", *b"LEFT", *b"TREE"],
+};
+/// What a manifest is called in messages.
+const NAME: &str = "manifest";
 
-/// The sections of a manifest.
-struct Sections<'a> {
-    bytes: &'a [u8],
+/// The payloads of a manifest; every checksum was right.
+struct Payloads<'a> {
+    payloads: BTreeMap<Tag, &'a [u8]>,
     position: u64,
 }
 
-impl<'a> Sections<'a> {
-    fn wrong(&self, field: &'static str, expected: &str, found: String) -> Error {
-        Corrupt::new("manifest", field, self.position, expected, found).into()
+impl<'a> Payloads<'a> {
+    fn parse(bytes: &'a [u8], position: u64) -> Result<Self> {
+        let mut found = Self {
+            payloads: BTreeMap::new(),
+            position,
+        };
+        let mut sections = Sections::new(bytes, KIND, 0, bytes.len() as u64);
+        while !sections.is_at_end() {
+            let Section {
+                tag,
+                offset_bytes,
+                len_bytes,
+                ..
+            } = sections.read().map_err(|fault| match fault {
+                Fault::Io(_) => found.wrong("section", "a whole one", "the end".to_owned()),
+                Fault::Corrupt(fault) => found.wrong(fault.field, &fault.expected, fault.found),
+            })?;
+            // Both lie within the bytes.
+            let start = usize::try_from(offset_bytes).unwrap_or(bytes.len());
+            let end = usize::try_from(offset_bytes + len_bytes).unwrap_or(bytes.len());
+            found.payloads.entry(tag).or_insert(&bytes[start..end]);
+        }
+        Ok(found)
     }
 
-    fn get(&self, tag: &[u8; 4]) -> Result<&'a [u8]> {
-        self.find(tag)?.ok_or_else(|| {
+    fn wrong(&self, field: &'static str, expected: &str, found: String) -> Error {
+        Corrupt::new(NAME, field, self.position, expected, found).into()
+    }
+
+    fn get(&self, tag: &Tag) -> Result<&'a [u8]> {
+        self.find(tag).ok_or_else(|| {
             let tag = String::from_utf8_lossy(tag).into_owned();
             self.wrong("section", &tag, "none".to_owned())
         })
     }
 
-    /// The payload of a section. All sections before it are checked.
-    fn find(&self, tag: &[u8; 4]) -> Result<Option<&'a [u8]>> {
-        const KNOWN: [&[u8; 4]; 6] = [b"META", b"DATA", b"ZERO", b"BADS", b"LEFT", b"TREE"];
-        let mut rest = self.bytes;
-        while !rest.is_empty() {
-            let Some((header, behind)) = rest.split_at_checked(SECTION_HEADER_LEN) else {
-                return Err(self.wrong("section", "a header", format!("{} bytes", rest.len())));
-            };
-            let len = usize::try_from(le64(header, 8)).unwrap_or(usize::MAX);
-            let Some((payload, behind)) = behind.split_at_checked(len) else {
-                return Err(self.wrong("section length", "within the frame", len.to_string()));
-            };
-            let Some((stored, behind)) = behind.split_at_checked(4) else {
-                return Err(self.wrong("section", "a checksum", "the end".to_owned()));
-            };
-            let crc = crc32c::crc32c(&rest[..SECTION_HEADER_LEN + len]);
-            if le32(stored, 0) != crc {
-                let found = format!("{:#010x}", le32(stored, 0));
-                return Err(self.wrong("CRC-32C of a section", &format!("{crc:#010x}"), found));
-            }
-            if !KNOWN.iter().any(|known| header.starts_with(*known))
-                && le32(header, 4) & FLAG_CRITICAL != 0
-            {
-                let found = String::from_utf8_lossy(&header[..4]).into_owned();
-                return Err(self.wrong("section tag", "a known one", found));
-            }
-            if header.starts_with(tag) {
-                return Ok(Some(payload));
-            }
-            rest = behind;
-        }
-        Ok(None)
+    fn find(&self, tag: &Tag) -> Option<&'a [u8]> {
+        self.payloads.get(tag).copied()
     }
 }

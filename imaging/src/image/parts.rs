@@ -10,7 +10,7 @@ pub use append::{FilesAppend, StreamAppend};
 use klon_partition::Shown;
 pub use punch::FilesPunch;
 
-use crate::record::sync_directory;
+use crate::durable::sync_name;
 pub(super) use joined::Joined;
 use klon_partition::device::look_at;
 use klon_partition::{Error, ReadAt, Result};
@@ -154,7 +154,7 @@ impl ImageFiles {
         let end = numbers.end.min(self.parts.len());
         for part in self.parts[numbers.start.min(end)..end].iter().rev() {
             fs::remove_file(&part.path)?;
-            sync_directory(&part.path)?;
+            sync_name(&part.path)?;
         }
         Ok(())
     }

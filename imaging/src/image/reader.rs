@@ -1,21 +1,20 @@
 //! Reading an image: its header, its catalog, and any frame of it.
 
-use super::catalog::{Catalog, CatalogEntry};
+use super::catalog::Catalog;
+use super::encoded::Encoded;
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
-use super::header::{HEADER_LEN, Header, MAGIC};
+use super::header::{HEADER_LEN, Header};
+use super::load::{LoadFrames, load_frame};
 use super::page::Page;
-use super::rebuild;
 use super::recent::Recent;
 use super::reference::Reference;
-use super::snapshot::Snapshot;
 use super::tail::Tail;
 use super::unpack::Unpacker;
-use super::writer::Encoded;
 use crate::buffer::Pool;
 use bytes::Bytes;
-use klon_partition::device::{AlignedBuffer, aligned};
+use klon_partition::device::aligned;
 use klon_partition::error::Corrupt;
-use klon_partition::{Error, ReadAt, Result};
+use klon_partition::{ReadAt, Result};
 use std::sync::Arc;
 
 /// A frame's header, and what is read before and behind a frame so that whole blocks are.
@@ -38,29 +37,6 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens an image that is all of `device`. One whose header is damaged is read as well, if it
-    /// ends with a whole commit; it must not be added to.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] when it is none, or no commit of it can be read; [`Error::Unsupported`];
-    /// [`Error::Io`].
-    pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
-        match Self::header_of(&*device) {
-            Ok(header) => {
-                let tail = Tail::find(&*device, &header)?;
-                Ok(Self::known(device, header, tail))
-            }
-            Err(error @ Error::Corrupt(_)) => match rebuild::rebuild(&device)? {
-                Some((header, tail)) => Ok(Self {
-                    header_damage: Some(error.to_string().into()),
-                    ..Self::known(device, header, tail)
-                }),
-                None => Err(error),
-            },
-            Err(error) => Err(error),
-        }
-    }
-
     /// An image whose header and last commit are known.
     pub(super) fn known(device: Arc<dyn ReadAt>, header: Header, tail: Tail) -> Self {
         Self {
@@ -74,17 +50,12 @@ impl Image {
         }
     }
 
-    /// Whether `device` is an image, be its header damaged or of a later version.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn is_image(device: &dyn ReadAt) -> Result<bool> {
-        let mut start = [0; MAGIC.len()];
-        if device.geometry().size_bytes < start.len() as u64 {
-            return Ok(false);
+    /// The same image, of which the header was worked out from the frames for that reason.
+    pub(super) fn with_header_damage(self, why: &str) -> Self {
+        Self {
+            header_damage: Some(why.into()),
+            ..self
         }
-        device.read_exact_at(&mut start, 0)?;
-        Ok(&start == MAGIC || rebuild::is_image(device)?)
     }
 
     /// What is wrong with the header, where what it said was worked out from the frames: the UUID
@@ -139,25 +110,6 @@ impl Image {
         &*self.device
     }
 
-    /// Opens the snapshot of that number, or the last one.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when there is none; otherwise as [`Image::read`].
-    pub fn snapshot(&self, number: Option<u64>) -> Result<Snapshot> {
-        let entry = self.catalog().find(number).ok_or_else(|| {
-            let numbers: Vec<String> = self.catalog().snapshots.iter().map(number_of).collect();
-            Error::Invalid(match (number, numbers.is_empty()) {
-                (_, true) => "the image has no complete snapshot".to_owned(),
-                (Some(number), _) => format!(
-                    "the image has no snapshot {number}; it has {}",
-                    numbers.join(", ")
-                ),
-                (None, _) => "the image has no snapshot".to_owned(),
-            })
-        })?;
-        Snapshot::open(self, entry)
-    }
-
     /// The plain bytes of the frame that `reference` names, which must be of `frame_type`.
     ///
     /// # Errors
@@ -188,27 +140,6 @@ impl Image {
         &self.unpacker
     }
 
-    /// The same, into `plain`, whose length is that of the plain bytes.
-    pub(super) fn read_into(
-        &self,
-        reference: &Reference,
-        frame_type: FrameType,
-        plain: &mut [u8],
-    ) -> Result<()> {
-        let (header, payload) = self.load_for(reference, frame_type, plain.len())?;
-        frame::decode(&header, reference.position, &payload, plain)
-    }
-
-    /// The header and the payload of a frame; only the header is checked.
-    pub(super) fn load(
-        &self,
-        reference: &Reference,
-        frame_type: FrameType,
-    ) -> Result<(FrameHeader, Bytes)> {
-        let plain_len = reference.plain_bytes.min(frame_type.plain_bytes_max());
-        self.load_for(reference, frame_type, plain_len as usize)
-    }
-
     fn load_for(
         &self,
         reference: &Reference,
@@ -235,74 +166,19 @@ impl Image {
     }
 }
 
-fn number_of(entry: &CatalogEntry) -> String {
-    entry.number.to_string()
-}
+impl LoadFrames for Image {
+    fn read_into(
+        &self,
+        reference: &Reference,
+        frame_type: FrameType,
+        plain: &mut [u8],
+    ) -> Result<()> {
+        let (header, payload) = self.load_for(reference, frame_type, plain.len())?;
+        frame::decode(&header, reference.position, &payload, plain)
+    }
 
-/// Reads and checks the frame that `reference` names.
-pub(super) fn read_frame(
-    device: &dyn ReadAt,
-    file: &Header,
-    reference: &Reference,
-    frame_type: FrameType,
-    plain: &mut [u8],
-) -> Result<()> {
-    let (header, payload) = load_frame(device, file, reference, (frame_type, plain.len()), None)?;
-    frame::decode(&header, reference.position, &payload, plain)
-}
-
-/// The header and the payload of the frame that `reference` names; only the header is checked.
-fn load_frame(
-    device: &dyn ReadAt,
-    file: &Header,
-    reference: &Reference,
-    (frame_type, plain_len): (FrameType, usize),
-    pool: Option<&Pool>,
-) -> Result<(FrameHeader, Bytes)> {
-    let position = reference.position;
-    let wrong = |field, expected: String, found: String| {
-        Err(Corrupt::new(frame_type.name(), field, position, expected, found).into())
-    };
-    let max = frame_type.plain_bytes_max();
-    if reference.stored_bytes > max || plain_len != reference.plain_bytes as usize {
-        let found = format!(
-            "{} stored, {} plain",
-            reference.stored_bytes, reference.plain_bytes
-        );
-        return wrong("lengths", format!("{plain_len} plain"), found);
+    fn load(&self, reference: &Reference, frame_type: FrameType) -> Result<(FrameHeader, Bytes)> {
+        let plain_len = reference.plain_bytes.min(frame_type.plain_bytes_max());
+        self.load_for(reference, frame_type, plain_len as usize)
     }
-    let len = FRAME_HEADER_LEN + reference.stored_bytes as usize;
-    let end = position.checked_add(len as u64);
-    let size_bytes = device.geometry().size_bytes;
-    if end.is_none_or(|end| end > size_bytes) {
-        return wrong(
-            "end",
-            format!("within {size_bytes} bytes"),
-            format!("{end:?}"),
-        );
-    }
-    // Whole blocks, so that nothing is read around.
-    let align = aligned::ALIGNMENT_BYTES as u64;
-    let start = position / align * align;
-    let skip = usize::try_from(position - start).unwrap_or(0);
-    let room = (skip + len).next_multiple_of(aligned::ALIGNMENT_BYTES);
-    let rest = usize::try_from(size_bytes - start).unwrap_or(usize::MAX);
-    let pooled = pool.map(Pool::take).filter(|buffer| buffer.len() >= room);
-    let bytes = match pooled {
-        Some(mut buffer) => {
-            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
-            buffer.freeze()
-        }
-        None => {
-            let mut buffer = AlignedBuffer::zeroed(room);
-            device.read_exact_at(&mut buffer[..room.min(rest)], start)?;
-            Bytes::from_owner(buffer)
-        }
-    };
-    let bytes = bytes.slice(skip..skip + len);
-    let header = FrameHeader::parse(&bytes, file.uuid, position)?;
-    if header.frame_type != frame_type || header.reference(position) != *reference {
-        return wrong("header", format!("{reference:?}"), format!("{header:?}"));
-    }
-    Ok((header, bytes.slice(FRAME_HEADER_LEN..)))
 }

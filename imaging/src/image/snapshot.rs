@@ -2,13 +2,14 @@
 
 use super::catalog::CatalogEntry;
 use super::frame::FrameType;
+use super::load::LoadFrames;
 use super::manifest::{SnapshotManifest, SnapshotMeta};
 use super::page::{PAGE_CHUNKS, Page};
 use super::reader::Image;
 use super::reference::Reference;
 use crate::chunk::Digest;
 use klon_partition::error::Corrupt;
-use klon_partition::{Extent, Result};
+use klon_partition::{Error, Extent, Result};
 use std::sync::Arc;
 
 /// One snapshot of an image.
@@ -16,6 +17,31 @@ pub struct Snapshot {
     image: Image,
     entry: CatalogEntry,
     manifest: SnapshotManifest,
+}
+
+impl Image {
+    /// Opens the snapshot of that number, or the last one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is none; otherwise as [`Image::read`].
+    pub fn snapshot(&self, number: Option<u64>) -> Result<Snapshot> {
+        let entry = self.catalog().find(number).ok_or_else(|| {
+            let numbers: Vec<String> = self.catalog().snapshots.iter().map(number_of).collect();
+            Error::Invalid(match (number, numbers.is_empty()) {
+                (_, true) => "the image has no complete snapshot".to_owned(),
+                (Some(number), _) => format!(
+                    "the image has no snapshot {number}; it has {}",
+                    numbers.join(", ")
+                ),
+                (None, _) => "the image has no snapshot".to_owned(),
+            })
+        })?;
+        Snapshot::open(self, entry)
+    }
+}
+
+fn number_of(entry: &CatalogEntry) -> String {
+    entry.number.to_string()
 }
 
 impl Snapshot {

@@ -4,7 +4,7 @@ use super::catalog::Catalog;
 use super::catalog::pages::{PageNode, Root};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType, MAGIC};
 use super::header::{HEADER_LEN, Header};
-use super::reader::read_frame;
+use super::load::read_frame;
 use super::reference::Reference;
 use crate::buffer::Pool;
 use crate::chunk::Digest;

@@ -16,11 +16,12 @@ use super::{
     Adopted, Append, CaptureJob, CaptureOptions, CaptureSummary, HEADER_LEN, Header, Image,
     ImageWriter, Snapshot, SnapshotDevice, VolumeKind, capture,
 };
-use crate::change::{Rung, RungChoice};
+use crate::change::RungChoice;
 use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::error::Result;
 use crate::progress::{Observer, Silent};
 use crate::record::{RecordStore, Role};
+use crate::rung::Rung;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt};

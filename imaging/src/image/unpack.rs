@@ -6,7 +6,7 @@
 //! before the piece is unpacked for that. For a piece behind that, the chunk is unpacked and checked.
 
 use super::frame::{self, Encoding, FrameType};
-use super::reader::Image;
+use super::load::LoadFrames;
 use super::recent::Recent;
 use super::reference::Reference;
 use super::room::Room;
@@ -75,7 +75,7 @@ impl Unpacker {
     /// Copies a piece of a chunk, which lies within it, from `start` on.
     pub(super) fn copy(
         &self,
-        image: &Image,
+        frames: &impl LoadFrames,
         reference: &Reference,
         (start, out): (usize, &mut [u8]),
         check: Check,
@@ -90,8 +90,8 @@ impl Unpacker {
         let _place = self.room.take();
         let end = start.saturating_add(out.len());
         let content = match (check, self.kept(reference)) {
-            (Check::Stored, None) => self.start(image, reference, end)?,
-            _ => self.whole(image, reference)?,
+            (Check::Stored, None) => self.start(frames, reference, end)?,
+            _ => self.whole(frames, reference)?,
         };
         let (Content::Whole(plain) | Content::Start(plain)) = &content;
         out.copy_from_slice(&plain[start..end]);
@@ -100,13 +100,13 @@ impl Unpacker {
     }
 
     /// Unpacks a chunk that is likely to be read soon, unless all memory for that is in use.
-    pub(super) fn prepare(&self, image: &Image, reference: &Reference) -> Result<()> {
+    pub(super) fn prepare(&self, frames: &impl LoadFrames, reference: &Reference) -> Result<()> {
         let _turn = self.turn(reference);
         if let Some(Content::Whole(_)) = self.kept(reference) {
             return Ok(());
         }
         if let Some(_place) = self.room.try_take() {
-            self.keep(reference, self.whole(image, reference)?);
+            self.keep(reference, self.whole(frames, reference)?);
         }
         Ok(())
     }
@@ -150,21 +150,26 @@ impl Unpacker {
     }
 
     /// All of a chunk.
-    fn whole(&self, image: &Image, reference: &Reference) -> Result<Content> {
+    fn whole(&self, frames: &impl LoadFrames, reference: &Reference) -> Result<Content> {
         let mut plain = self.pool.take();
         let len = (reference.plain_bytes as usize).min(self.chunk_len);
-        image.read_into(reference, FrameType::Data, &mut plain[..len])?;
+        frames.read_into(reference, FrameType::Data, &mut plain[..len])?;
         Ok(Content::Whole(plain.freeze().slice(..len)))
     }
 
     /// A chunk up to `end`, or all of it where that is hardly more.
-    fn start(&self, image: &Image, reference: &Reference, end: usize) -> Result<Content> {
+    fn start(
+        &self,
+        frames: &impl LoadFrames,
+        reference: &Reference,
+        end: usize,
+    ) -> Result<Content> {
         let len = reference.plain_bytes as usize;
         let end = end.next_multiple_of(BLOCK_LEN);
         if end >= len {
-            return self.whole(image, reference);
+            return self.whole(frames, reference);
         }
-        let (header, payload) = image.load(reference, FrameType::Data)?;
+        let (header, payload) = frames.load(reference, FrameType::Data)?;
         frame::check_payload(&header, reference.position, &payload)?;
         let mut plain = self.pool.take();
         let is_done = match header.encoding {
@@ -178,7 +183,7 @@ impl Unpacker {
         match is_done {
             true => Ok(Content::Start(plain.freeze().slice(..end))),
             // It says what is wrong, if anything is.
-            false => self.whole(image, reference),
+            false => self.whole(frames, reference),
         }
     }
 

@@ -6,7 +6,8 @@ use super::append::Append;
 use super::catalog::Catalog;
 use super::catalog::pages::PageNode;
 use super::dedup::Dedup;
-use super::frame::{Encoding, FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType};
+use super::encoded::Encoded;
+use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
 use super::page::{PAGE_CHUNKS, Page};
 use super::reader::Image;
@@ -17,44 +18,10 @@ use crate::error::{Error, Result};
 use klon_partition::Error as PartitionError;
 use klon_partition::locks::{read_lock, write_lock};
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, RwLock};
 
 /// How much may be added before it is made durable.
 const UNSYNCED_BYTES_MAX: u64 = 256 << 20;
-
-/// A payload as it will be stored.
-pub(super) struct Encoded {
-    pub(super) encoding: Encoding,
-    pub(super) payload: bytes::Bytes,
-    pub(super) plain_bytes: u32,
-    pub(super) digest: Digest,
-    pub(super) crc: u32,
-}
-
-impl Encoded {
-    pub(super) fn new(encoding: Encoding, payload: bytes::Bytes, plain: (u32, Digest)) -> Self {
-        Self {
-            encoding,
-            crc: crc32c::crc32c(&payload),
-            payload,
-            plain_bytes: plain.0,
-            digest: plain.1,
-        }
-    }
-
-    /// Compressed, if that makes it smaller.
-    fn of(plain: Vec<u8>) -> io::Result<Self> {
-        let digest = Digest::of(&plain);
-        let plain_bytes = u32::try_from(plain.len()).map_err(io::Error::other)?;
-        let packed = zstd::bulk::compress(&plain, 3)?;
-        let (encoding, payload) = match packed.len() < plain.len() {
-            true => (Encoding::Zstd, packed),
-            false => (Encoding::Raw, plain),
-        };
-        Ok(Self::new(encoding, payload.into(), (plain_bytes, digest)))
-    }
-}
 
 /// An image that is added to.
 pub struct ImageWriter<A> {

@@ -1,14 +1,16 @@
 //! Header and frames of a write-intent log.
 
-use crate::error::{Error, Result};
-use crate::record::{corrupt, io_error};
+use crate::error::{Error, Result, corrupt, io_error};
 use klon_partition::Extent;
 use klon_partition::bytes::le32;
+use klon_partition::error::Corrupt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use uuid::Uuid;
 
+/// What a log is called in messages.
+pub(super) const NAME: &str = "write-intent log";
 pub(super) const HEADER_LEN: usize = 64;
 const MAGIC: &[u8; 8] = b"klonlog\n";
 const VERSION: u32 = 1;
@@ -78,8 +80,7 @@ impl Frames {
             None => None,
         };
         let (Some(run), Some(left_bytes)) = (run, left_bytes) else {
-            let (expected, found) = ("a write-intent log", "something else");
-            let fault = ("header", 0, expected.to_owned(), found.to_owned());
+            let fault = Corrupt::new(NAME, "header", 0, "an intact one", "something else");
             return Err(corrupt(path, fault));
         };
         Ok(Some((run, Self { reader, left_bytes })))

@@ -1,13 +1,13 @@
 //! Reading the log of a run that was interrupted.
 
 use super::RunMeta;
-use super::frame::{Frame, Frames, chunk_extent, internal};
+use super::frame::{Frame, Frames, NAME, chunk_extent, internal};
 use crate::chunk::Digest;
-use crate::error::Result;
-use crate::record::format::decode_extents;
-use crate::record::{corrupt, io_error};
-use crate::stage::{BlockRef, StagedPart};
+use crate::error::{Result, corrupt, io_error};
+use crate::extents::decode_extents;
+use crate::spot::{BlockRef, StagedPart};
 use klon_partition::bytes::le64;
+use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -52,8 +52,7 @@ impl Interrupted {
             found
                 .add(frame.map_err(|source| io_error(path, "read", source))?)
                 .map_err(|error| {
-                    let fault = ("frame", 0, "a valid one".to_owned(), error);
-                    corrupt(path, fault)
+                    corrupt(path, Corrupt::new(NAME, "frame", 0, "a valid one", error))
                 })?;
         }
         let (Some(meta), true) = (found.meta, found.is_live) else {

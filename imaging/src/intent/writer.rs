@@ -4,10 +4,10 @@ use super::RunMeta;
 use super::frame::{chunk_extent, frame, header};
 use super::reader::Interrupted;
 use crate::chunk::{self, Digest};
-use crate::error::Result;
-use crate::record::format::encode_extents;
-use crate::record::{io_error, sync_directory};
-use crate::stage::StagedPart;
+use crate::durable;
+use crate::error::{Result, io_error};
+use crate::extents::encode_extents;
+use crate::spot::StagedPart;
 use klon_partition::locks::lock;
 use klon_partition::{Extent, ExtentMap};
 use std::fs::File;
@@ -163,12 +163,8 @@ fn staged_frame(part: StagedPart) -> Vec<u8> {
 
 fn write_start(path: &Path, start: &Start<'_>) -> Result<File> {
     let failed = |source| io_error(path, "begin", source);
-    let directory = path.parent().unwrap_or(Path::new("."));
     let begin = || -> io::Result<BufWriter<NamedTempFile>> {
-        let file = tempfile::Builder::new()
-            .prefix(".log-")
-            .tempfile_in(directory)?;
-        let mut output = BufWriter::new(file);
+        let mut output = BufWriter::new(durable::begin(path, ".log-")?);
         output.write_all(&header(start.run))?;
         output.write_all(&frame(*b"RUN ", &serde_json::to_vec(start.meta)?))?;
         output.write_all(&frame(*b"DATA", &encode_extents(start.data)?))?;
@@ -186,9 +182,7 @@ fn write_start(path: &Path, start: &Start<'_>) -> Result<File> {
         output.write_all(&frame(*b"LIVE", &[]))?;
         let file = output.into_inner()?;
         file.as_file().sync_all()?;
-        let file = file.persist(path)?;
-        sync_directory(path)?;
-        Ok(file)
+        durable::name(file, path)
     };
     end().map_err(failed)
 }

@@ -1,14 +1,14 @@
 //! Digests of a clone's metadata: what shows, beside the change token, that a target is still as
 //! its record says.
 
-use super::writer::{io_error, set_aside};
 use crate::chunk::{Digest, range_in};
-use crate::error::{Error, Result};
+use crate::durable::{directory_of, reserve};
+use crate::error::{Error, Result, io_error};
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// SHA-256 of what lies in `metadata`, one extent after the other; `content` is all of `chunk`,
 /// and `digest` its digest, where that is known.
@@ -59,11 +59,10 @@ impl MetadataWriter {
     /// # Errors
     /// [`Error::RecordIo`].
     pub(super) fn begin(path: PathBuf, map: ExtentMap) -> Result<Self> {
-        let directory = path.parent().unwrap_or(Path::new("."));
         let digests_count = crate::chunk::chunks(&map, u64::MAX).count() as u64;
         let begin = || -> io::Result<File> {
-            let spool = tempfile::tempfile_in(directory)?;
-            set_aside(&spool, digests_count.saturating_mul(Digest::LEN as u64))?;
+            let spool = tempfile::tempfile_in(directory_of(&path))?;
+            reserve(&spool, digests_count.saturating_mul(Digest::LEN as u64))?;
             Ok(spool)
         };
         let spool = begin().map_err(|source| io_error(&path, "begin", source))?;

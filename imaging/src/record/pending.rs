@@ -1,11 +1,12 @@
 //! Records that wait beside the old ones until what they describe is on the target.
 
 use super::store::{Record, RecordStore};
-use super::writer::{io_error, pending_path, sync_directory};
-use crate::error::Result;
+use super::writer::pending_path;
+use crate::durable::{self, sync_name};
+use crate::error::{Result, io_error};
 use klon_partition::Identity;
+use std::fs;
 use std::path::PathBuf;
-use std::{fs, io};
 use uuid::Uuid;
 
 impl RecordStore {
@@ -30,7 +31,7 @@ impl RecordStore {
     pub fn adopt_pending(&self, target: &Identity) -> Result<()> {
         let path = self.path(target);
         fs::rename(pending_path(&path), &path)
-            .and_then(|()| sync_directory(&path))
+            .and_then(|()| sync_name(&path))
             .map_err(|source| io_error(&path, "replace", source))
     }
 
@@ -53,11 +54,6 @@ impl RecordStore {
     /// [`crate::Error::RecordIo`].
     pub fn remove_pending(&self, target: &Identity) -> Result<()> {
         let path = self.pending_path(target);
-        match fs::remove_file(&path).and_then(|()| sync_directory(&path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error(&path, "remove", error))
-            }
-            _ => Ok(()),
-        }
+        durable::remove(&path).map_err(|source| io_error(&path, "remove", source))
     }
 }

@@ -2,12 +2,15 @@
 
 mod digests;
 
-use super::format::{HEADER_LEN, META_BYTES_MAX, decode_extents};
+use super::format::{HEADER_LEN, META_BYTES_MAX, NAME};
 use super::manifest::Manifest;
-use super::scan::{Sections, corrupt};
-use super::writer::{RecordWriter, io_error, sync_directory};
+use super::scan::Sections;
+use super::writer::RecordWriter;
 use crate::chunk::{self, Digest};
-use crate::error::Result;
+use crate::durable;
+use crate::error::{Result, corrupt, io_error};
+use crate::extents::decode_extents;
+use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs::File;
 use std::io;
@@ -61,12 +64,9 @@ impl RecordStore {
     /// [`crate::Error::RecordIo`].
     pub fn remove_log(&self, target: &Identity) -> Result<()> {
         let path = self.log_path(target);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error(&path, "remove", error))
-            }
-            _ => Ok(()),
-        }
+        durable::remove_lazily(&path)
+            .map(drop)
+            .map_err(|source| io_error(&path, "remove", source))
     }
 
     /// The record of `target`, its checksums verified; `None` when there is none.
@@ -86,13 +86,11 @@ impl RecordStore {
         };
         let record = Record::read(path, file)?;
         if &record.manifest.target != target {
-            let fault = (
-                "target",
-                0,
-                target.to_string(),
-                record.manifest.target.to_string(),
-            );
-            return Err(corrupt(path, fault));
+            let found = &record.manifest.target;
+            return Err(corrupt(
+                path,
+                Corrupt::new(NAME, "target", 0, target, found),
+            ));
         }
         Ok(Some(record))
     }
@@ -113,13 +111,7 @@ impl RecordStore {
     /// [`crate::Error::RecordIo`].
     pub fn remove(&self, target: &Identity) -> Result<()> {
         let path = self.path(target);
-        let remove = || std::fs::remove_file(&path).and_then(|()| sync_directory(&path));
-        match remove() {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error(&path, "remove", error))
-            }
-            _ => Ok(()),
-        }
+        durable::remove(&path).map_err(|source| io_error(&path, "remove", source))
     }
 
     /// The map file of a rescue to `target`, where none is named.
@@ -220,11 +212,12 @@ impl Record {
                 None => Ok(Vec::new()),
                 Some(extent) if extent.len_bytes() > bytes_max => Err(corrupt(
                     path,
-                    (
+                    Corrupt::new(
+                        NAME,
                         "section length",
                         extent.offset_bytes(),
                         format!("at most {bytes_max}"),
-                        extent.len_bytes().to_string(),
+                        extent.len_bytes(),
                     ),
                 )),
                 Some(extent) => {
@@ -232,8 +225,9 @@ impl Record {
                 }
             }
         };
-        let invalid =
-            |what, error: String| corrupt(path, (what, 0, "a valid section".into(), error));
+        let invalid = |what, error: String| {
+            corrupt(path, Corrupt::new(NAME, what, 0, "a valid section", error))
+        };
         let meta = payload(b"META", META_BYTES_MAX)?;
         let manifest: Manifest =
             serde_json::from_slice(&meta).map_err(|error| invalid("META", error.to_string()))?;
@@ -309,10 +303,9 @@ impl Record {
             true => format!("at least {expected_bytes}"),
             false => expected_bytes.to_string(),
         };
-        let found = found_bytes.to_string();
         Err(corrupt(
             &self.path,
-            (what, HEADER_LEN as u64, expected, found),
+            Corrupt::new(NAME, what, HEADER_LEN as u64, expected, found_bytes),
         ))
     }
 
@@ -330,7 +323,7 @@ impl Record {
 }
 
 fn bad_section(path: &Path, found: String) -> crate::Error {
-    corrupt(path, ("BADS", 0, "a part of DATA".to_owned(), found))
+    corrupt(path, Corrupt::new(NAME, "BADS", 0, "a part of DATA", found))
 }
 
 fn read_payload(file: &File, extent: Extent) -> io::Result<Vec<u8>> {

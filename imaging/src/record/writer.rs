@@ -1,15 +1,15 @@
 //! Writing a record: beside the old one, which it replaces when it is complete and durable.
 
-use super::format::{encode_extents, header, section_header};
+use super::format::header;
 use super::manifest::Manifest;
 use super::metadata::MetadataWriter;
 use crate::chunk::{self, Digest};
-use crate::error::{Error, Result};
+use crate::durable::{self, reserve};
+use crate::error::{Error, Result, io_error};
+use crate::extents::encode_extents;
+use crate::section;
 use klon_partition::ExtentMap;
-use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -40,13 +40,10 @@ impl RecordWriter {
     pub(super) fn begin(path: PathBuf, digests_count: u64) -> Result<Self> {
         let payload_bytes = digests_count.saturating_mul(32);
         let begin = || -> io::Result<_> {
-            let directory = path.parent().unwrap_or(Path::new("."));
-            let file = tempfile::Builder::new()
-                .prefix(".record-")
-                .tempfile_in(directory)?;
+            let file = durable::begin(&path, ".record-")?;
             // The digests of metadata are as many at most.
             let room_bytes = payload_bytes.saturating_mul(2).saturating_add(SLACK_BYTES);
-            set_aside(file.as_file(), room_bytes)?;
+            reserve(file.as_file(), room_bytes)?;
             let mut output = Hashing::new(BufWriter::new(file));
             output.write_all(&header())?;
             output.begin_section(*b"DGST", payload_bytes)?;
@@ -205,9 +202,8 @@ impl CompleteRecord {
     }
 
     fn persist(self, path: &Path) -> Result<()> {
-        let persisted = self.file.persist(path).map_err(io::Error::from);
-        persisted
-            .and_then(|_| sync_directory(path))
+        durable::name(self.file, path)
+            .map(drop)
             .map_err(|source| io_error(path, "write", source))
     }
 }
@@ -215,41 +211,6 @@ impl CompleteRecord {
 /// Where the record of a run waits that is not complete on the target; beside the one at `path`.
 pub(super) fn pending_path(path: &Path) -> PathBuf {
     path.with_extension(PENDING_EXTENSION)
-}
-
-/// Takes space for a file before anything is cloned, where the filesystem can do that.
-pub(super) fn set_aside(file: &File, len_bytes: u64) -> io::Result<()> {
-    let len = match len_bytes.try_into() {
-        Ok(len) if len > 0 => len,
-        _ => return Ok(()),
-    };
-    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-/// Makes the name of a file that was just created, replaced or removed durable.
-///
-/// # Errors
-/// What the system says.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
-}
-
-/// The directory of a file, which may be named without one.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
-}
-
-pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
-    Error::RecordIo {
-        path: path.to_owned(),
-        doing,
-        source,
-    }
 }
 
 /// Keeps the checksums of what is written.
@@ -287,7 +248,7 @@ impl<W: Write> Hashing<W> {
 
     fn begin_section(&mut self, tag: [u8; 4], payload_bytes: u64) -> io::Result<()> {
         self.section_crc = 0;
-        self.write_all(&section_header(tag, payload_bytes))
+        self.write_all(&section::header(tag, payload_bytes))
     }
 
     fn end_section(&mut self) -> io::Result<()> {

@@ -5,11 +5,11 @@ use super::passes::{How, Pass, passes};
 use super::reader::Reader;
 use super::start::Begun;
 use super::status::Status;
-use super::{RescueOptions, file, fill, first, first_chunk, large};
+use super::{RescueOptions, file, fill, first, first_chunk, large, own};
 use crate::buffer::Pool;
-use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, range_in};
-use crate::clone::{Job, chunk_writes};
-use crate::commit::{Held, TargetWriter, Write};
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, range_in};
+use crate::clone::Job;
+use crate::commit::{Held, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::plan::Plan;
@@ -284,7 +284,7 @@ impl<'a> Engine<'a> {
         });
         let written_bytes = writer.commit(before_last)?;
         // On the target now.
-        file::remove_file(&first::path(options.map))?;
+        own::remove_file(&first::path(options.map))?;
         Ok(written_bytes)
     }
 }

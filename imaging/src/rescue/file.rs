@@ -15,16 +15,16 @@
 //!
 //! klon says in a comment whose map it is. ddrescue leaves such comments out of what it writes.
 
-use super::first;
+use super::own::{check_own, write_file};
 use super::status::{RUNS_MAX, Status, StatusMap};
-use crate::error::{Error, Result};
-use crate::record::manifest::Hex;
-use crate::record::{corrupt, directory_of, io_error, sync_directory};
+use crate::error::{Error, Result, corrupt, io_error};
+use crate::hex::Hex;
 use klon_partition::Shown;
+use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ use uuid::Uuid;
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Nor is one of its lines.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// What a map is called in messages.
+const NAME: &str = "map file";
 /// How the files begin that klon writes.
 const TITLE: &str = "# Mapfile of klon";
 /// What begins the comment that says whose map it is.
@@ -89,17 +91,18 @@ impl MapFile {
             }
             let text = String::from_utf8_lossy(&line);
             parser.line(text.trim()).map_err(|expected| {
-                let found = text.trim().chars().take(80).collect();
-                corrupt(path, ("line", offset_bytes, expected, found))
+                let found: String = text.trim().chars().take(80).collect();
+                corrupt(
+                    path,
+                    Corrupt::new(NAME, "line", offset_bytes, expected, found),
+                )
             })?;
             offset_bytes = offset_bytes.saturating_add(read as u64);
         }
         if !parser.has_state {
-            let expected = "a map file of GNU ddrescue".to_owned();
-            return Err(corrupt(
-                path,
-                ("map", offset_bytes, expected, "no status line".to_owned()),
-            ));
+            let expected = "a map file of GNU ddrescue";
+            let fault = Corrupt::new(NAME, "status line", offset_bytes, expected, "none");
+            return Err(corrupt(path, fault));
         }
         Ok(Some(Self {
             origin: parser.origin,
@@ -252,79 +255,6 @@ fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
         writeln!(output, "{TITLE}, in the format of GNU ddrescue")?;
         fill(output)
     })
-}
-
-/// Durably replaces the file at `path`.
-///
-/// # Errors
-/// [`Error::RecordIo`].
-pub(super) fn write_file(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let file = tempfile::Builder::new()
-            .prefix(".map-")
-            .tempfile_in(directory_of(path))?;
-        let mut output = BufWriter::new(file);
-        fill(&mut output)?;
-        let file = output.into_inner()?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        sync_directory(path)
-    };
-    write().map_err(|source| io_error(path, "write the map", source))
-}
-
-/// Forgets a map, its domain, and what is kept beside it of the first chunk.
-///
-/// # Errors
-/// [`Error::RecordIo`].
-pub fn forget_map(path: &Path) -> Result<()> {
-    remove_file(path)?;
-    remove_file(&domain_path(path))?;
-    remove_file(&first::path(path))
-}
-
-/// Refuses a file at `path`, where one that begins with `start` is to be: it is somebody else's.
-///
-/// # Errors
-/// [`Error::Refused`], [`Error::RecordIo`].
-pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
-    let looked = |source| io_error(path, "look at what is there", source);
-    let is_own = match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-        Err(error) => return Err(looked(error)),
-        Ok(found) if !found.is_file() => false,
-        Ok(_) => {
-            let mut found = Vec::new();
-            let file = File::open(path).map_err(looked)?;
-            let mut begun = file.take(start.len() as u64);
-            begun.read_to_end(&mut found).map_err(looked)?;
-            found == start.as_bytes()
-        }
-    };
-    match is_own {
-        true => Ok(()),
-        false => Err(Error::Refused(format!(
-            "{} is there, and klon has not written it; remove it, or name another map with \
-             --rescue=MAPFILE",
-            path.shown()
-        ))),
-    }
-}
-
-/// Removes a file, if there is one.
-///
-/// # Errors
-/// [`Error::RecordIo`].
-pub(super) fn remove_file(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error(path, "remove the map", error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What `error` is about: the map can't be used.

@@ -6,10 +6,10 @@
 //! the chunk, zero where it is not good
 //! ```
 
-use super::file::{check_own, write_file};
+use super::own::{check_own, write_file};
 use crate::chunk::{CHUNK_LEN, Digest};
 use crate::error::Result;
-use crate::record::manifest::Hex;
+use crate::hex::Hex;
 use klon_partition::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
 use std::fs::File;

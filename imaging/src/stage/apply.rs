@@ -1,16 +1,15 @@
 //! Bringing a staged update from room into place.
 
-use super::Area;
 use super::blocks::{read_block, write_block};
 use super::bounds::{Sums, on_volume};
-use super::group;
 use super::index::{Chain, damaged};
-use super::room::{Space, Spot, UNIT_BYTES};
-use crate::chunk::{range_in, to_len};
-use crate::commit::{HELD_BYTES, Places, mark_places, restore_places};
+use super::room::{Space, UNIT_BYTES};
+use crate::chunk::{HELD_BYTES, range_in, to_len};
+use crate::commit::{Places, mark_places, restore_places};
 use crate::error::{Error, Result};
 use crate::mark::{MARK_LEN, Mark, Part, Staged};
 use crate::pipeline;
+use crate::spot::{Area, Spot};
 use klon_partition::{Extent, ExtentMap};
 use serde::Serialize;
 use std::num::NonZeroUsize;
@@ -79,56 +78,11 @@ pub struct Finished {
     pub others: Vec<Self>,
 }
 
-/// Completes the update that is staged for the volume, and of its group, from the drive alone;
-/// `None` when none is. A volume of a group that bears no mark yet is not known for one here: see
-/// [`group::find`].
-///
-/// It may be interrupted at any point and begun again.
-///
-/// # Errors
-/// [`Error::StageCorrupt`] when what is staged is not what was staged, [`Error::Refused`] when the
-/// volume was changed since, both before anything is written; [`Error::Target`].
-pub fn finish(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished>> {
-    let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
-        return Ok(None);
-    };
-    let Some(staged) = mark.staged else {
-        return Ok(None);
-    };
-    match staged.part {
-        Part::Alone => finish_alone(space, threads),
-        Part::Leader(_) | Part::Member { .. } => {
-            let group = group::of(space, &mark)?;
-            group::finish(&group, space.drive()?, &[], threads).map(Some)
-        }
-    }
-}
-
-/// Completes what is staged for this one volume, also when the rest of its group can't be: the
-/// volume is then a whole clone, but the others may be of another time. `None` when nothing is
-/// staged.
-///
-/// # Errors
-/// As [`finish`].
-pub fn finish_alone(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished>> {
-    let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
-        return Ok(None);
-    };
-    if mark.staged.is_none() {
-        return Ok(None);
-    }
-    let mut checked = Checked::check(space, &mark, threads)?;
-    checked.check_unchanged(space)?;
-    let written_bytes = checked.begin(space)? + checked.bring(space, threads)?;
-    checked.release(space);
-    Ok(Some(checked.finished(written_bytes)))
-}
-
 impl Checked {
     /// Reads everything that is staged, and compares it with the index.
     ///
     /// # Errors
-    /// As [`finish`].
+    /// As [`finish`](super::finish).
     pub fn check(space: Space<'_>, mark: &Mark, threads: NonZeroUsize) -> Result<Self> {
         let staged = mark
             .staged
@@ -169,7 +123,7 @@ impl Checked {
                 extent,
             };
             let (expected, found) = ("room apart from what is written", "room to be overwritten");
-            return Err(damaged("index", spot, expected.into(), found.into()));
+            return Err(damaged("index", "room", spot, expected, found));
         }
         Ok(Self {
             staged,
@@ -237,7 +191,7 @@ impl Checked {
     /// Brings everything into place, the first sectors last. Returns the bytes written.
     ///
     /// # Errors
-    /// As [`finish`].
+    /// As [`finish`](super::finish).
     pub fn bring(&self, space: Space<'_>, threads: NonZeroUsize) -> Result<u64> {
         let mut written_bytes = 0;
         pipeline::run(

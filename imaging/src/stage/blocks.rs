@@ -1,12 +1,11 @@
 //! The blocks of an index, read and checked, and written into place.
 
-use super::Area;
 use super::bounds::{Sums, on_volume};
 use super::index::{Block, Entry, damaged};
-use super::room::{Space, Spot};
-use crate::chunk::{Digest, range_in, to_len};
-use crate::commit::HELD_BYTES;
+use super::room::Space;
+use crate::chunk::{Digest, HELD_BYTES, range_in, to_len};
 use crate::error::{Error, Result};
+use crate::spot::{Area, Spot};
 use klon_partition::Extent;
 use klon_partition::bytes::is_zero;
 use klon_partition::device::AlignedBuffer;
@@ -43,10 +42,11 @@ pub(super) fn read_block(space: Space<'_>, volume_bytes: u64, block: &Block) -> 
             };
             let expected = format!("less than {volume_bytes} bytes, within a chunk");
             return Err(damaged(
-                "place of an index entry",
+                "index entry",
+                "place on the volume",
                 spot,
                 expected,
-                entry.to.to_string(),
+                entry.to,
             ));
         }
         if entry.is_old && !is_held {
@@ -128,13 +128,8 @@ pub(super) fn each(
             let bytes = &buffer[range_in(extent, spot.extent)];
             let found = Digest::of(bytes);
             if found.0 != digest {
-                let expected = Digest(digest).to_string();
-                return Err(damaged(
-                    "SHA-256 of staged bytes",
-                    spot,
-                    expected,
-                    found.to_string(),
-                ));
+                let expected = Digest(digest);
+                return Err(damaged("staged bytes", "SHA-256", spot, expected, found));
             }
             use_entry(entry, Some(bytes))?;
         }

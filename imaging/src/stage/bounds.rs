@@ -1,11 +1,11 @@
 //! What an index may ask for: no more than there is. A real one names every byte once, so whoever
 //! follows it reads, keeps and writes no more than the volume and its drive hold.
 
-use super::Area;
 use super::index::{Block, Entry, damaged};
-use super::room::{Space, Spot};
-use crate::commit::HELD_BYTES;
+use super::room::Space;
+use crate::chunk::HELD_BYTES;
 use crate::error::Result;
+use crate::spot::{Area, Spot};
 use klon_partition::Extent;
 
 /// Sums of what entries name.
@@ -66,7 +66,13 @@ impl Sums {
         ] {
             if found_bytes > most_bytes {
                 let expected = format!("at most {most_bytes} bytes in its entries");
-                return Err(damaged("index", index, expected, found_bytes.to_string()));
+                return Err(damaged(
+                    "index",
+                    "bytes named",
+                    index,
+                    expected,
+                    found_bytes,
+                ));
             }
         }
         Ok(())

@@ -2,10 +2,10 @@
 
 use super::blocks::each;
 use super::index::{Chain, Entry};
-use super::room::{Space, Spot};
-use super::{Area, StagedPart};
+use super::room::Space;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
+use crate::spot::{Area, Spot, StagedPart};
 use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;

@@ -40,11 +40,12 @@ mod tests;
 pub use commit::{Ready, apply, commit, leader};
 pub use finish::finish;
 
-use super::index::{BlockRef, damaged};
-use super::room::{Space, Spot};
+use super::index::damaged;
+use super::room::Space;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use crate::mark::{MARK_LEN, Mark, Part};
+use crate::spot::{BlockRef, Spot};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::Window;
 use klon_partition::{Extent, ExtentMap, ReadAt};
@@ -162,13 +163,12 @@ fn read_block(space: Space<'_>, run: Uuid, block: BlockRef) -> Result<Group> {
     space.read(spot, &mut bytes)?;
     let found = Digest::of(&bytes);
     if found.0 != digest {
-        let expected = Digest(digest).to_string();
-        let what = "SHA-256 of the group's block";
-        return Err(damaged(what, spot, expected, found.to_string()));
+        let expected = Digest(digest);
+        return Err(damaged("group's block", "SHA-256", spot, expected, found));
     }
     Group::parse(&bytes, run).ok_or_else(|| {
         let expected = format!("the group of run {run}");
-        damaged("group's block", spot, expected, "another".to_owned())
+        damaged("group's block", "content", spot, expected, "another")
     })
 }
 

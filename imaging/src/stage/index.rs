@@ -1,67 +1,20 @@
 //! The index of what is staged: its blocks, their entries, and going through the chain.
 
-use super::Area;
-use super::room::{Space, Spot};
+use super::room::Space;
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::error::{Error, Result};
+use crate::spot::{Area, BLOCK_HEADER_LEN, BlockRef, Spot};
 use klon_partition::Extent;
 use klon_partition::bytes::{le32, le64};
+use klon_partition::error::Corrupt;
+use std::fmt;
 use uuid::Uuid;
 
 const MAGIC: &[u8; 8] = b"klonstg\n";
 const VERSION: u32 = 1;
-pub(super) const HEADER_LEN: usize = 96;
 pub(super) const ENTRY_LEN: usize = 64;
-/// A block is never longer than this.
-pub(super) const BLOCK_LEN_MAX: usize = 64 << 10;
-const ON_VOLUME: u32 = 0;
-const ON_DRIVE: u32 = 1;
 const ZEROES: u32 = 2;
 const OLD: u32 = 4;
-
-/// Where a block of the index is, and what it must contain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockRef {
-    /// Where.
-    pub spot: Spot,
-    /// SHA-256 of the block.
-    pub digest: [u8; 32],
-}
-
-impl BlockRef {
-    /// Length of a reference.
-    pub const LEN: usize = 48;
-
-    /// The reference as it is stored.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let mut bytes = [0; Self::LEN];
-        let Spot { area, extent } = self.spot;
-        let len = u32::try_from(extent.len_bytes()).unwrap_or(u32::MAX);
-        bytes[..4].copy_from_slice(&area_code(area).to_le_bytes());
-        bytes[4..8].copy_from_slice(&len.to_le_bytes());
-        bytes[8..16].copy_from_slice(&extent.offset_bytes().to_le_bytes());
-        bytes[16..].copy_from_slice(&self.digest);
-        bytes
-    }
-
-    /// The reference in `bytes`; `None` when they refer to nothing that could be a block.
-    #[must_use]
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let bytes = bytes.get(..Self::LEN)?;
-        let len_bytes = u64::from(le32(bytes, 4));
-        let extent = Extent::new(le64(bytes, 8), len_bytes)?;
-        if !(HEADER_LEN as u64..=BLOCK_LEN_MAX as u64).contains(&len_bytes) {
-            return None;
-        }
-        let area = area(le32(bytes, 0))?;
-        let digest = bytes[16..].try_into().ok()?;
-        Some(Self {
-            spot: Spot { area, extent },
-            digest,
-        })
-    }
-}
 
 /// Bytes that are staged, or zeroes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +33,7 @@ impl Entry {
         let len = u32::try_from(self.to.len_bytes()).unwrap_or(u32::MAX);
         bytes[..8].copy_from_slice(&self.to.offset_bytes().to_le_bytes());
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
-        let mut code = self.from.map_or(ZEROES, |(spot, _)| area_code(spot.area));
+        let mut code = self.from.map_or(ZEROES, |(spot, _)| spot.area.code());
         if self.is_old {
             code |= OLD;
         }
@@ -100,27 +53,12 @@ impl Entry {
             ZEROES => None,
             code => {
                 let extent = Extent::new(le64(bytes, 16), len_bytes)?;
-                let area = area(code)?;
+                let area = Area::of_code(code)?;
                 Some((Spot { area, extent }, bytes[24..56].try_into().ok()?))
             }
         };
         let is_old = code & OLD != 0;
         Some(Self { to, from, is_old })
-    }
-}
-
-const fn area_code(area: Area) -> u32 {
-    match area {
-        Area::Volume => ON_VOLUME,
-        Area::Drive => ON_DRIVE,
-    }
-}
-
-const fn area(code: u32) -> Option<Area> {
-    match code {
-        ON_VOLUME => Some(Area::Volume),
-        ON_DRIVE => Some(Area::Drive),
-        _ => None,
     }
 }
 
@@ -135,7 +73,7 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_LEN];
+        let mut bytes = vec![0; BLOCK_HEADER_LEN];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
@@ -153,11 +91,13 @@ impl Block {
 
     /// The block in `bytes`, whose digest was right.
     fn parse(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() < HEADER_LEN {
+        if bytes.len() < BLOCK_HEADER_LEN {
             return None;
         }
         let count = usize::try_from(le32(bytes, 12)).ok()?;
-        let len = count.checked_mul(ENTRY_LEN)?.checked_add(HEADER_LEN)?;
+        let len = count
+            .checked_mul(ENTRY_LEN)?
+            .checked_add(BLOCK_HEADER_LEN)?;
         if !bytes.starts_with(MAGIC) || le32(bytes, 8) != VERSION || bytes.len() != len {
             return None;
         }
@@ -166,7 +106,7 @@ impl Block {
         if before.is_none() != (number == 0) {
             return None;
         }
-        let entries = bytes[HEADER_LEN..].chunks_exact(ENTRY_LEN);
+        let entries = bytes[BLOCK_HEADER_LEN..].chunks_exact(ENTRY_LEN);
         Some(Self {
             run: Uuid::from_slice(&bytes[16..32]).ok()?,
             number,
@@ -199,10 +139,11 @@ impl<'a> Chain<'a> {
         let found = Digest::of(&bytes);
         if found.0 != digest {
             return Err(damaged(
-                "SHA-256 of an index block",
+                "index block",
+                "SHA-256",
                 spot,
-                Digest(digest).to_string(),
-                found.to_string(),
+                Digest(digest),
+                found,
             ));
         }
         let block = Block::parse(&bytes).filter(|block| {
@@ -211,7 +152,13 @@ impl<'a> Chain<'a> {
         });
         block.ok_or_else(|| {
             let expected = format!("block {number:?} of run {}", self.run);
-            damaged("index block", spot, expected, "another".to_owned())
+            damaged(
+                "index block",
+                "place in the index",
+                spot,
+                expected,
+                "another",
+            )
         })
     }
 }
@@ -230,20 +177,25 @@ impl Iterator for Chain<'_> {
     }
 }
 
-pub(super) fn damaged(what: &'static str, spot: Spot, expected: String, found: String) -> Error {
+/// Says that something staged at `spot` is not what was staged.
+pub(super) fn damaged(
+    structure: &'static str,
+    field: &'static str,
+    spot: Spot,
+    expected: impl fmt::Display,
+    found: impl fmt::Display,
+) -> Error {
+    let offset_bytes = spot.extent.offset_bytes();
     Error::StageCorrupt {
-        what,
         area: spot.area,
-        offset_bytes: spot.extent.offset_bytes(),
-        expected,
-        found,
+        corrupt: Corrupt::new(structure, field, offset_bytes, expected, found),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, BlockRef, Entry, Spot};
-    use crate::stage::Area;
+    use super::{Block, Entry};
+    use crate::spot::{Area, BlockRef, Spot};
     use klon_partition::Extent;
     use uuid::Uuid;
 

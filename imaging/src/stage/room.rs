@@ -1,22 +1,13 @@
 //! Room for staging: extents that nothing uses, handed out front to back.
 
-use super::Area;
 use crate::error::{Error, Result};
+use crate::spot::{Area, Spot};
 use klon_partition::bytes::is_zero;
 use klon_partition::device::AlignedBuffer;
 use klon_partition::{Extent, ExtentMap, WriteAt};
 
 /// What is handed out begins and ends at multiples of this, as O_DIRECT wants it.
 pub(super) const UNIT_BYTES: u64 = 4096;
-
-/// A place in room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
-    /// On which device.
-    pub area: Area,
-    /// Where on it.
-    pub extent: Extent,
-}
 
 /// The devices that hold what is staged.
 #[derive(Clone, Copy)]
@@ -229,7 +220,8 @@ fn whole_units(extent: Extent) -> Option<Extent> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Area, Room, Rooms, Space};
+    use super::{Room, Rooms, Space};
+    use crate::spot::Area;
     use klon_partition::device::MemoryDevice;
     use klon_partition::{Extent, ExtentMap};
 

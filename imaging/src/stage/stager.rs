@@ -1,13 +1,12 @@
 //! Putting what changed into room, and keeping the index of it.
 
 use super::earlier::Earlier;
-use super::index::{BLOCK_LEN_MAX, Block, BlockRef, ENTRY_LEN, Entry, HEADER_LEN};
-use super::room::{Room, Rooms, Space, Spot, UNIT_BYTES};
-use super::{Area, StagedPart};
-use crate::chunk::Digest;
-use crate::commit::Write;
+use super::index::{Block, ENTRY_LEN, Entry};
+use super::room::{Room, Rooms, Space, UNIT_BYTES};
+use crate::chunk::{Digest, Write};
 use crate::error::{Error, Result};
 use crate::mark::{Part, Staged};
+use crate::spot::{Area, BLOCK_HEADER_LEN, BLOCK_LEN_MAX, BlockRef, Spot, StagedPart};
 use bytes::Bytes;
 use klon_partition::device::AlignedBuffer;
 use klon_partition::locks::lock;
@@ -15,8 +14,8 @@ use klon_partition::{Extent, ExtentMap};
 use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-const BLOCK_ENTRIES_MAX: usize = (BLOCK_LEN_MAX - HEADER_LEN) / ENTRY_LEN;
-const UNIT_ENTRIES: u64 = (UNIT_BYTES - HEADER_LEN as u64) / ENTRY_LEN as u64;
+const BLOCK_ENTRIES_MAX: usize = (BLOCK_LEN_MAX - BLOCK_HEADER_LEN) / ENTRY_LEN;
+const UNIT_ENTRIES: u64 = (UNIT_BYTES - BLOCK_HEADER_LEN as u64) / ENTRY_LEN as u64;
 
 /// Stages writes. Several threads may [`put`](Self::put) at once.
 pub struct Stager<'a> {
@@ -193,10 +192,10 @@ impl<'a> Stager<'a> {
     }
 
     fn write_block(&self, state: &mut State) -> Result<()> {
-        let len = HEADER_LEN + state.entries.len().min(BLOCK_ENTRIES_MAX) * ENTRY_LEN;
+        let len = BLOCK_HEADER_LEN + state.entries.len().min(BLOCK_ENTRIES_MAX) * ENTRY_LEN;
         let spot = state.spot(self.space, len as u64)?;
         let spot_len = usize::try_from(spot.extent.len_bytes()).unwrap_or(BLOCK_LEN_MAX);
-        let count = (spot_len.min(BLOCK_LEN_MAX) - HEADER_LEN) / ENTRY_LEN;
+        let count = (spot_len.min(BLOCK_LEN_MAX) - BLOCK_HEADER_LEN) / ENTRY_LEN;
         let count = count.min(state.entries.len());
         let block = Block {
             run: self.run,

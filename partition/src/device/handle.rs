@@ -1,11 +1,11 @@
 //! An open file or block device, and positional I/O on it, aligned as O_DIRECT wants it.
 
 use super::aligned::{ALIGNMENT_BYTES, AlignedBuffer};
-use super::{Geometry, IoMode, block, check_range, file};
+use super::{Geometry, IoMode, block, check_range, direct, file};
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::locks::{read_lock, write_lock};
-use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -59,12 +59,11 @@ impl Handle {
         };
         let io_mode = match known {
             Some(IoMode::Direct) => {
-                let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-                fcntl(&file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT))?;
+                direct::set(&file)?;
                 IoMode::Direct
             }
             Some(buffered) => buffered.clone(),
-            None => make_direct(&file, geometry.size_bytes, unit_bytes)?,
+            None => direct::settle(&file, geometry.size_bytes, unit_bytes)?,
         };
         Ok(Self {
             file,
@@ -245,31 +244,4 @@ fn pieces(offset_bytes: u64, len: usize, unit_bytes: u64) -> impl Iterator<Item 
         start_bytes = stop_bytes;
         Some(piece)
     })
-}
-
-/// Sets O_DIRECT, and keeps it only when an aligned read works.
-fn make_direct(file: &File, size_bytes: u64, unit_bytes: u64) -> io::Result<IoMode> {
-    let buffered = |reason: String| Ok(IoMode::Buffered { reason });
-    if size_bytes == 0 {
-        return buffered("it is empty".to_owned());
-    }
-    if !size_bytes.is_multiple_of(unit_bytes) {
-        return buffered(format!(
-            "its size of {size_bytes} bytes is not a multiple of {unit_bytes}"
-        ));
-    }
-    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
-    if let Err(errno) = fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
-        return buffered(format!("O_DIRECT is refused: {}", errno.desc()));
-    }
-    // The last unit shows a file system that wants larger ones.
-    let mut unit = AlignedBuffer::zeroed(unit_bytes as usize);
-    match file.read_exact_at(&mut unit, size_bytes - unit_bytes) {
-        Err(source) if source.kind() == io::ErrorKind::InvalidInput => {
-            fcntl(file, FcntlArg::F_SETFL(flags))?;
-            buffered(format!("a direct read of {unit_bytes} bytes is refused"))
-        }
-        // A bad sector is met again by whoever needs it.
-        _ => Ok(IoMode::Direct),
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::handle::{Handle, Kind};
 use super::{IoMode, Source, Target, ioctl};
+use crate::durable::sync_name;
 use crate::error::Error;
 use crate::text::Shown;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
@@ -143,7 +144,7 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
     let sized = file
         .set_len(size_bytes)
         .and_then(|()| file.sync_all())
-        .and_then(|()| sync_directory_of(path));
+        .and_then(|()| sync_name(path));
     if let Err(source) = sized {
         // Ours, new and useless; that the first failure is reported matters more than this one.
         let _ = fs::remove_file(path);
@@ -151,14 +152,6 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
     }
     let handle = describe(file, path, (Kind::File, None), FOR_WRITING)?;
     Ok(Target::new(handle))
-}
-
-/// A new name in a directory is durable once the directory is.
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {

@@ -1,11 +1,12 @@
 //! A record is believed only when everything about it fits; else the run falls, and says why.
 
 use super::{Situation, select};
-use crate::change::{Rung, RungChoice};
+use crate::change::RungChoice;
 use crate::chunk::{CHUNK_BYTES, Digest};
+use crate::hex::Hex;
 use crate::mark::Mark;
-use crate::record::manifest::Hex;
 use crate::record::{Manifest, Record, RecordStore, Role};
+use crate::rung::Rung;
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use klon_partition::{ExtentMap, Identity};
 

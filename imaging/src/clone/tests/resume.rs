@@ -1,11 +1,12 @@
 //! Runs that are interrupted while they write in place, and gone on with.
 
 use super::{SIZE, StopAfter, World, noise, options, usage, used};
-use crate::change::{Rung, RungChoice};
+use crate::change::RungChoice;
 use crate::clone::{Job, clone};
 use crate::intent::Interrupted;
 use crate::progress::Silent;
 use crate::record::Role;
+use crate::rung::Rung;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
 use klon_partition::device::fault::{Fault, FaultAt};

@@ -3,15 +3,12 @@
 //! What lies highest in the file is found by the maps that the formats have. What else is wrong with them
 //! is for QEMU to say.
 
+use super::end::{check_end, each_entry, within_disk};
 use super::{SECTOR_BYTES, two_levels, vmdk};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::read_vec;
-use klon_partition::error::Corrupt;
 use klon_partition::{ReadAt, Result};
 use std::path::Path;
-
-/// What is read of a map at once.
-const MAP_BYTES: u64 = 1 << 20;
 
 /// Refuses a virtual disk of QEMU's `driver` that is cut; `path` names it, for those of several files.
 ///
@@ -27,50 +24,6 @@ pub fn check_whole(driver: &str, file: &dyn ReadAt, path: &Path) -> Result<()> {
         "qed" => two_levels::qed(file),
         _ => Ok(()),
     }
-}
-
-/// Refuses a file that ends before `end_bytes`.
-pub(crate) fn check_end(file: &dyn ReadAt, structure: &'static str, end_bytes: u64) -> Result<()> {
-    let found_bytes = file.geometry().size_bytes;
-    match end_bytes <= found_bytes {
-        true => Ok(()),
-        false => Err(Corrupt::new(
-            structure,
-            "length of the file",
-            found_bytes,
-            format!("at least {end_bytes} bytes"),
-            format!("{found_bytes} bytes: the file is cut"),
-        )
-        .into()),
-    }
-}
-
-/// Calls `entry` with the index and the value of every 32-bit number of a map, which must be in the file.
-pub(super) fn each_entry(
-    file: &dyn ReadAt,
-    structure: &'static str,
-    (offset_bytes, entries): (u64, u64),
-    mut entry: impl FnMut(u64, u32) -> Result<()>,
-) -> Result<()> {
-    let len_bytes = entries.saturating_mul(4);
-    check_end(file, structure, offset_bytes.saturating_add(len_bytes))?;
-    let mut done_bytes = 0;
-    while done_bytes < len_bytes {
-        let part_bytes = MAP_BYTES.min(len_bytes - done_bytes);
-        let len = usize::try_from(part_bytes).unwrap_or(0);
-        let part = read_vec(file, offset_bytes + done_bytes, len)?;
-        for (index, at) in (done_bytes / 4..).zip((0..len).step_by(4)) {
-            entry(index, le32(&part, at))?;
-        }
-        done_bytes += part_bytes;
-    }
-    Ok(())
-}
-
-/// How much of the block at `index` is within the disk: the last one need not be whole.
-pub(super) fn within_disk(index: u64, block_bytes: u64, disk_bytes: u64) -> u64 {
-    let rest = disk_bytes.saturating_sub(index.saturating_mul(block_bytes));
-    block_bytes.min(rest)
 }
 
 /// The header of VDI 1.1 as VirtualBox's `VDICore.h` has it: the map of blocks at 340, their first at 344,

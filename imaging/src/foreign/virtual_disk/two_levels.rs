@@ -1,7 +1,7 @@
 //! How long the files of QEMU's older formats must be: qcow and qed, whose tables have two levels of 64-bit
 //! entries.
 
-use super::cut::{check_end, within_disk};
+use super::end::{check_end, within_disk};
 use super::to_len;
 use klon_partition::bytes::{be32, be64, le32, le64, u8_at};
 use klon_partition::device::read_vec;

@@ -1,6 +1,6 @@
 //! How long the files of a vmdk image must be (Virtual Disk Format 5.0).
 
-use super::cut::{check_end, each_entry, within_disk};
+use super::end::{check_end, each_entry, within_disk};
 use super::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_START, SECTOR_BYTES, to_len};
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::device::{look_at, read_vec};

@@ -1,15 +1,14 @@
 //! What is done with each chunk: read, digest, compare with what is there, compress.
 
 use super::super::dedup::Dedup;
+use super::super::encoded::Encoded;
 use super::super::frame::Encoding;
 use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
-use super::super::writer::Encoded;
 use crate::buffer::Pool;
-use crate::change::Rung;
-use crate::chunk::{Digest, to_len};
-use crate::clone::read_chunk;
+use crate::chunk::{Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
+use crate::rung::Rung;
 use bytes::Bytes;
 use klon_partition::bytes::is_zero;
 use klon_partition::locks::{lock, read_lock};
@@ -118,7 +117,7 @@ impl<'a> Worker<'a> {
             }));
         }
         let found = {
-            let dedup = read_lock(&self.dedup);
+            let dedup = read_lock(self.dedup);
             dedup.find(digest, plain_bytes)
         };
         match found {

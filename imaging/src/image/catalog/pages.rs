@@ -7,11 +7,11 @@
 
 use super::{Catalog, CatalogEntry, ascending, wrong};
 use crate::chunk::Digest;
+use crate::hex::Hex;
 use crate::image::frame::FrameType;
 use crate::image::header::Header;
-use crate::image::reader::read_frame;
+use crate::image::load::read_frame;
 use crate::image::reference::Reference;
-use crate::record::manifest::Hex;
 use klon_partition::{ReadAt, Result};
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use super::super::append::{Append, FileAppend};
 use super::super::prune::HOLE_ALIGN;
 use super::{ImageFiles, Part, part_path, without_number};
-use crate::record::sync_directory;
+use crate::durable::sync_name;
 use klon_partition::Shown;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -102,7 +102,7 @@ impl FilesAppend {
         // The last first, so that none is ever missing in the middle.
         for part in cut.iter().rev() {
             fs::remove_file(&part.path)?;
-            sync_directory(&part.path)?;
+            sync_name(&part.path)?;
         }
         let Some(Part { path, start, .. }) = keep.last() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -153,7 +153,7 @@ impl FilesAppend {
             _ => error,
         };
         let file = file.map_err(named)?;
-        sync_directory(&path)?;
+        sync_name(&path)?;
         FileAppend::over(file, 0)
     }
 

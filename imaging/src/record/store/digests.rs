@@ -1,9 +1,8 @@
 //! The digests in a record, read as they are asked for.
 
-use super::super::writer::io_error;
 use super::{Metadata, Record};
 use crate::chunk::{self, Digest};
-use crate::error::Result;
+use crate::error::{Result, io_error};
 use klon_partition::{Extent, ExtentMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};

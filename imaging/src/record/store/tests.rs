@@ -1,9 +1,9 @@
 //! Records round trip, and no damage goes unnoticed.
 
 use super::{Record, RecordStore};
-use crate::change::Rung;
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::record::{Manifest, Role, RunEntry};
+use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs;
 

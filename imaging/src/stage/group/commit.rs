@@ -1,11 +1,12 @@
 //! Committing the updates of a group, all of them by one write, and bringing them into place.
 
 use super::super::apply::Checked;
-use super::super::room::{Space, Spot};
+use super::super::room::Space;
 use super::super::unchanged::witness;
 use super::{Group, MEMBERS_MAX, Member, read_block, refer};
 use crate::error::{Error, Result};
 use crate::mark::Part;
+use crate::spot::Spot;
 use klon_partition::Extent;
 use std::num::NonZeroUsize;
 

@@ -1,6 +1,6 @@
 //! Where two chunks differ, in blocks.
 
-use crate::chunk::{BLOCK_BYTES, range_in};
+use super::{BLOCK_BYTES, range_in};
 use klon_partition::Extent;
 
 /// The blocks of `wanted` in which `source` and `target`, both holding `chunk`, differ. Blocks are

@@ -1,0 +1,54 @@
+//! Files that are replaced as a whole: after a power cut there is the old one or the new one.
+
+pub(crate) use klon_partition::durable::{directory_of, sync_name};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use tempfile::{Builder, NamedTempFile};
+
+/// Begins a file that is to be at `path`: beside it, under a name with `prefix`. Dropped without
+/// [`name`] it leaves no trace.
+pub(crate) fn begin(path: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+    Builder::new()
+        .prefix(prefix)
+        .tempfile_in(directory_of(path))
+}
+
+/// Gives a file, whose content is durable, its name instead of the file that has it, durably.
+pub(crate) fn name(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    let file = file.persist(path)?;
+    sync_name(path)?;
+    Ok(file)
+}
+
+/// Removes the file at `path`; `false` when there is none. The removal becomes durable with the next
+/// one in its directory that is.
+pub(crate) fn remove_lazily(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the file at `path` durably, if there is one.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match remove_lazily(path)? {
+        true => sync_name(path),
+        false => Ok(()),
+    }
+}
+
+/// Takes space for a file before anything is cloned, where the filesystem can do that.
+pub(crate) fn reserve(file: &File, len_bytes: u64) -> io::Result<()> {
+    let len = match len_bytes.try_into() {
+        Ok(len) if len > 0 => len,
+        _ => return Ok(()),
+    };
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+        result => Ok(result?),
+    }
+}

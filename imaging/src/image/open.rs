@@ -1,0 +1,46 @@
+//! Opening an image, also one whose header is damaged.
+
+use super::header::MAGIC;
+use super::reader::Image;
+use super::rebuild;
+use super::tail::Tail;
+use klon_partition::{Error, ReadAt, Result};
+use std::sync::Arc;
+
+impl Image {
+    /// Opens an image that is all of `device`. One whose header is damaged is read as well, if it
+    /// ends with a whole commit; it must not be added to.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is none, or no commit of it can be read; [`Error::Unsupported`];
+    /// [`Error::Io`].
+    pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
+        match Self::header_of(&*device) {
+            Ok(header) => {
+                let tail = Tail::find(&*device, &header)?;
+                Ok(Self::known(device, header, tail))
+            }
+            Err(error @ Error::Corrupt(_)) => match rebuild::rebuild(&device)? {
+                Some((header, tail)) => {
+                    let image = Self::known(device, header, tail);
+                    Ok(image.with_header_damage(&error.to_string()))
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `device` is an image, be its header damaged or of a later version.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_image(device: &dyn ReadAt) -> Result<bool> {
+        let mut start = [0; MAGIC.len()];
+        if device.geometry().size_bytes < start.len() as u64 {
+            return Ok(false);
+        }
+        device.read_exact_at(&mut start, 0)?;
+        Ok(&start == MAGIC || rebuild::is_image(device)?)
+    }
+}

@@ -1,0 +1,53 @@
+//! Completing what is staged for a volume, from the drive alone.
+
+use super::apply::{Checked, Finished};
+use super::group;
+use super::room::Space;
+use crate::error::{Error, Result};
+use crate::mark::{Mark, Part};
+use std::num::NonZeroUsize;
+
+/// Completes the update that is staged for the volume, and of its group, from the drive alone;
+/// `None` when none is. A volume of a group that bears no mark yet is not known for one here: see
+/// [`group::find`].
+///
+/// It may be interrupted at any point and begun again.
+///
+/// # Errors
+/// [`Error::StageCorrupt`] when what is staged is not what was staged, [`Error::Refused`] when the
+/// volume was changed since, both before anything is written; [`Error::Target`].
+pub fn finish(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished>> {
+    let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
+        return Ok(None);
+    };
+    let Some(staged) = mark.staged else {
+        return Ok(None);
+    };
+    match staged.part {
+        Part::Alone => finish_alone(space, threads),
+        Part::Leader(_) | Part::Member { .. } => {
+            let group = group::of(space, &mark)?;
+            group::finish(&group, space.drive()?, &[], threads).map(Some)
+        }
+    }
+}
+
+/// Completes what is staged for this one volume, also when the rest of its group can't be: the
+/// volume is then a whole clone, but the others may be of another time. `None` when nothing is
+/// staged.
+///
+/// # Errors
+/// As [`finish`].
+pub fn finish_alone(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished>> {
+    let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
+        return Ok(None);
+    };
+    if mark.staged.is_none() {
+        return Ok(None);
+    }
+    let mut checked = Checked::check(space, &mark, threads)?;
+    checked.check_unchanged(space)?;
+    let written_bytes = checked.begin(space)? + checked.bring(space, threads)?;
+    checked.release(space);
+    Ok(Some(checked.finished(written_bytes)))
+}
