@@ -41,6 +41,13 @@ impl DiskLayout {
         self.findings.iter().find_map(Finding::doubt)
     }
 
+    /// Whether both copies of its GPT are intact and name different partitions.
+    #[must_use]
+    pub fn has_differing_copies(&self) -> bool {
+        let is_it = |finding: &Finding| matches!(finding, Finding::CopiesDiffer(_));
+        self.findings.iter().any(is_it)
+    }
+
     /// The table, when it can be relied on.
     #[must_use]
     pub fn believed_table(&self) -> Option<&Table> {

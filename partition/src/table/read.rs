@@ -51,6 +51,17 @@ pub(super) fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
     Ok(None)
 }
 
+/// See [`super::backup()`].
+pub(super) fn backup(disk: &dyn ReadAt) -> Result<Option<Table>> {
+    for sectors in sector_sizes(disk.geometry()) {
+        let found = gpt::backup(disk, sectors)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// The device in its own sectors, and in those of 512 and 4096 bytes.
 fn sector_sizes(geometry: Geometry) -> impl Iterator<Item = Sectors> {
     let mut sizes = vec![geometry.logical_sector_bytes, 512, 4096];
