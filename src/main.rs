@@ -44,6 +44,7 @@ mod salvage;
 mod side;
 mod stop;
 mod threads;
+mod unread;
 mod volume;
 mod warnings;
 mod watch;
