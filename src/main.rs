@@ -10,6 +10,7 @@ mod advice;
 mod blank;
 mod boot_fields;
 mod cli;
+mod clone_end;
 mod command;
 mod confirm;
 mod contained;
