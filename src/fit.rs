@@ -34,6 +34,8 @@ pub struct Cut {
     /// Where that lies: "behind the end of its ext4".
     place: String,
     target_bytes: u64,
+    /// How much before that end nobody proved free either.
+    unproven_bytes: u64,
 }
 
 /// A source as it is on a target, and what the target cuts off.
@@ -106,6 +108,7 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
         device: device.clone(),
         place,
         target_bytes,
+        unproven_bytes: here.unproven.total_bytes(),
     };
     Ok(Fitted::new(first(&device, target_bytes)?, here, Some(cut)))
 }
@@ -204,8 +207,10 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
     let gpt = table.filter(|table| table.scheme == Scheme::Gpt);
     let moved = gpt.and_then(|table| table::relocated(table, target_bytes).ok());
     let kept_bytes = moved.map_or(target_bytes, |moved| moved.usable.end_bytes());
+    let here = within(&usage, Extent::new(0, kept_bytes));
     Ok(Cut {
         device: device.clone(),
+        unproven_bytes: here.unproven.total_bytes(),
         rest: within(&usage, Extent::between(kept_bytes, size_bytes)),
         place: "in no partition".to_owned(),
         target_bytes,
@@ -344,9 +349,14 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
             return Ok(());
         }
     }
+    let more = match cut.unproven_bytes {
+        0 => String::new(),
+        bytes => format!(", and {} before the target's end", human::size(bytes)),
+    };
     Err(refused(format!(
-        "{found}. Nothing was written. To leave it out, add --outside none; to keep it, choose a \
-         target of at least {}",
+        "{found}. Nothing was written. --outside none leaves out what nothing shows to be free: {} from \
+         {from} on{more}; no record tells whose that is. To keep it, choose a target of at least {}",
+        human::size(cut.rest.unproven.total_bytes()),
         exact(cut.device.geometry().size_bytes)
     )))
 }

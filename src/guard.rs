@@ -9,7 +9,7 @@ use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
 use klon_partition::Shown;
 use klon_partition::system::{Disk, Location, Relation, System, relation};
-use klon_partition::table::Partition;
+use klon_partition::table::{self, Partition};
 use std::path::Path;
 
 /// A source, as far as a target must stay clear of it.
@@ -65,9 +65,15 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
     let Some(own) = &target.partition else {
         return Ok(());
     };
-    let others = target.layout.table.iter().flat_map(|it| &it.partitions);
+    let layout = &target.layout;
+    let backup = match layout.has_differing_copies() {
+        true => table::backup(&*target.source)?,
+        false => None,
+    };
+    let tables = layout.table.iter().chain(&backup);
+    let others = tables.flat_map(|it| &it.partitions);
     let is_hit = |other: &&Partition| {
-        other.number != own.number
+        (other.number, other.extent) != (own.number, own.extent)
             && other.extent.overlaps(own.extent)
             && !other.partition_type.is_extended()
     };

@@ -5,6 +5,7 @@ use crate::damaged;
 use crate::fit::{self, Loss};
 use crate::place::{OpenPlace, Place};
 use crate::resized::Resized;
+use crate::unread;
 use crate::volume::SourceEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::CHUNK_BYTES;
@@ -50,6 +51,7 @@ impl Side {
         let given = &open.place.given;
         let table = open.layout.table.as_ref().filter(|_| open.is_disk());
         let none = ExtentMap::new;
+        let mut device = open.device.clone();
         let (used, bad, left_out) = match &open.snapshot {
             Some(snapshot) => {
                 let manifest = snapshot.manifest();
@@ -62,15 +64,14 @@ impl Side {
             }
             None if open.is_disk() => {
                 let used = disk_usage(&*open.device).with_context(|| given.clone())?;
+                device = unread::of_disk(device, &used)?;
                 (used.extents, none(), none())
             }
             None => {
                 let usage = usage_or_whole(&*open.device);
-                (
-                    contained::by_disk(usage, open, system)?.extents,
-                    none(),
-                    none(),
-                )
+                let usage = contained::by_disk(usage, open, system)?;
+                device = unread::of_volume(device, &usage)?;
+                (usage.extents, none(), none())
             }
         };
         let name = match (&open.snapshot, &open.partition) {
@@ -82,7 +83,7 @@ impl Side {
         };
         Ok(Self {
             name,
-            device: open.device.clone(),
+            device,
             used,
             bad,
             left_out,

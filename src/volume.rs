@@ -8,6 +8,7 @@ use crate::fit::{self, Cut, Fitted};
 use crate::foreign::without_prefix;
 use crate::guard;
 use crate::place::{OpenPlace, Place};
+use crate::unread;
 use crate::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
@@ -90,6 +91,7 @@ impl SourceEnd {
         let Fitted {
             device, usage, cut, ..
         } = fit::volume(open, usage, target)?;
+        let device = unread::of_volume(device, &usage)?;
         let mut warnings = container_warnings(open);
         warnings.extend(warning(&name, &usage));
         Ok(Self {
@@ -127,7 +129,7 @@ impl SourceEnd {
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
         }
         let fitted = fit::disk(open, target)?;
-        let device = fitted.device;
+        let device = unread::of_disk(fitted.device, &fitted.usage)?;
         let mut warnings = container_warnings(open);
         warnings.extend(damaged_copies(&name, open));
         warnings.extend(fitted.warnings);

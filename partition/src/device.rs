@@ -23,6 +23,7 @@ mod stamp;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unread;
 pub mod window;
 
 pub use aligned::AlignedBuffer;
@@ -41,8 +42,10 @@ pub use reopen::ReopenAt;
 pub use source::Source;
 pub use stamp::Stamp;
 pub use target::Target;
+pub use unread::Unread;
 pub use window::Window;
 
+use crate::bytes::is_zero;
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
 use std::sync::Arc;
@@ -208,6 +211,27 @@ pub fn read_vec(device: &dyn ReadAt, offset_bytes: u64, len_bytes: usize) -> Res
     let mut buffer = vec![0; len_bytes];
     device.read_exact_at(&mut buffer, offset_bytes)?;
     Ok(buffer)
+}
+
+/// Whether a device begins with nothing but zeroes, up to `end_bytes` or its own end. It is read piece
+/// by piece up to the first that tells: what is behind that may be known to be bad.
+///
+/// # Errors
+/// [`Error::Io`] when the device fails.
+pub(crate) fn is_zero_up_to(device: &dyn ReadAt, end_bytes: u64) -> Result<bool> {
+    let end_bytes = device.geometry().size_bytes.min(end_bytes);
+    let (mut at, mut len) = (0, 4096_u64);
+    while at < end_bytes {
+        let piece_bytes = len.min(end_bytes.saturating_sub(at));
+        // At most a mebibyte, so it fits.
+        let piece = read_vec(device, at, usize::try_from(piece_bytes).unwrap_or(0))?;
+        if !is_zero(&piece) {
+            return Ok(false);
+        }
+        at = at.saturating_add(piece_bytes);
+        len = at.min(1 << 20);
+    }
+    Ok(true)
 }
 
 /// Checks that `len_bytes` bytes at `offset_bytes` lie on a device of this geometry.

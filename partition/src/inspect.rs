@@ -9,8 +9,7 @@ mod verity;
 pub use unassigned::{Unassigned, unassigned};
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 
-use crate::bytes::is_zero;
-use crate::device::{Geometry, ReadAt, Window, read_vec};
+use crate::device::{Geometry, ReadAt, Window, is_zero_up_to};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::filesystem::{self, Forgiving, Gaps, Summary};
@@ -39,6 +38,13 @@ impl DiskLayout {
     #[must_use]
     pub fn doubt(&self) -> Option<&str> {
         self.findings.iter().find_map(Finding::doubt)
+    }
+
+    /// Whether both copies of its GPT are intact and name different partitions.
+    #[must_use]
+    pub fn has_differing_copies(&self) -> bool {
+        let is_it = |finding: &Finding| matches!(finding, Finding::CopiesDiffer(_));
+        self.findings.iter().any(is_it)
     }
 
     /// The table, when it can be relied on.
@@ -92,7 +98,7 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
         ..
     } = reading::read(disk)?;
     let whole = summary(disk)?;
-    let is_blank = is_blank(disk)?;
+    let is_blank = is_zero_up_to(disk, MEBIBYTE)?;
     let volumes = match (&table, whole) {
         (Some(table), beside) => {
             findings.extend(beside.map(|beside| {
@@ -133,21 +139,6 @@ pub fn inspect_around(disk: &dyn ReadAt) -> Result<(DiskLayout, Vec<String>)> {
     let gaps = Gaps::new();
     let layout = inspect(&Forgiving::new(disk, 0, &gaps))?;
     Ok((layout, gaps.list()))
-}
-
-fn is_blank(disk: &dyn ReadAt) -> Result<bool> {
-    let end = disk.geometry().size_bytes.min(MEBIBYTE);
-    // Piece by piece up to the first that tells: what is behind it may be known to be bad.
-    let (mut at, mut len) = (0, 4096_u64);
-    while at < end {
-        let piece = read_vec(disk, at, len.min(end.saturating_sub(at)) as usize)?;
-        if !is_zero(&piece) {
-            return Ok(false);
-        }
-        at = at.saturating_add(piece.len() as u64);
-        len = at;
-    }
-    Ok(true)
 }
 
 const MEBIBYTE: u64 = 1 << 20;

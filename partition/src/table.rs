@@ -117,6 +117,9 @@ pub enum Finding {
     ProtectiveMbr(String),
     /// The table contradicts itself or the disk, or is damaged, so that it can't be relied on. How.
     Doubtful(String),
+    /// Both copies of a GPT are intact and name different partitions, so that neither can be relied
+    /// on. Which.
+    CopiesDiffer(String),
     /// The table counts in other sectors than those in which the disk is read. Which.
     Sectors(String),
     /// A filesystem on the whole disk beside the table, or one in a partition that can't be
@@ -144,6 +147,16 @@ pub fn read(disk: &dyn ReadAt) -> Result<Found> {
 /// [`crate::Error::Io`] when the device fails.
 pub fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
     read::readable(disk)
+}
+
+/// The table that the backup of a GPT names where both copies are intact: another one than [`read()`]
+/// finds when writing it was interrupted.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when the backup contradicts
+/// itself.
+pub fn backup(disk: &dyn ReadAt) -> Result<Option<Table>> {
+    read::backup(disk)
 }
 
 /// Writes `table` to `disk`: backup, sync, primary, sync; only sectors that change.

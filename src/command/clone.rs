@@ -8,6 +8,7 @@ mod together;
 
 use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
+use crate::clone_end;
 use crate::direction;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::fit::{self, Loss};
@@ -49,8 +50,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
 /// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
 /// source had ends where that ended.
 fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
-    let record = records.load(&source.identity).ok().flatten();
-    let end_bytes = record.map(|record| record.manifest.source_bytes);
+    let end_bytes = clone_end::of(source, records);
     let target_bytes = source.cut.as_ref().map(fit::Cut::target_bytes);
     match end_bytes.zip(target_bytes) {
         Some((end_bytes, target_bytes)) if end_bytes <= target_bytes => Loss::Foreign,

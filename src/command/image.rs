@@ -5,13 +5,15 @@ mod rescue;
 
 use crate::advice;
 use crate::cli::{Common, ImageArgs, RungArg};
+use crate::clone_end;
 use crate::error::{Advice, refused, usage};
 use crate::human;
 use crate::image::{ImageName, Left, OpenForAppend, Shape, first_part, not_plain};
 use crate::output::{self, Stream};
 use crate::outside;
-use crate::place::Place;
+use crate::place::{Place, partition_identity};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::records;
 use crate::threads;
 use crate::volume::SourceEnd;
 use crate::watch::Watch;
@@ -25,7 +27,7 @@ use klon_partition::Shown;
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
-use klon_partition::{ExtentMap, Identity, ReadAt};
+use klon_partition::{Extent, ExtentMap, Identity, ReadAt};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -108,6 +110,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let table = source.table.as_ref();
+    let (partitions, clone_bytes) = ends(what, &usage, common)?;
     let job = CaptureJob {
         name: &source.name,
         source: what.device,
@@ -118,14 +121,12 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
             None => VolumeKind::Volume,
         },
         disk_guid: table.and_then(|table| table.disk_guid),
-        partitions: match table {
-            Some(_) => partitions(what.layout, &usage.used()),
-            None => Vec::new(),
-        },
+        partitions,
         bad: what.bad.clone(),
         previous: previous.as_deref(),
         watch: Some(&watch),
         given_name: args.store.name.clone(),
+        clone_bytes,
         note: args.store.note.clone(),
     };
     let warn = |warning: String| say(&format!("klon: warning: {}: {warning}", source.name));
@@ -148,6 +149,39 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
     differs.into_iter().for_each(warn);
     report(&summary, name, common)
+}
+
+/// The partitions of a disk, and where clones end that are on it or are it, by their records, as far as
+/// something lies behind.
+fn ends(
+    what: &What<'_>,
+    usage: &Usage,
+    common: &Common,
+) -> Result<(Vec<PartitionId>, Option<u64>)> {
+    let (source, records) = (what.source, records::store(common)?);
+    let end_in = |name: &str, place: Extent, end_bytes: Option<u64>| {
+        let behind_bytes = clone_end::behind_bytes(place, end_bytes?, usage);
+        if behind_bytes > 0 && !common.quiet {
+            clone_end::announce(name, end_bytes?, behind_bytes);
+        }
+        end_bytes.filter(|_| behind_bytes > 0)
+    };
+    let whole = what.device.geometry().extent();
+    let own = clone_end::of(source, &records);
+    let own = whole.and_then(|whole| end_in(&source.name, whole, own));
+    let Some(table) = &source.table else {
+        return Ok((Vec::new(), own));
+    };
+    let mut all = partitions(what.layout, &usage.used());
+    for partition in &mut all {
+        let mut named = table.partitions.iter();
+        let named = named.find(|it| it.number == partition.number);
+        let identity = named.and_then(|it| partition_identity(table, it));
+        let end_bytes = clone_end::of_partition(partition, identity, &records);
+        let name = format!("{}:{}", source.name, partition.number);
+        partition.clone_bytes = end_in(&name, partition.extent, end_bytes);
+    }
+    Ok((all, own))
 }
 
 fn options(args: &ImageArgs) -> CaptureOptions {
@@ -220,6 +254,7 @@ pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<Partition
             guid: partition.guid,
             filesystem: volume.filesystem.as_ref().map(Into::into),
             used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
+            clone_bytes: None,
         })
     });
     let mut partitions: Vec<_> = volumes.collect();

@@ -113,6 +113,7 @@ fn import(
         bad: ExtentMap::new(),
         watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
         given_name: args.store.name.clone(),
+        clone_bytes: None,
         note: args.store.note.clone().or_else(|| input.note.take()),
     };
     let summary = match &mut input.stream {

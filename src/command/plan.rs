@@ -193,6 +193,7 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
                 ))
             })?;
         let open = Place::resolve(Path::new(&unsealed(path)), system)?.open()?;
+        guard::is_a_source(&open)?;
         let location = open.location(system)?;
         let protected = Protected {
             name: path,

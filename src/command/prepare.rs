@@ -19,7 +19,7 @@ use klon_partition::device::{Target, Window, open_target};
 use klon_partition::inspect::{Volume, inspect};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
-use klon_partition::table::{Rewrite, Table};
+use klon_partition::table::{self, Rewrite, Table};
 use klon_partition::{Extent, Identity, WriteAt};
 use serde::Serialize;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let plan = read_plan(&args.plan)?;
     let drive = find_drive(&plan, &system)?;
-    let current = drive.layout.believed_table();
+    let current = current_table(&plan, &drive)?;
     let changes = plan.changes(current)?;
     if !common.json && !common.quiet {
         output::line(&plan.picture(current, style()))?;
@@ -73,6 +73,28 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     }
     report(&plan, &drive, &changes, args, common)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table that the plan adds to: one that can be relied on, or one of which the backup is as planned
+/// already, as an earlier run of this command leaves it when it is interrupted.
+fn current_table<'a>(plan: &Plan, drive: &'a OpenPlace) -> Result<Option<&'a Table>> {
+    let layout = &drive.layout;
+    if layout.has_differing_copies()
+        && let Some(primary) = &layout.table
+        && let Ok(planned) = plan.table(Some(primary))
+        && let Some(backup) = table::backup(&*drive.source)?
+        && (planned.disk_guid, planned.partitions) == (backup.disk_guid, backup.partitions)
+    {
+        return Ok(Some(primary));
+    }
+    match layout.doubt() {
+        Some(why) if !plan.table.is_new => Err(refused(format!(
+            "the partition table of {} can't be relied on any more: {why}. Nothing was written. Mend the \
+             table (sgdisk, sfdisk or testdisk), or plan again with --replace-table",
+            drive.place.given
+        ))),
+        _ => Ok(layout.believed_table()),
+    }
 }
 
 fn consent(
@@ -134,7 +156,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
     };
     let target = open_target(path)?;
     still(drive, &target, system)?;
-    let table = plan.table(drive.layout.believed_table())?;
+    let table = plan.table(current_table(plan, drive)?)?;
     write(&target, &table, changes).with_context(|| path.shown())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table

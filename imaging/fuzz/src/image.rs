@@ -209,6 +209,7 @@ pub(crate) fn of_small() -> Vec<u8> {
             previous: None,
             watch: None,
             given_name: None,
+            clone_bytes: None,
             note: None,
         };
         let options = CaptureOptions {

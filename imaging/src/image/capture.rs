@@ -55,6 +55,8 @@ pub struct CaptureJob<'a> {
     pub watch: Option<&'a Watch<'a>>,
     /// The name that the user gave to what is imaged.
     pub given_name: Option<String>,
+    /// Where the clone ends that is imaged, by its record.
+    pub clone_bytes: Option<u64>,
     /// What the user says of the snapshot.
     pub note: Option<String>,
 }
@@ -276,6 +278,7 @@ fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
         given_name: job.given_name.clone(),
         note: job.note.clone(),
         outside: job.usage.choice,
+        clone_bytes: job.clone_bytes,
         run,
     }
 }

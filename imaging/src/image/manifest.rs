@@ -66,6 +66,9 @@ pub struct SnapshotMeta {
     /// What was taken of the bytes that no one proved free; left out for all of them.
     #[serde(default, skip_serializing_if = "is_all")]
     pub outside: Outside,
+    /// Where the clone ends that was imaged, by its record; what lies behind was on the drive before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_bytes: Option<u64>,
     /// The run that made it.
     pub run: SnapshotRun,
 }
@@ -100,6 +103,9 @@ pub struct PartitionId {
     pub filesystem: Option<FilesystemId>,
     /// Bytes of it in use.
     pub used_bytes: u64,
+    /// As [`SnapshotMeta::clone_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_bytes: Option<u64>,
 }
 
 /// The run that made a snapshot.

@@ -131,6 +131,7 @@ impl World {
             previous,
             watch: None,
             given_name: None,
+            clone_bytes: None,
             note: None,
         };
         let options = CaptureOptions {

@@ -3,11 +3,11 @@
 use super::named::Named;
 use super::owners::{Forgiving, Gaps, Owners};
 use super::{
-    Filesystem, Hazard, Kind, apfs, btrfs, erofs, exfat, ext, f2fs, fat, hfsplus, iso9660, lvm2,
-    ntfs, signature, squashfs, swap, xfs,
+    Filesystem, Hazard, Kind, Summary, apfs, btrfs, erofs, exfat, ext, f2fs, fat, hfsplus, iso9660,
+    lvm2, ntfs, signature, squashfs, swap, xfs,
 };
-use crate::device::ReadAt;
-use crate::error::Result;
+use crate::device::{ReadAt, Unread};
+use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 
 type Found = Option<Box<dyn Filesystem>>;
@@ -43,7 +43,7 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
     for parser in PARSERS {
         found.extend(parser(volume)?);
     }
-    for summary in signature::find(volume)? {
+    for summary in signatures(volume, &found)? {
         let named = Named::new(summary);
         if named.summary().kind == Kind::Mdraid {
             return Ok(Some(Box::new(named)));
@@ -61,6 +61,21 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
             let hazard = ambiguity(&found);
             Ok(Some(Box::new(Named::new(summary).with_hazard(hazard))))
         }
+    }
+}
+
+/// Signatures of others, which are no reason to fail where the filesystem lists bad blocks: nothing is
+/// there.
+fn signatures(volume: &dyn ReadAt, found: &[Box<dyn Filesystem>]) -> Result<Vec<Summary>> {
+    match (signature::find(volume), found) {
+        (Err(error @ Error::Io { .. }), [one]) if one.summary().hazards.is_empty() => {
+            let bad = one.known_bad(volume);
+            match bad.is_empty() {
+                true => Err(error),
+                false => signature::find(&Unread::new(volume, bad)),
+            }
+        }
+        (found, _) => found,
     }
 }
 

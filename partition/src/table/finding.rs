@@ -8,7 +8,7 @@ impl Finding {
     #[must_use]
     pub fn doubt(&self) -> Option<&str> {
         match self {
-            Self::Doubtful(how) => Some(how),
+            Self::Doubtful(how) | Self::CopiesDiffer(how) => Some(how),
             _ => None,
         }
     }
@@ -23,7 +23,9 @@ impl fmt::Display for Finding {
                 write!(f, "the backup GPT is not at the end of the disk: {at}")
             }
             Self::Hybrid(what) => write!(f, "a hybrid MBR lists partitions too: {what}"),
-            Self::Doubtful(how) => write!(f, "the partition table can't be relied on: {how}"),
+            Self::Doubtful(how) | Self::CopiesDiffer(how) => {
+                write!(f, "the partition table can't be relied on: {how}")
+            }
             Self::Sectors(which) => write!(f, "the partition table is of other sectors: {which}"),
             Self::Filesystem(which) => write!(f, "{which}"),
             Self::ProtectiveMbr(how) => write!(f, "the protective MBR is unusual: {how}"),

@@ -234,9 +234,27 @@ impl Copies {
                     self.backup.lba
                 )));
             }
-            findings.extend(self.disagreement(header).map(Finding::BackupDamaged));
+            match self.difference() {
+                Some(how) => findings.push(Finding::CopiesDiffer(how)),
+                None => findings.extend(self.disagreement(header).map(Finding::BackupDamaged)),
+            }
         }
         findings
+    }
+
+    /// How two intact copies name different partitions, or different disks: nothing tells which of
+    /// them is right.
+    fn difference(&self) -> Option<String> {
+        let (primary, array) = self.primary.intact()?;
+        let (backup, other_array) = self.backup.intact()?;
+        if primary.disk_guid != backup.disk_guid {
+            return Some("both copies of the GPT are intact and have other disk GUIDs".to_owned());
+        }
+        let number = entries::difference((primary, array), (backup, other_array))?;
+        Some(format!(
+            "both copies of the GPT are intact and name different partitions: {number} is another, or \
+             in one of them only"
+        ))
     }
 
     fn disagreement(&self, backup: &Header) -> Option<String> {
@@ -350,6 +368,21 @@ pub(super) fn readable(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Tab
         }
     }
     Ok(None)
+}
+
+/// The table of the backup, where both copies are intact.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it contradicts itself.
+pub(super) fn backup(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Table>> {
+    if sectors.count() < SECTORS_MIN {
+        return Ok(None);
+    }
+    let copies = Copies::load(disk, sectors);
+    match (copies.primary.intact(), copies.backup.intact()) {
+        (Some(_), Some((header, array))) => entries::to_table(header, array, sectors).map(Some),
+        _ => Ok(None),
+    }
 }
 
 impl Copies {

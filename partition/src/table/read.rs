@@ -5,8 +5,7 @@ use super::gpt::{self, Gpt};
 use super::mbr;
 use super::sectors::Sectors;
 use super::{Finding, Found, Table};
-use crate::bytes::is_zero;
-use crate::device::{Geometry, ReadAt, read_vec};
+use crate::device::{Geometry, ReadAt, is_zero_up_to, read_vec};
 use crate::error::{Error, Result};
 use mbrman::{MBRHeader, MBRPartitionEntry};
 
@@ -17,7 +16,7 @@ const START_BYTES: u64 = 1 << 20;
 pub(super) fn read(disk: &dyn ReadAt) -> Result<Found> {
     let geometry = disk.geometry();
     let Some(sectors) = Sectors::of(geometry, geometry.logical_sector_bytes) else {
-        return Ok(if is_start_zero(disk)? {
+        return Ok(if is_zero_up_to(disk, START_BYTES)? {
             Found::Blank
         } else {
             Found::NoTable
@@ -51,6 +50,17 @@ pub(super) fn readable(disk: &dyn ReadAt) -> Result<Option<Table>> {
     Ok(None)
 }
 
+/// See [`super::backup()`].
+pub(super) fn backup(disk: &dyn ReadAt) -> Result<Option<Table>> {
+    for sectors in sector_sizes(disk.geometry()) {
+        let found = gpt::backup(disk, sectors)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// The device in its own sectors, and in those of 512 and 4096 bytes.
 fn sector_sizes(geometry: Geometry) -> impl Iterator<Item = Sectors> {
     let mut sizes = vec![geometry.logical_sector_bytes, 512, 4096];
@@ -58,13 +68,6 @@ fn sector_sizes(geometry: Geometry) -> impl Iterator<Item = Sectors> {
     sizes
         .into_iter()
         .filter_map(move |sector_bytes| Sectors::of(geometry, sector_bytes))
-}
-
-fn is_start_zero(disk: &dyn ReadAt) -> Result<bool> {
-    let len_bytes = disk.geometry().size_bytes.min(START_BYTES);
-    // At most a mebibyte, so it fits.
-    let len_bytes = usize::try_from(len_bytes).unwrap_or(0);
-    Ok(is_zero(&read_vec(disk, 0, len_bytes)?))
 }
 
 /// The GPT in the device's sectors or, in an image of another disk, in those of 512 or 4096
@@ -124,7 +127,7 @@ fn is_new_label(record: &MBRHeader) -> bool {
 /// A disk whose first sector is no record. Its GPT counts if the primary is there, or if the
 /// start was zeroed; a backup behind other data is left over.
 fn without_record(disk: &dyn ReadAt) -> Result<Found> {
-    let is_blank = is_start_zero(disk)?;
+    let is_blank = is_zero_up_to(disk, START_BYTES)?;
     match find_gpt(disk) {
         Ok(Some(mut gpt)) if gpt.has_primary || is_blank => {
             let missing = "the first sector is no master boot record".to_owned();

@@ -273,6 +273,7 @@ fn partitions(table: &Table, used: &ExtentMap) -> Vec<PartitionId> {
         guid: partition.guid,
         filesystem: None,
         used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
+        clone_bytes: None,
     });
     partitions.collect()
 }

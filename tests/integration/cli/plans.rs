@@ -378,3 +378,17 @@ fn a_partition_over_data_that_no_partition_has_is_named_so() {
     fs::write(klon.path("drive"), bytes).unwrap();
     klon.refused(&["prepare", "plan"], &words);
 }
+
+#[test]
+fn a_plan_is_no_source_of_another() {
+    let klon = Klon::new();
+    sparse(&klon.path("drive"), 64 * MIB);
+    ext4(&klon.path("source"), 8, 1);
+    fs::write(klon.path("empty"), "").unwrap();
+    let plan = |source: &str, out: &str| klon.run(&["plan", "--drive", "drive", source, "-o", out]);
+    plan("A=source", "plan").expect(0);
+    plan("A=plan", "other").expect(2).says(&["plan is a plan"]);
+    plan("A=empty", "other").expect(3).says(&["has no bytes"]);
+    assert!(!klon.path("other").exists());
+    plan("A=raw:plan", "other").expect(0);
+}

@@ -12,7 +12,7 @@ use std::path::Path;
 /// How a disk is made, and one of its partitions that is wholly there, if any is.
 type Disk = (&'static str, fn(&Klon, &Path), Option<(u32, u64, u64)>);
 
-const DISKS: [Disk; 7] = [
+const DISKS: [Disk; 10] = [
     ("gpt-cut", gpt_cut, Some((1, MIB, 16 * MIB))),
     ("mbr-cut", mbr_cut, Some((1, MIB, 16 * MIB))),
     ("overlap", overlap, Some((1, MIB, 16 * MIB))),
@@ -20,6 +20,9 @@ const DISKS: [Disk; 7] = [
     ("gpt-crc", gpt_checksums, None),
     ("gpt-revision", gpt_revision, None),
     ("protective", protective_only, None),
+    ("gpt-start", other_start, Some((1, MIB, 16 * MIB))),
+    ("gpt-extra", extra_partition, Some((1, MIB, 16 * MIB))),
+    ("gpt-guid", other_disk, Some((1, MIB, 16 * MIB))),
 ];
 
 fn write_at(disk: &Path, offset_bytes: u64, bytes: &[u8]) {
@@ -104,6 +107,42 @@ fn protective_only(klon: &Klon, disk: &Path) {
     gpt(klon, disk);
     write_at(disk, 512, &[0; 512]);
     write_at(disk, 32 * MIB - 512, &[0; 512]);
+}
+
+/// A GPT of one partition whose backup is that of the table that `options` make, all of its checksums
+/// right.
+fn two_copies(klon: &Klon, disk: &Path, options: &[&str]) {
+    sparse(disk, 32 * MIB);
+    run("sgdisk", &[options, &[text(disk)]].concat());
+    let backup = fs::read(disk).unwrap().split_off(BACKUP as usize);
+    fs::remove_file(disk).unwrap();
+    gpt(klon, disk);
+    run("sgdisk", &["--disk-guid", DISK_GUID, text(disk)]);
+    run("sgdisk", &["--partition-guid", PARTITION_GUID, text(disk)]);
+    write_at(disk, BACKUP, &backup);
+}
+
+/// Where the backup of a GPT on 32 MiB begins.
+const BACKUP: u64 = 32 * MIB - 33 * 512;
+const DISK_GUID: &str = "5f2a3d1c-0b1e-4c57-9f0a-3a1f0d2b6c01";
+const PARTITION_GUID: &str = "1:5f2a3d1c-0b1e-4c57-9f0a-3a1f0d2b6c02";
+
+/// The backup has the partition 4 MiB further on.
+fn other_start(klon: &Klon, disk: &Path) {
+    let options = ["-n1:10240:+16M", "-u", PARTITION_GUID, "-U", DISK_GUID];
+    two_copies(klon, disk, &options);
+}
+
+/// The backup has a partition where the primary has room.
+fn extra_partition(klon: &Klon, disk: &Path) {
+    let one = ["-n1:2048:+16M", "-u", PARTITION_GUID, "-U", DISK_GUID];
+    two_copies(klon, disk, &[&one[..], &["-n2:0:+8M"]].concat());
+}
+
+/// The backup is that of another disk with the same partition.
+fn other_disk(klon: &Klon, disk: &Path) {
+    let options = ["-n1:2048:+16M", "-u", PARTITION_GUID];
+    two_copies(klon, disk, &options);
 }
 
 const DOUBT: &str = "partition table can't be relied on";
@@ -235,6 +274,29 @@ fn a_partition_that_overlaps_another_is_no_target() {
         klon.refused(&["clone", "source", part, "--yes"], &reasons);
     }
     assert!(fs::read(klon.path("disk")).unwrap() == before);
+}
+
+#[test]
+fn a_partition_that_the_other_copy_has_elsewhere_is_no_target() {
+    let klon = Klon::new();
+    other_start(&klon, &klon.path("disk"));
+    sparse(&klon.path("source"), 4 * MIB);
+    let before = fs::read(klon.path("disk")).unwrap();
+    let reasons = ["overlaps it", "nothing was written"];
+    klon.refused(&["clone", "source", "disk:1", "--yes"], &reasons);
+    assert!(fs::read(klon.path("disk")).unwrap() == before);
+}
+
+#[test]
+fn copies_that_differ_in_names_only_leave_the_map() {
+    let klon = Klon::new();
+    let named = ["-n1:2048:+16M", "-c1:Other", "-u", PARTITION_GUID];
+    let disk = klon.path("disk");
+    two_copies(&klon, &disk, &[&named[..], &["-U", DISK_GUID]].concat());
+    klon.ok(&["clone", "disk", "copy"])
+        .says(&["other partition entries than the primary"]);
+    let map = klon.json(&["map", "disk"]);
+    assert!(map["used_bytes"].as_u64().unwrap() < 16 * MIB, "{map}");
 }
 
 #[test]

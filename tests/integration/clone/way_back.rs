@@ -2,8 +2,11 @@
 //! smaller than the source.
 
 use super::smaller::{resize, write_at};
-use crate::support::image::{check_gpt, ext4, sparse};
+use crate::support::image::{check_gpt, ext4, put, sparse};
+use crate::support::tool::run_with_input;
+use crate::support::tree::noise;
 use crate::support::{Klon, MIB, run};
+use std::fs;
 
 #[test]
 fn a_clone_that_was_given_more_room_goes_back_to_a_disk_of_the_size_of_its_original() {
@@ -89,4 +92,73 @@ fn a_volume_with_room_behind_its_filesystem_is_planned_for_a_smaller_drive() {
     // One that grew since does not fit any more.
     run("resize2fs", &[&klon.text("data"), "120M"]);
     klon.refused(&["clone", "plan"], &["is too small", "ends at 120 MiB"]);
+}
+
+/// A drive that was in use: behind the end of the clone lies what was there before.
+#[test]
+fn images_of_a_clone_with_more_room_on_a_used_drive_go_back() {
+    let klon = Klon::new();
+    ext4(&klon.path("data"), 40, 4);
+    fs::write(klon.path("drive"), noise(9, 160 * MIB as usize)).unwrap();
+    let size = ["--size", "Master=grow", "-o", "plan"];
+    let plan = ["plan", "--drive", "drive", "Master=data", "--replace-table"];
+    klon.ok(&[&plan[..], &size].concat());
+    let drive = klon.text("drive");
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", &drive]);
+    klon.ok(&["clone", "plan"]);
+    let told = ["behind the end of the clone there (40 MiB)", "imaged, too"];
+    klon.ok(&["image", "drive:1", "part.klon"]).says(&told);
+    klon.ok(&["image", "drive", "drive.klon"]).says(&told);
+    let info = klon.json(&["info", "part.klon"]);
+    assert_eq!(info["clone_bytes"], 40 * MIB);
+    for image in ["part.klon", "drive.klon:1"] {
+        sparse(&klon.path("back"), 40 * MIB);
+        let back = klon.ok(&["restore", image, "back"]);
+        back.says(&["was on the drive before that clone was made"]);
+        run("e2fsck", &["-fn", &klon.text("back")]);
+        klon.ok(&["verify", image, "back"]);
+        fs::remove_file(klon.path("back")).unwrap();
+    }
+    // Nothing tells whose it is where there is no record, or where it is of another filesystem.
+    let records = klon.text("none");
+    klon.ok(&["image", "drive:1", "other.klon", "--records", &records]);
+    sparse(&klon.path("back"), 40 * MIB);
+    let reasons = ["no record tells whose that is", "--outside none leaves out"];
+    klon.refused(&["restore", "other.klon", "back"], &reasons);
+    klon.ok(&["restore", "other.klon", "back", "--outside", "none"]);
+    run("e2fsck", &["-fn", &klon.text("back")]);
+}
+
+#[test]
+fn images_of_a_disk_that_was_cloned_to_a_larger_used_one_go_back() {
+    for label in ["gpt", "dos"] {
+        let klon = Klon::new();
+        sparse(&klon.path("disk"), 48 * MIB);
+        let script = format!("label: {label}\n2048,32768\n");
+        run_with_input("sfdisk", &["-q", &klon.text("disk")], &script);
+        ext4(&klon.path("volume"), 16, 2);
+        put(&klon.path("volume"), &klon.path("disk"), MIB);
+        fs::write(klon.path("large"), noise(9, 80 * MIB as usize)).unwrap();
+        klon.ok(&[
+            "clone",
+            "disk",
+            "large",
+            "--yes",
+            "--confirm",
+            &klon.text("large"),
+        ]);
+        klon.ok(&["image", "large", "i.klon"])
+            .says(&["behind the end of the clone there", "imaged, too"]);
+        sparse(&klon.path("back"), 48 * MIB);
+        klon.ok(&["restore", "i.klon", "back"])
+            .says(&["was on the drive before that clone was made"]);
+        klon.ok(&["verify", "back", "disk"]);
+        run("sfdisk", &["--verify", &klon.text("back")]);
+        // A little smaller than the source was: what is cut may be the source's.
+        write_at(&klon.path("disk"), 44 * MIB, b"X");
+        klon.ok(&["clone", "disk", "large"]);
+        klon.ok(&["image", "large", "i.klon"]);
+        sparse(&klon.path("small"), 40 * MIB);
+        klon.refused(&["restore", "i.klon", "small"], &["--outside none"]);
+    }
 }

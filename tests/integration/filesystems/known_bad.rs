@@ -82,6 +82,42 @@ fn ext_with_blocks_of_all_sizes() {
     }
 }
 
+/// All of the first mebibyte is copied, what is free there, too.
+#[test]
+fn blocks_in_the_first_mebibyte() {
+    for kind in ["ext4", "fat", "ntfs", "exfat"] {
+        println!("-- {kind}");
+        let klon = Klon::new();
+        let source = klon.path("source");
+        let text = source.to_str().unwrap();
+        if kind != "ext4" {
+            crate::support::image::sparse(&source, 24 << 20);
+        }
+        let bad = match kind {
+            "ext4" => {
+                ext_with_bad(&source, kind, 1024, &[900, 901, 1000]);
+                ext_listed(&source)
+            }
+            "fat" => {
+                run("mkfs.fat", &["-F", "16", "-s", "1", text]);
+                mark_fat(&source, 16, &[500, 501, 1100])
+            }
+            "ntfs" => {
+                run("mkntfs", &["-q", "-F", "-f", "-c", "4096", text]);
+                mark_ntfs(&source, 200, 3)
+            }
+            _ => {
+                let options = ["-c", "4096", "-b", "64K", text];
+                run("mkfs.exfat", &options);
+                mark_exfat(&source, &[100, 101])
+            }
+        };
+        assert!(bad.end_bytes() <= 1 << 20, "{bad:?}");
+        assert_eq!(listed(&source), bad, "{kind}");
+        is_copied(&klon, &bad);
+    }
+}
+
 #[test]
 fn many_ext_blocks_in_indirect_ones() {
     let klon = Klon::new();

@@ -93,6 +93,39 @@ fn a_repeat_of_which_most_differs_is_pointed_out() {
     assert!(!named.stderr.contains("differ"), "{}", named.stderr);
 }
 
+#[test]
+fn holes_that_became_zeroes_are_no_other_disk() {
+    let klon = Klon::new();
+    sparse(&klon.path("card"), 64 * MIB);
+    overwrite(&klon, "card", 0, 1, 4 * MIB as usize);
+    klon.ok(&["image", "card", "i.klon"]);
+    let copy = ["--sparse=never", &klon.text("card"), &klon.text("dense")];
+    run("cp", &copy);
+    fs::rename(klon.path("dense"), klon.path("card")).unwrap();
+    let dense = klon.json(&["image", "card", "i.klon"]);
+    assert_eq!(dense["changed_bytes"], 0, "{dense}");
+    // What is there as well as the zeroes is seen.
+    overwrite(&klon, "card", 0, 2, 4 * MIB as usize);
+    let other = klon.ok(&["image", "card", "i.klon"]);
+    assert!(!other.stderr.contains("differ"), "{}", other.stderr);
+    overwrite(&klon, "card", 8 * MIB, 3, 40 * MIB as usize);
+    klon.ok(&["image", "card", "i.klon"])
+        .says(&["differ from snapshot 3", "--name"]);
+}
+
+#[test]
+fn a_dense_copy_of_a_sparse_disk_is_silent() {
+    let klon = Klon::new();
+    sparse(&klon.path("card"), 64 * MIB);
+    overwrite(&klon, "card", 0, 1, 4 * MIB as usize);
+    klon.ok(&["image", "card", "i.klon"]);
+    let copy = ["--sparse=never", &klon.text("card"), &klon.text("dense")];
+    run("cp", &copy);
+    fs::rename(klon.path("dense"), klon.path("card")).unwrap();
+    let dense = klon.ok(&["image", "card", "i.klon"]);
+    assert!(!dense.stderr.contains("another disk"), "{}", dense.stderr);
+}
+
 /// The same volume as it was before: what each driver counts has gone back.
 #[test]
 fn a_filesystem_whose_history_went_back_is_pointed_out() {

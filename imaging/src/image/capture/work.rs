@@ -46,6 +46,12 @@ pub(super) enum Content {
     New(Encoded),
 }
 
+impl Content {
+    const fn is_zero(&self) -> bool {
+        matches!(self, Self::Known(reference) if reference.stored_bytes == 0)
+    }
+}
+
 pub(super) struct Worker<'a> {
     source: &'a dyn ReadAt,
     rung: Rung,
@@ -95,9 +101,15 @@ impl<'a> Worker<'a> {
             chunk: task.chunk,
             read_source_bytes,
             copy_bytes: task.copy.iter().map(|extent| extent.len_bytes()).sum(),
-            is_changed: same.is_none(),
+            // A hole of a file that was written with zeroes since reads as before.
+            is_changed: same.is_none() && !(self.is_hole_before(task) && content.is_zero()),
             content,
         })
+    }
+
+    /// Whether the snapshot before has nothing there.
+    const fn is_hole_before(&self, task: &Task) -> bool {
+        self.previous.is_some() && task.known.is_none()
     }
 
     fn read(&self, task: &Task, len: usize) -> Result<(Bytes, u64)> {

@@ -74,6 +74,27 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
     Ok(Some(table(header, sectors, usable, partitions)))
 }
 
+/// The number of the first partition that two intact copies place, type or identify differently.
+pub(super) fn difference(one: (&Header, &[u8]), other: (&Header, &[u8])) -> Option<u32> {
+    let named = |(header, array)| {
+        let entries = decode(header, array).unwrap_or_default();
+        let what = |entry: gpt::partition::Partition| {
+            let place = (entry.first_lba, entry.last_lba);
+            (place, entry.part_type_guid.guid, entry.part_guid)
+        };
+        let entries = entries.into_iter();
+        entries
+            .map(|(number, entry)| (number, what(entry)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let (one, other) = (named(one), named(other));
+    let numbers = one.keys().chain(other.keys());
+    numbers
+        .filter(|number| one.get(number) != other.get(number))
+        .min()
+        .copied()
+}
+
 fn partition(
     number: u32,
     entry: gpt::partition::Partition,

@@ -20,6 +20,7 @@ fn kinds(findings: &[Finding]) -> Vec<&'static str> {
         Finding::Hybrid(_) => "hybrid",
         Finding::ProtectiveMbr(_) => "protective",
         Finding::Doubtful(_) => "doubtful",
+        Finding::CopiesDiffer(_) => "differ",
         Finding::Sectors(_) => "sectors",
         Finding::Filesystem(_) => "filesystem",
     };
