@@ -2,6 +2,7 @@
 
 mod diff;
 pub mod metadata;
+pub mod proven;
 mod select;
 
 pub(crate) use diff::differing;
