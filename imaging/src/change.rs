@@ -1,6 +1,7 @@
 //! How changes since the last clone are found, and why that way.
 
 pub mod metadata;
+pub mod proven;
 mod select;
 
 pub use crate::rung::Rung;

@@ -61,6 +61,8 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
         size_bytes: inode.size_bytes,
         contents_end_bytes: blocks.saturating_mul(block_bytes),
         changed: changed(raw),
+        // `i_version` counts no reads, and is part of the identity.
+        changes: None,
         inode: raw,
         volatile: volatile(raw),
     }

@@ -9,7 +9,7 @@ use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
-use crate::filesystem::files::Stamp;
+use crate::filesystem::files::{Changes, Stamp};
 use crate::filesystem::owners::Gaps;
 
 static SHAPE: Shape = Shape {
@@ -191,6 +191,15 @@ impl Inode {
             seconds: be32(&self.raw, 48).cast_signed().into(),
             nanoseconds: be32(&self.raw, 52),
         }
+    }
+
+    /// `di_changecount`, which version 3 of the inode has, with `di_atime`, whose updates count.
+    pub(super) fn changes(&self) -> Option<Changes> {
+        let accessed = self.raw.get(32..).and_then(|rest| rest.first_chunk());
+        (self.core_len == 176).then(|| Changes {
+            count: be64(&self.raw, 104),
+            accessed: accessed.copied().unwrap_or_default(),
+        })
     }
 
     pub(super) fn is_directory(&self) -> bool {

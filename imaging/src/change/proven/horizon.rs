@@ -1,0 +1,127 @@
+//! The moment from which on a file's stamp says nothing.
+
+use klon_partition::filesystem::files::Stamp;
+
+const NANOSECONDS: u32 = 1_000_000_000;
+/// Two ticks of the slowest clock of a kernel (100 Hz), which stamps files.
+const TICKS_NANOSECONDS: u32 = 20_000_000;
+
+/// The moment from which on a file's stamp says nothing: a change in the same tick of the clock
+/// leaves it as it is. A file that changed no earlier than that is read by the next run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Horizon(Stamp);
+
+impl Horizon {
+    /// Nothing is believed.
+    pub const NEVER: Self = Self(Stamp {
+        seconds: i64::MIN,
+        nanoseconds: 0,
+    });
+
+    /// Of a volume that nobody has mounted, whose metadata is read from `begin` on. What changes it
+    /// later has another stamp, but for what happens in the tick of a mount that follows at once.
+    #[must_use]
+    pub const fn unmounted(begin: Stamp) -> Self {
+        Self(earlier(begin, 0, TICKS_NANOSECONDS))
+    }
+
+    /// Of a mounted volume that was frozen at `begin`: stamps of the last second may come again.
+    #[must_use]
+    pub const fn frozen(begin: Stamp) -> Self {
+        Self(earlier(begin, 1, 0))
+    }
+
+    /// The horizon when the clock was set back by `seconds` since: stamps of that span may come
+    /// again.
+    #[must_use]
+    pub const fn set_back(self, seconds: u64) -> Self {
+        let seconds = self.0.seconds.saturating_sub_unsigned(seconds);
+        Self(Stamp { seconds, ..self.0 })
+    }
+
+    /// The horizon at this moment exactly, as it was kept.
+    #[must_use]
+    pub const fn at(stamp: Stamp) -> Self {
+        Self(stamp)
+    }
+
+    /// The moment, to be kept.
+    #[must_use]
+    pub const fn stamp(self) -> Stamp {
+        self.0
+    }
+
+    /// Whether a file of this stamp changed before. A stamp without nanoseconds may be one of a
+    /// filesystem that stores none, and then stands for all of its second.
+    #[must_use]
+    pub fn is_after(self, changed: Stamp) -> bool {
+        let last = match changed.nanoseconds {
+            0 => Stamp {
+                seconds: changed.seconds,
+                nanoseconds: NANOSECONDS,
+            },
+            _ => changed,
+        };
+        last < self.0
+    }
+}
+
+const fn earlier(stamp: Stamp, seconds: i64, nanoseconds: u32) -> Stamp {
+    let total = match stamp.nanoseconds.checked_sub(nanoseconds) {
+        Some(left) => (0, left),
+        None => (
+            1,
+            stamp
+                .nanoseconds
+                .saturating_add(NANOSECONDS)
+                .saturating_sub(nanoseconds),
+        ),
+    };
+    Stamp {
+        seconds: stamp
+            .seconds
+            .saturating_sub(seconds)
+            .saturating_sub(total.0),
+        nanoseconds: total.1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Horizon, Stamp};
+
+    const fn at(seconds: i64, nanoseconds: u32) -> Stamp {
+        Stamp {
+            seconds,
+            nanoseconds,
+        }
+    }
+
+    #[test]
+    fn stamps_of_the_last_ticks_are_not_believed() {
+        let horizon = Horizon::unmounted(at(100, 10_000_000));
+        assert_eq!(horizon.stamp(), at(99, 990_000_000));
+        assert!(horizon.is_after(at(99, 989_999_999)));
+        assert!(!horizon.is_after(at(99, 990_000_000)));
+        assert!(!horizon.is_after(at(200, 5)), "a stamp of the future");
+    }
+
+    #[test]
+    fn a_stamp_of_seconds_stands_for_all_of_its_second() {
+        let horizon = Horizon::unmounted(at(100, 900_000_000));
+        assert!(horizon.is_after(at(100, 1)));
+        assert!(!horizon.is_after(at(100, 0)));
+        assert!(horizon.is_after(at(99, 0)));
+        let horizon = Horizon::unmounted(at(100, 0));
+        assert!(!horizon.is_after(at(99, 0)));
+    }
+
+    #[test]
+    fn a_frozen_volume_and_a_clock_set_back_cost_more() {
+        let horizon = Horizon::frozen(at(100, 5));
+        assert!(horizon.is_after(at(99, 4)) && !horizon.is_after(at(99, 5)));
+        let horizon = horizon.set_back(3600);
+        assert!(horizon.is_after(at(99 - 3600, 4)) && !horizon.is_after(at(99 - 3600, 5)));
+        assert!(!Horizon::NEVER.set_back(1).is_after(at(i64::MIN, 0)));
+    }
+}

@@ -1,0 +1,69 @@
+//! What goes into a walk, and what it can find of a file.
+
+use super::identities::{Identities, IdentitiesError};
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::Kind;
+use std::io;
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub struct Previous<'a, R> {
+    /// What it kept of each file.
+    pub identities: Identities<R>,
+    /// Where it found [signatures](super::signatures_in) in what it read.
+    pub signatures: &'a ExtentMap,
+    /// What its record describes: all that was in use, but what could not be read or was left out.
+    pub described: &'a ExtentMap,
+}
+
+/// What a walk found of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is what it was: proven.
+    Unchanged,
+    /// It has no blocks that were written: there is nothing to prove.
+    Empty,
+    /// Nothing was kept of it.
+    New,
+    /// Its inode is another.
+    Changed,
+    /// Its inode is the same, and it lies elsewhere.
+    Moved,
+    /// It may have changed in the tick of the earlier run's walk.
+    Racy,
+    /// It is of a kind that is written past the filesystem: marked as immutable, or told so by
+    /// what was read of it.
+    WrittenPast,
+    /// It is in more pieces than are held of one file.
+    Scattered,
+}
+
+/// Files, and their bytes that were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// How many.
+    pub files: u64,
+    /// How many bytes of theirs.
+    pub bytes: u64,
+}
+
+/// What keeps a walk from proving anything.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalkError {
+    /// The filesystem is of no kind whose files show by themselves that they are what they were.
+    #[error("the files of {0} don't show whether they changed")]
+    Kind(Kind),
+    /// Metadata that could not be read or failed a check.
+    #[error("not all of its metadata can be read: {}", .0.join("; "))]
+    Gaps(Vec<String>),
+    /// What was kept before can't be used.
+    #[error(transparent)]
+    Previous(#[from] IdentitiesError),
+    /// What is to be kept can't be written.
+    #[error("identities of files: {0}")]
+    Keep(#[source] io::Error),
+    /// Someone asked for it to stop.
+    #[error("interrupted")]
+    Interrupted,
+}

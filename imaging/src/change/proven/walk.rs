@@ -1,0 +1,67 @@
+//! A walk over all files: what is proven of them, and what is kept of them for the next one.
+
+use super::fold::Fold;
+use super::identities::{IdentityWriter, Kept};
+use super::rule::Rule;
+use super::verdict::{Count, Previous, Verdict, WalkError};
+use klon_partition::filesystem::{Filesystem, Kind};
+use klon_partition::{ExtentMap, ReadAt};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+/// What a walk found.
+#[derive(Debug)]
+pub struct Found<W> {
+    /// What is proven to be as it was. What is in use now and not proven is to be read.
+    pub proven: ExtentMap,
+    /// The regular files, by what was found of them.
+    pub files: BTreeMap<Verdict, Count>,
+    /// Where the entries for the next walk went.
+    pub inner: W,
+    /// How many those are.
+    pub kept: Kept,
+}
+
+/// Walks over the files of `filesystem`, which `device` holds: compares them with those of the
+/// `previous` run, and keeps what the next one needs. Nothing is proven without a previous run.
+///
+/// Memory is bounded whatever the number of files; of a file in more than 2¹⁹ pieces nothing is
+/// proven, and of more than 2²⁰ proven extents only the larger ones are.
+///
+/// # Errors
+/// [`WalkError`]; then nothing is proven and nothing is kept.
+pub fn walk<R: Read, W: Write>(
+    (filesystem, device): (&dyn Filesystem, &dyn ReadAt),
+    previous: Option<Previous<'_, R>>,
+    keep: IdentityWriter<W>,
+    rule: &Rule,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Found<W>, WalkError> {
+    let summary = filesystem.summary();
+    let shares_blocks = match summary.kind {
+        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 => false,
+        Kind::Xfs => true,
+        kind => return Err(WalkError::Kind(kind)),
+    };
+    let described = previous.as_ref().map(|previous| previous.described);
+    let mut fold = Fold::new(
+        (summary.block_size_bytes, shares_blocks),
+        previous,
+        keep,
+        rule,
+        is_cancelled,
+    );
+    let gaps = filesystem.files(device, &mut fold);
+    let gaps = gaps.ok_or(WalkError::Kind(summary.kind))?;
+    let folded = fold.finish()?;
+    if !gaps.is_empty() {
+        return Err(WalkError::Gaps(gaps));
+    }
+    let (inner, kept) = folded.keep.finish().map_err(WalkError::Keep)?;
+    Ok(Found {
+        proven: rule.limit(&folded.proven, &folded.others, described),
+        files: folded.files,
+        inner,
+        kept,
+    })
+}
