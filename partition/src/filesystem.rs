@@ -10,6 +10,7 @@ mod chain;
 mod erofs;
 mod exfat;
 mod ext;
+pub mod extents;
 mod f2fs;
 mod fat;
 pub mod files;

@@ -1,13 +1,15 @@
-//! Btrfs on one device (btrfs on-disk format, kernel documentation and wiki).
+//! Btrfs on one device (btrfs on-disk format; the kernel's `include/uapi/linux/btrfs_tree.h`).
 //!
-//! Used are the first mebibyte (boot loaders and the superblock), the superblock's copies, and
-//! on the device every place of every extent in the extent tree. Bytes past the end of the device
-//! item are free: the filesystem keeps nothing there.
+//! In use are the first mebibyte (boot loaders and the superblock), the superblock's copies, and
+//! every copy of every extent in the extent tree. The filesystem keeps nothing behind the end that
+//! its device item names, so those bytes are free.
 
-mod checksum;
+mod address;
 mod chunk;
 mod chunks;
+mod extent_item;
 mod feature;
+mod file_extent;
 mod ids;
 mod names;
 mod owners;
@@ -16,16 +18,16 @@ mod space;
 mod subvolumes;
 mod superblock;
 mod tree;
-mod walk_around;
 
+use super::extents::Checksum;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{le32, le64, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
-use checksum::Checksum;
 use chunks::Chunks;
+use owners::Question;
 use sha2::{Digest, Sha256};
 use space::Wanted;
 use superblock::Superblock;
@@ -37,61 +39,87 @@ const RESERVED_BYTES: u64 = 1 << 20;
 /// A Btrfs filesystem.
 struct Btrfs {
     summary: Summary,
-    /// What to read trees with; nothing where that can't be read itself.
-    map: Option<(Superblock, Chunks)>,
+    /// What trees are read with; `None` when it can't be read itself.
+    map: Option<Map>,
 }
 
-/// Recognises Btrfs by the primary superblock. The chunk tree is read too, so that a layout that
+/// Where trees start, and where their blocks are.
+struct Map {
+    superblock: Superblock,
+    chunks: Chunks,
+}
+
+impl Map {
+    fn read(raw: &[u8], checksum: Checksum, volume: &dyn ReadAt) -> Result<Self> {
+        let superblock = Superblock::parse(raw, checksum, volume.geometry().size_bytes)?;
+        let chunks = Chunks::read(&superblock, volume)?;
+        Ok(Self { superblock, chunks })
+    }
+
+    const fn tree<'a>(&'a self, device: &'a dyn ReadAt) -> Tree<'a> {
+        Tree {
+            superblock: &self.superblock,
+            chunks: &self.chunks,
+            device,
+        }
+    }
+}
+
+/// Recognizes Btrfs by the primary superblock. The chunk tree is read too, so that a layout that
 /// klon can't follow is known at once.
 ///
-/// Copies of the superblock are not looked at: a volume without a sound primary one needs
+/// The superblock's copies are not looked at. A volume without a sound primary one needs
 /// `btrfs rescue super-recover`, and is reported as damaged when its magic number is there.
 ///
 /// # Errors
 /// [`Error::Io`] when the device fails.
 pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
     let volume_bytes = volume.geometry().size_bytes;
-    let end_bytes = superblock::OFFSET_BYTES.saturating_add(superblock::LEN_BYTES as u64);
+    let end_bytes = superblock::OFFSET_BYTES + superblock::LEN_BYTES as u64;
     if volume_bytes < end_bytes {
         return Ok(None);
     }
     let raw = read_vec(volume, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
     let is_magic = raw.get(0x40..0x48) == Some(superblock::MAGIC);
-    // bytenr: where this copy says that it lies.
-    if !is_magic || le64(&raw, 0x30) != superblock::OFFSET_BYTES {
+    // Where this copy says that it lies.
+    let bytenr = le64(&raw, 0x30);
+    if !is_magic || bytenr != superblock::OFFSET_BYTES {
         return Ok(None);
     }
-    let (map, hazards) = match recorded(&raw) {
-        Ok((None, hazards)) => (None, hazards),
-        Ok((Some(checksum), hazards)) => match read_map(&raw, checksum, volume) {
-            Ok(map) => (Some(map), hazards),
-            Err(error) if hazards.is_empty() => (None, vec![hazard(error)?]),
-            Err(_) => (None, hazards),
-        },
+    let (map, hazards) = match Recorded::parse(&raw) {
+        Ok(Recorded { checksum, hazards }) => {
+            match checksum.map(|checksum| Map::read(&raw, checksum, volume)) {
+                Some(Ok(map)) => (Some(map), hazards),
+                Some(Err(error)) if hazards.is_empty() => (None, vec![hazard(error)?]),
+                Some(Err(_)) | None => (None, hazards),
+            }
+        }
         Err(corrupt) => (None, vec![hazard(corrupt.into())?]),
     };
     let summary = summary(&raw, hazards, volume_bytes);
     Ok(Some(Box::new(Btrfs { summary, map })))
 }
 
-/// What the superblock alone says against copying by the extent tree, and the checksum of its
-/// trees; none where they can't be read for a feature that klon doesn't know.
-fn recorded(raw: &[u8]) -> superblock::Checked<(Option<Checksum>, Vec<Hazard>)> {
-    let checksum = superblock::checksum(raw)?;
-    let mut hazards = feature::recorded(raw);
-    if checksum.is_none() {
-        let which = "a checksum type".to_owned();
-        hazards.push(Hazard::UnknownFeature(which));
-    }
-    let is_unknown = |hazard: &Hazard| matches!(hazard, Hazard::UnknownFeature(_));
-    let checksum = checksum.filter(|_| !hazards.iter().any(is_unknown));
-    Ok((checksum, hazards))
+/// What the superblock alone says.
+struct Recorded {
+    /// The checksum of tree blocks; `None` when a feature unknown to klon keeps it from reading them.
+    checksum: Option<Checksum>,
+    /// What speaks against copying by the extent tree.
+    hazards: Vec<Hazard>,
 }
 
-fn read_map(raw: &[u8], checksum: Checksum, volume: &dyn ReadAt) -> Result<(Superblock, Chunks)> {
-    let superblock = Superblock::parse(raw, checksum, volume.geometry().size_bytes)?;
-    let chunks = Chunks::read(&superblock, volume)?;
-    Ok((superblock, chunks))
+impl Recorded {
+    fn parse(raw: &[u8]) -> superblock::Checked<Self> {
+        let checksum = superblock::checksum(raw)?;
+        let mut hazards = feature::recorded(raw);
+        if checksum.is_none() {
+            let which = "a checksum type".to_owned();
+            hazards.push(Hazard::UnknownFeature(which));
+        }
+        let is_unknown = |hazard: &Hazard| matches!(hazard, Hazard::UnknownFeature(_));
+        let checksum = checksum.filter(|_| !hazards.iter().any(is_unknown));
+        Ok(Self { checksum, hazards })
+    }
 }
 
 fn hazard(error: Error) -> Result<Hazard> {
@@ -103,21 +131,25 @@ fn hazard(error: Error) -> Result<Hazard> {
 }
 
 fn summary(raw: &[u8], hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
-    let uuid = uuid::Uuid::from_bytes(superblock::uuid(raw, 0x20));
+    let fsid = uuid::Uuid::from_bytes(superblock::uuid(raw, 0x20));
+    let label = raw.get(0x12b..0x22b);
+    let (bytes_used, sectorsize) = (le64(raw, 0x78), le32(raw, 0x90));
+    let device_total_bytes = le64(raw, 0xd1);
     Summary {
         kind: Kind::Btrfs,
-        label: raw.get(0x12b..0x22b).and_then(text),
-        uuid: (!uuid.is_nil()).then(|| uuid.to_string()),
-        // dev_item.total_bytes: of this device, not of the filesystem.
-        size_bytes: le64(raw, 0xd1).min(volume_bytes),
-        block_size_bytes: le32(raw, 0x90),
-        used_bytes: Some(le64(raw, 0x78)),
+        label: label.and_then(text),
+        uuid: (!fsid.is_nil()).then(|| fsid.to_string()),
+        // Of this device, not of the filesystem.
+        size_bytes: device_total_bytes.min(volume_bytes),
+        block_size_bytes: sectorsize,
+        used_bytes: Some(bytes_used),
         hazards,
     }
 }
 
 impl Btrfs {
-    fn map(&self) -> Result<&(Superblock, Chunks)> {
+    /// What trees are read with, where they can be believed.
+    fn map(&self) -> Result<&Map> {
         let map = self.map.as_ref();
         let map = map.filter(|_| self.summary.hazards.is_empty());
         map.ok_or_else(|| {
@@ -136,13 +168,9 @@ impl Btrfs {
 
     /// The places of extents on `device`, and the reserved ones.
     fn places(&self, device: &dyn ReadAt, wanted: Wanted) -> Result<ExtentMap> {
-        let (superblock, chunks) = self.map()?;
-        let tree = Tree {
-            superblock,
-            chunks,
-            device,
-        };
-        let places = chunks.physical(&space::space(&tree, wanted)?);
+        let map = self.map()?;
+        let logical = space::space(map.tree(device), wanted)?;
+        let places = map.chunks.physical(&logical);
         let reserved = reserved(device.geometry().size_bytes).collect();
         Ok(places.union(&reserved))
     }
@@ -172,9 +200,9 @@ impl Filesystem for Btrfs {
         self.places(device, Wanted::Metadata).map(Some)
     }
 
-    /// Over the superblock: its generation goes up with every transaction, and no change to a
-    /// tree or a file gets to the disk without one. Writes past the filesystem leave no mark, and
-    /// neither do the repair of a bad copy by a scrub or pages in an active swap file.
+    /// Over the superblock. Its generation goes up with every transaction, and no change to a tree
+    /// or a file gets to the disk without one. Writes past the filesystem leave no mark. Neither do
+    /// the repair of a bad copy by a scrub and the pages of an active swap file.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
         let mut digest = Sha256::new();
@@ -186,21 +214,17 @@ impl Filesystem for Btrfs {
     /// The generation, which every transaction makes one larger.
     fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
-        Ok(Some(le64(&raw, 0x48)))
+        let generation = le64(&raw, 0x48);
+        Ok(Some(generation))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let gaps = Gaps::new();
-        // Names of files need no more than trees that can be read.
+        // Trees that can be read are enough to name files.
         gaps.note_all(&self.doubts());
-        let files = self.map.as_ref().map(|(superblock, chunks)| {
-            let tree = Tree {
-                superblock,
-                chunks,
-                device,
-            };
-            owners::owners(&tree, (extents, files_max), &gaps)
-        });
+        let question = Question { extents, files_max };
+        let map = self.map.as_ref();
+        let files = map.map(|map| owners::owners(map.tree(device), question, &gaps));
         gaps.with(files.unwrap_or_default())
     }
 }

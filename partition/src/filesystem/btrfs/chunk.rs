@@ -1,17 +1,20 @@
-//! Chunks: which part of the logical address space lies where on the device.
+//! Chunks: which range of logical addresses lies where on the device.
 //!
-//! `struct btrfs_chunk` and `struct btrfs_stripe`: btrfs on-disk format, "CHUNK_ITEM".
+//! `struct btrfs_chunk`, `struct btrfs_stripe` (btrfs on-disk format, "CHUNK_ITEM").
 
+use super::address::{Logical, LogicalRange};
 use super::superblock::{Superblock, uuid};
 use crate::bytes::{le16, le64};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
+use crate::filesystem::extents::Copies;
 
 /// `BTRFS_BLOCK_GROUP_*`.
 pub(super) const DATA: u64 = 1 << 0;
 pub(super) const SYSTEM: u64 = 1 << 1;
 pub(super) const METADATA: u64 = 1 << 2;
 const DUP: u64 = 1 << 5;
+/// Profiles for several devices.
 const PROFILES: [(u64, &str); 7] = [
     (1 << 3, "RAID0"),
     (1 << 4, "RAID1"),
@@ -26,81 +29,81 @@ const PROFILES: [(u64, &str); 7] = [
 const HEADER_BYTES: usize = 48;
 const STRIPE_BYTES: usize = 32;
 
-/// A range of logical addresses and its one or two places on the device.
+/// A range of logical addresses, and its one or two places on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
-    pub(super) logical: Extent,
-    /// `type`: what is in it, and how it is laid out.
+    pub(super) logical: LogicalRange,
+    /// `type`: what is in it, and its profile.
     pub(super) flags: u64,
-    first: Extent,
-    second: Option<Extent>,
+    /// What it takes up on the device.
+    pub(super) stripes: Copies,
+}
+
+/// A chunk, and the rest of the bytes that it was parsed from.
+pub(super) struct Parsed<'a> {
+    pub(super) chunk: Chunk,
+    pub(super) rest: &'a [u8],
 }
 
 impl Chunk {
-    /// Parses the chunk item at the start of `raw`, which lies at `offset_bytes` of the volume
-    /// and whose key says that it starts at `logical`. Also gives the item's length in bytes.
+    /// Parses the chunk item at the start of `raw`, which lies at `offset_bytes` of the volume. Its
+    /// key says that the chunk starts at `start`.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when a field is impossible, [`Error::Unsupported`] when the profile is
     /// one for several devices.
-    pub(super) fn parse(
+    pub(super) fn parse<'a>(
         superblock: &Superblock,
-        logical: u64,
-        raw: &[u8],
+        start: Logical,
+        raw: &'a [u8],
         offset_bytes: u64,
-    ) -> Result<(Self, usize)> {
+    ) -> Result<Parsed<'a>> {
         let item = Item { raw, offset_bytes };
-        item.check_len(HEADER_BYTES)?;
-        let flags = le64(raw, 0x18);
-        let stripes = usize::from(le16(raw, 0x2c));
+        let (header, stripes) = item.split(raw, HEADER_BYTES)?;
+        let (length, flags) = (le64(header, 0), le64(header, 0x18));
+        let num_stripes = usize::from(le16(header, 0x2c));
         let expected = copies(flags)?;
-        if stripes != expected {
-            return Err(item.corrupt("num_stripes", expected, stripes));
+        if num_stripes != expected {
+            return Err(item.corrupt("num_stripes", expected, num_stripes));
         }
-        let len_bytes = HEADER_BYTES.saturating_add(STRIPE_BYTES.saturating_mul(stripes));
-        item.check_len(len_bytes)?;
         let sector_bytes = superblock.sector_bytes.into();
-        let logical = aligned(logical, le64(raw, 0), sector_bytes)
-            .ok_or_else(|| item.corrupt("length", "a range of whole sectors", le64(raw, 0)))?;
-        let first = item.stripe(superblock, logical.len_bytes(), HEADER_BYTES)?;
-        let second = if stripes == 2 {
-            let at = HEADER_BYTES.saturating_add(STRIPE_BYTES);
-            Some(item.stripe(superblock, logical.len_bytes(), at)?)
-        } else {
-            None
-        };
+        let logical = start
+            .range(length)
+            .filter(|range| range.is_aligned(sector_bytes))
+            .ok_or_else(|| item.corrupt("length", "a range of whole sectors", length))?;
+        let (first, mut rest) = item.split(stripes, STRIPE_BYTES)?;
+        let first = item.stripe(superblock, length, first)?;
+        let mut second = None;
+        if num_stripes == 2 {
+            let (stripe, after) = item.split(rest, STRIPE_BYTES)?;
+            second = Some(item.stripe(superblock, length, stripe)?);
+            rest = after;
+        }
         let chunk = Self {
             logical,
             flags,
-            first,
-            second,
+            stripes: Copies { first, second },
         };
-        Ok((chunk, len_bytes))
+        Ok(Parsed { chunk, rest })
     }
 
-    /// Where on the device `logical` lies, once or twice; nowhere when the chunk doesn't hold all
-    /// of it.
-    pub(super) fn physical(&self, logical: Extent) -> impl Iterator<Item = Extent> + use<> {
-        let chunk = *self;
-        self.stripes()
-            .filter_map(move |stripe| chunk.place(stripe, logical))
+    /// Where on the device `logical` lies; `None` when the chunk doesn't hold all of it.
+    pub(super) fn physical(&self, logical: LogicalRange) -> Option<Copies> {
+        let second = match self.stripes.second {
+            Some(stripe) => Some(self.place(stripe, logical)?),
+            None => None,
+        };
+        Some(Copies {
+            first: self.place(self.stripes.first, logical)?,
+            second,
+        })
     }
 
-    /// Where in `stripe`, one of this chunk's, `logical` lies.
-    pub(super) fn place(&self, stripe: Extent, logical: Extent) -> Option<Extent> {
-        if !self.logical.contains(logical) {
-            return None;
-        }
-        let from_start = logical
-            .offset_bytes()
-            .checked_sub(self.logical.offset_bytes())?;
+    /// Where `logical` lies in `stripe`, which is one of this chunk's.
+    pub(super) fn place(&self, stripe: Extent, logical: LogicalRange) -> Option<Extent> {
+        let from_start = self.logical.offset_of(logical)?;
         let start = stripe.offset_bytes().checked_add(from_start)?;
         Extent::new(start, logical.len_bytes())
-    }
-
-    /// Everything that it takes up on the device.
-    pub(super) fn stripes(&self) -> impl Iterator<Item = Extent> + use<> {
-        [Some(self.first), self.second].into_iter().flatten()
     }
 }
 
@@ -118,11 +121,6 @@ fn copies(flags: u64) -> Result<usize> {
     ))
 }
 
-fn aligned(start: u64, len_bytes: u64, unit_bytes: u64) -> Option<Extent> {
-    let is_aligned = start.is_multiple_of(unit_bytes) && len_bytes.is_multiple_of(unit_bytes);
-    Extent::new(start, len_bytes).filter(|_| is_aligned)
-}
-
 #[derive(Clone, Copy)]
 struct Item<'a> {
     raw: &'a [u8],
@@ -136,47 +134,38 @@ impl Item<'_> {
         expected: impl std::fmt::Display,
         found: impl std::fmt::Display,
     ) -> Error {
-        Corrupt::new(
-            "btrfs chunk item",
-            field,
-            self.offset_bytes,
-            expected,
-            found,
-        )
-        .into()
+        let structure = "btrfs chunk item";
+        Corrupt::new(structure, field, self.offset_bytes, expected, found).into()
     }
 
-    fn check_len(&self, len_bytes: usize) -> Result<()> {
-        if self.raw.len() >= len_bytes {
-            return Ok(());
-        }
-        let expected = format!("at least {len_bytes} bytes");
-        Err(self.corrupt("size", expected, self.raw.len()))
+    /// The first `len_bytes` of a part of the item, and what follows them.
+    fn split<'a>(&self, part: &'a [u8], len_bytes: usize) -> Result<(&'a [u8], &'a [u8])> {
+        part.split_at_checked(len_bytes).ok_or_else(|| {
+            let expected = "room for all stripes";
+            self.corrupt("size", expected, self.raw.len())
+        })
     }
 
-    fn stripe(&self, superblock: &Superblock, len_bytes: u64, at: usize) -> Result<Extent> {
-        let field = |offset: usize| at.saturating_add(offset);
-        let (device, id) = (superblock.device, le64(self.raw, at));
-        if id != device.id {
-            return Err(self.corrupt("stripe.devid", device.id, id));
+    fn stripe(&self, superblock: &Superblock, length: u64, raw: &[u8]) -> Result<Extent> {
+        let (devid, offset, dev_uuid) = (le64(raw, 0), le64(raw, 8), uuid(raw, 16));
+        let device = superblock.device;
+        if devid != device.id {
+            return Err(self.corrupt("stripe.devid", device.id, devid));
         }
-        let found = uuid(self.raw, field(16));
-        if found != device.uuid {
+        if dev_uuid != device.uuid {
             let expected = uuid::Uuid::from_bytes(device.uuid);
-            let found = uuid::Uuid::from_bytes(found);
+            let found = uuid::Uuid::from_bytes(dev_uuid);
             return Err(self.corrupt("stripe.dev_uuid", expected, found));
         }
-        let start = le64(self.raw, field(8));
-        aligned(start, len_bytes, superblock.sector_bytes.into())
+        let sector_bytes = superblock.sector_bytes.into();
+        Extent::new(offset, length)
+            .filter(|_| offset.is_multiple_of(sector_bytes))
             .filter(|stripe| stripe.end_bytes() <= device.total_bytes)
             .ok_or_else(|| {
                 let expected =
                     format!("whole sectors of the device's {} bytes", device.total_bytes);
-                self.corrupt(
-                    "stripe.offset",
-                    expected,
-                    format!("{start:#x}+{len_bytes:#x}"),
-                )
+                let found = format!("{offset:#x}+{length:#x}");
+                self.corrupt("stripe.offset", expected, found)
             })
     }
 }

@@ -1,24 +1,26 @@
 //! The chunk map: from the superblock's system chunks to the chunk tree to all chunks.
+//!
+//! `struct btrfs_chunk` (btrfs on-disk format, "CHUNK_ITEM"), each with a `struct btrfs_disk_key`.
 
+use super::address::{Logical, LogicalMap, LogicalRange};
 use super::chunk::{Chunk, SYSTEM};
-use super::superblock::{Superblock, corrupt};
+use super::superblock::{SYSTEM_CHUNKS_AT_BYTES, Superblock, corrupt};
 use super::tree::{Item, Key, Tree};
-use crate::bytes::{le64, u8_at};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 
+/// `BTRFS_CHUNK_ITEM_KEY`, `BTRFS_DEV_ITEM_KEY`.
 const CHUNK_ITEM: u8 = 228;
 const DEV_ITEM: u8 = 216;
 /// `BTRFS_FIRST_CHUNK_TREE_OBJECTID`, of every chunk's key.
 const FIRST_CHUNK_TREE: u64 = 256;
-const KEY_BYTES: usize = 17;
-/// More chunks than this are left to a copy of the whole volume: 128 TiB in chunks of 1 GiB.
+/// A volume with more chunks is copied whole: 128 TiB in chunks of 1 GiB.
 const CHUNKS_MAX: usize = 1 << 17;
-/// Extents of a map, logical or on the device: 16 MiB at most while it is made.
+/// Extents of a map, logical or on the device: it takes at most 16 MiB while it is made.
 pub(super) const EXTENTS_MAX: usize = 1 << 19;
 
-/// Chunks in the order of their logical addresses, none of which overlap.
+/// Chunks in the order of their logical addresses. None of them overlap.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunks(Vec<Chunk>);
 
@@ -50,29 +52,29 @@ impl Chunks {
         Ok(all)
     }
 
-    /// The system chunks in the superblock, each with its key (`struct btrfs_disk_key`).
+    /// The system chunks in the superblock, each behind its key.
     fn system(superblock: &Superblock) -> Result<Self> {
         let mut chunks = Vec::new();
         let mut rest = superblock.system_chunks.as_slice();
         while !rest.is_empty() {
-            let used = superblock.system_chunks.len().saturating_sub(rest.len());
-            let at = super::superblock::OFFSET_BYTES
-                .saturating_add(0x32b)
-                .saturating_add(u64::try_from(used).unwrap_or(u64::MAX));
-            let Some((key, after)) = rest.split_at_checked(KEY_BYTES) else {
+            let before = superblock.system_chunks.len().abs_diff(rest.len());
+            let offset_bytes = SYSTEM_CHUNKS_AT_BYTES + before as u64;
+            let Some((key, item)) = Key::split(rest) else {
                 return Err(corrupt("sys_chunk_array", "a key", rest.len()).into());
             };
-            if (le64(key, 0), u8_at(key, 8)) != (FIRST_CHUNK_TREE, CHUNK_ITEM) {
-                let found = format!("{} {}", le64(key, 0), u8_at(key, 8));
+            if (key.objectid, key.kind) != (FIRST_CHUNK_TREE, CHUNK_ITEM) {
+                let found = format!("{} {}", key.objectid, key.kind);
                 return Err(corrupt("sys_chunk_array", "key 256 228", found).into());
             }
-            let (chunk, len) = Chunk::parse(superblock, le64(key, 9), after, at)?;
-            if chunk.flags & SYSTEM == 0 {
-                let found = format!("{:#x}", chunk.flags);
+            let start = Logical::new(key.offset);
+            let parsed = Chunk::parse(superblock, start, item, offset_bytes)?;
+            let flags = parsed.chunk.flags;
+            if flags & SYSTEM == 0 {
+                let found = format!("{flags:#x}");
                 return Err(corrupt("sys_chunk_array", "system chunks", found).into());
             }
-            chunks.push(chunk);
-            rest = after.get(len..).unwrap_or_default();
+            chunks.push(parsed.chunk);
+            rest = parsed.rest;
         }
         chunks.sort_unstable_by_key(|chunk| chunk.logical);
         let mut system = Self::default();
@@ -83,9 +85,12 @@ impl Chunks {
     }
 
     fn push(&mut self, chunk: Chunk) -> Result<()> {
-        let end_bytes = self.0.last().map_or(0, |last| last.logical.end_bytes());
-        if chunk.logical.offset_bytes() < end_bytes {
-            return Err(overlap("logical", chunk.logical, end_bytes));
+        let end = self
+            .0
+            .last()
+            .map_or(Logical::ZERO, |last| last.logical.end());
+        if chunk.logical.start() < end {
+            return Err(overlap("logical", chunk.logical, end));
         }
         if self.0.len() >= CHUNKS_MAX {
             return Err(Error::unsupported(
@@ -98,12 +103,13 @@ impl Chunks {
     }
 
     fn check_physical(&self) -> Result<()> {
-        let mut stripes: Vec<Extent> = self.0.iter().flat_map(Chunk::stripes).collect();
+        let chunks = self.0.iter();
+        let mut stripes: Vec<Extent> = chunks.flat_map(|chunk| chunk.stripes.iter()).collect();
         stripes.sort_unstable();
         let mut end_bytes = 0;
         for stripe in stripes {
             if stripe.offset_bytes() < end_bytes {
-                return Err(overlap("stripe", stripe, end_bytes));
+                return Err(overlap("stripe", stripe, format!("{end_bytes:#x}")));
             }
             end_bytes = stripe.end_bytes();
         }
@@ -124,37 +130,49 @@ impl Chunks {
         &self.0
     }
 
-    /// Index of the first chunk that ends after `logical`.
-    pub(super) fn index_ending_after(&self, logical: u64) -> usize {
+    /// The index of the first chunk that ends after `logical`.
+    pub(super) fn index_ending_after(&self, logical: Logical) -> usize {
         self.0
-            .partition_point(|chunk| chunk.logical.end_bytes() <= logical)
+            .partition_point(|chunk| chunk.logical.end() <= logical)
     }
 
     /// The chunk that holds all of `logical`.
-    pub(super) fn holding(&self, logical: Extent) -> Option<&Chunk> {
-        let index = self.index_ending_after(logical.offset_bytes());
+    pub(super) fn holding(&self, logical: LogicalRange) -> Option<&Chunk> {
+        let index = self.index_ending_after(logical.start());
         let chunk = self.0.get(index)?;
         chunk.logical.contains(logical).then_some(chunk)
     }
 
-    /// Every place on the device where a byte of `logical` is. What lies in no chunk is nowhere.
-    /// Beyond a limit of extents, small gaps between them are closed.
-    pub(super) fn physical(&self, logical: &ExtentMap) -> ExtentMap {
+    /// Every place on the device of the addresses in `logical`. Addresses in no chunk have none.
+    /// Small gaps between the places are closed when there are too many of them.
+    pub(super) fn physical(&self, logical: &LogicalMap) -> ExtentMap {
+        let of_chunk = |chunk| {
+            move |stripe| Stripe {
+                extent: stripe,
+                chunk,
+            }
+        };
         let chunks = self.0.iter();
-        let mut stripes: Vec<(Extent, &Chunk)> = chunks
-            .flat_map(|chunk| chunk.stripes().map(move |stripe| (stripe, chunk)))
+        let mut stripes: Vec<Stripe<'_>> = chunks
+            .flat_map(|chunk| chunk.stripes.iter().map(of_chunk(chunk)))
             .collect();
-        // Stripes don't overlap, so what is found stripe by stripe is in order.
-        stripes.sort_unstable_by_key(|&(stripe, _)| stripe);
+        // Stripes don't overlap, so the places found stripe by stripe are in order.
+        stripes.sort_unstable_by_key(|stripe| stripe.extent);
         let mut map = ExtentMapBuilder::with_limit(EXTENTS_MAX);
-        for (stripe, chunk) in stripes {
-            let parts = logical.within(chunk.logical);
-            parts
-                .filter_map(|part| chunk.place(stripe, part))
+        for Stripe { extent, chunk } in stripes {
+            logical
+                .within(chunk.logical)
+                .filter_map(|part| chunk.place(extent, part))
                 .for_each(|place| map.push(place));
         }
         map.finish()
     }
+}
+
+/// A place of a chunk on the device.
+struct Stripe<'a> {
+    extent: Extent,
+    chunk: &'a Chunk,
 }
 
 fn tree_chunk(superblock: &Superblock, item: &Item<'_>) -> Result<Chunk> {
@@ -164,23 +182,28 @@ fn tree_chunk(superblock: &Superblock, item: &Item<'_>) -> Result<Chunk> {
     if objectid != FIRST_CHUNK_TREE {
         return Err(item.corrupt("key.objectid", FIRST_CHUNK_TREE, objectid));
     }
-    let (chunk, len) = Chunk::parse(superblock, offset, item.data, item.offset_bytes)?;
-    if len == item.data.len() {
-        return Ok(chunk);
+    let start = Logical::new(offset);
+    let parsed = Chunk::parse(superblock, start, item.data, item.offset_bytes)?;
+    if parsed.rest.is_empty() {
+        return Ok(parsed.chunk);
     }
-    Err(item.corrupt("size", len, item.data.len()))
+    Err(item.corrupt("size", "its stripes alone", item.data.len()))
 }
 
 fn check_device(superblock: &Superblock, item: &Item<'_>) -> Result<()> {
-    let id = superblock.device.id;
-    if item.key.offset == id {
+    let (id, devid) = (superblock.device.id, item.key.offset);
+    if devid == id {
         return Ok(());
     }
-    Err(item.corrupt("devid", format!("{id} alone"), item.key.offset))
+    Err(item.corrupt("devid", format!("{id} alone"), devid))
 }
 
-fn overlap(field: &'static str, extent: Extent, end_bytes: u64) -> Error {
-    let expected = format!("a start at {end_bytes:#x} or later, where another one ends");
+fn overlap(
+    field: &'static str,
+    range: impl std::fmt::Display,
+    end: impl std::fmt::Display,
+) -> Error {
+    let expected = format!("a start at {end} or later, where another one ends");
     let offset_bytes = super::superblock::OFFSET_BYTES;
-    Corrupt::new("btrfs chunk map", field, offset_bytes, expected, extent).into()
+    Corrupt::new("btrfs chunk map", field, offset_bytes, expected, range).into()
 }

@@ -1,4 +1,7 @@
 //! Feature bits and superblock flags, and what they say against copying by the extent tree.
+//!
+//! `BTRFS_FEATURE_*` and `BTRFS_SUPER_FLAG_*` of the kernel's `include/uapi/linux/btrfs.h` and
+//! `include/uapi/linux/btrfs_tree.h`.
 
 use crate::bytes::le64;
 use crate::filesystem::Hazard;
@@ -34,9 +37,10 @@ pub(super) struct Features {
 impl Features {
     /// The features in the superblock `raw`.
     pub(super) fn parse(raw: &[u8]) -> Self {
+        let (compat_ro_flags, incompat_flags) = (le64(raw, 0xb4), le64(raw, 0xbc));
         Self {
-            compat_ro: le64(raw, 0xb4),
-            incompat: le64(raw, 0xbc),
+            compat_ro: compat_ro_flags,
+            incompat: incompat_flags,
         }
     }
 
@@ -48,7 +52,7 @@ impl Features {
         self.compat_ro & COMPAT_RO_BLOCK_GROUP_TREE != 0
     }
 
-    /// A hazard for every word with bits that klon doesn't know.
+    /// A hazard for each field with bits that klon doesn't know.
     fn unknown(self) -> Vec<Hazard> {
         let mut hazards = Vec::new();
         let incompat = self.incompat & !INCOMPAT_KNOWN;
@@ -87,16 +91,18 @@ fn names(incompat: u64) -> String {
 /// What the superblock `raw` alone says against copying by the extent tree.
 pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
     let mut hazards = Features::parse(raw).unknown();
-    let (log_root, devices, flags) = (le64(raw, 0x60), le64(raw, 0x88), le64(raw, 0x38));
+    let (flags, log_root, num_devices) = (le64(raw, 0x38), le64(raw, 0x60), le64(raw, 0x88));
+    let devid = le64(raw, 0xc9);
     if log_root != 0 {
         let how = format!("a log tree at {log_root:#x}; mount and unmount it once");
         hazards.push(Hazard::NeedsRecovery(how));
     }
-    if devices != 1 {
-        hazards.push(Hazard::MultiDevice(format!("{devices} devices")));
+    if num_devices != 1 {
+        let which = format!("{num_devices} devices");
+        hazards.push(Hazard::MultiDevice(which));
     }
-    if le64(raw, 0xc9) == 0 {
-        // devid 0 is that of the target of a replacement under way.
+    if devid == 0 {
+        // `BTRFS_DEV_REPLACE_DEVID`: the target of a replacement under way.
         let which = "this one is to replace another".to_owned();
         hazards.push(Hazard::MultiDevice(which));
     }

@@ -1,12 +1,14 @@
 //! The superblock: every field that says where things are, checked before it is used.
 //!
-//! Layout of `struct btrfs_super_block`: btrfs on-disk format, "Superblock".
+//! `struct btrfs_super_block` (btrfs on-disk format, "Superblock"; the kernel's
+//! `include/uapi/linux/btrfs_tree.h`).
 
-use super::checksum::Checksum;
+use super::address::Logical;
 use super::feature::Features;
-use super::ids::{CHUNK_TREE, ROOT_TREE};
+use super::ids::TreeId;
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::Corrupt;
+use crate::filesystem::extents::Checksum;
 
 /// Where the primary superblock starts.
 pub(super) const OFFSET_BYTES: u64 = 64 << 10;
@@ -17,30 +19,36 @@ pub(super) const MIRRORS: [u64; 2] = [64 << 20, 256 << 30];
 /// `magic`, at 0x40.
 pub(super) const MAGIC: &[u8; 8] = b"_BHRfS_M";
 
-/// Deepest tree: `BTRFS_MAX_LEVEL` - 1.
-const LEVEL_MAX: u8 = 7;
+/// The highest level of a tree: `BTRFS_MAX_LEVEL` - 1.
+pub(super) const LEVEL_MAX: u8 = 7;
+/// Where `sys_chunk_array` starts in the superblock.
+const SYS_CHUNK_ARRAY_AT: usize = 0x32b;
 /// Size of `sys_chunk_array`.
-const SYSTEM_CHUNKS_BYTES_MAX: u32 = 2048;
+const SYS_CHUNK_ARRAY_BYTES: usize = 2048;
+/// Where the system chunks start on the device.
+pub(super) const SYSTEM_CHUNKS_AT_BYTES: u64 = OFFSET_BYTES + SYS_CHUNK_ARRAY_AT as u64;
 
 /// A value read from the disk, or what is wrong with it.
 pub(super) type Checked<T = ()> = Result<T, Corrupt>;
 
-/// Where a tree starts.
+/// Where a tree starts, or a part of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
-    /// Object id of the tree.
-    pub(super) tree: u64,
-    /// Logical address of its top block.
-    pub(super) logical: u64,
+    /// The tree that the block must name as its owner. `None` where several trees may share the
+    /// block: it names the first of them.
+    pub(super) owner: Option<TreeId>,
+    /// Where its top block is.
+    pub(super) logical: Logical,
     pub(super) generation: u64,
     pub(super) level: u8,
 }
 
-/// The device that the superblock is on (`dev_item`).
+/// The device that the superblock is on (`dev_item`, a `struct btrfs_dev_item`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Device {
+    /// `devid`.
     pub(super) id: u64,
-    /// How much of it the filesystem uses; at most the volume.
+    /// The bytes that the filesystem uses of the device; at most the volume's.
     pub(super) total_bytes: u64,
     pub(super) uuid: [u8; 16],
 }
@@ -55,9 +63,9 @@ pub(super) struct Superblock {
     pub(super) root_tree: Root,
     pub(super) chunk_tree: Root,
     pub(super) device: Device,
-    /// `sectorsize`, the unit of allocation.
+    /// `sectorsize`: the unit of allocation.
     pub(super) sector_bytes: u32,
-    /// `nodesize`, of every tree block.
+    /// `nodesize`: the size of every tree block.
     pub(super) node_bytes: u32,
     /// The used part of `sys_chunk_array`.
     pub(super) system_chunks: Vec<u8>,
@@ -85,14 +93,15 @@ fn check(
     }
 }
 
-/// The checksum type, after the superblock's own checksum was compared; `None` when klon knows no
-/// checksum of that type.
+/// The kind of checksum, once the superblock's own was compared. `None` when klon doesn't know the
+/// kind.
 pub(super) fn checksum(raw: &[u8]) -> Checked<Option<Checksum>> {
-    let Some(checksum) = Checksum::new(le16(raw, 0xc4)) else {
+    let csum_type = le16(raw, 0xc4);
+    let Some(checksum) = Checksum::new(csum_type) else {
         return Ok(None);
     };
     let compared = checksum.verify(raw);
-    compared.map_err(|(expected, found)| corrupt("csum", expected, found))?;
+    compared.map_err(|mismatch| corrupt("csum", mismatch.computed, mismatch.stored))?;
     Ok(Some(checksum))
 }
 
@@ -101,34 +110,27 @@ impl Superblock {
     /// `volume_bytes`.
     pub(super) fn parse(raw: &[u8], checksum: Checksum, volume_bytes: u64) -> Checked<Self> {
         let features = Features::parse(raw);
-        let (sector_bytes, node_bytes) = sizes(raw)?;
+        let (fsid, metadata_uuid) = (uuid(raw, 0x20), uuid(raw, 0x23b));
         let tree_uuid = if features.has_metadata_uuid() {
-            uuid(raw, 0x23b)
+            metadata_uuid
         } else {
-            uuid(raw, 0x20)
+            fsid
         };
-        let found = uuid::Uuid::from_bytes(uuid(raw, 0x11b));
+        let (sectorsize, nodesize) = (le32(raw, 0x90), le32(raw, 0x94));
+        check_sizes(sectorsize, nodesize)?;
+        let dev_item_fsid = uuid::Uuid::from_bytes(uuid(raw, 0x11b));
         let expected = uuid::Uuid::from_bytes(tree_uuid);
-        check(found == expected, "dev_item.fsid", expected, found)?;
+        let is_of_device = dev_item_fsid == expected;
+        check(is_of_device, "dev_item.fsid", expected, dev_item_fsid)?;
         let superblock = Self {
             features,
             checksum,
             tree_uuid,
-            root_tree: Root {
-                tree: ROOT_TREE,
-                logical: le64(raw, 0x50),
-                generation: le64(raw, 0x48),
-                level: u8_at(raw, 0xc6),
-            },
-            chunk_tree: Root {
-                tree: CHUNK_TREE,
-                logical: le64(raw, 0x58),
-                generation: le64(raw, 0xa4),
-                level: u8_at(raw, 0xc7),
-            },
+            root_tree: root_tree(raw),
+            chunk_tree: chunk_tree(raw),
             device: device(raw, volume_bytes)?,
-            sector_bytes,
-            node_bytes,
+            sector_bytes: sectorsize,
+            node_bytes: nodesize,
             system_chunks: system_chunks(raw)?,
         };
         superblock.check_roots()?;
@@ -146,47 +148,73 @@ impl Superblock {
         let field = "chunk_root_generation";
         check(is_older, field, expected, chunk.generation)
     }
+
+    /// Tree blocks that the device has room for. A walk over more of them is in a cycle.
+    pub(super) fn tree_blocks_max(&self) -> u64 {
+        self.device.total_bytes / u64::from(self.node_bytes)
+    }
 }
 
-fn sizes(raw: &[u8]) -> Checked<(u32, u32)> {
-    let (sector_bytes, node_bytes) = (le32(raw, 0x90), le32(raw, 0x94));
+fn root_tree(raw: &[u8]) -> Root {
+    let (generation, root, root_level) = (le64(raw, 0x48), le64(raw, 0x50), u8_at(raw, 0xc6));
+    Root {
+        owner: Some(TreeId::ROOT),
+        logical: Logical::new(root),
+        generation,
+        level: root_level,
+    }
+}
+
+fn chunk_tree(raw: &[u8]) -> Root {
+    let (chunk_root, chunk_root_level) = (le64(raw, 0x58), u8_at(raw, 0xc7));
+    let chunk_root_generation = le64(raw, 0xa4);
+    Root {
+        owner: Some(TreeId::CHUNK),
+        logical: Logical::new(chunk_root),
+        generation: chunk_root_generation,
+        level: chunk_root_level,
+    }
+}
+
+fn check_sizes(sectorsize: u32, nodesize: u32) -> Checked {
     let is_size = |size: u32| size.is_power_of_two() && (4096..=65_536).contains(&size);
     let expected = "a power of two from 4096 to 65536";
-    check(is_size(sector_bytes), "sectorsize", expected, sector_bytes)?;
-    let is_node = is_size(node_bytes) && node_bytes >= sector_bytes;
-    let expected = format!("a power of two from {sector_bytes} to 65536");
-    check(is_node, "nodesize", expected, node_bytes)?;
-    Ok((sector_bytes, node_bytes))
+    check(is_size(sectorsize), "sectorsize", expected, sectorsize)?;
+    let is_node = is_size(nodesize) && nodesize >= sectorsize;
+    let expected = format!("a power of two from {sectorsize} to 65536");
+    check(is_node, "nodesize", expected, nodesize)
 }
 
 fn device(raw: &[u8], volume_bytes: u64) -> Checked<Device> {
-    let total_bytes = le64(raw, 0xd1);
+    let (devid, total_bytes) = (le64(raw, 0xc9), le64(raw, 0xd1));
     let is_valid = total_bytes >= super::RESERVED_BYTES && total_bytes <= volume_bytes;
     let expected = format!("1 MiB to the volume's {volume_bytes} bytes");
     check(is_valid, "dev_item.total_bytes", expected, total_bytes)?;
     Ok(Device {
-        id: le64(raw, 0xc9),
+        id: devid,
         total_bytes,
         uuid: uuid(raw, 0x10b),
     })
 }
 
 fn system_chunks(raw: &[u8]) -> Checked<Vec<u8>> {
-    let len_bytes = le32(raw, 0xa0);
-    let is_valid = (1..=SYSTEM_CHUNKS_BYTES_MAX).contains(&len_bytes);
-    check(is_valid, "sys_chunk_array_size", "1 to 2048", len_bytes)?;
-    let end = usize::try_from(len_bytes)
-        .ok()
-        .and_then(|len| len.checked_add(0x32b));
-    let array = end.and_then(|end| raw.get(0x32b..end));
-    Ok(array.unwrap_or_default().to_vec())
+    let sys_chunk_array_size = le32(raw, 0xa0);
+    let array = raw.get(SYS_CHUNK_ARRAY_AT..).and_then(|rest| {
+        rest.get(..SYS_CHUNK_ARRAY_BYTES)?
+            .get(..sys_chunk_array_size as usize)
+    });
+    match array {
+        Some(array) if !array.is_empty() => Ok(array.to_vec()),
+        _ => Err(corrupt(
+            "sys_chunk_array_size",
+            "1 to 2048",
+            sys_chunk_array_size,
+        )),
+    }
 }
 
 /// The 16 bytes at `offset`; zeroes when they are not there.
 pub(super) fn uuid(raw: &[u8], offset: usize) -> [u8; 16] {
-    offset
-        .checked_add(16)
-        .and_then(|end| raw.get(offset..end))
-        .and_then(|field| field.try_into().ok())
-        .unwrap_or_default()
+    let field = raw.get(offset..).and_then(<[u8]>::first_chunk);
+    field.copied().unwrap_or_default()
 }

@@ -2,11 +2,11 @@
 
 mod group_tree;
 
-use super::checksum::Checksum;
 use super::probe;
 use crate::bytes::le64;
 use crate::device::{MemoryDevice, ReadAt, WriteAt, read_vec};
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::extents::Checksum;
 use crate::filesystem::{Hazard, Kind};
 use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 use std::fs::File;

@@ -3,11 +3,11 @@
 use super::{SUPERBLOCK, believed, image, poke};
 use crate::bytes::{le32, le64};
 use crate::device::{MemoryDevice, WriteAt, read_vec};
-use crate::extent::{Extent, ExtentMap};
-use crate::filesystem::btrfs::checksum::Checksum;
-use crate::filesystem::btrfs::read_map;
+use crate::extent::ExtentMap;
+use crate::filesystem::btrfs::Map;
+use crate::filesystem::btrfs::address::Logical;
 use crate::filesystem::btrfs::roots::Roots;
-use crate::filesystem::btrfs::tree::Tree;
+use crate::filesystem::extents::{Checksum, Copies};
 use crate::filesystem::{Basis, probe, usage};
 
 const NODE: usize = 16_384;
@@ -57,35 +57,32 @@ fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Item
 fn converted() -> (MemoryDevice, ExtentMap) {
     let device = image("btrfs");
     let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
-    let Ok((superblock, chunks)) = read_map(&raw, Checksum::Crc32c, &device) else {
+    let Ok(map) = Map::read(&raw, Checksum::Crc32c, &device) else {
         panic!("a sound image");
     };
-    let places = |logical: u64| {
-        let extent = Extent::new(logical, NODE as u64).unwrap();
-        chunks.holding(extent).unwrap().physical(extent)
+    let copies = |logical: Logical| -> Copies {
+        let range = logical.range(NODE as u64).unwrap();
+        map.chunks.holding(range).unwrap().physical(range).unwrap()
     };
-    let place = |logical: u64| places(logical).next().unwrap().offset_bytes();
-    let tree = Tree {
-        superblock: &superblock,
-        chunks: &chunks,
-        device: &device,
-    };
-    let extent_root = Roots::read(&tree).unwrap().extent_tree;
+    let place = |logical: Logical| copies(logical).first.offset_bytes();
+    let extent_root = Roots::read(map.tree(&device)).unwrap().extent_tree;
+    let root_tree = map.superblock.root_tree;
     let (mut header, items) = leaf(&device, place(extent_root.logical));
     let (mut groups, mut extents): (Items, Items) =
         items.into_iter().partition(|(key, _)| key[8] == 192);
     // The metadata chunk is the last one: after its last block nothing is in use.
     let (mut key, data) = extents.last().unwrap().clone();
-    let logical = le64(&key, 0) + NODE as u64;
-    key[..8].copy_from_slice(&logical.to_le_bytes());
+    let logical = Logical::new(le64(&key, 0) + NODE as u64);
+    let bytenr = logical.bytenr().to_le_bytes();
+    key[..8].copy_from_slice(&bytenr);
     extents.push((key, data));
     let used = &mut groups.last_mut().unwrap().1[..8];
     used.copy_from_slice(&(le64(used, 0) + NODE as u64).to_le_bytes());
     write_leaf(&device, place(extent_root.logical), &header, &mut extents);
-    header[0x30..0x38].copy_from_slice(&logical.to_le_bytes());
+    header[0x30..0x38].copy_from_slice(&bytenr);
     header[0x58] = 11;
     write_leaf(&device, place(logical), &header, &mut groups);
-    let (header, mut roots) = leaf(&device, place(superblock.root_tree.logical));
+    let (header, mut roots) = leaf(&device, place(root_tree.logical));
     let is_extent_root = |key: &[u8; 17]| le64(key, 0) == 2 && key[8] == 132;
     let (mut key, mut data) = roots
         .iter()
@@ -93,17 +90,12 @@ fn converted() -> (MemoryDevice, ExtentMap) {
         .unwrap()
         .clone();
     key[0] = 11;
-    data[176..184].copy_from_slice(&logical.to_le_bytes());
+    data[176..184].copy_from_slice(&bytenr);
     roots.push((key, data));
-    write_leaf(
-        &device,
-        place(superblock.root_tree.logical),
-        &header,
-        &mut roots,
-    );
+    write_leaf(&device, place(root_tree.logical), &header, &mut roots);
     let compat_ro = [raw[0xb4] | 8];
     poke(&device, SUPERBLOCK, 0xb4, &compat_ro);
-    (device, places(logical).collect())
+    (device, copies(logical).iter().collect())
 }
 
 #[test]

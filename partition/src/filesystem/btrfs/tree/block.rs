@@ -1,68 +1,75 @@
 //! One tree block: header, items, pointers.
+//!
+//! `struct btrfs_header`, `struct btrfs_item`, `struct btrfs_key_ptr` (btrfs on-disk format,
+//! "Header", "Leaf node", "Internal node").
 
-use super::super::ids::ANY_TREE;
 use super::{Item, Key, Pointer, Tree};
 use crate::bytes::{le32, le64, u8_at};
-use crate::device::read_vec;
 use crate::error::{Corrupt, Error, Result};
-use crate::extent::Extent;
+use crate::filesystem::btrfs::address::Logical;
+use crate::filesystem::btrfs::ids::TreeId;
 use crate::filesystem::btrfs::superblock::{Root, uuid};
 
-/// `struct btrfs_header`; offsets of items count from its end.
+/// Sizes of `struct btrfs_header`, `struct btrfs_item` and `struct btrfs_key_ptr`. Offsets of items
+/// count from the end of the header.
 const HEADER_BYTES: usize = 101;
 const ITEM_BYTES: usize = 25;
 const POINTER_BYTES: usize = 33;
 
-/// A tree block that is the one that its parent points to.
+/// A tree block that is the one its parent points to.
 pub(in crate::filesystem::btrfs) struct Block {
     raw: Vec<u8>,
     /// Where on the volume it lies.
     offset_bytes: u64,
+    logical: Logical,
     items: usize,
 }
 
 impl Block {
-    /// Reads the block at `extent` of the volume and checks its header.
-    pub(super) fn read(tree: &Tree<'_>, pointer: Pointer, extent: Extent) -> Result<Self> {
-        let len = usize::try_from(extent.len_bytes()).unwrap_or_default();
-        let raw = read_vec(tree.device, extent.offset_bytes(), len)?;
-        let items = usize::try_from(le32(&raw, 0x60)).unwrap_or(usize::MAX);
+    /// Checks the header of the block in `raw`, which was read at `offset_bytes` of the volume.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is not the one that `pointer` points to.
+    pub(super) fn check(
+        tree: Tree<'_>,
+        pointer: Pointer,
+        raw: Vec<u8>,
+        offset_bytes: u64,
+    ) -> Result<Self> {
+        let nritems = le32(&raw, 0x60);
         let block = Self {
             raw,
-            offset_bytes: extent.offset_bytes(),
-            items,
+            offset_bytes,
+            logical: pointer.root.logical,
+            items: nritems as usize,
         };
         block.check_header(tree, pointer)?;
         block.check_items(pointer)?;
         Ok(block)
     }
 
-    fn check_header(&self, tree: &Tree<'_>, pointer: Pointer) -> Result<()> {
+    fn check_header(&self, tree: Tree<'_>, pointer: Pointer) -> Result<()> {
         let (raw, root) = (&self.raw, pointer.root);
-        if let Err((expected, found)) = tree.superblock.checksum.verify(raw) {
-            return Err(self.corrupt("csum", expected, found));
+        if let Err(mismatch) = tree.superblock.checksum.verify(raw) {
+            return Err(self.corrupt("csum", mismatch.computed, mismatch.stored));
         }
+        let (fsid, bytenr) = (uuid(raw, 0x20), le64(raw, 0x30));
+        let (generation, owner, level) = (le64(raw, 0x50), le64(raw, 0x58), u8_at(raw, 0x64));
         let expected = tree.superblock.tree_uuid;
-        let found = uuid(raw, 0x20);
-        if found != expected {
+        if fsid != expected {
             let expected = uuid::Uuid::from_bytes(expected);
-            return Err(self.corrupt("fsid", expected, uuid::Uuid::from_bytes(found)));
+            return Err(self.corrupt("fsid", expected, uuid::Uuid::from_bytes(fsid)));
         }
-        self.check("bytenr", root.logical, le64(raw, 0x30))?;
-        self.check("generation", root.generation, le64(raw, 0x50))?;
-        if root.tree != ANY_TREE {
-            self.check("owner", root.tree, le64(raw, 0x58))?;
+        self.check_field("bytenr", root.logical.bytenr(), bytenr)?;
+        self.check_field("generation", root.generation, generation)?;
+        if let Some(expected) = root.owner {
+            self.check_field("owner", expected.objectid(), owner)?;
         }
-        self.check("level", root.level.into(), self.level().into())
+        self.check_field("level", root.level.into(), level.into())
     }
 
     fn check_items(&self, pointer: Pointer) -> Result<()> {
-        let unit = if self.level() == 0 {
-            ITEM_BYTES
-        } else {
-            POINTER_BYTES
-        };
-        let items_max = self.raw.len().saturating_sub(HEADER_BYTES) / unit;
+        let items_max = self.body().len() / self.unit();
         // Only a tree without any item has an empty block.
         let items_min = usize::from(pointer.first_key.is_some() || self.level() != 0);
         if !(items_min..=items_max).contains(&self.items) {
@@ -77,7 +84,7 @@ impl Block {
         }
     }
 
-    fn check(&self, field: &'static str, expected: u64, found: u64) -> Result<()> {
+    fn check_field(&self, field: &'static str, expected: u64, found: u64) -> Result<()> {
         if expected == found {
             return Ok(());
         }
@@ -95,12 +102,8 @@ impl Block {
         Corrupt::new(structure, field, self.offset_bytes, expected, found).into()
     }
 
-    /// Fails unless `key` comes after `last`, which it then is.
-    pub(in crate::filesystem::btrfs) fn check_order(
-        &self,
-        last: &mut Option<Key>,
-        key: Key,
-    ) -> Result<()> {
+    /// Fails unless `key` comes after `last`. Then it is the last one.
+    pub(super) fn check_order(&self, last: &mut Option<Key>, key: Key) -> Result<()> {
         match *last {
             Some(before) if before >= key => {
                 Err(self.corrupt("key", format!("one after {before}"), key))
@@ -117,36 +120,13 @@ impl Block {
         u8_at(&self.raw, 0x64)
     }
 
-    /// Number of items of a leaf, or of pointers.
+    /// The number of items of a leaf, or of pointers.
     pub(in crate::filesystem::btrfs) const fn items(&self) -> usize {
         self.items
     }
 
-    fn at(&self, index: usize) -> usize {
-        let unit = if self.level() == 0 {
-            ITEM_BYTES
-        } else {
-            POINTER_BYTES
-        };
-        HEADER_BYTES.saturating_add(index.saturating_mul(unit))
-    }
-
-    pub(in crate::filesystem::btrfs) fn key(&self, index: usize) -> Key {
-        Key::parse(&self.raw, self.at(index))
-    }
-
-    /// A child of a block that isn't a leaf: its first key, `blockptr` and `generation`.
-    pub(in crate::filesystem::btrfs) fn child(&self, tree: u64, index: usize) -> Pointer {
-        let at = self.at(index);
-        Pointer {
-            root: Root {
-                tree,
-                logical: le64(&self.raw, at.saturating_add(17)),
-                generation: le64(&self.raw, at.saturating_add(25)),
-                level: self.level().saturating_sub(1),
-            },
-            first_key: Some(self.key(index)),
-        }
+    pub(in crate::filesystem::btrfs) const fn logical(&self) -> Logical {
+        self.logical
     }
 
     /// Where on the volume it lies.
@@ -154,32 +134,71 @@ impl Block {
         self.offset_bytes
     }
 
+    /// All behind the header.
+    fn body(&self) -> &[u8] {
+        self.raw.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    /// The size of each of the records behind the header.
+    fn unit(&self) -> usize {
+        if self.level() == 0 {
+            ITEM_BYTES
+        } else {
+            POINTER_BYTES
+        }
+    }
+
+    /// An item without its data, or a pointer.
+    fn record(&self, index: usize) -> &[u8] {
+        let mut records = self.body().chunks_exact(self.unit());
+        records.nth(index).unwrap_or_default()
+    }
+
+    pub(in crate::filesystem::btrfs) fn key(&self, index: usize) -> Key {
+        Key::parse(self.record(index))
+    }
+
+    /// A child of a block that isn't a leaf. It must name `owner`, if that is known.
+    pub(in crate::filesystem::btrfs) fn child(
+        &self,
+        owner: Option<TreeId>,
+        index: usize,
+    ) -> Pointer {
+        let record = self.record(index);
+        let (blockptr, generation) = (le64(record, 17), le64(record, 25));
+        Pointer {
+            root: Root {
+                owner,
+                logical: Logical::new(blockptr),
+                generation,
+                level: self.level().saturating_sub(1),
+            },
+            first_key: Some(Key::parse(record)),
+        }
+    }
+
     /// An item of a leaf.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when its data lies outside of the block or in the list of items.
     pub(in crate::filesystem::btrfs) fn item(&self, index: usize) -> Result<Item<'_>> {
-        let at = self.at(index);
-        let field = |offset: usize| {
-            let value = le32(&self.raw, at.saturating_add(offset));
-            usize::try_from(value).unwrap_or(usize::MAX)
-        };
-        let (offset, size) = (field(17), field(21));
-        let start = offset.saturating_add(HEADER_BYTES);
-        let data = start
-            .checked_add(size)
-            .and_then(|end| self.raw.get(start..end))
-            .filter(|_| start >= self.at(self.items));
+        let record = self.record(index);
+        let (offset, size) = (le32(record, 17), le32(record, 21));
+        let body = self.body();
+        let data = body
+            .get(offset as usize..)
+            .and_then(|rest| rest.get(..size as usize))
+            .filter(|_| offset as usize >= self.items * ITEM_BYTES);
         let Some(data) = data else {
             let expected = "data after the items, in the block";
             let found = format!("{offset}+{size} of item {}", self.key(index));
             return Err(self.corrupt("offset", expected, found));
         };
-        let start = u64::try_from(start).unwrap_or(u64::MAX);
+        let in_block_bytes = HEADER_BYTES as u64 + u64::from(offset);
         Ok(Item {
             key: self.key(index),
             data,
-            offset_bytes: self.offset_bytes.saturating_add(start),
+            offset_bytes: self.offset_bytes + in_block_bytes,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The four checksums of the format: CRC-32C, xxHash64, SHA-256 and BLAKE2b-256.
+//! The checksums of Btrfs: CRC-32C, xxHash64, SHA-256 and BLAKE2b-256.
 
 mod blake2b;
 mod xxhash64;
@@ -7,21 +7,33 @@ use blake2b::blake2b_256;
 use sha2::{Digest, Sha256};
 use xxhash64::xxhash64;
 
-/// Room for a checksum in every structure that has one (`BTRFS_CSUM_SIZE`).
-pub(super) const LEN_BYTES: usize = 32;
+/// The room for a checksum in tree blocks and superblocks (`BTRFS_CSUM_SIZE`).
+const FIELD_BYTES: usize = 32;
 
-/// The filesystem's `csum_type`.
+/// A kind of checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Checksum {
+pub enum Checksum {
+    /// CRC-32C: 4 bytes.
     Crc32c,
+    /// xxHash64: 8 bytes.
     Xxhash64,
+    /// SHA-256: 32 bytes.
     Sha256,
+    /// BLAKE2b with a digest of 256 bits: 32 bytes.
     Blake2b,
 }
 
+/// A structure whose checksum is not the one that it holds; both in hexadecimal.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::filesystem) struct Mismatch {
+    pub(in crate::filesystem) computed: String,
+    pub(in crate::filesystem) stored: String,
+}
+
 impl Checksum {
-    /// The type of that number; `None` when there is none.
-    pub(super) const fn new(csum_type: u16) -> Option<Self> {
+    /// The kind that `csum_type` of `struct btrfs_super_block` stands for; `None` for an unknown
+    /// number.
+    pub(in crate::filesystem) const fn new(csum_type: u16) -> Option<Self> {
         match csum_type {
             0 => Some(Self::Crc32c),
             1 => Some(Self::Xxhash64),
@@ -40,18 +52,21 @@ impl Checksum {
         }
     }
 
-    /// Checks a superblock or tree block: its first 32 bytes are the checksum of the others.
+    /// Checks a superblock or a tree block: its first 32 bytes are the checksum of the others.
     ///
     /// # Errors
-    /// The computed and the stored checksum, in hexadecimal.
-    pub(super) fn verify(self, raw: &[u8]) -> Result<(), (String, String)> {
-        let (stored, covered) = raw.split_at_checked(LEN_BYTES).unwrap_or((raw, &[]));
+    /// [`Mismatch`] when they are not.
+    pub(in crate::filesystem) fn verify(self, raw: &[u8]) -> Result<(), Mismatch> {
+        let (field, covered) = raw.split_at_checked(FIELD_BYTES).unwrap_or((raw, &[]));
         let computed = self.compute(covered);
-        let stored = stored.get(..computed.len()).unwrap_or_default();
+        let stored = field.get(..computed.len()).unwrap_or_default();
         if stored == computed {
             return Ok(());
         }
-        Err((hexadecimal(&computed), hexadecimal(stored)))
+        Err(Mismatch {
+            computed: hexadecimal(&computed),
+            stored: hexadecimal(stored),
+        })
     }
 }
 
@@ -64,7 +79,7 @@ mod tests {
     use super::Checksum;
 
     #[test]
-    fn every_type_tells_one_bit() {
+    fn every_kind_notices_one_bit() {
         for csum_type in 0..4 {
             let checksum = Checksum::new(csum_type).unwrap();
             let mut raw = vec![7; 4096];
