@@ -7,6 +7,7 @@ mod bits;
 pub mod boot_fields;
 mod btrfs;
 mod chain;
+mod cluster;
 mod erofs;
 mod exfat;
 mod ext;

@@ -5,6 +5,7 @@
 //! checkpoint that uses them, and blocks that a checkpoint frees keep their bit until no older
 //! checkpoint needs them. Encryption changes contents, not places, and is of no importance here.
 
+mod address;
 mod bitmap;
 mod checkpoint;
 mod chunks;
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use checkpoint::Checkpoint;
 use chunks::Chunks;
-use object::{NX_SUPERBLOCK, Object};
+use object::Object;
 use spaceman::Spaceman;
 use superblock::Superblock;
 
@@ -53,6 +54,7 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         return Ok(None);
     }
     let block_size_bytes = superblock::block_size_bytes(&head);
+    // Checked later; until then the volume bounds it.
     let claimed_bytes = superblock::blocks(&head).saturating_mul(block_size_bytes.into());
     let mut summary = Summary {
         kind: Kind::Apfs,
@@ -82,8 +84,8 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, Spaceman)> {
     let volume_bytes = volume.geometry().size_bytes;
     let block_bytes = u64::from(summary.block_size_bytes).min(volume_bytes);
-    let raw = read_vec(volume, 0, usize::try_from(block_bytes).unwrap_or(0))?;
-    let zero = Object::parse(superblock::STRUCTURE, NX_SUPERBLOCK, 0, raw)?;
+    let raw = read_vec(volume, 0, block_bytes as usize)?;
+    let zero = Object::parse(superblock::KIND, 0, raw)?;
     // First what else it may be: the blocks of a Fusion drive are more than this volume's.
     summary.hazards = feature::recorded(&zero);
     if !summary.hazards.is_empty() {
@@ -92,13 +94,16 @@ fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, S
     let zero = Superblock::check(zero, volume_bytes)?;
     let checkpoint = Checkpoint::newest(&zero, volume)?;
     let newest = &checkpoint.superblock;
-    summary.size_bytes = newest.blocks.saturating_mul(block_bytes);
+    let container = newest.container;
+    let size_bytes = container.len_bytes(container.blocks);
+    summary.size_bytes = size_bytes.unwrap_or(volume_bytes);
     summary.hazards = feature::recorded(&newest.object);
     summary.hazards.extend(unclean(&zero, newest));
     let spaceman = Spaceman::parse(checkpoint.spaceman(volume)?, newest)?;
     summary.hazards.extend(spaceman.second_device());
-    let used_blocks = spaceman.blocks.saturating_sub(spaceman.free_blocks);
-    summary.used_bytes = Some(used_blocks.saturating_mul(block_bytes));
+    // Checked: fewer are free than there are.
+    let used_blocks = spaceman.blocks.checked_sub(spaceman.free_blocks);
+    summary.used_bytes = used_blocks.and_then(|blocks| container.len_bytes(blocks));
     Ok((checkpoint.superblock, spaceman))
 }
 

@@ -1,8 +1,10 @@
-//! exFAT, revision 1.00 (Microsoft, "exFAT file system specification"; sections are of that).
+//! exFAT, revision 1.00. Sections are those of Microsoft's
+//! [exFAT file system specification](https://learn.microsoft.com/en-us/windows/win32/fileio/exfat-specification).
 //!
-//! Used are the boot regions, the FATs and all else before the cluster heap, each cluster whose
-//! bit in the allocation bitmap is set, and the excess space after the last cluster. Bad clusters have
-//! their bits set, too; those that no entry set names are not used. Bytes of the volume after VolumeLength are free: no driver reads them.
+//! In use are the boot regions, the FATs and all else before the cluster heap, each cluster whose
+//! bit in the allocation bitmap is set, and the excess space after the last cluster. Bad clusters
+//! have their bits set, too; those that no entry set names are not in use. The volume's bytes after
+//! VolumeLength are free: no driver reads them.
 
 mod bad;
 mod bitmap;
@@ -16,6 +18,7 @@ mod state;
 mod tree;
 
 use super::chain;
+use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
@@ -70,10 +73,9 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         root: &root,
         device: volume,
     };
-    if bitmap.len_bytes() <= COUNTED_BITMAP_BYTES_MAX {
-        let free_bytes = bitmap
-            .free_clusters()?
-            .saturating_mul(layout.cluster_bytes());
+    if layout.bitmap_bytes() <= COUNTED_BITMAP_BYTES_MAX {
+        // No more than there are clusters, which lie on the volume.
+        let free_bytes = bitmap.free_clusters()? * u64::from(layout.heap.size_bytes());
         summary.used_bytes = layout.size_bytes.checked_sub(free_bytes);
     }
     Ok(Some(Box::new(Exfat {
@@ -86,7 +88,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 fn read(volume: &dyn ReadAt, sector: &[u8], summary: &mut Summary) -> Result<(Layout, Root)> {
     let layout = boot::layout(sector, volume.geometry().size_bytes)?;
     summary.size_bytes = layout.size_bytes;
-    summary.block_size_bytes = layout.cluster_size_bytes;
+    summary.block_size_bytes = layout.heap.size_bytes();
     boot::verify(volume, sector)?;
     state::check_fats(volume, &layout)?;
     let root = root::read(volume, &layout)?;
@@ -142,7 +144,8 @@ impl Filesystem for Exfat {
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let gaps = Gaps::new();
-        let files = owners::owners(device, &self.layout, (extents, files_max), &gaps);
+        let finder = Finder::new(extents, files_max);
+        let files = owners::owners(device, &self.layout, finder, &gaps);
         gaps.with(files)
     }
 }

@@ -8,6 +8,7 @@
 //! the summaries, less than 0.01 % for each of the rest. What comes after the main area (less than
 //! a section, or what was added to the volume later) is never looked at.
 
+mod address;
 mod checkpoint;
 mod checksum;
 mod contents;
@@ -23,7 +24,7 @@ mod superblock;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Checked, Corrupt, Error, Result};
 use crate::extent::ExtentMap;
 use crate::text::sealed_utf16;
 use checkpoint::Checkpoints;
@@ -33,7 +34,7 @@ use superblock::Superblock;
 #[derive(Debug)]
 struct F2fs {
     summary: Summary,
-    geometry: std::result::Result<Superblock, Corrupt>,
+    geometry: Checked<Superblock>,
 }
 
 /// Recognises F2FS by its first superblock.
@@ -44,7 +45,7 @@ struct F2fs {
 /// [`Error::Io`] when the device fails.
 pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
     let volume_bytes = volume.geometry().size_bytes;
-    let end_bytes = superblock::OFFSET_BYTES.saturating_add(superblock::LEN_BYTES as u64);
+    let end_bytes = superblock::OFFSET_BYTES + superblock::LEN_BYTES as u64;
     if volume_bytes < end_bytes {
         return Ok(None);
     }
@@ -64,12 +65,11 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 
 fn summary(raw: &[u8], volume_bytes: u64) -> Summary {
     let block_size_bytes = superblock::block_bytes(raw);
-    let name = raw.get(124..1148).unwrap_or_default();
-    let units = name.chunks_exact(2).map(|unit| le16(unit, 0));
+    let uuid = raw.get(108..124).unwrap_or_default();
+    let volume_name = raw.get(124..1148).unwrap_or_default();
+    let units = volume_name.chunks_exact(2).map(|unit| le16(unit, 0));
     let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
-    let uuid = raw
-        .get(108..124)
-        .and_then(|raw| uuid::Uuid::from_slice(raw).ok());
+    let uuid = uuid::Uuid::from_slice(uuid).ok();
     Summary {
         kind: Kind::F2fs,
         label: (!units.is_empty()).then(|| sealed_utf16(units)),
@@ -92,7 +92,7 @@ fn observe(
     volume: &dyn ReadAt,
     raw: &[u8],
 ) -> Result<()> {
-    let at = superblock.byte(1).saturating_add(superblock::OFFSET_BYTES);
+    let at = u64::from(superblock.block_bytes) + superblock::OFFSET_BYTES;
     if read_vec(volume, at, superblock::LEN_BYTES)? != raw {
         let corrupt = Corrupt::new(
             "F2FS superblock",
@@ -105,9 +105,8 @@ fn observe(
     }
     match Checkpoints::read(superblock, volume) {
         Ok(checkpoints) => {
-            let blocks = checkpoints.current.valid_blocks();
-            let blocks = blocks.saturating_add(superblock.main.first_block.into());
-            summary.used_bytes = Some(superblock.byte(blocks));
+            let valid_blocks = checkpoints.current.valid_blocks();
+            summary.used_bytes = superblock.bytes_up_to_main(valid_blocks);
             summary
                 .hazards
                 .extend(state::observed(superblock, &checkpoints, volume)?);
@@ -150,8 +149,7 @@ impl Filesystem for F2fs {
 
     /// The end of the main area: what `block_count` has more is in no segment.
     fn end_bytes(&self) -> u64 {
-        let own = |superblock: &Superblock| superblock.byte(superblock.main.end_block());
-        self.geometry.as_ref().map_or(0, own)
+        self.geometry.as_ref().map_or(0, Superblock::end_bytes)
     }
 
     /// All that is in use but the contents of regular files: quotas, and files that fs-verity

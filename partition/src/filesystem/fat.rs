@@ -1,8 +1,10 @@
-//! FAT12, FAT16 and FAT32 (Microsoft, "FAT: General Overview of On-Disk Format", fatgen103).
+//! FAT12, FAT16 and FAT32 (Microsoft, "FAT: General Overview of On-Disk Format",
+//! [fatgen103](https://academy.cba.mit.edu/classes/networking_communications/SD/FAT.pdf)).
 //!
-//! Used are the reserved sectors, every copy of the FAT, the root directory of FAT12/16, each
-//! cluster whose entry is neither 0 nor the mark of bad ones, and the sectors after the last whole cluster.
-//! Bytes of the volume after the filesystem's last sector are free: no FAT driver reads them.
+//! In use are the reserved sectors, every copy of the FAT, the root directory of FAT12/16, each
+//! cluster whose entry is neither 0 nor the mark of bad ones, and the sectors after the last whole
+//! cluster. The volume's bytes after the filesystem's last sector are free: no FAT driver reads
+//! them.
 
 mod allocation;
 mod boot;
@@ -13,6 +15,7 @@ mod owners;
 mod state;
 
 use super::chain;
+use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Owners, Summary};
@@ -82,14 +85,14 @@ fn summarize(volume: &dyn ReadAt, layout: Layout, identity: boot::Identity) -> R
     } else {
         state::free_clusters_hint(volume, &layout)?
     };
-    let free_bytes =
-        free_clusters.map(|count| u64::from(count).saturating_mul(layout.cluster_bytes()));
+    let cluster_bytes = layout.clusters.size_bytes();
+    let free_bytes = free_clusters.map(|count| u64::from(count) * u64::from(cluster_bytes));
     let summary = Summary {
         kind: layout.kind,
         label,
         uuid: identity.serial,
         size_bytes: layout.size_bytes,
-        block_size_bytes: layout.cluster_size_bytes,
+        block_size_bytes: cluster_bytes,
         used_bytes: free_bytes.and_then(|free_bytes| layout.size_bytes.checked_sub(free_bytes)),
         hazards,
     };
@@ -133,7 +136,8 @@ impl Filesystem for Fat {
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
         let gaps = Gaps::new();
-        let files = owners::owners(device, &self.layout, (extents, files_max), &gaps);
+        let finder = Finder::new(extents, files_max);
+        let files = owners::owners(device, &self.layout, finder, &gaps);
         gaps.with(files)
     }
 }

@@ -1,9 +1,11 @@
-//! HFS+ and HFSX, as macOS and Linux write them (Apple's Technical Note TN1150).
+//! HFS+ and HFSX, as macOS and Linux write them (Apple's Technical Note
+//! [TN1150](https://developer.apple.com/library/archive/technotes/tn/tn1150.html)).
 //!
-//! Used are the blocks that the allocation file has marked, headers and what surrounds them
+//! In use are the blocks that the allocation file has marked, headers and what surrounds them
 //! whether marked or not, and a piece of a block after the last one. Beyond that the space after
 //! the last block is free but for the last block's worth, where an alternate header may be.
 
+mod address;
 mod bitmap;
 mod btree;
 mod fork;
@@ -43,7 +45,7 @@ struct Hfsplus {
 /// [`crate::Error::Io`] when the device fails.
 pub(crate) fn probe(device: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> {
     let volume_bytes = device.geometry().size_bytes;
-    let end_bytes = header::OFFSET_BYTES.saturating_add(header::LEN_BYTES as u64);
+    let end_bytes = header::OFFSET_BYTES + header::LEN_BYTES as u64;
     if volume_bytes < end_bytes {
         return Ok(None);
     }
@@ -58,7 +60,7 @@ pub(crate) fn probe(device: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 fn wrapped(device: &dyn ReadAt, place: Option<Extent>) -> Result<Box<dyn Filesystem>> {
     let mut summary = summarize(&[0; header::LEN_BYTES], device.geometry().size_bytes);
     let inside = wrapper::inside(device, place);
-    let end_bytes = header::OFFSET_BYTES.saturating_add(header::LEN_BYTES as u64);
+    let end_bytes = header::OFFSET_BYTES + header::LEN_BYTES as u64;
     if let Some(inside) = inside.filter(|inside| inside.geometry().size_bytes >= end_bytes) {
         let raw = read_vec(&inside, header::OFFSET_BYTES, header::LEN_BYTES)?;
         if let Some(volume) = plain(&inside, &raw)? {
@@ -95,15 +97,15 @@ fn plain(device: &dyn ReadAt, raw: &[u8]) -> Result<Option<Box<dyn Filesystem>>>
 /// What a header of 512 bytes says of itself, nothing of it checked.
 fn summarize(raw: &[u8], volume_bytes: u64) -> Summary {
     let block_size_bytes = be32(raw, 40);
-    let (blocks, free_blocks) = (be32(raw, 44), be32(raw, 48));
-    let bytes = |blocks: u32| u64::from(blocks).saturating_mul(block_size_bytes.into());
+    let (total_blocks, free_blocks) = (be32(raw, 44), be32(raw, 48));
+    let bytes = |blocks: u32| u64::from(blocks) * u64::from(block_size_bytes);
     Summary {
         kind: Kind::Hfsplus,
         label: None,
         uuid: name::uuid(raw),
-        size_bytes: bytes(blocks).min(volume_bytes),
+        size_bytes: bytes(total_blocks).min(volume_bytes),
         block_size_bytes,
-        used_bytes: blocks.checked_sub(free_blocks).map(bytes),
+        used_bytes: total_blocks.checked_sub(free_blocks).map(bytes),
         hazards: Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! Physical volumes of LVM2, by the metadata of their volume group.
+//! Physical volumes of LVM2, by the metadata of their volume group. No specification of the format
+//! is public but the sources of [lvm2](https://gitlab.com/lvmteam/lvm2), whose names stand here.
 //!
 //! In use are the physical extents of all logical volumes, whatever those hold, and everything
 //! before the first extent; metadata areas wherever they are. Extents that no logical volume has
@@ -8,8 +9,8 @@
 //! those of a group of several are copied whole, because the copies of the metadata on others may
 //! be newer, and half of a group is no clone of it.
 
+mod address;
 mod area;
-mod checksum;
 mod group;
 mod label;
 mod layout;
@@ -19,7 +20,7 @@ mod value;
 
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::device::ReadAt;
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Checked, Error, Result};
 use crate::extent::ExtentMap;
 use label::Label;
 use layout::Layout;
@@ -28,7 +29,7 @@ use layout::Layout;
 #[derive(Debug)]
 struct Lvm2 {
     summary: Summary,
-    label: std::result::Result<Label, Corrupt>,
+    label: Checked<Label>,
     /// The end of the last physical extent, where that is known.
     end_bytes: Option<u64>,
 }
@@ -74,12 +75,9 @@ fn describe(summary: &mut Summary, volume: &dyn ReadAt, label: &Label) -> Result
     }
     match Layout::read(volume, label) {
         Ok(layout) => {
-            let dev_sectors = layout
-                .group
-                .as_ref()
-                .and_then(|group| group.volume.dev_sectors);
-            if let Some(sectors) = dev_sectors {
-                summary.size_bytes = size_bytes(sectors.saturating_mul(512));
+            let group = layout.group.as_ref();
+            if let Some(dev_size) = group.and_then(|group| group.volume.dev_size) {
+                summary.size_bytes = size_bytes(dev_size.bytes().unwrap_or(u64::MAX));
             }
             // Those of 4 GiB and more have no number here.
             summary.block_size_bytes = u32::try_from(layout.extent_bytes()).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Which blocks are in use: the bitmaps of all chunks, read many at once.
 
+use super::address::{Block, Blocks, Paddr};
 use super::chunks::{Chunk, Chunks};
-use super::superblock::Blocks;
 use crate::device::read_vec;
 use crate::error::{Corrupt, Result};
 use crate::extent::{ExtentMap, ExtentMapBuilder};
@@ -48,12 +48,20 @@ pub(super) fn used(chunks: &Chunks<'_>) -> Result<ExtentMap> {
     Ok(bitmaps.found.finish())
 }
 
+/// A bitmap that is still to be read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wanted {
+    block: Paddr,
+    /// Which of the pending chunks it is of.
+    index: usize,
+}
+
 struct Bitmaps<'a> {
     chunks: &'a Chunks<'a>,
     /// Chunks whose bitmaps are still to be read.
     pending: Vec<Chunk>,
     /// Addresses of bitmaps.
-    seen: HashSet<u64>,
+    seen: HashSet<Paddr>,
     found: ExtentMapBuilder,
     free_blocks: u64,
 }
@@ -62,17 +70,16 @@ impl Bitmaps<'_> {
     /// Takes in the pending chunks.
     fn flush(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        let mut order: Vec<(u64, usize)> = pending
-            .iter()
-            .enumerate()
-            .filter_map(|(index, chunk)| Some((chunk.bitmap?, index)))
+        let mut order: Vec<Wanted> = (0..)
+            .zip(&pending)
+            .filter_map(|(index, chunk)| chunk.bitmap.map(|block| Wanted { block, index }))
             .collect();
         order.sort_unstable();
         let mut bitmaps: Vec<Vec<u8>> = vec![Vec::new(); pending.len()];
         let mut rest = order.as_slice();
-        while let Some(&(start, _)) = rest.first() {
+        while let Some(first) = rest.first() {
             let (now, later) = rest.split_at(self.together(rest));
-            self.read(start, now, &mut bitmaps)?;
+            self.read(first.block, now, &mut bitmaps)?;
             rest = later;
         }
         for (chunk, bitmap) in pending.iter().zip(&bitmaps) {
@@ -82,13 +89,12 @@ impl Bitmaps<'_> {
     }
 
     /// How many bitmaps, the first of `order` among them, are read at once.
-    fn together(&self, order: &[(u64, usize)]) -> usize {
-        let blocks_max = READ_BYTES_MAX / u64::from(self.chunks.superblock.block_size_bytes);
-        let start = order.first().map_or(0, |first| first.0);
-        let is_near = |pair: &&[(u64, usize)]| match pair {
-            [(before, _), (block, _)] => {
-                block.saturating_sub(*before) <= GAP_BLOCKS
-                    && block.saturating_sub(start) < blocks_max
+    fn together(&self, order: &[Wanted]) -> usize {
+        let blocks_max = READ_BYTES_MAX / self.chunks.superblock.block_len() as u64;
+        let is_near = |pair: &&[Wanted]| match (order.first(), pair) {
+            (Some(first), [before, next]) => {
+                next.block.since(before.block) <= GAP_BLOCKS
+                    && next.block.since(first.block) < blocks_max
             }
             _ => false,
         };
@@ -96,21 +102,19 @@ impl Bitmaps<'_> {
     }
 
     /// Reads the bitmaps of `order`, of which the first is at `start`.
-    fn read(&mut self, start: u64, order: &[(u64, usize)], bitmaps: &mut [Vec<u8>]) -> Result<()> {
+    fn read(&mut self, start: Paddr, order: &[Wanted], bitmaps: &mut [Vec<u8>]) -> Result<()> {
         let superblock = self.chunks.superblock;
-        let whose = &self.chunks.spaceman.object;
-        let last = order.last().map_or(start, |last| last.0);
-        superblock.block(last, whose, "ci_bitmap_addr")?;
-        let first = superblock.block(start, whose, "ci_bitmap_addr")?;
-        let count = last.saturating_sub(start).saturating_add(1);
-        let len = usize::try_from(count)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(superblock.block_len());
+        let field = self.chunks.spaceman.object.field("ci_bitmap_addr");
+        let last = order.last().map_or(start, |last| last.block);
+        superblock.block(last, field)?;
+        let first = superblock.block(start, field)?;
+        // Not further apart than what is read together.
+        let len = (last.since(start) as usize + 1) * superblock.block_len();
         let raw = read_vec(self.chunks.device, first.offset_bytes(), len)?;
-        for &(block, index) in order {
+        for &Wanted { block, index } in order {
             let is_new = self.seen.insert(block);
-            whose.check(is_new, "ci_bitmap_addr", "a block of its own", block)?;
-            let at = usize::try_from(block.saturating_sub(start)).unwrap_or(usize::MAX);
+            field.check(is_new, "a block of its own", block)?;
+            let at = block.since(start) as usize;
             let bitmap = raw.chunks_exact(superblock.block_len()).nth(at);
             if let (Some(place), Some(bitmap)) = (bitmaps.get_mut(index), bitmap) {
                 *place = bitmap.to_vec();
@@ -124,24 +128,25 @@ impl Bitmaps<'_> {
         let mut used_blocks = 0_u64;
         let bits = chunk.bitmap.map_or(0, |_| chunk.blocks);
         for (first, count) in Runs::new(bitmap, bits) {
-            used_blocks = used_blocks.saturating_add(count);
-            let start = chunk.start.saturating_add(first);
-            let extent = self.chunks.superblock.extent(Blocks { start, count });
-            if let Some(extent) = extent {
-                self.found.push(extent);
-            }
+            // No more bits than the chunk has blocks, all of which the container has.
+            used_blocks += count;
+            let start = Paddr(chunk.start.0 + first);
+            let container = self.chunks.superblock.container;
+            let extent = container.extent(Blocks { start, count });
+            extent.into_iter().for_each(|run| self.found.push(run));
         }
-        let free_blocks = chunk.blocks.saturating_sub(used_blocks);
+        let free_blocks = chunk.blocks - used_blocks;
         if free_blocks != chunk.free_blocks {
             return Err(self.wrong_count(chunk, free_blocks).into());
         }
-        self.free_blocks = self.free_blocks.saturating_add(free_blocks);
+        self.free_blocks += free_blocks;
         Ok(())
     }
 
     fn wrong_count(&self, chunk: Chunk, free_blocks: u64) -> Corrupt {
-        let block_bytes = u64::from(self.chunks.superblock.block_size_bytes);
-        let offset_bytes = chunk.bitmap.unwrap_or(0).saturating_mul(block_bytes);
+        let container = self.chunks.superblock.container;
+        let bitmap = chunk.bitmap.and_then(|bitmap| container.block(bitmap));
+        let offset_bytes = bitmap.map_or(0, Block::offset_bytes);
         let expected = format!("{} free", chunk.free_blocks);
         let found = format!("{free_blocks} free from block {} on", chunk.start);
         Corrupt::new("APFS bitmap", "bits", offset_bytes, expected, found)

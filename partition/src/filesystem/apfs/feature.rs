@@ -14,9 +14,11 @@ const FLAGS: u64 = 7;
 /// Whether the checkpoint areas are lists of extents in B-trees: the highest bits of
 /// `nx_xp_desc_blocks` and `nx_xp_data_blocks`, or of the addresses beside them.
 fn is_scattered(object: &Object) -> bool {
-    let is_tree =
-        |count: usize, base: usize| object.u32(count) >> 31 != 0 || object.u64(base) >> 63 != 0;
-    is_tree(104, 112) || is_tree(108, 120)
+    let (nx_xp_desc_blocks, nx_xp_desc_base) = (object.u32(104), object.u64(112));
+    let (nx_xp_data_blocks, nx_xp_data_base) = (object.u32(108), object.u64(120));
+    let counts = nx_xp_desc_blocks | nx_xp_data_blocks;
+    let bases = nx_xp_desc_base | nx_xp_data_base;
+    counts >> 31 != 0 || bases >> 63 != 0
 }
 
 /// The hazards of the container superblock `object`.
@@ -26,28 +28,28 @@ fn is_scattered(object: &Object) -> bool {
 pub(super) fn recorded(object: &Object) -> Vec<Hazard> {
     let unknown = |what: String| Hazard::UnknownFeature(what);
     let mut hazards = Vec::new();
-    let incompatible = object.u64(64);
-    let foreign = incompatible & !(VERSION_1 | VERSION_2 | FUSION);
+    let nx_readonly_compatible_features = object.u64(56);
+    let nx_incompatible_features = object.u64(64);
+    let nx_blocked_out_prange = object.prange(1240);
+    let nx_flags = object.u64(1264);
+    let nx_fusion_uuid = object.raw.get(1280..1296).unwrap_or_default();
+    let foreign = nx_incompatible_features & !(VERSION_1 | VERSION_2 | FUSION);
     if foreign != 0 {
         hazards.push(unknown(format!("nx_incompatible_features {foreign:#x}")));
     }
-    if incompatible & VERSION_1 != 0 || incompatible & VERSION_2 == 0 {
+    if nx_incompatible_features & VERSION_1 != 0 || nx_incompatible_features & VERSION_2 == 0 {
         hazards.push(unknown("APFS before version 2".to_owned()));
     }
-    let is_fusion = object
-        .raw
-        .get(1280..1296)
-        .is_some_and(|uuid| !is_zero(uuid));
-    if incompatible & FUSION != 0 || is_fusion {
+    if nx_incompatible_features & FUSION != 0 || !is_zero(nx_fusion_uuid) {
         let which = "a Fusion drive: the other half of the container".to_owned();
         hazards.push(Hazard::MultiDevice(which));
     }
-    let readonly_compatible = object.u64(56);
-    if readonly_compatible != 0 {
-        let bits = format!("nx_readonly_compatible_features {readonly_compatible:#x}");
+    if nx_readonly_compatible_features != 0 {
+        let bits = nx_readonly_compatible_features;
+        let bits = format!("nx_readonly_compatible_features {bits:#x}");
         hazards.push(unknown(bits));
     }
-    let flags = object.u64(1264) & !FLAGS;
+    let flags = nx_flags & !FLAGS;
     if flags != 0 {
         hazards.push(unknown(format!("nx_flags {flags:#x}")));
     }
@@ -55,7 +57,7 @@ pub(super) fn recorded(object: &Object) -> Vec<Hazard> {
         let what = "checkpoint areas in several pieces (nx_xp_desc_blocks)";
         hazards.push(unknown(what.to_owned()));
     }
-    let resized = object.u64(1248);
+    let resized = nx_blocked_out_prange.count;
     if resized != 0 {
         let how = format!("nx_blocked_out_prange: {resized} blocks, a resize under way");
         hazards.push(Hazard::NotCleanlyUnmounted(how));

@@ -6,12 +6,13 @@
 //! rings, keys, the boot driver; and what no longer belongs to anything but must be kept until no
 //! older checkpoint needs it. Trees of files are not read; they may be encrypted.
 
+use super::address::Oid;
 use super::object::Object;
 use super::omap::{self, Mapping};
 use super::reserved;
 use super::spaceman::Spaceman;
 use super::superblock::Superblock;
-use super::trees::Trees;
+use super::trees::{Mapped, Trees};
 use super::volume;
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -37,16 +38,16 @@ pub(super) fn metadata(
     let container = &superblock.object;
     let mut trees = Trees::new(superblock, device, used);
     let mut contents = Gather::new();
-    for (oid, block) in volumes(&mut trees, container)? {
-        let named = (container, "nx_fs_oid");
-        let has_room = volume::read(&mut trees, (block, oid), named, &mut contents)?;
+    for volume in volumes(&mut trees, container)? {
+        let field = container.field("nx_fs_oid");
+        let has_room = volume::read(&mut trees, volume, field, &mut contents)?;
         if !has_room || trees.is_full() {
             return Ok(None);
         }
     }
     let places = reserved::structures(superblock, spaceman);
     let fixed: ExtentMap = places
-        .filter_map(|(blocks, _)| superblock.extent(blocks))
+        .filter_map(|(blocks, _)| superblock.container.extent(blocks))
         .collect();
     let (Some(contents), Some(objects)) = (contents.finish(), trees.finish()) else {
         return Ok(None);
@@ -56,15 +57,16 @@ pub(super) fn metadata(
     Ok(Some(used.difference(&contents)))
 }
 
-/// The volumes, and the blocks of their superblocks by the container's object map.
-fn volumes(trees: &mut Trees<'_>, container: &Object) -> Result<Vec<(u64, u64)>> {
-    let oids = (0..VOLUMES_MAX).map(|index| container.u64(VOLUMES_AT + 8 * index));
-    let mut newest: BTreeMap<u64, Option<Mapping>> = oids
-        .filter(|&oid| oid != 0)
+/// The superblocks of the volumes, by the container's object map.
+fn volumes(trees: &mut Trees<'_>, container: &Object) -> Result<Vec<Mapped>> {
+    let nx_omap_oid = container.paddr(160);
+    let nx_fs_oid = (0..VOLUMES_MAX).map(|index| Oid(container.u64(VOLUMES_AT + 8 * index)));
+    let mut newest: BTreeMap<Oid, Option<Mapping>> = nx_fs_oid
+        .filter(|&oid| oid != Oid(0))
         .map(|oid| (oid, None))
         .collect();
-    let named = (container, "nx_omap_oid");
-    omap::read(trees, container.u64(160), named, &mut |mapping| {
+    let field = container.field("nx_omap_oid");
+    omap::read(trees, nx_omap_oid, field, &mut |mapping| {
         // Keys ascend, so the last one of an identifier is the newest.
         if let Some(known) = newest.get_mut(&mapping.oid) {
             *known = Some(mapping);
@@ -73,9 +75,10 @@ fn volumes(trees: &mut Trees<'_>, container: &Object) -> Result<Vec<(u64, u64)>>
     let mut volumes = Vec::new();
     for (oid, mapping) in newest {
         let mapping = mapping.filter(|mapping| mapping.xid <= container.xid());
-        let block = mapping.and_then(|mapping| mapping.block);
+        let address = mapping.and_then(|mapping| mapping.address);
         let missing = || container.corrupt("nx_fs_oid", "an object in the object map", oid);
-        volumes.push((oid, block.ok_or_else(missing)?));
+        let address = address.ok_or_else(missing)?;
+        volumes.push(Mapped { address, oid });
     }
     Ok(volumes)
 }

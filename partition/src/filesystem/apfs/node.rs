@@ -5,7 +5,7 @@
 
 use super::object::{BTREE, BTREE_NODE, Kind, Object};
 use crate::bytes::le64;
-use crate::error::Corrupt;
+use crate::error::Checked;
 
 /// `btn_flags`: `BTNODE_ROOT`, `BTNODE_LEAF`, `BTNODE_FIXED_KV_SIZE`.
 const ROOT: u16 = 1;
@@ -20,8 +20,6 @@ const LEVEL_MAX: u16 = 15;
 const ID_MASK: u64 = (1 << 60) - 1;
 const TYPE_SHIFT: u32 = 60;
 
-type Checked<T = ()> = std::result::Result<T, Corrupt>;
-
 /// What trees of a kind are made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -33,6 +31,26 @@ pub(super) struct Layout {
     /// least that they are.
     pub(super) key_bytes: usize,
     pub(super) value_bytes: usize,
+}
+
+impl Layout {
+    /// What the root must be.
+    pub(super) const fn root(self) -> Kind {
+        self.kind(BTREE)
+    }
+
+    /// What all other nodes must be.
+    pub(super) const fn below_root(self) -> Kind {
+        self.kind(BTREE_NODE)
+    }
+
+    const fn kind(self, number: u32) -> Kind {
+        Kind {
+            structure: self.structure,
+            number,
+            subtype: self.subtype,
+        }
+    }
 }
 
 /// `OBJECT_TYPE_OMAP`: virtual objects, by identifier and transaction.
@@ -92,48 +110,40 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// What an object must be to be a node.
-    pub(super) fn kind(layout: Layout, is_root: bool) -> Kind {
-        Kind {
-            kind: if is_root { BTREE } else { BTREE_NODE },
-            subtype: layout.subtype,
-        }
-    }
-
-    /// Takes `object`, of [`Self::kind`], for a node.
+    /// Takes `object`, of the kind that `layout` says, for a node.
     ///
     /// # Errors
-    /// [`Corrupt`] when its header contradicts itself.
+    /// [`crate::error::Corrupt`] when its header contradicts itself.
     pub(super) fn parse(object: Object, layout: Layout, is_root: bool) -> Checked<Self> {
-        let flags = object.u16(32);
-        let found = flags & ROOT != 0;
+        let (btn_flags, btn_level) = (object.u16(32), object.u16(34));
+        let btn_nkeys = object.u32(36) as usize;
+        let (table_off, table_len) = (object.u16(40), usize::from(object.u16(42)));
+        let found = btn_flags & ROOT != 0;
         object.check(found == is_root, "btn_flags", is_root, found)?;
-        let level = object.u16(34);
         let expected = format!("at most {LEVEL_MAX}");
-        object.check(level <= LEVEL_MAX, "btn_level", expected, level)?;
-        let is_leaf = flags & LEAF != 0;
+        object.check(btn_level <= LEVEL_MAX, "btn_level", expected, btn_level)?;
+        let is_leaf = btn_flags & LEAF != 0;
         let expected = if is_leaf { "0" } else { "above 0" };
-        object.check(is_leaf == (level == 0), "btn_level", expected, level)?;
-        let is_fixed = flags & FIXED != 0;
-        let entry_bytes = if is_fixed { 4 } else { 8 };
-        let records = usize::try_from(object.u32(36)).unwrap_or(usize::MAX);
+        let is_level = is_leaf == (btn_level == 0);
+        object.check(is_level, "btn_level", expected, btn_level)?;
+        let is_fixed = btn_flags & FIXED != 0;
         let info_bytes = if is_root { INFO_BYTES } else { 0 };
-        let values_end = object.raw.len().saturating_sub(info_bytes);
-        let (table_at, table_bytes) = (object.u16(40), usize::from(object.u16(42)));
-        object.check(table_at == 0, "btn_table_space", 0, table_at)?;
-        let keys_at = HEADER_BYTES.saturating_add(table_bytes);
-        let is_inside = records.saturating_mul(entry_bytes) <= table_bytes && keys_at <= values_end;
+        // A node is a block, of 4096 bytes or more.
+        let values_end = object.raw.len() - info_bytes;
+        object.check(table_off == 0, "btn_table_space", 0, table_off)?;
+        let keys_at = HEADER_BYTES + table_len;
+        let is_inside = btn_nkeys <= table_len / entry_bytes(is_fixed) && keys_at <= values_end;
         let expected = "all records in the table, and that in the node";
-        object.check(is_inside, "btn_nkeys", expected, records)?;
-        // bt_node_size
-        let size = object.raw.len();
-        let found = is_root.then(|| object.u32(values_end.saturating_add(4)) as usize);
-        let is_block = found.is_none_or(|found| found == size);
-        object.check(is_block, "bt_node_size", size, found.unwrap_or(0))?;
+        object.check(is_inside, "btn_nkeys", expected, btn_nkeys)?;
+        if is_root {
+            let (size, bt_node_size) = (object.raw.len(), object.u32(values_end + 4));
+            let is_block = bt_node_size as usize == size;
+            object.check(is_block, "bt_node_size", size, bt_node_size)?;
+        }
         Ok(Self {
             layout,
-            level,
-            records,
+            level: btn_level,
+            records: btn_nkeys,
             is_fixed,
             keys_at,
             values_end,
@@ -144,19 +154,19 @@ impl Node {
     /// The key and the value of a record; that of a node above the leaves is a child's address.
     ///
     /// # Errors
-    /// [`Corrupt`] when it is not inside of the node.
+    /// [`crate::error::Corrupt`] when it is not inside of the node.
     pub(super) fn record(&self, index: usize) -> Checked<(Key, &[u8])> {
-        let entry_bytes = if self.is_fixed { 4 } else { 8 };
-        let at = HEADER_BYTES.saturating_add(index.saturating_mul(entry_bytes));
-        let field = |offset: usize| usize::from(self.object.u16(at.saturating_add(offset)));
+        let at = HEADER_BYTES + index * entry_bytes(self.is_fixed);
+        let field = |offset: usize| usize::from(self.object.u16(at + offset));
         let is_leaf = self.level == 0;
         let value_min = if is_leaf { self.layout.value_bytes } else { 8 };
+        // kvoff_t has two offsets; kvloc_t a length after each of them.
         let (key_at, key_bytes, value_at, value_bytes) = if self.is_fixed {
             (field(0), self.layout.key_bytes, field(2), value_min)
         } else {
             (field(0), field(2), field(4), field(6))
         };
-        let key_at = self.keys_at.saturating_add(key_at);
+        let key_at = self.keys_at + key_at;
         let key = self.part(key_at, key_bytes, self.layout.key_bytes);
         let value = self
             .values_end
@@ -187,4 +197,9 @@ impl Node {
             second: first >> TYPE_SHIFT,
         }
     }
+}
+
+/// A `kvoff_t`, or a `kvloc_t`.
+const fn entry_bytes(is_fixed: bool) -> usize {
+    if is_fixed { 4 } else { 8 }
 }

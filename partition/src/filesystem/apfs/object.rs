@@ -1,8 +1,10 @@
-//! Objects: the header that every structure starts with, and its Fletcher-64 checksum.
+//! Objects: the header that every structure starts with (`obj_phys_t`), and its Fletcher-64
+//! checksum (Apple File System Reference, "Objects").
 
+use super::address::{Block, Blocks, Oid, Paddr, Xid};
 use crate::bytes::{le16, le32, le64};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 
 /// Where `o_cksum` ends and what it covers starts.
 const CHECKSUM_BYTES: usize = 8;
@@ -23,15 +25,22 @@ pub(super) const FS: u32 = 13;
 /// What an object is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
+    /// What errors call it.
+    pub(super) structure: &'static str,
     /// `o_type` without its flags.
-    pub(super) kind: u32,
+    pub(super) number: u32,
     /// `o_subtype`: what nodes of a tree are for, 0 for all else.
     pub(super) subtype: u32,
 }
 
-impl From<u32> for Kind {
-    fn from(kind: u32) -> Self {
-        Self { kind, subtype: 0 }
+impl Kind {
+    /// A kind that is no node of a tree.
+    pub(super) const fn new(structure: &'static str, number: u32) -> Self {
+        Self {
+            structure,
+            number,
+            subtype: 0,
+        }
     }
 }
 
@@ -49,62 +58,48 @@ impl Object {
     ///
     /// # Errors
     /// [`Corrupt`] when the checksum, the type or the subtype is not as it must be.
-    pub(super) fn parse(
-        structure: &'static str,
-        kind: impl Into<Kind>,
-        offset_bytes: u64,
-        raw: Vec<u8>,
-    ) -> std::result::Result<Self, Corrupt> {
+    pub(super) fn parse(kind: Kind, offset_bytes: u64, raw: Vec<u8>) -> Checked<Self> {
+        let structure = kind.structure;
         let object = Self {
             structure,
             offset_bytes,
             raw,
         };
-        let (expected, found) = (checksum(&object.raw), le64(&object.raw, 0));
+        let (o_cksum, o_type, o_subtype) = (object.u64(0), object.u32(24), object.u32(28));
+        let sum = checksum(&object.raw);
         let hex = |sum: u64| format!("{sum:#018x}");
-        object.check(expected == found, "o_cksum", hex(expected), hex(found))?;
-        let Kind { kind, subtype } = kind.into();
-        let found = object.u32(24) & TYPE_MASK;
-        object.check(found == kind, "o_type", kind, found)?;
-        let found = object.u32(28);
-        object.check(found == subtype, "o_subtype", subtype, found)?;
+        object.check(o_cksum == sum, "o_cksum", hex(sum), hex(o_cksum))?;
+        let (expected, found) = (kind.number, o_type & TYPE_MASK);
+        object.check(found == expected, "o_type", expected, found)?;
+        let (expected, found) = (kind.subtype, o_subtype);
+        object.check(found == expected, "o_subtype", expected, found)?;
         Ok(object)
     }
 
-    /// Reads a physical object: one block, whose number is its identifier.
+    /// Reads a physical object: one block, whose address is its identifier.
     ///
     /// # Errors
     /// [`Corrupt`] as for [`Self::parse`], and [`crate::Error::Io`] when the device fails.
-    pub(super) fn read_physical(
-        structure: &'static str,
-        kind: impl Into<Kind>,
-        block: Block,
-        device: &dyn ReadAt,
-    ) -> Result<Self> {
-        Self::read(structure, kind, (block, block.number), device)
+    pub(super) fn read_physical(kind: Kind, block: Block, device: &dyn ReadAt) -> Result<Self> {
+        Self::read(kind, block, block.address().oid(), device)
     }
 
-    /// Reads an object of one block, with its identifier.
+    /// Reads an object of one block, with the identifier `oid`.
     ///
     /// # Errors
     /// As for [`Self::read_physical`].
-    pub(super) fn read(
-        structure: &'static str,
-        kind: impl Into<Kind>,
-        (block, oid): (Block, u64),
-        device: &dyn ReadAt,
-    ) -> Result<Self> {
+    pub(super) fn read(kind: Kind, block: Block, oid: Oid, device: &dyn ReadAt) -> Result<Self> {
         let raw = read_vec(device, block.offset_bytes(), block.len())?;
-        let object = Self::parse(structure, kind, block.offset_bytes(), raw)?;
-        let found = object.u64(8);
+        let object = Self::parse(kind, block.offset_bytes(), raw)?;
+        let found = object.oid();
         object.check(found == oid, "o_oid", oid, found)?;
         Ok(object)
     }
 
     /// Fails unless it is as old as what names it, of transaction `newest`, or older.
-    pub(super) fn check_age(&self, newest: u64) -> std::result::Result<(), Corrupt> {
+    pub(super) fn check_age(&self, newest: Xid) -> Checked {
         let (expected, xid) = (format!("1 to {newest}"), self.xid());
-        self.check((1..=newest).contains(&xid), "o_xid", expected, xid)
+        self.check((Xid(1)..=newest).contains(&xid), "o_xid", expected, xid)
     }
 
     pub(super) fn u16(&self, offset: usize) -> u16 {
@@ -119,9 +114,32 @@ impl Object {
         le64(&self.raw, offset)
     }
 
+    /// The `paddr_t` at `offset`.
+    pub(super) fn paddr(&self, offset: usize) -> Paddr {
+        Paddr(self.u64(offset))
+    }
+
+    /// The `prange_t` at `offset`.
+    pub(super) fn prange(&self, offset: usize) -> Blocks {
+        Blocks {
+            start: self.paddr(offset),
+            count: self.u64(offset + 8),
+        }
+    }
+
+    /// `o_oid`: its identifier.
+    pub(super) fn oid(&self) -> Oid {
+        Oid(self.u64(8))
+    }
+
     /// `o_xid`: the transaction that wrote it.
-    pub(super) fn xid(&self) -> u64 {
-        self.u64(16)
+    pub(super) fn xid(&self) -> Xid {
+        Xid(self.u64(16))
+    }
+
+    /// A field of it, which names something else.
+    pub(super) const fn field(&self, name: &'static str) -> Field<'_> {
+        Field { object: self, name }
     }
 
     /// Says that a field is not as it must be.
@@ -141,7 +159,7 @@ impl Object {
         field: &'static str,
         expected: impl std::fmt::Display,
         found: impl std::fmt::Display,
-    ) -> std::result::Result<(), Corrupt> {
+    ) -> Checked {
         if is_valid {
             Ok(())
         } else {
@@ -150,20 +168,31 @@ impl Object {
     }
 }
 
-/// A block by its number, which was checked against the volume's size.
+/// A field of an object that names another one: what errors about what it names speak of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    pub(super) number: u64,
-    pub(super) size_bytes: u32,
+pub(super) struct Field<'a> {
+    object: &'a Object,
+    name: &'static str,
 }
 
-impl Block {
-    pub(super) fn offset_bytes(self) -> u64 {
-        self.number.saturating_mul(u64::from(self.size_bytes))
+impl Field<'_> {
+    /// Says that the field is not as it must be.
+    pub(super) fn corrupt(
+        self,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Corrupt {
+        self.object.corrupt(self.name, expected, found)
     }
 
-    fn len(self) -> usize {
-        usize::try_from(self.size_bytes).unwrap_or(usize::MAX)
+    /// Fails unless `is_valid`.
+    pub(super) fn check(
+        self,
+        is_valid: bool,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Checked {
+        self.object.check(is_valid, self.name, expected, found)
     }
 }
 

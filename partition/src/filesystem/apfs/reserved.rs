@@ -1,7 +1,8 @@
 //! What must be in use whatever the volumes hold: if it is not, the bitmaps are not right.
 
+use super::address::{Blocks, Paddr};
 use super::spaceman::Spaceman;
-use super::superblock::{Blocks, Superblock};
+use super::superblock::Superblock;
 use crate::error::{Corrupt, Result};
 use crate::extent::ExtentMap;
 
@@ -11,32 +12,26 @@ pub(super) fn structures(
     spaceman: &Spaceman,
 ) -> impl Iterator<Item = (Blocks, &'static str)> {
     let object = &superblock.object;
-    let range = |offset: usize| Blocks {
-        start: object.u64(offset),
-        count: object.u64(offset.saturating_add(8)),
-    };
-    let block = |offset: usize| Blocks {
-        start: object.u64(offset),
-        count: 1,
-    };
-    let zero = Blocks { start: 0, count: 1 };
+    let nx_omap_oid = Blocks::one(object.paddr(160));
+    let nx_efi_jumpstart = Blocks::one(object.paddr(1272));
+    let (nx_keylocker, nx_mkb_locker) = (object.prange(1296), object.prange(1392));
     let always = [
-        (zero, "block 0"),
+        (Blocks::one(Paddr(0)), "block 0"),
         (superblock.descriptors, "nx_xp_desc_base"),
         (superblock.data, "nx_xp_data_base"),
         (spaceman.pool, "sm_ip_base"),
         (spaceman.pool_bitmaps, "sm_ip_bm_base"),
-        (block(160), "nx_omap_oid"),
+        (nx_omap_oid, "nx_omap_oid"),
     ];
     // Where there are any.
     let optional = [
-        (block(1272), "nx_efi_jumpstart"),
-        (range(1296), "nx_keylocker"),
-        (range(1392), "nx_mkb_locker"),
+        (nx_efi_jumpstart, "nx_efi_jumpstart"),
+        (nx_keylocker, "nx_keylocker"),
+        (nx_mkb_locker, "nx_mkb_locker"),
     ];
     let optional = optional
         .into_iter()
-        .filter(|(blocks, _)| blocks.start != 0 && blocks.count != 0);
+        .filter(|(blocks, _)| blocks.start != Paddr(0) && blocks.count != 0);
     always.into_iter().chain(optional)
 }
 
@@ -47,6 +42,7 @@ pub(super) fn structures(
 pub(super) fn check(superblock: &Superblock, spaceman: &Spaceman, used: &ExtentMap) -> Result<()> {
     for (blocks, field) in structures(superblock, spaceman) {
         let is_used = superblock
+            .container
             .extent(blocks)
             .is_some_and(|extent| used.contains(extent));
         if !is_used {
@@ -57,7 +53,7 @@ pub(super) fn check(superblock: &Superblock, spaceman: &Spaceman, used: &ExtentM
 }
 
 fn free(superblock: &Superblock, blocks: Blocks, field: &'static str) -> Corrupt {
-    let found = format!("blocks {}+{} free", blocks.start, blocks.count);
+    let found = format!("blocks {blocks} free");
     let expected = "blocks in use by the bitmaps";
     superblock.object.corrupt(field, expected, found)
 }

@@ -2,23 +2,25 @@
 //!
 //! Layout of `spaceman_phys_t`: Apple File System Reference, "Space Manager".
 
+use super::address::{Blocks, Paddr};
 use super::object::Object;
-use super::superblock::{Blocks, Superblock};
-use crate::error::{Corrupt, Error, Result};
+use super::superblock::Superblock;
+use crate::bytes::le64;
+use crate::error::{Checked, Error, Result};
 use crate::filesystem::Hazard;
 
+/// A `paddr_t`.
+pub(super) const ADDRESS_BYTES: usize = 8;
 /// `chunk_info_t`, and what comes before the array of them or of addresses in a block.
-pub(super) const CHUNK_INFO_BYTES: u64 = 32;
-pub(super) const BEFORE_ARRAY_BYTES: u64 = 40;
+pub(super) const CHUNK_INFO_BYTES: usize = 32;
+pub(super) const BEFORE_ARRAY_BYTES: usize = 40;
 /// The least that a space manager takes: up to `sm_version`.
-const STRUCTURE_BYTES: u64 = 336;
+const STRUCTURE_BYTES: usize = 336;
 /// `SM_FLAG_VERSIONED`.
 const FLAGS: u32 = 1;
 /// `sm_dev[SD_MAIN]` and `sm_dev[SD_TIER2]`.
 const MAIN: usize = 48;
 const TIER_2: usize = 96;
-
-type Checked<T = ()> = std::result::Result<T, Corrupt>;
 
 /// A checked space manager.
 #[derive(Clone, Debug)]
@@ -40,8 +42,8 @@ pub(super) struct Spaceman {
     pub(super) pool: Blocks,
     /// `sm_ip_bm_base`: the bitmaps of the internal pool.
     pub(super) pool_bitmaps: Blocks,
-    /// Where in the space manager the addresses are.
-    addresses_at: u64,
+    /// `sm_addr_offset`: where in the space manager the addresses are.
+    addresses_at: usize,
 }
 
 impl Spaceman {
@@ -51,34 +53,41 @@ impl Spaceman {
     /// [`Error::Corrupt`] when a field contradicts the superblock or another field,
     /// [`Error::Unsupported`] when a flag is not known.
     pub(super) fn parse(object: Object, superblock: &Superblock) -> Result<Self> {
-        let block_bytes = u64::from(superblock.block_size_bytes);
-        let array_bytes = block_bytes.saturating_sub(BEFORE_ARRAY_BYTES);
+        let block_bytes = superblock.block_len();
+        // A block has 4096 bytes or more.
+        let array_bytes = block_bytes - BEFORE_ARRAY_BYTES;
+        let (sm_block_count, sm_chunk_count) = (object.u64(MAIN), object.u64(MAIN + 8));
+        let (sm_cib_count, sm_cab_count) = (object.u32(MAIN + 16), object.u32(MAIN + 20));
+        let (sm_free_count, sm_addr_offset) = (object.u64(MAIN + 24), object.u32(MAIN + 32));
+        let (sm_flags, sm_ip_block_count) = (object.u32(144), object.u64(152));
+        let sm_ip_bm_block_count = object.u32(164);
+        let (sm_ip_bm_base, sm_ip_base) = (object.paddr(168), object.paddr(176));
         let spaceman = Self {
-            blocks: object.u64(MAIN),
-            free_blocks: object.u64(MAIN + 24),
-            blocks_per_chunk: block_bytes.saturating_mul(8),
-            chunks_per_cib: array_bytes / CHUNK_INFO_BYTES,
-            cibs_per_cab: array_bytes / 8,
-            chunks: object.u64(MAIN + 8),
-            cibs: object.u32(MAIN + 16).into(),
-            cabs: object.u32(MAIN + 20).into(),
+            blocks: sm_block_count,
+            free_blocks: sm_free_count,
+            blocks_per_chunk: block_bytes as u64 * 8,
+            chunks_per_cib: (array_bytes / CHUNK_INFO_BYTES) as u64,
+            cibs_per_cab: (array_bytes / ADDRESS_BYTES) as u64,
+            chunks: sm_chunk_count,
+            cibs: sm_cib_count.into(),
+            cabs: sm_cab_count.into(),
             pool: Blocks {
-                start: object.u64(176),
-                count: object.u64(152),
+                start: sm_ip_base,
+                count: sm_ip_block_count,
             },
             pool_bitmaps: Blocks {
-                start: object.u64(168),
-                count: object.u32(164).into(),
+                start: sm_ip_bm_base,
+                count: sm_ip_bm_block_count.into(),
             },
-            addresses_at: object.u32(MAIN + 32).into(),
+            addresses_at: sm_addr_offset as usize,
             object,
         };
-        let flags = spaceman.object.u32(144) & !FLAGS;
+        let flags = sm_flags & !FLAGS;
         if flags != 0 {
             let reason = "klon doesn't know what it means";
             return Err(Error::unsupported(format!("sm_flags {flags:#x}"), reason));
         }
-        spaceman.check_units(block_bytes)?;
+        spaceman.check_units(block_bytes as u64)?;
         spaceman.check_counts(superblock)?;
         spaceman.check_places(superblock)?;
         Ok(spaceman)
@@ -95,17 +104,21 @@ impl Spaceman {
     }
 
     fn check_units(&self, block_bytes: u64) -> Checked {
-        let found = |offset: usize| u64::from(self.object.u32(offset));
-        self.equal("sm_block_size", block_bytes, found(32))?;
-        self.equal("sm_blocks_per_chunk", self.blocks_per_chunk, found(36))?;
-        self.equal("sm_chunks_per_cib", self.chunks_per_cib, found(40))?;
-        self.equal("sm_cibs_per_cab", self.cibs_per_cab, found(44))
+        let field = |offset: usize| u64::from(self.object.u32(offset));
+        let (sm_block_size, sm_blocks_per_chunk) = (field(32), field(36));
+        let (sm_chunks_per_cib, sm_cibs_per_cab) = (field(40), field(44));
+        self.equal("sm_block_size", block_bytes, sm_block_size)?;
+        let expected = self.blocks_per_chunk;
+        self.equal("sm_blocks_per_chunk", expected, sm_blocks_per_chunk)?;
+        self.equal("sm_chunks_per_cib", self.chunks_per_cib, sm_chunks_per_cib)?;
+        self.equal("sm_cibs_per_cab", self.cibs_per_cab, sm_cibs_per_cab)
     }
 
     fn check_counts(&self, superblock: &Superblock) -> Checked {
         // With a second device the container has more blocks than the first.
         if self.second_device().is_none() {
-            self.equal("sm_block_count", superblock.blocks, self.blocks)?;
+            let expected = superblock.container.blocks;
+            self.equal("sm_block_count", expected, self.blocks)?;
         }
         let chunks = self.blocks.div_ceil(self.blocks_per_chunk);
         self.equal("sm_chunk_count", chunks, self.chunks)?;
@@ -123,11 +136,11 @@ impl Spaceman {
     }
 
     fn check_places(&self, superblock: &Superblock) -> Checked {
-        let size_bytes = self.object.raw.len() as u64;
-        let end = self.address_count().saturating_mul(8);
-        let end = end.saturating_add(self.addresses_at);
-        let is_inside = self.addresses_at >= STRUCTURE_BYTES && end <= size_bytes;
-        let expected = format!("{} addresses in it", self.address_count());
+        let table = self.object.raw.get(self.addresses_at..);
+        let room = table.map_or(0, |table| table.len() / ADDRESS_BYTES);
+        let count = self.address_count();
+        let is_inside = self.addresses_at >= STRUCTURE_BYTES && count <= room as u64;
+        let expected = format!("{count} addresses in it");
         let found = self.addresses_at;
         self.object
             .check(is_inside, "sm_addr_offset", expected, found)?;
@@ -136,10 +149,9 @@ impl Spaceman {
             (self.pool_bitmaps, "sm_ip_bm_base"),
         ];
         for (area, field) in areas {
-            let is_inside = area.start > 0 && area.end() <= superblock.blocks;
-            let expected = format!("blocks from 1 to {}", superblock.blocks);
-            let found = format!("{}+{}", area.start, area.count);
-            self.object.check(is_inside, field, expected, found)?;
+            let is_inside = superblock.container.has(area);
+            let expected = format!("blocks from 1 to {}", superblock.container.blocks);
+            self.object.check(is_inside, field, expected, area)?;
         }
         Ok(())
     }
@@ -149,11 +161,10 @@ impl Spaceman {
     }
 
     /// Addresses of the chunk-info blocks, or of the blocks with these addresses.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        let at = |index: u64| {
-            let at = self.addresses_at.saturating_add(index.saturating_mul(8));
-            self.object.u64(usize::try_from(at).unwrap_or(usize::MAX))
-        };
-        (0..self.address_count()).map(at)
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Paddr> + '_ {
+        let table = self.object.raw.get(self.addresses_at..).unwrap_or_default();
+        let addresses = table.chunks_exact(ADDRESS_BYTES);
+        let addresses = addresses.map(|address| Paddr(le64(address, 0)));
+        addresses.take(self.address_count() as usize)
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! Layout of `nx_superblock_t`: Apple File System Reference, "Container".
 
-use super::object::{Block, NX_SUPERBLOCK, Object};
+use super::address::{Block, Blocks, Container, Paddr, Xid};
+use super::object::{Field, Kind, NX_SUPERBLOCK, Object};
 use crate::bytes::{le32, le64};
-use crate::error::{Corrupt, Result};
-use crate::extent::Extent;
+use crate::error::{Checked, Result};
 
-/// What errors call it.
-pub(super) const STRUCTURE: &str = "APFS container superblock";
+/// `nx_superblock_t`
+pub(super) const KIND: Kind = Kind::new("APFS container superblock", NX_SUPERBLOCK);
 /// As much of a block as is looked at before its size is known; no block is smaller.
 pub(super) const BLOCK_BYTES_MIN: usize = 4096;
 /// `nx_magic`, at 32.
@@ -28,10 +28,11 @@ pub(super) fn has_magic(raw: &[u8]) -> bool {
 /// Whether `raw`, the start of a volume, is a container superblock's: the magic number, and the
 /// header's `o_oid` `OID_NX_SUPERBLOCK`, `o_type` and `o_subtype` fit.
 pub(super) fn is_one(raw: &[u8]) -> bool {
+    let (o_oid, o_type, o_subtype) = (le64(raw, 8), le32(raw, 24), le32(raw, 28));
     has_magic(raw)
-        && le64(raw, 8) == 1
-        && le32(raw, 24) & 0xffff == NX_SUPERBLOCK
-        && le32(raw, 28) == 0
+        && o_oid == 1
+        && o_type & 0xffff == NX_SUPERBLOCK
+        && o_subtype == 0
         && BLOCK_SIZES.contains(&block_size_bytes(raw))
 }
 
@@ -51,31 +52,11 @@ pub(super) fn uuid(raw: &[u8]) -> Option<String> {
     (!uuid.is_nil()).then(|| uuid.to_string())
 }
 
-/// A range of blocks of the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Blocks {
-    pub(super) start: u64,
-    pub(super) count: u64,
-}
-
-impl Blocks {
-    /// One past the last; `u64::MAX` when it doesn't fit.
-    pub(super) const fn end(self) -> u64 {
-        self.start.saturating_add(self.count)
-    }
-
-    pub(super) const fn contains(self, block: u64) -> bool {
-        self.start <= block && block < self.end()
-    }
-}
-
 /// A checked container superblock.
 #[derive(Clone, Debug)]
 pub(super) struct Superblock {
     pub(super) object: Object,
-    pub(super) block_size_bytes: u32,
-    /// `nx_block_count`.
-    pub(super) blocks: u64,
+    pub(super) container: Container,
     /// The checkpoint descriptor area.
     pub(super) descriptors: Blocks,
     /// The checkpoint data area.
@@ -85,25 +66,28 @@ pub(super) struct Superblock {
 impl Superblock {
     /// Checks the fields of `object`, a superblock whose header was checked, on a volume of
     /// `volume_bytes`.
-    pub(super) fn check(object: Object, volume_bytes: u64) -> std::result::Result<Self, Corrupt> {
-        let block_size_bytes = block_size_bytes(&object.raw);
-        let is_size = block_size_bytes.is_power_of_two()
-            && usize::try_from(block_size_bytes) == Ok(object.raw.len());
+    pub(super) fn check(object: Object, volume_bytes: u64) -> Checked<Self> {
+        let nx_block_size = block_size_bytes(&object.raw);
+        let nx_block_count = blocks(&object.raw);
+        let nx_next_xid = object.u64(96);
+        let is_size = nx_block_size.is_power_of_two() && nx_block_size as usize == object.raw.len();
         let expected = format!("a power of two and {}", object.raw.len());
-        object.check(is_size, "nx_block_size", expected, block_size_bytes)?;
-        let blocks = blocks(&object.raw);
-        let volume_blocks = volume_bytes / u64::from(block_size_bytes);
+        object.check(is_size, "nx_block_size", expected, nx_block_size)?;
+        let volume_blocks = volume_bytes / u64::from(nx_block_size);
         let expected = format!("1 to the volume's {volume_blocks}");
-        let is_count = (1..=volume_blocks).contains(&blocks);
-        object.check(is_count, "nx_block_count", expected, blocks)?;
-        let next = object.xid().checked_add(1);
-        let (expected, found) = (next.unwrap_or(0), object.u64(96));
-        object.check(next == Some(found), "nx_next_xid", expected, found)?;
+        let is_count = (1..=volume_blocks).contains(&nx_block_count);
+        object.check(is_count, "nx_block_count", expected, nx_block_count)?;
+        let container = Container {
+            block_size_bytes: nx_block_size,
+            blocks: nx_block_count,
+        };
+        let next = object.xid().0.checked_add(1);
+        let is_next = next == Some(nx_next_xid);
+        object.check(is_next, "nx_next_xid", next.unwrap_or(0), nx_next_xid)?;
         let superblock = Self {
-            block_size_bytes,
-            blocks,
-            descriptors: area(&object, blocks, 112, 104)?,
-            data: area(&object, blocks, 120, 108)?,
+            container,
+            descriptors: descriptors(&object, container)?,
+            data: data(&object, container)?,
             object,
         };
         let (count, object) = (superblock.descriptors.count, &superblock.object);
@@ -114,31 +98,29 @@ impl Superblock {
     }
 
     /// `o_xid`.
-    pub(super) fn xid(&self) -> u64 {
+    pub(super) fn xid(&self) -> Xid {
         self.object.xid()
     }
 
-    /// A block of the container by a number from the disk.
+    /// The block of the container at an address that `field` has.
     ///
     /// # Errors
-    /// [`Corrupt`], in the words of `whose` field `field`, when the container has no such block.
-    pub(super) fn block(&self, number: u64, whose: &Object, field: &'static str) -> Result<Block> {
-        let expected = format!("a block from 1 to {}", self.blocks);
-        let is_valid = (1..self.blocks).contains(&number);
-        whose.check(is_valid, field, expected, number)?;
-        Ok(Block {
-            number,
-            size_bytes: self.block_size_bytes,
-        })
+    /// [`crate::Error::Corrupt`], in the words of `field`, when the container has no such block.
+    pub(super) fn block(&self, address: Paddr, field: Field<'_>) -> Result<Block> {
+        let expected = || format!("a block from 1 to {}", self.container.blocks);
+        let block = self.container.block(address);
+        Ok(block.ok_or_else(|| field.corrupt(expected(), address))?)
     }
 
-    /// Where blocks lie on the volume.
-    pub(super) fn extent(&self, blocks: Blocks) -> Option<Extent> {
-        let size_bytes = u64::from(self.block_size_bytes);
-        Extent::new(
-            blocks.start.checked_mul(size_bytes)?,
-            blocks.count.checked_mul(size_bytes)?,
-        )
+    /// Block `index` of the checkpoint descriptor area.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when there are fewer.
+    pub(super) fn descriptor(&self, index: u64) -> Result<Block> {
+        let field = self.object.field("nx_xp_desc_base");
+        let expected = || format!("more than {index} blocks");
+        let missing = || field.corrupt(expected(), self.descriptors);
+        self.block(self.descriptors.get(index).ok_or_else(missing)?, field)
     }
 
     /// Size of a block, for buffers.
@@ -153,25 +135,28 @@ impl Superblock {
     }
 }
 
-/// One of the checkpoint areas, which must be contiguous.
-fn area(
-    object: &Object,
-    blocks: u64,
-    base: usize,
-    count: usize,
-) -> std::result::Result<Blocks, Corrupt> {
+fn descriptors(object: &Object, container: Container) -> Checked<Blocks> {
+    let (nx_xp_desc_blocks, nx_xp_desc_base) = (object.u32(104), object.paddr(112));
     let area = Blocks {
-        start: object.u64(base),
-        count: object.u32(count).into(),
+        start: nx_xp_desc_base,
+        count: nx_xp_desc_blocks.into(),
     };
-    let field = if count == 104 {
-        "nx_xp_desc_base"
-    } else {
-        "nx_xp_data_base"
+    area_of(container, area, object.field("nx_xp_desc_base"))
+}
+
+fn data(object: &Object, container: Container) -> Checked<Blocks> {
+    let (nx_xp_data_blocks, nx_xp_data_base) = (object.u32(108), object.paddr(120));
+    let area = Blocks {
+        start: nx_xp_data_base,
+        count: nx_xp_data_blocks.into(),
     };
-    let is_inside = area.start > 0 && area.count > 0 && area.end() <= blocks;
-    let expected = format!("blocks from 1 to {blocks}");
-    let found = format!("{}+{}", area.start, area.count);
-    object.check(is_inside, field, expected, found)?;
+    area_of(container, area, object.field("nx_xp_data_base"))
+}
+
+/// One of the checkpoint areas, which must be contiguous and is not empty.
+fn area_of(container: Container, area: Blocks, field: Field<'_>) -> Checked<Blocks> {
+    let is_inside = area.count > 0 && container.has(area);
+    let expected = format!("blocks from 1 to {}", container.blocks);
+    field.check(is_inside, expected, area)?;
     Ok(area)
 }

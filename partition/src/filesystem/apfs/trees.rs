@@ -1,8 +1,9 @@
 //! Trees of physical nodes, read record by record, with a limit for all of a container together.
 
+use super::address::{Blocks, Oid, Paddr};
 use super::node::{Key, Layout, Node};
-use super::object::{Kind, Object};
-use super::superblock::{Blocks, Superblock};
+use super::object::{Field, Kind, Object};
+use super::superblock::Superblock;
 use crate::bytes::le64;
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -29,7 +30,7 @@ impl<'a> Trees<'a> {
         device: &'a dyn ReadAt,
         used: &'a ExtentMap,
     ) -> Self {
-        let block_bytes = u64::from(superblock.block_size_bytes).max(1);
+        let block_bytes = u64::from(superblock.container.block_size_bytes);
         Self {
             superblock,
             device,
@@ -40,34 +41,23 @@ impl<'a> Trees<'a> {
         }
     }
 
-    /// Where blocks named by `field` of `whose` are.
+    /// Where blocks that `field` names are.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] when not all of them are in use.
-    pub(super) fn used(
-        &self,
-        blocks: Blocks,
-        whose: &Object,
-        field: &'static str,
-    ) -> Result<Extent> {
-        let extent = self.superblock.extent(blocks);
-        let extent = extent.filter(|&extent| blocks.start > 0 && self.used.contains(extent));
-        let found = || format!("{}+{}", blocks.start, blocks.count);
-        let missing = || whose.corrupt(field, "blocks in use", found());
-        Ok(extent.ok_or_else(missing)?)
+    pub(super) fn used(&self, blocks: Blocks, field: Field<'_>) -> Result<Extent> {
+        let extent = self.superblock.container.extent(blocks);
+        let is_used = |extent: &Extent| blocks.start != Paddr(0) && self.used.contains(*extent);
+        let missing = || field.corrupt("blocks in use", blocks);
+        Ok(extent.filter(is_used).ok_or_else(missing)?)
     }
 
-    /// Takes blocks named by `field` of `whose` for an object's.
+    /// Takes blocks that `field` names for an object's.
     ///
     /// # Errors
     /// As [`Self::used`].
-    pub(super) fn push(
-        &mut self,
-        blocks: Blocks,
-        whose: &Object,
-        field: &'static str,
-    ) -> Result<()> {
-        let extent = self.used(blocks, whose, field)?;
+    pub(super) fn push(&mut self, blocks: Blocks, field: Field<'_>) -> Result<()> {
+        let extent = self.used(blocks, field)?;
         self.is_full |= !self.found.push(extent);
         Ok(())
     }
@@ -82,8 +72,21 @@ impl<'a> Trees<'a> {
         self.is_full
     }
 
-    /// Reads the object at the block `number`, which has the identifier `oid` and is named by
-    /// `field` of `whose`.
+    /// Reads the physical object at the address that `field` has.
+    ///
+    /// # Errors
+    /// As [`Self::object`].
+    pub(super) fn physical(
+        &mut self,
+        kind: Kind,
+        address: Paddr,
+        field: Field<'_>,
+    ) -> Result<Object> {
+        let oid = address.oid();
+        self.object(kind, Mapped { address, oid }, field)
+    }
+
+    /// Reads the object that `field` names.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] when the block is free, the object is not of this kind, fails its
@@ -91,24 +94,22 @@ impl<'a> Trees<'a> {
     /// [`crate::Error::Io`] when the device fails.
     pub(super) fn object(
         &mut self,
-        (structure, kind): (&'static str, Kind),
-        (number, oid): (u64, u64),
-        (whose, field): (&Object, &'static str),
+        kind: Kind,
+        Mapped { address, oid }: Mapped,
+        field: Field<'_>,
     ) -> Result<Object> {
-        let count = 1;
-        let start = number;
-        self.push(Blocks { start, count }, whose, field)?;
+        self.push(Blocks::one(address), field)?;
         let left = self.blocks_left.checked_sub(1);
-        let repeated = || whose.corrupt(field, "an object of one tree", number);
+        let repeated = || field.corrupt("an object of one tree", address);
         self.blocks_left = left.ok_or_else(repeated)?;
-        let block = self.superblock.block(number, whose, field)?;
-        let object = Object::read(structure, kind, (block, oid), self.device)?;
+        let block = self.superblock.block(address, field)?;
+        let object = Object::read(kind, block, oid, self.device)?;
         object.check_age(self.superblock.xid())?;
         Ok(object)
     }
 
-    /// Gives every record of the tree whose root is at the block `root` to `visit`, in the order
-    /// of keys.
+    /// Gives every record of the tree whose root is at the address that `field` has to `visit`,
+    /// in the order of keys.
     ///
     /// # Errors
     /// As [`Self::object`]; [`crate::Error::Corrupt`] when a node contradicts itself or its
@@ -116,21 +117,20 @@ impl<'a> Trees<'a> {
     pub(super) fn walk(
         &mut self,
         layout: Layout,
-        root: u64,
-        (whose, field): (&Object, &'static str),
+        root: Paddr,
+        field: Field<'_>,
         visit: &mut dyn FnMut(&mut Self, Record<'_>) -> Result<()>,
     ) -> Result<()> {
-        let root = self.node(layout, true, root, (whose, field))?;
+        let root = self.physical(layout.root(), root, field)?;
+        let root = Node::parse(root, layout, true)?;
         let mut last = None;
         let mut pending = Vec::new();
         self.visit(Rc::new(root), &mut last, &mut pending, visit)?;
         while let Some(child) = pending.pop().filter(|_| !self.is_full) {
-            let node = self.node(
-                layout,
-                false,
-                child.block,
-                (&child.parent.object, "btn_data"),
-            )?;
+            let field = child.parent.object.field("btn_data");
+            let node = self.physical(layout.below_root(), child.address, field)?;
+            let node = Node::parse(node, layout, false)?;
+            // A node with children is above level 0.
             let expected = child.parent.level.saturating_sub(1);
             let is_below = node.level == expected;
             node.object
@@ -138,18 +138,6 @@ impl<'a> Trees<'a> {
             self.visit(Rc::new(node), &mut last, &mut pending, visit)?;
         }
         Ok(())
-    }
-
-    fn node(
-        &mut self,
-        layout: Layout,
-        is_root: bool,
-        number: u64,
-        named: (&Object, &'static str),
-    ) -> Result<Node> {
-        let kind = Node::kind(layout, is_root);
-        let object = self.object((layout.structure, kind), (number, number), named)?;
-        Ok(Node::parse(object, layout, is_root)?)
     }
 
     /// Gives the records of a leaf to `visit`, or takes in the children of another node.
@@ -164,8 +152,8 @@ impl<'a> Trees<'a> {
             // The last one pushed is the next one read.
             for index in (0..node.records).rev() {
                 let (_, value) = node.record(index)?;
-                let (block, parent) = (le64(value, 0), Rc::clone(&node));
-                pending.push(Child { block, parent });
+                let (address, parent) = (Paddr(le64(value, 0)), Rc::clone(&node));
+                pending.push(Child { address, parent });
             }
             return Ok(());
         }
@@ -183,6 +171,13 @@ impl<'a> Trees<'a> {
     }
 }
 
+/// Where an object is, and which identifier it has there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mapped {
+    pub(super) address: Paddr,
+    pub(super) oid: Oid,
+}
+
 /// A record of a leaf.
 pub(super) struct Record<'a> {
     /// The node that it is in.
@@ -193,6 +188,6 @@ pub(super) struct Record<'a> {
 
 /// A node that is still to be read.
 struct Child {
-    block: u64,
+    address: Paddr,
     parent: Rc<Node>,
 }

@@ -4,15 +4,17 @@
 //! `j_snap_metadata_val_t`: Apple File System Reference, "Volumes", "File-System Objects",
 //! "Snapshot Metadata".
 
+use super::address::{Blocks, Paddr};
 use super::node::{EXTENTS, SNAPSHOTS};
-use super::object::{FS, Object};
+use super::object::{FS, Field, Kind};
 use super::omap;
-use super::superblock::Blocks;
-use super::trees::{Record, Trees};
+use super::trees::{Mapped, Record, Trees};
 use crate::bytes::le64;
 use crate::error::Result;
 use crate::filesystem::gather::Gather;
 
+/// `apfs_superblock_t`
+const SUPERBLOCK: Kind = Kind::new("APFS volume superblock", FS);
 /// `apfs_magic`, at 32.
 const MAGIC: &[u8; 4] = b"APSB";
 /// Bits of `apfs_incompatible_features` up to `APFS_INCOMPAT_SECONDARY_FSROOT`.
@@ -28,9 +30,9 @@ const KIND_SHIFT: u32 = 60;
 /// `APFS_KIND_NEW` and `APFS_KIND_UPDATE`.
 const KINDS: [u64; 2] = [1, 2];
 
-/// Takes in the trees of the volume `oid`, whose superblock is at the block `number`, named by
-/// `named`, and adds to `contents` what of the container only holds contents of its files; whether
-/// there was room for that.
+/// Takes in the trees of the volume whose superblock is `mapped`, which `field` names, and adds to
+/// `contents` what of the container only holds contents of its files; whether there was room for
+/// that.
 ///
 /// The trees that are read are in the clear in an encrypted volume, too. A volume with features
 /// that klon doesn't know has no contents: all that is its counts as metadata.
@@ -40,40 +42,35 @@ const KINDS: [u64; 2] = [1, 2];
 /// [`crate::Error::Io`] when the device fails.
 pub(super) fn read(
     trees: &mut Trees<'_>,
-    (number, oid): (u64, u64),
-    named: (&Object, &'static str),
+    mapped: Mapped,
+    field: Field<'_>,
     contents: &mut Gather,
 ) -> Result<bool> {
-    let structure = "APFS volume superblock";
-    let volume = trees.object((structure, FS.into()), (number, oid), named)?;
-    let is_one = volume.raw.get(32..36) == Some(MAGIC);
-    volume.check(is_one, "apfs_magic", "APSB", "another")?;
-    if volume.u64(48) != 0 || volume.u64(56) & !INCOMPATIBLE != 0 {
+    let volume = trees.object(SUPERBLOCK, mapped, field)?;
+    let apfs_magic = volume.raw.get(32..36);
+    let apfs_readonly_compatible_features = volume.u64(48);
+    let apfs_incompatible_features = volume.u64(56);
+    let (apfs_omap_oid, apfs_extentref_tree_oid) = (volume.paddr(128), volume.paddr(144));
+    let apfs_snap_meta_tree_oid = volume.paddr(152);
+    volume.check(apfs_magic == Some(MAGIC), "apfs_magic", "APSB", "another")?;
+    if apfs_readonly_compatible_features != 0 || apfs_incompatible_features & !INCOMPATIBLE != 0 {
         return Ok(true);
     }
-    omap::read(
-        trees,
-        volume.u64(128),
-        (&volume, "apfs_omap_oid"),
-        &mut |_| {},
-    )?;
-    let mut extent_trees = vec![volume.u64(144)];
-    let snapshots = (&volume, "apfs_snap_meta_tree_oid");
-    trees.walk(
-        SNAPSHOTS,
-        volume.u64(152),
-        snapshots,
-        &mut |trees, record| {
-            if record.key.second == SNAPSHOT_RECORD {
-                extent_trees.push(snapshot(trees, &record)?);
-            }
-            Ok(())
-        },
-    )?;
+    let field = volume.field("apfs_omap_oid");
+    omap::read(trees, apfs_omap_oid, field, &mut |_| {})?;
+    let mut extent_trees = vec![apfs_extentref_tree_oid];
+    let root = apfs_snap_meta_tree_oid;
+    let field = volume.field("apfs_snap_meta_tree_oid");
+    trees.walk(SNAPSHOTS, root, field, &mut |trees, record| {
+        if record.key.second == SNAPSHOT_RECORD {
+            extent_trees.push(snapshot(trees, &record)?);
+        }
+        Ok(())
+    })?;
     let mut has_room = true;
     for tree in extent_trees {
-        let named = (&volume, "apfs_extentref_tree_oid");
-        trees.walk(EXTENTS, tree, named, &mut |trees, record| {
+        let field = volume.field("apfs_extentref_tree_oid");
+        trees.walk(EXTENTS, tree, field, &mut |trees, record| {
             has_room &= extent(trees, &record, contents)?;
             Ok(())
         })?;
@@ -82,13 +79,14 @@ pub(super) fn read(
 }
 
 /// Takes in a snapshot; the block of its tree of extents.
-fn snapshot(trees: &mut Trees<'_>, record: &Record<'_>) -> Result<u64> {
+fn snapshot(trees: &mut Trees<'_>, record: &Record<'_>) -> Result<Paddr> {
     let (object, found) = (record.object, record.value.len());
     let is_whole = found >= SNAPSHOT_BYTES;
     object.check(is_whole, "j_snap_metadata_val_t", SNAPSHOT_BYTES, found)?;
-    let (start, count) = (le64(record.value, 8), 1);
-    trees.push(Blocks { start, count }, object, "sblock_oid")?;
-    Ok(le64(record.value, 0))
+    let extentref_tree_oid = Paddr(le64(record.value, 0));
+    let sblock_oid = Paddr(le64(record.value, 8));
+    trees.push(Blocks::one(sblock_oid), object.field("sblock_oid"))?;
+    Ok(extentref_tree_oid)
 }
 
 /// Takes in an extent of a file's, of another stream of a file's, or of an attribute's contents.
@@ -96,9 +94,12 @@ fn extent(trees: &Trees<'_>, record: &Record<'_>, contents: &mut Gather) -> Resu
     let (object, found) = (record.object, record.key.second);
     let is_extent = found == EXTENT_RECORD;
     object.check(is_extent, "obj_id_and_type", EXTENT_RECORD, found)?;
-    let field = le64(record.value, 0);
-    let (start, count) = (record.key.id, field & LENGTH_MASK);
-    let extent = trees.used(Blocks { start, count }, object, "len_and_kind")?;
+    let len_and_kind = le64(record.value, 0);
+    let blocks = Blocks {
+        start: Paddr(record.key.id),
+        count: len_and_kind & LENGTH_MASK,
+    };
+    let extent = trees.used(blocks, object.field("len_and_kind"))?;
     // Of any other kind it isn't known whether anything else is there.
-    Ok(!KINDS.contains(&(field >> KIND_SHIFT)) || contents.push(extent))
+    Ok(!KINDS.contains(&(len_and_kind >> KIND_SHIFT)) || contents.push(extent))
 }

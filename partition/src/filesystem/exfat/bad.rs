@@ -1,16 +1,18 @@
 //! Clusters whose entry of the FAT marks them as bad (section 4.1.3).
 
-use super::layout::{FIRST_CLUSTER, Layout};
+use super::layout::Layout;
 use super::tree::{self, Item, Step, Visitor};
 use crate::bytes::le32;
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 use crate::filesystem::chain::Table as _;
+use crate::filesystem::cluster::Cluster;
 use crate::filesystem::known_bad::Claims;
 
 const BAD_ENTRY: u32 = 0xffff_fff7;
-const PIECE_BYTES: u64 = 1 << 20;
+/// Entries read at once.
+const PIECE_ENTRIES: u32 = 1 << 18;
 
 /// The clusters that are marked and that nothing in the directory tree names: where a file has
 /// contiguous clusters, its entries of the FAT mean nothing. None on TexFAT, whose two FATs need not
@@ -33,24 +35,20 @@ pub(super) fn unclaimed(device: &dyn ReadAt, layout: &Layout) -> Result<ExtentMa
 
 fn marked(device: &dyn ReadAt, layout: &Layout) -> Result<ExtentMap> {
     let mut marked = ExtentMapBuilder::new();
-    let end_bytes = match layout.fat_count {
-        1 => layout.entries_bytes(),
-        _ => 0,
-    };
-    let mut at = u64::from(FIRST_CLUSTER).saturating_mul(4);
-    let mut cluster = FIRST_CLUSTER;
-    while at < end_bytes {
-        let len_bytes = end_bytes.saturating_sub(at).min(PIECE_BYTES);
-        let place = layout.fat_offset_bytes.saturating_add(at);
-        let piece = read_vec(device, place, len_bytes as usize)?;
-        for entry in piece.as_chunks::<4>().0 {
+    if layout.fat_count > 1 {
+        return Ok(marked.finish());
+    }
+    let end = layout.heap.end().0;
+    for first in (Cluster::FIRST.0..end).step_by(PIECE_ENTRIES as usize) {
+        let count = PIECE_ENTRIES.min(end - first);
+        let at = layout.fat_offset_bytes + layout.position_bytes(Cluster(first));
+        let piece = read_vec(device, at, count as usize * 4)?;
+        for (cluster, entry) in (first..).map(Cluster).zip(piece.as_chunks::<4>().0) {
             if le32(entry, 0) == BAD_ENTRY {
-                let extent = layout.clusters(cluster, 1);
+                let extent = layout.heap.extent(cluster);
                 extent.into_iter().for_each(|extent| marked.push(extent));
             }
-            cluster = cluster.saturating_add(1);
         }
-        at = at.saturating_add(len_bytes);
     }
     Ok(marked.finish())
 }

@@ -7,7 +7,10 @@ use super::layout::Layout;
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
+use crate::filesystem::chain::Table as _;
+use crate::filesystem::cluster::{Cluster, Clusters};
 
+const STRUCTURE: &str = "exFAT boot sector";
 /// What is read of the first sector, whatever the sector size.
 pub(super) const SECTOR_BYTES: usize = 512;
 
@@ -25,8 +28,9 @@ pub(super) fn is_plausible(sector: &[u8]) -> bool {
 
 /// VolumeSerialNumber as `XXXX-XXXX`.
 pub(super) fn serial(sector: &[u8]) -> String {
-    let serial = le32(sector, 100);
-    format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)
+    let volume_serial_number = le32(sector, 100);
+    let (high, low) = (volume_serial_number >> 16, volume_serial_number & 0xffff);
+    format!("{high:04X}-{low:04X}")
 }
 
 /// VolumeFlags.
@@ -48,91 +52,121 @@ impl Fields<'_> {
         if is_sound {
             return Ok(());
         }
-        Err(Corrupt::new("exFAT boot sector", field, 0, expected, found).into())
+        Err(Corrupt::new(STRUCTURE, field, 0, expected, found).into())
     }
 
-    /// BytesPerSectorShift and SectorsPerClusterShift.
-    fn shifts(&self) -> Result<(u8, u8)> {
-        let (sector, cluster) = (u8_at(self.0, 108), u8_at(self.0, 109));
-        let is_sector = (9..=12).contains(&sector);
-        self.check(is_sector, "BytesPerSectorShift", "9 to 12", sector)?;
-        let most = 25_u8.saturating_sub(sector);
+    fn shifts(&self) -> Result<Shifts> {
+        let (bytes_per_sector_shift, sectors_per_cluster_shift) =
+            (u8_at(self.0, 108), u8_at(self.0, 109));
+        let shift = bytes_per_sector_shift;
+        let is_sector = (9..=12).contains(&shift);
+        self.check(is_sector, "BytesPerSectorShift", "9 to 12", shift)?;
+        let most = 25 - bytes_per_sector_shift;
+        let shift = sectors_per_cluster_shift;
         let expected = format!("at most {most}");
-        self.check(cluster <= most, "SectorsPerClusterShift", expected, cluster)?;
-        Ok((sector, cluster))
+        self.check(shift <= most, "SectorsPerClusterShift", expected, shift)?;
+        Ok(Shifts {
+            sector: bytes_per_sector_shift,
+            cluster: bytes_per_sector_shift + sectors_per_cluster_shift,
+        })
     }
 
     /// NumberOfFats and which of them is active.
     fn fats(&self) -> Result<(u8, u8)> {
-        let count = u8_at(self.0, 110);
-        self.check(matches!(count, 1 | 2), "NumberOfFats", "1 or 2", count)?;
-        let active = (volume_flags(self.0) & 1) as u8;
-        let expected = "0, there is one FAT";
-        self.check(active < count, "ActiveFat", expected, active)?;
-        Ok((count, active))
+        let number_of_fats = u8_at(self.0, 110);
+        let active_fat = (volume_flags(self.0) & 1) as u8;
+        let is_count = matches!(number_of_fats, 1 | 2);
+        self.check(is_count, "NumberOfFats", "1 or 2", number_of_fats)?;
+        let is_there = active_fat < number_of_fats;
+        self.check(is_there, "ActiveFat", "0, there is one FAT", active_fat)?;
+        Ok((number_of_fats, active_fat))
     }
 
     fn layout(&self, volume_bytes: u64) -> Result<Layout> {
-        let sector = self.0;
-        let signature = le16(sector, 510);
-        let found = format!("{signature:#06x}");
-        self.check(signature == 0xaa55, "BootSignature", "0xaa55", found)?;
-        let (sector_shift, cluster_shift) = self.shifts()?;
+        let (volume_length, fat_offset) = (le64(self.0, 72), le32(self.0, 80));
+        let fat_length = le32(self.0, 84);
+        let first_cluster_of_root_directory = Cluster(le32(self.0, 96));
+        let boot_signature = le16(self.0, 510);
+        let found = format!("{boot_signature:#06x}");
+        self.check(boot_signature == 0xaa55, "BootSignature", "0xaa55", found)?;
+        let shifts = self.shifts()?;
         let (fat_count, active_fat) = self.fats()?;
-        let bytes = |sectors: u64| sectors.checked_shl(u32::from(sector_shift));
-        let volume_sectors = le64(sector, 72);
-        let sectors_max = volume_bytes >> sector_shift;
-        let is_sound = volume_sectors != 0 && volume_sectors <= sectors_max;
+        let sectors_max = volume_bytes >> shifts.sector;
+        let is_sound = (1..=sectors_max).contains(&volume_length);
         let expected = format!("1 to {sectors_max}, the volume's sectors");
-        self.check(is_sound, "VolumeLength", expected, volume_sectors)?;
+        self.check(is_sound, "VolumeLength", expected, volume_length)?;
+        let fat_offset_bytes = shifts.bytes(fat_offset);
+        let regions_bytes = REGIONS_SECTORS << shifts.sector;
+        let expected = format!("at least byte {regions_bytes:#x}, after the boot regions");
+        let found = format!("byte {fat_offset_bytes:#x}");
+        let is_after = fat_offset_bytes >= regions_bytes;
+        self.check(is_after, "FatOffset", expected, found)?;
         let layout = Layout {
-            cluster_size_bytes: 1 << (sector_shift + cluster_shift),
-            // All of these have at most 32 + 12 bits.
-            fat_offset_bytes: bytes(u64::from(le32(sector, 80))).unwrap_or(0),
-            fat_bytes: bytes(u64::from(le32(sector, 84))).unwrap_or(0),
+            fat_offset_bytes,
+            fat_bytes: shifts.bytes(fat_length),
             fat_count,
             active_fat,
-            heap_offset_bytes: bytes(u64::from(le32(sector, 88))).unwrap_or(0),
-            cluster_count: le32(sector, 92),
-            root_cluster: le32(sector, 96),
+            heap: self.heap(shifts)?,
+            root_cluster: first_cluster_of_root_directory,
             // Not longer than the volume.
-            size_bytes: bytes(volume_sectors).unwrap_or(0),
+            size_bytes: volume_length << shifts.sector,
         };
-        self.places(&layout, REGIONS_SECTORS << sector_shift)?;
+        self.places(&layout)?;
         Ok(layout)
     }
 
-    /// That the parts follow each other and fit the volume.
-    fn places(&self, layout: &Layout, regions_bytes: u64) -> Result<()> {
-        let fat_bytes = layout.fat_offset_bytes;
-        let expected = format!("at least byte {regions_bytes:#x}, after the boot regions");
-        let found = format!("byte {fat_bytes:#x}");
-        self.check(fat_bytes >= regions_bytes, "FatOffset", expected, found)?;
+    /// The cluster heap, which need not be on the volume.
+    fn heap(&self, shifts: Shifts) -> Result<Clusters> {
+        let (cluster_heap_offset, cluster_count) = (le32(self.0, 88), le32(self.0, 92));
         // FatEntry[ClusterCount + 1] is FFFFFFF6h at most.
-        let count = layout.cluster_count;
-        let is_sound = (1..=0xffff_fff5).contains(&count);
-        self.check(is_sound, "ClusterCount", "1 to 0xfffffff5", count)?;
-        let needed_bytes = u64::from(count).saturating_add(2).saturating_mul(4);
+        let is_sound = (1..=0xffff_fff5).contains(&cluster_count);
+        let expected = "1 to 0xfffffff5";
+        self.check(is_sound, "ClusterCount", expected, cluster_count)?;
+        let offset_bytes = shifts.bytes(cluster_heap_offset);
+        let heap = Clusters::new(offset_bytes, cluster_count, 1 << shifts.cluster);
+        let too_many = || Corrupt::new(STRUCTURE, "ClusterCount", 0, "fewer", cluster_count).into();
+        heap.ok_or_else(too_many)
+    }
+
+    /// That the parts follow each other and fit the volume.
+    fn places(&self, layout: &Layout) -> Result<()> {
+        let (heap, count) = (&layout.heap, layout.heap.count());
+        let needed_bytes = layout.entries_bytes();
         let is_sound = layout.fat_bytes >= needed_bytes;
         let expected = format!("at least {needed_bytes} bytes for {count} clusters");
         let found = format!("{} bytes", layout.fat_bytes);
         self.check(is_sound, "FatLength", expected, found)?;
-        let fats_bytes = layout.fat_bytes.saturating_mul(layout.fat_count.into());
-        let fats_end_bytes = fat_bytes.saturating_add(fats_bytes);
-        let heap_bytes = layout.heap_offset_bytes;
+        let fats_end_bytes = layout.fat_copy_offset_bytes(layout.fat_count);
+        let heap_bytes = heap.offset_bytes();
         let is_sound = heap_bytes >= fats_end_bytes;
         let expected = format!("at least byte {fats_end_bytes:#x}, after the FATs");
         let found = format!("byte {heap_bytes:#x}");
         self.check(is_sound, "ClusterHeapOffset", expected, found)?;
-        let heap_end_bytes = layout.heap_end_bytes();
+        let heap_end_bytes = heap.end_bytes();
         let is_sound = heap_end_bytes <= layout.size_bytes;
         let expected = format!("clusters up to byte {:#x}", layout.size_bytes);
         let found = format!("{count} clusters up to byte {heap_end_bytes:#x}");
         self.check(is_sound, "ClusterCount", expected, found)?;
         let root = layout.root_cluster;
-        let is_sound = layout.clusters(root, 1).is_some();
-        let expected = format!("a cluster from 2 to {}", count.saturating_add(1));
-        self.check(is_sound, "FirstClusterOfRootDirectory", expected, root)
+        let expected = format!("a cluster from 2 to {}", heap.end().0 - 1);
+        let field = "FirstClusterOfRootDirectory";
+        self.check(heap.has(root), field, expected, root)
+    }
+}
+
+/// Sizes of sectors and clusters, as powers of two.
+#[derive(Clone, Copy)]
+struct Shifts {
+    /// 9 to 12.
+    sector: u8,
+    /// 9 to 25.
+    cluster: u8,
+}
+
+impl Shifts {
+    /// Bytes of a 32-bit number of sectors: below 2^44.
+    fn bytes(self, sectors: u32) -> u64 {
+        u64::from(sectors) << self.sector
     }
 }
 
@@ -151,7 +185,7 @@ pub(super) fn layout(sector: &[u8], volume_bytes: u64) -> Result<Layout> {
 /// [`Error::Corrupt`] when it is not right; [`Error::Unsupported`] for a revision of the
 /// format that is not 1.00.
 pub(super) fn verify(device: &dyn ReadAt, sector: &[u8]) -> Result<()> {
-    let (sector_shift, _) = Fields(sector).shifts()?;
+    let sector_shift = Fields(sector).shifts()?.sector;
     let sector_bytes = 1_usize << sector_shift;
     let region_bytes = REGION_SECTORS << sector_shift;
     let size_bytes = device.geometry().size_bytes;
@@ -160,12 +194,10 @@ pub(super) fn verify(device: &dyn ReadAt, sector: &[u8]) -> Result<()> {
         return Err(Corrupt::new("exFAT boot region", "size", 0, region_bytes, found).into());
     }
     let region = read_vec(device, 0, region_bytes)?;
-    let (covered, stored) = region
-        .split_at_checked(region_bytes.saturating_sub(sector_bytes))
-        .unwrap_or_default();
+    let (covered, stored) = region.split_at(region_bytes - sector_bytes);
     let sum = checksum(covered);
     if let Some(index) = (0..sector_bytes / 4).find(|index| le32(stored, index * 4) != sum) {
-        let offset_bytes = covered.len().saturating_add(index * 4) as u64;
+        let offset_bytes = (covered.len() + index * 4) as u64;
         let found = format!("{:#010x}", le32(stored, index * 4));
         let expected = format!("{sum:#010x}");
         let field = "Boot Checksum";
@@ -175,6 +207,7 @@ pub(super) fn verify(device: &dyn ReadAt, sector: &[u8]) -> Result<()> {
 }
 
 fn revision(sector: &[u8]) -> Result<()> {
+    // FileSystemRevision
     let (minor, major) = (u8_at(sector, 104), u8_at(sector, 105));
     if (major, minor) == (1, 0) {
         return Ok(());

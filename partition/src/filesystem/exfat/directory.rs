@@ -1,10 +1,12 @@
 //! Directories: where an allocation lies, and the entry sets in it, read in growing pieces.
 
-use super::entry::{self, Allocation, Entry, EntrySet};
+use super::entry::{self, Allocation, Entry, EntrySet, Named};
 use super::{Chains, Layout};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
+use crate::filesystem::chain::Run;
+use crate::filesystem::cluster::Cluster;
 
 /// A directory is no larger (section 7.6.7).
 const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
@@ -18,7 +20,7 @@ const ENTRY_BYTES: usize = size_of::<Entry>();
 /// The clusters of an allocation, run by run.
 pub(super) struct Runs {
     allocation: Allocation,
-    next: Option<u32>,
+    next: Option<Cluster>,
     /// Clusters passed.
     clusters: u64,
     /// Clusters that the length needs.
@@ -30,25 +32,26 @@ impl Runs {
     ///
     /// # Errors
     /// [`Error::Corrupt`] when the length and the first cluster can't be.
-    pub(super) fn new(layout: &Layout, allocation: Allocation, set_bytes: u64) -> Result<Self> {
+    pub(super) fn new(layout: &Layout, named: Named) -> Result<Self> {
         let Allocation {
             first_cluster,
             len_bytes,
             is_contiguous,
-        } = allocation;
-        let most_bytes = layout.heap_bytes();
+        } = named.allocation;
+        let most_bytes = layout.heap.len_bytes();
         // Only contiguous clusters are counted by the length.
         let is_sound = len_bytes <= most_bytes
-            && (first_cluster != 0 || len_bytes == 0)
-            && (first_cluster == 0 || len_bytes != 0 || !is_contiguous);
+            && (first_cluster.is_some() || len_bytes == 0)
+            && (first_cluster.is_none() || len_bytes != 0 || !is_contiguous);
         if !is_sound {
             let expected = format!("at most {most_bytes:#x}, and 0 only without clusters");
-            let found = format!("{len_bytes:#x} from cluster {first_cluster}");
-            return Err(corrupt("DataLength", set_bytes, &expected, found));
+            let first = first_cluster.unwrap_or(Cluster::NONE);
+            let found = format!("{len_bytes:#x} from cluster {first}");
+            return Err(corrupt("DataLength", named.set_bytes, &expected, found));
         }
         Ok(Self {
-            allocation,
-            next: (first_cluster != 0).then_some(first_cluster),
+            allocation: named.allocation,
+            next: first_cluster,
             clusters: 0,
             needed: layout.clusters_of(len_bytes),
         })
@@ -58,7 +61,7 @@ impl Runs {
     pub(super) const fn root(layout: &Layout) -> Self {
         Self {
             allocation: Allocation {
-                first_cluster: layout.root_cluster,
+                first_cluster: Some(layout.root_cluster),
                 len_bytes: 0,
                 is_contiguous: false,
             },
@@ -77,22 +80,25 @@ impl Runs {
         let Some(cluster) = self.next else {
             if self.clusters < self.needed {
                 let expected = format!("{} clusters, as DataLength tells", self.needed);
-                let found = format!("{} from {}", self.clusters, self.allocation.first_cluster);
+                let found = format!("{} from {}", self.clusters, self.first());
                 let at = chains.layout().fat_offset_bytes;
                 return Err(Corrupt::new("FAT", "chain", at, expected, found).into());
             }
             return Ok(None);
         };
-        let layout = chains.layout();
-        let (run, following) = if self.allocation.is_contiguous {
-            (contiguous(chains, cluster, self.needed)?, None)
+        let run = if self.allocation.is_contiguous {
+            contiguous(chains, cluster, self.needed)?
         } else {
             chains.run(cluster)?
         };
-        self.next = following;
-        let clusters = run.len_bytes().checked_div(layout.cluster_bytes());
-        self.clusters = self.clusters.saturating_add(clusters.unwrap_or(0));
-        Ok(Some(run))
+        self.next = run.next;
+        // No more steps than there are clusters.
+        self.clusters += chains.layout().clusters_of(run.extent.len_bytes());
+        Ok(Some(run.extent))
+    }
+
+    fn first(&self) -> Cluster {
+        self.allocation.first_cluster.unwrap_or(Cluster::NONE)
     }
 
     /// All runs.
@@ -107,10 +113,10 @@ impl Runs {
         let mut runs = Vec::new();
         let mut bytes = 0_u64;
         while let Some(run) = self.next(chains)? {
-            bytes = bytes.saturating_add(run.len_bytes());
-            if bytes > bytes_max.max(chains.layout().cluster_bytes()) {
+            bytes += run.len_bytes();
+            if bytes > bytes_max.max(chains.layout().heap.size_bytes().into()) {
                 let expected = format!("at most {bytes_max:#x} bytes");
-                let found = format!("{bytes:#x} from cluster {}", self.allocation.first_cluster);
+                let found = format!("{bytes:#x} from cluster {}", self.first());
                 let at = chains.layout().fat_offset_bytes;
                 return Err(Corrupt::new("FAT", "chain", at, expected, found).into());
             }
@@ -120,16 +126,18 @@ impl Runs {
     }
 }
 
-fn contiguous(chains: &mut Chains<'_>, first: u32, count: u64) -> Result<Extent> {
-    let layout = chains.layout();
-    let Some(extent) = layout.clusters(first, count) else {
-        let expected = format!("clusters among the {} of the heap", layout.cluster_count);
+fn contiguous(chains: &mut Chains<'_>, first: Cluster, count: u64) -> Result<Run> {
+    let heap = &chains.layout().heap;
+    let Some(extent) = heap.run(first, count) else {
+        let expected = format!("clusters among the {} of the heap", heap.count());
         let found = format!("{count} from {first}");
-        let at = layout.heap_offset_bytes;
+        let at = heap.offset_bytes();
         return Err(Corrupt::new("exFAT cluster heap", "NoFatChain", at, expected, found).into());
     };
-    chains.spend(first, u32::try_from(count).unwrap_or(u32::MAX))?;
-    Ok(extent)
+    // As many as the heap has at most.
+    chains.spend(first, count as u32)?;
+    let next = None;
+    Ok(Run { extent, next })
 }
 
 fn corrupt(field: &'static str, set_bytes: u64, expected: &str, found: String) -> Error {
@@ -147,8 +155,9 @@ fn corrupt(field: &'static str, set_bytes: u64, expected: &str, found: String) -
 pub(super) struct Directory<'a> {
     device: &'a dyn ReadAt,
     runs: Vec<Extent>,
-    /// The run to read from, and how many bytes of it have been read.
-    place: (usize, u64),
+    /// The run to read from, and how many bytes of it have been read: not all.
+    run: usize,
+    in_run_bytes: u64,
     piece: Vec<u8>,
     piece_offset_bytes: u64,
     piece_at: usize,
@@ -164,7 +173,8 @@ impl<'a> Directory<'a> {
         Ok(Self {
             device: chains.device(),
             runs: runs.collect(chains, DIRECTORY_BYTES_MAX)?,
-            place: (0, 0),
+            run: 0,
+            in_run_bytes: 0,
             piece: Vec::new(),
             piece_offset_bytes: 0,
             piece_at: 0,
@@ -208,29 +218,29 @@ impl<'a> Directory<'a> {
             return Ok(None);
         }
         let at = self.piece_at;
-        self.piece_at = at.saturating_add(ENTRY_BYTES);
+        self.piece_at = at + ENTRY_BYTES;
         let bytes = self.piece.get(at..self.piece_at);
         let entry = bytes.and_then(|bytes| Entry::try_from(bytes).ok());
-        let offset_bytes = self.piece_offset_bytes.saturating_add(at as u64);
+        let offset_bytes = self.piece_offset_bytes + at as u64;
         Ok(entry.map(|entry| (entry, offset_bytes)))
     }
 
     fn read_piece(&mut self) -> Result<bool> {
-        let Some(run) = self.runs.get(self.place.0) else {
+        let Some(run) = self.runs.get(self.run) else {
             return Ok(false);
         };
-        let left_bytes = run.len_bytes().saturating_sub(self.place.1);
+        let left_bytes = run.len_bytes() - self.in_run_bytes;
         let len_bytes = left_bytes.min(self.next_piece_bytes);
-        self.piece_offset_bytes = run.offset_bytes().saturating_add(self.place.1);
+        self.piece_offset_bytes = run.offset_bytes() + self.in_run_bytes;
         // Runs are clusters, so pieces are multiples of 512 bytes.
         self.piece = read_vec(self.device, self.piece_offset_bytes, len_bytes as usize)?;
         self.piece_at = 0;
-        self.place = if len_bytes == left_bytes {
-            (self.place.0.saturating_add(1), 0)
-        } else {
-            (self.place.0, self.place.1.saturating_add(len_bytes))
-        };
-        self.next_piece_bytes = self.next_piece_bytes.saturating_mul(2).min(PIECE_BYTES_MAX);
+        self.in_run_bytes += len_bytes;
+        if len_bytes == left_bytes {
+            self.run += 1;
+            self.in_run_bytes = 0;
+        }
+        self.next_piece_bytes = PIECE_BYTES_MAX.min(self.next_piece_bytes * 2);
         Ok(true)
     }
 }

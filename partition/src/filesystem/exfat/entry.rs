@@ -3,6 +3,7 @@
 
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::{Corrupt, Error, Result};
+use crate::filesystem::cluster::Cluster;
 use crate::text::sealed_utf16;
 
 /// EntryType with InUse set.
@@ -49,8 +50,8 @@ pub(super) const fn secondary_count(primary: &Entry) -> u8 {
 /// Clusters that an entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allocation {
-    /// FirstCluster: 0 when there are none.
-    pub(super) first_cluster: u32,
+    /// FirstCluster; `None` when there are none.
+    pub(super) first_cluster: Option<Cluster>,
     /// DataLength.
     pub(super) len_bytes: u64,
     /// NoFatChain: they follow each other, and the FAT says nothing of them.
@@ -64,12 +65,20 @@ impl Allocation {
     }
 
     fn new(entry: &Entry, flags: u8) -> Self {
+        let (first_cluster, data_length) = (Cluster(le32(entry, 20)), le64(entry, 24));
         Self {
-            first_cluster: le32(entry, 20),
-            len_bytes: le64(entry, 24),
+            first_cluster: Some(first_cluster).filter(|&first| first != Cluster::NONE),
+            len_bytes: data_length,
             is_contiguous: flags & NO_FAT_CHAIN != 0,
         }
     }
+}
+
+/// An allocation, and where the entry set lies that names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub(super) allocation: Allocation,
+    pub(super) set_bytes: u64,
 }
 
 /// What a set describes.
@@ -110,10 +119,11 @@ impl EntrySet {
         if set.is_critical() && set.kind() != FILE {
             return Ok(set);
         }
-        let (found, expected) = (le16(set.primary(), 2), checksum(&set.entries));
-        if found != expected {
-            let expected = format!("{expected:#06x}");
-            return Err(set.corrupt("SetChecksum", &expected, format!("{found:#06x}")));
+        let set_checksum = le16(set.primary(), 2);
+        let expected = checksum(&set.entries);
+        if set_checksum != expected {
+            let (expected, found) = (format!("{expected:#06x}"), format!("{set_checksum:#06x}"));
+            return Err(set.corrupt("SetChecksum", &expected, found));
         }
         Ok(set)
     }
@@ -192,12 +202,13 @@ impl EntrySet {
         let name = self.name(stream)?;
         let flags = u8_at(stream, 1);
         let clusters = Allocation::new(stream, flags);
-        let has_any = clusters.first_cluster != 0 || clusters.len_bytes != 0;
+        let has_any = clusters.first_cluster.is_some() || clusters.len_bytes != 0;
         if flags & ALLOCATION_POSSIBLE == 0 && has_any {
             let found = format!("{flags:#04x}");
             return Err(self.corrupt("GeneralSecondaryFlags", "AllocationPossible", found));
         }
-        if le16(self.primary(), 4) & DIRECTORY != 0 {
+        let file_attributes = le16(self.primary(), 4);
+        if file_attributes & DIRECTORY != 0 {
             return Ok(Content::Directory { name, clusters });
         }
         Ok(Content::File { name, clusters })
@@ -205,17 +216,17 @@ impl EntrySet {
 
     /// FileName of as many entries as NameLength needs.
     fn name(&self, stream: &Entry) -> Result<String> {
-        let len = usize::from(u8_at(stream, 3));
+        let name_length = usize::from(u8_at(stream, 3));
         let parts = self.entries.iter().skip(2);
         let units: Vec<u16> = parts
             .take_while(|entry| entry[0] == FILE_NAME)
             .flat_map(|entry| (2..32).step_by(2).map(|at| le16(entry, at)))
             .collect();
-        match units.get(..len).filter(|_| len > 0) {
+        match units.get(..name_length).filter(|_| name_length > 0) {
             Some(name) => Ok(sealed_utf16(name.iter().copied())),
             None => {
                 let expected = format!("1 to {}, as there are file name entries", units.len());
-                Err(self.corrupt("NameLength", &expected, len.to_string()))
+                Err(self.corrupt("NameLength", &expected, name_length.to_string()))
             }
         }
     }

@@ -3,16 +3,12 @@
 use crate::error::{Corrupt, Result};
 use crate::extent::Extent;
 use crate::filesystem::chain::Table;
-
-/// First cluster of the cluster heap; entries 0 and 1 of the FAT hold marks.
-pub(super) const FIRST_CLUSTER: u32 = 2;
+use crate::filesystem::cluster::{Cluster, Clusters};
 
 /// Geometry from a validated main boot region: every part lies on the volume, and the FATs have an
 /// entry for each cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    /// 2^BytesPerSectorShift × 2^SectorsPerClusterShift.
-    pub(super) cluster_size_bytes: u32,
     /// FatOffset.
     pub(super) fat_offset_bytes: u64,
     /// FatLength.
@@ -21,69 +17,50 @@ pub(super) struct Layout {
     pub(super) fat_count: u8,
     /// The FAT and the bitmap to follow: 0 or 1.
     pub(super) active_fat: u8,
-    /// ClusterHeapOffset.
-    pub(super) heap_offset_bytes: u64,
-    pub(super) cluster_count: u32,
+    /// The cluster heap: ClusterHeapOffset, ClusterCount, and
+    /// 2^BytesPerSectorShift × 2^SectorsPerClusterShift.
+    pub(super) heap: Clusters,
     /// FirstClusterOfRootDirectory.
-    pub(super) root_cluster: u32,
+    pub(super) root_cluster: Cluster,
     /// VolumeLength.
     pub(super) size_bytes: u64,
 }
 
 impl Layout {
-    pub(super) fn cluster_bytes(&self) -> u64 {
-        u64::from(self.cluster_size_bytes)
-    }
-
-    /// One past the last byte of the cluster heap.
-    pub(super) fn heap_end_bytes(&self) -> u64 {
-        self.heap_offset_bytes.saturating_add(self.heap_bytes())
-    }
-
-    /// Bytes of all clusters; no file is longer.
-    pub(super) fn heap_bytes(&self) -> u64 {
-        u64::from(self.cluster_count).saturating_mul(self.cluster_bytes())
-    }
-
     /// How many clusters `len_bytes` take.
     pub(super) fn clusters_of(&self, len_bytes: u64) -> u64 {
-        len_bytes.div_ceil(self.cluster_bytes().max(1))
+        len_bytes.div_ceil(self.heap.size_bytes().into())
     }
 
-    /// Where `count` clusters from `first` on lie; `None` when they aren't all in the heap.
-    pub(super) fn clusters(&self, first: u32, count: u64) -> Option<Extent> {
-        let index = u64::from(first.checked_sub(FIRST_CLUSTER)?);
-        if index.checked_add(count)? > u64::from(self.cluster_count) {
-            return None;
-        }
-        let offset_bytes = index
-            .checked_mul(self.cluster_bytes())?
-            .checked_add(self.heap_offset_bytes)?;
-        Extent::new(offset_bytes, count.checked_mul(self.cluster_bytes())?)
+    /// Bytes of the bits of all clusters.
+    pub(super) fn bitmap_bytes(&self) -> u64 {
+        u64::from(self.heap.count()).div_ceil(8)
+    }
+
+    /// Where a FAT lies. All of them are on the volume.
+    pub(super) fn fat_copy_offset_bytes(&self, number: u8) -> u64 {
+        self.fat_offset_bytes + self.fat_bytes * u64::from(number)
     }
 
     /// Boot regions, FATs and what is between them and the cluster heap.
     pub(super) const fn head(&self) -> Option<Extent> {
-        Extent::new(0, self.heap_offset_bytes)
+        Extent::new(0, self.heap.offset_bytes())
     }
 
     /// The excess space after the last cluster.
     pub(super) fn tail(&self) -> Option<Extent> {
-        Extent::between(self.heap_end_bytes(), self.size_bytes)
+        Extent::between(self.heap.end_bytes(), self.size_bytes)
     }
 }
 
 impl Table for Layout {
-    fn clusters_end(&self) -> u32 {
-        self.cluster_count.saturating_add(FIRST_CLUSTER)
+    fn clusters(&self) -> &Clusters {
+        &self.heap
     }
 
-    fn cluster_checked(&self, cluster: u32) -> Result<Extent> {
-        self.clusters(cluster, 1).ok_or_else(|| {
-            let expected = format!(
-                "a cluster from 2 to {}",
-                self.clusters_end().saturating_sub(1)
-            );
+    fn cluster_checked(&self, cluster: Cluster) -> Result<Extent> {
+        self.heap.extent(cluster).ok_or_else(|| {
+            let expected = format!("a cluster from 2 to {}", self.heap.end().0 - 1);
             let offset_bytes = self.fat_offset_bytes;
             Corrupt::new("exFAT", "cluster number", offset_bytes, expected, cluster).into()
         })
@@ -94,16 +71,10 @@ impl Table for Layout {
     }
 
     fn active_offset_bytes(&self) -> u64 {
-        self.fat_bytes
-            .saturating_mul(u64::from(self.active_fat))
-            .saturating_add(self.fat_offset_bytes)
+        self.fat_copy_offset_bytes(self.active_fat)
     }
 
-    fn entries_bytes(&self) -> u64 {
-        u64::from(self.clusters_end()).saturating_mul(4)
-    }
-
-    fn decode(&self, bytes: &[u8], _cluster: u32) -> u32 {
+    fn decode(&self, bytes: &[u8], _cluster: Cluster) -> u32 {
         crate::bytes::le32(bytes, 0)
     }
 

@@ -4,7 +4,7 @@ use super::Layout;
 use super::tree::{self, Item, Step, Use, Visitor};
 use crate::device::ReadAt;
 use crate::error::{Error, Result};
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
 use crate::filesystem::Owner;
 use crate::filesystem::finder::{Finder, PENDING_BYTES_MAX};
 use crate::filesystem::owners::{Forgiving, Gaps};
@@ -12,19 +12,16 @@ use crate::filesystem::owners::{Forgiving, Gaps};
 /// What an entry that is not in use may begin with: one that can't be read is passed over.
 const UNUSED: u8 = 0x05;
 
-/// At most `files_max` files and directories that hold bytes of `wanted`. What is damaged on the
-/// way is noted in `gaps`.
+/// The files and directories that `finder` looks for. What is damaged on the way is noted in
+/// `gaps`.
 pub(super) fn owners(
     device: &dyn ReadAt,
     layout: &Layout,
-    (wanted, files_max): (&ExtentMap, usize),
+    finder: Finder<'_>,
     gaps: &Gaps,
 ) -> Vec<Owner> {
     let device = Forgiving::new(device, UNUSED, gaps);
-    let mut search = Search {
-        finder: Finder::new(wanted, files_max),
-        gaps,
-    };
+    let mut search = Search { finder, gaps };
     gaps.tolerate(tree::walk(&device, layout, &mut search, PENDING_BYTES_MAX));
     search.finder.into_owners()
 }

@@ -2,7 +2,7 @@
 //! label, GUID.
 
 use super::directory::{Directory, Runs};
-use super::entry::{self, Allocation, EntrySet};
+use super::entry::{self, Allocation, EntrySet, Named};
 use super::{Chains, Layout};
 use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
@@ -33,9 +33,16 @@ pub(super) struct Root {
 /// The entries as they are met.
 #[derive(Default)]
 struct Found {
-    bitmaps: [Option<(Allocation, u64)>; 2],
-    up_case: Option<(Allocation, u32, u64)>,
+    bitmaps: [Option<Named>; 2],
+    up_case: Option<UpCase>,
     label: Option<String>,
+}
+
+/// The up-case table's entry.
+#[derive(Clone, Copy)]
+struct UpCase {
+    named: Named,
+    table_checksum: u32,
 }
 
 /// Reads the root directory up to its end.
@@ -58,20 +65,13 @@ pub(super) fn read(device: &dyn ReadAt, layout: &Layout) -> Result<Root> {
     }
     let root_bytes = directory.runs().first().map_or(0, |run| run.offset_bytes());
     let missing = |what: &str| {
-        let structure = "exFAT root directory";
-        Error::from(Corrupt::new(
-            structure,
-            "EntryType",
-            root_bytes,
-            what,
-            "none",
-        ))
+        let (structure, field) = ("exFAT root directory", "EntryType");
+        Error::from(Corrupt::new(structure, field, root_bytes, what, "none"))
     };
     let mut bitmaps = Vec::new();
     for place in found.bitmaps.iter().take(layout.fat_count.into()) {
-        let (allocation, set_bytes) =
-            place.ok_or_else(|| missing("an allocation bitmap (0x81) for each FAT"))?;
-        let runs = Runs::new(layout, allocation, set_bytes)?;
+        let named = place.ok_or_else(|| missing("an allocation bitmap (0x81) for each FAT"))?;
+        let runs = Runs::new(layout, named)?;
         let runs = runs.collect(&mut chains, BITMAP_BYTES_MAX)?;
         bitmaps.push(BitmapPlace { runs });
     }
@@ -87,8 +87,8 @@ pub(super) fn read(device: &dyn ReadAt, layout: &Layout) -> Result<Root> {
 
 impl Found {
     fn bitmap(&mut self, set: &EntrySet, layout: &Layout) -> Result<()> {
-        // BitmapIdentifier
-        let identifier = usize::from(u8_at(set.primary(), 1) & 1);
+        let bitmap_flags = u8_at(set.primary(), 1);
+        let identifier = usize::from(bitmap_flags & 1);
         let place = self.bitmaps.get_mut(identifier);
         let place = place.filter(|_| identifier < usize::from(layout.fat_count));
         let Some(place) = place.filter(|place| place.is_none()) else {
@@ -96,13 +96,16 @@ impl Found {
             return Err(set.corrupt("BitmapIdentifier", &expected, identifier.to_string()));
         };
         let allocation = Allocation::of_primary(set.primary());
-        let needed_bytes = u64::from(layout.cluster_count).div_ceil(8);
+        let needed_bytes = layout.bitmap_bytes();
         if allocation.len_bytes < needed_bytes {
             let expected = format!("at least {needed_bytes} bytes");
             let found = allocation.len_bytes.to_string();
             return Err(set.corrupt("DataLength of the allocation bitmap", &expected, found));
         }
-        *place = Some((allocation, set.offset_bytes()));
+        *place = Some(Named {
+            allocation,
+            set_bytes: set.offset_bytes(),
+        });
         Ok(())
     }
 
@@ -116,18 +119,26 @@ impl Found {
             let found = allocation.len_bytes.to_string();
             return Err(set.corrupt("DataLength of the up-case table", &expected, found));
         }
-        self.up_case = Some((allocation, le32(set.primary(), 4), set.offset_bytes()));
+        let named = Named {
+            allocation,
+            set_bytes: set.offset_bytes(),
+        };
+        self.up_case = Some(UpCase {
+            named,
+            table_checksum: le32(set.primary(), 4),
+        });
         Ok(())
     }
 
     fn label(&mut self, set: &EntrySet) -> Result<()> {
-        // CharacterCount and VolumeLabel
         let entry = set.primary();
-        let count = usize::from(u8_at(entry, 1));
-        if count > 11 {
-            return Err(set.corrupt("CharacterCount", "at most 11", count.to_string()));
+        let character_count = usize::from(u8_at(entry, 1));
+        if character_count > 11 {
+            let found = character_count.to_string();
+            return Err(set.corrupt("CharacterCount", "at most 11", found));
         }
-        let units: Vec<u16> = (0..count).map(|index| le16(entry, 2 + index * 2)).collect();
+        let volume_label = (0..character_count).map(|index| le16(entry, 2 + index * 2));
+        let units: Vec<u16> = volume_label.collect();
         let end = units.iter().position(|&unit| unit == 0);
         let label = sealed_utf16(units.into_iter().take(end.unwrap_or(usize::MAX)));
         // As blkid prints it.
@@ -138,33 +149,25 @@ impl Found {
 }
 
 /// TableChecksum (section 7.2.2).
-fn verify_up_case(
-    chains: &mut Chains<'_>,
-    (allocation, stored, set_bytes): (Allocation, u32, u64),
-) -> Result<()> {
-    let mut runs = Runs::new(chains.layout(), allocation, set_bytes)?;
-    let mut left_bytes = allocation.len_bytes;
+fn verify_up_case(chains: &mut Chains<'_>, table: UpCase) -> Result<()> {
+    let mut runs = Runs::new(chains.layout(), table.named)?;
+    let mut left_bytes = table.named.allocation.len_bytes;
     let mut sum = 0_u32;
     while let Some(run) = runs.next(chains)? {
         let len_bytes = run.len_bytes().min(left_bytes);
-        left_bytes = left_bytes.saturating_sub(len_bytes);
+        left_bytes -= len_bytes;
         // At most UP_CASE_BYTES_MAX.
         let bytes = read_vec(chains.device(), run.offset_bytes(), len_bytes as usize)?;
         sum = bytes.iter().fold(sum, |sum, &byte| {
             sum.rotate_right(1).wrapping_add(u32::from(byte))
         });
     }
-    if sum == stored {
+    if sum == table.table_checksum {
         return Ok(());
     }
-    let found = format!("{stored:#010x}");
-    let expected = format!("{sum:#010x}");
-    Err(Corrupt::new(
-        "exFAT up-case table",
-        "TableChecksum",
-        set_bytes,
-        expected,
-        found,
-    )
-    .into())
+    let (structure, field) = ("exFAT up-case table", "TableChecksum");
+    let (expected, found) = (format!("{sum:#010x}"), table.table_checksum);
+    let found = format!("{found:#010x}");
+    let at = table.named.set_bytes;
+    Err(Corrupt::new(structure, field, at, expected, found).into())
 }

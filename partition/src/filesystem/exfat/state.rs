@@ -38,10 +38,7 @@ pub(super) fn flag_hazards(sector: &[u8]) -> Vec<Hazard> {
 /// [`crate::Error::Corrupt`] when it is something else.
 pub(super) fn check_fats(device: &dyn ReadAt, layout: &Layout) -> Result<()> {
     for number in 0..layout.fat_count {
-        let offset_bytes = layout
-            .fat_bytes
-            .saturating_mul(u64::from(number))
-            .saturating_add(layout.fat_offset_bytes);
+        let offset_bytes = layout.fat_copy_offset_bytes(number);
         let entry = le32(&read_vec(device, offset_bytes, 4)?, 0);
         if entry >> 8 != 0x00ff_ffff {
             let expected = "0xffffff and a media type";

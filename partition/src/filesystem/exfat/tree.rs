@@ -2,7 +2,7 @@
 //! metadata.
 
 use super::directory::{Directory, Runs};
-use super::entry::{Allocation, Content, EntrySet};
+use super::entry::{Allocation, Content, EntrySet, Named};
 use super::{Chains, Layout};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
@@ -31,6 +31,17 @@ pub(super) struct Item<'a> {
     pub(super) set_bytes: u64,
     /// DataLength; 0 for the root directory, which has none.
     pub(super) len_bytes: u64,
+}
+
+impl<'a> Item<'a> {
+    const fn of(set: &EntrySet, purpose: Use, path: &'a str, clusters: Allocation) -> Self {
+        Self {
+            purpose,
+            path,
+            set_bytes: set.offset_bytes(),
+            len_bytes: clusters.len_bytes,
+        }
+    }
 }
 
 /// What to do next.
@@ -86,7 +97,7 @@ pub(super) fn walk<V: Visitor>(
         visitor,
         pending: Pending::new(pending_bytes_max),
     };
-    let root_bytes = layout.clusters(layout.root_cluster, 1);
+    let root_bytes = layout.heap.extent(layout.root_cluster);
     let root = Item {
         purpose: Use::Directory,
         path: "/",
@@ -95,18 +106,16 @@ pub(super) fn walk<V: Visitor>(
     };
     walk.tolerantly(|walk| walk.directory(&root, Runs::root(layout), true))?;
     while !walk.visitor.is_done() {
-        let Some((path, (clusters, set_bytes))) = walk.pending.pop() else {
+        let Some((path, named)) = walk.pending.pop() else {
             break;
         };
         let item = Item {
             purpose: Use::Directory,
             path: &path,
-            set_bytes,
-            len_bytes: clusters.len_bytes,
+            set_bytes: named.set_bytes,
+            len_bytes: named.allocation.len_bytes,
         };
-        walk.tolerantly(|walk| {
-            walk.directory(&item, Runs::new(layout, clusters, set_bytes)?, false)
-        })?;
+        walk.tolerantly(|walk| walk.directory(&item, Runs::new(layout, named)?, false))?;
     }
     Ok(())
 }
@@ -114,7 +123,7 @@ pub(super) fn walk<V: Visitor>(
 struct Walk<'a, V> {
     chains: Chains<'a>,
     visitor: &'a mut V,
-    pending: Pending<(Allocation, u64)>,
+    pending: Pending<Named>,
 }
 
 impl<V: Visitor> Walk<'_, V> {
@@ -129,7 +138,8 @@ impl<V: Visitor> Walk<'_, V> {
             if self.visitor.run(item, position_bytes, run)? == Step::Skip {
                 break;
             }
-            position_bytes = position_bytes.saturating_add(run.len_bytes());
+            // Runs are no longer than the volume.
+            position_bytes += run.len_bytes();
         }
         while !self.visitor.is_done() {
             let Some(set) = directory.next_set()? else {
@@ -154,39 +164,35 @@ impl<V: Visitor> Walk<'_, V> {
         };
         match set.content()? {
             Content::Directory { name, clusters } => {
-                let place = (clusters, set.offset_bytes());
-                self.pending.push("exFAT", path(&name), place)?;
+                let named = Named {
+                    allocation: clusters,
+                    set_bytes: set.offset_bytes(),
+                };
+                self.pending.push("exFAT", path(&name), named)?;
             }
             Content::File { name, clusters } if V::WANTS_FILES => {
-                self.clusters(set, (Use::File, &path(&name)), clusters)?;
+                self.clusters(&Item::of(set, Use::File, &path(&name), clusters), clusters)?;
             }
             Content::File { .. } | Content::Other => {}
         }
         for clusters in set.other_allocations() {
-            self.clusters(set, (Use::Other, ""), clusters)?;
+            self.clusters(&Item::of(set, Use::Other, "", clusters), clusters)?;
         }
         Ok(())
     }
 
-    fn clusters(
-        &mut self,
-        set: &EntrySet,
-        (purpose, path): (Use, &str),
-        clusters: Allocation,
-    ) -> Result<()> {
-        let item = Item {
-            purpose,
-            path,
-            set_bytes: set.offset_bytes(),
-            len_bytes: clusters.len_bytes,
+    fn clusters(&mut self, item: &Item<'_>, clusters: Allocation) -> Result<()> {
+        let named = Named {
+            allocation: clusters,
+            set_bytes: item.set_bytes,
         };
-        let mut runs = Runs::new(self.chains.layout(), clusters, item.set_bytes)?;
+        let mut runs = Runs::new(self.chains.layout(), named)?;
         let mut position_bytes = 0_u64;
         while let Some(run) = runs.next(&mut self.chains)? {
-            if self.visitor.run(&item, position_bytes, run)? == Step::Skip {
+            if self.visitor.run(item, position_bytes, run)? == Step::Skip {
                 break;
             }
-            position_bytes = position_bytes.saturating_add(run.len_bytes());
+            position_bytes += run.len_bytes();
         }
         Ok(())
     }

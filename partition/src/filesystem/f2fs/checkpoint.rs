@@ -1,13 +1,14 @@
 //! Checkpoints: two packs in turn, of which the newer sound one is the state of the filesystem.
 //!
-//! A pack starts with a block of `struct f2fs_checkpoint`; version bitmaps that have no room
-//! there, orphans and summaries follow, and the first block once more ends it.
+//! A pack starts with a block of `struct f2fs_checkpoint` (Linux, `f2fs_fs.h`). Version bitmaps
+//! that have no room there, orphans and summaries follow. A copy of the first block ends it.
 
+use super::address::{Block, SEGMENT_BLOCKS, Segment};
 use super::checksum::crc32;
-use super::superblock::{Checked, LOGS, SEGMENT_BLOCKS, Superblock};
+use super::superblock::{LOGS, Superblock};
 use crate::bytes::{le16, le32, le64};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Checked, Corrupt, Error, Result};
 use std::fmt::Display;
 
 /// `CP_UMOUNT_FLAG`: written by an unmount.
@@ -21,15 +22,26 @@ const BITMAPS_OFFSET: usize = 192;
 /// Node logs: hot, warm and cold.
 const NODE_LOGS: usize = 3;
 
+/// Where a log of nodes goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogHead {
+    /// `cur_node_segno`
+    pub(super) segment: Segment,
+    /// `cur_node_blkoff`: the block in that segment.
+    pub(super) block: u32,
+}
+
 /// A checkpoint whose checksums are right, with fields that fit the superblock.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoint {
     /// The first block, and those of version bitmaps.
     raw: Vec<u8>,
-    /// Block where the pack starts.
-    pub(super) first_block: u64,
+    /// Where the pack starts: the index in the checkpoint area, and the block.
+    start: u64,
+    pub(super) first_block: Block,
+    /// `ckpt_flags`
     pub(super) flags: u32,
-    /// Blocks of the pack.
+    /// `cp_pack_total_block_count`
     pub(super) blocks: u32,
     /// `cp_pack_start_sum`: the first block with summaries, from the start of the pack on.
     pub(super) summaries: u32,
@@ -71,21 +83,25 @@ impl Checkpoints {
 
 impl Checkpoint {
     fn read(superblock: &Superblock, device: &dyn ReadAt, pack: u64) -> Result<Checked<Self>> {
-        let start = pack.saturating_mul(SEGMENT_BLOCKS.into());
-        let first_block = start.saturating_add(superblock.checkpoint.first_block.into());
-        let at = superblock.byte(first_block);
-        let len = usize::try_from(superblock.payload_blocks.saturating_add(1)).unwrap_or(0);
-        let raw = read_vec(device, at, len.saturating_mul(superblock.block_len()))?;
+        let start = pack * u64::from(SEGMENT_BLOCKS);
+        let first_block = superblock.block(superblock.checkpoint, start)?;
+        let at = superblock.offset_bytes(first_block);
+        // The superblock's check bounds cp_payload by the segment.
+        let len = superblock.block_len() * (superblock.payload_blocks as usize + 1);
+        let raw = read_vec(device, at, len)?;
         let head = raw.get(..superblock.block_len()).unwrap_or_default();
         if let Err(corrupt) = check_crc(head, at) {
             return Ok(Err(corrupt));
         }
-        let (blocks, summaries) = (le32(head, 136), le32(head, 140));
+        let ckpt_flags = le32(head, 132);
+        let cp_pack_total_block_count = le32(head, 136);
+        let cp_pack_start_sum = le32(head, 140);
         let checkpoint = Self {
-            flags: le32(head, 132),
+            flags: ckpt_flags,
+            start,
             first_block,
-            blocks,
-            summaries,
+            blocks: cp_pack_total_block_count,
+            summaries: cp_pack_start_sum,
             raw,
         };
         if let Err(corrupt) = checkpoint.check_blocks(superblock, at) {
@@ -94,10 +110,19 @@ impl Checkpoint {
         checkpoint.read_end(superblock, device)
     }
 
+    /// Block `index` of the pack.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when that is no block of the checkpoint area.
+    pub(super) fn block(&self, superblock: &Superblock, index: u32) -> Checked<Block> {
+        superblock.block(superblock.checkpoint, self.start + u64::from(index))
+    }
+
     /// Holds the last block of the pack against the first one.
     fn read_end(self, superblock: &Superblock, device: &dyn ReadAt) -> Result<Checked<Self>> {
-        let last = u64::from(self.blocks.saturating_sub(1));
-        let at = superblock.byte(self.first_block.saturating_add(last));
+        // Checked before: there are at least 3.
+        let last = self.block(superblock, self.blocks - 1)?;
+        let at = superblock.offset_bytes(last);
         let end = read_vec(device, at, superblock.block_len())?;
         if let Err(corrupt) = check_crc(&end, at) {
             return Ok(Err(corrupt));
@@ -112,7 +137,7 @@ impl Checkpoint {
     }
 
     fn check_blocks(&self, superblock: &Superblock, at: u64) -> Checked {
-        let min = superblock.payload_blocks.saturating_add(3);
+        let min = superblock.payload_blocks + 3;
         let is_valid = (min..=SEGMENT_BLOCKS).contains(&self.blocks);
         if is_valid {
             return Ok(());
@@ -123,46 +148,29 @@ impl Checkpoint {
     }
 
     fn check_fields(&self, superblock: &Superblock) -> Checked {
-        let at = superblock.byte(self.first_block);
+        let at = superblock.offset_bytes(self.first_block);
         let check = |is_valid: bool, field, expected: &dyn Display, found: u64| {
             if is_valid {
                 return Ok(());
             }
             Err(Corrupt::new(STRUCTURE, field, at, expected, found))
         };
-        let bits =
-            |segments: u32| u64::from(segments / 2).saturating_mul(SEGMENT_BLOCKS.into()) / 8;
+        let (sit, nat) = (superblock.sit.segments, superblock.nat.segments);
         for (field, found, segments) in [
-            (
-                "sit_ver_bitmap_bytesize",
-                self.sit_bitmap_len(),
-                superblock.sit.segments,
-            ),
-            (
-                "nat_ver_bitmap_bytesize",
-                self.nat_bitmap_len(),
-                superblock.nat.segments,
-            ),
+            ("sit_ver_bitmap_bytesize", self.sit_bitmap_len(), sit),
+            ("nat_ver_bitmap_bytesize", self.nat_bitmap_len(), nat),
         ] {
-            let expected = bits(segments);
+            // A bit for each block of one copy.
+            let expected = u64::from(segments / 2) * u64::from(SEGMENT_BLOCKS) / 8;
             check(found as u64 == expected, field, &expected, found as u64)?;
         }
         let is_fitting =
             self.bitmap(true, superblock).is_some() && self.bitmap(false, superblock).is_some();
-        let field = "sit_nat_version_bitmap";
-        check(
-            is_fitting,
-            field,
-            &"bitmaps within the pack",
-            self.raw.len() as u64,
-        )?;
+        let (field, found) = ("sit_nat_version_bitmap", self.raw.len() as u64);
+        check(is_fitting, field, &"bitmaps within the pack", found)?;
         let (blocks, all) = (self.valid_blocks(), superblock.main.blocks());
-        check(
-            blocks <= all,
-            "valid_block_count",
-            &format!("at most {all}"),
-            blocks,
-        )?;
+        let expected = format!("at most {all}");
+        check(blocks <= all, "valid_block_count", &expected, blocks)?;
         self.check_logs(superblock, at)?;
         self.check_summaries(superblock, at)
     }
@@ -174,18 +182,13 @@ impl Checkpoint {
             NODE_LOGS
         };
         for log in 0..logs {
-            let (segment, block) = self.node_log(log);
-            let is_valid = segment < superblock.main.segments && block < SEGMENT_BLOCKS;
+            let LogHead { segment, block } = self.node_log(log);
+            let is_valid = segment.0 < superblock.main.segments && block < SEGMENT_BLOCKS;
             if !is_valid {
                 let expected = format!("a block of {} segments", superblock.main.segments);
-                let found = format!("block {block} of segment {segment}");
-                return Err(Corrupt::new(
-                    STRUCTURE,
-                    "cur_node_segno",
-                    at,
-                    expected,
-                    found,
-                ));
+                let found = format!("block {block} of segment {}", segment.0);
+                let field = "cur_node_segno";
+                return Err(Corrupt::new(STRUCTURE, field, at, expected, found));
             }
         }
         Ok(())
@@ -196,26 +199,20 @@ impl Checkpoint {
         if !self.has(UMOUNT) {
             return Ok(());
         }
-        let after = self.blocks.saturating_sub(self.summaries);
+        let after = self.blocks.checked_sub(self.summaries);
         let expected = if self.has(COMPACT_SUM) {
             LOGS - 1..=LOGS
         } else {
             LOGS + 1..=LOGS + 1
         };
         let is_valid = self.summaries > superblock.payload_blocks
-            && self.summaries < self.blocks
-            && expected.contains(&after);
+            && after.is_some_and(|after| after > 0 && expected.contains(&after));
         if is_valid {
             return Ok(());
         }
         let expected = format!("{expected:?} blocks from the end of {}", self.blocks);
-        Err(Corrupt::new(
-            STRUCTURE,
-            "cp_pack_start_sum",
-            at,
-            expected,
-            self.summaries,
-        ))
+        let (field, found) = ("cp_pack_start_sum", self.summaries);
+        Err(Corrupt::new(STRUCTURE, field, at, expected, found))
     }
 
     /// `checkpoint_ver`
@@ -223,7 +220,7 @@ impl Checkpoint {
         le64(&self.raw, 0)
     }
 
-    /// Blocks of the main area that are in use.
+    /// `valid_block_count`: blocks of the main area that are in use.
     pub(super) fn valid_blocks(&self) -> u64 {
         le64(&self.raw, 16)
     }
@@ -237,43 +234,45 @@ impl Checkpoint {
         self.has(COMPACT_SUM)
     }
 
-    /// Segment, and block in it, where a log of nodes (hot, warm, cold) goes on.
-    pub(super) fn node_log(&self, log: usize) -> (u32, u32) {
-        let segment = le32(&self.raw, 36_usize.saturating_add(log.saturating_mul(4)));
-        let block = le16(&self.raw, 68_usize.saturating_add(log.saturating_mul(2)));
-        (segment, block.into())
+    /// Where the log of hot (0), warm (1) or cold (2) nodes goes on.
+    pub(super) fn node_log(&self, log: usize) -> LogHead {
+        let cur_node_segno = le32(&self.raw, 36 + 4 * log);
+        let cur_node_blkoff = le16(&self.raw, 68 + 2 * log);
+        LogHead {
+            segment: Segment(cur_node_segno),
+            block: cur_node_blkoff.into(),
+        }
     }
 
+    /// `sit_ver_bitmap_bytesize`
     fn sit_bitmap_len(&self) -> usize {
-        usize::try_from(le32(&self.raw, 156)).unwrap_or(usize::MAX)
+        le32(&self.raw, 156) as usize
     }
 
+    /// `nat_ver_bitmap_bytesize`
     fn nat_bitmap_len(&self) -> usize {
-        usize::try_from(le32(&self.raw, 160)).unwrap_or(usize::MAX)
+        le32(&self.raw, 160) as usize
     }
 
     /// Which copy of each SIT block (or NAT block) is the valid one: bits from the highest of
     /// each byte on.
     fn bitmap(&self, is_sit: bool, superblock: &Superblock) -> Option<&[u8]> {
         let (sit, nat) = (self.sit_bitmap_len(), self.nat_bitmap_len());
-        let crc = usize::try_from(le32(&self.raw, 164)).ok()?;
+        let checksum_offset = le32(&self.raw, 164) as usize;
         let (start, end) = if self.has(LARGE_NAT_BITMAP) {
             // An older layout, with the checksum at the end of the block, is mounted nowhere.
-            let start = BITMAPS_OFFSET
-                .checked_add(4)
-                .filter(|_| crc == BITMAPS_OFFSET)?;
-            (
-                start.checked_add(if is_sit { nat } else { 0 })?,
-                self.raw.len(),
-            )
+            if checksum_offset != BITMAPS_OFFSET {
+                return None;
+            }
+            let start = BITMAPS_OFFSET + 4;
+            let before = if is_sit { nat } else { 0 };
+            (start.checked_add(before)?, self.raw.len())
         } else if superblock.payload_blocks > 0 && is_sit {
             (superblock.block_len(), self.raw.len())
         } else {
             let is_second = superblock.payload_blocks == 0 && !is_sit;
-            (
-                BITMAPS_OFFSET.checked_add(if is_second { sit } else { 0 })?,
-                crc,
-            )
+            let before = if is_second { sit } else { 0 };
+            (BITMAPS_OFFSET.checked_add(before)?, checksum_offset)
         };
         let len = if is_sit { sit } else { nat };
         self.raw.get(..end)?.get(start..start.checked_add(len)?)
@@ -292,20 +291,15 @@ impl Checkpoint {
 
 /// The checksum counts all of the block but itself.
 fn check_crc(block: &[u8], at: u64) -> Checked {
-    let offset = usize::try_from(le32(block, 164)).unwrap_or(usize::MAX);
+    let offset = le32(block, 164) as usize;
     let last = block.len().saturating_sub(4);
     if !(BITMAPS_OFFSET..=last).contains(&offset) {
         let expected = format!("{BITMAPS_OFFSET} to {last}");
-        return Err(Corrupt::new(
-            STRUCTURE,
-            "checksum_offset",
-            at,
-            expected,
-            offset,
-        ));
+        let field = "checksum_offset";
+        return Err(Corrupt::new(STRUCTURE, field, at, expected, offset));
     }
     let before = block.get(..offset).unwrap_or_default();
-    let after = block.get(offset.saturating_add(4)..).unwrap_or_default();
+    let after = block.get(offset + 4..).unwrap_or_default();
     let (computed, stored) = (crc32(&[before, after]), le32(block, offset));
     if computed == stored {
         return Ok(());

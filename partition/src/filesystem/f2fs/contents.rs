@@ -1,5 +1,6 @@
 //! Where the contents of regular files are, so that all else that is in use is metadata.
 
+use super::address::{Block as Address, Nid};
 use super::checkpoint::Checkpoint;
 use super::nat::{self, Node};
 use super::node::Block;
@@ -13,7 +14,7 @@ use std::collections::HashSet;
 /// `COMPRESS_ADDR` and `NEW_ADDR`: a compressed cluster begins, a block was never written.
 const MARKS: [u32; 2] = [u32::MAX - 1, u32::MAX];
 /// Nodes read at once.
-const BLOCKS_AT_ONCE: u32 = 256;
+const BLOCKS_AT_ONCE: u64 = 256;
 /// Files of more than an inode's addresses, 3.6 MiB; their numbers take 40 MiB at most.
 const LARGE_FILES_MAX: usize = 1 << 22;
 
@@ -64,17 +65,16 @@ fn read(
     nodes: &[Node],
     visit: &mut impl FnMut(Node, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let is_near =
-        |first: &Node, node: &Node| node.block.saturating_sub(first.block) < BLOCKS_AT_ONCE;
+    let is_near = |first: &Node, node: &Node| node.block.since(first.block) < BLOCKS_AT_ONCE;
     let mut rest = nodes;
     while let Some(first) = rest.first() {
         let (now, later) = rest.split_at(rest.partition_point(|node| is_near(first, node)));
         let last = now.last().map_or(first.block, |last| last.block);
-        let count = last.saturating_sub(first.block).saturating_add(1) as usize;
-        let len = count.saturating_mul(superblock.block_len());
-        let raw = read_vec(device, superblock.byte(first.block.into()), len)?;
+        let count = last.since(first.block) as usize + 1;
+        let len = count * superblock.block_len();
+        let raw = read_vec(device, superblock.offset_bytes(first.block), len)?;
         for &node in now {
-            let index = node.block.saturating_sub(first.block) as usize;
+            let index = node.block.since(first.block) as usize;
             let block = raw.chunks_exact(superblock.block_len()).nth(index);
             visit(node, block.unwrap_or_default())?;
         }
@@ -83,10 +83,17 @@ fn read(
     Ok(())
 }
 
+/// Adjacent blocks.
+#[derive(Clone, Copy)]
+struct Run {
+    first: Address,
+    count: u64,
+}
+
 struct Walk<'a> {
     superblock: &'a Superblock,
     /// Regular files that have nodes besides their inode.
-    large_files: HashSet<u32>,
+    large_files: HashSet<Nid>,
     contents: Gather,
     /// Nodes, and blocks of what is no regular file.
     others: Gather,
@@ -96,7 +103,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn node(&mut self, node: Node, raw: &[u8]) -> Result<()> {
         let block = Block::check(self.superblock, node, raw)?;
-        self.push(false, (node.block, 1));
+        let own = Run {
+            first: node.block,
+            count: 1,
+        };
+        self.push(false, own);
         let is_file = if node.is_inode() {
             let is_file = block.is_plain_file(self.superblock);
             if is_file && block.has_nodes() {
@@ -107,36 +118,42 @@ impl Walk<'_> {
         } else {
             self.large_files.contains(&node.inode)
         };
-        let mut run = (0, 0);
+        let mut run: Option<Run> = None;
         for address in block.addresses(self.superblock) {
             if address == 0 || MARKS.contains(&address) {
                 continue;
             }
-            self.check(node, address)?;
-            let (first, count) = run;
-            if count > 0 && u32::checked_add(first, count) == Some(address) {
-                run = (first, count + 1);
-            } else {
-                self.push(is_file, run);
-                run = (address, 1);
+            let next = self.named(node, address)?;
+            match &mut run {
+                Some(run) if next.since(run.first) == run.count => run.count += 1,
+                _ => {
+                    let begun = Run {
+                        first: next,
+                        count: 1,
+                    };
+                    let ended = run.replace(begun);
+                    ended.into_iter().for_each(|run| self.push(is_file, run));
+                }
             }
         }
-        self.push(is_file, run);
+        run.into_iter().for_each(|run| self.push(is_file, run));
         Ok(())
     }
 
-    fn check(&self, node: Node, address: u32) -> Result<()> {
-        if self.superblock.is_main(address) {
-            return Ok(());
-        }
-        let at = self.superblock.byte(node.block.into());
-        let expected = "blocks of the main area";
-        let found = format!("{address:#x}");
-        Err(Corrupt::new("F2FS node", "addresses", at, expected, found).into())
+    /// The block that a node has the address of.
+    fn named(&self, node: Node, address: u32) -> Result<Address> {
+        let missing = || {
+            let at = self.superblock.offset_bytes(node.block);
+            let expected = "blocks of the main area";
+            let found = format!("{address:#x}");
+            Corrupt::new("F2FS node", "addresses", at, expected, found)
+        };
+        let block = self.superblock.main.named(address);
+        Ok(block.ok_or_else(missing)?)
     }
 
-    fn push(&mut self, is_file: bool, (first, count): (u32, u32)) {
-        let extent = self.superblock.extent(first.into(), count.into());
+    fn push(&mut self, is_file: bool, run: Run) {
+        let extent = self.superblock.extent(run.first, run.count);
         let gather = if is_file {
             &mut self.contents
         } else {

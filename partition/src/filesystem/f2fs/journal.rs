@@ -1,14 +1,15 @@
 //! Journals: the newest entries of SIT and NAT, kept beside the summaries in a checkpoint until
 //! there are enough of them to be written to their tables.
 //!
-//! `struct f2fs_journal`: a count, then entries of (number, entry).
+//! Layout of `struct f2fs_journal` (Linux, `f2fs_fs.h`): a count, then a number and an entry each.
 
+use super::address::{Nid, Segment};
 use super::checkpoint::Checkpoint;
 use super::entry::{NAT_ENTRY_LEN, SIT_ENTRY_LEN};
 use super::superblock::{LOGS, Superblock};
 use crate::bytes::{le16, le32};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 use std::collections::BTreeMap;
 
 const STRUCTURE: &str = "F2FS journal";
@@ -16,8 +17,19 @@ const STRUCTURE: &str = "F2FS journal";
 const SUMMARY_LEN: usize = 7;
 const FOOTER_LEN: usize = 5;
 
-/// Entries by their number.
-pub(super) type Journal = BTreeMap<u32, Vec<u8>>;
+/// Entries by what they are of: segments or nodes.
+pub(super) type Journal<K> = BTreeMap<K, Vec<u8>>;
+
+/// Which journal, and what its entries are.
+struct Kept {
+    /// Which of the two it is where both share a block with the summaries of data.
+    compact_index: usize,
+    /// The log with whose summaries it is kept where they have a block each.
+    log: u32,
+    entry_len: usize,
+    /// One more than the last number of an entry.
+    end: u32,
+}
 
 /// Entries that stand for those of the SIT.
 ///
@@ -28,13 +40,18 @@ pub(super) fn sit(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-) -> Result<Journal> {
-    let end = superblock.main.segments;
-    // The journal of the SIT is kept with the log of cold data, the third one.
-    read(superblock, checkpoint, device, (1, 2), (SIT_ENTRY_LEN, end))
+) -> Result<Journal<Segment>> {
+    let kept = Kept {
+        compact_index: 1,
+        // That of cold data.
+        log: 2,
+        entry_len: SIT_ENTRY_LEN,
+        end: superblock.main.segments,
+    };
+    read(superblock, checkpoint, device, &kept, Segment)
 }
 
-/// Entries that stand for those of the NAT, all below node `end`.
+/// Entries that stand for those of the NAT.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] when the journal holds more than it has room for, or nodes for which
@@ -43,56 +60,66 @@ pub(super) fn nat(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-    end: u32,
-) -> Result<Journal> {
-    read(superblock, checkpoint, device, (0, 0), (NAT_ENTRY_LEN, end))
+) -> Result<Journal<Nid>> {
+    let kept = Kept {
+        compact_index: 0,
+        log: 0,
+        entry_len: NAT_ENTRY_LEN,
+        end: superblock.end_nid().0,
+    };
+    read(superblock, checkpoint, device, &kept, Nid)
 }
 
-/// Reads a journal by its index among compact summaries, and by the log with which it is kept
-/// where they aren't; its entries have a length and numbers below `end`.
-fn read(
+fn read<K: Ord>(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-    (index, log): (usize, u32),
-    (entry_len, end): (usize, u32),
-) -> Result<Journal> {
+    kept: &Kept,
+    key: fn(u32) -> K,
+) -> Result<Journal<K>> {
     let block_len = superblock.block_len();
     // A summary for each eight bytes, then the journal, then a footer.
-    let summaries_len = (block_len / 8).saturating_mul(SUMMARY_LEN);
-    let len = block_len
-        .saturating_sub(summaries_len)
-        .saturating_sub(FOOTER_LEN);
-    let (block, offset) = if checkpoint.is_compact() {
-        (checkpoint.summaries, len.saturating_mul(index))
+    let summaries_len = block_len / 8 * SUMMARY_LEN;
+    let len = block_len - summaries_len - FOOTER_LEN;
+    let (index, offset) = if checkpoint.is_compact() {
+        (checkpoint.summaries, len * kept.compact_index)
     } else {
         // Six blocks of summaries end the pack but for its last block: hot, warm, cold data first.
-        let first = checkpoint.blocks.saturating_sub(LOGS).saturating_sub(1);
-        (first.saturating_add(log), summaries_len)
+        // A pack that an unmount wrote has that many.
+        let first = checkpoint.blocks.saturating_sub(LOGS + 1);
+        (first + kept.log, summaries_len)
     };
-    let block = checkpoint.first_block.saturating_add(block.into());
-    let at = superblock.byte(block).saturating_add(offset as u64);
+    let block = checkpoint.block(superblock, index)?;
+    let at = superblock.offset_bytes(block) + offset as u64;
     let raw = read_vec(device, at, len)?;
-    parse(&raw, at, entry_len, end)
+    Ok(parse(&raw, at, kept.entry_len, kept.end, key)?)
 }
 
-fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Result<Journal> {
-    let record_len = entry_len.saturating_add(4);
-    let room = raw.len().saturating_sub(2) / record_len;
+fn parse<K: Ord>(
+    raw: &[u8],
+    at: u64,
+    entry_len: usize,
+    end: u32,
+    key: fn(u32) -> K,
+) -> Checked<Journal<K>> {
+    let record_len = 4 + entry_len;
+    // n_nats or n_sits, then the records.
     let count = usize::from(le16(raw, 0));
+    let records = raw.get(2..).unwrap_or_default().chunks_exact(record_len);
+    let room = records.len();
     if count > room {
         let expected = format!("at most {room}");
-        return Err(Corrupt::new(STRUCTURE, "count", at, expected, count).into());
+        return Err(Corrupt::new(STRUCTURE, "count", at, expected, count));
     }
     let mut journal = Journal::new();
-    let records = raw.get(2..).unwrap_or_default().chunks_exact(record_len);
     for record in records.take(count) {
+        // nid or segno, then the entry.
         let number = le32(record, 0);
         let entry = record.get(4..).unwrap_or_default().to_vec();
-        let is_valid = number < end && journal.insert(number, entry).is_none();
+        let is_valid = number < end && journal.insert(key(number), entry).is_none();
         if !is_valid {
             let expected = format!("numbers below {end}, each once");
-            return Err(Corrupt::new(STRUCTURE, "entries", at, expected, number).into());
+            return Err(Corrupt::new(STRUCTURE, "entries", at, expected, number));
         }
     }
     Ok(journal)
@@ -100,7 +127,12 @@ fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Result<Journal> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Journal, parse as parse_as};
+    use crate::error::Checked;
+
+    fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Checked<Journal<u32>> {
+        parse_as(raw, at, entry_len, end, |number| number)
+    }
 
     #[test]
     fn entries_are_counted_and_bounded() {

@@ -1,5 +1,7 @@
-//! Nodes: inodes, and blocks of addresses that belong to one (`struct f2fs_node`).
+//! Nodes: inodes, and blocks of addresses that belong to one (`struct f2fs_node` of Linux,
+//! `f2fs_fs.h`).
 
+use super::address::Nid;
 use super::checksum::crc32_from;
 use super::nat::Node;
 use super::superblock::Superblock;
@@ -47,18 +49,20 @@ impl<'a> Block<'a> {
         node: Node,
         raw: &'a [u8],
     ) -> Result<Self, Corrupt> {
-        let at = superblock.byte(node.block.into());
-        let found = (le32(raw, FOOTER), le32(raw, FOOTER + 4));
-        if found != (node.number, node.inode) {
-            let expected = format!("node {} of inode {}", node.number, node.inode);
-            let found = format!("node {} of inode {}", found.0, found.1);
+        let at = superblock.offset_bytes(node.block);
+        let (nid, ino) = (Nid(le32(raw, FOOTER)), Nid(le32(raw, FOOTER + 4)));
+        if (nid, ino) != (node.nid, node.inode) {
+            let expected = format!("node {} of inode {}", node.nid, node.inode);
+            let found = format!("node {nid} of inode {ino}");
             return Err(Corrupt::new(STRUCTURE, "footer", at, expected, found));
         }
         let block = Self { raw, node };
         if block.has_checksum(superblock) {
-            let (computed, stored) = (block.checksum(superblock), le32(raw, CHECKSUM));
-            if computed != stored {
-                let (expected, found) = (format!("{computed:#010x}"), format!("{stored:#010x}"));
+            let i_inode_checksum = le32(raw, CHECKSUM);
+            let computed = block.checksum(superblock);
+            if computed != i_inode_checksum {
+                let expected = format!("{computed:#010x}");
+                let found = format!("{i_inode_checksum:#010x}");
                 let field = "i_inode_checksum";
                 return Err(Corrupt::new(STRUCTURE, field, at, expected, found));
             }
@@ -67,43 +71,39 @@ impl<'a> Block<'a> {
     }
 
     fn has_checksum(&self, superblock: &Superblock) -> bool {
-        let end = CHECKSUM.saturating_add(4).saturating_sub(ADDRESSES);
+        let end = CHECKSUM + 4 - ADDRESSES;
+        let i_extra_isize = usize::from(le16(self.raw, ADDRESSES));
         superblock.features.has_inode_checksums()
             && self.node.is_inode()
             && self.has_inline(EXTRA_ATTR)
-            && usize::from(le16(self.raw, ADDRESSES)) >= end
+            && i_extra_isize >= end
     }
 
     /// Over the UUID, the inode's number, its generation, and the block with no checksum in it.
     fn checksum(&self, superblock: &Superblock) -> u32 {
-        let number = self.node.inode.to_le_bytes();
-        let generation = self.raw.get(68..72).unwrap_or_default();
+        let ino = self.node.inode.0.to_le_bytes();
+        let i_generation = self.raw.get(68..72).unwrap_or_default();
         let before = self.raw.get(..CHECKSUM).unwrap_or_default();
-        let after = self
-            .raw
-            .get(CHECKSUM.saturating_add(4)..)
-            .unwrap_or_default();
-        let parts: [&[u8]; 6] = [
-            &superblock.uuid,
-            &number,
-            generation,
-            before,
-            &[0; 4],
-            after,
-        ];
-        crc32_from(u32::MAX, &parts)
+        let after = self.raw.get(CHECKSUM + 4..).unwrap_or_default();
+        let uuid = &superblock.uuid;
+        crc32_from(
+            u32::MAX,
+            &[uuid, &ino, i_generation, before, &[0; 4], after],
+        )
     }
 
     fn has_inline(&self, flag: u8) -> bool {
-        u8_at(self.raw, 3) & flag != 0
+        let i_inline = u8_at(self.raw, 3);
+        i_inline & flag != 0
     }
 
     /// Whether an inode is a file of a user whose blocks hold its contents alone: not the tree of
     /// hashes that fs-verity keeps behind the end of a file.
     pub(super) fn is_plain_file(&self, superblock: &Superblock) -> bool {
-        le16(self.raw, 0) & FORMAT == REGULAR
-            && u8_at(self.raw, 2) & VERITY == 0
-            && !superblock.quota_inodes.contains(&self.node.number)
+        let (i_mode, i_advise) = (le16(self.raw, 0), u8_at(self.raw, 2));
+        i_mode & FORMAT == REGULAR
+            && i_advise & VERITY == 0
+            && !superblock.quota_inodes.contains(&self.node.nid)
     }
 
     /// Whether an inode has blocks of addresses besides its own.
@@ -115,9 +115,11 @@ impl<'a> Block<'a> {
     /// The addresses of blocks of data in this node, holes and marks among them; none if it holds
     /// nodes, attributes, or data itself.
     pub(super) fn addresses(&self, superblock: &Superblock) -> impl Iterator<Item = u32> + use<'a> {
+        // The footer's flag has the offset above three bits of other use.
+        let flag = le32(self.raw, FOOTER + 8);
         let words = if self.node.is_inode() {
             self.inode_words(superblock)
-        } else if is_direct(le32(self.raw, FOOTER.saturating_add(8)) >> 3) {
+        } else if is_direct(flag >> 3) {
             self.raw.get(..FOOTER)
         } else {
             None
@@ -132,17 +134,18 @@ impl<'a> Block<'a> {
             return None;
         }
         let has_extra = self.has_inline(EXTRA_ATTR);
-        let extra = usize::from(le16(self.raw, ADDRESSES)) / 4;
-        let start = if has_extra { extra } else { 0 };
+        let i_extra_isize = usize::from(le16(self.raw, ADDRESSES));
+        let i_inline_xattr_size = usize::from(le16(self.raw, ADDRESSES + 2));
+        let start = if has_extra { i_extra_isize / 4 } else { 0 };
         let attributes = if superblock.features.has_flexible_inline_attributes() && has_extra {
-            usize::from(le16(self.raw, ADDRESSES.saturating_add(2)))
+            i_inline_xattr_size
         } else if self.has_inline(INLINE_XATTR) {
             INLINE_ATTRIBUTES
         } else {
             0
         };
         let end = ADDRESSES_MAX.checked_sub(attributes)?;
-        let at = |word: usize| ADDRESSES.saturating_add(word.saturating_mul(4));
+        let at = |word: usize| ADDRESSES + word * 4;
         self.raw.get(at(start)..at(end))
     }
 }

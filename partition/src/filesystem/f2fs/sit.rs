@@ -1,23 +1,25 @@
 //! The segment information table (SIT): which blocks of each segment are in use.
 //!
-//! Each of its blocks is there twice. The checkpoint says which one is valid, and its journal has
-//! entries that are newer than both.
+//! Each block of the table has two copies. The checkpoint says which copy is valid, and its
+//! journal has entries that are newer than both. Layouts of `f2fs_sit_block` and `f2fs_sit_entry`
+//! (Linux, `f2fs_fs.h`).
 
+use super::address::Segment;
 use super::checkpoint::Checkpoint;
 use super::entry::{SIT_ENTRY_LEN, bit};
 use super::journal::{self, Journal};
-use super::superblock::{LOGS, SEGMENT_BLOCKS, Superblock};
+use super::superblock::{LOGS, Superblock};
 use crate::bytes::le16;
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
-use crate::extent::{ExtentMap, ExtentMapBuilder};
+use crate::error::{Checked, Corrupt, Result};
+use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 
 /// `SIT_VBLOCK_MAP_SIZE`
 const MAP_LEN: usize = 64;
 
 const STRUCTURE: &str = "F2FS SIT entry";
 /// Blocks of the table read at once.
-const BLOCKS_AT_ONCE: u64 = 256;
+const BLOCKS_AT_ONCE: u32 = 256;
 
 /// The bytes that are in use: all that comes before the main area, and the blocks of the main
 /// area whose bits are set.
@@ -30,23 +32,23 @@ pub(super) fn used(
     device: &dyn ReadAt,
 ) -> Result<ExtentMap> {
     let mut map = ExtentMapBuilder::new();
-    if let Some(extent) = superblock.extent(0, superblock.main.first_block.into()) {
+    let before_main = superblock.bytes_up_to_main(0);
+    if let Some(extent) = before_main.and_then(|len_bytes| Extent::new(0, len_bytes)) {
         map.push(extent);
     }
     let mut blocks = 0_u64;
     for_each(superblock, checkpoint, device, &mut |segment, entry| {
-        let start = u64::from(segment).saturating_mul(SEGMENT_BLOCKS.into());
-        let start = start.saturating_add(superblock.main.first_block.into());
         for_each_run(entry, &mut |first, count| {
-            blocks = blocks.saturating_add(count);
-            if let Some(extent) = superblock.extent(start.saturating_add(first), count) {
-                map.push(extent);
-            }
-        });
+            blocks += u64::from(count);
+            let start = superblock.block(superblock.main, segment.block(first))?;
+            let run = superblock.extent(start, count.into());
+            run.into_iter().for_each(|extent| map.push(extent));
+            Ok(())
+        })
     })?;
     let expected = checkpoint.valid_blocks();
     if blocks != expected {
-        let at = superblock.byte(checkpoint.first_block);
+        let at = superblock.offset_bytes(checkpoint.first_block);
         let field = "valid_block_count";
         let expected = format!("{blocks} as the SIT has them");
         let found = checkpoint.valid_blocks();
@@ -55,90 +57,116 @@ pub(super) fn used(
     Ok(map.finish())
 }
 
-/// Calls `visit` with the number and entry of each segment in order.
+/// Calls `visit` with each segment and its entry in order.
 fn for_each(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-    visit: &mut impl FnMut(u32, &[u8]),
+    visit: &mut impl FnMut(Segment, &[u8]) -> Checked,
 ) -> Result<()> {
     let journal = journal::sit(superblock, checkpoint, device)?;
+    let table = Table {
+        superblock,
+        bitmap: checkpoint.sit_bitmap(superblock),
+        device,
+    };
     let segments = superblock.main.segments;
     let per_block = superblock.segments_per_sit_block();
-    let blocks = u64::from(segments.div_ceil(per_block));
-    let mut first = 0;
-    while first < blocks {
-        let count = blocks.saturating_sub(first).min(BLOCKS_AT_ONCE);
-        let (raw, places) = read_blocks(superblock, checkpoint, device, (first, count))?;
-        for (block, place) in raw.chunks_exact(superblock.block_len()).zip(places) {
-            let start = u32::try_from(first)
-                .unwrap_or(u32::MAX)
-                .saturating_mul(per_block);
-            let here = segments.saturating_sub(start).min(per_block);
-            for (segment, raw) in
-                (start..start.saturating_add(here)).zip(block.chunks_exact(SIT_ENTRY_LEN))
-            {
+    let blocks = segments.div_ceil(per_block);
+    for first in (0..blocks).step_by(BLOCKS_AT_ONCE as usize) {
+        let numbers = first..blocks.min(first.saturating_add(BLOCKS_AT_ONCE));
+        let raw = table.read(numbers.clone())?;
+        for (number, block) in numbers.zip(raw.chunks_exact(superblock.block_len())) {
+            let place = table.offset_bytes(number, table.valid(number))?;
+            // Below the number of segments, as the block is below that of blocks.
+            let start = number * per_block;
+            for (segment, raw) in (start..segments).zip(sit_entries(block, per_block)) {
+                let segment = Segment(segment);
                 let entry = entry(&journal, segment, raw);
                 check(entry, segment, place)?;
-                visit(segment, entry);
+                visit(segment, entry)?;
             }
-            first = first.saturating_add(1);
         }
     }
     Ok(())
 }
 
-fn entry<'a>(journal: &'a Journal, segment: u32, raw: &'a [u8]) -> &'a [u8] {
+fn sit_entries(block: &[u8], per_block: u32) -> impl Iterator<Item = &[u8]> {
+    block.chunks_exact(SIT_ENTRY_LEN).take(per_block as usize)
+}
+
+fn entry<'a>(journal: &'a Journal<Segment>, segment: Segment, raw: &'a [u8]) -> &'a [u8] {
     journal.get(&segment).map_or(raw, Vec::as_slice)
 }
 
-/// Blocks of the table, each from its valid copy, and where those are.
-fn read_blocks(
-    superblock: &Superblock,
-    checkpoint: &Checkpoint,
-    device: &dyn ReadAt,
-    (first, count): (u64, u64),
-) -> Result<(Vec<u8>, Vec<u64>)> {
-    let bitmap = checkpoint.sit_bitmap(superblock);
-    let is_second: Vec<bool> = (first..first.saturating_add(count))
-        .map(|block| bit(bitmap, block))
-        .collect();
-    let start = |copy: u64| {
-        let copy = copy.saturating_mul(superblock.sit.blocks() / 2);
-        let block = u64::from(superblock.sit.first_block).saturating_add(first);
-        superblock.byte(block.saturating_add(copy))
-    };
-    let len = usize::try_from(count)
-        .unwrap_or(0)
-        .saturating_mul(superblock.block_len());
-    let read = |copy| read_vec(device, start(copy), len);
-    let mut raw = read(u64::from(is_second.first() == Some(&true)))?;
-    if is_second.iter().any(|&bit| Some(&bit) != is_second.first()) {
-        let copy = u64::from(is_second.first() != Some(&true));
-        let other = read(copy)?;
-        let block_len = superblock.block_len();
-        let blocks = raw
-            .chunks_exact_mut(block_len)
-            .zip(other.chunks_exact(block_len));
-        for ((block, other), &is_second) in blocks.zip(&is_second) {
-            if u64::from(is_second) == copy {
-                block.copy_from_slice(other);
-            }
-        }
-    }
-    let place = |(index, &is_second): (usize, &bool)| {
-        start(u64::from(is_second)).saturating_add(superblock.byte(index as u64))
-    };
-    let places = is_second.iter().enumerate().map(place).collect();
-    Ok((raw, places))
+/// Which of the two copies of a block of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copy {
+    First,
+    Second,
 }
 
+/// Reads blocks of the table.
+struct Table<'a> {
+    superblock: &'a Superblock,
+    /// A bit for each block: 1 where the second copy is the valid one.
+    bitmap: &'a [u8],
+    device: &'a dyn ReadAt,
+}
+
+impl Table<'_> {
+    fn valid(&self, number: u32) -> Copy {
+        if bit(self.bitmap, number.into()) {
+            Copy::Second
+        } else {
+            Copy::First
+        }
+    }
+
+    /// Where a copy of the block `number` lies. All second copies follow all first ones.
+    fn offset_bytes(&self, number: u32, copy: Copy) -> Checked<u64> {
+        let sit = self.superblock.sit;
+        let start = match copy {
+            Copy::First => 0,
+            Copy::Second => sit.blocks() / 2,
+        };
+        let block = self.superblock.block(sit, start + u64::from(number))?;
+        Ok(self.superblock.offset_bytes(block))
+    }
+
+    /// The blocks, each from its valid copy.
+    fn read(&self, numbers: std::ops::Range<u32>) -> Result<Vec<u8>> {
+        let block_len = self.superblock.block_len();
+        let len = numbers.len() * block_len;
+        let read = |copy| -> Result<Vec<u8>> {
+            read_vec(self.device, self.offset_bytes(numbers.start, copy)?, len)
+        };
+        let copy = self.valid(numbers.start);
+        let mut raw = read(copy)?;
+        if numbers.clone().any(|number| self.valid(number) != copy) {
+            let other = read(match copy {
+                Copy::First => Copy::Second,
+                Copy::Second => Copy::First,
+            })?;
+            let blocks = raw.chunks_exact_mut(block_len);
+            let blocks = blocks.zip(other.chunks_exact(block_len));
+            for (number, (block, other)) in numbers.clone().zip(blocks) {
+                if self.valid(number) != copy {
+                    block.copy_from_slice(other);
+                }
+            }
+        }
+        Ok(raw)
+    }
+}
+
+/// `valid_map`
 fn map(entry: &[u8]) -> &[u8] {
-    entry.get(2..MAP_LEN.saturating_add(2)).unwrap_or_default()
+    entry.get(2..MAP_LEN + 2).unwrap_or_default()
 }
 
 /// The count is that of the bits, and the kind is that of a log.
-fn check(entry: &[u8], segment: u32, at: u64) -> Result<()> {
+fn check(entry: &[u8], segment: Segment, at: u64) -> Checked {
     let vblocks = le16(entry, 0);
     let (count, kind) = (u32::from(vblocks & 0x3ff), u32::from(vblocks >> 10));
     let bits: u32 = map(entry).iter().map(|byte| byte.count_ones()).sum();
@@ -146,35 +174,38 @@ fn check(entry: &[u8], segment: u32, at: u64) -> Result<()> {
     if is_valid {
         return Ok(());
     }
-    let expected = format!("{bits} blocks of a log below {LOGS} in segment {segment}");
+    let expected = format!(
+        "{bits} blocks of a log below {LOGS} in segment {}",
+        segment.0
+    );
     let found = format!("{count} of {kind}");
-    Err(Corrupt::new(STRUCTURE, "vblocks", at, expected, found).into())
+    Err(Corrupt::new(STRUCTURE, "vblocks", at, expected, found))
 }
 
 /// Calls `visit` with (first, count) of each run of blocks in use in a segment.
-fn for_each_run(entry: &[u8], visit: &mut impl FnMut(u64, u64)) {
+fn for_each_run(entry: &[u8], visit: &mut impl FnMut(u32, u32) -> Checked) -> Checked {
     if le16(entry, 0) & 0x3ff == 0 {
-        return;
+        return Ok(());
     }
     let (words, _) = map(entry).as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let mut word = u64::from_be_bytes(*word);
-        let mut at = (index as u64).saturating_mul(64);
+    for (start, word) in (0..).step_by(64).zip(words) {
+        let (mut at, mut word) = (start, u64::from_be_bytes(*word));
         while word != 0 {
             let gap = word.leading_zeros();
             word <<= gap;
             let run = word.leading_ones();
-            at = at.saturating_add(gap.into());
-            visit(at, run.into());
-            at = at.saturating_add(run.into());
+            at += gap;
+            visit(at, run)?;
+            at += run;
             word = word.checked_shl(run).unwrap_or(0);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SIT_ENTRY_LEN, bit, check, for_each_run};
+    use super::{SIT_ENTRY_LEN, Segment, bit, check, for_each_run};
     use proptest::prelude::{Just, any, prop_assert_eq, prop_oneof, proptest};
 
     proptest! {
@@ -186,13 +217,19 @@ mod tests {
             entry[2..66].copy_from_slice(&bytes);
             let ones: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
             entry[..2].copy_from_slice(&(ones as u16).to_le_bytes());
-            prop_assert_eq!(check(&entry, 0, 0).is_ok(), true);
+            prop_assert_eq!(check(&entry, Segment(0), 0).is_ok(), true);
             let mut found = Vec::new();
-            for_each_run(&entry, &mut |first, count| found.extend(first..first + count));
-            let expected: Vec<u64> = (0..512).filter(|&index| bit(&bytes, index)).collect();
+            for_each_run(&entry, &mut |first, count| {
+                found.extend(first..first + count);
+                Ok(())
+            })
+            .unwrap();
+            let expected: Vec<u32> = (0..512)
+                .filter(|&index| bit(&bytes, index.into()))
+                .collect();
             prop_assert_eq!(found, expected);
             entry[40] ^= 0x10;
-            prop_assert_eq!(check(&entry, 0, 0).is_ok(), false);
+            prop_assert_eq!(check(&entry, Segment(0), 0).is_ok(), false);
         }
     }
 }

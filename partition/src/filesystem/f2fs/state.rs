@@ -1,8 +1,8 @@
 //! Whether the maps can be believed: flags, devices, recorded errors, what was written since.
 
-use super::checkpoint::{Checkpoint, Checkpoints, UMOUNT};
+use super::checkpoint::{Checkpoint, Checkpoints, LogHead, UMOUNT};
 use super::feature::Features;
-use super::superblock::{self, SEGMENT_BLOCKS, Superblock};
+use super::superblock::{self, Superblock};
 use crate::bytes::{is_zero, le32};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
@@ -25,10 +25,10 @@ pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
         let which = format!("{devices} of them are named in the superblock");
         hazards.push(Hazard::MultiDevice(which));
     }
-    // The first reason to stop is a shutdown that somebody asked for.
-    let stops = raw.get(2763..2794).unwrap_or_default();
-    let errors = raw.get(2794..2810).unwrap_or_default();
-    for (field, bytes) in [("s_stop_reason", stops), ("s_errors", errors)] {
+    // The first byte of s_stop_reason counts shutdowns that somebody asked for.
+    let s_stop_reason = raw.get(2763..2794).unwrap_or_default();
+    let s_errors = raw.get(2794..2810).unwrap_or_default();
+    for (field, bytes) in [("s_stop_reason", s_stop_reason), ("s_errors", s_errors)] {
         if !is_zero(bytes) {
             let how = format!("{field} is set; run fsck.f2fs");
             hazards.push(Hazard::Errors(how));
@@ -111,19 +111,18 @@ fn later_node(
         3
     };
     for (log, name) in logs.into_iter().take(count) {
-        let (segment, block) = checkpoint.node_log(log);
-        let start = u64::from(segment).saturating_mul(SEGMENT_BLOCKS.into());
-        let block = start.saturating_add(block.into());
-        if block >= superblock.main.blocks() {
+        let LogHead { segment, block } = checkpoint.node_log(log);
+        let Some(block) = superblock.main.block(segment.block(block)) else {
             continue;
-        }
-        let block = block.saturating_add(superblock.main.first_block.into());
-        // struct node_footer: node, inode, flags, version, next block.
-        let end = superblock.byte(block.saturating_add(1));
-        let footer = read_vec(device, end.saturating_sub(24), 24)?;
+        };
+        // `struct node_footer` ends the block: nid, ino, flag, cp_ver, next_blkaddr.
+        let at = superblock.offset_bytes(block) + u64::from(superblock.block_bytes) - 24;
+        let footer = read_vec(device, at, 24)?;
+        let (nid, cp_ver) = (le32(&footer, 0), footer.get(12..16));
         // The upper half of a version is a checksum, or is not.
         let version = checkpoint.version().to_le_bytes();
-        if le32(&footer, 0) != 0 && footer.get(12..16) == version.get(..4) {
+        if nid != 0 && cp_ver == version.get(..4) {
+            let block = block.number();
             let how = format!("the log of {name} nodes goes on at block {block:#x}");
             return Ok(Some(Hazard::NeedsRecovery(how)));
         }

@@ -1,14 +1,16 @@
 //! The superblock: every field that says where things are, checked before it is used.
 //!
-//! Layout of `struct f2fs_super_block` (Linux, `include/linux/f2fs_fs.h`). All of F2FS is
-//! little-endian. The areas follow one another: checkpoints, SIT (segment information table), NAT
-//! (node address table), SSA (segment summary area), main.
+//! Layout of `struct f2fs_super_block` (Linux,
+//! [f2fs_fs.h](https://github.com/torvalds/linux/blob/master/include/linux/f2fs_fs.h)). All of
+//! F2FS is little-endian. The areas follow one another: checkpoints, SIT (segment information
+//! table), NAT (node address table), SSA (segment summary area), main.
 
+use super::address::{Area, Block, Nid, SEGMENT_BLOCKS};
 use super::checksum::{MAGIC, crc32};
-use super::entry::SIT_ENTRY_LEN;
+use super::entry::{NAT_ENTRY_LEN, SIT_ENTRY_LEN};
 use super::feature::Features;
 use crate::bytes::{le16, le32, le64, u8_at};
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 use crate::extent::Extent;
 use std::fmt::Display;
 
@@ -17,8 +19,6 @@ pub(super) const OFFSET_BYTES: u64 = 1024;
 pub(super) const LEN_BYTES: usize = 3072;
 /// The size of blocks of all but kernels with larger pages.
 pub(super) const BLOCK_BYTES: u32 = 4096;
-/// Blocks of a segment; drivers know no other count.
-pub(super) const SEGMENT_BLOCKS: u32 = 512;
 /// Logs that are written at once: hot, warm and cold data, then nodes (`NR_CURSEG_PERSIST_TYPE`).
 pub(super) const LOGS: u32 = 6;
 
@@ -30,26 +30,6 @@ const DEVICES_MAX: usize = 8;
 const DEVICE_LEN: usize = 68;
 const DEVICES_OFFSET: usize = 2201;
 const QUOTA_INODES_OFFSET: usize = 2745;
-
-/// A value read from the disk, or what is wrong with it.
-pub(super) type Checked<T = ()> = Result<T, Corrupt>;
-
-/// Consecutive segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Area {
-    pub(super) first_block: u32,
-    pub(super) segments: u32,
-}
-
-impl Area {
-    pub(super) fn blocks(self) -> u64 {
-        u64::from(self.segments).saturating_mul(SEGMENT_BLOCKS.into())
-    }
-
-    pub(super) fn end_block(self) -> u64 {
-        u64::from(self.first_block).saturating_add(self.blocks())
-    }
-}
 
 /// A checked superblock. All of the filesystem lies on the volume.
 #[derive(Clone, Debug)]
@@ -64,7 +44,7 @@ pub(super) struct Superblock {
     /// `cp_payload`: blocks of version bitmaps after the first block of a checkpoint.
     pub(super) payload_blocks: u32,
     /// `qf_ino`: inodes of quota files, 0 where there is none.
-    pub(super) quota_inodes: [u32; 3],
+    pub(super) quota_inodes: [Nid; 3],
     /// `uuid`
     pub(super) uuid: [u8; 16],
 }
@@ -86,7 +66,8 @@ pub(super) fn blocks(raw: &[u8]) -> u64 {
 
 /// Paths of the devices that the filesystem lies on, when there are several.
 pub(super) fn devices(raw: &[u8]) -> usize {
-    let named = |index: &usize| u8_at(raw, DEVICES_OFFSET.saturating_add(index * DEVICE_LEN)) != 0;
+    // The first byte of devs[index].path.
+    let named = |index: &usize| u8_at(raw, DEVICES_OFFSET + index * DEVICE_LEN) != 0;
     (0..DEVICES_MAX).filter(named).count()
 }
 
@@ -111,29 +92,35 @@ impl Superblock {
     /// Parses and checks the superblock in `raw` (3072 bytes, which [`is_one`]) of a volume of
     /// `volume_bytes`.
     pub(super) fn parse(raw: &[u8], volume_bytes: u64) -> Checked<Self> {
-        let area = |count: usize, start: usize| Area {
-            first_block: le32(raw, start),
-            segments: le32(raw, count),
+        let area = |blkaddr: u32, segment_count: u32| Area {
+            first_block: blkaddr,
+            segments: segment_count,
         };
+        let (segment_count_ckpt, cp_blkaddr) = (le32(raw, 52), le32(raw, 76));
+        let (segment_count_sit, sit_blkaddr) = (le32(raw, 56), le32(raw, 80));
+        let (segment_count_nat, nat_blkaddr) = (le32(raw, 60), le32(raw, 84));
+        let (segment_count_ssa, ssa_blkaddr) = (le32(raw, 64), le32(raw, 88));
+        let (segment_count_main, main_blkaddr) = (le32(raw, 68), le32(raw, 92));
+        let uuid = raw.get(108..124).and_then(|raw| raw.try_into().ok());
+        let cp_payload = le32(raw, 1664);
+        let feature = le32(raw, 2180);
+        let qf_ino = [0, 4, 8].map(|at| Nid(le32(raw, QUOTA_INODES_OFFSET + at)));
         let superblock = Self {
-            features: Features(le32(raw, 2180)),
+            features: Features(feature),
             block_bytes: block_bytes(raw),
-            checkpoint: area(52, 76),
-            sit: area(56, 80),
-            nat: area(60, 84),
-            ssa: area(64, 88),
-            main: area(68, 92),
-            payload_blocks: le32(raw, 1664),
-            quota_inodes: [0, 4, 8].map(|at| le32(raw, QUOTA_INODES_OFFSET + at)),
-            uuid: raw
-                .get(108..124)
-                .and_then(|raw| raw.try_into().ok())
-                .unwrap_or_default(),
+            checkpoint: area(cp_blkaddr, segment_count_ckpt),
+            sit: area(sit_blkaddr, segment_count_sit),
+            nat: area(nat_blkaddr, segment_count_nat),
+            ssa: area(ssa_blkaddr, segment_count_ssa),
+            main: area(main_blkaddr, segment_count_main),
+            payload_blocks: cp_payload,
+            quota_inodes: qf_ino,
+            uuid: uuid.unwrap_or_default(),
         };
         if superblock.features.has_superblock_checksum() {
             check_crc(raw)?;
         }
-        superblock.check_units(raw)?;
+        check_units(raw)?;
         superblock.check_areas(raw)?;
         superblock.check_sections(raw)?;
         superblock.check_end(raw, volume_bytes)?;
@@ -141,30 +128,11 @@ impl Superblock {
         Ok(superblock)
     }
 
-    fn check_units(&self, raw: &[u8]) -> Checked {
-        let (sector, per_block) = (le32(raw, 8), le32(raw, 12));
-        let block = le32(raw, 16);
-        let is_valid = (9..=block).contains(&sector);
-        check(is_valid, "log_sectorsize", format!("9 to {block}"), sector)?;
-        let rest = block.saturating_sub(sector);
-        check(per_block == rest, "log_sectors_per_block", rest, per_block)?;
-        let log = le32(raw, 20);
-        check(log == 9, "log_blocks_per_seg", 9, log)?;
-        for (field, offset, expected) in [
-            ("root_ino", 96, 3),
-            ("node_ino", 100, 1),
-            ("meta_ino", 104, 2),
-        ] {
-            let found = le32(raw, offset);
-            check(found == expected, field, expected, found)?;
-        }
-        Ok(())
-    }
-
     fn check_areas(&self, raw: &[u8]) -> Checked {
-        let segment0 = le32(raw, 72);
+        let segment0_blkaddr = le32(raw, 72);
         let first = self.checkpoint.first_block;
-        check(segment0 == first, "segment0_blkaddr", first, segment0)?;
+        let is_first = segment0_blkaddr == first;
+        check(is_first, "segment0_blkaddr", first, segment0_blkaddr)?;
         check(first >= 2, "cp_blkaddr", "after both superblocks", first)?;
         let found = self.checkpoint.segments;
         check(found == 2, "segment_count_ckpt", 2, found)?;
@@ -181,37 +149,34 @@ impl Superblock {
     }
 
     fn check_sections(&self, raw: &[u8]) -> Checked {
-        let (per_section, sections) = (le32(raw, 24), le32(raw, 44));
-        let (per_zone, segments) = (le32(raw, 28), le32(raw, 48));
-        let is_valid =
-            per_section > 0 && sections.checked_mul(per_section) == Some(self.main.segments);
-        let expected = format!("{sections} sections of {per_section}");
-        check(is_valid, "segment_count_main", expected, self.main.segments)?;
-        let is_valid = (1..=sections).contains(&per_zone);
-        check(
-            is_valid,
-            "secs_per_zone",
-            format!("1 to {sections}"),
-            per_zone,
-        )?;
-        let is_valid = segments >= SEGMENTS_MIN;
-        check(is_valid, "segment_count", "at least 9", segments)
+        let (segs_per_sec, secs_per_zone) = (le32(raw, 24), le32(raw, 28));
+        let (section_count, segment_count) = (le32(raw, 44), le32(raw, 48));
+        let main = self.main.segments;
+        let is_valid = segs_per_sec > 0 && section_count.checked_mul(segs_per_sec) == Some(main);
+        let expected = format!("{section_count} sections of {segs_per_sec}");
+        check(is_valid, "segment_count_main", expected, main)?;
+        let is_valid = (1..=section_count).contains(&secs_per_zone);
+        let expected = format!("1 to {section_count}");
+        check(is_valid, "secs_per_zone", expected, secs_per_zone)?;
+        let is_valid = segment_count >= SEGMENTS_MIN;
+        check(is_valid, "segment_count", "at least 9", segment_count)
     }
 
     fn check_end(&self, raw: &[u8], volume_bytes: u64) -> Checked {
-        let (segments, blocks) = (le32(raw, 48), blocks(raw));
+        let (segment_count, block_count) = (le32(raw, 48), blocks(raw));
         let all = Area {
             first_block: self.checkpoint.first_block,
-            segments,
+            segments: segment_count,
         };
         let (end, main_end) = (all.end_block(), self.main.end_block());
         let expected = format!("a main area that ends by block {end}");
         check(main_end <= end, "segment_count_main", expected, main_end)?;
-        let volume_blocks = volume_bytes / u64::from(self.block_bytes.max(1));
+        let volume_blocks = volume_bytes / u64::from(self.block_bytes);
         let expected = format!("at most the volume's {volume_blocks}");
-        check(blocks <= volume_blocks, "block_count", expected, blocks)?;
-        let expected = format!("a main area that ends by block {blocks}");
-        check(main_end <= blocks, "block_count", expected, main_end)
+        let is_inside = block_count <= volume_blocks;
+        check(is_inside, "block_count", expected, block_count)?;
+        let expected = format!("a main area that ends by block {block_count}");
+        check(main_end <= block_count, "block_count", expected, main_end)
     }
 
     fn check_tables(&self) -> Checked {
@@ -220,60 +185,100 @@ impl Superblock {
         let expected = format!("two copies of {blocks} blocks");
         check(is_valid, "segment_count_sit", expected, self.sit.segments)?;
         let is_valid = self.nat.segments > 0 && self.nat.segments.is_multiple_of(2);
-        check(
-            is_valid,
-            "segment_count_nat",
-            "two copies",
-            self.nat.segments,
-        )?;
+        let found = self.nat.segments;
+        check(is_valid, "segment_count_nat", "two copies", found)?;
         // What is never written to needs no summaries.
         let is_valid =
             self.features.is_read_only() || self.ssa.blocks() >= u64::from(self.main.segments);
         let expected = format!("{} blocks", self.main.segments);
         check(is_valid, "segment_count_ssa", expected, self.ssa.segments)?;
-        let payload_max = SEGMENT_BLOCKS.saturating_sub(2).saturating_sub(LOGS);
+        let payload_max = SEGMENT_BLOCKS - 2 - LOGS;
         let is_valid = self.payload_blocks < payload_max;
         let expected = format!("less than {payload_max}");
         check(is_valid, "cp_payload", expected, self.payload_blocks)
     }
 
-    /// Entries of a SIT block: `SIT_ENTRY_PER_BLOCK`.
-    pub(super) fn segments_per_sit_block(&self) -> u32 {
-        (self.block_bytes / SIT_ENTRY_LEN as u32).max(1)
+    /// Entries of a SIT block: `SIT_ENTRY_PER_BLOCK`. Blocks have 4096 bytes or more.
+    pub(super) const fn segments_per_sit_block(&self) -> u32 {
+        self.block_bytes / SIT_ENTRY_LEN as u32
+    }
+
+    /// Entries of a NAT block: `NAT_ENTRY_PER_BLOCK`.
+    pub(super) const fn nodes_per_nat_block(&self) -> u32 {
+        self.block_bytes / NAT_ENTRY_LEN as u32
+    }
+
+    /// One more than the last node that the NAT has room for, and that 32 bits can name.
+    pub(super) fn end_nid(&self) -> Nid {
+        let blocks = self.nat.blocks() / 2;
+        let nodes = blocks * u64::from(self.nodes_per_nat_block());
+        Nid(u32::try_from(nodes).unwrap_or(u32::MAX))
     }
 
     /// A block as a length in memory.
-    pub(super) fn block_len(&self) -> usize {
-        usize::try_from(self.block_bytes).unwrap_or(usize::MAX)
+    pub(super) const fn block_len(&self) -> usize {
+        self.block_bytes as usize
     }
 
-    /// Whether a block is one of the main area.
-    pub(super) fn is_main(&self, block: u32) -> bool {
-        let end = self.main.end_block();
-        block >= self.main.first_block && u64::from(block) < end
+    /// Block `index` of one of the areas.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when the area has fewer.
+    pub(super) fn block(&self, area: Area, index: u64) -> Checked<Block> {
+        let expected = || format!("block {index} in the area at block {}", area.first_block);
+        let found = || format!("{} blocks", area.blocks());
+        let missing = || corrupt("segment_count", expected(), found());
+        area.block(index).ok_or_else(missing)
     }
 
-    /// Where a block starts on the volume.
-    pub(super) fn byte(&self, block: u64) -> u64 {
-        block.saturating_mul(self.block_bytes.into())
+    /// Where a block starts on the volume. The areas of a checked superblock lie on the volume, so
+    /// this does not overflow.
+    pub(super) fn offset_bytes(&self, block: Block) -> u64 {
+        block.number() * u64::from(self.block_bytes)
     }
 
-    /// The volume's bytes of `count` blocks from `first` on.
-    pub(super) fn extent(&self, first: u64, count: u64) -> Option<Extent> {
-        Extent::between(self.byte(first), self.byte(first.saturating_add(count)))
+    /// The volume's bytes of `count` blocks from `first` on; `None` when there are none.
+    pub(super) fn extent(&self, first: Block, count: u64) -> Option<Extent> {
+        let len_bytes = count.checked_mul(self.block_bytes.into())?;
+        Extent::new(self.offset_bytes(first), len_bytes)
+    }
+
+    /// Bytes of all that comes before the main area, and of `blocks` blocks of the main area;
+    /// `None` when it has fewer.
+    pub(super) fn bytes_up_to_main(&self, blocks: u64) -> Option<u64> {
+        let end = u64::from(self.main.first_block) + blocks.min(self.main.blocks());
+        (blocks <= self.main.blocks()).then(|| end * u64::from(self.block_bytes))
+    }
+
+    /// Where the main area ends.
+    pub(super) fn end_bytes(&self) -> u64 {
+        self.main.end_block() * u64::from(self.block_bytes)
     }
 }
 
+fn check_units(raw: &[u8]) -> Checked {
+    let log_sectorsize = le32(raw, 8);
+    let log_sectors_per_block = le32(raw, 12);
+    let log_blocksize = le32(raw, 16);
+    let log_blocks_per_seg = le32(raw, 20);
+    let is_valid = (9..=log_blocksize).contains(&log_sectorsize);
+    let expected = format!("9 to {log_blocksize}");
+    check(is_valid, "log_sectorsize", expected, log_sectorsize)?;
+    let (rest, found) = (log_blocksize - log_sectorsize, log_sectors_per_block);
+    check(found == rest, "log_sectors_per_block", rest, found)?;
+    let found = log_blocks_per_seg;
+    check(found == 9, "log_blocks_per_seg", 9, found)?;
+    let (root_ino, node_ino, meta_ino) = (le32(raw, 96), le32(raw, 100), le32(raw, 104));
+    check(root_ino == 3, "root_ino", 3, root_ino)?;
+    check(node_ino == 1, "node_ino", 1, node_ino)?;
+    check(meta_ino == 2, "meta_ino", 2, meta_ino)
+}
+
 fn check_crc(raw: &[u8]) -> Checked {
-    let offset = le32(raw, 32);
-    check(
-        offset as usize == CRC_OFFSET,
-        "checksum_offset",
-        CRC_OFFSET,
-        offset,
-    )?;
+    let (checksum_offset, crc) = (le32(raw, 32), le32(raw, CRC_OFFSET));
+    let is_known = checksum_offset as usize == CRC_OFFSET;
+    check(is_known, "checksum_offset", CRC_OFFSET, checksum_offset)?;
     let computed = crc32(&[raw.get(..CRC_OFFSET).unwrap_or_default()]);
-    let stored = le32(raw, CRC_OFFSET);
-    let (expected, found) = (format!("{computed:#010x}"), format!("{stored:#010x}"));
-    check(computed == stored, "crc", expected, found)
+    let (expected, found) = (format!("{computed:#010x}"), format!("{crc:#010x}"));
+    check(computed == crc, "crc", expected, found)
 }

@@ -2,9 +2,11 @@
 
 use super::layout::Layout;
 use crate::bytes::{le16, le32, text, u8_at};
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 use crate::extent::Extent;
 use crate::filesystem::Kind;
+use crate::filesystem::chain::Table as _;
+use crate::filesystem::cluster::{Cluster, Clusters};
 
 /// What is read of the first sector, whatever the sector size.
 pub(super) const SECTOR_BYTES: usize = 512;
@@ -31,25 +33,25 @@ pub(super) struct Identity {
 
 /// Reads BS_VolID, BS_VolLab and BS_Reserved1 of a boot sector.
 pub(super) fn identity(sector: &[u8]) -> Identity {
-    // BS_DrvNum: the extended part moved when FAT32's fields came before it.
+    // The extended part moved when FAT32's fields came before it; BS_DrvNum is its first field.
     let base = if is_fat32_layout(sector) { 0x40 } else { 0x24 };
-    // BS_BootSig: 0x29, or 0x28 when only the serial follows.
-    let signature = u8_at(sector, base + 2);
-    if !matches!(signature, 0x28 | 0x29) {
+    let (bs_reserved1, bs_boot_sig) = (u8_at(sector, base + 1), u8_at(sector, base + 2));
+    let bs_vol_id = le32(sector, base + 3);
+    let bs_vol_lab = sector.get(base + 7..base + 18);
+    // 0x28 when only the serial follows.
+    if !matches!(bs_boot_sig, 0x28 | 0x29) {
         return Identity {
             serial: None,
             label: None,
             state: 0,
         };
     }
-    let serial = le32(sector, base + 3);
-    let label = sector
-        .get(base + 7..base + 18)
-        .filter(|label| signature == 0x29 && *label != b"NO NAME    ");
+    let label = bs_vol_lab.filter(|label| bs_boot_sig == 0x29 && *label != b"NO NAME    ");
+    let (high, low) = (bs_vol_id >> 16, bs_vol_id & 0xffff);
     Identity {
-        serial: Some(format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)),
+        serial: Some(format!("{high:04X}-{low:04X}")),
         label: label.and_then(text),
-        state: u8_at(sector, base + 1),
+        state: bs_reserved1,
     }
 }
 
@@ -82,22 +84,21 @@ pub(super) fn parse(sector: &[u8], size_bytes: u64) -> Parsed {
 ///
 /// NTFS and exFAT have no reserved sectors and no FATs here, and a master boot record has code.
 fn is_plausible(sector: &[u8]) -> bool {
-    let oem_name = sector.get(3..11).unwrap_or_default();
-    let is_other = matches!(oem_name, b"NTFS    " | b"EXFAT   " | b"-FVE-FS-");
+    let (bs_jmp_boot, bs_oem_name) = (u8_at(sector, 0), sector.get(3..11).unwrap_or_default());
+    let bs_fil_sys_type = sector.get(0x36..0x3e).unwrap_or_default();
+    let bpb = Bpb::read(sector);
+    let is_other = matches!(bs_oem_name, b"NTFS    " | b"EXFAT   " | b"-FVE-FS-");
     // OS/2 writes a boot sector with a BPB in front of these.
-    let kind = sector.get(0x36..0x3e).unwrap_or_default();
-    let is_os2 = matches!(kind, b"JFS     " | b"HPFS    ");
-    let cluster_sectors = u8_at(sector, 0x0d);
-    let media = u8_at(sector, 0x15);
+    let is_os2 = matches!(bs_fil_sys_type, b"JFS     " | b"HPFS    ");
     !is_other
         && !is_os2
         && !is_bitlocker_to_go(sector)
-        && matches!(u8_at(sector, 0), 0xe9 | 0xeb)
-        && matches!(le16(sector, 0x0b), 512 | 1024 | 2048 | 4096)
-        && cluster_sectors.is_power_of_two()
-        && le16(sector, 0x0e) != 0
-        && matches!(u8_at(sector, 0x10), 1..=4)
-        && (media == 0xf0 || media >= 0xf8)
+        && matches!(bs_jmp_boot, 0xe9 | 0xeb)
+        && matches!(bpb.byts_per_sec, 512 | 1024 | 2048 | 4096)
+        && bpb.sec_per_clus.is_power_of_two()
+        && bpb.rsvd_sec_cnt != 0
+        && matches!(bpb.num_fats, 1..=4)
+        && (bpb.media == 0xf0 || bpb.media >= 0xf8)
 }
 
 /// BitLocker To Go shows old systems a FAT32 volume whose free clusters hold the encrypted data.
@@ -115,73 +116,111 @@ fn is_marked(sector: &[u8]) -> bool {
         || sector.get(0x52..0x55) == Some(&b"FAT"[..])
 }
 
-/// Sector counts of the parts of the volume.
-struct Sectors {
-    reserved: u64,
-    fat: u64,
-    root: u64,
-    total: u64,
+/// The BIOS parameter block, by the names of the specification (`BPB_…`).
+struct Bpb {
+    byts_per_sec: u16,
+    sec_per_clus: u8,
+    rsvd_sec_cnt: u16,
+    num_fats: u8,
+    root_ent_cnt: u16,
+    media: u8,
+    /// BPB_TotSec16, or BPB_TotSec32 when that is 0.
+    tot_sec: u32,
+    /// BPB_FATSz16, or BPB_FATSz32 when that is 0.
+    fat_sz: u32,
+    /// Only there on FAT32, and 0 on others, as all that follow.
+    ext_flags: u16,
+    fs_ver: u16,
+    root_clus: u32,
+    fs_info: u16,
+    is_fat32: bool,
 }
 
-impl Sectors {
+impl Bpb {
     fn read(sector: &[u8]) -> Self {
-        let pick = |short: u16, long: u32| {
-            if short == 0 {
-                u64::from(long)
-            } else {
-                u64::from(short)
-            }
-        };
-        let sector_bytes = u64::from(le16(sector, 0x0b)).max(1);
-        let root_bytes = u64::from(le16(sector, 0x11)) * 32;
+        let is_fat32 = is_fat32_layout(sector);
+        let (tot_sec16, tot_sec32) = (le16(sector, 0x13), le32(sector, 0x20));
+        let (fat_sz16, fat_sz32) = (le16(sector, 0x16), le32(sector, 0x24));
+        let pick = |short: u16, long: u32| if short == 0 { long } else { short.into() };
+        let short = |offset: usize| if is_fat32 { le16(sector, offset) } else { 0 };
         Self {
-            reserved: u64::from(le16(sector, 0x0e)),
-            // BPB_FATSz16, BPB_FATSz32
-            fat: pick(le16(sector, 0x16), le32(sector, 0x24)),
-            root: root_bytes.div_ceil(sector_bytes),
-            // BPB_TotSec16, BPB_TotSec32
-            total: pick(le16(sector, 0x13), le32(sector, 0x20)),
+            byts_per_sec: le16(sector, 0x0b),
+            sec_per_clus: u8_at(sector, 0x0d),
+            rsvd_sec_cnt: le16(sector, 0x0e),
+            num_fats: u8_at(sector, 0x10),
+            root_ent_cnt: le16(sector, 0x11),
+            media: u8_at(sector, 0x15),
+            tot_sec: pick(tot_sec16, tot_sec32),
+            fat_sz: pick(fat_sz16, fat_sz32),
+            ext_flags: short(0x28),
+            fs_ver: short(0x2a),
+            root_clus: if is_fat32 { le32(sector, 0x2c) } else { 0 },
+            fs_info: short(0x30),
+            is_fat32,
         }
+    }
+
+    fn sector_bytes(&self) -> u64 {
+        self.byts_per_sec.into()
+    }
+
+    /// Sectors of the fixed root directory.
+    fn root_sectors(&self) -> u64 {
+        (u64::from(self.root_ent_cnt) * 32).div_ceil(self.sector_bytes().max(1))
+    }
+
+    /// Where the fixed root directory starts, in sectors. Counts below 2^32 and at most 4 copies:
+    /// neither this nor its bytes overflow 64 bits.
+    fn root_sector(&self) -> u64 {
+        u64::from(self.rsvd_sec_cnt) + u64::from(self.num_fats) * u64::from(self.fat_sz)
+    }
+
+    /// BPB_ExtFlags: the copy to follow, when they are not mirrored.
+    fn active_fat(&self) -> Option<u8> {
+        let is_mirrored = self.ext_flags & 0x80 == 0;
+        (!is_mirrored).then_some((self.ext_flags & 0x0f) as u8)
+    }
+
+    /// The type and the clusters.
+    fn clusters(&self) -> Checked<(Kind, Clusters)> {
+        let data_sector = self.root_sector() + self.root_sectors();
+        let data_sectors = u64::from(self.tot_sec).checked_sub(data_sector);
+        let data_sectors = data_sectors.ok_or_else(|| {
+            let expected = format!("more than the {data_sector} sectors of reserved area and FATs");
+            bpb("BPB_TotSec32", expected, self.tot_sec.into())
+        })?;
+        let found = data_sectors / u64::from(self.sec_per_clus).max(1);
+        let (kind, count) = kind(self.is_fat32, found)?;
+        let size_bytes = u32::from(self.sec_per_clus) * u32::from(self.byts_per_sec);
+        let clusters = Clusters::new(data_sector * self.sector_bytes(), count, size_bytes);
+        let too_many = || bpb("count of clusters", "fewer", found);
+        Ok((kind, clusters.ok_or_else(too_many)?))
     }
 }
 
-fn layout(sector: &[u8], size_bytes: u64) -> Result<Layout, Corrupt> {
-    let is_fat32 = is_fat32_layout(sector);
-    let sectors = Sectors::read(sector);
-    let fat_count = u8_at(sector, 0x10);
-    let cluster_sectors = u64::from(u8_at(sector, 0x0d)).max(1);
-    let sector_bytes = u64::from(le16(sector, 0x0b));
-    check_sizes(sector, &sectors, size_bytes)?;
-    // Counts below 2^32 and at most 4 copies: none of this overflows 64 bits.
-    let root_start = sectors.reserved + u64::from(fat_count) * sectors.fat;
-    let data_start = root_start + sectors.root;
-    let data = sectors.total.checked_sub(data_start).ok_or_else(|| {
-        let expected = format!("more than the {data_start} sectors of reserved area and FATs");
-        bpb("BPB_TotSec32", expected, sectors.total)
-    })?;
-    let (kind, cluster_count) = kind(is_fat32, data / cluster_sectors)?;
-    let ext_flags = if is_fat32 { le16(sector, 0x28) } else { 0 };
-    let is_mirrored = ext_flags & 0x80 == 0;
+fn layout(sector: &[u8], size_bytes: u64) -> Checked<Layout> {
+    let bpb = Bpb::read(sector);
+    check_sizes(&bpb, size_bytes)?;
+    let sector_bytes = bpb.sector_bytes();
+    let (kind, clusters) = bpb.clusters()?;
+    let has_fsinfo = bpb.fs_info != 0 && bpb.fs_info < bpb.rsvd_sec_cnt;
     let layout = Layout {
         kind,
         sector_bytes,
-        cluster_size_bytes: u32::from(u8_at(sector, 0x0d)) * u32::from(le16(sector, 0x0b)),
-        media: u8_at(sector, 0x15),
-        fat_offset_bytes: sectors.reserved * sector_bytes,
-        fat_bytes: sectors.fat * sector_bytes,
-        fat_count,
-        is_mirrored,
-        active_fat: if is_mirrored {
-            0
-        } else {
-            (ext_flags & 0x0f) as u8
-        },
-        root: Extent::new(root_start * sector_bytes, sectors.root * sector_bytes),
-        root_cluster: if is_fat32 { le32(sector, 0x2c) } else { 0 },
-        fsinfo_offset_bytes: fsinfo_offset_bytes(sector, is_fat32),
-        data_offset_bytes: data_start * sector_bytes,
-        cluster_count,
-        size_bytes: sectors.total * sector_bytes,
+        media: bpb.media,
+        fat_offset_bytes: u64::from(bpb.rsvd_sec_cnt) * sector_bytes,
+        fat_bytes: u64::from(bpb.fat_sz) * sector_bytes,
+        fat_count: bpb.num_fats,
+        is_mirrored: bpb.active_fat().is_none(),
+        active_fat: bpb.active_fat().unwrap_or(0),
+        root: Extent::new(
+            bpb.root_sector() * sector_bytes,
+            bpb.root_sectors() * sector_bytes,
+        ),
+        root_cluster: Cluster(bpb.root_clus),
+        fsinfo_offset_bytes: has_fsinfo.then(|| u64::from(bpb.fs_info) * sector_bytes),
+        clusters,
+        size_bytes: u64::from(bpb.tot_sec) * sector_bytes,
     };
     check_fat(&layout)?;
     check_root(&layout)?;
@@ -192,31 +231,29 @@ fn bpb(field: &'static str, expected: impl std::fmt::Display, found: u64) -> Cor
     Corrupt::new("FAT boot sector", field, 0, expected, found)
 }
 
-fn check_sizes(sector: &[u8], sectors: &Sectors, size_bytes: u64) -> Result<(), Corrupt> {
-    let sectors_max = size_bytes / u64::from(le16(sector, 0x0b)).max(1);
-    if sectors.total == 0 || sectors.total > sectors_max {
+fn check_sizes(fields: &Bpb, size_bytes: u64) -> Checked {
+    let sectors_max = size_bytes / fields.sector_bytes().max(1);
+    let tot_sec = u64::from(fields.tot_sec);
+    if !(1..=sectors_max).contains(&tot_sec) {
         let expected = format!("1 to {sectors_max}, the volume's size");
-        return Err(bpb("BPB_TotSec32", expected, sectors.total));
+        return Err(bpb("BPB_TotSec32", expected, tot_sec));
     }
-    if sectors.fat == 0 {
+    if fields.fat_sz == 0 {
         return Err(bpb("BPB_FATSz32", "at least 1", 0));
     }
-    let is_fat32 = is_fat32_layout(sector);
-    let version = le16(sector, 0x2a);
-    if is_fat32 && version != 0 {
-        return Err(bpb("BPB_FSVer", 0, u64::from(version)));
+    if fields.fs_ver != 0 {
+        return Err(bpb("BPB_FSVer", 0, fields.fs_ver.into()));
     }
-    if is_fat32 != (sectors.root == 0) {
-        let expected = if is_fat32 { "0" } else { "at least 1" };
-        let found = u64::from(le16(sector, 0x11));
-        return Err(bpb("BPB_RootEntCnt", expected, found));
+    if fields.is_fat32 != (fields.root_ent_cnt == 0) {
+        let expected = if fields.is_fat32 { "0" } else { "at least 1" };
+        return Err(bpb("BPB_RootEntCnt", expected, fields.root_ent_cnt.into()));
     }
     Ok(())
 }
 
 /// The type by its number of clusters. BPB_FATSz16 = 0 alone makes it FAT32, as drivers have it
 /// that mount what `mkfs.fat -F 32` makes of a small volume.
-fn kind(is_fat32: bool, clusters: u64) -> Result<(Kind, u32), Corrupt> {
+fn kind(is_fat32: bool, clusters: u64) -> Checked<(Kind, u32)> {
     let (kind, clusters_max) = match clusters {
         _ if is_fat32 => (Kind::Fat32, 0x0fff_fff4),
         0..4085 => (Kind::Fat12, 4084),
@@ -231,19 +268,11 @@ fn kind(is_fat32: bool, clusters: u64) -> Result<(Kind, u32), Corrupt> {
     }
 }
 
-fn fsinfo_offset_bytes(sector: &[u8], is_fat32: bool) -> Option<u64> {
-    let (fsinfo, reserved) = (le16(sector, 0x30), le16(sector, 0x0e));
-    (is_fat32 && fsinfo != 0 && fsinfo < reserved)
-        .then(|| u64::from(fsinfo) * u64::from(le16(sector, 0x0b)))
-}
-
-fn check_fat(layout: &Layout) -> Result<(), Corrupt> {
+fn check_fat(layout: &Layout) -> Checked {
     if layout.entries_bytes() > layout.fat_bytes {
         let sectors_min = layout.entries_bytes().div_ceil(layout.sector_bytes);
-        let expected = format!(
-            "at least {sectors_min} for {} clusters",
-            layout.cluster_count
-        );
+        let count = layout.clusters.count();
+        let expected = format!("at least {sectors_min} for {count} clusters");
         let found = layout.fat_bytes / layout.sector_bytes;
         return Err(bpb("BPB_FATSz32", expected, found));
     }
@@ -254,14 +283,11 @@ fn check_fat(layout: &Layout) -> Result<(), Corrupt> {
     Ok(())
 }
 
-fn check_root(layout: &Layout) -> Result<(), Corrupt> {
-    if layout.kind == Kind::Fat32 && layout.cluster(layout.root_cluster).is_none() {
-        let expected = format!("2 to {}", layout.clusters_end() - 1);
-        return Err(bpb(
-            "BPB_RootClus",
-            expected,
-            u64::from(layout.root_cluster),
-        ));
+fn check_root(layout: &Layout) -> Checked {
+    let root = layout.root_cluster;
+    if layout.kind == Kind::Fat32 && !layout.clusters.has(root) {
+        let expected = format!("2 to {}", layout.clusters.end().0 - 1);
+        return Err(bpb("BPB_RootClus", expected, root.0.into()));
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use crate::bytes::{le16, le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::Extent;
+use crate::filesystem::chain::Run;
+use crate::filesystem::cluster::Cluster;
 use crate::text::{sealed_bytes, sealed_utf16};
 
 /// A directory has at most 65536 entries.
@@ -22,8 +24,8 @@ const ATTR_LONG_NAME_MASK: u8 = 0x3f;
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) is_directory: bool,
-    /// 0 for an empty file.
-    pub(super) first_cluster: u32,
+    /// None for an empty file.
+    pub(super) first_cluster: Cluster,
     /// 0 for a directory, whose length is that of its chain.
     pub(super) size_bytes: u64,
 }
@@ -60,7 +62,7 @@ pub(super) fn read_root(chains: &mut Chains<'_>) -> Result<Directory> {
 ///
 /// # Errors
 /// As for [`read_root`].
-pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
+pub(super) fn read(chains: &mut Chains<'_>, cluster: Cluster) -> Result<Directory> {
     let (directory, end) = read_as_far_as_possible(chains, cluster);
     end.map(|()| directory)
 }
@@ -68,7 +70,7 @@ pub(super) fn read(chains: &mut Chains<'_>, cluster: u32) -> Result<Directory> {
 /// Reads the directory whose chain starts at `cluster`, as much of it as there is before damage.
 pub(super) fn read_as_far_as_possible(
     chains: &mut Chains<'_>,
-    cluster: u32,
+    cluster: Cluster,
 ) -> (Directory, Result<()>) {
     let mut directory = Directory {
         bytes: Vec::new(),
@@ -79,20 +81,20 @@ pub(super) fn read_as_far_as_possible(
     (directory, end)
 }
 
-fn append(chains: &mut Chains<'_>, cluster: u32, directory: &mut Directory) -> Result<()> {
+fn append(chains: &mut Chains<'_>, cluster: Cluster, directory: &mut Directory) -> Result<()> {
     let mut next = Some(cluster);
     while let Some(cluster) = next {
-        let (run, following) = chains.run(cluster)?;
+        let Run {
+            extent: run,
+            next: following,
+        } = chains.run(cluster)?;
         let left_bytes = DIRECTORY_BYTES_MAX.saturating_sub(directory.bytes.len() as u64);
         if left_bytes == 0 {
             break;
         }
         let len_bytes = run.len_bytes().min(left_bytes);
-        directory.bytes.extend(read_vec(
-            chains.device(),
-            run.offset_bytes(),
-            len_bytes as usize,
-        )?);
+        let bytes = read_vec(chains.device(), run.offset_bytes(), len_bytes as usize)?;
+        directory.bytes.extend(bytes);
         directory.runs.push(run);
         next = following;
     }
@@ -109,9 +111,9 @@ pub(super) fn root_label(device: &dyn ReadAt, layout: &Layout) -> Result<Option<
     let directory = read_root(&mut Chains::new(device, layout))?;
     Ok(live(&directory.bytes)
         .find(|entry| {
-            let attributes = u8_at(*entry, 11);
-            attributes & ATTR_LONG_NAME_MASK != ATTR_LONG_NAME
-                && attributes & (ATTR_VOLUME_ID | ATTR_DIRECTORY) == ATTR_VOLUME_ID
+            let dir_attr = u8_at(*entry, 11);
+            dir_attr & ATTR_LONG_NAME_MASK != ATTR_LONG_NAME
+                && dir_attr & (ATTR_VOLUME_ID | ATTR_DIRECTORY) == ATTR_VOLUME_ID
         })
         .and_then(|entry| crate::bytes::text(&unescaped(entry)[..11])))
 }
@@ -139,28 +141,26 @@ fn unescaped(entry: &[u8; 32]) -> [u8; 32] {
 pub(super) fn entries<'a>(bytes: &'a [u8], layout: &'a Layout) -> impl Iterator<Item = Entry> + 'a {
     let mut long = LongName::default();
     live(bytes).filter_map(move |raw| {
-        let attributes = u8_at(raw, 11);
-        if attributes & ATTR_LONG_NAME_MASK == ATTR_LONG_NAME {
+        let (dir_attr, dir_file_size) = (u8_at(raw, 11), le32(raw, 28));
+        let (dir_fst_clus_hi, dir_fst_clus_lo) = (le16(raw, 20), le16(raw, 26));
+        if dir_attr & ATTR_LONG_NAME_MASK == ATTR_LONG_NAME {
             long.add(raw);
             return None;
         }
         let name = long.take(raw).unwrap_or_else(|| short_name(raw));
-        let is_listed = attributes & ATTR_VOLUME_ID == 0 && name != "." && name != "..";
-        let is_directory = attributes & ATTR_DIRECTORY != 0;
+        let is_listed = dir_attr & ATTR_VOLUME_ID == 0 && name != "." && name != "..";
+        let is_directory = dir_attr & ATTR_DIRECTORY != 0;
         // DIR_FstClusHI means something else on FAT12/16.
-        let high = if layout.root.is_none() {
-            u32::from(le16(raw, 20)) << 16
-        } else {
-            0
-        };
+        let is_fat32 = layout.root.is_none();
+        let high = if is_fat32 { dir_fst_clus_hi } else { 0 };
         is_listed.then(|| Entry {
             name,
             is_directory,
-            first_cluster: high | u32::from(le16(raw, 26)),
+            first_cluster: Cluster(u32::from(high) << 16 | u32::from(dir_fst_clus_lo)),
             size_bytes: if is_directory {
                 0
             } else {
-                u64::from(le32(raw, 28))
+                dir_file_size.into()
             },
         })
     })
@@ -180,23 +180,21 @@ impl LongName {
 
     fn add(&mut self, raw: &[u8; 32]) {
         // LDIR_Ord: counts down to 1; 0x40 marks the first stored, which is the name's end.
-        let ordinal = raw[0] & 0x3f;
-        if raw[0] & 0x40 != 0 && (1..=Self::PARTS_MAX).contains(&ordinal) {
+        let (ldir_ord, ldir_chksum) = (raw[0], raw[13]);
+        let ordinal = ldir_ord & 0x3f;
+        if ldir_ord & 0x40 != 0 && (1..=Self::PARTS_MAX).contains(&ordinal) {
             self.units.clear();
             self.expected_ordinal = ordinal;
-            self.checksum = raw[13];
+            self.checksum = ldir_chksum;
         }
-        if ordinal == 0 || ordinal != self.expected_ordinal || raw[13] != self.checksum {
+        if ordinal == 0 || ordinal != self.expected_ordinal || ldir_chksum != self.checksum {
             *self = Self::default();
             return;
         }
-        self.expected_ordinal = ordinal.saturating_sub(1);
-        let characters = (1..11).chain(14..26).chain(28..32).step_by(1);
-        let offsets: Vec<usize> = characters.collect();
-        let mut part: Vec<u16> = offsets
-            .chunks_exact(2)
-            .map(|pair| le16(raw, pair[0]))
-            .collect();
+        self.expected_ordinal = ordinal - 1;
+        // LDIR_Name1, LDIR_Name2, LDIR_Name3
+        let characters = (1..11).chain(14..26).chain(28..32).step_by(2);
+        let mut part: Vec<u16> = characters.map(|at| le16(raw, at)).collect();
         part.append(&mut self.units);
         self.units = part;
     }
@@ -232,8 +230,9 @@ fn short_name(raw: &[u8; 32]) -> String {
             text
         }
     };
-    let base = part(&name[..8], raw[12] & 0x08 != 0);
-    let extension = part(&name[8..11], raw[12] & 0x10 != 0);
+    let dir_nt_res = raw[12];
+    let base = part(&name[..8], dir_nt_res & 0x08 != 0);
+    let extension = part(&name[8..11], dir_nt_res & 0x10 != 0);
     if extension.is_empty() {
         base
     } else {

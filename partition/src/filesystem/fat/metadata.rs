@@ -7,7 +7,8 @@ use super::directory::{self, Directory};
 use super::layout::Layout;
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::ExtentMap;
+use crate::filesystem::cluster::Cluster;
 use crate::filesystem::gather::Gather;
 
 /// Directories known and not yet read.
@@ -21,11 +22,7 @@ const PENDING_MAX: usize = 1 << 22;
 /// [`Error::Unsupported`] when the tree is larger than the walk's bound.
 pub(super) fn metadata(device: &dyn ReadAt, layout: &Layout) -> Result<Option<ExtentMap>> {
     let mut gather = Gather::new();
-    let around = [
-        Extent::between(0, layout.data_offset_bytes),
-        Extent::between(layout.data_end_bytes(), layout.size_bytes),
-    ];
-    for extent in around.into_iter().flatten() {
+    for extent in [layout.head(), layout.tail()].into_iter().flatten() {
         gather.push(extent);
     }
     for_each_directory(device, layout, &mut |directory| {
@@ -47,7 +44,7 @@ pub(super) fn known_bad(device: &dyn ReadAt, layout: &Layout) -> Result<ExtentMa
         return Ok(ExtentMap::new());
     }
     let mut claim = |cluster| {
-        let first = layout.cluster(cluster);
+        let first = layout.clusters.extent(cluster);
         first.into_iter().for_each(|extent| claims.add(extent));
     };
     claim(layout.root_cluster);
@@ -80,7 +77,7 @@ fn for_each_directory(
 struct Walk<'a> {
     chains: Chains<'a>,
     /// First clusters.
-    pending: Vec<u32>,
+    pending: Vec<Cluster>,
 }
 
 impl Walk<'_> {

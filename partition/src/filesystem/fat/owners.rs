@@ -5,8 +5,10 @@ use super::directory::{self, Directory, Entry};
 use super::layout::Layout;
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
 use crate::filesystem::Owner;
+use crate::filesystem::chain::Run;
+use crate::filesystem::cluster::Cluster;
 use crate::filesystem::finder::{Finder, PENDING_BYTES_MAX, Pending};
 use crate::filesystem::owners::{Forgiving, Gaps};
 
@@ -17,22 +19,22 @@ struct Walk<'a> {
     chains: Chains<'a>,
     gaps: &'a Gaps,
     finder: Finder<'a>,
-    pending: Pending<u32>,
+    pending: Pending<Cluster>,
 }
 
-/// At most `files_max` files and directories that hold bytes of `wanted`. Chains that are damaged
-/// and directories beyond the walk's bound are noted in `gaps`.
+/// The files and directories that `finder` looks for. Chains that are damaged and directories
+/// beyond the walk's bound are noted in `gaps`.
 pub(super) fn owners(
     device: &dyn ReadAt,
     layout: &Layout,
-    (wanted, files_max): (&ExtentMap, usize),
+    finder: Finder<'_>,
     gaps: &Gaps,
 ) -> Vec<Owner> {
     let device = Forgiving::new(device, DELETED, gaps);
     let mut walk = Walk {
         chains: Chains::new(&device, layout),
         gaps,
-        finder: Finder::new(wanted, files_max),
+        finder,
         pending: Pending::new(PENDING_BYTES_MAX),
     };
     match layout.root {
@@ -54,7 +56,7 @@ pub(super) fn owners(
 }
 
 impl Walk<'_> {
-    fn chain(&mut self, path: &str, cluster: u32) {
+    fn chain(&mut self, path: &str, cluster: Cluster) {
         let (directory, end) = directory::read_as_far_as_possible(&mut self.chains, cluster);
         self.gaps.tolerate(end);
         self.directory(path, &directory);
@@ -66,7 +68,7 @@ impl Walk<'_> {
             if self.finder.note(path, position_bytes, run) {
                 break;
             }
-            position_bytes = run.len_bytes().saturating_add(position_bytes);
+            position_bytes += run.len_bytes();
         }
         for entry in directory::entries(&directory.bytes, self.chains.layout()) {
             if self.finder.is_done() {
@@ -84,19 +86,23 @@ impl Walk<'_> {
 
     fn file(&mut self, path: &str, entry: &Entry) -> Result<()> {
         let mut position_bytes = 0;
-        let mut next = (entry.first_cluster != 0).then_some(entry.first_cluster);
+        let mut next = Some(entry.first_cluster).filter(|&first| first != Cluster::NONE);
         while let Some(cluster) = next {
             // What lies beyond the size is not the file's content.
             let left_bytes = entry.size_bytes.saturating_sub(position_bytes);
             if left_bytes == 0 {
                 break;
             }
-            let (run, following) = self.chains.run(cluster)?;
+            let Run {
+                extent: run,
+                next: following,
+            } = self.chains.run(cluster)?;
             let content = Extent::new(run.offset_bytes(), run.len_bytes().min(left_bytes));
             if content.is_some_and(|content| self.finder.note(path, position_bytes, content)) {
                 break;
             }
-            position_bytes = position_bytes.saturating_add(run.len_bytes());
+            // Chains are no longer than the volume.
+            position_bytes += run.len_bytes();
             next = following;
         }
         Ok(())

@@ -4,6 +4,8 @@ use super::layout::Layout;
 use crate::bytes::{le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
+use crate::filesystem::chain::Table as _;
+use crate::filesystem::cluster::Cluster;
 use crate::filesystem::{Hazard, Kind};
 
 /// Why the allocation records may not be believed; empty for a clean volume.
@@ -35,9 +37,10 @@ fn entry_hazards(device: &dyn ReadAt, layout: &Layout, copy: u8) -> Result<Vec<H
     let offset_bytes = layout.fat_copy_offset_bytes(copy);
     let bytes = read_vec(device, offset_bytes, 8)?;
     let mut hazards = Vec::new();
-    if u8_at(&bytes, 0) != layout.media {
+    let media = u8_at(&bytes, 0);
+    if media != layout.media {
         let expected = format!("{:#x} (BPB_Media)", layout.media);
-        let found = format!("{:#x}", u8_at(&bytes, 0));
+        let found = format!("{media:#x}");
         let corrupt = Corrupt::new("FAT", "FAT[0]", offset_bytes, expected, found);
         hazards.push(Hazard::Damaged(corrupt.to_string()));
     }
@@ -46,7 +49,7 @@ fn entry_hazards(device: &dyn ReadAt, layout: &Layout, copy: u8) -> Result<Vec<H
         Kind::Fat32 => (4, 0x0800_0000, 0x0400_0000),
         _ => return Ok(hazards),
     };
-    let flags = layout.decode(bytes.get(start..).unwrap_or_default(), 1);
+    let flags = layout.decode(bytes.get(start..).unwrap_or_default(), Cluster(1));
     if flags & is_clean_bit == 0 {
         let how = "clean-shutdown bit of FAT[1] is 0; mount and unmount it, or run fsck.fat";
         hazards.push(Hazard::NotCleanlyUnmounted(how.to_owned()));
@@ -67,8 +70,9 @@ pub(super) fn free_clusters_hint(device: &dyn ReadAt, layout: &Layout) -> Result
         return Ok(None);
     };
     let sector = read_vec(device, offset_bytes, 512)?;
-    // FSI_LeadSig, FSI_StrucSig
-    let is_signed = le32(&sector, 0) == 0x4161_5252 && le32(&sector, 484) == 0x6141_7272;
-    let free_count = le32(&sector, 488);
-    Ok((is_signed && free_count <= layout.cluster_count).then_some(free_count))
+    let (fsi_lead_sig, fsi_struc_sig) = (le32(&sector, 0), le32(&sector, 484));
+    let fsi_free_count = le32(&sector, 488);
+    let is_signed = fsi_lead_sig == 0x4161_5252 && fsi_struc_sig == 0x6141_7272;
+    let is_count = fsi_free_count <= layout.clusters.count();
+    Ok((is_signed && is_count).then_some(fsi_free_count))
 }

@@ -1,6 +1,7 @@
 //! Forks: which allocation blocks hold the bytes of a file (TN1150, "Fork Data Structure").
 
-use super::fork_data::{ForkData, Run};
+use super::address::Run;
+use super::fork_data::ForkData;
 use super::header::Header;
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Result};
@@ -10,84 +11,112 @@ use crate::extent::Extent;
 #[derive(Clone, Debug)]
 pub(super) struct Fork {
     pub(super) logical_bytes: u64,
-    /// Runs, each with the number of blocks of the fork before it.
-    runs: Vec<(u64, Run)>,
+    pieces: Vec<Piece>,
+    /// Where the header lies that has the fork.
+    header_bytes: u64,
+}
+
+/// A run of a fork.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    run: Run,
+    /// Where its blocks lie on the volume.
+    extent: Extent,
+    /// Which byte of the fork it starts with.
+    position_bytes: u64,
 }
 
 impl Fork {
     /// Puts the runs of the extents-overflow file behind those of `data`.
     ///
     /// # Errors
-    /// [`Corrupt`] when the runs are not as many blocks as the fork has.
+    /// [`Corrupt`] when the runs are not as many blocks as the fork has, or the volume has not
+    /// all of them.
     pub(super) fn new(
         header: &Header,
         field: &'static str,
         data: &ForkData,
         overflow: impl Iterator<Item = Run>,
     ) -> Result<Self> {
-        let mut before = 0_u64;
-        let mut runs = Vec::new();
+        let header_bytes = header.offset_bytes;
+        let corrupt = |expected: String, found: String| {
+            Corrupt::new("HFS+ volume header", field, header_bytes, expected, found)
+        };
+        let (mut before, mut position_bytes) = (0_u64, 0_u64);
+        let mut pieces = Vec::new();
         for run in data.runs.iter().copied().chain(overflow) {
-            runs.push((before, run));
-            before = before.saturating_add(run.blocks);
+            let extent = header.blocks.extent(run).ok_or_else(|| {
+                let expected = format!("extents in {} blocks", header.blocks.count);
+                corrupt(
+                    expected,
+                    format!("{} blocks from {} on", run.blocks, run.first),
+                )
+            })?;
+            pieces.push(Piece {
+                run,
+                extent,
+                position_bytes,
+            });
+            // Overlapping runs could come to more bytes than 64 bits can count.
+            before = before.saturating_add(run.blocks.into());
+            position_bytes = position_bytes.saturating_add(extent.len_bytes());
         }
-        if before != data.blocks {
+        if before != u64::from(data.blocks) {
             let expected = format!("extents of {} blocks in all", data.blocks);
-            let at = header.offset_bytes;
-            return Err(Corrupt::new("HFS+ volume header", field, at, expected, before).into());
+            return Err(corrupt(expected, before.to_string()).into());
         }
         Ok(Self {
             logical_bytes: data.logical_bytes,
-            runs,
+            pieces,
+            header_bytes,
         })
     }
 
     /// Its runs in order.
     pub(super) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
-        self.runs.iter().map(|&(_, run)| run)
+        self.pieces.iter().map(|piece| piece.run)
     }
 
     /// Where its blocks lie, in the order of the fork.
-    pub(super) fn extents<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = Extent> + 'a {
-        let runs = self.runs.iter();
-        runs.filter_map(|(_, run)| header.extent(run.first, run.blocks))
+    pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.pieces.iter().map(|piece| piece.extent)
     }
 
     /// Where byte `at` of the fork lies on the volume; `None` past its blocks.
-    pub(super) fn place(&self, header: &Header, at: u64) -> Option<Extent> {
-        let block = at / header.block_bytes;
-        let index = self.runs.partition_point(|(before, _)| *before <= block);
-        let (before, run) = self.runs.get(index.checked_sub(1)?)?;
-        let extent = header.extent(run.first, run.blocks)?;
-        let skipped = at.saturating_sub(before.saturating_mul(header.block_bytes));
-        Extent::between(
-            extent.offset_bytes().saturating_add(skipped),
-            extent.end_bytes(),
-        )
+    pub(super) fn place(&self, at: u64) -> Option<Extent> {
+        let index = self
+            .pieces
+            .partition_point(|piece| piece.position_bytes <= at);
+        let piece = self.pieces.get(index.checked_sub(1)?)?;
+        let start_bytes = piece.extent.offset_bytes();
+        let start_bytes = start_bytes.checked_add(at.checked_sub(piece.position_bytes)?)?;
+        Extent::between(start_bytes, piece.extent.end_bytes())
+    }
+
+    /// Where the fork starts, for errors.
+    pub(super) fn start_bytes(&self) -> u64 {
+        self.place(0).map_or(0, Extent::offset_bytes)
     }
 
     /// Fills `buffer` with the bytes of the fork from `at` on.
     ///
     /// # Errors
     /// [`Corrupt`] when the fork ends before; [`crate::Error::Io`] when the device fails.
-    pub(super) fn read(
-        &self,
-        device: &dyn ReadAt,
-        header: &Header,
-        (mut at, mut buffer): (u64, &mut [u8]),
-    ) -> Result<()> {
+    pub(super) fn read(&self, device: &dyn ReadAt, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let (mut at, mut buffer) = (at, buffer);
         while !buffer.is_empty() {
-            let Some(place) = self.place(header, at) else {
+            let Some(place) = self.place(at) else {
                 let field = "fork of a special file";
-                let place = header.offset_bytes;
                 let expected = format!("blocks for byte {at:#x} of it");
-                let bad = Corrupt::new("HFS+ volume header", field, place, expected, "none");
-                return Err(bad.into());
+                let structure = "HFS+ volume header";
+                let header_bytes = self.header_bytes;
+                return Err(Corrupt::new(structure, field, header_bytes, expected, "none").into());
             };
-            let len = usize::try_from(place.len_bytes()).unwrap_or(usize::MAX);
-            let (now, rest) = buffer.split_at_mut(len.min(buffer.len()));
+            let len = place.len_bytes().min(buffer.len() as u64);
+            let (now, rest) = buffer.split_at_mut(len as usize);
             device.read_exact_at(now, place.offset_bytes())?;
-            at = at.saturating_add(now.len() as u64);
+            // A place of the fork was found, so this is one more of its bytes at most.
+            at += len;
             buffer = rest;
         }
         Ok(())

@@ -1,33 +1,23 @@
 //! Forks as headers and records hold them: the first eight runs (TN1150, "Fork Data Structure").
 
+use super::address::{Block, Blocks, Run};
 use crate::bytes::{be32, be64};
 
 /// Length of `HFSPlusForkData`, and of the `HFSPlusExtentRecord` in it.
 pub(super) const LEN_BYTES: usize = 80;
 pub(super) const EXTENT_RECORD_BYTES: usize = 64;
 
-/// Allocation blocks in a row (`HFSPlusExtentDescriptor`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) first: u64,
-    pub(super) blocks: u64,
-}
-
-impl Run {
-    /// Whether all of it lies on a volume of so many blocks.
-    pub(super) const fn is_within(self, blocks: u64) -> bool {
-        self.first.saturating_add(self.blocks) <= blocks
-    }
-}
-
 /// The runs of an extent record of 64 bytes, up to the first empty one.
 pub(super) fn runs(record: &[u8]) -> impl Iterator<Item = Run> + '_ {
     let descriptors = record.as_chunks::<8>().0.iter();
     descriptors
         .take(8)
-        .map(|raw| Run {
-            first: be32(raw, 0).into(),
-            blocks: be32(raw, 4).into(),
+        .map(|raw| {
+            let (start_block, block_count) = (be32(raw, 0), be32(raw, 4));
+            Run {
+                first: Block(start_block),
+                blocks: block_count,
+            }
         })
         .take_while(|run| run.blocks > 0)
 }
@@ -35,38 +25,47 @@ pub(super) fn runs(record: &[u8]) -> impl Iterator<Item = Run> + '_ {
 /// A fork as a header or a catalog record has it: its first eight runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ForkData {
+    /// `logicalSize`
     pub(super) logical_bytes: u64,
-    pub(super) blocks: u64,
+    /// `totalBlocks`
+    pub(super) blocks: u32,
     pub(super) runs: Vec<Run>,
 }
 
 impl ForkData {
     /// Reads 80 bytes.
     pub(super) fn parse(raw: &[u8]) -> Self {
+        let (logical_size, total_blocks) = (be64(raw, 0), be32(raw, 12));
+        let extents = raw.get(16..LEN_BYTES).unwrap_or_default();
         Self {
-            logical_bytes: be64(raw, 0),
-            blocks: be32(raw, 12).into(),
-            runs: runs(raw.get(16..LEN_BYTES).unwrap_or_default()).collect(),
+            logical_bytes: logical_size,
+            blocks: total_blocks,
+            runs: runs(extents).collect(),
         }
     }
 
     /// How many blocks its first runs have.
     pub(super) fn listed_blocks(&self) -> u64 {
-        self.runs.iter().map(|run| run.blocks).sum()
+        self.runs.iter().map(|run| u64::from(run.blocks)).sum()
     }
 
-    /// What of it can't be, on a volume of `blocks` blocks: what was expected, and what is there.
-    pub(super) fn fault(&self, block_bytes: u64, blocks: u64) -> Option<(String, String)> {
-        if let Some(run) = self.runs.iter().find(|run| !run.is_within(blocks)) {
+    /// Whether its first runs are all that it has.
+    pub(super) fn is_whole(&self) -> bool {
+        self.listed_blocks() == u64::from(self.blocks)
+    }
+
+    /// What of it can't be, on a volume of `blocks`: what was expected, and what is there.
+    pub(super) fn fault(&self, blocks: Blocks) -> Option<(String, String)> {
+        if let Some(run) = self.runs.iter().find(|run| !blocks.has(**run)) {
             let found = format!("{} blocks from {} on", run.blocks, run.first);
-            return Some((format!("extents in {blocks} blocks"), found));
+            return Some((format!("extents in {} blocks", blocks.count), found));
         }
         let listed = self.listed_blocks();
-        if listed > self.blocks {
+        if listed > u64::from(self.blocks) {
             let expected = format!("extents of {} blocks in all", self.blocks);
             return Some((expected, listed.to_string()));
         }
-        let room_bytes = self.blocks.saturating_mul(block_bytes);
+        let room_bytes = blocks.len_bytes(self.blocks);
         if self.logical_bytes > room_bytes {
             let expected = format!("a logicalSize of at most {room_bytes} bytes");
             return Some((expected, self.logical_bytes.to_string()));

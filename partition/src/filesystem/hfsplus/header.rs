@@ -1,5 +1,6 @@
 //! The volume header: geometry, state, and where the special files lie (TN1150, "Volume Header").
 
+use super::address::{Block, Blocks, FileId};
 use super::fork_data::{self, ForkData};
 use crate::bytes::{be16, be32};
 use crate::error::{Corrupt, Result};
@@ -13,12 +14,12 @@ pub(super) const LEN_BYTES: usize = 512;
 const VOLUME_BYTES_MIN: u64 = 4 * 1024 - 512;
 
 /// File IDs of the special files (TN1150, "Catalog Node ID").
-pub(super) const EXTENTS_ID: u32 = 3;
-pub(super) const CATALOG_ID: u32 = 4;
-pub(super) const BAD_BLOCKS_ID: u32 = 5;
-pub(super) const ALLOCATION_ID: u32 = 6;
-pub(super) const STARTUP_ID: u32 = 7;
-pub(super) const ATTRIBUTES_ID: u32 = 8;
+pub(super) const EXTENTS_ID: FileId = FileId(3);
+pub(super) const CATALOG_ID: FileId = FileId(4);
+pub(super) const BAD_BLOCKS_ID: FileId = FileId(5);
+pub(super) const ALLOCATION_ID: FileId = FileId(6);
+pub(super) const STARTUP_ID: FileId = FileId(7);
+pub(super) const ATTRIBUTES_ID: FileId = FileId(8);
 
 /// The header's parts that klon needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,10 @@ pub(super) struct Header {
     pub(super) volume_bytes: u64,
     pub(super) signature: [u8; 2],
     pub(super) version: u16,
-    /// Size of an allocation block: a power of two from 512 on.
-    pub(super) block_bytes: u64,
-    /// Number of allocation blocks; all of them lie on the volume.
-    pub(super) blocks: u64,
-    pub(super) free_blocks: u64,
-    pub(super) journal_info_block: u64,
+    /// All allocation blocks, each of a power of two from 512 bytes on; they lie on the volume.
+    pub(super) blocks: Blocks,
+    pub(super) free_blocks: u32,
+    pub(super) journal_info_block: Block,
     pub(super) allocation: ForkData,
     pub(super) extents: ForkData,
     pub(super) catalog: ForkData,
@@ -58,28 +57,32 @@ impl Header {
     /// # Errors
     /// When its geometry does not fit the volume, or a special file does not fit the geometry.
     pub(super) fn parse(raw: &[u8], offset_bytes: u64, volume_bytes: u64) -> Result<Self> {
-        let block_bytes = u64::from(be32(raw, 40));
-        let blocks = u64::from(be32(raw, 44));
-        let free_blocks = u64::from(be32(raw, 48));
-        let check = |is_valid, field, expected: &str, found: u64| -> Result<()> {
+        let (version, journal_info_block) = (be16(raw, 2), be32(raw, 12));
+        let (block_size, total_blocks) = (be32(raw, 40), be32(raw, 44));
+        let free_blocks = be32(raw, 48);
+        let check = |is_valid, field, expected: &str, found: u32| -> Result<()> {
             if is_valid {
                 return Ok(());
             }
             Err(corrupt(offset_bytes, field, expected, found).into())
         };
-        let is_size = block_bytes >= 512 && block_bytes.is_power_of_two();
+        let is_size = block_size >= 512 && block_size.is_power_of_two();
         let expected = "a power of two from 512 on";
-        check(is_size, "blockSize", expected, block_bytes)?;
-        let size_bytes = blocks.saturating_mul(block_bytes);
-        let fits = (VOLUME_BYTES_MIN..=volume_bytes).contains(&size_bytes);
-        let expected = format!("blocks of {block_bytes} bytes on a volume of {volume_bytes}");
-        check(fits, "totalBlocks", &expected, blocks)?;
-        let expected = format!("at most {blocks} blocks");
-        check(free_blocks <= blocks, "freeBlocks", &expected, free_blocks)?;
+        check(is_size, "blockSize", expected, block_size)?;
+        let blocks = Blocks {
+            count: total_blocks,
+            block_bytes: block_size,
+        };
+        let fits = (VOLUME_BYTES_MIN..=volume_bytes).contains(&blocks.end_bytes());
+        let expected = format!("blocks of {block_size} bytes on a volume of {volume_bytes}");
+        check(fits, "totalBlocks", &expected, total_blocks)?;
+        let expected = format!("at most {total_blocks} blocks");
+        let is_count = free_blocks <= total_blocks;
+        check(is_count, "freeBlocks", &expected, free_blocks)?;
         let fork = |at: usize, field: &'static str| -> Result<ForkData> {
-            let fields = raw.get(at..at.saturating_add(fork_data::LEN_BYTES));
+            let fields = raw.get(at..at + fork_data::LEN_BYTES);
             let fork = ForkData::parse(fields.unwrap_or_default());
-            match fork.fault(block_bytes, blocks) {
+            match fork.fault(blocks) {
                 None => Ok(fork),
                 Some((expected, found)) => {
                     Err(corrupt(offset_bytes, field, expected, found).into())
@@ -90,11 +93,10 @@ impl Header {
             offset_bytes,
             volume_bytes,
             signature: [raw[0], raw[1]],
-            version: be16(raw, 2),
-            block_bytes,
+            version,
             blocks,
             free_blocks,
-            journal_info_block: be32(raw, 12).into(),
+            journal_info_block: Block(journal_info_block),
             allocation: fork(112, "allocationFile")?,
             extents: fork(192, "extentsFile")?,
             catalog: fork(272, "catalogFile")?,
@@ -104,16 +106,8 @@ impl Header {
     }
 
     /// Where the last allocation block ends.
-    pub(super) const fn size_bytes(&self) -> u64 {
-        self.blocks.saturating_mul(self.block_bytes)
-    }
-
-    /// The bytes of `count` allocation blocks from `first` on; `None` when there are none.
-    pub(super) const fn extent(&self, first: u64, count: u64) -> Option<Extent> {
-        Extent::new(
-            first.saturating_mul(self.block_bytes),
-            count.saturating_mul(self.block_bytes),
-        )
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.blocks.end_bytes()
     }
 
     /// Where the alternate header can be: 1024 bytes before the end of the volume, and before
@@ -131,11 +125,9 @@ impl Header {
     /// What is in use whatever the bitmap says: the blocks of boot code and header, those of the
     /// alternate header and what follows it, and the piece of a block that may follow the last.
     pub(super) fn edges(&self) -> impl Iterator<Item = Extent> + use<> {
-        let block_bytes = self.block_bytes;
+        let block_bytes = u64::from(self.blocks.block_bytes);
         let (size_bytes, volume_bytes) = (self.size_bytes(), self.volume_bytes);
-        let head_bytes = OFFSET_BYTES
-            .saturating_add(LEN_BYTES as u64)
-            .next_multiple_of(block_bytes);
+        let head_bytes = (OFFSET_BYTES + LEN_BYTES as u64).next_multiple_of(block_bytes);
         let head = Extent::between(0, head_bytes.min(size_bytes));
         let tail = |end_bytes: u64| {
             let start_bytes = end_bytes.saturating_sub(OFFSET_BYTES);

@@ -1,5 +1,6 @@
 //! The journal: where it is, and whether it has anything to replay (TN1150, "Journal").
 
+use super::address::{Block, Run};
 use super::header::Header;
 use crate::bytes::{be32, be64, le32, le64};
 use crate::device::{ReadAt, read_vec};
@@ -33,16 +34,21 @@ impl Journal {
     /// [`crate::Error::Corrupt`] when the block or the journal do not lie on the volume.
     pub(super) fn open(header: &Header, device: &dyn ReadAt) -> Result<Self> {
         let block = header.journal_info_block;
-        let info = header.extent(block, 1);
-        let info = info.filter(|_| (1..header.blocks).contains(&block));
+        let run = Run {
+            first: block,
+            blocks: 1,
+        };
+        let info = header.blocks.extent(run).filter(|_| block != Block(0));
         let Some(info) = info else {
-            let expected = format!("a block from 1 to {}", header.blocks.saturating_sub(1));
+            // A volume has 4 KiB or more in its blocks.
+            let expected = format!("a block from 1 to {}", header.blocks.count - 1);
             let field = "journalInfoBlock";
             let at = header.offset_bytes;
             return Err(Corrupt::new("HFS+ volume header", field, at, expected, block).into());
         };
         let raw = read_vec(device, info.offset_bytes(), INFO_BYTES)?;
         let flags = be32(&raw, 0);
+        // offset, size
         let (offset_bytes, len_bytes) = (be64(&raw, 36), be64(&raw, 44));
         let is_here = flags & IN_FS != 0 && flags & ON_OTHER_DEVICE == 0;
         let place = Extent::new(offset_bytes, len_bytes)
@@ -128,29 +134,25 @@ impl State {
             }
         };
         let hex = |value: u32| format!("{value:#x}");
-        check(word(0) == MAGIC, "magic", hex(MAGIC), hex(word(0)))?;
-        check(word(4) == ENDIAN, "endian", hex(ENDIAN), hex(word(4)))?;
+        let (magic, endian, stored) = (word(0), word(4), word(36));
+        let (start, end, size) = (long(8), long(16), long(24));
+        check(magic == MAGIC, "magic", hex(MAGIC), hex(magic))?;
+        check(endian == ENDIAN, "endian", hex(ENDIAN), hex(endian))?;
         let sum = checksum(raw);
-        check(word(36) == sum, "checksum", hex(sum), hex(word(36)))?;
-        let state = Self {
-            start_bytes: long(8),
-            end_bytes: long(16),
-            size_bytes: long(24),
-        };
-        let (size_bytes, len_bytes) = (state.size_bytes, place.len_bytes());
+        check(stored == sum, "checksum", hex(sum), hex(stored))?;
+        let len_bytes = place.len_bytes();
         let expected = format!("{len_bytes} as in the journal info block");
-        check(
-            size_bytes == len_bytes,
-            "size",
-            expected,
-            size_bytes.to_string(),
-        )?;
-        for (field, value) in [("start", state.start_bytes), ("end", state.end_bytes)] {
-            let is_inside = (1..=size_bytes).contains(&value) && value.is_multiple_of(512);
-            let expected = format!("a multiple of 512 up to {size_bytes}");
+        check(size == len_bytes, "size", expected, size.to_string())?;
+        for (field, value) in [("start", start), ("end", end)] {
+            let is_inside = (1..=size).contains(&value) && value.is_multiple_of(512);
+            let expected = format!("a multiple of 512 up to {size}");
             check(is_inside, field, expected, value.to_string())?;
         }
-        Ok(state)
+        Ok(Self {
+            start_bytes: start,
+            end_bytes: end,
+            size_bytes: size,
+        })
     }
 }
 

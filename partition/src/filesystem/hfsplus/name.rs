@@ -34,7 +34,8 @@ pub(super) fn label(catalog: &Tree<'_>) -> Result<Option<String>> {
     let Some(key) = key.filter(|key| key.len() >= 8 && be32(key, 2) == ROOT_PARENT) else {
         return Ok(None);
     };
-    let len = usize::from(be16(key, 6)).saturating_mul(2);
+    // nodeName
+    let len = usize::from(be16(key, 6)) * 2;
     let units = key.get(8..8 + len).unwrap_or_default().as_chunks::<2>().0;
     let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
     let end = units.iter().position(|&unit| unit == 0);

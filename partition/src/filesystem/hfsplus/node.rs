@@ -34,12 +34,13 @@ impl<'a> Node<'a> {
     /// # Errors
     /// The first field that can't be.
     pub(super) fn parse(number: u64, raw: &'a [u8], nodes: u64) -> Result<Self, Fault> {
+        let (f_link, kind, num_records) = (be32(raw, 0), u8_at(raw, 8), be16(raw, 10));
         let node = Self {
             number,
-            kind: u8_at(raw, 8),
-            next: be32(raw, 0).into(),
+            kind,
+            next: f_link.into(),
             raw,
-            count: be16(raw, 10).into(),
+            count: num_records.into(),
         };
         node.check(nodes)?;
         Ok(node)
@@ -53,8 +54,8 @@ impl<'a> Node<'a> {
                 found,
             })
         };
-        let previous = u64::from(be32(self.raw, 4));
-        for (field, link) in [("fLink", self.next), ("bLink", previous)] {
+        let b_link = u64::from(be32(self.raw, 4));
+        for (field, link) in [("fLink", self.next), ("bLink", b_link)] {
             if link >= nodes {
                 return fault(field, format!("a node below {nodes}"), link.to_string());
             }
@@ -85,13 +86,13 @@ impl<'a> Node<'a> {
                 return fault("record offsets", expected, offset.to_string());
             }
             // No record is without a key.
-            least = offset.saturating_add(2);
+            least = offset + 2;
         }
         Ok(())
     }
 
     fn offset(&self, index: usize) -> usize {
-        let from_end = index.saturating_add(1).saturating_mul(2);
+        let from_end = (index + 1) * 2;
         let at = self.raw.len().checked_sub(from_end);
         at.map_or(0, |at| usize::from(be16(self.raw, at)))
     }

@@ -1,8 +1,9 @@
 //! The extents-overflow file: the runs of a fork after its eighth (TN1150, "Extents Overflow
 //! File").
 
+use super::address::{FileId, Run};
 use super::btree::Tree;
-use super::fork_data::{EXTENT_RECORD_BYTES, Run, runs};
+use super::fork_data::{EXTENT_RECORD_BYTES, runs};
 use super::header::{ALLOCATION_ID, ATTRIBUTES_ID, CATALOG_ID, Header, STARTUP_ID};
 use super::node;
 use crate::bytes::{be32, u8_at};
@@ -16,9 +17,9 @@ const RECORDS_MAX: usize = 1 << 20;
 pub(super) struct Record<'a> {
     /// 0: the data fork, 0xff: the resource fork.
     pub(super) fork_type: u8,
-    pub(super) file_id: u32,
+    pub(super) file_id: FileId,
     /// How many blocks of the fork are before.
-    pub(super) start_block: u64,
+    pub(super) start_block: u32,
     runs: &'a [u8],
 }
 
@@ -34,8 +35,8 @@ impl<'a> Record<'a> {
             {
                 Ok(Self {
                     fork_type: u8_at(key, 2),
-                    file_id: be32(key, 4),
-                    start_block: be32(key, 8).into(),
+                    file_id: FileId(be32(key, 4)),
+                    start_block: be32(key, 8),
                     runs: &data[..EXTENT_RECORD_BYTES],
                 })
             }
@@ -53,21 +54,32 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Runs of the special files, each with its place in the file.
+/// The records of the special files, in the order of the tree's keys.
 #[derive(Default)]
-pub(super) struct SpecialRuns(Vec<(u32, u64, Vec<Run>)>);
+pub(super) struct SpecialRuns(Vec<SpecialRecord>);
+
+/// Runs of a special file.
+struct SpecialRecord {
+    file_id: FileId,
+    /// How many blocks of the file are before.
+    start_block: u32,
+    runs: Vec<Run>,
+}
 
 impl SpecialRuns {
     /// The runs of a file from block `at` of it on, as far as each record starts where the one
     /// before ended.
-    pub(super) fn after(&self, file_id: u32, mut at: u64) -> Vec<Run> {
+    pub(super) fn after(&self, file_id: FileId, mut at: u64) -> Vec<Run> {
         let mut found = Vec::new();
-        // Sorted by the tree's keys.
-        for (id, start, runs) in &self.0 {
-            if *id == file_id && *start == at {
-                let blocks: u64 = runs.iter().map(|run| run.blocks).sum();
-                at = at.saturating_add(blocks);
-                found.extend_from_slice(runs);
+        for record in &self.0 {
+            if record.file_id == file_id && u64::from(record.start_block) == at {
+                // A record has eight runs, and starts within 32 bits.
+                at += record
+                    .runs
+                    .iter()
+                    .map(|run| u64::from(run.blocks))
+                    .sum::<u64>();
+                found.extend_from_slice(&record.runs);
             }
         }
         found
@@ -96,15 +108,19 @@ pub(super) fn special_runs(tree: &Tree<'_>, header: &Header) -> Result<SpecialRu
             ));
         }
         let runs: Vec<Run> = record.runs().collect();
-        if let Some(run) = runs.iter().find(|run| !run.is_within(header.blocks)) {
-            let expected = format!("extents in {} blocks", header.blocks);
+        if let Some(run) = runs.iter().find(|run| !header.blocks.has(**run)) {
+            let expected = format!("extents in {} blocks", header.blocks.count);
             let found = format!("{} blocks from {} on", run.blocks, run.first);
             let structure = tree.structure;
             return Err(Corrupt::new(structure, "record", node_bytes, expected, found).into());
         }
-        found.push((record.file_id, record.start_block, runs));
+        found.push(SpecialRecord {
+            file_id: record.file_id,
+            start_block: record.start_block,
+            runs,
+        });
         Ok(())
     })?;
-    found.sort_by_key(|(id, start, _)| (*id, *start));
+    found.sort_by_key(|record| (record.file_id, record.start_block));
     Ok(SpecialRuns(found))
 }

@@ -3,7 +3,8 @@
 //! Bitmap and trees are written at different times. A bitmap that lags behind the files shows
 //! here and nowhere else when a driver left no mark of it.
 
-use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES, Run};
+use super::address::{FileId, Run};
+use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES};
 use super::header::BAD_BLOCKS_ID;
 use super::node;
 use super::overflow::Record;
@@ -14,6 +15,7 @@ use crate::error::{Corrupt, Result};
 use crate::extent::ExtentMap;
 use crate::filesystem::gather::Gather;
 use crate::filesystem::known_bad::Claims;
+use std::ops::Range;
 
 /// `recordType` of a file in the catalog, and where its two forks are.
 const FILE_RECORD: u16 = 2;
@@ -23,7 +25,7 @@ const ATTRIBUTE_FORK: u32 = 0x20;
 const ATTRIBUTE_EXTENTS: u32 = 0x30;
 
 /// Told of a run, and of the file that has it.
-type Visit<'a> = dyn FnMut(Run, u32) -> Result<()> + 'a;
+type Visit<'a> = dyn FnMut(Run, FileId) -> Result<()> + 'a;
 
 /// Checks that no block of a file, of an attribute or of a special file is outside of `used`.
 ///
@@ -33,13 +35,11 @@ type Visit<'a> = dyn FnMut(Run, u32) -> Result<()> + 'a;
 pub(super) fn check(volume: &Volume, device: &dyn ReadAt, used: &ExtentMap) -> Result<()> {
     let header = &volume.header;
     for_each_run(volume, device, &mut |run, file_id| {
-        let extent = header.extent(run.first, run.blocks);
-        let is_used = extent.is_some_and(|extent| used.contains(extent));
-        if is_used && run.is_within(header.blocks) {
+        let extent = header.blocks.extent(run);
+        if extent.is_some_and(|extent| used.contains(extent)) {
             return Ok(());
         }
-        let place = volume.allocation.place(header, 0);
-        let place = place.map_or(0, |place| place.offset_bytes());
+        let place = volume.allocation.start_bytes();
         let (blocks, first) = (run.blocks, run.first);
         let expected = format!("{blocks} blocks from {first} on of file {file_id} in use");
         Err(Corrupt::new("HFS+ allocation file", "bits", place, expected, "free").into())
@@ -59,8 +59,7 @@ pub(super) fn known_bad(volume: &Volume, device: &dyn ReadAt) -> Result<ExtentMa
         .records(&mut |record, node_bytes| {
             let record = Record::parse(record, node_bytes)?;
             if record.file_id == BAD_BLOCKS_ID {
-                let extents = record.runs().filter(|run| run.is_within(header.blocks));
-                let extents = extents.filter_map(|run| header.extent(run.first, run.blocks));
+                let extents = record.runs().filter_map(|run| header.blocks.extent(run));
                 extents.for_each(|extent| _ = listed.push(extent));
             }
             Ok(())
@@ -71,7 +70,7 @@ pub(super) fn known_bad(volume: &Volume, device: &dyn ReadAt) -> Result<ExtentMa
     }
     for_each_run(volume, device, &mut |run, file_id| {
         if file_id != BAD_BLOCKS_ID {
-            let extent = header.extent(run.first, run.blocks);
+            let extent = header.blocks.part(run);
             extent.into_iter().for_each(|extent| claims.add(extent));
         }
         Ok(())
@@ -86,13 +85,13 @@ fn for_each_run(volume: &Volume, device: &dyn ReadAt, visit: &mut Visit<'_>) -> 
     }
     let tree = volume.catalog_tree(device)?;
     tree.records(&mut |record, node_bytes| {
-        let data = data_of(record, tree.structure, node_bytes)?;
-        if be16(data, 0) != FILE_RECORD {
+        let data = Data::of(record, tree.structure, node_bytes)?;
+        let record_type = be16(data.bytes, 0);
+        if record_type != FILE_RECORD {
             return Ok(());
         }
-        let end = FORKS_AT + 2 * LEN_BYTES;
-        let forks = part(data, (FORKS_AT, end), tree.structure, node_bytes)?;
-        let file_id = be32(data, 8);
+        let forks = data.part(FORKS_AT..FORKS_AT + 2 * LEN_BYTES)?;
+        let file_id = FileId(be32(data.bytes, 8));
         let mut forks = forks.chunks_exact(LEN_BYTES);
         forks.try_for_each(|fork| {
             fork_data::runs(&fork[16..]).try_for_each(|run| visit(run, file_id))
@@ -109,35 +108,43 @@ fn for_each_run(volume: &Volume, device: &dyn ReadAt, visit: &mut Visit<'_>) -> 
         return Ok(());
     };
     tree.records(&mut |record, node_bytes| {
-        let data = data_of(record, tree.structure, node_bytes)?;
-        let kind = part(data, (0, 4), tree.structure, node_bytes)?;
-        let (start, end) = match be32(kind, 0) {
-            ATTRIBUTE_FORK => (24, 8 + LEN_BYTES),
-            ATTRIBUTE_EXTENTS => (8, 8 + EXTENT_RECORD_BYTES),
+        let data = Data::of(record, tree.structure, node_bytes)?;
+        let record_type = be32(data.part(0..4)?, 0);
+        let runs = match record_type {
+            ATTRIBUTE_FORK => data.part(24..8 + LEN_BYTES)?,
+            ATTRIBUTE_EXTENTS => data.part(8..8 + EXTENT_RECORD_BYTES)?,
             _ => return Ok(()),
         };
-        let runs = part(data, (start, end), tree.structure, node_bytes)?;
-        let file_id = record.get(4..8).map_or(0, |id| be32(id, 0));
+        let file_id = FileId(record.get(4..8).map_or(0, |id| be32(id, 0)));
         fork_data::runs(runs).try_for_each(|run| visit(run, file_id))
     })
 }
 
-/// The data of a record with a key; at least two bytes.
-fn data_of<'a>(record: &'a [u8], structure: &'static str, node_bytes: u64) -> Result<&'a [u8]> {
-    let (_, data) = node::split(record).unwrap_or_default();
-    part(data, (0, 2), structure, node_bytes)?;
-    Ok(data)
-}
-
-fn part<'a>(
-    data: &'a [u8],
-    (start, end): (usize, usize),
+/// The data of a record, after its key; at least two bytes.
+struct Data<'a> {
+    bytes: &'a [u8],
     structure: &'static str,
     node_bytes: u64,
-) -> Result<&'a [u8]> {
-    data.get(start..end).ok_or_else(|| {
-        let expected = format!("a key and {end} bytes of data");
-        let found = format!("{} bytes of data", data.len());
-        Corrupt::new(structure, "record", node_bytes, expected, found).into()
-    })
+}
+
+impl<'a> Data<'a> {
+    fn of(record: &'a [u8], structure: &'static str, node_bytes: u64) -> Result<Self> {
+        let (_, bytes) = node::split(record).unwrap_or_default();
+        let data = Self {
+            bytes,
+            structure,
+            node_bytes,
+        };
+        data.part(0..2)?;
+        Ok(data)
+    }
+
+    fn part(&self, range: Range<usize>) -> Result<&'a [u8]> {
+        let end = range.end;
+        self.bytes.get(range).ok_or_else(|| {
+            let expected = format!("a key and {end} bytes of data");
+            let found = format!("{} bytes of data", self.bytes.len());
+            Corrupt::new(self.structure, "record", self.node_bytes, expected, found).into()
+        })
+    }
 }

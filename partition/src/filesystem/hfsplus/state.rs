@@ -29,9 +29,10 @@ const KNOWN: u32 = UNMOUNTED
 pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
     let attributes = header::attributes(raw);
     let mut hazards = Vec::new();
-    if !matches!((&raw[..2], be16(raw, 2)), (b"H+", 4) | (b"HX", 5)) {
-        let signature = String::from_utf8_lossy(&raw[..2]);
-        let which = format!("{signature} of version {}", be16(raw, 2));
+    let (signature, version) = (&raw[..2], be16(raw, 2));
+    if !matches!((signature, version), (b"H+", 4) | (b"HX", 5)) {
+        let signature = String::from_utf8_lossy(signature);
+        let which = format!("{signature} of version {version}");
         hazards.push(Hazard::UnknownFeature(which));
     }
     if attributes & !KNOWN != 0 {
@@ -50,7 +51,8 @@ pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
             hazards.push(Hazard::Errors(name.to_owned()));
         }
     }
-    if raw.get(8..12) == Some(b"FSK!") {
+    let last_mounted_version = raw.get(8..12);
+    if last_mounted_version == Some(b"FSK!") {
         let how = "lastMountedVersion FSK!: the journal could not be replayed".to_owned();
         hazards.push(Hazard::Errors(how));
     }
@@ -137,8 +139,12 @@ fn agree(header: &Header, raw: &[u8], place: u64) -> Result<()> {
     let other = Header::parse(raw, place, header.volume_bytes)?;
     for (field, expected, found) in [
         ("version", header.version.into(), other.version.into()),
-        ("blockSize", header.block_bytes, other.block_bytes),
-        ("totalBlocks", header.blocks, other.blocks),
+        (
+            "blockSize",
+            header.blocks.block_bytes,
+            other.blocks.block_bytes,
+        ),
+        ("totalBlocks", header.blocks.count, other.blocks.count),
     ] {
         let is_same = expected == found;
         check(is_same, field, expected.to_string(), found.to_string())?;

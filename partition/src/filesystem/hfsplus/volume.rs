@@ -1,8 +1,9 @@
 //! An open volume: its header and all runs of the special files.
 
+use super::address::{FileId, Run};
 use super::btree::Tree;
 use super::fork::Fork;
-use super::fork_data::{ForkData, Run};
+use super::fork_data::ForkData;
 use super::header::{ALLOCATION_ID, ATTRIBUTES_ID, CATALOG_ID, EXTENTS_ID, Header, STARTUP_ID};
 use super::overflow;
 use crate::device::ReadAt;
@@ -35,14 +36,13 @@ impl Volume {
             (&header.attributes, ATTRIBUTES_ID),
             (&header.startup, STARTUP_ID),
         ];
-        let is_whole = |(data, _): &(&ForkData, u32)| data.listed_blocks() == data.blocks;
-        let more = if files.iter().all(is_whole) {
+        let more = if files.iter().all(|(data, _)| data.is_whole()) {
             overflow::SpecialRuns::default()
         } else {
-            overflow::special_runs(&extents_tree(device, &header, &extents)?, &header)?
+            overflow::special_runs(&extents_tree(device, &extents)?, &header)?
         };
         let open = |field, data: &ForkData, file_id| -> Result<Fork> {
-            let runs: Vec<Run> = if data.listed_blocks() == data.blocks {
+            let runs: Vec<Run> = if data.is_whole() {
                 Vec::new()
             } else {
                 more.after(file_id, data.listed_blocks())
@@ -64,7 +64,7 @@ impl Volume {
     /// # Errors
     /// As [`Tree::open`].
     pub(super) fn extents_tree<'a>(&'a self, device: &'a dyn ReadAt) -> Result<Tree<'a>> {
-        extents_tree(device, &self.header, &self.extents)
+        extents_tree(device, &self.extents)
     }
 
     /// The catalog tree.
@@ -73,7 +73,7 @@ impl Volume {
     /// As [`Tree::open`].
     pub(super) fn catalog_tree<'a>(&'a self, device: &'a dyn ReadAt) -> Result<Tree<'a>> {
         let structure = "HFS+ catalog B-tree node";
-        Tree::open(structure, device, &self.header, &self.catalog)
+        Tree::open(structure, device, &self.catalog)
     }
 
     /// The attributes tree; `None` when the volume has none.
@@ -88,11 +88,11 @@ impl Volume {
             return Ok(None);
         }
         let structure = "HFS+ attributes B-tree node";
-        Tree::open(structure, device, &self.header, &self.attributes).map(Some)
+        Tree::open(structure, device, &self.attributes).map(Some)
     }
 
     /// The special files with their names, in the order of their IDs.
-    pub(super) fn special_files(&self) -> [(&'static str, u32, &Fork); 5] {
+    pub(super) fn special_files(&self) -> [(&'static str, FileId, &Fork); 5] {
         [
             ("extents-overflow file", EXTENTS_ID, &self.extents),
             ("catalog file", CATALOG_ID, &self.catalog),
@@ -105,18 +105,11 @@ impl Volume {
     /// The filesystem's own structures but for the journal.
     pub(super) fn structures(&self) -> ExtentMap {
         let files = self.special_files();
-        let files = files
-            .iter()
-            .flat_map(|(_, _, fork)| fork.extents(&self.header));
+        let files = files.iter().flat_map(|(_, _, fork)| fork.extents());
         self.header.edges().chain(files).collect()
     }
 }
 
-fn extents_tree<'a>(
-    device: &'a dyn ReadAt,
-    header: &'a Header,
-    extents: &'a Fork,
-) -> Result<Tree<'a>> {
-    let structure = "HFS+ extents-overflow B-tree node";
-    Tree::open(structure, device, header, extents)
+fn extents_tree<'a>(device: &'a dyn ReadAt, extents: &'a Fork) -> Result<Tree<'a>> {
+    Tree::open("HFS+ extents-overflow B-tree node", device, extents)
 }

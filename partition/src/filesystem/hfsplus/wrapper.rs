@@ -8,14 +8,15 @@ use crate::filesystem::Hazard;
 /// Where the volume lies inside of the wrapper whose master directory block is `raw` (512 bytes);
 /// `None` when `raw` is none.
 pub(super) fn embedded(raw: &[u8]) -> Option<Option<Extent>> {
-    // drSigWord, drEmbedSigWord
-    let is_wrapper = raw.starts_with(b"BD") && matches!(&raw[124..126], b"H+" | b"HX");
+    let (dr_sig_word, dr_embed_sig_word) = (&raw[..2], &raw[124..126]);
+    let is_wrapper = dr_sig_word == b"BD" && matches!(dr_embed_sig_word, b"H+" | b"HX");
     is_wrapper.then(|| {
-        let block_bytes = u64::from(be32(raw, 20));
-        let start_bytes = u64::from(be16(raw, 28)).saturating_mul(512);
-        let first = u64::from(be16(raw, 126)).saturating_mul(block_bytes);
-        let len_bytes = u64::from(be16(raw, 128)).saturating_mul(block_bytes);
-        Extent::new(start_bytes.saturating_add(first), len_bytes)
+        let (dr_al_blk_siz, dr_al_bl_st) = (u64::from(be32(raw, 20)), u64::from(be16(raw, 28)));
+        // drEmbedExtent: startBlock, blockCount
+        let (start_block, block_count) = (u64::from(be16(raw, 126)), u64::from(be16(raw, 128)));
+        // Numbers of 16 and of 32 bits.
+        let start_bytes = dr_al_bl_st * 512 + start_block * dr_al_blk_siz;
+        Extent::new(start_bytes, block_count * dr_al_blk_siz)
     })
 }
 

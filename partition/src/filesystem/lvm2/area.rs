@@ -1,9 +1,8 @@
 //! Metadata areas: a header, and after it a ring in which the text of the metadata goes around.
 //!
-//! lvm2, `lib/format_text/layout.h` (`mda_header`, `raw_locn`).
+//! Layouts of `mda_header` and `raw_locn` (lvm2, `lib/format_text/layout.h`).
 
-use super::checksum::crc;
-use super::label::Area;
+use super::label::{Area, crc};
 use crate::bytes::{le32, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -34,8 +33,15 @@ pub(super) enum Text {
     Ignored,
     /// None was ever written, or it was withdrawn: no volume group.
     Empty,
-    /// Its checksum is right. Where it starts on the device, and its bytes.
-    Committed(u64, Vec<u8>),
+    /// Its checksum is right.
+    Committed(Committed),
+}
+
+/// A text that is valid.
+pub(super) struct Committed {
+    /// Where it starts on the device.
+    pub(super) offset_bytes: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Where a text lies in its area (`raw_locn`).
@@ -50,9 +56,9 @@ impl Location {
     fn parse(raw: &[u8], at: usize) -> Self {
         Self {
             offset_bytes: le64(raw, at),
-            len_bytes: le64(raw, at.saturating_add(8)),
-            checksum: le32(raw, at.saturating_add(16)),
-            flags: le32(raw, at.saturating_add(20)),
+            len_bytes: le64(raw, at + 8),
+            checksum: le32(raw, at + 16),
+            flags: le32(raw, at + 20),
         }
     }
 
@@ -69,6 +75,7 @@ impl Location {
 pub(super) fn read(volume: &dyn ReadAt, area: Area) -> Result<Contents> {
     let header = read_vec(volume, area.offset_bytes, HEADER_BYTES as usize)?;
     check(&header, area)?;
+    // raw_locns
     let committed = Location::parse(&header, 40);
     let precommitted = Location::parse(&header, 64);
     let unknown = (committed.flags | precommitted.flags) & !IGNORED;
@@ -101,20 +108,17 @@ fn corrupt(
 }
 
 fn check(header: &[u8], area: Area) -> Result<()> {
-    let (stored, computed) = (le32(header, 0), crc(header.get(4..).unwrap_or_default()));
-    if stored != computed {
-        let (expected, found) = (format!("{computed:#010x}"), format!("{stored:#010x}"));
+    let (checksum_xl, magic) = (le32(header, 0), header.get(4..20));
+    let (version, start, size) = (le32(header, 20), le64(header, 24), le64(header, 32));
+    let computed = crc(header.get(4..).unwrap_or_default());
+    if checksum_xl != computed {
+        let (expected, found) = (format!("{computed:#010x}"), format!("{checksum_xl:#010x}"));
         return Err(corrupt(area, "checksum_xl", expected, found));
     }
-    if header.get(4..20) != Some(MAGIC) {
-        return Err(corrupt(
-            area,
-            "magic",
-            "\" LVM2 x[5A%r0N*>\"",
-            "other bytes",
-        ));
+    if magic != Some(MAGIC) {
+        let expected = "\" LVM2 x[5A%r0N*>\"";
+        return Err(corrupt(area, "magic", expected, "other bytes"));
     }
-    let (version, start, size) = (le32(header, 20), le64(header, 24), le64(header, 32));
     if version != VERSION {
         return Err(corrupt(area, "version", VERSION, version));
     }
@@ -130,8 +134,9 @@ fn check(header: &[u8], area: Area) -> Result<()> {
 
 fn text(volume: &dyn ReadAt, area: Area, location: &Location) -> Result<Text> {
     let (offset, len) = (location.offset_bytes, location.len_bytes);
-    let ring_bytes = area.len_bytes.saturating_sub(HEADER_BYTES);
-    if !(HEADER_BYTES..area.len_bytes).contains(&offset) || len == 0 || len > ring_bytes {
+    // The header's check: the area is longer than its header, and lies on the device.
+    let ring_bytes = area.len_bytes - HEADER_BYTES;
+    if !(HEADER_BYTES..area.len_bytes).contains(&offset) || !(1..=ring_bytes).contains(&len) {
         let expected = format!("a text within {HEADER_BYTES} to {}", area.len_bytes);
         let found = format!("{len} bytes from {offset}");
         return Err(corrupt(area, "raw_locns", expected, found));
@@ -143,17 +148,19 @@ fn text(volume: &dyn ReadAt, area: Area, location: &Location) -> Result<Text> {
         ));
     }
     // What does not fit before the area's end goes on at the start of the ring.
-    let before_end = len.min(area.len_bytes.saturating_sub(offset));
-    let start = area.offset_bytes.saturating_add(offset);
-    let mut bytes = read_vec(volume, start, before_end as usize)?;
-    let wrapped = len.saturating_sub(before_end);
-    let ring_start = area.offset_bytes.saturating_add(HEADER_BYTES);
-    bytes.extend(read_vec(volume, ring_start, wrapped as usize)?);
+    let before_end = len.min(area.len_bytes - offset);
+    let offset_bytes = area.offset_bytes + offset;
+    let mut bytes = read_vec(volume, offset_bytes, before_end as usize)?;
+    let ring_start = area.offset_bytes + HEADER_BYTES;
+    bytes.extend(read_vec(volume, ring_start, (len - before_end) as usize)?);
     let computed = crc(&bytes);
     if location.checksum != computed {
         let expected = format!("{computed:#010x}");
         let found = format!("{:#010x}", location.checksum);
         return Err(corrupt(area, "raw_locns checksum", expected, found));
     }
-    Ok(Text::Committed(start, bytes))
+    Ok(Text::Committed(Committed {
+        offset_bytes,
+        bytes,
+    }))
 }

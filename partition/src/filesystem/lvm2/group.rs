@@ -2,9 +2,11 @@
 //!
 //! lvm2, `lib/format_text/export.c` and `import_vsn1.c`.
 
-use super::segment::{self, Run, Segments};
-use super::text::{Checked, Event, Item, Reader, Value};
+use super::address::{Run, Sectors};
+use super::segment::{self, Segments};
+use super::text::{Event, Item, Reader, Value};
 use super::value::{flags, number, text};
+use crate::error::Checked;
 use crate::filesystem::Hazard;
 use std::collections::HashMap;
 
@@ -28,7 +30,8 @@ pub(super) struct Group {
     pub(super) name: String,
     pub(super) id: String,
     pub(super) seqno: u64,
-    pub(super) extent_sectors: u64,
+    /// `extent_size`
+    pub(super) extent_size: Sectors,
     /// How many physical volumes it has.
     pub(super) volumes: usize,
     pub(super) volume: PhysicalVolume,
@@ -37,14 +40,21 @@ pub(super) struct Group {
     pub(super) hazards: Vec<Hazard>,
 }
 
-/// A physical volume in the metadata of its group; sectors have 512 bytes.
+/// A physical volume in the metadata of its group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PhysicalVolume {
-    pub(super) pe_start_sectors: u64,
+    pub(super) pe_start: Sectors,
     pub(super) pe_count: u32,
-    pub(super) dev_sectors: Option<u64>,
-    /// `ba_start` and `ba_size`: kept for boot loaders.
-    pub(super) boot_sectors: Option<(u64, u64)>,
+    pub(super) dev_size: Option<Sectors>,
+    pub(super) boot: Option<BootArea>,
+}
+
+/// What is kept for boot loaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BootArea {
+    pub(super) ba_start: Sectors,
+    /// Not 0.
+    pub(super) ba_size: Sectors,
 }
 
 impl Group {
@@ -140,7 +150,9 @@ impl<'a> Parts<'a> {
         match name {
             "id" => self.group.id = text(reader, "id", value)?.to_owned(),
             "seqno" => self.group.seqno = number(reader, "seqno", value)?,
-            "extent_size" => self.group.extent_sectors = number(reader, "extent_size", value)?,
+            "extent_size" => {
+                self.group.extent_size = Sectors(number(reader, "extent_size", value)?);
+            }
             "status" => {
                 for flag in flags(reader, value)? {
                     self.flag(flag);
@@ -192,7 +204,7 @@ impl<'a> Parts<'a> {
         let (mut id, mut is_missing) = (None, false);
         let mut volume = PhysicalVolume::default();
         let (mut pe_start, mut pe_count) = (None, None);
-        let (mut boot_start, mut boot_size) = (0, 0);
+        let (mut ba_start, mut ba_size) = (0, 0);
         loop {
             let (name, value) = match reader.event()? {
                 Event::Close => break,
@@ -209,9 +221,11 @@ impl<'a> Parts<'a> {
                 }
                 "pe_start" => pe_start = Some(number(reader, "pe_start", &value)?),
                 "pe_count" => pe_count = Some(number(reader, "pe_count", &value)?),
-                "dev_size" => volume.dev_sectors = Some(number(reader, "dev_size", &value)?),
-                "ba_start" => boot_start = number(reader, "ba_start", &value)?,
-                "ba_size" => boot_size = number(reader, "ba_size", &value)?,
+                "dev_size" => {
+                    volume.dev_size = Some(Sectors(number(reader, "dev_size", &value)?));
+                }
+                "ba_start" => ba_start = number(reader, "ba_start", &value)?,
+                "ba_size" => ba_size = number(reader, "ba_size", &value)?,
                 _ => (),
             }
         }
@@ -224,10 +238,13 @@ impl<'a> Parts<'a> {
         let (Some(pe_start), Some(pe_count)) = (pe_start, pe_count) else {
             return Err(reader.corrupt("physical_volumes", "pe_start and pe_count", "one or none"));
         };
-        volume.pe_start_sectors = pe_start;
+        volume.pe_start = Sectors(pe_start);
         volume.pe_count =
             u32::try_from(pe_count).map_err(|_| reader.corrupt("pe_count", "32 bits", pe_count))?;
-        volume.boot_sectors = (boot_size != 0).then_some((boot_start, boot_size));
+        volume.boot = (ba_size != 0).then_some(BootArea {
+            ba_start: Sectors(ba_start),
+            ba_size: Sectors(ba_size),
+        });
         if is_missing {
             let how = "the volume group has this physical volume as missing".to_owned();
             self.group.hazards.push(Hazard::Errors(how));
@@ -251,17 +268,18 @@ impl<'a> Parts<'a> {
         let Some(volume) = self.volume else {
             return Err(reader.corrupt("physical_volumes", "this physical volume", "others only"));
         };
-        if group.seqno == 0 || group.extent_sectors == 0 || group.id.is_empty() {
+        if group.seqno == 0 || group.extent_size == Sectors(0) || group.id.is_empty() {
             let expected = "id, seqno and extent_size, none of them 0";
             return Err(reader.corrupt("section", expected, "others"));
         }
         let mut end = 0_u64;
         for run in &segments.runs {
-            if u64::from(run.first) < end {
-                let expected = format!("each physical extent once, not {} again", run.first);
+            let first = run.first.0;
+            if u64::from(first) < end {
+                let expected = format!("each physical extent once, not {first} again");
                 return Err(reader.corrupt("stripes", expected, "segments that overlap"));
             }
-            end = u64::from(run.first).saturating_add(run.count.into());
+            end = run.end();
         }
         if end > u64::from(volume.pe_count) {
             let expected = format!("extents below pe_count {}", volume.pe_count);

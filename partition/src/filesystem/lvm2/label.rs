@@ -1,12 +1,11 @@
 //! The label of a physical volume: its UUID, and where its areas are.
 //!
-//! lvm2, `lib/label/label.h` (`label_header`) and `lib/format_text/layout.h` (`pv_header`,
-//! `pv_header_extension`).
+//! Layouts of `label_header` (lvm2, `lib/label/label.h`), `pv_header` and `pv_header_extension`
+//! (`lib/format_text/layout.h`).
 
-use super::checksum::crc;
 use crate::bytes::{le32, le64, text};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 use crate::extent::Extent;
 
 const STRUCTURE: &str = "LVM2 label";
@@ -82,7 +81,7 @@ impl Label {
 pub(super) struct Found {
     /// As `blkid` prints it.
     pub(super) uuid: Option<String>,
-    pub(super) label: std::result::Result<Label, Corrupt>,
+    pub(super) label: Checked<Label>,
 }
 
 /// Finds the label: the first one in the first four sectors that says of itself where it is.
@@ -95,9 +94,8 @@ pub(super) fn find(volume: &dyn ReadAt) -> Result<Option<Found>> {
     let head = read_vec(volume, 0, len)?;
     let mut damaged = None;
     for (sector, raw) in (0..).zip(head.chunks_exact(SECTOR_BYTES)) {
-        let is_one = raw.starts_with(b"LABELONE")
-            && raw.get(24..32) == Some(b"LVM2 001")
-            && le64(raw, 8) == sector;
+        let (id, sector_xl, kind) = (raw.get(..8), le64(raw, 8), raw.get(24..32));
+        let is_one = id == Some(b"LABELONE") && kind == Some(b"LVM2 001") && sector_xl == sector;
         if !is_one {
             continue;
         }
@@ -114,9 +112,9 @@ pub(super) fn find(volume: &dyn ReadAt) -> Result<Option<Found>> {
 
 /// The offset of `pv_header` in the label's sector; `None` when it does not fit.
 fn header_at(raw: &[u8]) -> Option<usize> {
-    let at = usize::try_from(le32(raw, 20)).ok()?;
-    let is_valid = at >= HEADER_LEN && at.checked_add(PV_HEADER_LEN)? <= raw.len();
-    is_valid.then_some(at)
+    let offset_xl = le32(raw, 20) as usize;
+    let is_valid = offset_xl >= HEADER_LEN && offset_xl.checked_add(PV_HEADER_LEN)? <= raw.len();
+    is_valid.then_some(offset_xl)
 }
 
 fn uuid(raw: &[u8]) -> Option<String> {
@@ -140,41 +138,38 @@ fn hyphenated(id: &str) -> Option<String> {
     Some(format!("{first}-{}-{last}", middle.join("-")))
 }
 
-fn parse(raw: &[u8], offset_bytes: u64) -> std::result::Result<Label, Corrupt> {
+fn parse(raw: &[u8], offset_bytes: u64) -> Checked<Label> {
     let bad = |field, expected: String, found: String| {
         Corrupt::new(STRUCTURE, field, offset_bytes, expected, found)
     };
     // The checksum covers all that follows it.
-    let (stored, computed) = (le32(raw, 16), crc(raw.get(20..).unwrap_or_default()));
-    if stored != computed {
-        let (expected, found) = (format!("{computed:#010x}"), format!("{stored:#010x}"));
+    let (crc_xl, offset_xl) = (le32(raw, 16), le32(raw, 20));
+    let computed = crc(raw.get(20..).unwrap_or_default());
+    if crc_xl != computed {
+        let (expected, found) = (format!("{computed:#010x}"), format!("{crc_xl:#010x}"));
         return Err(bad("crc_xl", expected, found));
     }
     let Some(at) = header_at(raw) else {
-        let found = le32(raw, 20).to_string();
-        return Err(bad("offset_xl", "room for a pv_header".to_owned(), found));
+        let (expected, found) = ("room for a pv_header".to_owned(), offset_xl.to_string());
+        return Err(bad("offset_xl", expected, found));
     };
     let header = raw.get(at..).unwrap_or_default();
+    let pv_uuid = header.get(..32).and_then(|id| id.try_into().ok());
+    let device_size_xl = le64(header, 32);
     let mut lists = Lists {
         raw: header.get(PV_HEADER_LEN..).unwrap_or_default(),
     };
-    let overflow = || {
-        bad(
-            "disk_areas_xl",
-            "lists that end".to_owned(),
-            "none".to_owned(),
-        )
+    let endless = || {
+        let (expected, found) = ("lists that end".to_owned(), "none".to_owned());
+        bad("disk_areas_xl", expected, found)
     };
-    let data = lists.next().ok_or_else(overflow)?;
-    let metadata = lists.next().ok_or_else(overflow)?;
-    let (extension, boot) = extension(lists).ok_or_else(overflow)?;
+    let data = lists.next().ok_or_else(endless)?;
+    let metadata = lists.next().ok_or_else(endless)?;
+    let (extension, boot) = extension(lists).ok_or_else(endless)?;
     Ok(Label {
         offset_bytes,
-        uuid: header
-            .get(..32)
-            .and_then(|id| id.try_into().ok())
-            .unwrap_or([0; 32]),
-        device_bytes: le64(header, 32),
+        uuid: pv_uuid.unwrap_or([0; 32]),
+        device_bytes: device_size_xl,
         data,
         metadata,
         boot,
@@ -217,5 +212,29 @@ impl Lists<'_> {
             }
             areas.push(area);
         }
+    }
+}
+
+/// LVM2's checksum: the usual CRC-32 polynomial with an initial value of its own and no final
+/// inversion (lvm2, `lib/misc/crc.c`, `INITIAL_CRC`).
+pub(super) fn crc(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(!0xf597_a6cf);
+    hasher.update(bytes);
+    !hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc;
+
+    #[test]
+    fn it_is_the_polynomial_bit_by_bit() {
+        let bytes = b" LVM2 x[5A%r0N*>\x01\0\0\0";
+        let expected = bytes.iter().fold(0xf597_a6cf_u32, |sum, &byte| {
+            (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+                (sum >> 1) ^ (0xedb8_8320 * (sum & 1))
+            })
+        });
+        assert_eq!(crc(bytes), expected);
     }
 }

@@ -1,7 +1,8 @@
 //! What a physical volume's label and metadata say together, and which bytes that leaves free.
 
-use super::area::{self, Text};
-use super::group::Group;
+use super::address::PhysicalExtents;
+use super::area::{self, Committed, Text};
+use super::group::{BootArea, Group};
 use super::label::{Area, Label};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
@@ -20,6 +21,8 @@ pub(super) struct Layout {
     pub(super) hazards: Vec<Hazard>,
     /// Where the first physical extent starts.
     data_offset_bytes: u64,
+    /// `None` without a volume group.
+    extents: Option<PhysicalExtents>,
 }
 
 impl Layout {
@@ -46,9 +49,9 @@ impl Layout {
                 ));
             }
             match contents.text {
-                Text::Ignored => ignored = ignored.saturating_add(1),
-                Text::Empty => empty = empty.saturating_add(1),
-                Text::Committed(offset_bytes, bytes) => texts.push((offset_bytes, bytes)),
+                Text::Ignored => ignored += 1,
+                Text::Empty => empty += 1,
+                Text::Committed(text) => texts.push(text),
             }
         }
         if !texts.is_empty() && empty > 0 {
@@ -56,32 +59,27 @@ impl Layout {
             return Err(bad_label(label, "metadata areas", "the same in all", found));
         }
         let group = group(label, &texts, &mut hazards)?;
-        match &group {
-            Some(group) => check_group(label, group, data_offset_bytes, size_bytes)?,
-            None => check_orphan(label, empty, ignored)?,
-        }
+        let extents = if let Some(group) = &group {
+            Some(check_group(label, group, data_offset_bytes, size_bytes)?)
+        } else {
+            check_orphan(label, empty, ignored)?;
+            None
+        };
         Ok(Self {
             label: label.clone(),
             group,
             hazards,
             data_offset_bytes,
+            extents,
         })
     }
 
     /// Every byte in use: all before the first physical extent, the metadata areas, what is kept
     /// for boot loaders, and the extents of logical volumes.
     pub(super) fn used(&self) -> ExtentMap {
-        let extent_bytes = self.extent_bytes();
         let runs = self.group.iter().flat_map(|group| &group.runs);
-        let data = runs.filter_map(|run| {
-            let start_bytes = u64::from(run.first)
-                .saturating_mul(extent_bytes)
-                .saturating_add(self.data_offset_bytes);
-            Extent::new(
-                start_bytes,
-                u64::from(run.count).saturating_mul(extent_bytes),
-            )
-        });
+        // The group's check: no run is beyond pe_count.
+        let data = runs.filter_map(|run| self.extents?.extent(*run));
         let areas = self.label.metadata.iter().chain(&self.label.boot);
         Extent::new(0, self.data_offset_bytes)
             .into_iter()
@@ -92,19 +90,15 @@ impl Layout {
 
     /// Where the last physical extent ends; `None` without a volume group.
     pub(super) fn end_bytes(&self) -> Option<u64> {
-        let group = self.group.as_ref()?;
-        let len_bytes = u64::from(group.volume.pe_count).checked_mul(self.extent_bytes())?;
-        len_bytes.checked_add(self.data_offset_bytes)
+        self.extents.as_ref().map(PhysicalExtents::end_bytes)
     }
 
     /// Bytes of a physical extent; 0 without a volume group.
     pub(super) fn extent_bytes(&self) -> u64 {
-        self.group.as_ref().map_or(0, extent_bytes)
+        self.extents
+            .as_ref()
+            .map_or(0, PhysicalExtents::extent_bytes)
     }
-}
-
-fn extent_bytes(group: &Group) -> u64 {
-    group.extent_sectors.saturating_mul(SECTOR_BYTES)
 }
 
 fn bad_label(
@@ -129,22 +123,15 @@ fn check_label(label: &Label, size_bytes: u64) -> Result<u64> {
     };
     if label.metadata.len() > AREAS_MAX {
         let expected = format!("at most {AREAS_MAX} metadata areas");
-        return Err(bad_label(
-            label,
-            "disk_areas_xl",
-            expected,
-            label.metadata.len(),
-        ));
+        let found = label.metadata.len();
+        return Err(bad_label(label, "disk_areas_xl", expected, found));
     }
-    let own_end = label.offset_bytes.saturating_add(SECTOR_BYTES);
+    // In one of the first four sectors.
+    let own_end = label.offset_bytes + SECTOR_BYTES;
     if !(own_end..=size_bytes).contains(&data.offset_bytes) {
         let expected = "data between the label and the end";
-        return Err(bad_label(
-            label,
-            "disk_areas_xl",
-            expected,
-            data.offset_bytes,
-        ));
+        let found = data.offset_bytes;
+        return Err(bad_label(label, "disk_areas_xl", expected, found));
     }
     let mut areas: Vec<&Area> = label.metadata.iter().chain(&label.boot).collect();
     areas.sort_unstable_by_key(|area| area.offset_bytes);
@@ -164,20 +151,17 @@ fn check_label(label: &Label, size_bytes: u64) -> Result<u64> {
 }
 
 /// The newest metadata; that of several areas should be the same.
-fn group(
-    label: &Label,
-    texts: &[(u64, Vec<u8>)],
-    hazards: &mut Vec<Hazard>,
-) -> Result<Option<Group>> {
+fn group(label: &Label, texts: &[Committed], hazards: &mut Vec<Hazard>) -> Result<Option<Group>> {
     let mut newest: Option<Group> = None;
     let mut first: Option<&[u8]> = None;
-    for (offset_bytes, text) in texts {
-        if first == Some(text.as_slice()) {
+    for text in texts {
+        let bytes = text.bytes.as_slice();
+        if first == Some(bytes) {
             continue;
         }
-        let group = Group::parse(text, *offset_bytes, &label.uuid)?;
+        let group = Group::parse(bytes, text.offset_bytes, &label.uuid)?;
         let Some(other) = &newest else {
-            (newest, first) = (Some(group), Some(text.as_slice()));
+            (newest, first) = (Some(group), Some(bytes));
             continue;
         };
         hazards.push(Hazard::Damaged(format!(
@@ -202,21 +186,21 @@ fn check_group(
     group: &Group,
     data_offset_bytes: u64,
     size_bytes: u64,
-) -> Result<()> {
+) -> Result<PhysicalExtents> {
     let volume = &group.volume;
-    let start_bytes = volume.pe_start_sectors.saturating_mul(SECTOR_BYTES);
-    if start_bytes != data_offset_bytes {
+    if volume.pe_start.bytes() != Some(data_offset_bytes) {
+        let start_bytes = volume.pe_start.bytes().unwrap_or(u64::MAX);
         let expected = format!("{start_bytes}, pe_start of the metadata");
         return Err(bad_label(label, "data area", expected, data_offset_bytes));
     }
-    let len_bytes = u64::from(volume.pe_count).checked_mul(extent_bytes(group));
-    let end_bytes = len_bytes.and_then(|len_bytes| len_bytes.checked_add(start_bytes));
-    let Some(end_bytes) = end_bytes.filter(|&end_bytes| end_bytes <= size_bytes) else {
+    let (size, count) = (group.extent_size, volume.pe_count);
+    let extents = PhysicalExtents::new(data_offset_bytes, size, count, size_bytes);
+    let extents = extents.ok_or_else(|| {
         let expected = format!("physical extents within {size_bytes} bytes");
-        let found = format!("{} of {} sectors", volume.pe_count, group.extent_sectors);
-        return Err(bad_label(label, "pe_count", expected, found));
-    };
-    let data = Extent::between(start_bytes, end_bytes);
+        let found = format!("{count} of {size} sectors");
+        bad_label(label, "pe_count", expected, found)
+    })?;
+    let data = extents.all();
     let areas = label.metadata.iter().chain(&label.boot);
     let over = areas
         .filter_map(|area| area.extent())
@@ -225,20 +209,26 @@ fn check_group(
         let expected = "areas apart from the physical extents";
         return Err(bad_label(label, "disk_areas_xl", expected, area));
     }
-    let boot = volume.boot_sectors.map(|(start, len)| Area {
-        offset_bytes: start.saturating_mul(SECTOR_BYTES),
-        len_bytes: len.saturating_mul(SECTOR_BYTES),
-    });
-    if boot.as_slice() != label.boot {
+    let boot = volume.boot.map(boot_area);
+    let is_same = match &boot {
+        None => label.boot.is_empty(),
+        Some(area) => area.as_slice() == label.boot,
+    };
+    if !is_same {
+        let boot = boot.flatten();
         let expected = format!("ba_start and ba_size of the metadata: {boot:?}");
-        return Err(bad_label(
-            label,
-            "bootloader area",
-            expected,
-            format!("{:?}", label.boot),
-        ));
+        let found = format!("{:?}", label.boot);
+        return Err(bad_label(label, "bootloader area", expected, found));
     }
-    Ok(())
+    Ok(extents)
+}
+
+/// `None` when 64 bits can't count its bytes.
+fn boot_area(boot: BootArea) -> Option<Area> {
+    Some(Area {
+        offset_bytes: boot.ba_start.bytes()?,
+        len_bytes: boot.ba_size.bytes()?,
+    })
 }
 
 /// Checks that a volume without metadata is one without a group.

@@ -4,8 +4,10 @@
 //! those of all other types are built on logical volumes only, hidden ones among them, which have
 //! segments of their own.
 
-use super::text::{Checked, Event, Item, Reader, Value};
+use super::address::{PhysicalExtent, Run};
+use super::text::{Event, Item, Reader, Value};
 use super::value::{flags, number, text};
+use crate::error::Checked;
 use crate::filesystem::Hazard;
 use std::collections::{HashMap, HashSet};
 
@@ -76,13 +78,6 @@ const INDIRECT: [&str; 32] = [
     "integrity",
 ];
 
-/// Physical extents that follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Run {
-    pub(super) first: u32,
-    pub(super) count: u32,
-}
-
 /// What all segments together say.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
@@ -135,6 +130,13 @@ struct Walk<'w, 'a> {
     found: Segments,
 }
 
+/// Logical extents of a logical volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LogicalRun {
+    start_extent: u64,
+    extent_count: u64,
+}
+
 /// A segment as far as it matters.
 #[derive(Default)]
 struct Segment<'a> {
@@ -156,16 +158,13 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn logical_volume(&mut self, reader: &mut Reader<'a>) -> Checked {
-        let (mut segments, mut expected) = (0_u64, None);
-        let mut parts: Vec<(u64, u64)> = Vec::new();
+        let mut expected = None;
+        let mut segments: Vec<LogicalRun> = Vec::new();
         loop {
             match reader.event()? {
                 Event::Close => break,
                 // Every section in a logical volume is a segment.
-                Event::Open(_) => {
-                    parts.push(self.segment(reader)?);
-                    segments = segments.saturating_add(1);
-                }
+                Event::Open(_) => segments.push(self.segment(reader)?),
                 Event::Value("segment_count", value) => {
                     expected = Some(number(reader, "segment_count", &value)?);
                 }
@@ -174,17 +173,20 @@ impl<'a> Walk<'_, 'a> {
                 Event::End => return Err(reader.corrupt("section", "its end", "the text's end")),
             }
         }
-        if expected != Some(segments) {
-            return Err(reader.corrupt("segment_count", segments, expected.unwrap_or(0)));
+        let count = segments.len() as u64;
+        if expected != Some(count) {
+            return Err(reader.corrupt("segment_count", count, expected.unwrap_or(0)));
         }
         // A segment that got lost would leave a hole.
-        parts.sort_unstable();
-        let mut end = 0_u64;
-        for (start, count) in parts {
-            if start != end {
-                return Err(reader.corrupt("start_extent", end, start));
+        segments.sort_unstable();
+        let mut end = Some(0_u64);
+        for segment in segments {
+            let start = segment.start_extent;
+            if Some(start) != end {
+                let expected = end.unwrap_or(u64::MAX);
+                return Err(reader.corrupt("start_extent", expected, start));
             }
-            end = end.saturating_add(count);
+            end = start.checked_add(segment.extent_count);
         }
         Ok(())
     }
@@ -198,7 +200,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// Reads a segment: its first logical extent and how many it has.
-    fn segment(&mut self, reader: &mut Reader<'a>) -> Checked<(u64, u64)> {
+    fn segment(&mut self, reader: &mut Reader<'a>) -> Checked<LogicalRun> {
         let mut segment = Segment::default();
         loop {
             let (name, value) = match reader.event()? {
@@ -241,7 +243,10 @@ impl<'a> Walk<'_, 'a> {
             return Err(reader.corrupt("extent_count", "at least 1", count));
         }
         self.areas(reader, &segment, kind, count)?;
-        Ok((start, count))
+        Ok(LogicalRun {
+            start_extent: start,
+            extent_count: count,
+        })
     }
 
     fn areas(
@@ -291,7 +296,10 @@ impl<'a> Walk<'_, 'a> {
                 return Err(reader.corrupt("stripes", "extents in 32 bits", first));
             };
             match self.volumes.get(name) {
-                Some(true) => self.found.runs.push(Run { first, count }),
+                Some(true) => {
+                    let first = PhysicalExtent(first);
+                    self.found.runs.push(Run { first, count });
+                }
                 Some(false) => (),
                 None => self.referred.push(name),
             }

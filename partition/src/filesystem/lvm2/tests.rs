@@ -1,8 +1,8 @@
 //! Hostile and damaged volumes, made from the golden images.
 
-use super::checksum::crc;
+use super::address::{PhysicalExtent, Run, Sectors};
 use super::group::Group;
-use super::segment::Run;
+use super::label::crc;
 use crate::bytes::{le32, le64};
 use crate::device::{MemoryDevice, ReadAt, WriteAt, read_vec};
 use crate::filesystem::Hazard;
@@ -139,13 +139,13 @@ fn segments_take_their_share_of_each_stripe() {
     let runs: Vec<(u32, u32)> = group
         .runs
         .iter()
-        .map(|run| (run.first, run.count))
+        .map(|run| (run.first.0, run.count))
         .collect();
     assert_eq!(runs, [(0, 4), (10, 3), (20, 3), (30, 4)]);
     assert_eq!(group.hazards, []);
     assert_eq!(
-        (group.seqno, group.extent_sectors, group.volumes),
-        (7, 8, 1)
+        (group.seqno, group.extent_size, group.volumes),
+        (7, Sectors(8), 1)
     );
     assert_eq!(group.volume.pe_count, 100);
 }
@@ -223,7 +223,10 @@ fn what_klon_does_not_know_is_a_hazard() {
     ));
     let reshaping = [("type = \"raid1\"", "type = \"raid1+RESHAPE\"")];
     assert_eq!(parse(&reshaping).unwrap().hazards, []);
-    let run = Run { first: 0, count: 4 };
+    let run = Run {
+        first: PhysicalExtent(0),
+        count: 4,
+    };
     assert_eq!(parse(&reshaping).unwrap().runs.first(), Some(&run));
 }
 

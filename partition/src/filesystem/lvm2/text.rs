@@ -4,14 +4,11 @@
 //! from `#` to the end of the line. What LVM never writes (quoted names of sections, values
 //! without quotes) is an error here.
 
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 
 const STRUCTURE: &str = "LVM2 metadata";
 /// No list that LVM writes has more.
 const ITEMS_MAX: usize = 1 << 16;
-
-/// A value read, or what is wrong with the text.
-pub(super) type Checked<T = ()> = Result<T, Corrupt>;
 
 /// The next thing in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +95,8 @@ impl<'a> Reader<'a> {
         let mut depth = 1_usize;
         while depth > 0 {
             depth = match self.event()? {
-                Event::Open(_) => depth.saturating_add(1),
-                Event::Close => depth.saturating_sub(1),
+                Event::Open(_) => depth + 1,
+                Event::Close => depth - 1,
                 Event::Value(..) => depth,
                 Event::End => return Err(self.corrupt("section", "its end", "the text's end")),
             };

@@ -1,6 +1,7 @@
 //! Values of the text format as what a field must be: a number, a text, a list of texts.
 
-use super::text::{Checked, Item, Reader, Value};
+use super::text::{Item, Reader, Value};
+use crate::error::Checked;
 
 /// A whole number that is not negative.
 pub(super) fn number(reader: &Reader<'_>, field: &'static str, value: &Value<'_>) -> Checked<u64> {
