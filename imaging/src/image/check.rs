@@ -198,7 +198,7 @@ impl Checked {
         threads: NonZeroUsize,
         observer: &dyn Observer,
     ) -> Result<()> {
-        let chunk_len = image.header().chunk_bytes as usize;
+        let chunk_len = image.header().chunk_size.buffer_len();
         let pool = Pool::new(chunk_len);
         let tasks = data
             .into_iter()
