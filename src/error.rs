@@ -2,6 +2,7 @@
 
 use klon_imaging::Error as ImagingError;
 use klon_partition::Error as PartitionError;
+use klon_partition::error::Remedy;
 use std::process::ExitCode;
 
 /// Differences were found.
@@ -70,10 +71,12 @@ pub fn message(error: &anyhow::Error) -> String {
         }
     }
     let said = plain_words(&said.join(": "));
-    match advice.or_else(|| permission(error)) {
-        Some(advice) => format!("{said}. {advice}"),
-        None => said,
-    }
+    let helps = [
+        remedy(error).map(str::to_owned),
+        advice.or_else(|| permission(error)),
+    ];
+    let all = std::iter::once(said).chain(helps.into_iter().flatten());
+    all.collect::<Vec<_>>().join(". ")
 }
 
 /// The text without the numbers of the system's errors, which say nothing to people.
@@ -94,6 +97,46 @@ pub fn plain_words(text: &str) -> String {
     }
     words.push_str(rest);
     words
+}
+
+/// By which option the program is told to do what was refused.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    let of_cause = |cause: &(dyn std::error::Error + 'static)| {
+        let of_imaging = match cause.downcast_ref() {
+            Some(ImagingError::NoRoom { .. }) => {
+                return Some(
+                    "With --in-place it is overwritten as the update goes on, and an interruption \
+                     leaves it unfinished until the next run",
+                );
+            }
+            Some(ImagingError::RefusedUnless { remedy, .. }) => Some(*remedy),
+            _ => None,
+        };
+        let of_partition = match cause.downcast_ref() {
+            Some(PartitionError::RefusedUnless { remedy, .. }) => Some(*remedy),
+            _ => None,
+        };
+        of_imaging.or(of_partition).and_then(option)
+    };
+    error.chain().find_map(of_cause)
+}
+
+/// What to type for it.
+const fn option(remedy: Remedy) -> Option<&'static str> {
+    match remedy {
+        Remedy::ReplaceTable => {
+            Some("--replace-table replaces it (all that is on the drive is lost)")
+        }
+        Remedy::NameDisk => Some("--disk says which one is meant"),
+        Remedy::ReplaceFile => Some("--force replaces it"),
+        Remedy::AnotherMap => Some("--rescue=MAPFILE names another map"),
+        Remedy::CompactImage => Some("klon prune --compact makes a sound image of it"),
+        Remedy::FinishAlone => Some(
+            "Where the sources are lost, `klon finish --alone` completes each volume of the group \
+             that can be completed by itself",
+        ),
+        _ => None,
+    }
 }
 
 /// Disks are root's.
@@ -131,9 +174,10 @@ fn imaging_code(error: &ImagingError) -> u8 {
             partition_code(cause)
         }
         ImagingError::RecordCorrupt { .. } | ImagingError::StageCorrupt { .. } => CORRUPT,
-        ImagingError::SourceChanged(_) | ImagingError::Refused(_) | ImagingError::NoRoom { .. } => {
-            REFUSED
-        }
+        ImagingError::SourceChanged(_)
+        | ImagingError::Refused(_)
+        | ImagingError::RefusedUnless { .. }
+        | ImagingError::NoRoom { .. } => REFUSED,
         ImagingError::AfterCommit(cause) => imaging_code(cause),
         ImagingError::Interrupted => INTERRUPTED,
         _ => DEVICE,
@@ -143,8 +187,12 @@ fn imaging_code(error: &ImagingError) -> u8 {
 fn partition_code(error: &PartitionError) -> u8 {
     match error {
         PartitionError::Corrupt(_) | PartitionError::Unsupported { .. } => CORRUPT,
-        PartitionError::Refused(_) => REFUSED,
-        PartitionError::Invalid(_) => USAGE,
+        PartitionError::RefusedUnless {
+            remedy: Remedy::NameDisk,
+            ..
+        }
+        | PartitionError::Invalid(_) => USAGE,
+        PartitionError::Refused(_) | PartitionError::RefusedUnless { .. } => REFUSED,
         _ => DEVICE,
     }
 }

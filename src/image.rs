@@ -181,13 +181,13 @@ impl Shape {
 
     /// Refuses an image that has other chunks.
     fn check(&self, image: &Image, name: &ImageName) -> Result<()> {
-        let own = image.header().chunk_bytes;
+        let own = image.header().chunk_size.bytes();
         match self.chunk_bytes {
-            Some(asked) if asked != u64::from(own) => Err(refused(format!(
+            Some(asked) if asked != own => Err(refused(format!(
                 "{} has chunks of {}, and all of a file are of one size; leave out --chunk, or begin \
                  a new image",
                 name.path.shown(),
-                human::size(own.into())
+                human::size(own)
             ))),
             _ => Ok(()),
         }

@@ -8,7 +8,8 @@ use crate::resized::Resized;
 use crate::unread;
 use crate::volume::SourceEnd;
 use anyhow::{Context as _, Result};
-use klon_imaging::CHUNK_BYTES;
+use klon_imaging::ChunkSize;
+use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Owners, usage_or_whole};
@@ -32,7 +33,7 @@ pub struct Side {
     /// What could not be read when it was imaged.
     pub bad: ExtentMap,
     /// Of an image: the size of its chunks.
-    chunk_bytes: Option<u32>,
+    chunk_size: Option<ChunkSize>,
     /// Of a disk: number and place of its partitions.
     partitions: Option<Vec<(u32, Extent)>>,
     /// Of a disk: its table.
@@ -87,8 +88,7 @@ impl Side {
             used,
             bad,
             left_out,
-            chunk_bytes: (open.snapshot.as_ref())
-                .map(|snapshot| snapshot.image().header().chunk_bytes),
+            chunk_size: (open.snapshot.as_deref()).map(Snapshot::chunk_size),
             partitions: table.map(damaged::partitions),
             table: table.cloned(),
             moved: Vec::new(),
@@ -144,9 +144,9 @@ impl Side {
     }
 
     /// By how much the two are compared at once: the chunks of the image that has the larger ones.
-    pub fn chunk_bytes(&self, other: &Self) -> u32 {
-        let larger = self.chunk_bytes.max(other.chunk_bytes);
-        larger.unwrap_or(CHUNK_BYTES as u32)
+    pub fn chunk_size(&self, other: &Self) -> ChunkSize {
+        let larger = self.chunk_size.max(other.chunk_size);
+        larger.unwrap_or(ChunkSize::USUAL)
     }
 
     /// Its size.

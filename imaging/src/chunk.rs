@@ -3,10 +3,12 @@
 
 mod differing;
 mod io;
+mod size;
 
 pub(crate) use differing::differing;
 pub use io::Write;
 pub(crate) use io::{chunk_writes, read_chunk, read_data};
+pub use size::ChunkSize;
 
 use klon_partition::bytes::is_zero;
 use klon_partition::{Extent, ExtentMap};
@@ -15,17 +17,16 @@ use std::fmt;
 use std::sync::OnceLock;
 
 /// Size of a chunk, but for images that were made with another.
-pub const CHUNK_BYTES: u64 = 1 << 20;
+pub const CHUNK_BYTES: u64 = ChunkSize::USUAL.bytes();
 
 /// How much of the start of a volume is held back until everything else is durable: its first chunk.
 pub const HELD_BYTES: u64 = CHUNK_BYTES;
 
 /// The same as a buffer's length.
-pub(crate) const CHUNK_LEN: usize = 1 << 20;
+pub(crate) const CHUNK_LEN: usize = ChunkSize::USUAL.buffer_len();
 
-/// The smallest and the largest that a chunk of an image may be.
-pub(crate) const CHUNK_LEN_MIN: usize = 1 << 16;
-pub(crate) const CHUNK_LEN_MAX: usize = 1 << 24;
+/// The length of the longest.
+const CHUNK_LEN_MAX: usize = ChunkSize::MAX.buffer_len();
 
 /// Unit in which changes inside a chunk are found and written.
 pub const BLOCK_BYTES: u64 = 4096;
@@ -53,9 +54,10 @@ impl Digest {
 
     /// The digest of a whole chunk of zeroes; `None` for what is no size of a chunk.
     pub(crate) fn of_zeroes(len: usize) -> Option<Self> {
-        const COUNT: usize = (CHUNK_LEN_MAX / CHUNK_LEN_MIN).ilog2() as usize + 1;
+        const MIN: usize = ChunkSize::MIN.buffer_len();
+        const COUNT: usize = (CHUNK_LEN_MAX / MIN).ilog2() as usize + 1;
         static ZERO_CHUNKS: [OnceLock<Digest>; COUNT] = [const { OnceLock::new() }; COUNT];
-        let number = len.trailing_zeros().checked_sub(CHUNK_LEN_MIN.ilog2())?;
+        let number = len.trailing_zeros().checked_sub(MIN.ilog2())?;
         let known = ZERO_CHUNKS.get(number as usize)?;
         let zero = || Self(Sha256::digest(vec![0; len]).into());
         len.is_power_of_two().then(|| *known.get_or_init(zero))
@@ -76,30 +78,13 @@ impl fmt::Debug for Digest {
 
 /// The chunks of a volume of `size_bytes` that hold any byte of `map`, in order.
 pub fn chunks(map: &ExtentMap, size_bytes: u64) -> impl Iterator<Item = Extent> + '_ {
-    chunks_of(map, size_bytes, CHUNK_BYTES)
-}
-
-/// The same for chunks of `chunk_bytes`.
-pub(crate) fn chunks_of(
-    map: &ExtentMap,
-    size_bytes: u64,
-    chunk_bytes: u64,
-) -> impl Iterator<Item = Extent> + '_ {
-    let mut next_bytes = 0;
-    std::iter::from_fn(move || {
-        let rest = Extent::between(next_bytes, size_bytes)?;
-        let first = map.within(rest).next()?;
-        let start_bytes = first.offset_bytes() / chunk_bytes * chunk_bytes;
-        let end_bytes = start_bytes.saturating_add(chunk_bytes).min(size_bytes);
-        next_bytes = end_bytes;
-        Extent::between(start_bytes, end_bytes)
-    })
+    ChunkSize::USUAL.chunks(map, size_bytes)
 }
 
 /// The position of a chunk among all chunks of its volume.
 #[must_use]
 pub const fn index(chunk: Extent) -> u64 {
-    chunk.offset_bytes() / CHUNK_BYTES
+    ChunkSize::USUAL.index(chunk.offset_bytes())
 }
 
 /// Where `extent` lies in the buffer of `chunk`, which contains it.
@@ -115,7 +100,7 @@ pub(crate) fn to_len(len_bytes: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK_BYTES, Digest, chunks, chunks_of};
+    use super::{CHUNK_BYTES, Digest, chunks};
     use klon_partition::{Extent, ExtentMap};
     use sha2::{Digest as _, Sha256};
 
@@ -137,21 +122,6 @@ mod tests {
                 (5 * CHUNK_BYTES, 7)
             ]
         );
-    }
-
-    #[test]
-    fn chunks_of_other_sizes_are_visited_too() {
-        let map: ExtentMap = [(70_000, 1), (200_000, 9)]
-            .into_iter()
-            .filter_map(|(offset, len)| Extent::new(offset, len))
-            .collect();
-        let visited = |size: u64| -> Vec<_> {
-            chunks_of(&map, 200_010, size)
-                .map(|c| (c.offset_bytes(), c.len_bytes()))
-                .collect()
-        };
-        assert_eq!(visited(1 << 16), [(65_536, 65_536), (196_608, 3402)]);
-        assert_eq!(visited(1 << 24), [(0, 200_010)]);
     }
 
     #[test]

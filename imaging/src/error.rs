@@ -3,7 +3,7 @@
 use crate::spot::Area;
 use klon_partition::Error as PartitionError;
 use klon_partition::Shown;
-use klon_partition::error::Corrupt;
+use klon_partition::error::{Corrupt, Remedy};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -85,9 +85,7 @@ pub enum Error {
     /// An update is larger than the room to stage it in. The target is what it was.
     #[error(
         "the update is larger than the {room_bytes} bytes that are free on the target, so it can't \
-         be staged: the earlier clone stays whole and nothing of it was written. With --in-place it \
-         is overwritten as the update goes on, and an interruption leaves it unfinished until the \
-         next run"
+         be staged: the earlier clone stays whole and nothing of it was written"
     )]
     NoRoom {
         /// The room that there was.
@@ -99,6 +97,14 @@ pub enum Error {
     /// Going on would risk data.
     #[error("refused: {0}")]
     Refused(String),
+    /// Going on would risk data, unless that is asked for in so many words.
+    #[error("refused: {reason}")]
+    RefusedUnless {
+        /// What would be at risk.
+        reason: String,
+        /// What must be asked for.
+        remedy: Remedy,
+    },
     /// A run was about to break its own plan.
     #[error("internal error, nothing more was written: {0}; please report this")]
     Internal(String),

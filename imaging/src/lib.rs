@@ -34,7 +34,7 @@ mod spot;
 pub mod stage;
 pub mod verify;
 
-pub use chunk::{CHUNK_BYTES, Digest};
+pub use chunk::{CHUNK_BYTES, ChunkSize, Digest};
 pub use clone::{CloneOptions, CloneSummary, Job, Update, clone};
 pub use error::{Error, Result};
 pub use own_file::OwnFile;

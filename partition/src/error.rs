@@ -48,9 +48,35 @@ pub enum Error {
     /// Doing this would risk data.
     #[error("refused: {0}")]
     Refused(String),
+    /// Doing this would risk data, unless it is asked for in so many words.
+    #[error("refused: {reason}")]
+    RefusedUnless {
+        /// What would be at risk.
+        reason: String,
+        /// What must be asked for.
+        remedy: Remedy,
+    },
     /// The request itself makes no sense (sizes, names, a plan file).
     #[error("{0}")]
     Invalid(String),
+}
+
+/// What lets a refused operation go on. The program says by which option it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Replacing the drive's partition table, which loses all that is on the drive.
+    ReplaceTable,
+    /// Saying which of several disks is meant.
+    NameDisk,
+    /// Replacing the file that has the name.
+    ReplaceFile,
+    /// Keeping the map of a rescue in another file.
+    AnotherMap,
+    /// Writing the image again without what is damaged or of no use.
+    CompactImage,
+    /// Completing the staged update of a volume without the rest of its group.
+    FinishAlone,
 }
 
 /// What was tried on a device.

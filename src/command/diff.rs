@@ -69,7 +69,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let found = compare(
         &name,
         devices,
-        (&both, first.chunk_bytes(&second)),
+        (&both, first.chunk_size(&second)),
         threads::count(args.threads),
         &progress,
     )?;

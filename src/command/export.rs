@@ -114,7 +114,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         name: &place.given,
         format: &format!("{verb} as {}", format_name(request.format)),
         device: &*part.device,
-        chunk_bytes: snapshot.image().header().chunk_bytes,
+        chunk_size: snapshot.chunk_size(),
         data: part.data.clone(),
         wanted: part.wanted.clone(),
         threads: threads::count(request.make.threads),

@@ -134,7 +134,7 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let back = back.and_then(|then| another::went_back(job.source, &job.partitions, then));
     back.into_iter().for_each(warn);
     let options = options(args);
-    let chunk_bytes = image.writer().header().chunk_bytes.into();
+    let chunk_bytes = image.writer().header().chunk_size.bytes();
     let summary = match capture(&job, image.writer(), &options, &progress) {
         Ok(summary) => summary,
         Err(error) => {

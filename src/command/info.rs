@@ -63,7 +63,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             snapshot: snapshot.number(),
             image_uuid: snapshot.image().header().uuid.to_string(),
             image_bytes: snapshot.image().size_bytes(),
-            chunk_bytes: snapshot.chunk_bytes(),
+            chunk_bytes: snapshot.chunk_size().bytes(),
             manifest_sha256: snapshot.entry().manifest.sha256.into(),
             meta,
             zero_chunks: chunks.zero,

@@ -45,7 +45,7 @@ pub struct Selection {
 pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Record>) -> Selection {
     let (rung, reason) = match (choice, usable(situation, record)) {
         (RungChoice::Only(rung @ (Rung::Full | Rung::Compare)), _) => {
-            (rung, format!("--rung {rung}"))
+            (rung, "asked for".to_owned())
         }
         _ if may_resume(situation) => (
             Rung::Resume,
@@ -84,7 +84,7 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
 }
 
 fn not_possible(reason: &str) -> String {
-    format!("--rung digest is not possible: {reason}")
+    format!("digest was asked for and is not possible: {reason}")
 }
 
 /// Whether the mark on the target is that of a run whose log is at hand.

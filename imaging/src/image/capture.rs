@@ -12,7 +12,6 @@ use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::change::RungChoice;
-use crate::chunk;
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
 use crate::hex::Hex;
@@ -305,8 +304,8 @@ impl Transfer<'_> {
         let observer = self.observer;
         let previous = job.previous.filter(|_| rung != Rung::Full);
         let mut known = Known::new(previous);
-        let chunk_bytes = writer.header().chunk_bytes;
-        let chunks = chunk::chunks_of(&plan.copy, plan.source_bytes, chunk_bytes.into());
+        let chunk_size = writer.header().chunk_size;
+        let chunks = chunk_size.chunks(&plan.copy, plan.source_bytes);
         let tasks = chunks.map(|chunk| {
             if observer.is_cancelled() {
                 return Err(Error::Interrupted);
@@ -318,7 +317,7 @@ impl Transfer<'_> {
             Ok(Task {
                 chunk,
                 copy: plan.copy.within(chunk).collect(),
-                known: known.at(chunk.offset_bytes() / u64::from(chunk_bytes)),
+                known: known.at(chunk_size.index(chunk.offset_bytes())),
                 content,
             })
         });
@@ -327,11 +326,11 @@ impl Transfer<'_> {
         let worker = Worker::new(
             job.source,
             options.level,
-            chunk_bytes,
+            chunk_size,
             (rung, previous),
             &dedup,
         );
-        let chunk_len = chunk_bytes as usize;
+        let chunk_len = chunk_size.buffer_len();
         let own_bytes = work::context_bytes(options.level, chunk_len);
         pipeline::run(
             Flow::of_items(options.threads, chunk_len, own_bytes),
@@ -349,9 +348,8 @@ impl Transfer<'_> {
         };
         self.added_bytes += writer.position() - before;
         let chunk = outcome.chunk;
-        let chunk_bytes = u64::from(writer.header().chunk_bytes);
-        self.tree
-            .push(writer, chunk.offset_bytes() / chunk_bytes, reference)?;
+        let number = writer.header().chunk_size.index(chunk.offset_bytes());
+        self.tree.push(writer, number, reference)?;
         self.read_source_bytes += outcome.read_source_bytes;
         if outcome.is_changed {
             self.changed_bytes += chunk.len_bytes();

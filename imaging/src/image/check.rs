@@ -128,8 +128,8 @@ fn damaged_page(image: &Image) -> Option<String> {
     let read = |frame: &Reference| read_page(image.device(), image.header(), frame).err();
     let error = frames.iter().find_map(read)?;
     Some(format!(
-        "{error}; the same is in the file once more, so that nothing is lost, and klon prune --compact \
-         writes both anew"
+        "{error}; the same is in the file once more, so nothing is lost; compacting the image writes \
+         both again"
     ))
 }
 
@@ -198,7 +198,7 @@ impl Checked {
         threads: NonZeroUsize,
         observer: &dyn Observer,
     ) -> Result<()> {
-        let chunk_len = image.header().chunk_bytes as usize;
+        let chunk_len = image.header().chunk_size.buffer_len();
         let pool = Pool::new(chunk_len);
         let tasks = data
             .into_iter()

@@ -141,7 +141,7 @@ fn copy<A: Append>(
         let stored = image.read_stored(&reference, FrameType::Data);
         Ok((reference, stored.map_err(Error::Image)?))
     };
-    let chunk_len = image.header().chunk_bytes as usize;
+    let chunk_len = image.header().chunk_size.buffer_len();
     let flow = Flow::of_items(threads, chunk_len, 2 * chunk_len);
     pipeline::run(flow, tasks, read, |(reference, stored)| {
         let now = writer.put(FrameType::Data, &stored)?;

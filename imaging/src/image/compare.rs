@@ -2,7 +2,7 @@
 //! known, byte for byte where those differ.
 
 use crate::buffer::Pool;
-use crate::chunk::{self, Digest, differing, read_chunk, to_len};
+use crate::chunk::{ChunkSize, Digest, differing, range_in, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
 use crate::progress::{Event, Observer, unless_cancelled};
@@ -26,7 +26,7 @@ pub struct Comparison {
 /// Compares what `first`, a snapshot or a part of one, and `second` have in `within`, which is
 /// within both.
 ///
-/// It goes by chunks of `chunk_bytes`, those of `first` or of `second`, whose digests are of use then.
+/// It goes by chunks of `size`, which best is that of `first` or of `second`: their digests are of use then.
 /// Where a side has digests of such chunks, `within` must have all that this side has of those chunks,
 /// or the chunk is read.
 ///
@@ -36,7 +36,7 @@ pub struct Comparison {
 pub fn compare(
     name: &str,
     (first, second): (&dyn ReadAt, &dyn ReadAt),
-    (within, chunk_bytes): (&ExtentMap, u32),
+    (within, size): (&ExtentMap, ChunkSize),
     threads: NonZeroUsize,
     observer: &dyn Observer,
 ) -> Result<Comparison> {
@@ -49,10 +49,10 @@ pub fn compare(
     });
     let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);
     let size_bytes = size_bytes.max(other_bytes);
-    let chunks = chunk::chunks_of(within, size_bytes, chunk_bytes.into());
+    let chunks = size.chunks(within, size_bytes);
     let tasks = chunks
         .map(|chunk| unless_cancelled(observer, (chunk, within.within(chunk).collect::<Vec<_>>())));
-    let chunk_len = chunk_bytes as usize;
+    let chunk_len = size.buffer_len();
     let pool = Pool::new(chunk_len);
     let mut found = Comparison {
         compared_bytes,
@@ -127,7 +127,7 @@ fn unlike(
     }
     let extents = differing(chunk, wanted, &a, &b);
     let first_bytes = extents.first().and_then(|&extent| {
-        let range = chunk::range_in(chunk, extent);
+        let range = range_in(chunk, extent);
         let mut pairs = a[range.clone()].iter().zip(&b[range]);
         let at = pairs.position(|(a, b)| a != b)?;
         extent.offset_bytes().checked_add(at as u64)

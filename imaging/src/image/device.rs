@@ -105,7 +105,7 @@ impl SnapshotDevice {
 
 impl Inner {
     fn prepare(&self, number: u64) {
-        let count = (AHEAD_BYTES / self.snapshot.chunk_bytes()).max(1);
+        let count = (AHEAD_BYTES / self.snapshot.chunk_size().bytes()).max(1);
         let image = self.snapshot.image();
         for next in (1..=count).filter_map(|step| number.checked_add(step)) {
             // Damage is met when it is read.
@@ -147,8 +147,9 @@ impl ReadAt for SnapshotDevice {
         };
         let snapshot = &self.0.snapshot;
         let mut rest = buffer;
-        for part in all.split(snapshot.chunk_bytes()) {
-            let number = part.offset_bytes() / snapshot.chunk_bytes();
+        let size = snapshot.chunk_size();
+        for part in all.split(size.bytes()) {
+            let number = size.index(part.offset_bytes());
             let len = usize::try_from(part.len_bytes()).unwrap_or(0);
             let (out, behind) = rest.split_at_mut(len);
             // Within the device there is a chunk everywhere.
@@ -163,7 +164,7 @@ impl ReadAt for SnapshotDevice {
 
     fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
         let snapshot = &self.0.snapshot;
-        let number = extent.offset_bytes() / snapshot.chunk_bytes();
+        let number = snapshot.chunk_size().index(extent.offset_bytes());
         if snapshot.chunk(number) != Some(extent) {
             return Ok(None);
         }

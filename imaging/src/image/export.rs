@@ -12,7 +12,7 @@ pub use file::NewFile;
 pub use raw::{RawFile, RawStream};
 
 use crate::buffer::Pool;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, read_chunk, to_len};
+use crate::chunk::{CHUNK_LEN, ChunkSize, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::progress::{Event, Observer, unless_cancelled};
@@ -31,7 +31,7 @@ pub struct ExportJob<'a> {
     /// damaged.
     pub device: &'a dyn ReadAt,
     /// Size of the image's chunks. What is exported comes in pieces as large, of a mebibyte at most.
-    pub chunk_bytes: u32,
+    pub chunk_size: ChunkSize,
     /// What of it may be anything but zero.
     pub data: ExtentMap,
     /// What of it was in use.
@@ -87,8 +87,8 @@ pub fn export(
         read_bytes: 0,
     };
     let pool = Pool::new(CHUNK_LEN);
-    let piece_bytes = CHUNK_BYTES.min(job.chunk_bytes.into());
-    let pieces = chunk::chunks_of(&job.data, size_bytes, piece_bytes);
+    let piece_size = ChunkSize::USUAL.min(job.chunk_size);
+    let pieces = piece_size.chunks(&job.data, size_bytes);
     let tasks = pieces.map(|chunk| unless_cancelled(observer, chunk));
     pipeline::run(
         job.threads,

@@ -1,7 +1,7 @@
 //! Frames: the unit of everything behind the header.
 
-use super::header::CHUNK_BYTES_MAX;
 use super::reference::Reference;
+use crate::chunk::ChunkSize;
 use crate::chunk::Digest;
 use klon_partition::Result;
 use klon_partition::bytes::{le32, le64};
@@ -65,7 +65,7 @@ impl FrameType {
     /// The longest plain bytes that a frame of this type may have.
     pub(super) const fn plain_bytes_max(self) -> u32 {
         match self {
-            Self::Data => CHUNK_BYTES_MAX,
+            Self::Data => ChunkSize::MAX.bytes_u32(),
             Self::Page => 1 << 16,
             Self::Manifest | Self::Other(_) => 64 << 20,
             Self::Catalog | Self::CatalogPage => 16 << 20,
@@ -291,7 +291,7 @@ fn decompress(payload: &[u8], plain: &mut [u8]) -> io::Result<usize> {
 /// Fills `plain` with the first bytes of a zstd frame; says whether that could be done.
 pub(super) fn decode_start(context: &mut DCtx<'_>, payload: &[u8], plain: &mut [u8]) -> bool {
     // No chunk needs a larger window, and memory is taken for it.
-    let window = DParameter::WindowLogMax(CHUNK_BYTES_MAX.ilog2());
+    let window = DParameter::WindowLogMax(ChunkSize::MAX.bytes_u32().ilog2());
     let is_ready =
         context.reset(ResetDirective::SessionOnly).is_ok() && context.set_parameter(window).is_ok();
     if !is_ready {

@@ -1,6 +1,6 @@
 //! The first 4096 bytes of an image.
 
-use crate::chunk::{CHUNK_BYTES, CHUNK_LEN_MAX, CHUNK_LEN_MIN};
+use crate::chunk::ChunkSize;
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Result};
@@ -15,17 +15,14 @@ const CATALOG_PAGES: u64 = 2;
 /// Length of the header.
 pub const HEADER_LEN: usize = 4096;
 const CRC_AT: usize = HEADER_LEN - 4;
-/// Chunk sizes that a reader must know.
-pub(super) const CHUNK_BYTES_MIN: u32 = CHUNK_LEN_MIN as u32;
-pub(super) const CHUNK_BYTES_MAX: u32 = CHUNK_LEN_MAX as u32;
 
 /// What is said once for a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// UUID of the file.
     pub uuid: Uuid,
-    /// Size of a chunk, a power of two.
-    pub chunk_bytes: u32,
+    /// Size of its chunks.
+    pub chunk_size: ChunkSize,
     /// When it was made, in seconds since 1970 UTC.
     pub made_unix_seconds: u64,
     /// Whether this program may append to it: it knows all read-only compatible features.
@@ -40,7 +37,7 @@ impl Header {
     pub fn new(made_unix_seconds: u64) -> Self {
         Self {
             uuid: Uuid::new_v4(),
-            chunk_bytes: CHUNK_BYTES as u32,
+            chunk_size: ChunkSize::USUAL,
             made_unix_seconds,
             is_appendable: true,
             has_catalog_pages: true,
@@ -50,11 +47,8 @@ impl Header {
     /// The same with chunks of another size; `None` for one that the format does not have.
     #[must_use]
     pub fn with_chunks(self, chunk_bytes: u64) -> Option<Self> {
-        let chunk_bytes = u32::try_from(chunk_bytes).ok()?;
-        is_chunk_size(chunk_bytes).then_some(Self {
-            chunk_bytes,
-            ..self
-        })
+        let chunk_size = ChunkSize::new(chunk_bytes)?;
+        Some(Self { chunk_size, ..self })
     }
 
     /// As it is in the file.
@@ -70,7 +64,7 @@ impl Header {
         };
         bytes[32..40].copy_from_slice(&incompatible.to_le_bytes());
         bytes[40..56].copy_from_slice(self.uuid.as_bytes());
-        bytes[56..60].copy_from_slice(&self.chunk_bytes.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.chunk_size.bytes_u32().to_le_bytes());
         bytes[64..72].copy_from_slice(&self.made_unix_seconds.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
@@ -105,20 +99,17 @@ impl Header {
             });
         }
         let chunk_bytes = le32(bytes, 56);
-        if !is_chunk_size(chunk_bytes) {
-            let expected = format!("a power of two in {CHUNK_BYTES_MIN}..={CHUNK_BYTES_MAX}");
+        let Some(chunk_size) = ChunkSize::new(chunk_bytes.into()) else {
+            let (min, max) = (ChunkSize::MIN, ChunkSize::MAX);
+            let expected = format!("a power of two in {min}..={max}");
             return wrong("chunk size", expected, chunk_bytes.to_string());
-        }
+        };
         Ok(Self {
             uuid: Uuid::from_bytes(bytes[40..56].try_into().unwrap_or_default()),
-            chunk_bytes,
+            chunk_size,
             made_unix_seconds: le64(bytes, 64),
             is_appendable: le64(bytes, 24) == 0,
             has_catalog_pages: incompatible & CATALOG_PAGES != 0,
         })
     }
-}
-
-fn is_chunk_size(chunk_bytes: u32) -> bool {
-    chunk_bytes.is_power_of_two() && (CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&chunk_bytes)
 }

@@ -45,8 +45,8 @@ impl Image {
             tail: Arc::new(tail),
             header_damage: None,
             pages: Arc::new(Recent::new(PAGES_BYTES)),
-            unpacker: Arc::new(Unpacker::new(header.chunk_bytes)),
-            stored: Pool::new(header.chunk_bytes as usize + AROUND_BYTES),
+            unpacker: Arc::new(Unpacker::new(header.chunk_size)),
+            stored: Pool::new(header.chunk_size.buffer_len() + AROUND_BYTES),
         }
     }
 

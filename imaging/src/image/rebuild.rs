@@ -5,11 +5,11 @@
 //! names, and everything else, must agree with it. Pages tell how long chunks are.
 
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameType, MAGIC, header_crc};
-use super::header::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, HEADER_LEN, Header};
+use super::header::{HEADER_LEN, Header};
 use super::reader::Image;
 use super::snapshot::Snapshot;
 use super::tail::{FOOTER_BYTES, Tail, read_footer};
-use crate::chunk::Digest;
+use crate::chunk::{ChunkSize, Digest};
 use klon_partition::bytes::le32;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Error, ReadAt, Result};
@@ -25,9 +25,9 @@ pub(super) fn rebuild(device: &Arc<dyn ReadAt>) -> Result<Option<(Header, Tail)>
     let Some((mut header, tail)) = find(&**device)? else {
         return Ok(None);
     };
-    let fitting = |chunk_bytes: u32| {
+    let fitting = |chunk_size: ChunkSize| {
         let header = Header {
-            chunk_bytes,
+            chunk_size,
             ..header
         };
         let image = Image::known(device.clone(), header, tail.clone());
@@ -36,13 +36,12 @@ pub(super) fn rebuild(device: &Arc<dyn ReadAt>) -> Result<Option<(Header, Tail)>
         snapshots.filter(fits).count()
     };
     // The usual one where nothing tells.
-    let usual = header.chunk_bytes;
-    let sizes = (CHUNK_BYTES_MIN.ilog2()..=CHUNK_BYTES_MAX.ilog2()).map(|bits| 1 << bits);
+    let usual = header.chunk_size;
     let mut best = fitting(usual);
-    for chunk_bytes in sizes.filter(|&size| size != usual) {
-        let count = fitting(chunk_bytes);
+    for chunk_size in ChunkSize::all().filter(|&size| size != usual) {
+        let count = fitting(chunk_size);
         if count > best {
-            (best, header.chunk_bytes) = (count, chunk_bytes);
+            (best, header.chunk_size) = (count, chunk_size);
         }
     }
     Ok(Some((header, tail)))
@@ -131,7 +130,7 @@ fn fits(snapshot: &Snapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{fits, stand_in};
-    use crate::chunk::Digest;
+    use crate::chunk::{ChunkSize, Digest};
     use crate::image::frame::{Encoding, FrameType};
     use crate::image::{FrameHeader, Header, Image};
     use klon_partition::device::MemoryDevice;
@@ -142,16 +141,16 @@ mod tests {
         let mut world = crate::image::tests::World::new();
         world.auto();
         let image = world.image();
-        let sizes = (16..=24).map(|bits| 1_u32 << bits).filter(|&chunk_bytes| {
+        let sizes = ChunkSize::all().filter(|&chunk_size| {
             let header = Header {
-                chunk_bytes,
+                chunk_size,
                 ..*image.header()
             };
             let device = std::sync::Arc::new(MemoryDevice::new(world.file().to_vec(), 512));
             let image = Image::known(device, header, image.tail().clone());
             fits(&image.snapshot(None).unwrap())
         });
-        assert_eq!(sizes.collect::<Vec<_>>(), [1 << 20]);
+        assert_eq!(sizes.collect::<Vec<_>>(), [ChunkSize::USUAL]);
     }
 
     #[test]

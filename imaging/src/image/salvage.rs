@@ -139,7 +139,7 @@ impl SalvageDevice {
     fn read_part(&self, part: Extent, out: &mut [u8]) -> Result<()> {
         match self.device.read_exact_at(out, part.offset_bytes()) {
             Err(error) if self.is_damage(&error) => {
-                let number = part.offset_bytes() / self.snapshot().chunk_bytes();
+                let number = self.snapshot().chunk_size().index(part.offset_bytes());
                 if self.take_elsewhere(number, part, out).is_none() {
                     self.note(number, &error);
                     out.fill(0);
@@ -163,7 +163,7 @@ impl ReadAt for SalvageDevice {
         };
         let mut rest = buffer;
         // What is damaged takes nothing of its neighbors.
-        for part in all.split(self.snapshot().chunk_bytes()) {
+        for part in all.split(self.snapshot().chunk_size().bytes()) {
             let len = usize::try_from(part.len_bytes()).unwrap_or(0);
             let (out, behind) = rest.split_at_mut(len);
             self.read_part(part, out)?;
@@ -185,8 +185,8 @@ impl ReadAt for SalvageDevice {
     }
 
     fn lost(&self, within: Extent) -> ExtentMap {
-        let chunk_bytes = self.snapshot().chunk_bytes();
-        let numbers = within.offset_bytes() / chunk_bytes..=within.end_bytes() / chunk_bytes;
+        let size = self.snapshot().chunk_size();
+        let numbers = size.index(within.offset_bytes())..=size.index(within.end_bytes());
         let met = lock(&self.met);
         let chunks = met.chunks.range(numbers);
         chunks

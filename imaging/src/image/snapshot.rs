@@ -7,7 +7,7 @@ use super::manifest::{SnapshotManifest, SnapshotMeta};
 use super::page::{PAGE_CHUNKS, Page};
 use super::reader::Image;
 use super::reference::Reference;
-use crate::chunk::Digest;
+use crate::chunk::{ChunkSize, Digest};
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Extent, Result};
 use std::sync::Arc;
@@ -86,18 +86,16 @@ impl Snapshot {
         &self.manifest
     }
 
-    /// Size of a chunk.
+    /// Size of its chunks.
     #[must_use]
-    pub fn chunk_bytes(&self) -> u64 {
-        self.image.header().chunk_bytes.into()
+    pub fn chunk_size(&self) -> ChunkSize {
+        self.image.header().chunk_size
     }
 
     /// The bytes of the chunk of that number; `None` behind the end.
     #[must_use]
     pub fn chunk(&self, number: u64) -> Option<Extent> {
-        let start_bytes = number.checked_mul(self.chunk_bytes())?;
-        let end_bytes = start_bytes.checked_add(self.chunk_bytes())?;
-        Extent::between(start_bytes, end_bytes.min(self.meta().source_bytes))
+        self.chunk_size().chunk(number, self.meta().source_bytes)
     }
 
     /// Where the content of a chunk is; `None` when it has no data.

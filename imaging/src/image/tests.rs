@@ -17,6 +17,7 @@ use super::{
     ImageWriter, Snapshot, SnapshotDevice, VolumeKind, capture,
 };
 use crate::change::RungChoice;
+use crate::chunk::ChunkSize;
 use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::error::Result;
 use crate::progress::{Observer, Silent};
@@ -157,10 +158,10 @@ impl World {
     }
 }
 
-const fn header(chunk_bytes: u32) -> Header {
+fn header(chunk_bytes: u32) -> Header {
     Header {
         uuid: Uuid::from_u128(7),
-        chunk_bytes,
+        chunk_size: ChunkSize::new(chunk_bytes.into()).unwrap(),
         made_unix_seconds: 1,
         is_appendable: true,
         has_catalog_pages: true,

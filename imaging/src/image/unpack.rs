@@ -11,6 +11,7 @@ use super::recent::Recent;
 use super::reference::Reference;
 use super::room::Room;
 use crate::buffer::Pool;
+use crate::chunk::ChunkSize;
 use bytes::Bytes;
 use klon_partition::Result;
 use klon_partition::locks::lock;
@@ -58,17 +59,17 @@ enum Content {
 }
 
 impl Unpacker {
-    /// For an image with chunks of `chunk_bytes`.
-    pub(super) fn new(chunk_bytes: u32) -> Self {
+    /// For an image with chunks of this size.
+    pub(super) fn new(chunk_size: ChunkSize) -> Self {
         // What is stored, what it becomes, and a window of as much.
-        let each = (chunk_bytes as usize).saturating_mul(3);
+        let each = chunk_size.buffer_len().saturating_mul(3);
         Self {
             kept: Recent::new(KEPT_BYTES),
             turns: [const { Mutex::new(()) }; TURNS],
             room: Room::new(ROOM_BYTES / each.max(1)),
             contexts: Mutex::default(),
-            pool: Pool::new(chunk_bytes as usize),
-            chunk_len: chunk_bytes as usize,
+            pool: Pool::new(chunk_size.buffer_len()),
+            chunk_len: chunk_size.buffer_len(),
         }
     }
 

@@ -16,6 +16,7 @@ use super::tail::{Adopted, COMMIT_ALIGN, FOOTER_BYTES, Tail};
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use klon_partition::Error as PartitionError;
+use klon_partition::error::Remedy;
 use klon_partition::locks::{read_lock, write_lock};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -139,20 +140,23 @@ impl<A: Append> ImageWriter<A> {
             }));
         }
         if let Some(damage) = image.header_damage() {
-            return Err(Error::Image(PartitionError::Refused(format!(
-                "the image's header is damaged ({damage}); klon prune --compact makes a sound image \
-                 of it"
-            ))));
+            return Err(Error::Image(PartitionError::RefusedUnless {
+                reason: format!("the image's header is damaged ({damage})"),
+                remedy: Remedy::CompactImage,
+            }));
         }
         if let Some(damage) = &image.tail().damage {
-            let advice = match image.tail().is_footer_lost {
-                true => "klon prune --compact makes a sound image of it",
-                false => "begin a new image",
-            };
-            return Err(Error::Image(PartitionError::Refused(format!(
+            let reason = format!(
                 "the image's last commit is damaged ({damage}), and what is added now would \
-                 overwrite what may still be saved; {advice}"
-            ))));
+                 overwrite what may still be saved"
+            );
+            return Err(Error::Image(match image.tail().is_footer_lost {
+                true => PartitionError::RefusedUnless {
+                    reason,
+                    remedy: Remedy::CompactImage,
+                },
+                false => PartitionError::Refused(format!("{reason}; begin a new image")),
+            }));
         }
         Ok(())
     }

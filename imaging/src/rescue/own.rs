@@ -3,6 +3,7 @@
 use crate::durable;
 use crate::error::{Error, Result, io_error};
 use klon_partition::Shown;
+use klon_partition::error::Remedy;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
@@ -28,7 +29,7 @@ pub(super) fn write_file(
 /// Refuses a file at `path`, where one that begins with `start` is to be: it is somebody else's.
 ///
 /// # Errors
-/// [`Error::Refused`], [`Error::RecordIo`].
+/// [`Error::RefusedUnless`], [`Error::RecordIo`].
 pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
     let looked = |source| io_error(path, "look at what is there", source);
     let is_own = match path.symlink_metadata() {
@@ -45,11 +46,13 @@ pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
     };
     match is_own {
         true => Ok(()),
-        false => Err(Error::Refused(format!(
-            "{} is there, and klon has not written it; remove it, or name another map with \
-             --rescue=MAPFILE",
-            path.shown()
-        ))),
+        false => Err(Error::RefusedUnless {
+            reason: format!(
+                "{} is there, and klon has not written it; remove it, or name another map",
+                path.shown()
+            ),
+            remedy: Remedy::AnotherMap,
+        }),
     }
 }
 

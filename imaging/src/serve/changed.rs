@@ -53,15 +53,15 @@ impl Context for ChangedSince {
         let Some(inner) = shifted.and_then(|inner| inner.intersection(self.window)) else {
             return within.into();
         };
-        let chunk_bytes = self.now.chunk_bytes();
-        let page_bytes = chunk_bytes.saturating_mul(PAGE_CHUNKS as u64);
+        let size = self.now.chunk_size();
+        let page_bytes = size.bytes().saturating_mul(PAGE_CHUNKS as u64);
         let mut changed = ExtentMapBuilder::new();
         for page in inner.split(page_bytes) {
             if self.is_same_page(page.offset_bytes() / page_bytes) {
                 continue;
             }
-            for part in page.split(chunk_bytes) {
-                if self.differs(part.offset_bytes() / chunk_bytes) {
+            for part in page.split(size.bytes()) {
+                if self.differs(size.index(part.offset_bytes())) {
                     let start = part.offset_bytes() - self.window.offset_bytes();
                     Extent::new(start, part.len_bytes())
                         .into_iter()

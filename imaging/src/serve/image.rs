@@ -119,7 +119,7 @@ impl ImageExports {
         let Some(window) = window(device.snapshot(), name.partition) else {
             return Ok(None);
         };
-        let unit_bytes = device.snapshot().chunk_bytes();
+        let unit_bytes = device.snapshot().chunk_size().bytes();
         let description = describe(device.snapshot(), name.partition);
         let device = Window::new(ImagedDevice(device), window)?;
         Ok(Some(Export {
@@ -263,11 +263,11 @@ impl ReadAt for ImagedDevice {
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         let snapshot = self.0.snapshot();
-        let chunk_bytes = snapshot.chunk_bytes();
+        let size = snapshot.chunk_size();
         let mut data = ExtentMapBuilder::new();
         for part in self.0.data(within)?.iter() {
-            for part in part.split(chunk_bytes) {
-                let reference = snapshot.reference(part.offset_bytes() / chunk_bytes);
+            for part in part.split(size.bytes()) {
+                let reference = snapshot.reference(size.index(part.offset_bytes()));
                 // Damage is met when it is read.
                 if !matches!(reference, Ok(Some(reference)) if reference.is_zero()) {
                     data.push(part);

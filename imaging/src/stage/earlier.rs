@@ -37,7 +37,10 @@ impl Earlier {
         for part in parts {
             match earlier.add(space, *part, (volume, drive)) {
                 // Someone else has used the room since.
-                Ok(()) | Err(Error::StageCorrupt { .. } | Error::Refused(_)) => {}
+                Ok(())
+                | Err(
+                    Error::StageCorrupt { .. } | Error::Refused(_) | Error::RefusedUnless { .. },
+                ) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -48,6 +48,7 @@ use crate::mark::{MARK_LEN, Mark, Part};
 use crate::spot::{BlockRef, Spot};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::Window;
+use klon_partition::error::Remedy;
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use uuid::Uuid;
 
@@ -230,13 +231,15 @@ pub fn find(
 }
 
 fn leaderless(leader: Extent) -> Error {
-    Error::Refused(format!(
+    let reason = format!(
         "its update is one of a group that the volume at byte {} of the drive leads, and that volume \
          does not say so any more: it was overwritten or is damaged, so whether the others of the \
          group were updated can't be told. Nothing was written. Clone the group again from its \
-         sources; where they are lost, `klon finish --alone` completes this volume by itself",
+         sources",
         leader.offset_bytes()
-    ))
+    );
+    let remedy = Remedy::FinishAlone;
+    Error::RefusedUnless { reason, remedy }
 }
 
 /// Where a block of `bytes` that begins at `spot` is, and what it contains.

@@ -5,7 +5,7 @@ use super::place::{Class, Gap};
 use super::request::Request;
 use super::role::Role;
 use super::size::human_size;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::table::{Partition, Scheme, Table};
 
@@ -93,11 +93,13 @@ impl Ground {
             .as_ref()
             .filter(|_| !request.options.replace_table)
         {
-            return Err(Error::Refused(format!(
-                "the drive's partition table can't be relied on: {why}. Add --replace-table to \
-                 replace it (all that is on the drive is lost), or mend it first (sgdisk, sfdisk or \
-                 testdisk)"
-            )));
+            return Err(Error::RefusedUnless {
+                reason: format!(
+                    "the drive's partition table can't be relied on: {why}. It can be mended \
+                     (sgdisk, sfdisk or testdisk) or replaced"
+                ),
+                remedy: Remedy::ReplaceTable,
+            });
         }
         let kept = drive
             .table

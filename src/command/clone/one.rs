@@ -32,7 +32,7 @@ pub(super) fn complete(
             // The source is at hand, and all of the target will be compared with it.
             let is_told = matches!(
                 error.downcast_ref(),
-                Some(Error::StageCorrupt { .. } | Error::Refused(_))
+                Some(Error::StageCorrupt { .. } | Error::Refused(_) | Error::RefusedUnless { .. })
             );
             if !is_told {
                 return Err(error);

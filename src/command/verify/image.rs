@@ -309,7 +309,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let started = Instant::now();
     let devices = (&*first.device, &*second.device);
     let threads = threads::count(args.threads);
-    let within_chunks = (&within, first.chunk_bytes(&second));
+    let within_chunks = (&within, first.chunk_size(&second));
     let found = compare(&first.name, devices, within_chunks, threads, &progress)?;
     let summary = VerifySummary {
         is_equal: found.differences.is_empty(),

@@ -28,17 +28,6 @@ pub(super) const ARROWS: &[&str] = &[
 ];
 
 pub(super) const OPTIONS: &[&str] = &[
-    "imaging/src/change/select.rs: --rung",
-    "imaging/src/change/select.rs: --rung",
-    "imaging/src/error.rs: --in-place",
-    "imaging/src/image/check.rs: --compact",
-    "imaging/src/image/export/file.rs: --force",
-    "imaging/src/image/import/clonezilla/directory.rs: --disk",
     // An option of xz.
     "imaging/src/image/import/unpack.rs: --format",
-    "imaging/src/image/writer.rs: --compact",
-    "imaging/src/rescue/file.rs: --rescue",
-    "imaging/src/stage/group/finish.rs: --alone",
-    "imaging/src/stage/group.rs: --alone",
-    "partition/src/planner/ground.rs: --replace-table",
 ];

@@ -6,7 +6,7 @@ use super::super::frame::Encoding;
 use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
 use crate::buffer::Pool;
-use crate::chunk::{Digest, read_chunk, to_len};
+use crate::chunk::{ChunkSize, Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::rung::Rung;
 use bytes::Bytes;
@@ -65,7 +65,7 @@ impl<'a> Worker<'a> {
     pub(super) fn new(
         source: &'a dyn ReadAt,
         level: i32,
-        chunk_bytes: u32,
+        chunk_size: ChunkSize,
         (rung, previous): (Rung, Option<&'a Snapshot>),
         dedup: &'a RwLock<Dedup>,
     ) -> Self {
@@ -74,7 +74,7 @@ impl<'a> Worker<'a> {
             rung,
             previous,
             dedup,
-            pool: Pool::new(chunk_bytes as usize),
+            pool: Pool::new(chunk_size.buffer_len()),
             compressors: Compressors::new(level),
         }
     }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::own_file::OwnFile;
 use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
+use klon_partition::error::Remedy;
 use klon_partition::{Error as PartitionError, WriteAt};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -77,11 +78,13 @@ fn failed(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> Error + use
 }
 
 fn exists(path: &Path) -> Error {
-    Error::Refused(format!(
-        "{} exists already, and nothing of it was changed; name another file, or replace it with \
-         --force",
-        path.shown()
-    ))
+    Error::RefusedUnless {
+        reason: format!(
+            "{} exists already, and nothing of it was changed; name another file, or replace it",
+            path.shown()
+        ),
+        remedy: Remedy::ReplaceFile,
+    }
 }
 
 #[cfg(test)]

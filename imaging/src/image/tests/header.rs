@@ -24,10 +24,7 @@ fn without_its_header_an_image_reads_as_before_and_is_not_added_to() {
     for file in [flipped, zeroed, noisy] {
         let image = try_open(&file).unwrap();
         assert!(image.header_damage().is_some());
-        assert_eq!(
-            image.header().chunk_bytes,
-            world.image().header().chunk_bytes
-        );
+        assert_eq!(image.header().chunk_size, world.image().header().chunk_size);
         for (number, expected) in (1..).zip(&contents) {
             assert!(&content(&image, number).unwrap() == expected);
         }
@@ -57,7 +54,7 @@ fn the_size_of_chunks_is_told_by_the_pages() {
         let mut file = world.file.clone();
         file[..HEADER_LEN].fill(0);
         let image = try_open(&file).unwrap();
-        assert_eq!(image.header().chunk_bytes, chunk_bytes);
+        assert_eq!(image.header().chunk_size.bytes(), u64::from(chunk_bytes));
         assert!(content(&image, 1).unwrap() == content(&world.image(), 1).unwrap());
     }
 }

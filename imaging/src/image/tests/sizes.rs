@@ -5,6 +5,7 @@ use super::super::{Header, SalvageDevice, SnapshotDevice, Unreadable, compact, c
 use super::check::check_all;
 use super::{MIB, SIZE, World, content, open};
 use crate::change::RungChoice;
+use crate::chunk::ChunkSize;
 use crate::error::Result;
 use crate::progress::Silent;
 use crate::rung::Rung;
@@ -42,7 +43,7 @@ fn what_went_in_comes_out_with_every_size() {
             .unwrap();
         assert_eq!(again.changed_bytes, 0, "{size}");
         let image = world.image();
-        assert_eq!(image.header().chunk_bytes, size);
+        assert_eq!(image.header().chunk_size.bytes(), u64::from(size));
         assert!(content(&image, 1).unwrap() == first, "{size}");
         assert!(content(&image, 2).unwrap() == world.expected(), "{size}");
         assert!(check_all(&image).is_whole, "{size}");
@@ -81,11 +82,25 @@ fn snapshots_of_any_sizes_are_compared() {
         let (a, b) = (device(first, false), device(second, true));
         let within = a.snapshot().manifest().wanted();
         let unit = first.max(second);
-        let found = compare("x", (&a, &b), (&within, unit), THREADS, &Silent).unwrap();
+        let found = compare(
+            "x",
+            (&a, &b),
+            (&within, ChunkSize::new(unit.into()).unwrap()),
+            THREADS,
+            &Silent,
+        )
+        .unwrap();
         let block = Extent::new(3 * MIB as u64 + 4096, 4096).unwrap();
         assert_eq!(found.differences, ExtentMap::from(block));
         assert_eq!(found.first_bytes, Some(3 * MIB as u64 + 5000));
-        let same = compare("x", (&a, &a), (&within, unit), THREADS, &Silent).unwrap();
+        let same = compare(
+            "x",
+            (&a, &a),
+            (&within, ChunkSize::new(unit.into()).unwrap()),
+            THREADS,
+            &Silent,
+        )
+        .unwrap();
         assert!(same.differences.is_empty());
     }
 }
@@ -116,7 +131,7 @@ fn an_export_loses_no_more_than_a_damaged_chunk() {
             name: "x",
             format: "x",
             device: &device,
-            chunk_bytes: size,
+            chunk_size: ChunkSize::new(size.into()).unwrap(),
             data: manifest.data.clone(),
             wanted: manifest.wanted(),
             threads: THREADS,

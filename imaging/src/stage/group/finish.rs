@@ -6,6 +6,7 @@ use super::{Group, Member, fits};
 use crate::error::{Error, Result};
 use crate::mark::{Mark, Part};
 use klon_partition::device::Window;
+use klon_partition::error::Remedy;
 use klon_partition::{Extent, WriteAt};
 use std::num::NonZeroUsize;
 
@@ -147,13 +148,15 @@ fn look<'a>(
 
 /// Says of which volume an error is, and what it means for the others.
 fn about(at: Extent, error: Error) -> Error {
-    let Error::Refused(reason) = error else {
+    let (Error::Refused(reason) | Error::RefusedUnless { reason, .. }) = error else {
         return error;
     };
-    Error::Refused(format!(
-        "the volume at byte {} of the drive is of a group that was to be updated as one: {reason}. No \
-         volume of the group was written; where the sources are lost, `klon finish --alone` completes \
-         each of the others by itself",
-        at.offset_bytes()
-    ))
+    Error::RefusedUnless {
+        reason: format!(
+            "the volume at byte {} of the drive is of a group that was to be updated as one: \
+             {reason}. No volume of the group was written",
+            at.offset_bytes()
+        ),
+        remedy: Remedy::FinishAlone,
+    }
 }

@@ -1,6 +1,7 @@
 //! The files of a directory, by the names that Clonezilla gives them.
 
 use klon_partition::Shown;
+use klon_partition::error::Remedy;
 use klon_partition::{Error, Result};
 use std::fs;
 use std::io::{self, Read};
@@ -57,11 +58,10 @@ impl Directory {
         match (wanted.map(file_name), disks.as_slice()) {
             (Some(wanted), disks) if disks.contains(&wanted) => Ok(wanted),
             (None, [only]) => Ok(only.clone()),
-            _ => Err(Error::Invalid(format!(
-                "{} has the disks {}; --disk says which is meant",
-                self.path.shown(),
-                disks.join(", ")
-            ))),
+            _ => Err(Error::RefusedUnless {
+                reason: format!("{} has the disks {}", self.path.shown(), disks.join(", ")),
+                remedy: Remedy::NameDisk,
+            }),
         }
     }
 
