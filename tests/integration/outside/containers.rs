@@ -234,7 +234,11 @@ fn a_boot_sector_with_code_and_no_partition_makes_a_disk_whole() {
 /// BSD systems find their label by the hybrid entry.
 #[test]
 fn a_partition_that_a_hybrid_mbr_calls_a_bsd_slice() {
-    for (byte, what) in [(0xa5, "FreeBSD"), (0xa6, "OpenBSD"), (0xa9, "NetBSD")] {
+    for (byte, what) in [
+        (0xa5, "a FreeBSD"),
+        (0xa6, "an OpenBSD"),
+        (0xa9, "a NetBSD"),
+    ] {
         let klon = Klon::new();
         disk(&klon, "gpt", ["L", "L"]);
         let path = klon.path("disk");
@@ -244,7 +248,7 @@ fn a_partition_that_a_hybrid_mbr_calls_a_bsd_slice() {
         entry[8..12].copy_from_slice(&2048_u32.to_le_bytes());
         entry[12..].copy_from_slice(&((PART_MIB * 2048) as u32).to_le_bytes());
         file.write_all_at(&entry, 446 + 16).unwrap();
-        let said = [&format!("a hybrid MBR calls it a {what} slice")[..]];
+        let said = [&format!("a hybrid MBR calls it {what} slice")[..]];
         klon.ok(&["clone", "disk", "copy"]).says(&said);
         klon.ok(&["clone", "disk:1", "slice"]).says(&said);
         let bytes = |name: &str, at| read_range(klon.path(name), at, PART_MIB * MIB);
