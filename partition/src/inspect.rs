@@ -160,7 +160,7 @@ fn data_partitions(table: &Table) -> impl Iterator<Item = &Partition> {
 
 fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Result<Vec<Volume>> {
     let mut volumes = Vec::new();
-    let hash_trees = container::hash_trees(disk, table)?;
+    let beside = container::Beside::read(disk, table)?;
     for partition in data_partitions(table) {
         let window = Window::new(disk, partition.extent)?;
         let filesystem = match summary(&window) {
@@ -175,9 +175,9 @@ fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Res
         volumes.push(Volume {
             extent: partition.extent,
             partition: Some(partition.clone()),
-            contained_because: filesystem.as_ref().and_then(|summary| {
-                container::whole_because(table, partition, summary, &hash_trees)
-            }),
+            contained_because: filesystem
+                .as_ref()
+                .and_then(|summary| container::whole_because(table, partition, summary, &beside)),
             filesystem,
         });
     }

@@ -19,6 +19,7 @@ mod write;
 
 pub use layout::relocated;
 pub use moved::{Moved, MovedField};
+pub(crate) use raw::hybrid_entries;
 pub use raw::{hybrid_extents, raw_extents};
 pub use write::Rewrite;
 

@@ -7,6 +7,7 @@ use crate::confirm::{self, Loss};
 use crate::direction;
 use crate::error::refused;
 use crate::guard;
+use crate::human;
 use crate::jobs::find_drive;
 use crate::output;
 use crate::place::OpenPlace;
@@ -20,7 +21,7 @@ use klon_partition::inspect::{Volume, inspect};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{self, Rewrite, Table};
-use klon_partition::{Extent, Identity, WriteAt};
+use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,11 +51,13 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
     if !common.json && !common.quiet {
         output::line(&plan.picture(current, style()))?;
     }
+    let mut covered = ExtentMap::new();
     if !changes.is_empty() {
         // What can't be kept of the table is refused before anybody is asked.
         let device = &drive.device;
-        Rewrite::plan(device, device, &plan.table(current)?)
+        let rewrite = Rewrite::plan(device, device, &plan.table(current)?)
             .with_context(|| drive.place.path.shown())?;
+        covered = rewrite.covered().clone();
     }
     if !changes.is_empty() && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
@@ -66,8 +69,8 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         if changes.iter().any(loses) {
             direction::check_drive(&drive, &plan.drive.identity, &records::store(common)?)?;
         }
-        if is_other || !is_blank(&drive)? {
-            consent(&plan, &drive, &changes, args, &system)?;
+        if is_other || !covered.is_empty() || !is_blank(&drive)? {
+            consent(&plan, &drive, (&changes, &covered), args, &system)?;
         }
         carry_out(&plan, &drive, &changes, &system)?;
     }
@@ -100,7 +103,7 @@ fn current_table<'a>(plan: &Plan, drive: &'a OpenPlace) -> Result<Option<&'a Tab
 fn consent(
     plan: &Plan,
     drive: &OpenPlace,
-    changes: &[Change],
+    (changes, covered): (&[Change], &ExtentMap),
     args: &PrepareArgs,
     system: &System,
 ) -> Result<()> {
@@ -119,6 +122,14 @@ fn consent(
         if !plan.table.is_new && takes_data(change, changes, drive) {
             description.push_str(", over data that no partition has now");
         }
+    }
+    if let Some(first) = covered.iter().next() {
+        description.push_str(&format!(
+            "\n  The table goes over {} from byte {} that belong to no partition and are not zero: a boot \
+             loader, perhaps",
+            human::size(covered.total_bytes()),
+            first.offset_bytes()
+        ));
     }
     confirm::ask(
         &Loss {

@@ -7,6 +7,7 @@
 //! it, is looked at only when its file is locked.
 
 use crate::error::refused;
+use crate::progress::say;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_partition::Shown;
@@ -113,7 +114,13 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     let is_busy = matches!(found.try_lock(), Err(TryLockError::WouldBlock));
     let is_parts = twin.extension().is_some_and(|extension| extension == "000");
     match found.metadata().map_or(0, |found| found.len()) {
-        0 if !is_busy && is_parts => Ok(()),
+        0 if !is_busy && is_parts => {
+            say(&format!(
+                "klon: {shown} is empty, as a first run in parts leaves it that was killed; it is no part \
+                 of {path}, and can be removed"
+            ));
+            Ok(())
+        }
         0 if !is_busy => Err(refused(format!(
             "{shown} is an empty file, which would hide the image's parts ({path}, …); remove it, or \
              name another image"

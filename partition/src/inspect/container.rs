@@ -4,8 +4,9 @@
 use super::{data_partitions, verity};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
+use crate::extent::Extent;
 use crate::filesystem::Summary;
-use crate::table::{Partition, PartitionType, Table};
+use crate::table::{Partition, PartitionType, Table, hybrid_entries};
 use uuid::{Uuid, uuid};
 
 /// Types of MBR partitions that other layers divide further. A. E. Brouwer, "Partition types: List
@@ -73,8 +74,31 @@ const GPT_TYPES: &[(Uuid, &str)] = &[
     ),
 ];
 
+/// What a disk says of its partitions beside their types.
+pub(super) struct Beside {
+    /// Hash trees of dm-verity: how much data each covers.
+    hash_trees: Vec<u64>,
+    /// What a hybrid MBR lists.
+    hybrid: Vec<(Extent, u8)>,
+}
+
+impl Beside {
+    pub(super) fn read(disk: &dyn ReadAt, table: &Table) -> Result<Self> {
+        Ok(Self {
+            hash_trees: hash_trees(disk, table)?,
+            hybrid: hybrid_entries(disk, table)?,
+        })
+    }
+
+    /// What a hybrid MBR calls a partition that has bytes there.
+    fn called(&self, place: Extent) -> Option<&'static str> {
+        let mut others = self.hybrid.iter().filter(|(it, _)| it.overlaps(place));
+        others.find_map(|(_, byte)| find(MBR_TYPES, byte))
+    }
+}
+
 /// Hash trees of dm-verity that begin partitions of the disk: how much data each covers.
-pub(super) fn hash_trees(disk: &dyn ReadAt, table: &Table) -> Result<Vec<u64>> {
+fn hash_trees(disk: &dyn ReadAt, table: &Table) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for partition in data_partitions(table) {
         found.extend(verity::covered_bytes(&Window::new(
@@ -90,7 +114,7 @@ pub(super) fn whole_because(
     table: &Table,
     partition: &Partition,
     summary: &Summary,
-    hash_trees: &[u64],
+    beside: &Beside,
 ) -> Option<String> {
     let kind = summary.kind;
     if let Some(what) = by_type(partition.partition_type) {
@@ -98,8 +122,16 @@ pub(super) fn whole_because(
             "its type is that of {what}, which may hold more than the {kind} that it begins with"
         ));
     }
+    if let Some(what) = beside.called(partition.extent) {
+        return Some(format!(
+            "a hybrid MBR calls it {what}, which may hold more than the {kind} that it begins with"
+        ));
+    }
     let own_bytes = [partition.extent.len_bytes(), summary.size_bytes];
-    let is_covered = hash_trees.iter().any(|bytes| own_bytes.contains(bytes));
+    let is_covered = beside
+        .hash_trees
+        .iter()
+        .any(|bytes| own_bytes.contains(bytes));
     (is_covered || verity::is_protected(table, partition)).then(|| {
         format!("dm-verity protects it: its hash tree covers the free blocks of the {kind}, too")
     })

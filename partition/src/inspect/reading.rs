@@ -6,9 +6,9 @@
 //! partitions' starts decides.
 
 use super::{MEBIBYTE, data_partitions, summary};
-use crate::device::{Geometry, ReadAt, Window};
+use crate::device::{InSectors, ReadAt, Window};
 use crate::error::{Error, Result};
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
 use crate::filesystem::{self, Hazard, Kind};
 use crate::table::{self, Finding, Found, Scheme, Table};
 
@@ -199,27 +199,4 @@ pub(super) fn is_plausible(table: &Table) -> bool {
     let starts_at_zero = |partition: &table::Partition| partition.extent.offset_bytes() == 0;
     table.scheme == Scheme::Gpt
         || !(table.partitions.is_empty() || table.partitions.iter().any(starts_at_zero))
-}
-
-/// A disk as if its sectors had another size.
-struct InSectors<'a> {
-    disk: &'a dyn ReadAt,
-    sector_bytes: u32,
-}
-
-impl ReadAt for InSectors<'_> {
-    fn geometry(&self) -> Geometry {
-        Geometry {
-            logical_sector_bytes: self.sector_bytes,
-            ..self.disk.geometry()
-        }
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        self.disk.read_exact_at(buffer, offset_bytes)
-    }
-
-    fn data(&self, within: Extent) -> Result<ExtentMap> {
-        self.disk.data(within)
-    }
 }

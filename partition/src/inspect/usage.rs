@@ -82,7 +82,7 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
         table: None,
         volumes: Vec::new(),
     };
-    let hash_trees = container::hash_trees(disk, &table)?;
+    let beside = container::Beside::read(disk, &table)?;
     let mut in_use = used;
     for partition in data_partitions(&table) {
         let window = Window::new(disk, partition.extent)?;
@@ -90,7 +90,7 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
         let because = volume
             .summary
             .as_ref()
-            .and_then(|summary| container::whole_because(&table, partition, summary, &hash_trees));
+            .and_then(|summary| container::whole_because(&table, partition, summary, &beside));
         if let Some(reason) = because.filter(|_| volume.basis == Basis::Map) {
             let size_bytes = partition.extent.len_bytes();
             volume = Usage::contained(size_bytes, volume.summary, reason);

@@ -109,7 +109,9 @@ impl Check<'_> {
         self.require(signature == SIGNATURE, "Signature", "EFI PART", found)?;
         let revision = le32(self.sector, 8);
         let found = format!("{revision:#010x}");
-        self.require(revision >> 16 == 1, "Revision", "1.x (0x00010000)", found)?;
+        // As for Linux, a later one with right checksums is read: what it adds keeps its bytes.
+        let expected = "1.0 (0x00010000) or later";
+        self.require(revision >= 0x0001_0000, "Revision", expected, found)?;
         self.checksum()?;
         let my_lba = le64(self.sector, 24);
         self.require(my_lba == self.lba, "MyLBA", self.lba, my_lba)

@@ -37,17 +37,27 @@ pub fn raw_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
 /// # Errors
 /// [`Error::Io`] when the device fails.
 pub fn hybrid_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
+    let entries = hybrid_entries(disk, table)?;
+    Ok(entries.into_iter().map(|(extent, _)| extent).collect())
+}
+
+/// The same with the types of those partitions.
+///
+/// # Errors
+/// As [`hybrid_extents`].
+pub(crate) fn hybrid_entries(disk: &dyn ReadAt, table: &Table) -> Result<Vec<(Extent, u8)>> {
     let sectors = Sectors::of(disk.geometry(), table.logical_sector_bytes);
     let Some(sectors) = sectors.filter(|_| table.scheme == Scheme::Gpt) else {
-        return Ok(ExtentMap::new());
+        return Ok(Vec::new());
     };
     let BootSector::Record(record) = BootSector::read(disk, sectors)? else {
-        return Ok(ExtentMap::new());
+        return Ok(Vec::new());
     };
     let listed = used_entries(&record).into_iter();
     let own = listed.filter(|(_, entry)| entry.sys != PROTECTIVE_TYPE);
     let places = own.filter_map(|(_, entry)| {
-        sectors.run(u64::from(entry.starting_lba), u64::from(entry.sectors))
+        let place = sectors.run(u64::from(entry.starting_lba), u64::from(entry.sectors))?;
+        Some((place, entry.sys))
     });
     Ok(places.collect())
 }

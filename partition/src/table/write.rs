@@ -13,8 +13,9 @@ mod region;
 mod stale;
 
 use super::validate::validate;
-use super::{Moved, Scheme, Table};
-use crate::device::{ReadAt, WriteAt};
+use super::{Found, Moved, Scheme, Table, raw_extents, read};
+use crate::bytes::is_zero;
+use crate::device::{ReadAt, WriteAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 
@@ -49,6 +50,30 @@ pub struct Rewrite {
     covered: ExtentMap,
 }
 
+/// Sectors under a new table's `structures` that are not zero and no part of the table that is there:
+/// loaders of boards begin right behind the first sector.
+fn covered(disk: &dyn ReadAt, structures: &ExtentMap) -> Result<ExtentMap> {
+    const SECTOR_BYTES: u64 = 512;
+    let mut known = ExtentMap::whole(SECTOR_BYTES);
+    if let Ok(Found::Table(current, _)) = read(disk) {
+        let partitions = current.partitions.iter().map(|it| it.extent).collect();
+        let own = raw_extents(disk, &current).unwrap_or_default();
+        known = known.union(&own).union(&partitions);
+    }
+    let mut covered = Vec::new();
+    for sector in structures
+        .difference(&known)
+        .iter()
+        .flat_map(|extent| extent.split(SECTOR_BYTES))
+    {
+        let len = usize::try_from(sector.len_bytes()).unwrap_or(0);
+        if !is_zero(&read_vec(disk, sector.offset_bytes(), len)?) {
+            covered.push(sector);
+        }
+    }
+    Ok(covered.into_iter().collect())
+}
+
 impl Rewrite {
     /// What [`super::write()`] would write to `disk`, where `origin` holds the table now: the same
     /// disk, or the one that `disk` is to be a copy of.
@@ -72,7 +97,7 @@ impl Rewrite {
         Ok(Self {
             steps: stale.iter().map(Step::Zero).chain(steps).collect(),
             moved: Vec::new(),
-            covered: ExtentMap::new(),
+            covered: covered(disk, &structures)?,
         })
     }
 

@@ -194,3 +194,30 @@ fn a_disk_of_512_byte_sectors_behind_a_device_of_4096_is_read_in_its_own() {
     klon.ok(&["clone", "copy:2", "second"]);
     run("fsck.fat", &["-n", &klon.text("second")]);
 }
+
+#[test]
+fn an_mbr_of_4096_byte_sectors_is_edited_by_prepare() {
+    let klon = Klon::new();
+    two_volumes(&klon);
+    let disk = klon.path("disk");
+    // Boot code, addresses and a flag of another system.
+    write_at(&disk, 0, &noise(5, 440));
+    write_at(&disk, 447, &[9, 8, 7]);
+    write_at(&disk, 512, &noise(6, 3584));
+    ext4(&klon.path("source"), 8, 1);
+    klon.ok(&["plan", "--drive", "disk", "A=source", "-o", "plan"]);
+    let before = fs::read(&disk).unwrap();
+    klon.ok(&["prepare", "plan", "--yes", "--confirm", &klon.text("disk")]);
+    let after = fs::read(&disk).unwrap();
+    let changed: Vec<usize> = (0..4096).filter(|&at| before[at] != after[at]).collect();
+    assert!(!changed.is_empty());
+    // The third entry and nothing else.
+    assert!(
+        changed.iter().all(|at| (478..494).contains(at)),
+        "{changed:?}"
+    );
+    klon.ok(&["clone", "plan"]);
+    klon.ok(&["clone", "disk:3", "back"]);
+    run("e2fsck", &["-fn", &klon.text("back")]);
+    run("e2fsck", &["-fn", &klon.text("one")]);
+}

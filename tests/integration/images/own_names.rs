@@ -92,7 +92,8 @@ fn a_first_run_that_fails_leaves_nothing_and_what_it_left_before_is_no_image() {
     klon.ok(&["image", "source", "q.klon.000", "--split", "1M"]);
     assert!(klon.path("q.klon.001").exists());
     fs::write(klon.path("r.klon.000"), "").unwrap();
-    klon.ok(&["image", "source", "r.klon"]);
+    klon.ok(&["image", "source", "r.klon"])
+        .says(&["r.klon.000 is empty", "can be removed"]);
     klon.ok(&["verify", "r.klon", "source"]);
     // What is in the way of parts is somebody else's.
     fs::write(klon.path("s.klon.001"), "precious").unwrap();

@@ -230,3 +230,29 @@ fn a_boot_sector_with_code_and_no_partition_makes_a_disk_whole() {
         }
     }
 }
+
+/// BSD systems find their label by the hybrid entry.
+#[test]
+fn a_partition_that_a_hybrid_mbr_calls_a_bsd_slice() {
+    for (byte, what) in [
+        (0xa5, "a FreeBSD"),
+        (0xa6, "an OpenBSD"),
+        (0xa9, "a NetBSD"),
+    ] {
+        let klon = Klon::new();
+        disk(&klon, "gpt", ["L", "L"]);
+        let path = klon.path("disk");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut entry = [0; 16];
+        entry[4] = byte;
+        entry[8..12].copy_from_slice(&2048_u32.to_le_bytes());
+        entry[12..].copy_from_slice(&((PART_MIB * 2048) as u32).to_le_bytes());
+        file.write_all_at(&entry, 446 + 16).unwrap();
+        let said = [&format!("a hybrid MBR calls it {what} slice")[..]];
+        klon.ok(&["clone", "disk", "copy"]).says(&said);
+        klon.ok(&["clone", "disk:1", "slice"]).says(&said);
+        let bytes = |name: &str, at| read_range(klon.path(name), at, PART_MIB * MIB);
+        assert!(bytes("disk", MIB) == bytes("copy", MIB));
+        assert!(bytes("disk", MIB) == bytes("slice", 0));
+    }
+}

@@ -1,6 +1,9 @@
-//! A table whose writing was interrupted between its two copies.
+//! Tables at their limits: writing that was interrupted between two copies, loaders under new entries,
+//! later revisions.
 
-use crate::support::image::{check_gpt, ext4, read_range, sparse};
+use crate::support::image::{check_gpt, ext4, put, read_range, sparse};
+use crate::support::tool::run_with_input;
+use crate::support::tree::noise;
 use crate::support::{Klon, MIB, run};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -33,4 +36,48 @@ fn a_prepare_that_was_interrupted_between_the_copies_is_finished() {
     run("sgdisk", &["-n9:0:+1M", &path]);
     back();
     klon.refused(&["prepare", "plan.toml"], &["can't be relied on"]);
+}
+
+/// Loaders of boards lie right behind the first sector, where the entries of a GPT go.
+#[test]
+fn a_loader_that_a_new_table_goes_over_is_named() {
+    let klon = Klon::new();
+    sparse(&klon.path("drive"), 64 * MIB);
+    let path = klon.text("drive");
+    run_with_input("sfdisk", &["-q", &path], "label: dos\n2048,8192,83\n");
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&noise(1, 8192), 1024).unwrap();
+    ext4(&klon.path("source"), 8, 2);
+    let plan = ["plan", "--drive", "drive", "A=source", "-o", "plan.toml"];
+    klon.ok(&[&plan[..], &["--replace-table"]].concat());
+    let named = ["goes over 8 KiB from byte 1024", "a boot loader, perhaps"];
+    klon.refused(&["prepare", "plan.toml"], &named);
+    klon.ok(&["prepare", "plan.toml", "--yes", "--confirm", &path]);
+    check_gpt(&path);
+}
+
+/// The kernel looks at the checksum, not at the revision.
+#[test]
+fn a_gpt_of_a_later_revision_is_read() {
+    let klon = Klon::new();
+    sparse(&klon.path("disk"), 32 * MIB);
+    let path = klon.text("disk");
+    run("sgdisk", &["-n1:2048:+16M", &path]);
+    ext4(&klon.path("volume"), 16, 2);
+    put(&klon.path("volume"), &klon.path("disk"), MIB);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    for at in [512, 32 * MIB - 512] {
+        let mut header = read_range(&path, at, 92);
+        header[8..12].copy_from_slice(&0x0002_0001_u32.to_le_bytes());
+        header[16..20].fill(0);
+        let sum = crc32fast::hash(&header);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        file.write_all_at(&header, at).unwrap();
+    }
+    let clone = klon.ok(&["clone", "disk", "copy", "--strict"]);
+    assert!(!clone.stderr.contains("warning"), "{}", clone.stderr);
+    let header = |name: &str| read_range(klon.path(name), 512, 92);
+    assert!(header("disk") == header("copy"));
+    klon.ok(&["clone", "disk:1", "part"]);
+    run("e2fsck", &["-fn", &klon.text("part")]);
 }

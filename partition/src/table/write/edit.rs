@@ -13,7 +13,7 @@ mod record;
 mod steps;
 
 use super::Rewrite;
-use crate::device::ReadAt;
+use crate::device::{InSectors, ReadAt};
 use crate::error::Result;
 use crate::table::sectors::Sectors;
 use crate::table::{Found, Scheme, Table, read};
@@ -22,7 +22,17 @@ use crate::table::{Found, Scheme, Table, read};
 ///
 /// One that can't be read is none: it is replaced.
 pub(super) fn same(origin: &dyn ReadAt, table: &Table) -> Option<Table> {
-    let Ok(Found::Table(current, _)) = read(origin) else {
+    // An MBR does not say which sectors it counts in; that it is in these was found out before.
+    let sector_bytes = table.logical_sector_bytes;
+    let is_other = origin.geometry().logical_sector_bytes != sector_bytes;
+    let found = match (is_other, table.scheme) {
+        (true, Scheme::Mbr) => read(&InSectors {
+            disk: origin,
+            sector_bytes,
+        }),
+        _ => read(origin),
+    };
+    let Ok(Found::Table(current, _)) = found else {
         return None;
     };
     let is_same = current.scheme == table.scheme
