@@ -61,6 +61,14 @@ pub fn named(map: &ExtentMap, table: Option<&Table>) -> String {
     format!("{} ({})", where_it_is(map, table), places(map))
 }
 
+/// How much is left out, for the last line of a run; nothing for nothing.
+pub fn summed(left_out: &ExtentMap) -> String {
+    match left_out.total_bytes() {
+        0 => String::new(),
+        bytes => format!(", {} left out", human::size(bytes)),
+    }
+}
+
 /// The first places of a map.
 pub fn places(map: &ExtentMap) -> String {
     let place = |extent: klon_partition::Extent| {

@@ -4,6 +4,7 @@ use crate::cli::Common;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
+use crate::outside;
 use crate::volume::SourceEnd;
 use anyhow::Result;
 use klon_imaging::clone::Preview;
@@ -69,10 +70,7 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
             human::size(bytes)
         ),
     };
-    let left_out = match summary.left_out.total_bytes() {
-        0 => String::new(),
-        bytes => format!(", {} left out", human::size(bytes)),
-    };
+    let left_out = outside::summed(&summary.left_out);
     let freed = match summary.freed_bytes {
         0 => String::new(),
         bytes => format!(", {} freed", human::size(bytes)),

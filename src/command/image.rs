@@ -279,13 +279,13 @@ pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common
     }
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let line = format!(
-        "{image}@{}: {}, {} used, {} changed, {} added to {}, {}",
+        "{image}@{}: {} used, {} changed, {} added to {}{}, {}",
         summary.snapshot,
-        summary.rung,
         human::size(summary.used_bytes),
         human::size(summary.changed_bytes),
         human::size(summary.added_bytes),
         human::size(summary.image_bytes),
+        outside::summed(&summary.left_out),
         human::duration(duration),
     );
     if is_stream(name) {

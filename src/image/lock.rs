@@ -6,17 +6,18 @@
 //! changes nothing that is in it, so nobody who reads minds. Whether there is an image, and what is in
 //! it, is looked at only when its file is locked.
 
-use crate::error::refused;
+use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_imaging::record::sync_directory;
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, SEEK_SET};
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ const NAMED_MAX: usize = 5;
 
 /// Keeps others from adding to an image and from pruning it, as long as the file is open.
 pub fn for_writing(path: &Path) -> Result<File> {
-    let open = || Ok((File::open(path)?, false));
+    let open = || Ok((open_plain(path, false)?, false));
     lock_writers(path, open).map(|(file, _)| file)
 }
 
@@ -85,14 +86,12 @@ impl Claimed {
 
 /// Opens a file, or makes it where nothing has its name: also a link to nothing has it.
 fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
     for _ in 0..TRIES {
-        match options.open(path) {
+        match open_plain(path, true) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             opened => return opened.map(|file| (file, false)),
         }
-        match options.clone().create_new(true).open(path) {
+        match File::create_new(path) {
             // Somebody was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => return made.map(|file| (file, true)),
@@ -107,7 +106,7 @@ fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
 /// of two at the same time one sees the other at least.
 pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     let (shown, path) = (twin.shown(), new.path.shown());
-    let Ok(found) = File::open(twin) else {
+    let Ok(found) = open_plain(twin, false) else {
         return Ok(());
     };
     let is_busy = matches!(found.try_lock(), Err(TryLockError::WouldBlock));
@@ -131,10 +130,7 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
 
 /// The same, and keeps others from reading it.
 pub fn alone(path: &Path) -> Result<File> {
-    let open = || {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok((file, false))
-    };
+    let open = || Ok((open_plain(path, true)?, false));
     let (file, _) = lock_writers(path, open)?;
     match lock_readers(&file, libc::F_WRLCK) {
         Ok(()) => Ok(file),
@@ -157,7 +153,7 @@ pub fn alone(path: &Path) -> Result<File> {
 /// path names. Where there are no locks, it is opened without.
 pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Result<Arc<dyn ReadAt>> {
     for _ in 0..TRIES {
-        let Ok(file) = File::open(path) else {
+        let Ok(file) = open_plain(path, false) else {
             // Says why.
             return open();
         };
@@ -218,7 +214,12 @@ fn is_of(file: &File, path: &Path) -> bool {
 fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Result<(File, bool)> {
     let given = || path.shown();
     for _ in 0..TRIES {
-        let (file, is_made) = open().with_context(given)?;
+        let (file, is_made) = match open() {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(usage(error.to_string())).with_context(given);
+            }
+            opened => opened.with_context(given)?,
+        };
         match file.try_lock() {
             Ok(()) if is_of(&file, path) => return Ok((file, is_made)),
             // Compacted, renamed or removed meanwhile, it is another file that has the name now.

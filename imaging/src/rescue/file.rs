@@ -23,7 +23,7 @@ use crate::record::{corrupt, directory_of, io_error, sync_directory};
 use klon_partition::Shown;
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use klon_partition::device::open_plain;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -70,7 +70,7 @@ impl MapFile {
     /// # Errors
     /// [`Error::RecordIo`]; [`Error::RecordCorrupt`] for anything that is no such map.
     pub(super) fn load(path: &Path, size_bytes: u64) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+        let file = match open_plain(path, false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(io_error(path, "open the map", source)),
@@ -298,7 +298,7 @@ pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
         Ok(found) if !found.is_file() => false,
         Ok(_) => {
             let mut found = Vec::new();
-            let file = File::open(path).map_err(looked)?;
+            let file = open_plain(path, false).map_err(looked)?;
             let mut begun = file.take(start.len() as u64);
             begun.read_to_end(&mut found).map_err(looked)?;
             found == start.as_bytes()

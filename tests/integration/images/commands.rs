@@ -30,7 +30,7 @@ fn a_snapshot_is_added_by_each_run_and_listed() {
     assert_eq!(list[0]["note"], "the first");
     assert_eq!(list[0]["used_bytes"], list[1]["used_bytes"]);
     klon.ok(&["list", "i.klon"])
-        .shows(&["\"the first\"", "path:", "file: "]);
+        .shows(&["\"the first\"", "path:", "image: "]);
     let info = klon.json(&["info", "i.klon@1"]);
     assert_eq!(
         (&info["kind"], &info["filesystem"]["label"]),

@@ -4,7 +4,7 @@ use klon_partition::error::Corrupt;
 use klon_partition::{Error, Extent, ExtentMap, Result};
 use roxmltree::{Document, Node, ParsingOptions};
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
+use klon_partition::device::open_plain;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Bmap {
                 doing: "read",
                 source,
             };
-            match File::open(&map) {
+            match open_plain(&map, false) {
                 Ok(file) => {
                     let mut text = String::new();
                     let mut file = file.take(FILE_BYTES_MAX);

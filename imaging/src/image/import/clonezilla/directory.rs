@@ -2,6 +2,7 @@
 
 use klon_partition::Shown;
 use klon_partition::{Error, Result};
+use klon_partition::device::open_plain;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ impl Directory {
             doing: "read",
             source,
         };
-        let file = match fs::File::open(&path) {
+        let file = match open_plain(&path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(failed)?,
         };
