@@ -38,8 +38,8 @@ pub fn announce(source: &SourceEnd, usage: &Usage, is_quiet: bool) {
     let more = usage.unproven.difference(&usage.edges);
     if !more.is_empty() && !is_quiet {
         say(&format!(
-            "klon: {}: no one proved {} free, so whatever is not zero there is copied too; \
-             --outside edges leaves most of it out",
+            "klon: {}: no one proved {} free, so klon copies whatever is not zero there. --outside \
+             edges leaves most of it out",
             source.name,
             where_it_is(&usage.unproven, table)
         ));

@@ -15,7 +15,7 @@ const PLAN_BYTES_MAX: u64 = 1 << 20;
 pub fn read_plan(path: &Path) -> Result<Plan> {
     find_plan(path)?.ok_or_else(|| {
         usage(format!(
-            "{} is no plan file; `klon plan --drive DRIVE NAME=SOURCE -o FILE` makes one",
+            "{} is not a plan file; `klon plan --drive DRIVE NAME=SOURCE -o FILE` makes one",
             path.shown()
         ))
     })

@@ -6,6 +6,7 @@
 //! changes nothing that is in it, so nobody who reads minds. Whether there is an image, and what is in
 //! it, is looked at only when its file is locked.
 
+use crate::advice;
 use crate::error::{refused, usage};
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
@@ -97,7 +98,7 @@ fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
             made => return made.map(|file| (file, true)),
         }
     }
-    let what = "it is a link to a file that does not exist; remove it, or name the file";
+    let what = "it is a link to a file that does not exist. Remove it, or name the file";
     Err(io::Error::new(ErrorKind::AlreadyExists, what))
 }
 
@@ -114,16 +115,15 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     match found.metadata().map_or(0, |found| found.len()) {
         0 if !is_busy && is_parts => Ok(()),
         0 if !is_busy => Err(refused(format!(
-            "{shown} is an empty file, which would hide the image's parts ({path}, …); remove it, or \
-             name another image"
+            "{shown} is an empty file, which would hide the image's parts ({path}, …). Remove it, \
+             or name another image"
         ))),
         _ if is_busy => Err(refused(format!(
-            "{shown} is being written by another klon{}, and is an image of the same name; wait until \
-             that is done",
+            "another klon{} writes {shown}, an image of the same name. Wait until it is done",
             holders(&found, "FLOCK")
         ))),
         _ => Err(refused(format!(
-            "{shown} exists, and {path} would be an image of the same name; name another one"
+            "{shown} exists, and {path} would be an image of the same name. Name another one"
         ))),
     }
 }
@@ -135,15 +135,15 @@ pub fn alone(path: &Path) -> Result<File> {
     match lock_readers(&file, libc::F_WRLCK) {
         Ok(()) => Ok(file),
         Err(Errno::EAGAIN | Errno::EACCES) => Err(refused(format!(
-            "{} is being read{}, and a prune could take away what is read next; wait until that is \
-             done, or end it",
+            "{} is being read{}, and a prune could remove what is read next. Wait until the \
+             reading is done, or end it",
             path.shown(),
             holders(&file, "OFDLCK")
         ))),
         Err(error) => Err(refused(format!(
-            "whether someone reads {} can't be told, because its filesystem keeps no locks for that \
-             ({error}); --compact writes what remains to a new file instead, and takes nothing from \
-             those who read",
+            "klon can't see whether someone reads {}, because its filesystem keeps no locks \
+             ({error}). Use --compact: it writes what remains to a new file, and readers keep the \
+             old one",
             path.shown()
         ))),
     }
@@ -161,7 +161,7 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
             Ok(()) => {}
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 return Err(refused(format!(
-                    "{} is being pruned by another klon{}; wait until that is done",
+                    "another klon prunes {}{}. Wait until it is done",
                     path.shown(),
                     holders(&file, "OFDLCK")
                 )));
@@ -218,7 +218,9 @@ fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Res
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 return Err(usage(error.to_string())).with_context(given);
             }
-            opened => opened.with_context(given)?,
+            opened => opened
+                .map_err(|error| advice::to_write(error.into(), path, advice::ELSEWHERE))
+                .with_context(given)?,
         };
         match file.try_lock() {
             Ok(()) if is_of(&file, path) => return Ok((file, is_made)),
@@ -226,7 +228,7 @@ fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Res
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(refused(format!(
-                    "{} is being added to by another klon{}; wait until that is done",
+                    "another klon adds to {}{}. Wait until it is done",
                     path.shown(),
                     holders(&file, "FLOCK")
                 )));
@@ -239,7 +241,7 @@ fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Res
 
 fn replaced(path: &Path) -> anyhow::Error {
     refused(format!(
-        "{} is replaced again and again while it is opened; run the command again",
+        "someone replaces {} again and again while klon opens it. Run the command again",
         path.shown()
     ))
 }

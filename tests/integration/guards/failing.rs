@@ -30,7 +30,7 @@ fn a_target_file_whose_filesystem_is_full() {
         "No space left",
         "is marked as unfinished",
         "run the same command again",
-        "make room there",
+        "Make room there",
     ]);
     let head = fs::read(target).unwrap();
     assert!(klon_imaging::mark::Mark::parse(&head).is_some());
@@ -50,7 +50,7 @@ fn a_target_that_fails_at_a_position() {
         "at byte 0x",
         "Input/output error",
         "is marked as unfinished",
-        "check its cable",
+        "Check its cable",
     ]);
     // It failed once; the next run goes on.
     klon.ok(&["clone", "source", served.text()]);
@@ -106,9 +106,9 @@ fn a_state_directory_without_space_or_leave() {
     for (options, words) in [
         (
             "size=40k",
-            ["No space left", "Make room where records are kept"],
+            ["No space left", "where klon keeps its records"],
         ),
-        ("ro", ["Read-only", "Records must be writable"]),
+        ("ro", ["Read-only", "must be able to write its records"]),
     ] {
         fs::create_dir_all(klon.records()).unwrap();
         let at = klon.records();

@@ -1,8 +1,8 @@
 //! The files of a directory, by the names that Clonezilla gives them.
 
 use klon_partition::Shown;
-use klon_partition::{Error, Result};
 use klon_partition::device::open_plain;
+use klon_partition::{Error, Result};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
