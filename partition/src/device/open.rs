@@ -82,17 +82,25 @@ pub fn open_plain(path: &Path, writable: bool) -> io::Result<File> {
         .read(true)
         .write(writable)
         .custom_flags(O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-        .open(path)?;
-    let file_type = file.metadata()?.file_type();
-    match kind_found(file_type) {
+        .open(path);
+    // Some of them can't be opened at all, as sockets.
+    let file =
+        file.map_err(
+            |error| match fs::metadata(path).map(|it| kind_found(it.file_type())) {
+                Ok(Err(what)) => not_plain(what),
+                _ => error,
+            },
+        )?;
+    match kind_found(file.metadata()?.file_type()) {
         Ok(Kind::File) => Ok(file),
-        Ok(Kind::Block) => Err("a block device"),
-        Err(what) => Err(what),
+        Ok(Kind::Block) => Err(not_plain("a block device")),
+        Err(what) => Err(not_plain(what)),
     }
-    .map_err(|what| {
-        let text = format!("it is {what}, and a plain file is needed");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })
+}
+
+fn not_plain(what: &str) -> io::Error {
+    let text = format!("it is {what}, and a plain file is needed");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// Opens an existing plain file or a block device for writing, for us alone.

@@ -25,7 +25,9 @@ fn a_limit_on_file_sizes_is_an_error_like_others() {
         let run = run.expect(4);
         run.says(&HELP);
         assert!(
-            !run.stderr.contains("run the same command again"),
+            !run.stderr
+                .to_lowercase()
+                .contains("run the same command again"),
             "{}",
             run.stderr
         );

@@ -29,7 +29,7 @@ fn a_target_file_whose_filesystem_is_full() {
         "at byte 0x",
         "No space left",
         "is marked as unfinished",
-        "run the same command again",
+        "Run the same command again",
         "Make room there",
     ]);
     let head = fs::read(target).unwrap();
@@ -68,7 +68,7 @@ fn a_target_that_vanishes() {
         let kill = "kill -9 $PPID";
         let served = Hooked::at_write(&klon.path("target"), 4 * MIB, kill);
         let outcome = klon.run(&["clone", "source", served.text()]).expect(4);
-        outcome.says(&["target: ", "can't be read any more", "Attach it again"]);
+        outcome.says(&["target: ", "klon can't read", "Attach it again"]);
     }
     let head = fs::read(klon.path("target")).unwrap();
     assert!(klon_imaging::mark::Mark::parse(&head).is_some());
@@ -93,7 +93,7 @@ fn a_device_that_becomes_smaller() {
         "target: ",
         "at byte 0x",
         "is marked as unfinished",
-        "run the same command",
+        "Run the same command",
     ]);
 }
 
