@@ -52,20 +52,20 @@ pub fn about(number: i32, path: &Path, otherwise: &str) -> Option<String> {
     };
     match number {
         ENOSPC => Some(format!(
-            "The filesystem {place} is full{}: make room there, or name a place elsewhere",
+            "The filesystem {place} is full{}. Make room there, or name a place elsewhere",
             free(path)
         )),
         EDQUOT => Some(format!(
-            "The quota on the filesystem {place} is used up: remove something there, have the quota \
-             raised, or name a place elsewhere"
+            "The quota on the filesystem {place} is used up. Remove something there, have the \
+             quota raised, or name a place elsewhere"
         )),
         EFBIG => Some(format!(
-            "A file as large as this needs is more than the filesystem {place} can hold, or more than \
-             `ulimit -f` allows: {otherwise}"
+            "The file would be larger than the filesystem {place} or `ulimit -f` allows. To go on, \
+             {otherwise}"
         )),
         EROFS => Some(format!(
-            "The filesystem {place} is mounted read-only, or became so after an error (dmesg says \
-             which): mount it for writing, or name a place elsewhere"
+            "The filesystem {place} is mounted read-only, or became read-only after an error \
+             (dmesg shows it). Mount it for writing, or name a place elsewhere"
         )),
         _ => None,
     }
@@ -107,6 +107,14 @@ pub fn added(error: Error) -> Error {
     match advice {
         Some(advice) => error.context(Advice(advice)),
         None => error,
+    }
+}
+
+/// Adds to an error that has no advice yet what helps to write `path`.
+pub fn if_none(error: Error, path: &Path, otherwise: &str) -> Error {
+    match error.downcast_ref::<Advice>() {
+        Some(_) => error,
+        None => to_write(error, path, otherwise),
     }
 }
 

@@ -42,8 +42,8 @@ pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<
             continue;
         }
         say(&format!(
-            "klon: warning: {}: the {} says that its partition begins at sector {}, but {} begins at {}; to \
-             start a system from it, make it fit with --fix-boot-fields",
+            "klon: warning: {}: the {} says that its partition begins at sector {}, but {} begins \
+             at {}. If a system starts from it, add --fix-boot-fields",
             source.name, found.kind, found.found_sectors, job.name, found.expected_sectors
         ));
     }

@@ -72,7 +72,7 @@ pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -
     let what = format!("This will overwrite\n{}\n", loss.description);
     prompt(&what, loss.identity.value())?;
     match origin {
-        Some(origin) => prompt("And what it is to be replaced by. ", origin.value()),
+        Some(origin) => prompt("And type what replaces it. ", origin.value()),
         None => Ok(()),
     }
 }
@@ -83,7 +83,7 @@ fn prompt(what: &str, identity: &str) -> Result<()> {
         return Ok(());
     }
     Err(refused(format!(
-        "{} is not {}; nothing was written",
+        "{} is not {}. Nothing was written",
         text::quoted(&answer),
         text::quoted(identity)
     )))

@@ -66,7 +66,7 @@ fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<S
             let mut source = SourceEnd::with_usage(open, system, usage, target)?;
             source.table.clone_from(&open.layout.table);
             source.warnings.push(format!(
-                "{}: what is in use can't be read, so all of it is copied: {error:#}",
+                "{}: klon can't read what is in use, so it copies all of it: {error:#}",
                 source.name
             ));
             Ok(source)

@@ -24,7 +24,7 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
     let manifests = records.manifests()?;
     if is_forced && jobs.iter().any(|job| job.is_planned) {
         return Err(usage(
-            "--force-direction is for one SOURCE and TARGET; a plan's targets are clones",
+            "--force-direction is for one SOURCE and TARGET. The targets of a plan are clones",
         ));
     }
     for job in jobs {
@@ -43,7 +43,7 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
             let lost = lost.map_or_else(Vec::new, |now| partitions(&now.open));
             if let Some(original) = original_among(&manifests, to, &lost) {
                 return Err(refused(format!(
-                    "{} holds an original: {} {}. To overwrite it all the same, add --force-direction",
+                    "{} holds an original: {} {}. To overwrite it anyway, add --force-direction",
                     job.target.place.given,
                     original.source,
                     story(original, from)
@@ -63,10 +63,11 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         if !is_forced {
             let advice = match job.is_planned {
                 true => "Leave it out with --only, or make a plan with another target",
-                false => "To overwrite the original all the same, add --force-direction",
+                false => "To overwrite the original anyway, add --force-direction",
             };
             return Err(refused(format!(
-                "{to} {story}. {advice}. If that clone is no longer wanted, delete its record {}",
+                "{to} {story}. {advice}. If you don't want that clone any more, delete its record \
+                 {}",
                 records.path(&against.target).shown()
             )));
         }
@@ -152,7 +153,8 @@ pub fn check_drive(drive: &OpenPlace, identity: &Identity, records: &RecordStore
         return Ok(());
     };
     Err(refused(format!(
-        "{} is or holds an original: {} {}. If that clone is no longer wanted, delete its record {}",
+        "{} is or holds an original: {} {}. If you don't want that clone any more, delete its \
+         record {}",
         drive.place.given,
         original.source,
         story(original, identity),
@@ -183,7 +185,7 @@ fn is_turned(manifests: &[Manifest], of: &Manifest) -> bool {
 /// What a record says of the target, for a sentence that begins with it.
 fn story(against: &Manifest, source: &Identity) -> String {
     let direction = match &against.target == source {
-        true => " (this would clone the backup over its original)",
+        true => ": this would clone the backup over its original",
         false => "",
     };
     format!(
@@ -199,7 +201,8 @@ fn which_is_newer(against: &Manifest, job: &VolumeJob, source: &SourceEnd) -> St
         return String::new();
     }
     let Some(recorded) = against.token else {
-        return " Nothing on such volumes tells which of them was changed since".to_owned();
+        return " Nothing on such volumes says which of the two changed since the backup"
+            .to_owned();
     };
     let original = job.target.now.as_ref().and_then(|now| {
         let device: &dyn ReadAt = &*now.open.device;
@@ -207,17 +210,25 @@ fn which_is_newer(against: &Manifest, job: &VolumeJob, source: &SourceEnd) -> St
         found.change_token(&device).ok().flatten()
     });
     let is_kept = |token: klon_partition::filesystem::ChangeToken| token.0 == recorded.0;
-    let original = match original.map(is_kept) {
-        Some(true) => "The original was not changed since",
-        Some(false) => "THE ORIGINAL WAS CHANGED SINCE: it is newer, and that would be lost",
-        None => "Whether the original was changed since can't be told",
+    let kept = (original.map(is_kept), source.usage.token.map(is_kept));
+    let story = match kept {
+        (Some(true), Some(true)) => "Neither has changed since the backup",
+        (Some(true), Some(false)) => "Only the backup has changed since it was made",
+        (Some(true), None) => "The original has not changed since; the backup may have",
+        (Some(false), Some(true)) => {
+            "THE ORIGINAL HAS CHANGED SINCE: its changes would be lost. The backup has not changed"
+        }
+        (Some(false), Some(false)) => {
+            "THE ORIGINAL HAS CHANGED SINCE: its changes would be lost. The backup has changed, too"
+        }
+        (Some(false), None) => {
+            "THE ORIGINAL HAS CHANGED SINCE: its changes would be lost. The backup may have changed, too"
+        }
+        (None, Some(true)) => "The original may have changed since; the backup has not",
+        (None, Some(false)) => "The backup has changed since; the original may have, too",
+        (None, None) => "Nothing says whether either has changed since",
     };
-    let backup = match source.usage.token.map(is_kept) {
-        Some(true) => "the backup was not",
-        Some(false) => "the backup was changed since, too",
-        None => "whether the backup was can't be told",
-    };
-    format!(" {original}; {backup}")
+    format!(" {story}")
 }
 
 /// Without a record, names still hint: those that plans give to clones.
@@ -234,8 +245,8 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     }
     say(&format!(
         "klon: warning: the source {} is named {name}, as klon names clones, and the target {} is \
-         not: if the target is the original, this overwrites it with its backup. No record on \
-         this machine says which of them is the original",
+         not. If the target is the original, this overwrites it with its backup. No record on \
+         this machine says which of the two is the original",
         source.name, job.target.place.given
     ));
 }
@@ -247,7 +258,7 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
     };
     let there = describe(&now.open, system, |_| true);
     let description = format!(
-        "{there}\n  which is an ORIGINAL, with a clone of {} ({})\n  {reversal}",
+        "{there}\n  which is the ORIGINAL that {} ({}) is a backup of\n  {reversal}",
         source.name, source.identity
     );
     let loss = Loss {

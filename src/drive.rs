@@ -209,12 +209,12 @@ fn check_same(
     let name = &target.place.given;
     let changed = |what: &str| {
         refused(format!(
-            "{name} changed since it was looked at: {what}. Nothing was written; look at it and \
+            "{name} changed after klon looked at it: {what}. Nothing was written. Look at it and \
              run the command again"
         ))
     };
     if opened.id()? != now.open.source.id()? {
-        return Err(changed("its name stands for another device or file now"));
+        return Err(changed("its name now means another device or file"));
     }
     if opened.geometry() != now.open.source.geometry() {
         return Err(changed("it has another size or other sectors"));
@@ -225,7 +225,7 @@ fn check_same(
     if let Some(partition) = &now.open.partition {
         let mut partitions = layout.table.iter().flat_map(|table| &table.partitions);
         if !partitions.any(|found| found == partition) {
-            return Err(changed("its partition is not in the table any more"));
+            return Err(changed("its partition is no longer in the table"));
         }
     }
     let before = volume_of(&now.open.layout, now.open.partition.as_ref());
@@ -307,8 +307,8 @@ pub fn present(
         } = &usage.basis
         {
             say(&format!(
-                "klon: warning: {}: its filesystem can't be believed any more ({reason}), so all \
-                 of it counts as in use, which leaves no room on it for an update to be staged",
+                "klon: warning: {}: its filesystem is unreliable now ({reason}), so all of it \
+                 counts as in use, and it has no room to stage an update",
                 job.name
             ));
         }

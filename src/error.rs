@@ -65,8 +65,8 @@ pub fn message(error: &anyhow::Error) -> String {
     for cause in causes.filter(|cause| Some(cause) != advice.as_ref()) {
         match said.last_mut() {
             Some(last) if last.ends_with(&cause) => {}
-            // "X" because of "X: no such file".
-            Some(last) if cause.starts_with(&format!("{last}: ")) => *last = cause,
+            // "X" because of "X: no such file", or of "X is a pipe".
+            Some(last) if begins_with(&cause, last) => *last = cause,
             _ => said.push(cause),
         }
     }
@@ -77,6 +77,12 @@ pub fn message(error: &anyhow::Error) -> String {
     ];
     let all = std::iter::once(said).chain(helps.into_iter().flatten());
     all.collect::<Vec<_>>().join(". ")
+}
+
+/// Whether `cause` begins with the name that was said before it.
+fn begins_with(cause: &str, name: &str) -> bool {
+    let rest = cause.strip_prefix(name);
+    rest.is_some_and(|rest| rest.starts_with(": ") || rest.starts_with(" is "))
 }
 
 /// The text without the numbers of the system's errors, which say nothing to people.

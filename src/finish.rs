@@ -121,7 +121,7 @@ fn finish_group(
         if !partitions(layout).any(|partition| partition.extent == at) {
             return Err(Error::Refused(format!(
                 "its update is one of a group, and no partition of {} lies where the one from byte \
-                 {} of that group did: the table was changed since. Nothing was written; clone the \
+                 {} of that group did: someone changed the table. Nothing was written. Clone the \
                  group again from its sources",
                 path.shown(),
                 at.offset_bytes()
@@ -184,8 +184,8 @@ fn adopt(done: &Completed, records: &RecordStore) {
     });
     if let Err(error) = adopted {
         say(&format!(
-            "klon: warning: the update is complete, but its record could not be kept, so the next \
-             run compares: {error}"
+            "klon: warning: the update is complete, but klon could not write its record, so the \
+             next run compares: {error}"
         ));
     }
 }

@@ -316,8 +316,8 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
     let left_bytes = cut.rest.left_out.total_bytes();
     if left_bytes > 0 {
         say(&format!(
-            "klon: {name}: left out, {}: {} {}, behind the target's end at {from}; they were not looked \
-             at",
+            "klon: {name}: left out, {}: {} {}, behind the target's end at {from}. klon did not \
+             look at them",
             match cut.rest.choice {
                 Outside::All => "which the image does not have".to_owned(),
                 choice => format!("by --outside {choice}"),
@@ -331,7 +331,7 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
     };
     let found = format!(
         "{name} is larger than the target, and has data {} at byte {at}, which nothing shows to be \
-         free; the target ends at {from}",
+         free. The target ends at {from}",
         cut.place
     );
     match loss {
@@ -342,8 +342,8 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
         }
         Loss::Foreign => {
             say(&format!(
-                "klon: {name}: what lies {} from {from} on was on the drive before that clone was made; it \
-                 is not copied",
+                "klon: {name}: what lies {} from {from} on was on the drive before the clone was \
+                 made, so klon does not copy it",
                 cut.place
             ));
             return Ok(());
@@ -388,14 +388,14 @@ fn first_data(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>>
     let data = data.intersection(extents);
     if data.total_bytes() > ANNOUNCED_BYTES {
         say(&format!(
-            "klon: {name}: looking whether {} are zero, {}, for which the target has no room",
+            "klon: {name}: looking whether {} {} are zero, because the target has no room for them",
             human::size(data.total_bytes()),
             cut.place
         ));
     }
     for extent in data.iter() {
         let found = first_set(device, extent)
-            .with_context(|| format!("looking at what the target cuts off of {name}"))?;
+            .with_context(|| format!("looking at what the target cuts off {name}"))?;
         if found.is_some() {
             return Ok(found);
         }

@@ -106,21 +106,24 @@ pub fn refusal(given: &str, found: &Foreign) -> anyhow::Error {
     let name = found.name;
     let what = match found.form {
         Form::Packed(Packing::Foreign(program)) => {
-            format!("{given} is {name}, and no disk. Unpack it first with `{program}`")
+            format!("{given} is {name}, not a disk. Unpack it first with `{program}`")
         }
         Form::Packed(packing) => format!(
-            "{given} is {name}, and no disk. `klon import {given} FILE.klon` and `klon restore \
-             {given} TARGET` read what is packed in it; or unpack it first with `{}`",
+            "{given} is {name}, not a disk. `klon import {given} FILE.klon` and `klon restore \
+             {given} TARGET` read what is packed in it. Or unpack it first with `{}`",
             unpacker(packing)
         ),
         Form::Partclone => {
-            format!("{given} is {name}, and no disk. `klon import {given} FILE.klon` reads it")
+            format!("{given} is {name}, not a disk. `klon import {given} FILE.klon` reads it")
         }
         Form::Saved { advice } => format!(
-            "{given} is {name}, and no disk: {}",
+            "{given} is {name}, not a disk: {}",
             advice.replace("{}", given)
         ),
-        Form::Archive => format!("{given} is {name}, and no disk. Take out of it what is meant"),
+        Form::Archive => format!(
+            "{given} is {name}, not a disk. Take the disk out of it, and name \
+            that file"
+        ),
         Form::Qcow2 | Form::FixedVhd { .. } | Form::VirtualDisk { .. } => format!(
             "{given} is {name}. To read it, klon needs qemu-nbd (apt install qemu-utils). Or make a \
              raw file of it: `qemu-img convert -O raw {given} {given}.raw`"
@@ -132,8 +135,8 @@ pub fn refusal(given: &str, found: &Foreign) -> anyhow::Error {
 /// What to say of a file in which nothing shows what it is.
 pub fn unknown_content(name: &str) -> String {
     format!(
-        "{name}: unknown content: there is no partition table and no filesystem that klon knows; all of it \
-         is taken for a disk as it is"
+        "{name}: unknown content: klon knows neither a partition table nor a filesystem in it, and \
+         takes all of it for a raw disk"
     )
 }
 
@@ -161,8 +164,8 @@ fn check_alone(given: &str, path: &Path) -> Result<()> {
     match parts.is_split() {
         false => Ok(()),
         true => Err(unsupported(format!(
-            "{given} is the first of {} parts of a file. `klon import {given} FILE.klon` joins them; or \
-             join them with `cat`. If it is a disk by itself, name it {RAW_PREFIX}{given}",
+            "{given} is the first of {} parts of a file. `klon import {given} FILE.klon` joins \
+             them, or join them with `cat`. If it is a disk by itself, name it {RAW_PREFIX}{given}",
             parts.count()
         ))),
     }
@@ -184,7 +187,7 @@ fn snapshots(given: &str, disk: &Qcow2<Arc<Source>>) -> Result<Option<String>> {
     };
     let plural = if count == 1 { "" } else { "s" };
     Ok(Some(format!(
-        "{given} holds {count} snapshot{plural} of QEMU's ({}{more}); only the disk as it is now is read. \
+        "{given} holds {count} QEMU snapshot{plural} ({}{more}). klon reads the disk as it is now. \
          `qemu-img convert -O raw -l NAME {given} FILE` makes a raw file of a snapshot",
         named.join(", ")
     )))

@@ -48,14 +48,14 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
         Relation::MayOverlap => {
             return Err(refused(format!(
                 "{target} and the source {} are device-mapper volumes on the same device, and \
-                 nothing shows that they use different parts of it; name the devices beneath them \
-                 instead; nothing was written",
+                 nothing shows that they use different parts of it. Name the devices beneath them \
+                 instead. Nothing was written",
                 source.name
             )));
         }
     };
     Err(refused(format!(
-        "{target} {how} {}; nothing was written",
+        "{target} {how} {}. Nothing was written",
         source.name
     )))
 }
@@ -79,8 +79,9 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
     };
     match others.into_iter().find(is_hit) {
         Some(other) => Err(refused(format!(
-            "{} can't be a target: partition {} of its disk overlaps it, and would be overwritten \
-             too; nothing was written. Mend the partition table first (sgdisk, sfdisk or testdisk)",
+            "{} can't be a target: it overlaps partition {} of its disk, which would be \
+             overwritten too. Nothing was written. Mend the partition table first (sgdisk, sfdisk \
+             or testdisk)",
             target.place.given, other.number
         ))),
         None => Ok(()),
@@ -94,8 +95,8 @@ pub fn same_sectors(target: &str, disk: &Disk, table_sector_bytes: Option<u32>) 
     match table_sector_bytes {
         Some(expected) if expected != found => Err(refused(format!(
             "{target} has sectors of {found} bytes, but the table of the source counts in sectors \
-             of {expected}: its partitions would not be found there. Plan the drive instead \
-             (klon plan --drive {target} NAME=SOURCE)"
+             of {expected}: nobody would find its partitions there. Plan the drive instead (klon \
+             plan --drive {target} NAME=SOURCE)"
         ))),
         _ => Ok(()),
     }
@@ -145,8 +146,8 @@ pub fn is_a_source(open: &OpenPlace) -> Result<()> {
     let is_plan = || matches!(find_plan(&place.path), Ok(Some(_)));
     if !place.is_raw && place.image.is_none() && is_plan() {
         return Err(usage(format!(
-            "{0} is a plan, which says by itself what goes where: klon clone {0}. To copy it as the \
-             bytes that it has, name it raw:{0}",
+            "{0} is a plan, which names its sources and targets itself: klon clone {0}. To copy \
+             the file itself, name it raw:{0}",
             confirm::quoted(&place.given)
         )));
     }

@@ -1,6 +1,7 @@
 //! Sizes, rates and durations for people.
 
 pub use klon_partition::planner::human_size as size;
+use std::fmt::Display;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Bytes per second over a duration: `512 MiB/s`.
@@ -46,6 +47,12 @@ pub fn date(unix_seconds: u64) -> String {
     )
 }
 
+/// So many of something whose plural has an s: `1 snapshot`, `2 snapshots`.
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {one}{plural}")
+}
+
 /// How much a filesystem lists as bad.
 pub fn known_bad(bytes: u64) -> String {
     format!(
@@ -56,7 +63,7 @@ pub fn known_bad(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, percent, rate};
+    use super::{count, duration, percent, rate};
     use std::time::Duration;
 
     #[test]
@@ -65,6 +72,8 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(7500)), "2 h 5 min");
         assert_eq!(rate(1 << 30, Duration::from_secs(2)), "512 MiB/s");
         assert_eq!(rate(1, Duration::ZERO), "- B/s");
+        let counted = [0, 1, 2_u64].map(|number| count(number, "place"));
+        assert_eq!(counted, ["0 places", "1 place", "2 places"]);
         assert_eq!(
             (percent(1, 3), percent(19, 1000)),
             ("33 %".into(), "1.9 %".into())

@@ -46,7 +46,7 @@ impl ImageName {
         };
         let number = number.parse().map_err(|_| {
             usage(format!(
-                "{text}: {} is no number of a snapshot; `klon list {path}` shows them",
+                "{text}: {} is not a snapshot number; `klon list {path}` shows them",
                 quoted(number)
             ))
         })?;
@@ -128,8 +128,8 @@ impl ImageName {
             Ok(snapshot) => Ok(Arc::new(snapshot)),
             Err(error @ klon_partition::Error::Corrupt(_)) => Err(error)
                 .context(Advice(format!(
-                    "It is this snapshot's manifest that is damaged; klon verify {} says which \
-                     snapshots are whole",
+                    "The manifest of this snapshot is damaged. klon verify {} says which snapshots \
+                     are intact",
                     name()
                 )))
                 .with_context(name),
@@ -173,8 +173,7 @@ impl Shape {
         };
         header.with_chunks(chunk_bytes).ok_or_else(|| {
             usage(format!(
-                "--chunk: chunks are 64K, 128K, 256K, 512K, 1M, 2M, 4M, 8M or 16M, not {chunk_bytes} \
-                 bytes"
+                "--chunk {chunk_bytes}: expected 64K, 128K, 256K, 512K, 1M, 2M, 4M, 8M or 16M"
             ))
         })
     }
@@ -184,8 +183,8 @@ impl Shape {
         let own = image.header().chunk_size.bytes();
         match self.chunk_bytes {
             Some(asked) if asked != own => Err(refused(format!(
-                "{} has chunks of {}, and all of a file are of one size; leave out --chunk, or begin \
-                 a new image",
+                "{} has chunks of {}, and an image has chunks of one size only. Leave out --chunk, \
+                 or begin a new image",
                 name.path.shown(),
                 human::size(own)
             ))),
@@ -252,7 +251,7 @@ impl OpenForAppend {
             lock::no_twin(&claimed, &twin)?;
             if shape.part_bytes.is_some() && second.symlink_metadata().is_ok() {
                 return Err(refused(format!(
-                    "{} is there already, where a part of the new image would be; name another image",
+                    "{} exists already, where a part of the new image would be. Name another image",
                     second.shown()
                 )));
             }
@@ -279,7 +278,7 @@ impl OpenForAppend {
         let given = || name.path.shown();
         if !name.is_image()? {
             return Err(refused(format!(
-                "{} exists and is not a klon image; name another file",
+                "{} exists and is not a klon image. Name another file",
                 given()
             )));
         }
@@ -292,14 +291,14 @@ impl OpenForAppend {
         let file = claimed.file.try_clone().with_context(given)?;
         if !claimed.is_named() {
             return Err(refused(format!(
-                "{} was replaced while it was opened; run the command again",
+                "someone replaced {} while klon opened it. Run the command again",
                 given()
             )));
         }
         if shape.part_bytes.is_some() && !files.is_split() {
             return Err(refused(format!(
-                "{} is one file, and an image is kept in parts from its beginning: leave out --split, \
-                 or name another file",
+                "{} is one file, and only a new image can be kept in parts. Leave out --split, or \
+                 name another file",
                 given()
             )));
         }
@@ -339,8 +338,8 @@ impl OpenForAppend {
             None => Ok(()),
             Some(claimed) => Err(Failure {
                 message: format!(
-                    "{} was renamed, replaced or removed while the snapshot was added, so that is in \
-                     the file that had this name before",
+                    "someone renamed, replaced or removed {} while klon added the snapshot, so the \
+                     snapshot is in the file that had this name before",
                     claimed.path.shown()
                 ),
                 code: error::DEVICE,
@@ -379,7 +378,7 @@ impl OpenForAppend {
 /// That an image must be a plain file.
 pub fn not_plain(path: &Path) -> anyhow::Error {
     refused(format!(
-        "{} is no plain file, and an image is one; to copy to a device, `klon clone` is meant",
+        "{} is not a plain file, as an image must be. To copy to a device, use `klon clone`",
         path.shown()
     ))
 }

@@ -161,8 +161,8 @@ fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place
             found.push(last);
             let names: Vec<String> = found.iter().map(|(path, _)| path.shown()).collect();
             Err(refused(format!(
-                "{given} is on several disks ({}): a copy is attached beside its original; \
-                 detach one, or name a path",
+                "{given} is on several disks ({}): a copy is attached beside its original. Detach \
+                 one, or name a path",
                 names.join(", ")
             )))
         }

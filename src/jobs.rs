@@ -248,7 +248,7 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     if found_bytes != plan.drive.size_bytes {
         return Err(refused(format!(
             "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
-             another drive, or it was resized; make a new plan",
+             another drive, or someone resized it. Make a new plan",
             open.place.path.shown(),
             plan.drive.size_bytes
         )));
@@ -332,8 +332,8 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
         .filter(|part| part.extent == volume.extent && part.guid == volume.guid);
     found.cloned().ok_or_else(|| {
         refused(format!(
-            "partition {} of {} is not the one of the plan; run `klon prepare` with this plan \
-             first, or make a new plan if the drive was changed since",
+            "partition {} of {} is not the one in the plan. Run `klon prepare` with this plan \
+             first, or make a new plan if someone changed the drive",
             volume.number,
             drive.place.path.shown()
         ))
@@ -403,7 +403,7 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
         Some(planned) if !found.is_some_and(|found| found.eq_ignore_ascii_case(planned)) => {
             Err(refused(format!(
                 "the {what} of {name} is {}, but the plan was made for {planned}: it is another \
-                 volume, or it was formatted again; make a new plan if that is meant",
+                 volume, or someone formatted it. If that is right, make a new plan",
                 found.unwrap_or("none")
             )))
         }

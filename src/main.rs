@@ -116,7 +116,7 @@ fn misread(error: clap::Error) -> ExitCode {
     match error {
         Err(error) => error.exit(),
         Ok(_) => {
-            progress::say("klon: an argument is not UTF-8 where only text is of use");
+            progress::say("klon: an argument is not UTF-8, and only text makes sense there");
             ExitCode::from(error::USAGE)
         }
     }

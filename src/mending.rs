@@ -7,15 +7,15 @@ pub fn of(kind: Option<Kind>, hazards: &[Hazard], reason: &str) -> String {
     let has = |is_meant: fn(&Hazard) -> bool| hazards.iter().any(is_meant);
     if reason.starts_with(UNREAD) {
         // A repair would write to a disk that is about to fail.
-        return "Repair nothing on it before it is cloned".to_owned();
+        return "Repair nothing on it before you clone it".to_owned();
     }
     if has(|hazard| matches!(hazard, Hazard::ExternalJournal(_) | Hazard::MultiDevice(_))) {
-        return "The clone of this device alone is not complete: clone the others that belong to it \
-                too"
+        return "The clone of this device alone is not complete. Clone the other devices that \
+            belong to it too"
             .to_owned();
     }
     if has(|hazard| matches!(hazard, Hazard::Hibernated(_))) {
-        return "To avoid that, resume and shut down the hibernated system".to_owned();
+        return "To avoid this, resume and shut down the hibernated system".to_owned();
     }
     if has(|hazard| matches!(hazard, Hazard::UnknownFeature(_))) {
         return "A later klon may know the feature".to_owned();
@@ -25,8 +25,8 @@ pub fn of(kind: Option<Kind>, hazards: &[Hazard], reason: &str) -> String {
         return "The clone has all of it".to_owned();
     };
     match closed(kind).filter(|_| is_open).or_else(|| mended(kind)) {
-        Some(how) => format!("To avoid that, {how}"),
-        None => format!("Nothing mends {kind}: the clone will be as it is"),
+        Some(how) => format!("To avoid this, {how}"),
+        None => format!("Nothing mends {kind}: the clone will be the same"),
     }
 }
 

@@ -78,12 +78,12 @@ pub fn ended(code: ExitCode, done: &str) -> ExitCode {
     };
     if code != ExitCode::SUCCESS {
         say(&format!(
-            "klon: not all of what there was to say could be written to standard output: {reason}"
+            "klon: can't write all messages to standard output: {reason}"
         ));
         return code;
     }
     say(&format!(
-        "klon: {done}, but what there was to say could not be written to standard output: {reason}"
+        "klon: {done}, but klon can't write its messages to standard output: {reason}"
     ));
     ExitCode::from(error::DEVICE)
 }
@@ -100,15 +100,15 @@ impl Stream {
     pub fn open() -> Result<Self> {
         if io::stdout().is_terminal() {
             return Err(usage(
-                "standard output is a terminal, which keeps nothing; send it to a file (> FILE) or \
+                "standard output is a terminal, which keeps nothing. Send it to a file (> FILE) or \
                  to a program (| ssh …)",
             ));
         }
         let file = descriptor().context("standard output")?;
         if is_closed(&file).context("standard output")? {
             return Err(refused(
-                "standard output is closed, so nothing of this would be kept; send it to a file \
-                 (> FILE) or to a program (| ssh …). To throw it away on purpose, use > /dev/null",
+                "standard output is closed, so nothing would be kept. Send it to a file (> FILE) \
+                 or to a program (| ssh …). To throw it away on purpose, use > /dev/null",
             ));
         }
         Ok(Self(file))

@@ -38,8 +38,8 @@ pub fn announce(source: &SourceEnd, usage: &Usage, is_quiet: bool) {
     let more = usage.unproven.difference(&usage.edges);
     if !more.is_empty() && !is_quiet {
         say(&format!(
-            "klon: {}: no one proved {} free, so whatever is not zero there is copied too; \
-             --outside edges leaves most of it out",
+            "klon: {}: no one proved {} free, so klon copies whatever is not zero there. --outside \
+             edges leaves most of it out",
             source.name,
             where_it_is(&usage.unproven, table)
         ));
@@ -59,6 +59,14 @@ fn left_out(usage: &Usage, table: Option<&Table>) -> Option<String> {
 /// The same of any map.
 pub fn named(map: &ExtentMap, table: Option<&Table>) -> String {
     format!("{} ({})", where_it_is(map, table), places(map))
+}
+
+/// How much is left out, for the last line of a run; nothing for nothing.
+pub fn summed(left_out: &ExtentMap) -> String {
+    match left_out.total_bytes() {
+        0 => String::new(),
+        bytes => format!(", {} left out", human::size(bytes)),
+    }
 }
 
 /// The first places of a map.

@@ -114,8 +114,8 @@ impl Place {
             && let Some(found) = foreign::look(&self.given, &source)?
         {
             return Err(refused(format!(
-                "{0} is {1}: rescue the file itself with `klon clone --rescue {RAW_PREFIX}{0} COPY`, and \
-                 clone the disk in that",
+                "{0} is {1}. Rescue the file itself with `klon clone --rescue {RAW_PREFIX}{0} \
+                 COPY`, and clone the disk in COPY",
                 self.given, found.name
             )));
         }
@@ -139,7 +139,7 @@ impl Place {
             // A disk that was lost and came back may have another one's name; it has a new node.
             if node(&path) != first_node && System::current()?.identity(&path)? != identity {
                 return Err(klon_partition::Error::Refused(format!(
-                    "{} is another disk since a read of it failed",
+                    "after a failed read, {} is another disk",
                     path.shown()
                 )));
             }
@@ -233,8 +233,8 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
         };
         usage(match layout.doubt() {
             Some(why) => format!(
-                "partition {number} is not wholly on it, as {there} is: its partition table can't \
-                 be relied on ({why})"
+                "partition {number} reaches past its end ({there} does not): its partition table \
+                 can't be relied on ({why})"
             ),
             None => format!("it has no partition {number}; it has {there}"),
         })

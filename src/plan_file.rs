@@ -3,8 +3,8 @@
 use crate::error::usage;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::planner::Plan;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const PLAN_BYTES_MAX: u64 = 1 << 20;
 pub fn read_plan(path: &Path) -> Result<Plan> {
     find_plan(path)?.ok_or_else(|| {
         usage(format!(
-            "{} is no plan file; `klon plan --drive DRIVE NAME=SOURCE -o FILE` makes one",
+            "{} is not a plan file; `klon plan --drive DRIVE NAME=SOURCE -o FILE` makes one",
             path.shown()
         ))
     })
@@ -39,7 +39,7 @@ fn plan_text(path: &Path) -> io::Result<Option<String>> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = open_plain(path, false)?;
     file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).ok();
     Ok(text.filter(|text| !text.contains('\0') && !text.is_empty()))

@@ -4,6 +4,7 @@ use crate::cli::Common;
 use crate::human;
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use klon_imaging::change::Rung;
 use klon_imaging::{Event, Observer};
 use klon_partition::locks::lock;
 use klon_partition::text::printable_lines;
@@ -119,7 +120,16 @@ impl Progress {
             Style::Bars | Style::Lines => {
                 let size = human::size(*total_bytes);
                 say(&match rung {
-                    Some(rung) => format!("{name}: {rung} of {size} ({reason})"),
+                    Some(Rung::Resume) => {
+                        format!(
+                            "{name}: going on where the interrupted run stopped ({size} in all)"
+                        )
+                    }
+                    Some(Rung::Full) => format!("{name}: copying {size} ({reason})"),
+                    Some(Rung::Compare) => {
+                        format!("{name}: comparing {size} on both sides ({reason})")
+                    }
+                    Some(Rung::Digest) => format!("{name}: reading {size} ({reason})"),
                     None => format!("{name}: {size} ({reason})"),
                 });
             }

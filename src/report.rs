@@ -4,8 +4,10 @@ use crate::cli::Common;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
+use crate::outside;
 use crate::volume::SourceEnd;
 use anyhow::Result;
+use klon_imaging::change::Rung;
 use klon_imaging::clone::Preview;
 use klon_imaging::{CloneSummary, RescueSummary};
 use klon_partition::ExtentMap;
@@ -52,27 +54,21 @@ pub fn cloned(summary: &CloneSummary, volumes: usize, common: &Common) -> Result
         return Ok(());
     }
     if !common.quiet {
-        output::line(&sentence(&summary.name, &summary.rung.to_string(), summary))?;
+        output::line(&sentence(&summary.name, summary))?;
     }
     Ok(())
 }
 
-fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
+fn sentence(name: &str, summary: &CloneSummary) -> String {
     let read_bytes = summary
         .read_source_bytes
         .saturating_add(summary.read_target_bytes);
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let unproven = match summary.unproven_bytes {
         0 => String::new(),
-        bytes => format!(
-            " ({} that no one proved free beside that)",
-            human::size(bytes)
-        ),
+        bytes => format!(" (and {} that no one proved free)", human::size(bytes)),
     };
-    let left_out = match summary.left_out.total_bytes() {
-        0 => String::new(),
-        bytes => format!(", {} left out", human::size(bytes)),
-    };
+    let left_out = outside::summed(&summary.left_out);
     let freed = match summary.freed_bytes {
         0 => String::new(),
         bytes => format!(", {} freed", human::size(bytes)),
@@ -85,8 +81,13 @@ fn sentence(name: &str, rung: &str, summary: &CloneSummary) -> String {
         0 => String::new(),
         bytes => format!(" ({} to check the clone)", human::size(bytes)),
     };
+    if (summary.changed_bytes, summary.written_bytes) == (0, 0) {
+        let read = human::size(read_bytes);
+        let duration = human::duration(duration);
+        return format!("{name}: nothing changed{left_out}; {read} read{checked}, {duration}");
+    }
     format!(
-        "{name}: {rung}, {} used{unproven}, {} read{checked}, {} changed, {} \
+        "{name}: {} used{unproven}, {} read{checked}, {} changed, {} \
          written{staged}{freed}{left_out}, {}",
         human::size(summary.used_bytes),
         human::size(read_bytes),
@@ -125,7 +126,7 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         })?;
     } else if summaries.len() > 1 && !common.quiet {
         output::line(&format!(
-            "all {}: {} used, {} changed, {} written ({} of what is used), {}",
+            "all {} volumes: {} used, {} changed, {} written ({} of what is used), {}",
             summaries.len(),
             human::size(total.used_bytes),
             human::size(total.changed_bytes),
@@ -162,22 +163,24 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
     if summary.bad.is_empty() {
         if !common.quiet {
             output::line(&format!(
-                "{name}: rescued, {} used, all of it could be read",
+                "{name}: all of {} rescued",
                 human::size(summary.used_bytes)
             ))?;
         }
         return Ok(());
     }
     let mut text = format!(
-        "{name}: rescued but for {} bytes in {} places that can't be read and are {}; of {} used\n",
-        summary.bad_bytes,
-        summary.bad.extents().len(),
+        "{name}: {} of {} rescued. {} in {} can't be read ({})\n",
+        human::size(summary.used_bytes.saturating_sub(summary.bad_bytes)),
+        human::size(summary.used_bytes),
+        human::size(summary.bad_bytes),
+        human::count(summary.bad.extents().len(), "place"),
         stands_for_bad(summary.bad_fill.as_deref()),
-        human::size(summary.used_bytes)
     );
     if let Some(bytes) = summary.bad_metadata_bytes.filter(|&bytes| bytes > 0) {
         text.push_str(&format!(
-            "  {bytes} bytes of them are the filesystem's own: run its fsck on the clone\n"
+            "  {} of that is the filesystem's own: run its fsck on the clone\n",
+            human::size(bytes)
         ));
     }
     text.push_str(&hit(owners));
@@ -189,8 +192,8 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
 
 /// What stands on a clone in the place of bad sectors.
 pub fn stands_for_bad(fill: Option<&str>) -> String {
-    fill.map_or("zero".to_owned(), |fill| {
-        format!("filled with {fill:?} (the filesystem's own structures are zero)")
+    fill.map_or("now zeroes".to_owned(), |fill| {
+        format!("now filled with {fill:?}, the filesystem's own structures with zeroes")
     })
 }
 
@@ -204,7 +207,7 @@ pub fn hit(owners: &Owners) -> String {
         ));
     }
     for gap in &owners.gaps {
-        text.push_str(&format!("  other files may be hit too: {gap}\n"));
+        text.push_str(&format!("  more files may be hit: {gap}\n"));
     }
     text
 }
@@ -258,17 +261,32 @@ pub fn would_clone(
         return Ok(output::json(&would)?);
     }
     Ok(output::line(&format!(
-        "{}: would clone {} to {} by rung {} ({})\n  copy {} where it differs, make {} zero, \
-         leave {} as it is",
+        "{}: would clone {} to {} ({})\n  would {}{}, and leave {} as it is",
         job.name,
         source.name,
         would.target,
-        would.rung,
         would.reason,
-        human::size(would.copy_bytes),
-        human::size(would.zero_bytes),
+        work(found.rung, &human::size(would.copy_bytes)),
+        zeroed(would.zero_bytes),
         human::size(would.leave_bytes),
     ))?)
+}
+
+/// What a run would do with what is in use.
+fn work(rung: Rung, size: &str) -> String {
+    const LATER: &str = "(how much differs is known only after that)";
+    match rung {
+        Rung::Full => format!("copy {size}"),
+        Rung::Compare => format!("read {size} on both sides and write what differs {LATER}"),
+        Rung::Digest | Rung::Resume => format!("read {size} and write what differs {LATER}"),
+    }
+}
+
+fn zeroed(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(", make {} zero", human::size(bytes)),
+    }
 }
 
 /// A dry run of a clone to a file that would be made.
@@ -295,7 +313,7 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
         })?);
     }
     Ok(output::line(&format!(
-        "{}: would make this file of {} and copy {} of {}",
+        "{}: would make this file ({}) and copy {} from {}",
         job.name,
         human::size(size_bytes),
         human::size(used_bytes),

@@ -50,7 +50,7 @@ impl Resized {
             return Ok(Self::as_is(device));
         }
         let relocated = table::relocated(table, target.size_bytes)
-            .map_err(|error| refused(format!("the target is too small: {error}")))?;
+            .map_err(|error| refused(format!("the target is too small for {name}: {error}")))?;
         let geometry = Geometry {
             size_bytes: target.size_bytes,
             logical_sector_bytes: table.logical_sector_bytes,
@@ -82,8 +82,8 @@ fn covered(name: &str, rewrite: &Rewrite) -> Option<String> {
     let covered = rewrite.covered();
     let first = covered.iter().next()?;
     Some(format!(
-        "{name}: {} from byte {} belong to no partition and are not zero; on the target the backup \
-         of the GPT goes there, so they are not copied",
+        "{name}: {} from byte {} on are in no partition and are not zero. The target has the \
+         backup of the GPT there, so klon does not copy them",
         human::size(covered.total_bytes()),
         first.offset_bytes()
     ))

@@ -72,7 +72,7 @@ fn claim(
         Some(number) => {
             let partition = find_partition(&layout, number).with_context(|| {
                 format!(
-                    "{}: the partition table may be what is damaged; klon extract --skip-damaged \
+                    "{}: the partition table itself may be damaged. klon extract --skip-damaged \
                      makes a file of the partition, which can be cloned",
                     place.given
                 )
@@ -110,9 +110,9 @@ fn as_imaged(
     };
     if end.cut.is_some() && known.end_bytes() > end.device.geometry().size_bytes {
         return Err(refused(format!(
-            "{}: the image is damaged, so that nothing shows whether all of it that is in use fits \
-             the target, which is smaller than its source; choose one that is as large. Nothing was \
-             written",
+            "{}: the image is damaged, so klon can't see whether everything in use fits the \
+             target, which is smaller than the source. Choose a target as large as the source. \
+             Nothing was written",
             end.name
         )));
     }
@@ -130,8 +130,8 @@ fn as_imaged(
         ..Usage::mapped(whole.map_or_else(ExtentMap::new, clipped))
     };
     end.warnings = vec![format!(
-        "{}: the image is damaged where it holds the partition table or a filesystem's own \
-         structures; what was in use is taken from the snapshot's manifest",
+        "{}: the image is damaged in the partition table or in a filesystem's own structures. The \
+         snapshot's manifest says what was in use",
         end.name
     )];
     Ok(())

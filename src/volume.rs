@@ -223,8 +223,8 @@ impl TargetEnd {
         let place = Place::resolve(given, system)?;
         if place.image.is_some() {
             return Err(refused(format!(
-                "{} is an image of klon's, with snapshots in it: add to it with `klon image`, or \
-                 name another target",
+                "{} is a klon image with snapshots. Add to it with `klon image`, or name another \
+                 target",
                 place.given
             )));
         }
@@ -262,7 +262,7 @@ impl TargetEnd {
         let parent = parent
             .unwrap_or(Path::new("."))
             .canonicalize()
-            .with_context(|| format!("{text}: the directory for the new file can't be found"))?;
+            .with_context(|| format!("{text}: the directory for the new file does not exist"))?;
         let path = parent.join(name);
         let identity = Identity::Path(path.shown());
         let place = Place {
@@ -315,7 +315,9 @@ pub fn described(
         crate::human::size(layout.geometry.size_bytes)
     ));
     if let Some(found) = foreign_file(path) {
-        text.push_str(&format!(", {found}, which plain bytes would replace"));
+        text.push_str(&format!(
+            ", {found}, whose form a clone would replace by plain bytes"
+        ));
     } else if let Some(why) = layout.doubt() {
         text.push_str(&format!(
             ", unknown content, with a partition table that can't be relied on: {why}"

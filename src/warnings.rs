@@ -17,8 +17,9 @@ pub fn damaged_copies(name: &str, open: &OpenPlace) -> Vec<String> {
     let findings = open.layout.findings.iter().filter(is_damage);
     let warning = |finding: &Finding| {
         format!(
-            "{name}: {finding}. The other copy counts; partitions that only this one names are copied \
-             as room in no partition, or as free where others have it (to mend it: sgdisk -e, gdisk)"
+            "{name}: {finding}. The other copy counts; partitions that only this one names are \
+             copied as room in no partition, or as free where others have it (to mend it: sgdisk \
+             -e, gdisk)"
         )
     };
     findings.map(warning).collect()
@@ -38,8 +39,8 @@ pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
     } = &disk.basis
     {
         return vec![format!(
-            "{name}: {reason}, so all of it is copied as it is, unused blocks included. To avoid \
-             that, mend the table (sgdisk, sfdisk or testdisk)"
+            "{name}: {reason}, so klon copies all of it, unused blocks included. To avoid this, \
+             mend the table (sgdisk, sfdisk or testdisk)"
         )];
     }
     let of_volume = |volume: &VolumeUsage| {
@@ -61,7 +62,7 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     let reason = match &usage.basis {
         Basis::Contained { reason } => {
             return Some(format!(
-                "{name}: {reason}, so all of it is copied, unused blocks included"
+                "{name}: {reason}, so klon copies all of it, unused blocks included"
             ));
         }
         Basis::Whole {
@@ -73,7 +74,7 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     let summary = usage.summary.as_ref();
     let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
     Some(format!(
-        "{name}: {reason}; its record of used blocks can't be believed, so all of it is copied, \
+        "{name}: {reason}. Its record of used blocks is unreliable, so klon copies all of it, \
          unused blocks included. {}",
         mending::of(summary.map(|summary| summary.kind), hazards, reason)
     ))

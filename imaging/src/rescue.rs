@@ -259,7 +259,7 @@ fn digest(
     observer.event(&Event::Started {
         name: job.name,
         rung: None,
-        reason: "reading back for the record what came to the target in pieces",
+        reason: "checking what was rescued piece by piece",
         total_bytes: all()
             .filter(|&chunk| known(chunk).is_none())
             .map(bytes)

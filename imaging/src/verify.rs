@@ -119,8 +119,8 @@ pub fn verify(
     let bad = against.bad().intersection(&wanted);
     let compared_bytes = wanted.total_bytes().saturating_sub(bad.total_bytes());
     let reason = match against {
-        Against::Record(_) => "verify against its record",
-        Against::Source { .. } => "verify against its source",
+        Against::Record(_) => "comparing with the record of the clone",
+        Against::Source { .. } => "comparing with the source",
     };
     observer.event(&Event::Started {
         name,

@@ -37,7 +37,8 @@ pub use io_mode::IoMode;
 pub use known_bad::KnownBad;
 pub use memory::MemoryDevice;
 pub use open::{
-    create_target_file, look_at, open_around, open_source, open_source_again, open_target,
+    create_target_file, look_at, open_around, open_plain, open_source, open_source_again,
+    open_target,
 };
 pub use overlay::Overlay;
 pub use reopen::ReopenAt;

@@ -63,10 +63,10 @@ pub struct ListArgs {
 pub struct ZoneArgs {
     /// Dates and days are those of this machine's time zone (the variable TZ, else /etc/localtime);
     /// that is the default.
-    #[arg(long, overrides_with = "utc")]
+    #[arg(long, conflicts_with = "utc")]
     pub local: bool,
     /// Dates and days are those of UTC.
-    #[arg(long, overrides_with = "local")]
+    #[arg(long)]
     pub utc: bool,
 }
 

@@ -39,7 +39,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     })?;
     rescue::check(args, &jobs)?;
     if args.rescue.is_some() && args.run.fix_boot_fields {
-        return Err(usage("--fix-boot-fields goes without --rescue"));
+        return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
     boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
@@ -138,8 +138,8 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
     })?;
     let plan = plan.ok_or_else(|| {
         usage(format!(
-            "the target is missing: klon clone {given} TARGET (only a plan file says by itself what \
-             goes where, and {given} is none)"
+            "the target is missing: klon clone {given} TARGET. ({given} is not a plan file, which \
+             would name its targets itself)"
         ))
     })?;
     jobs::of_plan(&plan, &args.only, Some(bad), system)
@@ -241,7 +241,7 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
         .map(|partition| (partition.number, partition.extent))
         .collect();
     tell_kernel(&disk.path, &partitions).context(
-        "the clone is whole, but the kernel does not know its partitions yet; detach and attach \
+        "the clone is complete, but the kernel does not know its partitions yet. Detach and attach \
          the drive",
     )
 }

@@ -116,7 +116,7 @@ fn left_out(answer: &Answer<'_>) -> String {
     match answer.left_out.total_bytes() {
         0 => String::new(),
         bytes => format!(
-            ", {} not, because an image left it out (klon info tells where)",
+            ", without {} that an image left out (klon info says where)",
             human::size(bytes)
         ),
     }
@@ -134,9 +134,9 @@ fn text(answer: &Answer<'_>) -> String {
     let sized = |what: &str, map: &ExtentMap| match map.is_empty() {
         true => String::new(),
         false => format!(
-            "  {what}: {} in {} extents\n",
+            "  {what}: {} in {}\n",
             human::size(map.total_bytes()),
-            map.extents().len()
+            human::count(map.extents().len(), "extent")
         ),
     };
     let mut text = format!(
@@ -146,7 +146,7 @@ fn text(answer: &Answer<'_>) -> String {
     );
     text.push_str(&sized("changed", answer.changed));
     text.push_str(&sized(
-        "of that not known, because an image is damaged",
+        "of it unknown, because an image is damaged",
         answer.damaged,
     ));
     text.push_str(&sized(
@@ -170,7 +170,8 @@ fn text(answer: &Answer<'_>) -> String {
     }
     let more = all.extents().len().saturating_sub(NAMED_MAX);
     if more > 0 {
-        text.push_str(&format!("  and {more} more extents\n"));
+        let more = human::count(more, "more extent");
+        text.push_str(&format!("  and {more}\n"));
     }
     text.push_str(&files(first, answer.first_files));
     text.push_str(&files(second, answer.second_files));
@@ -188,10 +189,11 @@ fn files(name: &str, owners: &Owners) -> String {
     text.extend(owners.files.iter().take(NAMED_MAX).map(line));
     let more = owners.files.len().saturating_sub(NAMED_MAX);
     if more > 0 {
-        text.push_str(&format!("  {name}: and {more} more files\n"));
+        let more = human::count(more, "more file");
+        text.push_str(&format!("  {name}: and {more}\n"));
     }
     for gap in &owners.gaps {
-        text.push_str(&format!("  {name}: other files may differ too: {gap}\n"));
+        text.push_str(&format!("  {name}: more files may differ: {gap}\n"));
     }
     text
 }

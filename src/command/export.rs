@@ -104,7 +104,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
     let part = part.with_context(|| place.given.clone())?;
     if !part.bad.is_empty() {
         say(&format!(
-            "klon: warning: {}: {} could not be read when it was imaged, and are zero",
+            "klon: warning: {}: {} could not be read when it was imaged (now zeroes)",
             place.given,
             human::size(part.bad.total_bytes())
         ));
@@ -145,7 +145,7 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
 fn check(request: &Request<'_>, is_stream: bool, common: &Common) -> Result<()> {
     if is_stream && (request.format != FormatArg::Raw || common.json) {
         return Err(usage(format!(
-            "to standard output only raw bytes are {}, and no JSON",
+            "only raw bytes can be {} to standard output, and without --json",
             request.words.event
         )));
     }
@@ -180,12 +180,12 @@ fn check_suffix(request: &Request<'_>) -> Result<()> {
     };
     Err(usage(match VIRTUAL.contains(&end.as_str()) {
         true => format!(
-            "{text} would be {}, and its name promises {end}. Name a raw file, and convert that: \
+            "{text} would be {}, but its name promises {end}. Name a raw file, and convert it: \
              `qemu-img convert -O {format} RAW {text}`",
             format_name(request.format)
         ),
         false => format!(
-            "{text} would be {}, and its name promises {end}; give it another name",
+            "{text} would be {}, but its name promises {end}. Give it another name",
             format_name(request.format)
         ),
     }))
@@ -204,7 +204,7 @@ const PROMISES: [&str; 29] = [
 fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
     let text = path.shown();
     if path.file_name().is_none() {
-        return Err(usage(format!("{text} names no file")));
+        return Err(usage(format!("{text} is not the name of a file")));
     }
     if let (Ok(output), Ok(image)) = (path.canonicalize(), image.path.canonicalize())
         && output == image
@@ -213,10 +213,10 @@ fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
     }
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(refused(format!(
-            "{text} is no plain file; to bring a snapshot to a device, `klon restore` is meant"
+            "{text} is not a plain file. To bring a snapshot to a device, use `klon restore`"
         ))),
         Ok(_) if !replaces => Err(refused(format!(
-            "{text} exists already; name another file, or replace it with --force"
+            "{text} exists already. Name another file, or replace it with --force"
         ))),
         _ => Ok(()),
     }

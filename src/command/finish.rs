@@ -43,7 +43,7 @@ pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
     let targets = targets(&args.target, &system)?;
     if args.alone && targets.len() > 1 {
         return Err(usage(
-            "--alone is for one volume; name it as a partition (/dev/sdX2 or FILE:2)",
+            "--alone is for one volume. Name it as a partition (/dev/sdX2 or FILE:2)",
         ));
     }
     // What could be completed with another one of its group.
@@ -130,8 +130,8 @@ fn finish_one(target: &TargetEnd, asked: Asked<'_>, system: &System) -> Result<V
         None if !may_be_led(target, system)? => return Ok(Vec::new()),
         Some(mark) if mark.staged.is_none() => {
             return Err(refused(format!(
-                "a clone of {} to it was interrupted while it wrote in place; its source is needed \
-                 to complete it: run the clone again",
+                "a clone of {} to it was interrupted while writing in place. Only its source can \
+                 complete it: run the clone again",
                 mark.source
             )));
         }
@@ -202,7 +202,7 @@ fn tell(
     Ok(output::line(&match finished {
         None => format!("{target}: nothing to finish"),
         Some(finished) => format!(
-            "{target}: the staged update is in place, {} written; it is a whole clone of {}",
+            "{target}: the staged update is in place, {} written. It is a complete clone of {}",
             human::size(finished.written_bytes),
             finished.source
         ),

@@ -20,8 +20,8 @@ use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
-    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, PartitionId, Snapshot,
-    VolumeKind, capture,
+    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, ImageFiles, PartitionId,
+    Snapshot, VolumeKind, capture,
 };
 use klon_partition::Shown;
 use klon_partition::filesystem::Usage;
@@ -49,7 +49,7 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
     }
     if is_stream(&name) && (common.json || args.split.is_some() || args.rescue.is_some()) {
         return Err(usage(
-            "an image on standard output goes without --json, --split and --rescue",
+            "an image on standard output can't have --json, --split or --rescue",
         ));
     }
     let Some(map) = &args.rescue else {
@@ -233,8 +233,8 @@ pub(super) fn previous(
     for entry in entries.filter(is_same) {
         match image.snapshot(Some(entry.number)) {
             Err(error @ klon_partition::Error::Corrupt(_)) => say(&format!(
-                "klon: warning: snapshot {} can't be read, so what changed is found against an \
-                 earlier one: {error}",
+                "klon: warning: snapshot {} can't be read, so klon compares with an earlier one: \
+                 {error}",
                 entry.number
             )),
             snapshot => return Ok(Some(Arc::new(snapshot?))),
@@ -266,29 +266,45 @@ pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<Partition
 pub(super) fn advised(error: anyhow::Error, left: Left, image: &Path) -> anyhow::Error {
     let shown = image.shown();
     let number = advice::reason(&error);
-    let split = "with --split 4G, a new image is kept in parts of that size";
+    let split = "use --split 4G, which keeps a new image in parts of that size";
     let helps = number.and_then(|number| advice::about(number, image, split));
     let told = match (left, helps) {
         (_, None) if shown.clone() == "-" => return error,
         (_, Some(helps)) if shown.clone() == "-" => helps,
         (Left::Earlier, Some(helps)) => format!(
-            "No snapshot was added; those that {shown} had are as they were. {helps}; what of this \
-             one is in the file already is not written again"
+            "No snapshot was added. The snapshots that {shown} had are as they were. {helps}. The same \
+             command does not write again what is in the file already"
         ),
         (Left::Earlier, None) => format!(
-            "No snapshot was added; those that {shown} had are as they were, and what of this one is \
-             in the file already is not written again: run the same command again"
+            "No snapshot was added. The snapshots that {shown} had are as they were. Run the same \
+             command again; it does not write again what is in the file already"
         ),
         (Left::Some(bytes), helps) => format!(
-            "No snapshot was added. {}{} of this one are in {shown}, and are not written again when \
-             the same command runs again; to give it up, remove {shown}",
+            "No snapshot was added. {}{} of this one are in {shown} already, and the same command does \
+             not write them again. If you don't want the image, remove {}",
             helps.map(|helps| helps + ". ").unwrap_or_default(),
-            human::size(bytes)
+            human::size(bytes),
+            files_of(image)
         ),
         (Left::Nothing, Some(helps)) => format!("There is no new image {shown}. {helps}"),
         (Left::Nothing, None) => format!("There is no new image {shown}"),
     };
     error.context(Advice(told))
+}
+
+/// The file that an image is kept in, or its parts.
+fn files_of(image: &Path) -> String {
+    let files = ImageFiles::find(image);
+    let paths = files.map_or_else(
+        |_| vec![image.to_owned()],
+        |files| files.paths().map(Path::to_owned).collect(),
+    );
+    match &paths[..] {
+        [first, .., last] => format!("{} to {}", first.shown(), last.shown()),
+        _ => paths
+            .first()
+            .map_or_else(|| image.shown(), |path| path.shown()),
+    }
 }
 
 /// What `klon image --json` prints last.
@@ -314,13 +330,13 @@ pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common
     }
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let line = format!(
-        "{image}@{}: {}, {} used, {} changed, {} added to {}, {}",
+        "{image}@{}: {} used, {} changed, {} added to {}{}, {}",
         summary.snapshot,
-        summary.rung,
         human::size(summary.used_bytes),
         human::size(summary.changed_bytes),
         human::size(summary.added_bytes),
         human::size(summary.image_bytes),
+        outside::summed(&summary.left_out),
         human::duration(duration),
     );
     if is_stream(name) {

@@ -37,7 +37,7 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
         && from == to
     {
         let text = args.image.shown();
-        return Err(refused(format!("{text} is what would be imported")));
+        return Err(refused(format!("{text} is the image that you import from")));
     }
     input.warnings.iter().for_each(|warning| {
         say(&format!("klon: warning: {warning}"));

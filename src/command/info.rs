@@ -9,7 +9,8 @@ use crate::outside;
 use crate::picture;
 use crate::zone::Zone;
 use anyhow::Result;
-use klon_imaging::image::{Snapshot, SnapshotDevice, SnapshotMeta, VolumeKind};
+use klon_imaging::change::Rung;
+use klon_imaging::image::{PartitionId, Snapshot, SnapshotDevice, SnapshotMeta, VolumeKind};
 use klon_imaging::record::manifest::FilesystemId;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{known_bad, probe};
@@ -163,9 +164,14 @@ fn text(
     zone: &Zone,
 ) -> String {
     let run = &meta.run;
+    let changed = match run.rung {
+        // All of it was new.
+        Rung::Full => String::new(),
+        _ => format!("{} changed, ", human::size(run.changed_bytes)),
+    };
     let mut text = format!(
-        "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {} by rung {} ({}), {} changed, {} \
-         added\n  {} in {} chunks, stored in {}\n",
+        "snapshot {} of {}\n  {} of {} ({}), {} of it in use\n  made {}, {}; {}{} added\n  {} in \
+         {}, stored in {}\n",
         snapshot.number(),
         snapshot.image().header().uuid,
         content(meta.filesystem.as_ref(), meta.partitions.is_empty()),
@@ -173,12 +179,11 @@ fn text(
         meta.source,
         human::size(run.used_bytes),
         zone.date(run.ended_unix_seconds),
-        run.rung,
         run.reason,
-        human::size(run.changed_bytes),
+        changed,
         human::size(run.added_bytes),
         human::size(chunks.plain_bytes),
-        chunks.stored,
+        human::count(chunks.stored, "chunk"),
         human::size(chunks.stored_bytes),
     );
     if let Some(name) = &meta.given_name {
@@ -187,22 +192,13 @@ fn text(
     if let Some(note) = &meta.note {
         text.push_str(&format!("  {}\n", quoted(note)));
     }
-    for partition in &meta.partitions {
-        let name = match partition.name.as_str() {
-            "" => String::new(),
-            name => format!(" {name}"),
-        };
-        text.push_str(&format!(
-            "  partition {}{name}: {}, {}, {} in use\n",
-            partition.number,
-            content(partition.filesystem.as_ref(), true),
-            human::size(partition.extent.len_bytes()),
-            human::size(partition.used_bytes),
-        ));
-    }
+    text.extend(meta.partitions.iter().map(of_partition));
     let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
-        text.push_str(&format!("  {bad_bytes} bytes of it could not be read\n"));
+        text.push_str(&format!(
+            "  {} of it could not be read\n",
+            human::size(bad_bytes)
+        ));
     }
     for finding in findings(snapshot) {
         text.push_str(&format!("  ! {finding}\n"));
@@ -224,6 +220,20 @@ fn text(
         meta.source_bytes,
     ));
     text
+}
+
+fn of_partition(partition: &PartitionId) -> String {
+    let name = match partition.name.as_str() {
+        "" => String::new(),
+        name => format!(" {name}"),
+    };
+    format!(
+        "  partition {}{name}: {}, {}, {} in use\n",
+        partition.number,
+        content(partition.filesystem.as_ref(), true),
+        human::size(partition.extent.len_bytes()),
+        human::size(partition.used_bytes),
+    )
 }
 
 fn content(filesystem: Option<&FilesystemId>, is_volume: bool) -> String {

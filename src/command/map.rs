@@ -93,7 +93,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     if unproven_bytes > 0 {
         let table = open.layout.table.as_ref().filter(|_| open.is_disk());
         text.push_str(&format!(
-            "  beside that, no one proved free: {}\n",
+            "  also copied, because no one proved it free: {}\n",
             outside::named(&used.unproven, table)
         ));
     }

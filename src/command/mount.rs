@@ -4,6 +4,7 @@ mod background;
 
 use crate::cli::{Common, MountArgs};
 use crate::error::{refused, usage};
+use crate::human;
 use crate::image::ImageName;
 use crate::mount::{Mounted, Owner, Tree};
 use crate::output;
@@ -76,10 +77,10 @@ impl MountedLine {
                 false => format!("Ctrl-C or `{unmount} {directory}`"),
             };
             output::line(&format!(
-                "{} is mounted read-only: {} snapshots in {directory}, the last one as \
-                 {directory}/latest. {end} ends that",
+                "{} is mounted read-only, {} in {directory}, the last one as \
+                 {directory}/latest. To stop: {end}",
                 args.image.shown(),
-                self.snapshots.len(),
+                human::count(self.snapshots.len(), "snapshot"),
             ))?;
         }
         Ok(())
@@ -91,25 +92,27 @@ fn free_directory(given: &Path) -> Result<PathBuf> {
     let shown = given.shown();
     let metadata = fs::metadata(given).map_err(|error| match error.raw_os_error() {
         Some(code) if code == Errno::ENOTCONN as i32 => refused(format!(
-            "the program that mounted {shown} is gone; unmount it first (umount {shown}, or \
-             fusermount3 -u {shown})"
+            "the program that mounted {shown} is gone. Unmount it first: umount {shown}, or \
+             fusermount3 -u {shown}"
         )),
-        _ => usage(format!("{shown}: {error}; an empty directory is needed")),
+        _ => usage(format!("{shown}: {error}. Name an empty directory")),
     })?;
     if !metadata.is_dir() {
-        return Err(usage(format!("{shown} is no directory")));
+        return Err(usage(format!(
+            "{shown} is not a directory. Name an empty one"
+        )));
     }
     let path = given.canonicalize().with_context(|| shown.to_string())?;
     let parent = path.parent().map(fs::metadata).transpose()?;
     if parent.is_none_or(|parent| parent.dev() != metadata.dev()) {
         return Err(refused(format!(
-            "something is mounted on {shown} already; unmount it, or choose an empty directory"
+            "something is mounted on {shown} already. Unmount it, or choose an empty directory"
         )));
     }
     let mut entries = fs::read_dir(&path).with_context(|| shown.to_string())?;
     if entries.next().is_some() {
         return Err(refused(format!(
-            "{shown} is not empty, and what is in it would be hidden; choose an empty directory"
+            "{shown} is not empty, and the mount would hide what is in it. Choose an empty directory"
         )));
     }
     Ok(path)

@@ -5,18 +5,19 @@ mod source;
 use crate::advice;
 use crate::cli::{Common, PlanArgs, TableKind};
 use crate::confirm;
-use crate::error::usage;
+use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
 use crate::output;
 use crate::place::{OpenPlace, Place, identity_of};
 use crate::plan_file::read_plan;
 use crate::progress::say;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use klon_imaging::OwnFile;
+use klon_partition::Error as PartitionError;
 use klon_partition::Shown;
 use klon_partition::planner::{
     Drive, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style, parse_size,
-    plan,
+    plan, random_id,
 };
 use klon_partition::system::System;
 use klon_partition::table::Scheme;
@@ -40,8 +41,8 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
             &drive.layout,
         ),
         sources: sources(args, &system, &drive).map_err(|error| {
-            let advice = "a source with bad sectors can't be planned for; klon clone --rescue \
-                SOURCE TARGET copies all of it that can be read";
+            let advice = "klon can't plan for a source with bad sectors. klon clone --rescue \
+                SOURCE TARGET copies everything that can be read";
             match crate::damaged::is_unread(&error) {
                 true => error.context(advice),
                 false => error,
@@ -49,7 +50,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         })?,
         options: options(args, drive.layout.geometry.size_bytes)?,
     };
-    let proposal = plan(&request, &mut klon_partition::planner::random_id)?;
+    let proposal = plan(&request, &mut random_id).map_err(|error| by_replacing(&request, error))?;
     let changes = proposal.plan.changes(request.drive.table.as_ref())?;
     for warning in &proposal.warnings {
         say(&format!("klon: warning: {warning}"));
@@ -64,6 +65,21 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         show(&proposal, &request, changes.is_empty(), args, &toml)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds to a refusal the option that helps, where replacing the drive's table does.
+fn by_replacing(request: &Request, error: PartitionError) -> Error {
+    let mut replacing = request.clone();
+    replacing.options.replace_table = true;
+    let helps = !request.options.replace_table
+        && matches!(error, PartitionError::Refused(_))
+        && plan(&replacing, &mut random_id).is_ok();
+    match helps {
+        true => Error::from(error).context(Advice(
+            "To replace the table of the drive, add --replace-table".to_owned(),
+        )),
+        false => error.into(),
+    }
 }
 
 fn show(
@@ -163,7 +179,7 @@ fn previous(args: &PlanArgs) -> Result<Option<Plan>> {
     match &args.output {
         Some(path) if path.exists() => read_plan(path)
             .map(Some)
-            .context("the file to be written exists and is no plan; name another, or remove it"),
+            .context("this file exists and is not a plan. Name another one, or remove it"),
         _ => Ok(None),
     }
 }
@@ -210,7 +226,7 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
     }
     match sizes.first() {
         Some((name, _)) => Err(usage(format!(
-            "--size names {}, which is no source",
+            "--size names {}, which is not a source of this plan",
             quoted(name)
         ))),
         None => Ok(requests),

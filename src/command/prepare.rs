@@ -120,7 +120,7 @@ fn consent(
     for change in changes {
         description.push_str(&format!("\n    {change}"));
         if !plan.table.is_new && takes_data(change, changes, drive) {
-            description.push_str(", over data that no partition has now");
+            description.push_str(", over data in no partition");
         }
     }
     if let Some(first) = covered.iter().next() {
@@ -176,7 +176,7 @@ fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System
         .map(|partition| (partition.number, partition.extent))
         .collect();
     tell_kernel(path, &partitions).context(
-        "the table is written, but the kernel does not know it yet; detach and attach the drive",
+        "the table is written, but the kernel does not know it yet. Detach and attach the drive",
     )?;
     Ok(())
 }
@@ -193,8 +193,8 @@ fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
     match is_same {
         true => Ok(()),
         false => Err(refused(format!(
-            "{} changed since it was looked at. Nothing was written; look at it and run the command \
-             again",
+            "someone changed {} after klon looked at it. Nothing was written. Look at it and run \
+             the command again",
             path.shown()
         ))),
     }

@@ -101,8 +101,8 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     let before = Room::look(&files)?;
     let hole_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
         format!(
-            "{}: the snapshots are removed, but not all of their room is given back yet; run the \
-             same command again",
+            "{}: the snapshots are removed, but not all of their room is freed yet. Run the same \
+             command again",
             given()
         )
     })?;
@@ -110,8 +110,8 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     work.report("pruned", &plan, freed_bytes, common)?;
     if given_back::is_short(freed_bytes, hole_bytes) {
         say(&format!(
-            "klon: {} of {} that nothing uses any more were not given back: the filesystem keeps \
-             extents of which a part is used. klon prune --compact writes what remains to a new file",
+            "klon: the filesystem freed all but {} of {} that nothing uses any more: it keeps an extent \
+             as long as a part of it is used. klon prune --compact writes what remains to a new file",
             human::size(hole_bytes - freed_bytes),
             human::size(hole_bytes)
         ));
@@ -145,7 +145,7 @@ fn fates(
     };
     match name.snapshot {
         Some(_) if has_rules => Err(usage(
-            "name one snapshot to remove (FILE@N), or rules for what is kept, not both",
+            "name one snapshot to remove (FILE@N), or give rules for what is kept, not both",
         )),
         Some(number) => {
             // Says which there are.
@@ -160,8 +160,7 @@ fn fates(
         None if has_rules => Ok(rules.fates(image.catalog(), calendar)),
         None if args.compact => Ok(all.fates(image.catalog(), calendar)),
         None => Err(usage(
-            "say what is kept, as by --keep-last 7 --keep-weekly 4, or name one snapshot to remove \
-             (FILE@N)",
+            "say what to keep (as --keep-last 7 --keep-weekly 4), or name one snapshot to remove (FILE@N)",
         )),
     }
 }
@@ -170,8 +169,8 @@ fn fates(
 fn no_holes(error: io::Error, name: &str) -> anyhow::Error {
     match error.kind() {
         ErrorKind::Unsupported => refused(format!(
-            "the filesystem that {name} is on can't give back room inside of a file, so nothing would \
-             be gained, and nothing was changed; --compact writes what remains to a new file instead"
+            "the filesystem of {name} can't free room inside a file. Nothing was changed. --compact \
+             writes what remains to a new file instead"
         )),
         _ => anyhow::Error::from(error).context(name.to_owned()),
     }
@@ -185,19 +184,25 @@ impl Work {
         }
         if plan.torn_bytes > 0 {
             say(&format!(
-                "klon: warning: {} that an interrupted run left behind the last snapshot go too; run \
-                 that again first to keep them",
+                "klon: warning: this also removes {} that an interrupted run left behind the last \
+                 snapshot. To keep them, run that command again first",
                 human::size(plan.torn_bytes)
             ));
         }
-        if args.yes || confirm::yes(&format!("Remove these snapshots of {given} for good"))? {
+        if args.yes || confirm::yes(&format!("Remove {} of {given} for good", self.removed()))? {
             return Ok(());
         }
-        let numbers: Vec<String> = self.remove.iter().map(ToString::to_string).collect();
         Err(refused(format!(
-            "this would remove the snapshots {} of {given}, and was not consented to; add --yes",
-            numbers.join(", ")
+            "this would remove {} of {given}. To do it, add --yes",
+            self.removed()
         )))
+    }
+
+    /// The snapshots that go: `snapshot 1`, `snapshots 1, 2`.
+    fn removed(&self) -> String {
+        let numbers: Vec<String> = self.remove.iter().map(ToString::to_string).collect();
+        let plural = if numbers.len() == 1 { "" } else { "s" };
+        format!("snapshot{plural} {}", numbers.join(", "))
     }
 
     fn text(&self, freed_bytes: u64, live_bytes: u64) -> String {
@@ -214,7 +219,7 @@ impl Work {
             ));
         }
         text.push_str(&format!(
-            "{} to be given back, {} remain in use\n",
+            "{} to be freed; the image then takes {}\n",
             human::size(freed_bytes),
             human::size(live_bytes)
         ));
@@ -247,8 +252,8 @@ impl Work {
             return Ok(output::line(&self.text(freed_bytes, plan.live_bytes))?);
         }
         Ok(output::line(&format!(
-            "{image}: {} snapshots removed, {} given back, {} remain in use",
-            self.remove.len(),
+            "{image}: {} removed, {} freed; the image now takes {}",
+            human::count(self.remove.len(), "snapshot"),
             human::size(freed_bytes),
             human::size(plan.live_bytes)
         ))?)

@@ -10,6 +10,7 @@ use crate::confirm;
 use crate::direction;
 use crate::error::usage;
 use crate::foreign;
+use crate::human;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
 use crate::place::Place;
@@ -101,8 +102,9 @@ fn warn_of_bad(given: &Path) -> Result<()> {
     let bad_bytes = snapshot.manifest().bad.total_bytes();
     if bad_bytes > 0 {
         say(&format!(
-            "klon: warning: {bad_bytes} bytes could not be read when this snapshot was made, and are \
-             zero in it; klon info {whole} --json says where"
+            "klon: warning: {} could not be read when this snapshot was made (now zeroes). \
+             klon info {whole} --json says where",
+            human::size(bad_bytes)
         ));
     }
     Ok(())
@@ -129,13 +131,13 @@ fn no_image(given: &str) -> anyhow::Error {
     });
     usage(match before {
         Some((file, number)) => format!(
-            "{} is not the number of a snapshot; `klon list {}` shows them",
+            "{} is not a snapshot number; `klon list {}` shows them",
             quoted(number),
             confirm::quoted(file)
         ),
         None => format!(
-            "{given} is not a klon image, nor a packed disk. To copy a disk, a volume or a plain file of \
-             one, use `klon clone`"
+            "{given} is neither a klon image nor a packed disk. To copy a disk, a volume or a file \
+             that holds one, use `klon clone`"
         ),
     })
 }

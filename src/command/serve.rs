@@ -71,7 +71,7 @@ fn report(exports: &ImageExports, bound: &Bound, args: &ServeArgs, common: &Comm
         })?;
     } else if !common.quiet {
         output::line(&format!(
-            "{}: snapshot {snapshot} can be read at {} and all snapshots by their numbers; Ctrl-C ends that",
+            "{}: snapshot {snapshot} can be read at {}, the others by their numbers. To stop: Ctrl-C",
             args.image.shown(),
             bound.uri(""),
         ))?;

@@ -104,7 +104,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
     }
     if !args.only.is_empty() || args.against_source {
         return Err(usage(
-            "--only and --against-source are for plans; name the source instead",
+            "--only and --against-source are for plans. Name the source instead",
         ));
     }
     let open = place.open()?;
@@ -183,8 +183,8 @@ fn verify_one(
             None => "",
         };
         return Err(refused(format!(
-            "a clone of {} to it was not finished, so there is nothing whole to verify; {finish}run \
-             the clone again",
+            "a clone of {} to it was not finished, so klon can't verify it; {finish}run the clone \
+             again",
             mark.source
         )));
     }
@@ -244,15 +244,15 @@ fn unrecorded(check: &Check, records: &RecordStore) -> String {
         .collect();
     if !commands.is_empty() {
         return format!(
-            "{} is a drive with clones on it; verify each of them:\n  {}\nor all of a plan: klon \
+            "{} is a drive with clones. Verify each of them:\n  {}\nor all clones of a plan: klon \
              verify PLAN",
             check.name,
             commands.join("\n  ")
         );
     }
     format!(
-        "there is no record of a clone to {} in {}; name the source to compare with it (klon \
-         verify TARGET SOURCE), or the records with --records",
+        "there is no record of a clone to {} in {}. Name the source to compare with (klon verify \
+         TARGET SOURCE), or the place of the records (--records DIR)",
         check.identity,
         records.directory().shown()
     )

@@ -59,10 +59,10 @@ impl PackedDisk {
             }
             None => String::new(),
         };
-        say(&format!("klon: {name} is read once to be checked{how}"));
+        say(&format!("klon: reading {name} once to check it{how}"));
         let stream = PlainStream::scan(parts, bmap.as_ref().map(|(_, bmap)| bmap))?;
         if stream.geometry().size_bytes == 0 {
-            return Err(unsupported(format!("{name}: nothing is packed in it")));
+            return Err(unsupported(format!("{name} has nothing packed in it")));
         }
         let ends = stream.ends()?;
         let table = match table::read(&*ends) {
@@ -97,7 +97,7 @@ fn check_content(parts: &Parts) -> Result<()> {
     let found = recognize(&MemoryDevice::new(start, 512)).ok().flatten();
     match found {
         Some(found) => Err(unsupported(format!(
-            "what is packed in {} is {}; unpack it first, and name that",
+            "{} has {} packed in it. Unpack it first, and name the unpacked file",
             parts.name(),
             found.name
         ))),
@@ -122,8 +122,8 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
     };
     if start(&parts, MAGIC.len())? == MAGIC {
         return Err(unsupported(format!(
-            "{name} is {} with an image of partclone in it: `klon import {name} FILE.klon`, and restore \
-             that",
+            "{name} is {} with a partclone image in it. Run `klon import {name} FILE.klon`, and \
+             restore FILE.klon",
             found.name
         )));
     }

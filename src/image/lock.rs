@@ -6,18 +6,20 @@
 //! changes nothing that is in it, so nobody who reads minds. Whether there is an image, and what is in
 //! it, is looked at only when its file is locked.
 
-use crate::error::refused;
+use crate::advice;
+use crate::error::{refused, usage};
 use crate::progress::say;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::durable::sync_name;
 use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, SEEK_SET};
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ const NAMED_MAX: usize = 5;
 
 /// Keeps others from adding to an image and from pruning it, as long as the file is open.
 pub fn for_writing(path: &Path) -> Result<File> {
-    let open = || Ok((File::open(path)?, false));
+    let open = || Ok((open_plain(path, false)?, false));
     lock_writers(path, open).map(|(file, _)| file)
 }
 
@@ -86,20 +88,18 @@ impl Claimed {
 
 /// Opens a file, or makes it where nothing has its name: also a link to nothing has it.
 fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
     for _ in 0..TRIES {
-        match options.open(path) {
+        match open_plain(path, true) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             opened => return opened.map(|file| (file, false)),
         }
-        match options.clone().create_new(true).open(path) {
+        match File::create_new(path) {
             // Somebody was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => return made.map(|file| (file, true)),
         }
     }
-    let what = "it is a link to a file that does not exist; remove it, or name the file";
+    let what = "it is a link to a file that does not exist. Remove it, or name the file";
     Err(io::Error::new(ErrorKind::AlreadyExists, what))
 }
 
@@ -108,7 +108,7 @@ fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
 /// of two at the same time one sees the other at least.
 pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     let (shown, path) = (twin.shown(), new.path.shown());
-    let Ok(found) = File::open(twin) else {
+    let Ok(found) = open_plain(twin, false) else {
         return Ok(());
     };
     let is_busy = matches!(found.try_lock(), Err(TryLockError::WouldBlock));
@@ -122,39 +122,35 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
             Ok(())
         }
         0 if !is_busy => Err(refused(format!(
-            "{shown} is an empty file, which would hide the image's parts ({path}, …); remove it, or \
-             name another image"
+            "{shown} is an empty file, which would hide the image's parts ({path}, …). Remove it, \
+             or name another image"
         ))),
         _ if is_busy => Err(refused(format!(
-            "{shown} is being written by another klon{}, and is an image of the same name; wait until \
-             that is done",
+            "another klon{} writes {shown}, an image of the same name. Wait until it is done",
             holders(&found, "FLOCK")
         ))),
         _ => Err(refused(format!(
-            "{shown} exists, and {path} would be an image of the same name; name another one"
+            "{shown} exists, and {path} would be an image of the same name. Name another one"
         ))),
     }
 }
 
 /// The same, and keeps others from reading it.
 pub fn alone(path: &Path) -> Result<File> {
-    let open = || {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok((file, false))
-    };
+    let open = || Ok((open_plain(path, true)?, false));
     let (file, _) = lock_writers(path, open)?;
     match lock_readers(&file, libc::F_WRLCK) {
         Ok(()) => Ok(file),
         Err(Errno::EAGAIN | Errno::EACCES) => Err(refused(format!(
-            "{} is being read{}, and a prune could take away what is read next; wait until that is \
-             done, or end it",
+            "{} is being read{}, and a prune could remove what is read next. Wait until the \
+             reading is done, or end it",
             path.shown(),
             holders(&file, "OFDLCK")
         ))),
         Err(error) => Err(refused(format!(
-            "whether someone reads {} can't be told, because its filesystem keeps no locks for that \
-             ({error}); --compact writes what remains to a new file instead, and takes nothing from \
-             those who read",
+            "klon can't see whether someone reads {}, because its filesystem keeps no locks \
+             ({error}). Use --compact: it writes what remains to a new file, and readers keep the \
+             old one",
             path.shown()
         ))),
     }
@@ -164,7 +160,7 @@ pub fn alone(path: &Path) -> Result<File> {
 /// path names. Where there are no locks, it is opened without.
 pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Result<Arc<dyn ReadAt>> {
     for _ in 0..TRIES {
-        let Ok(file) = File::open(path) else {
+        let Ok(file) = open_plain(path, false) else {
             // Says why.
             return open();
         };
@@ -172,7 +168,7 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
             Ok(()) => {}
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 return Err(refused(format!(
-                    "{} is being pruned by another klon{}; wait until that is done",
+                    "another klon prunes {}{}. Wait until it is done",
                     path.shown(),
                     holders(&file, "OFDLCK")
                 )));
@@ -225,14 +221,21 @@ fn is_of(file: &File, path: &Path) -> bool {
 fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Result<(File, bool)> {
     let given = || path.shown();
     for _ in 0..TRIES {
-        let (file, is_made) = open().with_context(given)?;
+        let (file, is_made) = match open() {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(usage(error.to_string())).with_context(given);
+            }
+            opened => opened
+                .map_err(|error| advice::to_write(error.into(), path, advice::ELSEWHERE))
+                .with_context(given)?,
+        };
         match file.try_lock() {
             Ok(()) if is_of(&file, path) => return Ok((file, is_made)),
             // Compacted, renamed or removed meanwhile, it is another file that has the name now.
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(refused(format!(
-                    "{} is being added to by another klon{}; wait until that is done",
+                    "another klon adds to {}{}. Wait until it is done",
                     path.shown(),
                     holders(&file, "FLOCK")
                 )));
@@ -245,7 +248,7 @@ fn lock_writers(path: &Path, open: impl Fn() -> io::Result<(File, bool)>) -> Res
 
 fn replaced(path: &Path) -> anyhow::Error {
     refused(format!(
-        "{} is replaced again and again while it is opened; run the command again",
+        "someone replaces {} again and again while klon opens it. Run the command again",
         path.shown()
     ))
 }

@@ -42,13 +42,8 @@ impl Mounted {
         if is_for_others {
             config.acl = SessionACL::All;
         }
-        let session = Session::new(Files::new(tree), &directory, &config).with_context(|| {
-            format!(
-                "mounting on {}: the kernel's FUSE is needed (modprobe fuse), for users other than \
-                 root fusermount3, too",
-                directory.shown()
-            )
-        })?;
+        let session = Session::new(Files::new(tree), &directory, &config)
+            .with_context(|| format!("mounting on {}{}", directory.shown(), needed()))?;
         Ok(Self { session, directory })
     }
 
@@ -61,6 +56,20 @@ impl Mounted {
     }
 }
 
+/// What a mount needs and this machine lacks, as far as that can be seen.
+fn needed() -> String {
+    let is_root = nix::unistd::geteuid().is_root();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_helper = std::env::split_paths(&path).any(|path| path.join("fusermount3").exists());
+    if !Path::new("/dev/fuse").exists() {
+        ". klon mount needs the kernel's FUSE: modprobe fuse".to_owned()
+    } else if !is_root && !has_helper {
+        ". klon mount needs fusermount3: apt install fuse3".to_owned()
+    } else {
+        String::new()
+    }
+}
+
 /// Unmounts when a signal comes. What is in use goes on being answered until it is not.
 fn end(stop: &Stop, directory: &Path, mut unmounter: SessionUnmounter) {
     stop.wait();
@@ -68,8 +77,8 @@ fn end(stop: &Stop, directory: &Path, mut unmounter: SessionUnmounter) {
         Ok(()) => {}
         Err(Errno::EBUSY) => {
             say(&format!(
-                "{} is in use: it is hidden now, and klon ends when nothing uses it any more. Once \
-                 more ends klon at once",
+                "{} is in use, so it is only hidden now. klon ends when nothing uses it any more. To end \
+                 klon at once, press Ctrl-C again",
                 directory.shown()
             ));
             if let Err(error) = umount2(directory, MntFlags::MNT_DETACH) {

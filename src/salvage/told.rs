@@ -105,10 +105,10 @@ fn owners(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Owners {
 
 fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
     let mut text = format!(
-        "{}: restored but for {} in {} places that are damaged in {} and are zero\n",
+        "{}: restored, except {} in {} damaged in {} (now zeroes)\n",
         damaged.name,
         human::size(damaged.bad_bytes),
-        damaged.bad.extents().len(),
+        human::count(damaged.bad.extents().len(), "place"),
         damaged.image,
     );
     let mut name = |of: &str, map: &ExtentMap| {
@@ -121,9 +121,8 @@ fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
         }
         let more = map.extents().len().saturating_sub(NAMED_MAX);
         if more > 0 {
-            text.push_str(&format!(
-                "  snapshot {number}, {of}and {more} more extents\n"
-            ));
+            let more = human::count(more, "more extent");
+            text.push_str(&format!("  snapshot {number}, {of}and {more}\n"));
         }
     };
     for part in &damaged.partitions {
@@ -137,7 +136,8 @@ fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
     } else if told < damaged.bad_bytes {
         let rest_bytes = damaged.bad_bytes - told;
         text.push_str(&format!(
-            "  {rest_bytes} bytes of it lie outside of partitions\n"
+            "  {} of it in no partition\n",
+            human::size(rest_bytes)
         ));
     }
     text.push_str(&hit(owners));
@@ -171,19 +171,19 @@ pub fn hinted(error: anyhow::Error, is_skipping: bool) -> anyhow::Error {
     }
 }
 
-const ADVICE: &str = "If it is the image that is damaged, klon verify IMAGE names all that is, and \
-                      klon restore --skip-damaged restores the rest";
+const ADVICE: &str = "If the image is damaged, klon verify IMAGE names all the damage, and klon \
+    restore --skip-damaged restores the rest";
 
 /// Adds to the error of a restore that met damage what to do.
 pub fn explained(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref() {
         Some(ImagingError::Source(Error::Corrupt(_))) => error.context(
-            "the image is damaged: klon verify names all that is, and klon restore --skip-damaged \
-             restores the rest",
+            "the image is damaged. klon verify names all the damage, and klon restore \
+             --skip-damaged restores the rest",
         ),
         Some(ImagingError::Source(Error::Io { .. })) => error.context(
-            "the file of the image can't be read there: copy it to another disk with GNU ddrescue, \
-             and restore from the copy, with --skip-damaged if it has gaps",
+            "the disk can't read the image file there. Copy the file to another disk with GNU \
+             ddrescue, and restore from the copy, with --skip-damaged if the copy has gaps",
         ),
         _ => error,
     }

@@ -3,8 +3,10 @@
 mod consent;
 mod help;
 mod json;
+mod json_keys;
 mod limits;
 mod names;
+mod not_plain;
 mod outputs;
 mod plans;
 mod refusals;

@@ -49,9 +49,12 @@ pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Rec
         }
         _ if may_resume(situation) => (
             Rung::Resume,
-            "an earlier run was interrupted, and its log shows how far it came".to_owned(),
+            "an earlier run was interrupted, and its log says how far it got".to_owned(),
         ),
-        (_, Ok(())) => (Rung::Digest, "the record describes the target".to_owned()),
+        (_, Ok(())) => (
+            Rung::Digest,
+            "compared with the record of the last clone".to_owned(),
+        ),
         (RungChoice::Only(Rung::Digest | Rung::Resume), Err((reason, _))) => {
             (Rung::Compare, not_possible(&reason))
         }
@@ -67,12 +70,12 @@ pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Rec
 pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
     let reason = match drift {
         Drift::In(chunk) => format!(
-            "the target's metadata was changed since its record was made, though its filesystem \
-             does not know of it; first in the 1 MiB from byte {}",
+            "something changed the target's metadata behind its filesystem's back since the last \
+             clone, first in the 1 MiB from byte {}",
             chunk.offset_bytes()
         ),
         Drift::Record => {
-            "its record can't be used: its digests of metadata contradict each other".to_owned()
+            "the record of the last clone can't be used: its digests of metadata contradict each other".to_owned()
         }
     };
     let reason = match choice {
@@ -106,34 +109,36 @@ fn usable(situation: &Situation<'_>, record: Option<&Record>) -> Result<(), (Str
     let compare = |reason: String| Err((reason, Rung::Compare));
     if let Some(mark) = situation.mark {
         return compare(format!(
-            "an earlier run did not finish (source {})",
+            "an earlier run from {} did not finish",
             mark.source
         ));
     }
     if let Some(fault) = &situation.record_fault {
-        return compare(format!("its record can't be used: {fault}"));
+        return compare(format!(
+            "the record of the last clone can't be used: {fault}"
+        ));
     }
     let Some(record) = record else {
         return Err(without_record(situation));
     };
     let manifest = &record.manifest;
     if &manifest.source != situation.source {
-        let reason = format!("it is a clone of {}", manifest.source);
+        let reason = format!("the target is a clone of {}", manifest.source);
         return Err((reason, without_record(situation).1));
     }
     if (manifest.source_bytes, manifest.target_bytes)
         != (situation.source_bytes, situation.target_bytes)
     {
-        return compare("source or target changed its size".to_owned());
+        return compare("the source or the target changed its size".to_owned());
     }
     let Some(token) = manifest.token else {
         return compare(
-            "nothing on such a volume shows whether it was changed from outside".to_owned(),
+            "nothing on such a volume shows whether someone changed the clone".to_owned(),
         );
     };
     match situation.target_token {
         Some(now) if now.0 == token.0 => Ok(()),
-        _ => compare("the target was changed since its record was made".to_owned()),
+        _ => compare("someone changed the target since the last clone".to_owned()),
     }
 }
 
@@ -141,7 +146,8 @@ fn without_record(situation: &Situation<'_>) -> (String, Rung) {
     let id = |summary: &Summary| summary.uuid.clone().map(|uuid| (summary.kind, uuid));
     let source = situation.source_summary.and_then(id);
     if source.is_some() && source == situation.target_summary.and_then(id) {
-        let reason = "no record, but the target holds this filesystem already".to_owned();
+        let reason = "the target holds this filesystem already, but there is no record of a clone"
+            .to_owned();
         return (reason, Rung::Compare);
     }
     ("first clone to this target".to_owned(), Rung::Full)

@@ -252,12 +252,16 @@ fn add<A: Append>(
 fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
     let text = |text: &str| text.to_owned();
     match (job.previous, choice) {
-        (_, RungChoice::Only(Rung::Full)) => (Rung::Full, text("asked for")),
-        (None, _) => (Rung::Full, text("the image has no snapshot of this source")),
-        (Some(_), RungChoice::Only(Rung::Compare)) => (Rung::Compare, text("asked for")),
+        (_, RungChoice::Only(Rung::Full)) => {
+            (Rung::Full, text("all of it is stored, as asked for"))
+        }
+        (None, _) => (Rung::Full, text("the first snapshot of this source")),
+        (Some(_), RungChoice::Only(Rung::Compare)) => {
+            (Rung::Compare, text("compared byte for byte, as asked for"))
+        }
         (Some(previous), _) => {
             let number = previous.number();
-            (Rung::Digest, format!("against snapshot {number}"))
+            (Rung::Digest, format!("compared with snapshot {number}"))
         }
     }
 }

@@ -95,7 +95,7 @@ pub fn check(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "verify every frame against its digest",
+        reason: "checking every frame against its digest",
         total_bytes: stored_bytes,
     });
     let plain_bytes = frames.data.iter().map(|r| u64::from(r.plain_bytes)).sum();
@@ -128,7 +128,7 @@ fn damaged_page(image: &Image) -> Option<String> {
     let read = |frame: &Reference| read_page(image.device(), image.header(), frame).err();
     let error = frames.iter().find_map(read)?;
     Some(format!(
-        "{error}; the same is in the file once more, so nothing is lost; compacting the image writes \
+        "{error}. The file has a second copy of it, so nothing is lost; compacting the image writes \
          both again"
     ))
 }

@@ -63,7 +63,7 @@ pub fn compact<A: Append>(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "what remains goes into a new file",
+        reason: "writing what remains to a new file",
         total_bytes: frames.data.iter().map(stored).sum(),
     });
     let mut writer = ImageWriter::create(output, header_of(image))?;

@@ -44,7 +44,7 @@ pub fn compare(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "compare by digests, and byte for byte where those differ",
+        reason: "comparing the digests, and the bytes where the digests differ",
         total_bytes: compared_bytes,
     });
     let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);

@@ -187,10 +187,5 @@ fn without_number(path: &Path) -> Option<PathBuf> {
 }
 
 fn len_of(path: &Path) -> Result<u64> {
-    let metadata = fs::metadata(path).map_err(|source| Error::Open {
-        path: path.to_owned(),
-        doing: "open for reading",
-        source,
-    })?;
-    Ok(metadata.len())
+    Ok(look_at(path)?.geometry().size_bytes)
 }

@@ -152,7 +152,7 @@ pub fn punch_unused(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "what no snapshot uses is given back",
+        reason: "freeing what no snapshot uses",
         total_bytes,
     });
     let all = Extent::new(0, image.tail().end);

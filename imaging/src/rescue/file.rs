@@ -20,10 +20,10 @@ use super::status::{RUNS_MAX, Status, StatusMap};
 use crate::error::{Error, Result, corrupt, io_error};
 use crate::hex::Hex;
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap, Identity};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -72,7 +72,7 @@ impl MapFile {
     /// # Errors
     /// [`Error::RecordIo`]; [`Error::RecordCorrupt`] for anything that is no such map.
     pub(super) fn load(path: &Path, size_bytes: u64) -> Result<Option<Self>> {
-        let file = match File::open(path) {
+        let file = match open_plain(path, false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(io_error(path, "open the map", source)),

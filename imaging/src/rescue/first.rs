@@ -10,9 +10,9 @@ use super::own::{check_own, write_file};
 use crate::chunk::{CHUNK_LEN, Digest};
 use crate::error::Result;
 use crate::hex::Hex;
+use klon_partition::device::open_plain;
 use klon_partition::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -57,7 +57,7 @@ pub(super) fn save(map: &Path, run: Uuid, good: &ExtentMap, content: &[u8]) -> R
 /// What is kept for `map` of a chunk of `len` bytes by the rescue `run`; `None` when there is
 /// nothing, or nothing that can be believed: then it is read again.
 pub(super) fn load(map: &Path, run: Uuid, len: usize) -> Option<(ExtentMap, Vec<u8>)> {
-    let mut reader = BufReader::new(File::open(path(map)).ok()?);
+    let mut reader = BufReader::new(open_plain(&path(map), false).ok()?);
     let mut line = Vec::new();
     (&mut reader)
         .take(HEADER_BYTES_MAX)

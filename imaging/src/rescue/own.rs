@@ -3,8 +3,8 @@
 use crate::durable;
 use crate::error::{Error, Result, io_error};
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::error::Remedy;
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub(super) fn check_own(path: &Path, start: &str) -> Result<()> {
         Ok(found) if !found.is_file() => false,
         Ok(_) => {
             let mut found = Vec::new();
-            let file = File::open(path).map_err(looked)?;
+            let file = open_plain(path, false).map_err(looked)?;
             let mut begun = file.take(start.len() as u64);
             begun.read_to_end(&mut found).map_err(looked)?;
             found == start.as_bytes()

@@ -83,7 +83,7 @@ fn from_first(options: &RescueOptions<'_>, found: MapFile, fresh: Begun) -> Begu
         statuses: found.statuses,
         origin,
         held: fresh.held.clone(),
-        reason: "gone on with, as the map says".to_owned(),
+        reason: "going on where the map says".to_owned(),
     };
     match begun.load_first(options, begun.origin.run) {
         true => begun,
@@ -122,7 +122,7 @@ fn gone_on(
     if mark.as_ref().is_some_and(|mark| mark.run == origin.run) {
         begun.origin = origin;
         begun.keep_first(job, options, true)?;
-        begun.reason = "gone on with, as the map says".to_owned();
+        begun.reason = "going on where the map says".to_owned();
         return Ok(Ok(begun));
     }
     let finished = record.filter(|record| Some(Hex(record.digest)) == origin.record);

@@ -5,7 +5,7 @@ use super::{IoMode, Source, Target, ioctl};
 use crate::durable::sync_name;
 use crate::error::Error;
 use crate::text::Shown;
-use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NONBLOCK};
+use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NOCTTY, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -71,6 +71,37 @@ pub fn look_at(path: &Path) -> crate::Result<Source> {
     let file = opened.map_err(|source| open_error(path, FOR_READING, source))?;
     let handle = describe(file, path, (kind, None), FOR_READING)?;
     Ok(Source::new(handle, false))
+}
+
+/// Opens a plain file, and nothing else: opening a pipe would wait for somebody at its other end,
+/// and opening a terminal or a tape would act. With `writable` also for writing.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] for anything that is no plain file, and what the system says.
+pub fn open_plain(path: &Path, writable: bool) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .custom_flags(O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        .open(path);
+    // Some of them can't be opened at all, as sockets.
+    let file =
+        file.map_err(
+            |error| match fs::metadata(path).map(|it| kind_found(it.file_type())) {
+                Ok(Err(what)) => not_plain(what),
+                _ => error,
+            },
+        )?;
+    match kind_found(file.metadata()?.file_type()) {
+        Ok(Kind::File) => Ok(file),
+        Ok(Kind::Block) => Err(not_plain("a block device")),
+        Err(what) => Err(not_plain(what)),
+    }
+}
+
+fn not_plain(what: &str) -> io::Error {
+    let text = format!("it is {what}, and a plain file is needed");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 /// Opens an existing plain file or a block device for writing, for us alone.
@@ -238,7 +269,22 @@ fn kind_of(path: &Path, doing: &'static str) -> crate::Result<Kind> {
 }
 
 fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> crate::Result<Kind> {
-    let found = if file_type.is_file() {
+    match kind_found(file_type) {
+        Ok(kind) if expected.is_none_or(|expected| expected == kind) => Ok(kind),
+        Ok(_) => Err(Error::Invalid(format!(
+            "{} was replaced while it was opened; try again",
+            path.shown()
+        ))),
+        Err(what) => Err(Error::Invalid(format!(
+            "{} is {what}. Name a block device, or a plain file that holds a disk or a volume",
+            path.shown()
+        ))),
+    }
+}
+
+/// Which kind of device it is, or what else.
+fn kind_found(file_type: fs::FileType) -> Result<Kind, &'static str> {
+    if file_type.is_file() {
         Ok(Kind::File)
     } else if file_type.is_block_device() {
         Ok(Kind::Block)
@@ -246,19 +292,10 @@ fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> c
         Err("a directory")
     } else if file_type.is_char_device() {
         Err("a character device")
+    } else if file_type.is_fifo() {
+        Err("a pipe")
     } else {
-        Err("a pipe or a socket")
-    };
-    match found {
-        Ok(kind) if expected.is_none_or(|expected| expected == kind) => Ok(kind),
-        Ok(_) => Err(Error::Invalid(format!(
-            "{} was replaced while it was opened; try again",
-            path.shown()
-        ))),
-        Err(what) => Err(Error::Invalid(format!(
-            "{} is {what}: expected a block device or a plain file that holds a disk or a volume",
-            path.shown()
-        ))),
+        Err("a socket")
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ground::{Ground, name};
 use super::place::Class;
 use super::request::Request;
-use super::size::human_size;
+use super::size::{human_size, human_size_at_least};
 use super::slots;
 use super::wanted::Wanted;
 use crate::error::Error;
@@ -30,7 +30,10 @@ pub(super) fn misfit(
     } else {
         short_of_space(ground, fresh)
     };
-    Error::Refused(format!("{problem}. What would do: {}", ways.join("; or ")))
+    Error::Refused(match &ways[..] {
+        [way] => format!("{problem}. To make it fit, {way}"),
+        ways => format!("{problem}. Either {}", ways.join(", or ")),
+    })
 }
 
 fn is_short_of_slots(ground: &Ground, fresh: &[&Wanted]) -> bool {
@@ -115,10 +118,10 @@ fn least_drive_bytes(ground: &Ground, wanted: &[Wanted]) -> u64 {
 fn elsewhere(ground: &Ground, wanted: &[Wanted]) -> String {
     let bytes = least_drive_bytes(ground, wanted);
     if ground.scheme == Scheme::Mbr && bytes > mbr_reach(ground) {
-        return "a GPT instead of an MBR table".to_owned();
+        return "use a GPT instead of an MBR table".to_owned();
     }
-    let size = human_size(bytes);
-    format!("a drive of at least {size} ({bytes} bytes) with nothing else on it")
+    let size = human_size_at_least(bytes);
+    format!("use an empty drive of at least {size}")
 }
 
 fn without_one(request: &Request, ground: &Ground, fresh: &[&Wanted]) -> Vec<String> {
@@ -131,7 +134,7 @@ fn without_one(request: &Request, ground: &Ground, fresh: &[&Wanted]) -> Vec<Str
             fresh.iter().partition(|one| one.source_index == index);
         if !left.is_empty() && slots::find(ground, &rest).is_some() {
             let bytes = human_size(needed_bytes(ground, &left));
-            ways.push(format!("planning without {} ({bytes})", source.name));
+            ways.push(format!("plan without {} ({bytes})", source.name));
         }
     }
     ways
@@ -148,8 +151,9 @@ fn on_a_new_table(request: &Request, wanted: &[Wanted]) -> Option<String> {
     let all: Vec<&Wanted> = wanted.iter().collect();
     slots::find(&ground, &all)?;
     let lost = kept.partitions.iter().filter(|p| !slots::is_extended(p));
-    Some(format!(
-        "replacing the drive's table, which gives up all that is on it (partitions: {})",
-        lost.count()
-    ))
+    let lost = match lost.count() {
+        1 => "its partition is lost".to_owned(),
+        count => format!("its {count} partitions are lost"),
+    };
+    Some(format!("replace the drive's table ({lost})"))
 }

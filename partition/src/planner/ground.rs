@@ -215,8 +215,8 @@ impl Ground {
 fn scheme(request: &Request, kept: Option<&Table>) -> Result<Scheme> {
     match (request.options.scheme, kept) {
         (Some(wanted), Some(table)) if wanted != table.scheme => Err(Error::Refused(format!(
-            "the drive has a table of another kind ({}, not {}), which is kept; plan with \
-             replacing the table, which gives up what is on the drive, or leave the kind away",
+            "the drive has a table of another kind ({}, not {}), and klon keeps it. Either replace it \
+             (all its partitions are lost), or don't ask for a kind",
             name(table.scheme),
             name(wanted)
         ))),

@@ -29,7 +29,7 @@ pub(super) fn find<'a>(
             let mut found = ground.existing().iter().filter(is_its);
             match (found.next(), found.next()) {
                 (Some(first), Some(second)) => Err(Error::Refused(format!(
-                    "partitions {} and {} of the drive could both be {}; rename or remove one",
+                    "partitions {} and {} of the drive could both be {}. Rename or remove one",
                     first.number, second.number, one.name
                 ))),
                 (Some(there), None) => suits(there, one).map(|()| Some(there)),
@@ -70,9 +70,9 @@ fn suits(there: &Partition, wanted: &Wanted) -> Result<()> {
         return Ok(());
     };
     Err(Error::Refused(format!(
-        "partition {} of the drive is called {} already, but {problem}; klon does not move, \
-         resize or retype partitions: remove or rename it, give the source another name, or plan \
-         with replacing the table",
+        "partition {} of the drive is called {} already, but {problem}. klon does not move, \
+         resize or retype partitions. Remove or rename it, give the source another name, or replace \
+         the table",
         there.number, wanted.name
     )))
 }

@@ -145,6 +145,24 @@ pub fn human_size(size_bytes: u64) -> String {
     }
 }
 
+/// The same for the least that is needed: never rounded down.
+#[must_use]
+pub(super) fn human_size_at_least(size_bytes: u64) -> String {
+    let Some((_, unit)) = UNITS.iter().find(|(_, unit)| size_bytes >= *unit) else {
+        return human_size(size_bytes);
+    };
+    // As many as are shown of a unit.
+    let parts: u128 = match size_bytes / unit {
+        100.. => 1,
+        10..=99 => 10,
+        _ => 100,
+    };
+    let unit = u128::from(*unit);
+    let count = (u128::from(size_bytes) * parts).div_ceil(unit);
+    let shown_bytes = (count * unit).div_ceil(parts);
+    human_size(u64::try_from(shown_bytes).unwrap_or(u64::MAX))
+}
+
 impl fmt::Display for SizePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -241,7 +259,7 @@ impl From<SizePolicy> for String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Growth, SizePolicy, exact_size, human_size, parse_size};
+    use super::{Growth, SizePolicy, exact_size, human_size, human_size_at_least, parse_size};
 
     #[test]
     fn sizes_are_powers_of_1024() {
@@ -291,6 +309,25 @@ mod tests {
             .map(human_size)
             .into();
         assert_eq!(shown, ["999 B", "1 MiB", "931 GiB", "1.81 TiB", "40 GiB"]);
+    }
+
+    #[test]
+    fn the_least_is_never_rounded_down() {
+        for bytes in [
+            999,
+            1 << 20,
+            (1 << 20) + 1,
+            64_963_477_504,
+            1_000_204_886_016,
+        ] {
+            let shown = parse_size(&human_size_at_least(bytes)).unwrap();
+            assert!(
+                (bytes..=bytes + bytes / 99).contains(&shown),
+                "{bytes}: {shown}"
+            );
+        }
+        assert_eq!(human_size_at_least(64_963_477_504), "60.6 GiB");
+        assert_eq!(human_size_at_least(1 << 30), "1 GiB");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl fmt::Display for Warning {
         match self {
             Self::Lost { content } => write!(
                 f,
-                "the new table gives up what is on the drive: {}",
+                "the new table deletes what is on the drive: {}",
                 content.join(", ")
             ),
             Self::SmallDrive {
@@ -108,20 +108,20 @@ impl fmt::Display for Warning {
                 used_bytes,
             } => write!(
                 f,
-                "the drive has {}, less than twice the {} in use on the sources: there is little \
-                 room for them to grow, or for a second clone",
+                "the drive has {}, less than twice the {} in use on the sources. They have little \
+                 room to grow, and a second clone has none",
                 human_size(*drive_bytes),
                 human_size(*used_bytes)
             ),
             Self::NoEsp { group } => write!(
                 f,
                 "{group} looks like a boot volume, and the EFI system partition of its disk is \
-                 not in the plan: its clone can't boot; plan the whole disk to have it"
+                 not in the plan, so its clone can't boot. Plan the whole disk to have it"
             ),
             Self::BootCode { group } => write!(
                 f,
-                "{group} has BIOS boot code outside of its partitions, which is not cloned: its \
-                 clone boots by UEFI only, or after a boot loader is installed on the drive"
+                "{group} has BIOS boot code outside of its partitions, which is not cloned. Its \
+                 clone boots by UEFI only, or after you install a boot loader on the drive"
             ),
             Self::Unassigned {
                 group,
@@ -130,22 +130,22 @@ impl fmt::Display for Warning {
             } => unassigned_text(f, group, *room_bytes, *first_bytes),
             Self::SameUuids { volumes } => write!(
                 f,
-                "{} will have the filesystem UUIDs of their sources: do not mount by UUID while \
+                "{} will have the filesystem UUIDs of their sources. Do not mount by UUID while \
                  both drives are attached",
                 volumes.join(", ")
             ),
             Self::SectorSize { volume, reason } => write!(
                 f,
-                "{volume}: {reason}; it can still be restored to a drive like its source's"
+                "{volume}: {reason}. klon can still restore it to a drive like its source's"
             ),
             Self::Swap { volume } => write!(
                 f,
-                "{volume} is the clone of a swap volume: what is in it is of no use later"
+                "{volume} is the clone of a swap volume, whose content is of no use later"
             ),
             Self::CopiedWhole { volume, reason } => write!(
                 f,
-                "{volume}: the source {reason}, so all of it is copied, unused blocks too; \
-                 mounting and unmounting it once usually mends that"
+                "{volume}: the source {reason}, so klon copies all of it, unused blocks too. \
+                 Mounting and unmounting it once usually mends that"
             ),
             Self::Smaller {
                 volume,
@@ -170,7 +170,7 @@ fn unassigned_text(
     write!(
         f,
         "{group} has data in no partition (the first at byte {first_bytes}; {} are in no partition): a \
-         boot loader, or what is left of deleted partitions. No clone of this plan has them; klon clone \
+         boot loader, or what is left of deleted partitions. No clone of this plan has them. klon clone \
          or klon image of the whole disk copies them too",
         human_size(room_bytes)
     )
@@ -184,8 +184,8 @@ fn smaller_text(
 ) -> fmt::Result {
     write!(
         f,
-        "{volume} gets {}, less than the {} of its source, of which the filesystem does not use the end; \
-         klon clone looks whether anything lies there before it writes",
+        "{volume} gets {}, less than the {} of its source, whose filesystem does not use the end. Before it \
+         writes, klon clone looks whether anything lies there",
         human_size(size_bytes),
         human_size(source_bytes)
     )
@@ -193,12 +193,12 @@ fn smaller_text(
 
 fn mbr_limits_text(f: &mut fmt::Formatter<'_>, unreachable_bytes: u64) -> fmt::Result {
     f.write_str(
-        "an MBR table holds no partition names and no GUIDs: clone volumes are recognised by disk \
-         signature and partition number, and planning this drive again needs this plan",
+        "an MBR table holds no partition names and no GUIDs. klon recognizes the clones by disk \
+         signature and partition number, so keep this plan to plan this drive again",
     )?;
     if unreachable_bytes > 0 {
         let lost = human_size(unreachable_bytes);
-        write!(f, "; it can't reach the last {lost} of the drive")?;
+        write!(f, ". It can't reach the last {lost} of the drive")?;
     }
     Ok(())
 }

@@ -159,9 +159,11 @@ pub fn relocated(table: &Table, size_bytes: u64) -> Result<Table> {
         .find(|it| !usable.contains(it.extent))
     {
         return Err(Error::Invalid(format!(
-            "partition {} at {} does not fit a disk of {size_bytes} bytes, where partitions may \
-             use {usable}",
-            partition.number, partition.extent
+            "partition {} ends at {} MiB, and on a disk of {} MiB partitions must end by {} MiB",
+            partition.number,
+            partition.extent.end_bytes().div_ceil(1 << 20),
+            size_bytes >> 20,
+            usable.end_bytes() >> 20
         )));
     }
     Ok(Table {

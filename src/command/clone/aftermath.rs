@@ -49,27 +49,26 @@ pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
 fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
     match Mark::read(&target.volume) {
         Err(_) => format!(
-            "{name} can't be read any more, so what stands on it can't be told; whatever was begun \
-             is marked there as unfinished. Attach it again, then run the same command: it goes on \
-             or compares"
+            "klon can't read {name} any more. If a run was begun there, {name} is marked as \
+             unfinished. Attach it again and run the same command: it goes on, or compares"
         ),
         Ok(None) if target.is_useless() => {
-            format!("There is no new file {name}: nothing had come to it")
+            format!("There is no new file {name}, because nothing was written to it")
         }
         Ok(Some(mark)) if mark.staged.is_some() => format!(
-            "All of the update is staged on the drive: `klon finish` or the same command again \
-             completes {name}"
+            "All of the update is staged on the drive. `klon finish` or the same command completes \
+             {name}"
         ),
         Ok(Some(_)) => format!(
-            "{name} is marked as unfinished, so nothing takes it for a whole clone: run the same \
-             command again to complete it"
+            "{name} is marked as unfinished, so nothing takes it for a complete clone. Run the \
+             same command again to complete it"
         ),
         Ok(None) if is_commit => format!(
-            "It failed in the last step, so whether {name} is durable can't be told: run the same \
-             command again, which compares"
+            "The last step failed, so {name} may not be durable. Run the same command again: it \
+             compares"
         ),
         Ok(None) => {
-            format!("{name} is what it was before: nothing on it that was in use was overwritten")
+            format!("{name} is as it was before: nothing in use on it was overwritten")
         }
     }
 }
@@ -97,8 +96,8 @@ fn advice(error: &Error, job: &VolumeJob, source: &SourceEnd, records: &RecordSt
     };
     match number {
         EIO | ENXIO | ENODEV => format!(
-            "{device} fails, was detached or became smaller: check its cable and power, and dmesg; \
-             smartctl -a tells of its health"
+            "{device} fails, was detached or became smaller. Check its cable and power, and dmesg. \
+             smartctl -a shows its health"
         ),
         _ => advice::about(number, Path::new(device), ELSEWHERE).unwrap_or_default(),
     }
@@ -109,15 +108,16 @@ fn of_records(number: i32, records: &RecordStore) -> String {
     let directory = records.directory().shown();
     match number {
         ENOSPC | EDQUOT => format!(
-            "Make room where records are kept ({directory}), or name another place with --records \
-             DIR"
+            "Make room in {directory}, where klon keeps its records, or name another place with \
+             --records DIR"
         ),
         EFBIG => {
             let elsewhere = "raise the limit, or name another place with --records DIR";
             advice::about(number, records.directory(), elsewhere).unwrap_or_default()
         }
         _ => format!(
-            "Records must be writable in {directory}; or name another place with --records DIR"
+            "klon must be able to write its records to {directory}. Or name another place with \
+             --records DIR"
         ),
     }
 }

@@ -53,7 +53,7 @@ pub(in crate::command) fn ask(
     let mut description = format!("{there}\n  with a clone of {}", source.name);
     if job.is_ambiguous {
         description.push_str(&format!(
-            "\n  Both have the identity {}, as a disk and its clone do: make sure which is which",
+            "\n  Both have the identity {}, as a disk and its clone do. Make sure which is which",
             source.identity
         ));
     }
@@ -103,8 +103,8 @@ pub(super) fn still(
         return Ok(());
     }
     Err(refused(format!(
-        "{} changed since it was looked at: something is on it that nobody was asked about. Nothing \
-         was written; look at it and run the command again",
+        "{} changed after klon looked at it: it holds something that klon did not ask about. \
+         Nothing was written. Look at it and run the command again",
         job.target.place.given
     )))
 }

@@ -74,8 +74,8 @@ pub(super) fn read_back(
         return Ok(());
     }
     let message = format!(
-        "{} does not read back what was written: {} bytes differ, the first at {}; the drive \
-         can't be trusted",
+        "{} does not read back what was written: {} bytes differ, the first at byte {}. Don't \
+         trust this drive",
         job.name,
         found.differing_bytes,
         found

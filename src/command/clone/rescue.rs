@@ -26,8 +26,8 @@ use std::process::ExitCode;
 pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
     match (&args.rescue, jobs) {
         (Some(Some(map)), [_, _, ..]) => Err(usage(format!(
-            "{} can be the map of one volume only, and this is about {}: use --only NAME, or \
-             --rescue alone, which keeps a map of each",
+            "{} can be the map of one volume only, and this run has {}. Use --only NAME, or \
+             --rescue alone, which keeps a map of each volume",
             map.shown(),
             jobs.len()
         ))),
@@ -89,8 +89,8 @@ pub(in crate::command) fn rescue_one(
 fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
     match error.downcast_ref() {
         Some(Error::Source(_) | Error::SourceGone { .. }) => error.context(Advice(format!(
-            "What was read is kept, and {} says how far that is: check the cable and the power of \
-             the source, dmesg and smartctl -a; the same command goes on from there",
+            "klon keeps what it has read, and {} says how far it came. Check the cable and the \
+             power of the source, dmesg and smartctl -a. Then the same command goes on from there",
             map.shown()
         ))),
         _ => error,
@@ -146,7 +146,7 @@ pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error 
         |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),
     );
     error.context(format!(
-        "the source {place}; to copy all of it that can be read, use klon clone --rescue"
+        "the source {place}. klon clone --rescue copies everything that can be read"
     ))
 }
 
@@ -161,8 +161,8 @@ pub(super) fn hinted(error: anyhow::Error) -> anyhow::Error {
     };
     match error.downcast_ref().is_some_and(is_read) {
         true => error.context(
-            "a disk can't be read; if it is the source, klon clone --rescue copies all of it that \
-             can be read",
+            "klon can't read a disk. If it is the source, klon clone --rescue copies everything \
+             that can be read",
         ),
         false => error,
     }

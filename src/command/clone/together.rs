@@ -204,8 +204,8 @@ fn clone_ends(ends: &[End<'_>], with: With<'_>) -> Result<Vec<CloneSummary>> {
     if !staged.is_empty() && !in_place.is_empty() {
         let names = names(in_place.iter().map(|&index| &ends[index]));
         say(&format!(
-            "klon: {names} can't be staged with the rest of the group: written in place, after that \
-             was updated"
+            "klon: {names} can't be staged with the rest of the group, so klon writes in place \
+             after updating the rest"
         ));
     }
     for (index, summary) in commit(ends, staged, &unchanged, with)? {
@@ -310,9 +310,9 @@ fn names<'a>(ends: impl Iterator<Item = &'a End<'a>>) -> String {
 
 fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {
     format!(
-        "The changes for {} do not fit in the {} that are free on its drive, so they can't be \
-         staged. Overwrite the earlier clone in place? If that is interrupted, it is unfinished \
-         until the next run completes it",
+        "The changes for {} do not fit in the {} that are free on its drive, so klon can't stage \
+         them. Overwrite the earlier clone in place? If the run is interrupted, the clone is \
+         unfinished until the next run completes it",
         job.name,
         human::size(room_bytes)
     )

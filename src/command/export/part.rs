@@ -49,7 +49,7 @@ impl Range {
         match extent.filter(|extent| extent.end_bytes() <= size_bytes) {
             Some(extent) => Ok(extent),
             None => Err(usage(format!(
-                "{len_bytes} bytes from byte {} on are no range of it: it has {size_bytes} bytes",
+                "{len_bytes} bytes from byte {} on are more than its {size_bytes} bytes",
                 self.offset_bytes
             ))),
         }

@@ -79,7 +79,7 @@ pub(super) fn report(
         return Ok(());
     }
     Ok(output::line(&format!(
-        "{output}: {} of {image} read and checked, file of {} on {}, {}",
+        "{output}: {} of {image} read and checked, a file of {} ({} on the disk), {}",
         human::size(done.read_bytes),
         human::size(file_bytes),
         human::size(allocated_bytes),

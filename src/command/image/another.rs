@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// Of less than so many chunks nothing is concluded: in a small volume any change is in most of them.
 const CHUNKS_MIN: u64 = 8;
 
-const ADVICE: &str = "if it is another disk with the same identity, give each its own --name, so that \
-                      pruning tells them apart";
+const ADVICE: &str = "If this is another disk with the same identity, give each disk its own \
+    --name, so that prune tells them apart";
 
 /// A filesystem, and how far its own count of writes has come.
 #[derive(PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(super) fn went_back(
         is_back(&then, &now).then_some(now.kind)
     })?;
     Some(format!(
-        "the {back} on it counts fewer writes than it did in snapshot {}, so it was brought back to an \
-         earlier state since; {ADVICE}",
+        "the {back} on it counts fewer writes than in snapshot {}, so someone brought it back to \
+         an earlier state. {ADVICE}",
         previous.number()
     ))
 }
@@ -74,7 +74,7 @@ pub(super) fn differs(
         && summary.changed_bytes >= chunk_bytes.saturating_mul(CHUNKS_MIN);
     is_most.then(|| {
         format!(
-            "{} of {} in use differ from snapshot {}; {ADVICE}",
+            "{} of {} in use differ from snapshot {}. {ADVICE}",
             human::size(summary.changed_used_bytes),
             human::size(summary.used_bytes),
             previous.number()

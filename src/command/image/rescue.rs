@@ -2,6 +2,7 @@
 //! be filled out of order, and what is asked of a failing disk must be asked once.
 
 use super::{What, add};
+use crate::advice::{self, ELSEWHERE};
 use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, RunArgs, RungArg};
 use crate::command::clone::consent;
 use crate::command::clone::rescue::rescue_one;
@@ -50,6 +51,7 @@ pub(super) fn image(
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let (mut summary, files) = rescue_one(&job, &records, &clone_args, &progress, system)
+        .map_err(|error| advice::if_none(error, &scratch, ELSEWHERE))
         .with_context(|| format!("rescuing {}", source.name))?;
     if map == own_map {
         // It goes with the file that it is of.
@@ -73,7 +75,7 @@ pub(super) fn image(
     };
     add(&what, name, args, common).inspect_err(|_| {
         say(&format!(
-            "klon: what was rescued is kept in {}, with its map {}: the same command goes on from there",
+            "klon: what was rescued is kept in {}, with its map {}. The same command goes on from there",
             scratch.shown(),
             map.shown()
         ));
@@ -94,8 +96,8 @@ pub(super) fn image(
 fn check_names(scratch: &Path, map: &Path, own_map: &Path) -> Result<()> {
     if scratch.exists() && !map.exists() {
         return Err(refused(format!(
-            "{} exists, and there is no map {} that tells what an interrupted rescue left in it; \
-             remove it, or name the map with --rescue=MAPFILE",
+            "{} exists, but no map {} that says what an interrupted rescue left in it. \
+             Remove the file, or name the map with --rescue=MAPFILE",
             scratch.shown(),
             map.shown()
         )));
@@ -106,7 +108,7 @@ fn check_names(scratch: &Path, map: &Path, own_map: &Path) -> Result<()> {
 
 fn of_another(scratch: &Path, source: &str) -> anyhow::Error {
     refused(format!(
-        "{} exists, and is not what an interrupted rescue of {source} has left; remove it, or name \
+        "{} exists, and is not what an interrupted rescue of {source} left. Remove it, or name \
          another image",
         scratch.shown()
     ))
@@ -117,7 +119,7 @@ fn of_another(scratch: &Path, source: &str) -> anyhow::Error {
 fn check_plain(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() || found.nlink() > 1 => Err(refused(format!(
-            "{} exists and is no plain file with this name alone; remove it, or name another image",
+            "{} exists and is not a plain file with this name alone. Remove it, or name another image",
             path.shown()
         ))),
         _ => Ok(()),

@@ -75,7 +75,7 @@ impl Input {
             return clonezilla(path, args.disk.as_deref()).map(Some);
         }
         if args.disk.is_some() {
-            return Err(usage("--disk is for directories of Clonezilla"));
+            return Err(usage("--disk is for Clonezilla directories"));
         }
         // A device, a tag, raw:FILE, an image of klon's.
         if !path.is_file() || ImageName::find(path)?.is_some() {
@@ -105,7 +105,7 @@ impl Input {
             }
             Form::FixedVhd { .. } | Form::VirtualDisk { .. } if parts.is_split() => {
                 return Err(foreign::unsupported(format!(
-                    "{text} is {} in {} parts; join them with `cat`, and import that",
+                    "{text} is {} in {} parts. Join them with `cat`, and import the result",
                     found.name,
                     parts.count()
                 )));
@@ -136,8 +136,8 @@ fn check_whole<'a>(name: &str, mut hazards: impl Iterator<Item = &'a Hazard>) ->
     match damaged {
         None => Ok(()),
         Some(hazard) => Err(foreign::unsupported(format!(
-            "{name}: the volume in these parts is {hazard}: parts at the end may be missing. If they are all \
-             there, join them with `cat`, and name that"
+            "{name}: the volume in these parts is {hazard}. Parts at the end may be missing. If \
+             none is missing, join them with `cat`, and name the result"
         ))),
     }
 }
@@ -147,8 +147,8 @@ fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input
     let layout = inspect(&*device)?;
     if let Some(why) = layout.doubt() {
         return Err(foreign::unsupported(format!(
-            "{}: the partition table in these parts can't be relied on ({why}): parts at the end may be \
-             missing. If they are all there, join them with `cat`, and name that",
+            "{}: the partition table in these parts can't be relied on ({why}). Parts at the end \
+             may be missing. If none is missing, join them with `cat`, and name the result",
             path.shown()
         )));
     }

@@ -21,8 +21,8 @@ const BOOT_CODE_LEN: usize = 440;
 pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
     if let (Some(why), None) = (open.layout.doubt(), &open.partition) {
         return Err(refused(format!(
-            "its partition table can't be relied on ({why}), so what lies on it can't be told; plan \
-             for the partitions that are to be cloned (NAME={0}:1), or copy all of it with klon \
+            "its partition table can't be relied on ({why}), so klon can't say what is on it. Plan \
+             for the partitions that you want to clone (NAME={0}:1), or copy all of it with klon \
              clone {0} TARGET",
             open.place.given
         )));

@@ -24,7 +24,7 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
     let given = work.name.path.shown();
     if work.name.files()?.is_split() {
         return Err(refused(format!(
-            "{given} is kept in parts, which can't be replaced all at once; prune it without --compact"
+            "{given} is kept in parts, and klon can't replace all of them at once. Prune it without --compact"
         )));
     }
     let path = work
@@ -74,15 +74,15 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
     rewrite(&work, &path, args, &progress)
         .and_then(|new| replace(new, &path, &old))
         .map_err(|error| advice::to_write(error, &path, advice::ELSEWHERE))
-        .with_context(|| format!("compacting {given}, which is as it was"))?;
+        .with_context(|| format!("compacting {given} (the image is as it was)"))?;
     let now = fs::metadata(&path).with_context(|| given.clone())?;
     let (freed_bytes, live_bytes) = (smaller(now.blocks() * 512), now.len());
     match (common.json, common.quiet) {
         (true, _) => output::json(&line("pruned", freed_bytes, live_bytes))?,
         (false, true) => {}
         (false, false) => output::line(&format!(
-            "{given}: {} snapshots removed, {} smaller, {} remain",
-            work.remove.len(),
+            "{given}: {} removed, {} freed; the image now takes {}",
+            human::count(work.remove.len(), "snapshot"),
             human::size(freed_bytes),
             human::size(live_bytes)
         ))?,
@@ -92,8 +92,8 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
 
 fn no_room(given: &str, needed_bytes: u64, room_bytes: u64) -> anyhow::Error {
     refused(format!(
-        "the new file needs up to {} beside {given} as long as both are there, and {} are free; make \
-         room, or prune without --compact",
+        "the new file needs up to {} beside {given} until the old one is removed, and {} are free. \
+         Make room, or prune without --compact",
         human::size(needed_bytes),
         human::size(room_bytes)
     ))
@@ -112,10 +112,10 @@ fn consent(
     if !common.json && !common.quiet {
         say(&work.text(freed_bytes, live_bytes));
     }
-    match confirm::yes(&format!("Rewrite {given} so"))? {
+    match confirm::yes(&format!("Replace {given} with a new file"))? {
         true => Ok(()),
         false => Err(refused(format!(
-            "this would replace {given} by a new file, and was not consented to; add --yes"
+            "this would replace {given} with a new file. To do it, add --yes"
         ))),
     }
 }
@@ -145,9 +145,7 @@ fn rewrite(work: &Work, path: &Path, args: &PruneArgs, progress: &Progress) -> R
     expected.retain(|number| !work.remove.contains(number));
     match found.is_whole && numbers(&image) == expected {
         true => Ok(new),
-        false => Err(anyhow!(
-            "what was written to the new file does not read back as it was"
-        )),
+        false => Err(anyhow!("the new file does not read back as it was written")),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn check(image: &Image, plan: &PrunePlan, path: &Path) -> Result<()> 
         return Ok(());
     }
     Err(refused(format!(
-        "{}; {} are free. Nothing was changed",
+        "{}. Now {} are free. Nothing was changed",
         needs(image, path),
         human::size(room_bytes)
     )))
@@ -37,9 +37,9 @@ pub(super) fn explained(error: anyhow::Error, image: &Image, path: &Path) -> any
 fn needs(image: &Image, path: &Path) -> String {
     let size = human::size(forget_bytes(image));
     format!(
-        "a prune writes a new catalog first, which takes up to {size} on the filesystem of {}, and \
-         gives room back after that: remove something else there, of that size at least, and run the \
-         same command again",
+        "a prune first writes a new catalog, which takes up to {size} on the filesystem of {}. After \
+         that it frees room. Remove something else of at least that size there, and run the same \
+         command again",
         path.shown()
     )
 }

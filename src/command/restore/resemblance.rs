@@ -48,5 +48,5 @@ pub(super) fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
             return Ok(Some((Rung::Compare, reason)));
         }
     }
-    Ok(Some((Rung::Full, "nothing of it was seen on the target")))
+    Ok(Some((Rung::Full, "none of it is on the target yet")))
 }

@@ -100,16 +100,16 @@ fn bind_tcp(text: &str, is_open_to_all: bool) -> Result<Bound> {
         .to_socket_addrs()
         .map_err(|error| {
             usage(format!(
-                "--listen {text}: {error}; an address and a port are needed, as in {DEFAULT}"
+                "--listen {text}: {error}. Give an address and a port, as in {DEFAULT}"
             ))
         })?
         .collect();
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
     if !is_local && !is_open_to_all {
         return Err(refused(format!(
-            "everyone who reaches {text} could read the image, because NBD knows neither passwords \
-             nor encryption here. Listen on {DEFAULT} (and let others in by ssh -L), or give \
-             --open-to-all, too"
+            "everyone who reaches {text} could read the image, because klon's NBD has neither \
+             passwords nor encryption. Listen on {DEFAULT} (and let others in by ssh -L), or add \
+             --open-to-all"
         )));
     }
     let listener =
@@ -142,7 +142,7 @@ fn bind_unix(path: &Path) -> Result<Bound> {
             _ => return Err(refused(format!("{shown}: another program listens there"))),
         }
     } else if path.symlink_metadata().is_ok() {
-        return Err(refused(format!("{shown} is there and is no socket")));
+        return Err(refused(format!("{shown} exists and is not a socket")));
     }
     // For its owner only, from its first moment on.
     let before = umask(Mode::from_bits_truncate(0o177));

@@ -4,7 +4,7 @@
 use super::{Answer, report};
 use crate::cli::{Common, VerifyArgs};
 use crate::damaged;
-use crate::error::{DIFFERENT, usage};
+use crate::error::{self, DIFFERENT, refused, usage};
 use crate::exact;
 use crate::human;
 use crate::image::ImageName;
@@ -168,25 +168,19 @@ fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
 }
 
 fn text(line: &Line<'_>, found: &CheckSummary) -> String {
-    let count = line.snapshots.len();
     let snapshots = match line.snapshots {
         [number] => format!("snapshot {number}"),
-        _ => format!("{count} snapshots"),
+        all => format!("its {} snapshots", all.len()),
     };
     let verdict = match line.is_whole {
-        true => "whole",
-        false => "DAMAGED",
+        true => format!("no damage in {snapshots}"),
+        false => format!("DAMAGED; looked at {snapshots}"),
     };
-    let mut text = format!(
-        "{}: {verdict}, {snapshots}, {} frames, {} stored of {}\n",
-        line.image,
-        line.frames,
-        human::size(line.stored_bytes),
-        human::size(line.plain_bytes),
-    );
+    let read = human::size(line.stored_bytes);
+    let mut text = format!("{}: {verdict} ({read} read)\n", line.image);
     if let Some(damage) = line.header_damage {
         text.push_str(&format!(
-            "  the header of the file: {damage}; what it said is told by the rest\n"
+            "  the header of the file: {damage}. The rest of the file says the same\n"
         ));
     }
     if let Some(damage) = line.commit_damage {
@@ -194,7 +188,7 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
     }
     if let Some(part) = &line.missing_part {
         text.push_str(&format!(
-            "  {} seems to be missing; what was in it can't be told\n",
+            "  {} seems to be missing. Nobody can say what was in it\n",
             part
         ));
     }
@@ -203,24 +197,24 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
         .for_each(|hit| text.push_str(&of_snapshot(hit)));
     if !line.damage.is_empty() {
         text.push_str(
-            "  What is whole is restored with `klon restore --skip-damaged`. A new snapshot believes \
-             the chunks that are there, damaged ones too, but for `klon image --rung compare`, which \
-             stores them again from the source\n",
+            "  `klon restore --skip-damaged` restores what is intact. A new snapshot reuses the stored \
+             chunks, damaged ones too. `klon image --rung compare` stores damaged ones again from the \
+             source\n",
         );
     }
     for bad in line.bad {
         text.push_str(&format!(
-            "  snapshot {}: {} bytes in {} places could not be read from the source when it was \
-             imaged, and are zero\n",
+            "  snapshot {}: {} in {} could not be read from the source when it was imaged (now \
+             zeroes)\n",
             bad.snapshot,
-            bad.bad_bytes,
-            bad.extents.extents().len()
+            human::size(bad.bad_bytes),
+            human::count(bad.extents.extents().len(), "place")
         ));
     }
     if found.torn_bytes > 0 {
         text.push_str(&format!(
-            "  {} behind the last snapshot are of a run that was interrupted; the next `klon image` \
-             goes on from there\n",
+            "  an interrupted run left {} behind the last snapshot. The next `klon image` goes on from \
+             there\n",
             human::size(found.torn_bytes)
         ));
     }
@@ -233,9 +227,9 @@ fn of_snapshot(hit: &Hit) -> String {
     let mut text = match damage.is_lost {
         true => format!("  snapshot {number}: nothing of it can be read\n"),
         false => format!(
-            "  snapshot {number}: {} damaged in {} extents\n",
+            "  snapshot {number}: {} damaged in {}\n",
             human::size(damage.damaged_bytes),
-            damage.extents.extents().len()
+            human::count(damage.extents.extents().len(), "extent")
         ),
     };
     if !damage.is_lost {
@@ -255,10 +249,11 @@ fn of_snapshot(hit: &Hit) -> String {
     }
     let more = hit.owners.files.len().saturating_sub(NAMED_MAX);
     if more > 0 {
-        text.push_str(&format!("    and in {more} more files\n"));
+        let more = human::count(more, "more file");
+        text.push_str(&format!("    and in {more}\n"));
     }
     for gap in &hit.owners.gaps {
-        text.push_str(&format!("    other files may be hit too: {gap}\n"));
+        text.push_str(&format!("    more files may be hit: {gap}\n"));
     }
     for reason in &damage.reasons {
         text.push_str(&format!("    {reason}\n"));
@@ -274,7 +269,8 @@ fn extents(of: &str, map: &ExtentMap) -> String {
     let mut text: String = map.iter().take(NAMED_MAX).map(line).collect();
     let more = map.extents().len().saturating_sub(NAMED_MAX);
     if more > 0 {
-        text.push_str(&format!("    {of}and {more} more extents\n"));
+        let more = human::count(more, "more extent");
+        text.push_str(&format!("    {of}and {more}\n"));
     }
     text
 }
@@ -289,13 +285,15 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     if end_bytes > size_bytes {
         let name = first.name.clone();
         let cut = first.cut_for(&args.target, &system, second.device.geometry());
-        first = cut.with_context(|| {
-            format!(
-                "{name} has {}, but {} only {}: it is not what was imaged",
-                human::size(end_bytes),
+        first = cut.map_err(|error| match error::code(&error) {
+            // Its own words are about a restore.
+            error::REFUSED => refused(format!(
+                "{} ({}) is smaller than what {name} holds ({}), so they can't be the same",
                 second.name,
-                human::size(size_bytes)
-            )
+                human::size(size_bytes),
+                human::size(end_bytes)
+            )),
+            _ => error,
         })?;
     } else {
         first = first.on(&second)?;

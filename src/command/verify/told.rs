@@ -63,12 +63,12 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
         };
     }
     let mut text = format!(
-        "{}: DIFFERENT from its {}: {} of {} in {} extents\n",
+        "{}: DIFFERENT from its {}: {} of {} in {}\n",
         summary.name,
         answer.against,
         human::size(summary.differing_bytes),
         human::size(summary.compared_bytes),
-        summary.differences.extents().len(),
+        human::count(summary.differences.extents().len(), "extent"),
     );
     if let Some(first_bytes) = summary.first_difference_bytes {
         text.push_str(&format!("  first differing byte: {first_bytes}\n"));
@@ -92,7 +92,7 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
         ));
     }
     for gap in answer.files_unknown_because {
-        text.push_str(&format!("  other files may differ too: {gap}\n"));
+        text.push_str(&format!("  more files may differ: {gap}\n"));
     }
     text.push_str(&fitted(answer));
     text.push_str(&untold(answer));
@@ -104,7 +104,7 @@ fn left_out(summary: &VerifySummary) -> String {
     match summary.left_out.is_empty() {
         true => String::new(),
         false => format!(
-            "{}: {} that no one proved free were left out by choice, and are not compared\n",
+            "{}: {} that no one proved free were left out by choice, so they are not compared\n",
             summary.name,
             human::size(summary.left_out.total_bytes()),
         ),
@@ -117,22 +117,21 @@ fn untold(answer: &Answer<'_>) -> String {
     let mut text = left_out(summary);
     if !summary.bad.is_empty() {
         text.push_str(&format!(
-            "{}: {} bytes in {} places could not be read from the source when it was cloned, and \
-             are {}\n{}",
+            "{}: {} in {} could not be read from the source when it was cloned ({})\n{}",
             summary.name,
-            summary.bad_bytes,
-            summary.bad.extents().len(),
+            human::size(summary.bad_bytes),
+            human::count(summary.bad.extents().len(), "place"),
             reports::stands_for_bad(summary.bad_fill.as_deref()),
             reports::hit(answer.bad_files)
         ));
     }
     if !summary.unread.is_empty() {
         text.push_str(&format!(
-            "{}: {} bytes in {} places can't be read from the source now, so they are not \
-             compared; klon verify without a source compares them with the record\n{}",
+            "{}: {} in {} can't be read from the source now, so they are not compared. klon verify \
+             without a source compares them with the record\n{}",
             summary.name,
-            summary.unread_bytes,
-            summary.unread.extents().len(),
+            human::size(summary.unread_bytes),
+            human::count(summary.unread.extents().len(), "place"),
             reports::hit(answer.unread_files)
         ));
     }

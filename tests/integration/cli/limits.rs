@@ -25,7 +25,9 @@ fn a_limit_on_file_sizes_is_an_error_like_others() {
         let run = run.expect(4);
         run.says(&HELP);
         assert!(
-            !run.stderr.contains("run the same command again"),
+            !run.stderr
+                .to_lowercase()
+                .contains("run the same command again"),
             "{}",
             run.stderr
         );
@@ -49,7 +51,7 @@ fn a_limit_on_file_sizes_is_an_error_like_others() {
         );
         assert!(klon.names(".klon-").is_empty(), "{command}");
     }
-    limited("image source y.klon").says(&["those that y.klon had are as they were"]);
+    limited("image source y.klon").says(&["The snapshots that y.klon had are as they were"]);
     klon.ok(&["verify", "y.klon", "small"]);
     klon.ok(&["verify", "x.klon", "source"]);
     // What helps does help.
@@ -120,7 +122,7 @@ fn a_full_filesystem_says_what_helps_and_what_is_left() {
     let before = filled.names();
     let full = |command: &[&str], words: &[&str]| {
         let run = klon.run(command).expect(4);
-        run.says(&["is full", "make room there"]);
+        run.says(&["is full", "Make room there"]);
         run.says(words);
     };
     full(
@@ -137,7 +139,7 @@ fn a_full_filesystem_says_what_helps_and_what_is_left() {
     fs::remove_file(filled.path("target")).unwrap();
     full(
         &["image", "source", "mnt/i.klon"],
-        &["are not written again", "remove mnt/i.klon"],
+        &["does not write them again", "remove mnt/i.klon"],
     );
     // With room, what is there is gone on with.
     fs::remove_file(filled.path("fill")).unwrap();
@@ -161,7 +163,7 @@ fn a_prune_on_a_full_filesystem_says_what_it_needs() {
     let prune = ["prune", "mnt/i.klon", "--keep-last", "1", "--yes"];
     klon.refused(
         &prune,
-        &["writes a new catalog first", "8 KiB", "Nothing was changed"],
+        &["first writes a new catalog", "8 KiB", "Nothing was changed"],
     );
     klon.ok(&["verify", "mnt/i.klon", "source"]);
     // What it says is enough.
@@ -199,6 +201,6 @@ fn a_read_only_filesystem_is_named() {
     ] {
         let run = klon.run(command);
         assert_ne!(run.code, 0, "{command:?}");
-        run.says(&["read-only", "mount it for writing"]);
+        run.says(&["read-only", "Mount it for writing"]);
     }
 }

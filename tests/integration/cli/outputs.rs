@@ -61,7 +61,7 @@ fn what_can_not_be_printed_is_told_and_cuts_nothing_short() {
         ("clone source target.new --dry-run", "nothing failed"),
     ] {
         let run = klon.shell(&format!("$K {command} >/dev/full")).expect(4);
-        run.says(&[words, "could not be written to standard output"]);
+        run.says(&[words, "can't write its messages to standard output"]);
         // Closed, cut off, and open for reading only: no panic.
         for output in [">&-", "| true", "1</dev/null"] {
             let again = command.replace("out.raw", "out.again --force");

@@ -50,7 +50,10 @@ fn a_drive_of_another_size_is_another_drive() {
     file.set_len(101 * MIB).unwrap();
     let before = drive(&klon);
     for command in ["prepare", "clone", "verify"] {
-        klon.refused(&[command, "plan"], &["another drive, or it was resized"]);
+        klon.refused(
+            &[command, "plan"],
+            &["another drive, or someone resized it"],
+        );
     }
     assert!(drive(&klon) == before);
 }
@@ -60,7 +63,7 @@ fn a_drive_whose_table_was_replaced_is_refused() {
     let klon = prepared();
     run("sgdisk", &["-G", &klon.text("drive")]);
     let before = drive(&klon);
-    klon.refused(&["clone", "plan"], &["not the one of the plan"]);
+    klon.refused(&["clone", "plan"], &["not the one in the plan"]);
     assert!(drive(&klon) == before);
     fs::rename(klon.path("drive"), klon.path("gone")).unwrap();
     klon.refused(&["clone", "plan"], &["drive", "is not there. Attach it"]);
@@ -72,7 +75,7 @@ fn a_source_that_was_formatted_anew_is_refused() {
     klon.ok(&["clone", "plan"]);
     let before = drive(&klon);
     ext4(&klon.path("data"), 32, 1);
-    let words = ["filesystem UUID", "formatted again", "make a new plan"];
+    let words = ["filesystem UUID", "someone formatted it", "make a new plan"];
     klon.refused(&["clone", "plan"], &words);
     assert!(drive(&klon) == before);
 }
@@ -322,9 +325,9 @@ fn what_is_no_plan_is_not_read_as_one() {
         ("empty", "clone", 2, "the target is missing"),
         ("pipe", "clone", 2, "the target is missing"),
         ("/dev/null", "clone", 2, "the target is missing"),
-        ("disk", "prepare", 2, "disk is no plan file"),
-        ("binary", "prepare", 2, "is no plan file"),
-        ("pipe", "prepare", 2, "is no plan file"),
+        ("disk", "prepare", 2, "disk is not a plan file"),
+        ("binary", "prepare", 2, "is not a plan file"),
+        ("pipe", "prepare", 2, "is not a plan file"),
         ("disk", "finish", 0, ""),
         ("binary", "finish", 0, ""),
     ] {
@@ -369,7 +372,7 @@ fn a_partition_over_data_that_no_partition_has_is_named_so() {
     sparse(&klon.path("drive"), 200 * MIB);
     run("sgdisk", &["-n", "1:100M:+8M", &klon.text("drive")]);
     klon.ok(&["plan", "--drive", "drive", "Data=source", "-o", "plan"]);
-    let words = ["create partition", "over data that no partition has"];
+    let words = ["create partition", "over data in no partition"];
     let said = klon.refused(&["prepare", "plan"], &words[..1]);
     assert!(!said.stderr.contains(words[1]), "{}", said.stderr);
     // What is left of a partition that was deleted.

@@ -24,7 +24,7 @@ fn the_source_itself_is_refused_by_any_name() {
     let absolute = klon.text("source");
     for target in ["source", "hard", "soft", "./folder/../source", &absolute] {
         let consent = ["--yes", "--confirm", target];
-        let words = [target, "is the source", "nothing was written"];
+        let words = [target, "is the source", "Nothing was written"];
         klon.refused(
             &[&["clone", "source", target][..], &consent].concat(),
             &words,

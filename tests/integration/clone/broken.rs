@@ -51,7 +51,7 @@ fn an_interrupted_clone_is_marked_and_the_next_run_completes_it() {
     let done = klon.json(&["clone", "source", "target"]);
     assert_eq!(done["rung"], "resume", "{done:#}");
     let reason = done["volumes"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("its log shows"), "{reason}");
+    assert!(reason.contains("its log says"), "{reason}");
     klon.ok(&["verify", "target"]);
     run("e2fsck", &["-fn", &klon.text("target")]);
 }
@@ -65,7 +65,7 @@ fn a_damaged_record_leads_to_a_comparison_that_says_why() {
     let done = klon.json(&["clone", "source", "target"]);
     assert_eq!(done["rung"], "compare", "{done:#}");
     let reason = done["volumes"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("record can't be used"), "{reason}");
+    assert!(reason.contains("the last clone can't be used"), "{reason}");
     let again = klon.json(&["clone", "source", "target"]);
     assert_eq!(again["rung"], "digest", "{again:#}");
 }
@@ -75,7 +75,7 @@ fn without_a_place_for_records_no_target_is_touched() {
     let klon = Klon::new();
     ext4(&klon.path("source"), 32, 2);
     sparse(&klon.path("target"), 32 * MIB);
-    fs::write(klon.path("file"), "no directory").unwrap();
+    fs::write(klon.path("file"), "not a directory").unwrap();
     for records in ["file", "file/below", "/proc/records"] {
         for target in ["target", "new"] {
             let arguments = ["clone", "source", target, "--records", records];

@@ -270,7 +270,7 @@ fn a_partition_that_overlaps_another_is_no_target() {
     sparse(&klon.path("source"), 4 * MIB);
     let before = fs::read(klon.path("disk")).unwrap();
     for part in ["disk:1", "disk:2"] {
-        let reasons = ["overlaps it", "nothing was written"];
+        let reasons = ["it overlaps", "Nothing was written"];
         klon.refused(&["clone", "source", part, "--yes"], &reasons);
     }
     assert!(fs::read(klon.path("disk")).unwrap() == before);

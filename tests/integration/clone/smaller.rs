@@ -297,7 +297,7 @@ fn what_would_be_cut_off_is_said_before_anything_is_written() {
                 let other = format!("{}-none", from[0]);
                 sparse(&klon.path(&other), 20 * MIB);
                 let said = klon.ok(&[from[0], from[1], &other, "--outside", "none"]);
-                said.says(&["by --outside none", "not looked at"]);
+                said.says(&["by --outside none", "did not look at them"]);
                 klon.ok(&["verify", &other]);
                 klon.ok(&["verify", &other, "source"]);
             }

@@ -118,7 +118,7 @@ fn the_next_run_finishes_an_interrupted_update_first() {
 fn an_unfinished_first_clone_can_not_be_finished_without_its_source() {
     let klon = Klon::new();
     fs::write(klon.path("target"), Mark::new("path:/x").to_bytes()).unwrap();
-    klon.refused(&["finish", "target"], &["its source is needed"]);
+    klon.refused(&["finish", "target"], &["Only its source can complete it"]);
 }
 
 fn write_at(path: &Path, offset: u64, content: &[u8]) {

@@ -41,7 +41,12 @@ fn against_the_direction_both_must_be_named() {
     ] {
         let (first, second) = (typed(&original), typed(&backup));
         let how = format!("--yes --confirm {first} --confirm {second}");
-        let words = ["ORIGINAL", "WAS CHANGED SINCE", "the backup was not", &how];
+        let words = [
+            "ORIGINAL",
+            "HAS CHANGED SINCE",
+            "The backup has not changed",
+            &how,
+        ];
         klon.refused(&with(wrong), &words);
     }
     assert!(fs::read(klon.path("original")).unwrap() == before);
@@ -162,7 +167,7 @@ fn volumes_of_a_disk_and_of_its_clone_are_told_apart_by_their_places_alone() {
     klon.ok(&["clone", "disk", "copy"]);
     let part = klon.text("copy:3");
     let to_copy = ["clone", "disk:3", "copy:3"];
-    let words = ["would overwrite", "make sure which is which", &part];
+    let words = ["would overwrite", "Make sure which is which", &part];
     klon.refused(&to_copy, &words);
     let partuuid = sfdisk(&klon.text("disk"))["partitions"][1]["uuid"]
         .as_str()

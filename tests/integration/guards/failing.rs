@@ -29,8 +29,8 @@ fn a_target_file_whose_filesystem_is_full() {
         "at byte 0x",
         "No space left",
         "is marked as unfinished",
-        "run the same command again",
-        "make room there",
+        "Run the same command again",
+        "Make room there",
     ]);
     let head = fs::read(target).unwrap();
     assert!(klon_imaging::mark::Mark::parse(&head).is_some());
@@ -50,7 +50,7 @@ fn a_target_that_fails_at_a_position() {
         "at byte 0x",
         "Input/output error",
         "is marked as unfinished",
-        "check its cable",
+        "Check its cable",
     ]);
     // It failed once; the next run goes on.
     klon.ok(&["clone", "source", served.text()]);
@@ -68,7 +68,7 @@ fn a_target_that_vanishes() {
         let kill = "kill -9 $PPID";
         let served = Hooked::at_write(&klon.path("target"), 4 * MIB, kill);
         let outcome = klon.run(&["clone", "source", served.text()]).expect(4);
-        outcome.says(&["target: ", "can't be read any more", "Attach it again"]);
+        outcome.says(&["target: ", "klon can't read", "Attach it again"]);
     }
     let head = fs::read(klon.path("target")).unwrap();
     assert!(klon_imaging::mark::Mark::parse(&head).is_some());
@@ -93,7 +93,7 @@ fn a_device_that_becomes_smaller() {
         "target: ",
         "at byte 0x",
         "is marked as unfinished",
-        "run the same command",
+        "Run the same command",
     ]);
 }
 
@@ -106,9 +106,9 @@ fn a_state_directory_without_space_or_leave() {
     for (options, words) in [
         (
             "size=40k",
-            ["No space left", "Make room where records are kept"],
+            ["No space left", "where klon keeps its records"],
         ),
-        ("ro", ["Read-only", "Records must be writable"]),
+        ("ro", ["Read-only", "must be able to write its records"]),
     ] {
         fs::create_dir_all(klon.records()).unwrap();
         let at = klon.records();

@@ -93,7 +93,7 @@ const EXPECTED: &[(&str, &str, u8)] = &[
     ("a disk without a serial number", "first clone", 0),
     (
         "a disk without a serial number again",
-        "the record describes the target",
+        "compared with the record of the last clone",
         0,
     ),
     (

@@ -24,7 +24,7 @@ fn a_target_that_changed_between_look_and_open_is_refused() {
     type Change<'a> = (&'a str, Box<dyn FnOnce() + 'a>);
     let changes: [Change<'_>; 3] = [
         (
-            "stands for another device or file",
+            "now means another device or file",
             Box::new(|| {
                 fs::remove_file(klon.path("target")).unwrap();
                 symlink("second", klon.path("target")).unwrap();
@@ -103,7 +103,7 @@ fn a_drive_of_the_same_size_in_the_place_of_the_planned_one_is_refused() {
     let before = fs::read(klon.path("drive")).unwrap();
     let consent = ["--yes", "--confirm", &klon.text("drive")];
     let clone = [&["clone", "drive.plan"][..], &consent].concat();
-    klon.refused(&clone, &["is not the one of the plan"]);
+    klon.refused(&clone, &["is not the one in the plan"]);
     klon.refused(&["clone", "other.plan"], &["is not there. Attach it"]);
     assert!(fs::read(klon.path("drive")).unwrap() == before);
     sparse(&klon.path("drive"), 65 * MIB);

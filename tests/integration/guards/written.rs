@@ -110,7 +110,7 @@ fn a_staged_update_leaves_the_earlier_clone() {
     let write = format!("write \"{}\" /change", change.display());
     run("debugfs", &["-w", "-R", &write, &klon.text("source")]);
     fs::write(klon.path("now"), "").unwrap();
-    let words = ["the source changed", "is what it was before"];
+    let words = ["the source changed", "is as it was before"];
     klon.refused(&["clone", "source", served.text()], &words);
     drop(served);
     run("e2fsck", &["-fn", &klon.text("target")]);

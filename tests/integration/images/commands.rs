@@ -30,14 +30,17 @@ fn a_snapshot_is_added_by_each_run_and_listed() {
     assert_eq!(list[0]["note"], "the first");
     assert_eq!(list[0]["used_bytes"], list[1]["used_bytes"]);
     klon.ok(&["list", "i.klon"])
-        .shows(&["\"the first\"", "path:", "file: "]);
+        .shows(&["\"the first\"", "path:", "image: "]);
     let info = klon.json(&["info", "i.klon@1"]);
     assert_eq!(
         (&info["kind"], &info["filesystem"]["label"]),
         (&"volume".into(), &"source".into())
     );
-    klon.ok(&["info", "i.klon"])
-        .shows(&["snapshot 2", "ext4 \"source\"", "rung digest"]);
+    klon.ok(&["info", "i.klon"]).shows(&[
+        "snapshot 2",
+        "ext4 \"source\"",
+        "compared with snapshot 1",
+    ]);
     assert!(number(&info, "stored_bytes") < allocated_bytes(&klon.path("i.klon")));
 }
 
@@ -79,7 +82,7 @@ fn nothing_but_an_image_is_added_to() {
     sparse(&klon.path("other"), MIB);
     klon.refused(&["image", "source", "other"], &["is not a klon image"]);
     klon.refused(&["image", "source", "source"], &["is the source itself"]);
-    klon.refused(&["image", "source", "."], &["is no plain file"]);
+    klon.refused(&["image", "source", "."], &["is not a plain file"]);
     assert!(
         fs::read(klon.path("other"))
             .unwrap()
@@ -87,13 +90,13 @@ fn nothing_but_an_image_is_added_to() {
             .all(|&byte| byte == 0)
     );
     klon.ok(&["image", "source", "i.klon"]);
-    klon.refused(&["clone", "source", "i.klon"], &["is an image of klon's"]);
+    klon.refused(
+        &["clone", "source", "i.klon"],
+        &["is a klon image with snapshots"],
+    );
     let held = File::open(klon.path("i.klon")).unwrap();
     held.lock().unwrap();
-    klon.refused(
-        &["image", "source", "i.klon"],
-        &["being added to by another"],
-    );
+    klon.refused(&["image", "source", "i.klon"], &["another klon adds to"]);
     drop(held);
     klon.ok(&["image", "source", "i.klon"]);
 }
@@ -107,7 +110,7 @@ fn snapshots_that_are_not_there_are_named() {
         .says(&["no snapshot 7", "it has 1"]);
     klon.run(&["info", "i.klon@x"])
         .expect(2)
-        .says(&["no number of a snapshot"]);
+        .says(&["not a snapshot number"]);
     klon.run(&["restore", "source", "target"])
         .expect(2)
         .says(&["not a klon image", "klon clone"]);

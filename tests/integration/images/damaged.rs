@@ -77,7 +77,7 @@ fn what_is_whole_is_restored_and_the_rest_is_named() {
     let named = format!("snapshot 1, bytes {start} to {end}");
     let skipped = skipped.expect(1);
     skipped.shows(&[
-        "restored but for 1 MiB in 1 places",
+        "restored, except 1 MiB in 1 place",
         &named,
         "bad: /large from byte",
     ]);
@@ -112,7 +112,7 @@ fn a_staged_restore_leaves_the_earlier_clone_or_says_what_is_bad() {
     let at = chunk_of(&klon.text("source"), "/new");
     damage(&klon, "i.klon", at);
     let failed = klon.run(&["restore", "i.klon", "target"]).expect(5);
-    failed.says(&["is what it was before", "--skip-damaged"]);
+    failed.says(&["is as it was before", "--skip-damaged"]);
     klon.ok(&["verify", "target"]);
     let lines = klon.run(&["restore", "i.klon", "target", "--skip-damaged", "--json"]);
     let lines = lines.expect(1).lines();
@@ -149,7 +149,7 @@ fn what_is_in_use_is_told_by_the_manifest_where_the_filesystem_can_t() {
     let skipped = klon.run(&["restore", "i.klon", "target", "--skip-damaged"]);
     skipped
         .expect(1)
-        .says(&["taken from the snapshot's manifest"]);
+        .says(&["The snapshot's manifest says what was in use"]);
     assert_restored(&klon, "target", &chunk(0));
     klon.run(&["verify", "target"]).expect(1);
     // What the target has is not made zero there, and so nothing is lost.
@@ -203,7 +203,7 @@ fn damage_of_a_disk_is_told_by_partition() {
     klon.run(&["restore", "i.klon", "again"]).expect(5);
     klon.run(&["restore", "i.klon", "again", "--skip-damaged"])
         .expect(1)
-        .shows(&["outside of partitions"]);
+        .shows(&["of it in no partition"]);
     let bad = chunk(0).union(&chunk(at));
     assert_restored(&klon, "again", &bad);
     klon.run(&["extract", "i.klon:1", "esp2", "--skip-damaged"])

@@ -47,7 +47,7 @@ fn imaged(count: u64) -> (Klon, u64) {
 fn damage_is_told_by_snapshot_extent_and_file() {
     let (klon, large) = imaged(2);
     let whole = klon.ok(&["verify", "i.klon"]).stdout;
-    assert!(whole.contains("whole, 2 snapshots"), "{whole}");
+    assert!(whole.contains("no damage in its 2 snapshots"), "{whole}");
     flip(
         &klon.path("i.klon"),
         stored(&klon.path("i.klon"), 1, large) + 500_000,
@@ -114,7 +114,7 @@ fn a_torn_end_is_told_and_a_lost_footer_is_damage() {
     file.set_len(fs::metadata(&path).unwrap().len() - 4096 - 5)
         .unwrap();
     let torn = klon.ok(&["verify", "i.klon"]).stdout;
-    assert!(torn.contains("of a run that was interrupted"), "{torn}");
+    assert!(torn.contains("an interrupted run left"), "{torn}");
 }
 
 #[test]
@@ -145,7 +145,10 @@ fn a_snapshot_is_compared_with_its_source() {
     flip(&klon.path("source"), large + 5000);
     klon.ok(&["verify", "i.klon", "source"]);
     fs::write(klon.path("small"), vec![0; 1 << 20]).unwrap();
-    klon.refused(&["verify", "i.klon", "small"], &["not what was imaged"]);
+    klon.refused(
+        &["verify", "i.klon", "small"],
+        &["so they can't be the same"],
+    );
 }
 
 #[test]
@@ -246,7 +249,7 @@ fn what_is_damaged_or_in_use_is_not_pruned() {
     flip(&path, stored(&path, 2, large));
     klon.run(&["prune", "i.klon", "--compact", "--yes"])
         .expect(5)
-        .says(&["which is as it was"]);
+        .says(&["the image is as it was"]);
     assert!(!klon.path("i.klon.compact").exists());
     flip(&path, stored(&path, 1, large));
     // Pages tell what is used, so a damaged chunk keeps nothing from being pruned.

@@ -78,7 +78,7 @@ fn who_would_read_waits_for_a_prune() {
         let first = if split { "i.klon.000" } else { "i.klon" };
         let alone = held_alone(&klon.path(first));
         let process = format!("process {}", std::process::id());
-        let reasons = ["is being pruned", &process, "wait until that is done"];
+        let reasons = ["another klon prunes", &process, "Wait until it is done"];
         for arguments in [
             &["list", "i.klon"][..],
             &["verify", "i.klon"],
@@ -106,7 +106,7 @@ fn who_adds_names_who_adds_already() {
     held.lock().unwrap();
     let process = format!("process {}", std::process::id());
     for arguments in [&["image", "source", "i.klon"][..], &PRUNE] {
-        klon.refused(arguments, &["being added to by another", &process]);
+        klon.refused(arguments, &["another klon adds to", &process]);
     }
     klon.ok(&["verify", "i.klon"]);
 }

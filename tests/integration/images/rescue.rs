@@ -51,7 +51,7 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
         (&true.into(), &1024.into())
     );
     klon.ok(&["restore", "i.klon", "target"])
-        .says(&["1024 bytes could not be read"]);
+        .says(&["1 KiB could not be read when"]);
     let mut expected = fs::read(klon.path("source")).unwrap();
     expected[at as usize..at as usize + 1024].fill(0);
     fs::write(klon.path("expected"), expected).unwrap();

@@ -144,7 +144,7 @@ fn new_images_of_every_kind_take_a_size_and_others_keep_theirs() {
     let before = fs::read(klon.path("usual.klon")).unwrap();
     klon.refused(
         &["image", "source", "usual.klon", "--chunk", "64K"],
-        &["chunks of 1 MiB", "leave out --chunk"],
+        &["chunks of 1 MiB", "Leave out --chunk"],
     );
     assert!(fs::read(klon.path("usual.klon")).unwrap() == before);
     for wrong in ["32K", "32M", "100K", "0", "x"] {

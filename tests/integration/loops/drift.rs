@@ -185,12 +185,11 @@ impl Scene {
         };
         let reason = done["reason"].as_str().unwrap();
         let (rung, words) = match expected {
-            Expected::Token => (
-                "compare",
-                "the target was changed since its record was made",
-            ),
-            Expected::Metadata => ("compare", "the target's metadata was changed since"),
-            Expected::Same | Expected::Hidden => ("digest", "the record describes the target"),
+            Expected::Token => ("compare", "someone changed the target since the last clone"),
+            Expected::Metadata => ("compare", "something changed the target's metadata"),
+            Expected::Same | Expected::Hidden => {
+                ("digest", "compared with the record of the last clone")
+            }
             Expected::Foreign(words) | Expected::Compared(words) | Expected::Unsound(words) => {
                 ("compare", *words)
             }
@@ -217,11 +216,7 @@ impl Scene {
     fn clone_unsound(&self) -> Value {
         let target = self.klon.path("target");
         let before = fs::read(&target).unwrap();
-        let words = [
-            "can't be believed any more",
-            "can't be staged",
-            "--in-place",
-        ];
+        let words = ["is unreliable now", "can't be staged", "--in-place"];
         self.try_clone(&[]).expect(3).says(&words);
         assert!(fs::read(&target).unwrap() == before);
         self.clone(&["--in-place"])

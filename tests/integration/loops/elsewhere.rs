@@ -6,7 +6,7 @@ use crate::support::tree::{Tree, add_specials, fill};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 
 /// What all such warnings say.
-const ADVICE: &str = "clone the others that belong to it too";
+const ADVICE: &str = "Clone the other devices that belong to it too";
 
 /// A sparse file in the directory of `klon`, on a loop device.
 fn device(klon: &Klon, name: &str, size_mib: u64) -> LoopDevice {

@@ -98,7 +98,7 @@ fn what_images_leave_out_is_told_and_not_taken_for_zero() {
     klon.ok(&["info", "image.klon"])
         .shows(&["left out by --outside edges"]);
     klon.ok(&["diff", "image.klon", "disk"])
-        .shows(&["equal", "left it out"]);
+        .shows(&["equal", "an image left out"]);
     klon.ok(&["verify", "image.klon", "disk"])
         .shows(&["were left out by choice"]);
     let restored = noisy(&klon, "restored");

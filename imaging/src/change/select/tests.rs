@@ -88,14 +88,14 @@ fn only_a_record_that_fits_in_everything_is_believed() {
                 target_token: Some(ChangeToken([2; 32])),
                 ..situation(&source)
             },
-            "changed since",
+            "someone changed the target since",
         ),
         (
             Situation {
                 target_token: None,
                 ..situation(&source)
             },
-            "changed since",
+            "someone changed the target since",
         ),
         (
             Situation {
@@ -134,7 +134,7 @@ fn only_a_record_that_fits_in_everything_is_believed() {
     let (rung, reason) = rung(&situation(&other), record);
     assert_eq!(
         (rung, reason.as_str()),
-        (Rung::Full, "it is a clone of path:/source")
+        (Rung::Full, "the target is a clone of path:/source")
     );
 }
 

@@ -1,10 +1,10 @@
 //! Block maps of bmaptool beside a raw image: which of its blocks matter, and their SHA-256.
 
+use klon_partition::device::open_plain;
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, Extent, ExtentMap, Result};
 use roxmltree::{Document, Node, ParsingOptions};
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Bmap {
                 doing: "read",
                 source,
             };
-            match File::open(&map) {
+            match open_plain(&map, false) {
                 Ok(file) => {
                     let mut text = String::new();
                     let mut file = file.take(FILE_BYTES_MAX);

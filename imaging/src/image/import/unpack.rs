@@ -3,8 +3,9 @@
 mod gzip;
 mod lz4;
 
+use super::stream::Unexpected;
 use klon_partition::{Error, Result};
-use std::io::{BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 
 /// What a plain stream is.
 pub type Unpacked = Box<dyn Read + Send>;
@@ -85,22 +86,21 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
         ))),
         Packing::Zstd => {
             let decoder = zstd::stream::read::Decoder::new(input);
-            buffered(decoder.map_err(|error| Error::Invalid(error.to_string()))?)
+            buffered(Checked(
+                decoder.map_err(|error| Error::Invalid(error.to_string()))?,
+            ))
         }
         Packing::Xz => {
             // It reads in small pieces.
             let input = BufReader::with_capacity(BUFFER_BYTES, input);
-            buffered(lzma_rust2::XzReader::new_mem_limit(
-                input,
-                true,
-                XZ_MEMORY_KIB,
-            ))
+            let reader = lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB);
+            buffered(Checked(reader))
         }
         Packing::Lz4 => buffered(lz4::Frames::new(BufReader::with_capacity(
             BUFFER_BYTES,
             input,
         ))),
-        Packing::Bzip2 => buffered(bzip2::read::MultiBzDecoder::new(input)),
+        Packing::Bzip2 => buffered(Checked(bzip2::read::MultiBzDecoder::new(input))),
         Packing::Foreign(program) => {
             return Err(Error::unsupported(
                 format!("the packing of {name}"),
@@ -109,6 +109,24 @@ pub fn unpack(input: impl Read + Send + 'static, name: &str) -> Result<(Unpacked
         }
     };
     Ok((plain, packing))
+}
+
+/// A library's reader, whose errors say in this program's words that the packed bytes are wrong: damaged,
+/// or followed by something else.
+struct Checked<R>(R);
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => error,
+            _ if error.raw_os_error().is_some() => error,
+            _ => Unexpected {
+                expected: "more of the packed stream, or its end",
+                found: format!("damage, or bytes that follow the packed stream ({error}),"),
+            }
+            .into(),
+        })
+    }
 }
 
 fn buffered(input: impl Read + Send + 'static) -> Unpacked {

@@ -104,7 +104,7 @@ fn existing_partitions_stay_unless_the_table_is_replaced() {
     assert_ne!(replaced.plan.table.disk_guid, old.table.disk_guid);
     assert_eq!(
         replaced.warnings[0].to_string(),
-        "the new table gives up what is on the drive: partition 1 (\"OldClone\", 30 GiB)"
+        "the new table deletes what is on the drive: partition 1 (\"OldClone\", 30 GiB)"
     );
 }
 

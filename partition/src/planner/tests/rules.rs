@@ -122,9 +122,8 @@ fn what_does_not_fit_is_explained_with_what_would() {
     assert_eq!(
         message,
         "refused: BootClone-ESP (512 MiB), BootClone (20 GiB), MasterClone (40 GiB) need \
-         60.5 GiB, and the drive has 49.9 GiB free. What would do: planning without Boot \
-         (20.5 GiB); or planning without Master (40 GiB); or a drive of at least 60.5 GiB \
-         (64963477504 bytes) with nothing else on it"
+         60.5 GiB, and the drive has 49.9 GiB free. Either plan without Boot (20.5 GiB), or plan \
+         without Master (40 GiB), or use an empty drive of at least 60.6 GiB"
     );
     assert!(planned(&request(64_963_477_504, vec![boot(), master()])).is_ok());
     let first = request(60 * GIB, vec![data("Old", 30 * GIB)]);
@@ -132,7 +131,7 @@ fn what_does_not_fit_is_explained_with_what_would() {
     second.sources = vec![master()];
     let message = refusal(&second);
     assert!(
-        message.contains("gives up all that is on it (partitions: 1)"),
+        message.contains("replace the drive's table (its partition is lost)"),
         "{message}"
     );
 }

@@ -99,7 +99,7 @@ fn sets_that_are_not_whole_are_refused() {
     // The last one is missing: the filesystem is longer than what is there.
     fs::remove_file(klon.path("v.ad")).unwrap();
     let failed = klon.run(&["import", "v.aa", "a.klon"]).expect(5);
-    failed.says(&["parts at the end may be missing"]);
+    failed.says(&["Parts at the end may be missing"]);
     assert!(!klon.path("a.klon").exists());
 }
 

@@ -193,7 +193,7 @@ fn what_would_let_others_in_or_take_their_place_is_refused() {
     fs::write(klon.path("file"), "mine").unwrap();
     klon.refused(
         &["serve", &image, "--socket", &klon.text("file")],
-        &["is no socket"],
+        &["is not a socket"],
     );
     let socket = klon.text("socket");
     let serve = ["serve", &image, "--socket", &socket];

@@ -101,7 +101,7 @@ fn tools() -> Vec<Case> {
         (
             "a block bitmap written",
             Flip(bitmap),
-            Unsound("the target's metadata was changed"),
+            Unsound("something changed the target's metadata"),
         ),
         ("an inode bitmap written", Flip(inode_bitmap), Metadata),
         ("a backup superblock written", Flip(backup), Metadata),

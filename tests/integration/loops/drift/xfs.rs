@@ -66,7 +66,7 @@ fn tools() -> Vec<Case> {
         (
             "a tree of free space written",
             Flip(free_tree),
-            Unsound("the target's metadata was changed"),
+            Unsound("something changed the target's metadata"),
         ),
         ("a backup superblock written", Flip(backup), Metadata),
         (

@@ -1,6 +1,7 @@
 //! The files of a directory, by the names that Clonezilla gives them.
 
 use klon_partition::Shown;
+use klon_partition::device::open_plain;
 use klon_partition::error::Remedy;
 use klon_partition::{Error, Result};
 use std::fs;
@@ -108,7 +109,7 @@ impl Directory {
             doing: "read",
             source,
         };
-        let file = match fs::File::open(&path) {
+        let file = match open_plain(&path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(failed)?,
         };
