@@ -1,5 +1,5 @@
-//! Where a volume says that its partition begins: NTFS and FAT in the field "hidden sectors", exFAT in
-//! PartitionOffset. Boot code of BIOS systems, and Windows, believe that.
+//! Where a volume says that its partition begins: NTFS and FAT in the field "hidden sectors", exFAT
+//! in PartitionOffset. Windows and the boot code of BIOS systems believe what the field says.
 
 use super::exfat::boot::{REGION_SECTORS, checksum};
 use super::{Kind, probe};
@@ -75,7 +75,8 @@ pub fn misfit(volume: &dyn ReadAt, start_bytes: u64) -> Result<Option<Misfit>> {
 pub fn fit(volume: &dyn WriteAt, misfit: &Misfit) -> Result<()> {
     let sector = read_vec(&volume, 0, HEAD_BYTES)?;
     if misfit.kind == Kind::Exfat {
-        let region_bytes = misfit.sector_bytes.saturating_mul(REGION_SECTORS as u64);
+        // Sectors have 512 to 4096 bytes.
+        let region_bytes = misfit.sector_bytes * REGION_SECTORS as u64;
         fit_region(volume, misfit, 0)?;
         return fit_region(volume, misfit, region_bytes);
     }
@@ -106,8 +107,8 @@ pub fn fit(volume: &dyn WriteAt, misfit: &Misfit) -> Result<()> {
 
 /// The main or backup boot region of exFAT, with its checksum (section 3.4).
 fn fit_region(volume: &dyn WriteAt, misfit: &Misfit, at: u64) -> Result<()> {
-    let sector_bytes = usize::try_from(misfit.sector_bytes).unwrap_or(HEAD_BYTES);
-    let len = sector_bytes.saturating_mul(REGION_SECTORS);
+    let sector_bytes = misfit.sector_bytes as usize;
+    let len = sector_bytes * REGION_SECTORS;
     let end = at.checked_add(len as u64);
     if end.is_none_or(|end| end > volume.geometry().size_bytes) {
         return Ok(());
