@@ -8,7 +8,6 @@ mod location;
 mod lock;
 mod mounts;
 mod serial;
-mod slot;
 mod swaps;
 mod system_disk;
 mod transport;

@@ -4,9 +4,7 @@
 //! stray bytes are not taken for a filesystem. What is found here is copied whole.
 
 mod container;
-mod foreign;
 mod head;
-mod linux;
 mod unix;
 
 use super::{Hazard, Kind, Summary};
@@ -21,8 +19,8 @@ const CHECKS: &[Check] = &[
     container::mdraid,
     container::luks,
     container::zfs,
-    foreign::bitlocker,
-    linux::bcachefs,
+    container::bitlocker,
+    unix::bcachefs,
     unix::nilfs2,
     unix::reiserfs,
     unix::jfs,

@@ -1,10 +1,11 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
 use super::attribute::attribute;
-use super::{serial, slot, transport};
+use super::{serial, transport};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -109,7 +110,7 @@ pub(super) fn all(root: &Path) -> Result<Vec<BlockDevice>> {
         doing: "list block devices",
         source,
     })?;
-    let mut slots = slot::all(root);
+    let mut slots = slots(root);
     // A device that vanishes meanwhile is not there.
     let devices = names.into_iter().filter_map(|name| {
         let slot = slots.remove(&name);
@@ -158,6 +159,30 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
         mapper_name: attribute(&sysfs, "dm/name"),
         name,
     })
+}
+
+/// Links of `/dev/disk/by-path`, by the kernel's name of the disk; of several the first.
+fn slots(root: &Path) -> HashMap<String, String> {
+    let directory = Path::new("/dev/disk/by-path");
+    let links = fs::read_dir(root.join("dev/disk/by-path"));
+    let mut slots = HashMap::<String, String>::new();
+    // Without udev there are none.
+    for entry in links.into_iter().flatten().flatten() {
+        let target = fs::read_link(entry.path()).ok();
+        let device = target.as_deref().and_then(Path::file_name);
+        let link = directory.join(entry.file_name());
+        let (Some(device), Some(link)) = (device.and_then(|name| name.to_str()), link.to_str())
+        else {
+            continue;
+        };
+        let slot = slots
+            .entry(device.to_owned())
+            .or_insert_with(|| link.to_owned());
+        if link < slot.as_str() {
+            link.clone_into(slot);
+        }
+    }
+    slots
 }
 
 fn partition_of(sysfs: &Path) -> Option<PartitionOf> {
