@@ -60,11 +60,11 @@ fn is_placed(plan: &Plan, ground: &Ground, wanted: &Wanted, there: &Partition) -
 fn suits(there: &Partition, wanted: &Wanted) -> Result<()> {
     let problem = if there.partition_type != wanted.partition_type {
         "has another partition type".to_owned()
-    } else if there.extent.len_bytes() < wanted.tightened().room.min_bytes {
+    } else if there.extent.len_bytes() < wanted.tightened().claim.min_bytes {
         format!(
             "has {}, and {} are needed",
             human_size(there.extent.len_bytes()),
-            human_size(wanted.tightened().room.min_bytes)
+            human_size(wanted.tightened().claim.min_bytes)
         )
     } else {
         return Ok(());

@@ -23,7 +23,6 @@ pub(super) const ARROWS: &[&str] = &[
     "imaging/src/rescue/file → imaging/src/rescue/first",
     "imaging/src/foreign/virtual_disk/two_levels → imaging/src/foreign/virtual_disk/cut",
     "imaging/src/foreign/virtual_disk/vmdk → imaging/src/foreign/virtual_disk/cut",
-    "partition/src/table/write/edit/chain → partition/src/table/write/edit/mbr",
     "imaging/src/change/metadata → imaging/src/clone",
     "imaging/src/record/manifest → imaging/src/change",
     "imaging/src/record/metadata → imaging/src/record/writer",
@@ -35,10 +34,6 @@ pub(super) const ARROWS: &[&str] = &[
     "imaging/src/image/reader → imaging/src/image/tail",
     "imaging/src/image/reader → imaging/src/image/writer",
     "imaging/src/image/reader → imaging/src/image/unpack",
-    "partition/src/planner/request → partition/src/planner/layout",
-    "partition/src/table/validate → partition/src/table/mbr",
-    "partition/src/table/validate → partition/src/table/mbr/chain",
-    "partition/src/table/validate → partition/src/table/layout",
 ];
 
 pub(super) const OPTIONS: &[&str] = &[
@@ -54,5 +49,4 @@ pub(super) const OPTIONS: &[&str] = &[
     "imaging/src/rescue/file.rs: --rescue",
     "imaging/src/stage/group/finish.rs: --alone",
     "imaging/src/stage/group.rs: --alone",
-    "partition/src/planner/ground.rs: --replace-table",
 ];
