@@ -17,7 +17,7 @@ const BACKUP_SECTOR: usize = 0x32;
 const NTFS_SECTORS: usize = 0x28;
 const HEAD_BYTES: usize = 512;
 
-/// A field that says another place than the volume has.
+/// A field that does not say where the volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// What the volume is.
@@ -29,8 +29,8 @@ pub struct Misfit {
     sector_bytes: u64,
 }
 
-/// The field of `volume` if it does not fit a partition that begins at `start_bytes`; `None` also for
-/// other kinds of volumes, and where the field can't say that.
+/// The field of `volume`, if it does not fit a partition that begins at `start_bytes`. `None` when it
+/// fits, when the field can't hold the right number, and for other kinds of volumes.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails, and what recognizing the volume says.

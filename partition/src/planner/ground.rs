@@ -1,5 +1,5 @@
-//! What a plan stands on: the table that is kept or made, what of the drive it can use, and the
-//! gaps in that.
+//! What a plan stands on: the table that is kept or made, the part of the drive that it can use, and
+//! the gaps there.
 
 use super::new_table::{name, new_slots, new_usable};
 use super::placement::{Class, Gap};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::table::{Partition, Scheme, Table};
 
-/// Alignment of partitions, unless the drive likes more or the user says else.
+/// Alignment of partitions, unless the drive prefers more or the user asks for another.
 pub(super) const ALIGNMENT_BYTES: u64 = 1 << 20;
 
 /// Larger "optimal" sizes are taken for nonsense (USB bridges are known to report them).
@@ -31,8 +31,8 @@ pub(super) struct Ground {
     reserve_bytes: u64,
 }
 
-/// Where partitions should start: 1 MiB, or what is a multiple of that and of the size that the
-/// drive likes best, if that makes sense.
+/// Where partitions should start: at multiples of 1 MiB, and of the size that the drive prefers if
+/// that makes sense.
 pub(super) fn natural_alignment(optimal_io_bytes: u32, physical_sector_bytes: u32) -> u64 {
     let optimal = u64::from(optimal_io_bytes);
     let physical = u64::from(physical_sector_bytes).max(4096);
@@ -175,8 +175,8 @@ impl Ground {
 fn scheme(request: &Request, kept: Option<&Table>) -> Result<Scheme> {
     match (request.options.scheme, kept) {
         (Some(wanted), Some(table)) if wanted != table.scheme => Err(Error::Refused(format!(
-            "the drive has a table of another kind ({}, not {}), which is kept; plan with \
-             replacing the table, which gives up what is on the drive, or leave the kind away",
+            "the drive has a table of another kind ({}, not {}), which is kept. Replace the table \
+             (all that is on the drive is lost), or plan without naming a kind",
             name(table.scheme),
             name(wanted)
         ))),

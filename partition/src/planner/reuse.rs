@@ -9,8 +9,8 @@ use crate::table::{Partition, Scheme};
 
 /// The partition that is there for each wanted volume; `None` for those to be made.
 ///
-/// A partition is a volume's when it has its name or when the previous plan put that volume
-/// there, and when its type and size suit.
+/// A partition is the volume's if it has the volume's name, or the previous plan put the volume
+/// there; its type and size must suit, too.
 ///
 /// # Errors
 /// [`Error::Refused`] when a partition has the name but does not suit, or several have it.

@@ -34,8 +34,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The same for a drive on which the sources' sizes don't fit: as small as the filesystem, unless
-    /// a size was asked for.
+    /// The same for a drive that is too small for the sources: as small as the filesystem, unless the
+    /// user asked for a size.
     pub(super) fn tightened(&self) -> Self {
         let is_free = match self.size {
             SizePolicy::Match => true,

@@ -82,8 +82,8 @@ impl BlockDevice {
         Path::new("/dev").join(self.name.replace('!', "/"))
     }
 
-    /// The slot of a disk that stays in it: those of virtual machines, which often have no serial
-    /// number. Drives that are plugged come into the slots of others.
+    /// The slot, if the disk stays in it: disks of virtual machines do, and often have no serial
+    /// number. A drive that is plugged in may take another drive's slot.
     pub(super) fn lasting_slot(&self) -> Option<&str> {
         let is_fixed = match self.transport {
             transport::Transport::Virtio | transport::Transport::Scsi => !self.is_removable,
@@ -233,7 +233,7 @@ fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
     ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }
 
-/// Forgets serial numbers that several disks claim: they identify none of them.
+/// Forgets serial numbers that several disks claim: such a number identifies no disk.
 pub(super) fn drop_ambiguous(devices: &mut [BlockDevice]) {
     let serials: Vec<_> = devices
         .iter()

@@ -16,8 +16,8 @@ use crate::table::{Partition, Table};
 
 /// Edits the chain from the logical partitions of the first of `tables` to those of the second.
 ///
-/// One whose partitions move or go is laid out anew, and so is one of which a record would lie in
-/// a new partition.
+/// The chain is laid out from scratch when one of its partitions moves or goes, or when a record
+/// would lie in a new partition.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails; [`crate::Error::Invalid`] when there is no sector
@@ -37,7 +37,7 @@ pub(super) fn edit(
     if before.map(start) == Some(start(extended)) {
         let extent = before.map_or(extended.extent, |before| before.extent);
         let mut chain = Chain::read(disk, sectors, extent)?;
-        if chain.change(extended.extent, (&logical(current), &logical(wanted)))? {
+        if chain.change(extended.extent, &logical(current), &logical(wanted))? {
             chain.write(steps);
             return Ok(());
         }
@@ -107,11 +107,7 @@ impl Chain {
     }
 
     /// Makes the change in memory; `false` when it takes another chain.
-    fn change(
-        &mut self,
-        extended: Extent,
-        (old, new): (&[Partition], &[Partition]),
-    ) -> Result<bool> {
+    fn change(&mut self, extended: Extent, old: &[Partition], new: &[Partition]) -> Result<bool> {
         let is_kept = new.len() >= old.len()
             && old
                 .iter()

@@ -1,4 +1,4 @@
-//! An MBR, edited: the record's bytes stay but those of entries that change.
+//! An MBR, edited: only entries that change are written; the record's other bytes stay.
 
 use super::entry::Change;
 use super::record::{ENTRIES, ENTRY_LEN};
