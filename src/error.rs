@@ -244,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_doubtful_table_may_be_replaced() {
+        let error = PartitionError::RefusedUnless {
+            reason: "the drive's partition table can't be relied on".into(),
+            remedy: Remedy::ReplaceTable,
+        };
+        let error = anyhow::Error::from(error).context("planning");
+        assert_eq!(
+            message(&error),
+            "planning: refused: the drive's partition table can't be relied on. --replace-table \
+             replaces it (all that is on the drive is lost)"
+        );
+        assert_eq!(code(&error), 3);
+    }
+
+    #[test]
     fn context_does_not_hide_the_code() {
         let error = Err::<(), _>(ImagingError::Interrupted)
             .context("cloning")

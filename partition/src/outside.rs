@@ -1,4 +1,4 @@
-//! Bytes that no one proved free: room in no partition, and what lies behind a filesystem's own end.
+//! Bytes that nothing proves free: space in no partition, and what lies behind a filesystem's own end.
 //! Which of them are copied is the user's choice.
 
 use crate::bytes::is_zero;
@@ -15,7 +15,7 @@ const WHOLE_BYTES: u64 = 16 << 20;
 /// Of larger room, its first and last mebibyte: extended boot records, RAID superblocks, footers.
 const EDGE_BYTES: u64 = 1 << 20;
 
-/// What is copied of the bytes that no one proved free.
+/// What is copied of the bytes that nothing proves free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outside {

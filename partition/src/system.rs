@@ -8,7 +8,6 @@ mod location;
 mod lock;
 mod mounts;
 mod serial;
-mod slot;
 mod swaps;
 mod system_disk;
 mod transport;
@@ -86,8 +85,9 @@ impl System {
     }
 
     /// What a disk or a file is recognized by: a disk's serial number if it has a usable one, the
-    /// slot (`/dev/disk/by-path/…`) of a virtual machine's disk that has none, a file's path, also for the loop device that shows the file. `None` where only the content
-    /// (a disk GUID, a PARTUUID) can tell.
+    /// slot (`/dev/disk/by-path/…`) of a virtual machine's disk without one, or a file's path, also
+    /// for the loop device that shows the file. `None` where only the content (a disk GUID, a
+    /// PARTUUID) can say.
     ///
     /// # Errors
     /// [`Error::Open`] when there is nothing at `path`, [`Error::Invalid`] when it is neither a

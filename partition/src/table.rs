@@ -10,6 +10,7 @@ mod guard;
 mod layout;
 mod mbr;
 mod moved;
+mod overlap;
 mod raw;
 mod read;
 mod sectors;

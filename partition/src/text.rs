@@ -1,11 +1,11 @@
-//! Text that others wrote (names, labels, paths, serial numbers) as a string that can be put into
-//! any message: what would steer a terminal or begin a line is sealed in it.
+//! Text that others wrote (names, labels, paths, serial numbers), as a string that is safe in any
+//! message: bytes that would steer a terminal or begin a line are sealed.
 //!
-//! A sealed byte is one character, U+10FE00 and its value, of the private use of plane 16. Sealed
-//! are the control characters of ASCII, the backslash, and each byte that is not UTF-8 (or is of
-//! one of these characters), so that two different byte strings are two different texts, and
-//! [`unsealed`] gives back what was there. What writes to a terminal escapes them with
-//! [`printable`] or [`printable_lines`]: a line feed that is not sealed is a message's own.
+//! A sealed byte is one character of the private use area of plane 16: U+10FE00 plus its value.
+//! The control characters of ASCII, the backslash, and each byte that is not UTF-8 (or is part of
+//! one of these characters) are sealed. So two different byte strings are two different texts, and
+//! [`unsealed`] returns the bytes. Code that writes to a terminal escapes them with [`printable`] or
+//! [`printable_lines`]: a line feed that is not sealed is the message's own.
 
 use serde::{Serialize, Serializer};
 use std::ffi::{OsStr, OsString};
@@ -38,7 +38,7 @@ pub fn sealed_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// UTF-16 of a disk, sealed: half of a surrogate pair as the three bytes that UTF-8 has no use for.
+/// UTF-16 of a disk, sealed. Half of a surrogate pair becomes three bytes that UTF-8 never uses.
 #[must_use]
 pub fn sealed_utf16(units: impl IntoIterator<Item = u16>) -> String {
     let mut bytes = Vec::new();
@@ -95,14 +95,14 @@ pub fn written(text: &str) -> String {
     bytes.unwrap_or_else(|_| plain(text))
 }
 
-/// Whether what was sealed is not UTF-8, so that [`plain`] does not give all of it back.
+/// Whether the sealed bytes are not UTF-8, so that [`plain`] does not return all of them.
 #[must_use]
 pub fn has_foreign_bytes(text: &str) -> bool {
     let mut seals = text.chars().filter_map(seal_of);
     seals.any(|byte| !byte.is_ascii())
 }
 
-/// Sealed text between quotation marks, those in it escaped.
+/// Sealed text between quotation marks. Quotation marks in it are sealed.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let inner: String = text

@@ -33,7 +33,7 @@ use superblock::Superblock;
 /// An APFS container.
 struct Apfs {
     summary: Summary,
-    /// What to read bitmaps with; nothing where there is a hazard.
+    /// What leads to the bitmaps; `None` where there is a hazard.
     map: Option<(Superblock, Spaceman)>,
 }
 
@@ -80,7 +80,8 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     Ok(Some(Box::new(Apfs { summary, map })))
 }
 
-/// Reads what bitmaps are read with, and puts into `summary` what is learnt on the way.
+/// Reads the superblock and the space manager, which lead to the bitmaps. Puts what they say of the
+/// container into `summary`.
 fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, Spaceman)> {
     let volume_bytes = volume.geometry().size_bytes;
     let block_bytes = u64::from(summary.block_size_bytes).min(volume_bytes);

@@ -1,5 +1,5 @@
-//! Where a volume says that its partition begins: NTFS and FAT in the field "hidden sectors", exFAT in
-//! PartitionOffset. Boot code of BIOS systems, and Windows, believe that.
+//! Where a volume says that its partition begins: NTFS and FAT in the field "hidden sectors", exFAT
+//! in PartitionOffset. Windows and the boot code of BIOS systems believe what the field says.
 
 use super::exfat::boot::{REGION_SECTORS, checksum};
 use super::{Kind, probe};
@@ -17,7 +17,7 @@ const BACKUP_SECTOR: usize = 0x32;
 const NTFS_SECTORS: usize = 0x28;
 const HEAD_BYTES: usize = 512;
 
-/// A field that says another place than the volume has.
+/// A field that does not say where the volume is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// What the volume is.
@@ -29,8 +29,8 @@ pub struct Misfit {
     sector_bytes: u64,
 }
 
-/// The field of `volume` if it does not fit a partition that begins at `start_bytes`; `None` also for
-/// other kinds of volumes, and where the field can't say that.
+/// The field of `volume`, if it does not fit a partition that begins at `start_bytes`. `None` when it
+/// fits, when the field can't hold the right number, and for other kinds of volumes.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails, and what recognizing the volume says.
@@ -75,7 +75,8 @@ pub fn misfit(volume: &dyn ReadAt, start_bytes: u64) -> Result<Option<Misfit>> {
 pub fn fit(volume: &dyn WriteAt, misfit: &Misfit) -> Result<()> {
     let sector = read_vec(&volume, 0, HEAD_BYTES)?;
     if misfit.kind == Kind::Exfat {
-        let region_bytes = misfit.sector_bytes.saturating_mul(REGION_SECTORS as u64);
+        // Sectors have 512 to 4096 bytes.
+        let region_bytes = misfit.sector_bytes * REGION_SECTORS as u64;
         fit_region(volume, misfit, 0)?;
         return fit_region(volume, misfit, region_bytes);
     }
@@ -106,8 +107,8 @@ pub fn fit(volume: &dyn WriteAt, misfit: &Misfit) -> Result<()> {
 
 /// The main or backup boot region of exFAT, with its checksum (section 3.4).
 fn fit_region(volume: &dyn WriteAt, misfit: &Misfit, at: u64) -> Result<()> {
-    let sector_bytes = usize::try_from(misfit.sector_bytes).unwrap_or(HEAD_BYTES);
-    let len = sector_bytes.saturating_mul(REGION_SECTORS);
+    let sector_bytes = misfit.sector_bytes as usize;
+    let len = sector_bytes * REGION_SECTORS;
     let end = at.checked_add(len as u64);
     if end.is_none_or(|end| end > volume.geometry().size_bytes) {
         return Ok(());

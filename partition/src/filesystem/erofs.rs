@@ -1,15 +1,16 @@
-//! EROFS.
+//! EROFS. Layout of `struct erofs_super_block` (Linux,
+//! [erofs_fs.h](https://github.com/torvalds/linux/blob/master/fs/erofs/erofs_fs.h)).
 
 use super::read_only::ReadOnly;
 use super::{Filesystem, Hazard, Kind, Summary};
 use crate::bytes::{le16, le32, text, u8_at};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 use crate::extent::ExtentMap;
 
 /// `EROFS_SUPER_OFFSET`
 const OFFSET: u64 = 1024;
-/// `struct erofs_super_block` without extension slots.
+/// The superblock without extension slots.
 const SUPERBLOCK_BYTES: usize = 128;
 const MAGIC: u32 = 0xe0f5_e1e2;
 /// `EROFS_FEATURE_COMPAT_SB_CHKSUM`
@@ -31,21 +32,23 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         return Ok(None);
     }
     let raw = read_vec(volume, OFFSET, SUPERBLOCK_BYTES)?;
-    let block_shift = u8_at(&raw, 12);
-    if le32(&raw, 0) != MAGIC || !(9..=16).contains(&block_shift) {
+    let (magic, blkszbits) = (le32(&raw, 0), u8_at(&raw, 12));
+    let (uuid, volume_name) = (&raw[48..64], &raw[64..80]);
+    if magic != MAGIC || !(9..=16).contains(&blkszbits) {
         return Ok(None);
     }
-    let block_bytes = 1u32 << block_shift;
+    let block_bytes = 1u32 << blkszbits;
     let mut hazards = unfit(&raw);
     if let Err(corrupt) = check(&raw, block_bytes, volume)? {
         hazards.push(Hazard::Damaged(corrupt.to_string()));
     }
-    let size_bytes = blocks(&raw).saturating_mul(block_bytes.into());
-    let size_bytes = size_bytes.min(volume_bytes);
-    let uuid = uuid::Uuid::from_slice(&raw[48..64]).unwrap_or_default();
+    // A product of numbers of 48 bits and of 17 at most: what overflows is beyond any volume.
+    let size_bytes = blocks(&raw).checked_mul(block_bytes.into());
+    let size_bytes = size_bytes.map_or(volume_bytes, |bytes| bytes.min(volume_bytes));
+    let uuid = uuid::Uuid::from_slice(uuid).unwrap_or_default();
     let summary = Summary {
         kind: Kind::Erofs,
-        label: text(&raw[64..80]),
+        label: text(volume_name),
         uuid: (!uuid.is_nil()).then(|| uuid.to_string()),
         size_bytes,
         block_size_bytes: block_bytes,
@@ -58,30 +61,31 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 
 /// All blocks of the filesystem on this device.
 fn blocks(raw: &[u8]) -> u64 {
-    let low = u64::from(le32(raw, 36));
-    let high = match le32(raw, 80) & HAS_48_BITS {
-        0 => 0,
-        _ => u64::from(le16(raw, 14)),
+    // blocks_hi means something else without HAS_48_BITS.
+    let (blocks_lo, blocks_hi) = (le32(raw, 36), le16(raw, 14));
+    let feature_incompat = le32(raw, 80);
+    let high = if feature_incompat & HAS_48_BITS == 0 {
+        0
+    } else {
+        blocks_hi
     };
-    high << 32 | low
+    u64::from(high) << 32 | u64::from(blocks_lo)
 }
 
 fn unfit(raw: &[u8]) -> Vec<Hazard> {
-    let features = le32(raw, 80);
+    let (feature_incompat, extra_devices) = (le32(raw, 80), le16(raw, 86));
     let mut hazards = Vec::new();
-    if features & !KNOWN_FEATURES != 0 {
-        let unknown = format!("feature_incompat {:#x}", features & !KNOWN_FEATURES);
+    if feature_incompat & !KNOWN_FEATURES != 0 {
+        let unknown = feature_incompat & !KNOWN_FEATURES;
+        let unknown = format!("feature_incompat {unknown:#x}");
         hazards.push(Hazard::UnknownFeature(unknown));
     }
-    let devices = le16(raw, 86);
-    if features & HAS_DEVICE_TABLE != 0 && devices > 0 {
-        let which = format!("{devices} extra devices hold contents of files");
+    if feature_incompat & HAS_DEVICE_TABLE != 0 && extra_devices > 0 {
+        let which = format!("{extra_devices} extra devices hold contents of files");
         hazards.push(Hazard::MultiDevice(which));
     }
     hazards
 }
-
-type Checked = std::result::Result<(), Corrupt>;
 
 fn corrupt(
     field: &'static str,
@@ -100,19 +104,23 @@ fn check(raw: &[u8], block_bytes: u32, volume: &dyn ReadAt) -> Result<Checked> {
         let expected = format!("{blocks_min} to the volume's {volume_blocks}");
         return Ok(Err(corrupt("blocks", expected, blocks)));
     }
-    for (field, offset) in [("meta_blkaddr", 40), ("xattr_blkaddr", 44)] {
-        let block = u64::from(le32(raw, offset));
-        if block >= blocks {
+    let (feature_compat, meta_blkaddr) = (le32(raw, 8), le32(raw, 40));
+    let xattr_blkaddr = le32(raw, 44);
+    for (field, block) in [
+        ("meta_blkaddr", meta_blkaddr),
+        ("xattr_blkaddr", xattr_blkaddr),
+    ] {
+        if u64::from(block) >= blocks {
             let expected = format!("below the {blocks} blocks");
             return Ok(Err(corrupt(field, expected, block)));
         }
     }
-    if le32(raw, 8) & HAS_CHECKSUM == 0 {
+    if feature_compat & HAS_CHECKSUM == 0 {
         return Ok(Ok(()));
     }
-    let len_bytes = covered_end_bytes(block_bytes).saturating_sub(OFFSET);
     // At most 64 KiB.
-    let covered = read_vec(volume, OFFSET, usize::try_from(len_bytes).unwrap_or(0))?;
+    let len_bytes = covered_end_bytes(block_bytes) - OFFSET;
+    let covered = read_vec(volume, OFFSET, len_bytes as usize)?;
     Ok(checksum(raw, covered))
 }
 
@@ -122,7 +130,7 @@ fn covered_end_bytes(block_bytes: u32) -> u64 {
     if block_bytes > OFFSET {
         block_bytes
     } else {
-        OFFSET.saturating_add(block_bytes)
+        OFFSET + block_bytes
     }
 }
 

@@ -1,12 +1,13 @@
 //! F2FS, the flash-friendly filesystem.
 //!
-//! Used is all that comes before the main area: superblocks, checkpoints, SIT, NAT and SSA as
-//! wholes; and those blocks of the main area that the SIT has as valid. The second copies of SIT
-//! and NAT blocks, and summaries of segments without a valid block, could be left out: drivers
-//! don't read them. They are copied because the older checkpoint refers to such copies, because
-//! tools may read them all the same, and because they are a small part: 0.2 % of the volume for
-//! the summaries, less than 0.01 % for each of the rest. What comes after the main area (less than
-//! a section, or what was added to the volume later) is never looked at.
+//! In use is all that comes before the main area (superblocks, checkpoints, SIT, NAT and SSA), and
+//! each block of the main area that the SIT calls valid.
+//!
+//! Drivers don't read the second copies of SIT and NAT blocks, nor summaries of segments without a
+//! valid block. They are copied all the same: the older checkpoint refers to such copies, tools may
+//! read them, and they are small. Summaries take 0.2 % of the volume, the rest less than 0.01 %
+//! each. The bytes after the main area (less than a section, or what was added to the volume later)
+//! are never looked at.
 
 mod address;
 mod checkpoint;

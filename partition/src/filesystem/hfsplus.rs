@@ -1,9 +1,9 @@
 //! HFS+ and HFSX, as macOS and Linux write them (Apple's Technical Note
 //! [TN1150](https://developer.apple.com/library/archive/technotes/tn/tn1150.html)).
 //!
-//! In use are the blocks that the allocation file has marked, headers and what surrounds them
-//! whether marked or not, and a piece of a block after the last one. Beyond that the space after
-//! the last block is free but for the last block's worth, where an alternate header may be.
+//! In use are the blocks that the allocation file marks, the headers and the blocks around them
+//! whether marked or not, and a piece of a block after the last one. Other space after the last
+//! block is free, except for the volume's last block, where an alternate header may be.
 
 mod address;
 mod bitmap;

@@ -13,7 +13,7 @@ use descriptor::Descriptors;
 
 /// Recognises ISO 9660 by its volume descriptors.
 ///
-/// A disc that has a UDF too is told as that: what the two share is not in the smaller one.
+/// A disc that has a UDF too counts as UDF, as the two share bytes that ISO 9660 does not name.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.
@@ -38,8 +38,8 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     Ok(Some(Box::new(filesystem)))
 }
 
-/// What an ISO 9660 that shares its disk with a partition table has of it, whatever the
-/// partitions say; nothing when there is none.
+/// The bytes of an ISO 9660 that shares its disk with a partition table, whatever the partitions
+/// say; empty when there is none.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.

@@ -5,9 +5,9 @@
 //! before the first extent; metadata areas wherever they are. Extents that no logical volume has
 //! are free, and so is what follows the last extent.
 //!
-//! The metadata on one physical volume proves its extents free only while there is no other:
-//! those of a group of several are copied whole, because the copies of the metadata on others may
-//! be newer, and half of a group is no clone of it.
+//! The metadata on one physical volume proves its extents free only while the group has no other.
+//! The volumes of a group of several are copied whole: the copy of the metadata on another volume
+//! may be newer, and half of a group is no clone of it.
 
 mod address;
 mod area;

@@ -40,7 +40,7 @@ impl Filesystem for ReadOnly {
         Ok(self.used.as_ref().ok().cloned())
     }
 
-    /// 0: it frees nothing, so that only what it has is known of.
+    /// 0: the filesystem frees nothing, so all that is known are the bytes that it has.
     fn end_bytes(&self) -> u64 {
         0
     }

@@ -1,4 +1,4 @@
-//! Telling which filesystem is on a volume, and when that can't be told.
+//! Which filesystem is on a volume, and when nobody can say.
 
 use super::named::Named;
 use super::owners::{Forgiving, Gaps, Owners};

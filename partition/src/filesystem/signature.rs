@@ -1,12 +1,10 @@
 //! Filesystems and containers that klon knows by name only, from their signatures.
 //!
-//! A signature is a magic number together with the fields around it that must fit, so that a few
-//! stray bytes are not taken for a filesystem. What is found here is copied whole.
+//! A signature is a magic number and the fields around it, which must fit: a few stray bytes are
+//! no filesystem. A volume that is found here is copied whole.
 
 mod container;
-mod foreign;
 mod head;
-mod linux;
 mod unix;
 
 use super::{Hazard, Kind, Summary};
@@ -21,8 +19,8 @@ const CHECKS: &[Check] = &[
     container::mdraid,
     container::luks,
     container::zfs,
-    foreign::bitlocker,
-    linux::bcachefs,
+    container::bitlocker,
+    unix::bcachefs,
     unix::nilfs2,
     unix::reiserfs,
     unix::jfs,
@@ -44,7 +42,7 @@ pub(super) fn find(volume: &dyn ReadAt) -> Result<Vec<Summary>> {
     Ok(found)
 }
 
-/// What is told by less than its main signature, when nothing else is on `volume`.
+/// A container that has lost its main signature, when nothing else is on `volume`.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.

@@ -1,13 +1,14 @@
-//! squashfs.
+//! squashfs. Layout of `struct squashfs_super_block` (Linux,
+//! [squashfs_fs.h](https://github.com/torvalds/linux/blob/master/fs/squashfs/squashfs_fs.h)).
 
 use super::read_only::ReadOnly;
 use super::{Filesystem, Hazard, Kind, Summary};
 use crate::bytes::{le16, le32, le64};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 use crate::extent::ExtentMap;
 
-/// `struct squashfs_super_block` of version 4.
+/// The superblock of version 4.
 const SUPERBLOCK_BYTES: usize = 96;
 /// What `mksquashfs` fills its output up to, so that it can be mounted from a block device.
 const PADDING_BYTES: u64 = 4096;
@@ -31,9 +32,10 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     let raw = read_vec(volume, 0, SUPERBLOCK_BYTES)?;
     // The versions before were in the byte order of the machine, with the version at the same
     // place.
-    let version = match &raw[..4] {
-        b"hsqs" => le16(&raw, 28),
-        b"sqsh" => le16(&raw, 28).swap_bytes(),
+    let (s_magic, s_major) = (&raw[..4], le16(&raw, 28));
+    let version = match s_magic {
+        b"hsqs" => s_major,
+        b"sqsh" => s_major.swap_bytes(),
         _ => return Ok(None),
     };
     let filesystem = match version {
@@ -71,20 +73,20 @@ fn summary(
 
 fn read(raw: &[u8], volume: &dyn ReadAt) -> Result<ReadOnly> {
     let volume_bytes = volume.geometry().size_bytes;
-    let (block_bytes, used_bytes) = (le32(raw, 12), le64(raw, 40));
+    let (block_size, bytes_used) = (le32(raw, 12), le64(raw, 40));
     let mut hazards = unknown(raw);
     if let Err(corrupt) = check(raw, volume_bytes) {
         hazards.push(Hazard::Damaged(corrupt.to_string()));
     }
-    let end_bytes = used_bytes
+    let end_bytes = bytes_used
         .checked_next_multiple_of(PADDING_BYTES)
         .map_or(volume_bytes, |end_bytes| end_bytes.min(volume_bytes));
-    let summary = summary(used_bytes, block_bytes, volume_bytes, hazards);
+    let summary = summary(bytes_used, block_size, volume_bytes, hazards);
     Ok(ReadOnly::new(summary, ExtentMap::whole(end_bytes)))
 }
 
 fn unknown(raw: &[u8]) -> Vec<Hazard> {
-    let (compression, flags, minor) = (le16(raw, 20), le16(raw, 24), le16(raw, 30));
+    let (compression, flags, s_minor) = (le16(raw, 20), le16(raw, 24), le16(raw, 30));
     let mut found = Vec::new();
     if !KNOWN_COMPRESSIONS.contains(&compression) {
         found.push(format!("compression {compression}"));
@@ -92,27 +94,26 @@ fn unknown(raw: &[u8]) -> Vec<Hazard> {
     if flags & !KNOWN_FLAGS != 0 {
         found.push(format!("flags {:#06x}", flags & !KNOWN_FLAGS));
     }
-    if minor != 0 {
-        found.push(format!("version 4.{minor}"));
+    if s_minor != 0 {
+        found.push(format!("version 4.{s_minor}"));
     }
     found.into_iter().map(Hazard::UnknownFeature).collect()
 }
 
 /// All that squashfs has to check: there are no checksums.
-fn check(raw: &[u8], volume_bytes: u64) -> std::result::Result<(), Corrupt> {
+fn check(raw: &[u8], volume_bytes: u64) -> Checked {
     let corrupt = |field, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
         Corrupt::new("squashfs superblock", field, 0, expected, found)
     };
-    let (block_bytes, block_log) = (le32(raw, 12), le16(raw, 22));
-    if !(12..=20).contains(&block_log) || 1u32.checked_shl(block_log.into()) != Some(block_bytes) {
+    let (block_size, block_log, bytes_used) = (le32(raw, 12), le16(raw, 22), le64(raw, 40));
+    if !(12..=20).contains(&block_log) || 1u32.checked_shl(block_log.into()) != Some(block_size) {
         let expected = "the logarithm (12 to 20) of block_size";
-        let found = format!("{block_log} for {block_bytes} bytes");
+        let found = format!("{block_log} for {block_size} bytes");
         return Err(corrupt("block_log", &expected, &found));
     }
-    let used_bytes = le64(raw, 40);
-    if used_bytes <= SUPERBLOCK_BYTES as u64 || used_bytes > volume_bytes {
+    if bytes_used <= SUPERBLOCK_BYTES as u64 || bytes_used > volume_bytes {
         let expected = format!("more than 96, at most the volume's {volume_bytes}");
-        return Err(corrupt("bytes_used", &expected, &used_bytes));
+        return Err(corrupt("bytes_used", &expected, &bytes_used));
     }
     let tables = [
         ("id_table_start", 48, false),
@@ -124,10 +125,10 @@ fn check(raw: &[u8], volume_bytes: u64) -> std::result::Result<(), Corrupt> {
     ];
     for (field, offset, may_lack) in tables {
         let start = le64(raw, offset);
-        let is_inside = (SUPERBLOCK_BYTES as u64..used_bytes).contains(&start);
+        let is_inside = (SUPERBLOCK_BYTES as u64..bytes_used).contains(&start);
         let is_valid = is_inside || (may_lack && start == NO_TABLE);
         if !is_valid {
-            let expected = format!("between the superblock and bytes_used {used_bytes}");
+            let expected = format!("between the superblock and bytes_used {bytes_used}");
             return Err(corrupt(field, &expected, &start));
         }
     }

@@ -1,5 +1,6 @@
 //! Linux swap: a header page, and pages that mean nothing once they are swapped in or the system
-//! is down, unless it hibernated.
+//! is down, unless it hibernated. Layout of `union swap_header` (Linux,
+//! [swap.h](https://github.com/torvalds/linux/blob/master/include/linux/swap.h)).
 
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::bytes::{be32, le32, text};
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 const PAGE_BYTES: [u32; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 /// The header is the first page, and this is the end of it.
 const SIGNATURE_BYTES: usize = 10;
-/// `union swap_header`: the fields come after the space for boot blocks and disk labels.
+/// The fields come after the space for boot blocks and disk labels.
 const FIELDS_OFFSET: u64 = 1024;
 /// version, last_page, nr_badpages, sws_uuid, sws_volume, padding; badpages follow.
 const FIELDS_BYTES: usize = 512;
@@ -47,7 +48,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         if u64::from(page_bytes) > volume_bytes {
             break;
         }
-        let at = u64::from(page_bytes).saturating_sub(SIGNATURE_BYTES as u64);
+        let at = u64::from(page_bytes) - SIGNATURE_BYTES as u64;
         let signature = read_vec(volume, at, SIGNATURE_BYTES)?;
         let suspended = SUSPENDED.iter().find(|(it, _)| signature.starts_with(it));
         let suspended = suspended.map(|(_, name)| *name);
@@ -78,26 +79,16 @@ impl Swap {
             used_bytes: None,
             hazards: Vec::new(),
         };
-        // The byte order is that of the machine that made it.
-        let order: Option<fn(&[u8], usize) -> u32> = match (le32(fields, 0), be32(fields, 0)) {
-            (1, _) => Some(le32),
-            (_, 1) => Some(be32),
-            _ => None,
-        };
-        let Some(number) = order.filter(|_| !is_old) else {
+        let Some(header) = Header::read(fields).filter(|_| !is_old) else {
             return Self {
                 summary,
                 header_bytes: None,
             };
         };
-        let uuid = uuid::Uuid::from_slice(&fields[12..28]).unwrap_or_default();
-        summary.uuid = (!uuid.is_nil()).then(|| uuid.to_string());
-        summary.label = text(&fields[28..44]);
-        summary.hazards = damage(fields, number, page_bytes, volume_bytes);
-        let pages = u64::from(number(fields, 4)).saturating_add(1);
-        summary.size_bytes = pages
-            .saturating_mul(u64::from(page_bytes))
-            .min(volume_bytes);
+        summary.uuid = (!header.sws_uuid.is_nil()).then(|| header.sws_uuid.to_string());
+        summary.label = header.sws_volume.clone();
+        summary.hazards = damage(&header, page_bytes, volume_bytes);
+        summary.size_bytes = header.size_bytes(page_bytes).min(volume_bytes);
         summary.used_bytes = Some(page_bytes.into());
         Self {
             summary,
@@ -106,28 +97,57 @@ impl Swap {
     }
 }
 
-/// What the kernel would refuse.
-fn damage(
-    fields: &[u8],
+/// The fields of a header of version 1, in the byte order of the machine that made it.
+struct Header {
+    last_page: u32,
+    nr_badpages: u32,
+    sws_uuid: uuid::Uuid,
+    sws_volume: Option<String>,
     number: fn(&[u8], usize) -> u32,
-    page_bytes: u32,
-    volume_bytes: u64,
-) -> Vec<Hazard> {
-    let pages = u64::from(number(fields, 4)).saturating_add(1);
-    let bad_pages = number(fields, 8);
-    let bad_pages_max =
-        u64::from(page_bytes).saturating_sub(BAD_PAGES_OFFSET + SIGNATURE_BYTES as u64) / 4;
+}
+
+impl Header {
+    /// `None` when the version is another, in either order.
+    fn read(fields: &[u8]) -> Option<Self> {
+        let number: fn(&[u8], usize) -> u32 = match (le32(fields, 0), be32(fields, 0)) {
+            (1, _) => le32,
+            (_, 1) => be32,
+            _ => return None,
+        };
+        Some(Self {
+            last_page: number(fields, 4),
+            nr_badpages: number(fields, 8),
+            sws_uuid: uuid::Uuid::from_slice(fields.get(12..28)?).unwrap_or_default(),
+            sws_volume: text(fields.get(28..44)?),
+            number,
+        })
+    }
+
+    /// A product of numbers of about 32 and 16 bits.
+    fn size_bytes(&self, page_bytes: u32) -> u64 {
+        (u64::from(self.last_page) + 1) * u64::from(page_bytes)
+    }
+}
+
+/// What the kernel would refuse.
+fn damage(header: &Header, page_bytes: u32, volume_bytes: u64) -> Vec<Hazard> {
+    let Header {
+        last_page,
+        nr_badpages,
+        ..
+    } = *header;
+    let list_bytes = u64::from(page_bytes) - BAD_PAGES_OFFSET - SIGNATURE_BYTES as u64;
+    let bad_pages_max = list_bytes / 4;
     let mut found = Vec::new();
-    if pages.saturating_mul(page_bytes.into()) > volume_bytes {
+    if header.size_bytes(page_bytes) > volume_bytes {
         found.push(format!(
-            "last_page is {}, and the volume has {} pages of {page_bytes} bytes",
-            pages - 1,
+            "last_page is {last_page}, and the volume has {} pages of {page_bytes} bytes",
             volume_bytes / u64::from(page_bytes)
         ));
     }
-    if u64::from(bad_pages) > bad_pages_max {
+    if u64::from(nr_badpages) > bad_pages_max {
         found.push(format!(
-            "nr_badpages is {bad_pages}, and the header has room for {bad_pages_max}"
+            "nr_badpages is {nr_badpages}, and the header has room for {bad_pages_max}"
         ));
     }
     found.into_iter().map(Hazard::Damaged).collect()
@@ -152,17 +172,18 @@ impl Filesystem for Swap {
         let Some(page_bytes) = self.header_bytes else {
             return ExtentMap::new();
         };
-        let header = read_vec(device, 0, usize::try_from(page_bytes).unwrap_or(0));
-        let header = header.unwrap_or_default();
-        let fields = header.get(FIELDS_OFFSET as usize..).unwrap_or_default();
-        let list = header.get(BAD_PAGES_OFFSET as usize..).unwrap_or_default();
-        let number = match le32(fields, 0) {
-            1 => le32,
-            _ => be32,
+        // At most 64 KiB.
+        let page = read_vec(device, 0, page_bytes as usize).unwrap_or_default();
+        let fields = page.get(FIELDS_OFFSET as usize..BAD_PAGES_OFFSET as usize);
+        let Some(header) = fields.and_then(Header::read) else {
+            return ExtentMap::new();
         };
-        let pages = (0..usize::try_from(number(fields, 8)).unwrap_or(0))
-            .map_while(|index| list.get(index.checked_mul(4)?..)?.get(..4))
-            .filter_map(|page| Extent::new(u64::from(number(page, 0)) * page_bytes, page_bytes));
+        let list = page.get(BAD_PAGES_OFFSET as usize..).unwrap_or_default();
+        let pages = list
+            .chunks_exact(4)
+            .take(header.nr_badpages as usize)
+            .map(|page| u64::from((header.number)(page, 0)))
+            .filter_map(|page| Extent::new(page * page_bytes, page_bytes));
         let header = Extent::new(0, page_bytes).into_iter().collect();
         let listed: ExtentMap = pages.collect();
         let inside = ExtentMap::whole(self.summary.size_bytes).difference(&header);
@@ -180,7 +201,7 @@ impl Filesystem for Swap {
             return Ok(None);
         };
         // At most 64 KiB.
-        let len = usize::try_from(header_bytes).unwrap_or(0);
+        let len = header_bytes as usize;
         let mut digest = Sha256::new();
         digest.update(b"klon swap change token 1\0");
         digest.update(read_vec(device, 0, len)?);

@@ -1,5 +1,5 @@
-//! Partitions that hold more than the filesystem that they begin with: by their type, by a hash
-//! tree beside them.
+//! Partitions that hold more than the filesystem at their start, as their type or a hash tree beside
+//! them says.
 
 use super::{data_partitions, verity};
 use crate::device::{ReadAt, Window};

@@ -1,8 +1,8 @@
 //! Which table a disk has, in which sectors it counts, and whether it can be relied on.
 //!
-//! An MBR doesn't say how large its sectors are. A file that was made of a disk with sectors of
-//! 4096 bytes, and an enclosure that tells another size than the disk behind it, show the disk in
-//! sectors that the table doesn't count in. So it is read in both sizes, and what lies at the
+//! An MBR doesn't say how large its sectors are. A disk may show sectors that its table doesn't
+//! count in: as a file of a disk with sectors of 4096 bytes, or in an enclosure that reports another
+//! size than the disk has. So the table is read in both sizes, and what lies at the
 //! partitions' starts decides.
 
 use super::{MEBIBYTE, data_partitions, summary};

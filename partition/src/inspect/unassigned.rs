@@ -1,4 +1,4 @@
-//! What of a disk is in no partition, so that clones of its partitions don't carry it.
+//! Bytes of a disk that are in no partition, so clones of its partitions don't carry them.
 //!
 //! Reading all of it would take as long as to copy it, so it is looked at where things begin and end:
 //! the first 16 MiB of the disk, the first and last mebibyte of each room, and 4 KiB at 64 places of it.
@@ -13,15 +13,15 @@ use serde::Serialize;
 
 const SAMPLES: u64 = 64;
 const SAMPLE_BYTES: u64 = 4 << 10;
-/// Of more rooms than these, those that come later are not looked at.
+/// Gaps between partitions that are looked at; later ones are not.
 const ROOMS_MAX: usize = 256;
 
-/// The room of a disk that is in no partition, and not all zero.
+/// Space of a disk that is in no partition, and not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Unassigned {
-    /// How much room that is.
+    /// How much space that is.
     pub room_bytes: u64,
-    /// The first place where something else than zero was seen.
+    /// The first place where something other than zero was seen.
     pub first_bytes: u64,
 }
 

@@ -131,7 +131,7 @@ impl DiskUsage {
     }
 }
 
-/// All of a disk whose table can't be relied on: where it says that nothing lies, something may.
+/// All of a disk whose table can't be relied on: there may be data where it says there is none.
 fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskUsage> {
     let extents = ExtentMap::whole(disk.geometry().size_bytes);
     let mut volumes = Vec::new();

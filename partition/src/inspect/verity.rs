@@ -1,5 +1,5 @@
-//! Partitions that dm-verity protects: its hash tree covers their free blocks too, so that a copy
-//! without those doesn't boot.
+//! Partitions that dm-verity protects. Its hash tree covers their free blocks too, so a copy without
+//! the free blocks doesn't boot.
 
 use crate::bytes::{le32, le64};
 use crate::device::{ReadAt, read_vec};
@@ -209,7 +209,7 @@ pub(super) fn is_protected(table: &Table, partition: &Partition) -> bool {
     })
 }
 
-/// How much data the hash tree that begins `volume` covers; `None` where no such tree begins.
+/// How much data a hash tree at the start of `volume` covers; `None` without one.
 pub(super) fn covered_bytes(volume: &dyn ReadAt) -> Result<Option<u64>> {
     if volume.geometry().size_bytes < SUPERBLOCK_BYTES as u64 {
         return Ok(None);

@@ -1,8 +1,8 @@
 //! What every plan must satisfy, whether klon made it or somebody edited its file.
 
-use super::ground::{name, new_slots, new_usable};
 use super::layout::{Plan, PlannedVolume};
 use super::name::{NAME_UNITS_MAX, check_name};
+use super::new_table::{name, new_slots, new_usable};
 use super::slots::{NUMBER_MAX, is_extended};
 use crate::error::{Error, Result};
 use crate::extent::Extent;

@@ -1,7 +1,8 @@
 //! Why volumes do not fit on a drive, and what would do.
 
-use super::ground::{Ground, name};
-use super::place::Class;
+use super::ground::Ground;
+use super::new_table::name;
+use super::placement::Class;
 use super::request::Request;
 use super::size::{human_size, human_size_at_least};
 use super::slots;
@@ -53,7 +54,7 @@ fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
         .count();
     let names: Vec<String> = fresh
         .iter()
-        .map(|one| format!("{} ({})", one.name, human_size(one.room.min_bytes)))
+        .map(|one| format!("{} ({})", one.name, human_size(one.claim.min_bytes)))
         .collect();
     let free_bytes = sizes.clone().fold(0, u64::saturating_add);
     let places = match (gaps.len(), logical) {
@@ -98,7 +99,7 @@ fn needed_bytes(ground: &Ground, wanted: &[&Wanted]) -> u64 {
         false => 0,
     };
     let aligned = |one: &&Wanted| {
-        let bytes = one.room.min_bytes.saturating_add(one.room.padding_bytes);
+        let bytes = one.claim.min_bytes.saturating_add(one.claim.padding_bytes);
         bytes
             .checked_next_multiple_of(ground.alignment_bytes)
             .unwrap_or(u64::MAX)

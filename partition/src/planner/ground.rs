@@ -1,7 +1,8 @@
-//! What a plan stands on: the table that is kept or made, what of the drive it can use, and the
-//! gaps in that.
+//! What a plan stands on: the table that is kept or made, the part of the drive that it can use, and
+//! the gaps there.
 
-use super::place::{Class, Gap};
+use super::new_table::{name, new_slots, new_usable};
+use super::placement::{Class, Gap};
 use super::request::Request;
 use super::role::Role;
 use super::size::human_size;
@@ -9,15 +10,11 @@ use crate::error::{Error, Remedy, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::table::{Partition, Scheme, Table};
 
-/// Alignment of partitions, unless the drive likes more or the user says else.
+/// Alignment of partitions, unless the drive prefers more or the user asks for another.
 pub(super) const ALIGNMENT_BYTES: u64 = 1 << 20;
 
 /// Larger "optimal" sizes are taken for nonsense (USB bridges are known to report them).
 const ALIGNMENT_MAX_BYTES: u64 = 64 << 20;
-
-/// Entries of a GPT that klon makes (UEFI 5.3.1: at least 16 KiB of 128-byte entries).
-const GPT_SLOTS: u32 = 128;
-const GPT_ARRAY_BYTES: u64 = 128 * 128;
 
 /// The base of a plan.
 #[derive(Clone, Debug)]
@@ -34,39 +31,8 @@ pub(super) struct Ground {
     reserve_bytes: u64,
 }
 
-/// Where partitions may lie under a new table; `None` when the drive is too small for one.
-///
-/// GPT: after the MBR, the header and 16 KiB of entries, before the backup of the latter two
-/// (UEFI 5.3.1). MBR: after the first sector, below 2^32 sectors.
-pub(super) fn new_usable(scheme: Scheme, size_bytes: u64, sector_bytes: u32) -> Option<Extent> {
-    let sector_bytes = u64::from(sector_bytes);
-    let sectors = size_bytes.checked_div(sector_bytes)?;
-    let (first, end) = match scheme {
-        Scheme::Gpt => {
-            let array = GPT_ARRAY_BYTES.div_ceil(sector_bytes);
-            (
-                array.checked_add(2)?,
-                sectors.checked_sub(array.checked_add(1)?)?,
-            )
-        }
-        Scheme::Mbr => (1, sectors.min(1 << 32)),
-    };
-    Extent::between(
-        first.checked_mul(sector_bytes)?,
-        end.checked_mul(sector_bytes)?,
-    )
-}
-
-/// Slots of a new table: entries of a GPT, primary partitions of an MBR.
-pub(super) const fn new_slots(scheme: Scheme) -> u32 {
-    match scheme {
-        Scheme::Gpt => GPT_SLOTS,
-        Scheme::Mbr => 4,
-    }
-}
-
-/// Where partitions should start: 1 MiB, or what is a multiple of that and of the size that the
-/// drive likes best, if that makes sense.
+/// Where partitions should start: at multiples of 1 MiB, and of the size that the drive prefers if
+/// that makes sense.
 pub(super) fn natural_alignment(optimal_io_bytes: u32, physical_sector_bytes: u32) -> u64 {
     let optimal = u64::from(optimal_io_bytes);
     let physical = u64::from(physical_sector_bytes).max(4096);
@@ -225,14 +191,6 @@ fn scheme(request: &Request, kept: Option<&Table>) -> Result<Scheme> {
     }
 }
 
-/// The kind of table in capital letters.
-pub(super) const fn name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Gpt => "GPT",
-        Scheme::Mbr => "MBR",
-    }
-}
-
 fn alignment(request: &Request, sector_bytes: u32) -> Result<u64> {
     let geometry = request.drive.geometry;
     let Some(alignment) = request.options.alignment_bytes else {
@@ -252,23 +210,9 @@ fn alignment(request: &Request, sector_bytes: u32) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{natural_alignment, new_usable};
-    use crate::table::Scheme;
+    use super::natural_alignment;
 
     const MIB: u64 = 1 << 20;
-
-    #[test]
-    fn a_new_gpt_leaves_its_headers_and_entries_free() {
-        let small = new_usable(Scheme::Gpt, 100 * MIB, 512).unwrap();
-        assert_eq!(small.offset_bytes(), 34 * 512);
-        assert_eq!(small.end_bytes(), 100 * MIB - 33 * 512);
-        let large = new_usable(Scheme::Gpt, 100 * MIB + 100, 4096).unwrap();
-        assert_eq!(large.offset_bytes(), 6 * 4096);
-        assert_eq!(large.end_bytes(), 100 * MIB - 5 * 4096);
-        assert_eq!(new_usable(Scheme::Gpt, 20_000, 512), None);
-        let mbr = new_usable(Scheme::Mbr, 8 << 40, 512).unwrap();
-        assert_eq!(mbr.end_bytes(), 2 << 40);
-    }
 
     #[test]
     fn alignment_follows_the_drive_only_where_that_makes_sense() {

@@ -1,5 +1,6 @@
 //! The plan itself: what lies where on the drive, the table that says so, and what that changes.
 
+use super::new_table::{new_slots, new_usable};
 use super::size::SizePolicy;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -232,7 +233,7 @@ impl Plan {
 
     fn new_table(&self) -> Result<Table> {
         let drive = &self.drive;
-        let usable = super::ground::new_usable(
+        let usable = new_usable(
             self.table.scheme,
             drive.size_bytes,
             drive.logical_sector_bytes,
@@ -245,7 +246,7 @@ impl Plan {
             usable: usable.ok_or_else(|| {
                 Error::Refused("the drive is too small for a partition table".to_owned())
             })?,
-            slots_max: super::ground::new_slots(self.table.scheme),
+            slots_max: new_slots(self.table.scheme),
             entry_bytes: self.table.scheme.entry_bytes(),
             partitions: Vec::new(),
         })

@@ -2,8 +2,8 @@
 
 mod bar;
 
-use super::ground::{name, new_usable};
 use super::layout::{Plan, PlannedVolume};
+use super::new_table::{name, new_usable};
 use super::size::human_size;
 use super::slots::is_extended;
 use crate::extent::{Extent, ExtentMap};

@@ -52,8 +52,8 @@ pub struct SourceRequest {
 /// A disk, a partition or a file to be cloned, as inspection found it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What the disk, the partition or the file is recognised by; for a partition in a file that is
-    /// the file.
+    /// What the disk, the partition or the file is recognized by. A partition in a file is
+    /// recognized by the file.
     pub identity: Identity,
     /// The disk that it is or lies on; `None` for the file of a single volume.
     pub disk: Option<Identity>,
@@ -72,8 +72,8 @@ pub struct Source {
 /// A volume of a source.
 #[derive(Clone, Debug)]
 pub struct SourceVolume {
-    /// Its number in the table of the source disk; `None` when the source is this one volume, also
-    /// when that is a partition, unless [`Source::identity`] is that of the file that it is in.
+    /// Its number in the table of the source disk. `None` when the source is this one volume or
+    /// partition, unless [`Source::identity`] is the identity of the file that the partition is in.
     pub number: Option<u32>,
     /// Where it lies on the source.
     pub extent: Extent,
@@ -171,7 +171,7 @@ impl SourceVolume {
 pub struct Reserve {
     /// How much.
     pub bytes: u64,
-    /// Whether a plan without it is none; otherwise volumes that don't fit beside it come first.
+    /// Whether to refuse a plan without it; otherwise volumes that don't fit beside it come first.
     pub is_required: bool,
 }
 
@@ -180,7 +180,7 @@ pub struct Reserve {
 pub struct Options {
     /// The kind of table; `None` for that of the table that is kept, else GPT.
     pub scheme: Option<Scheme>,
-    /// Whether what is on the drive is given up for a new table.
+    /// Whether a new table replaces what is on the drive, which is lost.
     pub replace_table: bool,
     /// A date for the names, as in `2026-11-21`.
     pub date_stamp: Option<String>,
@@ -188,7 +188,7 @@ pub struct Options {
     pub reserve: Reserve,
     /// Where partitions start: multiples of this; `None` for 1 MiB or what the drive likes best.
     pub alignment_bytes: Option<u64>,
-    /// The plan that was last carried out on this drive, by which volumes are found again whose
-    /// table holds no names (MBR).
+    /// The plan that was last carried out on this drive. Where the table holds no names (MBR),
+    /// volumes are found by it.
     pub previous: Option<Plan>,
 }

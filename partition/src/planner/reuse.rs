@@ -9,8 +9,8 @@ use crate::table::{Partition, Scheme};
 
 /// The partition that is there for each wanted volume; `None` for those to be made.
 ///
-/// A partition is a volume's when it has its name or when the previous plan put that volume
-/// there, and when its type and size suit.
+/// A partition is the volume's if it has the volume's name, or the previous plan put the volume
+/// there; its type and size must suit, too.
 ///
 /// # Errors
 /// [`Error::Refused`] when a partition has the name but does not suit, or several have it.
@@ -60,11 +60,11 @@ fn is_placed(plan: &Plan, ground: &Ground, wanted: &Wanted, there: &Partition) -
 fn suits(there: &Partition, wanted: &Wanted) -> Result<()> {
     let problem = if there.partition_type != wanted.partition_type {
         "has another partition type".to_owned()
-    } else if there.extent.len_bytes() < wanted.tightened().room.min_bytes {
+    } else if there.extent.len_bytes() < wanted.tightened().claim.min_bytes {
         format!(
             "has {}, and {} are needed",
             human_size(there.extent.len_bytes()),
-            human_size(wanted.tightened().room.min_bytes)
+            human_size(wanted.tightened().claim.min_bytes)
         )
     } else {
         return Ok(());

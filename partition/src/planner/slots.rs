@@ -2,7 +2,7 @@
 
 use super::ground::Ground;
 use super::layout::Extended;
-use super::place::{Class, Gap, Item, place};
+use super::placement::{Class, Gap, Item, place};
 use super::role::Role;
 use super::wanted::Wanted;
 use crate::extent::Extent;
@@ -27,7 +27,7 @@ pub(super) fn find(ground: &Ground, wanted: &[&Wanted]) -> Option<(Vec<Placed>, 
             .iter()
             .zip(classes)
             .map(|(one, &class)| Item {
-                room: one.room,
+                claim: one.claim,
                 class,
                 group: one.source_index,
             })

@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use super::layout::{PlannedVolume, SourceRef};
 use super::name::{check_date_stamp, check_name, clone_names};
-use super::place::Room;
+use super::placement::Claim;
 use super::request::{Request, Source, SourceRequest, SourceVolume};
 use super::role::{self, Role};
 use super::size::{Growth, SizePolicy, human_size};
@@ -30,12 +30,12 @@ pub(super) struct Wanted {
     pub(super) least_bytes: u64,
     pub(super) used_bytes: Option<u64>,
     pub(super) filesystem: Option<Kind>,
-    pub(super) room: Room,
+    pub(super) claim: Claim,
 }
 
 impl Wanted {
-    /// The same for a drive on which the sources' sizes don't fit: as small as the filesystem, unless
-    /// a size was asked for.
+    /// The same for a drive that is too small for the sources: as small as the filesystem, unless the
+    /// user asked for a size.
     pub(super) fn tightened(&self) -> Self {
         let is_free = match self.size {
             SizePolicy::Match => true,
@@ -43,9 +43,9 @@ impl Wanted {
             SizePolicy::Fit | SizePolicy::Fixed { .. } => false,
         };
         let mut tightened = self.clone();
-        if is_free && self.least_bytes < self.room.min_bytes {
-            tightened.room.min_bytes = self.least_bytes;
-            tightened.room.weight = self.room.weight.max(1);
+        if is_free && self.least_bytes < self.claim.min_bytes {
+            tightened.claim.min_bytes = self.least_bytes;
+            tightened.claim.weight = self.claim.weight.max(1);
         }
         tightened
     }
@@ -156,10 +156,10 @@ fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec
     };
     let stamp = request.options.date_stamp.as_deref();
     let names = clone_names(&asked.name, stamp, &volumes, main)?;
-    let rooms = rooms(asked, &volumes, main, ground.sector_bytes)?;
-    let parts = volumes.iter().zip(names).zip(rooms);
+    let claims = claims(asked, &volumes, main, ground.sector_bytes)?;
+    let parts = volumes.iter().zip(names).zip(claims);
     parts
-        .map(|((&(volume, _), name), (size, room))| {
+        .map(|((&(volume, _), name), (size, claim))| {
             let (partition_type, attributes, is_bootable) = described(volume, ground.scheme)
                 .map_err(|what| {
                     Error::Refused(format!(
@@ -179,7 +179,7 @@ fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec
                 least_bytes: in_sectors(volume.least_bytes(), ground.sector_bytes),
                 used_bytes: volume.used_bytes,
                 filesystem: volume.filesystem.as_ref().map(|summary| summary.kind),
-                room,
+                claim,
             })
         })
         .collect()
@@ -255,17 +255,17 @@ fn described(
     })
 }
 
-/// The policy and the room of each volume. The source's policy is that of its main volume, less
+/// The policy and the claim of each volume. The source's policy is that of its main volume, less
 /// what the others take.
-fn rooms(
+fn claims(
     asked: &SourceRequest,
     volumes: &[(&SourceVolume, Role)],
     main: usize,
     sector_bytes: u64,
-) -> Result<Vec<(SizePolicy, Room)>> {
+) -> Result<Vec<(SizePolicy, Claim)>> {
     let too_large = || Error::Invalid(format!("{}: a size is out of range", asked.name));
     let mut others_bytes: u64 = 0;
-    let mut rooms = Vec::with_capacity(volumes.len());
+    let mut claims = Vec::with_capacity(volumes.len());
     for (index, (volume, _)) in volumes.iter().enumerate() {
         let bytes = volume
             .extent
@@ -275,9 +275,9 @@ fn rooms(
         if index != main {
             others_bytes = others_bytes.checked_add(bytes).ok_or_else(too_large)?;
         }
-        rooms.push((SizePolicy::Match, fixed(bytes)));
+        claims.push((SizePolicy::Match, fixed(bytes)));
     }
-    let least = rooms[main].1.min_bytes;
+    let least = claims[main].1.min_bytes;
     let checked = MainSize {
         name: &asked.name,
         least_bytes: least,
@@ -285,12 +285,12 @@ fn rooms(
         others_bytes,
         sector_bytes,
     };
-    rooms[main] = checked.room(asked.size)?;
-    Ok(rooms)
+    claims[main] = checked.claim(asked.size)?;
+    Ok(claims)
 }
 
-const fn fixed(bytes: u64) -> Room {
-    Room {
+const fn fixed(bytes: u64) -> Claim {
+    Claim {
         min_bytes: bytes,
         max_bytes: bytes,
         weight: 0,
@@ -308,7 +308,7 @@ struct MainSize<'a> {
 }
 
 impl MainSize<'_> {
-    fn room(&self, size: SizePolicy) -> Result<(SizePolicy, Room)> {
+    fn claim(&self, size: SizePolicy) -> Result<(SizePolicy, Claim)> {
         match size {
             SizePolicy::Match => Ok((size, fixed(self.least_bytes))),
             SizePolicy::Fit => Err(Error::Refused(format!(
@@ -325,7 +325,7 @@ impl MainSize<'_> {
         }
     }
 
-    fn grow(&self, growth: Growth) -> Result<(SizePolicy, Room)> {
+    fn grow(&self, growth: Growth) -> Result<(SizePolicy, Claim)> {
         let size_min_bytes = growth.size_min_bytes.map(|b| self.own(b)).transpose()?;
         let size_max_bytes = growth.size_max_bytes.map(|b| self.own(b)).transpose()?;
         let min_bytes = size_min_bytes.unwrap_or(self.least_bytes);
@@ -344,13 +344,13 @@ impl MainSize<'_> {
             size_max_bytes,
             ..growth
         });
-        let room = Room {
+        let claim = Claim {
             min_bytes,
             max_bytes,
             weight: growth.weight,
             padding_bytes: growth.padding_bytes,
         };
-        Ok((policy, room))
+        Ok((policy, claim))
     }
 
     /// What a size for the whole source leaves for its main volume.

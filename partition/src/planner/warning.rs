@@ -212,7 +212,7 @@ pub(super) fn collect(request: &Request, plan: &Plan) -> Vec<Warning> {
     warnings.extend(boot_code(request));
     warnings.extend(unassigned(request));
     for (volume, source, asked) in volumes(request, plan) {
-        warnings.extend(about_volume(plan, volume, (source, asked)));
+        warnings.extend(about_volume(plan, volume, source, asked));
     }
     let with_uuid = plan.volumes.iter().filter(|v| v.source.fs_uuid.is_some());
     let volumes: Vec<String> = with_uuid.map(|volume| volume.name.clone()).collect();
@@ -335,7 +335,8 @@ fn unassigned(request: &Request) -> impl Iterator<Item = Warning> + '_ {
 fn about_volume(
     plan: &Plan,
     name: &str,
-    (source, asked): (&SourceVolume, &SourceRequest),
+    source: &SourceVolume,
+    asked: &SourceRequest,
 ) -> Vec<Warning> {
     let volume = || name.to_owned();
     let summary = source.filesystem.as_ref();

@@ -1,10 +1,11 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
 use super::attribute::attribute;
-use super::{serial, slot, transport};
+use super::{serial, transport};
 use crate::device::ioctl;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -81,8 +82,8 @@ impl BlockDevice {
         Path::new("/dev").join(self.name.replace('!', "/"))
     }
 
-    /// The slot of a disk that stays in it: those of virtual machines, which often have no serial
-    /// number. Drives that are plugged come into the slots of others.
+    /// The slot, if the disk stays in it: disks of virtual machines do, and often have no serial
+    /// number. A drive that is plugged in may take another drive's slot.
     pub(super) fn lasting_slot(&self) -> Option<&str> {
         let is_fixed = match self.transport {
             transport::Transport::Virtio | transport::Transport::Scsi => !self.is_removable,
@@ -109,7 +110,7 @@ pub(super) fn all(root: &Path) -> Result<Vec<BlockDevice>> {
         doing: "list block devices",
         source,
     })?;
-    let mut slots = slot::all(root);
+    let mut slots = slots(root);
     // A device that vanishes meanwhile is not there.
     let devices = names.into_iter().filter_map(|name| {
         let slot = slots.remove(&name);
@@ -160,6 +161,30 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
     })
 }
 
+/// Links of `/dev/disk/by-path`, by the kernel's name of the disk; of several the first.
+fn slots(root: &Path) -> HashMap<String, String> {
+    let directory = Path::new("/dev/disk/by-path");
+    let links = fs::read_dir(root.join("dev/disk/by-path"));
+    let mut slots = HashMap::<String, String>::new();
+    // Without udev there are none.
+    for entry in links.into_iter().flatten().flatten() {
+        let target = fs::read_link(entry.path()).ok();
+        let device = target.as_deref().and_then(Path::file_name);
+        let link = directory.join(entry.file_name());
+        let (Some(device), Some(link)) = (device.and_then(|name| name.to_str()), link.to_str())
+        else {
+            continue;
+        };
+        let slot = slots
+            .entry(device.to_owned())
+            .or_insert_with(|| link.to_owned());
+        if link < slot.as_str() {
+            link.clone_into(slot);
+        }
+    }
+    slots
+}
+
 fn partition_of(sysfs: &Path) -> Option<PartitionOf> {
     Some(PartitionOf {
         disk: sysfs.parent()?.file_name()?.to_str()?.to_owned(),
@@ -208,7 +233,7 @@ fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
     ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }
 
-/// Forgets serial numbers that several disks claim: they identify none of them.
+/// Forgets serial numbers that several disks claim: such a number identifies no disk.
 pub(super) fn drop_ambiguous(devices: &mut [BlockDevice]) {
     let serials: Vec<_> = devices
         .iter()

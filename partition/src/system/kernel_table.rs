@@ -1,4 +1,4 @@
-//! Telling the kernel of a disk's new partition table, so that the partitions get nodes in /dev.
+//! A disk's new partition table for the kernel, so that the partitions get nodes in /dev.
 
 use super::{Disk, System};
 use crate::device::ioctl;

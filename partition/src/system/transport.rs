@@ -1,4 +1,4 @@
-//! How a disk is connected, as its place in the device tree tells.
+//! How a disk is connected, by its place in the device tree.
 
 use serde::Serialize;
 use std::fmt;

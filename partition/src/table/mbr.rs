@@ -5,8 +5,8 @@
 pub(super) mod chain;
 
 use super::boot::{PROTECTIVE_TYPE, used_entries};
+use super::overlap::overlap;
 use super::sectors::Sectors;
-use super::validate::overlap;
 use super::{Partition, PartitionType, Scheme, Table};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};

@@ -4,22 +4,13 @@ use super::guard::SLOTS_MAX;
 use super::layout::{GptPlaces, MBR_SECTORS_MAX};
 use super::mbr::chain::RECORDS_MAX;
 use super::mbr::{is_extended, usable};
+use super::overlap::overlap;
 use super::sectors::Sectors;
 use super::{Partition, PartitionType, Scheme, Table};
 use crate::device::Geometry;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::text::written;
-
-/// The first two of `items` (number and extent) that share a byte, in order of their start.
-pub(super) fn overlap(items: impl Iterator<Item = (u32, Extent)>) -> Option<[(u32, Extent); 2]> {
-    let mut sorted: Vec<(u32, Extent)> = items.collect();
-    sorted.sort_unstable_by_key(|(_, extent)| *extent);
-    sorted.windows(2).find_map(|pair| match pair {
-        [one, other] if one.1.overlaps(other.1) => Some([*one, *other]),
-        _ => None,
-    })
-}
 
 /// Checks that `table` can be written to a disk of `geometry`, and counts the disk as it does.
 ///

@@ -101,7 +101,7 @@ impl Rewrite {
         })
     }
 
-    /// The numbers of the table that are others than before, because the disk has another size.
+    /// The numbers of the table that differ from before, because the disk has another size.
     #[must_use]
     pub fn moved(&self) -> &[Moved] {
         &self.moved

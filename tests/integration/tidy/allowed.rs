@@ -20,11 +20,6 @@ pub(super) const ARROWS: &[&str] = &[
     "src/volume → src/fit",
     "src/foreign/packed → src/volume",
     "src/output → src/progress",
-    "partition/src/table/write/edit/chain → partition/src/table/write/edit/mbr",
-    "partition/src/planner/request → partition/src/planner/layout",
-    "partition/src/table/validate → partition/src/table/mbr",
-    "partition/src/table/validate → partition/src/table/mbr/chain",
-    "partition/src/table/validate → partition/src/table/layout",
 ];
 
 pub(super) const OPTIONS: &[&str] = &[

@@ -32,11 +32,11 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Finds the superblock with the highest transaction identifier among the descriptors of
-    /// which block 0, `zero`, tells.
+    /// Finds the superblock with the highest transaction identifier in the descriptor area that
+    /// block 0, `zero`, names.
     ///
-    /// A torn superblock could be passed over, as drivers do: all that the checkpoint before has
-    /// is still there. But bits could also have gone bad in what was a newer checkpoint.
+    /// Drivers pass over a torn superblock: all of the checkpoint before it is still there. klon
+    /// does not, as the torn one may be a newer checkpoint in which bits have gone bad.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] when any superblock there fails its checks or there is none, and
@@ -191,7 +191,7 @@ impl Mapping {
     }
 }
 
-/// A superblock among the descriptors, of the container of which block 0 is.
+/// A superblock in the descriptor area. It must be of the same container as block 0.
 fn descriptor(zero: &Superblock, index: u64, raw: Vec<u8>) -> Result<Object> {
     let offset_bytes = zero.descriptor(index)?.offset_bytes();
     let object = Object::parse(superblock::KIND, offset_bytes, raw)?;

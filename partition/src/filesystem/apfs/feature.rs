@@ -23,8 +23,8 @@ fn is_scattered(object: &Object) -> bool {
 
 /// The hazards of the container superblock `object`.
 ///
-/// Optional features (`nx_features`) are by definition of no importance to those that don't know
-/// them. Encryption is of none here: it changes contents, not places.
+/// Whoever doesn't know an optional feature (`nx_features`) may ignore it, by definition. Encryption
+/// doesn't matter here: it changes contents, not places.
 pub(super) fn recorded(object: &Object) -> Vec<Hazard> {
     let unknown = |what: String| Hazard::UnknownFeature(what);
     let mut hazards = Vec::new();

@@ -1,10 +1,10 @@
 //! What of a container is metadata: all that is in use but contents of files.
 //!
-//! Which blocks hold contents is known from the trees of extent references: one a volume, one a
-//! snapshot, each with the extents that were new since the one before. What is not named there is
-//! metadata, whatever it is: trees of files, all other trees, volumes' superblocks, bitmaps, the
-//! rings, keys, the boot driver; and what no longer belongs to anything but must be kept until no
-//! older checkpoint needs it. Trees of files are not read; they may be encrypted.
+//! The trees of extent references name the blocks that hold contents. Each volume and each snapshot
+//! has one, with the extents that were new since the snapshot before. All else that is in use is
+//! metadata: trees of files and all other trees, volumes' superblocks, bitmaps, the rings, keys, the
+//! boot driver, and blocks that only an older checkpoint needs. Trees of files are not read; they
+//! may be encrypted.
 
 use super::address::Oid;
 use super::object::Object;

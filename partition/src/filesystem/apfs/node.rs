@@ -27,8 +27,7 @@ pub(super) struct Layout {
     pub(super) structure: &'static str,
     /// `o_subtype` of its nodes.
     pub(super) subtype: u32,
-    /// How long keys and values of leaves are where that is the same for all; where not, the
-    /// least that they are.
+    /// The length of keys and values of leaves where all have the same, or else the least.
     pub(super) key_bytes: usize,
     pub(super) value_bytes: usize,
 }

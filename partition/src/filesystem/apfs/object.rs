@@ -168,7 +168,7 @@ impl Object {
     }
 }
 
-/// A field of an object that names another one: what errors about what it names speak of.
+/// A field of an object that names another object. Errors about the other one speak of the field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field<'a> {
     object: &'a Object,

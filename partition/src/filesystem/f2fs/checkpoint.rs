@@ -1,4 +1,4 @@
-//! Checkpoints: two packs in turn, of which the newer sound one is the state of the filesystem.
+//! Checkpoints: two packs, written in turn. The newer valid one is the state of the filesystem.
 //!
 //! A pack starts with a block of `struct f2fs_checkpoint` (Linux, `f2fs_fs.h`). Version bitmaps
 //! that have no room there, orphans and summaries follow. A copy of the first block ends it.

@@ -97,8 +97,8 @@ impl<'a> Block<'a> {
         i_inline & flag != 0
     }
 
-    /// Whether an inode is a file of a user whose blocks hold its contents alone: not the tree of
-    /// hashes that fs-verity keeps behind the end of a file.
+    /// Whether an inode is a user's file, and its blocks hold contents alone. fs-verity keeps a
+    /// tree of hashes behind the end of a file.
     pub(super) fn is_plain_file(&self, superblock: &Superblock) -> bool {
         let (i_mode, i_advise) = (le16(self.raw, 0), u8_at(self.raw, 2));
         i_mode & FORMAT == REGULAR
@@ -150,9 +150,9 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Whether the node at this offset among those of its inode has addresses of blocks: the inode is
-/// 0, 1 and 2 have addresses, 3 has the nodes that follow it, as the next one of two; the last one
-/// has nodes that have nodes (Linux, `IS_DNODE`).
+/// Whether a node has addresses of blocks, by its offset among the nodes of its inode (Linux,
+/// `IS_DNODE`). The inode is 0. Nodes 1 and 2 have addresses. Node 3 has the numbers of the nodes
+/// that follow it, and so has a second such node. The last one has the numbers of such nodes.
 fn is_direct(offset: u32) -> bool {
     let last = 5 + 2 * NODES_PER_BLOCK;
     if offset == ATTRIBUTES_OFFSET {

@@ -94,10 +94,10 @@ fn flags(flags: u32) -> Vec<Hazard> {
 
 /// Whether a node has been written since the checkpoint.
 ///
-/// A mount leaves the checkpoint of the last unmount as it is until it writes its own. Files that
-/// were synced until then are found by their nodes, which follow where the checkpoint says that
-/// logs go on and bear its version (roll-forward recovery). Drivers look at the log of warm nodes
-/// only; in the others such a node shows as well that there was no unmount.
+/// A mount leaves the checkpoint of the last unmount as it is until it writes its own. Until then,
+/// synced files are found by their nodes (roll-forward recovery): the nodes follow where the
+/// checkpoint says that the logs go on, and bear its version. Drivers look at the log of warm nodes
+/// only. Such a node in another log shows as well that there was no unmount.
 fn later_node(
     superblock: &Superblock,
     checkpoint: &Checkpoint,

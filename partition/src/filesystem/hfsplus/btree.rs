@@ -1,7 +1,7 @@
 //! B-trees: the catalog, the extents-overflow file and the attributes file (TN1150, "B-Trees").
 //!
-//! All nodes that the tree's own map has in use are read in the order of the file: large reads,
-//! and no links that could lead around in circles.
+//! All nodes that the tree's own map calls used are read in the order of the file. That makes large
+//! reads, and follows no links that could go in circles.
 
 use super::fork::Fork;
 use super::node::{HEADER_KIND, LEAF_KIND, MAP_KIND, Node};

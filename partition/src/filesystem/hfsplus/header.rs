@@ -110,8 +110,8 @@ impl Header {
         self.blocks.end_bytes()
     }
 
-    /// Where the alternate header can be: 1024 bytes before the end of the volume, and before
-    /// that of the last block, which are two places when the volume was made larger.
+    /// Where the alternate header can be: 1024 bytes before the end of the volume, or before the
+    /// end of the last block. The two differ when the volume was made larger.
     pub(super) fn alternate_places(&self) -> impl Iterator<Item = u64> + use<> {
         let from_end = |end_bytes: u64| end_bytes.checked_sub(OFFSET_BYTES);
         let (volume_bytes, size_bytes) = (self.volume_bytes, self.size_bytes());
@@ -122,8 +122,8 @@ impl Header {
             .filter_map(from_end)
     }
 
-    /// What is in use whatever the bitmap says: the blocks of boot code and header, those of the
-    /// alternate header and what follows it, and the piece of a block that may follow the last.
+    /// Bytes that are in use whatever the bitmap says: the blocks of boot code and header, the
+    /// blocks of the alternate header and what follows it, and a piece of a block after the last.
     pub(super) fn edges(&self) -> impl Iterator<Item = Extent> + use<> {
         let block_bytes = u64::from(self.blocks.block_bytes);
         let (size_bytes, volume_bytes) = (self.size_bytes(), self.volume_bytes);

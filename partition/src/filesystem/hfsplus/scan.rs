@@ -1,7 +1,7 @@
-//! All forks of the volume: that each block they name is marked in the allocation file.
+//! All forks of the volume: each block that they name must be marked in the allocation file.
 //!
-//! Bitmap and trees are written at different times. A bitmap that lags behind the files shows
-//! here and nowhere else when a driver left no mark of it.
+//! Bitmap and trees are written at different times. When a driver left no mark of it, a bitmap that
+//! lags behind the files shows here and nowhere else.
 
 use super::address::{FileId, Run};
 use super::fork_data::{self, EXTENT_RECORD_BYTES, LEN_BYTES};
@@ -24,7 +24,7 @@ const FORKS_AT: usize = 88;
 const ATTRIBUTE_FORK: u32 = 0x20;
 const ATTRIBUTE_EXTENTS: u32 = 0x30;
 
-/// Told of a run, and of the file that has it.
+/// Sees a run, and the number of its file.
 type Visit<'a> = dyn FnMut(Run, FileId) -> Result<()> + 'a;
 
 /// Checks that no block of a file, of an attribute or of a special file is outside of `used`.

@@ -101,7 +101,7 @@ pub(super) fn observed(
 /// What can't be read speaks against copying by the bitmap; a device that fails is no hazard.
 ///
 /// # Errors
-/// Any error that does not tell of the volume.
+/// Any error that says nothing about the volume.
 pub(super) fn damage(error: Error) -> Result<Hazard> {
     match error {
         Error::Corrupt(corrupt) => Ok(Hazard::Damaged(corrupt.to_string())),
@@ -110,8 +110,8 @@ pub(super) fn damage(error: Error) -> Result<Hazard> {
     }
 }
 
-/// One of the places for it must have an alternate header that agrees with the first in what
-/// drivers keep the same in both: geometry, and where the allocation file is.
+/// An alternate header must be in one of its places. It must agree with the first header in what
+/// drivers keep the same in both: the geometry, and where the allocation file is.
 fn alternate(header: &Header, device: &dyn ReadAt) -> Result<()> {
     let mut fault = None;
     for place in header.alternate_places() {

@@ -35,17 +35,19 @@ pub(super) fn images(
 
 /// The image of a bootable entry.
 fn image(entry: &[u8]) -> Option<Extent> {
-    if u8_at(entry, 0) != 0x88 {
+    let (boot_indicator, boot_media_type) = (u8_at(entry, 0), u8_at(entry, 1));
+    let (sector_count, load_rba) = (le16(entry, 6), le32(entry, 8));
+    if boot_indicator != 0x88 {
         return None;
     }
-    let sectors = u64::from(le16(entry, 6)).max(1);
+    let sectors = u64::from(sector_count).max(1);
     // Emulated floppies of 1.2, 1.44 and 2.88 MB are as long as these are.
-    let len_bytes = match u8_at(entry, 1) & 0x0f {
+    let len_bytes = match boot_media_type & 0x0f {
         1 => 1200 << 10,
         2 => 1440 << 10,
         3 => 2880 << 10,
         _ => sectors * 512,
     };
-    let start = units(le32(entry, 8).into(), 1, SECTOR_BYTES)?;
+    let start = units(load_rba.into(), 1, SECTOR_BYTES)?;
     Extent::new(start.offset_bytes(), len_bytes)
 }

@@ -1,8 +1,10 @@
-//! The volume descriptors from sector 16 on (ECMA-119, section 8; ECMA-167, part 2, section 8).
+//! The volume descriptors from sector 16 on
+//! ([ECMA-119](https://ecma-international.org/publications-and-standards/standards/ecma-119/),
+//! section 8; ECMA-167, part 2, section 8).
 
 use crate::bytes::{be16, be32, le16, le32, text, u8_at};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 
 pub(super) const SECTOR_BYTES: u64 = 2048;
 const FIRST_SECTOR: u64 = 16;
@@ -64,16 +66,19 @@ impl Descriptors {
     }
 
     fn add(&mut self, raw: &[u8], at: u64) {
-        match (u8_at(raw, 0), u8_at(raw, 6)) {
+        let (descriptor_type, version) = (u8_at(raw, 0), u8_at(raw, 6));
+        match (descriptor_type, version) {
             (0, _) if raw[7..].starts_with(b"EL TORITO SPECIFICATION") => {
                 self.catalogs.push(le32(raw, 71).into());
             }
             (1, 1) => {
                 self.add_space(raw);
+                let (volume_identifier, block_size) = (&raw[40..72], le16(raw, 128));
+                let (creation, modification) = (&raw[813..829], &raw[830..846]);
                 self.primary.get_or_insert_with(|| Primary {
-                    label: text(&raw[40..72]),
-                    date: date(&raw[830..846]).or_else(|| date(&raw[813..829])),
-                    block_bytes: le16(raw, 128).into(),
+                    label: text(volume_identifier),
+                    date: date(modification).or_else(|| date(creation)),
+                    block_bytes: block_size.into(),
                     damage: damage(raw, at).err(),
                 });
             }
@@ -83,8 +88,9 @@ impl Descriptors {
     }
 
     fn add_space(&mut self, raw: &[u8]) {
-        let blocks = u64::from(le32(raw, 80).max(be32(raw, 84)));
-        let end_bytes = blocks.saturating_mul(le16(raw, 128).into());
+        // Volume Space Size, in both byte orders, and Logical Block Size.
+        let (blocks, other, block_size) = (le32(raw, 80), be32(raw, 84), le16(raw, 128));
+        let end_bytes = u64::from(blocks.max(other)) * u64::from(block_size);
         self.end_bytes = self.end_bytes.max(end_bytes);
     }
 }
@@ -95,7 +101,7 @@ fn is_first(raw: &[u8]) -> bool {
 }
 
 /// Numbers are there in both byte orders.
-fn damage(raw: &[u8], at: u64) -> std::result::Result<(), Corrupt> {
+fn damage(raw: &[u8], at: u64) -> Checked {
     let corrupt = |field, expected: String, found: String| {
         Corrupt::new("primary volume descriptor", field, at, expected, found)
     };
@@ -107,11 +113,8 @@ fn damage(raw: &[u8], at: u64) -> std::result::Result<(), Corrupt> {
     let (bytes, other) = (le16(raw, 128), be16(raw, 130));
     if bytes != other || !matches!(bytes, 512 | 1024 | 2048) {
         let (expected, found) = ("512, 1024 or 2048, twice".to_owned(), (bytes, other));
-        return Err(corrupt(
-            "Logical Block Size",
-            expected,
-            format!("{found:?}"),
-        ));
+        let found = format!("{found:?}");
+        return Err(corrupt("Logical Block Size", expected, found));
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Partition tables in the first 16 sectors of a disc, which ISO 9660 leaves to the system.
 //!
-//! Tools that make discs bootable as disks write tables that no partitioning tool would: with
-//! partitions that begin with the table itself, or overlap. So these are not read as a disk's
-//! table is, and are only asked how far they reach. What they name too much counts as used.
+//! Tools that make discs bootable as disks write tables that no partitioning tool would: their
+//! partitions begin with the table itself, or overlap. Such a table is not read as a disk's table
+//! is. It only says how far its partitions reach, and bytes that it names too much count as used.
 
 use super::units;
 use crate::bytes::{be16, be32, is_zero, le16, le32, le64, u8_at};

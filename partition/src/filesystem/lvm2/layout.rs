@@ -1,4 +1,4 @@
-//! What a physical volume's label and metadata say together, and which bytes that leaves free.
+//! What a physical volume's label and metadata say together, and which bytes are free by them.
 
 use super::address::PhysicalExtents;
 use super::area::{self, Committed, Text};
@@ -150,7 +150,7 @@ fn check_label(label: &Label, size_bytes: u64) -> Result<u64> {
     Ok(data.offset_bytes)
 }
 
-/// The newest metadata; that of several areas should be the same.
+/// The newest metadata. All areas should hold the same.
 fn group(label: &Label, texts: &[Committed], hazards: &mut Vec<Hazard>) -> Result<Option<Group>> {
     let mut newest: Option<Group> = None;
     let mut first: Option<&[u8]> = None;

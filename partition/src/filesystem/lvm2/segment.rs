@@ -1,8 +1,8 @@
 //! The logical volumes of a group: which extents of one physical volume their segments have.
 //!
-//! Segments of the types `striped` and `mirror` name physical volumes or other logical volumes;
-//! those of all other types are built on logical volumes only, hidden ones among them, which have
-//! segments of their own.
+//! Segments of the types `striped` and `mirror` name physical volumes or other logical volumes. All
+//! other types stand on logical volumes only. Some of these are hidden, and have segments of their
+//! own.
 
 use super::address::{PhysicalExtent, Run};
 use super::text::{Event, Item, Reader, Value};

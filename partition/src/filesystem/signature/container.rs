@@ -2,9 +2,9 @@
 
 use super::head::Head;
 use super::{named, uuid};
-use crate::bytes::{be16, be64, le32, le64, text};
+use crate::bytes::{be16, be64, le32, le64, text, u8_at};
 use crate::error::Result;
-use crate::filesystem::{Hazard, Kind, Summary};
+use crate::filesystem::{Hazard, Kind, Summary, fat};
 
 /// LUKS 1 and 2 (LUKS2 On-Disk Format Specification, "Binary Header").
 pub(super) fn luks(head: &Head<'_>) -> Result<Option<Summary>> {
@@ -103,6 +103,16 @@ fn raid_members(count: u32) -> Vec<Hazard> {
     } else {
         Vec::new()
     }
+}
+
+/// BitLocker: "-FVE-FS-" as OEM name, or the GUID of BitLocker To Go.
+pub(super) fn bitlocker(head: &Head<'_>) -> Result<Option<Summary>> {
+    let Some(sector) = head.at(0, 512) else {
+        return Ok(None);
+    };
+    let is_fixed = head.has(3, b"-FVE-FS-") && u8_at(sector, 0) == 0xeb;
+    let is_to_go = head.has(3, b"MSWIN4.1") && fat::is_bitlocker_to_go(sector);
+    Ok((is_fixed || is_to_go).then(|| named(Kind::Bitlocker, head)))
 }
 
 /// ZFS: uberblocks in one of the first two labels (ZFS On-Disk Specification, section 1.3).

@@ -3,8 +3,8 @@
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
 use crate::table::guard::Header;
+use crate::table::overlap::overlap;
 use crate::table::sectors::Sectors;
-use crate::table::validate::overlap;
 use crate::table::{Partition, PartitionType, Scheme, Table};
 use crate::text::sealed;
 use gpt::disk::LogicalBlockSize;

@@ -12,8 +12,8 @@ use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
 use crate::table::Partition;
 use crate::table::boot::{RECORD_BYTES, record};
+use crate::table::overlap::overlap;
 use crate::table::sectors::Sectors;
-use crate::table::validate::overlap;
 use mbrman::{MBRHeader, MBRPartitionEntry};
 
 const STRUCTURE: &str = "extended boot record";

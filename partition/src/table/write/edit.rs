@@ -6,6 +6,7 @@
 
 mod chain;
 mod entries;
+mod entry;
 mod gpt;
 mod hybrid;
 mod mbr;

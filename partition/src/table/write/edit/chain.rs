@@ -1,9 +1,10 @@
 //! The chain of extended boot records, edited: records stay where they are, with their boot code
 //! and what else is in them; new ones are added at its end.
 
+use super::entry::Change;
 use super::record::{ENTRIES, ENTRY_LEN};
 use super::steps::Steps;
-use super::{mbr, put};
+use super::{entry, put};
 use crate::bytes::{le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
@@ -15,8 +16,8 @@ use crate::table::{Partition, Table};
 
 /// Edits the chain from the logical partitions of the first of `tables` to those of the second.
 ///
-/// One whose partitions move or go is laid out anew, and so is one of which a record would lie in
-/// a new partition.
+/// The chain is laid out from scratch when one of its partitions moves or goes, or when a record
+/// would lie in a new partition.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails; [`crate::Error::Invalid`] when there is no sector
@@ -36,7 +37,7 @@ pub(super) fn edit(
     if before.map(start) == Some(start(extended)) {
         let extent = before.map_or(extended.extent, |before| before.extent);
         let mut chain = Chain::read(disk, sectors, extent)?;
-        if chain.change(extended.extent, (&logical(current), &logical(wanted)))? {
+        if chain.change(extended.extent, &logical(current), &logical(wanted))? {
             chain.write(steps);
             return Ok(());
         }
@@ -106,11 +107,7 @@ impl Chain {
     }
 
     /// Makes the change in memory; `false` when it takes another chain.
-    fn change(
-        &mut self,
-        extended: Extent,
-        (old, new): (&[Partition], &[Partition]),
-    ) -> Result<bool> {
+    fn change(&mut self, extended: Extent, old: &[Partition], new: &[Partition]) -> Result<bool> {
         let is_kept = new.len() >= old.len()
             && old
                 .iter()
@@ -127,8 +124,11 @@ impl Chain {
         let with_entry = (self.records.iter_mut())
             .filter_map(|record| record.entry(false).map(|at| (at, record)));
         for ((at, record), (old, new)) in with_entry.zip(old.iter().zip(new)) {
-            let change = (Some(old), Some(new));
-            mbr::entry(&mut record.sector, at, change, record.lba, self.sectors)?;
+            let change = Change {
+                old: Some(old),
+                new: Some(new),
+            };
+            entry::edit(&mut record.sector, at, change, record.lba, self.sectors)?;
         }
         let extents = new.iter().map(|it| it.extent);
         let mut occupied = own.union(&extents.collect());
@@ -147,25 +147,23 @@ impl Chain {
         occupied: &ExtentMap,
     ) -> Result<Option<Extent>> {
         let sectors = self.sectors;
+        let made = Change {
+            old: None,
+            new: Some(partition),
+        };
         let is_first = self.records.len() == 1;
         if let Some(head) = self.records.first_mut()
             && is_first
             && head.entry(false).is_none()
         {
             // An empty extended partition has a record without entries, or none.
-            mbr::entry(
-                &mut head.sector,
-                ENTRIES,
-                (None, Some(partition)),
-                head.lba,
-                sectors,
-            )?;
+            entry::edit(&mut head.sector, ENTRIES, made, head.lba, sectors)?;
             put(&mut head.sector, 510, &[0x55, 0xaa]);
             return Ok(None);
         }
         let lba = free_sector(partition, sectors, extended, occupied)?;
         let mut sector = vec![0; sectors.len()];
-        mbr::entry(&mut sector, ENTRIES, (None, Some(partition)), lba, sectors)?;
+        entry::edit(&mut sector, ENTRIES, made, lba, sectors)?;
         put(&mut sector, 510, &[0x55, 0xaa]);
         if let Some(last) = self.records.last_mut() {
             let link = link_bytes(lba, partition, self.head_lba, sectors)?;

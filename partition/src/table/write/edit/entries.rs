@@ -1,5 +1,5 @@
-//! The entries of a GPT's array: those that stay keep their bytes, of those that change only the
-//! fields that do.
+//! The entries of a GPT's array, edited: an entry that stays keeps its bytes, and of one that
+//! changes only the changed fields are written.
 
 use super::put;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Steps of an edit, without those that would change nothing.
+//! Steps of an edit. A step that would change nothing is left out.
 
 use crate::device::{ReadAt, read_vec};
 use crate::table::write::Step;

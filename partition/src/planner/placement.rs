@@ -9,7 +9,7 @@ const ROUNDS_MAX: usize = 4096;
 
 /// How much space an item needs and may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Claim {
     /// At least this; a multiple of the sector.
     pub(super) min_bytes: u64,
     /// At most this; at least `min_bytes`.
@@ -35,7 +35,7 @@ pub(super) enum Class {
 /// An item to be placed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item {
-    pub(super) room: Room,
+    pub(super) claim: Claim,
     pub(super) class: Class,
     /// Items of one group lie in their order.
     pub(super) group: usize,
@@ -64,7 +64,7 @@ pub(super) fn place(items: &[Item], gaps: &[Gap], alignment_bytes: u64) -> Optio
     };
     let in_order: Vec<usize> = (0..items.len()).collect();
     let mut largest_first = in_order.clone();
-    largest_first.sort_by_key(|&index| std::cmp::Reverse(items[index].room.min_bytes));
+    largest_first.sort_by_key(|&index| std::cmp::Reverse(items[index].claim.min_bytes));
     let contents = board
         .assign(&in_order, true)
         .or_else(|| board.assign(&largest_first, false))?;
@@ -112,7 +112,7 @@ impl Board<'_> {
             Class::Logical => Class::Logical,
             Class::Primary | Class::NewLogical => Class::Primary,
         };
-        let is_growing = more.iter().any(|&index| self.items[index].room.weight > 0);
+        let is_growing = more.iter().any(|&index| self.items[index].claim.weight > 0);
         let mut fitting = (from..self.gaps.len())
             .filter(|&gap| self.gaps[gap].class == class)
             .filter_map(|gap| {
@@ -145,14 +145,14 @@ impl Board<'_> {
         let mut cursor = gap.offset_bytes();
         let mut extents = Vec::with_capacity(indices.len());
         for (&index, &extra) in indices.iter().zip(extra) {
-            let Item { room, class, .. } = self.items[index];
+            let Item { claim, class, .. } = self.items[index];
             if class != Class::Primary {
                 cursor = cursor.checked_add(self.alignment_bytes)?;
             }
             let start_bytes = cursor.checked_next_multiple_of(self.alignment_bytes)?;
-            let extent = Extent::new(start_bytes, room.min_bytes.checked_add(extra)?)?;
+            let extent = Extent::new(start_bytes, claim.min_bytes.checked_add(extra)?)?;
             extents.push(extent);
-            cursor = extent.end_bytes().checked_add(room.padding_bytes)?;
+            cursor = extent.end_bytes().checked_add(claim.padding_bytes)?;
             if cursor > gap.end_bytes() {
                 return None;
             }
@@ -175,18 +175,20 @@ impl Board<'_> {
     /// Bytes that each of `indices` gets of `units` units of alignment, by weight and up to its
     /// most. What one can't take goes to the others.
     fn shares(&self, indices: &[usize], units: u64) -> Vec<u64> {
-        let rooms: Vec<Room> = indices.iter().map(|&i| self.items[i].room).collect();
-        let mut shares = vec![0; rooms.len()];
-        let mut open: Vec<usize> = (0..rooms.len()).filter(|&i| rooms[i].weight > 0).collect();
+        let claims: Vec<Claim> = indices.iter().map(|&i| self.items[i].claim).collect();
+        let mut shares = vec![0; claims.len()];
+        let mut open: Vec<usize> = (0..claims.len())
+            .filter(|&i| claims[i].weight > 0)
+            .collect();
         let mut left = units;
         while !open.is_empty() {
-            let weights: u128 = open.iter().map(|&i| u128::from(rooms[i].weight)).sum();
+            let weights: u128 = open.iter().map(|&i| u128::from(claims[i].weight)).sum();
             let due = |i: usize| {
-                let part = u128::from(left) * u128::from(rooms[i].weight) / weights;
+                let part = u128::from(left) * u128::from(claims[i].weight) / weights;
                 u64::try_from(part).unwrap_or(left)
             };
             let cap = |i: usize| {
-                (rooms[i].max_bytes.saturating_sub(rooms[i].min_bytes)) / self.alignment_bytes
+                (claims[i].max_bytes.saturating_sub(claims[i].min_bytes)) / self.alignment_bytes
             };
             let Some(position) = open.iter().position(|&i| cap(i) < due(i)) else {
                 for &i in &open {
@@ -207,7 +209,7 @@ impl Board<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Class, Gap, Item, Room, place};
+    use super::{Claim, Class, Gap, Item, place};
     use crate::extent::Extent;
 
     const MIB: u64 = 1 << 20;
@@ -225,7 +227,7 @@ mod tests {
 
     fn grows(min: u64, max: u64, weight: u32) -> Item {
         Item {
-            room: Room {
+            claim: Claim {
                 min_bytes: min * MIB,
                 max_bytes: max * MIB,
                 weight,
@@ -289,7 +291,7 @@ mod tests {
     #[test]
     fn padding_stays_free_and_counts() {
         let mut padded = fixed(10);
-        padded.room.padding_bytes = 5 * MIB;
+        padded.claim.padding_bytes = 5 * MIB;
         let items = [padded, fixed(10)];
         assert_eq!(placed(&items, &[gap(1, 25)]).unwrap(), [(1, 10), (16, 10)]);
         assert_eq!(placed(&items, &[gap(1, 24)]), None);
