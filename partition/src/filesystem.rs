@@ -20,6 +20,7 @@ mod gather;
 #[cfg(test)]
 mod golden;
 mod hfsplus;
+mod instance;
 mod iso9660;
 mod known_bad;
 mod lvm2;
@@ -34,6 +35,7 @@ mod swap;
 pub mod usage;
 mod xfs;
 
+pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
 pub use known_bad::known_bad;
 pub(crate) use owners::{Forgiving, Gaps};
@@ -298,6 +300,16 @@ pub trait Filesystem: Send + Sync {
     ) -> Option<Vec<String>> {
         let _ = (device, visitor);
         None
+    }
+
+    /// Which filesystem it is, told apart from all others, and what it says of its own past; `None`
+    /// when this parser can't tell.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
+        let _ = device;
+        Ok(None)
     }
 
     /// A count that writes to the filesystem make larger and that nothing in it makes smaller; `None`

@@ -24,12 +24,15 @@
 //! A file's runs are compared as a whole. Blocks of a file of which only some moved are all read
 //! again: that is what defragmentation and shrinking do, which are rare; extents of each file
 //! would make what is kept several times as large on volumes whose files are in pieces.
+//!
+//! [`refusal`] says when none of it may be believed.
 
 mod areas;
 mod fold;
 mod horizon;
 mod identities;
 mod mapping;
+mod refusal;
 mod rule;
 mod signatures;
 mod verdict;
@@ -37,6 +40,7 @@ mod walk;
 
 pub use horizon::Horizon;
 pub use identities::{Counted, Entry, Identities, IdentitiesError, IdentityWriter, Kept};
+pub use refusal::{Continuity, Refusal, Remedy, Stamped, refusal, set_back_seconds};
 pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
 pub use verdict::{Count, Previous, Verdict, WalkError};

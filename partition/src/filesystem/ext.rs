@@ -11,6 +11,7 @@ mod feature;
 mod files;
 mod group;
 mod inode;
+mod instance;
 mod owners;
 mod scan;
 mod state;
@@ -21,7 +22,7 @@ pub(super) use bitmap::Runs;
 
 use super::files::FileVisitor;
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -176,6 +177,12 @@ impl Filesystem for Ext {
             Err(error) => gaps.note(error),
         }
         Some(gaps.list())
+    }
+
+    fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
+        let superblock = self.superblock()?;
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        Ok(Some(instance::instance(superblock, &raw)))
     }
 
     /// `s_kbytes_written`, which the kernel's ext4 driver keeps.

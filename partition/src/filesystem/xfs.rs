@@ -10,6 +10,7 @@ mod files;
 mod freespace;
 mod group;
 mod inode;
+mod instance;
 mod log;
 mod owners;
 mod state;
@@ -17,7 +18,7 @@ mod superblock;
 
 use super::files::FileVisitor;
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{be16, be32, be64, text};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -157,6 +158,10 @@ impl Filesystem for Xfs {
             Err(error) => gaps.note(error),
         }
         Some(gaps.list())
+    }
+
+    fn instance(&self, _device: &dyn ReadAt) -> Result<Option<Instance>> {
+        Ok(Some(instance::instance(self.superblock()?)))
     }
 
     /// `sb_lsn`: where the log was when the superblock was last written, which is at each unmount.

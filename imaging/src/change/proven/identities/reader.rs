@@ -5,7 +5,7 @@ use super::{
     Counted, Entry, FRAME_ENTRIES, FRAME_HEADER_LEN, HAS_COUNTS, HEADER_LEN, IdentitiesError,
     MAGIC, VERSION,
 };
-use crate::change::proven::Horizon;
+use crate::change::proven::horizon::Horizon;
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::filesystem::files::Stamp;
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Streams that come back, and streams that someone else wrote.
 
 use super::{Counted, Entry, Identities, IdentitiesError, IdentityWriter};
-use crate::change::proven::Horizon;
+use crate::change::proven::horizon::Horizon;
 use klon_partition::filesystem::files::{Changes, Stamp};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 

@@ -4,7 +4,7 @@ use super::{
     COUNTED_ENTRY_LEN, ENTRY_LEN, Entry, FRAME_ENTRIES, FRAME_HEADER_LEN, HAS_COUNTS, HEADER_LEN,
     MAGIC, VERSION,
 };
-use crate::change::proven::Horizon;
+use crate::change::proven::horizon::Horizon;
 use std::io::{self, Write};
 
 /// Writes what is kept of each file, in the order of their inodes.
