@@ -209,6 +209,7 @@ mod tests {
     use anyhow::Context as _;
     use klon_imaging::Error as ImagingError;
     use klon_partition::Error as PartitionError;
+    use klon_partition::error::Remedy;
 
     #[test]
     fn a_cause_is_said_once() {
