@@ -70,7 +70,7 @@ pub fn message(error: &anyhow::Error) -> String {
         }
     }
     let said = plain_words(&said.join(": "));
-    match advice.or_else(|| of_cause(error)) {
+    match advice.or_else(|| permission(error)) {
         Some(advice) => format!("{said}. {advice}"),
         None => said,
     }
@@ -96,20 +96,11 @@ pub fn plain_words(text: &str) -> String {
     words
 }
 
-/// What helps against the cause, where that alone says it.
-fn of_cause(error: &anyhow::Error) -> Option<String> {
+/// Disks are root's.
+fn permission(error: &anyhow::Error) -> Option<String> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref());
     let is_root = nix::unistd::geteuid().is_root();
-    let permission = cause.filter(|_| !is_root).and_then(as_root);
-    permission.or_else(|| cause.and_then(doubtful_table))
-}
-
-fn doubtful_table(error: &PartitionError) -> Option<String> {
-    matches!(error, PartitionError::DoubtfulTable(_)).then(|| {
-        "Add --replace-table to replace it (all that is on the drive is lost), or mend it first \
-         (sgdisk, sfdisk or testdisk)"
-            .to_owned()
-    })
+    cause.filter(|_| !is_root).and_then(as_root)
 }
 
 /// What to do when `error` keeps this user from a device.
@@ -152,7 +143,7 @@ fn imaging_code(error: &ImagingError) -> u8 {
 fn partition_code(error: &PartitionError) -> u8 {
     match error {
         PartitionError::Corrupt(_) | PartitionError::Unsupported { .. } => CORRUPT,
-        PartitionError::Refused(_) | PartitionError::DoubtfulTable(_) => REFUSED,
+        PartitionError::Refused(_) => REFUSED,
         PartitionError::Invalid(_) => USAGE,
         _ => DEVICE,
     }
@@ -196,19 +187,6 @@ mod tests {
         assert_eq!(as_root(&open("/home/x", 13)), None);
         let text = "a (os error x) b (os error 5): c (os error ";
         assert_eq!(plain_words(text), "a (os error x) b: c (os error ");
-    }
-
-    #[test]
-    fn a_doubtful_table_may_be_replaced() {
-        let error = PartitionError::DoubtfulTable("two partitions overlap".into());
-        let error = anyhow::Error::from(error).context("planning");
-        assert_eq!(
-            message(&error),
-            "planning: refused: the drive's partition table can't be relied on: two partitions \
-             overlap. Add --replace-table to replace it (all that is on the drive is lost), or \
-             mend it first (sgdisk, sfdisk or testdisk)"
-        );
-        assert_eq!(code(&error), 3);
     }
 
     #[test]

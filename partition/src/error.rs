@@ -45,10 +45,6 @@ pub enum Error {
         /// Why, and what to do instead.
         reason: String,
     },
-    /// The partition table of a drive contradicts itself or the drive, so nothing shows what lies
-    /// there. How it does.
-    #[error("refused: the drive's partition table can't be relied on: {0}")]
-    DoubtfulTable(String),
     /// Doing this would risk data.
     #[error("refused: {0}")]
     Refused(String),

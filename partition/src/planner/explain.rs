@@ -149,9 +149,8 @@ fn on_a_new_table(request: &Request, wanted: &[Wanted]) -> Option<String> {
     let all: Vec<&Wanted> = wanted.iter().collect();
     slots::find(&ground, &all)?;
     let lost = kept.partitions.iter().filter(|p| !slots::is_extended(p));
-    let lost = match lost.count() {
-        1 => "its partition is lost".to_owned(),
-        count => format!("its {count} partitions are lost"),
-    };
-    Some(format!("replacing the drive's table ({lost})"))
+    Some(format!(
+        "replacing the drive's table, which gives up all that is on it (partitions: {})",
+        lost.count()
+    ))
 }

@@ -59,7 +59,11 @@ impl Ground {
             .as_ref()
             .filter(|_| !request.options.replace_table)
         {
-            return Err(Error::DoubtfulTable(why.clone()));
+            return Err(Error::Refused(format!(
+                "the drive's partition table can't be relied on: {why}. Add --replace-table to \
+                 replace it (all that is on the drive is lost), or mend it first (sgdisk, sfdisk or \
+                 testdisk)"
+            )));
         }
         let kept = drive
             .table
@@ -175,8 +179,8 @@ impl Ground {
 fn scheme(request: &Request, kept: Option<&Table>) -> Result<Scheme> {
     match (request.options.scheme, kept) {
         (Some(wanted), Some(table)) if wanted != table.scheme => Err(Error::Refused(format!(
-            "the drive has a table of another kind ({}, not {}), which is kept. Replace the table \
-             (all that is on the drive is lost), or plan without naming a kind",
+            "the drive has a table of another kind ({}, not {}), which is kept; plan with \
+             replacing the table, which gives up what is on the drive, or leave the kind away",
             name(table.scheme),
             name(wanted)
         ))),

@@ -49,4 +49,5 @@ pub(super) const OPTIONS: &[&str] = &[
     "imaging/src/rescue/file.rs: --rescue",
     "imaging/src/stage/group/finish.rs: --alone",
     "imaging/src/stage/group.rs: --alone",
+    "partition/src/planner/ground.rs: --replace-table",
 ];

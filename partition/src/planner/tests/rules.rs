@@ -132,7 +132,7 @@ fn what_does_not_fit_is_explained_with_what_would() {
     second.sources = vec![master()];
     let message = refusal(&second);
     assert!(
-        message.contains("replacing the drive's table (its partition is lost)"),
+        message.contains("gives up all that is on it (partitions: 1)"),
         "{message}"
     );
 }
