@@ -96,6 +96,9 @@ pub struct Corrupt {
     pub found: String,
 }
 
+/// A value read from the disk, or what is wrong with it.
+pub(crate) type Checked<T = ()> = std::result::Result<T, Corrupt>;
+
 impl Corrupt {
     /// Says that `field` of `structure` at `offset_bytes` is not as `expected`.
     pub fn new(

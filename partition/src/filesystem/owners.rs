@@ -10,11 +10,32 @@ pub(crate) use forgiving::Forgiving;
 pub(crate) use gaps::Gaps;
 pub(super) use paths::Links;
 
-use crate::extent::Extent;
+use crate::error::Result;
+use crate::extent::{Extent, ExtentMap};
 use serde::Serialize;
 
 /// More files than this are never looked for at once.
 pub(super) const FILES_MAX: usize = 1 << 16;
+
+/// Bytes in question, and how many files that hold some of them are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) extents: &'a ExtentMap,
+    pub(super) files_max: usize,
+}
+
+impl<'a> Wanted<'a> {
+    /// At most `files_max` of the files that hold bytes of `extents`.
+    pub(super) fn new(extents: &'a ExtentMap, files_max: usize) -> Self {
+        let files_max = files_max.min(FILES_MAX);
+        Self { extents, files_max }
+    }
+
+    /// Whether no file at all is looked for.
+    fn is_nothing(&self) -> bool {
+        self.extents.is_empty() || self.files_max == 0
+    }
+}
 
 /// A file that holds bytes in question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,4 +63,31 @@ pub struct Owners {
     /// Why there may be more of them: structures that could not be read or fail their check, the
     /// first of those. Empty when all was looked at.
     pub gaps: Vec<String>,
+}
+
+/// What `look` finds in a filesystem, and what it could not look at. A filesystem that can't be used
+/// at all is one gap.
+pub(super) fn with_gaps<S, T: Default>(
+    filesystem: Result<S>,
+    look: impl FnOnce(S, &Gaps) -> T,
+) -> (T, Vec<String>) {
+    let gaps = Gaps::new();
+    let found = gaps.tolerate(filesystem).map(|it| look(it, &gaps));
+    (found.unwrap_or_default(), gaps.list())
+}
+
+/// The files that `find` finds in a filesystem, with all gaps.
+pub(super) fn search<S>(
+    filesystem: Result<S>,
+    wanted: &Wanted<'_>,
+    find: impl FnOnce(S, &Gaps) -> Vec<Owner>,
+) -> Owners {
+    let (files, gaps) = with_gaps(filesystem, |it, gaps| {
+        if wanted.is_nothing() {
+            Vec::new()
+        } else {
+            find(it, gaps)
+        }
+    });
+    Owners { files, gaps }
 }

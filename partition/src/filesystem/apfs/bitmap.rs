@@ -5,7 +5,7 @@ use super::superblock::Blocks;
 use crate::device::read_vec;
 use crate::error::{Corrupt, Result};
 use crate::extent::{ExtentMap, ExtentMapBuilder};
-use crate::filesystem::ext::Runs;
+use crate::filesystem::bits::{Order, for_each_run_or_missing};
 use std::collections::HashSet;
 
 /// How much of bitmaps is held at once.
@@ -123,14 +123,14 @@ impl Bitmaps<'_> {
     fn chunk(&mut self, chunk: Chunk, bitmap: &[u8]) -> Result<()> {
         let mut used_blocks = 0_u64;
         let bits = chunk.bitmap.map_or(0, |_| chunk.blocks);
-        for (first, count) in Runs::new(bitmap, bits) {
+        for_each_run_or_missing(bitmap, Order::LeastFirst, bits, &mut |first, count| {
             used_blocks = used_blocks.saturating_add(count);
             let start = chunk.start.saturating_add(first);
             let extent = self.chunks.superblock.extent(Blocks { start, count });
             if let Some(extent) = extent {
                 self.found.push(extent);
             }
-        }
+        });
         let free_blocks = chunk.blocks.saturating_sub(used_blocks);
         if free_blocks != chunk.free_blocks {
             return Err(self.wrong_count(chunk, free_blocks).into());

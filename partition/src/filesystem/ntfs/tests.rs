@@ -1,5 +1,6 @@
 //! Volumes that are not what they should be: the golden image with single fields changed.
 
+use super::address::{Lcn, Vcn};
 use super::probe;
 use super::runs::{Pairs, Run};
 use crate::device::MemoryDevice;
@@ -162,11 +163,15 @@ fn runs_are_decoded_with_signs_and_holes() {
     let mut runs = Vec::new();
     let pairs = |bytes| Pairs {
         bytes,
-        lowest_vcn: 10,
+        lowest_vcn: Vcn(10),
         offset_bytes: 0,
     };
-    assert_eq!(pairs(&bytes).decode(&geometry, &mut runs).unwrap(), 24);
-    let run = |vcn, lcn, clusters| Run { vcn, lcn, clusters };
+    assert_eq!(pairs(&bytes).decode(&geometry, &mut runs).unwrap(), Vcn(24));
+    let run = |vcn, lcn: Option<u64>, clusters| Run {
+        vcn: Vcn(vcn),
+        lcn: lcn.map(Lcn),
+        clusters,
+    };
     let expected = [
         run(10, Some(512), 4),
         run(14, None, 7),
