@@ -57,6 +57,8 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
             .checked_next_multiple_of(block_bytes)
             .unwrap_or(u64::MAX),
         changed: changed(raw),
+        // `i_version` counts no reads, and is part of the identity.
+        changes: None,
         inode: raw,
         volatile: volatile(raw),
     }

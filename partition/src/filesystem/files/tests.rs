@@ -18,6 +18,7 @@ fn file(inode: &[u8]) -> File<'_> {
             seconds: 0,
             nanoseconds: 0,
         },
+        changes: None,
         inode,
         volatile: &[8..12, 14..16, 40..99],
     }
@@ -33,6 +34,15 @@ fn volatile_fields_alone_leave_the_identity() {
         let is_volatile = (8..12).contains(&at) || (14..16).contains(&at);
         assert_eq!(is_same, is_volatile, "{at}");
     }
+}
+
+#[test]
+fn a_weaker_identity_misses_what_it_leaves_out() {
+    let (inode, mut other) = ([7; 32], [7; 32]);
+    other[20] = 9;
+    let weak = |inode: &[u8; 32]| file(inode).identity_without(std::slice::from_ref(&(20..21)));
+    assert_eq!(weak(&inode), weak(&other));
+    assert_ne!(weak(&inode), file(&inode).identity());
 }
 
 fn run(part: Part, file_offset_bytes: u64, start: u64, len: u64) -> FileRun {

@@ -8,8 +8,8 @@ use super::scan::{self, Scan};
 use crate::filesystem::files::{File, FileRun, FileVisitor, Next, Part};
 use std::ops::Range;
 
-/// `di_atime`, `di_crc` and `di_lsn`.
-const VOLATILE_V5: [Range<usize>; 3] = [32..40, 100..104, 112..120];
+/// `di_atime`, `di_crc`, `di_changecount` and `di_lsn`.
+const VOLATILE_V5: [Range<usize>; 4] = [32..40, 100..104, 104..112, 112..120];
 
 /// Visits all files in use. Trees, inodes and extents that can't be read or fail a check are noted
 /// as gaps and left out. Contents on a realtime device are not on this one.
@@ -39,6 +39,7 @@ impl Walk<'_> {
             size_bytes: inode.size_bytes,
             contents_end_bytes: u64::MAX,
             changed: inode.changed,
+            changes: inode.changes,
             inode: inode.raw,
             // Version 4 ends before the fields that follow `di_atime`.
             volatile: if superblock.features.is_v5() {

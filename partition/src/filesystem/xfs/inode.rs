@@ -7,7 +7,7 @@ use super::checksum;
 use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64, u8_at};
 use crate::error::{Checked, Corrupt};
-use crate::filesystem::files::{FileKind, Stamp};
+use crate::filesystem::files::{Changes, FileKind, Stamp};
 use std::fmt::Display;
 
 const MAGIC: u16 = u16::from_be_bytes(*b"IN");
@@ -37,6 +37,8 @@ pub(super) struct Inode<'a> {
     /// Whether the file must not be changed.
     pub(super) is_immutable: bool,
     pub(super) changed: Stamp,
+    /// `di_changecount`, with `di_atime`, whose updates count.
+    pub(super) changes: Option<Changes>,
     pub(super) size_bytes: u64,
     /// The data fork: contents of a file, entries of a directory, a symbolic link's target.
     pub(super) data: Fork<'a>,
@@ -75,7 +77,9 @@ impl<'a> Inode<'a> {
         let di_forkoff = usize::from(u8_at(raw, 82));
         let di_aformat = u8_at(raw, 83);
         let di_flags = be16(raw, 90);
+        let di_atime = raw.get(32..).and_then(<[u8]>::first_chunk);
         // The fields from here on are of version 3 of the inode, which version 5 has.
+        let di_changecount = is_v5.then(|| be64(raw, 104));
         let di_flags2 = if is_v5 { be64(raw, 120) } else { 0 };
         if di_magic != MAGIC {
             let expected = format_args!("{MAGIC:#x}");
@@ -115,6 +119,12 @@ impl<'a> Inode<'a> {
             is_realtime: di_flags & FLAG_REALTIME != 0,
             is_immutable: di_flags & FLAG_IMMUTABLE != 0,
             changed: changed(raw, di_flags2),
+            changes: di_changecount
+                .zip(di_atime)
+                .map(|(count, accessed)| Changes {
+                    count,
+                    accessed: *accessed,
+                }),
             size_bytes: di_size,
             data: Fork {
                 format: di_format,
