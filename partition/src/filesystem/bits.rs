@@ -9,7 +9,7 @@ pub(super) enum Order {
     MostFirst,
 }
 
-/// Calls `visit` with (first, length) of the runs of ones among the first `count` bits.
+/// Calls `visit` with the first bit and the length of each run of ones among the first `count` bits.
 pub(super) fn for_each_run(
     bytes: &[u8],
     order: Order,

@@ -19,7 +19,7 @@ mod status;
 mod superblock;
 
 use super::files::FileVisitor;
-use super::owners::{Wanted, search, with_gaps};
+use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
@@ -27,7 +27,6 @@ use crate::error::{Corrupt, Error, Result};
 use crate::extent::ExtentMap;
 use descriptor::Descriptors;
 use feature::Features;
-use scan::Scan;
 use sha2::{Digest, Sha256};
 use status::Status;
 use superblock::Superblock;
@@ -172,15 +171,9 @@ impl Filesystem for Ext {
     }
 
     fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
-        let ((), gaps) = with_gaps(self.superblock(), |superblock, gaps| {
-            let scan = Scan {
-                superblock,
-                device,
-                gaps,
-            };
-            files::walk(&scan, visitor);
-        });
-        Some(gaps)
+        Some(look(self.superblock(), device, |scan| {
+            files::walk(scan, visitor);
+        }))
     }
 
     /// `s_kbytes_written`, which the kernel's ext4 driver keeps.

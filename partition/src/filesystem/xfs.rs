@@ -18,7 +18,7 @@ mod state;
 mod superblock;
 
 use super::files::FileVisitor;
-use super::owners::{Wanted, search, with_gaps};
+use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{be32, be64, text};
 use crate::device::{ReadAt, read_vec};
@@ -26,7 +26,6 @@ use crate::error::{Checked, Corrupt, Error, Result};
 use crate::extent::ExtentMap;
 use feature::Features;
 use log::End;
-use scan::Scan;
 use sha2::{Digest, Sha256};
 use superblock::Superblock;
 
@@ -151,15 +150,9 @@ impl Filesystem for Xfs {
     }
 
     fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
-        let ((), gaps) = with_gaps(self.superblock(), |superblock, gaps| {
-            let scan = Scan {
-                superblock,
-                device,
-                gaps,
-            };
-            files::walk(&scan, visitor);
-        });
-        Some(gaps)
+        Some(look(self.superblock(), device, |scan| {
+            files::walk(scan, visitor);
+        }))
     }
 
     /// `sb_lsn`: where the log was when the superblock was last written, which is at each unmount.

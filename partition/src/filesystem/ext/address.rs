@@ -6,27 +6,15 @@
 
 use super::superblock::Superblock;
 use crate::extent::Extent;
-use std::fmt;
+use crate::filesystem::numbers::displayed;
 
 /// The number of a block. A number from the disk may be beyond the filesystem's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Block(pub(super) u64);
 
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// The number of a block group, below [`Superblock::groups`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group(pub(super) u32);
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The number of an inode. The first is 1; 0 in a field says that there is none. A number from the
 /// disk may be larger than [`Superblock::inodes`].
@@ -38,11 +26,7 @@ impl Ino {
     pub(super) const ROOT: Self = Self(2);
 }
 
-impl fmt::Display for Ino {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+displayed!(Block Group Ino);
 
 /// Where an inode is: its group, and its index in the inode table of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

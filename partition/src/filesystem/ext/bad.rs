@@ -1,7 +1,8 @@
 //! The bad blocks inode: the blocks that `mke2fs -c`, `mke2fs -l` and `e2fsck -c` found to be bad.
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", section "Special inodes". The inode
-//! has neither a type nor a name. e2fsprogs writes its map with indirect blocks, which are sound.
+//! has neither a type nor a name. e2fsprogs writes its map with indirect blocks, which are sound:
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::Ino;
 use super::bitmap;

@@ -1,6 +1,7 @@
 //! The used map: every block bitmap, checked against everything else that is known of it.
 //!
-//! Kernel documentation, "ext4 Data Structures and Algorithms", section "Block and Inode Bitmaps".
+//! Kernel documentation, "ext4 Data Structures and Algorithms", section "Block and Inode Bitmaps":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Group};
 use super::descriptor::{Descriptor, Descriptors};

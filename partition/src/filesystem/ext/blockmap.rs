@@ -2,7 +2,8 @@
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", section "The Contents of
 //! inode.i_block": `struct ext4_extent_header`, `ext4_extent_idx`, `ext4_extent`,
-//! `ext4_extent_tail`.
+//! `ext4_extent_tail`:
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::Block;
 use super::checksum::crc32c;

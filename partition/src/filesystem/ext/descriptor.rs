@@ -1,7 +1,8 @@
 //! Group descriptors, read in order and in batches, each of them checked.
 //!
 //! Layout of `struct ext4_group_desc`: kernel documentation, "ext4 Data Structures and
-//! Algorithms", section "Block Group Descriptors".
+//! Algorithms", section "Block Group Descriptors":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Group};
 use super::checksum::{crc16, crc32c};

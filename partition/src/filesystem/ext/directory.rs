@@ -1,7 +1,8 @@
 //! Entries of directories, read linearly. The blocks of a hash tree look like empty ones.
 //!
 //! `struct ext4_dir_entry_2` and `ext4_dir_entry_tail`: kernel documentation, "ext4 Data Structures
-//! and Algorithms", section "Directory Entries".
+//! and Algorithms", section "Directory Entries":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::Ino;
 use super::blockmap::BlockMaps;

@@ -1,7 +1,8 @@
 //! The walk over all files: inodes in the order of their tables, each with the blocks it maps.
 //!
 //! `struct ext4_inode`: kernel documentation, "ext4 Data Structures and Algorithms", section "Index
-//! Nodes".
+//! Nodes":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::blockmap::{BlockMaps, Run};
 use super::inode::{FileType, Inode};

@@ -1,7 +1,8 @@
 //! Block groups: where each starts, and which of its blocks the format itself takes.
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", sections "Layout", "Flexible
-//! Block Groups" and "Meta Block Groups".
+//! Block Groups" and "Meta Block Groups":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Group};
 use super::feature;

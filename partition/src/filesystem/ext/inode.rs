@@ -1,7 +1,8 @@
 //! Inodes: one from its table, checked, and the blocks that it maps.
 //!
 //! Layout of `struct ext4_inode`: kernel documentation, "ext4 Data Structures and Algorithms",
-//! sections "Index Nodes" and "The Contents of inode.i_block".
+//! sections "Index Nodes" and "The Contents of inode.i_block":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Ino};
 use super::checksum::crc32c;

@@ -4,20 +4,15 @@ use super::address::{Ino, InodePlace};
 use super::descriptor::{Descriptor, Descriptors};
 use super::inode::Inode;
 use super::superblock::Superblock;
-use crate::device::{ReadAt, read_vec};
+use crate::device::read_vec;
 use crate::error::Result;
 use crate::filesystem::bits::{Order, is_set};
-use crate::filesystem::owners::Gaps;
+use crate::filesystem::owners;
 
 const BATCH_BYTES: u32 = 1 << 20;
 
-/// A filesystem that is looked through, and where to note what could not be looked at.
-#[derive(Clone, Copy)]
-pub(super) struct Scan<'a> {
-    pub(super) superblock: &'a Superblock,
-    pub(super) device: &'a dyn ReadAt,
-    pub(super) gaps: &'a Gaps,
-}
+/// A filesystem that is looked through.
+pub(super) type Scan<'a> = owners::Scan<'a, Superblock>;
 
 /// Gets each inode, with its bytes. Whether to go on.
 pub(super) type Visit<'a> = dyn FnMut(&Inode, &[u8]) -> bool + 'a;

@@ -1,7 +1,8 @@
 //! Whether the bitmaps can be believed: state flags, journal, multiple-mount protection.
 //!
 //! Kernel documentation, "ext4 Data Structures and Algorithms", sections "Super Block", "Journal
-//! (jbd2)" and "Multiple Mount Protection".
+//! (jbd2)" and "Multiple Mount Protection":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Ino};
 use super::blockmap::BlockMaps;

@@ -1,7 +1,8 @@
 //! What the superblock says that needs no sound geometry: names, counters, state.
 //!
 //! Layout of `struct ext4_super_block`: kernel documentation, "ext4 Data Structures and
-//! Algorithms", section "Super Block".
+//! Algorithms", section "Super Block":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Ino};
 use super::feature::{self, Features};

@@ -1,7 +1,8 @@
 //! The superblock: every field that says where things are, checked before it is used.
 //!
 //! Layout of `struct ext4_super_block`: kernel documentation, "ext4 Data Structures and
-//! Algorithms", section "Super Block".
+//! Algorithms", section "Super Block":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
 use super::address::{Block, Group, Ino};
 use super::checksum::crc32c;

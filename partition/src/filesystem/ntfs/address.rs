@@ -6,7 +6,7 @@
 
 use super::boot::Geometry;
 use crate::extent::Extent;
-use std::fmt;
+use crate::filesystem::numbers::displayed;
 
 /// Logical cluster number: a cluster of the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +20,6 @@ pub(super) struct Vcn(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RecordNumber(pub(super) u64);
 
-macro_rules! displayed {
-    ($($number:ty)*) => {$(
-        impl fmt::Display for $number {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    )*};
-}
 displayed!(Lcn Vcn RecordNumber);
 
 impl Geometry {

@@ -19,7 +19,7 @@ fn open(bytes: &[u8]) -> (MemoryDevice, Option<Box<dyn Filesystem>>) {
     (device, filesystem)
 }
 
-/// Whether the volume is recognised, and copied whole because of damage.
+/// Whether the volume is recognized, and copied whole because of damage.
 fn is_damaged(bytes: &[u8]) -> bool {
     let (device, filesystem) = open(bytes);
     let hazards = filesystem.unwrap().summary().hazards.clone();

@@ -1,4 +1,4 @@
-//! A device of which every sector can be read: one that fails reads as a fixed byte, and is noted.
+//! A device that reads around bad sectors: each reads as a fixed byte, and is noted.
 
 use super::Gaps;
 use crate::device::{Geometry, ReadAt};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use std::sync::{Mutex, PoisonError};
 
-/// Reads that may fail. A device that fails more often has gone: it isn't asked again.
+/// The most reads that may fail. A device that fails more often is gone, and isn't asked again.
 const FAILURES_MAX: usize = 4096;
 
 /// Reads around bad sectors of another device.
@@ -19,7 +19,7 @@ pub(crate) struct Forgiving<'a> {
 
 #[derive(Default)]
 struct State {
-    /// Sectors that failed: each costs a disk that retries it seconds.
+    /// Sectors that failed. Reading one again costs seconds, as the disk retries it.
     bad: ExtentMap,
     failures: usize,
 }
@@ -35,7 +35,7 @@ impl<'a> Forgiving<'a> {
         }
     }
 
-    /// Reads halves of what can't be read as a whole, down to sectors.
+    /// Reads a range. When it can't be read as a whole, it is read in halves, down to sectors.
     fn read(&self, state: &mut State, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
         let Some(extent) = Extent::new(offset_bytes, buffer.len() as u64) else {
             return Ok(());

@@ -6,7 +6,7 @@
 
 use super::superblock::Superblock;
 use crate::extent::Extent;
-use std::fmt;
+use crate::filesystem::numbers::displayed;
 
 /// `xfs_agnumber_t`: the number of an allocation group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +30,6 @@ pub(super) struct AgIno(pub(super) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ino(pub(super) u64);
 
-macro_rules! displayed {
-    ($($number:ty)*) => {$(
-        impl fmt::Display for $number {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    )*};
-}
 displayed!(AgNumber AgBlock FsBlock AgIno Ino);
 
 impl Superblock {

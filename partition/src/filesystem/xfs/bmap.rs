@@ -1,7 +1,8 @@
 //! Where the parts of a file are: extent lists, and the trees (`bmbt`) of long ones.
 //!
 //! XFS Algorithms & Data Structures, "Data Extents": `xfs_bmbt_rec`, `xfs_bmdr_block`,
-//! `xfs_btree_lblock`.
+//! `xfs_btree_lblock`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::FsBlock;
 use super::checksum;

@@ -1,6 +1,7 @@
 //! Blocks of B+trees with short pointers, which stay within an allocation group.
 //!
-//! XFS Algorithms & Data Structures, "Short Format B+trees": `xfs_btree_sblock`.
+//! XFS Algorithms & Data Structures, "Short Format B+trees": `xfs_btree_sblock`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::AgBlock;
 use super::checksum;

@@ -1,6 +1,7 @@
 //! The checksum of version 5 metadata: CRC-32C over a structure. The field itself counts as zero.
 //!
-//! XFS Algorithms & Data Structures, "Self-Describing Metadata".
+//! XFS Algorithms & Data Structures, "Self-Describing Metadata":
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use crate::bytes::le32;
 use crate::error::{Checked, Corrupt};

@@ -3,7 +3,8 @@
 //!
 //! XFS Algorithms & Data Structures, "Directories": `xfs_dir2_sf_hdr`, `xfs_dir2_sf_entry`,
 //! `xfs_dir2_data_hdr`, `xfs_dir3_data_hdr`, `xfs_dir2_data_entry`, `xfs_dir2_data_unused`,
-//! `xfs_dir2_block_tail`.
+//! `xfs_dir2_block_tail`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::Ino;
 use super::bmap::{Bmaps, Run};

@@ -1,6 +1,7 @@
 //! The walk over all files: inodes group by group, each with the extents of its forks.
 //!
-//! XFS Algorithms & Data Structures, "Inode Core" and "Data Extents".
+//! XFS Algorithms & Data Structures, "Inode Core" and "Data Extents":
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::bmap::Bmaps;
 use super::inode::{Fork, Inode};

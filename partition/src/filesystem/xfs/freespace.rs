@@ -1,7 +1,8 @@
 //! The used map: what no group's tree of free extents names.
 //!
 //! XFS Algorithms & Data Structures, "AG Free Space B+trees": the tree that is sorted by block
-//! (`bnobt`), with short pointers; `xfs_alloc_rec`.
+//! (`bnobt`), with short pointers; `xfs_alloc_rec`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::AgBlock;
 use super::btree::{Shape, Tree};

@@ -1,7 +1,8 @@
 //! The headers of an allocation group: AGF, AGI and AGFL, a sector each after the superblock.
 //!
 //! XFS Algorithms & Data Structures, "AG Free Space Management" and "AG Inode Management":
-//! `xfs_agf`, `xfs_agi`, `xfs_agfl`.
+//! `xfs_agf`, `xfs_agi`, `xfs_agfl`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::{AgBlock, AgNumber};
 use super::checksum;

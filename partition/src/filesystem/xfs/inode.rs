@@ -1,6 +1,7 @@
 //! An inode: what it is, and where it says that its blocks are.
 //!
-//! XFS Algorithms & Data Structures, "Inode Core": `xfs_dinode`.
+//! XFS Algorithms & Data Structures, "Inode Core": `xfs_dinode`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::Ino;
 use super::checksum;

@@ -1,8 +1,11 @@
 //! The internal log: where its head is, and whether the last record there is that of a clean
 //! unmount.
 //!
-//! XFS Algorithms & Data Structures, "Journaling Log": `xlog_rec_header`. The log is a ring of 512-byte blocks. Each
-//! block carries the number of the lap that wrote it, so the head is where that number drops.
+//! The log is a ring of 512-byte blocks. Each block carries the number of the lap that wrote it, so
+//! the head is where that number drops.
+//!
+//! XFS Algorithms & Data Structures, "Journaling Log": `xlog_rec_header`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 mod record;
 

@@ -11,7 +11,7 @@ use crate::filesystem::files::{File, FileKind, FileRun, FileVisitor, FirstHits, 
 use crate::filesystem::owners::{Forgiving, Gaps, Links, Wanted};
 use std::collections::HashSet;
 
-/// Directories that can be told from other files; 16 MiB of memory.
+/// The most directories that are remembered; 16 MiB of memory.
 const DIRECTORIES_MAX: usize = 1 << 21;
 
 /// The files that hold wanted bytes in the blocks of their data or of their extended attributes;
@@ -62,7 +62,7 @@ struct Search<'a> {
 
 impl FileVisitor for Search<'_> {
     fn file(&mut self, file: &File<'_>) -> Next {
-        // A list that is full is told, even when no directory was left out.
+        // A full list is noted as a gap, even when no directory was left out.
         if file.kind == FileKind::Directory && self.directories.len() < DIRECTORIES_MAX {
             self.directories.push(file.number);
         }

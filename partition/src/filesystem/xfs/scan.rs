@@ -1,6 +1,7 @@
 //! Every inode in use, from each group's tree of inode chunks.
 //!
-//! XFS Algorithms & Data Structures, "AG Inode B+trees": `xfs_inobt_rec`.
+//! XFS Algorithms & Data Structures, "AG Inode B+trees": `xfs_inobt_rec`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::{AgBlock, AgIno, AgNumber};
 use super::btree::{Shape, Tree};
@@ -8,9 +9,9 @@ use super::group::Inodes;
 use super::inode::Inode;
 use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64};
-use crate::device::{ReadAt, read_vec};
+use crate::device::read_vec;
 use crate::error::Result;
-use crate::filesystem::owners::Gaps;
+use crate::filesystem::owners;
 
 static SHAPE: Shape = Shape {
     structure: "XFS inode btree block",
@@ -26,13 +27,8 @@ const HOLE_INODES: u32 = 4;
 /// Inodes that follow each other on the volume are read together, up to so many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
 
-/// A filesystem that is looked through, and where to note what could not be looked at.
-#[derive(Clone, Copy)]
-pub(super) struct Scan<'a> {
-    pub(super) superblock: &'a Superblock,
-    pub(super) device: &'a dyn ReadAt,
-    pub(super) gaps: &'a Gaps,
-}
+/// A filesystem that is looked through.
+pub(super) type Scan<'a> = owners::Scan<'a, Superblock>;
 
 /// Gets each inode in use. Whether to go on.
 pub(super) type Visit<'a> = dyn FnMut(&Inode<'_>) -> bool + 'a;

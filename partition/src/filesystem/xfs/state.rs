@@ -1,6 +1,7 @@
 //! Whether the free-space trees can be believed: flags, devices, log.
 //!
-//! XFS Algorithms & Data Structures, "Superblocks" and "Journaling Log".
+//! XFS Algorithms & Data Structures, "Superblocks" and "Journaling Log":
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::feature::Features;
 use super::log::{self, End};

@@ -1,7 +1,8 @@
 //! The primary superblock: every field that says where things are, checked before it is used.
 //!
 //! Layout of `struct xfs_dsb`: XFS Algorithms & Data Structures, "Superblocks". All of XFS is
-//! big-endian but for the checksums.
+//! big-endian but for the checksums:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::address::{AgNumber, FsBlock, Ino};
 use super::checksum;

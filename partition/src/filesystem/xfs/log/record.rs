@@ -1,6 +1,7 @@
 //! Records of the log: what a header says, and whether a record is that of an unmount.
 //!
-//! XFS Algorithms & Data Structures, "Log Records": `xlog_rec_header`, `xlog_op_header`.
+//! XFS Algorithms & Data Structures, "Log Records": `xlog_rec_header`, `xlog_op_header`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::BLOCK_LEN;
 use crate::bytes::{be16, be32, be64, le32, u8_at};
