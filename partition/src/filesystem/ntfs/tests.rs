@@ -6,6 +6,7 @@ use super::runs::{Pairs, Run};
 use crate::device::MemoryDevice;
 use crate::extent::ExtentMap;
 use crate::filesystem::{Filesystem, Hazard, usage};
+use proptest::prelude::{any, proptest};
 use std::path::Path;
 
 fn volume() -> Vec<u8> {
@@ -181,5 +182,23 @@ fn runs_are_decoded_with_signs_and_holes() {
     assert_eq!(runs, expected);
     for cut in 1..bytes.len() {
         assert!(pairs(&bytes[..cut]).decode(&geometry, &mut runs).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_records_make_it_panic(
+        changes in proptest::collection::vec((0_usize..30, 0_usize..1024, any::<u8>()), 1..12)
+    ) {
+        let mut bytes = volume();
+        for (number, at, byte) in changes {
+            let at = record(&bytes, number) + at;
+            bytes[at] = byte;
+        }
+        let (device, filesystem) = open(&bytes);
+        let whole = ExtentMap::whole(bytes.len() as u64);
+        let used = usage(&device).unwrap().extents;
+        assert!(used.difference(&whole).is_empty());
+        let _ = filesystem.unwrap().owners(&device, &whole, usize::MAX);
     }
 }
