@@ -13,6 +13,7 @@ mod files;
 mod group;
 mod inode;
 mod owners;
+mod place;
 mod scan;
 mod state;
 mod status;

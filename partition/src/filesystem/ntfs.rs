@@ -13,6 +13,7 @@ mod logfile;
 mod mft;
 mod name;
 mod owners;
+mod place;
 mod record;
 mod runs;
 mod scan;

@@ -13,6 +13,7 @@ mod group;
 mod inode;
 mod log;
 mod owners;
+mod place;
 mod scan;
 mod state;
 mod superblock;

@@ -68,7 +68,6 @@ impl<'a> Inode<'a> {
         raw: &'a [u8],
     ) -> Checked<Self> {
         let is_v5 = superblock.features.is_v5();
-        let di_magic = be16(raw, 0);
         let di_mode = be16(raw, 2);
         let di_format = u8_at(raw, 5);
         let di_big_nextents = be64(raw, 24);
@@ -82,17 +81,7 @@ impl<'a> Inode<'a> {
         // The fields from here on are of version 3 of the inode, which version 5 has.
         let di_changecount = is_v5.then(|| be64(raw, 104));
         let di_flags2 = if is_v5 { be64(raw, 120) } else { 0 };
-        if di_magic != MAGIC {
-            let expected = format_args!("{MAGIC:#x}");
-            return Err(corrupt(offset_bytes, "di_magic", expected, di_magic));
-        }
-        if is_v5 {
-            checksum::check("XFS inode", offset_bytes, raw, 100)?;
-            let di_ino = Ino(be64(raw, 152));
-            if di_ino != number {
-                return Err(corrupt(offset_bytes, "di_ino", number, di_ino));
-            }
-        }
+        check_identity(superblock, number, offset_bytes, raw)?;
         let [v4, v5] = CORE_LEN;
         let core_len = if is_v5 { v5 } else { v4 };
         // The data fork ends at the attribute fork, if there is one.
@@ -159,6 +148,24 @@ fn corrupt(
     found: impl Display,
 ) -> Corrupt {
     Corrupt::new("XFS inode", field, offset_bytes, expected, found)
+}
+
+/// Checks what an inode says of itself.
+fn check_identity(superblock: &Superblock, number: Ino, offset_bytes: u64, raw: &[u8]) -> Checked {
+    let di_magic = be16(raw, 0);
+    if di_magic != MAGIC {
+        let expected = format_args!("{MAGIC:#x}");
+        return Err(corrupt(offset_bytes, "di_magic", expected, di_magic));
+    }
+    if !superblock.features.is_v5() {
+        return Ok(());
+    }
+    checksum::check("XFS inode", offset_bytes, raw, 100)?;
+    let di_ino = Ino(be64(raw, 152));
+    if di_ino == number {
+        return Ok(());
+    }
+    Err(corrupt(offset_bytes, "di_ino", number, di_ino))
 }
 
 /// `di_ctime`: seconds and nanoseconds. With "bigtime" it is nanoseconds since the earliest moment
