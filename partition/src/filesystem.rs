@@ -26,6 +26,7 @@ mod known_bad;
 mod lvm2;
 mod named;
 mod ntfs;
+mod numbers;
 mod owners;
 mod read_only;
 mod recognition;
