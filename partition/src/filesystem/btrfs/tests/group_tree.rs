@@ -54,7 +54,7 @@ fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Item
 }
 
 /// The golden image with its block groups moved to a new tree, and where both copies of that are.
-fn converted() -> (MemoryDevice, ExtentMap) {
+pub(super) fn converted() -> (MemoryDevice, ExtentMap) {
     let device = image("btrfs");
     let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
     let Ok(map) = Map::read(&raw, Checksum::Crc32c, &device) else {
