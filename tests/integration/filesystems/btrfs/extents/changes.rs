@@ -6,6 +6,7 @@ use crate::filesystems::btrfs::variant::Variant;
 use crate::filesystems::btrfs::{AGE, script};
 use crate::filesystems::image_file::ImageFile;
 use crate::support::lacks_root;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What is done, and how many percent of the sectors with a checksum stay proven at least and at
@@ -171,4 +172,59 @@ fn what_the_rule_proves_is_unchanged_after_every_change() {
             before = after;
         }
     }
+}
+
+/// A scrub repairs a bad copy in place, and nothing in either tree shows it. What shows it is the
+/// sector itself: read before, it didn't have its checksum.
+#[test]
+fn a_copy_that_a_scrub_repairs_was_seen_to_be_bad() {
+    if lacks_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // Two copies of all data.
+    let variant = Variant::named("xxhash");
+    let file = variant.make(directory.path());
+    script(&variant.mount_with(&file, "defaults"), AGE);
+    let before = assert_agrees(&file, "sound");
+    let sector = before
+        .sectors
+        .values()
+        .rfind(|sector| sector.checksum.is_some());
+    let sector = sector.unwrap();
+    let bad = sector.copies[1];
+    let sound = read(&ImageFile::open(&file), bad, sector.len_bytes);
+    let writable = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    writable.write_all_at(&[!sound[9]], bad + 9).unwrap();
+    drop(writable);
+    let is_sound = |copy: u64| {
+        let (kind, checksum) = sector.checksum.as_ref().unwrap();
+        kind.matches(
+            &read(&ImageFile::open(&file), copy, sector.len_bytes),
+            checksum,
+        )
+    };
+    assert_eq!(
+        sector
+            .copies
+            .iter()
+            .map(|&copy| is_sound(copy))
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    script(
+        &variant.mount_with(&file, "defaults"),
+        "btrfs scrub start -B \"$0\"",
+    );
+    assert!(is_sound(bad));
+    let after = assert_agrees(&file, "repaired");
+    let is_still_there = |found: &Sector| is_proven(found, sector);
+    assert_eq!(
+        after
+            .sectors
+            .values()
+            .filter(|found| is_still_there(found))
+            .count(),
+        1
+    );
 }
