@@ -1,10 +1,13 @@
 //! Data extents and their checksums, of golden volumes whole and damaged.
 
-use super::{believed, blocks, group_tree, image, mixed, poke};
+use super::group_tree::{Items, leaf, write_leaf};
+use super::{SUPERBLOCK, believed, blocks, group_tree, image, mixed, poke};
 use crate::bytes::le64;
 use crate::device::{MemoryDevice, WriteAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::btrfs::Map;
+use crate::filesystem::btrfs::roots::Roots;
 use crate::filesystem::extents::{Checksum, DataExtent, ExtentVisitor, Sectors};
 use crate::filesystem::probe;
 use std::ops::ControlFlow;
@@ -227,6 +230,74 @@ fn a_sector_whose_checksum_is_gone_has_none() {
         assert_eq!(before.copies, after.copies);
         assert!(after.checksum.is_none() || after.checksum == before.checksum);
     }
+}
+
+/// The golden volume with other items in its checksum tree, a leaf alone.
+fn with_checksums(change: impl FnOnce(&mut Items)) -> MemoryDevice {
+    let device = image("btrfs");
+    let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
+    let Ok(map) = Map::read(&raw, Checksum::Crc32c, &device) else {
+        panic!("a sound image");
+    };
+    let tree = map.tree(&device);
+    let root = Roots::read(tree).unwrap().checksum_tree(tree).unwrap();
+    let range = root.logical.range(map.superblock.node_bytes.into());
+    let range = range.unwrap();
+    let copies = map.chunks.holding(range).unwrap().physical(range).unwrap();
+    let place = copies.first.offset_bytes();
+    let (header, mut items) = leaf(&device, place);
+    change(&mut items);
+    write_leaf(&device, place, &header, &mut items);
+    device
+}
+
+/// Moves the address that a key is of.
+fn moved(key: [u8; 17], bytes: u64) -> [u8; 17] {
+    let mut moved = key;
+    let address = le64(&key, 9) + bytes;
+    moved[9..].copy_from_slice(&address.to_le_bytes());
+    moved
+}
+
+#[test]
+fn sectors_between_checksums_have_none() {
+    let before = walk(&image("btrfs")).unwrap();
+    let device = with_checksums(|items| {
+        let (key, data) = items[0].clone();
+        let (first, rest) = data.split_at(4 * 3);
+        items[0].1 = first.to_vec();
+        items.push((moved(key, 4 * 4096), rest[4..].to_vec()));
+    });
+    let after = walk(&device).unwrap();
+    let is_changed = |index: &usize| before[*index] != after[*index];
+    let changed: Vec<usize> = (0..before.len()).filter(is_changed).collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(after[changed[0]].checksum, None);
+    assert_eq!(after[changed[0]].copies, before[changed[0]].copies);
+}
+
+#[test]
+fn checksums_that_overlap_end_it() {
+    let device = with_checksums(|items| {
+        let key = items[0].0;
+        items.push((moved(key, 4096), vec![7; 4]));
+    });
+    let error = walk(&device).unwrap_err().to_string();
+    assert!(error.contains("other checksums end"), "{error}");
+}
+
+#[test]
+fn damage_behind_the_last_extent_ends_it_too() {
+    let add = |len| {
+        with_checksums(|items| {
+            let key = items.last().unwrap().0;
+            items.push((moved(key, 1 << 40), vec![7; len]));
+        })
+    };
+    let before = walk(&image("btrfs")).unwrap();
+    assert_eq!(walk(&add(8)).unwrap(), before, "checksums of no extent");
+    let error = walk(&add(7)).unwrap_err().to_string();
+    assert!(error.contains("checksums of 4 bytes"), "{error}");
 }
 
 #[test]
