@@ -261,12 +261,29 @@ fn moved(key: [u8; 17], bytes: u64) -> [u8; 17] {
 
 #[test]
 fn sectors_between_checksums_have_none() {
-    let before = walk(&image("btrfs")).unwrap();
+    let golden = collect(&image("btrfs"), None).unwrap();
+    let before = golden.sectors;
     let device = with_checksums(|items| {
-        let (key, data) = items[0].clone();
-        let (first, rest) = data.split_at(4 * 3);
-        items[0].1 = first.to_vec();
-        items.push((moved(key, 4 * 4096), rest[4..].to_vec()));
+        // The first sector of an extent that has more.
+        let large = golden
+            .extents
+            .iter()
+            .filter(|extent| extent.len_bytes > 4096);
+        let mut holes = large.map(|extent| extent.logical_bytes);
+        let item_of = |hole: u64| {
+            items.iter().position(|(key, data)| {
+                let sectors = data.len() as u64 / 4;
+                (le64(key, 9)..le64(key, 9) + sectors * 4096).contains(&hole)
+            })
+        };
+        let found = holes.find_map(|hole| Some((hole, item_of(hole)?)));
+        let (hole, at) = found.unwrap();
+        let (key, data) = items.remove(at);
+        let in_item_bytes = hole - le64(&key, 9);
+        let (first, rest) = data.split_at(usize::try_from(in_item_bytes / 4096).unwrap() * 4);
+        let behind = moved(key, in_item_bytes + 4096);
+        let parts = [(key, first.to_vec()), (behind, rest[4..].to_vec())];
+        items.extend(parts.into_iter().filter(|(_, data)| !data.is_empty()));
     });
     let after = walk(&device).unwrap();
     let is_changed = |index: &usize| before[*index] != after[*index];
