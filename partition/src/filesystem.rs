@@ -313,6 +313,25 @@ pub trait Filesystem: Send + Sync {
         Ok(None)
     }
 
+    /// Walks over all data extents, with the checksum of each of their sectors that has one. It
+    /// takes a few mebibytes of memory, however many extents there are. `None` when this filesystem
+    /// keeps no checksums of data, or this parser doesn't know them.
+    ///
+    /// `Ok` when the visitor was told of all extents, or ended the walk itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when a structure fails its check, [`crate::Error::Unsupported`]
+    /// when the filesystem isn't clean, [`crate::Error::Io`] when the device fails. Nothing is
+    /// shown then, not even by the extents told before.
+    fn data_extents(
+        &self,
+        device: &dyn ReadAt,
+        visitor: &mut dyn extents::ExtentVisitor,
+    ) -> Option<Result<()>> {
+        let _ = (device, visitor);
+        None
+    }
+
     /// A count that writes to the filesystem make larger and that nothing in it makes smaller; `None`
     /// when it keeps none. Where it is smaller than it was, an earlier state was brought back, or it
     /// is another copy of the same volume.
