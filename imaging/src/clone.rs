@@ -29,7 +29,7 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-pub use crate::source::Watch;
+pub use crate::source::{Lost, Watch};
 pub(crate) use finish::{manifest, target_token};
 pub use pending::recorded;
 pub use staged::{StagedClone, commit};
@@ -59,6 +59,8 @@ pub struct Job<'a> {
     pub role: Role,
     /// Asked before the commit: what shows that the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
+    /// Asked after the last read: what of the source came as zeroes because it is lost.
+    pub lost: Option<&'a Lost<'a>>,
 }
 
 impl Job<'_> {
@@ -162,7 +164,7 @@ pub struct CloneSummary {
     pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
-    /// Where zeroes stand for what the source no longer has ([`ReadAt::lost`]).
+    /// Where zeroes stand for what the source no longer has ([`Job::lost`]).
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
     /// How long it took.

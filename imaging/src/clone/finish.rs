@@ -59,8 +59,7 @@ pub(super) fn record(
     } = run;
     let changed = changed.finish();
     let elapsed = started.elapsed();
-    let whole = job.source.geometry().extent();
-    let lost = whole.map_or_else(ExtentMap::new, |whole| job.source.lost(whole));
+    let lost = job.lost.map_or_else(ExtentMap::new, |lost| lost());
     let bad = lost.intersection(&prepared.plan.copy);
     digests.set_bad(bad.clone(), None);
     digests.set_left_out(prepared.plan.left_out.clone());

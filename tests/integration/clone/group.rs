@@ -145,6 +145,7 @@ fn interrupt(klon: &Klon) {
             }),
             role: manifest.role,
             watch: None,
+            lost: None,
         })
         .collect();
     let together = Together {

@@ -284,6 +284,7 @@ impl Volume {
             drive,
             role: Role::Backup,
             watch: None,
+            lost: None,
         }
     }
 }
