@@ -143,14 +143,7 @@ fn capture_from<A: Append>(
 ) -> Result<CaptureSummary> {
     let started = Instant::now();
     let start_bytes = writer.position();
-    let source_bytes = job.source.geometry().size_bytes;
-    let mut data = ExtentMap::new();
-    if let Some(whole) = job.source.geometry().extent() {
-        data = job.source.data(whole).map_err(Error::Source)?;
-    }
-    // What is not known must not be told as zero.
-    data = data.union(&job.bad);
-    let plan = Plan::new(job.usage, &data, source_bytes, source_bytes)?;
+    let plan = plan(job)?;
     let (rung, reason) = rung(job, options.rung);
     observer.event(&Event::Started {
         name: job.name,
@@ -179,18 +172,23 @@ fn capture_from<A: Append>(
     }
     observer.event(&Event::Committing);
     source::check(job.source, job.usage, job.watch)?;
-    let tree = transfer.tree.finish(writer)?;
-    let used_bytes = job.usage.used_bytes();
-    let left_out = plan.left_out.clone();
-    let run = SnapshotRun {
-        ended_unix_seconds: unix_seconds_now(),
+    let tree = std::mem::take(&mut transfer.tree).finish(writer)?;
+    let run = transfer.run_entry(job, rung, reason.clone(), started);
+    let mut summary = CaptureSummary {
+        name: job.name.to_owned(),
+        snapshot: 0,
         rung,
-        reason: reason.clone(),
-        used_bytes,
+        reason,
+        source_bytes: plan.source_bytes,
+        used_bytes: run.used_bytes,
+        unproven_bytes: plan.unproven.total_bytes(),
+        left_out: plan.left_out.clone(),
         read_source_bytes: transfer.read_source_bytes,
         changed_bytes: transfer.changed_bytes,
-        added_bytes: transfer.added_bytes,
-        milliseconds: milliseconds(started.elapsed()),
+        changed_used_bytes: transfer.changed_used_bytes,
+        added_bytes: 0,
+        image_bytes: 0,
+        seconds: 0.0,
     };
     let manifest = SnapshotManifest {
         meta: meta(job, run),
@@ -200,24 +198,24 @@ fn capture_from<A: Append>(
         zero: plan.zero,
         tree,
     };
-    let snapshot = add(&manifest, writer, start_bytes)?;
+    summary.snapshot = add(&manifest, writer, start_bytes)?;
     observer.event(&Event::Finished);
-    Ok(CaptureSummary {
-        name: job.name.to_owned(),
-        snapshot,
-        rung,
-        reason,
-        source_bytes,
-        used_bytes,
-        unproven_bytes: plan.unproven.total_bytes(),
-        left_out,
-        read_source_bytes: transfer.read_source_bytes,
-        changed_bytes: transfer.changed_bytes,
-        changed_used_bytes: transfer.changed_used_bytes,
-        added_bytes: writer.position().saturating_sub(start_bytes),
-        image_bytes: writer.position(),
-        seconds: started.elapsed().as_secs_f64(),
-    })
+    summary.image_bytes = writer.position();
+    summary.added_bytes = summary.image_bytes.saturating_sub(start_bytes);
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// What of the source goes into the image.
+fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
+    let geometry = job.source.geometry();
+    let mut data = ExtentMap::new();
+    if let Some(whole) = geometry.extent() {
+        data = job.source.data(whole).map_err(Error::Source)?;
+    }
+    // What is not known must not be told as zero.
+    data = data.union(&job.bad);
+    Plan::new(job.usage, &data, geometry.size_bytes, geometry.size_bytes)
 }
 
 /// Adds a snapshot to the catalog, and commits it.
@@ -290,6 +288,26 @@ struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
+    /// The run, as its snapshot remembers it.
+    fn run_entry(
+        &self,
+        job: &CaptureJob<'_>,
+        rung: Rung,
+        reason: String,
+        started: Instant,
+    ) -> SnapshotRun {
+        SnapshotRun {
+            ended_unix_seconds: unix_seconds_now(),
+            rung,
+            reason,
+            used_bytes: job.usage.used_bytes(),
+            read_source_bytes: self.read_source_bytes,
+            changed_bytes: self.changed_bytes,
+            added_bytes: self.added_bytes,
+            milliseconds: milliseconds(started.elapsed()),
+        }
+    }
+
     fn run<A: Append>(
         &mut self,
         job: &CaptureJob<'_>,
