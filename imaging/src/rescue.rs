@@ -23,7 +23,7 @@ mod tests;
 pub use file::domain_path;
 
 use crate::buffer::Pool;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, HELD_BYTES, read_chunk, to_len};
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, read_chunk, to_len};
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::clone::{Job, manifest};
 use crate::error::{Error, Result};
@@ -261,12 +261,6 @@ fn plan(job: &Job<'_>) -> Result<Plan> {
         source_bytes,
         job.target.geometry().size_bytes,
     )
-}
-
-/// The chunk that comes to the target last.
-fn first_chunk(size_bytes: u64) -> Result<Extent> {
-    Extent::new(0, size_bytes.min(HELD_BYTES))
-        .ok_or_else(|| Error::Refused("the source has no bytes".to_owned()))
 }
 
 /// As for any clone, but for a source whose filesystem can't be read any more.

@@ -11,7 +11,7 @@ use crate::progress::{Progress, say};
 use crate::volume::SourceEnd;
 use crate::watch::Watch;
 use anyhow::{Context as _, Error, Result};
-use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
+use klon_imaging::clone::{self as imaging, Begun, Drive, Group, Job, StagedClone, Update};
 use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::group::MEMBERS_MAX;
@@ -183,12 +183,13 @@ fn clone_ends(ends: &[End<'_>], with: With<'_>) -> Result<Vec<CloneSummary>> {
             in_place.push(index);
             continue;
         }
-        let together = Together {
+        let group = job.drive.map(|drive| Group {
             volumes: ends.len(),
-            drive_taken: Some(&taken),
-        };
+            at: drive.at,
+            drive_taken: &taken,
+        });
         let options = options_for(end.job, with.args);
-        match imaging::begin(job, with.records, &options, together, with.progress) {
+        match imaging::begin(job, with.records, &options, group, with.progress) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);
