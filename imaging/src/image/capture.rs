@@ -190,14 +190,7 @@ fn capture_from<A: Append>(
         image_bytes: 0,
         seconds: 0.0,
     };
-    let manifest = SnapshotManifest {
-        meta: meta(job, run),
-        bad: job.bad.intersection(&plan.copy),
-        left_out: plan.left_out,
-        data: plan.copy,
-        zero: plan.zero,
-        tree,
-    };
+    let manifest = manifest(job, run, plan, tree);
     summary.snapshot = add(&manifest, writer, start_bytes)?;
     observer.event(&Event::Finished);
     summary.image_bytes = writer.position();
@@ -255,6 +248,22 @@ fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
             let number = previous.number();
             (Rung::Digest, format!("against snapshot {number}"))
         }
+    }
+}
+
+fn manifest(
+    job: &CaptureJob<'_>,
+    run: SnapshotRun,
+    plan: Plan,
+    tree: Vec<(u64, Reference)>,
+) -> SnapshotManifest {
+    SnapshotManifest {
+        meta: meta(job, run),
+        bad: job.bad.intersection(&plan.copy),
+        left_out: plan.left_out,
+        data: plan.copy,
+        zero: plan.zero,
+        tree,
     }
 }
 
