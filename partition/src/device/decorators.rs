@@ -60,10 +60,10 @@ fn decorators() -> Vec<(&'static str, bool, Box<dyn ReadAt>)> {
         ("Arc", true, Box::new(Arc::new(Telling))),
         ("reference", true, Box::new(&Telling)),
         ("ReopenAt", true, Box::new(reopened)),
-        // Reads may fail or be changed, so a digest beneath says nothing of them.
+        ("Overlay", true, Box::new(Overlay::new(Telling, 1 << 20))),
+        // Reads may fail, so a digest beneath says nothing of them.
         ("KnownBad", false, Box::new(KnownBad::new(Telling, bad))),
         ("FaultAt", false, Box::new(FaultAt::new(Telling, None))),
-        ("Overlay", false, Box::new(Overlay::new(Telling, 1 << 20))),
     ]
 }
 
@@ -96,6 +96,10 @@ fn an_overlay_says_what_it_was_given() {
     let data = overlay.data(extent(0, 16_384)).unwrap();
     let expected: ExtentMap = [extent(0, 512), extent(8192, 4096)].into_iter().collect();
     assert_eq!(data, expected);
+    let (changed, beneath) = (extent(0, 4096), extent(8192, 4096));
+    assert_eq!(overlay.sha256(changed).unwrap(), None);
+    let kept = Some(Telling::digest(beneath));
+    assert_eq!(overlay.sha256(beneath).unwrap(), kept);
 }
 
 #[test]
