@@ -13,6 +13,7 @@ use crate::warnings::{container_warnings, damaged_copies, disk_warnings, warning
 use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::recognize;
+use klon_imaging::image::Salvaged;
 use klon_imaging::image::Snapshot;
 use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
@@ -53,6 +54,10 @@ pub struct SourceEnd {
     pub clone_name: Option<String>,
     /// What shows that it is written to meanwhile.
     pub watch: Option<Watch>,
+    /// What of it is read from elsewhere than from what was opened.
+    pub replaced: ExtentMap,
+    /// Of a damaged image: what of it is lost.
+    pub salvaged: Option<Salvaged>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The end of it that a smaller target has no room for.
@@ -108,6 +113,8 @@ impl SourceEnd {
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            salvaged: None,
+            replaced: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
             cut,
         })
@@ -154,6 +161,8 @@ impl SourceEnd {
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            salvaged: None,
+            replaced: fitted.replaced,
             snapshot: open.snapshot.clone(),
             cut: fitted.cut,
         })

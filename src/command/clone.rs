@@ -273,6 +273,7 @@ fn show(
                 drive: None,
                 role: job.role,
                 watch: None,
+                lost: None,
             },
             records,
             &options_for(job, args),

@@ -229,6 +229,7 @@ fn run(
         drive: None,
         role: Role::Backup,
         watch: None,
+        lost: None,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,

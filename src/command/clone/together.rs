@@ -11,7 +11,8 @@ use crate::progress::{Progress, say};
 use crate::volume::SourceEnd;
 use crate::watch::Watch;
 use anyhow::{Context as _, Error, Result};
-use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
+use klon_imaging::clone::{self as imaging, Begun, Drive, Group, Job, StagedClone, Update};
+use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::group::MEMBERS_MAX;
 use klon_imaging::{
@@ -163,10 +164,16 @@ fn end<'a>(
 
 fn clone_ends(ends: &[End<'_>], with: With<'_>) -> Result<Vec<CloneSummary>> {
     let watches: Vec<_> = ends.iter().map(|end| move || watch(end)).collect();
+    let lost = |end: &'_ End<'_>| end.source.salvaged.as_ref().map(Salvaged::lost);
+    let lost: Vec<_> = ends
+        .iter()
+        .map(|end| move || lost(end).unwrap_or_default())
+        .collect();
     let jobs: Vec<Job<'_>> = ends
         .iter()
         .zip(&watches)
-        .map(|(end, watch)| job(end, watch))
+        .zip(&lost)
+        .map(|((end, watch), lost)| job(end, watch, lost))
         .collect();
     let mut summaries: Vec<Option<CloneSummary>> = ends.iter().map(|_| None).collect();
     let (mut staged, mut unchanged, mut in_place) = (Vec::new(), Vec::new(), Vec::new());
@@ -176,12 +183,13 @@ fn clone_ends(ends: &[End<'_>], with: With<'_>) -> Result<Vec<CloneSummary>> {
             in_place.push(index);
             continue;
         }
-        let together = Together {
+        let group = job.drive.map(|drive| Group {
             volumes: ends.len(),
-            drive_taken: Some(&taken),
-        };
+            at: drive.at,
+            drive_taken: &taken,
+        });
         let options = options_for(end.job, with.args);
-        match imaging::begin(job, with.records, &options, together, with.progress) {
+        match imaging::begin(job, with.records, &options, group, with.progress) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);
@@ -224,7 +232,11 @@ fn watch(end: &End<'_>) -> klon_partition::Result<Option<String>> {
     Ok(changed)
 }
 
-fn job<'a>(end: &'a End<'_>, watch: &'a imaging::Watch<'a>) -> Job<'a> {
+fn job<'a>(
+    end: &'a End<'_>,
+    watch: &'a imaging::Watch<'a>,
+    lost: &'a imaging::Lost<'a>,
+) -> Job<'a> {
     let space = end.target.space();
     Job {
         name: &end.job.name,
@@ -246,6 +258,7 @@ fn job<'a>(end: &'a End<'_>, watch: &'a imaging::Watch<'a>) -> Job<'a> {
             }),
         role: end.job.role,
         watch: Some(watch),
+        lost: Some(lost),
     }
 }
 

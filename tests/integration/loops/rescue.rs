@@ -213,6 +213,7 @@ fn what_klon_began_ddrescue_can_finish() {
         drive: None,
         role: klon_imaging::Role::Backup,
         watch: None,
+        lost: None,
     };
     let options = RescueOptions {
         map: &klon.path("map"),
