@@ -15,7 +15,8 @@
 //!    changes that reads raise, too, may have risen when the time of access is another.
 //! 3. All of the file's runs are the same: where in the file, where on the volume, whether written.
 //! 4. The inode changed last before the [`Horizon`] of the run that kept the entry.
-//! 5. The block was written, and lies before the file's end.
+//! 5. The block was written, and lies before the file's end; or it is no block of any file, in a
+//!    cluster with such a one.
 //! 6. Nothing in the file's first 64 KiB was swap's signature or a boot loader's variables when it
 //!    was read last ([`signatures_in`]): what owns such a file writes it past the filesystem.
 //! 7. The record describes the block (it was in use, could be read, was not left out), and nothing

@@ -51,6 +51,7 @@ struct Current {
     /// Of a count that is kept, or of none; without, the file can't be compared.
     counted: Option<Option<Counted>>,
     changed: Stamp,
+    cluster_bytes: u64,
     end_bytes: u64,
     is_immutable: bool,
     has_signature: bool,
@@ -117,6 +118,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
                 None => Some(None),
             },
             changed: file.changed,
+            cluster_bytes: file.cluster_bytes.max(1),
             end_bytes: end_bytes.min(file.contents_end_bytes),
             is_immutable: file.is_immutable && self.rule.has(Guard::Immutable),
             has_signature: false,
@@ -131,7 +133,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             return;
         };
         let written = std::mem::take(&mut current.written);
-        let written_bytes = current.written_bytes;
+        let (written_bytes, cluster_bytes) = (current.written_bytes, current.cluster_bytes);
         let verdict = match self.judge(current, written.len()) {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -150,7 +152,11 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             _ if self.shares_blocks => return,
             _ => &mut self.others,
         };
-        written.into_iter().for_each(|extent| area.push(extent));
+        // Nobody else writes to the rest of a file's clusters. What of it was not written is in
+        // `others`, and so is what lies behind the end.
+        let grown = |extent| clusters(extent, cluster_bytes);
+        let extents = written.into_iter().filter_map(grown);
+        extents.for_each(|extent| area.push(extent));
     }
 
     /// Compares a file with what was kept of it, and keeps what it is now.
@@ -269,4 +275,11 @@ impl<R: Read, W: Write> FileVisitor for Fold<'_, R, W> {
 /// The first `len_bytes` of an extent, as far as there are so many.
 fn first(extent: Extent, len_bytes: u64) -> Option<Extent> {
     Extent::new(extent.offset_bytes(), len_bytes.min(extent.len_bytes()))
+}
+
+/// The clusters that an extent touches.
+fn clusters(extent: Extent, cluster_bytes: u64) -> Option<Extent> {
+    let start_bytes = extent.offset_bytes() / cluster_bytes * cluster_bytes;
+    let ends = extent.end_bytes().div_ceil(cluster_bytes);
+    Extent::between(start_bytes, ends.saturating_mul(cluster_bytes))
 }

@@ -60,6 +60,7 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
         is_immutable: inode.is_immutable,
         size_bytes: inode.size_bytes,
         contents_end_bytes: blocks.saturating_mul(block_bytes),
+        cluster_bytes: block_bytes.saturating_mul(superblock.cluster_blocks.into()),
         changed: changed(raw),
         // `i_version` counts no reads, and is part of the identity.
         changes: None,
