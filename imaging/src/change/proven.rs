@@ -46,3 +46,6 @@ pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
 pub use verdict::{Count, Previous, Verdict, WalkError};
 pub use walk::{Found, walk};
+
+#[cfg(test)]
+mod tests;

@@ -87,15 +87,18 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
     /// Ends it, after the last file.
     pub(super) fn finish(mut self) -> Result<Folded<W>, WalkError> {
         self.end_file();
-        match self.stopped {
-            Some(error) => Err(error),
-            None => Ok(Folded {
-                keep: self.keep,
-                proven: self.proven.finish(),
-                others: self.others.finish(),
-                files: self.files,
-            }),
+        if let Some(error) = self.stopped {
+            return Err(error);
         }
+        if let Some(previous) = self.previous {
+            previous.identities.finish()?;
+        }
+        Ok(Folded {
+            keep: self.keep,
+            proven: self.proven.finish(),
+            others: self.others.finish(),
+            files: self.files,
+        })
     }
 
     /// Whether a file is of a kind of which anything is proven.

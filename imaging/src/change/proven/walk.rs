@@ -38,14 +38,15 @@ pub fn walk<R: Read, W: Write>(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Found<W>, WalkError> {
     let summary = filesystem.summary();
-    let shares_blocks = match summary.kind {
-        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 => false,
-        Kind::Xfs => true,
-        kind => return Err(WalkError::Kind(kind)),
-    };
+    if !matches!(
+        summary.kind,
+        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Xfs
+    ) {
+        return Err(WalkError::Kind(summary.kind));
+    }
     let described = previous.as_ref().map(|previous| previous.described);
     let mut fold = Fold::new(
-        (summary.block_size_bytes, shares_blocks),
+        (summary.block_size_bytes, filesystem.shares_blocks()),
         previous,
         keep,
         rule,
