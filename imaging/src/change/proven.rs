@@ -20,7 +20,8 @@
 //! 6. Nothing in the file's first 64 KiB was swap's signature or a boot loader's variables when it
 //!    was read last ([`signatures_in`]): what owns such a file writes it past the filesystem.
 //! 7. The record describes the block (it was in use, could be read, was not left out), and nothing
-//!    else but regular files has it now. Where files can't share blocks, no other file has it.
+//!    else but regular files has it now. No file had it then, or has it now, that is written past
+//!    the filesystem. Where files can't share blocks, no other file has it.
 //!
 //! A file's runs are compared as a whole. Blocks of a file of which only some moved are all read
 //! again: that is what defragmentation and shrinking do, which are rare; extents of each file

@@ -149,7 +149,8 @@ fn each_part_of_the_rule_is_needed_on_ext() {
         (Rule::without(Guard::Written), &["/never"]),
         (Rule::without(Guard::End), &["/cut"]),
         (Rule::without(Guard::Horizon), &["/racy"]),
-        (Rule::without(Guard::Signatures), &["/environment", "/swap"]),
+        // The environment's only block is in doubt by itself, whatever file has it.
+        (Rule::without(Guard::Signatures), &["/swap"]),
         (Rule::without(Guard::Described), &["/bad"]),
         (Rule::without(Guard::Owners), &["/cross", "/crossed"]),
         // A later stamp is no earlier than the horizon, so one of the two would do.
@@ -164,14 +165,15 @@ fn each_part_of_the_rule_is_needed_on_xfs() {
         return;
     }
     let made = Made::new(named("xfs"));
-    let text =
-        "noise clock 48K; noise fixed 48K; cp --reflink=always fixed shared; chattr +i fixed";
+    let text = "noise clock 48K; noise fixed 48K; cp --reflink=always fixed shared; \
+                chattr +i fixed; noise gone 48K; cp --reflink=always gone stays; chattr +i gone";
     let inodes = prepare(&made, text);
     sleep(Duration::from_millis(50));
     let horizon = Horizon::at(now());
     let image = made.image();
     let before = std::fs::read(&image).unwrap();
-    change(&made, "put clock 8K 4K");
+    past::write(&image, (inodes["gone"], 8192), "gone");
+    change(&made, "put clock 8K 4K; chattr -i gone; rm gone");
     set_back_xfs(&image, &before, inodes["clock"], XFS_TIMES);
     past::write(&image, (inodes["fixed"], 8192), "fixed");
     let case = Case {
@@ -182,8 +184,14 @@ fn each_part_of_the_rule_is_needed_on_xfs() {
     };
     case.assert_kills(&[
         (Rule::without(Guard::Changes), &["/clock"]),
-        (Rule::without(Guard::Owners), &["/fixed", "/shared"]),
-        (Rule::without(Guard::Immutable), &["/fixed", "/shared"]),
+        (
+            Rule::without(Guard::Owners),
+            &["/fixed", "/shared", "/stays"],
+        ),
+        (
+            Rule::without(Guard::Immutable),
+            &["/fixed", "/shared", "/stays"],
+        ),
     ]);
 }
 

@@ -122,18 +122,21 @@ fn walked(
     let previous = previous.map(|state| Previous {
         identities: Identities::begin(&state.stream[..]).unwrap(),
         signatures: &state.signatures,
+        written_past: &state.found.written_past,
         described: &state.described,
     });
     let keep = IdentityWriter::begin(Vec::new(), horizon).unwrap();
     let found = walk((filesystem, device), previous, keep, rule, &|| false)?;
     let Found {
         proven,
+        written_past,
         files,
         inner,
         kept,
     } = found;
     let found = Found {
         proven,
+        written_past,
         files,
         inner: (),
         kept,

@@ -30,6 +30,7 @@ pub(super) struct Fold<'a, R, W> {
     last: Option<u64>,
     proven: Area,
     others: Area,
+    written_past: Area,
     files: BTreeMap<Verdict, Count>,
     stopped: Option<WalkError>,
 }
@@ -41,6 +42,8 @@ pub(super) struct Folded<W> {
     pub(super) proven: ExtentMap,
     /// Blocks of all that can make those of others doubtful.
     pub(super) others: ExtentMap,
+    /// Blocks of files that are written past the filesystem.
+    pub(super) written_past: ExtentMap,
     pub(super) files: BTreeMap<Verdict, Count>,
 }
 
@@ -79,6 +82,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             last: None,
             proven: Area::new(Excess::Dropped),
             others: Area::new(Excess::Closed),
+            written_past: Area::new(Excess::Closed),
             files: BTreeMap::new(),
             stopped: None,
         }
@@ -97,6 +101,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             keep: self.keep,
             proven: self.proven.finish(),
             others: self.others.finish(),
+            written_past: self.written_past.finish(),
             files: self.files,
         })
     }
@@ -150,9 +155,9 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         let area = match verdict {
             Verdict::Unchanged => &mut self.proven,
             // Who writes past the filesystem writes to blocks that are shared, too.
-            Verdict::WrittenPast => &mut self.others,
+            Verdict::WrittenPast => &mut self.written_past,
             // The filesystem does not: it takes a new block.
-            _ if self.shares_blocks => return,
+            _ if self.shares_blocks && verdict != Verdict::Scattered => return,
             _ => &mut self.others,
         };
         // Nobody else writes to the rest of a file's clusters. What of it was not written is in
@@ -164,14 +169,14 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
 
     /// Compares a file with what was kept of it, and keeps what it is now.
     fn judge(&mut self, current: Current, runs: usize) -> Result<Verdict, WalkError> {
+        if current.is_immutable {
+            return Ok(Verdict::WrittenPast);
+        }
         if runs > RUNS_MAX {
             return Ok(Verdict::Scattered);
         }
         if current.written_bytes == 0 {
             return Ok(Verdict::Empty);
-        }
-        if current.is_immutable {
-            return Ok(Verdict::WrittenPast);
         }
         let Some(counted) = current.counted else {
             return Ok(Verdict::New);
@@ -189,6 +194,9 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         };
         self.keep.push(&now).map_err(WalkError::Keep)?;
         let then = self.then(current.number)?;
+        if current.has_signature {
+            return Ok(Verdict::WrittenPast);
+        }
         let Some((then, horizon)) = then else {
             return Ok(Verdict::New);
         };
@@ -198,7 +206,6 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         };
         let is_racy = !horizon.is_after(current.changed) && self.rule.has(Guard::Horizon);
         Ok(match () {
-            () if current.has_signature => Verdict::WrittenPast,
             () if then.identity != now.identity => Verdict::Changed,
             () if !is_explained && self.rule.has(Guard::Changes) => Verdict::Changed,
             () if then.mapping != now.mapping => Verdict::Moved,

@@ -30,6 +30,7 @@ fn walked(device: &MemoryDevice, stream: Option<&[u8]>, files_max: usize) -> Wal
     let previous = stream.map(|stream| Previous {
         identities: Identities::begin(stream).unwrap(),
         signatures: &none,
+        written_past: &none,
         described: &described,
     });
     let keep = IdentityWriter::begin(Vec::new(), LATE).unwrap();
