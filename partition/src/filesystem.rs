@@ -303,6 +303,11 @@ pub trait Filesystem: Send + Sync {
         None
     }
 
+    /// Whether several files may have the same block: what one of them writes goes to another block.
+    fn shares_blocks(&self) -> bool {
+        false
+    }
+
     /// Which filesystem it is, told apart from all others, and what it says of its own past; `None`
     /// when this parser can't tell.
     ///

@@ -60,6 +60,9 @@ pub struct File<'a> {
     pub size_bytes: u64,
     /// Where its contents end. Runs behind this hold something else (hash trees of fs-verity).
     pub contents_end_bytes: u64,
+    /// What it is given of the volume at once, at least a block: what lies between its runs and the
+    /// ends of such a cluster is nobody's.
+    pub cluster_bytes: u64,
     /// When its inode changed last (`ctime`).
     pub changed: Stamp,
     /// How often it changed, where the filesystem counts that and reading may count as well.

@@ -157,6 +157,12 @@ impl Filesystem for Xfs {
         }))
     }
 
+    /// With the feature "reflink".
+    fn shares_blocks(&self) -> bool {
+        let superblock = self.superblock();
+        superblock.is_ok_and(|superblock| superblock.features.has_reflink())
+    }
+
     fn instance(&self, _device: &dyn ReadAt) -> Result<Option<Instance>> {
         Ok(Some(instance::instance(self.superblock()?)))
     }

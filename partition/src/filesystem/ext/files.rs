@@ -57,6 +57,7 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
             .size_bytes
             .checked_next_multiple_of(block_bytes)
             .unwrap_or(u64::MAX),
+        cluster_bytes: block_bytes.saturating_mul(superblock.cluster_blocks.into()),
         changed: changed(raw),
         // `i_version` counts no reads, and is part of the identity.
         changes: None,

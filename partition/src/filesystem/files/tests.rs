@@ -14,6 +14,7 @@ fn file(inode: &[u8]) -> File<'_> {
         is_immutable: false,
         size_bytes: 5000,
         contents_end_bytes: 8192,
+        cluster_bytes: 4096,
         changed: Stamp {
             seconds: 0,
             nanoseconds: 0,

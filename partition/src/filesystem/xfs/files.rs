@@ -39,6 +39,7 @@ impl Walk<'_> {
             is_immutable: inode.is_immutable,
             size_bytes: inode.size_bytes,
             contents_end_bytes: u64::MAX,
+            cluster_bytes: superblock.block_bytes.into(),
             changed: inode.changed,
             changes: inode.changes,
             inode: inode.raw,
