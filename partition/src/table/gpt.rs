@@ -71,6 +71,11 @@ impl Copy {
         (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
     }
 
+    /// `PartitionEntryArrayCRC32` of a header that may be damaged.
+    fn named_array_crc32(&self) -> Option<u32> {
+        (self.has_signature && self.sector.len() >= 92).then(|| le32(&self.sector, 88))
+    }
+
     /// Whether header and array are intact.
     pub(super) fn is_intact(&self) -> bool {
         self.intact().is_some()
@@ -225,8 +230,8 @@ impl Copies {
 
     fn findings(&self, disk: &dyn ReadAt) -> Vec<Finding> {
         let mut findings = Vec::new();
-        findings.extend(self.primary.damage().map(Finding::PrimaryDamaged));
-        findings.extend(rival::rival(self, disk).map(Finding::CopiesDiffer));
+        let rival = rival::rival(self, disk).map(Finding::CopiesDiffer);
+        findings.extend(rival.or_else(|| self.primary.damage().map(Finding::PrimaryDamaged)));
         findings.extend(self.backup.damage().map(Finding::BackupDamaged));
         let last_lba = self.sectors.last_lba();
         if let Ok(header) = &self.backup.header {
