@@ -1,9 +1,9 @@
 //! Volumes that go to a partition at another place than their boot sectors say.
 
 use crate::jobs::VolumeJob;
-use crate::place::Parent;
+use crate::named::open::Parent;
 use crate::progress::say;
-use crate::volume::TargetEnd;
+use crate::source::open::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::device::Overlay;
 use klon_partition::filesystem::boot_fields::{fit, misfit};

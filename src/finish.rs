@@ -1,10 +1,10 @@
 //! Completing what is staged for a target, with the rest of its group, and taking over the records
 //! that waited for it.
 
-use crate::drive::OpenTarget;
 use crate::guard;
-use crate::place::partition_identity;
+use crate::named::open::partition_identity;
 use crate::progress::say;
+use crate::target::open::OpenTarget;
 use anyhow::Result;
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};

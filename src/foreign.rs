@@ -1,10 +1,7 @@
 //! Sources that are files of other programs: opened as the disks in them, or refused with what makes
 //! disks of them. None is taken for a raw disk.
 
-mod packed;
 mod qemu;
-
-pub use packed::{PackedDisk, source as packed_source};
 
 use crate::error::{CORRUPT, Failure};
 use anyhow::{Context as _, Result};

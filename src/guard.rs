@@ -2,7 +2,7 @@
 
 use crate::confirm;
 use crate::error::{refused, usage};
-use crate::place::OpenPlace;
+use crate::named::open::OpenPlace;
 use crate::plan_file::find_plan;
 use anyhow::Result;
 use klon_imaging::mark::Mark;

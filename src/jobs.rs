@@ -1,11 +1,11 @@
 //! The volumes that a command is about: of a plan, or one pair.
 
-use crate::damaged;
 use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
-use crate::inventory::find_identity;
-use crate::place::{OpenPlace, Place, disk_identity, identity_by_path};
-use crate::volume::{SourceEnd, TargetEnd, TargetNow};
+use crate::named::open::{OpenPlace, Place, disk_identity, identity_by_path};
+use crate::named::resolve::find_identity;
+use crate::source::bad_sectors;
+use crate::source::open::{SourceEnd, TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_imaging::Role;
 use klon_imaging::change::Rung;
@@ -62,8 +62,8 @@ pub enum BadSectors {
 pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> Result<VolumeJob> {
     let open = match bad {
         BadSectors::Stop => SourceEnd::open,
-        BadSectors::Around => damaged::open,
-        BadSectors::AroundIfNeeded => damaged::open_if_needed,
+        BadSectors::Around => bad_sectors::open,
+        BadSectors::AroundIfNeeded => bad_sectors::open_if_needed,
     };
     let open = |place: &Place, target: &TargetEnd| open(place, system, target.geometry());
     pair_with(source, target, open, system)
@@ -360,14 +360,14 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
     };
     let around = || -> Result<_> {
         let open = place.claim_around(system)?;
-        let source = damaged::volume(&open, system, Some(target))?;
+        let source = bad_sectors::volume(&open, system, Some(target))?;
         Ok((open, source))
     };
     let (open, mut source) = match bad {
         BadSectors::Stop => sound(),
         BadSectors::Around => around(),
         BadSectors::AroundIfNeeded => match sound() {
-            Err(error) if damaged::is_unread(&error) => around(),
+            Err(error) if bad_sectors::is_unread(&error) => around(),
             found => found,
         },
     }?;

@@ -3,7 +3,7 @@
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::say;
-use crate::volume::SourceEnd;
+use crate::source::open::SourceEnd;
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_partition::filesystem::Usage;

@@ -1,12 +1,12 @@
 //! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
 
-use crate::contained;
-use crate::damaged;
-use crate::fit::{self, Loss};
-use crate::place::{OpenPlace, Place};
-use crate::resized::Resized;
-use crate::unread;
-use crate::volume::SourceEnd;
+use crate::named::open::{OpenPlace, Place};
+use crate::source::bad_sectors;
+use crate::source::contained;
+use crate::source::fit::{self, Loss};
+use crate::source::open::SourceEnd;
+use crate::source::resized::Resized;
+use crate::source::unread;
 use anyhow::{Context as _, Result};
 use klon_imaging::ChunkSize;
 use klon_imaging::image::Snapshot;
@@ -57,7 +57,7 @@ impl Side {
             Some(snapshot) => {
                 let manifest = snapshot.manifest();
                 let part = |map: &ExtentMap| match &open.partition {
-                    Some(partition) => damaged::within(map, partition.extent),
+                    Some(partition) => bad_sectors::within(map, partition.extent),
                     None => map.clone(),
                 };
                 let left_out = part(&manifest.left_out);
@@ -89,7 +89,7 @@ impl Side {
             bad,
             left_out,
             chunk_size: (open.snapshot.as_deref()).map(Snapshot::chunk_size),
-            partitions: table.map(damaged::partitions),
+            partitions: table.map(bad_sectors::partitions),
             table: table.cloned(),
             moved: Vec::new(),
         })
@@ -158,7 +158,7 @@ impl Side {
     pub fn files(&self, extents: &ExtentMap) -> Owners {
         match extents.is_empty() {
             true => Owners::default(),
-            false => damaged::owners_in(&*self.device, self.partitions.as_deref(), extents),
+            false => bad_sectors::owners_in(&*self.device, self.partitions.as_deref(), extents),
         }
     }
 }

@@ -1,33 +1,18 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
-mod aftermath;
-pub(super) mod consent;
-mod one;
-pub(super) mod rescue;
-mod together;
-
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
-use crate::clone_end;
+use crate::cli::{CloneArgs, Common};
 use crate::direction;
-use crate::error::{DIFFERENT, refused, usage};
-use crate::fit::{self, Loss};
+use crate::error::usage;
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::outside;
 use crate::plan_file;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
-use crate::report;
-use crate::salvage;
-use crate::volume::SourceEnd;
-use crate::{records, threads};
+use crate::records;
+use crate::run::{carry_out, rescue};
 use anyhow::{Context as _, Result};
-use klon_imaging::change::{Rung, RungChoice};
-use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
-use klon_imaging::{CloneOptions, RecordStore};
 use klon_partition::Shown;
-use klon_partition::system::{DiskLock, System, lock, tell_kernel};
+use klon_partition::system::System;
 use std::process::ExitCode;
-use together::With;
 
 /// Clones every volume of a plan, or one source to one target.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
@@ -44,81 +29,7 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
     direction::check(&mut jobs, &records, args.force_direction)?;
     outside::choose(&mut jobs, args.outside, &records)?;
-    run_jobs(&mut jobs, &records, args, common, &system)
-}
-
-/// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
-/// source had ends where that ended.
-fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
-    let end_bytes = clone_end::of(source, records);
-    let target_bytes = source.cut.as_ref().map(fit::Cut::target_bytes);
-    match end_bytes.zip(target_bytes) {
-        Some((end_bytes, target_bytes)) if end_bytes <= target_bytes => Loss::Foreign,
-        _ => Loss::Refuse,
-    }
-}
-
-/// Asks for consent where it is needed, then clones.
-pub(super) fn run_jobs(
-    jobs: &mut [VolumeJob],
-    records: &RecordStore,
-    args: &CloneArgs,
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
-    warn(jobs, args.strict)?;
-    for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
-        outside::announce(source, &source.usage, common.quiet);
-        fit::check(&source.name, source.cut.as_ref(), loss(source, records))?;
-    }
-    if args.run.dry_run {
-        return show(jobs, records, args, common);
-    }
-    for job in &mut *jobs {
-        job.is_asked = match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
-            None => consent::ask(job, records, args, system)?,
-        };
-    }
-    let jobs = &*jobs;
-    for job in jobs {
-        // Before a target is touched, or a file made that would stay behind.
-        records
-            .check_writable(&job.target.identity)
-            .map_err(|error| aftermath::not_begun(error.into(), records))?;
-    }
-    let _locks = lock_all(jobs, system)?;
-    let totals = Totals {
-        bytes: jobs.iter().map(used_bytes).sum(),
-        volumes: jobs.len(),
-    };
-    let progress = Progress::new(common, totals, interrupt_flag()?);
-    if args.rescue.is_some() {
-        return rescue::rescue_all(jobs, records, (args, common), &progress, system);
-    }
-    let with = With {
-        records,
-        args,
-        progress: &progress,
-        system,
-    };
-    let mut summaries = Vec::new();
-    for group in together::groups(jobs) {
-        let done = together::clone_group(&group, with)?;
-        for (job, summary) in group.iter().zip(&done) {
-            show_to_kernel(job, system)?;
-            report::cloned(summary, jobs.len(), common)?;
-            salvage::report(job, summary, common)?;
-        }
-        summaries.extend(done);
-    }
-    report::cloned_all(&summaries, common)?;
-    Ok(
-        match summaries.iter().all(|summary| summary.bad.is_empty()) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(DIFFERENT),
-        },
-    )
+    carry_out(&mut jobs, &records, args, common, &system)
 }
 
 fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
@@ -143,141 +54,4 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         ))
     })?;
     jobs::of_plan(&plan, &args.only, Some(bad), system)
-}
-
-fn used_bytes(job: &VolumeJob) -> u64 {
-    job.source
-        .as_ref()
-        .map_or(0, |source| source.usage.extents.total_bytes())
-}
-
-fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
-    for warning in jobs
-        .iter()
-        .filter_map(|job| job.source.as_ref())
-        .flat_map(|s| &s.warnings)
-    {
-        if is_strict {
-            return Err(refused(format!("--strict: {warning}")));
-        }
-        say(&format!("klon: warning: {warning}"));
-    }
-    Ok(())
-}
-
-/// The options for one volume.
-fn options_for(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
-    let options = options(args);
-    match job.otherwise {
-        Some((rung, why)) if options.rung == RungChoice::Auto => CloneOptions {
-            rung: RungChoice::Else(rung, why),
-            ..options
-        },
-        _ => options,
-    }
-}
-
-fn options(args: &CloneArgs) -> CloneOptions {
-    CloneOptions {
-        rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
-            RungArg::Compare => RungChoice::Only(Rung::Compare),
-            RungArg::Digest => RungChoice::Only(Rung::Digest),
-            RungArg::Full => RungChoice::Only(Rung::Full),
-        },
-        rewrite: match args.rewrite {
-            RewriteArg::Blocks => Rewrite::Blocks,
-            RewriteArg::Chunks => Rewrite::Chunks,
-        },
-        freed: match args.freed {
-            FreedArg::Leave => Freed::Leave,
-            FreedArg::Zero => Freed::Zero,
-            FreedArg::Discard => Freed::Discard,
-        },
-        update: match args.in_place {
-            true => Update::InPlace,
-            false => Update::Staged,
-        },
-        threads: threads::count(args.run.threads),
-    }
-}
-
-/// Locks the disk of each target, so that udev and others wait.
-fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
-    let mut paths = Vec::new();
-    for job in jobs {
-        if job.target.now.is_some()
-            && let Some(disk) = system.disk_of(&job.target.place.path)?
-            && !paths.contains(&disk.path)
-        {
-            paths.push(disk.path);
-        }
-    }
-    paths.iter().map(|path| Ok(lock(path)?)).collect()
-}
-
-/// Lets the partitions of a disk that got another table have their nodes.
-fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
-    let has_table = |source: &SourceEnd| source.table.is_some();
-    let path = &job.target.place.path;
-    let is_table_cloned = job.source.as_ref().is_some_and(has_table);
-    if !is_table_cloned || job.target.place.number.is_some() {
-        return Ok(());
-    }
-    let Some(disk) = system.disk_of(path)? else {
-        return Ok(());
-    };
-    if system.locate(path)? != system.locate(&disk.path)? {
-        return Ok(());
-    }
-    let layout = job.target.place.open()?.layout;
-    if layout.doubt().is_some() {
-        return Ok(());
-    }
-    let partitions: Vec<_> = layout
-        .table
-        .iter()
-        .flat_map(|table| &table.partitions)
-        .map(|partition| (partition.number, partition.extent))
-        .collect();
-    tell_kernel(&disk.path, &partitions).context(
-        "the clone is complete, but the kernel does not know its partitions yet. Detach and attach \
-         the drive",
-    )
-}
-
-/// `--dry-run`.
-fn show(
-    jobs: &[VolumeJob],
-    records: &RecordStore,
-    args: &CloneArgs,
-    common: &Common,
-) -> Result<ExitCode> {
-    for job in jobs {
-        let source = job.source.as_ref().context("a clone needs a source")?;
-        let Some(now) = &job.target.now else {
-            report::would_create(job, source, common)?;
-            continue;
-        };
-        // Nothing is written to an overlay that is never flushed.
-        let overlay = klon_partition::device::Overlay::new(now.open.device.clone(), 0);
-        let found: Preview = preview(
-            &Job {
-                name: &job.name,
-                source: &*source.device,
-                usage: &source.usage,
-                source_identity: &source.identity,
-                target: &overlay,
-                target_identity: &job.target.identity,
-                present: None,
-                drive: None,
-                role: job.role,
-                watch: None,
-            },
-            records,
-            &options_for(job, args),
-        )?;
-        report::would_clone(job, source, &found, common)?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,18 +1,18 @@
 //! `klon finish`: complete updates that were interrupted, from the drive alone.
 
 use crate::cli::{Common, FinishArgs};
-use crate::drive::OpenTarget;
 use crate::error::{self, refused, usage};
 use crate::finish::{Asked, Completed, complete};
 use crate::human;
 use crate::jobs;
+use crate::named::open::Parent;
 use crate::output;
-use crate::place::Parent;
 use crate::plan_file;
 use crate::progress::say;
 use crate::records;
+use crate::source::open::TargetEnd;
+use crate::target::open::OpenTarget;
 use crate::threads;
-use crate::volume::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::Finished;

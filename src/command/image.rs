@@ -5,18 +5,18 @@ mod rescue;
 
 use crate::advice;
 use crate::cli::{Common, ImageArgs, RungArg};
-use crate::clone_end;
 use crate::error::{Advice, refused, usage};
 use crate::human;
 use crate::image::{ImageName, Left, OpenForAppend, Shape, first_part, not_plain};
+use crate::named::open::{Place, partition_identity};
 use crate::output::{self, Stream};
 use crate::outside;
-use crate::place::{Place, partition_identity};
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::records;
+use crate::source::clone_end;
+use crate::source::open::SourceEnd;
+use crate::source::watch::Watch;
 use crate::threads;
-use crate::volume::SourceEnd;
-use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{

@@ -8,7 +8,7 @@ use crate::human;
 use crate::image::ImageName;
 use crate::mount::{Mounted, Owner, Tree};
 use crate::output;
-use crate::stop::Stop;
+use crate::signals::Stop;
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::ImageExports;
 use klon_partition::Shown;

@@ -7,8 +7,8 @@ use crate::cli::{Common, PlanArgs, TableKind};
 use crate::confirm;
 use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
+use crate::named::open::{OpenPlace, Place, identity_of};
 use crate::output;
-use crate::place::{OpenPlace, Place, identity_of};
 use crate::plan_file::read_plan;
 use crate::progress::say;
 use anyhow::{Context as _, Error, Result};
@@ -43,7 +43,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         sources: sources(args, &system, &drive).map_err(|error| {
             let advice = "klon can't plan for a source with bad sectors. klon clone --rescue \
                 SOURCE TARGET copies everything that can be read";
-            match crate::damaged::is_unread(&error) {
+            match crate::source::bad_sectors::is_unread(&error) {
                 true => error.context(advice),
                 false => error,
             }

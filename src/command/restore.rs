@@ -3,21 +3,22 @@
 
 mod resemblance;
 
-use super::{clone, list};
+use super::list;
 use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
 use crate::confirm;
 use crate::direction;
 use crate::error::usage;
-use crate::foreign;
 use crate::human;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
-use crate::place::Place;
+use crate::named::open::Place;
 use crate::progress::say;
 use crate::records;
-use crate::salvage;
-use crate::volume::{SourceEnd, TargetEnd};
+use crate::run::carry_out;
+use crate::source::damaged_image;
+use crate::source::open::{SourceEnd, TargetEnd};
+use crate::source::packed;
 use anyhow::Result;
 use klon_partition::Shown;
 use klon_partition::system::System;
@@ -34,14 +35,14 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         let is_image = check_source(&source)?;
         let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
             (false, _) => {
-                let packed = foreign::packed_source(place, &system, target)?;
+                let packed = packed::source(place, &system, target)?;
                 packed.ok_or_else(|| no_image(&place.given))
             }
-            (true, true) => salvage::open(place, &system, target),
+            (true, true) => damaged_image::open(place, &system, target),
             (true, false) => SourceEnd::open(place, &system, target.geometry()),
         };
         let job = jobs::pair_with(&source, &target, open, &system);
-        jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
+        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
     }
     for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
         source.limit(args.outside);
@@ -62,7 +63,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             job.otherwise = resemblance::rung(job)?;
         }
     }
-    clone::run_jobs(&mut jobs, &records, &clone_args, common, &system)
+    carry_out(&mut jobs, &records, &clone_args, common, &system)
 }
 
 /// What goes where.

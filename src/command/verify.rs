@@ -5,15 +5,15 @@ mod told;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
-use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::exact;
-use crate::fit::{self, Loss};
 use crate::jobs::{self, BadSectors, VolumeJob};
-use crate::place::{OpenPlace, Place, partition_identity};
+use crate::named::open::{OpenPlace, Place, partition_identity};
 use crate::plan_file;
 use crate::progress::{Progress, Totals, interrupt_flag};
-use crate::volume::SourceEnd;
+use crate::source::bad_sectors;
+use crate::source::fit::{self, Loss};
+use crate::source::open::SourceEnd;
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::recorded;
@@ -115,8 +115,8 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
             let source = Place::resolve(source, system)?;
             let record = records.load(&identity).unwrap_or_default();
             let open_source = match record.is_some_and(|record| !record.bad.is_empty()) {
-                true => damaged::open,
-                false => damaged::open_if_needed,
+                true => bad_sectors::open,
+                false => bad_sectors::open_if_needed,
             };
             let geometry = open.device.geometry();
             Some(open_source(&source, system, Some(geometry))?)
@@ -278,7 +278,7 @@ fn hit(check: &Check, bad: &ExtentMap) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    damaged::files(&check.open.device, table, bad)
+    bad_sectors::files(&check.open.device, table, bad)
 }
 
 /// The same of what can't be read now, which the clone has.
@@ -288,5 +288,5 @@ fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    damaged::owners(&check.open.device, table, (&summary.unread, &summary.bad))
+    bad_sectors::owners(&check.open.device, table, (&summary.unread, &summary.bad))
 }

@@ -1,7 +1,7 @@
 //! What becomes a file: a snapshot, a partition of it, or a range of either.
 
-use crate::damaged::within;
 use crate::error::usage;
+use crate::source::bad_sectors::within;
 use anyhow::Result;
 use klon_imaging::image::{Damage, SalvageDevice, Snapshot, SnapshotDevice, Unreadable};
 use klon_partition::device::Window;

@@ -4,15 +4,15 @@
 use super::{What, add};
 use crate::advice::{self, ELSEWHERE};
 use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, RunArgs, RungArg};
-use crate::command::clone::consent;
-use crate::command::clone::rescue::rescue_one;
 use crate::error::{DIFFERENT, refused};
 use crate::image::ImageName;
 use crate::jobs::{self, BadSectors};
-use crate::place::Place;
+use crate::named::open::Place;
 use crate::progress::{Progress, Totals, interrupt_flag, say};
 use crate::records;
 use crate::report;
+use crate::run::consent;
+use crate::run::rescue::rescue_one;
 use anyhow::{Context as _, Result};
 use klon_imaging::rescue::forget_map;
 use klon_partition::Shown;

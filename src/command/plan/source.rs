@@ -1,9 +1,9 @@
 //! What a source is, as the planner wants to know it.
 
-use crate::contained;
 use crate::error::refused;
-use crate::fit;
-use crate::place::{OpenPlace, Parent, identity_of};
+use crate::named::open::{OpenPlace, Parent, identity_of};
+use crate::source::contained;
+use crate::source::fit;
 use anyhow::Result;
 use klon_partition::device::{Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage, usage};

@@ -1,10 +1,10 @@
 //! After a run that failed: what is safe, and what to do.
 
 use crate::advice::{self, ELSEWHERE, reason};
-use crate::drive::OpenTarget;
 use crate::error::Advice;
 use crate::jobs::VolumeJob;
-use crate::volume::SourceEnd;
+use crate::source::open::SourceEnd;
+use crate::target::open::OpenTarget;
 use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
 /// about; `is_commit` says whether everything but the last step was done.
-pub(super) fn tell(
+pub fn tell(
     error: Error,
     (job, name): (&VolumeJob, &str),
     source: &SourceEnd,
@@ -40,7 +40,7 @@ pub(super) fn tell(
 }
 
 /// Says of an error before the first write that nothing was written, and what records need.
-pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
+pub fn not_begun(error: Error, records: &RecordStore) -> Error {
     let advice = of_records(reason(&error).unwrap_or(0), records);
     error.context(Advice(format!("Nothing was written. {advice}")))
 }

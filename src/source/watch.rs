@@ -1,6 +1,6 @@
 //! Whether a source is written to by someone else while it is read.
 
-use crate::place::OpenPlace;
+use crate::named::open::OpenPlace;
 use anyhow::Result;
 use klon_partition::device::{Kind, Source, Stamp};
 use std::sync::Arc;

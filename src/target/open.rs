@@ -1,12 +1,12 @@
 //! A target opened for writing, and the drive around it, where updates may be staged.
 
-use crate::content::{Content, volume_of};
 use crate::error::refused;
 use crate::guard;
 use crate::jobs::VolumeJob;
-use crate::place::Parent;
+use crate::likeness::{Content, volume_of};
+use crate::named::open::Parent;
 use crate::progress::say;
-use crate::volume::{SourceEnd, TargetEnd, TargetNow, described};
+use crate::source::open::{SourceEnd, TargetEnd, TargetNow, described};
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;

@@ -3,7 +3,7 @@
 
 use crate::human;
 use crate::progress::say;
-use crate::volume::SourceEnd;
+use crate::source::open::SourceEnd;
 use klon_imaging::RecordStore;
 use klon_imaging::image::PartitionId;
 use klon_partition::filesystem::{Kind, Usage};

@@ -1,15 +1,15 @@
 //! The volumes of a group: all that can be staged is staged, committed by one write, and brought into
 //! place; then what can only be written in place is. One volume is a group of one.
 
-use super::{aftermath, consent, one, options, options_for, rescue};
+use super::{aftermath, complete, consent, options, options_for, rescue};
 use crate::cli::CloneArgs;
 use crate::confirm;
-use crate::drive::{self, OpenTarget};
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::{Progress, say};
-use crate::volume::SourceEnd;
-use crate::watch::Watch;
+use crate::source::open::SourceEnd;
+use crate::source::watch::Watch;
+use crate::target::open::{self, OpenTarget};
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
 use klon_imaging::mark::Mark;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What every volume of a run is cloned with.
 #[derive(Clone, Copy)]
-pub(super) struct With<'a> {
+pub(super) struct Context<'a> {
     pub(super) records: &'a RecordStore,
     pub(super) args: &'a CloneArgs,
     pub(super) progress: &'a Progress,
@@ -59,7 +59,7 @@ impl End<'_> {
 }
 
 /// The jobs that are updated as one, in the order of the first of each.
-pub(super) fn groups(jobs: &[VolumeJob]) -> Vec<Vec<&VolumeJob>> {
+pub fn groups(jobs: &[VolumeJob]) -> Vec<Vec<&VolumeJob>> {
     let mut groups: Vec<Vec<&VolumeJob>> = Vec::new();
     for job in jobs {
         let same = groups.iter_mut().find(|group| {
@@ -75,7 +75,7 @@ pub(super) fn groups(jobs: &[VolumeJob]) -> Vec<Vec<&VolumeJob>> {
 }
 
 /// Clones the volumes of a group.
-pub(super) fn clone_group(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<CloneSummary>> {
+pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSummary>> {
     let targets = open_all(jobs, with)?;
     let places: Vec<Extent> = targets.iter().filter_map(OpenTarget::at).collect();
     let mut ends = Vec::new();
@@ -99,14 +99,14 @@ pub(super) fn clone_group(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<Clo
     if with.args.run.verify {
         for (job, target) in jobs.iter().zip(&targets) {
             let threads = options(with.args).threads;
-            one::read_back(job, target, with.records, threads, with.progress)?;
+            complete::read_back(job, target, with.records, threads, with.progress)?;
         }
     }
     Ok(summaries)
 }
 
 /// Opens all targets, and completes what was interrupted.
-fn open_all(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<OpenTarget>> {
+fn open_all(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<OpenTarget>> {
     let mut targets: Vec<OpenTarget> = Vec::new();
     for job in jobs {
         let open = || {
@@ -124,7 +124,7 @@ fn open_all(jobs: &[&VolumeJob], with: With<'_>) -> Result<Vec<OpenTarget>> {
     }
     let threads = options(with.args).threads;
     for (job, target) in jobs.iter().zip(&targets) {
-        one::complete(
+        complete::complete(
             job,
             (target, &targets),
             (with.records, threads),
@@ -139,12 +139,12 @@ fn end<'a>(
     job: &'a VolumeJob,
     target: &'a OpenTarget,
     places: &[Extent],
-    with: With<'_>,
+    with: Context<'_>,
 ) -> Result<End<'a>> {
     let source = job.source.as_ref().context("a clone needs a source")?;
     let present = match with.args.in_place {
         true => None,
-        false => drive::present(job, source, target, with.records)?,
+        false => open::present(job, source, target, with.records)?,
     };
     Ok(End {
         job,
@@ -161,7 +161,7 @@ fn end<'a>(
     })
 }
 
-fn clone_ends(ends: &[End<'_>], with: With<'_>) -> Result<Vec<CloneSummary>> {
+fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> {
     let watches: Vec<_> = ends.iter().map(|end| move || watch(end)).collect();
     let jobs: Vec<Job<'_>> = ends
         .iter()
@@ -254,7 +254,7 @@ fn commit(
     ends: &[End<'_>],
     staged: Vec<(usize, StagedClone<'_>)>,
     unchanged: &[&Job<'_>],
-    with: With<'_>,
+    with: Context<'_>,
 ) -> Result<Vec<(usize, CloneSummary)>> {
     if staged.is_empty() {
         return Ok(Vec::new());
@@ -289,7 +289,7 @@ fn commit(
     Ok(indices.into_iter().zip(done).collect())
 }
 
-fn write_in_place(end: &End<'_>, job: &Job<'_>, with: With<'_>) -> Result<CloneSummary> {
+fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<CloneSummary> {
     let options = CloneOptions {
         update: Update::InPlace,
         ..options_for(end.job, with.args)

@@ -4,12 +4,12 @@ mod told;
 
 pub use told::{explained, hinted, report};
 
-use crate::damaged;
 use crate::error::{refused, usage};
 use crate::guard;
-use crate::place::{OpenPlace, Place, find_partition};
-use crate::volume::{SourceEnd, TargetEnd};
-use crate::watch::Watch;
+use crate::named::open::{OpenPlace, Place, find_partition};
+use crate::source::bad_sectors;
+use crate::source::open::{SourceEnd, TargetEnd};
+use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
 use klon_partition::device::{Window, open_source};
@@ -105,7 +105,7 @@ fn as_imaged(
 ) -> Result<()> {
     let wanted = snapshot.manifest().wanted();
     let known = match partition {
-        Some(partition) => damaged::within(&wanted, partition.extent),
+        Some(partition) => bad_sectors::within(&wanted, partition.extent),
         None => wanted,
     };
     if end.cut.is_some() && known.end_bytes() > end.device.geometry().size_bytes {

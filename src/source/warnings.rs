@@ -1,7 +1,7 @@
 //! What the user should know of a source before it is copied.
 
 use crate::mending;
-use crate::place::OpenPlace;
+use crate::named::open::OpenPlace;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskUsage, VolumeUsage};
 use klon_partition::table::Finding;

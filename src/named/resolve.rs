@@ -1,7 +1,7 @@
 //! All disks with what is on them, and finding one by what it is recognized by.
 
 use crate::error::refused;
-use crate::place::{Place, identity_of, partition_identity};
+use crate::named::open::{Place, identity_of, partition_identity};
 use anyhow::Result;
 use klon_partition::Shown;
 use klon_partition::device::look_at;

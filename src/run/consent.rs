@@ -3,11 +3,11 @@
 use crate::blank::{self, LOOKS};
 use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
-use crate::content::{Content, volume_of};
-use crate::drive::OpenTarget;
 use crate::error::refused;
 use crate::jobs::VolumeJob;
-use crate::volume::{SourceEnd, describe};
+use crate::likeness::{Content, volume_of};
+use crate::source::open::{SourceEnd, describe};
+use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
@@ -29,7 +29,7 @@ struct Standing<'a> {
 
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
 /// overwritten. Says whether it has asked.
-pub(in crate::command) fn ask(
+pub fn ask(
     job: &VolumeJob,
     records: &RecordStore,
     args: &CloneArgs,
@@ -66,11 +66,7 @@ pub(in crate::command) fn ask(
 }
 
 /// Whether what stands on the target may be overwritten without asking.
-pub(in crate::command) fn is_free(
-    job: &VolumeJob,
-    records: &RecordStore,
-    args: &CloneArgs,
-) -> Result<bool> {
+pub fn is_free(job: &VolumeJob, records: &RecordStore, args: &CloneArgs) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(true);
     };
@@ -84,7 +80,7 @@ pub(in crate::command) fn is_free(
 
 /// After a target is opened for this run alone: what was not asked about must still be what may go
 /// without asking. That what was asked about is what was shown, opening it has made sure of.
-pub(super) fn still(
+pub fn still(
     job: &VolumeJob,
     target: &OpenTarget,
     records: &RecordStore,

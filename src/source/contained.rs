@@ -1,7 +1,7 @@
 //! Partitions that hold more than the filesystem that they begin with, wherever they are named by
 //! themselves: their disk's table says so, and its hash trees.
 
-use crate::place::{OpenPlace, Parent};
+use crate::named::open::{OpenPlace, Parent};
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::DiskLayout;

@@ -1,12 +1,12 @@
 //! Packed disks and volumes: `disk.img.gz` and the like, with the block map of bmaptool beside them if
 //! there is one.
 
-use super::{refusal, unknown_content, unsupported};
-use crate::place::Place;
+use crate::foreign::{self, refusal, unknown_content, unsupported};
+use crate::named::open::Place;
 use crate::progress::say;
-use crate::resized::Resized;
-use crate::volume::{SourceEnd, TargetEnd};
-use crate::watch::Watch;
+use crate::source::open::{SourceEnd, TargetEnd};
+use crate::source::resized::Resized;
+use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Form, recognize};
 use klon_imaging::image::import::bmap::Bmap;
@@ -112,7 +112,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         return Ok(None);
     }
     let parts = Parts::find(&place.path).with_context(|| name.clone())?;
-    let found = super::look(&name, &*parts.device().with_context(|| name.clone())?)?;
+    let found = foreign::look(&name, &*parts.device().with_context(|| name.clone())?)?;
     let found = match found.map(|found| (found, found.form)) {
         Some((found, Form::Packed(packing))) => match packing {
             Packing::Foreign(_) => return Err(refusal(&name, &found)),

@@ -1,14 +1,14 @@
 //! `klon clone --rescue`: volumes with bad sectors.
 
-use super::{consent, one};
+use super::{complete, consent};
 use crate::cli::{CloneArgs, Common};
-use crate::damaged;
-use crate::drive::OpenTarget;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
-use crate::salvage;
-use crate::watch::Watch;
+use crate::source::bad_sectors;
+use crate::source::damaged_image;
+use crate::source::watch::Watch;
+use crate::target::open::OpenTarget;
 use crate::{report, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
@@ -23,7 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// A map is of one volume.
-pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
+pub fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
     match (&args.rescue, jobs) {
         (Some(Some(map)), [_, _, ..]) => Err(usage(format!(
             "{} can be the map of one volume only, and this run has {}. Use --only NAME, or \
@@ -36,7 +36,7 @@ pub(super) fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
 }
 
 /// Rescues one volume; says whether all of it could be read.
-pub(in crate::command) fn rescue_one(
+pub fn rescue_one(
     job: &VolumeJob,
     records: &RecordStore,
     args: &CloneArgs,
@@ -48,7 +48,7 @@ pub(in crate::command) fn rescue_one(
     let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
     consent::still(job, &target, records, args)?;
     let threads = threads::count(args.run.threads);
-    one::complete(job, (&target, &[]), (records, threads), system)?;
+    complete::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
     let given = args.rescue.as_ref().and_then(Option::as_deref);
     let options = RescueOptions {
@@ -76,11 +76,11 @@ pub(in crate::command) fn rescue_one(
         .map_err(|error| kept(error.into(), options.map))?;
     target.keep();
     if args.run.verify {
-        one::read_back(job, &target, records, threads, progress)?;
+        complete::read_back(job, &target, records, threads, progress)?;
     }
     let files = match summary.bad.is_empty() {
         true => Owners::default(),
-        false => damaged::files(&target.volume, source.table.as_ref(), &summary.bad),
+        false => bad_sectors::files(&target.volume, source.table.as_ref(), &summary.bad),
     };
     Ok((summary, files))
 }
@@ -98,7 +98,7 @@ fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
 }
 
 /// Rescues all of them.
-pub(super) fn rescue_all(
+pub fn rescue_all(
     jobs: &[VolumeJob],
     records: &RecordStore,
     (args, common): (&CloneArgs, &Common),
@@ -120,13 +120,13 @@ pub(super) fn rescue_all(
 }
 
 /// Adds to the error of a clone that met a bad sector where that is, and what to do.
-pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
+pub fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
     if job
         .source
         .as_ref()
         .is_some_and(|source| source.snapshot.is_some())
     {
-        return salvage::explained(error);
+        return damaged_image::explained(error);
     }
     let Some(Error::Source(PartitionError::Io {
         operation: Operation::Read,
@@ -151,7 +151,7 @@ pub(super) fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error 
 }
 
 /// The same for one whose looks could not be read.
-pub(super) fn hinted(error: anyhow::Error) -> anyhow::Error {
+pub fn hinted(error: anyhow::Error) -> anyhow::Error {
     let is_read = |cause: &PartitionError| {
         let operation = match cause {
             PartitionError::Io { operation, .. } => Some(*operation),

@@ -1,11 +1,11 @@
 //! What is done for one volume: an interrupted update is completed, a clone is read back.
 
-use crate::drive::OpenTarget;
 use crate::error::{DIFFERENT, Failure};
 use crate::finish::{self, Asked};
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::{Progress, say};
+use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::verify::Against;
 use klon_imaging::{Error, RecordStore, verify};
@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 
 /// Completes an update that was staged and then interrupted, with the rest of its group; the others
 /// that are open may be of that.
-pub(super) fn complete(
+pub fn complete(
     job: &VolumeJob,
     (target, open): (&OpenTarget, &[OpenTarget]),
     (records, threads): (&RecordStore, NonZeroUsize),
@@ -58,7 +58,7 @@ pub(super) fn complete(
 }
 
 /// Compares the target with the digests of its record.
-pub(super) fn read_back(
+pub fn read_back(
     job: &VolumeJob,
     target: &OpenTarget,
     records: &RecordStore,

@@ -3,10 +3,10 @@
 
 use crate::error::refused;
 use crate::human;
-use crate::place::OpenPlace;
+use crate::named::open::OpenPlace;
 use crate::progress::say;
-use crate::resized::Resized;
-use crate::volume::leave_out_unknown;
+use crate::source::open::leave_out_unknown;
+use crate::source::resized::Resized;
 use anyhow::{Context as _, Result};
 use klon_partition::bytes::{be32, be64};
 use klon_partition::device::{Window, read_vec};

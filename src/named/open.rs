@@ -3,8 +3,8 @@
 use crate::error::{refused, usage};
 use crate::foreign::{self, Container, RAW_PREFIX};
 use crate::image::ImageName;
-use crate::inventory;
-use crate::watch::Watch;
+use crate::named::resolve;
+use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{Snapshot, SnapshotDevice};
 use klon_partition::Shown;
@@ -82,7 +82,7 @@ impl Place {
         if let Some((tag, value)) = text.split_once('=')
             && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
         {
-            return inventory::find_tag(system, tag, value);
+            return resolve::find_tag(system, tag, value);
         }
         if let Some((path, number)) = text.rsplit_once(':')
             && let Ok(number) = number.parse()

@@ -1,16 +1,16 @@
 //! The two ends of a clone, opened and checked.
 
 use crate::blank;
-use crate::contained;
-use crate::damaged;
 use crate::error::refused;
-use crate::fit::{self, Cut, Fitted};
 use crate::foreign::without_prefix;
 use crate::guard;
-use crate::place::{OpenPlace, Place};
-use crate::unread;
-use crate::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
-use crate::watch::Watch;
+use crate::named::open::{OpenPlace, Place};
+use crate::source::bad_sectors;
+use crate::source::contained;
+use crate::source::fit::{self, Cut, Fitted};
+use crate::source::unread;
+use crate::source::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
+use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::recognize;
 use klon_imaging::image::Snapshot;
@@ -168,7 +168,7 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     };
     let wanted = snapshot.manifest().wanted();
     let known = match &open.partition {
-        Some(partition) => damaged::within(&wanted, partition.extent),
+        Some(partition) => bad_sectors::within(&wanted, partition.extent),
         None => wanted,
     };
     usage.leave_out(&usage.unproven.difference(&known));

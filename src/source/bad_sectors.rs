@@ -1,9 +1,9 @@
 //! Sources with bad sectors: opened and looked at around them; and the files that are hit.
 
-use crate::contained;
 use crate::guard;
-use crate::place::{OpenPlace, Place};
-use crate::volume::SourceEnd;
+use crate::named::open::{OpenPlace, Place};
+use crate::source::contained;
+use crate::source::open::SourceEnd;
 use anyhow::Result;
 use klon_partition::device::{KnownBad, Window};
 use klon_partition::filesystem::{self, Basis, Owners, probe, usage_or_whole};

@@ -1,13 +1,13 @@
 //! What is said of damaged images that are restored.
 
 use crate::cli::Common;
-use crate::damaged;
 use crate::error::Advice;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
 use crate::report;
-use crate::volume::SourceEnd;
+use crate::source::bad_sectors;
+use crate::source::open::SourceEnd;
 use anyhow::Result;
 use klon_imaging::CloneSummary;
 use klon_imaging::Error as ImagingError;
@@ -83,7 +83,7 @@ fn disk_partitions(source: &SourceEnd, snapshot: &Snapshot) -> Option<Vec<(u32, 
 fn partitions(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Vec<DamagedPartition> {
     if let Some(all) = disk_partitions(source, snapshot) {
         let of = |(number, extent): (u32, Extent)| {
-            let extents = damaged::within(bad, extent);
+            let extents = bad_sectors::within(bad, extent);
             (!extents.is_empty()).then_some(DamagedPartition { number, extents })
         };
         return all.into_iter().filter_map(of).collect();
@@ -100,7 +100,7 @@ fn partitions(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Vec<D
 /// The files with bytes in what is damaged.
 fn owners(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Owners {
     let known = KnownBad::new(&*source.device, bad.clone());
-    damaged::owners_in(&known, disk_partitions(source, snapshot).as_deref(), bad)
+    bad_sectors::owners_in(&known, disk_partitions(source, snapshot).as_deref(), bad)
 }
 
 fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {

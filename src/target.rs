@@ -1,0 +1,3 @@
+//! Targets: looked at, and opened for writing.
+
+pub mod open;
