@@ -1,9 +1,9 @@
 //! Volumes that go to a partition at another place than their boot sectors say.
 
 use crate::jobs::VolumeJob;
-use crate::named::open::Parent;
-use crate::progress::say;
-use crate::source::open::TargetEnd;
+use crate::messages::say;
+use crate::named::parent::Parent;
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::device::Overlay;
 use klon_partition::filesystem::boot_fields::{fit, misfit};

@@ -3,12 +3,14 @@
 
 use crate::cli::Consent;
 use crate::confirm::{self, Loss};
+use crate::description::describe;
 use crate::error::{refused, usage};
 use crate::human;
 use crate::jobs::VolumeJob;
-use crate::named::open::{OpenPlace, partition_identity};
-use crate::progress::say;
-use crate::source::open::{SourceEnd, describe};
+use crate::messages::say;
+use crate::named::identity::partition_identity;
+use crate::named::open::OpenPlace;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::Shown;

@@ -2,8 +2,8 @@
 //! that waited for it.
 
 use crate::guard;
-use crate::named::open::partition_identity;
-use crate::progress::say;
+use crate::messages::say;
+use crate::named::identity::partition_identity;
 use crate::target::open::OpenTarget;
 use anyhow::Result;
 use klon_imaging::mark::{Mark, Part};

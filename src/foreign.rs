@@ -4,6 +4,7 @@
 mod qemu;
 
 use crate::error::{CORRUPT, Failure};
+use crate::named::RAW_PREFIX;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
@@ -14,17 +15,8 @@ use klon_partition::{Error, Extent, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
-pub const RAW_PREFIX: &str = "raw:";
 /// Internal snapshots that are named.
 const NAMED_MAX: usize = 20;
-
-/// What is named, without the prefix.
-pub fn without_prefix(given: &Path) -> &Path {
-    let text = given.to_str().filter(|_| !given.exists());
-    let name = text.and_then(|text| text.strip_prefix(RAW_PREFIX));
-    name.map_or(given, Path::new)
-}
 
 /// A file that holds a disk in another form.
 #[derive(Clone, Debug)]

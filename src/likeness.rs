@@ -16,12 +16,12 @@ pub fn volume_of<'a>(layout: &'a DiskLayout, partition: Option<&Partition>) -> O
 
 /// What a volume or a disk is told apart by.
 #[derive(PartialEq, Eq)]
-pub struct Content {
+pub struct Likeness {
     filesystem: Option<(Kind, Option<String>)>,
     table: Option<(Option<String>, u32)>,
 }
 
-impl Content {
+impl Likeness {
     /// Of a volume with this filesystem, or a disk with this table.
     pub fn new(filesystem: Option<&Summary>, table: Option<&Table>) -> Self {
         Self {

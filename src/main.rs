@@ -7,24 +7,27 @@
 )]
 
 mod advice;
-mod blank;
 mod boot_fields;
 mod cli;
 mod command;
 mod confirm;
+mod description;
 mod direction;
 mod error;
 mod exact;
+mod files_hit;
 mod finish;
 mod foreign;
 mod guard;
 mod human;
 mod image;
+mod inventory;
 mod jobs;
 mod json;
 mod likeness;
 mod manual;
 mod mending;
+mod messages;
 mod mount;
 mod named;
 mod output;
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let error = advice::added(error);
-            progress::say(&format!("klon: {}", error::message(&error)));
+            messages::say(&format!("klon: {}", error::message(&error)));
             error::exit_code(&error)
         }
     };
@@ -107,7 +110,7 @@ fn misread(error: clap::Error) -> ExitCode {
     match error {
         Err(error) => error.exit(),
         Ok(_) => {
-            progress::say("klon: an argument is not UTF-8, and only text makes sense there");
+            messages::say("klon: an argument is not UTF-8, and only text makes sense there");
             ExitCode::from(error::USAGE)
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::error::{self, refused, usage};
 use crate::json;
-use crate::progress::say;
+use crate::messages::say;
 use anyhow::{Context as _, Result};
 use klon_partition::text::printable_lines;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};

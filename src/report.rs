@@ -5,7 +5,7 @@ use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
 use crate::outside;
-use crate::source::open::SourceEnd;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::change::Rung;
 use klon_imaging::clone::Preview;

@@ -1,4 +1,4 @@
-//! Commands that run until someone ends them: Ctrl-C, or a signal of the system.
+//! Ctrl-C and the signals by which the system ends a program.
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -6,8 +6,10 @@ use signal_hook::low_level::pipe;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Can be read from once the program shall end.
+/// For commands that run until someone ends them: can be read from once that happens.
 pub struct Stop(UnixStream);
 
 impl Stop {
@@ -36,4 +38,18 @@ impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// A flag that is set by Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C ends the program at once.
+///
+/// # Errors
+/// What the system says.
+pub fn interrupt_flag() -> std::io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Registered first, so that it runs first: only the second signal finds the flag set.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
 }

@@ -41,7 +41,7 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         if !args.only.is_empty() {
             return Err(usage("--only is for plans"));
         }
-        return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
+        return Ok(vec![jobs::pair::pair(&args.source, target, bad, system)?]);
     }
     let given = args.source.shown();
     let plan = plan_file::find_plan(&args.source).with_context(|| {
@@ -53,5 +53,5 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
              would name its targets itself)"
         ))
     })?;
-    jobs::of_plan(&plan, &args.only, Some(bad), system)
+    jobs::planned::of_plan(&plan, &args.only, Some(bad), system)
 }

@@ -1,14 +1,15 @@
 //! `klon devices`: disks, what is on them, what is used, what is in the way.
 
 use crate::cli::{Common, DevicesArgs};
+use crate::description::content_of;
 use crate::error;
 use crate::foreign;
 use crate::human;
-use crate::named::open::{Place, identity_of, is_clone_name, partition_identity};
-use crate::named::resolve::{Entry, scan};
+use crate::inventory::{Entry, scan};
+use crate::named::Place;
+use crate::named::identity::{identity_of, is_clone_name, partition_identity};
 use crate::output;
 use crate::records;
-use crate::source::open::content_of;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;

@@ -5,12 +5,12 @@ use crate::error::{self, refused, usage};
 use crate::finish::{Asked, Completed, complete};
 use crate::human;
 use crate::jobs;
-use crate::named::open::Parent;
+use crate::messages::say;
+use crate::named::parent::Parent;
 use crate::output;
 use crate::plan_file;
-use crate::progress::say;
 use crate::records;
-use crate::source::open::TargetEnd;
+use crate::target::TargetEnd;
 use crate::target::open::OpenTarget;
 use crate::threads;
 use anyhow::{Context as _, Result};
@@ -97,7 +97,7 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     if given.is_file()
         && let Some(plan) = plan_file::find_plan(given)?
     {
-        let jobs = jobs::of_plan(&plan, &[], None, system)?;
+        let jobs = jobs::planned::of_plan(&plan, &[], None, system)?;
         return Ok(jobs.into_iter().map(|job| job.target).collect());
     }
     let target = TargetEnd::look(given, system)?;

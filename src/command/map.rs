@@ -2,7 +2,7 @@
 
 use crate::cli::{Common, MapArgs};
 use crate::human;
-use crate::named::open::Place;
+use crate::named::Place;
 use crate::output;
 use crate::outside;
 use crate::picture;
@@ -78,7 +78,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let what = match (summary, open.is_disk()) {
-        (Some(summary), _) => crate::source::open::content(Some(summary)),
+        (Some(summary), _) => crate::description::in_words(Some(summary)),
         (None, true) => "disk".to_owned(),
         (None, false) => "unknown content".to_owned(),
     };

@@ -1,8 +1,6 @@
 //! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. To the library that
 //! is a clone whose source is the snapshot.
 
-mod resemblance;
-
 use super::list;
 use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
@@ -12,14 +10,16 @@ use crate::error::usage;
 use crate::human;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
-use crate::named::open::Place;
-use crate::progress::say;
+use crate::messages::say;
+use crate::named::Place;
 use crate::records;
 use crate::run::carry_out;
+use crate::source::SourceEnd;
 use crate::source::damaged_image;
-use crate::source::open::{SourceEnd, TargetEnd};
 use crate::source::packed;
+use crate::target::TargetEnd;
 use anyhow::Result;
+use klon_imaging::change::{Rung, resembles};
 use klon_partition::Shown;
 use klon_partition::system::System;
 use klon_partition::text::{quoted, unsealed};
@@ -41,7 +41,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             (true, true) => damaged_image::open(place, &system, target),
             (true, false) => SourceEnd::open(place, &system, target.geometry()),
         };
-        let job = jobs::pair_with(&source, &target, open, &system);
+        let job = jobs::pair::pair_with(&source, &target, open, &system);
         jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
     }
     for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
@@ -60,10 +60,25 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             source.is_some_and(|source| source.snapshot.is_some())
         };
         for job in jobs.iter_mut().filter(is_image) {
-            job.otherwise = resemblance::rung(job)?;
+            job.otherwise = rung(job)?;
         }
     }
     carry_out(&mut jobs, &records, &clone_args, common, &system)
+}
+
+/// The rung for a target without a record that is of use, and why.
+fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(None);
+    };
+    let is_there = resembles(&*source.device, &*now.open.device)?;
+    Ok(is_there.map(|is_there| {
+        if is_there {
+            (Rung::Compare, "some of it is on the target already")
+        } else {
+            (Rung::Full, "none of it is on the target yet")
+        }
+    }))
 }
 
 /// What goes where.

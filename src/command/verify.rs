@@ -7,13 +7,17 @@ use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::exact;
+use crate::files_hit;
 use crate::jobs::{self, BadSectors, VolumeJob};
-use crate::named::open::{OpenPlace, Place, partition_identity};
+use crate::named::Place;
+use crate::named::identity::partition_identity;
+use crate::named::open::OpenPlace;
 use crate::plan_file;
-use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
+use crate::source::SourceEnd;
 use crate::source::bad_sectors;
 use crate::source::fit::{self, Loss};
-use crate::source::open::SourceEnd;
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::recorded;
@@ -94,7 +98,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let jobs = jobs::of_plan(
+        let jobs = jobs::planned::of_plan(
             &plan,
             &args.only,
             args.against_source.then_some(BadSectors::AroundIfNeeded),
@@ -278,7 +282,7 @@ fn hit(check: &Check, bad: &ExtentMap) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    bad_sectors::files(&check.open.device, table, bad)
+    files_hit::files(&check.open.device, table, bad)
 }
 
 /// The same of what can't be read now, which the clone has.
@@ -288,5 +292,5 @@ fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    bad_sectors::owners(&check.open.device, table, (&summary.unread, &summary.bad))
+    files_hit::owners(&check.open.device, table, (&summary.unread, &summary.bad))
 }

@@ -8,7 +8,7 @@
 
 use crate::advice;
 use crate::error::{refused, usage};
-use crate::progress::say;
+use crate::messages::say;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_partition::Shown;

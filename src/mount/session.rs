@@ -3,7 +3,7 @@
 use super::filesystem::Files;
 use super::tree::Tree;
 use crate::error::INTERRUPTED;
-use crate::progress::say;
+use crate::messages::say;
 use crate::signals::Stop;
 use anyhow::{Context as _, Result};
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};

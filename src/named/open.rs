@@ -1,9 +1,10 @@
-//! Places: what the user names, as a device or file to open and a part of it.
+//! Places that are opened: to be looked at, or claimed for as long as a clone takes.
 
+use super::identity::{identity_of, is_clone_name, partition_identity};
+use super::parent::Parent;
+use super::{Place, RAW_PREFIX};
 use crate::error::{refused, usage};
-use crate::foreign::{self, Container, RAW_PREFIX};
-use crate::image::ImageName;
-use crate::named::resolve;
+use crate::foreign::{self, Container};
 use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{Snapshot, SnapshotDevice};
@@ -13,86 +14,13 @@ use klon_partition::device::{
 };
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
-use klon_partition::table::{Partition, Scheme, Table};
-use klon_partition::text::unsealed;
+use klon_partition::table::Partition;
 use klon_partition::{Extent, Identity, ReadAt};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// A device or file, or a partition inside of it.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// As the user or a plan named it.
-    pub given: String,
-    /// What is opened.
-    pub path: PathBuf,
-    /// The partition of it; `None` for all of it.
-    pub number: Option<u32>,
-    /// The snapshot that is meant, where the file is an image of klon's.
-    pub image: Option<ImageName>,
-    /// Whether a file's bytes are the disk's own, whatever they look like: of targets, and where the
-    /// user says so.
-    pub is_raw: bool,
-}
-
 impl Place {
-    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
-    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2. With `raw:` before it, it is none of klon's images,
-    /// and no file of another program.
-    pub fn resolve(given: &Path, system: &System) -> Result<Self> {
-        let text = given.shown();
-        let plain = foreign::without_prefix(given);
-        if plain != given {
-            let found = Self::resolve_plain(plain, system)?.into_raw();
-            return Ok(Self {
-                given: text,
-                ..found
-            });
-        }
-        Self::resolve_plain(given, system)
-    }
-
-    /// The same, taken for raw bytes.
-    pub fn into_raw(self) -> Self {
-        Self {
-            image: None,
-            is_raw: true,
-            ..self
-        }
-    }
-
-    fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
-        let text = given.shown();
-        let place = |path: PathBuf, number, image| Self {
-            given: text.clone(),
-            path,
-            number,
-            image,
-            is_raw: false,
-        };
-        let named = |path: &Path, number| -> Result<Option<Self>> {
-            let image = ImageName::find(path)?;
-            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
-            Ok(path.exists().then(|| place(path, number, image)))
-        };
-        if let Some(found) = named(given, None)? {
-            return Ok(found);
-        }
-        if let Some((tag, value)) = text.split_once('=')
-            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
-        {
-            return resolve::find_tag(system, tag, value);
-        }
-        if let Some((path, number)) = text.rsplit_once(':')
-            && let Ok(number) = number.parse()
-            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
-        {
-            return Ok(found);
-        }
-        Err(usage(format!("{text}: there is no such file or device")))
-    }
-
     /// Opens it to be looked at, in nobody's way.
     pub fn open(&self) -> Result<OpenPlace> {
         self.open_with(look_at)
@@ -101,7 +29,7 @@ impl Place {
     /// Opens it to be read as long as a clone takes, and keeps others from mounting it meanwhile.
     pub fn claim(&self) -> Result<OpenPlace> {
         let mut open = self.open_with(open_source)?;
-        open.watch = Watch::begin(&open)?;
+        open.watch = open.begin_watch()?;
         Ok(open)
     }
 
@@ -156,7 +84,7 @@ impl Place {
             container: None,
             watch: None,
         };
-        open.watch = Watch::begin(&open)?;
+        open.watch = open.begin_watch()?;
         Ok(open)
     }
 
@@ -286,10 +214,19 @@ impl OpenPlace {
         Ok(match &self.partition {
             // What is in an image lies anywhere in its file.
             Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
-                within(whole, partition.extent)
+                whole.part(partition.extent)
             }
             _ => whole,
         })
+    }
+
+    /// Begins to watch it, once it is claimed; `None` where nothing would show its changes alone.
+    pub fn begin_watch(&self) -> Result<Option<Watch>> {
+        // A snapshot does not change while others are added behind it.
+        if self.snapshot.is_some() {
+            return Ok(None);
+        }
+        Watch::begin(&self.source, self.partition.is_some())
     }
 
     /// Whether it is a disk with partitions, or was one, rather than one volume.
@@ -315,110 +252,4 @@ impl OpenPlace {
         }
         identity_of(system, &self.place.path, &self.layout)
     }
-}
-
-/// A part of a location.
-pub fn within(whole: Location, part: Extent) -> Location {
-    let start_bytes = whole.extent.map_or(0, Extent::offset_bytes);
-    Location {
-        extent: part.shifted(start_bytes),
-        ..whole
-    }
-}
-
-/// How a partition is recognized: as the kernel's PARTUUID. `None` for a disk without signature.
-pub fn partition_identity(table: &Table, partition: &Partition) -> Option<Identity> {
-    match (table.scheme, partition.guid) {
-        (Scheme::Gpt, Some(guid)) => Some(Identity::PartUuid(guid.to_string())),
-        (Scheme::Mbr, _) if table.disk_signature != 0 => Some(Identity::PartUuid(format!(
-            "{:08x}-{:02x}",
-            table.disk_signature, partition.number
-        ))),
-        _ => None,
-    }
-}
-
-/// The disk that a partition node (/dev/sda2) is a part of.
-pub struct Parent {
-    /// The disk's node.
-    pub path: PathBuf,
-    /// What is on the disk.
-    pub layout: DiskLayout,
-    /// The partition in its table; `None` when the table and the kernel differ.
-    pub partition: Option<Partition>,
-}
-
-impl Parent {
-    /// The disk beneath the partition node `path`; `None` when it is no such node, or the disk
-    /// can't be read.
-    pub fn of(path: &Path, system: &System) -> Result<Option<Self>> {
-        let Some(disk) = system.disk_of(path)? else {
-            return Ok(None);
-        };
-        let own = system.locate(path)?;
-        for node in &disk.partitions {
-            if system.locate(&node.path)? != own {
-                continue;
-            }
-            let Ok(layout) = look_at(&disk.path).and_then(|source| inspect(&source)) else {
-                return Ok(None);
-            };
-            let mut partitions = layout.table.iter().flat_map(|table| &table.partitions);
-            let partition = partitions
-                .find(|found| found.extent == node.extent)
-                .cloned();
-            return Ok(Some(Self {
-                path: disk.path,
-                layout,
-                partition,
-            }));
-        }
-        Ok(None)
-    }
-
-    fn identity(&self) -> Option<Identity> {
-        partition_identity(self.layout.table.as_ref()?, self.partition.as_ref()?)
-    }
-}
-
-/// The names that plans give: `BootClone`, `BootClone-ESP`, `MasterClone-2026-11-21`.
-pub fn is_clone_name(name: &str) -> bool {
-    name.split('-')
-        .next()
-        .is_some_and(|first| first.len() > 5 && first.ends_with("Clone"))
-}
-
-/// How a whole disk or file is recognized.
-pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<Identity> {
-    if let Some(identity) = system.identity(path)? {
-        return Ok(identity);
-    }
-    if let Some(identity) = layout.table.as_ref().and_then(disk_identity) {
-        return Ok(identity);
-    }
-    let filesystem = layout
-        .volumes
-        .iter()
-        .find(|volume| volume.partition.is_none());
-    if let Some(uuid) = filesystem.and_then(|volume| volume.filesystem.as_ref()?.uuid.clone()) {
-        return Ok(Identity::FsUuid(uuid));
-    }
-    identity_by_path(path)
-}
-
-/// How a disk is recognized by its table, if that has a GUID or a signature.
-pub fn disk_identity(table: &Table) -> Option<Identity> {
-    match table.disk_guid {
-        Some(guid) => Some(Identity::DiskGuid(guid.to_string())),
-        None if table.disk_signature != 0 => {
-            Some(Identity::DiskGuid(format!("{:08x}", table.disk_signature)))
-        }
-        None => None,
-    }
-}
-
-/// How something is recognized that has nothing but a place.
-pub fn identity_by_path(path: &Path) -> Result<Identity> {
-    let path = path.canonicalize().with_context(|| path.shown())?;
-    Ok(Identity::Path(path.shown()))
 }

@@ -1,50 +1,70 @@
-//! All disks with what is on them, and finding one by what it is recognized by.
+//! What a name means: a path, a tag, a partition of a file, a snapshot of an image; or what an identity
+//! of a plan recognizes.
 
-use crate::error::refused;
-use crate::named::open::{Place, identity_of, partition_identity};
+use super::identity::{identity_of, partition_identity};
+use super::{Place, without_prefix};
+use crate::error::{refused, usage};
+use crate::image::ImageName;
+use crate::inventory::scan_around;
 use anyhow::Result;
+use klon_partition::Identity;
 use klon_partition::Shown;
-use klon_partition::device::look_at;
-use klon_partition::inspect::{DiskLayout, Volume, inspect, inspect_around};
+use klon_partition::inspect::{DiskLayout, Volume};
 use klon_partition::system::{Disk, System};
 use klon_partition::text::unsealed;
-use klon_partition::{Error, Identity};
 use std::path::{Path, PathBuf};
 
-/// A disk and what is on it, or why that can't be told.
-pub struct Entry {
-    /// What the system says of it.
-    pub disk: Disk,
-    /// What is on it.
-    pub layout: Result<DiskLayout, Error>,
-}
-
-/// Looks at every disk.
-pub fn scan(system: &System) -> Vec<Entry> {
-    let look = |disk: Disk| {
-        let layout = look_at(&disk.path).and_then(|source| inspect(&source));
-        Entry { disk, layout }
-    };
-    system.disks().into_iter().map(look).collect()
-}
-
-/// The same to find a disk by what is on it: around bad sectors, where there are any.
-fn scan_around(system: &System) -> Vec<Entry> {
-    let look = |entry: Entry| match entry.layout {
-        Err(Error::Io { .. }) => {
-            let around = look_at(&entry.disk.path).and_then(|source| inspect_around(&source));
-            Entry {
-                layout: around.map(|(layout, _)| layout),
-                ..entry
-            }
+impl Place {
+    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
+    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2. With `raw:` before it, it is none of klon's images,
+    /// and no file of another program.
+    pub fn resolve(given: &Path, system: &System) -> Result<Self> {
+        let text = given.shown();
+        let plain = without_prefix(given);
+        if plain != given {
+            let found = Self::resolve_plain(plain, system)?.into_raw();
+            return Ok(Self {
+                given: text,
+                ..found
+            });
         }
-        _ => entry,
-    };
-    scan(system).into_iter().map(look).collect()
+        Self::resolve_plain(given, system)
+    }
+
+    fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
+        let text = given.shown();
+        let place = |path: PathBuf, number, image| Self {
+            given: text.clone(),
+            path,
+            number,
+            image,
+            is_raw: false,
+        };
+        let named = |path: &Path, number| -> Result<Option<Self>> {
+            let image = ImageName::find(path)?;
+            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
+            Ok(path.exists().then(|| place(path, number, image)))
+        };
+        if let Some(found) = named(given, None)? {
+            return Ok(found);
+        }
+        if let Some((tag, value)) = text.split_once('=')
+            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
+        {
+            return find_tag(system, tag, value);
+        }
+        if let Some((path, number)) = text.rsplit_once(':')
+            && let Ok(number) = number.parse()
+            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
+        {
+            return Ok(found);
+        }
+        Err(usage(format!("{text}: there is no such file or device")))
+    }
 }
 
 /// The place that a tag as in /etc/fstab names.
-pub fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
+fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
     let has_tag = |layout: &DiskLayout, volume: &Volume| match tag {
         "LABEL" => volume
             .filesystem

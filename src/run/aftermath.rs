@@ -3,7 +3,7 @@
 use crate::advice::{self, ELSEWHERE, reason};
 use crate::error::Advice;
 use crate::jobs::VolumeJob;
-use crate::source::open::SourceEnd;
+use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
 use anyhow::Error;
 use klon_imaging::mark::Mark;

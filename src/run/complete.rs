@@ -1,14 +1,12 @@
-//! What is done for one volume: an interrupted update is completed, a clone is read back.
+//! Completing an update that was staged and then interrupted.
 
-use crate::error::{DIFFERENT, Failure};
 use crate::finish::{self, Asked};
 use crate::human;
 use crate::jobs::VolumeJob;
-use crate::progress::{Progress, say};
+use crate::messages::say;
 use crate::target::open::OpenTarget;
-use anyhow::{Context as _, Result};
-use klon_imaging::verify::Against;
-use klon_imaging::{Error, RecordStore, verify};
+use anyhow::Result;
+use klon_imaging::{Error, RecordStore};
 use klon_partition::system::System;
 use std::num::NonZeroUsize;
 
@@ -55,38 +53,4 @@ pub fn complete(
         human::size(written_bytes)
     ));
     Ok(())
-}
-
-/// Compares the target with the digests of its record.
-pub fn read_back(
-    job: &VolumeJob,
-    target: &OpenTarget,
-    records: &RecordStore,
-    threads: NonZeroUsize,
-    progress: &Progress,
-) -> Result<()> {
-    let record = records
-        .load(&job.target.identity)?
-        .context("the record is gone")?;
-    let against = Against::Record(&record);
-    let found = verify(&job.name, &*target.volume, &against, threads, progress)?;
-    if found.is_equal {
-        return Ok(());
-    }
-    let message = format!(
-        "{} does not read back what was written: {} bytes differ, the first at byte {}. Don't \
-         trust this drive",
-        job.name,
-        found.differing_bytes,
-        found
-            .differences
-            .iter()
-            .next()
-            .map_or(0, |extent| extent.offset_bytes())
-    );
-    Err(Failure {
-        message,
-        code: DIFFERENT,
-    }
-    .into())
 }

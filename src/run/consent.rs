@@ -1,12 +1,12 @@
 //! Whether a clone destroys something that nobody has said may go.
 
-use crate::blank::{self, LOOKS};
 use crate::cli::CloneArgs;
 use crate::confirm::{self, Loss};
+use crate::description::describe;
 use crate::error::refused;
 use crate::jobs::VolumeJob;
-use crate::likeness::{Content, volume_of};
-use crate::source::open::{SourceEnd, describe};
+use crate::likeness::{Likeness, volume_of};
+use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
@@ -14,6 +14,7 @@ use klon_imaging::mark::Mark;
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Identity;
 use klon_partition::ReadAt;
+use klon_partition::device;
 use klon_partition::filesystem::Summary;
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
@@ -151,8 +152,8 @@ fn is_earlier_clone(
     if job.target.identity == source.identity {
         return Ok(false);
     }
-    let wanted = Content::new(source.usage.summary.as_ref(), source.table.as_ref());
-    if Content::new(filesystem(now), table(now)) != wanted {
+    let wanted = Likeness::new(source.usage.summary.as_ref(), source.table.as_ref());
+    if Likeness::new(filesystem(now), table(now)) != wanted {
         return Ok(false);
     }
     Ok(match records.load(&job.target.identity) {
@@ -202,7 +203,10 @@ fn is_blank(job: &VolumeJob, now: &Standing<'_>) -> Result<bool> {
         return Ok(false);
     }
     // A prepared partition was given up when its drive was prepared, which cleared its ends only.
-    let looks = if job.is_planned { 1 } else { LOOKS };
-    blank::is_blank(now.device, looks)
-        .with_context(|| format!("looking at the target {}", job.target.place.given))
+    let found = if job.is_planned {
+        device::is_blank_at_start(now.device)
+    } else {
+        device::is_blank(now.device)
+    };
+    found.with_context(|| format!("looking at the target {}", job.target.place.given))
 }

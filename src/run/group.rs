@@ -1,15 +1,17 @@
 //! The volumes of a group: all that can be staged is staged, committed by one write, and brought into
 //! place; then what can only be written in place is. One volume is a group of one.
 
-use super::{aftermath, complete, consent, options, options_for, rescue};
+use super::present::present;
+use super::{aftermath, complete, consent, options, options_for, read_back, rescue};
 use crate::cli::CloneArgs;
 use crate::confirm;
 use crate::human;
 use crate::jobs::VolumeJob;
-use crate::progress::{Progress, say};
-use crate::source::open::SourceEnd;
+use crate::messages::say;
+use crate::progress::Progress;
+use crate::source::SourceEnd;
 use crate::source::watch::Watch;
-use crate::target::open::{self, OpenTarget};
+use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
 use klon_imaging::mark::Mark;
@@ -99,7 +101,7 @@ pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSu
     if with.args.run.verify {
         for (job, target) in jobs.iter().zip(&targets) {
             let threads = options(with.args).threads;
-            complete::read_back(job, target, with.records, threads, with.progress)?;
+            read_back::read_back(job, target, with.records, threads, with.progress)?;
         }
     }
     Ok(summaries)
@@ -144,7 +146,7 @@ fn end<'a>(
     let source = job.source.as_ref().context("a clone needs a source")?;
     let present = match with.args.in_place {
         true => None,
-        false => open::present(job, source, target, with.records)?,
+        false => present(job, source, target, with.records)?,
     };
     Ok(End {
         job,

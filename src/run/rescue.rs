@@ -1,11 +1,11 @@
 //! `klon clone --rescue`: volumes with bad sectors.
 
-use super::{complete, consent};
+use super::{complete, consent, read_back};
 use crate::cli::{CloneArgs, Common};
 use crate::error::{Advice, DIFFERENT, usage};
+use crate::files_hit;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
-use crate::source::bad_sectors;
 use crate::source::damaged_image;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
@@ -76,11 +76,11 @@ pub fn rescue_one(
         .map_err(|error| kept(error.into(), options.map))?;
     target.keep();
     if args.run.verify {
-        complete::read_back(job, &target, records, threads, progress)?;
+        read_back::read_back(job, &target, records, threads, progress)?;
     }
     let files = match summary.bad.is_empty() {
         true => Owners::default(),
-        false => bad_sectors::files(&target.volume, source.table.as_ref(), &summary.bad),
+        false => files_hit::files(&target.volume, source.table.as_ref(), &summary.bad),
     };
     Ok((summary, files))
 }

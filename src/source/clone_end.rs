@@ -2,8 +2,8 @@
 //! The record of the clone says so, and the images of it keep that.
 
 use crate::human;
-use crate::progress::say;
-use crate::source::open::SourceEnd;
+use crate::messages::say;
+use crate::source::SourceEnd;
 use klon_imaging::RecordStore;
 use klon_imaging::image::PartitionId;
 use klon_partition::filesystem::{Kind, Usage};

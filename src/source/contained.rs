@@ -1,7 +1,8 @@
 //! Partitions that hold more than the filesystem that they begin with, wherever they are named by
 //! themselves: their disk's table says so, and its hash trees.
 
-use crate::named::open::{OpenPlace, Parent};
+use crate::named::open::OpenPlace;
+use crate::named::parent::Parent;
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::DiskLayout;

@@ -6,10 +6,11 @@ pub use told::{explained, hinted, report};
 
 use crate::error::{refused, usage};
 use crate::guard;
-use crate::named::open::{OpenPlace, Place, find_partition};
-use crate::source::bad_sectors;
-use crate::source::open::{SourceEnd, TargetEnd};
-use crate::source::watch::Watch;
+use crate::named::Place;
+use crate::named::open::{OpenPlace, find_partition};
+use crate::source::SourceEnd;
+use crate::source::imaged::of_part;
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
 use klon_partition::device::{Window, open_source};
@@ -92,7 +93,7 @@ fn claim(
         container: None,
         watch: None,
     };
-    open.watch = Watch::begin(&open)?;
+    open.watch = open.begin_watch()?;
     Ok(open)
 }
 
@@ -103,11 +104,7 @@ fn as_imaged(
     partition: Option<&Partition>,
     snapshot: &Snapshot,
 ) -> Result<()> {
-    let wanted = snapshot.manifest().wanted();
-    let known = match partition {
-        Some(partition) => bad_sectors::within(&wanted, partition.extent),
-        None => wanted,
-    };
+    let known = of_part(&snapshot.manifest().wanted(), partition);
     if end.cut.is_some() && known.end_bytes() > end.device.geometry().size_bytes {
         return Err(refused(format!(
             "{}: the image is damaged, so klon can't see whether everything in use fits the \

@@ -3,9 +3,9 @@
 
 use crate::error::refused;
 use crate::human;
+use crate::messages::say;
 use crate::named::open::OpenPlace;
-use crate::progress::say;
-use crate::source::open::leave_out_unknown;
+use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
 use anyhow::{Context as _, Result};
 use klon_partition::bytes::{be32, be64};

@@ -2,11 +2,12 @@
 //! there is one.
 
 use crate::foreign::{self, refusal, unknown_content, unsupported};
-use crate::named::open::Place;
-use crate::progress::say;
-use crate::source::open::{SourceEnd, TargetEnd};
+use crate::messages::say;
+use crate::named::Place;
+use crate::source::SourceEnd;
 use crate::source::resized::Resized;
 use crate::source::watch::Watch;
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Form, recognize};
 use klon_imaging::image::import::bmap::Bmap;

@@ -1,6 +1,5 @@
 //! Whether a source is written to by someone else while it is read.
 
-use crate::named::open::OpenPlace;
 use anyhow::Result;
 use klon_partition::device::{Kind, Source, Stamp};
 use std::sync::Arc;
@@ -13,19 +12,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a claimed place; `None` where nothing would show its changes alone.
+    /// Begins to watch what was claimed, all of it or a part; `None` where nothing would show its changes alone.
     ///
     /// A device that nobody else can claim is written to by nobody else through a filesystem, but
     /// anyone may write to the device itself; and one that is mounted read-only may be mounted
     /// again to be written. The kernel counts what is written to a device.
-    pub fn begin(open: &OpenPlace) -> Result<Option<Self>> {
-        let source = &open.source;
-        // A snapshot does not change while others are added behind it.
-        if open.snapshot.is_some() {
-            return Ok(None);
-        }
+    pub fn begin(source: &Arc<Source>, is_part: bool) -> Result<Option<Self>> {
         // What is counted is of the whole disk, whose other partitions may be in use.
-        if source.kind() == Kind::Block && open.partition.is_some() && !source.is_exclusive() {
+        if source.kind() == Kind::Block && is_part && !source.is_exclusive() {
             return Ok(None);
         }
         Self::of(source)

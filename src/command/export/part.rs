@@ -1,7 +1,6 @@
 //! What becomes a file: a snapshot, a partition of it, or a range of either.
 
 use crate::error::usage;
-use crate::source::bad_sectors::within;
 use anyhow::Result;
 use klon_imaging::image::{Damage, SalvageDevice, Snapshot, SnapshotDevice, Unreadable};
 use klon_partition::device::Window;
@@ -91,7 +90,7 @@ impl Part {
             extent = inner.shifted(extent.map_or(0, Extent::offset_bytes));
         }
         let part = |map: &ExtentMap| match extent {
-            Some(extent) => within(map, extent),
+            Some(extent) => map.in_part(extent),
             None => ExtentMap::new(),
         };
         let manifest = snapshot.manifest();
@@ -112,7 +111,7 @@ impl Part {
     pub(super) fn damage(&self) -> Damage {
         let found = self.salvage.as_ref().map(|salvage| salvage.damage());
         let found = found.unwrap_or_default();
-        let extents = self.extent.map(|extent| within(&found.extents, extent));
+        let extents = self.extent.map(|extent| found.extents.in_part(extent));
         Damage {
             extents: extents.unwrap_or_default(),
             ..found

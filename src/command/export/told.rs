@@ -3,8 +3,8 @@
 use super::Request;
 use crate::cli::{Common, FormatArg};
 use crate::human;
+use crate::messages::say;
 use crate::output;
-use crate::progress::say;
 use anyhow::Result;
 use klon_imaging::image::Damage;
 use klon_imaging::image::export::Exported;

@@ -7,12 +7,14 @@ use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, Ru
 use crate::error::{DIFFERENT, refused};
 use crate::image::ImageName;
 use crate::jobs::{self, BadSectors};
-use crate::named::open::Place;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::messages::say;
+use crate::named::Place;
+use crate::progress::{Progress, Totals};
 use crate::records;
 use crate::report;
 use crate::run::consent;
 use crate::run::rescue::rescue_one;
+use crate::signals::interrupt_flag;
 use anyhow::{Context as _, Result};
 use klon_imaging::rescue::forget_map;
 use klon_partition::Shown;
@@ -37,7 +39,7 @@ pub(super) fn image(
     let map = map.unwrap_or(&own_map);
     check_names(&scratch, map, &own_map)?;
     let clone_args = clone_args(map, &scratch, args);
-    let mut job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
+    let mut job = jobs::pair::pair(&args.source, &scratch, BadSectors::Around, system)?;
     if let (Some(source), Some(choice)) = (&mut job.source, args.outside) {
         source.limit(choice);
     }

@@ -1,7 +1,9 @@
 //! What a source is, as the planner wants to know it.
 
 use crate::error::refused;
-use crate::named::open::{OpenPlace, Parent, identity_of};
+use crate::named::identity::identity_of;
+use crate::named::open::OpenPlace;
+use crate::named::parent::Parent;
 use crate::source::contained;
 use crate::source::fit;
 use anyhow::Result;

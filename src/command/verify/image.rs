@@ -5,13 +5,14 @@ use super::{Answer, report};
 use crate::cli::{Common, VerifyArgs};
 use crate::error::{self, DIFFERENT, refused, usage};
 use crate::exact;
+use crate::files_hit;
 use crate::human;
 use crate::image::ImageName;
-use crate::named::open::Place;
+use crate::named::Place;
 use crate::output;
-use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::progress::{Progress, Totals};
 use crate::side::Side;
-use crate::source::bad_sectors;
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::VerifySummary;
@@ -155,9 +156,9 @@ fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
         SnapshotDevice::new(snapshot.clone()),
         damage.extents.clone(),
     );
-    let owners = bad_sectors::owners_in(&known, partitions.as_deref(), &damage.extents);
+    let owners = files_hit::owners_in(&known, partitions.as_deref(), &damage.extents);
     let part = |(number, extent)| {
-        let extents = bad_sectors::within(&damage.extents, extent);
+        let extents = damage.extents.in_part(extent);
         (!extents.is_empty()).then_some(HitPartition { number, extents })
     };
     Hit {

@@ -2,12 +2,12 @@
 
 use crate::cli::Common;
 use crate::error::Advice;
+use crate::files_hit;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
 use crate::report;
-use crate::source::bad_sectors;
-use crate::source::open::SourceEnd;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::CloneSummary;
 use klon_imaging::Error as ImagingError;
@@ -83,7 +83,7 @@ fn disk_partitions(source: &SourceEnd, snapshot: &Snapshot) -> Option<Vec<(u32, 
 fn partitions(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Vec<DamagedPartition> {
     if let Some(all) = disk_partitions(source, snapshot) {
         let of = |(number, extent): (u32, Extent)| {
-            let extents = bad_sectors::within(bad, extent);
+            let extents = bad.in_part(extent);
             (!extents.is_empty()).then_some(DamagedPartition { number, extents })
         };
         return all.into_iter().filter_map(of).collect();
@@ -100,7 +100,7 @@ fn partitions(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Vec<D
 /// The files with bytes in what is damaged.
 fn owners(source: &SourceEnd, snapshot: &Snapshot, bad: &ExtentMap) -> Owners {
     let known = KnownBad::new(&*source.device, bad.clone());
-    bad_sectors::owners_in(&known, disk_partitions(source, snapshot).as_deref(), bad)
+    files_hit::owners_in(&known, disk_partitions(source, snapshot).as_deref(), bad)
 }
 
 fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
