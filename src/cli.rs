@@ -4,7 +4,7 @@
 mod clone;
 mod images;
 
-pub use clone::{CloneArgs, FreedArg, RewriteArg, RunArgs, RungArg};
+pub use clone::{CloneArgs, RunArgs, RungArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,

@@ -4,11 +4,12 @@ mod aftermath;
 mod complete;
 pub mod consent;
 mod group;
+pub mod policy;
 mod present;
 mod read_back;
 pub mod rescue;
 
-use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
+use crate::cli::Common;
 use crate::direction;
 use crate::error::{DIFFERENT, refused};
 use crate::jobs::VolumeJob;
@@ -21,13 +22,12 @@ use crate::source::SourceEnd;
 use crate::source::clone_end;
 use crate::source::damaged_image;
 use crate::source::fit::{self, Loss};
-use crate::threads;
 use anyhow::{Context as _, Result};
 use group::Context;
-use klon_imaging::change::{Rung, RungChoice};
-use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
-use klon_imaging::{CloneOptions, RecordStore};
+use klon_imaging::RecordStore;
+use klon_imaging::clone::{Job, Preview, preview};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
+use policy::Policy;
 use std::process::ExitCode;
 
 /// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
@@ -45,22 +45,22 @@ fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
 pub fn carry_out(
     jobs: &mut [VolumeJob],
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
     common: &Common,
     system: &System,
 ) -> Result<ExitCode> {
-    warn(jobs, args.strict)?;
+    warn(jobs, policy.is_strict)?;
     for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
         outside::announce(source, &source.usage, common.quiet);
         fit::check(&source.name, source.cut.as_ref(), loss(source, records))?;
     }
-    if args.run.dry_run {
-        return show(jobs, records, args, common);
+    if policy.is_dry_run {
+        return show(jobs, records, policy, common);
     }
     for job in &mut *jobs {
         job.is_asked = match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
-            None => consent::ask(job, records, args, system)?,
+            Some(reversal) => direction::ask(job, reversal, &policy.consent, system)?,
+            None => consent::ask(job, records, policy, system)?,
         };
     }
     let jobs = &*jobs;
@@ -76,12 +76,12 @@ pub fn carry_out(
         volumes: jobs.len(),
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    if args.rescue.is_some() {
-        return rescue::rescue_all(jobs, records, (args, common), &progress, system);
+    if policy.rescue.is_some() {
+        return rescue::rescue_all(jobs, records, (policy, common), &progress, system);
     }
     let with = Context {
         records,
-        args,
+        policy,
         progress: &progress,
         system,
     };
@@ -122,43 +122,6 @@ fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
         say(&format!("klon: warning: {warning}"));
     }
     Ok(())
-}
-
-/// The options for one volume.
-fn options_for(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
-    let options = options(args);
-    match job.otherwise {
-        Some((rung, why)) if options.rung == RungChoice::Auto => CloneOptions {
-            rung: RungChoice::Else(rung, why),
-            ..options
-        },
-        _ => options,
-    }
-}
-
-fn options(args: &CloneArgs) -> CloneOptions {
-    CloneOptions {
-        rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
-            RungArg::Compare => RungChoice::Only(Rung::Compare),
-            RungArg::Digest => RungChoice::Only(Rung::Digest),
-            RungArg::Full => RungChoice::Only(Rung::Full),
-        },
-        rewrite: match args.rewrite {
-            RewriteArg::Blocks => Rewrite::Blocks,
-            RewriteArg::Chunks => Rewrite::Chunks,
-        },
-        freed: match args.freed {
-            FreedArg::Leave => Freed::Leave,
-            FreedArg::Zero => Freed::Zero,
-            FreedArg::Discard => Freed::Discard,
-        },
-        update: match args.in_place {
-            true => Update::InPlace,
-            false => Update::Staged,
-        },
-        threads: threads::count(args.run.threads),
-    }
 }
 
 /// Locks the disk of each target, so that udev and others wait.
@@ -209,7 +172,7 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
 fn show(
     jobs: &[VolumeJob],
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
     common: &Common,
 ) -> Result<ExitCode> {
     for job in jobs {
@@ -234,7 +197,7 @@ fn show(
                 watch: None,
             },
             records,
-            &options_for(job, args),
+            &policy.options_for(job),
         )?;
         report::would_clone(job, source, &found, common)?;
     }

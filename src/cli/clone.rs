@@ -2,6 +2,8 @@
 
 use super::{Consent, sealed_text};
 use clap::{Args, ValueEnum};
+use klon_imaging::change::{Rung, RungChoice};
+use klon_imaging::clone::{Freed, Rewrite};
 use klon_partition::Outside;
 use std::path::PathBuf;
 
@@ -133,4 +135,34 @@ pub enum FreedArg {
     Zero,
     /// Tell the drive that it is not needed.
     Discard,
+}
+
+impl From<RungArg> for RungChoice {
+    fn from(arg: RungArg) -> Self {
+        match arg {
+            RungArg::Auto => Self::Auto,
+            RungArg::Compare => Self::Only(Rung::Compare),
+            RungArg::Digest => Self::Only(Rung::Digest),
+            RungArg::Full => Self::Only(Rung::Full),
+        }
+    }
+}
+
+impl From<RewriteArg> for Rewrite {
+    fn from(arg: RewriteArg) -> Self {
+        match arg {
+            RewriteArg::Blocks => Self::Blocks,
+            RewriteArg::Chunks => Self::Chunks,
+        }
+    }
+}
+
+impl From<FreedArg> for Freed {
+    fn from(arg: FreedArg) -> Self {
+        match arg {
+            FreedArg::Leave => Self::Leave,
+            FreedArg::Zero => Self::Zero,
+            FreedArg::Discard => Self::Discard,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Whether a clone destroys something that nobody has said may go.
 
-use crate::cli::CloneArgs;
+use super::policy::Policy;
 use crate::confirm::{self, Loss};
 use crate::description::describe;
 use crate::error::refused;
@@ -33,10 +33,10 @@ struct Standing<'a> {
 pub fn ask(
     job: &VolumeJob,
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
     system: &System,
 ) -> Result<bool> {
-    let consent = &args.run.consent;
+    let consent = &policy.consent;
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(false);
     };
@@ -47,7 +47,7 @@ pub fn ask(
             job.consent_identity
         )));
     }
-    if is_free(job, records, args)? {
+    if is_free(job, records, policy)? {
         return Ok(false);
     }
     let there = describe(&now.open, system, |_| true);
@@ -67,7 +67,7 @@ pub fn ask(
 }
 
 /// Whether what stands on the target may be overwritten without asking.
-pub fn is_free(job: &VolumeJob, records: &RecordStore, args: &CloneArgs) -> Result<bool> {
+pub fn is_free(job: &VolumeJob, records: &RecordStore, policy: &Policy) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(true);
     };
@@ -76,7 +76,7 @@ pub fn is_free(job: &VolumeJob, records: &RecordStore, args: &CloneArgs) -> Resu
         layout: &now.open.layout,
         partition: now.open.partition.as_ref(),
     };
-    may_go(job, source, &standing, records, args)
+    may_go(job, source, &standing, records, policy)
 }
 
 /// After a target is opened for this run alone: what was not asked about must still be what may go
@@ -85,7 +85,7 @@ pub fn still(
     job: &VolumeJob,
     target: &OpenTarget,
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
 ) -> Result<()> {
     let (Some(source), Some(now), Some(layout)) = (&job.source, &job.target.now, target.layout())
     else {
@@ -96,7 +96,7 @@ pub fn still(
         layout,
         partition: now.open.partition.as_ref(),
     };
-    if job.is_asked || may_go(job, source, &standing, records, args)? {
+    if job.is_asked || may_go(job, source, &standing, records, policy)? {
         return Ok(());
     }
     Err(refused(format!(
@@ -111,9 +111,9 @@ fn may_go(
     source: &SourceEnd,
     standing: &Standing<'_>,
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
 ) -> Result<bool> {
-    let is_earlier = match args.rescue {
+    let is_earlier = match policy.rescue {
         None => is_earlier_clone(job, source, standing, records)?,
         Some(_) => is_earlier_rescue(job, source, standing, records)?,
     };

@@ -1,9 +1,9 @@
 //! The volumes of a group: all that can be staged is staged, committed by one write, and brought into
 //! place; then what can only be written in place is. One volume is a group of one.
 
+use super::policy::Policy;
 use super::present::present;
-use super::{aftermath, complete, consent, options, options_for, read_back, rescue};
-use crate::cli::CloneArgs;
+use super::{aftermath, complete, consent, read_back, rescue};
 use crate::confirm;
 use crate::human;
 use crate::jobs::VolumeJob;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) records: &'a RecordStore,
-    pub(super) args: &'a CloneArgs,
+    pub(super) policy: &'a Policy,
     pub(super) progress: &'a Progress,
     pub(super) system: &'a System,
 }
@@ -98,9 +98,9 @@ pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSu
         }
     };
     targets.iter().for_each(OpenTarget::keep);
-    if with.args.run.verify {
+    if with.policy.is_verified {
         for (job, target) in jobs.iter().zip(&targets) {
-            let threads = options(with.args).threads;
+            let threads = with.policy.threads();
             read_back::read_back(job, target, with.records, threads, with.progress)?;
         }
     }
@@ -118,13 +118,13 @@ fn open_all(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<OpenTarget>> {
         };
         let checked = || -> Result<_> {
             let open = open()?;
-            consent::still(job, &open, with.records, with.args)?;
+            consent::still(job, &open, with.records, with.policy)?;
             Ok(open)
         };
         let open = checked().with_context(|| format!("cloning {}", job.name))?;
         targets.push(open);
     }
-    let threads = options(with.args).threads;
+    let threads = with.policy.threads();
     for (job, target) in jobs.iter().zip(&targets) {
         complete::complete(
             job,
@@ -144,9 +144,9 @@ fn end<'a>(
     with: Context<'_>,
 ) -> Result<End<'a>> {
     let source = job.source.as_ref().context("a clone needs a source")?;
-    let present = match with.args.in_place {
-        true => None,
-        false => present(job, source, target, with.records)?,
+    let present = match with.policy.options.update {
+        Update::InPlace => None,
+        Update::Staged => present(job, source, target, with.records)?,
     };
     Ok(End {
         job,
@@ -182,7 +182,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             volumes: ends.len(),
             drive_taken: Some(&taken),
         };
-        let options = options_for(end.job, with.args);
+        let options = with.policy.options_for(end.job);
         match imaging::begin(job, with.records, &options, together, with.progress) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
@@ -263,7 +263,7 @@ fn commit(
     }
     let (indices, staged): (Vec<usize>, Vec<_>) = staged.into_iter().unzip();
     with.progress.event(&Event::Committing);
-    let options = options(with.args);
+    let options = with.policy.options;
     let done = imaging::commit(staged, unchanged, with.records, &options).map_err(|error| {
         let mut members = indices.iter().map(|&index| &ends[index]);
         let first = members.clone().next();
@@ -294,7 +294,7 @@ fn commit(
 fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<CloneSummary> {
     let options = CloneOptions {
         update: Update::InPlace,
-        ..options_for(end.job, with.args)
+        ..with.policy.options_for(end.job)
     };
     imaging::clone(job, with.records, &options, with.progress)
         .map_err(|error| end.told(error.into(), &end.job.name, with.records))

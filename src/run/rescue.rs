@@ -1,15 +1,16 @@
 //! `klon clone --rescue`: volumes with bad sectors.
 
+use super::policy::{Policy, Rescue};
 use super::{complete, consent, read_back};
-use crate::cli::{CloneArgs, Common};
+use crate::cli::Common;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::files_hit;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
+use crate::report;
 use crate::source::damaged_image;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
-use crate::{report, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
 use klon_imaging::rescue::{first_bad, rescue};
@@ -23,9 +24,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// A map is of one volume.
-pub fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
-    match (&args.rescue, jobs) {
-        (Some(Some(map)), [_, _, ..]) => Err(usage(format!(
+pub fn check(policy: &Policy, jobs: &[VolumeJob]) -> Result<()> {
+    match (policy.rescue.as_ref().and_then(Rescue::named_map), jobs) {
+        (Some(map), [_, _, ..]) => Err(usage(format!(
             "{} can be the map of one volume only, and this run has {}. Use --only NAME, or \
              --rescue alone, which keeps a map of each volume",
             map.shown(),
@@ -39,24 +40,26 @@ pub fn check(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
 pub fn rescue_one(
     job: &VolumeJob,
     records: &RecordStore,
-    args: &CloneArgs,
+    policy: &Policy,
     progress: &Progress,
     system: &System,
 ) -> Result<(RescueSummary, Owners)> {
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
     let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
-    consent::still(job, &target, records, args)?;
-    let threads = threads::count(args.run.threads);
+    consent::still(job, &target, records, policy)?;
+    let threads = policy.threads();
     complete::complete(job, (&target, &[]), (records, threads), system)?;
     let own_map = records.map_path(&job.target.identity);
-    let given = args.rescue.as_ref().and_then(Option::as_deref);
+    let rescuing = policy.rescue.as_ref();
+    let rescuing = rescuing.context("a rescue needs to know how")?;
+    let given = rescuing.named_map();
     let options = RescueOptions {
         map: given.unwrap_or(&own_map),
         is_own_map: given.is_none(),
         metadata: &source.metadata,
-        retries: args.retries,
-        fill: args.fill_bad.as_deref(),
+        retries: rescuing.retries,
+        fill: rescuing.fill.as_deref(),
         threads,
     };
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
@@ -75,7 +78,7 @@ pub fn rescue_one(
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;
     target.keep();
-    if args.run.verify {
+    if policy.is_verified {
         read_back::read_back(job, &target, records, threads, progress)?;
     }
     let files = match summary.bad.is_empty() {
@@ -101,13 +104,13 @@ fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
 pub fn rescue_all(
     jobs: &[VolumeJob],
     records: &RecordStore,
-    (args, common): (&CloneArgs, &Common),
+    (policy, common): (&Policy, &Common),
     progress: &Progress,
     system: &System,
 ) -> Result<ExitCode> {
     let mut is_whole = true;
     for job in jobs {
-        let (summary, files) = rescue_one(job, records, args, progress, system)
+        let (summary, files) = rescue_one(job, records, policy, progress, system)
             .with_context(|| format!("rescuing {}", job.name))?;
         super::show_to_kernel(job, system)?;
         report::rescued(&summary, &files, common)?;
