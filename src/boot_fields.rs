@@ -2,7 +2,6 @@
 
 use crate::jobs::VolumeJob;
 use crate::messages::say;
-use crate::named::parent::Parent;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::device::Overlay;
@@ -58,6 +57,6 @@ fn partition(target: &TargetEnd, system: &System) -> Result<Option<Partition>> {
     if let Some(partition) = &now.open.partition {
         return Ok(Some(partition.clone()));
     }
-    let parent = Parent::of(&target.place.path, system)?;
-    Ok(parent.and_then(|parent| parent.partition))
+    let parent = now.open.parent(system)?;
+    Ok(parent.and_then(|parent| parent.partition.clone()))
 }

@@ -6,7 +6,6 @@ use crate::finish::{Asked, Completed, complete};
 use crate::human;
 use crate::jobs;
 use crate::messages::say;
-use crate::named::parent::Parent;
 use crate::output;
 use crate::plan_file;
 use crate::records;
@@ -147,12 +146,9 @@ fn may_be_led(target: &TargetEnd, system: &System) -> Result<bool> {
     let Some(now) = &target.now else {
         return Ok(false);
     };
-    let (drive, layout) = match (
-        &now.open.partition,
-        Parent::of(&now.open.place.path, system)?,
-    ) {
+    let (drive, layout) = match (&now.open.partition, now.open.parent(system)?) {
         (Some(_), _) => (now.open.source.clone(), now.open.layout.clone()),
-        (None, Some(parent)) => (Arc::new(look_at(&parent.path)?), parent.layout),
+        (None, Some(parent)) => (Arc::new(look_at(&parent.path)?), parent.layout.clone()),
         (None, None) => return Ok(false),
     };
     for partition in layout.table.iter().flat_map(|table| &table.partitions) {

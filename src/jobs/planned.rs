@@ -5,6 +5,7 @@ use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
 use crate::named::Place;
 use crate::named::open::OpenPlace;
+use crate::named::parent::Parent;
 use crate::named::resolve::find_identity;
 use crate::source::{SourceEnd, bad_sectors};
 use crate::target::{TargetEnd, TargetNow};
@@ -150,6 +151,15 @@ fn planned_target(
     };
     guard::unused(system, &place.path)?;
     let open = place.open()?;
+    let open = match disk.filter(|disk| disk.path == drive.place.path) {
+        // The drive was looked at a moment ago.
+        Some(disk) if place.number.is_none() => open.on_drive(Parent {
+            path: disk.path,
+            layout: drive.layout.clone(),
+            partition: Some(partition),
+        }),
+        _ => open,
+    };
     let location = open.location(system)?;
     let clone_name = open.clone_name(system)?;
     Ok(TargetEnd {

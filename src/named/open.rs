@@ -18,7 +18,7 @@ use klon_partition::table::Partition;
 use klon_partition::{Extent, Identity, ReadAt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 impl Place {
     /// Opens it to be looked at, in nobody's way.
@@ -83,6 +83,7 @@ impl Place {
             snapshot: None,
             container: None,
             watch: None,
+            around: OnceLock::new(),
         };
         open.watch = open.begin_watch()?;
         Ok(open)
@@ -122,6 +123,7 @@ impl Place {
             snapshot,
             container,
             watch: None,
+            around: OnceLock::new(),
         })
     }
 }
@@ -187,6 +189,8 @@ pub struct OpenPlace {
     pub container: Option<Container>,
     /// What shows that a claimed place is written to meanwhile.
     pub watch: Option<Watch>,
+    /// The disk around it, once that was looked at.
+    pub around: OnceLock<Option<Parent>>,
 }
 
 impl OpenPlace {
@@ -196,12 +200,32 @@ impl OpenPlace {
         partition.map_or(0, |partition| partition.extent.offset_bytes())
     }
 
+    /// The disk around the partition node that it is; `None` for anything else. The disk is looked at
+    /// when it is first asked for, and never again for this place.
+    pub fn parent(&self, system: &System) -> Result<Option<&Parent>> {
+        if let Some(known) = self.around.get() {
+            return Ok(known.as_ref());
+        }
+        let found = Parent::of(&self.place.path, system)?;
+        Ok(self.around.get_or_init(|| found).as_ref())
+    }
+
+    /// The same place, on a drive that was looked at already.
+    pub fn on_drive(self, drive: Parent) -> Self {
+        Self {
+            around: OnceLock::from(Some(drive)),
+            ..self
+        }
+    }
+
     /// The name of its partition, or of the first on a disk, when it is one that plans give to
     /// clones.
     pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
         let own = match &self.partition {
             Some(partition) => Some(partition.clone()),
-            None => Parent::of(&self.place.path, system)?.and_then(|parent| parent.partition),
+            None => self
+                .parent(system)?
+                .and_then(|parent| parent.partition.clone()),
         };
         let first = || Some(self.layout.table.as_ref()?.partitions.first()?.clone());
         let name = own.or_else(first).map(|partition| partition.name);
@@ -245,7 +269,7 @@ impl OpenPlace {
         if let (Some(snapshot), None) = (&self.snapshot, &self.partition) {
             return Ok(snapshot.meta().source.clone());
         }
-        if let Some(parent) = Parent::of(&self.place.path, system)?
+        if let Some(parent) = self.parent(system)?
             && let Some(identity) = parent.identity()
         {
             return Ok(identity);

@@ -2,7 +2,6 @@
 //! themselves: their disk's table says so, and its hash trees.
 
 use crate::named::open::OpenPlace;
-use crate::named::parent::Parent;
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::DiskLayout;
@@ -20,7 +19,7 @@ pub fn by_disk(usage: Usage, open: &OpenPlace, system: &System) -> Result<Usage>
     let reason = match &open.partition {
         Some(partition) => reason_in(&open.layout, partition),
         None if open.snapshot.is_some() => None,
-        None => Parent::of(&open.place.path, system)?.and_then(|parent| {
+        None => open.parent(system)?.and_then(|parent| {
             let partition = parent.partition.as_ref()?;
             reason_in(&parent.layout, partition)
         }),

@@ -19,7 +19,7 @@ use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
 use klon_partition::{Error, Extent, ExtentMap, ReadAt};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// As [`SourceEnd::open`], of a snapshot whose image is damaged: it reads as zeroes there, unless the
 /// target has what was there.
@@ -92,6 +92,7 @@ fn claim(
         snapshot: Some(snapshot.clone()),
         container: None,
         watch: None,
+        around: OnceLock::new(),
     };
     open.watch = open.begin_watch()?;
     Ok(open)

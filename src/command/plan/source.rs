@@ -3,7 +3,6 @@
 use crate::error::refused;
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
-use crate::named::parent::Parent;
 use crate::source::contained;
 use crate::source::fit;
 use anyhow::Result;
@@ -29,15 +28,13 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
             open.place.given
         )));
     }
-    let parent = Parent::of(&open.place.path, system)?;
+    let parent = open.parent(system)?;
     // The disk that the source is or lies on.
-    let (path, layout): (&Path, _) = match &parent {
+    let (path, layout): (&Path, _) = match parent {
         Some(parent) => (&parent.path, &parent.layout),
         None => (&open.place.path, &open.layout),
     };
-    let partition = parent
-        .as_ref()
-        .map_or(&open.partition, |parent| &parent.partition);
+    let partition = parent.map_or(&open.partition, |parent| &parent.partition);
     let table = layout.table.as_ref();
     // What is known of disks is not known of files: a PARTUUID in one is not found again.
     let in_file = match system.disk_of(&open.place.path)? {
