@@ -270,3 +270,80 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
     confirm::ask_with(&loss, Some(&source.identity), consent)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{against, is_clone, original_among, story};
+    use crate::testing::{manifest, serial};
+    use klon_imaging::{Manifest, Role};
+
+    fn is_against(manifests: &[Manifest], source: &str, target: &str) -> bool {
+        against(manifests, &serial(source), &serial(target), false).is_some()
+    }
+
+    #[test]
+    fn an_original_is_not_cloned_over() {
+        let manifests = [manifest("disk", "backup", Role::Backup, 1)];
+        assert!(is_against(&manifests, "backup", "disk"));
+        assert!(is_against(&manifests, "other", "disk"));
+        assert!(!is_against(&manifests, "disk", "backup"));
+    }
+
+    #[test]
+    fn the_record_of_the_same_two_is_told_first() {
+        let manifests = [
+            manifest("disk", "first", Role::Backup, 1),
+            manifest("disk", "second", Role::Backup, 2),
+        ];
+        let found = against(&manifests, &serial("second"), &serial("disk"), false);
+        assert_eq!(found.unwrap().target, serial("second"));
+    }
+
+    #[test]
+    fn what_was_brought_back_makes_no_original() {
+        let manifests = [manifest("backup", "disk", Role::Restore, 1)];
+        assert!(!is_against(&manifests, "disk", "backup"));
+    }
+
+    #[test]
+    fn a_copy_of_a_backup_makes_it_an_original_for_that_copy_alone() {
+        let manifests = [manifest("backup", "copy", Role::Copy, 1)];
+        assert!(is_against(&manifests, "copy", "backup"));
+        assert!(!is_against(&manifests, "disk", "backup"));
+        let planned = against(&manifests, &serial("copy"), &serial("backup"), true);
+        assert!(planned.is_none());
+    }
+
+    #[test]
+    fn a_copy_that_became_the_original_is_turned_from_then_on() {
+        let copy = manifest("backup", "copy", Role::Copy, 5);
+        let turned = |ended| {
+            [
+                copy.clone(),
+                manifest("copy", "backup", Role::Backup, ended),
+            ]
+        };
+        assert!(is_clone(std::slice::from_ref(&copy), &serial("copy")));
+        assert!(!is_clone(&turned(6), &serial("copy")));
+        assert!(is_clone(&turned(4), &serial("copy")));
+    }
+
+    #[test]
+    fn a_disk_is_held_by_its_partitions_unless_it_is_a_clone() {
+        let mut manifests = vec![manifest("part", "backup", Role::Backup, 1)];
+        let parts = [serial("part")];
+        let found = original_among(&manifests, &serial("disk"), &parts);
+        assert_eq!(found.unwrap().source, serial("part"));
+        manifests.push(manifest("whole", "disk", Role::Backup, 1));
+        assert!(original_among(&manifests, &serial("disk"), &parts).is_none());
+    }
+
+    #[test]
+    fn the_story_says_when_a_backup_would_go_over_its_original() {
+        let record = manifest("disk", "backup", Role::Backup, 0);
+        let text = story(&record, &serial("backup"));
+        assert!(text.starts_with("is the source of the clone"), "{text}");
+        assert!(text.ends_with("this would clone the backup over its original"));
+        assert!(!story(&record, &serial("other")).contains("over its original"));
+    }
+}

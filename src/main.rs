@@ -42,6 +42,8 @@ mod side;
 mod signals;
 mod source;
 mod target;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod zone;
 

@@ -210,3 +210,90 @@ fn is_blank(job: &VolumeJob, now: &Standing<'_>) -> Result<bool> {
     };
     found.with_context(|| format!("looking at the target {}", job.target.place.given))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Standing, is_free, may_go, unmatched};
+    use crate::jobs::VolumeJob;
+    use crate::run::policy::{Policy, Rescue};
+    use crate::testing::{job, serial, source};
+    use klon_imaging::RecordStore;
+    use klon_partition::device::MemoryDevice;
+    use klon_partition::inspect::inspect;
+    use std::num::NonZeroUsize;
+
+    const SIZE_BYTES: usize = 4 << 20;
+
+    fn with_byte_at(offset_bytes: usize) -> MemoryDevice {
+        let mut bytes = vec![0; SIZE_BYTES];
+        bytes[offset_bytes] = 1;
+        MemoryDevice::new(bytes, 512)
+    }
+
+    fn policy() -> Policy {
+        Policy::new(NonZeroUsize::MIN)
+    }
+
+    /// Whether what is on `device` may go without asking, where nothing is recorded.
+    fn goes(job: &VolumeJob, device: &MemoryDevice, policy: &Policy) -> bool {
+        let directory = tempfile::tempdir().unwrap();
+        let records = RecordStore::new(directory.path().to_owned());
+        let layout = inspect(device).unwrap();
+        let standing = Standing {
+            device,
+            layout: &layout,
+            partition: None,
+        };
+        may_go(job, &source("a", SIZE_BYTES), &standing, &records, policy).unwrap()
+    }
+
+    #[test]
+    fn zeroes_go_without_asking() {
+        let blank = MemoryDevice::new(vec![0; SIZE_BYTES], 512);
+        assert!(goes(&job("b"), &blank, &policy()));
+    }
+
+    #[test]
+    fn bytes_that_nothing_recognizes_are_asked_about() {
+        let behind = with_byte_at(SIZE_BYTES - 1);
+        assert!(!goes(&job("b"), &behind, &policy()));
+    }
+
+    #[test]
+    fn a_prepared_partition_was_given_up_behind_its_start() {
+        let planned = VolumeJob {
+            is_planned: true,
+            ..job("b")
+        };
+        assert!(goes(&planned, &with_byte_at(SIZE_BYTES - 1), &policy()));
+        assert!(!goes(&planned, &with_byte_at(0), &policy()));
+    }
+
+    #[test]
+    fn a_rescue_asks_about_what_any_clone_asks_about() {
+        let rescue = Policy {
+            rescue: Some(Rescue::default()),
+            ..policy()
+        };
+        assert!(!goes(&job("b"), &with_byte_at(1 << 20), &rescue));
+    }
+
+    #[test]
+    fn a_file_that_does_not_exist_is_free() {
+        let job = VolumeJob {
+            source: Some(source("a", SIZE_BYTES)),
+            ..job("b")
+        };
+        let records = RecordStore::new("/nowhere".into());
+        assert!(is_free(&job, &records, &policy()).unwrap());
+    }
+
+    #[test]
+    fn one_of_the_names_given_must_be_the_target() {
+        let given = ["AB".to_owned(), "CD".to_owned()];
+        let wrong = unmatched(&given, &serial("EF"));
+        assert_eq!(wrong.map(String::as_str), Some("AB"));
+        assert_eq!(unmatched(&given, &serial("CD")), None);
+        assert_eq!(unmatched(&[], &serial("EF")), None);
+    }
+}

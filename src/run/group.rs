@@ -303,6 +303,10 @@ fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<Clo
 /// Names for a sentence: `A`, `A and B`, `A, B and C`.
 fn names<'a>(ends: impl Iterator<Item = &'a End<'a>>) -> String {
     let names: Vec<&str> = ends.map(|end| end.job.name.as_str()).collect();
+    listed(&names)
+}
+
+fn listed(names: &[&str]) -> String {
     match names.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
@@ -318,4 +322,53 @@ fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {
         job.name,
         human::size(room_bytes)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{groups, in_place_question, listed};
+    use crate::jobs::VolumeJob;
+    use crate::testing::job;
+
+    fn of_group(name: &str, group: Option<&str>) -> VolumeJob {
+        VolumeJob {
+            group: group.map(str::to_owned),
+            ..job(name)
+        }
+    }
+
+    #[test]
+    fn volumes_of_a_group_are_together_in_the_order_of_the_first() {
+        let jobs = [
+            of_group("Boot", Some("A")),
+            of_group("Data", Some("B")),
+            of_group("Boot-ESP", Some("A")),
+        ];
+        let found: Vec<Vec<&str>> = groups(&jobs)
+            .iter()
+            .map(|group| group.iter().map(|job| job.name.as_str()).collect())
+            .collect();
+        assert_eq!(found, [vec!["Boot", "Boot-ESP"], vec!["Data"]]);
+    }
+
+    #[test]
+    fn volumes_without_a_group_stay_alone() {
+        let jobs = [of_group("a", None), of_group("b", None)];
+        assert_eq!(groups(&jobs).len(), 2);
+    }
+
+    #[test]
+    fn names_are_listed_as_people_do() {
+        assert_eq!(listed(&[]), "");
+        assert_eq!(listed(&["A"]), "A");
+        assert_eq!(listed(&["A", "B"]), "A and B");
+        assert_eq!(listed(&["A", "B", "C"]), "A, B and C");
+    }
+
+    #[test]
+    fn the_question_says_what_is_at_stake() {
+        let text = in_place_question(&job("Boot"), 5 << 20);
+        assert!(text.starts_with("The changes for Boot do not fit in the 5 MiB"));
+        assert!(text.contains("If the run is interrupted"));
+    }
 }
