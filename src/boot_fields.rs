@@ -31,7 +31,11 @@ pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<
         if is_fixed {
             let overlay = Overlay::new(source.device.clone(), OVERLAY_BYTES_MAX);
             fit(&overlay, &found).with_context(|| source.name.clone())?;
-            let extents = source.usage.extents.union(&overlay.dirty_map());
+            let fields = overlay.dirty_map();
+            if let Some(salvaged) = &mut source.salvaged {
+                salvaged.replace(&fields);
+            }
+            let extents = source.usage.extents.union(&fields);
             source.usage.extents = extents;
             source.device = Arc::new(overlay);
             continue;

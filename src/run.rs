@@ -195,6 +195,7 @@ fn show(
                 drive: None,
                 role: job.role,
                 watch: None,
+                lost: None,
             },
             records,
             &policy.options_for(job),

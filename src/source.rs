@@ -14,7 +14,7 @@ pub mod warnings;
 pub mod watch;
 
 use fit::Cut;
-use klon_imaging::image::Snapshot;
+use klon_imaging::image::{Salvaged, Snapshot};
 use klon_partition::filesystem::Usage;
 use klon_partition::system::Location;
 use klon_partition::table::{Moved, Table};
@@ -51,6 +51,10 @@ pub struct SourceEnd {
     pub clone_name: Option<String>,
     /// What shows that it is written to meanwhile.
     pub watch: Option<Watch>,
+    /// What of it is read from elsewhere than from what was opened.
+    pub replaced: ExtentMap,
+    /// Of a damaged image: what of it is lost.
+    pub salvaged: Option<Salvaged>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The end of it that a smaller target has no room for.

@@ -68,6 +68,8 @@ pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
         warnings: Vec::new(),
         clone_name: None,
         watch: None,
+        replaced: ExtentMap::new(),
+        salvaged: None,
         snapshot: None,
         cut: None,
     }

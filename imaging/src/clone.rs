@@ -24,12 +24,12 @@ use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use output::Output;
 use prepared::Prepared;
-use run::Run;
+use run::{Notes, Run};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-pub use crate::source::Watch;
+pub use crate::source::{Lost, Watch};
 pub(crate) use finish::{manifest, target_token};
 pub use pending::recorded;
 pub use staged::{StagedClone, commit};
@@ -59,6 +59,8 @@ pub struct Job<'a> {
     pub role: Role,
     /// Asked before the commit: what shows that the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
+    /// Asked after the last read: what of the source came as zeroes because it is lost.
+    pub lost: Option<&'a Lost<'a>>,
 }
 
 impl Job<'_> {
@@ -162,7 +164,7 @@ pub struct CloneSummary {
     pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
-    /// Where zeroes stand for what the source no longer has ([`ReadAt::lost`]).
+    /// Where zeroes stand for what the source no longer has ([`Job::lost`]).
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
     /// How long it took.
@@ -207,7 +209,7 @@ pub fn clone(
     options: &CloneOptions,
     observer: &dyn Observer,
 ) -> Result<CloneSummary> {
-    match begin(job, records, options, Together::default(), observer)? {
+    match begin(job, records, options, None, observer)? {
         Begun::Complete(summary) => Ok(*summary),
         Begun::Staged(staged) => {
             observer.event(&Event::Committing);
@@ -219,13 +221,15 @@ pub fn clone(
     }
 }
 
-/// The group of volumes that an update is staged with, to be committed by one write.
-#[derive(Clone, Copy, Default)]
-pub struct Together<'a> {
-    /// How many volumes the group has; 0 and 1 for none.
+/// The volumes of one drive that an update is staged with, to be committed by one write.
+#[derive(Clone, Copy)]
+pub struct Group<'a> {
+    /// How many volumes the group has; one alone needs none.
     pub volumes: usize,
+    /// Where the volume lies on the drive.
+    pub at: Extent,
     /// Room of the drive that updates of others lie in.
-    pub drive_taken: Option<&'a ExtentMap>,
+    pub drive_taken: &'a ExtentMap,
 }
 
 /// How far [`begin`] has come with a clone.
@@ -236,7 +240,7 @@ pub enum Begun<'a> {
     Staged(Box<StagedClone<'a>>),
 }
 
-/// Clones one volume, or stages its update, as one of a group of volumes.
+/// Clones one volume, or stages its update, by itself or as one of a `group` of volumes.
 ///
 /// # Errors
 /// As [`clone`].
@@ -244,7 +248,7 @@ pub fn begin<'a>(
     job: &'a Job<'a>,
     records: &RecordStore,
     options: &CloneOptions,
-    together: Together<'_>,
+    group: Option<Group<'_>>,
     observer: &dyn Observer,
 ) -> Result<Begun<'a>> {
     let started = Instant::now();
@@ -266,24 +270,29 @@ pub fn begin<'a>(
         job,
         prepared: &prepared,
         observer,
-        metadata: metadata.transpose()?,
-        digests,
-        changed: ExtentMapBuilder::new(),
-        read_source_bytes: 0,
-        read_target_bytes: prepared.checked_bytes,
         log,
+        notes: Notes {
+            digests,
+            metadata: metadata.transpose()?,
+            changed: ExtentMapBuilder::new(),
+            read_source_bytes: 0,
+            read_target_bytes: prepared.checked_bytes,
+        },
     };
-    let mut output = prepared.output(job, options, together.drive_taken)?;
-    if let Err(error) = run.transfer(&mut output, options) {
-        // A target that failed may have lost anything that was put: nothing of it is vouched for.
-        if !matches!(error, Error::Target(_)) {
-            // The first error is what matters; another one after it adds nothing.
-            let _ = run.checkpoint(&output);
+    let output = prepared.output(job, options, group)?;
+    let held = match run.transfer(&output, options) {
+        Ok(held) => held,
+        Err(error) => {
+            // A target that failed may have lost anything that was put: nothing of it is vouched for.
+            if !matches!(error, Error::Target(_)) {
+                // The first error is what matters; another one after it adds nothing.
+                let _ = run.checkpoint(&output);
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
+    };
     let written_bytes = match output {
-        Output::Staged(staging) => match staging.seal(job, together.volumes)? {
+        Output::Staged(staging) => match staging.seal(&held, group)? {
             Some(sealed) => return staged::pend(job, run, sealed, started).map(Begun::Staged),
             None => {
                 job.check_source()?;
@@ -292,7 +301,7 @@ pub fn begin<'a>(
         },
         Output::InPlace(writer) => {
             observer.event(&Event::Committing);
-            writer.commit(|| job.check_source())?
+            writer.commit(&held, || job.check_source())?
         }
     };
     let summary =

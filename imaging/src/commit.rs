@@ -36,36 +36,38 @@ pub struct Held {
 
 /// Writes to a target in an order that keeps it recognizably unfinished until it is whole.
 ///
-/// Several threads may [`put`](Self::put) at once, once the first chunk is held: between the mark
-/// and the sync before the held chunk, the order of writes is of no importance.
+/// Several threads may [`put`](Self::put) at once: between the mark and the sync before the first
+/// chunk, the order of writes is of no importance.
 pub struct TargetWriter<'a> {
     target: &'a dyn WriteAt,
     allowed: &'a ExtentMap,
     mark: Mark,
-    held: Option<Held>,
+    /// Where the chunk lies that is held back.
+    first: Extent,
     is_marked: Mutex<bool>,
     zero_run: Mutex<Option<Extent>>,
     written_bytes: AtomicU64,
 }
 
 impl<'a> TargetWriter<'a> {
-    /// A writer that may touch `allowed` of `target` and nothing else.
+    /// A writer that may touch `allowed` of `target` and nothing else. The `first` chunk is held back
+    /// until [`commit`](Self::commit).
     #[must_use]
-    pub const fn new(target: &'a dyn WriteAt, allowed: &'a ExtentMap, mark: Mark) -> Self {
+    pub const fn begin(
+        target: &'a dyn WriteAt,
+        allowed: &'a ExtentMap,
+        mark: Mark,
+        first: Extent,
+    ) -> Self {
         Self {
             target,
             allowed,
             mark,
-            held: None,
+            first,
             is_marked: Mutex::new(false),
             zero_run: Mutex::new(None),
             written_bytes: AtomicU64::new(0),
         }
-    }
-
-    /// Keeps the first chunk until [`commit`](Self::commit).
-    pub fn hold(&mut self, held: Held) {
-        self.held = Some(held);
     }
 
     /// Writes now, after the target was marked. Zeroes wait for neighbors until the next that are
@@ -135,28 +137,21 @@ impl<'a> TargetWriter<'a> {
         if *is_marked {
             return Ok(());
         }
-        let held = self.held.as_ref().ok_or_else(|| {
-            Error::Internal("the first chunk must come before any other".to_owned())
-        })?;
-        let places = Places::new(self.target.geometry(), held.chunk);
+        let places = Places::new(self.target.geometry(), self.first);
         self.wrote(mark_places(self.target, &places, &self.mark)?);
         *is_marked = true;
         Ok(())
     }
 
-    /// Makes everything durable, then puts the held first chunk in its place.
+    /// Makes everything durable, then puts the first chunk, which was `held` back, in its place.
     ///
     /// `before_last` is asked between the two, while the target still looks unfinished: its error
     /// leaves it so. Returns the bytes written or made zero in all; 0 when the target was right
     /// already and was not touched.
     ///
     /// # Errors
-    /// [`Error::Target`], [`Error::Internal`], or what `before_last` returns.
-    pub fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
-        let held = self
-            .held
-            .as_ref()
-            .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
+    /// [`Error::Target`], or what `before_last` returns.
+    pub fn commit(self, held: &Held, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
         self.flush_zero_run()?;
         let is_touched = *lock(&self.is_marked);
         if !is_touched && held.changed.is_empty() {
@@ -166,7 +161,7 @@ impl<'a> TargetWriter<'a> {
         self.ensure_marked()?;
         self.sync()?;
         before_last()?;
-        let places = Places::new(self.target.geometry(), held.chunk);
+        let places = Places::new(self.target.geometry(), self.first);
         self.wrote(restore_places(
             self.target,
             &places,

@@ -54,7 +54,7 @@ pub use prune::{
 pub use reader::Image;
 pub use reference::Reference;
 pub use rules::{Calendar, Fate, KeepRules};
-pub use salvage::{Damage, SalvageDevice, Unreadable};
+pub use salvage::{Damage, SalvageDevice, Salvaged, Unreadable};
 pub use snapshot::Snapshot;
 pub use tail::{Adopted, Tail};
 pub use writer::ImageWriter;

@@ -23,7 +23,7 @@ mod tests;
 pub use file::domain_path;
 
 use crate::buffer::Pool;
-use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, HELD_BYTES, read_chunk, to_len};
+use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, read_chunk, to_len};
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::clone::{Job, manifest};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use ledger::Ledger;
 use serde::Serialize;
-use status::Status;
+use status::{Status, StatusMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -137,56 +137,98 @@ pub fn rescue(
     records.remove(job.target_identity)?;
     records.remove_pending(job.target_identity)?;
     let (reader, ledger) = (&engine.reader, &engine.ledger);
-    let (read_source_bytes, failed_reads) = (reader.read_bytes, reader.failed_reads);
-    let (statuses, mut origin) = (ledger.statuses.clone(), ledger.origin.clone());
-    let written_bytes = engine.commit(|| still_the_same(job))?;
-    let elapsed = started.elapsed();
+    let (statuses, origin) = (ledger.statuses.clone(), ledger.origin.clone());
+    let mut done = Done {
+        reason,
+        bad,
+        read_source_bytes: reader.read_bytes,
+        failed_reads: reader.failed_reads,
+        written_bytes: 0,
+    };
+    done.written_bytes = engine.commit(|| still_the_same(job))?;
     let token = crate::clone::target_token(job).unwrap_or_default();
     let mut manifest = manifest(job, &plan, previous.as_ref(), token);
-    manifest.remember(RunEntry {
-        ended_unix_seconds: unix_seconds_now(),
-        rung: Rung::Full,
-        reason: format!("rescue: {reason}"),
-        used_bytes: wanted.total_bytes(),
-        read_source_bytes,
-        read_target_bytes: plan.copy.total_bytes(),
-        changed_bytes: wanted.total_bytes(),
-        written_bytes,
-        staged_bytes: 0,
-        milliseconds: milliseconds(elapsed),
-    });
-    let fill = options.fill.filter(|_| !bad.is_empty());
-    digests.set_bad(bad.clone(), fill.map(str::to_owned));
+    manifest.remember(done.run_entry(&plan, started));
+    let fill = options.fill.filter(|_| !done.bad.is_empty());
+    digests.set_bad(done.bad.clone(), fill.map(str::to_owned));
     digests.set_left_out(plan.left_out.clone());
     digests.finish(&manifest, &plan.copy, &plan.zero, &wanted)?;
     records.remove_log(job.target_identity)?;
-    let is_kept = !bad.is_empty() || !options.is_own_map;
-    if is_kept {
-        let record = records.load(job.target_identity)?;
-        origin.record = record.map(|record| Hex(record.digest));
-        file::save(options.map, &origin, &statuses, true)?;
-    } else {
-        forget_map(options.map)?;
+    let is_kept = !done.bad.is_empty() || !options.is_own_map;
+    match is_kept {
+        true => keep_map(job, records, options, origin, &statuses)?,
+        false => forget_map(options.map)?,
     }
     observer.event(&Event::Finished);
-    let metadata = options.metadata;
-    Ok(RescueSummary {
-        name: job.name.to_owned(),
-        reason,
-        source_bytes: plan.source_bytes,
-        used_bytes: wanted.total_bytes(),
-        rescued_bytes: wanted.total_bytes().saturating_sub(bad.total_bytes()),
-        bad_bytes: bad.total_bytes(),
-        bad_metadata_bytes: (!metadata.is_empty())
-            .then(|| bad.intersection(metadata).total_bytes()),
-        bad,
-        bad_fill: fill.map(str::to_owned),
-        read_source_bytes,
-        failed_reads,
-        written_bytes,
-        map: is_kept.then(|| options.map.to_owned()),
-        seconds: started.elapsed().as_secs_f64(),
-    })
+    let mut summary = done.summary(job, &plan, options);
+    summary.map = is_kept.then(|| options.map.to_owned());
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// What a rescue did.
+struct Done {
+    reason: String,
+    bad: ExtentMap,
+    read_source_bytes: u64,
+    failed_reads: u64,
+    written_bytes: u64,
+}
+
+impl Done {
+    /// The run, as the record remembers it.
+    fn run_entry(&self, plan: &Plan, started: Instant) -> RunEntry {
+        let wanted_bytes = plan.wanted().total_bytes();
+        RunEntry {
+            ended_unix_seconds: unix_seconds_now(),
+            rung: Rung::Full,
+            reason: format!("rescue: {}", self.reason),
+            used_bytes: wanted_bytes,
+            read_source_bytes: self.read_source_bytes,
+            read_target_bytes: plan.copy.total_bytes(),
+            changed_bytes: wanted_bytes,
+            written_bytes: self.written_bytes,
+            staged_bytes: 0,
+            milliseconds: milliseconds(started.elapsed()),
+        }
+    }
+
+    /// The summary, but for the map and the time.
+    fn summary(self, job: &Job<'_>, plan: &Plan, options: &RescueOptions<'_>) -> RescueSummary {
+        let (metadata, bad) = (options.metadata, self.bad);
+        let wanted_bytes = plan.wanted().total_bytes();
+        let fill = options.fill.filter(|_| !bad.is_empty());
+        RescueSummary {
+            name: job.name.to_owned(),
+            reason: self.reason,
+            source_bytes: plan.source_bytes,
+            used_bytes: wanted_bytes,
+            rescued_bytes: wanted_bytes.saturating_sub(bad.total_bytes()),
+            bad_bytes: bad.total_bytes(),
+            bad_metadata_bytes: (!metadata.is_empty())
+                .then(|| bad.intersection(metadata).total_bytes()),
+            bad,
+            bad_fill: fill.map(str::to_owned),
+            read_source_bytes: self.read_source_bytes,
+            failed_reads: self.failed_reads,
+            written_bytes: self.written_bytes,
+            map: None,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Keeps the map of a finished rescue, which names the record that describes the target now.
+fn keep_map(
+    job: &Job<'_>,
+    records: &RecordStore,
+    options: &RescueOptions<'_>,
+    mut origin: file::Origin,
+    statuses: &StatusMap,
+) -> Result<()> {
+    let record = records.load(job.target_identity)?;
+    origin.record = record.map(|record| Hex(record.digest));
+    file::save(options.map, &origin, statuses, true)
 }
 
 /// Forgets a map, its domain, and what is kept beside it of the first chunk.
@@ -219,12 +261,6 @@ fn plan(job: &Job<'_>) -> Result<Plan> {
         source_bytes,
         job.target.geometry().size_bytes,
     )
-}
-
-/// The chunk that comes to the target last.
-fn first_chunk(size_bytes: u64) -> Result<Extent> {
-    Extent::new(0, size_bytes.min(HELD_BYTES))
-        .ok_or_else(|| Error::Refused("the source has no bytes".to_owned()))
 }
 
 /// As for any clone, but for a source whose filesystem can't be read any more.

@@ -1,11 +1,15 @@
 //! Whether a source is as it was when its used map was made.
 
 use crate::error::{Error, Result};
-use klon_partition::ReadAt;
 use klon_partition::filesystem::{Usage, probe};
+use klon_partition::{ExtentMap, ReadAt};
 
 /// Says what happened to a source since it was opened; `None` for nothing.
 pub type Watch<'a> = dyn Fn() -> klon_partition::Result<Option<String>> + Sync + 'a;
+
+/// Says what of a source was read so far and came as zeroes, because the source no longer has what
+/// was there.
+pub type Lost<'a> = dyn Fn() -> ExtentMap + Sync + 'a;
 
 /// Checks that nothing was written to a source since `usage` was found: by the change token of its
 /// filesystem, and by what `watch` says.

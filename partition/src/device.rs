@@ -6,6 +6,8 @@ pub mod aligned;
 mod blank;
 mod block;
 pub mod crash;
+#[cfg(test)]
+mod decorators;
 mod direct;
 pub mod fault;
 mod file;
@@ -121,13 +123,6 @@ pub trait ReadAt: Send + Sync {
         let _ = extent;
         Ok(None)
     }
-
-    /// The parts of `within` that were read so far and came as zeroes, because the device no longer
-    /// has what was there. The default has lost nothing.
-    fn lost(&self, within: Extent) -> ExtentMap {
-        let _ = within;
-        ExtentMap::new()
-    }
 }
 
 /// A device that can be written at any byte position, from several threads.
@@ -175,10 +170,6 @@ macro_rules! forward {
 
             fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
                 (**self).sha256(extent)
-            }
-
-            fn lost(&self, within: Extent) -> ExtentMap {
-                (**self).lost(within)
             }
         }
 

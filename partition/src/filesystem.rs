@@ -26,6 +26,7 @@ mod known_bad;
 mod lvm2;
 mod named;
 mod ntfs;
+mod numbers;
 mod owners;
 mod read_only;
 mod recognition;
@@ -302,6 +303,11 @@ pub trait Filesystem: Send + Sync {
         None
     }
 
+    /// Whether several files may have the same block: what one of them writes goes to another block.
+    fn shares_blocks(&self) -> bool {
+        false
+    }
+
     /// Which filesystem it is, told apart from all others, and what it says of its own past; `None`
     /// when this parser can't tell.
     ///
@@ -310,6 +316,25 @@ pub trait Filesystem: Send + Sync {
     fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
         let _ = device;
         Ok(None)
+    }
+
+    /// Walks over all data extents, with the checksum of each of their sectors that has one. It
+    /// takes a few mebibytes of memory, however many extents there are. `None` when this filesystem
+    /// keeps no checksums of data, or this parser doesn't know them.
+    ///
+    /// `Ok` when the visitor was told of all extents, or ended the walk itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when a structure fails its check, [`crate::Error::Unsupported`]
+    /// when the filesystem isn't clean, [`crate::Error::Io`] when the device fails. Nothing is
+    /// shown then, not even by the extents told before.
+    fn data_extents(
+        &self,
+        device: &dyn ReadAt,
+        visitor: &mut dyn extents::ExtentVisitor,
+    ) -> Option<Result<()>> {
+        let _ = (device, visitor);
+        None
     }
 
     /// A count that writes to the filesystem make larger and that nothing in it makes smaller; `None`

@@ -13,7 +13,8 @@ use crate::source::SourceEnd;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Error, Result};
-use klon_imaging::clone::{self as imaging, Begun, Drive, Job, StagedClone, Together, Update};
+use klon_imaging::clone::{self as imaging, Begun, Drive, Group, Job, StagedClone, Update};
+use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::group::MEMBERS_MAX;
 use klon_imaging::{
@@ -165,10 +166,16 @@ fn end<'a>(
 
 fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> {
     let watches: Vec<_> = ends.iter().map(|end| move || watch(end)).collect();
+    let lost = |end: &'_ End<'_>| end.source.salvaged.as_ref().map(Salvaged::lost);
+    let lost: Vec<_> = ends
+        .iter()
+        .map(|end| move || lost(end).unwrap_or_default())
+        .collect();
     let jobs: Vec<Job<'_>> = ends
         .iter()
         .zip(&watches)
-        .map(|(end, watch)| job(end, watch))
+        .zip(&lost)
+        .map(|((end, watch), lost)| job(end, watch, lost))
         .collect();
     let mut summaries: Vec<Option<CloneSummary>> = ends.iter().map(|_| None).collect();
     let (mut staged, mut unchanged, mut in_place) = (Vec::new(), Vec::new(), Vec::new());
@@ -178,12 +185,13 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             in_place.push(index);
             continue;
         }
-        let together = Together {
+        let group = job.drive.map(|drive| Group {
             volumes: ends.len(),
-            drive_taken: Some(&taken),
-        };
+            at: drive.at,
+            drive_taken: &taken,
+        });
         let options = with.policy.options_for(end.job);
-        match imaging::begin(job, with.records, &options, together, with.progress) {
+        match imaging::begin(job, with.records, &options, group, with.progress) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);
@@ -226,7 +234,11 @@ fn watch(end: &End<'_>) -> klon_partition::Result<Option<String>> {
     Ok(changed)
 }
 
-fn job<'a>(end: &'a End<'_>, watch: &'a imaging::Watch<'a>) -> Job<'a> {
+fn job<'a>(
+    end: &'a End<'_>,
+    watch: &'a imaging::Watch<'a>,
+    lost: &'a imaging::Lost<'a>,
+) -> Job<'a> {
     let space = end.target.space();
     Job {
         name: &end.job.name,
@@ -248,6 +260,7 @@ fn job<'a>(end: &'a End<'_>, watch: &'a imaging::Watch<'a>) -> Job<'a> {
             }),
         role: end.job.role,
         watch: Some(watch),
+        lost: Some(lost),
     }
 }
 

@@ -74,6 +74,8 @@ pub fn rescue_one(
         drive: None,
         role: job.role,
         watch: Some(&watch),
+        // A rescue lists what it could not read by itself.
+        lost: None,
     };
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;

@@ -12,7 +12,7 @@ use crate::source::SourceEnd;
 use crate::source::imaged::of_part;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
-use klon_imaging::image::{SalvageDevice, Snapshot, Unreadable};
+use klon_imaging::image::{SalvageDevice, Salvaged, Snapshot, Unreadable};
 use klon_partition::device::{Window, open_source};
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskLayout, inspect};
@@ -42,6 +42,15 @@ pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<Source
     if !salvage.damage().extents.is_empty() {
         as_imaged(&mut end, open.partition.as_ref(), &snapshot)?;
     }
+    let at = match &open.partition {
+        Some(partition) => Some(partition.extent),
+        None => salvage.geometry().extent(),
+    };
+    end.salvaged = at.map(|at| {
+        let mut salvaged = Salvaged::new(salvage.clone(), at);
+        salvaged.replace(&end.replaced);
+        salvaged
+    });
     // What is not read again, because the target has it, is not lost there.
     salvage.forget();
     Ok(end)

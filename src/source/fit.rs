@@ -48,6 +48,8 @@ pub struct Fitted<U> {
     pub cut: Option<Cut>,
     /// What its table says otherwise than on the source itself.
     pub moved: Vec<Moved>,
+    /// What is read from elsewhere than the source.
+    pub replaced: ExtentMap,
     /// What of the source the target can't have.
     pub warnings: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl<U> Fitted<U> {
             usage,
             cut,
             moved: Vec::new(),
+            replaced: ExtentMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -135,6 +138,7 @@ pub fn disk(open: &OpenPlace, target: Option<Geometry>) -> Result<Fitted<DiskUsa
     let disk = disk_usage(&*resized.device).with_context(|| open.place.given.clone())?;
     Ok(Fitted {
         moved: resized.moved,
+        replaced: resized.replaced,
         warnings: resized.warnings,
         ..Fitted::new(resized.device, disk, cut)
     })

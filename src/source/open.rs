@@ -63,6 +63,8 @@ impl SourceEnd {
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            salvaged: None,
+            replaced: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
             cut,
         })
@@ -101,6 +103,8 @@ impl SourceEnd {
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            salvaged: None,
+            replaced: fitted.replaced,
             snapshot: open.snapshot.clone(),
             cut: fitted.cut,
         })

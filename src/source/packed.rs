@@ -168,5 +168,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         clone_name: None,
         watch,
         snapshot: None,
+        salvaged: None,
+        replaced: ExtentMap::new(),
     }))
 }

@@ -5,7 +5,7 @@ use crate::human;
 use anyhow::Result;
 use klon_partition::device::Overlay;
 use klon_partition::table::{self, Moved, Rewrite, Scheme, Table};
-use klon_partition::{Geometry, ReadAt};
+use klon_partition::{ExtentMap, Geometry, ReadAt};
 use std::sync::Arc;
 
 /// An edited table is a few sectors; this is far more.
@@ -17,6 +17,8 @@ pub struct Resized {
     pub device: Arc<dyn ReadAt>,
     /// What its table says otherwise than on the disk itself.
     pub moved: Vec<Moved>,
+    /// What is read from elsewhere than the disk.
+    pub replaced: ExtentMap,
     /// What of the disk the target can't have.
     pub warnings: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Resized {
         let overlay = Overlay::with_geometry(device.clone(), geometry, OVERLAY_BYTES_MAX);
         rewrite.carry_out(&overlay)?;
         Ok(Self {
+            replaced: overlay.dirty_map(),
             device: Arc::new(overlay),
             moved: rewrite.moved().to_vec(),
             warnings: covered(name, &rewrite).into_iter().collect(),
@@ -72,6 +75,7 @@ impl Resized {
         Self {
             device: device.clone(),
             moved: Vec::new(),
+            replaced: ExtentMap::new(),
             warnings: Vec::new(),
         }
     }

@@ -149,6 +149,7 @@ fn clone_saving(
         drive,
         role: Role::Backup,
         watch: None,
+        lost: None,
     };
     clone(&job, records, &options(), &Silent).map(drop)
 }

@@ -17,6 +17,7 @@ mod ntfs;
 mod owned;
 mod power_cut;
 mod read_only;
+mod reads;
 mod signatures;
 mod stale;
 mod swap;

@@ -7,6 +7,7 @@
 
 mod cli;
 mod clone;
+mod delta;
 mod faults;
 mod filesystems;
 mod formats;

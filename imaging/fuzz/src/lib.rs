@@ -2,6 +2,7 @@
 //! The integration tests do the same for a moment.
 
 pub mod foreign;
+pub mod identities;
 pub mod image;
 pub mod intent;
 pub mod map;

@@ -74,6 +74,7 @@ pub(crate) fn rescue_to(
         drive: None,
         role: Role::Backup,
         watch: None,
+        lost: None,
     };
     let options = RescueOptions {
         map,

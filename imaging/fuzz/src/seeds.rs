@@ -1,6 +1,6 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{foreign, image, map, nbd, partclone, qcow2, scratch, stage, target};
+use super::{foreign, identities, image, map, nbd, partclone, qcow2, scratch, stage, target};
 use klon_imaging::change::RungChoice;
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
@@ -49,6 +49,7 @@ pub fn all(images: &Path) -> Vec<Seed> {
     let stopped = of_interrupted();
     add("intent", "in-place", stopped.in_place_log);
     add("intent", "staged", stopped.staged_log);
+    add("identities", "files", identities::of_files());
     add("mark", "in-place", stopped.mark);
     add("mark", "staged", stopped.staged_volume[..512].to_vec());
     add("stage", "update", stage::input_of(&stopped.staged_volume));
@@ -229,6 +230,7 @@ fn run(
         drive: None,
         role: Role::Backup,
         watch: None,
+        lost: None,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,

@@ -15,11 +15,13 @@
 //!    changes that reads raise, too, may have risen when the time of access is another.
 //! 3. All of the file's runs are the same: where in the file, where on the volume, whether written.
 //! 4. The inode changed last before the [`Horizon`] of the run that kept the entry.
-//! 5. The block was written, and lies before the file's end.
+//! 5. The block was written, and lies before the file's end; or it is no block of any file, in a
+//!    cluster with such a one.
 //! 6. Nothing in the file's first 64 KiB was swap's signature or a boot loader's variables when it
 //!    was read last ([`signatures_in`]): what owns such a file writes it past the filesystem.
 //! 7. The record describes the block (it was in use, could be read, was not left out), and nothing
-//!    else but regular files has it now. Where files can't share blocks, no other file has it.
+//!    else but regular files has it now. No file had it then, or has it now, that is written past
+//!    the filesystem. Where files can't share blocks, no other file has it.
 //!
 //! A file's runs are compared as a whole. Blocks of a file of which only some moved are all read
 //! again: that is what defragmentation and shrinking do, which are rare; extents of each file
@@ -45,3 +47,6 @@ pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
 pub use verdict::{Count, Previous, Verdict, WalkError};
 pub use walk::{Found, walk};
+
+#[cfg(test)]
+mod tests;

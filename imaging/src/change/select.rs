@@ -87,7 +87,7 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
 }
 
 fn not_possible(reason: &str) -> String {
-    format!("digest was asked for and is not possible: {reason}")
+    format!("digest is not possible: {reason}")
 }
 
 /// Whether the mark on the target is that of a run whose log is at hand.

@@ -1,6 +1,6 @@
 //! The end of a run: what was freed, and the new record.
 
-use super::run::Run;
+use super::run::{Notes, Run};
 use super::{CloneOptions, CloneSummary, Freed, Job};
 use crate::chunk::CHUNK_BYTES;
 use crate::clock::{milliseconds, unix_seconds_now};
@@ -50,17 +50,19 @@ pub(super) fn record(
     let Run {
         job,
         prepared,
+        notes,
+        ..
+    } = run;
+    let Notes {
         mut digests,
         metadata,
         changed,
         read_source_bytes,
         read_target_bytes,
-        ..
-    } = run;
+    } = notes;
     let changed = changed.finish();
     let elapsed = started.elapsed();
-    let whole = job.source.geometry().extent();
-    let lost = whole.map_or_else(ExtentMap::new, |whole| job.source.lost(whole));
+    let lost = job.lost.map_or_else(ExtentMap::new, |lost| lost());
     let bad = lost.intersection(&prepared.plan.copy);
     digests.set_bad(bad.clone(), None);
     digests.set_left_out(prepared.plan.left_out.clone());

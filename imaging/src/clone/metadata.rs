@@ -65,4 +65,8 @@ impl ReadAt for Watched<'_> {
     fn data(&self, within: Extent) -> klon_partition::Result<ExtentMap> {
         self.device.data(within)
     }
+
+    fn sha256(&self, extent: Extent) -> klon_partition::Result<Option<[u8; 32]>> {
+        self.device.sha256(extent)
+    }
 }

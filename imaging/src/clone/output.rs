@@ -1,6 +1,6 @@
 //! Where a run's writes go: into place, or staged beside it first.
 
-use super::{Job, work};
+use super::{Group, work};
 use crate::chunk::{Write, chunk_writes};
 use crate::commit::{Held, Places, TargetWriter};
 use crate::error::{Error, Result};
@@ -35,13 +35,6 @@ pub(super) struct Sealed {
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn hold(&mut self, held: Held) {
-        match self {
-            Self::InPlace(writer) => writer.hold(held),
-            Self::Staged(staging) => staging.held = Some(held),
-        }
-    }
-
     /// Writes what is not zero, in the worker that read it: drives are faster with several
     /// requests under way than with one. Returns the zeroes that are left to be written.
     pub(super) fn put_data(
@@ -92,7 +85,6 @@ pub(super) struct Staging<'a> {
     /// The change token of what is on the target.
     pub(super) token: Option<[u8; 32]>,
     pub(super) threads: NonZeroUsize,
-    pub(super) held: Option<Held>,
     /// Room on the volume that was zero, and that no one proved free.
     unproven: ExtentMap,
     /// Room that was a hole in a sparse file, and shall be one again.
@@ -121,7 +113,6 @@ impl<'a> Staging<'a> {
             mark,
             token: None,
             threads,
-            held: None,
             holes,
         })
     }
@@ -139,21 +130,17 @@ impl<'a> Staging<'a> {
 
     /// Stages the first chunk, makes all of it durable, and reads it back; `None` when nothing
     /// differs. Where several volumes are committed together, keeps room for what says so.
-    pub(super) fn seal(self, job: &Job<'_>, group_volumes: usize) -> Result<Option<Sealed>> {
-        let held = self
-            .held
-            .as_ref()
-            .ok_or_else(|| Error::Internal("nothing was held back to commit".to_owned()))?;
+    pub(super) fn seal(self, held: &Held, group: Option<Group<'_>>) -> Result<Option<Sealed>> {
         if self.stager.is_empty() && held.changed.is_empty() {
             return Ok(None);
         }
         self.put_first_chunk(held)?;
-        let seat = match job.drive {
-            Some(drive) if group_volumes > 1 => {
-                let spot = self.stager.reserve(group::block_bytes(group_volumes))?;
-                Some((drive.at, spot))
+        let seat = match group.filter(|group| group.volumes > 1) {
+            Some(group) => {
+                let block_bytes = group::block_bytes(group.volumes);
+                Some((group.at, self.stager.reserve(block_bytes)?))
             }
-            _ => None,
+            None => None,
         };
         let Some(staged) = self.stager.seal(self.token)? else {
             return Err(Error::Internal("nothing was staged".to_owned()));
@@ -164,7 +151,7 @@ impl<'a> Staging<'a> {
         let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
         let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
         Ok(Some(Sealed {
-            checked: Checked::check(self.space, &mark, self.threads)?,
+            checked: Checked::check(self.space, &mark, staged, self.threads)?,
             seat,
             holes: used.intersection(&self.holes),
             zeroes: self.stager.taken(Area::Volume).intersection(&self.unproven),

@@ -2,9 +2,10 @@
 
 use super::output::{Output, Staging};
 use super::pending::recorded;
-use super::{CloneOptions, Job, Update};
+use super::{CloneOptions, Group, Job, Update};
 use crate::change::metadata::check;
 use crate::change::{Selection, Situation, distrust, select};
+use crate::chunk::first_chunk;
 use crate::commit::TargetWriter;
 use crate::error::{Error, Result};
 use crate::hex::Hex;
@@ -16,13 +17,15 @@ use crate::record::{Record, RecordStore};
 use crate::rung::Rung;
 use crate::spot::StagedPart;
 use crate::stage::{Rooms, Space};
-use klon_partition::ExtentMap;
 use klon_partition::filesystem::{ChangeToken, probe};
+use klon_partition::{Extent, ExtentMap};
 
 /// A job whose plan and rung are settled.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) wanted: ExtentMap,
+    /// The first chunk, which comes to the target last.
+    first: Extent,
     /// What of `wanted` is metadata whose digests go into the record.
     pub(super) metadata: Option<ExtentMap>,
     pub(super) selection: Selection,
@@ -96,6 +99,7 @@ impl Prepared {
             own_mark.run = interrupted.run;
         }
         Ok(Self {
+            first: first_chunk(plan.source_bytes)?,
             plan,
             wanted,
             metadata: None,
@@ -170,11 +174,11 @@ impl Prepared {
         &'a self,
         job: &Job<'a>,
         options: &CloneOptions,
-        drive_taken: Option<&ExtentMap>,
+        group: Option<Group<'_>>,
     ) -> Result<Output<'a>> {
         let mark = self.mark.clone();
         let Some(present) = job.present.filter(|_| self.is_staged(job, options)) else {
-            let writer = TargetWriter::new(job.target, &self.wanted, mark);
+            let writer = TargetWriter::begin(job.target, &self.wanted, mark, self.first);
             return Ok(Output::InPlace(Box::new(writer)));
         };
         // What the record describes must stay, also where the filesystem has freed it since.
@@ -191,7 +195,7 @@ impl Prepared {
         let volume = present.extents.union(&kept);
         let none = ExtentMap::new();
         let drive_room = job.drive.map_or(&none, |drive| drive.room);
-        let drive_room = drive_room.difference(drive_taken.unwrap_or(&none));
+        let drive_room = drive_room.difference(group.map_or(&none, |group| group.drive_taken));
         let is_given_up = job.drive.is_some_and(|drive| drive.is_given_up);
         let rooms = Rooms {
             free: volume.complement(job.target.geometry().size_bytes),

@@ -16,37 +16,27 @@ pub(super) struct Run<'a> {
     pub(super) job: &'a Job<'a>,
     pub(super) prepared: &'a Prepared,
     pub(super) observer: &'a dyn Observer,
+    /// Names what a run in place is about to touch, or what is staged.
+    pub(super) log: Option<IntentLog>,
+    pub(super) notes: Notes,
+}
+
+/// What is noted of each chunk, in order.
+pub(super) struct Notes {
     pub(super) digests: RecordWriter,
     pub(super) metadata: Option<MetadataWriter>,
     pub(super) changed: ExtentMapBuilder,
     pub(super) read_source_bytes: u64,
     pub(super) read_target_bytes: u64,
-    /// Of a run that writes in place.
-    pub(super) log: Option<IntentLog>,
 }
 
 impl Run<'_> {
-    pub(super) fn transfer(
-        &mut self,
-        output: &mut Output<'_>,
-        options: &CloneOptions,
-    ) -> Result<()> {
-        let log = self.log.take();
-        let result = self.transfer_logged(output, options, log.as_ref());
-        self.log = log;
-        result
-    }
-
-    fn transfer_logged(
-        &mut self,
-        output: &mut Output<'_>,
-        options: &CloneOptions,
-        log: Option<&IntentLog>,
-    ) -> Result<()> {
-        let prepared = self.prepared;
+    /// Brings all but the first chunk to where writes go, and returns that one.
+    pub(super) fn transfer(&mut self, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
         let observer = self.observer;
+        let log = self.log.as_ref();
         let is_in_place = matches!(output, Output::InPlace(_));
-        let mut tasks = task::tasks(prepared)?.map(|task| {
+        let mut tasks = task::tasks(self.prepared)?.map(|task| {
             if observer.is_cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -56,17 +46,18 @@ impl Run<'_> {
             task
         });
         let worker = work::Worker::new(self.job, options.rewrite);
-        // The first chunk is held back before any other is written.
-        if let Some(first) = tasks.next() {
-            let outcome = worker.process(&first?)?;
-            output.hold(Held {
-                chunk: outcome.chunk,
-                content: outcome.content.clone(),
-                changed: outcome.changed.iter().copied().collect(),
-            });
-            self.note(&outcome)?;
-        }
-        let output = &*output;
+        let first = tasks.next().unwrap_or_else(|| {
+            let text = "the source has no first chunk to be held back";
+            Err(Error::Internal(text.to_owned()))
+        });
+        let outcome = worker.process(&first?)?;
+        let held = Held {
+            chunk: outcome.chunk,
+            content: outcome.content.clone(),
+            changed: outcome.changed.iter().copied().collect(),
+        };
+        let notes = &mut self.notes;
+        notes.add(&outcome, observer)?;
         pipeline::run(
             options.threads,
             tasks,
@@ -84,9 +75,10 @@ impl Run<'_> {
                         checkpoint(output, log)?;
                     }
                 }
-                self.note(&outcome)
+                notes.add(&outcome, observer)
             },
-        )
+        )?;
+        Ok(held)
     }
 
     /// Makes durable what was done, and that it was done.
@@ -96,8 +88,10 @@ impl Run<'_> {
             None => Ok(()),
         }
     }
+}
 
-    fn note(&mut self, outcome: &work::Outcome) -> Result<()> {
+impl Notes {
+    fn add(&mut self, outcome: &work::Outcome, observer: &dyn Observer) -> Result<()> {
         self.digests.push(outcome.digest)?;
         if let (Some(metadata), Some(digest)) = (&mut self.metadata, outcome.metadata) {
             metadata.push(digest)?;
@@ -107,7 +101,7 @@ impl Run<'_> {
         for &extent in &outcome.changed {
             self.changed.push(extent);
         }
-        self.observer.event(&Event::Advanced {
+        observer.event(&Event::Advanced {
             bytes: outcome.wanted_bytes,
         });
         Ok(())

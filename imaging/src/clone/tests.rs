@@ -71,6 +71,7 @@ impl World {
             drive: None,
             role: Role::Backup,
             watch: None,
+            lost: None,
         };
         clone(&job, &self.records, &options(rung), observer)
     }
@@ -241,6 +242,7 @@ fn freed_space_is_treated_as_asked() {
             drive: None,
             role: Role::Backup,
             watch: None,
+            lost: None,
         };
         let options = CloneOptions {
             freed,

@@ -50,8 +50,9 @@ impl<'a> Worker<'a> {
         let chunk = task.chunk;
         let current = match self.kept(task)? {
             Some(kept) => match self.compare(task, kept)? {
-                Ok(outcome) => return Ok(outcome),
-                Err(current) => current,
+                Compared::Same(outcome) => return Ok(outcome),
+                Compared::Read(current) => Some(current),
+                Compared::Unread => None,
             },
             None => None,
         };
@@ -102,26 +103,21 @@ impl<'a> Worker<'a> {
         Ok(data.difference(&copy).is_empty().then_some(Digest(kept)))
     }
 
-    /// What there is to say of a chunk that the target has already, as the source's digest tells;
-    /// else the target's chunk, if that was read.
-    fn compare(
-        &self,
-        task: &Task,
-        digest: Digest,
-    ) -> Result<std::result::Result<Outcome, Option<Current>>> {
+    /// Whether the target has a chunk already, as the source's digest tells.
+    fn compare(&self, task: &Task, digest: Digest) -> Result<Compared> {
         let len = to_len(task.chunk.len_bytes());
         let current = match task.known {
             Knowledge::Digest(known) if known == digest => None,
             Knowledge::Unknown => {
                 let current = self.current(task)?;
                 if Digest::of(&current.content[..len]) != digest {
-                    return Ok(Err(Some(current)));
+                    return Ok(Compared::Read(current));
                 }
                 Some(current)
             }
-            Knowledge::Digest(_) | Knowledge::Nothing => return Ok(Err(None)),
+            Knowledge::Digest(_) | Knowledge::Nothing => return Ok(Compared::Unread),
         };
-        Ok(Ok(Outcome {
+        Ok(Compared::Same(Outcome {
             chunk: task.chunk,
             digest,
             metadata: None,
@@ -168,6 +164,16 @@ impl<'a> Worker<'a> {
             current.read_bytes,
         ))
     }
+}
+
+/// What a comparison by the source's digest showed.
+enum Compared {
+    /// The target has the chunk already.
+    Same(Outcome),
+    /// It has another one, which was read.
+    Read(Current),
+    /// The target was not read, and may have another one.
+    Unread,
 }
 
 /// The target's chunk.

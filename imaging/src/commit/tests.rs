@@ -88,8 +88,8 @@ fn data(offset_bytes: u64) -> Write {
     }
 }
 
-fn commit(writer: TargetWriter<'_>) -> Result<u64> {
-    writer.commit(|| Ok(()))
+fn commit(writer: TargetWriter<'_>, held: &Held) -> Result<u64> {
+    writer.commit(held, || Ok(()))
 }
 
 const SIZE: usize = 4 << 20;
@@ -98,8 +98,8 @@ const SIZE: usize = 4 << 20;
 fn the_first_block_is_gone_before_data_and_back_after_it() {
     let target = Recorder::new(vec![1; SIZE]);
     let allowed = ExtentMap::whole(SIZE as u64);
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("path:/source"));
-    writer.hold(held(extent(20_480, 4096).into()));
+    let held = held(extent(20_480, 4096).into());
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("path:/source"), held.chunk);
     writer.put(&data(2 << 20)).unwrap();
     assert!(
         Mark::read(&target).unwrap().is_some(),
@@ -112,7 +112,7 @@ fn the_first_block_is_gone_before_data_and_back_after_it() {
         .position(|step| *step == Step::Write(2 << 20, 4096))
         .unwrap();
     assert!(sync < first_data, "the mark is durable before data");
-    let written = commit(writer).unwrap();
+    let written = commit(writer, &held).unwrap();
     let steps = target.steps();
     assert_eq!(
         steps[0],
@@ -138,9 +138,9 @@ fn the_first_block_is_gone_before_data_and_back_after_it() {
 fn nothing_to_change_means_nothing_is_touched() {
     let target = Recorder::new(vec![1; SIZE]);
     let allowed = ExtentMap::whole(SIZE as u64);
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("x"));
-    writer.hold(held(ExtentMap::new()));
-    assert_eq!(commit(writer).unwrap(), 0);
+    let held = held(ExtentMap::new());
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), held.chunk);
+    assert_eq!(commit(writer, &held).unwrap(), 0);
     assert_eq!(target.steps(), []);
 }
 
@@ -148,8 +148,8 @@ fn nothing_to_change_means_nothing_is_touched() {
 fn what_is_not_planned_is_not_written() {
     let target = Recorder::new(vec![1; SIZE]);
     let allowed = ExtentMap::from(extent(0, 2 << 20));
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("x"));
-    writer.hold(held(ExtentMap::new()));
+    let held = held(ExtentMap::new());
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), held.chunk);
     for write in [
         data((2 << 20) - 512),
         data(0),
@@ -164,12 +164,12 @@ fn what_is_not_planned_is_not_written() {
 fn neighboring_zeroes_are_one_request() {
     let target = Recorder::new(vec![1; SIZE]);
     let allowed = ExtentMap::whole(SIZE as u64);
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("x"));
-    writer.hold(held(ExtentMap::new()));
+    let held = held(ExtentMap::new());
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), held.chunk);
     for at in [1 << 20, (1 << 20) + 65536, 2 << 20] {
         writer.put(&Write::Zero(extent(at, 65536))).unwrap();
     }
-    commit(writer).unwrap();
+    commit(writer, &held).unwrap();
     let zeroes: Vec<_> = target
         .steps()
         .into_iter()
@@ -188,11 +188,11 @@ fn neighboring_zeroes_are_one_request() {
 fn a_last_check_that_fails_leaves_the_mark() {
     let target = Recorder::new(vec![1; SIZE]);
     let allowed = ExtentMap::whole(SIZE as u64);
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("x"));
-    writer.hold(held(ExtentMap::whole(HELD_BYTES)));
+    let held = held(ExtentMap::whole(HELD_BYTES));
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), held.chunk);
     assert!(
         writer
-            .commit(|| Err(Error::SourceChanged("test".to_owned())))
+            .commit(&held, || Err(Error::SourceChanged("test".to_owned())))
             .is_err()
     );
     assert!(Mark::read(&target).unwrap().is_some());
@@ -202,13 +202,13 @@ fn a_last_check_that_fails_leaves_the_mark() {
 fn a_volume_smaller_than_a_block_works() {
     let target = Recorder::new(vec![1; 512]);
     let allowed = ExtentMap::whole(512);
-    let mut writer = TargetWriter::new(&target, &allowed, Mark::new("x"));
     let chunk = extent(0, 512);
-    writer.hold(Held {
+    let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), chunk);
+    let held = Held {
         chunk,
         content: Bytes::from(vec![7; 512]),
         changed: chunk.into(),
-    });
-    commit(writer).unwrap();
+    };
+    commit(writer, &held).unwrap();
     assert_eq!(target.device.to_vec(), vec![7; 512]);
 }

@@ -145,14 +145,7 @@ fn capture_from<A: Append>(
 ) -> Result<CaptureSummary> {
     let started = Instant::now();
     let start_bytes = writer.position();
-    let source_bytes = job.source.geometry().size_bytes;
-    let mut data = ExtentMap::new();
-    if let Some(whole) = job.source.geometry().extent() {
-        data = job.source.data(whole).map_err(Error::Source)?;
-    }
-    // What is not known must not be told as zero.
-    data = data.union(&job.bad);
-    let plan = Plan::new(job.usage, &data, source_bytes, source_bytes)?;
+    let plan = plan(job)?;
     let (rung, reason) = rung(job, options.rung);
     observer.event(&Event::Started {
         name: job.name,
@@ -181,45 +174,43 @@ fn capture_from<A: Append>(
     }
     observer.event(&Event::Committing);
     source::check(job.source, job.usage, job.watch)?;
-    let tree = transfer.tree.finish(writer)?;
-    let used_bytes = job.usage.used_bytes();
-    let left_out = plan.left_out.clone();
-    let run = SnapshotRun {
-        ended_unix_seconds: unix_seconds_now(),
-        rung,
-        reason: reason.clone(),
-        used_bytes,
-        read_source_bytes: transfer.read_source_bytes,
-        changed_bytes: transfer.changed_bytes,
-        added_bytes: transfer.added_bytes,
-        milliseconds: milliseconds(started.elapsed()),
-    };
-    let manifest = SnapshotManifest {
-        meta: meta(job, run),
-        bad: job.bad.intersection(&plan.copy),
-        left_out: plan.left_out,
-        data: plan.copy,
-        zero: plan.zero,
-        tree,
-    };
-    let snapshot = add(&manifest, writer, start_bytes)?;
-    observer.event(&Event::Finished);
-    Ok(CaptureSummary {
+    let tree = std::mem::take(&mut transfer.tree).finish(writer)?;
+    let run = transfer.run_entry(job, rung, reason.clone(), started);
+    let mut summary = CaptureSummary {
         name: job.name.to_owned(),
-        snapshot,
+        snapshot: 0,
         rung,
         reason,
-        source_bytes,
-        used_bytes,
+        source_bytes: plan.source_bytes,
+        used_bytes: run.used_bytes,
         unproven_bytes: plan.unproven.total_bytes(),
-        left_out,
+        left_out: plan.left_out.clone(),
         read_source_bytes: transfer.read_source_bytes,
         changed_bytes: transfer.changed_bytes,
         changed_used_bytes: transfer.changed_used_bytes,
-        added_bytes: writer.position().saturating_sub(start_bytes),
-        image_bytes: writer.position(),
-        seconds: started.elapsed().as_secs_f64(),
-    })
+        added_bytes: 0,
+        image_bytes: 0,
+        seconds: 0.0,
+    };
+    let manifest = manifest(job, run, plan, tree);
+    summary.snapshot = add(&manifest, writer, start_bytes)?;
+    observer.event(&Event::Finished);
+    summary.image_bytes = writer.position();
+    summary.added_bytes = summary.image_bytes.saturating_sub(start_bytes);
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// What of the source goes into the image.
+fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
+    let geometry = job.source.geometry();
+    let mut data = ExtentMap::new();
+    if let Some(whole) = geometry.extent() {
+        data = job.source.data(whole).map_err(Error::Source)?;
+    }
+    // What is not known must not be told as zero.
+    data = data.union(&job.bad);
+    Plan::new(job.usage, &data, geometry.size_bytes, geometry.size_bytes)
 }
 
 /// Adds a snapshot to the catalog, and commits it.
@@ -266,6 +257,22 @@ fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
     }
 }
 
+fn manifest(
+    job: &CaptureJob<'_>,
+    run: SnapshotRun,
+    plan: Plan,
+    tree: Vec<(u64, Reference)>,
+) -> SnapshotManifest {
+    SnapshotManifest {
+        meta: meta(job, run),
+        bad: job.bad.intersection(&plan.copy),
+        left_out: plan.left_out,
+        data: plan.copy,
+        zero: plan.zero,
+        tree,
+    }
+}
+
 fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
     let geometry = job.source.geometry();
     SnapshotMeta {
@@ -297,6 +304,26 @@ struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
+    /// The run, as its snapshot remembers it.
+    fn run_entry(
+        &self,
+        job: &CaptureJob<'_>,
+        rung: Rung,
+        reason: String,
+        started: Instant,
+    ) -> SnapshotRun {
+        SnapshotRun {
+            ended_unix_seconds: unix_seconds_now(),
+            rung,
+            reason,
+            used_bytes: job.usage.used_bytes(),
+            read_source_bytes: self.read_source_bytes,
+            changed_bytes: self.changed_bytes,
+            added_bytes: self.added_bytes,
+            milliseconds: milliseconds(started.elapsed()),
+        }
+    }
+
     fn run<A: Append>(
         &mut self,
         job: &CaptureJob<'_>,

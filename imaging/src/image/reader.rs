@@ -68,7 +68,7 @@ impl Image {
     /// The header of an image.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when there is none.
+    /// [`klon_partition::Error::Corrupt`] when there is none.
     pub fn header_of(device: &dyn ReadAt) -> Result<Header> {
         let size_bytes = device.geometry().size_bytes;
         if size_bytes < HEADER_LEN as u64 {
@@ -113,7 +113,7 @@ impl Image {
     /// The plain bytes of the frame that `reference` names, which must be of `frame_type`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when the frame is not what the reference says, [`Error::Io`].
+    /// [`klon_partition::Error::Corrupt`] when the frame is not what the reference says, [`klon_partition::Error::Io`].
     pub fn read(&self, reference: &Reference, frame_type: FrameType) -> Result<Vec<u8>> {
         let plain_bytes = reference.plain_bytes.min(frame_type.plain_bytes_max());
         let mut plain = vec![0; plain_bytes as usize];

@@ -98,6 +98,18 @@ impl SalvageDevice {
         }
     }
 
+    /// The parts of `within` that were read so far and came as zeroes.
+    #[must_use]
+    pub fn lost(&self, within: Extent) -> ExtentMap {
+        let size = self.snapshot().chunk_size();
+        let numbers = size.index(within.offset_bytes())..=size.index(within.end_bytes());
+        let met = lock(&self.met);
+        let chunks = met.chunks.range(numbers);
+        chunks
+            .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))
+            .collect()
+    }
+
     /// Forgets what was met, as by one who only looked at the device.
     pub fn forget(&self) {
         *lock(&self.met) = Met::default();
@@ -183,14 +195,44 @@ impl ReadAt for SalvageDevice {
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         self.device.data(within)
     }
+}
 
-    fn lost(&self, within: Extent) -> ExtentMap {
-        let size = self.snapshot().chunk_size();
-        let numbers = size.index(within.offset_bytes())..=size.index(within.end_bytes());
-        let met = lock(&self.met);
-        let chunks = met.chunks.range(numbers);
-        chunks
-            .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))
-            .collect()
+/// What a source is of a salvaged device, and so what of the source is lost.
+#[derive(Clone)]
+pub struct Salvaged {
+    device: Arc<SalvageDevice>,
+    /// Where the source lies in what was imaged.
+    at: Extent,
+    /// What of the source is read from elsewhere.
+    replaced: ExtentMap,
+}
+
+impl Salvaged {
+    /// The source that lies `at` in what was imaged.
+    #[must_use]
+    pub const fn new(device: Arc<SalvageDevice>, at: Extent) -> Self {
+        Self {
+            device,
+            at,
+            replaced: ExtentMap::new(),
+        }
+    }
+
+    /// Of the source, `replaced` is read from elsewhere.
+    pub fn replace(&mut self, replaced: &ExtentMap) {
+        self.replaced = self.replaced.union(replaced);
+    }
+
+    /// The parts of the source that were read so far and came as zeroes, because the image no longer
+    /// has what was there.
+    #[must_use]
+    pub fn lost(&self) -> ExtentMap {
+        let in_source = |extent: Extent| {
+            let offset_bytes = extent.offset_bytes().checked_sub(self.at.offset_bytes())?;
+            Extent::new(offset_bytes, extent.len_bytes())
+        };
+        let lost = self.device.lost(self.at);
+        let lost: ExtentMap = lost.iter().filter_map(in_source).collect();
+        lost.difference(&self.replaced)
     }
 }

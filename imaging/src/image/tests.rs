@@ -359,6 +359,7 @@ fn a_restore_reads_only_what_the_target_lacks() {
             drive: None,
             role: Role::Restore,
             watch: None,
+            lost: None,
         };
         let options = CloneOptions {
             rung,

@@ -12,6 +12,7 @@ use crate::error::{Result, corrupt, io_error};
 use crate::extents::decode_extents;
 use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap, Identity};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -171,6 +172,9 @@ fn file_stem(target: &Identity) -> String {
 /// A text that stands in the place of bad sectors is never longer: nothing needs more than a sector.
 const FILL_BYTES_MAX: u64 = 4096;
 
+/// The payload of a map is never longer: its extents compress well.
+const MAP_BYTES_MAX: u64 = 1 << 30;
+
 /// A record whose checksums were right when it was opened.
 #[derive(Debug)]
 pub struct Record {
@@ -203,64 +207,102 @@ struct Metadata {
     digests: Extent,
 }
 
+/// The sections of a record that is being read.
+struct Reader<'a> {
+    path: &'a Path,
+    file: &'a File,
+    sections: &'a Sections,
+}
+
+impl Reader<'_> {
+    /// The payload of a section that must be there.
+    fn payload(&self, tag: &[u8; 4], bytes_max: u64) -> Result<Vec<u8>> {
+        match self.sections.get(self.path, *tag)? {
+            None => Ok(Vec::new()),
+            Some(extent) if extent.len_bytes() > bytes_max => {
+                let expected = format!("at most {bytes_max}");
+                let (offset_bytes, found) = (extent.offset_bytes(), extent.len_bytes());
+                let fault = Corrupt::new(NAME, "section length", offset_bytes, expected, found);
+                Err(corrupt(self.path, fault))
+            }
+            Some(extent) => read_payload(self.file, extent)
+                .map_err(|source| io_error(self.path, "read", source)),
+        }
+    }
+
+    fn invalid(&self, section: &'static str, error: impl Display) -> crate::Error {
+        corrupt(
+            self.path,
+            Corrupt::new(NAME, section, 0, "a valid section", error),
+        )
+    }
+
+    fn manifest(&self) -> Result<Manifest> {
+        let meta = self.payload(b"META", META_BYTES_MAX)?;
+        let manifest: Manifest =
+            serde_json::from_slice(&meta).map_err(|error| self.invalid("META", error))?;
+        manifest
+            .check()
+            .map_err(|error| self.invalid("META", error))?;
+        Ok(manifest)
+    }
+
+    /// A map of what lies below `end_bytes`.
+    fn map(&self, tag: &[u8; 4], name: &'static str, end_bytes: u64) -> Result<ExtentMap> {
+        let payload = self.payload(tag, MAP_BYTES_MAX)?;
+        decode_extents(&payload, end_bytes).map_err(|error| self.invalid(name, error))
+    }
+
+    /// The same of a section that need not be there.
+    fn map_if_any(&self, tag: &[u8; 4], name: &'static str, end_bytes: u64) -> Result<ExtentMap> {
+        match self.sections.has(*tag) {
+            true => self.map(tag, name, end_bytes),
+            false => Ok(ExtentMap::new()),
+        }
+    }
+
+    /// What stands in the place of bad sectors.
+    fn bad_fill(&self) -> Result<Option<String>> {
+        if !self.sections.has(*b"FILL") {
+            return Ok(None);
+        }
+        let text = self.payload(b"FILL", FILL_BYTES_MAX)?;
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    fn metadata(&self, manifest: &Manifest) -> Result<Option<Metadata>> {
+        let (map, digests) = (self.sections.find(*b"MDEX"), self.sections.find(*b"MDGS"));
+        match (map, digests) {
+            (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
+                let map = self.map(b"MDEX", "MDEX", manifest.target_bytes)?;
+                Ok(Some(Metadata { map, digests }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
 impl Record {
     fn read(path: &Path, file: File) -> Result<Self> {
         let sections = Sections::scan(path, &file)?;
-        let payload = |tag: &[u8; 4], bytes_max: u64| -> Result<Vec<u8>> {
-            let extent = sections.get(path, *tag)?;
-            match extent {
-                None => Ok(Vec::new()),
-                Some(extent) if extent.len_bytes() > bytes_max => Err(corrupt(
-                    path,
-                    Corrupt::new(
-                        NAME,
-                        "section length",
-                        extent.offset_bytes(),
-                        format!("at most {bytes_max}"),
-                        extent.len_bytes(),
-                    ),
-                )),
-                Some(extent) => {
-                    read_payload(&file, extent).map_err(|source| io_error(path, "read", source))
-                }
-            }
+        let reader = Reader {
+            path,
+            file: &file,
+            sections: &sections,
         };
-        let invalid = |what, error: String| {
-            corrupt(path, Corrupt::new(NAME, what, 0, "a valid section", error))
-        };
-        let meta = payload(b"META", META_BYTES_MAX)?;
-        let manifest: Manifest =
-            serde_json::from_slice(&meta).map_err(|error| invalid("META", error.to_string()))?;
-        manifest.check().map_err(|error| invalid("META", error))?;
-        let map = |tag: &[u8; 4], what| -> Result<ExtentMap> {
-            let payload = payload(tag, 1 << 30)?;
-            decode_extents(&payload, manifest.target_bytes).map_err(|error| invalid(what, error))
-        };
-        let (data, zero) = (map(b"DATA", "DATA")?, map(b"ZERO", "ZERO")?);
-        let changed = map(b"CHNG", "CHNG")?;
-        let bad = match sections.has(*b"BADS") {
-            true => map(b"BADS", "BADS")?,
-            false => ExtentMap::new(),
-        };
+        let manifest = reader.manifest()?;
+        let end_bytes = manifest.target_bytes;
+        let data = reader.map(b"DATA", "DATA", end_bytes)?;
+        let zero = reader.map(b"ZERO", "ZERO", end_bytes)?;
+        let changed = reader.map(b"CHNG", "CHNG", end_bytes)?;
+        let bad = reader.map_if_any(b"BADS", "BADS", end_bytes)?;
         if let Some(extent) = bad.difference(&data).iter().next() {
             return Err(bad_section(path, format!("{extent} is not in DATA")));
         }
-        let bad_fill = match sections.has(*b"FILL") {
-            true => Some(String::from_utf8_lossy(&payload(b"FILL", FILL_BYTES_MAX)?).into_owned()),
-            false => None,
-        };
-        let left_out = match sections.has(*b"LEFT") {
-            true => map(b"LEFT", "LEFT")?,
-            false => ExtentMap::new(),
-        };
+        let bad_fill = reader.bad_fill()?;
+        let left_out = reader.map_if_any(b"LEFT", "LEFT", end_bytes)?;
         let digests = sections.get(path, *b"DGST")?;
-        let metadata = match (sections.find(*b"MDEX"), sections.find(*b"MDGS")) {
-            (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
-                let map = map(b"MDEX", "MDEX")?;
-                Some(Metadata { map, digests })
-            }
-            _ => None,
-        };
+        let metadata = reader.metadata(&manifest)?;
         let record = Self {
             manifest,
             data,

@@ -5,9 +5,9 @@ use super::passes::{How, Pass, passes};
 use super::reader::Reader;
 use super::start::Begun;
 use super::status::Status;
-use super::{RescueOptions, file, fill, first, first_chunk, large, own};
+use super::{RescueOptions, file, fill, first, large, own};
 use crate::buffer::Pool;
-use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, range_in};
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, first_chunk, range_in};
 use crate::clone::Job;
 use crate::commit::{Held, TargetWriter};
 use crate::error::{Error, Result};
@@ -43,13 +43,7 @@ impl<'a> Engine<'a> {
         let first = first_chunk(plan.source_bytes)?;
         let mut mark = Mark::new(&job.source_identity.to_string());
         mark.run = begun.origin.run;
-        let mut writer = TargetWriter::new(job.target, wanted, mark);
-        // Until it is known, it is held back all the same.
-        writer.hold(Held {
-            chunk: first,
-            content: Bytes::new(),
-            changed: ExtentMap::new(),
-        });
+        let writer = TargetWriter::begin(job.target, wanted, mark, first);
         let metadata = options.metadata.intersection(&plan.copy);
         let rest = plan.copy.difference(&metadata);
         let good = begun.statuses.with(Status::Finished);
@@ -271,18 +265,18 @@ impl<'a> Engine<'a> {
     /// Puts the first chunk into its place. Returns the bytes written in all.
     pub(super) fn commit(self, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
         let Self {
-            mut writer,
+            writer,
             ledger,
             plan,
             options,
             ..
         } = self;
-        writer.hold(Held {
+        let held = Held {
             chunk: ledger.first,
             content: Bytes::from(ledger.held),
             changed: plan.wanted().within(ledger.first).collect(),
-        });
-        let written_bytes = writer.commit(before_last)?;
+        };
+        let written_bytes = writer.commit(&held, before_last)?;
         // On the target now.
         own::remove_file(&first::path(options.map))?;
         Ok(written_bytes)

@@ -1,10 +1,10 @@
 //! What a rescue can go on from: a map, and a target that bears out what the map says.
 
+use super::RescueOptions;
 use super::file::{MapFile, Origin, of_another};
 use super::first;
 use super::status::{Status, StatusMap};
-use super::{RescueOptions, first_chunk};
-use crate::chunk::{CHUNK_BYTES, Digest, read_chunk, to_len};
+use crate::chunk::{CHUNK_BYTES, Digest, first_chunk, read_chunk, to_len};
 use crate::clone::Job;
 use crate::error::{Error, Result};
 use crate::hex::Hex;

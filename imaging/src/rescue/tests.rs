@@ -84,6 +84,7 @@ impl World {
             drive: None,
             role: crate::Role::Backup,
             watch: None,
+            lost: None,
         })
     }
 

@@ -79,14 +79,17 @@ pub struct Finished {
 }
 
 impl Checked {
-    /// Reads everything that is staged, and compares it with the index.
+    /// Reads everything that the update `staged` by the run of `mark` consists of, and compares it
+    /// with the index.
     ///
     /// # Errors
     /// As [`finish`](super::finish).
-    pub fn check(space: Space<'_>, mark: &Mark, threads: NonZeroUsize) -> Result<Self> {
-        let staged = mark
-            .staged
-            .ok_or_else(|| Error::Internal("no update is staged".to_owned()))?;
+    pub fn check(
+        space: Space<'_>,
+        mark: &Mark,
+        staged: Staged,
+        threads: NonZeroUsize,
+    ) -> Result<Self> {
         let volume_bytes = space.volume.geometry().size_bytes;
         let chunk = Extent::new(0, volume_bytes.min(HELD_BYTES))
             .ok_or_else(|| Error::Internal("the volume has no bytes".to_owned()))?;

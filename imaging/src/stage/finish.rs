@@ -42,10 +42,10 @@ pub fn finish_alone(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Fi
     let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
         return Ok(None);
     };
-    if mark.staged.is_none() {
+    let Some(staged) = mark.staged else {
         return Ok(None);
-    }
-    let mut checked = Checked::check(space, &mark, threads)?;
+    };
+    let mut checked = Checked::check(space, &mark, staged, threads)?;
     checked.check_unchanged(space)?;
     let written_bytes = checked.begin(space)? + checked.bring(space, threads)?;
     checked.release(space);

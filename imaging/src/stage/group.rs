@@ -44,7 +44,7 @@ use super::index::damaged;
 use super::room::Space;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
-use crate::mark::{MARK_LEN, Mark, Part};
+use crate::mark::{MARK_LEN, Mark, Part, Staged};
 use crate::spot::{BlockRef, Spot};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::Window;
@@ -81,6 +81,7 @@ pub struct Group {
 struct Member {
     at: Extent,
     mark: Mark,
+    staged: Staged,
     witness: Option<[u8; 32]>,
 }
 
@@ -140,11 +141,12 @@ impl Member {
     fn parse(bytes: &[u8], leader: Extent, run: Uuid) -> Option<Self> {
         let witness: [u8; 32] = bytes[16..48].try_into().ok()?;
         let mark = Mark::parse(&bytes[64..])?;
-        let part = mark.staged.filter(|staged| !staged.is_begun)?.part;
-        (part == Part::Member { leader, run }).then_some(())?;
+        let staged = mark.staged.filter(|staged| !staged.is_begun)?;
+        (staged.part == Part::Member { leader, run }).then_some(())?;
         Some(Self {
             at: Extent::new(le64(bytes, 0), le64(bytes, 8))?,
             mark,
+            staged,
             witness: (witness != [0; 32]).then_some(witness),
         })
     }

@@ -2,8 +2,10 @@
 
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
+use klon_partition::filesystem::extents::{DataExtent, ExtentVisitor, Sectors};
 use klon_partition::filesystem::{Kind, probe, usage};
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::ops::ControlFlow;
 
 /// A volume that starts with some bytes and is zero from there on.
 pub struct Padded {
@@ -55,6 +57,35 @@ fn fixed(kind: Kind) -> Option<Extent> {
     Extent::new(offset_bytes, len_bytes)
 }
 
+/// Holds a walk over data extents to what it promises.
+struct Extents {
+    size_bytes: u64,
+    /// Bytes of the last extent that were told of.
+    told_bytes: u64,
+}
+
+impl ExtentVisitor for Extents {
+    fn extent(&mut self, extent: &DataExtent) -> ControlFlow<()> {
+        for copy in extent.copies.iter() {
+            assert!(copy.end_bytes() <= self.size_bytes);
+        }
+        self.told_bytes = 0;
+        ControlFlow::Continue(())
+    }
+
+    fn sectors(&mut self, extent: &DataExtent, sectors: &Sectors<'_>) -> ControlFlow<()> {
+        let len_bytes = sectors.copies.first.len_bytes();
+        assert_eq!(sectors.offset_bytes, self.told_bytes);
+        self.told_bytes += len_bytes;
+        assert!(self.told_bytes <= extent.len_bytes);
+        if let Some(checksums) = sectors.checksums {
+            let count = checksums.iter().len() as u64;
+            assert_eq!(count * u64::from(sectors.sector_bytes), len_bytes);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// What must hold for a volume, whatever is on it: nothing outside of it is told of, what is
 /// metadata is in use, and so is what its format has in a fixed place.
 pub fn check(volume: &dyn ReadAt) {
@@ -83,6 +114,13 @@ pub fn check(volume: &dyn ReadAt) {
         assert!(metadata.difference(used).is_empty());
     }
     let _ = filesystem.change_token(&volume);
+    let mut extents = Extents {
+        size_bytes,
+        told_bytes: 0,
+    };
+    if let Some(Err(error)) = filesystem.data_extents(&volume, &mut extents) {
+        assert!(!matches!(error, Error::Io { .. }), "{error}");
+    }
     let _ = filesystem.whole_because();
     let owners = filesystem.owners(&volume, &ExtentMap::whole(size_bytes), 1000);
     assert!(owners.files.len() <= 1000);

@@ -160,15 +160,6 @@ impl<D: ReadAt> ReadAt for Overlay<D> {
         };
         Ok(base.difference(&changed(true)).union(&changed(false)))
     }
-
-    fn lost(&self, within: Extent) -> ExtentMap {
-        let base = Extent::new(0, self.base.geometry().size_bytes);
-        let beneath = base.and_then(|base| base.intersection(within));
-        let lost = beneath.map_or_else(ExtentMap::new, |part| self.base.lost(part));
-        let changes = self.changes();
-        let changed: ExtentMap = changes.iter().map(|(extent, _)| extent).collect();
-        lost.difference(&changed)
-    }
 }
 
 impl<D: ReadAt> WriteAt for Overlay<D> {

@@ -80,6 +80,10 @@ impl ReadAt for ReopenAt {
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         self.device()?.data(within)
     }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        self.device()?.sha256(extent)
+    }
 }
 
 #[cfg(test)]

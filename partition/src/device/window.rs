@@ -77,13 +77,6 @@ impl<D: ReadAt> ReadAt for Window<D> {
         let data = self.device.data(self.outer(Operation::Read, within)?)?;
         Ok(self.inner(&data))
     }
-
-    fn lost(&self, within: Extent) -> ExtentMap {
-        match self.outer(Operation::Read, within) {
-            Ok(outer) => self.inner(&self.device.lost(outer)),
-            Err(_) => ExtentMap::new(),
-        }
-    }
 }
 
 impl<D: WriteAt> WriteAt for Window<D> {

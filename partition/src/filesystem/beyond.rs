@@ -1,19 +1,18 @@
-//! What behind a filesystem's end speaks of all of its blocks, the free ones too: hash trees of
-//! dm-verity.
+//! Hash trees of dm-verity behind a filesystem's end. They cover all of its blocks, the free ones too.
 //!
-//! All of what lies there is copied anyway; this bounded look finds where a copy without the free
-//! blocks would not pass the check that they are for.
+//! The bytes behind the end are copied anyway. This bounded look finds the volumes that would not
+//! pass the check of their hash tree if their free blocks were left out.
 
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 use crate::outside::first_set;
 
-/// A hash tree begins at the filesystem's end, or at the next erase block.
+/// How far to look. A hash tree begins at the filesystem's end, or at the next erase block.
 const FIRST_BYTES: u64 = 4 << 20;
 
-/// Structures that begin a tail. cryptsetup, "Verity superblock"; Android, `verity_metadata`:
-/// its magic number, and the same switched off.
+/// Structures that begin a tail: the "Verity superblock" of cryptsetup, and Android's
+/// `verity_metadata` with its magic number, and with the one for "switched off".
 const STARTS: [(&[u8], &str); 3] = [
     (b"verity\0\0", "a hash tree of dm-verity"),
     (b"\x01\xb0\x01\xb0", "verity metadata of Android"),
@@ -24,7 +23,7 @@ const STARTS: [(&[u8], &str); 3] = [
 const FOOTER_BYTES: u64 = 64;
 const FOOTER_MAGIC: &[u8] = b"AVBf";
 
-/// What is in `tails` that covers all of the filesystem before it; `None` when nothing was seen.
+/// What in `tails` covers all of the filesystem before it; `None` when nothing was found.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.

@@ -9,7 +9,7 @@ pub(super) enum Order {
     MostFirst,
 }
 
-/// Calls `visit` with (first, length) of the runs of ones among the first `count` bits.
+/// Calls `visit` with the first bit and the length of each run of ones among the first `count` bits.
 pub(super) fn for_each_run(
     bytes: &[u8],
     order: Order,
@@ -45,6 +45,20 @@ pub(super) fn for_each_run(
     }
 }
 
+/// As [`for_each_run`], but the bits beyond the end of `bytes` are ones. A run may come in two parts.
+pub(super) fn for_each_run_or_missing(
+    bytes: &[u8],
+    order: Order,
+    count: u64,
+    visit: &mut impl FnMut(u64, u64),
+) {
+    for_each_run(bytes, order, count, visit);
+    let there = (bytes.len() as u64).saturating_mul(8).min(count);
+    if there < count {
+        visit(there, count - there);
+    }
+}
+
 /// Up to 64 bits, the first one lowest.
 fn word(chunk: &[u8], order: Order) -> u64 {
     let mut word = [0; 8];
@@ -69,7 +83,7 @@ pub(super) fn is_set(bytes: &[u8], order: Order, bit: u64) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, for_each_run};
+    use super::{Order, for_each_run, for_each_run_or_missing};
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     proptest! {
@@ -93,6 +107,22 @@ mod tests {
             let mut found = Vec::new();
             for_each_run(&bytes, order, count, &mut |first, len| found.extend(first..first + len));
             prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn bits_that_are_missing_are_ones() {
+        for (bytes, count, expected) in [
+            (&[0xff, 0xff][..], 10, vec![(0, 10)]),
+            (&[0, 0], 16, vec![]),
+            (&[0x81], 20, vec![(0, 1), (7, 1), (8, 12)]),
+            (&[], 300, vec![(0, 300)]),
+            (&[], 0, vec![]),
+        ] {
+            let mut found = Vec::new();
+            let visit = &mut |first, len| found.push((first, len));
+            for_each_run_or_missing(bytes, Order::LeastFirst, count, visit);
+            assert_eq!(found, expected);
         }
     }
 }

@@ -5,8 +5,10 @@
 //! its device item names, so those bytes are free.
 
 mod address;
+mod checksums;
 mod chunk;
 mod chunks;
+mod data_extents;
 mod extent_item;
 mod feature;
 mod file_extent;
@@ -19,7 +21,7 @@ mod subvolumes;
 mod superblock;
 mod tree;
 
-use super::extents::Checksum;
+use super::extents::{Checksum, ExtentVisitor};
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::bytes::{le32, le64, text};
@@ -216,6 +218,18 @@ impl Filesystem for Btrfs {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
         let generation = le64(&raw, 0x48);
         Ok(Some(generation))
+    }
+
+    /// The extent tree and the checksum tree side by side.
+    fn data_extents(
+        &self,
+        device: &dyn ReadAt,
+        visitor: &mut dyn ExtentVisitor,
+    ) -> Option<Result<()>> {
+        let walked = self
+            .map()
+            .and_then(|map| data_extents::data_extents(map.tree(device), visitor));
+        Some(walked)
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

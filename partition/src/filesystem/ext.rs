@@ -1,5 +1,6 @@
 //! ext2, ext3 and ext4.
 
+mod address;
 mod bad;
 mod bitmap;
 mod blockmap;
@@ -13,15 +14,14 @@ mod group;
 mod inode;
 mod instance;
 mod owners;
+mod place;
 mod scan;
 mod state;
 mod status;
 mod superblock;
 
-pub(super) use bitmap::Runs;
-
 use super::files::FileVisitor;
-use super::owners::Gaps;
+use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
@@ -37,20 +37,23 @@ use superblock::Superblock;
 #[derive(Debug)]
 struct Ext {
     summary: Summary,
-    geometry: std::result::Result<Superblock, Refusal>,
+    geometry: Geometry,
 }
 
-/// Why there is no geometry to work with.
+/// The superblock, or why it can't be used.
+type Geometry = std::result::Result<Superblock, Refusal>;
+
+/// Why a superblock can't be used.
 #[derive(Clone, Debug)]
 enum Refusal {
     Damaged(Corrupt),
     JournalDevice,
 }
 
-/// Recognises ext2, ext3 and ext4 by the magic number of the primary superblock.
+/// Recognizes ext2, ext3 and ext4 by the magic number of the primary superblock.
 ///
-/// Backup superblocks are not looked at: a volume without a sound primary one needs e2fsck, and
-/// is reported as damaged.
+/// Backup superblocks are not looked at. A volume whose primary superblock is not sound needs
+/// e2fsck, and is reported as damaged.
 ///
 /// # Errors
 /// [`Error::Io`] when the device fails.
@@ -60,7 +63,8 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         return Ok(None);
     }
     let raw = read_vec(volume, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
-    if le16(&raw, 0x38) != superblock::MAGIC {
+    let s_magic = le16(&raw, 0x38);
+    if s_magic != superblock::MAGIC {
         return Ok(None);
     }
     let status = Status::parse(&raw);
@@ -75,11 +79,7 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     Ok(Some(Box::new(Ext { summary, geometry })))
 }
 
-fn geometry(
-    raw: &[u8],
-    status: &Status,
-    volume_bytes: u64,
-) -> std::result::Result<Superblock, Refusal> {
+fn geometry(raw: &[u8], status: &Status, volume_bytes: u64) -> Geometry {
     if status.features.has_incompat(feature::INCOMPAT_JOURNAL_DEV) {
         return Err(Refusal::JournalDevice);
     }
@@ -88,12 +88,13 @@ fn geometry(
 
 fn summary(status: Status, hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
     let block_bytes = u64::from(status.block_bytes);
+    let size_bytes = status.blocks.checked_mul(block_bytes);
     let used_blocks = status.blocks.checked_sub(status.free_blocks);
     Summary {
         kind: kind(status.features),
         label: status.label,
         uuid: status.uuid,
-        size_bytes: status.blocks.saturating_mul(block_bytes).min(volume_bytes),
+        size_bytes: size_bytes.map_or(volume_bytes, |size_bytes| size_bytes.min(volume_bytes)),
         block_size_bytes: status.block_bytes,
         used_bytes: used_blocks.and_then(|blocks| blocks.checked_mul(block_bytes)),
         hazards,
@@ -132,9 +133,9 @@ impl Filesystem for Ext {
         &self.summary
     }
 
-    /// The bitmaps without the blocks that are known to be bad, and the boot area before the first
-    /// group. The space after the filesystem's
-    /// end is free: ext keeps nothing there.
+    /// What the bitmaps have in use, without the blocks that are known to be bad, and the boot area
+    /// before the first group. The space after the filesystem's end is free: ext keeps nothing
+    /// there.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let used = bitmap::used(self.superblock()?, device)?;
         Ok(Some(used.difference(&self.known_bad(device))))
@@ -146,7 +147,7 @@ impl Filesystem for Ext {
         superblock.map_or_else(|_| ExtentMap::new(), |it| bad::unclaimed(it, device))
     }
 
-    /// All that is in use but the contents of regular files that are a user's: journal, quotas,
+    /// All that is in use but the contents of a user's regular files. The journal, quotas, the
     /// orphan file and values of extended attributes count as metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let metadata = contents::metadata(self.superblock()?, device)?;
@@ -155,8 +156,9 @@ impl Filesystem for Ext {
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state
     /// flags) and all group descriptors (counters, checksums of the bitmaps). Every mount for
-    /// writing, e2fsck that checks, tune2fs and resize2fs leave their mark there; writes past the
-    /// filesystem do not, and neither do the commands of debugfs that change a field in place.
+    /// writing leaves its mark there, and so do tune2fs, resize2fs and an e2fsck that checks.
+    /// Writes past the filesystem leave none, nor do the commands of debugfs that change a field in
+    /// place.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let superblock = self.superblock()?;
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
@@ -164,19 +166,16 @@ impl Filesystem for Ext {
         digest.update(b"klon ext change token 1\0");
         digest.update(&raw);
         let mut descriptors = Descriptors::new(superblock, device);
-        while let Some((_, _, raw)) = descriptors.next_raw()? {
-            digest.update(&raw);
+        while let Some(table) = descriptors.next_raw()? {
+            digest.update(&table.raw);
         }
         Ok(Some(ChangeToken(digest.finalize().into())))
     }
 
     fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
-        let gaps = Gaps::new();
-        match self.superblock() {
-            Ok(superblock) => files::walk(superblock, device, &gaps, visitor),
-            Err(error) => gaps.note(error),
-        }
-        Some(gaps.list())
+        Some(look(self.superblock(), device, |scan| {
+            files::walk(scan, visitor);
+        }))
     }
 
     fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
@@ -188,19 +187,15 @@ impl Filesystem for Ext {
     /// `s_kbytes_written`, which the kernel's ext4 driver keeps.
     fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
-        Ok(Some(le64(&raw, 0x178)).filter(|&written| written != 0))
+        let s_kbytes_written = le64(&raw, 0x178);
+        Ok((s_kbytes_written != 0).then_some(s_kbytes_written))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
-        let gaps = Gaps::new();
-        let files = match self.superblock() {
-            Ok(superblock) => owners::owners(superblock, device, (extents, files_max), &gaps),
-            Err(error) => {
-                gaps.note(error);
-                Vec::new()
-            }
-        };
-        gaps.with(files)
+        let wanted = Wanted::new(extents, files_max);
+        search(self.superblock(), &wanted, |superblock, gaps| {
+            owners::owners(superblock, device, &wanted, gaps)
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! One walk over the files of a filesystem: what each file is, and where its bytes lie.
 //!
-//! Each parser feeds the same visitor; what is asked of files (who owns a byte, what is contents,
-//! what changed) is a fold over this walk.
+//! Each parser feeds the same visitor. A question about files (who owns a byte, which bytes are
+//! contents, what changed) is a fold over this walk.
 
 mod contents;
 mod first_hits;
@@ -46,20 +46,23 @@ pub struct Changes {
 /// A file in use, as the walk meets it.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
-    /// Its inode.
+    /// The number of its inode.
     pub number: u64,
     /// What it is.
     pub kind: FileKind,
     /// Whether the filesystem keeps something of its own in it: a journal, quotas, the values of
     /// extended attributes.
     pub is_internal: bool,
-    /// Whether it is marked as one that must not be changed. Boot loaders write the blocks of such
+    /// Whether it is marked as a file that must not be changed. Boot loaders write the blocks of such
     /// files directly, without a trace in the inode.
     pub is_immutable: bool,
     /// Its length.
     pub size_bytes: u64,
-    /// Where its contents end: runs behind that hold something else (hash trees of fs-verity).
+    /// Where its contents end. Runs behind this hold something else (hash trees of fs-verity).
     pub contents_end_bytes: u64,
+    /// What it is given of the volume at once, at least a block: what lies between its runs and the
+    /// ends of such a cluster is nobody's.
+    pub cluster_bytes: u64,
     /// When its inode changed last (`ctime`).
     pub changed: Stamp,
     /// How often it changed, where the filesystem counts that and reading may count as well.
@@ -70,8 +73,8 @@ pub struct File<'a> {
     pub(super) volatile: &'a [Range<usize>],
 }
 
-/// Two files with this identity at two moments have the same contents where they have the same
-/// runs: it is a digest of all of the inode but its volatile fields.
+/// A digest of all of the inode but its volatile fields. A file that has the same identity at two
+/// moments has the same contents where it has the same runs.
 pub type FileIdentity = [u8; 16];
 
 impl File<'_> {
@@ -98,10 +101,10 @@ impl File<'_> {
     }
 }
 
-/// What of a file is in a run.
+/// Which part of a file a run holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Its contents: of a directory, its entries.
+    /// Its contents. For a directory, these are its entries.
     Contents,
     /// Extended attributes.
     Attributes,
@@ -112,13 +115,13 @@ pub enum Part {
 /// Bytes that follow each other both in a file and on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRun {
-    /// What of the file they are.
+    /// The part of the file that they are of.
     pub part: Part,
-    /// Where the first of them is in that part; 0 in a map.
+    /// Where the first of them is in this part; 0 in a map.
     pub file_offset_bytes: u64,
     /// Where they lie on the volume.
     pub extent: Extent,
-    /// Whether they were written; if not, they read as zeroes, whatever is there.
+    /// Whether they were written. Unwritten bytes read as zeroes, whatever lies there.
     pub is_written: bool,
 }
 
@@ -133,12 +136,12 @@ pub enum Next {
     Stop,
 }
 
-/// Told of files and of their runs.
+/// Gets the files of a walk, and their runs.
 pub trait FileVisitor {
     /// A file begins; its runs follow.
     fn file(&mut self, file: &File<'_>) -> Next;
 
-    /// A run of the file that was told last. Runs of one part ascend in the file.
+    /// A run of the file that came last. Runs of one part ascend in the file.
     fn run(&mut self, file: &File<'_>, run: &FileRun) -> Next;
 }
 

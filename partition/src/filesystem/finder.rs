@@ -1,15 +1,15 @@
-//! Looking for the files that hold given bytes: what a walk over a directory tree has found, and
-//! where it has yet to go.
+//! Looking for the files that hold given bytes: the files that a walk over a directory tree has
+//! found, and the directories that it still has to read.
 
 use super::Owner;
 use super::owners::FILES_MAX;
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 
-/// What paths of directories still to be read may take.
+/// The most bytes that the paths of directories still to be read may take.
 pub(super) const PENDING_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes in question and the files that have been found to hold some.
+/// Bytes in question, and the files that were found to hold some of them.
 pub(super) struct Finder<'a> {
     wanted: &'a ExtentMap,
     files_max: usize,
@@ -30,7 +30,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Records an owner if `run`, which starts at `position_bytes` of the file, holds a wanted
-    /// byte. Gives whether the rest of this file needs no look.
+    /// byte. Whether the rest of this file needs no look.
     pub(super) fn note(&mut self, path: &str, position_bytes: u64, run: Extent) -> bool {
         if self.is_done() {
             return true;
@@ -69,7 +69,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Adds a directory of a filesystem of this name.
+    /// Adds a directory. `filesystem` is the name of its filesystem, for the error.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when there are more than fit the bounds of memory.

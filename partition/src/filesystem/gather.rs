@@ -1,4 +1,4 @@
-//! A set of extents that come in any order, joined now and then to keep it small.
+//! A set of extents that come in any order. They are joined now and then to keep the set small.
 
 use crate::extent::{Extent, ExtentMap};
 
@@ -13,7 +13,7 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Enough for what is told apart from metadata; 32 MiB of memory.
+    /// Enough to tell contents from metadata; 32 MiB of memory.
     pub(super) const EXTENTS_MAX: usize = 1 << 21;
 
     pub(super) const fn new() -> Self {
@@ -24,7 +24,7 @@ impl Gather {
         }
     }
 
-    /// Adds an extent; whether there is room for more.
+    /// Adds an extent. Whether there is room for more.
     pub(super) fn push(&mut self, extent: Extent) -> bool {
         self.pending.push(extent);
         if self.pending.len() >= PENDING_MAX {
@@ -38,7 +38,7 @@ impl Gather {
         self.joined = self.joined.union(&pending);
     }
 
-    /// All that was added; `None` when that is in too many pieces.
+    /// All that was added; `None` when there are too many pieces.
     pub(super) fn finish(mut self) -> Option<ExtentMap> {
         self.join();
         (self.joined.extents().len() <= self.extents_max).then_some(self.joined)

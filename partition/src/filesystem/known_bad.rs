@@ -1,6 +1,6 @@
-//! Blocks and clusters that a filesystem lists as bad. They hold nothing, and a drive that they were
-//! listed for fails when they are read, so they are not in use: unless something else claims them,
-//! too. Then the list or the claim is wrong, nobody can say which, and they are.
+//! Blocks and clusters that a filesystem lists as bad. They hold nothing, and the drive that they were
+//! found on fails when they are read. So they are not in use, unless something else claims them, too.
+//! Then the list or the claim is wrong, nobody can say which, and the blocks count as in use.
 
 use super::gather::Gather;
 use super::probe;
@@ -8,7 +8,7 @@ use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 
-/// What of the listed blocks something else claims.
+/// Which of the listed blocks something else claims.
 pub(super) struct Claims {
     listed: ExtentMap,
     claimed: Gather,
@@ -30,7 +30,7 @@ impl Claims {
         self.listed.is_empty()
     }
 
-    /// Hears of what holds something.
+    /// Notes that something claims `extent`.
     pub(super) fn add(&mut self, extent: Extent) {
         for part in self.listed.within(extent) {
             self.is_complete &= self.claimed.push(part);
@@ -46,8 +46,8 @@ impl Claims {
     }
 }
 
-/// The bytes of `volume` that its filesystem lists as bad and that nothing in it claims: they are
-/// not in use. None of a volume that is to be copied whole.
+/// The bytes of `volume` that its filesystem lists as bad and that nothing in it claims. They are not
+/// in use. A volume that must be copied whole has none.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.

@@ -1,11 +1,11 @@
-//! A filesystem of which klon knows the name and no more: it is copied whole.
+//! A filesystem that klon knows only by name. It is copied whole.
 
 use super::{ChangeToken, Filesystem, Hazard, Summary};
 use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::ExtentMap;
 
-/// A filesystem recognised by its signature, or one too damaged to be read further.
+/// A filesystem recognized by its signature, or one that is too damaged to be read further.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     summary: Summary,
@@ -16,7 +16,7 @@ impl Named {
         Self { summary }
     }
 
-    /// What it says of itself, with one hazard more.
+    /// Adds a hazard to what it says of itself.
     pub(super) fn with_hazard(mut self, hazard: Hazard) -> Self {
         self.summary.hazards.push(hazard);
         self

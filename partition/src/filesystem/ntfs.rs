@@ -1,8 +1,10 @@
 //! NTFS, versions 1.x to 3.1.
 //!
-//! Used are the clusters whose bits in `$Bitmap` are set, those that have no bit, and the sectors
-//! from the last whole cluster to the backup boot sector.
+//! In use are the clusters whose bits in `$Bitmap` are set, the clusters that have no bit, and the
+//! sectors from the last whole cluster up to the backup of the boot sector.
 
+mod address;
+mod attribute_list;
 mod bitmap;
 mod boot;
 mod hibernation;
@@ -11,6 +13,7 @@ mod logfile;
 mod mft;
 mod name;
 mod owners;
+mod place;
 mod record;
 mod runs;
 mod scan;
@@ -18,7 +21,7 @@ mod state;
 mod stream;
 
 use super::named::Named;
-use super::owners::Gaps;
+use super::owners::{Wanted, search};
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
@@ -26,7 +29,7 @@ use crate::extent::ExtentMap;
 use bitmap::Bitmap;
 use mft::Mft;
 
-/// Counting free clusters reads the bitmap; one larger than this is not read for a summary.
+/// Counting free clusters reads the bitmap. A larger one is not read for a summary.
 const COUNTED_BITMAP_BYTES_MAX: u64 = 32 << 20;
 
 struct Ntfs {
@@ -34,7 +37,7 @@ struct Ntfs {
     summary: Summary,
 }
 
-/// Recognises an NTFS volume; `None` when the first sector is not an NTFS boot sector.
+/// Recognizes an NTFS volume; `None` when the first sector is not an NTFS boot sector.
 ///
 /// # Errors
 /// [`Error::Io`] when the device fails.
@@ -72,7 +75,8 @@ fn damaged(summary: Summary, error: Error) -> Result<Box<dyn Filesystem>> {
     Ok(Box::new(Named::new(summary).with_hazard(hazard)))
 }
 
-/// What can't be read speaks against copying by the bitmap; a device that fails is no hazard.
+/// A structure that can't be read speaks against copying by the bitmap. A device that fails is no
+/// hazard, but an error.
 fn damage(error: Error) -> Result<Hazard> {
     match error {
         Error::Corrupt(corrupt) => Ok(Hazard::Damaged(corrupt.to_string())),
@@ -105,8 +109,7 @@ fn used_bytes(volume: &dyn ReadAt, mft: &Mft) -> Result<Option<u64>> {
     if bitmap.len_bytes() > COUNTED_BITMAP_BYTES_MAX {
         return Ok(None);
     }
-    let free_clusters = bitmap.free_clusters()?;
-    let free_bytes = free_clusters.saturating_mul(mft.geometry.cluster_bytes);
+    let free_bytes = mft.geometry.bytes(bitmap.free_clusters()?);
     Ok(mft.geometry.size_bytes.checked_sub(free_bytes))
 }
 
@@ -115,8 +118,8 @@ impl Filesystem for Ntfs {
         &self.summary
     }
 
-    /// The bitmap without the clusters that are known to be bad, checked against the run lists of all
-    /// files.
+    /// What the bitmap has in use, without the clusters that are known to be bad. The run lists of
+    /// all files are checked against it.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let used = Bitmap::open(&self.mft, device)?.used()?;
         scan::check(&self.mft, device, &used)?;
@@ -136,16 +139,17 @@ impl Filesystem for Ntfs {
     }
 
     /// None: NTFS counts no mounts. A file that ntfs-3g overwrites in place changes its own
-    /// record and no field of the volume, not even `$LogFile`, which stays emptied; Windows moves
-    /// the log's sequence numbers, but a volume may meet both.
+    /// record and no field of the volume. Not even `$LogFile` changes, which stays emptied. Windows
+    /// moves the log's sequence numbers, but a volume may meet both.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
-        let gaps = Gaps::new();
-        let files = owners::owners(&self.mft, device, (extents, files_max), &gaps);
-        gaps.with(files)
+        let wanted = Wanted::new(extents, files_max);
+        search(Ok(&self.mft), &wanted, |mft, gaps| {
+            owners::owners(mft, device, &wanted, gaps)
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The policy on top of the parsers: a byte is left out only when a clean filesystem proves it
-//! free. A filesystem proves nothing of what lies behind its own end.
+//! free. A filesystem proves nothing about the bytes behind its own end.
 
 use super::{ChangeToken, Filesystem, Summary, beyond, probe};
 use crate::device::ReadAt;
@@ -7,22 +7,22 @@ use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use crate::outside::{self, Outside};
 
-/// Which bytes of a volume must be copied, and why those.
+/// Which bytes of a volume must be copied, and why.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// The filesystem, if one was recognised.
+    /// The filesystem, if one was recognized.
     pub summary: Option<Summary>,
-    /// What must be copied, `unproven` included.
+    /// The bytes that must be copied, `unproven` included.
     pub extents: ExtentMap,
-    /// The part of `extents` that must be copied only because no one proved it free: room in no
-    /// partition, and what lies behind a filesystem's own end.
+    /// The part of `extents` that must be copied only because nothing proves it free: space in no
+    /// partition, and bytes behind a filesystem's own end.
     pub unproven: ExtentMap,
     /// The part of `unproven` that [`Outside::Edges`] copies.
     pub edges: ExtentMap,
-    /// What no one proved free either, and is not copied because of the user's choice; nothing of
-    /// it is in `extents`.
+    /// Bytes that nothing proves free, and that the user chose not to copy. None of them is in
+    /// `extents`.
     pub left_out: ExtentMap,
-    /// What the user chose.
+    /// The user's choice.
     pub choice: Outside,
     /// Where `extents` comes from.
     pub basis: Basis,
@@ -39,20 +39,20 @@ pub enum Basis {
     Whole {
         /// Why there is no proof.
         reason: String,
-        /// Whether that is out of the ordinary and worth a warning (a dirty or damaged volume,
-        /// not one whose format klon merely has no parser for).
+        /// Whether the reason is worth a warning. A dirty or damaged volume is; a format that klon
+        /// has no parser for is not.
         is_warning: bool,
     },
-    /// The whole volume is taken as used, although its filesystem is clean: more is in it than the
-    /// filesystem, or something covers what is free, too.
+    /// The whole volume is taken as used, although its filesystem is clean. The volume holds more
+    /// than the filesystem, or something covers the free blocks, too.
     Contained {
-        /// What that is.
+        /// What else there is.
         reason: String,
     },
 }
 
 impl Usage {
-    /// A volume or disk of which `extents` are in use, and everything else is free.
+    /// A volume or disk whose `extents` are in use. Everything else is free.
     #[must_use]
     pub fn mapped(extents: ExtentMap) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Usage {
         }
     }
 
-    /// A volume or disk of `size_bytes` of which nothing is proven free, for this reason.
+    /// A volume or disk of `size_bytes`. Nothing of it is proven free, for this reason.
     #[must_use]
     pub fn whole(size_bytes: u64, reason: String, is_warning: bool) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Usage {
         }
     }
 
-    /// A volume of `size_bytes` with more in it than the filesystem of this summary, for this reason.
+    /// A volume of `size_bytes` that holds more than the filesystem of this summary, for this reason.
     #[must_use]
     pub fn contained(size_bytes: u64, summary: Option<Summary>, reason: String) -> Self {
         Self {
@@ -86,20 +86,21 @@ impl Usage {
         }
     }
 
-    /// What is in use: all that must be copied but what is only [`unproven`](Self::unproven).
+    /// The bytes in use: all that must be copied, without those that are only
+    /// [`unproven`](Self::unproven).
     #[must_use]
     pub fn used(&self) -> ExtentMap {
         self.extents.difference(&self.unproven)
     }
 
-    /// Bytes in use.
+    /// How many bytes are in use.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         let unproven_bytes = self.unproven.total_bytes();
         self.extents.total_bytes().saturating_sub(unproven_bytes)
     }
 
-    /// Leaves out what the user chose not to copy of what no one proved free.
+    /// Leaves out the unproven bytes that the user chose not to copy.
     pub fn limit(&mut self, choice: Outside) {
         let kept = match choice {
             Outside::All => return,
@@ -110,14 +111,14 @@ impl Usage {
         self.leave_out(&self.unproven.difference(&kept));
     }
 
-    /// Leaves out `extents` as far as no one proved them free.
+    /// Leaves out `extents`, as far as they are unproven.
     pub fn leave_out(&mut self, extents: &ExtentMap) {
         let left_out = extents.intersection(&self.unproven);
         self.drop_unproven(&left_out);
         self.left_out = self.left_out.union(&left_out);
     }
 
-    /// Takes `extents` out of what no one proved free: there is nothing there.
+    /// Takes `extents` out of the unproven bytes: nothing is there.
     pub fn drop_unproven(&mut self, extents: &ExtentMap) {
         let gone = extents.intersection(&self.unproven);
         self.extents = self.extents.difference(&gone);
@@ -126,14 +127,14 @@ impl Usage {
     }
 }
 
-/// Where the reason of [`Basis::Whole`] begins so, the volume's own records can't be read.
+/// How the reason in [`Basis::Whole`] begins when the volume's own records can't be read.
 pub const UNREAD: &str = "it can't be read: ";
 
-/// Finds what of `volume` must be copied.
+/// Finds which bytes of `volume` must be copied.
 ///
 /// # Errors
-/// [`Error::Io`] when the device fails. Anything wrong with the filesystem makes the whole volume
-/// used, with the reason in [`Usage::basis`].
+/// [`Error::Io`] when the device fails. When anything is wrong with the filesystem, the whole volume
+/// is in use, and [`Usage::basis`] has the reason.
 pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
     let Some(filesystem) = probe(volume)? else {
         return Ok(whole(
@@ -162,7 +163,7 @@ pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
     }
 }
 
-/// As [`usage`], for a device with bad sectors: where they hide what is in use, all of it is.
+/// As [`usage`], for a device with bad sectors. When they hide which bytes are in use, all are.
 #[must_use]
 pub fn usage_or_whole(volume: &dyn ReadAt) -> Usage {
     usage(volume).unwrap_or_else(|error| {
@@ -192,7 +193,7 @@ fn mapped(
     let end_bytes = filesystem.end_bytes().min(size_bytes);
     let proven = extents.union(&ExtentMap::whole(end_bytes));
     let unproven = proven.complement(size_bytes);
-    // Where a tail can't be read, it is copied as far as it can, and the map holds all the same.
+    // A tail that can't be read is copied as far as it can be, and the map still holds.
     let covers = || beyond::covers(volume, &unproven).unwrap_or_default();
     if end_bytes > 0
         && let Some(what) = covers()

@@ -1,5 +1,6 @@
 //! XFS, versions 4 and 5.
 
+mod address;
 mod bmap;
 mod btree;
 mod checksum;
@@ -13,16 +14,19 @@ mod inode;
 mod instance;
 mod log;
 mod owners;
+mod place;
+mod scan;
 mod state;
 mod superblock;
 
 use super::files::FileVisitor;
-use super::owners::Gaps;
+use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
-use crate::bytes::{be16, be32, be64, text};
+use crate::bytes::{be32, be64, text};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Checked, Corrupt, Error, Result};
 use crate::extent::ExtentMap;
+use feature::Features;
 use log::End;
 use sha2::{Digest, Sha256};
 use superblock::Superblock;
@@ -31,12 +35,12 @@ use superblock::Superblock;
 #[derive(Debug)]
 struct Xfs {
     summary: Summary,
-    geometry: std::result::Result<Superblock, Corrupt>,
+    geometry: Checked<Superblock>,
 }
 
-/// Recognises XFS by its primary superblock.
+/// Recognizes XFS by its primary superblock.
 ///
-/// Secondary superblocks are not looked at: a volume without a sound primary one needs
+/// Secondary superblocks are not looked at. A volume whose primary superblock is not sound needs
 /// `xfs_repair`, and is reported as damaged.
 ///
 /// # Errors
@@ -54,14 +58,9 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     let geometry = if u64::from(sector_bytes) <= volume_bytes {
         Superblock::parse(&read_sector(volume, sector_bytes)?, volume_bytes)
     } else {
+        let (structure, field) = ("XFS superblock", "sb_sectsize");
         let expected = "at most the volume";
-        Err(Corrupt::new(
-            "XFS superblock",
-            "sb_sectsize",
-            0,
-            expected,
-            sector_bytes,
-        ))
+        Err(Corrupt::new(structure, field, 0, expected, sector_bytes))
     };
     let mut hazards = state::recorded(&raw);
     match &geometry {
@@ -74,22 +73,23 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
 
 /// The superblock with the rest of its sector, which its checksum covers.
 fn read_sector(volume: &dyn ReadAt, sector_bytes: u32) -> Result<Vec<u8>> {
-    let len = usize::try_from(sector_bytes).unwrap_or(usize::MAX);
-    read_vec(volume, 0, len)
+    read_vec(volume, 0, sector_bytes as usize)
 }
 
 fn summary(raw: &[u8], hazards: Vec<Hazard>, volume_bytes: u64) -> Summary {
-    let block_size_bytes = be32(raw, 4);
-    let (blocks, free_blocks) = (be64(raw, 8), be64(raw, 144));
-    let bytes = |blocks: u64| blocks.saturating_mul(block_size_bytes.into());
-    let uuid = uuid::Uuid::from_bytes(superblock::uuid(raw, 32));
+    let sb_blocksize = be32(raw, 4);
+    let sb_dblocks = be64(raw, 8);
+    let sb_uuid = uuid::Uuid::from_bytes(superblock::uuid(raw, 32));
+    let sb_fname = raw.get(108..120).unwrap_or_default();
+    let sb_fdblocks = be64(raw, 144);
+    let bytes = |blocks: u64| blocks.checked_mul(sb_blocksize.into());
     Summary {
         kind: Kind::Xfs,
-        label: text(raw.get(108..120).unwrap_or_default()),
-        uuid: (!uuid.is_nil()).then(|| uuid.to_string()),
-        size_bytes: bytes(blocks).min(volume_bytes),
-        block_size_bytes,
-        used_bytes: blocks.checked_sub(free_blocks).map(bytes),
+        label: text(sb_fname),
+        uuid: (!sb_uuid.is_nil()).then(|| sb_uuid.to_string()),
+        size_bytes: bytes(sb_dblocks).map_or(volume_bytes, |size| size.min(volume_bytes)),
+        block_size_bytes: sb_blocksize,
+        used_bytes: sb_dblocks.checked_sub(sb_fdblocks).and_then(bytes),
         hazards,
     }
 }
@@ -112,15 +112,15 @@ impl Filesystem for Xfs {
         &self.summary
     }
 
-    /// What the free-space trees don't name. The blocks that a group holds in reserve for its
-    /// trees (AGFL) count as used, as does all of an internal log. The space after the
+    /// Every byte that the free-space trees don't name. The blocks that a group holds in reserve for
+    /// its trees (AGFL) count as used, as does all of an internal log. The space after the
     /// filesystem's end is free: XFS keeps nothing there.
     fn used(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         freespace::used(self.superblock()?, device).map(Some)
     }
 
-    /// All that is in use but the contents of regular files that directories name: quotas count
-    /// as metadata.
+    /// All that is in use but the contents of regular files that directories name. Quotas count as
+    /// metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
         let superblock = self.superblock()?;
         let Some(contents) = contents::contents(superblock, device)? else {
@@ -131,9 +131,9 @@ impl Filesystem for Xfs {
     }
 
     /// Over the superblock, all AGFs and AGIs, and the log's last record, whose position and
-    /// number every mount for writing moves on; `None` with the log not clean or elsewhere.
-    /// `xfs_repair` and `xfs_admin` leave their mark in one of them. Writes past the filesystem do
-    /// not, and neither do the commands of `xfs_db` that change a field of anything else in place.
+    /// number every mount for writing moves on; `None` when the log is not clean or is elsewhere.
+    /// `xfs_repair` and `xfs_admin` leave their mark in one of them. Writes past the filesystem leave
+    /// none, nor do the commands of `xfs_db` that change a field of anything else in place.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let superblock = self.superblock()?;
         let Some(End::Clean(record)) = log::end(superblock, device)? else {
@@ -143,7 +143,7 @@ impl Filesystem for Xfs {
         digest.update(b"klon xfs change token 1\0");
         digest.update(read_sector(device, superblock.sector_bytes)?);
         digest.update(record);
-        for number in 0..superblock.groups {
+        for number in superblock.group_numbers() {
             for raw in group::raw_headers(superblock, device, number)? {
                 digest.update(raw);
             }
@@ -152,12 +152,15 @@ impl Filesystem for Xfs {
     }
 
     fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
-        let gaps = Gaps::new();
-        match self.superblock() {
-            Ok(superblock) => files::walk(superblock, device, &gaps, visitor),
-            Err(error) => gaps.note(error),
-        }
-        Some(gaps.list())
+        Some(look(self.superblock(), device, |scan| {
+            files::walk(scan, visitor);
+        }))
+    }
+
+    /// With the feature "reflink".
+    fn shares_blocks(&self) -> bool {
+        let superblock = self.superblock();
+        superblock.is_ok_and(|superblock| superblock.features.has_reflink())
     }
 
     fn instance(&self, _device: &dyn ReadAt) -> Result<Option<Instance>> {
@@ -169,20 +172,15 @@ impl Filesystem for Xfs {
     fn age(&self, device: &dyn ReadAt) -> Result<Option<u64>> {
         let superblock = self.superblock()?;
         let raw = read_sector(device, superblock.sector_bytes)?;
-        let is_version_5 = be16(&raw, 100) & 0xf == 5;
-        Ok(is_version_5.then(|| be64(&raw, 240)))
+        let sb_lsn = be64(&raw, 240);
+        Ok(Features::parse(&raw).is_v5().then_some(sb_lsn))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {
-        let gaps = Gaps::new();
-        let files = match self.superblock() {
-            Ok(superblock) => owners::owners(superblock, device, (extents, files_max), &gaps),
-            Err(error) => {
-                gaps.note(error);
-                Vec::new()
-            }
-        };
-        gaps.with(files)
+        let wanted = Wanted::new(extents, files_max);
+        search(self.superblock(), &wanted, |superblock, gaps| {
+            owners::owners(superblock, device, &wanted, gaps)
+        })
     }
 }
 

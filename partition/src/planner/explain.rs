@@ -70,8 +70,9 @@ fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
         Scheme::Gpt => String::new(),
     };
     format!(
-        "{} need {}, and the drive has {} free{places}{limit}",
+        "{} {} {}, and the drive has {} free{places}{limit}",
         names.join(", "),
+        if names.len() == 1 { "needs" } else { "need" },
         human_size(needed_bytes(ground, fresh)),
         human_size(free_bytes),
     )

@@ -85,7 +85,11 @@ impl Rewrite {
     pub fn plan(origin: &dyn ReadAt, disk: &dyn ReadAt, table: &Table) -> Result<Self> {
         let sectors = validate(disk.geometry(), table)?;
         if let Some(current) = edit::same(origin, table) {
-            return edit::plan(origin, disk, sectors, (&current, table));
+            let tables = edit::Tables {
+                current: &current,
+                wanted: table,
+            };
+            return edit::plan(origin, disk, sectors, tables);
         }
         let kept = kept::Kept::read(disk, sectors)?;
         let steps = match table.scheme {

@@ -98,7 +98,7 @@ fn a_target_that_was_changed_from_outside_is_compared_and_ends_exact() {
     let done = klon.json(&["clone", "source", "target"]);
     assert_eq!(done["rung"], "compare", "{done:#}");
     let reason = done["volumes"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("target was changed"), "{reason}");
+    assert!(reason.contains("changed the target"), "{reason}");
     assert!(number(&done, "changed_bytes") > 0);
     klon.ok(&["verify", "target", "source"]);
 }

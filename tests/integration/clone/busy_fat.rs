@@ -26,7 +26,7 @@ fn a_fat_volume_in_use_is_copied_whole_and_has_all_that_was_synced() {
         let strict = [&clone[..], &["--strict"]].concat();
         klon.refused(&strict, &["--strict", "not cleanly unmounted"]);
         let outcome = klon.ok(&[&clone[..], &["--json"]].concat());
-        outcome.says(&["warning", "not cleanly unmounted", "all of it is copied"]);
+        outcome.says(&["warning", "not cleanly unmounted", "copies all of it"]);
         assert_eq!(number(&outcome.last(), "used_bytes"), volume.len() as u64);
         assert!(fs::read(klon.path("target")).unwrap() == volume, "{name}");
         // FAT has no recovery but that of its checker, which says 1 for what it has corrected.

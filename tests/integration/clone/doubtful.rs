@@ -166,7 +166,7 @@ fn all_of_the_disk_is_copied_with_a_warning() {
     each(|klon, name, _| {
         klon.refused(&["clone", "disk", "strict", "--strict"], &[DOUBT]);
         klon.ok(&["clone", "disk", "copy"])
-            .says(&[DOUBT, "all of it is copied"]);
+            .says(&[DOUBT, "copies all of it"]);
         assert!(same(klon, "disk", "copy"), "{name}");
         klon.ok(&["verify", "copy"]);
         klon.ok(&["verify", "copy", "disk"]);
@@ -282,7 +282,7 @@ fn a_partition_that_the_other_copy_has_elsewhere_is_no_target() {
     other_start(&klon, &klon.path("disk"));
     sparse(&klon.path("source"), 4 * MIB);
     let before = fs::read(klon.path("disk")).unwrap();
-    let reasons = ["overlaps it", "nothing was written"];
+    let reasons = ["it overlaps partition 1", "Nothing was written"];
     klon.refused(&["clone", "source", "disk:1", "--yes"], &reasons);
     assert!(fs::read(klon.path("disk")).unwrap() == before);
 }

@@ -4,7 +4,7 @@ use crate::support::image::{boot_disk, sparse};
 use crate::support::klon::number;
 use crate::support::library::options;
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run, tree};
-use klon_imaging::clone::{Begun, Drive, Together, begin, commit};
+use klon_imaging::clone::{Begun, Drive, Group, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{Job, Manifest, RecordStore};
@@ -145,17 +145,22 @@ fn interrupt(klon: &Klon) {
             }),
             role: manifest.role,
             watch: None,
+            lost: None,
         })
         .collect();
-    let together = Together {
-        volumes: jobs.len(),
-        drive_taken: None,
-    };
-    let begin = |job| match begin(job, &records, &options(), together, &Silent).unwrap() {
-        Begun::Staged(staged) => *staged,
-        Begun::Complete(_) => panic!("nothing was staged"),
-    };
-    let staged = jobs.iter().map(begin).collect();
+    let none = ExtentMap::new();
+    let mut staged = Vec::new();
+    for job in &jobs {
+        let group = job.drive.map(|drive| Group {
+            volumes: jobs.len(),
+            at: drive.at,
+            drive_taken: &none,
+        });
+        match begin(job, &records, &options(), group, &Silent).unwrap() {
+            Begun::Staged(one) => staged.push(*one),
+            Begun::Complete(_) => panic!("nothing was staged"),
+        }
+    }
     commit(staged, &[], &records, &options()).unwrap_err();
     let marks = manifests.iter().map(|manifest| {
         let drive = look_at(&klon.path("drive")).unwrap();

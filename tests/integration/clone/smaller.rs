@@ -161,7 +161,7 @@ fn a_filesystem_whose_journal_waits_has_no_end_to_go_by() {
     let set = "feature needs_recovery";
     run("debugfs", &["-w", "-R", set, &klon.text("source")]);
     sparse(&klon.path("target"), 30 * MIB);
-    let reasons = ["all of it is copied", "at least 48 MiB"];
+    let reasons = ["copies all of it", "at least 48 MiB"];
     klon.refused(&["clone", "source", "target"], &reasons);
     sparse(&klon.path("unknown"), 4 * MIB);
     write_at(&klon.path("unknown"), 4096, b"unknown");

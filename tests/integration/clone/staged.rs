@@ -82,6 +82,7 @@ fn update_until(klon: &Klon, operation: u64) {
         drive: None,
         role: klon_imaging::Role::Backup,
         watch: None,
+        lost: None,
     };
     clone(&job, &RecordStore::new(klon.records()), &options(), &Silent).unwrap_err();
 }

@@ -158,7 +158,10 @@ fn every_rung_ends_with_the_same_bytes() {
     let without = klon.json(&[&clone[..], &["--yes", "--confirm", "target"]].concat());
     assert_eq!(without["rung"], "compare", "{without:#}");
     let reason = without["volumes"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("digest is not possible"), "{reason}");
+    assert!(
+        reason.contains("digest was asked for and is not possible"),
+        "{reason}"
+    );
 }
 
 /// Where `large` lies on the source, and then another content there and in one more place.

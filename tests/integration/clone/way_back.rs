@@ -88,7 +88,7 @@ fn a_volume_with_room_behind_its_filesystem_is_planned_for_a_smaller_drive() {
     );
     sparse(&klon.path("tiny"), 41 * MIB);
     let tiny = ["plan", "--drive", "tiny", "Master=data", "-o", "other"];
-    klon.refused(&tiny, &["need 40 MiB", "a drive of at least 42 MiB"]);
+    klon.refused(&tiny, &["needs 40 MiB", "drive of at least 42 MiB"]);
     // One that grew since does not fit any more.
     run("resize2fs", &[&klon.text("data"), "120M"]);
     klon.refused(&["clone", "plan"], &["is too small", "ends at 120 MiB"]);
@@ -114,7 +114,7 @@ fn images_of_a_clone_with_more_room_on_a_used_drive_go_back() {
     for image in ["part.klon", "drive.klon:1"] {
         sparse(&klon.path("back"), 40 * MIB);
         let back = klon.ok(&["restore", image, "back"]);
-        back.says(&["was on the drive before that clone was made"]);
+        back.says(&["was on the drive before the clone was made"]);
         run("e2fsck", &["-fn", &klon.text("back")]);
         klon.ok(&["verify", image, "back"]);
         fs::remove_file(klon.path("back")).unwrap();
@@ -151,7 +151,7 @@ fn images_of_a_disk_that_was_cloned_to_a_larger_used_one_go_back() {
             .says(&["behind the end of the clone there", "imaged, too"]);
         sparse(&klon.path("back"), 48 * MIB);
         klon.ok(&["restore", "i.klon", "back"])
-            .says(&["was on the drive before that clone was made"]);
+            .says(&["was on the drive before the clone was made"]);
         klon.ok(&["verify", "back", "disk"]);
         run("sfdisk", &["--verify", &klon.text("back")]);
         // A little smaller than the source was: what is cut may be the source's.

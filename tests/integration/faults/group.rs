@@ -10,6 +10,7 @@ use klon_imaging::change::Rung;
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::{Space, finish_alone};
 use klon_partition::device::{CrashDevice, FaultAt, MemoryDevice, Window};
+use klon_partition::error::Remedy;
 use std::num::NonZeroUsize;
 
 const THREADS: NonZeroUsize = NonZeroUsize::MIN;
@@ -188,8 +189,11 @@ fn without_its_leader_a_member_is_finished_only_alone() {
     let at = boot.volumes[UNKNOWN].at.offset_bytes() as usize;
     image[at..at + 512].fill(0);
     let drive = MemoryDevice::new(image.clone(), 512);
-    let error = boot.finish(&drive, EXT4).unwrap_err().to_string();
-    assert!(error.contains("--alone"), "{error}");
+    let error = boot.finish(&drive, EXT4).unwrap_err();
+    let Error::RefusedUnless { remedy, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(remedy, Remedy::FinishAlone);
     assert_eq!(drive.to_vec(), image, "nothing was written");
     let volume = Window::new(&drive, boot.volumes[EXT4].at).unwrap();
     let space = Space {

@@ -1,6 +1,7 @@
 //! Btrfs against btrfs-progs and the kernel. Partclone 0.3.23 is no oracle: it leaves out blocks
 //! that the extent tree has in use, the second copies of some among them.
 
+mod extents;
 mod owners;
 mod tool;
 mod variant;

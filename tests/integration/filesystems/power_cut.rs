@@ -130,7 +130,7 @@ fn clone_whole(klon: &Klon, source: &Path, target: &str, hazard: &str) -> String
         "--json",
     ];
     let outcome = klon.ok(&clone);
-    outcome.says(&["warning", hazard, "all of it is copied"]);
+    outcome.says(&["warning", hazard, "copies all of it"]);
     assert_eq!(number(&outcome.last(), "used_bytes"), volume.len() as u64);
     assert!(fs::read(klon.path(target)).unwrap() == volume, "{target}");
     klon.text(target)

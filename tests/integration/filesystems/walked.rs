@@ -8,7 +8,7 @@ use klon_partition::filesystem::files::{
     File, FileIdentity, FileKind, FileRun, FileVisitor, Next, Part,
 };
 use klon_partition::filesystem::probe;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What makes a filesystem in a file.
@@ -207,6 +207,86 @@ fn files_are_what_the_kernel_says() {
 fn unlock(image: &Path, directory: &Path) {
     let mount = Mount::new(image, &directory.join("mnt"), "loop");
     shell(r#"chattr -i "$1/fixed""#, mount.path());
+}
+
+/// The files that the walk calls the filesystem's own.
+#[derive(Default)]
+struct Internal(BTreeSet<u64>);
+
+impl FileVisitor for Internal {
+    fn file(&mut self, file: &File<'_>) -> Next {
+        self.0.extend(file.is_internal.then_some(file.number));
+        Next::SkipFile
+    }
+
+    fn run(&mut self, file: &File<'_>, _run: &FileRun) -> Next {
+        panic!("{} was to be skipped", file.number);
+    }
+}
+
+fn internal(image: &Path) -> BTreeSet<u64> {
+    let device = ImageFile::open(image);
+    let filesystem = probe(&device).unwrap().unwrap();
+    let mut internal = Internal::default();
+    let gaps = filesystem.files(&device, &mut internal);
+    assert_eq!(gaps, Some(Vec::new()), "{}", image.display());
+    internal.0
+}
+
+/// The inodes by `dumpe2fs`, or a list of `stat`, whose lines hold one of `words`.
+fn numbers(lines: &str, words: &[&str]) -> BTreeSet<u64> {
+    let lines = lines.lines();
+    let lines = lines.filter(|line| words.iter().any(|word| line.contains(word)));
+    lines
+        .map(|line| line.split_whitespace().last().unwrap().parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn files_of_the_filesystem_itself_are_internal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (image, files) = (scratch.path().join("volume"), scratch.path().join("files"));
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("file"), [1; 10_000]).unwrap();
+    let path = image.to_str().unwrap();
+    run("truncate", &["-s", "64M", path]);
+    let features = "quota,project,orphan_file,ea_inode";
+    let from = files.to_str().unwrap();
+    run("mkfs.ext4", &["-q", "-F", "-O", features, "-d", from, path]);
+    let kept = ["Project quota inode:", "Orphan file inode:"];
+    let expected = numbers(&run("dumpe2fs", &["-h", path]), &kept);
+    assert_eq!(expected.len(), 2, "{expected:?}");
+    assert_eq!(internal(&image), expected);
+    // A value that is too long for a block gets an inode of its own.
+    let value = scratch.path().join("value");
+    std::fs::write(&value, [b'v'; 9000]).unwrap();
+    let set = format!("ea_set -f {} /file user.k", value.display());
+    run("debugfs", &["-w", "-R", &set, path]);
+    let found = internal(&image);
+    assert!(found.is_superset(&expected), "{found:?}");
+    assert_eq!(found.len(), expected.len() + 1, "{found:?}");
+}
+
+#[test]
+fn files_that_the_superblock_of_xfs_names_are_internal() {
+    if lacks_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let image = make(scratch.path(), VOLUMES[4]);
+    let mount = Mount::new(&image, &scratch.path().join("mnt"), "loop");
+    let list = r#"cd "$1"; chattr -i fixed; stat -c '%n %i' a/plain empty sparse"#;
+    let files = numbers(&shell(list, mount.path()), &["plain", "empty", "sparse"]);
+    drop(mount);
+    let path = image.to_str().unwrap();
+    let before = internal(&image);
+    for (field, number) in ["uquotino", "gquotino", "pquotino"].iter().zip(&files) {
+        let write = format!("write -d {field} {number}");
+        run("xfs_db", &["-x", "-c", "sb 0", "-c", &write, path]);
+    }
+    // The bitmap and the summary of the realtime device are there before.
+    assert_eq!(before.len(), 2, "{before:?}");
+    assert_eq!(internal(&image), &before | &files);
 }
 
 /// Changes each of which one file must show, though all its times but `ctime` are set back.

@@ -113,19 +113,6 @@ fn holes_that_became_zeroes_are_no_other_disk() {
         .says(&["differ from snapshot 3", "--name"]);
 }
 
-#[test]
-fn a_dense_copy_of_a_sparse_disk_is_silent() {
-    let klon = Klon::new();
-    sparse(&klon.path("card"), 64 * MIB);
-    overwrite(&klon, "card", 0, 1, 4 * MIB as usize);
-    klon.ok(&["image", "card", "i.klon"]);
-    let copy = ["--sparse=never", &klon.text("card"), &klon.text("dense")];
-    run("cp", &copy);
-    fs::rename(klon.path("dense"), klon.path("card")).unwrap();
-    let dense = klon.ok(&["image", "card", "i.klon"]);
-    assert!(!dense.stderr.contains("another disk"), "{}", dense.stderr);
-}
-
 /// The same volume as it was before: what each driver counts has gone back.
 #[test]
 fn a_filesystem_whose_history_went_back_is_pointed_out() {

@@ -45,7 +45,7 @@ fn a_dirty_volume_is_copied_whole_and_recovers_with_all_its_files() {
     outcome.says(&[
         "warning",
         "dirty",
-        "all of it is copied",
+        "copies all of it",
         "mount and unmount it once",
     ]);
     let done = outcome.last();

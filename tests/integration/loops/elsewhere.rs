@@ -36,7 +36,7 @@ fn check_told(klon: &Klon, device: &LoopDevice, file: &str, hazard: &str) {
     klon.refused(&strict, &["--strict", hazard, ADVICE]);
     assert!(!klon.path(&target).exists());
     let outcome = klon.ok(&["clone", device.text(), &target, "--json"]);
-    outcome.says(&["warning", hazard, "all of it is copied", ADVICE]);
+    outcome.says(&["warning", hazard, "copies all of it", ADVICE]);
     assert_eq!(number(&outcome.last(), "used_bytes"), size_bytes);
     run(
         "cmp",

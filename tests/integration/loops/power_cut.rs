@@ -138,7 +138,7 @@ fn check_whole(klon: &Klon, case: &Case, host: &Host, name: &str) {
     outcome.says(&[
         "warning",
         case.hazard,
-        "all of it is copied",
+        "copies all of it",
         "mount and unmount it once",
     ]);
     let used_bytes = number(&outcome.last(), "used_bytes");

@@ -213,6 +213,7 @@ fn what_klon_began_ddrescue_can_finish() {
         drive: None,
         role: klon_imaging::Role::Backup,
         watch: None,
+        lost: None,
     };
     let options = RescueOptions {
         map: &klon.path("map"),
@@ -262,7 +263,7 @@ fn where_the_used_map_cannot_be_read_all_of_it_is_copied() {
     let outcome = klon
         .run(&["clone", "--rescue", disk.text(), "target", "--json"])
         .expect(1);
-    outcome.says(&["warning", "all of it is copied"]);
+    outcome.says(&["warning", "copies all of it"]);
     assert_eq!(outcome.last()["bad"], serde_json::to_value(&bad).unwrap());
     check(&klon, "target", &ExtentMap::whole(64 * MIB), &bad);
 }

@@ -85,7 +85,7 @@ fn before_a_run_it_is_said_how_much_no_one_proved_free() {
     let map = klon.json(&["map", "disk"]);
     assert!(number(&map, "unproven_bytes") > 80 * MIB, "{map:#}");
     assert!(number(&map, "used_bytes") < 3 * MIB, "{map:#}");
-    klon.ok(&["map", "disk"]).shows(&["no one proved free"]);
+    klon.ok(&["map", "disk"]).shows(&["no one proved it free"]);
     let plain = klon.run(&["clone", "disk", "target", "--outside", "some"]);
     plain.expect(2).says(&["all, edges or none"]);
 }

@@ -2,11 +2,7 @@
 
 pub(super) const LONG_FILES: &[&str] = &[];
 
-pub(super) const LONG_FUNCTIONS: &[&str] = &[
-    "imaging/src/image/capture.rs::capture_from",
-    "imaging/src/record/store.rs::read",
-    "imaging/src/rescue.rs::rescue",
-];
+pub(super) const LONG_FUNCTIONS: &[&str] = &[];
 
 /// Imports that close circles.
 pub(super) const ARROWS: &[&str] = &[

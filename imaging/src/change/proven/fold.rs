@@ -30,6 +30,7 @@ pub(super) struct Fold<'a, R, W> {
     last: Option<u64>,
     proven: Area,
     others: Area,
+    written_past: Area,
     files: BTreeMap<Verdict, Count>,
     stopped: Option<WalkError>,
 }
@@ -41,6 +42,8 @@ pub(super) struct Folded<W> {
     pub(super) proven: ExtentMap,
     /// Blocks of all that can make those of others doubtful.
     pub(super) others: ExtentMap,
+    /// Blocks of files that are written past the filesystem.
+    pub(super) written_past: ExtentMap,
     pub(super) files: BTreeMap<Verdict, Count>,
 }
 
@@ -51,6 +54,7 @@ struct Current {
     /// Of a count that is kept, or of none; without, the file can't be compared.
     counted: Option<Option<Counted>>,
     changed: Stamp,
+    cluster_bytes: u64,
     end_bytes: u64,
     is_immutable: bool,
     has_signature: bool,
@@ -78,6 +82,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             last: None,
             proven: Area::new(Excess::Dropped),
             others: Area::new(Excess::Closed),
+            written_past: Area::new(Excess::Closed),
             files: BTreeMap::new(),
             stopped: None,
         }
@@ -86,15 +91,19 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
     /// Ends it, after the last file.
     pub(super) fn finish(mut self) -> Result<Folded<W>, WalkError> {
         self.end_file();
-        match self.stopped {
-            Some(error) => Err(error),
-            None => Ok(Folded {
-                keep: self.keep,
-                proven: self.proven.finish(),
-                others: self.others.finish(),
-                files: self.files,
-            }),
+        if let Some(error) = self.stopped {
+            return Err(error);
         }
+        if let Some(previous) = self.previous {
+            previous.identities.finish()?;
+        }
+        Ok(Folded {
+            keep: self.keep,
+            proven: self.proven.finish(),
+            others: self.others.finish(),
+            written_past: self.written_past.finish(),
+            files: self.files,
+        })
     }
 
     /// Whether a file is of a kind of which anything is proven.
@@ -117,6 +126,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
                 None => Some(None),
             },
             changed: file.changed,
+            cluster_bytes: file.cluster_bytes.max(1),
             end_bytes: end_bytes.min(file.contents_end_bytes),
             is_immutable: file.is_immutable && self.rule.has(Guard::Immutable),
             has_signature: false,
@@ -131,7 +141,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             return;
         };
         let written = std::mem::take(&mut current.written);
-        let written_bytes = current.written_bytes;
+        let (written_bytes, cluster_bytes) = (current.written_bytes, current.cluster_bytes);
         let verdict = match self.judge(current, written.len()) {
             Ok(verdict) => verdict,
             Err(error) => {
@@ -145,24 +155,28 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         let area = match verdict {
             Verdict::Unchanged => &mut self.proven,
             // Who writes past the filesystem writes to blocks that are shared, too.
-            Verdict::WrittenPast => &mut self.others,
+            Verdict::WrittenPast => &mut self.written_past,
             // The filesystem does not: it takes a new block.
-            _ if self.shares_blocks => return,
+            _ if self.shares_blocks && verdict != Verdict::Scattered => return,
             _ => &mut self.others,
         };
-        written.into_iter().for_each(|extent| area.push(extent));
+        // Nobody else writes to the rest of a file's clusters. What of it was not written is in
+        // `others`, and so is what lies behind the end.
+        let grown = |extent| clusters(extent, cluster_bytes);
+        let extents = written.into_iter().filter_map(grown);
+        extents.for_each(|extent| area.push(extent));
     }
 
     /// Compares a file with what was kept of it, and keeps what it is now.
     fn judge(&mut self, current: Current, runs: usize) -> Result<Verdict, WalkError> {
+        if current.is_immutable {
+            return Ok(Verdict::WrittenPast);
+        }
         if runs > RUNS_MAX {
             return Ok(Verdict::Scattered);
         }
         if current.written_bytes == 0 {
             return Ok(Verdict::Empty);
-        }
-        if current.is_immutable {
-            return Ok(Verdict::WrittenPast);
         }
         let Some(counted) = current.counted else {
             return Ok(Verdict::New);
@@ -180,6 +194,9 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         };
         self.keep.push(&now).map_err(WalkError::Keep)?;
         let then = self.then(current.number)?;
+        if current.has_signature {
+            return Ok(Verdict::WrittenPast);
+        }
         let Some((then, horizon)) = then else {
             return Ok(Verdict::New);
         };
@@ -189,7 +206,6 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         };
         let is_racy = !horizon.is_after(current.changed) && self.rule.has(Guard::Horizon);
         Ok(match () {
-            () if current.has_signature => Verdict::WrittenPast,
             () if then.identity != now.identity => Verdict::Changed,
             () if !is_explained && self.rule.has(Guard::Changes) => Verdict::Changed,
             () if then.mapping != now.mapping => Verdict::Moved,
@@ -269,4 +285,11 @@ impl<R: Read, W: Write> FileVisitor for Fold<'_, R, W> {
 /// The first `len_bytes` of an extent, as far as there are so many.
 fn first(extent: Extent, len_bytes: u64) -> Option<Extent> {
     Extent::new(extent.offset_bytes(), len_bytes.min(extent.len_bytes()))
+}
+
+/// The clusters that an extent touches.
+fn clusters(extent: Extent, cluster_bytes: u64) -> Option<Extent> {
+    let start_bytes = extent.offset_bytes() / cluster_bytes * cluster_bytes;
+    let ends = extent.end_bytes().div_ceil(cluster_bytes);
+    Extent::between(start_bytes, ends.saturating_mul(cluster_bytes))
 }

@@ -91,15 +91,14 @@ impl Rule {
         &self,
         unchanged: &ExtentMap,
         others: &ExtentMap,
-        described: Option<&ExtentMap>,
+        described: &ExtentMap,
     ) -> ExtentMap {
         let mut proven = match self.has(Guard::Owners) {
             true => unchanged.difference(others),
             false => unchanged.clone(),
         };
         if self.has(Guard::Described) {
-            let none = ExtentMap::new();
-            proven = proven.intersection(described.unwrap_or(&none));
+            proven = proven.intersection(described);
         }
         proven
     }

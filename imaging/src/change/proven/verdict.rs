@@ -12,8 +12,22 @@ pub struct Previous<'a, R> {
     pub identities: Identities<R>,
     /// Where it found [signatures](super::signatures_in) in what it read.
     pub signatures: &'a ExtentMap,
+    /// What files had that are written past the filesystem, as far as it knew.
+    pub written_past: &'a ExtentMap,
     /// What its record describes: all that was in use, but what could not be read or was left out.
     pub described: &'a ExtentMap,
+}
+
+/// A page of most machines, and as much as GRUB writes.
+const PAGE_BYTES: u64 = 4096;
+
+impl<R> Previous<'_, R> {
+    /// Blocks that may have been written past the filesystem, by a file that had them then: whoever
+    /// has them now, as blocks can be shared.
+    pub(super) fn doubtful(&self) -> ExtentMap {
+        let pages = self.signatures.aligned_out(PAGE_BYTES, u64::MAX);
+        pages.union(self.written_past)
+    }
 }
 
 /// What a walk found of a file.

@@ -14,6 +14,8 @@ use std::io::{Read, Write};
 pub struct Found<W> {
     /// What is proven to be as it was. What is in use now and not proven is to be read.
     pub proven: ExtentMap,
+    /// What files have that are written past the filesystem, to be kept for the next walk.
+    pub written_past: ExtentMap,
     /// The regular files, by what was found of them.
     pub files: BTreeMap<Verdict, Count>,
     /// Where the entries for the next walk went.
@@ -38,14 +40,16 @@ pub fn walk<R: Read, W: Write>(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Found<W>, WalkError> {
     let summary = filesystem.summary();
-    let shares_blocks = match summary.kind {
-        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 => false,
-        Kind::Xfs => true,
-        kind => return Err(WalkError::Kind(kind)),
-    };
+    if !matches!(
+        summary.kind,
+        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Xfs
+    ) {
+        return Err(WalkError::Kind(summary.kind));
+    }
+    let doubtful = previous.as_ref().map(Previous::doubtful);
     let described = previous.as_ref().map(|previous| previous.described);
     let mut fold = Fold::new(
-        (summary.block_size_bytes, shares_blocks),
+        (summary.block_size_bytes, filesystem.shares_blocks()),
         previous,
         keep,
         rule,
@@ -58,8 +62,12 @@ pub fn walk<R: Read, W: Write>(
         return Err(WalkError::Gaps(gaps));
     }
     let (inner, kept) = folded.keep.finish().map_err(WalkError::Keep)?;
+    let none = ExtentMap::new();
+    let others = folded.others.union(&folded.written_past);
+    let others = others.union(doubtful.as_ref().unwrap_or(&none));
     Ok(Found {
-        proven: rule.limit(&folded.proven, &folded.others, described),
+        proven: rule.limit(&folded.proven, &others, described.unwrap_or(&none)),
+        written_past: folded.written_past,
         files: folded.files,
         inner,
         kept,

@@ -28,6 +28,7 @@ fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSum
         drive: None,
         role: Role::Backup,
         watch: None,
+        lost: None,
     };
     clone(&job, &world.records, &options(RungChoice::Auto), &Silent)
 }

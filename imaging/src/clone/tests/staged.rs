@@ -29,6 +29,7 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         drive: None,
         role: crate::Role::Backup,
         watch: None,
+        lost: None,
     };
     clone(&job, &world.records, &options(RungChoice::Auto), observer)
 }

@@ -1,6 +1,6 @@
 //! Restores of damaged images: what is whole arrives, what isn't is zero and known.
 
-use super::super::{SalvageDevice, SnapshotDevice, Unreadable};
+use super::super::{SalvageDevice, Salvaged, SnapshotDevice, Unreadable};
 use super::{MIB, SIZE, World, noise, open, three};
 use crate::change::RungChoice;
 use crate::clone::{CloneOptions, CloneSummary, Freed, Job, Rewrite, Update, clone};
@@ -42,6 +42,22 @@ struct Bench {
     _directory: TempDir,
 }
 
+trait Restored: ReadAt {
+    fn lost_bytes(&self) -> ExtentMap;
+}
+
+impl Restored for SnapshotDevice {
+    fn lost_bytes(&self) -> ExtentMap {
+        ExtentMap::new()
+    }
+}
+
+impl Restored for SalvageDevice {
+    fn lost_bytes(&self) -> ExtentMap {
+        self.lost(self.geometry().extent().unwrap())
+    }
+}
+
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -54,10 +70,11 @@ impl Bench {
 
     fn restore(
         &self,
-        source: &dyn ReadAt,
+        source: &impl Restored,
         usage: &Usage,
         present: Option<&Usage>,
     ) -> crate::Result<CloneSummary> {
+        let lost = || source.lost_bytes();
         let job = Job {
             name: "restored",
             source,
@@ -69,6 +86,7 @@ impl Bench {
             drive: None,
             role: Role::Restore,
             watch: None,
+            lost: Some(&lost),
         };
         let options = CloneOptions {
             rung: RungChoice::Auto,
@@ -209,7 +227,7 @@ fn what_another_device_has_is_taken_from_there() {
 }
 
 #[test]
-fn a_damaged_page_costs_its_chunks_and_windows_and_overlays_tell_of_it() {
+fn a_damaged_page_costs_its_chunks_and_sources_within_it_tell_of_it() {
     let (world, ..) = three();
     let page = world.image().snapshot(Some(2)).unwrap().manifest().tree[0].1;
     let mut file = world.file.clone();
@@ -221,19 +239,18 @@ fn a_damaged_page_costs_its_chunks_and_windows_and_overlays_tell_of_it() {
     assert_eq!(source.sha256(chunk(0)).unwrap(), None);
     let all = chunk(0).end_bytes() * 3;
     assert_eq!(source.damage().extents, ExtentMap::whole(all));
-    let window = Window::new(
-        source.clone(),
-        Extent::new(MIB as u64, 2 * MIB as u64).unwrap(),
-    );
-    let window: Box<dyn ReadAt> = Box::new(window.unwrap());
+    let at = Extent::new(MIB as u64, 2 * MIB as u64).unwrap();
+    let mut salvaged = Salvaged::new(source.clone(), at);
+    let window: Box<dyn ReadAt> = Box::new(Window::new(source.clone(), at).unwrap());
     let inner = window.geometry().extent().unwrap();
-    assert_eq!(window.lost(inner), inner.into());
+    assert_eq!(salvaged.lost(), inner.into());
     let overlay = Overlay::new(&*window, 1 << 20);
     overlay.write_all_at(&[1; 512], 1024).unwrap();
+    salvaged.replace(&overlay.dirty_map());
     let expected = ExtentMap::from(inner).difference(&Extent::new(1024, 512).unwrap().into());
-    assert_eq!(overlay.lost(inner), expected);
+    assert_eq!(salvaged.lost(), expected);
     source.forget();
-    assert!(overlay.lost(inner).is_empty() && source.damage().reasons.is_empty());
+    assert!(salvaged.lost().is_empty() && source.damage().reasons.is_empty());
 }
 
 #[test]

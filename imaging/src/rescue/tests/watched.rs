@@ -91,6 +91,7 @@ impl World {
             drive: None,
             role: crate::Role::Backup,
             watch: None,
+            lost: None,
         };
         let metadata = match fill {
             Some(_) => Extent::new(1 << 20, 1024).unwrap().into(),

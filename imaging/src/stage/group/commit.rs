@@ -57,6 +57,7 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
         group.members.push(Member {
             at: seat(member)?.0,
             mark: member.checked.mark().clone(),
+            staged: member.checked.staged,
             witness: match member.checked.staged.token {
                 Some(_) => None,
                 None => Some(witness(member.space)?),

@@ -4,7 +4,7 @@ use super::super::apply::{Checked, Finished};
 use super::super::room::Space;
 use super::{Group, Member, fits};
 use crate::error::{Error, Result};
-use crate::mark::{Mark, Part};
+use crate::mark::{Mark, Part, Staged};
 use klon_partition::device::Window;
 use klon_partition::error::Remedy;
 use klon_partition::{Extent, WriteAt};
@@ -44,11 +44,11 @@ pub fn finish(
         }
     };
     let leader_space = space_of(0, group.leader);
-    let mark = leader_mark(group, leader_space)?;
+    let (mark, staged) = leader_mark(group, leader_space)?;
     let leader = Open {
         at: group.leader,
         space: leader_space,
-        checked: Checked::check(leader_space, &mark, threads)?,
+        checked: Checked::check(leader_space, &mark, staged, threads)?,
         is_marked: true,
     };
     let has_begun = leader.checked.staged.is_begun;
@@ -103,13 +103,14 @@ fn windows<'a>(group: &Group, drive: &'a dyn WriteAt) -> Result<Vec<Window<&'a d
 }
 
 /// The leader's mark, which may say more by now than when the group was read.
-fn leader_mark(group: &Group, space: Space<'_>) -> Result<Mark> {
+fn leader_mark(group: &Group, space: Space<'_>) -> Result<(Mark, Staged)> {
     let mark = Mark::read(&space.volume).map_err(Error::Target)?;
-    let is_leader = |mark: &Mark| {
-        let part = mark.staged.map(|staged| staged.part);
-        mark.run == group.run && matches!(part, Some(Part::Leader(_)))
+    let as_leader = |mark: Mark| {
+        let staged = mark.staged?;
+        let is_leader = mark.run == group.run && matches!(staged.part, Part::Leader(_));
+        is_leader.then_some((mark, staged))
     };
-    mark.filter(is_leader).ok_or_else(|| {
+    mark.and_then(as_leader).ok_or_else(|| {
         Error::Refused("the mark of the group was replaced meanwhile; nothing was written".into())
     })
 }
@@ -122,18 +123,21 @@ fn look<'a>(
     threads: NonZeroUsize,
 ) -> Result<Option<Open<'a>>> {
     let found = Mark::read(&space.volume).map_err(Error::Target)?;
-    let mark = match &found {
+    let own = |mark: &Mark| mark.staged.filter(|_| mark.run == member.mark.run);
+    let (mark, staged) = match &found {
         None if has_begun => return Ok(None),
-        None => &member.mark,
-        Some(mark) if mark.run == member.mark.run && mark.staged.is_some() => mark,
-        Some(mark) => {
-            return Err(Error::Refused(format!(
-                "another run, from {}, has begun to write to it since",
-                mark.source
-            )));
-        }
+        None => (&member.mark, member.staged),
+        Some(mark) => match own(mark) {
+            Some(staged) => (mark, staged),
+            None => {
+                return Err(Error::Refused(format!(
+                    "another run, from {}, has begun to write to it since",
+                    mark.source
+                )));
+            }
+        },
     };
-    let checked = Checked::check(space, mark, threads)?;
+    let checked = Checked::check(space, mark, staged, threads)?;
     match found {
         Some(_) => checked.check_unchanged(space)?,
         None => checked.check_untouched(space, member.witness)?,

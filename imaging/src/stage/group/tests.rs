@@ -29,6 +29,7 @@ fn member(mib: u64, leader: Extent, run: Uuid) -> Member {
     Member {
         at: at(mib),
         mark: Mark::new("partuuid:1").with_staged(staged),
+        staged,
         witness: Some([7; 32]).filter(|_| mib.is_multiple_of(2)),
     }
 }

@@ -5,7 +5,7 @@ use super::chunks::{Chunk, Chunks};
 use crate::device::read_vec;
 use crate::error::{Corrupt, Result};
 use crate::extent::{ExtentMap, ExtentMapBuilder};
-use crate::filesystem::ext::Runs;
+use crate::filesystem::bits::{Order, for_each_run_or_missing};
 use std::collections::HashSet;
 
 /// How much of bitmaps is held at once.
@@ -127,14 +127,14 @@ impl Bitmaps<'_> {
     fn chunk(&mut self, chunk: Chunk, bitmap: &[u8]) -> Result<()> {
         let mut used_blocks = 0_u64;
         let bits = chunk.bitmap.map_or(0, |_| chunk.blocks);
-        for (first, count) in Runs::new(bitmap, bits) {
+        for_each_run_or_missing(bitmap, Order::LeastFirst, bits, &mut |first, count| {
             // No more bits than the chunk has blocks, all of which the container has.
             used_blocks += count;
             let start = Paddr(chunk.start.0 + first);
             let container = self.chunks.superblock.container;
             let extent = container.extent(Blocks { start, count });
             extent.into_iter().for_each(|run| self.found.push(run));
-        }
+        });
         let free_blocks = chunk.blocks - used_blocks;
         if free_blocks != chunk.free_blocks {
             return Err(self.wrong_count(chunk, free_blocks).into());

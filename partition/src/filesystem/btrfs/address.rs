@@ -44,6 +44,11 @@ impl fmt::Display for Logical {
 pub(super) struct LogicalRange(Extent);
 
 impl LogicalRange {
+    /// The range from `start` up to `end`; `None` when it is empty.
+    pub(super) fn between(start: Logical, end: Logical) -> Option<Self> {
+        Extent::between(start.0, end.0).map(Self)
+    }
+
     pub(super) const fn start(self) -> Logical {
         Logical(self.0.offset_bytes())
     }

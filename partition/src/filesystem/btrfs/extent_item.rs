@@ -3,7 +3,7 @@
 //! `struct btrfs_extent_item` (btrfs on-disk format, "EXTENT_ITEM", "METADATA_ITEM").
 
 use super::address::{Logical, LogicalRange};
-use super::chunk::{DATA, METADATA, SYSTEM};
+use super::chunk::{Chunk, DATA, METADATA, SYSTEM};
 use super::tree::{Item, Tree};
 use crate::bytes::le64;
 use crate::error::Result;
@@ -33,9 +33,13 @@ pub(super) fn is_reference(kind: u8) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExtentItem {
     pub(super) range: LogicalRange,
+    /// The transaction that allocated it.
+    pub(super) generation: u64,
+    pub(super) flags: u64,
     /// Whether it holds a tree block, not data.
     pub(super) is_tree_block: bool,
-    /// The index of the chunk that holds all of it.
+    /// The chunk that holds all of it, and its index.
+    pub(super) chunk: Chunk,
     pub(super) chunk_index: usize,
 }
 
@@ -61,7 +65,7 @@ impl<'a> ExtentItems<'a> {
     /// of its kind.
     pub(super) fn parse(&mut self, item: &Item<'_>) -> Result<ExtentItem> {
         item.check_len(LEN_BYTES)?;
-        let flags = le64(item.data, 16);
+        let (generation, flags) = (le64(item.data, 8), le64(item.data, 16));
         let is_tree_block = is_tree_block(item, flags)?;
         let range = self.range(item)?;
         if range.start() < self.end {
@@ -85,7 +89,10 @@ impl<'a> ExtentItems<'a> {
         }
         Ok(ExtentItem {
             range,
+            generation,
+            flags,
             is_tree_block,
+            chunk: *chunk,
             chunk_index,
         })
     }

@@ -23,6 +23,8 @@ impl TreeId {
     pub(super) const CHUNK: Self = Self(3);
     /// `BTRFS_FS_TREE_OBJECTID`: the top-level subvolume.
     pub(super) const FS: Self = Self(5);
+    /// `BTRFS_CSUM_TREE_OBJECTID`: checksums of data.
+    pub(super) const CHECKSUM: Self = Self(7);
     /// `BTRFS_BLOCK_GROUP_TREE_OBJECTID`: not every filesystem has one.
     pub(super) const BLOCK_GROUP: Self = Self(11);
 

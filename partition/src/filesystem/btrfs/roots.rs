@@ -21,6 +21,8 @@ const CACHE_EXTENTS_MAX: usize = 1 << 18;
 #[derive(Debug)]
 pub(super) struct Roots {
     pub(super) extent_tree: Root,
+    /// The tree of checksums of data, where there is one.
+    checksum_tree: Option<Root>,
     /// The tree of block groups. Without one, their items are in the extent tree.
     pub(super) block_group_tree: Option<Root>,
     /// Where the space cache is: files of the filesystem's own.
@@ -34,6 +36,7 @@ impl Roots {
     /// As [`Tree::walk`]; [`crate::Error::Corrupt`] when a root that must be there is missing.
     pub(super) fn read(tree: Tree<'_>) -> Result<Self> {
         let mut extent_tree = None;
+        let mut checksum_tree = None;
         let mut block_group_tree = None;
         let mut cache = Vec::new();
         let mut joined = LogicalMap::default();
@@ -41,6 +44,9 @@ impl Roots {
             let key = item.key;
             match (TreeId::new(key.objectid), key.kind, key.offset) {
                 (TreeId::EXTENT, ROOT_ITEM, 0) => extent_tree = Some(RootItem::parse(&item)?.root),
+                (TreeId::CHECKSUM, ROOT_ITEM, 0) => {
+                    checksum_tree = Some(RootItem::parse(&item)?.root);
+                }
                 (TreeId::BLOCK_GROUP, ROOT_ITEM, 0) => {
                     block_group_tree = Some(RootItem::parse(&item)?.root);
                 }
@@ -56,9 +62,19 @@ impl Roots {
         let has_group_tree = tree.superblock.features.has_block_group_tree();
         Ok(Self {
             extent_tree: extent_tree.ok_or_else(|| missing(tree, "the extent tree"))?,
+            checksum_tree,
             block_group_tree: block_group_tree.filter(|_| has_group_tree),
             space_cache: joined.union(&cache.into_iter().collect()),
         })
+    }
+
+    /// The tree of checksums of data.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when there is none.
+    pub(super) fn checksum_tree(&self, tree: Tree<'_>) -> Result<Root> {
+        let root = self.checksum_tree;
+        root.ok_or_else(|| missing(tree, "the checksum tree").into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hostile and damaged volumes, made from the golden images.
 
+mod data_extents;
 mod group_tree;
 
 use super::probe;
@@ -38,8 +39,9 @@ fn believed(device: &MemoryDevice) -> Option<ExtentMap> {
     let _ = filesystem.change_token(device);
     let used = filesystem.used(device);
     let metadata = filesystem.metadata(device);
+    let extents = data_extents::walk(device);
     if !filesystem.summary().hazards.is_empty() {
-        assert!(used.is_err() && metadata.is_err());
+        assert!(used.is_err() && metadata.is_err() && extents.is_err());
         return None;
     }
     used.ok().flatten()
@@ -231,7 +233,7 @@ proptest! {
         )
     ) {
         let device = mixed();
-        let mut places: Vec<u64> = [1, 2, 3].iter().flat_map(|&tree| blocks(&device, tree)).collect();
+        let mut places: Vec<u64> = [1, 2, 3, 7].iter().flat_map(|&tree| blocks(&device, tree)).collect();
         places.push(SUPERBLOCK);
         for (block, offset, value) in changes {
             poke(&device, places[block % places.len()], offset, &value.to_le_bytes());

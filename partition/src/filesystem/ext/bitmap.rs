@@ -1,10 +1,15 @@
 //! The used map: every block bitmap, checked against everything else that is known of it.
+//!
+//! Kernel documentation, "ext4 Data Structures and Algorithms", section "Block and Inode Bitmaps":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
+use super::address::{Block, Group};
 use super::descriptor::{Descriptor, Descriptors};
 use super::superblock::Superblock;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
+use crate::filesystem::bits::{Order, for_each_run};
 
 const BATCH_BYTES: u32 = 1 << 20;
 const METADATA_EXTENTS_MAX: usize = 1 << 21;
@@ -18,11 +23,12 @@ const PENDING_MAX: usize = 1 << 18;
 /// # Errors
 /// [`Error::Corrupt`] when a descriptor or bitmap fails its checksum, when a bitmap has not as
 /// many zeroes as its descriptor counts, or when it marks a structure of the format as free.
-/// Descriptor counts are exact on a clean volume (they are journaled with the bitmaps), unlike
-/// `s_free_blocks_count`, which the kernel does not keep current and which isn't compared.
+/// The counts of descriptors are exact on a clean volume: they are journaled with the bitmaps.
+/// `s_free_blocks_count` isn't compared, as the kernel does not keep it current.
 pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
     let metadata = structures(superblock, device)?;
     let mut map = ExtentMapBuilder::new();
+    // What lies before the first block of a group.
     let boot = Extent::between(0, superblock.byte(superblock.first_data_block));
     boot.into_iter().for_each(|boot| map.push(boot));
     let mut walk = Walk {
@@ -61,22 +67,20 @@ pub(super) fn structures(superblock: &Superblock, device: &dyn ReadAt) -> Result
 
 fn of_group(superblock: &Superblock, descriptor: &Descriptor) -> impl Iterator<Item = Extent> {
     let group = descriptor.group;
+    let header = superblock.group_header(group);
     // The boot area before the primary superblock goes with it.
-    let header = if group == 0 {
-        0
+    let (start, before) = if group == Group(0) {
+        (Block(0), header.0)
     } else {
-        superblock.group_header(group)
+        (header, 0)
     };
-    let before = superblock.group_header(group).saturating_sub(header);
-    let header_blocks = superblock.header_blocks(group).saturating_add(before);
+    let header_blocks = superblock.header_blocks(group) + before;
+    let inode_blocks = superblock.inode_table_blocks();
     [
-        superblock.blocks_extent(header, header_blocks),
-        superblock.blocks_extent(descriptor.block_bitmap, 1),
-        superblock.blocks_extent(descriptor.inode_bitmap, 1),
-        superblock.blocks_extent(
-            descriptor.inode_table,
-            superblock.inode_table_blocks().into(),
-        ),
+        superblock.extent_to_end(start, header_blocks),
+        superblock.extent(descriptor.block_bitmap, 1),
+        superblock.extent(descriptor.inode_bitmap, 1),
+        superblock.extent(descriptor.inode_table, inode_blocks.into()),
     ]
     .into_iter()
     .flatten()
@@ -117,25 +121,23 @@ impl Walk<'_> {
 
     /// How many of the first descriptors have bitmaps that one read brings, or have none.
     fn adjacent(&self, descriptors: &[Descriptor]) -> usize {
-        let blocks_max = (BATCH_BYTES / self.superblock.block_bytes).max(1);
-        let blocks_max = usize::try_from(blocks_max).unwrap_or(1);
-        let more = descriptors.windows(2).take(blocks_max.saturating_sub(1));
-        more.take_while(|pair| match pair {
+        let most = (BATCH_BYTES / self.superblock.block_bytes).max(1) as usize;
+        let more = descriptors.windows(2).take(most - 1);
+        let more = more.take_while(|pair| match pair {
             [a, b] if a.is_block_uninit || b.is_block_uninit => {
                 a.is_block_uninit && b.is_block_uninit
             }
-            [a, b] => a.block_bitmap.checked_add(1) == Some(b.block_bitmap),
+            [a, b] => a.block_bitmap.0.checked_add(1) == Some(b.block_bitmap.0),
             _ => false,
-        })
-        .count()
-        .saturating_add(1)
+        });
+        more.count() + 1
     }
 
-    fn bitmaps(&mut self, start: u64, descriptors: &[Descriptor]) -> Result<()> {
-        let block_bytes = usize::try_from(self.superblock.block_bytes).unwrap_or(usize::MAX);
-        let len = block_bytes.saturating_mul(descriptors.len());
+    fn bitmaps(&mut self, start: Block, descriptors: &[Descriptor]) -> Result<()> {
+        let block_len = self.superblock.block_len();
+        let len = block_len * descriptors.len();
         let raw = read_vec(self.device, self.superblock.byte(start), len)?;
-        for (descriptor, bitmap) in descriptors.iter().zip(raw.chunks_exact(block_bytes)) {
+        for (descriptor, bitmap) in descriptors.iter().zip(raw.chunks_exact(block_len)) {
             descriptor.check_bitmap(self.superblock, bitmap)?;
             self.group(descriptor, bitmap)?;
         }
@@ -143,19 +145,20 @@ impl Walk<'_> {
     }
 
     fn group(&mut self, descriptor: &Descriptor, bitmap: &[u8]) -> Result<()> {
-        let clusters = self.superblock.group_clusters(descriptor.group);
-        let cluster_blocks = u64::from(self.superblock.cluster_blocks);
-        let start = self.superblock.group_start(descriptor.group);
-        let mut used_clusters = 0_u64;
-        let bits: ExtentMap = Runs::new(bitmap, clusters)
-            .filter_map(|(first, len)| {
-                used_clusters = used_clusters.saturating_add(len);
-                let block = first.saturating_mul(cluster_blocks).saturating_add(start);
-                self.superblock
-                    .blocks_extent(block, len.saturating_mul(cluster_blocks))
-            })
-            .collect();
-        check_free(descriptor, clusters.saturating_sub(used_clusters))?;
+        let superblock = self.superblock;
+        let clusters = superblock.group_clusters(descriptor.group);
+        let start = superblock.group_start(descriptor.group);
+        let mut free_clusters = clusters;
+        let mut extents = Vec::new();
+        for_each_run(bitmap, Order::LeastFirst, clusters, &mut |first, count| {
+            free_clusters -= count;
+            let cluster_blocks = u64::from(superblock.cluster_blocks);
+            let block = Block(start.0 + first * cluster_blocks);
+            // The last cluster of all may reach beyond the end.
+            extents.extend(superblock.extent_to_end(block, count * cluster_blocks));
+        });
+        check_free(descriptor, free_clusters)?;
+        let bits: ExtentMap = extents.into_iter().collect();
         self.check_metadata(descriptor, &bits)?;
         bits.iter().for_each(|extent| self.map.push(extent));
         Ok(())
@@ -182,11 +185,10 @@ impl Walk<'_> {
         let Some(group) = self.superblock.group_extent(descriptor.group) else {
             return Ok(());
         };
-        let cluster_blocks = u64::from(self.superblock.cluster_blocks);
-        let cluster_bytes = self.superblock.byte(cluster_blocks);
+        let cluster_bytes = self.superblock.cluster_bytes();
         let metadata: ExtentMap = self.metadata.within(group).collect();
-        let used = metadata.aligned_out(cluster_bytes.max(1), group.end_bytes());
-        let used_clusters = used.total_bytes().div_ceil(cluster_bytes.max(1));
+        let used = metadata.aligned_out(cluster_bytes, group.end_bytes());
+        let used_clusters = used.total_bytes().div_ceil(cluster_bytes);
         let clusters = self.superblock.group_clusters(descriptor.group);
         check_free(descriptor, clusters.saturating_sub(used_clusters))?;
         used.iter().for_each(|extent| self.map.push(extent));
@@ -209,87 +211,4 @@ fn check_free(descriptor: &Descriptor, free_clusters: u64) -> Result<()> {
         descriptor.free_clusters,
     )
     .into())
-}
-
-/// The runs of ones among the first bits of a little-endian bitmap: (first bit, length).
-pub(in crate::filesystem) struct Runs<'a> {
-    bitmap: &'a [u8],
-    bits: u64,
-    next: u64,
-}
-
-impl<'a> Runs<'a> {
-    pub(in crate::filesystem) const fn new(bitmap: &'a [u8], bits: u64) -> Self {
-        Self {
-            bitmap,
-            bits,
-            next: 0,
-        }
-    }
-
-    /// The first bit from `from` that is one, or zero if `flip` is all ones.
-    fn first_bit(&self, from: u64, flip: u64) -> u64 {
-        let mut bit = from;
-        while bit < self.bits {
-            let word = (self.word(bit / 64) ^ flip) >> (bit % 64);
-            if word != 0 {
-                return bit
-                    .saturating_add(word.trailing_zeros().into())
-                    .min(self.bits);
-            }
-            bit = (bit / 64).saturating_add(1).saturating_mul(64);
-        }
-        self.bits
-    }
-
-    /// Word `index`; past the bitmap everything counts as used.
-    fn word(&self, index: u64) -> u64 {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.bitmap.as_chunks::<8>().0.get(index))
-            .map_or(u64::MAX, |word| u64::from_le_bytes(*word))
-    }
-}
-
-impl Iterator for Runs<'_> {
-    type Item = (u64, u64);
-
-    fn next(&mut self) -> Option<(u64, u64)> {
-        let first = self.first_bit(self.next, 0);
-        self.next = self.first_bit(first, u64::MAX);
-        let len = self.next.saturating_sub(first);
-        (len > 0).then_some((first, len))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Runs;
-    use proptest::prelude::{any, prop_assert_eq, proptest};
-
-    fn is_one(words: &[u64], bit: u64) -> bool {
-        words[usize::try_from(bit / 64).unwrap()] >> (bit % 64) & 1 == 1
-    }
-
-    proptest! {
-        #[test]
-        fn runs_are_the_ones(
-            words in proptest::collection::vec(any::<u64>(), 1..4),
-            cut in 0_u64..64
-        ) {
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let bits = 64 * u64::try_from(words.len()).unwrap() - cut;
-            let expected: Vec<u64> = (0..bits).filter(|&bit| is_one(&words, bit)).collect();
-            let runs = Runs::new(&bytes, bits);
-            let found: Vec<u64> = runs.flat_map(|(first, len)| first..first + len).collect();
-            prop_assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn extremes() {
-        assert_eq!(Runs::new(&[0xff; 16], 128).collect::<Vec<_>>(), [(0, 128)]);
-        assert_eq!(Runs::new(&[0; 16], 128).count(), 0);
-        assert_eq!(Runs::new(&[0xff; 16], 100).collect::<Vec<_>>(), [(0, 100)]);
-    }
 }

@@ -1,44 +1,65 @@
 //! Which blocks a file maps: extent trees and indirect blocks, in bounded time.
+//!
+//! Kernel documentation, "ext4 Data Structures and Algorithms", section "The Contents of
+//! inode.i_block": `struct ext4_extent_header`, `ext4_extent_idx`, `ext4_extent`,
+//! `ext4_extent_tail`:
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
+use super::address::Block;
 use super::checksum::crc32c;
 use super::inode::Inode;
-use super::superblock::{Checked, Superblock};
+use super::superblock::{Superblock, wide};
 use crate::bytes::{le16, le32};
 use crate::device::{ReadAt, read_vec};
-use crate::error::Result;
+use crate::error::{Checked, Result};
+use crate::extent::Extent;
 
 const EXTENT_MAGIC: u16 = 0xf30a;
 const DEPTH_MAX: u16 = 5;
 const ENTRY_LEN: usize = 12;
-/// `ee_len` above this marks blocks that are allocated and not yet written.
+/// An `ee_len` above this marks blocks that are allocated and not yet written.
 const WRITTEN_MAX: u16 = 1 << 15;
+/// `EXT4_NDIR_BLOCKS`: pointers of `i_block` that are direct. Three more follow, one of each level.
+const DIRECT_POINTERS: usize = 12;
 
 /// Blocks that follow each other both in a file and on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     /// First block within the file; `None` for a block of the map itself.
     pub(super) file_block: Option<u64>,
-    pub(super) block: u64,
-    pub(super) blocks: u64,
+    /// Where they lie on the volume.
+    pub(super) extent: Extent,
     /// Whether the blocks were written since they were allocated.
     pub(super) is_written: bool,
 }
 
-/// Told of each run; whether to go on.
+/// Gets each run. Whether to go on.
 pub(super) type Visit<'a> = dyn FnMut(Run) -> bool + 'a;
 
-/// Reads block maps of inodes, and altogether no more of their blocks than the filesystem has.
+/// Reads the block maps of inodes. All of them together may read no more blocks than the filesystem
+/// has.
 pub(super) struct BlockMaps<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
     nodes_left: u64,
 }
 
-/// A node of an extent tree, checked but for what it points at.
+/// A node of an extent tree. Its header is checked; what its entries point at is not.
 struct Node<'a> {
     raw: &'a [u8],
     depth: u16,
     entries: u16,
+}
+
+/// A pointer of an indirect block, or of `i_block`.
+#[derive(Clone, Copy)]
+struct Pointer {
+    /// 0 for a hole.
+    block: Block,
+    /// How many levels of indirect blocks are below it; 0 for a pointer to contents.
+    level: u32,
+    /// First block of the file that is below it.
+    file_block: u64,
 }
 
 impl<'a> BlockMaps<'a> {
@@ -50,11 +71,11 @@ impl<'a> BlockMaps<'a> {
         }
     }
 
-    /// Visits every run of `inode` in order, blocks of the map itself included; whether all were
-    /// visited.
+    /// Visits every run of `inode` in order, and the blocks of the map itself. Whether all of them
+    /// were visited.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] when the map fails its checks, points outside the filesystem or
+    /// [`crate::Error::Corrupt`] when the map fails its checks, points outside of the filesystem or
     /// visits more blocks than there are.
     pub(super) fn visit(&mut self, inode: &Inode, visit: &mut Visit<'_>) -> Result<bool> {
         if !inode.has_blocks {
@@ -64,72 +85,78 @@ impl<'a> BlockMaps<'a> {
             let root = self.node(inode, &inode.block_map, None)?;
             return self.visit_node(inode, &root, visit);
         }
-        let mut file_block = 0_u64;
-        for slot in 0..15 {
-            let block = le32(&inode.block_map, slot * 4);
-            let level = u32::try_from(slot).unwrap_or(0).saturating_sub(11);
-            if !self.visit_indirect(inode, (block, level), file_block, visit)? {
+        let direct = [0; DIRECT_POINTERS].into_iter();
+        let mut file_block = 0;
+        for (pointer, level) in inode
+            .block_map
+            .as_chunks()
+            .0
+            .iter()
+            .zip(direct.chain(1..=3))
+        {
+            let block = Block(u32::from_le_bytes(*pointer).into());
+            let pointer = Pointer {
+                block,
+                level,
+                file_block,
+            };
+            if !self.visit_indirect(inode, pointer, visit)? {
                 return Ok(false);
             }
-            file_block = file_block.saturating_add(self.reach(level));
+            file_block += self.reach(level);
         }
         Ok(true)
     }
 
-    /// The block of the volume that holds the first block of the file.
-    pub(super) fn first_block(&mut self, inode: &Inode) -> Result<Option<u64>> {
+    /// Where the first block of the file lies.
+    pub(super) fn first_block(&mut self, inode: &Inode) -> Result<Option<Extent>> {
         let mut first = None;
         self.visit(inode, &mut |run| {
             if run.file_block == Some(0) {
-                first = Some(run.block);
+                first = Some(run.extent);
             }
             run.file_block.is_none()
         })?;
         Ok(first)
     }
 
-    /// File blocks below one pointer of an indirection level; 1 for a direct one.
-    fn reach(&self, level: u32) -> u64 {
-        u64::from(self.superblock.block_bytes / 4).saturating_pow(level)
+    /// File blocks below one pointer of a level, at most 2^42.
+    const fn reach(&self, level: u32) -> u64 {
+        (self.superblock.block_bytes as u64 / 4).pow(level)
     }
 
     fn visit_indirect(
         &mut self,
         inode: &Inode,
-        (block, level): (u32, u32),
-        file_block: u64,
+        pointer: Pointer,
         visit: &mut Visit<'_>,
     ) -> Result<bool> {
-        if block == 0 {
+        if pointer.block == Block(0) {
             return Ok(true);
         }
-        let block = u64::from(block);
-        self.check_blocks(inode, block, 1)?;
-        if level == 0 {
+        let extent = self.extent(inode, pointer.block, 1)?;
+        let Some(level) = pointer.level.checked_sub(1) else {
             return Ok(visit(Run {
-                file_block: Some(file_block),
-                block,
-                blocks: 1,
+                file_block: Some(pointer.file_block),
+                extent,
                 is_written: true,
             }));
-        }
-        let raw = self.read(inode, block)?;
-        if !visit(Run {
-            file_block: None,
-            block,
-            blocks: 1,
-            is_written: true,
-        }) {
+        };
+        let raw = self.read(inode, extent)?;
+        if !visit(of_map(extent)) {
             return Ok(false);
         }
-        let below = level.saturating_sub(1);
-        let mut file_block = file_block;
+        let mut file_block = pointer.file_block;
         for pointer in raw.as_chunks::<4>().0 {
-            let child = (u32::from_le_bytes(*pointer), below);
-            if !self.visit_indirect(inode, child, file_block, visit)? {
+            let child = Pointer {
+                block: Block(u32::from_le_bytes(*pointer).into()),
+                level,
+                file_block,
+            };
+            if !self.visit_indirect(inode, child, visit)? {
                 return Ok(false);
             }
-            file_block = file_block.saturating_add(self.reach(below));
+            file_block += self.reach(level);
         }
         Ok(true)
     }
@@ -142,12 +169,9 @@ impl<'a> BlockMaps<'a> {
     ) -> Result<bool> {
         let entries = node.raw.as_chunks::<ENTRY_LEN>().0.iter().skip(1);
         for entry in entries.take(node.entries.into()) {
-            let goes_on = if node.depth == 0 {
-                let run = leaf(entry);
-                self.check_blocks(inode, run.block, run.blocks)?;
-                visit(run)
-            } else {
-                self.visit_child(inode, node.depth, entry, visit)?
+            let goes_on = match node.depth.checked_sub(1) {
+                None => self.visit_leaf(inode, entry, visit)?,
+                Some(below) => self.visit_child(inode, below, entry, visit)?,
             };
             if !goes_on {
                 return Ok(false);
@@ -156,6 +180,32 @@ impl<'a> BlockMaps<'a> {
         Ok(true)
     }
 
+    /// Visits the blocks of an entry of a leaf (`struct ext4_extent`).
+    fn visit_leaf(&self, inode: &Inode, entry: &[u8], visit: &mut Visit<'_>) -> Result<bool> {
+        let ee_block = le32(entry, 0);
+        let ee_len = le16(entry, 4);
+        let ee_start_hi = le16(entry, 6);
+        let ee_start_lo = le32(entry, 8);
+        let is_written = ee_len <= WRITTEN_MAX;
+        let blocks = if is_written {
+            ee_len
+        } else {
+            ee_len - WRITTEN_MAX
+        };
+        let start = Block(wide(ee_start_lo, ee_start_hi.into()));
+        let extent = self.extent(inode, start, blocks.max(1).into())?;
+        if blocks == 0 {
+            return Ok(true);
+        }
+        Ok(visit(Run {
+            file_block: Some(ee_block.into()),
+            extent,
+            is_written,
+        }))
+    }
+
+    /// Visits the node of depth `depth` that an entry of its parent (`struct ext4_extent_idx`)
+    /// points at.
     fn visit_child(
         &mut self,
         inode: &Inode,
@@ -163,99 +213,92 @@ impl<'a> BlockMaps<'a> {
         entry: &[u8],
         visit: &mut Visit<'_>,
     ) -> Result<bool> {
-        let block = u64::from(le16(entry, 8)) << 32 | u64::from(le32(entry, 4));
-        self.check_blocks(inode, block, 1)?;
-        let raw = self.read(inode, block)?;
-        if !visit(Run {
-            file_block: None,
-            block,
-            blocks: 1,
-            is_written: true,
-        }) {
+        let ei_leaf_lo = le32(entry, 4);
+        let ei_leaf_hi = le16(entry, 8);
+        let block = Block(wide(ei_leaf_lo, ei_leaf_hi.into()));
+        let extent = self.extent(inode, block, 1)?;
+        let raw = self.read(inode, extent)?;
+        if !visit(of_map(extent)) {
             return Ok(false);
         }
-        let child = self.node(inode, &raw, Some(depth.saturating_sub(1)))?;
+        let child = self.node(inode, &raw, Some(depth))?;
         self.visit_node(inode, &child, visit)
     }
 
-    /// Checks the header of the node in `raw`, whose depth its parent gives.
+    /// Checks the header of the node in `raw`, whose depth its parent gives; the root has no parent.
     fn node<'n>(&self, inode: &Inode, raw: &'n [u8], depth: Option<u16>) -> Result<Node<'n>> {
-        let (magic, entries, max) = (le16(raw, 0), le16(raw, 2), le16(raw, 4));
-        let found_depth = le16(raw, 6);
+        let eh_magic = le16(raw, 0);
+        let eh_entries = le16(raw, 2);
+        let eh_max = le16(raw, 4);
+        let eh_depth = le16(raw, 6);
         let fitting = raw.len() / ENTRY_LEN - 1;
-        if magic != EXTENT_MAGIC {
+        if eh_magic != EXTENT_MAGIC {
             let expected = format!("{EXTENT_MAGIC:#x}");
-            return Err(inode
-                .corrupt("eh_magic", expected, format!("{magic:#x}"))
-                .into());
+            let found = format!("{eh_magic:#x}");
+            return Err(inode.corrupt("eh_magic", expected, found).into());
         }
-        if entries > max || usize::from(max) > fitting {
-            let found = format!("{entries} of {max}");
-            return Err(inode
-                .corrupt("eh_entries", format!("at most {fitting}"), found)
-                .into());
+        if eh_entries > eh_max || usize::from(eh_max) > fitting {
+            let expected = format!("at most {fitting}");
+            let found = format!("{eh_entries} of {eh_max}");
+            return Err(inode.corrupt("eh_entries", expected, found).into());
         }
-        if depth.map_or(found_depth > DEPTH_MAX, |depth| found_depth != depth) {
+        if depth.map_or(eh_depth > DEPTH_MAX, |depth| eh_depth != depth) {
             let expected = depth.unwrap_or(DEPTH_MAX);
-            return Err(inode.corrupt("eh_depth", expected, found_depth).into());
+            return Err(inode.corrupt("eh_depth", expected, eh_depth).into());
         }
         if depth.is_some() && self.superblock.features.has_metadata_csum() {
-            check_node_checksum(inode, raw, max)?;
+            check_node_checksum(inode, raw, eh_max)?;
         }
         Ok(Node {
             raw,
-            depth: found_depth,
-            entries,
+            depth: eh_depth,
+            entries: eh_entries,
         })
     }
 
-    fn read(&mut self, inode: &Inode, block: u64) -> Result<Vec<u8>> {
+    /// Reads a block of a map.
+    fn read(&mut self, inode: &Inode, block: Extent) -> Result<Vec<u8>> {
         let Some(left) = self.nodes_left.checked_sub(1) else {
             let expected = "no more map blocks than the filesystem has blocks";
             return Err(inode.corrupt("i_block", expected, "more, in a loop").into());
         };
         self.nodes_left = left;
-        let len = usize::try_from(self.superblock.block_bytes).unwrap_or(usize::MAX);
-        read_vec(self.device, self.superblock.byte(block), len)
+        read_vec(
+            self.device,
+            block.offset_bytes(),
+            self.superblock.block_len(),
+        )
     }
 
-    fn check_blocks(&self, inode: &Inode, block: u64, blocks: u64) -> Checked {
-        let end = block.checked_add(blocks);
-        let is_inside = end.is_some_and(|end| end <= self.superblock.blocks);
-        if is_inside && block > self.superblock.first_data_block {
-            return Ok(());
-        }
-        let expected = format!("blocks below {}", self.superblock.blocks);
-        Err(inode.corrupt("i_block", expected, format!("{blocks} from {block}")))
+    /// Where the blocks that a map points at lie.
+    fn extent(&self, inode: &Inode, start: Block, blocks: u64) -> Checked<Extent> {
+        self.superblock.pointed(start, blocks).ok_or_else(|| {
+            let expected = format!("blocks below {}", self.superblock.blocks);
+            inode.corrupt("i_block", expected, format!("{blocks} from {start}"))
+        })
     }
 }
 
-fn leaf(entry: &[u8]) -> Run {
-    let len = le16(entry, 4);
-    let is_unwritten = len > WRITTEN_MAX;
-    let blocks = if is_unwritten {
-        len.saturating_sub(WRITTEN_MAX)
-    } else {
-        len
-    };
+/// A block of a map.
+const fn of_map(extent: Extent) -> Run {
     Run {
-        file_block: Some(le32(entry, 0).into()),
-        block: u64::from(le16(entry, 6)) << 32 | u64::from(le32(entry, 8)),
-        blocks: blocks.into(),
-        is_written: !is_unwritten,
+        file_block: None,
+        extent,
+        is_written: true,
     }
 }
 
-fn check_node_checksum(inode: &Inode, raw: &[u8], max: u16) -> Checked {
-    let tail = usize::from(max).saturating_add(1).saturating_mul(ENTRY_LEN);
-    let (Some(covered), Some(stored)) = (raw.get(..tail), raw.get(tail..tail.saturating_add(4)))
-    else {
-        return Err(inode.corrupt("eh_max", "room for a checksum", max));
+/// Checks `et_checksum`, which follows the room for `eh_max` entries.
+fn check_node_checksum(inode: &Inode, raw: &[u8], eh_max: u16) -> Checked {
+    let tail = (usize::from(eh_max) + 1) * ENTRY_LEN;
+    let (Some(covered), Some(stored)) = (raw.get(..tail), raw.get(tail..tail + 4)) else {
+        return Err(inode.corrupt("eh_max", "room for a checksum", eh_max));
     };
-    let (stored, computed) = (le32(stored, 0), crc32c(inode.checksum_seed, covered));
-    if stored == computed {
+    let et_checksum = le32(stored, 0);
+    let computed = crc32c(inode.checksum_seed, covered);
+    if et_checksum == computed {
         return Ok(());
     }
     let expected = format!("{computed:#x}");
-    Err(inode.corrupt("et_checksum", expected, format!("{stored:#x}")))
+    Err(inode.corrupt("et_checksum", expected, format!("{et_checksum:#x}")))
 }

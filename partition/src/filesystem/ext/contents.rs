@@ -2,6 +2,7 @@
 
 use super::bitmap;
 use super::files;
+use super::scan::Scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -12,14 +13,14 @@ use crate::filesystem::owners::Gaps;
 /// All that is in use but the contents of regular files; `None` when those are in too many pieces.
 ///
 /// # Errors
-/// [`crate::Error::Corrupt`] when an inode, or a block that says where one's contents are, fails
-/// a check; as [`bitmap::used`].
+/// [`crate::Error::Corrupt`] when an inode, or a block that says where its contents are, fails a
+/// check; as [`bitmap::used`].
 pub(super) fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
     let Some(contents) = contents(superblock, device)? else {
         return Ok(None);
     };
     let used = bitmap::used(superblock, device)?;
-    // A damaged file could claim what is the format's own.
+    // A damaged file could claim blocks of the format itself.
     let structures = bitmap::structures(superblock, device)?;
     Ok(Some(used.difference(&contents).union(&structures)))
 }
@@ -27,9 +28,14 @@ pub(super) fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<O
 fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
     let gaps = Gaps::new();
     let mut contents = Contents::new();
-    files::walk(superblock, device, &gaps, &mut contents);
-    // What an inode that can't be read holds would count as metadata, and so it may; but then
-    // nothing shows that the others are right.
+    let scan = Scan {
+        superblock,
+        device,
+        gaps: &gaps,
+    };
+    files::walk(&scan, &mut contents);
+    // The blocks of an inode that can't be read would count as metadata, which does no harm. But
+    // then nothing shows that the other inodes are right.
     gaps.none()?;
     Ok(contents.finish())
 }

@@ -1,14 +1,16 @@
-//! Group descriptors, read in order and in batches, each one checked.
+//! Group descriptors, read in order and in batches, each of them checked.
 //!
 //! Layout of `struct ext4_group_desc`: kernel documentation, "ext4 Data Structures and
-//! Algorithms", section "Block Group Descriptors".
+//! Algorithms", section "Block Group Descriptors":
+//! <https://docs.kernel.org/filesystems/ext4/index.html>.
 
+use super::address::{Block, Group};
 use super::checksum::{crc16, crc32c};
 use super::feature;
-use super::superblock::{Checked, Superblock, wide};
+use super::superblock::{Superblock, wide};
 use crate::bytes::{le16, le32};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 
 const BLOCK_UNINIT: u16 = 2;
 const INODE_UNINIT: u16 = 1;
@@ -18,12 +20,12 @@ const BATCH_BYTES: u32 = 1 << 20;
 /// A checked group descriptor: its tables lie in the filesystem.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptor {
-    pub(super) group: u32,
+    pub(super) group: Group,
     /// Where the descriptor itself lies.
     pub(super) offset_bytes: u64,
-    pub(super) block_bitmap: u64,
-    pub(super) inode_bitmap: u64,
-    pub(super) inode_table: u64,
+    pub(super) block_bitmap: Block,
+    pub(super) inode_bitmap: Block,
+    pub(super) inode_table: Block,
     pub(super) free_clusters: u32,
     /// Inodes at the end of the table that were never used.
     pub(super) unused_inodes: u32,
@@ -31,14 +33,25 @@ pub(super) struct Descriptor {
     pub(super) is_block_uninit: bool,
     /// Whether no inode of the group was ever used.
     pub(super) is_inode_uninit: bool,
-    /// Checksum of the block bitmap and how many bits of it are stored.
-    pub(super) bitmap_checksum: (u32, u32),
+    /// Checksum of the block bitmap, as far as it is stored.
+    bitmap_checksum: u32,
+    /// The bits of the checksum that are stored.
+    bitmap_checksum_mask: u32,
+}
+
+/// A part of the descriptor table as it lies on the disk.
+pub(super) struct Table {
+    /// The group of its first descriptor.
+    first: Group,
+    offset_bytes: u64,
+    pub(super) raw: Vec<u8>,
 }
 
 /// Reads the primary group descriptor table from start to end.
 pub(super) struct Descriptors<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
+    /// Index in the table of the block to be read next.
     next_block: u32,
     batch_blocks: u32,
 }
@@ -53,9 +66,8 @@ impl<'a> Descriptors<'a> {
         }
     }
 
-    /// The raw table from where the last batch ended, and its first group and position; `None`
-    /// at the end.
-    pub(super) fn next_raw(&mut self) -> Result<Option<(u32, u64, Vec<u8>)>> {
+    /// The table from where the last batch ended; `None` at its end.
+    pub(super) fn next_raw(&mut self) -> Result<Option<Table>> {
         let superblock = self.superblock;
         let index = self.next_block;
         if index >= superblock.descriptor_blocks() {
@@ -63,38 +75,34 @@ impl<'a> Descriptors<'a> {
         }
         let block = superblock.descriptor_block(index);
         let blocks = self.adjacent(index, block);
-        self.next_block = index.saturating_add(blocks);
-        let group = index.saturating_mul(superblock.descriptors_per_block());
+        self.next_block = index + blocks;
         let offset_bytes = superblock.byte(block);
-        if block.saturating_add(blocks.into()) > superblock.blocks {
+        if superblock.extent(block, blocks.into()).is_none() {
             let expected = format!("blocks below {}", superblock.blocks);
             let found = format!("{blocks} blocks from {block}");
             return Err(Corrupt::new(STRUCTURE, "table", offset_bytes, expected, found).into());
         }
-        let table_groups = superblock.groups.saturating_sub(group);
-        let in_blocks = blocks.saturating_mul(superblock.descriptors_per_block());
-        let groups = u64::from(table_groups.min(in_blocks));
-        let len_bytes = groups.saturating_mul(superblock.descriptor_bytes.into());
-        let len = usize::try_from(len_bytes).unwrap_or(usize::MAX);
-        Ok(Some((
-            group,
+        let first = superblock.first_described(index);
+        let in_blocks = blocks * superblock.descriptors_per_block();
+        let groups = in_blocks.min(superblock.groups - first.0);
+        let len = groups as usize * superblock.descriptor_len();
+        Ok(Some(Table {
+            first,
             offset_bytes,
-            read_vec(self.device, offset_bytes, len)?,
-        )))
+            raw: read_vec(self.device, offset_bytes, len)?,
+        }))
     }
 
-    fn adjacent(&self, index: u32, block: u64) -> u32 {
-        let rest = self.superblock.descriptor_blocks().saturating_sub(index);
+    /// How many blocks of the table follow each other on the volume, from `index` on at `block`.
+    fn adjacent(&self, index: u32, block: Block) -> u32 {
+        let rest = self.superblock.descriptor_blocks() - index;
+        let most = self.batch_blocks.min(rest);
         let is_adjacent = |&ahead: &u32| {
-            let next = self
-                .superblock
-                .descriptor_block(index.saturating_add(ahead));
-            next == block.saturating_add(ahead.into())
+            let next = self.superblock.descriptor_block(index + ahead);
+            Some(next.0) == block.0.checked_add(ahead.into())
         };
-        let more = (1..self.batch_blocks.min(rest))
-            .take_while(is_adjacent)
-            .count();
-        u32::try_from(more).unwrap_or(0).saturating_add(1)
+        // At least the first of them.
+        (1..most).find(|ahead| !is_adjacent(ahead)).unwrap_or(most)
     }
 
     /// The next descriptors in order of group; `None` at the end.
@@ -104,25 +112,25 @@ impl<'a> Descriptors<'a> {
         Ok(batch.transpose()?)
     }
 
-    /// As [`Self::next_batch`], with what is wrong with each that is damaged.
+    /// As [`Self::next_batch`]. For each damaged descriptor, it says what is wrong.
     pub(super) fn next_parsed(&mut self) -> Result<Option<Vec<Checked<Descriptor>>>> {
-        let Some((first_group, offset_bytes, raw)) = self.next_raw()? else {
+        let Some(table) = self.next_raw()? else {
             return Ok(None);
         };
-        let len = usize::try_from(self.superblock.descriptor_bytes).unwrap_or(32);
-        let descriptors = (first_group..)
-            .zip((offset_bytes..).step_by(len))
-            .zip(raw.chunks_exact(len))
+        let len = self.superblock.descriptor_len();
+        let descriptors = (table.first.0..)
+            .zip((table.offset_bytes..).step_by(len))
+            .zip(table.raw.chunks_exact(len))
             .map(|((group, offset_bytes), raw)| {
-                Descriptor::parse(self.superblock, group, offset_bytes, raw)
+                Descriptor::parse(self.superblock, Group(group), offset_bytes, raw)
             });
         Ok(Some(descriptors.collect()))
     }
 
     /// The descriptor of one group.
-    pub(super) fn of_group(mut self, group: u32) -> Result<Option<Descriptor>> {
+    pub(super) fn of_group(mut self, group: Group) -> Result<Option<Descriptor>> {
         self.batch_blocks = 1;
-        self.next_block = group / self.superblock.descriptors_per_block().max(1);
+        self.next_block = group.0 / self.superblock.descriptors_per_block();
         let batch = self.next_batch()?.unwrap_or_default();
         Ok(batch
             .into_iter()
@@ -131,62 +139,68 @@ impl<'a> Descriptors<'a> {
 }
 
 impl Descriptor {
-    fn parse(superblock: &Superblock, group: u32, offset_bytes: u64, raw: &[u8]) -> Checked<Self> {
+    fn parse(
+        superblock: &Superblock,
+        group: Group,
+        offset_bytes: u64,
+        raw: &[u8],
+    ) -> Checked<Self> {
         check_checksum(superblock, group, offset_bytes, raw)?;
         let is_wide = raw.len() >= 64;
-        let block = |low, high| wide(le32(raw, low), if is_wide { le32(raw, high) } else { 0 });
-        let half = |offset| {
-            if is_wide {
-                u32::from(le16(raw, offset))
-            } else {
-                0
-            }
+        let block = |low, high| {
+            let high = if is_wide { le32(raw, high) } else { 0 };
+            Block(wide(le32(raw, low), high))
         };
-        let count = |low, high| half(high) << 16 | u32::from(le16(raw, low));
-        // Without a checksum the flags have no meaning; old volumes may hold anything there.
-        let flags = if superblock.features.has_descriptor_checksums() {
-            le16(raw, 0x12)
+        let count = |low, high| {
+            let high = if is_wide { le16(raw, high) } else { 0 };
+            u32::from(high) << 16 | u32::from(le16(raw, low))
+        };
+        let bg_block_bitmap = block(0x00, 0x20);
+        let bg_inode_bitmap = block(0x04, 0x24);
+        let bg_inode_table = block(0x08, 0x28);
+        let bg_free_blocks_count = count(0x0c, 0x2c);
+        let bg_flags = le16(raw, 0x12);
+        let bg_block_bitmap_csum = count(0x18, 0x38);
+        let bg_itable_unused = count(0x1c, 0x32);
+        // Without checksums these two mean nothing; old volumes may hold anything there.
+        let (flags, unused_inodes) = if superblock.features.has_descriptor_checksums() {
+            (bg_flags, bg_itable_unused)
         } else {
-            0
+            (0, 0)
         };
-        let is_inode_uninit = flags & INODE_UNINIT != 0;
-        let has_checksums = superblock.features.has_descriptor_checksums();
         let descriptor = Self {
             group,
             offset_bytes,
-            block_bitmap: block(0x00, 0x20),
-            inode_bitmap: block(0x04, 0x24),
-            inode_table: block(0x08, 0x28),
-            free_clusters: count(0x0c, 0x2c),
-            unused_inodes: if has_checksums { count(0x1c, 0x32) } else { 0 },
+            block_bitmap: bg_block_bitmap,
+            inode_bitmap: bg_inode_bitmap,
+            inode_table: bg_inode_table,
+            free_clusters: bg_free_blocks_count,
+            unused_inodes,
             is_block_uninit: flags & BLOCK_UNINIT != 0,
-            is_inode_uninit,
-            bitmap_checksum: (count(0x18, 0x38), if is_wide { u32::MAX } else { 0xffff }),
+            is_inode_uninit: flags & INODE_UNINIT != 0,
+            bitmap_checksum: bg_block_bitmap_csum,
+            bitmap_checksum_mask: if is_wide { u32::MAX } else { 0xffff },
         };
         descriptor.check_tables(superblock)?;
         Ok(descriptor)
     }
 
     fn check_tables(&self, superblock: &Superblock) -> Checked {
+        let inode_blocks = superblock.inode_table_blocks();
         let tables = [
             ("bg_block_bitmap", self.block_bitmap, 1),
             ("bg_inode_bitmap", self.inode_bitmap, 1),
-            (
-                "bg_inode_table",
-                self.inode_table,
-                superblock.inode_table_blocks(),
-            ),
+            ("bg_inode_table", self.inode_table, inode_blocks),
         ];
         for (field, block, blocks) in tables {
-            let end = block.checked_add(blocks.into());
-            let is_inside = end.is_some_and(|end| end <= superblock.blocks);
-            if !is_inside || block <= superblock.first_data_block {
+            if superblock.pointed(block, blocks.into()).is_none() {
                 let first = superblock.first_data_block;
                 let expected = format!("{blocks} blocks between {first} and {}", superblock.blocks);
+                let offset_bytes = self.offset_bytes;
                 return Err(Corrupt::new(
                     STRUCTURE,
                     field,
-                    self.offset_bytes,
+                    offset_bytes,
                     expected,
                     block,
                 ));
@@ -200,10 +214,10 @@ impl Descriptor {
         if !superblock.features.has_metadata_csum() {
             return Ok(());
         }
-        let len = usize::try_from(superblock.clusters_per_group / 8).unwrap_or(usize::MAX);
-        let (stored, mask) = self.bitmap_checksum;
+        let len = superblock.clusters_per_group as usize / 8;
         let bits = bitmap.get(..len).unwrap_or(bitmap);
-        let computed = crc32c(superblock.checksum_seed, bits) & mask;
+        let stored = self.bitmap_checksum;
+        let computed = crc32c(superblock.checksum_seed, bits) & self.bitmap_checksum_mask;
         if stored == computed {
             return Ok(());
         }
@@ -217,21 +231,21 @@ impl Descriptor {
     }
 }
 
-fn check_checksum(superblock: &Superblock, group: u32, offset_bytes: u64, raw: &[u8]) -> Checked {
+fn check_checksum(superblock: &Superblock, group: Group, offset_bytes: u64, raw: &[u8]) -> Checked {
     if !superblock.features.has_descriptor_checksums() {
         return Ok(());
     }
-    let stored = le16(raw, 0x1e);
+    let bg_checksum = le16(raw, 0x1e);
     let computed = if superblock.features.has_metadata_csum() {
         crc32c_of(superblock, group, raw)
     } else {
         crc16_of(superblock, group, raw)
     };
-    if stored == computed {
+    if bg_checksum == computed {
         return Ok(());
     }
     let expected = format!("{computed:#06x} (group {group})");
-    let found = format!("{stored:#06x}");
+    let found = format!("{bg_checksum:#06x}");
     Err(Corrupt::new(
         STRUCTURE,
         "bg_checksum",
@@ -241,19 +255,24 @@ fn check_checksum(superblock: &Superblock, group: u32, offset_bytes: u64, raw: &
     ))
 }
 
-fn crc32c_of(superblock: &Superblock, group: u32, raw: &[u8]) -> u16 {
-    let seed = crc32c(superblock.checksum_seed, &group.to_le_bytes());
-    let before = crc32c(seed, raw.get(..0x1e).unwrap_or_default());
+fn crc32c_of(superblock: &Superblock, group: Group, raw: &[u8]) -> u16 {
+    let (before, after) = around_checksum(raw);
+    let seed = crc32c(superblock.checksum_seed, &group.0.to_le_bytes());
     // The checksum's own place counts as zeroes.
-    let crc = crc32c(crc32c(before, &[0; 2]), raw.get(0x20..).unwrap_or_default());
-    u16::try_from(crc & 0xffff).unwrap_or(0)
+    let crc = crc32c(crc32c(crc32c(seed, before), &[0; 2]), after);
+    crc as u16
 }
 
-fn crc16_of(superblock: &Superblock, group: u32, raw: &[u8]) -> u16 {
-    let seed = crc16(crc16(!0, &superblock.uuid), &group.to_le_bytes());
-    let before = crc16(seed, raw.get(..0x1e).unwrap_or_default());
+fn crc16_of(superblock: &Superblock, group: Group, raw: &[u8]) -> u16 {
+    let (before, after) = around_checksum(raw);
+    let seed = crc16(crc16(!0, &superblock.uuid), &group.0.to_le_bytes());
     // Here the checksum's own place is left out.
     let has_rest = superblock.features.has_incompat(feature::INCOMPAT_64BIT);
-    let rest = if has_rest { raw.get(0x20..) } else { None };
-    crc16(before, rest.unwrap_or_default())
+    crc16(crc16(seed, before), if has_rest { after } else { &[] })
+}
+
+/// What lies before `bg_checksum` in a descriptor, and what lies after it.
+fn around_checksum(raw: &[u8]) -> (&[u8], &[u8]) {
+    let (before, rest) = raw.split_at_checked(0x1e).unwrap_or((raw, &[]));
+    (before, rest.get(2..).unwrap_or_default())
 }

@@ -43,6 +43,27 @@ impl Checksum {
         }
     }
 
+    /// The length of each checksum.
+    #[must_use]
+    pub const fn len_bytes(self) -> usize {
+        match self {
+            Self::Crc32c => 4,
+            Self::Xxhash64 => 8,
+            Self::Sha256 | Self::Blake2b => 32,
+        }
+    }
+
+    /// Whether `checksum`, as it lies on the disk, is the checksum of `bytes`.
+    #[must_use]
+    pub fn matches(self, bytes: &[u8], checksum: &[u8]) -> bool {
+        match self {
+            Self::Crc32c => checksum == crc32c::crc32c(bytes).to_le_bytes(),
+            Self::Xxhash64 => checksum == xxhash64(bytes).to_le_bytes(),
+            Self::Sha256 => checksum == Sha256::digest(bytes).as_slice(),
+            Self::Blake2b => checksum == blake2b_256(bytes),
+        }
+    }
+
     fn compute(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Crc32c => crc32c::crc32c(bytes).to_le_bytes().to_vec(),
@@ -58,13 +79,12 @@ impl Checksum {
     /// [`Mismatch`] when they are not.
     pub(in crate::filesystem) fn verify(self, raw: &[u8]) -> Result<(), Mismatch> {
         let (field, covered) = raw.split_at_checked(FIELD_BYTES).unwrap_or((raw, &[]));
-        let computed = self.compute(covered);
-        let stored = field.get(..computed.len()).unwrap_or_default();
-        if stored == computed {
+        let stored = field.get(..self.len_bytes()).unwrap_or_default();
+        if self.matches(covered, stored) {
             return Ok(());
         }
         Err(Mismatch {
-            computed: hexadecimal(&computed),
+            computed: hexadecimal(&self.compute(covered)),
             stored: hexadecimal(stored),
         })
     }
@@ -84,6 +104,10 @@ mod tests {
             let checksum = Checksum::new(csum_type).unwrap();
             let mut raw = vec![7; 4096];
             let computed = checksum.compute(&raw[32..]);
+            assert_eq!(computed.len(), checksum.len_bytes());
+            assert!(checksum.matches(&raw[32..], &computed));
+            assert!(!checksum.matches(&raw[33..], &computed));
+            assert!(!checksum.matches(&raw[32..], &computed[1..]));
             raw[..computed.len()].copy_from_slice(&computed);
             assert_eq!(checksum.verify(&raw), Ok(()));
             raw[4095] ^= 1;

@@ -4,7 +4,7 @@ use super::{File, FileKind, FileRun, FileVisitor, Next, Part};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::gather::Gather;
 
-/// Gathers contents of regular files that are a user's.
+/// Gathers the contents of a user's regular files.
 pub(in crate::filesystem) struct Contents {
     gather: Gather,
     is_full: bool,

@@ -1,9 +1,10 @@
-//! Of each file, the first byte that is in question.
+//! The first byte in question of each file.
 
 use super::{File, FileRun, FileVisitor, Next, Part};
-use crate::extent::{Extent, ExtentMap};
+use crate::extent::Extent;
+use crate::filesystem::owners::{Owner, Wanted};
 
-/// A file's first byte in question: where in the file, and where on the volume. `K` tells the
+/// A file's first byte in question: where it is in the file, and where on the volume. `K` tells the
 /// files of a filesystem apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::filesystem) struct Hit<K> {
@@ -13,26 +14,35 @@ pub(in crate::filesystem) struct Hit<K> {
     pub(in crate::filesystem) extent: Extent,
 }
 
-/// Finds the files that hold bytes of some extents.
+impl<K> Hit<K> {
+    /// The file by its path.
+    pub(in crate::filesystem) fn owner(self, path: String) -> Owner {
+        Owner {
+            path,
+            file_offset_bytes: self.file_offset_bytes,
+            extent: self.extent,
+            inline_sha256: None,
+        }
+    }
+}
+
+/// Finds the files that hold wanted bytes.
 pub(in crate::filesystem) struct FirstHits<'a> {
-    extents: &'a ExtentMap,
-    files_max: usize,
+    wanted: Wanted<'a>,
     hits: Vec<Hit<u64>>,
 }
 
 impl<'a> FirstHits<'a> {
-    /// Of at most `files_max` files.
-    pub(in crate::filesystem) const fn new(extents: &'a ExtentMap, files_max: usize) -> Self {
+    pub(in crate::filesystem) const fn new(wanted: &Wanted<'a>) -> Self {
         Self {
-            extents,
-            files_max,
+            wanted: *wanted,
             hits: Vec::new(),
         }
     }
 
     /// Whether no further file is looked for.
     pub(in crate::filesystem) fn is_full(&self) -> bool {
-        self.hits.len() >= self.files_max
+        self.hits.len() >= self.wanted.files_max
     }
 
     /// All that was found, in the order of the walk.
@@ -54,12 +64,11 @@ impl FileVisitor for FirstHits<'_> {
         if run.part == Part::Map {
             return Next::Continue;
         }
-        let Some(extent) = self.extents.within(run.extent).next() else {
+        let Some(extent) = self.wanted.extents.within(run.extent).next() else {
             return Next::Continue;
         };
-        let in_run_bytes = extent
-            .offset_bytes()
-            .saturating_sub(run.extent.offset_bytes());
+        // The bytes found are within the run.
+        let in_run_bytes = extent.offset_bytes() - run.extent.offset_bytes();
         self.hits.push(Hit {
             file: file.number,
             file_offset_bytes: run.file_offset_bytes.saturating_add(in_run_bytes),

@@ -3,6 +3,7 @@
 use super::{Contents, File, FileKind, FileRun, FileVisitor, FirstHits, Next, Part, Stamp};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::golden::image;
+use crate::filesystem::owners::Wanted;
 use crate::filesystem::probe;
 
 fn file(inode: &[u8]) -> File<'_> {
@@ -13,6 +14,7 @@ fn file(inode: &[u8]) -> File<'_> {
         is_immutable: false,
         size_bytes: 5000,
         contents_end_bytes: 8192,
+        cluster_bytes: 4096,
         changed: Stamp {
             seconds: 0,
             nanoseconds: 0,
@@ -81,7 +83,7 @@ fn contents_end_where_the_file_does() {
 #[test]
 fn the_first_byte_in_question_counts() {
     let wanted: ExtentMap = Extent::new(401_000, 10).into_iter().collect();
-    let mut hits = FirstHits::new(&wanted, 1);
+    let mut hits = FirstHits::new(&Wanted::new(&wanted, 1));
     let file = file(&[]);
     assert_eq!(hits.file(&file), Next::Continue);
     assert_eq!(

@@ -1,5 +1,9 @@
 //! `$Bitmap`: which clusters are in use.
+//!
+//! Linux-NTFS documentation, "$Bitmap":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/files/bitmap.html>.
 
+use super::address::Lcn;
 use super::boot::Geometry;
 use super::mft::{self, Mft};
 use super::record::{DATA, Key};
@@ -9,7 +13,8 @@ use crate::error::Result;
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 use crate::filesystem::bits::{Order, for_each_run};
 
-const PIECE_BYTES: u64 = 1 << 20;
+/// How many bits are read at once, in bytes.
+const PIECE_LEN: usize = 1 << 20;
 
 /// The bits of all clusters.
 pub(super) struct Bitmap<'a> {
@@ -27,20 +32,16 @@ impl<'a> Bitmap<'a> {
     pub(super) fn open(mft: &'a Mft, device: &'a dyn ReadAt) -> Result<Self> {
         let record = mft.record(device, mft::CLUSTER_BITMAP)?;
         let Some(bits) = mft.stream(device, &record, Key::unnamed(DATA))? else {
-            return Err(record
-                .corrupt("$DATA", "bits of clusters", "nothing")
-                .into());
+            let expected = "bits of clusters";
+            return Err(record.corrupt("$DATA", expected, "nothing").into());
         };
         if !bits.is_plain() {
-            return Err(record
-                .corrupt("$DATA", "runs without holes", "a hole")
-                .into());
+            let expected = "runs without holes";
+            return Err(record.corrupt("$DATA", expected, "a hole").into());
         }
         if bits.written_bytes() != bits.len_bytes() {
-            let found = bits.written_bytes();
-            return Err(record
-                .corrupt("initialized_size", bits.len_bytes(), found)
-                .into());
+            let (expected, found) = (bits.len_bytes(), bits.written_bytes());
+            return Err(record.corrupt("initialized_size", expected, found).into());
         }
         Ok(Self {
             geometry: &mft.geometry,
@@ -54,32 +55,29 @@ impl<'a> Bitmap<'a> {
         self.bits.len_bytes()
     }
 
-    /// Calls `visit` with (first cluster, count) of each run in use. A cluster without a bit is
-    /// in use. A run may come in parts.
+    /// Calls `visit` with the first cluster and the count of each run in use. A cluster without a
+    /// bit is in use. A run may come in parts.
     ///
     /// # Errors
     /// [`crate::Error::Io`] when the device fails.
-    pub(super) fn for_each_used(&self, mut visit: impl FnMut(u64, u64)) -> Result<()> {
-        let needed_bytes = self.geometry.clusters.div_ceil(8);
-        let end_bytes = needed_bytes.min(self.bits.len_bytes());
-        let mut piece = vec![0; usize::try_from(PIECE_BYTES.min(end_bytes)).unwrap_or(0)];
-        let mut at = 0;
-        while at < end_bytes {
-            let len = usize::try_from(end_bytes.saturating_sub(at)).unwrap_or(usize::MAX);
-            let len = len.min(piece.len());
-            let now = piece.get_mut(..len).unwrap_or_default();
-            self.bits.read(self.device, self.geometry, (at, now))?;
-            let first = at.saturating_mul(8);
-            let count = self.geometry.clusters.saturating_sub(first);
+    pub(super) fn for_each_used(&self, mut visit: impl FnMut(Lcn, u64)) -> Result<()> {
+        let clusters = self.geometry.clusters;
+        let end_bytes = clusters.div_ceil(8).min(self.bits.len_bytes());
+        let mut piece = vec![0; PIECE_LEN];
+        // Bits of clusters, so that 8 times a position fits 64 bits.
+        for at in (0..end_bytes).step_by(PIECE_LEN) {
+            let left = usize::try_from(end_bytes - at).unwrap_or(PIECE_LEN);
+            let now = piece.get_mut(..left.min(PIECE_LEN)).unwrap_or_default();
+            self.bits.read(self.device, self.geometry, at, now)?;
+            let first = at * 8;
+            let count = clusters - first;
             for_each_run(now, Order::LeastFirst, count, &mut |start, len| {
-                visit(first.saturating_add(start), len)
+                visit(Lcn(first + start), len);
             });
-            at = at.saturating_add(len as u64);
         }
-        let covered = end_bytes.saturating_mul(8).min(self.geometry.clusters);
-        let rest = self.geometry.clusters.saturating_sub(covered);
-        if rest > 0 {
-            visit(covered, rest);
+        let covered = (end_bytes * 8).min(clusters);
+        if covered < clusters {
+            visit(Lcn(covered), clusters - covered);
         }
         Ok(())
     }
@@ -89,13 +87,13 @@ impl<'a> Bitmap<'a> {
     /// # Errors
     /// As for [`Self::for_each_used`].
     pub(super) fn free_clusters(&self) -> Result<u64> {
-        let mut used = 0_u64;
-        self.for_each_used(|_, count| used = used.saturating_add(count))?;
-        Ok(self.geometry.clusters.saturating_sub(used))
+        let mut free = self.geometry.clusters;
+        self.for_each_used(|_, count| free = free.saturating_sub(count))?;
+        Ok(free)
     }
 
     /// Every byte in use: clusters by their bits, the sectors after the last cluster, and the backup
-    /// boot sector.
+    /// of the boot sector.
     ///
     /// # Errors
     /// As for [`Self::for_each_used`].
@@ -103,13 +101,10 @@ impl<'a> Bitmap<'a> {
         let geometry = self.geometry;
         let mut map = ExtentMapBuilder::new();
         self.for_each_used(|first, count| {
-            if let Some(extent) = geometry.clusters_extent(first, count) {
-                map.push(extent);
-            }
+            let extent = geometry.extent(first, count);
+            extent.into_iter().for_each(|extent| map.push(extent));
         })?;
-        for extent in edges(geometry) {
-            map.push(extent);
-        }
+        edges(geometry).for_each(|extent| map.push(extent));
         Ok(map.finish())
     }
 }

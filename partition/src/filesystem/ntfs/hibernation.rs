@@ -1,4 +1,4 @@
-//! Whether a Windows sleeps on the volume, as after "fast startup": `hiberfil.sys` says so.
+//! Whether a Windows sleeps on the volume, as after "fast startup". `hiberfil.sys` says so.
 
 use super::index;
 use super::mft::Mft;
@@ -31,7 +31,7 @@ pub(super) fn hazard(mft: &Mft, device: &dyn ReadAt) -> Result<Option<Hazard>> {
         return Ok(Some(Hazard::Hibernated(how)));
     }
     let mut start = [0; 4];
-    data.read(device, &mft.geometry, (0, &mut start))?;
+    data.read(device, &mft.geometry, 0, &mut start)?;
     let how = format!(
         "hiberfil.sys starts with {:?}; {advice}",
         String::from_utf8_lossy(&start)

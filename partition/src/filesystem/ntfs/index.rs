@@ -1,4 +1,7 @@
-//! Names in the root directory (`INDEX_ROOT`, `INDEX_ALLOCATION_BUFFER`, `INDEX_ENTRY`).
+//! Names in the root directory: `INDEX_ROOT`, `INDEX_BLOCK`, `INDEX_HEADER`, `INDEX_ENTRY`.
+//!
+//! Linux-NTFS documentation, "Index Record":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/concepts/index_record.html>.
 
 use super::mft::{self, Mft};
 use super::record::{BITMAP, INDEX_ALLOCATION, INDEX_ROOT, Key, Record, Reference, fix_up};
@@ -6,16 +9,17 @@ use super::stream::Stream;
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
+use crate::filesystem::bits::{Order, is_set};
 
-/// A root directory larger than this, of some million names, is not looked through.
+/// A root directory that is larger has some million names, and is not looked through.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
 /// `INDEX_ENTRY_END`: the last entry of a node, which has no name.
 const LAST: u16 = 0x0002;
 
-/// The file of that name (ASCII, in any case) in the root directory.
+/// The file of this name (ASCII, in any case) in the root directory.
 ///
-/// All blocks of the index are looked through in the order in which they lie, so that no loop
-/// between them and no foreign collation matters.
+/// All blocks of the index are looked through in the order in which they lie. So neither a loop
+/// between them nor a foreign collation matters.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when the index contradicts itself.
@@ -26,14 +30,12 @@ pub(super) fn lookup_in_root(
 ) -> Result<Option<Reference>> {
     let record = mft.record(device, mft::ROOT)?;
     let Some(root) = mft.stream(device, &record, Key::index(INDEX_ROOT))? else {
-        return Err(record
-            .corrupt("$INDEX_ROOT", "an index of names", "nothing")
-            .into());
+        let expected = "an index of names";
+        return Err(record.corrupt("$INDEX_ROOT", expected, "nothing").into());
     };
     let Stream::Resident(root) = root else {
-        return Err(record
-            .corrupt("$INDEX_ROOT", "a value in the record", "clusters")
-            .into());
+        let expected = "a value in the record";
+        return Err(record.corrupt("$INDEX_ROOT", expected, "clusters").into());
     };
     let node = Node {
         bytes: &root,
@@ -47,9 +49,8 @@ pub(super) fn lookup_in_root(
         return Ok(None);
     };
     let Some(bitmap) = mft.stream(device, &record, Key::index(BITMAP))? else {
-        return Err(record
-            .corrupt("$BITMAP", "bits of index blocks", "nothing")
-            .into());
+        let expected = "bits of index blocks";
+        return Err(record.corrupt("$BITMAP", expected, "nothing").into());
     };
     let blocks = Blocks {
         mft,
@@ -82,13 +83,12 @@ impl Blocks<'_> {
         let geometry = &self.mft.geometry;
         let mut block = vec![0; geometry.index_bytes];
         let block_bytes = geometry.index_bytes as u64;
-        let count = len_bytes.checked_div(block_bytes).unwrap_or(0);
-        for index in 0..count {
+        for index in 0..len_bytes / block_bytes {
             if !self.is_in_use(index)? {
                 continue;
             }
-            let at = index.saturating_mul(block_bytes);
-            self.blocks.read(self.device, geometry, (at, &mut block))?;
+            let at = index * block_bytes;
+            self.blocks.read(self.device, geometry, at, &mut block)?;
             let offset_bytes = self.blocks.place_bytes(geometry, at);
             if !block.starts_with(b"INDX") {
                 let found = format!("{:02x?}", block.get(..4).unwrap_or_default());
@@ -114,68 +114,69 @@ impl Blocks<'_> {
             return Err(self.record.corrupt("$BITMAP", expected, "its end").into());
         }
         let mut byte = [0];
-        let bitmap = &self.bitmap;
-        bitmap.read(self.device, &self.mft.geometry, (index / 8, &mut byte))?;
-        Ok(byte[0] >> (index % 8) & 1 == 1)
+        let geometry = &self.mft.geometry;
+        let in_bitmap = index / 8;
+        self.bitmap
+            .read(self.device, geometry, in_bitmap, &mut byte)?;
+        Ok(is_set(&byte, Order::LeastFirst, index % 8) == Some(true))
     }
 }
 
 /// Entries, and the header (`INDEX_HEADER`) that says where they are.
 struct Node<'a> {
     bytes: &'a [u8],
+    /// Where the header is in `bytes`.
     header: usize,
     offset_bytes: u64,
 }
 
 impl Node<'_> {
     fn lookup(&self, name: &str) -> Result<Option<Reference>> {
-        let Some(header) = self
-            .bytes
-            .get(self.header..)
-            .filter(|rest| rest.len() >= 0x10)
-        else {
+        let header = self.bytes.get(self.header..);
+        let Some(header) = header.filter(|rest| rest.len() >= 0x10) else {
             return Err(self.bad("header", "16 bytes", self.bytes.len()));
         };
-        let (first, end) = (le32(header, 0), le32(header, 4));
-        let range = usize::try_from(first).unwrap_or(usize::MAX)
-            ..usize::try_from(end).unwrap_or(usize::MAX);
-        let Some(mut rest) = header.get(range).filter(|_| first >= 0x10) else {
-            return Err(self.bad(
-                "entries",
-                "inside the node",
-                format!("{first:#x} to {end:#x}"),
-            ));
+        let entries_offset = le32(header, 0x00);
+        let index_length = le32(header, 0x04);
+        let range = entries_offset as usize..index_length as usize;
+        let Some(mut rest) = header.get(range).filter(|_| entries_offset >= 0x10) else {
+            let found = format!("{entries_offset:#x} to {index_length:#x}");
+            return Err(self.bad("entries", "inside the node", found));
         };
         loop {
-            let len = if rest.len() < 0x10 {
+            let length = if rest.len() < 0x10 {
                 0
             } else {
-                usize::from(le16(rest, 8))
+                usize::from(le16(rest, 0x08))
             };
-            let split = rest.split_at_checked(len).filter(|_| len >= 0x10);
+            let split = rest.split_at_checked(length).filter(|_| length >= 0x10);
             let Some((entry, after)) = split else {
-                return Err(self.bad("entry", "at least 16 bytes in the node", len));
+                return Err(self.bad("entry", "at least 16 bytes in the node", length));
             };
-            if le16(entry, 12) & LAST != 0 {
+            let indexed_file = Reference::parse(le64(entry, 0x00));
+            let flags = le16(entry, 0x0c);
+            if flags & LAST != 0 {
                 return Ok(None);
             }
             if self.is_named(entry, name)? {
-                return Ok(Some(Reference::parse(le64(entry, 0))));
+                return Ok(Some(indexed_file));
             }
             rest = after;
         }
     }
 
-    /// Whether the entry's key (`FILE_NAME`) has that name.
+    /// Whether the entry's key (`FILE_NAME_ATTR`) has this name.
     fn is_named(&self, entry: &[u8], name: &str) -> Result<bool> {
-        let Some(key) = entry.get(0x10..).filter(|key| key.len() >= 0x42) else {
+        let key = entry.get(0x10..).filter(|key| key.len() >= 0x42);
+        let Some(key) = key else {
             return Err(self.bad("file name", "66 bytes in its entry", entry.len()));
         };
-        let len = usize::from(u8_at(key, 0x40)).saturating_mul(2);
-        let Some(found) = key.get(0x42..len.saturating_add(0x42)) else {
-            return Err(self.bad("file name", "inside its entry", len));
+        let file_name_length = usize::from(u8_at(key, 0x40));
+        let Some(file_name) = key.get(0x42..0x42 + file_name_length * 2) else {
+            let found = file_name_length * 2;
+            return Err(self.bad("file name", "inside its entry", found));
         };
-        let units = found.as_chunks::<2>().0;
+        let units = file_name.as_chunks::<2>().0;
         let is_same = |(unit, wanted): (&[u8; 2], u8)| {
             let unit = u16::from_le_bytes(*unit);
             u8::try_from(unit).is_ok_and(|unit| unit.eq_ignore_ascii_case(&wanted))

@@ -1,4 +1,7 @@
 //! `$LogFile`: whether changes wait there that the bitmap does not show yet.
+//!
+//! `RESTART_PAGE_HEADER`, `RESTART_AREA`: Linux-NTFS documentation, "$LogFile":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/files/logfile.html>.
 
 use super::mft::{self, Mft};
 use super::record::{DATA, Key, fix_up};
@@ -13,10 +16,10 @@ const NO_CLIENT: u16 = 0xffff;
 /// `RESTART_VOLUME_IS_CLEAN`
 const IS_CLEAN: u16 = 0x0002;
 const PAGE_BYTES_MAX: u32 = 64 << 10;
-/// Restart pages and the first log records are within these; what empties a log starts there.
+/// Restart pages and the first log records are within these. Tools that empty a log start there.
 const EMPTY_BYTES: u64 = 4 << 20;
 
-/// What either of the two restart pages says against it (LFS_RESTART_PAGE_HEADER, LFS_RESTART_AREA).
+/// What either of the two restart pages says against copying by the bitmap.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] when one can't be read.
@@ -27,9 +30,8 @@ pub(super) fn hazard(mft: &Mft, device: &dyn ReadAt) -> Result<Option<Hazard>> {
     };
     if !log.is_plain() || log.written_bytes() < u64::from(PAGE_BYTES_MAX) {
         let expected = format!("at least {PAGE_BYTES_MAX} bytes without holes");
-        return Err(record
-            .corrupt("$DATA", expected, log.written_bytes())
-            .into());
+        let found = log.written_bytes();
+        return Err(record.corrupt("$DATA", expected, found).into());
     }
     let log = Log {
         mft,
@@ -40,17 +42,18 @@ pub(super) fn hazard(mft: &Mft, device: &dyn ReadAt) -> Result<Option<Hazard>> {
     if start.iter().all(|&byte| byte == 0xff) {
         return log.empty();
     }
-    let page_bytes = le32(&start, 0x10);
-    let is_sound = (512..=PAGE_BYTES_MAX).contains(&page_bytes) && page_bytes.is_power_of_two();
+    let system_page_size = le32(&start, 0x10);
+    let is_sound =
+        (512..=PAGE_BYTES_MAX).contains(&system_page_size) && system_page_size.is_power_of_two();
     if !start.starts_with(b"RSTR") || !is_sound {
         let magic = String::from_utf8_lossy(start.get(..4).unwrap_or_default()).into_owned();
         let how = format!("$LogFile starts with {magic:?}; {ADVICE}");
         return Ok(Some(Hazard::NeedsRecovery(how)));
     }
-    let first = log.restart_page(0, page_bytes)?;
-    // They are written in turn. With one of them torn nothing shows which is newer, and the error
+    let first = log.restart_page(0, system_page_size)?;
+    // The two are written in turn. When one is torn, nothing shows which is newer, and the error
     // stands.
-    let second = log.restart_page(page_bytes.into(), page_bytes)?;
+    let second = log.restart_page(system_page_size.into(), system_page_size)?;
     Ok(first.unclean().or_else(|| second.unclean()))
 }
 
@@ -64,25 +67,23 @@ struct Log<'a> {
 
 impl Log<'_> {
     fn read(&self, offset_bytes: u64, len_bytes: u32) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(len_bytes).unwrap_or(0)];
+        let mut bytes = vec![0; len_bytes as usize];
         let geometry = &self.mft.geometry;
         self.log
-            .read(self.device, geometry, (offset_bytes, &mut bytes))?;
+            .read(self.device, geometry, offset_bytes, &mut bytes)?;
         Ok(bytes)
     }
 
     /// A log that has been emptied is all ones.
     fn empty(&self) -> Result<Option<Hazard>> {
         let end_bytes = self.log.written_bytes().min(EMPTY_BYTES);
-        let mut at = 0;
-        while at < end_bytes {
-            let len = end_bytes.saturating_sub(at).min(PAGE_BYTES_MAX.into());
-            let bytes = self.read(at, u32::try_from(len).unwrap_or(0))?;
+        for at in (0..end_bytes).step_by(PAGE_BYTES_MAX as usize) {
+            let len = (end_bytes - at).min(PAGE_BYTES_MAX.into());
+            let bytes = self.read(at, len as u32)?;
             if bytes.iter().any(|&byte| byte != 0xff) {
                 let how = format!("$LogFile is empty at its start and not at {at:#x}; {ADVICE}");
                 return Ok(Some(Hazard::NeedsRecovery(how)));
             }
-            at = at.saturating_add(len);
         }
         Ok(None)
     }
@@ -98,20 +99,26 @@ impl Log<'_> {
             return Err(bad("magic", "\"RSTR\"".to_owned(), found).into());
         }
         fix_up(&mut page, "NTFS restart page", place_bytes)?;
-        let start = usize::from(le16(&page, 0x18));
+        let restart_area_offset = usize::from(le16(&page, 0x18));
+        let minor_ver = le16(&page, 0x1a);
+        let major_ver = le16(&page, 0x1c);
         let area = page
-            .get(start..)
-            .filter(|area| area.len() >= 0x30 && start >= 0x1e);
+            .get(restart_area_offset..)
+            .filter(|area| area.len() >= 0x30 && restart_area_offset >= 0x1e);
         let Some(area) = area else {
             let expected = format!("an area within {page_bytes} bytes");
-            return Err(bad("restart_area_offset", expected, format!("{start:#x}")).into());
+            let found = format!("{restart_area_offset:#x}");
+            return Err(bad("restart_area_offset", expected, found).into());
         };
+        let current_lsn = le64(area, 0x00);
+        let client_in_use_list = le16(area, 0x0c);
+        let flags = le16(area, 0x0e);
         Ok(Restart {
-            major: le16(&page, 0x1c),
-            minor: le16(&page, 0x1a),
-            clients: le16(area, 0x0c),
-            flags: le16(area, 0x0e),
-            current_lsn: le64(area, 0),
+            major: major_ver,
+            minor: minor_ver,
+            clients: client_in_use_list,
+            flags,
+            current_lsn,
         })
     }
 }
@@ -129,7 +136,7 @@ struct Restart {
 impl Restart {
     fn unclean(&self) -> Option<Hazard> {
         let (major, minor) = (self.major, self.minor);
-        // A log of version 2 is made 1.1 again when Windows lets go of the volume.
+        // Windows makes a log of version 2 one of 1.1 again when it lets go of the volume.
         if major != 1 {
             let how = format!("$LogFile has version {major}.{minor}; {ADVICE}");
             return Some(Hazard::NeedsRecovery(how));

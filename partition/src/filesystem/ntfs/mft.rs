@@ -1,29 +1,32 @@
 //! The master file table: records by number, and attributes that are spread over records.
+//!
+//! Linux-NTFS documentation, "$MFT": <https://flatcap.github.io/linux-ntfs/ntfs/files/mft.html>.
 
+use super::address::{RecordNumber, Vcn};
+use super::attribute_list::{Entry, entries};
 use super::boot::Geometry;
-use super::record::{Attribute, BITMAP, DATA, Key, Record, Reference, STANDARD_ATTRIBUTE_LIST};
+use super::record::{ATTRIBUTE_LIST, Attribute, BITMAP, DATA, Key, Record, Reference};
 use super::runs::Run;
 use super::stream::Stream;
-use crate::bytes::{le16, le32, le64, u8_at};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Error, Result};
+use crate::error::{Corrupt, Result};
 
 /// Record of the master file table itself.
-pub(super) const MFT: u64 = 0;
+pub(super) const MFT: RecordNumber = RecordNumber(0);
 /// Record of the copy of its first records.
-pub(super) const MIRROR: u64 = 1;
+pub(super) const MIRROR: RecordNumber = RecordNumber(1);
 /// Record of the log.
-pub(super) const LOG_FILE: u64 = 2;
+pub(super) const LOG_FILE: RecordNumber = RecordNumber(2);
 /// Record of label, version and dirty flag.
-pub(super) const VOLUME: u64 = 3;
+pub(super) const VOLUME: RecordNumber = RecordNumber(3);
 /// Record of the root directory.
-pub(super) const ROOT: u64 = 5;
+pub(super) const ROOT: RecordNumber = RecordNumber(5);
 /// Record of the map of clusters.
-pub(super) const CLUSTER_BITMAP: u64 = 6;
+pub(super) const CLUSTER_BITMAP: RecordNumber = RecordNumber(6);
 /// Record of the clusters that are bad.
-pub(super) const BAD_CLUSTERS: u64 = 8;
+pub(super) const BAD_CLUSTERS: RecordNumber = RecordNumber(8);
 /// The first record that can be anybody's file.
-pub(super) const FIRST_USER: u64 = 24;
+pub(super) const FIRST_USER: RecordNumber = RecordNumber(24);
 
 /// NTFS has no longer attribute lists.
 const LIST_BYTES_MAX: u64 = 256 << 10;
@@ -39,36 +42,32 @@ impl Mft {
     /// Reads record 0 and everything that says where the table lies.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when record 0 or one that it is spread over fails its check.
+    /// [`crate::Error::Corrupt`] when record 0 or one that it is spread over fails its check.
     pub(super) fn open(device: &dyn ReadAt, geometry: Geometry) -> Result<Self> {
-        let offset_bytes = geometry.mft_lcn.saturating_mul(geometry.cluster_bytes);
+        let offset_bytes = geometry.bytes(geometry.mft_lcn.0);
         let bytes = read_vec(device, offset_bytes, geometry.record_bytes)?;
         let record = Record::parse(bytes, MFT, offset_bytes)?;
         check_in_use(&record)?;
-        let Some(first) = record.find(Key::unnamed(DATA), 0)? else {
-            return Err(record
-                .corrupt("$DATA", "run list of $MFT", "nothing")
-                .into());
+        let Some(first) = record.find(Key::unnamed(DATA), Vcn(0))? else {
+            let expected = "run list of $MFT";
+            return Err(record.corrupt("$DATA", expected, "nothing").into());
         };
         let data = part(&geometry, &record, &first)?;
-        let is_there = data.place_bytes(&geometry, 0) == offset_bytes && offset_bytes != 0;
+        let is_there = data.place(&geometry, 0) == Some(offset_bytes);
         if !is_there || data.written_bytes() < geometry.record_bytes as u64 {
             let expected = format!("records from cluster {}", geometry.mft_lcn);
-            let found = data.place_bytes(&geometry, 0);
-            return Err(record
-                .corrupt("$DATA", expected, format!("byte {found:#x}"))
-                .into());
+            let found = format!("byte {:#x}", data.place_bytes(&geometry, 0));
+            return Err(record.corrupt("$DATA", expected, found).into());
         }
         let mut mft = Self { geometry, data };
-        if let Some(list) = record.find(Key::unnamed(STANDARD_ATTRIBUTE_LIST), 0)? {
+        if let Some(list) = record.find(Key::unnamed(ATTRIBUTE_LIST), Vcn(0))? {
             let list = mft.list(device, &record, &list)?;
             mft.complete(device, &record, &list)?;
         }
         mft.data = whole(&mft.geometry, &record, mft.data)?;
         if !mft.data.is_plain() {
-            return Err(record
-                .corrupt("$DATA", "runs without holes", "a hole")
-                .into());
+            let expected = "runs without holes";
+            return Err(record.corrupt("$DATA", expected, "a hole").into());
         }
         Ok(mft)
     }
@@ -76,12 +75,12 @@ impl Mft {
     /// Appends the runs that are in other records. Each lies in the part known so far.
     fn complete(&mut self, device: &dyn ReadAt, record: &Record, list: &[u8]) -> Result<()> {
         let is_further =
-            |entry: &Entry<'_>| entry.key == Key::unnamed(DATA) && entry.lowest_vcn > 0;
+            |entry: &Entry<'_>| entry.key == Key::unnamed(DATA) && entry.lowest_vcn > Vcn(0);
         for entry in entries(record, list) {
             let entry = entry?;
             if is_further(&entry) {
                 let holder = self.holder(device, record, entry.reference)?;
-                let found = listed(&holder, &entry)?;
+                let found = entry.find_in(&holder)?;
                 extend(&self.geometry, &holder, &found, &mut self.data)?;
             }
         }
@@ -95,39 +94,30 @@ impl Mft {
 
     /// How many records have ever been written.
     pub(super) fn records(&self) -> u64 {
-        self.data
-            .written_bytes()
-            .checked_div(self.geometry.record_bytes as u64)
-            .unwrap_or(0)
+        self.data.written_bytes() / self.geometry.record_bytes as u64
     }
 
-    /// Position of a record on the volume.
-    pub(super) fn record_offset_bytes(&self, number: u64) -> u64 {
-        let in_table = number.saturating_mul(self.geometry.record_bytes as u64);
+    /// Position of a record on the volume, for messages; 0 when it is beyond the table.
+    pub(super) fn record_offset_bytes(&self, number: RecordNumber) -> u64 {
+        let in_table = self.geometry.record_byte(number);
         self.data.place_bytes(&self.geometry, in_table)
     }
 
     /// Reads one record that is in use.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it is beyond the table, fails its check or is not in use.
-    pub(super) fn record(&self, device: &dyn ReadAt, number: u64) -> Result<Record> {
+    /// [`crate::Error::Corrupt`] when it is beyond the table, fails its check or is not in use.
+    pub(super) fn record(&self, device: &dyn ReadAt, number: RecordNumber) -> Result<Record> {
         let offset_bytes = self.record_offset_bytes(number);
-        if number >= self.records() {
+        if number.0 >= self.records() {
+            let (structure, field) = ("NTFS file reference", "number");
             let expected = format!("a record below {}", self.records());
-            return Err(Corrupt::new(
-                "NTFS file reference",
-                "number",
-                offset_bytes,
-                expected,
-                number,
-            )
-            .into());
+            return Err(Corrupt::new(structure, field, offset_bytes, expected, number).into());
         }
         let mut bytes = vec![0; self.geometry.record_bytes];
-        let in_table = number.saturating_mul(self.geometry.record_bytes as u64);
+        let in_table = self.geometry.record_byte(number);
         self.data
-            .read(device, &self.geometry, (in_table, &mut bytes))?;
+            .read(device, &self.geometry, in_table, &mut bytes)?;
         let record = Record::parse(bytes, number, offset_bytes)?;
         check_in_use(&record)?;
         Ok(record)
@@ -139,11 +129,9 @@ impl Mft {
     /// As for [`Self::record`].
     pub(super) fn referenced(&self, device: &dyn ReadAt, reference: Reference) -> Result<Record> {
         let record = self.record(device, reference.number)?;
-        let sequence = record.sequence_number();
-        if sequence != reference.sequence {
-            return Err(record
-                .corrupt("sequence_number", reference.sequence, sequence)
-                .into());
+        let (expected, found) = (reference.sequence, record.sequence_number());
+        if found != expected {
+            return Err(record.corrupt("sequence_number", expected, found).into());
         }
         Ok(record)
     }
@@ -152,7 +140,7 @@ impl Mft {
     /// `None` when the file has no such attribute.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when any of them fails its check or a part is missing.
+    /// [`crate::Error::Corrupt`] when any of them fails its check or a part is missing.
     pub(super) fn stream(
         &self,
         device: &dyn ReadAt,
@@ -160,8 +148,8 @@ impl Mft {
         key: Key<'_>,
     ) -> Result<Option<Stream>> {
         let geometry = &self.geometry;
-        let Some(list) = record.find(Key::unnamed(STANDARD_ATTRIBUTE_LIST), 0)? else {
-            let found = record.find(key, 0)?;
+        let Some(list) = record.find(Key::unnamed(ATTRIBUTE_LIST), Vcn(0))? else {
+            let found = record.find(key, Vcn(0))?;
             let stream = found.map(|found| part(geometry, record, &found));
             return stream
                 .transpose()?
@@ -176,7 +164,7 @@ impl Mft {
                 continue;
             }
             let holder = self.holder(device, record, entry.reference)?;
-            let found = listed(&holder, &entry)?;
+            let found = entry.find_in(&holder)?;
             match &mut stream {
                 None => stream = Some(part(geometry, &holder, &found)?),
                 Some(before) => extend(geometry, &holder, &found, before)?,
@@ -187,10 +175,10 @@ impl Mft {
             .transpose()
     }
 
-    /// Calls `visit` with each value of that type that a file has in its records.
+    /// Calls `visit` with each value of a type that a file has in its records.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a record fails its check, after the values of those before it.
+    /// [`crate::Error::Corrupt`] when a record fails its check, after the values of those before it.
     pub(super) fn values(
         &self,
         device: &dyn ReadAt,
@@ -199,7 +187,7 @@ impl Mft {
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
         values_in(record, code, visit)?;
-        let Some(list) = record.find(Key::unnamed(STANDARD_ATTRIBUTE_LIST), 0)? else {
+        let Some(list) = record.find(Key::unnamed(ATTRIBUTE_LIST), Vcn(0))? else {
             return Ok(());
         };
         let list = self.list(device, record, &list)?;
@@ -224,12 +212,11 @@ impl Mft {
             && stream.is_plain();
         if !is_sound {
             let expected = format!("at most {LIST_BYTES_MAX} bytes, all written");
-            return Err(record
-                .corrupt("attribute list", expected, stream.len_bytes())
-                .into());
+            let found = stream.len_bytes();
+            return Err(record.corrupt("attribute list", expected, found).into());
         }
-        let mut bytes = vec![0; usize::try_from(stream.len_bytes()).unwrap_or(0)];
-        stream.read(device, &self.geometry, (0, &mut bytes))?;
+        let mut bytes = vec![0; stream.len_bytes() as usize];
+        stream.read(device, &self.geometry, 0, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -241,9 +228,8 @@ impl Mft {
         let record = self.referenced(device, at)?;
         if record.base().map(|base| base.number) != Some(base.number) {
             let found = format!("{:?}", record.base());
-            return Err(record
-                .corrupt("base_file_record", base.number, found)
-                .into());
+            let corrupt = record.corrupt("base_mft_record", base.number, found);
+            return Err(corrupt.into());
         }
         Ok(record)
     }
@@ -251,7 +237,7 @@ impl Mft {
     /// The bits that say which records are in use.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when they can't be found.
+    /// [`crate::Error::Corrupt`] when they can't be found.
     pub(super) fn record_bitmap(&self, device: &dyn ReadAt) -> Result<Stream> {
         let record = self.record(device, MFT)?;
         let bitmap = self.stream(device, &record, Key::unnamed(BITMAP))?;
@@ -277,9 +263,8 @@ fn check_in_use(record: &Record) -> Result<()> {
     if record.is_in_use() {
         return Ok(());
     }
-    Err(record
-        .corrupt("flags", "a record in use", "a free one")
-        .into())
+    let corrupt = record.corrupt("flags", "a record in use", "a free one");
+    Err(corrupt.into())
 }
 
 /// The first part of an attribute's value.
@@ -287,19 +272,17 @@ fn part(geometry: &Geometry, record: &Record, attribute: &Attribute<'_>) -> Resu
     if let Some(value) = attribute.resident() {
         return Ok(Stream::Resident(value.to_vec()));
     }
-    if attribute.lowest_vcn() != 0 {
-        let lowest = attribute.lowest_vcn();
-        return Err(record
-            .corrupt("lowest_vcn", "0 in the first part", lowest)
-            .into());
+    let lowest_vcn = attribute.lowest_vcn();
+    if lowest_vcn != Vcn(0) {
+        let expected = "0 in the first part";
+        return Err(record.corrupt("lowest_vcn", expected, lowest_vcn).into());
     }
     let mut runs = Vec::new();
     decode(geometry, record, attribute, &mut runs)?;
-    let (data_bytes, initialized_bytes) = attribute.sizes();
     Ok(Stream::Nonresident {
         runs,
-        data_bytes,
-        initialized_bytes,
+        data_bytes: attribute.data_bytes(),
+        initialized_bytes: attribute.initialized_bytes(),
         flags: attribute.flags(),
     })
 }
@@ -312,25 +295,15 @@ fn extend(
     stream: &mut Stream,
 ) -> Result<()> {
     let Stream::Nonresident { runs, .. } = stream else {
-        return Err(record
-            .corrupt("attribute list", "one resident part", "two")
-            .into());
+        let expected = "one resident part";
+        return Err(record.corrupt("attribute list", expected, "two").into());
     };
-    let next = runs.last().map_or(0, Run::end_vcn);
-    if !attribute.is_nonresident() || attribute.lowest_vcn() != next {
-        let found = attribute.lowest_vcn();
-        return Err(record.corrupt("lowest_vcn", next, found).into());
+    let next = runs.last().map_or(Vcn(0), Run::end);
+    let lowest_vcn = attribute.lowest_vcn();
+    if !attribute.is_nonresident() || lowest_vcn != next {
+        return Err(record.corrupt("lowest_vcn", next, lowest_vcn).into());
     }
     decode(geometry, record, attribute, runs)
-}
-
-/// The part that an entry of an attribute list names.
-fn listed<'a>(holder: &'a Record, entry: &Entry<'_>) -> Result<Attribute<'a>> {
-    let found = holder.find(entry.key, entry.lowest_vcn)?;
-    found.ok_or_else(|| {
-        let expected = format!("a part from cluster {}", entry.lowest_vcn);
-        holder.corrupt("attribute list", expected, "none").into()
-    })
 }
 
 fn decode(
@@ -340,13 +313,12 @@ fn decode(
     runs: &mut Vec<Run>,
 ) -> Result<()> {
     let end = attribute.pairs().decode(geometry, runs)?;
-    let highest = attribute.highest_vcn();
-    // 0 is written by some for "not said".
-    if highest != 0 && highest.wrapping_add(1) != end {
-        let expected = format!("runs up to cluster {}", highest.cast_signed());
-        return Err(record
-            .corrupt("highest_vcn", expected, format!("{end} clusters"))
-            .into());
+    // The last cluster: -1 when there is none, and 0 when the writer does not say.
+    let highest_vcn = attribute.highest_vcn();
+    if highest_vcn != 0 && highest_vcn.checked_add(1) != i64::try_from(end.0).ok() {
+        let expected = format!("runs up to cluster {highest_vcn}");
+        let found = format!("{end} clusters");
+        return Err(record.corrupt("highest_vcn", expected, found).into());
     }
     Ok(())
 }
@@ -362,64 +334,12 @@ fn whole(geometry: &Geometry, record: &Record, stream: Stream) -> Result<Stream>
     else {
         return Ok(stream);
     };
-    let clusters = runs.last().map_or(0, Run::end_vcn);
-    let allocated_bytes = clusters.saturating_mul(geometry.cluster_bytes);
+    let end = runs.last().map_or(Vcn(0), Run::end);
+    let allocated_bytes = geometry.vcn_byte(end);
     if initialized_bytes <= data_bytes && *data_bytes <= allocated_bytes {
         return Ok(stream);
     }
     let expected = format!("at most the {allocated_bytes} bytes of its runs");
     let found = format!("{initialized_bytes} of {data_bytes}");
     Err(record.corrupt("data_size", expected, found).into())
-}
-
-/// An entry of an attribute list (`ATTRIBUTE_LIST_ENTRY`).
-struct Entry<'a> {
-    key: Key<'a>,
-    lowest_vcn: u64,
-    reference: Reference,
-}
-
-fn entries<'a>(record: &'a Record, list: &'a [u8]) -> impl Iterator<Item = Result<Entry<'a>>> + 'a {
-    const HEADER: usize = 0x1a;
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let bad = |found: usize| -> Error {
-            record
-                .corrupt("attribute list entry", "inside the list", found)
-                .into()
-        };
-        let left = rest.len();
-        let len = if left < HEADER {
-            0
-        } else {
-            usize::from(le16(rest, 4))
-        };
-        let split = rest.split_at_checked(len).filter(|_| len >= HEADER);
-        let Some((entry, after)) = split else {
-            rest = &[];
-            return Some(Err(bad(left)));
-        };
-        let name_len = usize::from(u8_at(entry, 6)).saturating_mul(2);
-        let name_start = if name_len == 0 {
-            0
-        } else {
-            usize::from(u8_at(entry, 7))
-        };
-        let Some(name) = entry.get(name_start..name_start.saturating_add(name_len)) else {
-            rest = &[];
-            return Some(Err(bad(name_len)));
-        };
-        rest = after;
-        Some(Ok(Entry {
-            key: Key {
-                code: le32(entry, 0),
-                name,
-            },
-            lowest_vcn: le64(entry, 8),
-            reference: Reference::parse(le64(entry, 16)),
-        }))
-    })
 }

@@ -1,13 +1,15 @@
-//! File records (`FILE_RECORD_SEGMENT_HEADER`) and other blocks with an update sequence.
+//! File records and other blocks with an update sequence: `MFT_RECORD`, `ATTR_RECORD`.
+//!
+//! Linux-NTFS documentation, "File Record", "Fixup" and "Attribute Header":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/concepts/file_record.html>.
 
+use super::address::{RecordNumber, Vcn};
 use super::boot::BLOCK_BYTES;
 use super::runs::Pairs;
 use crate::bytes::{le16, le32, le64, u8_at};
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 
-type Checked<T> = std::result::Result<T, Corrupt>;
-
-pub(super) const STANDARD_ATTRIBUTE_LIST: u32 = 0x20;
+pub(super) const ATTRIBUTE_LIST: u32 = 0x20;
 pub(super) const FILE_NAME: u32 = 0x30;
 pub(super) const VOLUME_NAME: u32 = 0x60;
 pub(super) const VOLUME_INFORMATION: u32 = 0x70;
@@ -17,17 +19,17 @@ pub(super) const INDEX_ALLOCATION: u32 = 0xa0;
 pub(super) const BITMAP: u32 = 0xb0;
 const END: u32 = 0xffff_ffff;
 
-/// `FILE_RECORD_SEGMENT_IN_USE`
+/// `MFT_RECORD_IN_USE`
 const IN_USE: u16 = 0x0001;
 /// Marks of files below `$Extend` and of indexes other than directories.
 const SYSTEM: u16 = 0x0004 | 0x0008;
 
-/// Checks the update sequence of a block and puts the bytes back that it stands for.
+/// Checks the update sequence of a block, and puts the bytes back that it replaced.
 ///
 /// # Errors
 /// [`Corrupt`] when the array lies outside of the block or a sector was not written with the
 /// others.
-pub(super) fn fix_up(block: &mut [u8], structure: &'static str, offset_bytes: u64) -> Checked<()> {
+pub(super) fn fix_up(block: &mut [u8], structure: &'static str, offset_bytes: u64) -> Checked {
     let bad = |field, expected: String, found: String| {
         Err(Corrupt::new(
             structure,
@@ -37,19 +39,18 @@ pub(super) fn fix_up(block: &mut [u8], structure: &'static str, offset_bytes: u6
             found,
         ))
     };
-    let (start, count) = (usize::from(le16(block, 4)), usize::from(le16(block, 6)));
-    let sectors = block.len() / BLOCK_BYTES;
-    let end = start.saturating_add(count.saturating_mul(2));
-    let is_inside = start >= 0x18 && start.is_multiple_of(2) && end <= BLOCK_BYTES - 2;
-    if count != sectors.saturating_add(1) || !is_inside {
-        let expected = format!("{} numbers in the first sector", sectors.saturating_add(1));
-        return bad(
-            "update sequence array",
-            expected,
-            format!("{count} at {start:#x}"),
-        );
+    let usa_ofs = usize::from(le16(block, 0x04));
+    let usa_count = usize::from(le16(block, 0x06));
+    // One number that each sector must end with, and one for each that the sector ended with.
+    let needed = block.len() / BLOCK_BYTES + 1;
+    let end = usa_ofs + usa_count * 2;
+    let is_inside = usa_ofs >= 0x18 && usa_ofs.is_multiple_of(2) && end <= BLOCK_BYTES - 2;
+    if usa_count != needed || !is_inside {
+        let expected = format!("{needed} numbers in the first sector");
+        let found = format!("{usa_count} at {usa_ofs:#x}");
+        return bad("update sequence array", expected, found);
     }
-    let array = block.get(start..end).unwrap_or_default().to_vec();
+    let array = block.get(usa_ofs..end).unwrap_or_default().to_vec();
     let (number, saved) = array.split_at_checked(2).unwrap_or_default();
     let pairs = block
         .chunks_exact_mut(BLOCK_BYTES)
@@ -60,11 +61,8 @@ pub(super) fn fix_up(block: &mut [u8], structure: &'static str, offset_bytes: u6
         };
         if last[..] != *number {
             let expected = format!("{:#06x} at the end of sector {index}", le16(number, 0));
-            return bad(
-                "update sequence number",
-                expected,
-                format!("{:#06x}", le16(last, 0)),
-            );
+            let found = format!("{:#06x}", le16(last, 0));
+            return bad("update sequence number", expected, found);
         }
         last.copy_from_slice(saved);
     }
@@ -75,7 +73,7 @@ pub(super) fn fix_up(block: &mut [u8], structure: &'static str, offset_bytes: u6
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     bytes: Vec<u8>,
-    pub(super) number: u64,
+    pub(super) number: RecordNumber,
     /// Position on the volume, for messages.
     pub(super) offset_bytes: u64,
 }
@@ -85,19 +83,23 @@ impl Record {
     ///
     /// # Errors
     /// [`Corrupt`] when it is no file record, was torn, or its header contradicts itself.
-    pub(super) fn parse(mut bytes: Vec<u8>, number: u64, offset_bytes: u64) -> Checked<Self> {
+    pub(super) fn parse(
+        mut bytes: Vec<u8>,
+        number: RecordNumber,
+        offset_bytes: u64,
+    ) -> Checked<Self> {
         if !is_file_record(&bytes) {
             let found = format!("{:02x?}", bytes.get(..4).unwrap_or_default());
             return Err(bad(offset_bytes, "magic", "\"FILE\"", found));
         }
         fix_up(&mut bytes, "NTFS file record", offset_bytes)?;
-        let (first, used) = (le16(&bytes, 0x14), le32(&bytes, 0x18));
-        let used_len = usize::try_from(used).unwrap_or(usize::MAX);
-        let fits = used_len <= bytes.len() && usize::from(first) <= used_len;
-        if !fits || first < 0x2a || !first.is_multiple_of(4) {
+        let attrs_offset = le16(&bytes, 0x14);
+        let bytes_in_use = le32(&bytes, 0x18);
+        let fits = bytes_in_use as usize <= bytes.len() && u32::from(attrs_offset) <= bytes_in_use;
+        if !fits || attrs_offset < 0x2a || !attrs_offset.is_multiple_of(4) {
             let expected = format!("attributes within {} bytes", bytes.len());
-            let found = format!("{first:#x} to {used:#x}");
-            return Err(bad(offset_bytes, "first_attribute_offset", expected, found));
+            let found = format!("{attrs_offset:#x} to {bytes_in_use:#x}");
+            return Err(bad(offset_bytes, "attrs_offset", expected, found));
         }
         Ok(Self {
             bytes,
@@ -125,14 +127,21 @@ impl Record {
 
     /// The record that this one extends; `None` for a base record.
     pub(super) fn base(&self) -> Option<Reference> {
-        let raw = le64(&self.bytes, 0x20);
-        (raw != 0).then(|| Reference::parse(raw))
+        let base_mft_record = le64(&self.bytes, 0x20);
+        (base_mft_record != 0).then(|| Reference::parse(base_mft_record))
     }
 
-    /// What is in use of it.
+    /// The number of the base record: the record itself, or the one that it extends.
+    pub(super) fn base_number(&self) -> RecordNumber {
+        self.base().map_or(self.number, |base| base.number)
+    }
+
+    /// The part of the record that is in use.
     pub(super) fn content(&self) -> &[u8] {
-        let used = usize::try_from(le32(&self.bytes, 0x18)).unwrap_or(usize::MAX);
-        self.bytes.get(..used).unwrap_or(&self.bytes)
+        let bytes_in_use = le32(&self.bytes, 0x18);
+        self.bytes
+            .get(..bytes_in_use as usize)
+            .unwrap_or(&self.bytes)
     }
 
     /// All attributes in it, in order.
@@ -148,7 +157,7 @@ impl Record {
     ///
     /// # Errors
     /// [`Corrupt`] when an attribute before it contradicts itself.
-    pub(super) fn find(&self, key: Key<'_>, lowest_vcn: u64) -> Checked<Option<Attribute<'_>>> {
+    pub(super) fn find(&self, key: Key<'_>, lowest_vcn: Vcn) -> Checked<Option<Attribute<'_>>> {
         for attribute in self.attributes() {
             let attribute = attribute?;
             if attribute.is(key) && attribute.lowest_vcn() == lowest_vcn {
@@ -187,14 +196,14 @@ fn bad(
 /// A file reference: the number of a record, and how often it was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
-    pub(super) number: u64,
+    pub(super) number: RecordNumber,
     pub(super) sequence: u16,
 }
 
 impl Reference {
     pub(super) const fn parse(raw: u64) -> Self {
         Self {
-            number: raw & 0xffff_ffff_ffff,
+            number: RecordNumber(raw & 0xffff_ffff_ffff),
             sequence: (raw >> 48) as u16,
         }
     }
@@ -229,7 +238,7 @@ impl Key<'_> {
     }
 }
 
-/// An attribute (`ATTRIBUTE_RECORD_HEADER`) whose parts lie inside its record.
+/// An attribute (`ATTR_RECORD`) whose parts lie inside its record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attribute<'a> {
     bytes: &'a [u8],
@@ -254,42 +263,53 @@ impl<'a> Attribute<'a> {
         if self.is_nonresident() {
             return None;
         }
-        let len = usize::try_from(le32(self.bytes, 0x10)).ok()?;
-        let start = usize::from(le16(self.bytes, 0x14));
-        self.bytes.get(start..start.checked_add(len)?)
+        let value_length = le32(self.bytes, 0x10);
+        let value_offset = le16(self.bytes, 0x14);
+        let value = self.bytes.get(value_offset.into()..)?;
+        value.get(..value_length as usize)
     }
 
     /// Where the value starts in the record, if it is there.
     pub(super) fn value_start(&self) -> usize {
-        usize::from(le16(self.bytes, 0x14)).saturating_add(self.at)
+        let value_offset = le16(self.bytes, 0x14);
+        self.at + usize::from(value_offset)
     }
 
     pub(super) fn is_nonresident(&self) -> bool {
-        u8_at(self.bytes, 8) != 0
+        let non_resident = u8_at(self.bytes, 0x08);
+        non_resident != 0
     }
 
-    pub(super) fn lowest_vcn(&self) -> u64 {
+    /// The first cluster of the attribute that a nonresident part has; 0 for one in the record.
+    pub(super) fn lowest_vcn(&self) -> Vcn {
         if self.is_nonresident() {
-            le64(self.bytes, 0x10)
+            Vcn(le64(self.bytes, 0x10))
         } else {
-            0
+            Vcn(0)
         }
     }
 
-    pub(super) fn highest_vcn(&self) -> u64 {
-        le64(self.bytes, 0x18)
+    /// The last cluster of the attribute that a nonresident part has.
+    pub(super) fn highest_vcn(&self) -> i64 {
+        le64(self.bytes, 0x18).cast_signed()
     }
 
-    /// Valid in the part with `lowest_vcn` 0: size of the value, and how much of it was written.
-    pub(super) fn sizes(&self) -> (u64, u64) {
-        (le64(self.bytes, 0x30), le64(self.bytes, 0x38))
+    /// Size of the value of a nonresident attribute. The part with `lowest_vcn` 0 has it.
+    pub(super) fn data_bytes(&self) -> u64 {
+        le64(self.bytes, 0x30)
+    }
+
+    /// How much of the value of a nonresident attribute was written. The part with `lowest_vcn` 0
+    /// has it.
+    pub(super) fn initialized_bytes(&self) -> u64 {
+        le64(self.bytes, 0x38)
     }
 
     /// The mapping pairs of a nonresident attribute.
     pub(super) fn pairs(&self) -> Pairs<'a> {
-        let start = usize::from(le16(self.bytes, 0x20));
+        let mapping_pairs_offset = usize::from(le16(self.bytes, 0x20));
         Pairs {
-            bytes: self.bytes.get(start..).unwrap_or_default(),
+            bytes: self.bytes.get(mapping_pairs_offset..).unwrap_or_default(),
             lowest_vcn: self.lowest_vcn(),
             offset_bytes: self.offset_bytes,
         }
@@ -319,40 +339,41 @@ impl<'a> Attributes<'a> {
         if rest.len() < 0x18 {
             return bad("attribute header", rest.len() as u64);
         }
-        let len = le32(rest, 4);
-        let bytes = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-        let Some(bytes) = bytes.filter(|_| len >= 0x18 && len.is_multiple_of(8)) else {
-            return bad("attribute length", len.into());
+        let length = le32(rest, 0x04);
+        let bytes = rest.get(..length as usize);
+        let Some(bytes) = bytes.filter(|_| length >= 0x18 && length.is_multiple_of(8)) else {
+            return bad("attribute length", length.into());
         };
         let attribute = self.checked(bytes)?;
-        self.at = self.at.saturating_add(bytes.len());
+        self.at += bytes.len();
         Ok(Some(attribute))
     }
 
     fn checked(&self, bytes: &'a [u8]) -> Checked<Attribute<'a>> {
-        let code = le32(bytes, 0);
+        let attribute_type = le32(bytes, 0x00);
+        let name_length = usize::from(u8_at(bytes, 0x09));
+        let name_offset = usize::from(le16(bytes, 0x0a));
         let bad = |field| {
-            let found = format!("attribute {code:#x} at {:#x}", self.at);
+            let found = format!("attribute {attribute_type:#x} at {:#x}", self.at);
             Err(self.record.corrupt(field, "inside its attribute", found))
         };
-        let name_len = usize::from(u8_at(bytes, 9)).saturating_mul(2);
-        let name_start = if name_len == 0 {
-            0
-        } else {
-            usize::from(le16(bytes, 0x0a))
-        };
-        let name_end = name_start.saturating_add(name_len);
-        let Some(name) = bytes.get(name_start..name_end) else {
+        // A name is UTF-16.
+        let name_len = name_length * 2;
+        let name_start = if name_len == 0 { 0 } else { name_offset };
+        let Some(name) = bytes.get(name_start..name_start + name_len) else {
             return bad("name");
         };
         let attribute = Attribute {
             bytes,
-            key: Key { code, name },
+            key: Key {
+                code: attribute_type,
+                name,
+            },
             at: self.at,
             offset_bytes: self.record.offset_bytes,
         };
         if attribute.is_nonresident() {
-            let is_sound = bytes.len() > 0x40 && usize::from(le16(bytes, 0x20)) >= 0x40;
+            let is_sound = bytes.len() > 0x40 && le16(bytes, 0x20) >= 0x40;
             return if is_sound {
                 Ok(attribute)
             } else {

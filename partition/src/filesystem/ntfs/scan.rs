@@ -1,5 +1,10 @@
-//! All file records in use: that each cluster they name is marked so, and which are metadata.
+//! All file records in use: whether each cluster that they name is marked as used, and which are
+//! metadata.
+//!
+//! Linux-NTFS documentation, "$MFT", "$Bitmap" and "$BadClus":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/files/index.html>.
 
+use super::address::RecordNumber;
 use super::bitmap;
 use super::mft::{BAD_CLUSTERS, FIRST_USER, Mft};
 use super::record::{DATA, Key, Record, is_file_record};
@@ -8,9 +13,11 @@ use super::stream::Stream;
 use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::filesystem::bits::{Order, is_set};
 use crate::filesystem::known_bad::Claims;
 
-const PIECE_BYTES: u64 = 1 << 20;
+/// How much of the master file table is read at once.
+const PIECE_LEN: usize = 1 << 20;
 const METADATA_EXTENTS_MAX: usize = 1 << 20;
 
 /// What an extent holds.
@@ -35,7 +42,7 @@ pub(super) fn known_bad(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
     else {
         return Ok(ExtentMap::new());
     };
-    let listed = runs.iter().filter_map(|run| run.place(&mft.geometry));
+    let listed = runs.iter().filter_map(|run| run.extent(&mft.geometry));
     let mut claims = Claims::new(listed.collect());
     if !claims.is_idle() {
         for_each_run(mft, device, &mut |_, purpose, extent| {
@@ -44,7 +51,7 @@ pub(super) fn known_bad(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
             }
             Ok(())
         })?;
-        // What counts as used whatever the bitmap says.
+        // The edges count as used, whatever the bitmap says.
         bitmap::edges(&mft.geometry).for_each(|extent| claims.add(extent));
     }
     Ok(claims.unclaimed())
@@ -53,25 +60,19 @@ pub(super) fn known_bad(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
 /// Checks that no cluster of a file is outside of `used`.
 ///
 /// ntfs-3g leaves no mark on a volume that it has mounted, and its "recover" option wipes the
-/// marks of others: a bitmap that lags behind the files shows here and nowhere else.
+/// marks of others. So a bitmap that lags behind the files shows here and nowhere else.
 ///
 /// # Errors
-/// [`Error::Corrupt`] naming the record of the first such cluster, or a record in use that fails
-/// its check.
+/// [`Error::Corrupt`], which names the record of the first such cluster, or a record in use that
+/// fails its check.
 pub(super) fn check(mft: &Mft, device: &dyn ReadAt, used: &ExtentMap) -> Result<()> {
     for_each_run(mft, device, &mut |record, _, extent| {
         if used.contains(extent) {
             return Ok(());
         }
         let expected = format!("the clusters {extent} of record {} in use", record.number);
-        let bad = Corrupt::new(
-            "NTFS $Bitmap",
-            "bits",
-            record.offset_bytes,
-            expected,
-            "free",
-        );
-        Err(bad.into())
+        let (structure, offset_bytes) = ("NTFS $Bitmap", record.offset_bytes);
+        Err(Corrupt::new(structure, "bits", offset_bytes, expected, "free").into())
     })
 }
 
@@ -83,10 +84,10 @@ pub(super) fn check(mft: &Mft, device: &dyn ReadAt, used: &ExtentMap) -> Result<
 /// too many extents for the bounds of memory.
 pub(super) fn metadata(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
     let mut extents = Vec::new();
-    let mut base: Option<(u64, bool)> = None;
+    let mut known = None;
     for_each_run(mft, device, &mut |record, purpose, extent| {
         let is_other = match purpose {
-            Use::Contents => !is_own(mft, device, record, &mut base)?,
+            Use::Contents => !is_own(mft, device, record, &mut known)?,
             Use::Bad => true,
             Use::Own => false,
         };
@@ -105,24 +106,29 @@ pub(super) fn metadata(mft: &Mft, device: &dyn ReadAt) -> Result<ExtentMap> {
     Ok(extents.into_iter().collect())
 }
 
-/// Whether a record belongs to one of the filesystem's own files. Its base record says so, which
-/// is kept for the next record.
+/// What a base record says of its file.
+struct Base {
+    number: RecordNumber,
+    is_own: bool,
+}
+
+/// Whether a record belongs to one of the filesystem's own files. Its base record says so; the
+/// answer is kept in `known` for the next record.
 fn is_own(
     mft: &Mft,
     device: &dyn ReadAt,
     record: &Record,
-    known: &mut Option<(u64, bool)>,
+    known: &mut Option<Base>,
 ) -> Result<bool> {
     let Some(base) = record.base() else {
         return Ok(record.number < FIRST_USER || record.is_system());
     };
-    if let Some((number, is_own)) = *known
-        && number == base.number
-    {
-        return Ok(is_own);
+    let number = base.number;
+    if let Some(known) = known.as_ref().filter(|known| known.number == number) {
+        return Ok(known.is_own);
     }
-    let is_own = base.number < FIRST_USER || mft.record(device, base.number)?.is_system();
-    *known = Some((base.number, is_own));
+    let is_own = number < FIRST_USER || mft.record(device, number)?.is_system();
+    *known = Some(Base { number, is_own });
     Ok(is_own)
 }
 
@@ -143,7 +149,7 @@ fn for_each_run(
             }
             runs.clear();
             attribute.pairs().decode(&mft.geometry, &mut runs)?;
-            let base = record.base().map_or(record.number, |base| base.number);
+            let base = record.base_number();
             let purpose = if attribute.is(Key::unnamed(DATA)) {
                 Use::Contents
             } else if base == BAD_CLUSTERS && attribute.is(Key::bad_clusters()) {
@@ -151,7 +157,7 @@ fn for_each_run(
             } else {
                 Use::Own
             };
-            for extent in runs.iter().filter_map(|run| run.place(&mft.geometry)) {
+            for extent in runs.iter().filter_map(|run| run.extent(&mft.geometry)) {
                 visit(record, purpose, extent)?;
             }
         }
@@ -169,26 +175,24 @@ pub(super) fn for_each_record(
     bits: &Stream,
     visit: &mut dyn FnMut(Result<Record>) -> Result<()>,
 ) -> Result<()> {
-    let record_bytes = mft.geometry.record_bytes;
+    let geometry = &mft.geometry;
+    let record_len = geometry.record_bytes;
     // A multiple of 8 records, so that their bits are whole bytes.
-    let piece_records = PIECE_BYTES / record_bytes as u64;
-    let mut number = 0;
-    while number < mft.records() {
-        let count = piece_records.min(mft.records().saturating_sub(number));
-        let len = usize::try_from(count)
-            .unwrap_or(0)
-            .saturating_mul(record_bytes);
-        let mut piece = vec![0; len];
-        let at = number.saturating_mul(record_bytes as u64);
-        mft.data().read(device, &mft.geometry, (at, &mut piece))?;
-        let in_use = in_use(mft, device, bits, (number, count))?;
-        for ((number, bytes), is_used) in
-            (number..).zip(piece.chunks_exact(record_bytes)).zip(in_use)
-        {
-            // What was never used may hold anything.
+    let piece_records = PIECE_LEN / record_len;
+    for first in (0..mft.records()).step_by(piece_records) {
+        let left = usize::try_from(mft.records() - first).unwrap_or(piece_records);
+        let count = left.min(piece_records);
+        let mut piece = vec![0; count * record_len];
+        let at = geometry.record_byte(RecordNumber(first));
+        mft.data().read(device, geometry, at, &mut piece)?;
+        let in_use = bits_of(mft, device, bits, first, count)?;
+        for ((number, index), bytes) in (first..).zip(0..).zip(piece.chunks_exact(record_len)) {
+            let is_used = is_set(&in_use, Order::LeastFirst, index) == Some(true);
+            // A record that was never used may hold anything.
             if !is_used && !is_file_record(bytes) {
                 continue;
             }
+            let number = RecordNumber(number);
             let offset_bytes = mft.record_offset_bytes(number);
             let record = match Record::parse(bytes.to_vec(), number, offset_bytes) {
                 Err(_) if !is_used => continue,
@@ -197,32 +201,26 @@ pub(super) fn for_each_record(
             };
             visit(record)?;
         }
-        number = number.saturating_add(count);
     }
     Ok(())
 }
 
-/// Whether the bitmap of records has these as used; beyond its end none is.
-fn in_use(
+/// The bits of `count` records from `first`, a multiple of 8, on. Those beyond the end of the bitmap
+/// are missing, as no record there is in use.
+fn bits_of(
     mft: &Mft,
     device: &dyn ReadAt,
     bits: &Stream,
-    (first, count): (u64, u64),
-) -> Result<impl Iterator<Item = bool>> {
+    first: u64,
+    count: usize,
+) -> Result<Vec<u8>> {
     let start = first / 8;
-    let end = first
-        .saturating_add(count)
-        .div_ceil(8)
-        .min(bits.written_bytes());
-    let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+    let left = bits.written_bytes().saturating_sub(start);
+    let needed = count.div_ceil(8);
+    let len = usize::try_from(left).map_or(needed, |left| left.min(needed));
     let mut bytes = vec![0; len];
-    if len > 0 {
-        bits.read(device, &mft.geometry, (start, &mut bytes))?;
+    if !bytes.is_empty() {
+        bits.read(device, &mft.geometry, start, &mut bytes)?;
     }
-    Ok((0..count).map(move |index| {
-        let byte = usize::try_from(index / 8)
-            .ok()
-            .and_then(|byte| bytes.get(byte));
-        byte.is_some_and(|byte| byte >> (index % 8) & 1 == 1)
-    }))
+    Ok(bytes)
 }

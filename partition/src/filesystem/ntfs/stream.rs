@@ -1,5 +1,9 @@
 //! The value of an attribute, wherever it lies.
+//!
+//! Linux-NTFS documentation, "Attribute Header":
+//! <https://flatcap.github.io/linux-ntfs/ntfs/concepts/attribute_header.html>.
 
+use super::address::Vcn;
 use super::boot::Geometry;
 use super::runs::Run;
 use crate::device::ReadAt;
@@ -15,11 +19,19 @@ pub(super) enum Stream {
         /// Without gaps, in order of `vcn`, from 0 on.
         runs: Vec<Run>,
         data_bytes: u64,
-        /// What lies after these reads as zeroes.
+        /// All bytes after these read as zeroes.
         initialized_bytes: u64,
         /// Compressed, encrypted, sparse.
         flags: u16,
     },
+}
+
+/// Where a byte of a value is.
+struct Place {
+    /// Where it lies on the volume; `None` in a hole.
+    offset_bytes: Option<u64>,
+    /// How many bytes of the value lie there in a row, this one included.
+    len_bytes: u64,
 }
 
 impl Stream {
@@ -61,63 +73,63 @@ impl Stream {
         &self,
         device: &dyn ReadAt,
         geometry: &Geometry,
-        (offset_bytes, buffer): (u64, &mut [u8]),
+        offset_bytes: u64,
+        buffer: &mut [u8],
     ) -> Result<()> {
+        let end = offset_bytes.saturating_add(buffer.len() as u64);
         let runs = match self {
             Self::Resident(value) => {
-                let start = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
-                let end = start.saturating_add(buffer.len());
-                let found = value.get(start..end).ok_or_else(|| short(end as u64))?;
-                buffer.copy_from_slice(found);
+                let start = usize::try_from(offset_bytes).ok();
+                let rest = start.and_then(|start| value.get(start..));
+                let found = rest.and_then(|rest| rest.get(..buffer.len()));
+                buffer.copy_from_slice(found.ok_or_else(|| short(end))?);
                 return Ok(());
             }
             Self::Nonresident { runs, .. } => runs,
         };
-        let mut at = offset_bytes;
         let mut rest = buffer;
         while !rest.is_empty() {
-            let (place, left_bytes) = find(runs, geometry, at).ok_or_else(|| short(at))?;
-            let len = usize::try_from(left_bytes)
-                .unwrap_or(usize::MAX)
-                .min(rest.len());
+            let at = end.saturating_sub(rest.len() as u64);
+            let place = find(runs, geometry, at).ok_or_else(|| short(at))?;
+            let len = rest.len();
+            let len = usize::try_from(place.len_bytes).map_or(len, |there| there.min(len));
             let (now, later) = rest.split_at_mut_checked(len).ok_or_else(|| short(at))?;
-            match place {
-                Some(place_bytes) => device.read_exact_at(now, place_bytes)?,
+            match place.offset_bytes {
+                Some(offset_bytes) => device.read_exact_at(now, offset_bytes)?,
                 None => now.fill(0),
             }
-            at = at.saturating_add(len as u64);
             rest = later;
         }
         Ok(())
     }
 
-    /// Where byte `offset_bytes` of the value lies on the volume; 0 if nowhere.
-    pub(super) fn place_bytes(&self, geometry: &Geometry, offset_bytes: u64) -> u64 {
+    /// Where byte `offset_bytes` of the value lies on the volume; `None` if nowhere.
+    pub(super) fn place(&self, geometry: &Geometry, offset_bytes: u64) -> Option<u64> {
         match self {
-            Self::Resident(_) => 0,
-            Self::Nonresident { runs, .. } => find(runs, geometry, offset_bytes)
-                .and_then(|(place, _)| place)
-                .unwrap_or(0),
+            Self::Resident(_) => None,
+            Self::Nonresident { runs, .. } => find(runs, geometry, offset_bytes)?.offset_bytes,
         }
+    }
+
+    /// As [`place`](Self::place), for messages: 0 if nowhere.
+    pub(super) fn place_bytes(&self, geometry: &Geometry, offset_bytes: u64) -> u64 {
+        self.place(geometry, offset_bytes).unwrap_or(0)
     }
 }
 
-/// Where a byte of a value lies, `None` for a hole, and how many follow it there.
-fn find(runs: &[Run], geometry: &Geometry, at: u64) -> Option<(Option<u64>, u64)> {
-    let vcn = at.checked_div(geometry.cluster_bytes)?;
-    let index = runs.partition_point(|run| run.end_vcn() <= vcn);
+fn find(runs: &[Run], geometry: &Geometry, at: u64) -> Option<Place> {
+    let vcn = Vcn(at.checked_div(geometry.cluster_bytes)?);
+    let index = runs.partition_point(|run| run.end() <= vcn);
     let run = runs.get(index).filter(|run| run.vcn <= vcn)?;
-    let start_bytes = run.vcn.checked_mul(geometry.cluster_bytes)?;
-    let into_bytes = at.checked_sub(start_bytes)?;
-    let len_bytes = run.clusters.saturating_mul(geometry.cluster_bytes);
-    let place = match run.lcn {
-        Some(lcn) => Some(
-            lcn.checked_mul(geometry.cluster_bytes)?
-                .checked_add(into_bytes)?,
-        ),
+    let into_bytes = at.checked_sub(geometry.vcn_byte(run.vcn))?;
+    let offset_bytes = match run.lcn {
+        Some(_) => Some(run.extent(geometry)?.offset_bytes() + into_bytes),
         None => None,
     };
-    Some((place, len_bytes.checked_sub(into_bytes)?))
+    Some(Place {
+        offset_bytes,
+        len_bytes: geometry.bytes(run.clusters).checked_sub(into_bytes)?,
+    })
 }
 
 fn short(at: u64) -> Error {

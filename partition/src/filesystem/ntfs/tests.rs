@@ -1,10 +1,12 @@
 //! Volumes that are not what they should be: the golden image with single fields changed.
 
+use super::address::{Lcn, Vcn};
 use super::probe;
 use super::runs::{Pairs, Run};
 use crate::device::MemoryDevice;
 use crate::extent::ExtentMap;
 use crate::filesystem::{Filesystem, Hazard, usage};
+use proptest::prelude::{any, proptest};
 use std::path::Path;
 
 fn volume() -> Vec<u8> {
@@ -18,7 +20,7 @@ fn open(bytes: &[u8]) -> (MemoryDevice, Option<Box<dyn Filesystem>>) {
     (device, filesystem)
 }
 
-/// Whether the volume is recognised, and copied whole because of damage.
+/// Whether the volume is recognized, and copied whole because of damage.
 fn is_damaged(bytes: &[u8]) -> bool {
     let (device, filesystem) = open(bytes);
     let hazards = filesystem.unwrap().summary().hazards.clone();
@@ -162,11 +164,15 @@ fn runs_are_decoded_with_signs_and_holes() {
     let mut runs = Vec::new();
     let pairs = |bytes| Pairs {
         bytes,
-        lowest_vcn: 10,
+        lowest_vcn: Vcn(10),
         offset_bytes: 0,
     };
-    assert_eq!(pairs(&bytes).decode(&geometry, &mut runs).unwrap(), 24);
-    let run = |vcn, lcn, clusters| Run { vcn, lcn, clusters };
+    assert_eq!(pairs(&bytes).decode(&geometry, &mut runs).unwrap(), Vcn(24));
+    let run = |vcn, lcn: Option<u64>, clusters| Run {
+        vcn: Vcn(vcn),
+        lcn: lcn.map(Lcn),
+        clusters,
+    };
     let expected = [
         run(10, Some(512), 4),
         run(14, None, 7),
@@ -176,5 +182,23 @@ fn runs_are_decoded_with_signs_and_holes() {
     assert_eq!(runs, expected);
     for cut in 1..bytes.len() {
         assert!(pairs(&bytes[..cut]).decode(&geometry, &mut runs).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_records_make_it_panic(
+        changes in proptest::collection::vec((0_usize..30, 0_usize..1024, any::<u8>()), 1..12)
+    ) {
+        let mut bytes = volume();
+        for (number, at, byte) in changes {
+            let at = record(&bytes, number) + at;
+            bytes[at] = byte;
+        }
+        let (device, filesystem) = open(&bytes);
+        let whole = ExtentMap::whole(bytes.len() as u64);
+        let used = usage(&device).unwrap().extents;
+        assert!(used.difference(&whole).is_empty());
+        let _ = filesystem.unwrap().owners(&device, &whole, usize::MAX);
     }
 }

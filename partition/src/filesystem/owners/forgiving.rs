@@ -1,4 +1,4 @@
-//! A device of which every sector can be read: one that fails reads as a fixed byte, and is noted.
+//! A device that reads around bad sectors: each reads as a fixed byte, and is noted.
 
 use super::Gaps;
 use crate::device::{Geometry, ReadAt};
@@ -7,7 +7,7 @@ use crate::extent::{Extent, ExtentMap};
 use crate::locks::lock;
 use std::sync::Mutex;
 
-/// Reads that may fail. A device that fails more often has gone: it isn't asked again.
+/// The most reads that may fail. A device that fails more often is gone, and isn't asked again.
 const FAILURES_MAX: usize = 4096;
 
 /// Reads around bad sectors of another device.
@@ -20,7 +20,7 @@ pub(crate) struct Forgiving<'a> {
 
 #[derive(Default)]
 struct State {
-    /// Sectors that failed: each costs a disk that retries it seconds.
+    /// Sectors that failed. Reading one again costs seconds, as the disk retries it.
     bad: ExtentMap,
     failures: usize,
 }
@@ -36,7 +36,7 @@ impl<'a> Forgiving<'a> {
         }
     }
 
-    /// Reads halves of what can't be read as a whole, down to sectors.
+    /// Reads a range. When it can't be read as a whole, it is read in halves, down to sectors.
     fn read(&self, state: &mut State, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
         let Some(extent) = Extent::new(offset_bytes, buffer.len() as u64) else {
             return Ok(());

@@ -6,10 +6,10 @@ use crate::locks::{into_inner, lock};
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard};
 
-/// Gaps that are listed; of others, there is the number.
+/// The most gaps that are listed. The others are only counted.
 const LISTED_MAX: usize = 32;
 
-/// Collects what went wrong while something else went on.
+/// Collects what went wrong while a search went on.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps(Mutex<Notes>);
 
@@ -43,12 +43,12 @@ impl Gaps {
         }
     }
 
-    /// Notes everything that another list has.
+    /// Notes all gaps of another list.
     pub(in crate::filesystem) fn note_all(&self, others: &[String]) {
         others.iter().for_each(|other| self.note(other));
     }
 
-    /// What there is of a result; what went wrong instead is noted.
+    /// The value of a result. An error is noted instead.
     pub(in crate::filesystem) fn tolerate<T>(&self, result: Result<T>) -> Option<T> {
         match result {
             Ok(found) => Some(found),
@@ -60,7 +60,7 @@ impl Gaps {
         }
     }
 
-    /// Ends it where nothing may be missing.
+    /// Ends a search in which nothing may be missing.
     ///
     /// # Errors
     /// The first error that was tolerated; [`Error::Corrupt`] when there is another gap.
@@ -75,7 +75,7 @@ impl Gaps {
         }
     }
 
-    /// All that was noted.
+    /// All gaps that were noted.
     pub(crate) fn list(&self) -> Vec<String> {
         let notes = self.notes();
         let mut list = notes.listed.clone();
@@ -85,7 +85,7 @@ impl Gaps {
         list
     }
 
-    /// `files`, with all that was noted.
+    /// `files`, with all gaps that were noted.
     pub(in crate::filesystem) fn with(&self, files: Vec<Owner>) -> Owners {
         Owners {
             files,

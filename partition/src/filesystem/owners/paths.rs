@@ -1,4 +1,4 @@
-//! Paths from links: which directory names a file, and how.
+//! Paths from links. A link says which directory has a file, and by which name.
 
 use crate::text::sealed_bytes;
 use std::collections::HashMap;
@@ -7,13 +7,13 @@ use std::hash::Hash;
 
 /// Directories deeper than this are taken for a loop.
 const DEPTH_MAX: usize = 1024;
-/// A path is not made longer than this.
+/// The most bytes of one path.
 const PATH_LEN_MAX: usize = 1 << 15;
-/// What all names that are held may take.
+/// The most bytes of all names that are held.
 const NAMES_LEN_MAX: usize = 64 << 20;
-/// Links that are held.
+/// The most links that are held.
 const LINKS_MAX: usize = 1 << 20;
-/// What all paths that are made may take.
+/// The most bytes of all paths that are made.
 const PATHS_LEN_MAX: usize = 64 << 20;
 
 /// One name for each of many files, by their numbers.
@@ -32,7 +32,7 @@ struct Link<K> {
 }
 
 impl<K: Copy + Eq + Hash> Links<K> {
-    /// None but the root directory, which needs no name.
+    /// No links yet. The root directory needs none.
     pub(in crate::filesystem) fn new(root: K) -> Self {
         Self {
             root,
@@ -42,8 +42,8 @@ impl<K: Copy + Eq + Hash> Links<K> {
         }
     }
 
-    /// Notes that directory `parent` has `file` as `name`, unless the file has a name already;
-    /// whether there is room for it.
+    /// Notes that directory `parent` has `file` as `name`, unless the file has a name already.
+    /// Whether there was room for it.
     pub(in crate::filesystem) fn add(&mut self, file: K, parent: K, name: &[u8]) -> bool {
         let start = self.names.len();
         if start.saturating_add(name.len()) > NAMES_LEN_MAX || self.links.len() >= LINKS_MAX {
@@ -57,13 +57,13 @@ impl<K: Copy + Eq + Hash> Links<K> {
         true
     }
 
-    /// The directory that names `file`, if that is known.
+    /// The directory that has `file`, if one is known.
     pub(in crate::filesystem) fn parent(&self, file: K) -> Option<K> {
         self.links.get(&file).map(|link| link.parent)
     }
 
-    /// The path of `file`. One without a name, or below a directory without one, is named by
-    /// `number` from there on.
+    /// The path of `file`. A file or directory without a name is called by its `number`, and the path
+    /// begins there.
     pub(in crate::filesystem) fn path(&mut self, file: K, number: impl Fn(K) -> u64) -> String {
         let mut names: Vec<String> = Vec::new();
         let (mut at, mut len) = (file, 0_usize);

@@ -1,4 +1,4 @@
-//! Reading around bad sectors, and paths of files in directories that aren't sane.
+//! Reading around bad sectors, and paths of files in directories that make no sense.
 
 use super::{Forgiving, Gaps, Links};
 use crate::device::{Fault, FaultAt, MemoryDevice, ReadAt, read_vec};

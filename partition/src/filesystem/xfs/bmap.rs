@@ -1,7 +1,10 @@
-//! Where the parts of a file are: extent lists and the trees (`bmbt`) of long ones.
+//! Where the parts of a file are: extent lists, and the trees (`bmbt`) of long ones.
 //!
-//! XFS Algorithms & Data Structures, "Data Extents".
+//! XFS Algorithms & Data Structures, "Data Extents": `xfs_bmbt_rec`, `xfs_bmdr_block`,
+//! `xfs_btree_lblock`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
+use super::address::FsBlock;
 use super::checksum;
 use super::inode::{Fork, Inode};
 use super::superblock::Superblock;
@@ -13,10 +16,15 @@ use crate::filesystem::owners::Gaps;
 
 const STRUCTURE: &str = "XFS extent btree block";
 const RECORD_LEN: usize = 16;
+const POINTER_LEN: usize = 8;
+/// `XFS_DINODE_FMT_EXTENTS`
 const FORMAT_EXTENTS: u8 = 2;
+/// `XFS_DINODE_FMT_BTREE`
 const FORMAT_BTREE: u8 = 3;
 /// `XFS_BTREE_MAXLEVELS`
 const LEVELS_MAX: u16 = 9;
+/// Headers of blocks of the tree in versions 4 and 5.
+const HEADER_LEN: [usize; 2] = [24, 72];
 
 /// Blocks that follow each other both in a fork and on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,42 +36,47 @@ pub(super) struct Run {
     pub(super) is_written: bool,
 }
 
-/// Told of each run; whether to go on.
+/// Gets each run. Whether to go on.
 pub(super) type Visit<'a> = dyn FnMut(Run) -> bool + 'a;
 
-/// Reads extents of inodes, and altogether no more blocks of trees than the filesystem has.
+/// Reads extents of inodes. All of them together may read no more blocks of trees than the
+/// filesystem has. A block that fails a check is noted as a gap, and left out.
 pub(super) struct Bmaps<'a> {
     superblock: &'a Superblock,
     device: &'a dyn ReadAt,
+    gaps: &'a Gaps,
     blocks_left: u64,
-    /// Where blocks that fail a check are noted; without it, they are errors.
-    gaps: Option<&'a Gaps>,
+}
+
+/// A block of a tree that is still to be read.
+#[derive(Clone, Copy)]
+struct Child {
+    block: FsBlock,
+    level: u16,
 }
 
 impl<'a> Bmaps<'a> {
-    pub(super) const fn new(superblock: &'a Superblock, device: &'a dyn ReadAt) -> Self {
+    pub(super) const fn new(
+        superblock: &'a Superblock,
+        device: &'a dyn ReadAt,
+        gaps: &'a Gaps,
+    ) -> Self {
         Self {
             superblock,
             device,
+            gaps,
             blocks_left: superblock.blocks,
-            gaps: None,
         }
-    }
-
-    /// Goes on where a block of a tree fails a check.
-    pub(super) const fn tolerant(mut self, gaps: &'a Gaps) -> Self {
-        self.gaps = Some(gaps);
-        self
     }
 
     /// Visits the runs of a fork in order, those not yet written included.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] when the fork fails its checks, points outside of the volume or
-    /// visits more blocks than there are.
+    /// [`crate::Error::Corrupt`] when the fork itself fails its checks, or when more blocks are
+    /// visited than there are.
     pub(super) fn visit(
         &mut self,
-        inode: &Inode,
+        inode: &Inode<'_>,
         fork: &Fork<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
@@ -74,67 +87,67 @@ impl<'a> Bmaps<'a> {
         }
     }
 
-    fn list(&self, inode: &Inode, fork: &Fork<'_>, visit: &mut Visit<'_>) -> Result<()> {
-        let room = fork.raw.len() / RECORD_LEN;
-        let count = usize::try_from(fork.extents).unwrap_or(usize::MAX);
-        let expected = format_args!("at most {room}");
-        inode.check(count <= room, "di_nextents", expected, count)?;
-        for record in fork.raw.chunks_exact(RECORD_LEN).take(count) {
-            if !self.record(inode, record, visit)? {
+    fn list(&self, inode: &Inode<'_>, fork: &Fork<'_>, visit: &mut Visit<'_>) -> Result<()> {
+        let records = fork.raw.chunks_exact(RECORD_LEN);
+        let room = records.len();
+        let count = usize::try_from(fork.extents).ok();
+        let Some(count) = count.filter(|&count| count <= room) else {
+            let expected = format_args!("at most {room}");
+            return Err(inode.corrupt("di_nextents", expected, fork.extents).into());
+        };
+        for record in records.take(count) {
+            if !self.record(inode, record, visit) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// An extent: its flag, then 54 bits of offset, 52 of block and 21 of length.
-    fn record(&self, inode: &Inode, record: &[u8], visit: &mut Visit<'_>) -> Result<bool> {
-        let (upper, lower) = (be64(record, 0), be64(record, 8));
-        let block = (upper & 0x1ff) << 43 | lower >> 21;
-        let blocks = u32::try_from(lower & 0x1f_ffff).unwrap_or(0);
-        let extent = self.superblock.numbered(block, blocks);
-        let Some(extent) = extent else {
-            let found = inode.check(false, "extents", "blocks of one group", "others");
-            return self.tolerate(found).map(|()| true);
+    /// Visits an extent (`xfs_bmbt_rec`): a flag, then 54 bits of offset, 52 of block and 21 of
+    /// length.
+    fn record(&self, inode: &Inode<'_>, record: &[u8], visit: &mut Visit<'_>) -> bool {
+        let (l0, l1) = (be64(record, 0), be64(record, 8));
+        let is_written = l0 >> 63 == 0;
+        let br_startoff = l0 << 1 >> 10;
+        let br_startblock = FsBlock((l0 & 0x1ff) << 43 | l1 >> 21);
+        let br_blockcount = (l1 & 0x1f_ffff) as u32;
+        let Some(extent) = self.superblock.fs_extent(br_startblock, br_blockcount) else {
+            let corrupt = inode.corrupt("extents", "blocks of one group", "others");
+            self.gaps.tolerate::<()>(Err(corrupt.into()));
+            return true;
         };
-        let file_block = upper << 1 >> 10;
-        let is_written = upper >> 63 == 0;
-        Ok(visit(Run {
-            file_block,
+        visit(Run {
+            file_block: br_startoff,
             extent,
             is_written,
-        }))
+        })
     }
 
-    fn tolerate(&self, result: Result<()>) -> Result<()> {
-        match self.gaps {
-            Some(gaps) => gaps.tolerate(result).map_or(Ok(()), Ok),
-            None => result,
+    /// Walks down from the root, which is in the inode (`xfs_bmdr_block`).
+    fn tree(&mut self, inode: &Inode<'_>, fork: &Fork<'_>, visit: &mut Visit<'_>) -> Result<()> {
+        let (header, body) = fork.raw.split_at_checked(4).unwrap_or((&[0; 4], &[]));
+        let bb_level = be16(header, 0);
+        let bb_numrecs = usize::from(be16(header, 2));
+        let below = bb_level.checked_sub(1).filter(|_| bb_level <= LEVELS_MAX);
+        let Some(below) = below else {
+            return Err(inode.corrupt("bb_level", "1 to 9", bb_level).into());
+        };
+        let room = body.len() / RECORD_LEN;
+        if !(1..=room).contains(&bb_numrecs) {
+            let expected = format_args!("1 to {room}");
+            return Err(inode.corrupt("bb_numrecs", expected, bb_numrecs).into());
         }
-    }
-
-    fn tree(&mut self, inode: &Inode, fork: &Fork<'_>, visit: &mut Visit<'_>) -> Result<()> {
-        let raw = fork.raw;
-        let field = |offset: usize| raw.get(offset..offset.saturating_add(2));
-        let [level, records] = [0, 2].map(|offset| field(offset).map_or(0, |raw| be16(raw, 0)));
-        let is_valid = (1..=LEVELS_MAX).contains(&level);
-        inode.check(is_valid, "bb_level", "1 to 9", level)?;
-        let room = raw.len().saturating_sub(4) / RECORD_LEN;
-        let records = usize::from(records);
-        let is_valid = (1..=room).contains(&records);
-        inode.check(is_valid, "bb_numrecs", format_args!("1 to {room}"), records)?;
-        let pointers = room.saturating_mul(8).saturating_add(4);
-        let pointers = raw.get(pointers..).unwrap_or_default();
-        let below = level.saturating_sub(1);
-        let mut pending = children(pointers, records, below);
-        while let Some(node) = pending.pop() {
-            let left = self.blocks_left.checked_sub(1);
-            inode.check(left.is_some(), "extents", "a tree without loops", "one")?;
-            self.blocks_left = left.unwrap_or(0);
-            match self.node(inode, node, &mut pending, visit) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => self.tolerate(Err(error))?,
+        let mut pending = children(body, room, bb_numrecs, below);
+        while let Some(child) = pending.pop() {
+            let Some(left) = self.blocks_left.checked_sub(1) else {
+                return Err(inode
+                    .corrupt("extents", "a tree without loops", "one")
+                    .into());
+            };
+            self.blocks_left = left;
+            let visited = self.node(inode, child, &mut pending, visit);
+            if self.gaps.tolerate(visited) == Some(false) {
+                break;
             }
         }
         Ok(())
@@ -142,68 +155,80 @@ impl<'a> Bmaps<'a> {
 
     fn node(
         &self,
-        inode: &Inode,
-        (block, level): (u64, u16),
-        pending: &mut Vec<(u64, u16)>,
+        inode: &Inode<'_>,
+        child: Child,
+        pending: &mut Vec<Child>,
         visit: &mut Visit<'_>,
     ) -> Result<bool> {
-        let (raw, header_len) = self.read(inode, block, level)?;
-        let body = raw.get(header_len..).unwrap_or_default();
+        let raw = self.read(inode, child)?;
+        let [v4, v5] = HEADER_LEN;
+        let is_v5 = self.superblock.features.is_v5();
+        let body = raw.get(if is_v5 { v5 } else { v4 }..).unwrap_or_default();
         let room = body.len() / RECORD_LEN;
-        let records = usize::from(be16(&raw, 6));
-        let is_valid = (1..=room).contains(&records);
-        inode.check(is_valid, "bb_numrecs of a block", room, records)?;
-        if level > 0 {
-            let pointers = body.get(room.saturating_mul(8)..).unwrap_or_default();
-            pending.extend(children(pointers, records, level.saturating_sub(1)));
+        let bb_numrecs = usize::from(be16(&raw, 6));
+        if !(1..=room).contains(&bb_numrecs) {
+            return Err(inode
+                .corrupt("bb_numrecs of a block", room, bb_numrecs)
+                .into());
+        }
+        if let Some(below) = child.level.checked_sub(1) {
+            pending.extend(children(body, room, bb_numrecs, below));
             return Ok(true);
         }
-        for record in body.chunks_exact(RECORD_LEN).take(records) {
-            if !self.record(inode, record, visit)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut records = body.chunks_exact(RECORD_LEN).take(bb_numrecs);
+        Ok(records.all(|record| self.record(inode, record, visit)))
     }
 
-    /// A block of the tree, and the length of its header.
-    fn read(&self, inode: &Inode, block: u64, level: u16) -> Result<(Vec<u8>, usize)> {
-        let extent = self.superblock.numbered(block, 1);
-        let expected = "blocks of the volume";
-        inode.check(extent.is_some(), "bb_ptrs", expected, block)?;
-        let offset_bytes = extent.map_or(0, Extent::offset_bytes);
-        let len = usize::try_from(self.superblock.block_bytes).unwrap_or(usize::MAX);
-        let raw = read_vec(self.device, offset_bytes, len)?;
-        let is_v5 = self.superblock.features.is_v5();
-        let magic = u32::from_be_bytes(if is_v5 { *b"BMA3" } else { *b"BMAP" });
+    /// Reads and checks a block of the tree.
+    fn read(&self, inode: &Inode<'_>, child: Child) -> Result<Vec<u8>> {
+        let superblock = self.superblock;
+        let Some(extent) = superblock.fs_extent(child.block, 1) else {
+            let expected = "blocks of the volume";
+            return Err(inode.corrupt("bb_ptrs", expected, child.block).into());
+        };
+        let offset_bytes = extent.offset_bytes();
+        let raw = read_vec(self.device, offset_bytes, superblock.block_len())?;
         let bad = |field, expected: u64, found: u64| {
             let (expected, found) = (format!("{expected:#x}"), format!("{found:#x}"));
             Err(Corrupt::new(STRUCTURE, field, offset_bytes, expected, found).into())
         };
-        if be32(&raw, 0) != magic {
-            return bad("bb_magic", magic.into(), be32(&raw, 0).into());
+        let is_v5 = superblock.features.is_v5();
+        let magic = u32::from_be_bytes(if is_v5 { *b"BMA3" } else { *b"BMAP" });
+        let bb_magic = be32(&raw, 0);
+        let bb_level = be16(&raw, 4);
+        if bb_magic != magic {
+            return bad("bb_magic", magic.into(), bb_magic.into());
         }
-        if be16(&raw, 4) != level {
-            return bad("bb_level", level.into(), be16(&raw, 4).into());
+        if bb_level != child.level {
+            return bad("bb_level", child.level.into(), bb_level.into());
         }
         if !is_v5 {
-            return Ok((raw, 24));
+            return Ok(raw);
         }
         checksum::check(STRUCTURE, offset_bytes, &raw, 64)?;
-        if be64(&raw, 24) != offset_bytes / 512 {
-            return bad("bb_blkno", offset_bytes / 512, be64(&raw, 24));
+        // Disk addresses count 512 bytes, whatever the sector.
+        let bb_blkno = be64(&raw, 24);
+        let bb_owner = be64(&raw, 56);
+        if bb_blkno != offset_bytes / 512 {
+            return bad("bb_blkno", offset_bytes / 512, bb_blkno);
         }
-        if be64(&raw, 56) != inode.number {
-            return bad("bb_owner", inode.number, be64(&raw, 56));
+        if bb_owner != inode.number.0 {
+            return bad("bb_owner", inode.number.0, bb_owner);
         }
-        Ok((raw, 72))
+        Ok(raw)
     }
 }
 
-/// The blocks that the first `records` of `pointers` name, all of level `level`, the last first.
-fn children(pointers: &[u8], records: usize, level: u16) -> Vec<(u64, u16)> {
-    let pointers = pointers.chunks_exact(8).take(records);
-    let mut children: Vec<_> = pointers.map(|pointer| (be64(pointer, 0), level)).collect();
+/// The blocks, all of level `level`, that the first `records` pointers of a node name; the last
+/// first. The pointers of its `body` come after room for `room` keys.
+fn children(body: &[u8], room: usize, records: usize, level: u16) -> Vec<Child> {
+    let pointers = body.get(room * POINTER_LEN..).unwrap_or_default();
+    let pointers = pointers.chunks_exact(POINTER_LEN).take(records);
+    let child = |pointer| Child {
+        block: FsBlock(be64(pointer, 0)),
+        level,
+    };
+    let mut children: Vec<_> = pointers.map(child).collect();
     children.reverse();
     children
 }

@@ -1,16 +1,21 @@
 //! Blocks of B+trees with short pointers, which stay within an allocation group.
 //!
-//! XFS Algorithms & Data Structures, "Short Format B+trees".
+//! XFS Algorithms & Data Structures, "Short Format B+trees": `xfs_btree_sblock`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
+use super::address::AgBlock;
 use super::checksum;
-use super::group::Group;
+use super::group::{Group, Root};
 use super::superblock::{Superblock, uuid};
 use crate::bytes::{be16, be32, be64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::filesystem::owners::Gaps;
+use std::fmt::Display;
 
-const NULL_BLOCK: u32 = u32::MAX;
+/// `NULLAGBLOCK`
+const NULL_BLOCK: AgBlock = AgBlock(u32::MAX);
+const POINTER_LEN: usize = 4;
 
 /// What distinguishes one kind of tree from another.
 pub(super) struct Shape {
@@ -25,16 +30,23 @@ pub(super) struct Shape {
 pub(super) struct Tree<'a> {
     pub(super) superblock: &'a Superblock,
     pub(super) device: &'a dyn ReadAt,
-    pub(super) group: &'a Group,
+    pub(super) group: Group,
     pub(super) shape: &'static Shape,
-    pub(super) root: u32,
-    pub(super) levels: u32,
+    pub(super) root: Root,
     /// Where blocks that fail a check are noted; without it, they are errors.
     pub(super) gaps: Option<&'a Gaps>,
 }
 
-/// Told of each record, and where its block starts.
+/// Gets each record, and where its block starts.
 pub(super) type Visit<'a> = dyn FnMut(&[u8], u64) -> Result<()> + 'a;
+
+/// A block of the tree that is still to be read.
+#[derive(Clone, Copy)]
+struct Child {
+    block: AgBlock,
+    /// 0 for a leaf.
+    level: u32,
+}
 
 /// A block of the tree.
 struct Node {
@@ -47,63 +59,70 @@ struct Node {
 impl Tree<'_> {
     /// Gives `visit` each record in order, with where its block starts.
     ///
-    /// Levels decrease on the way down and each leaf but an only one has a record, so this ends
-    /// if `visit` refuses records that don't ascend; and no more blocks are read than the group
-    /// has.
+    /// The walk ends. No more blocks are read than the group has. Besides, levels decrease on the
+    /// way down, and each leaf but an only one has a record, so that a `visit` that refuses records
+    /// that don't ascend ends it, too.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] when a block fails a check; what `visit` returns. Where gaps are
-    /// noted, both are, and it goes on with the next block or record.
+    /// [`crate::Error::Corrupt`] when a block fails a check; what `visit` returns. With `gaps`, both
+    /// are noted there, and the walk goes on with the next block or record.
     pub(super) fn records(&self, visit: &mut Visit<'_>) -> Result<()> {
-        let mut pending = vec![(self.root, self.levels.saturating_sub(1))];
+        let mut pending = vec![Child {
+            block: self.root.block,
+            level: self.root.levels.saturating_sub(1),
+        }];
         let mut right = None;
         let mut blocks_left = self.group.blocks;
-        while let Some(at) = pending.pop() {
-            let is_valid = blocks_left > 0;
-            let field = (
-                "pointers",
-                self.superblock.group_byte(self.group.number, at.0),
-            );
-            self.check(is_valid, field, "a tree without loops", "one")?;
-            blocks_left = blocks_left.saturating_sub(1);
-            let visited = self.node(at, &mut right, &mut pending, visit);
+        while let Some(child) = pending.pop() {
+            let Some(left) = blocks_left.checked_sub(1) else {
+                let offset_bytes = self.byte(child.block);
+                let expected = "a tree without loops";
+                return Err(self
+                    .corrupt("pointers", offset_bytes, expected, "one")
+                    .into());
+            };
+            blocks_left = left;
+            let visited = self.node(child, &mut right, &mut pending, visit);
             if visited.is_err() {
                 right = None;
             }
             self.tolerate(visited)?;
         }
-        if self.gaps.is_some() {
+        let right = right.unwrap_or(NULL_BLOCK);
+        if self.gaps.is_some() || right == NULL_BLOCK {
             return Ok(());
         }
-        let right = right.unwrap_or(NULL_BLOCK);
-        let root_bytes = self.superblock.group_byte(self.group.number, self.root);
-        let field = ("bb_rightsib", root_bytes);
-        self.check(right == NULL_BLOCK, field, NULL_BLOCK, right)
+        let offset_bytes = self.byte(self.root.block);
+        let corrupt = self.corrupt("bb_rightsib", offset_bytes, NULL_BLOCK, right);
+        Err(corrupt.into())
     }
 
+    /// Visits the records of a leaf, or adds the children of another block to `pending`. `right` is
+    /// the leaf that must come next, as far as the one before named it.
     fn node(
         &self,
-        (block, level): (u32, u32),
-        right: &mut Option<u32>,
-        pending: &mut Vec<(u32, u32)>,
+        child: Child,
+        right: &mut Option<AgBlock>,
+        pending: &mut Vec<Child>,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        let node = self.read(block, level)?;
-        if level > 0 {
-            let children = self.children(&node)?;
-            let below = level.saturating_sub(1);
-            pending.extend(children.into_iter().rev().map(|child| (child, below)));
+        let node = self.read(child)?;
+        if let Some(level) = child.level.checked_sub(1) {
+            let children = self.children(&node)?.into_iter().rev();
+            pending.extend(children.map(|block| Child { block, level }));
             return Ok(());
         }
-        let expected = right.unwrap_or(block);
-        let field = ("bb_rightsib", node.offset_bytes);
-        self.check(expected == block, field, expected, block)?;
-        *right = Some(be32(&node.raw, 12));
+        let (expected, found) = (right.unwrap_or(child.block), child.block);
+        if expected != found {
+            let offset_bytes = node.offset_bytes;
+            let corrupt = self.corrupt("bb_rightsib", offset_bytes, expected, found);
+            return Err(corrupt.into());
+        }
+        let bb_rightsib = be32(&node.raw, 12);
+        *right = Some(AgBlock(bb_rightsib));
         let records = node.raw.get(node.header_len..).unwrap_or_default();
-        for record in records
-            .chunks_exact(self.shape.record_len)
-            .take(node.records)
-        {
+        let records = records.chunks_exact(self.shape.record_len);
+        for record in records.take(node.records) {
             self.tolerate(visit(record, node.offset_bytes))?;
         }
         Ok(())
@@ -116,32 +135,34 @@ impl Tree<'_> {
         }
     }
 
-    fn read(&self, block: u32, level: u32) -> Result<Node> {
-        let superblock = self.superblock;
-        let offset_bytes = superblock.group_byte(self.group.number, block);
-        let len = usize::try_from(superblock.block_bytes).unwrap_or(usize::MAX);
-        let raw = read_vec(self.device, offset_bytes, len)?;
+    fn byte(&self, block: AgBlock) -> u64 {
+        self.superblock.group_byte(self.group.number, block)
+    }
+
+    fn read(&self, child: Child) -> Result<Node> {
+        let offset_bytes = self.byte(child.block);
+        let raw = read_vec(self.device, offset_bytes, self.superblock.block_len())?;
         let header_len = self.check_identity(&raw, offset_bytes)?;
-        let found = be16(&raw, 4);
-        let is_valid = u32::from(found) == level;
-        self.check(is_valid, ("bb_level", offset_bytes), level, found)?;
-        let record_len = if level == 0 {
+        let bb_level = be16(&raw, 4);
+        let bb_numrecs = usize::from(be16(&raw, 6));
+        let is_valid = u32::from(bb_level) == child.level;
+        self.check(is_valid, "bb_level", offset_bytes, child.level, bb_level)?;
+        let record_len = if child.level == 0 {
             self.shape.record_len
         } else {
-            self.shape.key_len.saturating_add(4)
+            self.shape.key_len + POINTER_LEN
         };
-        let room = room(len, header_len, record_len);
-        let records = usize::from(be16(&raw, 6));
+        let room = raw.len().saturating_sub(header_len) / record_len;
         // An empty root is a group with nothing to name.
-        let is_empty_root = level == 0 && self.levels == 1;
-        let is_valid = records <= room && (records > 0 || is_empty_root);
-        let expected = format!("1 to {room}");
-        self.check(is_valid, ("bb_numrecs", offset_bytes), expected, records)?;
+        let is_empty_root = child.level == 0 && self.root.levels == 1;
+        let is_valid = bb_numrecs <= room && (bb_numrecs > 0 || is_empty_root);
+        let expected = format_args!("1 to {room}");
+        self.check(is_valid, "bb_numrecs", offset_bytes, expected, bb_numrecs)?;
         Ok(Node {
             offset_bytes,
             raw,
             header_len,
-            records,
+            records: bb_numrecs,
         })
     }
 
@@ -150,60 +171,68 @@ impl Tree<'_> {
         let is_v5 = self.superblock.features.is_v5();
         let [v4, v5] = self.shape.magic.map(u32::from_be_bytes);
         let magic = if is_v5 { v5 } else { v4 };
-        let found = be32(raw, 0);
-        let expected = format!("{magic:#x}");
-        self.check(found == magic, ("bb_magic", offset_bytes), expected, found)?;
+        let bb_magic = be32(raw, 0);
+        let expected = format_args!("{magic:#x}");
+        let is_valid = bb_magic == magic;
+        self.check(is_valid, "bb_magic", offset_bytes, expected, bb_magic)?;
         if !is_v5 {
             return Ok(16);
         }
         checksum::check(self.shape.structure, offset_bytes, raw, 52)?;
-        // Disk addresses count 512 bytes whatever the sector.
-        let (expected, found) = (offset_bytes / 512, be64(raw, 16));
-        let is_valid = expected == found;
-        self.check(is_valid, ("bb_blkno", offset_bytes), expected, found)?;
-        let (expected, found) = (self.group.number, be32(raw, 48));
-        let is_valid = expected == found;
-        self.check(is_valid, ("bb_owner", offset_bytes), expected, found)?;
-        let is_valid = uuid(raw, 32) == self.superblock.meta_uuid;
-        let (expected, found) = ("the superblock's", be32(raw, 32));
-        self.check(is_valid, ("bb_uuid", offset_bytes), expected, found)?;
+        // Disk addresses count 512 bytes, whatever the sector.
+        let bb_blkno = be64(raw, 16);
+        let expected = offset_bytes / 512;
+        let is_valid = bb_blkno == expected;
+        self.check(is_valid, "bb_blkno", offset_bytes, expected, bb_blkno)?;
+        let bb_owner = be32(raw, 48);
+        let expected = self.group.number.0;
+        let is_valid = bb_owner == expected;
+        self.check(is_valid, "bb_owner", offset_bytes, expected, bb_owner)?;
+        let bb_uuid = uuid(raw, 32);
+        let is_valid = bb_uuid == self.superblock.meta_uuid;
+        let found = be32(raw, 32);
+        self.check(is_valid, "bb_uuid", offset_bytes, "the superblock's", found)?;
         Ok(56)
     }
 
-    fn children(&self, node: &Node) -> Result<Vec<u32>> {
+    fn children(&self, node: &Node) -> Result<Vec<AgBlock>> {
         // Pointers come after room for as many keys as fit.
+        let body = node.raw.get(node.header_len..).unwrap_or_default();
         let key_len = self.shape.key_len;
-        let room = room(node.raw.len(), node.header_len, key_len.saturating_add(4));
-        let pointers = room.saturating_mul(key_len).saturating_add(node.header_len);
-        let pointers = node.raw.get(pointers..).unwrap_or_default();
-        let children = pointers.chunks_exact(4).take(node.records);
-        let children: Vec<u32> = children.map(|pointer| be32(pointer, 0)).collect();
+        let room = body.len() / (key_len + POINTER_LEN);
+        let pointers = body.get(room * key_len..).unwrap_or_default();
+        let children = pointers.chunks_exact(POINTER_LEN).take(node.records);
+        let children: Vec<_> = children.map(|child| AgBlock(be32(child, 0))).collect();
         for &child in &children {
-            let is_valid = self.group.is_block(self.superblock, child);
-            let field = ("pointers", node.offset_bytes);
-            self.check(is_valid, field, "a block of the group", child)?;
+            let is_valid = self.group.has(self.superblock, child);
+            let expected = "a block of the group";
+            self.check(is_valid, "pointers", node.offset_bytes, expected, child)?;
         }
         Ok(children)
     }
 
-    /// Says what is wrong with a block of this tree.
+    /// Says what is wrong with the block of this tree at `offset_bytes`, unless all is well.
     pub(super) fn check(
         &self,
         is_valid: bool,
-        (field, offset_bytes): (&'static str, u64),
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
+        field: &'static str,
+        offset_bytes: u64,
+        expected: impl Display,
+        found: impl Display,
     ) -> Result<()> {
         if is_valid {
             return Ok(());
         }
-        let structure = self.shape.structure;
-        Err(Corrupt::new(structure, field, offset_bytes, expected, found).into())
+        Err(self.corrupt(field, offset_bytes, expected, found).into())
     }
-}
 
-/// How many entries of `entry_len` (not 0) fit in a block after its header.
-fn room(len: usize, header_len: usize, entry_len: usize) -> usize {
-    let room = len.saturating_sub(header_len);
-    room.checked_div(entry_len).unwrap_or(0)
+    fn corrupt(
+        &self,
+        field: &'static str,
+        offset_bytes: u64,
+        expected: impl Display,
+        found: impl Display,
+    ) -> Corrupt {
+        Corrupt::new(self.shape.structure, field, offset_bytes, expected, found)
+    }
 }

@@ -1,7 +1,10 @@
-//! The checksum of version 5 metadata: CRC-32C over a structure whose own field counts as zero.
+//! The checksum of version 5 metadata: CRC-32C over a structure. The field itself counts as zero.
+//!
+//! XFS Algorithms & Data Structures, "Self-Describing Metadata":
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use crate::bytes::le32;
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 
 /// Checks the little-endian CRC-32C at `field_offset` of `raw`, which starts at `offset_bytes`.
 pub(super) fn check(
@@ -9,7 +12,7 @@ pub(super) fn check(
     offset_bytes: u64,
     raw: &[u8],
     field_offset: usize,
-) -> Result<(), Corrupt> {
+) -> Checked {
     let stored = le32(raw, field_offset);
     let computed = crc32c(raw, field_offset);
     if stored == computed {
@@ -27,14 +30,10 @@ pub(super) fn check(
 
 /// CRC-32C of `raw` with zeroes for the four bytes at `field_offset`.
 pub(super) fn crc32c(raw: &[u8], field_offset: usize) -> u32 {
-    let before = raw.get(..field_offset).unwrap_or_default();
-    let after = raw
-        .get(field_offset.saturating_add(4)..)
-        .unwrap_or_default();
-    crc32c::crc32c_append(
-        crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]),
-        after,
-    )
+    let (before, rest) = raw.split_at_checked(field_offset).unwrap_or((raw, &[]));
+    let after = rest.get(4..).unwrap_or_default();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]);
+    crc32c::crc32c_append(crc, after)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where the contents of regular files are, so that all else that is in use is metadata.
 
 use super::files;
+use super::scan::Scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -12,12 +13,17 @@ use crate::filesystem::owners::Gaps;
 /// many pieces.
 ///
 /// # Errors
-/// [`crate::Error::Corrupt`] when an inode, or a block that says where one's contents are, fails
-/// a check.
+/// [`crate::Error::Corrupt`] when an inode, or a block that says where its contents are, fails a
+/// check.
 pub(super) fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
     let gaps = Gaps::new();
     let mut contents = Contents::new();
-    files::walk(superblock, device, &gaps, &mut contents);
+    let scan = Scan {
+        superblock,
+        device,
+        gaps: &gaps,
+    };
+    files::walk(&scan, &mut contents);
     gaps.none()?;
     Ok(contents.finish())
 }

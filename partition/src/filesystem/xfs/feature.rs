@@ -37,28 +37,30 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// Reads the words of a superblock of at least 512 bytes; those of version 5 are nothing in
-    /// earlier ones.
+    /// Reads the words of a superblock of at least 512 bytes. The words of version 5 mean nothing in
+    /// earlier versions.
     pub(super) fn parse(raw: &[u8]) -> Self {
-        let versionnum = be16(raw, 100);
-        let is_v5 = versionnum & VERSION_MASK == 5;
-        let word = |offset| if is_v5 { be32(raw, offset) } else { 0 };
-        let has_more = versionnum & VERSION_MOREBITS != 0;
+        let sb_versionnum = be16(raw, 100);
+        let sb_features2 = be32(raw, 200);
+        let sb_bad_features2 = be32(raw, 204);
+        let sb_features_ro_compat = be32(raw, 212);
+        let sb_features_incompat = be32(raw, 216);
+        let sb_features_log_incompat = be32(raw, 220);
+        let is_v5 = sb_versionnum & VERSION_MASK == 5;
+        let of_v5 = |word| if is_v5 { word } else { 0 };
+        let has_more = sb_versionnum & VERSION_MOREBITS != 0;
+        // A compiler's padding once moved the word, so sb_bad_features2 counts as well.
+        let features2 = sb_features2 | sb_bad_features2;
         Self {
-            versionnum,
-            // Once misplaced by a compiler's padding, sb_bad_features2 counts as well.
-            features2: if has_more {
-                be32(raw, 200) | be32(raw, 204)
-            } else {
-                0
-            },
-            ro_compat: word(212),
-            incompat: word(216),
-            log_incompat: word(220),
+            versionnum: sb_versionnum,
+            features2: if has_more { features2 } else { 0 },
+            ro_compat: of_v5(sb_features_ro_compat),
+            incompat: of_v5(sb_features_incompat),
+            log_incompat: of_v5(sb_features_log_incompat),
         }
     }
 
-    /// Version 5: metadata describes itself and has checksums.
+    /// Whether it is version 5: metadata describes itself and has checksums.
     pub(super) const fn is_v5(self) -> bool {
         self.versionnum & VERSION_MASK == 5
     }
@@ -71,7 +73,7 @@ impl Features {
         self.incompat & INCOMPAT_META_UUID != 0
     }
 
-    /// Entries of directories say of what type the file is.
+    /// Whether entries of directories say of what type the file is.
     pub(super) const fn has_ftype(self) -> bool {
         let is_in_v4 = !self.is_v5() && self.features2 & FEATURES2_FTYPE != 0;
         is_in_v4 || self.incompat & INCOMPAT_FTYPE != 0

@@ -1,14 +1,16 @@
 //! The used map: what no group's tree of free extents names.
 //!
 //! XFS Algorithms & Data Structures, "AG Free Space B+trees": the tree that is sorted by block
-//! (`bnobt`), with short pointers.
+//! (`bnobt`), with short pointers; `xfs_alloc_rec`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
+use super::address::AgBlock;
 use super::btree::{Shape, Tree};
-use super::group::Group;
+use super::group::FreeSpace;
 use super::superblock::Superblock;
 use crate::bytes::be32;
 use crate::device::ReadAt;
-use crate::error::{Corrupt, Result};
+use crate::error::{Checked, Corrupt, Result};
 use crate::extent::{Extent, ExtentMap, ExtentMapBuilder};
 
 static SHAPE: Shape = Shape {
@@ -26,100 +28,98 @@ static SHAPE: Shape = Shape {
 /// tree and the counters of the AGF disagree, or when the tree names a structure as free.
 pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<ExtentMap> {
     let mut map = ExtentMapBuilder::new();
-    for number in 0..superblock.groups {
-        let group = Group::read(superblock, device, number)?;
+    for number in superblock.group_numbers() {
+        let space = FreeSpace::read(superblock, device, number)?;
         let tree = Tree {
             superblock,
             device,
-            group: &group,
+            group: space.group,
             shape: &SHAPE,
-            root: group.root,
-            levels: group.levels,
+            root: space.tree,
             gaps: None,
         };
         let mut walk = Walk {
             tree: &tree,
-            taken: taken(superblock, &group),
+            taken: taken(superblock, &space),
+            space: &space,
             map: &mut map,
-            next_block: 0,
+            next: AgBlock(0),
             free_blocks: 0,
             longest_blocks: 0,
         };
         tree.records(&mut |record, block_bytes| {
-            walk.free(block_bytes, be32(record, 0), be32(record, 4))
+            let ar_startblock = AgBlock(be32(record, 0));
+            let ar_blockcount = be32(record, 4);
+            walk.free(block_bytes, ar_startblock, ar_blockcount)
         })?;
         walk.finish()?;
     }
     Ok(map.finish())
 }
 
-/// What of the group can't be free: headers, roots, AGFL and log.
-fn taken(superblock: &Superblock, group: &Group) -> ExtentMap {
-    let start_bytes = superblock.group_byte(group.number, 0);
+/// The bytes of the group that can't be free: headers, roots, AGFL and log.
+fn taken(superblock: &Superblock, space: &FreeSpace) -> ExtentMap {
+    let number = space.group.number;
+    let start_bytes = superblock.group_byte(number, AgBlock(0));
     let headers = Extent::new(start_bytes, superblock.header_bytes());
-    let blocks = group.taken.iter();
-    let blocks = blocks.filter_map(|&block| superblock.extent(group.number, block, 1));
-    let log = superblock.log_extent();
-    blocks.chain(headers).chain(log).collect()
+    let blocks = space.taken.iter();
+    let blocks = blocks.filter_map(|&block| superblock.extent(number, block, 1));
+    blocks.chain(headers).chain(superblock.log).collect()
 }
 
 struct Walk<'a> {
     tree: &'a Tree<'a>,
+    space: &'a FreeSpace,
     taken: ExtentMap,
     map: &'a mut ExtentMapBuilder,
     /// The first block of which it isn't known yet whether it is free.
-    next_block: u32,
+    next: AgBlock,
     free_blocks: u64,
     longest_blocks: u32,
 }
 
 impl Walk<'_> {
-    /// Notes `blocks` free blocks from `start` on.
-    fn free(&mut self, block_bytes: u64, start: u32, blocks: u32) -> Result<()> {
-        let end = start.checked_add(blocks);
-        let is_inside = end.is_some_and(|end| end <= self.tree.group.blocks);
-        let is_valid = blocks > 0 && is_inside && start >= self.next_block;
+    /// Notes `blocks` free blocks from `start` on, as the tree's block at `block_bytes` has them.
+    fn free(&mut self, block_bytes: u64, start: AgBlock, blocks: u32) -> Result<()> {
+        let (tree, group) = (self.tree, self.space.group);
+        let extent = tree.superblock.extent(group.number, start, blocks);
         let found = format_args!("{blocks} blocks from {start} on");
-        let expected = format_args!(
-            "free blocks from {} to {}",
-            self.next_block, self.tree.group.blocks
-        );
-        let field = ("records", block_bytes);
-        self.tree.check(is_valid, field, expected, found)?;
-        let number = self.tree.group.number;
-        let extent = self.tree.superblock.extent(number, start, blocks);
-        let is_taken = extent.is_some_and(|extent| self.taken.overlaps(extent));
+        let Some(extent) = extent.filter(|_| start >= self.next) else {
+            let expected = format_args!("free blocks from {} to {}", self.next, group.blocks);
+            return tree.check(false, "records", block_bytes, expected, found);
+        };
+        let is_taken = self.taken.overlaps(extent);
         let expected = "headers, roots, AGFL and log in use";
-        self.tree.check(!is_taken, field, expected, found)?;
+        tree.check(!is_taken, "records", block_bytes, expected, found)?;
         self.push_used(start);
-        self.next_block = start.saturating_add(blocks);
-        self.free_blocks = self.free_blocks.saturating_add(blocks.into());
+        // The extent ends within the group, and none overlaps another.
+        self.next = AgBlock(start.0 + blocks);
+        self.free_blocks += u64::from(blocks);
         self.longest_blocks = self.longest_blocks.max(blocks);
         Ok(())
     }
 
     /// Notes the blocks up to `end` as used.
-    fn push_used(&mut self, end: u32) {
-        let blocks = end.saturating_sub(self.next_block);
-        let number = self.tree.group.number;
-        let used = self.tree.superblock.extent(number, self.next_block, blocks);
-        used.into_iter().for_each(|used| self.map.push(used));
+    fn push_used(&mut self, end: AgBlock) {
+        let number = self.space.group.number;
+        let [start, end] = [self.next, end].map(|at| self.tree.superblock.group_byte(number, at));
+        Extent::between(start, end)
+            .into_iter()
+            .for_each(|used| self.map.push(used));
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.push_used(self.tree.group.blocks);
-        let agf_bytes = self.tree.group.agf_bytes;
-        let agf = |is_valid, field, expected: u64, found: u32| {
-            if is_valid {
+    fn finish(&mut self) -> Checked {
+        self.push_used(AgBlock(self.space.group.blocks));
+        let agf = |field, tree: u64, counter: u32| {
+            if tree == counter.into() {
                 return Ok(());
             }
-            let expected = format!("{expected} as in the free space btree");
-            Err(Corrupt::new("XFS AGF", field, agf_bytes, expected, found))
+            let expected = format!("{tree} as in the free space btree");
+            let agf_bytes = self.space.agf_bytes;
+            Err(Corrupt::new("XFS AGF", field, agf_bytes, expected, counter))
         };
-        let (tree, counter) = (self.free_blocks, self.tree.group.free_blocks);
-        agf(tree == u64::from(counter), "agf_freeblks", tree, counter)?;
-        let (tree, counter) = (self.longest_blocks, self.tree.group.longest_blocks);
-        agf(tree == counter, "agf_longest", tree.into(), counter)?;
-        Ok(())
+        agf("agf_freeblks", self.free_blocks, self.space.free_blocks)?;
+        let longest = self.longest_blocks.into();
+        agf("agf_longest", longest, self.space.longest_blocks)
     }
 }

@@ -1,274 +1,187 @@
-//! Inodes in use, from each group's tree of inode chunks.
+//! An inode: what it is, and where it says that its blocks are.
 //!
-//! XFS Algorithms & Data Structures, "AG Inode B+trees" and "Inode Core".
+//! XFS Algorithms & Data Structures, "Inode Core": `xfs_dinode`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
-use super::btree::{Shape, Tree};
+use super::address::Ino;
 use super::checksum;
-use super::group::Group;
 use super::superblock::Superblock;
 use crate::bytes::{be16, be32, be64, u8_at};
-use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
-use crate::filesystem::files::{Changes, Stamp};
-use crate::filesystem::owners::Gaps;
+use crate::error::{Checked, Corrupt};
+use crate::filesystem::files::{Changes, FileKind, Stamp};
+use std::fmt::Display;
 
-static SHAPE: Shape = Shape {
-    structure: "XFS inode btree block",
-    magic: [*b"IABT", *b"IAB3"],
-    record_len: 16,
-    key_len: 4,
-};
-
-/// `XFS_INODES_PER_CHUNK`
-const CHUNK: u32 = 64;
 const MAGIC: u16 = u16::from_be_bytes(*b"IN");
+/// Size of the core, after which the data fork begins, in versions 4 and 5 of the filesystem.
+const CORE_LEN: [usize; 2] = [100, 176];
+/// `S_IFMT`, `S_IFREG` and `S_IFDIR` of `di_mode`.
 const MODE_TYPE: u16 = 0o170_000;
 const MODE_REGULAR: u16 = 0o100_000;
 const MODE_DIRECTORY: u16 = 0o040_000;
-/// `XFS_DIFLAG_IMMUTABLE`
+/// `XFS_DIFLAG_REALTIME` of `di_flags`.
+const FLAG_REALTIME: u16 = 0x1;
+/// `XFS_DIFLAG_IMMUTABLE` of `di_flags`.
 const FLAG_IMMUTABLE: u16 = 0x8;
-/// `XFS_DIFLAG2_BIGTIME`
+/// `XFS_DIFLAG2_BIGTIME` of `di_flags2`.
 const FLAG2_BIGTIME: u64 = 0x8;
-const NANOSECONDS: u64 = 1_000_000_000;
-/// `XFS_DIFLAG2_NREXT64`
+/// `XFS_DIFLAG2_NREXT64` of `di_flags2`.
 const FLAG2_WIDE_COUNTERS: u64 = 0x10;
+const NANOSECONDS: u64 = 1_000_000_000;
 
-/// An inode as it lies on the disk.
-pub(super) struct Inode {
-    pub(super) number: u64,
+/// An inode in use.
+pub(super) struct Inode<'a> {
+    pub(super) number: Ino,
     pub(super) offset_bytes: u64,
-    raw: Vec<u8>,
-    core_len: usize,
+    pub(super) kind: FileKind,
+    /// Whether its contents are on the realtime device.
+    pub(super) is_realtime: bool,
+    /// Whether the file must not be changed.
+    pub(super) is_immutable: bool,
+    pub(super) changed: Stamp,
+    /// `di_changecount`, with `di_atime`, whose updates count.
+    pub(super) changes: Option<Changes>,
+    pub(super) size_bytes: u64,
+    /// The data fork: contents of a file, entries of a directory, a symbolic link's target.
+    pub(super) data: Fork<'a>,
+    /// The fork of extended attributes; empty when there is none.
+    pub(super) attributes: Fork<'a>,
+    /// The inode as it lies on the disk.
+    pub(super) raw: &'a [u8],
 }
 
 /// What an inode says of the blocks of its data, or of its attributes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fork<'a> {
-    /// `di_format`: how it does.
+    /// `di_format` or `di_aformat`: in which form it is stored.
     pub(super) format: u8,
     /// How many extents it has.
     pub(super) extents: u64,
     pub(super) raw: &'a [u8],
 }
 
-/// Told of each inode, or of what is wrong with it.
-pub(super) type Visit<'a> = dyn FnMut(Result<Inode>) -> Result<()> + 'a;
-
-/// Visits every inode in use of a group. With `gaps`, blocks of its tree that fail a check are
-/// noted and left out.
-pub(super) fn inodes(
-    superblock: &Superblock,
-    device: &dyn ReadAt,
-    (group, gaps): (&Group, Option<&Gaps>),
-    visit: &mut Visit<'_>,
-) -> Result<()> {
-    let tree = Tree {
-        superblock,
-        device,
-        group,
-        shape: &SHAPE,
-        root: group.inode_root,
-        levels: group.inode_levels,
-        gaps,
-    };
-    let mut next = 0;
-    tree.records(&mut |record, block_bytes| {
-        let start = be32(record, 0);
-        let is_valid = start >= next && start <= u32::MAX.saturating_sub(CHUNK);
-        let expected = format_args!("a chunk after inode {next}");
-        tree.check(is_valid, ("ir_startino", block_bytes), expected, start)?;
-        next = start.saturating_add(CHUNK);
-        chunk(&tree, record, block_bytes, visit)
-    })
-}
-
-fn chunk(tree: &Tree<'_>, record: &[u8], block_bytes: u64, visit: &mut Visit<'_>) -> Result<()> {
-    let superblock = tree.superblock;
-    let start = be32(record, 0);
-    // Each bit of the mask is four inodes that there are none of.
-    let holes = if superblock.features.has_sparse_inodes() {
-        be16(record, 4)
-    } else {
-        0
-    };
-    let free = be64(record, 8);
-    let quarter = |index: u32| (index.saturating_mul(4), 4);
-    let runs: Vec<(u32, u32)> = match holes {
-        0 => vec![(0, CHUNK)],
-        _ => (0..16)
-            .filter(|bit| holes >> bit & 1 == 0)
-            .map(quarter)
-            .collect(),
-    };
-    let group_bytes = superblock.byte(tree.group.blocks.into());
-    let inode_bytes = u64::from(superblock.inode_bytes);
-    for (first, count) in runs {
-        let in_group = u64::from(start.saturating_add(first)).saturating_mul(inode_bytes);
-        let len_bytes = u64::from(count).saturating_mul(inode_bytes);
-        let is_inside = in_group.saturating_add(len_bytes) <= group_bytes;
-        let field = ("ir_startino", block_bytes);
-        tree.check(is_inside, field, "a chunk in the group", start)?;
-        let group_start = superblock.group_byte(tree.group.number, 0);
-        let offset_bytes = group_start.saturating_add(in_group);
-        let len = usize::try_from(len_bytes).unwrap_or(usize::MAX);
-        let raw = read_vec(tree.device, offset_bytes, len)?;
-        let inode_len = usize::try_from(superblock.inode_bytes).unwrap_or(usize::MAX);
-        for (index, raw) in (first..).zip(raw.chunks_exact(inode_len.max(1))) {
-            if free >> index.min(63) & 1 == 0 {
-                let number =
-                    superblock.inode_number(tree.group.number, start.saturating_add(index));
-                let before = u64::from(index.saturating_sub(first)).saturating_mul(inode_bytes);
-                let offset_bytes = offset_bytes.saturating_add(before);
-                visit(Inode::parse(superblock, number, (offset_bytes, raw)))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Inode {
-    fn parse(superblock: &Superblock, number: u64, place: (u64, &[u8])) -> Result<Self> {
-        let (offset_bytes, raw) = place;
-        let inode = Self {
+impl<'a> Inode<'a> {
+    /// Checks and parses the inode in `raw`, which is as long as the filesystem's inodes are.
+    pub(super) fn parse(
+        superblock: &Superblock,
+        number: Ino,
+        offset_bytes: u64,
+        raw: &'a [u8],
+    ) -> Checked<Self> {
+        let is_v5 = superblock.features.is_v5();
+        let di_mode = be16(raw, 2);
+        let di_format = u8_at(raw, 5);
+        let di_big_nextents = be64(raw, 24);
+        let di_size = be64(raw, 56);
+        let di_nextents = be32(raw, 76);
+        let di_anextents = be16(raw, 80);
+        let di_forkoff = usize::from(u8_at(raw, 82));
+        let di_aformat = u8_at(raw, 83);
+        let di_flags = be16(raw, 90);
+        let di_atime = raw.get(32..).and_then(<[u8]>::first_chunk);
+        // The fields from here on are of version 3 of the inode, which version 5 has.
+        let di_changecount = is_v5.then(|| be64(raw, 104));
+        let di_flags2 = if is_v5 { be64(raw, 120) } else { 0 };
+        check_identity(superblock, number, offset_bytes, raw)?;
+        let [v4, v5] = CORE_LEN;
+        let core_len = if is_v5 { v5 } else { v4 };
+        // The data fork ends at the attribute fork, if there is one.
+        let fork_offset = match di_forkoff {
+            0 => raw.len(),
+            words => words * 8 + core_len,
+        };
+        let Some((before, attributes)) = raw.split_at_checked(fork_offset) else {
+            let expected = "an attribute fork in the inode";
+            return Err(corrupt(offset_bytes, "di_forkoff", expected, fork_offset));
+        };
+        let (extents, attribute_extents) = if di_flags2 & FLAG2_WIDE_COUNTERS != 0 {
+            (di_big_nextents, di_nextents.into())
+        } else {
+            (di_nextents.into(), di_anextents.into())
+        };
+        Ok(Self {
             number,
             offset_bytes,
-            raw: raw.to_vec(),
-            core_len: if superblock.features.is_v5() {
-                176
-            } else {
-                100
+            kind: match di_mode & MODE_TYPE {
+                MODE_REGULAR => FileKind::Regular,
+                MODE_DIRECTORY => FileKind::Directory,
+                _ => FileKind::Other,
             },
-        };
-        let found = be16(raw, 0);
-        inode.check(
-            found == MAGIC,
-            "di_magic",
-            format_args!("{MAGIC:#x}"),
-            found,
-        )?;
-        if superblock.features.is_v5() {
-            checksum::check("XFS inode", offset_bytes, raw, 100)?;
-            let found = be64(raw, 152);
-            inode.check(found == number, "di_ino", number, found)?;
-        }
-        let end = inode.fork_offset();
-        let expected = "an attribute fork in the inode";
-        inode.check(end <= raw.len(), "di_forkoff", expected, end)?;
-        Ok(inode)
-    }
-
-    pub(super) fn is_regular(&self) -> bool {
-        be16(&self.raw, 2) & MODE_TYPE == MODE_REGULAR
-    }
-
-    /// Whether its contents are on the realtime device.
-    pub(super) fn is_realtime(&self) -> bool {
-        be16(&self.raw, 90) & 1 != 0
-    }
-
-    /// Whether it must not be changed: `XFS_DIFLAG_IMMUTABLE` of `di_flags`.
-    pub(super) fn is_immutable(&self) -> bool {
-        be16(&self.raw, 90) & FLAG_IMMUTABLE != 0
-    }
-
-    /// The inode as it lies on the disk.
-    pub(super) fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-
-    /// `di_ctime`: seconds and nanoseconds, or with "bigtime" nanoseconds since the earliest
-    /// moment that the former can tell.
-    pub(super) fn changed(&self) -> Stamp {
-        if self.has_flag2(FLAG2_BIGTIME) {
-            let nanoseconds = be64(&self.raw, 48);
-            let seconds = i64::try_from(nanoseconds / NANOSECONDS).unwrap_or(i64::MAX);
-            return Stamp {
-                seconds: seconds.saturating_add(i32::MIN.into()),
-                nanoseconds: u32::try_from(nanoseconds % NANOSECONDS).unwrap_or(0),
-            };
-        }
-        Stamp {
-            seconds: be32(&self.raw, 48).cast_signed().into(),
-            nanoseconds: be32(&self.raw, 52),
-        }
-    }
-
-    /// `di_changecount`, which version 3 of the inode has, with `di_atime`, whose updates count.
-    pub(super) fn changes(&self) -> Option<Changes> {
-        let accessed = self.raw.get(32..).and_then(|rest| rest.first_chunk());
-        (self.core_len == 176).then(|| Changes {
-            count: be64(&self.raw, 104),
-            accessed: accessed.copied().unwrap_or_default(),
+            is_realtime: di_flags & FLAG_REALTIME != 0,
+            is_immutable: di_flags & FLAG_IMMUTABLE != 0,
+            changed: changed(raw, di_flags2),
+            changes: di_changecount
+                .zip(di_atime)
+                .map(|(count, accessed)| Changes {
+                    count,
+                    accessed: *accessed,
+                }),
+            size_bytes: di_size,
+            data: Fork {
+                format: di_format,
+                extents,
+                raw: before.get(core_len..).unwrap_or_default(),
+            },
+            attributes: Fork {
+                format: di_aformat,
+                extents: attribute_extents,
+                raw: attributes,
+            },
+            raw,
         })
     }
 
-    pub(super) fn is_directory(&self) -> bool {
-        be16(&self.raw, 2) & MODE_TYPE == MODE_DIRECTORY
-    }
-
-    /// `di_size`
-    pub(super) fn size_bytes(&self) -> u64 {
-        be64(&self.raw, 56)
-    }
-
-    fn has_wide_counters(&self) -> bool {
-        self.has_flag2(FLAG2_WIDE_COUNTERS)
-    }
-
-    /// Whether `di_flags2`, which version 3 of the inode has, has one of `flags`.
-    fn has_flag2(&self, flags: u64) -> bool {
-        let is_v3 = self.core_len == 176;
-        is_v3 && be64(&self.raw, 120) & flags != 0
-    }
-
-    /// The data fork: contents of a file, entries of a directory, a symbolic link's target.
-    pub(super) fn data(&self) -> Fork<'_> {
-        let raw = self.raw.get(self.core_len..self.fork_offset());
-        Fork {
-            format: u8_at(&self.raw, 5),
-            extents: if self.has_wide_counters() {
-                be64(&self.raw, 24)
-            } else {
-                be32(&self.raw, 76).into()
-            },
-            raw: raw.unwrap_or_default(),
-        }
-    }
-
-    /// The fork of extended attributes; empty when there is none.
-    pub(super) fn attributes(&self) -> Fork<'_> {
-        Fork {
-            format: u8_at(&self.raw, 83),
-            extents: if self.has_wide_counters() {
-                be32(&self.raw, 76).into()
-            } else {
-                be16(&self.raw, 80).into()
-            },
-            raw: self.raw.get(self.fork_offset()..).unwrap_or_default(),
-        }
-    }
-
-    /// Where the data fork ends: at the attribute fork, if there is one.
-    fn fork_offset(&self) -> usize {
-        match u8_at(&self.raw, 82) {
-            0 => self.raw.len(),
-            words => usize::from(words)
-                .saturating_mul(8)
-                .saturating_add(self.core_len),
-        }
-    }
-
-    /// Says what is wrong with this inode.
-    pub(super) fn check(
+    /// Says that a field of this inode is not as it must be.
+    pub(super) fn corrupt(
         &self,
-        is_valid: bool,
         field: &'static str,
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
-    ) -> Result<()> {
-        if is_valid {
-            return Ok(());
-        }
-        Err(Corrupt::new("XFS inode", field, self.offset_bytes, expected, found).into())
+        expected: impl Display,
+        found: impl Display,
+    ) -> Corrupt {
+        corrupt(self.offset_bytes, field, expected, found)
+    }
+}
+
+fn corrupt(
+    offset_bytes: u64,
+    field: &'static str,
+    expected: impl Display,
+    found: impl Display,
+) -> Corrupt {
+    Corrupt::new("XFS inode", field, offset_bytes, expected, found)
+}
+
+/// Checks what an inode says of itself.
+fn check_identity(superblock: &Superblock, number: Ino, offset_bytes: u64, raw: &[u8]) -> Checked {
+    let di_magic = be16(raw, 0);
+    if di_magic != MAGIC {
+        let expected = format_args!("{MAGIC:#x}");
+        return Err(corrupt(offset_bytes, "di_magic", expected, di_magic));
+    }
+    if !superblock.features.is_v5() {
+        return Ok(());
+    }
+    checksum::check("XFS inode", offset_bytes, raw, 100)?;
+    let di_ino = Ino(be64(raw, 152));
+    if di_ino == number {
+        return Ok(());
+    }
+    Err(corrupt(offset_bytes, "di_ino", number, di_ino))
+}
+
+/// `di_ctime`: seconds and nanoseconds. With "bigtime" it is nanoseconds since the earliest moment
+/// of the other form.
+fn changed(raw: &[u8], di_flags2: u64) -> Stamp {
+    if di_flags2 & FLAG2_BIGTIME == 0 {
+        let (seconds, nanoseconds) = (be32(raw, 48), be32(raw, 52));
+        return Stamp {
+            seconds: seconds.cast_signed().into(),
+            nanoseconds,
+        };
+    }
+    // Of 64 bits of nanoseconds, the seconds are 35 bits and the rest 30.
+    let nanoseconds = be64(raw, 48);
+    Stamp {
+        seconds: (nanoseconds / NANOSECONDS).cast_signed() + i64::from(i32::MIN),
+        nanoseconds: (nanoseconds % NANOSECONDS) as u32,
     }
 }

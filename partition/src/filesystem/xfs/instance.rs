@@ -1,6 +1,7 @@
 //! Which XFS it is.
 
 use super::superblock::Superblock;
+use crate::extent::Extent;
 use crate::filesystem::Instance;
 
 /// What the superblock says; it has no times.
@@ -14,8 +15,8 @@ pub(super) fn instance(superblock: &Superblock) -> Instance {
             superblock.sector_bytes.into(),
             superblock.group_blocks.into(),
             superblock.inode_bytes.into(),
-            superblock.root_inode,
-            superblock.log_blocks.into(),
+            superblock.root_inode.0,
+            superblock.log.map_or(0, Extent::len_bytes),
         ],
         features: superblock.features.lasting(),
         written: None,

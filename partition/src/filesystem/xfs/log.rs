@@ -1,8 +1,11 @@
 //! The internal log: where its head is, and whether the last record there is that of a clean
 //! unmount.
 //!
-//! XFS Algorithms & Data Structures, "Journaling Log". The log is a ring of 512-byte blocks. Each
-//! block carries the number of the lap that wrote it, so the head is where that number drops.
+//! The log is a ring of 512-byte blocks. Each block carries the number of the lap that wrote it, so
+//! the head is where that number drops.
+//!
+//! XFS Algorithms & Data Structures, "Journaling Log": `xlog_rec_header`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 mod record;
 
@@ -38,12 +41,12 @@ fn recovery(how: String) -> End {
 /// Finds the log's last record.
 ///
 /// The head is found as the kernel finds it. The kernel then steps back over blocks that were on
-/// their way to the disk in a crash; here, any such block near the head says that there was one.
+/// their way to the disk in a crash. Here, any such block near the head says that there was a crash.
 ///
 /// # Errors
-/// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when that is no log.
+/// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when there is no log.
 pub(super) fn end(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<End>> {
-    let Some(extent) = superblock.log_extent() else {
+    let Some(extent) = superblock.log else {
         return Ok(None);
     };
     let log = Log {
@@ -57,6 +60,7 @@ pub(super) fn end(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option
 struct Log<'a> {
     device: &'a dyn ReadAt,
     start_bytes: u64,
+    /// At least 1, and at most 2 GiB of them. Numbers of blocks are at most this.
     blocks: u64,
 }
 
@@ -69,9 +73,9 @@ struct Head {
 }
 
 impl Log<'_> {
-    fn byte(&self, block: u64) -> u64 {
-        let in_log = block.saturating_mul(BLOCK_BYTES);
-        self.start_bytes.saturating_add(in_log)
+    /// Where a block of the log starts.
+    const fn byte(&self, block: u64) -> u64 {
+        self.start_bytes + block * BLOCK_BYTES
     }
 
     fn cycle_at(&self, block: u64) -> Result<u32> {
@@ -91,14 +95,14 @@ impl Log<'_> {
             return Ok(recovery(how));
         }
         let [before, around, _] = parts;
-        let len = head.block.saturating_sub(around.first);
-        let len = usize::try_from(len.saturating_mul(BLOCK_BYTES)).unwrap_or(usize::MAX);
         let first = if before.raw.is_empty() {
             around.first
         } else {
             before.first
         };
-        let records = [&before.raw, around.raw.get(..len).unwrap_or_default()].concat();
+        let up_to_head = len(around.first, head.block);
+        let around = around.raw.get(..up_to_head).unwrap_or_default();
+        let records = [before.raw.as_slice(), around].concat();
         self.last_record(superblock, head, first, &records)
     }
 
@@ -106,9 +110,9 @@ impl Log<'_> {
     /// the log's start, those around it, and those that lie after it but beyond the log's end.
     fn around(&self, head: Head) -> Result<[Part; 3]> {
         let start = head.block.saturating_sub(IN_FLIGHT_BLOCKS);
-        let end = head.block.saturating_add(IN_FLIGHT_BLOCKS).min(self.blocks);
+        let end = (head.block + IN_FLIGHT_BLOCKS).min(self.blocks);
         let beyond_start = IN_FLIGHT_BLOCKS.saturating_sub(head.block);
-        let beyond_end = IN_FLIGHT_BLOCKS.saturating_sub(self.blocks.saturating_sub(head.block));
+        let beyond_end = IN_FLIGHT_BLOCKS.saturating_sub(self.blocks - head.block);
         let last = self.blocks.saturating_sub(beyond_start).max(end);
         Ok([
             self.read(last, self.blocks)?,
@@ -118,15 +122,13 @@ impl Log<'_> {
     }
 
     fn read(&self, first: u64, end: u64) -> Result<Part> {
-        let len = end.saturating_sub(first).saturating_mul(BLOCK_BYTES);
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let raw = read_vec(self.device, self.byte(first), len)?;
+        let raw = read_vec(self.device, self.byte(first), len(first, end))?;
         Ok(Part { first, raw })
     }
 
     fn head(&self) -> Result<Head> {
         let first = self.cycle_at(0)?;
-        let last = self.cycle_at(self.blocks.saturating_sub(1))?;
+        let last = self.cycle_at(self.blocks - 1)?;
         if first == 0 {
             let found = "none".to_owned();
             return Err(self.corrupt("h_magicno", "a record", found).into());
@@ -143,8 +145,8 @@ impl Log<'_> {
             let found = format!("{first} at the start and {last} at the end");
             return Err(self.corrupt("h_cycle", expected, found).into());
         }
-        let (mut newer, mut older) = (0, self.blocks.saturating_sub(1));
-        while older.saturating_sub(newer) > 1 {
+        let (mut newer, mut older) = (0, self.blocks - 1);
+        while older - newer > 1 {
             let middle = newer.midpoint(older);
             if self.cycle_at(middle)? == last {
                 older = middle;
@@ -159,13 +161,13 @@ impl Log<'_> {
         })
     }
 
-    /// Where the blocks of lap 0 begin that end at `head`. Tools that make a log anew leave a
-    /// record, then such blocks, which nothing was written to, then records of an earlier lap.
+    /// Where the blocks of lap 0 begin that end at `head`; nothing was ever written to them. Tools
+    /// that make a new log leave a record, then such blocks, then records of an earlier lap.
     fn without_unwritten(&self, head: u64) -> Result<u64> {
         let part = self.read(head.saturating_sub(IN_FLIGHT_BLOCKS), head)?;
         let blocks = part.raw.chunks_exact(BLOCK_LEN).rev();
         let unwritten = blocks.take_while(|block| cycle(block) == 0).count();
-        Ok(head.saturating_sub(u64::try_from(unwritten).unwrap_or(0)))
+        Ok(head - unwritten as u64)
     }
 
     /// Judges the record that ends at the head, `records` being the blocks from `first` up to it.
@@ -181,10 +183,8 @@ impl Log<'_> {
         let Some(index) = found else {
             return Ok(recovery("no record before the log's head".to_owned()));
         };
-        let at = index.saturating_mul(BLOCK_LEN);
-        let record = records.get(at..).unwrap_or_default();
-        let number = u64::try_from(index).unwrap_or(0).saturating_add(first);
-        let number = number.checked_rem(self.blocks).unwrap_or(0);
+        let record = records.get(index * BLOCK_LEN..).unwrap_or_default();
+        let number = (first + index as u64) % self.blocks;
         let header = Header::parse(superblock, record, self.byte(number))?;
         let expected = u64::from(header.cycle) << 32 | number;
         if header.lsn != expected {
@@ -206,6 +206,11 @@ impl Log<'_> {
     }
 }
 
+/// The length of the blocks from `first` up to `end`.
+const fn len(first: u64, end: u64) -> usize {
+    end.saturating_sub(first) as usize * BLOCK_LEN
+}
+
 /// The number of the lap that wrote a block.
 fn cycle(block: &[u8]) -> u32 {
     match be32(block, 0) {
@@ -221,8 +226,8 @@ struct Part {
 }
 
 impl Part {
-    /// The first of them that was written in another lap than its place before or after the head
-    /// asks for. What was never written is no sign of a crash after the head.
+    /// The first of the blocks that another lap wrote than its place before or after the head asks
+    /// for. After the head, a block that was never written is no sign of a crash.
     fn torn(&self, head: Head) -> Option<u64> {
         let blocks = (self.first..).zip(self.raw.chunks_exact(BLOCK_LEN));
         let mut torn = blocks.filter(|&(number, block)| {

@@ -1,4 +1,7 @@
 //! Whether the free-space trees can be believed: flags, devices, log.
+//!
+//! XFS Algorithms & Data Structures, "Superblocks" and "Journaling Log":
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::feature::Features;
 use super::log::{self, End};
@@ -16,18 +19,21 @@ pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
         let how = "the needsrepair flag is set; run xfs_repair";
         hazards.push(Hazard::Errors(how.to_owned()));
     }
-    if u8_at(raw, 126) != 0 {
+    let sb_inprogress = u8_at(raw, 126);
+    if sb_inprogress != 0 {
         let how = "sb_inprogress is set: mkfs.xfs or xfs_copy did not finish";
         hazards.push(Hazard::Damaged(how.to_owned()));
     }
-    let (blocks, extents) = (be64(raw, 16), be64(raw, 24));
-    if blocks != 0 || extents != 0 {
-        let which = format!("a realtime device of {blocks} blocks");
+    let sb_rblocks = be64(raw, 16);
+    let sb_rextents = be64(raw, 24);
+    if sb_rblocks != 0 || sb_rextents != 0 {
+        let which = format!("a realtime device of {sb_rblocks} blocks");
         hazards.push(Hazard::MultiDevice(which));
     }
-    if be64(raw, 48) == 0 {
-        let blocks = be32(raw, 96);
-        let which = format!("a log device of {blocks} blocks");
+    let sb_logstart = be64(raw, 48);
+    let sb_logblocks = be32(raw, 96);
+    if sb_logstart == 0 {
+        let which = format!("a log device of {sb_logblocks} blocks");
         hazards.push(Hazard::ExternalJournal(which));
     }
     hazards

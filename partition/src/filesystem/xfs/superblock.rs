@@ -1,12 +1,14 @@
 //! The primary superblock: every field that says where things are, checked before it is used.
 //!
 //! Layout of `struct xfs_dsb`: XFS Algorithms & Data Structures, "Superblocks". All of XFS is
-//! big-endian but for the checksums.
+//! big-endian but for the checksums:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
+use super::address::{AgNumber, FsBlock, Ino};
 use super::checksum;
 use super::feature::Features;
 use crate::bytes::{be16, be32, be64, u8_at};
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 use crate::extent::Extent;
 
 /// `sb_magicnum`.
@@ -24,30 +26,33 @@ const GROUPS_MAX: u32 = 1 << 20;
 /// `XFS_MAX_LOG_BYTES`
 const LOG_BYTES_MAX: u64 = 1 << 31;
 
-/// A value read from the disk, or what is wrong with it.
-pub(super) type Checked<T = ()> = Result<T, Corrupt>;
-
 /// A checked superblock. All of the filesystem lies on the volume.
 #[derive(Clone, Debug)]
 pub(super) struct Superblock {
     pub(super) features: Features,
+    /// A power of two from 512 to 65536.
     pub(super) block_bytes: u32,
+    /// A power of two from 512 to 32768, at most a block.
     pub(super) sector_bytes: u32,
+    /// Blocks of the filesystem; all their bytes together fit 64 bits.
     pub(super) blocks: u64,
+    /// Allocation groups, at least one.
     pub(super) groups: u32,
+    /// Blocks of each group but the last, at least 64.
     pub(super) group_blocks: u32,
-    group_blocks_log: u8,
-    /// First block of the internal log as group and block in it; `None` for an external one.
-    pub(super) log_start: Option<(u32, u32)>,
-    pub(super) log_blocks: u32,
+    /// Bits of a block's number that count the blocks of its group, at most 32.
+    pub(super) group_blocks_log: u8,
+    /// The internal log; `None` for an external one.
+    pub(super) log: Option<Extent>,
+    /// A power of two from 256 to 2048, at most a block.
     pub(super) inode_bytes: u32,
-    /// Bits of an inode number that count the inodes of a block.
+    /// Bits of an inode number that count the inodes of a block, at most 8.
     pub(super) inodes_per_block_log: u8,
-    pub(super) root_inode: u64,
+    pub(super) root_inode: Ino,
     /// `sb_dirblklog`: a block of a directory is that power of two of blocks.
     pub(super) directory_blocks_log: u8,
     /// Files that no directory names: bitmap and summary of the realtime device, quotas.
-    pub(super) internal_inodes: [u64; 5],
+    pub(super) internal_inodes: [Ino; 5],
     /// `sb_uuid`, which the log carries.
     pub(super) uuid: [u8; 16],
     /// The UUID in metadata blocks: `sb_meta_uuid` where that was kept on a change.
@@ -72,14 +77,19 @@ fn check(is_valid: bool, field: &'static str, expected: &str, found: u64) -> Che
 
 /// Whether `raw` (512 bytes) is an XFS superblock and not a few stray bytes.
 pub(super) fn is_one(raw: &[u8]) -> bool {
-    let (block_bytes, sector_bytes) = (be32(raw, 4), be16(raw, 102));
+    let sb_blocksize = be32(raw, 4);
+    let sb_dblocks = be64(raw, 8);
+    let sb_agcount = be32(raw, 88);
+    let sb_sectsize = be16(raw, 102);
+    let sb_blocklog = u8_at(raw, 120);
+    let sb_sectlog = u8_at(raw, 121);
     raw.starts_with(MAGIC)
-        && (512..=65_536).contains(&block_bytes)
-        && 1u32.checked_shl(u8_at(raw, 120).into()) == Some(block_bytes)
-        && (512..=32_768).contains(&sector_bytes)
-        && 1u16.checked_shl(u8_at(raw, 121).into()) == Some(sector_bytes)
-        && be32(raw, 88) != 0
-        && be64(raw, 8) != 0
+        && (512..=65_536).contains(&sb_blocksize)
+        && 1u32.checked_shl(sb_blocklog.into()) == Some(sb_blocksize)
+        && (512..=32_768).contains(&sb_sectsize)
+        && 1u16.checked_shl(sb_sectlog.into()) == Some(sb_sectsize)
+        && sb_agcount != 0
+        && sb_dblocks != 0
 }
 
 /// `sb_sectsize` of one that [`is_one`], within 512 to 32768.
@@ -91,38 +101,55 @@ impl Superblock {
     /// Parses and checks the superblock in `raw` (a sector, which [`is_one`]) of a volume of
     /// `volume_bytes`.
     pub(super) fn parse(raw: &[u8], volume_bytes: u64) -> Checked<Self> {
+        let sb_blocksize = be32(raw, 4);
+        let sb_dblocks = be64(raw, 8);
+        let sb_uuid = uuid(raw, 32);
+        let sb_logstart = be64(raw, 48);
+        let sb_rootino = be64(raw, 56);
+        let sb_rbmino = be64(raw, 64);
+        let sb_rsumino = be64(raw, 72);
+        let sb_agblocks = be32(raw, 84);
+        let sb_agcount = be32(raw, 88);
+        let sb_logblocks = be32(raw, 96);
+        let sb_inodesize = be16(raw, 104);
+        let sb_inodelog = u8_at(raw, 122);
+        let sb_inopblog = u8_at(raw, 123);
+        let sb_agblklog = u8_at(raw, 124);
+        let sb_uquotino = be64(raw, 160);
+        let sb_gquotino = be64(raw, 168);
+        let sb_dirblklog = u8_at(raw, 192);
+        let sb_pquotino = be64(raw, 232);
+        let sb_meta_uuid = uuid(raw, 248);
         let features = Features::parse(raw);
         if features.is_v5() {
             checksum::check("XFS superblock", 0, raw, CRC_OFFSET)?;
         }
-        let uuid = uuid(raw, 32);
-        let has_other = features.has_meta_uuid();
+        let internal_inodes = [sb_rbmino, sb_rsumino, sb_uquotino, sb_gquotino, sb_pquotino];
         let mut superblock = Self {
             features,
-            block_bytes: be32(raw, 4),
+            block_bytes: sb_blocksize,
             sector_bytes: sector_bytes(raw),
-            blocks: be64(raw, 8),
-            groups: be32(raw, 88),
-            group_blocks: be32(raw, 84),
-            group_blocks_log: u8_at(raw, 124),
-            log_start: None,
-            log_blocks: be32(raw, 96),
-            inode_bytes: be16(raw, 104).into(),
-            inodes_per_block_log: u8_at(raw, 123),
-            root_inode: be64(raw, 56),
-            directory_blocks_log: u8_at(raw, 192),
-            internal_inodes: [64, 72, 160, 168, 232].map(|offset| be64(raw, offset)),
-            uuid,
-            meta_uuid: if has_other {
-                self::uuid(raw, 248)
+            blocks: sb_dblocks,
+            groups: sb_agcount,
+            group_blocks: sb_agblocks,
+            group_blocks_log: sb_agblklog,
+            log: None,
+            inode_bytes: sb_inodesize.into(),
+            inodes_per_block_log: sb_inopblog,
+            root_inode: Ino(sb_rootino),
+            directory_blocks_log: sb_dirblklog,
+            internal_inodes: internal_inodes.map(Ino),
+            uuid: sb_uuid,
+            meta_uuid: if features.has_meta_uuid() {
+                sb_meta_uuid
             } else {
-                uuid
+                sb_uuid
             },
         };
         superblock.check_sizes(volume_bytes)?;
-        superblock.check_inodes(u8_at(raw, 122))?;
+        superblock.check_inodes(sb_inodelog)?;
         superblock.check_groups()?;
-        superblock.log_start = superblock.log(be64(raw, 48))?;
+        superblock.log = superblock.log(FsBlock(sb_logstart), sb_logblocks)?;
         Ok(superblock)
     }
 
@@ -136,15 +163,15 @@ impl Superblock {
         check(is_valid, "sb_sectsize", "at most a block", sector_bytes)?;
         let size_bytes = self.blocks.checked_mul(block_bytes);
         let fits = size_bytes.is_some_and(|size_bytes| size_bytes <= volume_bytes);
-        let blocks = volume_bytes.checked_div(block_bytes).unwrap_or_default();
+        let blocks = volume_bytes / block_bytes;
         let expected = format!("at most the volume's {blocks} blocks");
         check(fits, "sb_dblocks", &expected, self.blocks)
     }
 
-    fn check_inodes(&self, log: u8) -> Checked {
+    fn check_inodes(&self, sb_inodelog: u8) -> Checked {
         let inode_bytes = self.inode_bytes;
         let is_valid = (256..=2048).contains(&inode_bytes)
-            && 1u32.checked_shl(log.into()) == Some(inode_bytes)
+            && 1u32.checked_shl(sb_inodelog.into()) == Some(inode_bytes)
             && inode_bytes <= self.block_bytes;
         let expected = "a power of two from 256 to 2048";
         check(is_valid, "sb_inodesize", expected, inode_bytes.into())?;
@@ -162,114 +189,54 @@ impl Superblock {
         check(is_valid, "sb_agblocks", "64 blocks to 1 TiB", group_blocks)?;
         let log = self.group_blocks.checked_next_power_of_two();
         let log = log.map_or(32, u32::trailing_zeros);
-        let is_valid = u32::from(self.group_blocks_log) == log;
         let found = self.group_blocks_log.into();
+        let is_valid = found == u64::from(log);
         check(is_valid, "sb_agblklog", &log.to_string(), found)?;
-        let groups = self.blocks.div_ceil(group_blocks.max(1));
-        let is_valid = groups == u64::from(self.groups);
-        check(
-            is_valid,
-            "sb_agcount",
-            &groups.to_string(),
-            self.groups.into(),
-        )?;
+        let groups = self.blocks.div_ceil(group_blocks);
+        let found = self.groups.into();
+        check(groups == found, "sb_agcount", &groups.to_string(), found)?;
         let expected = format!("at most {GROUPS_MAX}");
-        let is_valid = self.groups <= GROUPS_MAX;
-        check(is_valid, "sb_agcount", &expected, self.groups.into())?;
+        check(self.groups <= GROUPS_MAX, "sb_agcount", &expected, found)?;
         let header_blocks = self.header_bytes().div_ceil(self.block_bytes.into());
-        let last = self.blocks_of(self.groups.saturating_sub(1));
+        let last = self.group_blocks_of(AgNumber(self.groups - 1));
         let is_valid = u64::from(last) > header_blocks;
-        check(
-            is_valid,
-            "sb_dblocks",
-            "room in the last group",
-            self.blocks,
-        )
+        let expected = "room in the last group";
+        check(is_valid, "sb_dblocks", expected, self.blocks)
     }
 
-    fn log(&self, start: u64) -> Checked<Option<(u32, u32)>> {
-        if start == 0 {
+    /// The internal log, if there is one. [`check_groups`](Self::check_groups) comes first.
+    fn log(&self, sb_logstart: FsBlock, sb_logblocks: u32) -> Checked<Option<Extent>> {
+        if sb_logstart == FsBlock(0) {
             return Ok(None);
         }
-        let found = start;
-        let mask = (1u64 << self.group_blocks_log.min(63)).saturating_sub(1);
-        let group = start >> self.group_blocks_log.min(63);
-        let (group, block) = (u32::try_from(group), u32::try_from(start & mask));
-        let (Ok(group), Ok(block)) = (group, block) else {
-            return Err(corrupt("sb_logstart", "a block of the volume", found));
-        };
-        let end = block.checked_add(self.log_blocks);
-        let is_inside = group < self.groups && end.is_some_and(|end| end <= self.blocks_of(group));
-        check(is_inside, "sb_logstart", "a log within its group", found)?;
-        let bytes = self.byte(self.log_blocks.into());
-        let is_valid = self.log_blocks > 0 && bytes <= LOG_BYTES_MAX;
-        check(
-            is_valid,
-            "sb_logblocks",
-            "1 block to 2 GiB",
-            self.log_blocks.into(),
-        )?;
-        Ok(Some((group, block)))
+        let bytes = self.byte(sb_logblocks.into());
+        let is_valid = sb_logblocks > 0 && bytes <= LOG_BYTES_MAX;
+        let expected = "1 block to 2 GiB";
+        check(is_valid, "sb_logblocks", expected, sb_logblocks.into())?;
+        let extent = self.fs_extent(sb_logstart, sb_logblocks);
+        let expected = "a log within its group";
+        let extent = extent.ok_or_else(|| corrupt("sb_logstart", expected, sb_logstart))?;
+        Ok(Some(extent))
     }
 
     /// Superblock, AGF, AGI and AGFL at the start of each group.
-    pub(super) const fn header_bytes(&self) -> u64 {
-        (self.sector_bytes as u64).saturating_mul(4)
+    pub(super) fn header_bytes(&self) -> u64 {
+        u64::from(self.sector_bytes) * 4
     }
 
-    /// Blocks of group `group`, the last of which may be shorter.
-    pub(super) fn blocks_of(&self, group: u32) -> u32 {
-        let start = u64::from(group).saturating_mul(self.group_blocks.into());
-        let rest = self.blocks.saturating_sub(start);
-        u32::try_from(rest).map_or(self.group_blocks, |rest| rest.min(self.group_blocks))
+    /// Length of a block.
+    pub(super) const fn block_len(&self) -> usize {
+        self.block_bytes as usize
     }
 
-    /// The volume's bytes of `blocks` blocks from a filesystem block number on, which has the
-    /// group in its upper bits; `None` when they aren't all in one group.
-    pub(super) fn numbered(&self, number: u64, blocks: u32) -> Option<Extent> {
-        let log = u32::from(self.group_blocks_log);
-        let group = u32::try_from(number.checked_shr(log)?).ok()?;
-        let mask = 1u64.checked_shl(log)?.checked_sub(1)?;
-        let block = u32::try_from(number & mask).ok()?;
-        let end = block.checked_add(blocks)?;
-        let is_inside = group < self.groups && end <= self.blocks_of(group);
-        self.extent(group, block, blocks).filter(|_| is_inside)
-    }
-
-    /// The number of the inode that is number `inode` of group `group`.
-    pub(super) fn inode_number(&self, group: u32, inode: u32) -> u64 {
-        let log = u32::from(self.group_blocks_log).saturating_add(self.inodes_per_block_log.into());
-        let upper = u64::from(group).checked_shl(log).unwrap_or(u64::MAX);
-        upper | u64::from(inode)
-    }
-
-    /// Where `blocks` filesystem blocks end.
-    pub(super) fn byte(&self, blocks: u64) -> u64 {
-        blocks.saturating_mul(self.block_bytes.into())
-    }
-
-    /// Where block `block` of group `group` starts on the volume.
-    pub(super) fn group_byte(&self, group: u32, block: u32) -> u64 {
-        let start = u64::from(group).saturating_mul(self.group_blocks.into());
-        self.byte(start.saturating_add(block.into()))
-    }
-
-    /// The bytes of `blocks` blocks from block `block` of group `group` on.
-    pub(super) fn extent(&self, group: u32, block: u32, blocks: u32) -> Option<Extent> {
-        Extent::new(self.group_byte(group, block), self.byte(blocks.into()))
-    }
-
-    /// The internal log.
-    pub(super) fn log_extent(&self) -> Option<Extent> {
-        let (group, block) = self.log_start?;
-        self.extent(group, block, self.log_blocks)
+    /// Length of a sector.
+    pub(super) const fn sector_len(&self) -> usize {
+        self.sector_bytes as usize
     }
 }
 
 /// The 16 bytes at `offset`.
 pub(super) fn uuid(raw: &[u8], offset: usize) -> [u8; 16] {
-    let field = raw.get(offset..offset.saturating_add(16));
-    field
-        .and_then(|field| field.try_into().ok())
-        .unwrap_or_default()
+    let field = raw.get(offset..).and_then(<[u8]>::first_chunk);
+    field.copied().unwrap_or_default()
 }

@@ -59,7 +59,7 @@ fn counters_guard_version_4() {
 #[test]
 fn the_log_must_end_with_an_unmount() {
     let device = image("xfs");
-    let log = superblock(&device).log_extent().unwrap();
+    let log = superblock(&device).log.unwrap();
     let start = log.offset_bytes();
     // Cycle, version, length, position, number of operations; what follows in the block is of no
     // interest, but the UUID.
@@ -77,7 +77,7 @@ fn the_log_must_end_with_an_unmount() {
 #[test]
 fn a_later_record_needs_recovery_wherever_it_is() {
     let device = image("xfs");
-    let log = superblock(&device).log_extent().unwrap();
+    let log = superblock(&device).log.unwrap();
     let record = read_vec(&device, log.offset_bytes(), 1024).unwrap();
     for block in [2, 3, 100, 4000] {
         let offset_bytes = log.offset_bytes() + block * 512;
@@ -92,7 +92,7 @@ fn a_later_record_needs_recovery_wherever_it_is() {
 #[test]
 fn a_log_of_zeroes_is_none() {
     let device = image("xfs");
-    let log = superblock(&device).log_extent().unwrap();
+    let log = superblock(&device).log.unwrap();
     device.zero(log).unwrap();
     assert!(matches!(hazards(&device)[..], [Hazard::Damaged(_)]));
 }

@@ -46,7 +46,14 @@ pub(super) fn same(origin: &dyn ReadAt, table: &Table) -> Option<Table> {
     is_same.then_some(current)
 }
 
-/// The steps from the first of `tables`, which `origin` holds, to the second on `disk`, which was
+/// What an edit is about: the table that is on the disk, and the one that shall be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tables<'a> {
+    pub(super) current: &'a Table,
+    pub(super) wanted: &'a Table,
+}
+
+/// The steps from the current table, which `origin` holds, to the wanted one on `disk`, which was
 /// validated.
 ///
 /// # Errors
@@ -55,9 +62,9 @@ pub(super) fn plan(
     origin: &dyn ReadAt,
     disk: &dyn ReadAt,
     sectors: Sectors,
-    tables: (&Table, &Table),
+    tables: Tables<'_>,
 ) -> Result<Rewrite> {
-    match tables.1.scheme {
+    match tables.wanted.scheme {
         Scheme::Gpt => gpt::plan(origin, disk, sectors, tables),
         Scheme::Mbr => mbr::plan(disk, sectors, tables),
     }

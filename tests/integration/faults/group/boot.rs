@@ -3,7 +3,7 @@
 use super::super::{Fault, MIB, copy_records, ext4_scene, is_equal, noise, run};
 use super::THREADS;
 use crate::support::library::options;
-use klon_imaging::clone::{Begun, Drive, Together, Watch, begin, commit};
+use klon_imaging::clone::{Begun, Drive, Group, Watch, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::stage::{Space, finish, group};
@@ -147,11 +147,12 @@ impl Boot {
         let (mut staged, mut unchanged, mut summaries) = (Vec::new(), Vec::new(), Vec::new());
         let mut taken = ExtentMap::new();
         for job in &jobs {
-            let together = Together {
+            let group = job.drive.map(|drive| Group {
                 volumes: jobs.len(),
-                drive_taken: Some(&taken),
-            };
-            summaries.push(match begin(job, records, &options(), together, &Silent)? {
+                at: drive.at,
+                drive_taken: &taken,
+            });
+            summaries.push(match begin(job, records, &options(), group, &Silent)? {
                 Begun::Complete(summary) => {
                     unchanged.push(job);
                     Some(*summary)
@@ -284,6 +285,7 @@ impl Volume {
             drive,
             role: Role::Backup,
             watch: None,
+            lost: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{MIB, run};
 use klon_partition::{Extent, ExtentMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A chunk by `dump-tree`: logical range, type, and where its copies start.
@@ -25,11 +26,53 @@ fn dump(file: &Path, tree: &str) -> String {
     let arguments = [
         "inspect-internal",
         "dump-tree",
+        "--csum-items",
         "-t",
         tree,
         file.to_str().unwrap(),
     ];
     run("btrfs", &arguments)
+}
+
+/// A data extent by its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DataExtent {
+    pub(super) logical_bytes: u64,
+    pub(super) len_bytes: u64,
+    pub(super) generation: u64,
+}
+
+/// All data extents, in order.
+pub(super) fn data_extents(file: &Path) -> Vec<DataExtent> {
+    let dump = dump(file, "extent");
+    let lines = dump.lines().zip(dump.lines().skip(1));
+    let extents = lines.filter_map(|(line, flags)| {
+        let [start, "EXTENT_ITEM", len] = key(line)? else {
+            return None;
+        };
+        flags.contains("flags DATA").then(|| DataExtent {
+            logical_bytes: number(start),
+            len_bytes: number(len),
+            generation: after(flags, "gen"),
+        })
+    });
+    extents.collect()
+}
+
+/// The checksums of data by the addresses of their sectors, as they are printed.
+pub(super) fn checksums(file: &Path) -> BTreeMap<u64, String> {
+    let mut checksums = BTreeMap::new();
+    let dump = dump(file, "csum");
+    for line in dump.lines().map(str::trim) {
+        let mut words = line.split_whitespace();
+        while line.starts_with('[')
+            && let (Some(address), Some(checksum)) = (words.next(), words.next())
+        {
+            let address = number(address.trim_matches(['[', ']']));
+            checksums.insert(address, checksum.to_owned());
+        }
+    }
+    checksums
 }
 
 /// All trees.

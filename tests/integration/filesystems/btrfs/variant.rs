@@ -51,7 +51,12 @@ impl Variant {
 
     /// Mounts the volume in `file`.
     pub(super) fn mount(&self, file: &Path) -> Mount {
-        let options = format!("loop,{}", self.mounted);
+        self.mount_with(file, self.mounted)
+    }
+
+    /// Mounts the volume in `file` with other options.
+    pub(super) fn mount_with(&self, file: &Path, options: &str) -> Mount {
+        let options = format!("loop,{options}");
         Mount::new(file, &file.with_extension("mount"), &options)
     }
 }

@@ -84,6 +84,18 @@ impl<R: Read> Identities<R> {
         Ok(entry)
     }
 
+    /// Reads what is left, so that all of it is known to be as it was written.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn finish(mut self) -> Result<(), IdentitiesError> {
+        while !self.is_over {
+            self.pending.clear();
+            self.frame()?;
+        }
+        Ok(())
+    }
+
     fn peek(&mut self) -> Result<Option<Entry>, IdentitiesError> {
         if self.pending.is_empty() && !self.is_over {
             self.frame()?;

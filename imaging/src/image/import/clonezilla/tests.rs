@@ -1,7 +1,9 @@
 //! Dumps of tables, swap headers, and directories that are not what they should be.
 
 use super::{ClonezillaDisk, sfdisk, swap};
+use klon_partition::Error;
 use klon_partition::Geometry;
+use klon_partition::error::Remedy;
 use klon_partition::table::{PartitionType, Scheme};
 use std::fs;
 
@@ -65,6 +67,7 @@ fn nonsense_is_refused() {
     assert!(error(None).to_string().contains("no file `disk`"));
     fs::write(directory.path().join("disk"), "sda sdb\n").unwrap();
     assert!(error(None).to_string().contains("sda, sdb"));
-    assert!(error(Some("sdc")).to_string().contains("--disk"));
+    let remedy = Remedy::NameDisk;
+    assert!(matches!(error(Some("sdc")), Error::RefusedUnless { remedy: it, .. } if it == remedy));
     assert!(error(Some("sdb")).to_string().contains("sdb-pt.parted"));
 }

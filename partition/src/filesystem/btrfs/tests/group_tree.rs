@@ -13,10 +13,10 @@ use crate::filesystem::{Basis, probe, usage};
 const NODE: usize = 16_384;
 const HEADER: usize = 101;
 
-type Items = Vec<([u8; 17], Vec<u8>)>;
+pub(super) type Items = Vec<([u8; 17], Vec<u8>)>;
 
 /// The header of a leaf, and its items.
-fn leaf(device: &MemoryDevice, place: u64) -> (Vec<u8>, Items) {
+pub(super) fn leaf(device: &MemoryDevice, place: u64) -> (Vec<u8>, Items) {
     let raw = read_vec(device, place, NODE).unwrap();
     assert_eq!(raw[0x64], 0, "a tree of one leaf");
     let items = (0..le32(&raw, 0x60) as usize).map(|index| {
@@ -31,7 +31,7 @@ fn leaf(device: &MemoryDevice, place: u64) -> (Vec<u8>, Items) {
     (raw[..HEADER].to_vec(), items.collect())
 }
 
-fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Items) {
+pub(super) fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Items) {
     items.sort_by_key(|(key, _)| (le64(key, 0), key[8], le64(key, 9)));
     let mut raw = vec![0; NODE];
     raw[..HEADER].copy_from_slice(header);
@@ -54,7 +54,7 @@ fn write_leaf(device: &MemoryDevice, place: u64, header: &[u8], items: &mut Item
 }
 
 /// The golden image with its block groups moved to a new tree, and where both copies of that are.
-fn converted() -> (MemoryDevice, ExtentMap) {
+pub(super) fn converted() -> (MemoryDevice, ExtentMap) {
     let device = image("btrfs");
     let raw = read_vec(&device, SUPERBLOCK, 4096).unwrap();
     let Ok(map) = Map::read(&raw, Checksum::Crc32c, &device) else {

@@ -1,4 +1,7 @@
 //! Records of the log: what a header says, and whether a record is that of an unmount.
+//!
+//! XFS Algorithms & Data Structures, "Log Records": `xlog_rec_header`, `xlog_op_header`:
+//! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 use super::BLOCK_LEN;
 use crate::bytes::{be16, be32, be64, le32, u8_at};
@@ -31,69 +34,71 @@ impl Header {
             let found = format!("{found:#x}");
             Err(Corrupt::new("XFS log record", field, offset_bytes, expected, found).into())
         };
-        let (version, len, size) = (be32(raw, 8), be32(raw, 12), be32(raw, 320));
+        let h_cycle = be32(raw, 4);
+        let h_version = be32(raw, 8);
+        let h_len = be32(raw, 12);
+        let h_lsn = be64(raw, 16);
+        let h_num_logops = be32(raw, 40);
+        let h_fs_uuid = uuid(raw, 304);
+        let h_size = be32(raw, 320);
         let is_v2 = superblock.features.has_log_v2();
-        if version != if is_v2 { 2 } else { 1 } {
-            return bad("h_version", "that of the superblock's features", version);
+        if h_version != if is_v2 { 2 } else { 1 } {
+            let expected = "that of the superblock's features";
+            return bad("h_version", expected, h_version);
         }
-        if len == 0 || len > RECORD_BYTES_MAX {
-            return bad("h_len", "1 to 0x40000", len);
+        if h_len == 0 || h_len > RECORD_BYTES_MAX {
+            return bad("h_len", "1 to 0x40000", h_len);
         }
-        if is_v2 && size > RECORD_BYTES_MAX {
-            return bad("h_size", "at most 0x40000", size);
+        if is_v2 && h_size > RECORD_BYTES_MAX {
+            return bad("h_size", "at most 0x40000", h_size);
         }
-        let found = uuid(raw, 304);
-        if found != superblock.uuid && found != [0; 16] {
+        if h_fs_uuid != superblock.uuid && h_fs_uuid != [0; 16] {
             return bad("h_fs_uuid", "the superblock's", be32(raw, 304));
         }
-        let headers = if is_v2 {
-            size.div_ceil(HEADER_CYCLE_BYTES).max(1)
+        let header_blocks = if is_v2 {
+            h_size.div_ceil(HEADER_CYCLE_BYTES).max(1)
         } else {
             1
         };
-        let to_len = |blocks: u32| {
-            let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
-            blocks.saturating_mul(BLOCK_LEN)
-        };
         Ok(Self {
-            cycle: be32(raw, 4),
-            lsn: be64(raw, 16),
-            header_len: to_len(headers),
-            data_len: to_len(len.div_ceil(512)),
-            operations: be32(raw, 40),
+            cycle: h_cycle,
+            lsn: h_lsn,
+            header_len: header_blocks as usize * BLOCK_LEN,
+            data_len: (h_len as usize).next_multiple_of(BLOCK_LEN),
+            operations: h_num_logops,
         })
     }
 
     /// Length of the record with its header, in bytes.
     pub(super) const fn len(&self) -> usize {
-        self.header_len.saturating_add(self.data_len)
+        self.header_len + self.data_len
     }
 
-    /// Whether the record (of [`len`](Self::len)) has one operation, and that one is an unmount
+    /// Whether the record (of [`len`](Self::len)) has one operation, and the operation is an unmount
     /// (`struct xlog_op_header`, `struct xfs_unmount_log_format`).
     pub(super) fn is_unmount(&self, record: &[u8]) -> bool {
         let data = record.get(self.header_len..).unwrap_or_default();
         if data.len() < BLOCK_LEN || self.operations != 1 {
             return false;
         }
+        let oh_flags = u8_at(data, 9);
         let magic = be16(data, 12);
-        u8_at(data, 9) & UNMOUNT != 0
-            && (magic == UNMOUNT_MAGIC || magic == UNMOUNT_MAGIC.swap_bytes())
+        oh_flags & UNMOUNT != 0 && (magic == UNMOUNT_MAGIC || magic == UNMOUNT_MAGIC.swap_bytes())
     }
 
-    /// Checks `h_crc`, unless it is 0: tools that write a log from nothing leave it so.
+    /// Checks `h_crc`, unless it is 0: tools that write a new log leave it so.
     ///
-    /// It covers the header, which was 4 bytes longer on machines that align 64-bit integers to 8
-    /// bytes, 260 bytes of each further header block, and the data as they are on the disk.
+    /// It covers the header, 260 bytes of each further header block, and the data as they are on the
+    /// disk. The header was 4 bytes longer on machines that align 64-bit integers to 8 bytes.
     pub(super) fn check_checksum(&self, record: &[u8], offset_bytes: u64) -> Result<()> {
-        let stored = le32(record, 32);
+        let h_crc = le32(record, 32);
         let computed = [328, 324].map(|len| self.checksum(record, len));
-        if stored == 0 || computed.contains(&stored) {
+        if h_crc == 0 || computed.contains(&h_crc) {
             return Ok(());
         }
         let structure = "XFS log record";
         let [expected, _] = computed.map(|computed| format!("{computed:#010x}"));
-        let found = format!("{stored:#010x}");
+        let found = format!("{h_crc:#010x}");
         Err(Corrupt::new(structure, "h_crc", offset_bytes, expected, found).into())
     }
 

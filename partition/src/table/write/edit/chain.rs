@@ -4,7 +4,7 @@
 use super::entry::Change;
 use super::record::{ENTRIES, ENTRY_LEN};
 use super::steps::Steps;
-use super::{entry, put};
+use super::{Tables, entry, put};
 use crate::bytes::{le32, u8_at};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::table::sectors::Sectors;
 use crate::table::write::mbr::{free_sector, link_bytes, new_chain};
 use crate::table::{Partition, Table};
 
-/// Edits the chain from the logical partitions of the first of `tables` to those of the second.
+/// Edits the chain from the logical partitions of the current table to those of the wanted one.
 ///
 /// The chain is laid out from scratch when one of its partitions moves or goes, or when a record
 /// would lie in a new partition.
@@ -26,9 +26,9 @@ pub(super) fn edit(
     steps: &mut Steps<'_>,
     disk: &dyn ReadAt,
     sectors: Sectors,
-    tables: (&Table, &Table),
+    tables: Tables<'_>,
 ) -> Result<()> {
-    let (current, wanted) = tables;
+    let Tables { current, wanted } = tables;
     let Some(extended) = sole_extended(&wanted.partitions)? else {
         return Ok(());
     };

@@ -1,18 +1,18 @@
 //! The entries of a GPT's array, edited: an entry that stays keeps its bytes, and of one that
 //! changes only the changed fields are written.
 
-use super::put;
+use super::{Tables, put};
 use crate::error::{Error, Result};
 use crate::table::sectors::Sectors;
 use crate::table::write::gpt::entry_bytes;
 use crate::table::{Partition, Table};
 
-/// Edits `array` from the partitions of the first of `tables` to those of the second.
+/// Edits `array` from the partitions of the current table to those of the wanted one.
 ///
 /// # Errors
 /// [`Error::Invalid`] when an entry can't be made.
-pub(super) fn edit(array: &mut [u8], tables: (&Table, &Table), sectors: Sectors) -> Result<()> {
-    let (current, wanted) = tables;
+pub(super) fn edit(array: &mut [u8], tables: Tables<'_>, sectors: Sectors) -> Result<()> {
+    let Tables { current, wanted } = tables;
     let len = usize::try_from(wanted.entry_bytes)
         .map_err(|_| Error::Invalid("the partition entries are too large".to_owned()))?;
     let of = |table: &Table, number: u32| {

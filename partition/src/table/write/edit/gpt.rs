@@ -1,7 +1,7 @@
 //! A GPT, edited: headers, arrays and the first sector as bytes.
 
 use super::steps::Steps;
-use super::{entries, hybrid, put, record};
+use super::{Tables, entries, hybrid, put, record};
 use crate::bytes::{is_zero, le32};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub(super) fn plan(
     origin: &dyn ReadAt,
     disk: &dyn ReadAt,
     sectors: Sectors,
-    tables: (&Table, &Table),
+    tables: Tables<'_>,
 ) -> Result<Rewrite> {
     let gone = || Error::Refused("the GPT can't be read any more".to_owned());
     let old_sectors = Sectors::of(origin.geometry(), sectors.bytes()).ok_or_else(gone)?;
@@ -165,8 +165,8 @@ struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    fn rewrite(&self, disk: &dyn ReadAt, tables: (&Table, &Table)) -> Result<Rewrite> {
-        let (current, wanted) = tables;
+    fn rewrite(&self, disk: &dyn ReadAt, tables: Tables<'_>) -> Result<Rewrite> {
+        let Tables { current, wanted } = tables;
         let new = self.places(current, wanted);
         new.check(self.sectors)?;
         let mut array = self.array.clone();

@@ -1,5 +1,6 @@
 //! Partitions that the MBR lists beside the GPT: they stay true, or the edit is refused.
 
+use super::Tables;
 use crate::device::ReadAt;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -12,11 +13,11 @@ use crate::table::{Partition, Table};
 ///
 /// # Errors
 /// [`Error::Refused`] says which entry, and what to do; [`Error::Io`] when the device fails.
-pub(super) fn check(origin: &dyn ReadAt, sectors: Sectors, tables: (&Table, &Table)) -> Result<()> {
+pub(super) fn check(origin: &dyn ReadAt, sectors: Sectors, tables: Tables<'_>) -> Result<()> {
     let BootSector::Record(record) = BootSector::read(origin, sectors)? else {
         return Ok(());
     };
-    let (current, wanted) = tables;
+    let Tables { current, wanted } = tables;
     for (number, entry) in used_entries(&record) {
         if entry.sys == PROTECTIVE_TYPE {
             continue;

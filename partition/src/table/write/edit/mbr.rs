@@ -3,7 +3,7 @@
 use super::entry::Change;
 use super::record::{ENTRIES, ENTRY_LEN};
 use super::steps::Steps;
-use super::{chain, entry};
+use super::{Tables, chain, entry};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::ExtentMap;
@@ -15,19 +15,15 @@ use crate::table::{Partition, Table};
 ///
 /// # Errors
 /// As [`Rewrite::plan`].
-pub(super) fn plan(
-    disk: &dyn ReadAt,
-    sectors: Sectors,
-    tables: (&Table, &Table),
-) -> Result<Rewrite> {
+pub(super) fn plan(disk: &dyn ReadAt, sectors: Sectors, tables: Tables<'_>) -> Result<Rewrite> {
     let mut steps = Steps::new(disk);
     chain::edit(&mut steps, disk, sectors, tables)?;
     let mut sector = read_vec(disk, 0, sectors.len())?;
     for (slot, number) in (1..=4).enumerate() {
         let at = ENTRIES + slot * ENTRY_LEN;
         let change = Change {
-            old: numbered(tables.0, number),
-            new: numbered(tables.1, number),
+            old: numbered(tables.current, number),
+            new: numbered(tables.wanted, number),
         };
         entry::edit(&mut sector, at, change, 0, sectors)?;
     }

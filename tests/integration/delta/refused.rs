@@ -1,0 +1,78 @@
+//! What makes all of what was kept useless: another filesystem, a check, an earlier state.
+
+use super::state::{Bytes, now};
+use super::volumes::{Made, named, script};
+use crate::support::lacks_root;
+use klon_imaging::change::proven::{Refusal, Stamped, refusal};
+use klon_partition::filesystem::probe;
+use std::thread::sleep;
+use std::time::Duration;
+
+fn stamped(made: &Made) -> Stamped {
+    let bytes = std::fs::read(made.image()).unwrap();
+    let device = Bytes(&bytes);
+    let filesystem = probe(&device).unwrap().unwrap();
+    Stamped {
+        instance: filesystem.instance(&device).unwrap(),
+        age: filesystem.age(&device).unwrap(),
+        is_clean: filesystem.summary().hazards.is_empty(),
+        seen: u64::try_from(now().seconds).unwrap(),
+        continuity: None,
+    }
+}
+
+fn after(made: &Made, then: &Stamped) -> Option<Refusal> {
+    refusal(then, &stamped(made), true)
+}
+
+/// An ordinary mount is none, and going back before it is.
+fn goes_on_and_back(made: &Made) -> Stamped {
+    script(made.mount().path(), "noise f 48K");
+    let first = stamped(made);
+    assert_eq!(after(made, &first), None);
+    let early = std::fs::read(made.image()).unwrap();
+    script(made.mount().path(), "put f 4K 20K; noise g 3M");
+    assert_eq!(after(made, &first), None);
+    let second = stamped(made);
+    assert_eq!(refusal(&first, &second, false), Some(Refusal::NoLedger));
+    let late = std::fs::read(made.image()).unwrap();
+    std::fs::write(made.image(), early).unwrap();
+    assert_eq!(after(made, &second), Some(Refusal::WentBack));
+    std::fs::write(made.image(), late).unwrap();
+    second
+}
+
+#[test]
+fn another_ext_is_told_apart() {
+    if lacks_root() {
+        return;
+    }
+    let made = Made::new(named("ext4"));
+    sleep(Duration::from_millis(1100));
+    let then = goes_on_and_back(&made);
+    made.offline("debugfs -w -R 'ssv state 0' \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::IsNotClean));
+    made.offline("e2fsck -fy \"$1\" >/dev/null || [ $? = 1 ]");
+    assert_eq!(after(&made, &then), Some(Refusal::Checked));
+    made.offline("tune2fs -O ^dir_index \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::Features));
+    made.offline("truncate -s 200M \"$1\"; resize2fs \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::Geometry));
+    made.offline("e2fsck -fy \"$1\" >/dev/null; tune2fs -f -U random \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::Another));
+}
+
+#[test]
+fn another_xfs_is_told_apart() {
+    if lacks_root() {
+        return;
+    }
+    let made = Made::new(named("xfs"));
+    let then = goes_on_and_back(&made);
+    made.offline("truncate -s 400M \"$1\"");
+    let grow = "said=$(xfs_growfs .) && [ -n \"$said\" ]";
+    script(made.mount().path(), grow);
+    assert_eq!(after(&made, &then), Some(Refusal::Geometry));
+    made.offline("xfs_admin -U generate \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::Another));
+}
