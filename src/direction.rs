@@ -1,5 +1,5 @@
-//! Which of two volumes is the original: what records say, what names hint at, and consent to
-//! clone against it.
+//! Which of two volumes is the original: by records, by names that hint at it, and by the consent of
+//! the user to clone the other way.
 
 use crate::cli::Consent;
 use crate::confirm::{self, Loss};
@@ -63,9 +63,10 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         }
         let story = story(against, from);
         if !is_forced {
-            let advice = match job.is_planned {
-                true => "Leave it out with --only, or make a plan with another target",
-                false => "To overwrite the original anyway, add --force-direction",
+            let advice = if job.is_planned {
+                "Leave it out with --only, or make a plan with another target"
+            } else {
+                "To overwrite the original anyway, add --force-direction"
             };
             return Err(refused(format!(
                 "{to} {story}. {advice}. If you don't want that clone any more, delete its record \
@@ -186,9 +187,10 @@ fn is_turned(manifests: &[Manifest], of: &Manifest) -> bool {
 
 /// What a record says of the target, for a sentence that begins with it.
 fn story(against: &Manifest, source: &Identity) -> String {
-    let direction = match &against.target == source {
-        true => ": this would clone the backup over its original",
-        false => "",
+    let direction = if &against.target == source {
+        ": this would clone the backup over its original"
+    } else {
+        ""
     };
     format!(
         "is the source of the clone {} made {}{direction}",

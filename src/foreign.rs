@@ -1,5 +1,5 @@
-//! Sources that are files of other programs: opened as the disks in them, or refused with what makes
-//! disks of them. None is taken for a raw disk.
+//! Files of other programs as sources. klon opens the disk in such a file, or refuses it and says how
+//! to make a disk of it. It never takes one for a raw disk.
 
 mod qemu;
 
@@ -150,13 +150,14 @@ const fn unpacker(packing: Packing) -> &'static str {
 /// The first of several parts is no disk alone.
 fn check_alone(given: &str, path: &Path) -> Result<()> {
     let parts = Parts::find(path).with_context(|| given.to_owned())?;
-    match parts.is_split() {
-        false => Ok(()),
-        true => Err(unsupported(format!(
+    if parts.is_split() {
+        Err(unsupported(format!(
             "{given} is the first of {} parts of a file. `klon import {given} FILE.klon` joins \
              them, or join them with `cat`. If it is a disk by itself, name it {RAW_PREFIX}{given}",
             parts.count()
-        ))),
+        )))
+    } else {
+        Ok(())
     }
 }
 
@@ -170,9 +171,10 @@ fn snapshots(given: &str, disk: &Qcow2<Arc<Source>>) -> Result<Option<String>> {
     let named: Vec<String> = (names.iter().take(NAMED_MAX))
         .map(|name| format!("{name:?}"))
         .collect();
-    let more = match count > NAMED_MAX {
-        true => format!(" and {} more", count - NAMED_MAX),
-        false => String::new(),
+    let more = if count > NAMED_MAX {
+        format!(" and {} more", count - NAMED_MAX)
+    } else {
+        String::new()
     };
     let plural = if count == 1 { "" } else { "s" };
     Ok(Some(format!(

@@ -22,11 +22,11 @@ pub struct VolumeJob {
     /// Whether source and target, both devices, bear the same identity, as partitions of a disk and
     /// of its clone do: records can't tell then which of the two they are of.
     pub is_ambiguous: bool,
-    /// Whether a plan says that the target is there to be a clone of the source.
+    /// Whether a plan says that the target is a clone of the source.
     pub is_planned: bool,
     /// Whether the plan gives up all that was on the drive, also where it has no partition.
     pub is_drive_given_up: bool,
-    /// The volumes of a plan that are updated as one with it have the same.
+    /// The name of its group: the volumes of a plan that are updated as one.
     pub group: Option<String>,
     /// What the clone is for.
     pub role: Role,
@@ -34,17 +34,17 @@ pub struct VolumeJob {
     pub reversal: Option<String>,
     /// Whether what stands on the target was shown, and consented to.
     pub is_asked: bool,
-    /// The rung where no record is of use, and why; else what the library finds best.
+    /// The rung for a run without a useful record, and why; `None` lets the library choose.
     pub otherwise: Option<(Rung, &'static str)>,
 }
 
 /// What is done about sources with bad sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSectors {
-    /// The first is an error.
+    /// The first bad sector is an error.
     Stop,
-    /// They are read around.
+    /// klon reads around them.
     Around,
-    /// They are read around where what is in use can't be told otherwise.
+    /// klon reads around them only if it can't find what is in use otherwise.
     AroundIfNeeded,
 }

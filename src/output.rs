@@ -34,9 +34,10 @@ pub fn line(text: &str) -> io::Result<()> {
 /// # Errors
 /// As [`line()`].
 pub fn document(text: &str) -> io::Result<()> {
-    match io::stdout().is_terminal() {
-        true => line(text),
-        false => print(text),
+    if io::stdout().is_terminal() {
+        line(text)
+    } else {
+        print(text)
     }
 }
 

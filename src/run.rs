@@ -96,12 +96,11 @@ pub fn carry_out(
         summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
-    Ok(
-        match summaries.iter().all(|summary| summary.bad.is_empty()) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(DIFFERENT),
-        },
-    )
+    Ok(if summaries.iter().all(|summary| summary.bad.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
 }
 
 fn used_bytes(job: &VolumeJob) -> u64 {

@@ -155,9 +155,10 @@ impl Side {
 
     /// Its files with bytes in `extents`.
     pub fn files(&self, extents: &ExtentMap) -> Owners {
-        match extents.is_empty() {
-            true => Owners::default(),
-            false => files_hit::owners_in(&*self.device, self.partitions.as_deref(), extents),
+        if extents.is_empty() {
+            Owners::default()
+        } else {
+            files_hit::owners_in(&*self.device, self.partitions.as_deref(), extents)
         }
     }
 }

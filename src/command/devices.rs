@@ -124,9 +124,10 @@ type Looked = (
 /// What is on a device or in a file, also in one of another program.
 fn look(place: &Place) -> Result<Looked> {
     let source = Arc::new(look_at(&place.path)?);
-    let found = match place.is_raw || place.image.is_some() {
-        true => Ok(None),
-        false => foreign::open(&place.given, &source),
+    let found = if place.is_raw || place.image.is_some() {
+        Ok(None)
+    } else {
+        foreign::open(&place.given, &source)
     };
     Ok(match found {
         Ok(None) => (source.clone(), inspect(&*source), None),
@@ -251,9 +252,10 @@ const fn is_false(value: &bool) -> bool {
 }
 
 fn unfinished(source: &str, is_staged: bool) -> String {
-    let finish = match is_staged {
-        true => "; klon finish completes it",
-        false => "",
+    let finish = if is_staged {
+        "; klon finish completes it"
+    } else {
+        ""
     };
     format!("UNFINISHED clone of {source}{finish}")
 }
@@ -402,9 +404,10 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         .flat_map(|filesystem| &filesystem.hazards);
     notes.extend(hazards.map(ToString::to_string));
     notes.extend(answer.advice.map(str::to_owned));
-    let notes = match notes.is_empty() {
-        true => String::new(),
-        false => format!("  ({})", notes.join("; ")),
+    let notes = if notes.is_empty() {
+        String::new()
+    } else {
+        format!("  ({})", notes.join("; "))
     };
     let content = printable(&answer.content);
     format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")

@@ -93,9 +93,10 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         say(&format!("klon: warning: {warning}"));
     }
     let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
-    let mut image = match is_stream(name) {
-        true => OpenForAppend::stream(&shape),
-        false => OpenForAppend::new(name, &shape),
+    let mut image = if is_stream(name) {
+        OpenForAppend::stream(&shape)
+    } else {
+        OpenForAppend::new(name, &shape)
     }
     .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let previous = match image.before() {

@@ -105,9 +105,10 @@ fn import(
         source: &*input.device,
         usage: &input.usage,
         source_identity: &input.identity,
-        kind: match input.is_disk {
-            true => VolumeKind::Disk,
-            false => VolumeKind::Volume,
+        kind: if input.is_disk {
+            VolumeKind::Disk
+        } else {
+            VolumeKind::Volume
         },
         disk_guid: input.disk_guid,
         partitions: std::mem::take(&mut input.partitions),

@@ -189,13 +189,14 @@ fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
         && now.table == drive.layout.table
         && described(path, (&now, target), system, |_| true)
             == described(path, (&drive.layout, &*drive.source), system, |_| true);
-    match is_same {
-        true => Ok(()),
-        false => Err(refused(format!(
+    if is_same {
+        Ok(())
+    } else {
+        Err(refused(format!(
             "someone changed {} after klon looked at it. Nothing was written. Look at it and run \
              the command again",
             path.shown()
-        ))),
+        )))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. To the library that
+//! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. For the library this
 //! is a clone whose source is the snapshot.
 
 use super::list;

@@ -63,9 +63,10 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         tell_cut(check, &records)?;
         let (summary, against) = verify_one(check, &records, args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
-        let owners = match summary.is_equal {
-            true => Owners::default(),
-            false => owners(check, &summary.differences),
+        let owners = if summary.is_equal {
+            Owners::default()
+        } else {
+            owners(check, &summary.differences)
         };
         let hit = hit(check, &summary.bad);
         let unread = hit_now(check, &summary);
@@ -118,9 +119,10 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         Some(source) => {
             let source = Place::resolve(source, system)?;
             let record = records.load(&identity).unwrap_or_default();
-            let open_source = match record.is_some_and(|record| !record.bad.is_empty()) {
-                true => bad_sectors::open,
-                false => bad_sectors::open_if_needed,
+            let open_source = if record.is_some_and(|record| !record.bad.is_empty()) {
+                bad_sectors::open
+            } else {
+                bad_sectors::open_if_needed
             };
             let geometry = open.device.geometry();
             Some(open_source(&source, system, Some(geometry))?)

@@ -44,9 +44,10 @@ pub fn pair_with(
     }
     let is_ambiguous = [&shown, &target.identity].contains(&&source.identity);
     let is_ambiguous = is_ambiguous && source_place.image.is_none();
-    let consent_identity = match is_ambiguous {
-        true => whereabouts(&target.place)?,
-        false => shown,
+    let consent_identity = if is_ambiguous {
+        whereabouts(&target.place)?
+    } else {
+        shown
     };
     Ok(VolumeJob {
         name: target.place.given.clone(),

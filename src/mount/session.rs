@@ -1,4 +1,4 @@
-//! From the mount to its end, whoever wants that.
+//! One mount, from its beginning to its end, whoever ends it.
 
 use super::filesystem::Files;
 use super::tree::Tree;

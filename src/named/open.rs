@@ -95,9 +95,10 @@ impl Place {
             Some(image) => Some(image.open_snapshot()?),
             None => None,
         };
-        let found = match snapshot.is_some() || self.is_raw {
-            true => None,
-            false => foreign::open(&self.given, &source)?,
+        let found = if snapshot.is_some() || self.is_raw {
+            None
+        } else {
+            foreign::open(&self.given, &source)?
         };
         let (whole, container): (Arc<dyn ReadAt>, _) = match (&snapshot, found) {
             (Some(snapshot), _) => (Arc::new(SnapshotDevice::new(snapshot.clone())), None),
@@ -157,9 +158,10 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
             .iter()
             .map(|p| p.number.to_string())
             .collect();
-        let there = match there.is_empty() {
-            true => "none".to_owned(),
-            false => there.join(", "),
+        let there = if there.is_empty() {
+            "none".to_owned()
+        } else {
+            there.join(", ")
         };
         usage(match layout.doubt() {
             Some(why) => format!(
@@ -175,11 +177,11 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
 pub struct OpenPlace {
     /// What it is.
     pub place: Place,
-    /// What is on that.
+    /// What is on the device or file.
     pub layout: DiskLayout,
     /// The partition that is meant; `None` for all of it.
     pub partition: Option<Partition>,
-    /// What is meant: all of it, or a window on the partition.
+    /// What is read: all of the device or file, or a window on the partition.
     pub device: Arc<dyn ReadAt>,
     /// The device or file itself.
     pub source: Arc<Source>,

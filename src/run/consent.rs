@@ -1,4 +1,4 @@
-//! Whether a clone destroys something that nobody has said may go.
+//! Whether a clone would destroy something, and the user must be asked.
 
 use super::policy::Policy;
 use crate::confirm::{self, Loss};

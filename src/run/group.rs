@@ -1,5 +1,6 @@
-//! The volumes of a group: all that can be staged is staged, committed by one write, and brought into
-//! place; then what can only be written in place is. One volume is a group of one.
+//! The volumes of a group are updated as one. klon stages all that can be staged, commits it by one
+//! write, and brings it into place; then it writes in place what could not be staged. One volume is a
+//! group of one.
 
 use super::policy::Policy;
 use super::present::present;
@@ -88,15 +89,14 @@ pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSu
     }
     // Only volumes of one drive can be committed by one write.
     let is_group = places.len() == ends.len() && ends.len() <= MEMBERS_MAX;
-    let summaries = match is_group {
-        true => clone_ends(&ends, with)?,
-        false => {
-            let mut summaries = Vec::new();
-            for end in ends.chunks(1) {
-                summaries.extend(clone_ends(end, with)?);
-            }
-            summaries
+    let summaries = if is_group {
+        clone_ends(&ends, with)?
+    } else {
+        let mut summaries = Vec::new();
+        for end in ends.chunks(1) {
+            summaries.extend(clone_ends(end, with)?);
         }
+        summaries
     };
     targets.iter().for_each(OpenTarget::keep);
     if with.policy.is_verified {
@@ -156,9 +156,10 @@ fn end<'a>(
         present,
         // Elsewhere, what belongs to no partition may be what is left of one that someone wants
         // back.
-        room: match job.is_planned {
-            true => target.room(places)?,
-            false => ExtentMap::new(),
+        room: if job.is_planned {
+            target.room(places)?
+        } else {
+            ExtentMap::new()
         },
         is_commit: AtomicBool::new(false),
     })

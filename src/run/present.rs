@@ -12,8 +12,8 @@ use klon_partition::ReadAt;
 use klon_partition::filesystem::{Basis, Usage, usage};
 use klon_partition::inspect::{disk_usage, inspect};
 
-/// What must stay of an earlier clone of the job's source on the target; `None` when there is none
-/// to be saved: something else, or a clone that was not finished.
+/// What must stay on the target of an earlier clone of the same source. `None` when there is nothing
+/// to save: the target holds something else, or a clone that was not finished.
 pub fn present(
     job: &VolumeJob,
     source: &SourceEnd,

@@ -83,9 +83,10 @@ pub fn rescue_one(
     if policy.is_verified {
         read_back::read_back(job, &target, records, threads, progress)?;
     }
-    let files = match summary.bad.is_empty() {
-        true => Owners::default(),
-        false => files_hit::files(&target.volume, source.table.as_ref(), &summary.bad),
+    let files = if summary.bad.is_empty() {
+        Owners::default()
+    } else {
+        files_hit::files(&target.volume, source.table.as_ref(), &summary.bad)
     };
     Ok((summary, files))
 }
@@ -118,9 +119,10 @@ pub fn rescue_all(
         report::rescued(&summary, &files, common)?;
         is_whole &= summary.bad.is_empty();
     }
-    Ok(match is_whole {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 
@@ -164,11 +166,12 @@ pub fn hinted(error: anyhow::Error) -> anyhow::Error {
         };
         operation == Some(Operation::Read)
     };
-    match error.downcast_ref().is_some_and(is_read) {
-        true => error.context(
+    if error.downcast_ref().is_some_and(is_read) {
+        error.context(
             "klon can't read a disk. If it is the source, klon clone --rescue copies everything \
              that can be read",
-        ),
-        false => error,
+        )
+    } else {
+        error
     }
 }

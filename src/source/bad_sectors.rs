@@ -16,9 +16,10 @@ use klon_partition::{Error, ExtentMap, Geometry, ReadAt};
 pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<SourceEnd> {
     guard::still(system, &place.path)?;
     let open = place.claim_around(system)?;
-    let mut source = match open.is_disk() {
-        true => disk(&open, system, target)?,
-        false => volume(&open, system, target)?,
+    let mut source = if open.is_disk() {
+        disk(&open, system, target)?
+    } else {
+        volume(&open, system, target)?
     };
     source.metadata = metadata(&source);
     Ok(source)

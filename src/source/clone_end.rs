@@ -1,5 +1,5 @@
-//! Where a clone ends that has more room than its source had: what lies behind was on the drive before.
-//! The record of the clone says so, and the images of it keep that.
+//! Where a clone ends if its target was larger than its source. What lies behind was on the drive
+//! before. The record of the clone says so, and images of the clone keep it.
 
 use crate::human;
 use crate::messages::say;

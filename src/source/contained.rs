@@ -1,5 +1,5 @@
-//! Partitions that hold more than the filesystem that they begin with, wherever they are named by
-//! themselves: their disk's table says so, and its hash trees.
+//! Partitions that hold more than the filesystem at their start. The table of their disk says so, or
+//! its hash trees do, also when such a partition is named by itself.
 
 use crate::named::open::OpenPlace;
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! Snapshots of damaged images as sources: what is whole of them is restored.
+//! Snapshots of damaged images as sources: klon restores what is intact.
 
 mod told;
 
@@ -35,9 +35,10 @@ pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<Source
     }
     let salvage = Arc::new(salvage);
     let open = claim(place, &snapshot, &salvage)?;
-    let mut end = match open.is_disk() {
-        true => SourceEnd::disk(&open, system, target.geometry())?,
-        false => SourceEnd::volume(&open, system, target.geometry())?,
+    let mut end = if open.is_disk() {
+        SourceEnd::disk(&open, system, target.geometry())?
+    } else {
+        SourceEnd::volume(&open, system, target.geometry())?
     };
     if !salvage.damage().extents.is_empty() {
         as_imaged(&mut end, open.partition.as_ref(), &snapshot)?;

@@ -1,5 +1,5 @@
-//! Sources that are larger than their targets: what must be copied has to end before the target
-//! does, and what nobody proved free behind that is not lost without a word.
+//! Sources that are larger than their targets. What must be copied has to end before the target does.
+//! What lies behind, and nobody proved free, is never lost without a word.
 
 use crate::error::refused;
 use crate::human;
@@ -177,9 +177,10 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
     let size_bytes = device.geometry().size_bytes;
     let disk = disk_usage(device).with_context(|| open.place.given.clone())?;
     if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &disk.basis {
-        let size_bytes = match has_footer(device)? {
-            true => size_bytes.saturating_sub(FOOTER_BYTES),
-            false => size_bytes,
+        let size_bytes = if has_footer(device)? {
+            size_bytes.saturating_sub(FOOTER_BYTES)
+        } else {
+            size_bytes
         };
         if size_bytes > target_bytes {
             let what = format!("all of it is copied ({reason})");
@@ -237,9 +238,10 @@ fn backup(open: &OpenPlace, structures: &ExtentMap) -> Result<ExtentMap> {
     let last_bytes = sectors.saturating_sub(1).saturating_mul(sector_bytes);
     let is_backup = read_vec(&*open.device, last_bytes, 8)? == b"EFI PART";
     let last: ExtentMap = Extent::new(last_bytes, sector_bytes).into_iter().collect();
-    Ok(match is_backup {
-        true => structures.clone(),
-        false => structures.difference(&last),
+    Ok(if is_backup {
+        structures.clone()
+    } else {
+        structures.difference(&last)
     })
 }
 
@@ -274,9 +276,10 @@ fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resize
 /// A size for a message that says how much is needed: never rounded down.
 fn exact(size_bytes: u64) -> String {
     let size = human::size(size_bytes);
-    match size_bytes.is_multiple_of(1 << 20) && size_bytes < 100 << 30 {
-        true => size,
-        false => format!("{size} ({size_bytes} bytes)"),
+    if size_bytes.is_multiple_of(1 << 20) && size_bytes < 100 << 30 {
+        size
+    } else {
+        format!("{size} ({size_bytes} bytes)")
     }
 }
 

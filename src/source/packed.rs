@@ -1,5 +1,5 @@
-//! Packed disks and volumes: `disk.img.gz` and the like, with the block map of bmaptool beside them if
-//! there is one.
+//! Packed disks and volumes, such as `disk.img.gz`, with the block map of bmaptool if one is beside
+//! them.
 
 use crate::foreign::{self, refusal, unknown_content, unsupported};
 use crate::messages::say;
@@ -144,9 +144,10 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
     let device = resized.device;
     let mut warnings = packed.warnings;
     warnings.extend(resized.warnings);
-    let extents = match device.geometry().size_bytes == stream.geometry().size_bytes {
-        true => wanted,
-        false => wanted.union(&ends(&*device)),
+    let extents = if device.geometry().size_bytes == stream.geometry().size_bytes {
+        wanted
+    } else {
+        wanted.union(&ends(&*device))
     };
     let identity = match packed.table.as_ref().and_then(|table| table.disk_guid) {
         Some(guid) => Identity::DiskGuid(guid.to_string()),

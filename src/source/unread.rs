@@ -1,5 +1,5 @@
-//! The first mebibyte of a source is read whatever is in use there, but for blocks that a filesystem
-//! lists as bad: they hold nothing, and the drive may fail there.
+//! The first mebibyte of a source is read even if nothing there is in use. Blocks that the filesystem
+//! lists as bad are left out: they hold nothing, and the drive may fail there.
 
 use anyhow::Result;
 use klon_imaging::commit::HELD_BYTES;
@@ -35,8 +35,9 @@ fn is_used(used: &ExtentMap) -> bool {
 fn without(device: Arc<dyn ReadAt>, bad: &ExtentMap, used: &ExtentMap) -> Arc<dyn ReadAt> {
     let start = ExtentMap::whole(HELD_BYTES);
     let bad = bad.intersection(&start).difference(used);
-    match bad.is_empty() {
-        true => device,
-        false => Arc::new(Unread::new(device, bad)),
+    if bad.is_empty() {
+        device
+    } else {
+        Arc::new(Unread::new(device, bad))
     }
 }

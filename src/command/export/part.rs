@@ -124,12 +124,13 @@ fn partition(snapshot: &Snapshot, number: u32) -> Result<Extent> {
     let found = partitions.iter().find(|found| found.number == number);
     let found = found.ok_or_else(|| {
         let numbers: Vec<_> = partitions.iter().map(|it| it.number.to_string()).collect();
-        usage(match numbers.is_empty() {
-            true => "it is a volume, and has no partitions".to_owned(),
-            false => format!(
+        usage(if numbers.is_empty() {
+            "it is a volume, and has no partitions".to_owned()
+        } else {
+            format!(
                 "it has no partition {number}; it has {}",
                 numbers.join(", ")
-            ),
+            )
         })
     })?;
     Ok(found.extent)

@@ -1,4 +1,4 @@
-//! What is said of a file that was made.
+//! What klon says of a file that it made.
 
 use super::Request;
 use crate::cli::{Common, FormatArg};

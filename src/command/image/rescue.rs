@@ -1,5 +1,5 @@
 //! `klon image --rescue`: a source with bad sectors, by way of a file beside the image. An image can't
-//! be filled out of order, and what is asked of a failing disk must be asked once.
+//! be filled out of order, and a failing disk must be asked only once for each sector.
 
 use super::{What, add};
 use crate::advice::{self, ELSEWHERE};
@@ -90,9 +90,10 @@ pub(super) fn image(
     if map == own_map {
         forget_map(map)?;
     }
-    Ok(match summary.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if summary.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 

@@ -55,12 +55,13 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         disk_has_esp: table.is_some_and(has_esp),
         has_boot_code: has_boot_code(open)?,
         unassigned: data_outside(open)?,
-        volumes: match open.is_disk() {
-            true => partitions(open)?,
-            false => vec![SourceVolume {
+        volumes: if open.is_disk() {
+            partitions(open)?
+        } else {
+            vec![SourceVolume {
                 number: in_file,
                 ..single(open, partition.as_ref(), system)?
-            }],
+            }]
         },
     })
 }
@@ -84,10 +85,7 @@ fn has_boot_code(open: &OpenPlace) -> Result<bool> {
 fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
     /// Where partitions begin at the earliest: before that there are boot loaders.
     const BOOT_BYTES: u64 = 1 << 20;
-    let from_bytes = match has_boot_code(open)? {
-        true => BOOT_BYTES,
-        false => 0,
-    };
+    let from_bytes = if has_boot_code(open)? { BOOT_BYTES } else { 0 };
     match open.layout.table.as_ref().filter(|_| open.is_disk()) {
         Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
         None => Ok(None),

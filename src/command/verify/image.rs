@@ -1,4 +1,4 @@
-//! `klon verify` of an image: all that is in it against its digests, or a snapshot against a
+//! `klon verify` of an image: all of its contents against their digests, or a snapshot against a
 //! device.
 
 use super::{Answer, report};
@@ -123,9 +123,10 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         false if is_whole && found.bad.is_empty() && common.quiet => {}
         false => output::line(&text(&line, &found))?,
     }
-    Ok(match is_whole && found.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if is_whole && found.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 
@@ -173,9 +174,10 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
         [number] => format!("snapshot {number}"),
         all => format!("its {} snapshots", all.len()),
     };
-    let verdict = match line.is_whole {
-        true => format!("no damage in {snapshots}"),
-        false => format!("DAMAGED; looked at {snapshots}"),
+    let verdict = if line.is_whole {
+        format!("no damage in {snapshots}")
+    } else {
+        format!("DAMAGED; looked at {snapshots}")
     };
     let read = human::size(line.stored_bytes);
     let mut text = format!("{}: {verdict} ({read} read)\n", line.image);
@@ -225,23 +227,23 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
 fn of_snapshot(hit: &Hit) -> String {
     let damage = &hit.damage;
     let number = damage.snapshot;
-    let mut text = match damage.is_lost {
-        true => format!("  snapshot {number}: nothing of it can be read\n"),
-        false => format!(
+    let mut text = if damage.is_lost {
+        format!("  snapshot {number}: nothing of it can be read\n")
+    } else {
+        format!(
             "  snapshot {number}: {} damaged in {}\n",
             human::size(damage.damaged_bytes),
             human::count(damage.extents.extents().len(), "extent")
-        ),
+        )
     };
     if !damage.is_lost {
-        match hit.partitions.is_empty() {
-            true => text.push_str(&extents("", &damage.extents)),
-            false => {
-                let part = |part: &HitPartition| {
-                    extents(&format!("partition {}, ", part.number), &part.extents)
-                };
-                text.extend(hit.partitions.iter().map(part));
-            }
+        if hit.partitions.is_empty() {
+            text.push_str(&extents("", &damage.extents))
+        } else {
+            let part = |part: &HitPartition| {
+                extents(&format!("partition {}, ", part.number), &part.extents)
+            };
+            text.extend(hit.partitions.iter().map(part));
         }
     }
     for file in hit.owners.files.iter().take(NAMED_MAX) {
@@ -341,8 +343,9 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         },
         common,
     )?;
-    Ok(match summary.is_equal && summary.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if summary.is_equal && summary.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }

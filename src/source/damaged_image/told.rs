@@ -1,4 +1,4 @@
-//! What is said of damaged images that are restored.
+//! What klon says of a damaged image that it restores.
 
 use crate::cli::Common;
 use crate::error::Advice;
@@ -64,9 +64,10 @@ pub fn report(job: &VolumeJob, summary: &CloneSummary, common: &Common) -> Resul
         files: &owners.files,
         files_unknown_because: &owners.gaps,
     };
-    match common.json {
-        true => Ok(output::json(&damaged)?),
-        false => Ok(output::line(&text(&damaged, &owners))?),
+    if common.json {
+        Ok(output::json(&damaged)?)
+    } else {
+        Ok(output::line(&text(&damaged, &owners))?)
     }
 }
 
