@@ -219,7 +219,7 @@ fn partitions_that_are_wholly_there_open() {
             "{name}"
         );
         let missing = klon.run(&["clone", "disk:9", "x"]).expect(2);
-        missing.says(&["partition 9 is not wholly on it"]);
+        missing.says(&["partition 9 reaches past its end"]);
     });
 }
 
