@@ -95,7 +95,7 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
         let what = match (&usage.basis, kind) {
             (Basis::Map, Some(kind)) => format!("its {kind} ends at {}", exact(end_bytes)),
             (Basis::Whole { reason, .. } | Basis::Contained { reason }, _) => {
-                format!("all of it is copied ({reason})")
+                format!("klon copies all of it ({reason})")
             }
             (Basis::Map, None) => format!("what is in use ends at {}", exact(end_bytes)),
         };
@@ -183,7 +183,7 @@ fn cut_of_disk(open: &OpenPlace, table: Option<&Table>, target_bytes: u64) -> Re
             size_bytes
         };
         if size_bytes > target_bytes {
-            let what = format!("all of it is copied ({reason})");
+            let what = format!("klon copies all of it ({reason})");
             return Err(too_small(open, target_bytes, (&what, size_bytes)));
         }
     }
