@@ -306,8 +306,7 @@ pub enum Loss {
     Refuse,
     /// They are named.
     Tell,
-    /// The record of the source, which is a clone, says that they are no part of it: they were on the
-    /// drive before.
+    /// The source is a clone, and its record says that they were on the drive before.
     Foreign,
 }
 

@@ -419,7 +419,6 @@ fn what_lies_where_the_backup_goes_is_named_before_the_run() {
     done.says(&["from byte 58712064", "are in no partition"]);
     done.says(&["does not copy them"]);
     check_gpt(&klon.text("smaller"));
-    // Beside it nothing is said.
     sparse(&klon.path("other"), 55 * MIB);
     klon.refused(&["clone", "disk", "other"], &[place, "--outside none"]);
     let done = klon.ok(&["clone", "disk", "other", "--outside", "none"]);
