@@ -78,6 +78,16 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
             && other.extent.overlaps(own.extent)
             && !other.partition_type.is_extended()
     };
+    if let Some(table) = &layout.table
+        && let listed = table::unknown_hybrid_extents(&*target.source, table)?
+        && listed.within(own.extent).next().is_some()
+    {
+        return Err(refused(format!(
+            "{} can't be a target: the disk's hybrid MBR lists another partition there, which would be \
+             overwritten too. Nothing was written. Mend the MBR first (sgdisk, sfdisk or testdisk)",
+            target.place.given
+        )));
+    }
     match others.into_iter().find(is_hit) {
         Some(other) => Err(refused(format!(
             "{} can't be a target: it overlaps partition {} of its disk, which would be \

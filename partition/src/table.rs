@@ -21,7 +21,7 @@ mod write;
 pub use layout::relocated;
 pub use moved::{Moved, MovedField};
 pub(crate) use raw::hybrid_entries;
-pub use raw::{hybrid_extents, raw_extents};
+pub use raw::{hybrid_extents, raw_extents, unknown_hybrid_extents};
 pub use write::Rewrite;
 
 use crate::device::{ReadAt, WriteAt};

@@ -4,9 +4,9 @@
 use super::{data_partitions, verity};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Summary;
-use crate::table::{Partition, PartitionType, Table, hybrid_entries};
+use crate::table::{Partition, PartitionType, Table, hybrid_entries, unknown_hybrid_extents};
 use uuid::{Uuid, uuid};
 
 /// Types of MBR partitions that other layers divide further. A. E. Brouwer, "Partition types: List
@@ -80,6 +80,8 @@ pub(super) struct Beside {
     hash_trees: Vec<u64>,
     /// What a hybrid MBR lists.
     hybrid: Vec<(Extent, u8)>,
+    /// What of it no entry of the GPT is.
+    unknown: ExtentMap,
 }
 
 impl Beside {
@@ -87,6 +89,7 @@ impl Beside {
         Ok(Self {
             hash_trees: hash_trees(disk, table)?,
             hybrid: hybrid_entries(disk, table)?,
+            unknown: unknown_hybrid_extents(disk, table)?,
         })
     }
 
@@ -125,6 +128,12 @@ pub(super) fn whole_because(
     if let Some(what) = beside.called(partition.extent) {
         return Some(format!(
             "a hybrid MBR calls it {what}, which may hold more than the {kind} that it begins with"
+        ));
+    }
+    if beside.unknown.within(partition.extent).next().is_some() {
+        return Some(format!(
+            "a hybrid MBR lists another partition there, which may hold data where the {kind} has \
+             free blocks"
         ));
     }
     let own_bytes = [partition.extent.len_bytes(), summary.size_bytes];

@@ -3,6 +3,7 @@
 //! Both are checked by [`super::guard`] before the `gpt` crate decodes the entries.
 
 mod entries;
+mod rival;
 
 use super::guard::{Header, SIGNATURE};
 use super::sectors::Sectors;
@@ -222,9 +223,10 @@ impl Copies {
         self.salvage(disk)
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self, disk: &dyn ReadAt) -> Vec<Finding> {
         let mut findings = Vec::new();
         findings.extend(self.primary.damage().map(Finding::PrimaryDamaged));
+        findings.extend(rival::rival(self, disk).map(Finding::CopiesDiffer));
         findings.extend(self.backup.damage().map(Finding::BackupDamaged));
         let last_lba = self.sectors.last_lba();
         if let Ok(header) = &self.backup.header {
@@ -332,7 +334,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Gpt>> {
             .is_ok_and(|array| !is_zero(&array))
     };
     let has_primary = copies.primary.has_signature || is_primary_array || conventional();
-    let findings = copies.findings();
+    let findings = copies.findings(disk);
     let table = entries::to_table(&header, &array, sectors)?;
     Ok(Some(Gpt {
         table,

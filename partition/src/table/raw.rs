@@ -41,6 +41,17 @@ pub fn hybrid_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
     Ok(entries.into_iter().map(|(extent, _)| extent).collect())
 }
 
+/// Where a hybrid MBR lists partitions that no entry of the GPT, `table`, is.
+///
+/// # Errors
+/// As [`hybrid_extents`].
+pub fn unknown_hybrid_extents(disk: &dyn ReadAt, table: &Table) -> Result<ExtentMap> {
+    let entries = hybrid_entries(disk, table)?;
+    let is_known = |place: &Extent| table.partitions.iter().any(|it| it.extent == *place);
+    let places = entries.into_iter().map(|(place, _)| place);
+    Ok(places.filter(|place| !is_known(place)).collect())
+}
+
 /// The same with the types of those partitions.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::path::Path;
 /// How a disk is made, and one of its partitions that is wholly there, if any is.
 type Disk = (&'static str, fn(&Klon, &Path), Option<(u32, u64, u64)>);
 
-const DISKS: [Disk; 10] = [
+const DISKS: [Disk; 11] = [
     ("gpt-cut", gpt_cut, Some((1, MIB, 16 * MIB))),
     ("mbr-cut", mbr_cut, Some((1, MIB, 16 * MIB))),
     ("overlap", overlap, Some((1, MIB, 16 * MIB))),
@@ -23,6 +23,7 @@ const DISKS: [Disk; 10] = [
     ("gpt-start", other_start, Some((1, MIB, 16 * MIB))),
     ("gpt-extra", extra_partition, Some((1, MIB, 16 * MIB))),
     ("gpt-guid", other_disk, Some((1, MIB, 16 * MIB))),
+    ("gpt-stale", stale_backup, Some((1, MIB, 16 * MIB))),
 ];
 
 fn write_at(disk: &Path, offset_bytes: u64, bytes: &[u8]) {
@@ -143,6 +144,12 @@ fn extra_partition(klon: &Klon, disk: &Path) {
 fn other_disk(klon: &Klon, disk: &Path) {
     let options = ["-n1:2048:+16M", "-u", PARTITION_GUID];
     two_copies(klon, disk, &options);
+}
+
+/// The primary is damaged, and the backup is left over from another layout.
+fn stale_backup(klon: &Klon, disk: &Path) {
+    extra_partition(klon, disk);
+    write_at(disk, 512 + 24 + 5, &[0xa5]);
 }
 
 const DOUBT: &str = "partition table can't be relied on";

@@ -80,6 +80,7 @@ fn no_random_change_is_missed() {
         let made = Made::new(volume);
         let still = "mkdir random still; for i in $(seq 0 255); do noise still/$i 96K; done";
         script(made.mount().path(), still);
+        made.settle();
         let mut before = State::of(&made, None, &Rule::default());
         for round in 0..3 {
             let mount = made.mount();

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// How a volume is made and mounted.
@@ -186,6 +188,16 @@ impl Made {
             if let Ok(metadata) = std::fs::metadata(file) {
                 self.inodes.insert(change.name, metadata.ino());
             }
+        }
+        drop(mount);
+        self.settle();
+    }
+
+    /// Waits until what was written last can be told from what follows: stamps of short inodes are
+    /// seconds.
+    pub(super) fn settle(&self) {
+        if self.volume.mkfs.contains(&"128") {
+            sleep(Duration::from_millis(1100));
         }
     }
 

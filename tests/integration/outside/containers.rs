@@ -256,3 +256,26 @@ fn a_partition_that_a_hybrid_mbr_calls_a_bsd_slice() {
         assert!(bytes("disk", MIB) == bytes("slice", 0));
     }
 }
+
+/// Windows believes the MBR of such a disk, and lays out what looks free there.
+#[test]
+fn a_partition_that_only_a_hybrid_mbr_lists() {
+    let klon = Klon::new();
+    disk(&klon, "gpt", ["L", "L"]);
+    let file = OpenOptions::new()
+        .write(true)
+        .open(klon.path("disk"))
+        .unwrap();
+    let mut entry = [0; 16];
+    entry[4] = 7;
+    let start = (1 + PART_MIB - 4) * 2048;
+    entry[8..12].copy_from_slice(&(start as u32).to_le_bytes());
+    entry[12..].copy_from_slice(&8192_u32.to_le_bytes());
+    file.write_all_at(&entry, 446 + 16).unwrap();
+    let (is_whole, said) = clone(&klon, &[]);
+    assert!(is_whole, "{said}");
+    assert!(
+        said.contains("a hybrid MBR lists another partition"),
+        "{said}"
+    );
+}

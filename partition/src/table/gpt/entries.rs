@@ -76,23 +76,31 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
 
 /// The number of the first partition that two intact copies place, type or identify differently.
 pub(super) fn difference(one: (&Header, &[u8]), other: (&Header, &[u8])) -> Option<u32> {
-    let named = |(header, array)| {
-        let entries = decode(header, array).unwrap_or_default();
-        let what = |entry: gpt::partition::Partition| {
-            let place = (entry.first_lba, entry.last_lba);
-            (place, entry.part_type_guid.guid, entry.part_guid)
-        };
-        let entries = entries.into_iter();
-        entries
-            .map(|(number, entry)| (number, what(entry)))
-            .collect::<BTreeMap<_, _>>()
-    };
     let (one, other) = (named(one), named(other));
     let numbers = one.keys().chain(other.keys());
     numbers
         .filter(|number| one.get(number) != other.get(number))
         .min()
         .copied()
+}
+
+/// Place, type and identity of each partition, by number.
+type Named = BTreeMap<u32, ((u64, u64), String, uuid::Uuid)>;
+
+fn named((header, array): (&Header, &[u8])) -> Named {
+    let entries = decode(header, array).unwrap_or_default();
+    let what = |entry: gpt::partition::Partition| {
+        let place = (entry.first_lba, entry.last_lba);
+        (
+            place,
+            entry.part_type_guid.guid.to_string(),
+            entry.part_guid,
+        )
+    };
+    let entries = entries.into_iter();
+    entries
+        .map(|(number, entry)| (number, what(entry)))
+        .collect()
 }
 
 fn partition(

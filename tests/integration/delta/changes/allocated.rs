@@ -45,6 +45,13 @@ pub(super) const ALLOCATED: &[Change] = &[
         "io f 'fcollapse 16k 16k' 'finsert 16k 16k'",
     ),
     change("reserved-behind-the-end", FILE, "io f 'falloc -k 48k 256k'"),
+    change(
+        "cut-and-reserved",
+        FILE,
+        "truncate -s 8K f; io f 'falloc 8k 40k'",
+    ),
+    change("zeroed-behind-the-end", FILE, "io f 'fzero -k 48k 64k'"),
+    change("punched-whole", FILE, "io f 'fpunch 0 48k'; put f 0 48K"),
     change("hole-filled", SPARSE, "lie f 64K 6000"),
     change("hole-reserved", SPARSE, "io f 'falloc 32k 32k'"),
     change("unwritten-filled", UNWRITTEN, "lie f 64K 6000"),

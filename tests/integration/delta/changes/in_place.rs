@@ -91,6 +91,12 @@ pub(super) const IN_PLACE: &[Change] = &[
         TWO,
         "io f 'copy_range -s 4k -d 16k -l 12k g'",
     ),
+    change("after-a-remount", FILE, REMOUNTED),
+    change(
+        "copied-with-holes",
+        FILE,
+        "cp --sparse=always f g; cat g >f",
+    ),
     change(
         "exchanged-contents",
         TWO,
@@ -104,3 +110,6 @@ losetup --detach "$device"; long f"#;
 const LOOP_DIRECT: &str = r#"
 device=$(losetup --find --show --direct-io=on f) || device=$(losetup --find --show f)
 dd if=/dev/urandom of="$device" bs=4K count=2 seek=3 oflag=direct status=none; losetup --detach "$device"; long f"#;
+/// Older kernels forget by that to count versions.
+const REMOUNTED: &str =
+    r#"sync f; mount -o remount,ro "$1"; mount -o remount,rw "$1"; lie f 8K 4K"#;

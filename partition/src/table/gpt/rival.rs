@@ -1,0 +1,38 @@
+//! A damaged primary copy that still names partitions which the backup does not: the backup may be
+//! left over from an older layout, and nothing tells which of the two is right.
+
+use super::Copies;
+use super::entries;
+use crate::device::{ReadAt, read_vec};
+
+/// How the damaged primary copy contradicts the intact backup; `None` when it does not, or when
+/// nothing of its entries can be read.
+pub(super) fn rival(copies: &Copies, disk: &dyn ReadAt) -> Option<String> {
+    if copies.primary.is_intact() {
+        return None;
+    }
+    let (header, array) = copies.backup.intact()?;
+    let named = copies
+        .primary
+        .named()
+        .filter(|_| copies.primary.has_signature);
+    let count = header.array_sectors(copies.sectors);
+    let places = [named, Some(2)].into_iter().flatten();
+    let found: Vec<Vec<u8>> = places
+        .filter_map(|lba| copies.sectors.run(lba, count))
+        .filter_map(|place| read_vec(disk, place.offset_bytes(), array.len()).ok())
+        .collect();
+    if found.iter().any(|found| found == array) {
+        return None;
+    }
+    let found = found.first()?;
+    // What is all zero was wiped, and names nothing.
+    if found.iter().all(|&byte| byte == 0) {
+        return None;
+    }
+    let number = entries::difference((header, found), (header, array))?;
+    Some(format!(
+        "the primary copy of the GPT is damaged, and what is left of it names other partitions than \
+         the backup: {number} is another, or in one of them only"
+    ))
+}
