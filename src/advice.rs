@@ -1,5 +1,5 @@
-//! What helps when the system does not let something be written: room, quotas, limits, read-only
-//! filesystems.
+//! Advice for the case that the system refuses a write: the disk is full, a quota or a limit is
+//! reached, or the filesystem is read-only.
 
 use crate::error::Advice;
 use crate::human;
@@ -46,9 +46,10 @@ pub fn is_final(error: &Error) -> bool {
 /// themselves. `otherwise` is what to do about a file that may not become so large.
 pub fn about(number: i32, path: &Path, otherwise: &str) -> Option<String> {
     let shown = path.shown();
-    let place = match path.as_os_str() == "-" {
-        true => "where standard output goes".to_owned(),
-        false => format!("that {shown} is on"),
+    let place = if path.as_os_str() == "-" {
+        "where standard output goes".to_owned()
+    } else {
+        format!("that {shown} is on")
     };
     match number {
         ENOSPC => Some(format!(

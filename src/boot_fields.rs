@@ -1,9 +1,8 @@
 //! Volumes that go to a partition at another place than their boot sectors say.
 
 use crate::jobs::VolumeJob;
-use crate::place::Parent;
-use crate::progress::say;
-use crate::volume::TargetEnd;
+use crate::messages::say;
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::device::Overlay;
 use klon_partition::filesystem::boot_fields::{fit, misfit};
@@ -62,6 +61,6 @@ fn partition(target: &TargetEnd, system: &System) -> Result<Option<Partition>> {
     if let Some(partition) = &now.open.partition {
         return Ok(Some(partition.clone()));
     }
-    let parent = Parent::of(&target.place.path, system)?;
-    Ok(parent.and_then(|parent| parent.partition))
+    let parent = now.open.parent(system)?;
+    Ok(parent.and_then(|parent| parent.partition.clone()))
 }

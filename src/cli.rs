@@ -4,7 +4,7 @@
 mod clone;
 mod images;
 
-pub use clone::{CloneArgs, FreedArg, RewriteArg, RunArgs, RungArg};
+pub use clone::{CloneArgs, RunArgs, RungArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,
@@ -21,8 +21,8 @@ use std::path::PathBuf;
 ///
 /// SOURCE, TARGET and VOLUME may be a disk, a partition, a plain file that holds one, or a
 /// partition inside a disk image (FILE:2). SOURCE and VOLUME may be a snapshot in an image of klon's
-/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). A virtual disk (qcow2, vmdk, vhdx, vdi, …) is
-/// taken for the disk in it; raw:FILE for its bytes as they are. Devices can also be named LABEL=…, UUID=…,
+/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). A virtual disk (qcow2, vmdk, vhdx, vdi, …) stands
+/// for the disk in it; raw:FILE stands for the bytes of the file. Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
 /// Exit codes: 0 done · 1 differences found, or bad places remain · 2 usage · 3 refused for safety · 4 device or I/O
@@ -122,7 +122,7 @@ fn sealed_text() -> impl TypedValueParser<Value = String> {
 /// Consent for commands that destroy something.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Consent {
-    /// Do not ask; needs --confirm where something would be lost.
+    /// Do not ask. If something would be lost, --confirm is needed, too.
     #[arg(short, long)]
     pub yes: bool,
     /// With --yes: the identity of what may be overwritten, as the question or the refusal
@@ -153,9 +153,8 @@ pub struct PlanArgs {
     /// can't make a filesystem smaller yet).
     #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
-    /// Space that is left to no partition, for updates to be staged in where the volumes themselves
-    /// have no room: a size like 40G, or a share like 2% [default: 1%, or less if the volumes
-    /// don't fit beside it].
+    /// Space outside of all partitions, to stage updates in if the volumes themselves have no room: a
+    /// size like 40G, or a share like 2% [default: 1%, or less if the volumes don't fit beside it].
     #[arg(long, value_name = "SIZE")]
     pub reserve: Option<String>,
     /// Kind of partition table.
@@ -201,8 +200,8 @@ pub struct FinishArgs {
     /// The target of the clone: a volume (with the rest of its boot group), a drive (all of its
     /// volumes), or a plan file.
     pub target: PathBuf,
-    /// Complete this one volume also when the rest of its boot group can't be: it is a whole clone
-    /// then, but the others may be of another time. For when the sources are lost.
+    /// Complete this one volume even if the rest of its boot group can't be completed. It is a whole
+    /// clone then, but the others may be of another time. For when the sources are lost.
     #[arg(long)]
     pub alone: bool,
     /// How many threads read and digest [default: two more than there are processors].

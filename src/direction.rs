@@ -1,14 +1,16 @@
-//! Which of two volumes is the original: what records say, what names hint at, and consent to
-//! clone against it.
+//! Which of two volumes is the original: by records, by names that hint at it, and by the consent of
+//! the user to clone the other way.
 
 use crate::cli::Consent;
 use crate::confirm::{self, Loss};
+use crate::description::describe;
 use crate::error::{refused, usage};
 use crate::human;
 use crate::jobs::VolumeJob;
-use crate::place::{OpenPlace, partition_identity};
-use crate::progress::say;
-use crate::volume::{SourceEnd, describe};
+use crate::messages::say;
+use crate::named::identity::partition_identity;
+use crate::named::open::OpenPlace;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::Shown;
@@ -61,9 +63,10 @@ pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> 
         }
         let story = story(against, from);
         if !is_forced {
-            let advice = match job.is_planned {
-                true => "Leave it out with --only, or make a plan with another target",
-                false => "To overwrite the original anyway, add --force-direction",
+            let advice = if job.is_planned {
+                "Leave it out with --only, or make a plan with another target"
+            } else {
+                "To overwrite the original anyway, add --force-direction"
             };
             return Err(refused(format!(
                 "{to} {story}. {advice}. If you don't want that clone any more, delete its record \
@@ -184,9 +187,10 @@ fn is_turned(manifests: &[Manifest], of: &Manifest) -> bool {
 
 /// What a record says of the target, for a sentence that begins with it.
 fn story(against: &Manifest, source: &Identity) -> String {
-    let direction = match &against.target == source {
-        true => ": this would clone the backup over its original",
-        false => "",
+    let direction = if &against.target == source {
+        ": this would clone the backup over its original"
+    } else {
+        ""
     };
     format!(
         "is the source of the clone {} made {}{direction}",
@@ -267,4 +271,81 @@ pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) 
     };
     confirm::ask_with(&loss, Some(&source.identity), consent)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{against, is_clone, original_among, story};
+    use crate::testing::{manifest, serial};
+    use klon_imaging::{Manifest, Role};
+
+    fn is_against(manifests: &[Manifest], source: &str, target: &str) -> bool {
+        against(manifests, &serial(source), &serial(target), false).is_some()
+    }
+
+    #[test]
+    fn an_original_is_not_cloned_over() {
+        let manifests = [manifest("disk", "backup", Role::Backup, 1)];
+        assert!(is_against(&manifests, "backup", "disk"));
+        assert!(is_against(&manifests, "other", "disk"));
+        assert!(!is_against(&manifests, "disk", "backup"));
+    }
+
+    #[test]
+    fn the_record_of_the_same_two_is_told_first() {
+        let manifests = [
+            manifest("disk", "first", Role::Backup, 1),
+            manifest("disk", "second", Role::Backup, 2),
+        ];
+        let found = against(&manifests, &serial("second"), &serial("disk"), false);
+        assert_eq!(found.unwrap().target, serial("second"));
+    }
+
+    #[test]
+    fn what_was_brought_back_makes_no_original() {
+        let manifests = [manifest("backup", "disk", Role::Restore, 1)];
+        assert!(!is_against(&manifests, "disk", "backup"));
+    }
+
+    #[test]
+    fn a_copy_of_a_backup_makes_it_an_original_for_that_copy_alone() {
+        let manifests = [manifest("backup", "copy", Role::Copy, 1)];
+        assert!(is_against(&manifests, "copy", "backup"));
+        assert!(!is_against(&manifests, "disk", "backup"));
+        let planned = against(&manifests, &serial("copy"), &serial("backup"), true);
+        assert!(planned.is_none());
+    }
+
+    #[test]
+    fn a_copy_that_became_the_original_is_turned_from_then_on() {
+        let copy = manifest("backup", "copy", Role::Copy, 5);
+        let turned = |ended| {
+            [
+                copy.clone(),
+                manifest("copy", "backup", Role::Backup, ended),
+            ]
+        };
+        assert!(is_clone(std::slice::from_ref(&copy), &serial("copy")));
+        assert!(!is_clone(&turned(6), &serial("copy")));
+        assert!(is_clone(&turned(4), &serial("copy")));
+    }
+
+    #[test]
+    fn a_disk_is_held_by_its_partitions_unless_it_is_a_clone() {
+        let mut manifests = vec![manifest("part", "backup", Role::Backup, 1)];
+        let parts = [serial("part")];
+        let found = original_among(&manifests, &serial("disk"), &parts);
+        assert_eq!(found.unwrap().source, serial("part"));
+        manifests.push(manifest("whole", "disk", Role::Backup, 1));
+        assert!(original_among(&manifests, &serial("disk"), &parts).is_none());
+    }
+
+    #[test]
+    fn the_story_says_when_a_backup_would_go_over_its_original() {
+        let record = manifest("disk", "backup", Role::Backup, 0);
+        let text = story(&record, &serial("backup"));
+        assert!(text.starts_with("is the source of the clone"), "{text}");
+        assert!(text.ends_with("this would clone the backup over its original"));
+        assert!(!story(&record, &serial("other")).contains("over its original"));
+    }
 }

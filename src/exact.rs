@@ -1,5 +1,5 @@
-//! Which files differ, where blocks are known that do: a block may hold several files, and what a
-//! filesystem keeps of files among its own structures moves with those.
+//! Which files differ, once the differing blocks are known. A block may hold several files, and a
+//! filesystem moves the files that it keeps among its own structures.
 
 use klon_partition::device::read_vec;
 use klon_partition::extent::ExtentMapBuilder;

@@ -1,10 +1,10 @@
-//! Completing what is staged for a target, with the rest of its group, and taking over the records
-//! that waited for it.
+//! Completing an update that is staged for a target, together with the rest of its group. The records
+//! that waited for it are taken over.
 
-use crate::drive::OpenTarget;
 use crate::guard;
-use crate::place::partition_identity;
-use crate::progress::say;
+use crate::messages::say;
+use crate::named::identity::partition_identity;
+use crate::target::open::OpenTarget;
 use anyhow::Result;
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};
@@ -50,14 +50,16 @@ pub fn complete(
     asked: Asked<'_>,
     system: &System,
 ) -> Result<Vec<Completed>> {
-    let group = match asked.is_alone {
-        true => None,
-        false => group_of(target)?,
+    let group = if asked.is_alone {
+        None
+    } else {
+        group_of(target)?
     };
     let Some(group) = group else {
-        let finished = match asked.is_alone {
-            true => finish_alone(target.space(), asked.threads)?,
-            false => finish(target.space(), asked.threads)?,
+        let finished = if asked.is_alone {
+            finish_alone(target.space(), asked.threads)?
+        } else {
+            finish(target.space(), asked.threads)?
         };
         return Ok(finished
             .map(|finished| Completed {
@@ -150,9 +152,10 @@ fn finish_group(
             let identity = known.and_then(|(table, one)| partition_identity(table, one));
             Completed {
                 number: partition.map(|one| one.number),
-                identity: match at == target.at() {
-                    true => Some(asked.identity.clone()),
-                    false => identity,
+                identity: if at == target.at() {
+                    Some(asked.identity.clone())
+                } else {
+                    identity
                 },
                 finished,
             }
@@ -178,9 +181,12 @@ fn adopt(done: &Completed, records: &RecordStore) {
         return;
     };
     let adopted = records.adopt_pending_of(identity, done.finished.run);
-    let adopted = adopted.and_then(|is_adopted| match is_adopted {
-        true => records.remove_log(identity),
-        false => Ok(()),
+    let adopted = adopted.and_then(|is_adopted| {
+        if is_adopted {
+            records.remove_log(identity)
+        } else {
+            Ok(())
+        }
     });
     if let Err(error) = adopted {
         say(&format!(

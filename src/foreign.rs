@@ -1,12 +1,10 @@
-//! Sources that are files of other programs: opened as the disks in them, or refused with what makes
-//! disks of them. None is taken for a raw disk.
+//! Files of other programs as sources. klon opens the disk in such a file, or refuses it and says how
+//! to make a disk of it. It never takes one for a raw disk.
 
-mod packed;
 mod qemu;
 
-pub use packed::{PackedDisk, source as packed_source};
-
 use crate::error::{CORRUPT, Failure};
+use crate::named::RAW_PREFIX;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
@@ -17,17 +15,8 @@ use klon_partition::{Error, Extent, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
-pub const RAW_PREFIX: &str = "raw:";
 /// Internal snapshots that are named.
 const NAMED_MAX: usize = 20;
-
-/// What is named, without the prefix.
-pub fn without_prefix(given: &Path) -> &Path {
-    let text = given.to_str().filter(|_| !given.exists());
-    let name = text.and_then(|text| text.strip_prefix(RAW_PREFIX));
-    name.map_or(given, Path::new)
-}
 
 /// A file that holds a disk in another form.
 #[derive(Clone, Debug)]
@@ -161,13 +150,14 @@ const fn unpacker(packing: Packing) -> &'static str {
 /// The first of several parts is no disk alone.
 fn check_alone(given: &str, path: &Path) -> Result<()> {
     let parts = Parts::find(path).with_context(|| given.to_owned())?;
-    match parts.is_split() {
-        false => Ok(()),
-        true => Err(unsupported(format!(
+    if parts.is_split() {
+        Err(unsupported(format!(
             "{given} is the first of {} parts of a file. `klon import {given} FILE.klon` joins \
              them, or join them with `cat`. If it is a disk by itself, name it {RAW_PREFIX}{given}",
             parts.count()
-        ))),
+        )))
+    } else {
+        Ok(())
     }
 }
 
@@ -181,9 +171,10 @@ fn snapshots(given: &str, disk: &Qcow2<Arc<Source>>) -> Result<Option<String>> {
     let named: Vec<String> = (names.iter().take(NAMED_MAX))
         .map(|name| format!("{name:?}"))
         .collect();
-    let more = match count > NAMED_MAX {
-        true => format!(" and {} more", count - NAMED_MAX),
-        false => String::new(),
+    let more = if count > NAMED_MAX {
+        format!(" and {} more", count - NAMED_MAX)
+    } else {
+        String::new()
     };
     let plural = if count == 1 { "" } else { "s" };
     Ok(Some(format!(

@@ -2,7 +2,7 @@
 
 use crate::confirm;
 use crate::error::{refused, usage};
-use crate::place::OpenPlace;
+use crate::named::open::OpenPlace;
 use crate::plan_file::find_plan;
 use anyhow::Result;
 use klon_imaging::mark::Mark;
@@ -66,9 +66,10 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
         return Ok(());
     };
     let layout = &target.layout;
-    let backup = match layout.has_differing_copies() {
-        true => table::backup(&*target.source)?,
-        false => None,
+    let backup = if layout.has_differing_copies() {
+        table::backup(&*target.source)?
+    } else {
+        None
     };
     let tables = layout.table.iter().chain(&backup);
     let others = tables.flat_map(|it| &it.partitions);

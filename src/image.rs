@@ -244,9 +244,10 @@ impl OpenForAppend {
         let path = &claimed.path;
         let begun = || -> Result<_> {
             let first = ImageFiles::first_part(path);
-            let (twin, second) = match &first == path {
-                true => (path.with_extension(""), path.with_extension("001")),
-                false => (first, PathBuf::new()),
+            let (twin, second) = if &first == path {
+                (path.with_extension(""), path.with_extension("001"))
+            } else {
+                (first, PathBuf::new())
             };
             lock::no_twin(&claimed, &twin)?;
             if shape.part_bytes.is_some() && second.symlink_metadata().is_ok() {
@@ -391,8 +392,9 @@ pub fn first_part(path: &Path) -> PathBuf {
     // An empty one is what a first run has left that failed.
     let is_begun =
         || std::fs::metadata(&first).is_ok_and(|found| found.is_file() && found.len() > 0);
-    match !path.exists() && is_begun() {
-        true => first,
-        false => path.to_owned(),
+    if !path.exists() && is_begun() {
+        first
+    } else {
+        path.to_owned()
     }
 }

@@ -12,9 +12,10 @@ pub fn text(object: &impl Serialize) -> serde_json::Result<String> {
     if text.is_ascii() && !text.contains('\x7f') {
         return Ok(text);
     }
-    let text = match plain(&text) == text && !has_foreign_bytes(&text) {
-        true => text,
-        false => serde_json::to_string(&told(serde_json::to_value(object)?))?,
+    let text = if plain(&text) == text && !has_foreign_bytes(&text) {
+        text
+    } else {
+        serde_json::to_string(&told(serde_json::to_value(object)?))?
     };
     Ok(escaped(&text))
 }

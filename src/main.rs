@@ -7,21 +7,16 @@
 )]
 
 mod advice;
-mod blank;
 mod boot_fields;
 mod cli;
-mod clone_end;
 mod command;
 mod confirm;
-mod contained;
-mod content;
-mod damaged;
+mod description;
 mod direction;
-mod drive;
 mod error;
 mod exact;
+mod files_hit;
 mod finish;
-mod fit;
 mod foreign;
 mod guard;
 mod human;
@@ -29,26 +24,27 @@ mod image;
 mod inventory;
 mod jobs;
 mod json;
+mod likeness;
 mod manual;
 mod mending;
+mod messages;
 mod mount;
+mod named;
 mod output;
 mod outside;
 mod picture;
-mod place;
 mod plan_file;
 mod progress;
 mod records;
 mod report;
-mod resized;
-mod salvage;
+mod run;
 mod side;
-mod stop;
+mod signals;
+mod source;
+mod target;
+#[cfg(test)]
+mod testing;
 mod threads;
-mod unread;
-mod volume;
-mod warnings;
-mod watch;
 mod zone;
 
 use anyhow::Context as _;
@@ -71,7 +67,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let error = advice::added(error);
-            progress::say(&format!("klon: {}", error::message(&error)));
+            messages::say(&format!("klon: {}", error::message(&error)));
             error::exit_code(&error)
         }
     };
@@ -116,7 +112,7 @@ fn misread(error: clap::Error) -> ExitCode {
     match error {
         Err(error) => error.exit(),
         Ok(_) => {
-            progress::say("klon: an argument is not UTF-8, and only text makes sense there");
+            messages::say("klon: an argument is not UTF-8, and only text makes sense there");
             ExitCode::from(error::USAGE)
         }
     }

@@ -1,4 +1,4 @@
-//! What to do about a volume whose record of used blocks can't be believed.
+//! How to mend a volume whose record of used blocks can't be believed.
 
 use klon_partition::filesystem::{Hazard, Kind, UNREAD};
 

@@ -4,7 +4,7 @@
 
 use crate::error::{self, refused, usage};
 use crate::json;
-use crate::progress::say;
+use crate::messages::say;
 use anyhow::{Context as _, Result};
 use klon_partition::text::printable_lines;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -34,9 +34,10 @@ pub fn line(text: &str) -> io::Result<()> {
 /// # Errors
 /// As [`line()`].
 pub fn document(text: &str) -> io::Result<()> {
-    match io::stdout().is_terminal() {
-        true => line(text),
-        false => print(text),
+    if io::stdout().is_terminal() {
+        line(text)
+    } else {
+        print(text)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::human;
 use crate::jobs::VolumeJob;
-use crate::progress::say;
-use crate::volume::SourceEnd;
+use crate::messages::say;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_partition::filesystem::Usage;

@@ -2,14 +2,14 @@
 
 use crate::cli::Common;
 use crate::human;
+use crate::messages::say;
 use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use klon_imaging::change::Rung;
 use klon_imaging::{Event, Observer};
 use klon_partition::locks::lock;
-use klon_partition::text::printable_lines;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -259,25 +259,4 @@ fn bar(total_bytes: u64, volumes: usize) -> ProgressBar {
         bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
     }
     bar
-}
-
-/// A line for people, on standard error, whatever of it is from a disk or a file escaped; nobody
-/// reading it is no error.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(text));
-}
-
-/// A flag that is set by Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C ends the program at once.
-///
-/// # Errors
-/// What the system says.
-pub fn interrupt_flag() -> std::io::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // Registered first, so that it runs first: only the second signal finds the flag set.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    Ok(flag)
 }

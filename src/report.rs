@@ -5,7 +5,7 @@ use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
 use crate::outside;
-use crate::volume::SourceEnd;
+use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::change::Rung;
 use klon_imaging::clone::Preview;
@@ -319,4 +319,114 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
         human::size(used_bytes),
         source.name
     ))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hit, sentence, stands_for_bad, work, zeroed};
+    use klon_imaging::CloneSummary;
+    use klon_imaging::change::Rung;
+    use klon_partition::filesystem::{Owner, Owners};
+    use klon_partition::{Extent, ExtentMap};
+
+    fn summary() -> CloneSummary {
+        CloneSummary {
+            name: "Boot".to_owned(),
+            rung: Rung::Digest,
+            reason: String::new(),
+            source_bytes: 8 << 20,
+            used_bytes: 4 << 20,
+            unproven_bytes: 0,
+            left_out: ExtentMap::new(),
+            read_source_bytes: 4 << 20,
+            read_target_bytes: 0,
+            checked_bytes: 0,
+            changed_bytes: 0,
+            written_bytes: 0,
+            staged_bytes: 0,
+            freed_bytes: 0,
+            bad: ExtentMap::new(),
+            seconds: 2.0,
+        }
+    }
+
+    #[test]
+    fn a_run_that_changed_nothing_says_so_first() {
+        let text = sentence("Boot", &summary());
+        assert!(
+            text.starts_with("Boot: nothing changed; 4 MiB read, "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_run_says_what_it_read_changed_and_wrote() {
+        let changed = CloneSummary {
+            changed_bytes: 1 << 20,
+            written_bytes: 2 << 20,
+            ..summary()
+        };
+        let text = sentence("Boot", &changed);
+        let wanted = "Boot: 4 MiB used, 4 MiB read, 1 MiB changed, 2 MiB written, ";
+        assert!(text.starts_with(wanted), "{text}");
+    }
+
+    #[test]
+    fn what_was_staged_freed_and_checked_is_named_where_there_is_any() {
+        let full = CloneSummary {
+            unproven_bytes: 3 << 20,
+            checked_bytes: 1 << 20,
+            changed_bytes: 1 << 20,
+            written_bytes: 2 << 20,
+            staged_bytes: 1 << 20,
+            freed_bytes: 5 << 20,
+            ..summary()
+        };
+        let text = sentence("Boot", &full);
+        for wanted in [
+            " (and 3 MiB that no one proved free)",
+            " (1 MiB to check the clone)",
+            " (1 MiB staged first)",
+            ", 5 MiB freed",
+        ] {
+            assert!(text.contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_full_run_knows_beforehand_what_it_writes() {
+        assert_eq!(work(Rung::Full, "4 MiB"), "copy 4 MiB");
+        for rung in [Rung::Compare, Rung::Digest, Rung::Resume] {
+            assert!(work(rung, "4 MiB").contains("known only after that"));
+        }
+        assert!(work(Rung::Compare, "4 MiB").contains("on both sides"));
+    }
+
+    #[test]
+    fn no_zeroes_are_not_spoken_of() {
+        assert_eq!(zeroed(0), "");
+        assert_eq!(zeroed(1 << 20), ", make 1 MiB zero");
+    }
+
+    #[test]
+    fn bad_sectors_are_zeroes_or_the_text_that_fills_them() {
+        assert_eq!(stands_for_bad(None), "now zeroes");
+        let filled = stands_for_bad(Some("BAD\n"));
+        assert!(filled.starts_with("now filled with \"BAD\\n\""), "{filled}");
+    }
+
+    #[test]
+    fn files_that_are_hit_and_what_hides_others_have_a_line_each() {
+        let owners = Owners {
+            files: vec![Owner {
+                path: "/a".to_owned(),
+                file_offset_bytes: 4096,
+                extent: Extent::new(0, 512).unwrap(),
+                inline_sha256: None,
+            }],
+            gaps: vec!["no map".to_owned()],
+        };
+        let wanted = "  bad: /a from byte 4096\n  more files may be hit: no map\n";
+        assert_eq!(hit(&owners), wanted);
+    }
 }

@@ -1,12 +1,14 @@
 //! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
 
-use crate::contained;
-use crate::damaged;
-use crate::fit::{self, Loss};
-use crate::place::{OpenPlace, Place};
-use crate::resized::Resized;
-use crate::unread;
-use crate::volume::SourceEnd;
+use crate::files_hit;
+use crate::named::Place;
+use crate::named::open::OpenPlace;
+use crate::source::SourceEnd;
+use crate::source::contained;
+use crate::source::fit::{self, Loss};
+use crate::source::imaged::of_part;
+use crate::source::resized::Resized;
+use crate::source::unread;
 use anyhow::{Context as _, Result};
 use klon_imaging::ChunkSize;
 use klon_imaging::image::Snapshot;
@@ -56,10 +58,7 @@ impl Side {
         let (used, bad, left_out) = match &open.snapshot {
             Some(snapshot) => {
                 let manifest = snapshot.manifest();
-                let part = |map: &ExtentMap| match &open.partition {
-                    Some(partition) => damaged::within(map, partition.extent),
-                    None => map.clone(),
-                };
+                let part = |map: &ExtentMap| of_part(map, open.partition.as_ref());
                 let left_out = part(&manifest.left_out);
                 (part(&manifest.wanted()), part(&manifest.bad), left_out)
             }
@@ -89,7 +88,7 @@ impl Side {
             bad,
             left_out,
             chunk_size: (open.snapshot.as_deref()).map(Snapshot::chunk_size),
-            partitions: table.map(damaged::partitions),
+            partitions: table.map(files_hit::partitions),
             table: table.cloned(),
             moved: Vec::new(),
         })
@@ -156,9 +155,10 @@ impl Side {
 
     /// Its files with bytes in `extents`.
     pub fn files(&self, extents: &ExtentMap) -> Owners {
-        match extents.is_empty() {
-            true => Owners::default(),
-            false => damaged::owners_in(&*self.device, self.partitions.as_deref(), extents),
+        if extents.is_empty() {
+            Owners::default()
+        } else {
+            files_hit::owners_in(&*self.device, self.partitions.as_deref(), extents)
         }
     }
 }

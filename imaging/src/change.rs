@@ -2,9 +2,11 @@
 
 pub mod metadata;
 pub mod proven;
+mod resemblance;
 mod select;
 
 pub use crate::rung::Rung;
+pub use resemblance::resembles;
 pub use select::{Selection, Situation, distrust, select};
 
 /// Which rung is wanted.

@@ -3,6 +3,7 @@
 //! Files, block devices, memory, and small decorators over any of them.
 
 pub mod aligned;
+mod blank;
 mod block;
 pub mod crash;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod unread;
 pub mod window;
 
 pub use aligned::AlignedBuffer;
+pub use blank::{is_blank, is_blank_at_start};
 pub use crash::CrashDevice;
 pub use direct::open_direct;
 pub use fault::{Fault, FaultAt};

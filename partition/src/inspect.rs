@@ -2,10 +2,12 @@
 
 mod container;
 mod reading;
+mod room;
 mod unassigned;
 mod usage;
 mod verity;
 
+pub use room::room;
 pub use unassigned::{Unassigned, unassigned};
 pub use usage::{DiskUsage, VolumeUsage, disk_usage};
 

@@ -2,6 +2,8 @@
 
 use super::{Consent, sealed_text};
 use clap::{Args, ValueEnum};
+use klon_imaging::change::{Rung, RungChoice};
+use klon_imaging::clone::{Freed, Rewrite};
 use klon_partition::Outside;
 use std::path::PathBuf;
 
@@ -20,41 +22,42 @@ pub struct CloneArgs {
     /// `compare` reads both sides, `full` writes everything in use.
     #[arg(long, value_enum, default_value = "auto")]
     pub rung: RungArg,
-    /// What is written of a changed chunk of 1 MiB: only 4 KiB `blocks` that differ (reads the
-    /// target), or whole `chunks`.
+    /// What is written of a changed chunk of 1 MiB: only the `blocks` of 4 KiB that differ, which
+    /// reads the target, or whole `chunks`.
     #[arg(long, value_enum, default_value = "blocks")]
     pub rewrite: RewriteArg,
     /// What happens to space of the target that is no longer in use.
     #[arg(long, value_enum, default_value = "leave")]
     pub freed: FreedArg,
-    /// Update earlier clones in place, not by way of free room of their drive. If that is
+    /// Update earlier clones in place, not by way of free room on their drive. If the update is
     /// interrupted, the clone is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
-    /// Clone over a target that a record knows as the original of a clone, as to restore it from its
-    /// backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
+    /// Clone over a target even if a record says that it is the original of a clone, as to restore
+    /// it from its backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
     #[arg(long)]
     pub force_direction: bool,
-    /// What is copied of the bytes that no one proved free, in no partition or behind the end of a
-    /// filesystem: `all` that is not zero; the `edges`, which are the first 16 MiB of a disk, rooms of
-    /// up to 16 MiB, and the first and last MiB of larger ones; or `none`, but the table and the first
-    /// MiB of a disk. What is left out is named [default: as in the run before, else all].
+    /// How much klon copies of the bytes that nothing shows to be free: those in no partition, or
+    /// behind the end of a filesystem. `all` copies what is not zero. `edges` copies the first 16 MiB
+    /// of a disk, gaps of up to 16 MiB, and the first and last MiB of larger gaps. `none` copies only
+    /// the table and the first MiB of a disk. klon says what it leaves out [default: as in the run
+    /// before, else all].
     #[arg(long, value_name = "WHICH", value_parser = outside)]
     pub outside: Option<Outside>,
-    /// Refuse to clone a volume whose used blocks can't be told, instead of copying all of it.
+    /// Refuse to clone a volume if klon can't tell its used blocks, instead of copying all of it.
     #[arg(long)]
     pub strict: bool,
-    /// Clone a source with bad sectors: everything that can be read, large reads first, then
-    /// smaller ones around what fails. What can't be read is zero on the target, listed with its
-    /// files, and makes the exit code 1. MAPFILE keeps how far that is, in the format of GNU
-    /// ddrescue; the same command goes on from it [default: a file beside the records; with a plan
-    /// each volume has its own there].
+    /// Clone a source with bad sectors. klon copies everything that can be read: large reads first,
+    /// then smaller ones around what fails. What can't be read becomes zeroes on the target. klon
+    /// lists it with its files, and the exit code is 1. MAPFILE says how far the rescue came, in the
+    /// format of GNU ddrescue; the same command goes on from there [default: a file beside the
+    /// records; with a plan, each volume has its own].
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict"])]
     pub rescue: Option<Option<PathBuf>>,
-    /// With --rescue: what can't be read is filled with TEXT, over and over from the start of each
-    /// sector on, instead of zeroes, so that `grep` finds the files that are hit. The filesystem's
-    /// own structures stay zero [TEXT when only the option is given: KLON BAD SECTOR].
+    /// With --rescue: fill what can't be read with TEXT instead of zeroes, repeated from the start of
+    /// each sector, so that `grep` finds the files that are hit. The filesystem's own structures stay
+    /// zero [TEXT if only the option is given: KLON BAD SECTOR].
     #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true,
         default_missing_value = "KLON BAD SECTOR\n", requires = "rescue", value_parser = fill)]
     pub fill_bad: Option<String>,
@@ -72,8 +75,8 @@ pub struct RunArgs {
     /// Read the target back afterwards and compare it with the digests.
     #[arg(long)]
     pub verify: bool,
-    /// Make NTFS, FAT and exFAT volumes say where the partition begins that they are brought to, in
-    /// their boot sectors and the copies of those: boot loaders of BIOS systems, and Windows, look there.
+    /// Make NTFS, FAT and exFAT volumes say where their new partition begins, in their boot sectors
+    /// and the copies of these. Boot loaders of BIOS systems, and Windows, look there.
     #[arg(long)]
     pub fix_boot_fields: bool,
     /// How many threads read and digest [default: two more than there are processors].
@@ -133,4 +136,34 @@ pub enum FreedArg {
     Zero,
     /// Tell the drive that it is not needed.
     Discard,
+}
+
+impl From<RungArg> for RungChoice {
+    fn from(arg: RungArg) -> Self {
+        match arg {
+            RungArg::Auto => Self::Auto,
+            RungArg::Compare => Self::Only(Rung::Compare),
+            RungArg::Digest => Self::Only(Rung::Digest),
+            RungArg::Full => Self::Only(Rung::Full),
+        }
+    }
+}
+
+impl From<RewriteArg> for Rewrite {
+    fn from(arg: RewriteArg) -> Self {
+        match arg {
+            RewriteArg::Blocks => Self::Blocks,
+            RewriteArg::Chunks => Self::Chunks,
+        }
+    }
+}
+
+impl From<FreedArg> for Freed {
+    fn from(arg: FreedArg) -> Self {
+        match arg {
+            FreedArg::Leave => Self::Leave,
+            FreedArg::Zero => Self::Zero,
+            FreedArg::Discard => Self::Discard,
+        }
+    }
 }

@@ -24,18 +24,19 @@ pub struct ImageArgs {
     /// `compare` with what is stored, `full` stores everything in use again.
     #[arg(long, value_enum, default_value = "auto")]
     pub rung: RungArg,
-    /// What is taken of the bytes that no one proved free, in no partition or behind the end of a
-    /// filesystem: `all` that is not zero; the `edges`, which are the first 16 MiB of a disk, rooms of
-    /// up to 16 MiB, and the first and last MiB of larger ones; or `none`, but the table and the first
-    /// MiB of a disk. What is left out is named [default: as in the snapshot before, else all].
+    /// How much klon stores of the bytes that nothing shows to be free: those in no partition, or
+    /// behind the end of a filesystem. `all` stores what is not zero. `edges` stores the first 16 MiB
+    /// of a disk, gaps of up to 16 MiB, and the first and last MiB of larger gaps. `none` stores only
+    /// the table and the first MiB of a disk. klon says what it leaves out [default: as in the
+    /// snapshot before, else all].
     #[arg(long, value_name = "WHICH", value_parser = super::clone::outside)]
     pub outside: Option<Outside>,
-    /// Refuse a volume whose used blocks can't be told, instead of imaging all of it.
+    /// Refuse a volume if klon can't tell its used blocks, instead of imaging all of it.
     #[arg(long)]
     pub strict: bool,
-    /// Image a source with bad sectors: as `klon clone --rescue` into FILE.klon.rescue, which takes
-    /// room while that goes on, and from there into the image. MAPFILE keeps how far that is
-    /// [default: FILE.klon.map].
+    /// Image a source with bad sectors. klon first rescues it to FILE.klon.rescue, as `klon clone
+    /// --rescue` does, then adds that file to the image and removes it. MAPFILE says how far the
+    /// rescue came [default: FILE.klon.map].
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with = "strict")]
     pub rescue: Option<Option<PathBuf>>,
@@ -61,8 +62,8 @@ pub struct ListArgs {
 /// Which time zone dates are of.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ZoneArgs {
-    /// Dates and days are those of this machine's time zone (the variable TZ, else /etc/localtime);
-    /// that is the default.
+    /// Dates and days are those of this machine's time zone: the variable TZ, else /etc/localtime.
+    /// This is the default.
     #[arg(long, conflicts_with = "utc")]
     pub local: bool,
     /// Dates and days are those of UTC.
@@ -91,25 +92,25 @@ pub struct RestoreArgs {
     /// Where to: a disk, partition or file.
     #[arg(required_unless_present = "partition")]
     pub target: Option<PathBuf>,
-    /// Instead of all of it, this partition of a disk's image to that target; may be given several
-    /// times.
+    /// Restore only partition N of a disk's image, to TARGET; may be given several times.
     #[arg(long, value_name = "N=TARGET", conflicts_with = "target", value_parser = sealed_text())]
     pub partition: Vec<String>,
-    /// How it is found what must be written: from the target's record (`digest`), by reading the
-    /// target (`compare`), or not (`full`).
+    /// How klon finds what to write: `digest` asks the target's record, `compare` reads the target,
+    /// `full` writes everything.
     #[arg(long, value_enum, default_value = "auto")]
     pub rung: RungArg,
-    /// Overwrite what is on the target in place, not by way of free room of its drive. If that is
-    /// interrupted, it is unfinished until the next run completes it.
+    /// Overwrite the target in place, not by way of free room on its drive. If the restore is
+    /// interrupted, the target is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
-    /// What is restored of the bytes that no one proved free, in no partition or behind the end of a
-    /// filesystem: `all` that the image has, `edges` or `none`, as for `klon clone`.
+    /// How much klon restores of the bytes that nothing shows to be free: those in no partition, or
+    /// behind the end of a filesystem. `all` restores what the image has; `edges` and `none` are as
+    /// for `klon clone`.
     #[arg(long, value_name = "WHICH", value_parser = super::clone::outside, default_value = "all")]
     pub outside: Outside,
-    /// Go on where the image is damaged: what is whole is restored, zeroes stand in place of the
-    /// damaged bytes that the target does not have already. They are listed with the files that they
-    /// belong to and kept in the record, and the exit code is 1.
+    /// Go on where the image is damaged. klon restores what is intact, and writes zeroes for damaged
+    /// bytes, unless the target has the right ones already. It lists these places with their files,
+    /// keeps them in the record, and the exit code is 1.
     #[arg(long)]
     pub skip_damaged: bool,
     /// The run.
@@ -146,8 +147,8 @@ pub struct ExtractArgs {
     /// The file to be made; - is standard output.
     #[arg(value_name = "OUT")]
     pub output: PathBuf,
-    /// Only these bytes of the snapshot or the partition: 1M+4K is 4 KiB from 1 MiB on, 1M+ is all
-    /// from there on. Hexadecimal numbers (0x1000+0x200) are bytes.
+    /// Only these bytes of the snapshot or the partition: 1M+4K is 4 KiB from 1 MiB on, 1M+ is
+    /// everything from 1 MiB on. Hexadecimal numbers (0x1000+0x200) are bytes.
     #[arg(long, value_name = "OFFSET+LENGTH")]
     pub range: Option<String>,
     /// How.
@@ -158,14 +159,13 @@ pub struct ExtractArgs {
 /// How a snapshot is stored.
 #[derive(Clone, Debug, Args)]
 pub struct StoreArgs {
-    /// Of a new image: the size of its chunks, a power of two from 64K to 16M. Smaller ones are read
-    /// faster at random places, and of what changes less is stored; larger ones compress better
-    /// [default: 1M].
+    /// Of a new image: the size of its chunks, a power of two from 64K to 16M. Small chunks make
+    /// random reads faster and store less of each change; large ones compress better [default: 1M].
     #[arg(long, value_name = "SIZE")]
     pub chunk: Option<String>,
-    /// What the source is called: snapshots of one identity with different names are of different
-    /// sources, to `klon prune` too. For disks without serial numbers that were written from one
-    /// image, which nothing else tells apart.
+    /// A name for the source, for disks that nothing else tells apart: those without serial numbers
+    /// that were written from one image. Snapshots with different names are of different sources, to
+    /// `klon prune` too.
     #[arg(long, value_name = "NAME", value_parser = given_name)]
     pub name: Option<String>,
     /// A few words on the snapshot, for `klon list`.
@@ -183,7 +183,7 @@ pub struct MakeArgs {
     /// Replace OUT if it exists.
     #[arg(long)]
     pub force: bool,
-    /// Go on where the image is damaged, with zeroes in place of the damaged bytes; they are listed,
+    /// Go on where the image is damaged, with zeroes in place of the damaged bytes. klon lists them,
     /// and the exit code is 5.
     #[arg(long)]
     pub skip_damaged: bool,
@@ -195,9 +195,10 @@ pub struct MakeArgs {
 /// A name for `--name`.
 fn given_name(given: &str) -> Result<String, String> {
     let is_plain = !given.trim().is_empty() && !given.chars().any(char::is_control);
-    match is_plain && given.len() <= 128 {
-        true => Ok(given.to_owned()),
-        false => Err("a name has 1 to 128 bytes and no control characters".to_owned()),
+    if is_plain && given.len() <= 128 {
+        Ok(given.to_owned())
+    } else {
+        Err("a name has 1 to 128 bytes and no control characters".to_owned())
     }
 }
 
@@ -270,11 +271,11 @@ pub struct PruneArgs {
     /// When days begin.
     #[command(flatten)]
     pub zone: ZoneArgs,
-    /// Write what remains to a new file, check that, and put it in the place of the image. Needs
-    /// room for both; without rules it removes no snapshot.
+    /// Write what remains to a new file, check the file, and put it in the place of the image. This
+    /// needs room for both. Without rules it removes no snapshot.
     #[arg(long)]
     pub compact: bool,
-    /// Show what would go and how much that frees, and change nothing.
+    /// Show which snapshots would go and how much room that frees, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask.
@@ -304,7 +305,7 @@ pub struct ServeArgs {
     /// A Unix socket for clients to connect to; only you can then read the image.
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Listen on an address that other machines reach, too. There is no password, and no encryption.
+    /// Allow an address that other machines reach, too. There is no password and no encryption.
     #[arg(long, requires = "listen")]
     pub open_to_all: bool,
 }
@@ -321,10 +322,10 @@ pub struct MountArgs {
     pub image: PathBuf,
     /// An empty directory.
     pub directory: PathBuf,
-    /// Return when it is mounted, and go on in the background.
+    /// Return once the image is mounted, and go on in the background.
     #[arg(long)]
     pub background: bool,
-    /// Let other users see it, too; they can read it if they could read the image.
+    /// Let other users see the files, too; they can read them if they can read the image.
     #[arg(long)]
     pub allow_other: bool,
     /// Be the one in the background.

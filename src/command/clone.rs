@@ -1,124 +1,40 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
-mod aftermath;
-pub(super) mod consent;
-mod one;
-pub(super) mod rescue;
-mod together;
-
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common, FreedArg, RewriteArg, RungArg};
-use crate::clone_end;
+use crate::cli::{CloneArgs, Common};
 use crate::direction;
-use crate::error::{DIFFERENT, refused, usage};
-use crate::fit::{self, Loss};
+use crate::error::usage;
 use crate::jobs::{self, BadSectors, VolumeJob};
 use crate::outside;
 use crate::plan_file;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
-use crate::report;
-use crate::salvage;
-use crate::volume::SourceEnd;
-use crate::{records, threads};
+use crate::records;
+use crate::run::policy::{Policy, Rescue};
+use crate::run::{carry_out, rescue};
+use crate::threads;
 use anyhow::{Context as _, Result};
-use klon_imaging::change::{Rung, RungChoice};
-use klon_imaging::clone::{Freed, Job, Preview, Rewrite, Update, preview};
-use klon_imaging::{CloneOptions, RecordStore};
+use klon_imaging::CloneOptions;
+use klon_imaging::clone::Update;
 use klon_partition::Shown;
-use klon_partition::system::{DiskLock, System, lock, tell_kernel};
+use klon_partition::system::System;
 use std::process::ExitCode;
-use together::With;
 
 /// Clones every volume of a plan, or one source to one target.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
+    let policy = policy(args);
     let mut jobs = jobs(args, &system).map_err(|error| match args.rescue {
         None => rescue::hinted(error),
         Some(_) => error,
     })?;
-    rescue::check(args, &jobs)?;
-    if args.rescue.is_some() && args.run.fix_boot_fields {
+    rescue::check(&policy, &jobs)?;
+    if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
-    boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
-    direction::check(&mut jobs, &records, args.force_direction)?;
-    outside::choose(&mut jobs, args.outside, &records)?;
-    run_jobs(&mut jobs, &records, args, common, &system)
-}
-
-/// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
-/// source had ends where that ended.
-fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
-    let end_bytes = clone_end::of(source, records);
-    let target_bytes = source.cut.as_ref().map(fit::Cut::target_bytes);
-    match end_bytes.zip(target_bytes) {
-        Some((end_bytes, target_bytes)) if end_bytes <= target_bytes => Loss::Foreign,
-        _ => Loss::Refuse,
-    }
-}
-
-/// Asks for consent where it is needed, then clones.
-pub(super) fn run_jobs(
-    jobs: &mut [VolumeJob],
-    records: &RecordStore,
-    args: &CloneArgs,
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
-    warn(jobs, args.strict)?;
-    for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
-        outside::announce(source, &source.usage, common.quiet);
-        fit::check(&source.name, source.cut.as_ref(), loss(source, records))?;
-    }
-    if args.run.dry_run {
-        return show(jobs, records, args, common);
-    }
-    for job in &mut *jobs {
-        job.is_asked = match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &args.run.consent, system)?,
-            None => consent::ask(job, records, args, system)?,
-        };
-    }
-    let jobs = &*jobs;
-    for job in jobs {
-        // Before a target is touched, or a file made that would stay behind.
-        records
-            .check_writable(&job.target.identity)
-            .map_err(|error| aftermath::not_begun(error.into(), records))?;
-    }
-    let _locks = lock_all(jobs, system)?;
-    let totals = Totals {
-        bytes: jobs.iter().map(used_bytes).sum(),
-        volumes: jobs.len(),
-    };
-    let progress = Progress::new(common, totals, interrupt_flag()?);
-    if args.rescue.is_some() {
-        return rescue::rescue_all(jobs, records, (args, common), &progress, system);
-    }
-    let with = With {
-        records,
-        args,
-        progress: &progress,
-        system,
-    };
-    let mut summaries = Vec::new();
-    for group in together::groups(jobs) {
-        let done = together::clone_group(&group, with)?;
-        for (job, summary) in group.iter().zip(&done) {
-            show_to_kernel(job, system)?;
-            report::cloned(summary, jobs.len(), common)?;
-            salvage::report(job, summary, common)?;
-        }
-        summaries.extend(done);
-    }
-    report::cloned_all(&summaries, common)?;
-    Ok(
-        match summaries.iter().all(|summary| summary.bad.is_empty()) {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(DIFFERENT),
-        },
-    )
+    boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
+    direction::check(&mut jobs, &records, policy.is_direction_forced)?;
+    outside::choose(&mut jobs, policy.outside, &records)?;
+    carry_out(&mut jobs, &records, &policy, common, &system)
 }
 
 fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
@@ -130,7 +46,7 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
         if !args.only.is_empty() {
             return Err(usage("--only is for plans"));
         }
-        return Ok(vec![jobs::pair(&args.source, target, bad, system)?]);
+        return Ok(vec![jobs::pair::pair(&args.source, target, bad, system)?]);
     }
     let given = args.source.shown();
     let plan = plan_file::find_plan(&args.source).with_context(|| {
@@ -142,143 +58,114 @@ fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
              would name its targets itself)"
         ))
     })?;
-    jobs::of_plan(&plan, &args.only, Some(bad), system)
+    jobs::planned::of_plan(&plan, &args.only, Some(bad), system)
 }
 
-fn used_bytes(job: &VolumeJob) -> u64 {
-    job.source
-        .as_ref()
-        .map_or(0, |source| source.usage.extents.total_bytes())
-}
-
-fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
-    for warning in jobs
-        .iter()
-        .filter_map(|job| job.source.as_ref())
-        .flat_map(|s| &s.warnings)
-    {
-        if is_strict {
-            return Err(refused(format!("--strict: {warning}")));
-        }
-        say(&format!("klon: warning: {warning}"));
-    }
-    Ok(())
-}
-
-/// The options for one volume.
-fn options_for(job: &VolumeJob, args: &CloneArgs) -> CloneOptions {
-    let options = options(args);
-    match job.otherwise {
-        Some((rung, why)) if options.rung == RungChoice::Auto => CloneOptions {
-            rung: RungChoice::Else(rung, why),
-            ..options
-        },
-        _ => options,
-    }
-}
-
-fn options(args: &CloneArgs) -> CloneOptions {
-    CloneOptions {
-        rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
-            RungArg::Compare => RungChoice::Only(Rung::Compare),
-            RungArg::Digest => RungChoice::Only(Rung::Digest),
-            RungArg::Full => RungChoice::Only(Rung::Full),
-        },
-        rewrite: match args.rewrite {
-            RewriteArg::Blocks => Rewrite::Blocks,
-            RewriteArg::Chunks => Rewrite::Chunks,
-        },
-        freed: match args.freed {
-            FreedArg::Leave => Freed::Leave,
-            FreedArg::Zero => Freed::Zero,
-            FreedArg::Discard => Freed::Discard,
-        },
-        update: match args.in_place {
-            true => Update::InPlace,
-            false => Update::Staged,
-        },
-        threads: threads::count(args.run.threads),
-    }
-}
-
-/// Locks the disk of each target, so that udev and others wait.
-fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
-    let mut paths = Vec::new();
-    for job in jobs {
-        if job.target.now.is_some()
-            && let Some(disk) = system.disk_of(&job.target.place.path)?
-            && !paths.contains(&disk.path)
-        {
-            paths.push(disk.path);
-        }
-    }
-    paths.iter().map(|path| Ok(lock(path)?)).collect()
-}
-
-/// Lets the partitions of a disk that got another table have their nodes.
-fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
-    let has_table = |source: &SourceEnd| source.table.is_some();
-    let path = &job.target.place.path;
-    let is_table_cloned = job.source.as_ref().is_some_and(has_table);
-    if !is_table_cloned || job.target.place.number.is_some() {
-        return Ok(());
-    }
-    let Some(disk) = system.disk_of(path)? else {
-        return Ok(());
-    };
-    if system.locate(path)? != system.locate(&disk.path)? {
-        return Ok(());
-    }
-    let layout = job.target.place.open()?.layout;
-    if layout.doubt().is_some() {
-        return Ok(());
-    }
-    let partitions: Vec<_> = layout
-        .table
-        .iter()
-        .flat_map(|table| &table.partitions)
-        .map(|partition| (partition.number, partition.extent))
-        .collect();
-    tell_kernel(&disk.path, &partitions).context(
-        "the clone is complete, but the kernel does not know its partitions yet. Detach and attach \
-         the drive",
-    )
-}
-
-/// `--dry-run`.
-fn show(
-    jobs: &[VolumeJob],
-    records: &RecordStore,
-    args: &CloneArgs,
-    common: &Common,
-) -> Result<ExitCode> {
-    for job in jobs {
-        let source = job.source.as_ref().context("a clone needs a source")?;
-        let Some(now) = &job.target.now else {
-            report::would_create(job, source, common)?;
-            continue;
-        };
-        // Nothing is written to an overlay that is never flushed.
-        let overlay = klon_partition::device::Overlay::new(now.open.device.clone(), 0);
-        let found: Preview = preview(
-            &Job {
-                name: &job.name,
-                source: &*source.device,
-                usage: &source.usage,
-                source_identity: &source.identity,
-                target: &overlay,
-                target_identity: &job.target.identity,
-                present: None,
-                drive: None,
-                role: job.role,
-                watch: None,
-                lost: None,
+/// What the arguments ask for.
+fn policy(args: &CloneArgs) -> Policy {
+    let rescue = args.rescue.as_ref().map(|map| Rescue {
+        map: map.clone(),
+        retries: args.retries,
+        fill: args.fill_bad.clone(),
+    });
+    Policy {
+        options: CloneOptions {
+            rung: args.rung.into(),
+            rewrite: args.rewrite.into(),
+            freed: args.freed.into(),
+            update: if args.in_place {
+                Update::InPlace
+            } else {
+                Update::Staged
             },
-            records,
-            &options_for(job, args),
-        )?;
-        report::would_clone(job, source, &found, common)?;
+            threads: threads::count(args.run.threads),
+        },
+        outside: args.outside,
+        is_direction_forced: args.force_direction,
+        is_strict: args.strict,
+        rescue,
+        fixes_boot_fields: args.run.fix_boot_fields,
+        is_verified: args.run.verify,
+        is_dry_run: args.run.dry_run,
+        consent: args.run.consent.clone(),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::policy;
+    use crate::cli::{Cli, Command};
+    use crate::run::policy::Policy;
+    use clap::Parser;
+    use klon_imaging::change::{Rung, RungChoice};
+    use klon_imaging::clone::{Freed, Rewrite, Update};
+    use klon_partition::Outside;
+    use std::path::Path;
+
+    fn asked(options: &[&str]) -> Policy {
+        let given = ["klon", "clone", "a.img", "b.img"].iter().chain(options);
+        match Cli::try_parse_from(given).unwrap().command {
+            Command::Clone(args) => policy(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_options_a_clone_is_staged_and_asked_about() {
+        let policy = asked(&[]);
+        assert_eq!(policy.options.rung, RungChoice::Auto);
+        assert_eq!(policy.options.update, Update::Staged);
+        assert!(policy.outside.is_none() && policy.rescue.is_none());
+        assert!(!policy.is_strict && !policy.is_dry_run && !policy.is_verified);
+        assert!(!policy.is_direction_forced && !policy.consent.yes);
+    }
+
+    #[test]
+    fn rungs_are_what_is_named() {
+        let all = [
+            ("compare", Rung::Compare),
+            ("digest", Rung::Digest),
+            ("full", Rung::Full),
+        ];
+        for (name, rung) in all {
+            let policy = asked(&["--rung", name]);
+            assert_eq!(policy.options.rung, RungChoice::Only(rung));
+        }
+    }
+
+    #[test]
+    fn how_is_written_comes_from_its_options() {
+        let policy = asked(&["--rewrite", "chunks", "--freed", "discard", "--in-place"]);
+        assert_eq!(policy.options.rewrite, Rewrite::Chunks);
+        assert_eq!(policy.options.freed, Freed::Discard);
+        assert_eq!(policy.options.update, Update::InPlace);
+        assert_eq!(asked(&["--freed", "zero"]).options.freed, Freed::Zero);
+    }
+
+    #[test]
+    fn a_rescue_has_its_map_its_retries_and_its_fill() {
+        let own = asked(&["--rescue"]).rescue.unwrap();
+        assert_eq!((own.named_map(), own.retries), (None, 1));
+        assert_eq!(own.fill, None);
+        let named = asked(&["--rescue=a.map", "--retries", "3", "--fill-bad"]);
+        let named = named.rescue.unwrap();
+        assert_eq!(named.named_map(), Some(Path::new("a.map")));
+        assert_eq!(named.retries, 3);
+        assert_eq!(named.fill.as_deref(), Some("KLON BAD SECTOR\n"));
+    }
+
+    #[test]
+    fn consent_comes_from_the_command_line_alone() {
+        let policy = asked(&["--yes", "--confirm", "AB12", "--force-direction"]);
+        assert!(policy.consent.yes && policy.is_direction_forced);
+        assert_eq!(policy.consent.confirm, ["AB12"]);
+    }
+
+    #[test]
+    fn what_is_left_out_and_shown_is_as_asked() {
+        let policy = asked(&["--outside", "edges", "--strict", "--dry-run", "--verify"]);
+        assert_eq!(policy.outside, Some(Outside::Edges));
+        assert!(policy.is_strict && policy.is_dry_run && policy.is_verified);
+        assert_eq!(asked(&["--threads", "5"]).threads().get(), 5);
+    }
 }

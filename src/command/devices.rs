@@ -1,14 +1,15 @@
 //! `klon devices`: disks, what is on them, what is used, what is in the way.
 
 use crate::cli::{Common, DevicesArgs};
+use crate::description::content_of;
 use crate::error;
 use crate::foreign;
 use crate::human;
 use crate::inventory::{Entry, scan};
+use crate::named::Place;
+use crate::named::identity::{identity_of, is_clone_name, partition_identity};
 use crate::output;
-use crate::place::{Place, identity_of, is_clone_name, partition_identity};
 use crate::records;
-use crate::volume::content_of;
 use anyhow::Result;
 use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
@@ -123,9 +124,10 @@ type Looked = (
 /// What is on a device or in a file, also in one of another program.
 fn look(place: &Place) -> Result<Looked> {
     let source = Arc::new(look_at(&place.path)?);
-    let found = match place.is_raw || place.image.is_some() {
-        true => Ok(None),
-        false => foreign::open(&place.given, &source),
+    let found = if place.is_raw || place.image.is_some() {
+        Ok(None)
+    } else {
+        foreign::open(&place.given, &source)
     };
     Ok(match found {
         Ok(None) => (source.clone(), inspect(&*source), None),
@@ -250,9 +252,10 @@ const fn is_false(value: &bool) -> bool {
 }
 
 fn unfinished(source: &str, is_staged: bool) -> String {
-    let finish = match is_staged {
-        true => "; klon finish completes it",
-        false => "",
+    let finish = if is_staged {
+        "; klon finish completes it"
+    } else {
+        ""
     };
     format!("UNFINISHED clone of {source}{finish}")
 }
@@ -401,9 +404,10 @@ fn volume_line(answer: &VolumeAnswer) -> String {
         .flat_map(|filesystem| &filesystem.hazards);
     notes.extend(hazards.map(ToString::to_string));
     notes.extend(answer.advice.map(str::to_owned));
-    let notes = match notes.is_empty() {
-        true => String::new(),
-        false => format!("  ({})", notes.join("; ")),
+    let notes = if notes.is_empty() {
+        String::new()
+    } else {
+        format!("  ({})", notes.join("; "))
     };
     let content = printable(&answer.content);
     format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")

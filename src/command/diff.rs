@@ -6,8 +6,9 @@ use crate::exact;
 use crate::human;
 use crate::output;
 use crate::picture;
-use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::progress::{Progress, Totals};
 use crate::side::Side;
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::Result;
 use klon_imaging::image::compare;
@@ -106,9 +107,10 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
         false if is_equal && common.quiet => {}
         false => output::line(&text(&answer))?,
     }
-    Ok(match is_equal {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if is_equal {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 
@@ -131,13 +133,16 @@ fn text(answer: &Answer<'_>) -> String {
             left_out(answer)
         );
     }
-    let sized = |what: &str, map: &ExtentMap| match map.is_empty() {
-        true => String::new(),
-        false => format!(
-            "  {what}: {} in {}\n",
-            human::size(map.total_bytes()),
-            human::count(map.extents().len(), "extent")
-        ),
+    let sized = |what: &str, map: &ExtentMap| {
+        if map.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "  {what}: {} in {}\n",
+                human::size(map.total_bytes()),
+                human::count(map.extents().len(), "extent")
+            )
+        }
     };
     let mut text = format!(
         "{first} and {second}: {} differ{}\n",

@@ -10,9 +10,11 @@ use crate::cli::{Common, ExportArgs, FormatArg, MakeArgs};
 use crate::error::{self, refused, usage};
 use crate::human;
 use crate::image::ImageName;
+use crate::messages::say;
+use crate::named::Place;
 use crate::output::Stream;
-use crate::place::Place;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::export::ExportJob;
@@ -54,9 +56,10 @@ pub(super) struct Words {
 /// Makes a file of a snapshot.
 pub fn run(args: &ExportArgs, common: &Common) -> Result<ExitCode> {
     let is_qcow2 = args.output.extension().is_some_and(|end| end == "qcow2");
-    let by_name = match is_qcow2 {
-        true => FormatArg::Qcow2,
-        false => FormatArg::Raw,
+    let by_name = if is_qcow2 {
+        FormatArg::Qcow2
+    } else {
+        FormatArg::Raw
     };
     let request = Request {
         image: &args.image,
@@ -124,9 +127,10 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    let done = match is_stream {
-        true => write::stream(&job, &progress),
-        false => write::file(&job, request, &progress),
+    let done = if is_stream {
+        write::stream(&job, &progress)
+    } else {
+        write::file(&job, request, &progress)
     };
     let done = done
         .map_err(|error| advice::to_write(error, request.output, FORMATS))
@@ -136,9 +140,10 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
     if !is_stream {
         told::report(&place.given, request, (&done, &damage), started, common)?;
     }
-    Ok(match damage.extents.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(error::CORRUPT),
+    Ok(if damage.extents.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(error::CORRUPT)
     })
 }
 
@@ -178,16 +183,17 @@ fn check_suffix(request: &Request<'_>) -> Result<()> {
         "vhd" => "vpc",
         other => other,
     };
-    Err(usage(match VIRTUAL.contains(&end.as_str()) {
-        true => format!(
+    Err(usage(if VIRTUAL.contains(&end.as_str()) {
+        format!(
             "{text} would be {}, but its name promises {end}. Name a raw file, and convert it: \
              `qemu-img convert -O {format} RAW {text}`",
             format_name(request.format)
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{text} would be {}, but its name promises {end}. Give it another name",
             format_name(request.format)
-        ),
+        )
     }))
 }
 

@@ -1,18 +1,17 @@
 //! `klon finish`: complete updates that were interrupted, from the drive alone.
 
 use crate::cli::{Common, FinishArgs};
-use crate::drive::OpenTarget;
 use crate::error::{self, refused, usage};
 use crate::finish::{Asked, Completed, complete};
 use crate::human;
 use crate::jobs;
+use crate::messages::say;
 use crate::output;
-use crate::place::Parent;
 use crate::plan_file;
-use crate::progress::say;
 use crate::records;
+use crate::target::TargetEnd;
+use crate::target::open::OpenTarget;
 use crate::threads;
-use crate::volume::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::mark::{Mark, Part};
 use klon_imaging::stage::Finished;
@@ -97,7 +96,7 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
     if given.is_file()
         && let Some(plan) = plan_file::find_plan(given)?
     {
-        let jobs = jobs::of_plan(&plan, &[], None, system)?;
+        let jobs = jobs::planned::of_plan(&plan, &[], None, system)?;
         return Ok(jobs.into_iter().map(|job| job.target).collect());
     }
     let target = TargetEnd::look(given, system)?;
@@ -147,12 +146,9 @@ fn may_be_led(target: &TargetEnd, system: &System) -> Result<bool> {
     let Some(now) = &target.now else {
         return Ok(false);
     };
-    let (drive, layout) = match (
-        &now.open.partition,
-        Parent::of(&now.open.place.path, system)?,
-    ) {
+    let (drive, layout) = match (&now.open.partition, now.open.parent(system)?) {
         (Some(_), _) => (now.open.source.clone(), now.open.layout.clone()),
-        (None, Some(parent)) => (Arc::new(look_at(&parent.path)?), parent.layout),
+        (None, Some(parent)) => (Arc::new(look_at(&parent.path)?), parent.layout.clone()),
         (None, None) => return Ok(false),
     };
     for partition in layout.table.iter().flat_map(|table| &table.partitions) {

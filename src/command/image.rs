@@ -5,18 +5,21 @@ mod rescue;
 
 use crate::advice;
 use crate::cli::{Common, ImageArgs, RungArg};
-use crate::clone_end;
 use crate::error::{Advice, refused, usage};
 use crate::human;
 use crate::image::{ImageName, Left, OpenForAppend, Shape, first_part, not_plain};
+use crate::messages::say;
+use crate::named::Place;
+use crate::named::identity::partition_identity;
 use crate::output::{self, Stream};
 use crate::outside;
-use crate::place::{Place, partition_identity};
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::progress::{Progress, Totals};
 use crate::records;
+use crate::signals::interrupt_flag;
+use crate::source::SourceEnd;
+use crate::source::clone_end;
+use crate::source::watch::Watch;
 use crate::threads;
-use crate::volume::SourceEnd;
-use crate::watch::Watch;
 use anyhow::{Context as _, Result};
 use klon_imaging::change::{Rung, RungChoice};
 use klon_imaging::image::{
@@ -90,9 +93,10 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         say(&format!("klon: warning: {warning}"));
     }
     let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
-    let mut image = match is_stream(name) {
-        true => OpenForAppend::stream(&shape),
-        false => OpenForAppend::new(name, &shape),
+    let mut image = if is_stream(name) {
+        OpenForAppend::stream(&shape)
+    } else {
+        OpenForAppend::new(name, &shape)
     }
     .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
     let previous = match image.before() {

@@ -7,7 +7,9 @@ use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
 use crate::command::image;
 use crate::error::{self, refused};
 use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::messages::say;
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use input::{Input, Watched};
@@ -103,9 +105,10 @@ fn import(
         source: &*input.device,
         usage: &input.usage,
         source_identity: &input.identity,
-        kind: match input.is_disk {
-            true => VolumeKind::Disk,
-            false => VolumeKind::Volume,
+        kind: if input.is_disk {
+            VolumeKind::Disk
+        } else {
+            VolumeKind::Volume
         },
         disk_guid: input.disk_guid,
         partitions: std::mem::take(&mut input.partitions),

@@ -3,8 +3,8 @@
 use crate::cli::{Common, ListArgs};
 use crate::human;
 use crate::image::ImageName;
+use crate::messages::say;
 use crate::output;
-use crate::progress::say;
 use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::image::{CatalogEntry, Image};

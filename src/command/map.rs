@@ -1,12 +1,12 @@
 //! `klon map`: which parts of a volume are in use.
 
 use crate::cli::{Common, MapArgs};
-use crate::contained;
 use crate::human;
+use crate::named::Place;
 use crate::output;
 use crate::outside;
 use crate::picture;
-use crate::place::Place;
+use crate::source::contained;
 use anyhow::{Context as _, Result};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Basis, known_bad, usage};
@@ -78,7 +78,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let what = match (summary, open.is_disk()) {
-        (Some(summary), _) => crate::volume::content(Some(summary)),
+        (Some(summary), _) => crate::description::in_words(Some(summary)),
         (None, true) => "disk".to_owned(),
         (None, false) => "unknown content".to_owned(),
     };

@@ -8,7 +8,7 @@ use crate::human;
 use crate::image::ImageName;
 use crate::mount::{Mounted, Owner, Tree};
 use crate::output;
-use crate::stop::Stop;
+use crate::signals::Stop;
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::ImageExports;
 use klon_partition::Shown;
@@ -68,13 +68,15 @@ impl MountedLine {
             output::json(self)?;
         } else if !common.quiet {
             let directory = self.directory.shown();
-            let unmount = match nix::unistd::geteuid().is_root() {
-                true => "umount",
-                false => "fusermount3 -u",
+            let unmount = if nix::unistd::geteuid().is_root() {
+                "umount"
+            } else {
+                "fusermount3 -u"
             };
-            let end = match args.background {
-                true => format!("`{unmount} {directory}`"),
-                false => format!("Ctrl-C or `{unmount} {directory}`"),
+            let end = if args.background {
+                format!("`{unmount} {directory}`")
+            } else {
+                format!("Ctrl-C or `{unmount} {directory}`")
             };
             output::line(&format!(
                 "{} is mounted read-only, {} in {directory}, the last one as \

@@ -7,10 +7,12 @@ use crate::cli::{Common, PlanArgs, TableKind};
 use crate::confirm;
 use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
+use crate::messages::say;
+use crate::named::Place;
+use crate::named::identity::identity_of;
+use crate::named::open::OpenPlace;
 use crate::output;
-use crate::place::{OpenPlace, Place, identity_of};
 use crate::plan_file::read_plan;
-use crate::progress::say;
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::OwnFile;
 use klon_partition::Error as PartitionError;
@@ -43,9 +45,10 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         sources: sources(args, &system, &drive).map_err(|error| {
             let advice = "klon can't plan for a source with bad sectors. klon clone --rescue \
                 SOURCE TARGET copies everything that can be read";
-            match crate::damaged::is_unread(&error) {
-                true => error.context(advice),
-                false => error,
+            if crate::source::bad_sectors::is_unread(&error) {
+                error.context(advice)
+            } else {
+                error
             }
         })?,
         options: options(args, drive.layout.geometry.size_bytes)?,
@@ -74,11 +77,12 @@ fn by_replacing(request: &Request, error: PartitionError) -> Error {
     let helps = !request.options.replace_table
         && matches!(error, PartitionError::Refused(_))
         && plan(&replacing, &mut random_id).is_ok();
-    match helps {
-        true => Error::from(error).context(Advice(
+    if helps {
+        Error::from(error).context(Advice(
             "To replace the table of the drive, add --replace-table".to_owned(),
-        )),
-        false => error.into(),
+        ))
+    } else {
+        error.into()
     }
 }
 
@@ -95,9 +99,10 @@ fn show(
     };
     let mut text = proposal.plan.picture(request.drive.table.as_ref(), style());
     let shown = confirm::quoted(&path.shown());
-    text.push_str(&match is_unchanged {
-        true => format!("\nThe drive is as planned already. Next: klon clone {shown}\n"),
-        false => format!("\nPlan written to {shown}. Next: klon prepare {shown}\n"),
+    text.push_str(&if is_unchanged {
+        format!("\nThe drive is as planned already. Next: klon clone {shown}\n")
+    } else {
+        format!("\nPlan written to {shown}. Next: klon prepare {shown}\n")
     });
     Ok(output::line(&text)?)
 }
@@ -122,9 +127,10 @@ pub fn style() -> Style {
 fn write_new(path: &Path, text: &str, replaces: bool) -> Result<()> {
     let write = || -> std::io::Result<()> {
         // A link to a plan stays one.
-        let path = match replaces {
-            true => path.canonicalize()?,
-            false => path.to_owned(),
+        let path = if replaces {
+            path.canonicalize()?
+        } else {
+            path.to_owned()
         };
         let new = OwnFile::create(&path)?;
         new.file().write_all(text.as_bytes())?;

@@ -1,22 +1,21 @@
 //! `klon prepare`: write a plan's partitions to its drive.
 
-use crate::blank;
 use crate::cli::{Common, PrepareArgs};
 use crate::command::plan::style;
 use crate::confirm::{self, Loss};
+use crate::description::{describe, described};
 use crate::direction;
 use crate::error::refused;
 use crate::guard;
 use crate::human;
-use crate::jobs::find_drive;
+use crate::jobs::planned::find_drive;
+use crate::named::open::OpenPlace;
 use crate::output;
-use crate::place::OpenPlace;
 use crate::plan_file::read_plan;
 use crate::records;
-use crate::volume::{describe, described};
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
-use klon_partition::device::{Target, Window, open_target};
+use klon_partition::device::{Target, Window, is_blank, open_target};
 use klon_partition::inspect::{Volume, inspect};
 use klon_partition::planner::{Change, Plan};
 use klon_partition::system::{System, lock, tell_kernel};
@@ -69,7 +68,7 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         if changes.iter().any(loses) {
             direction::check_drive(&drive, &plan.drive.identity, &records::store(common)?)?;
         }
-        if is_other || !covered.is_empty() || !is_blank(&drive)? {
+        if is_other || !covered.is_empty() || !is_drive_blank(&drive)? {
             consent(&plan, &drive, (&changes, &covered), args, &system)?;
         }
         carry_out(&plan, &drive, &changes, &system)?;
@@ -149,14 +148,14 @@ fn takes_data(change: &Change, changes: &[Change], drive: &OpenPlace) -> bool {
     let is_named = |change: &Change| matches!(change, Change::Remove { partition: old } if old.extent.overlaps(partition.extent));
     let room = Window::new(&*drive.source, partition.extent);
     !changes.iter().any(is_named)
-        && room.is_ok_and(|room| blank::is_blank(&room, blank::LOOKS).is_ok_and(|blank| !blank))
+        && room.is_ok_and(|room| is_blank(&room).is_ok_and(|blank| !blank))
 }
 
 /// Nothing recognized, no table, and zeroes wherever one looks: nothing would be lost.
-fn is_blank(drive: &OpenPlace) -> Result<bool> {
+fn is_drive_blank(drive: &OpenPlace) -> Result<bool> {
     let layout = &drive.layout;
     let is_known = layout.table.is_some() || !layout.volumes.is_empty();
-    Ok(!is_known && blank::is_blank(&drive.source, blank::LOOKS)?)
+    Ok(!is_known && is_blank(&drive.source)?)
 }
 
 fn carry_out(plan: &Plan, drive: &OpenPlace, changes: &[Change], system: &System) -> Result<()> {
@@ -190,13 +189,14 @@ fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
         && now.table == drive.layout.table
         && described(path, (&now, target), system, |_| true)
             == described(path, (&drive.layout, &*drive.source), system, |_| true);
-    match is_same {
-        true => Ok(()),
-        false => Err(refused(format!(
+    if is_same {
+        Ok(())
+    } else {
+        Err(refused(format!(
             "someone changed {} after klon looked at it. Nothing was written. Look at it and run \
              the command again",
             path.shown()
-        ))),
+        )))
     }
 }
 

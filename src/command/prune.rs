@@ -1,4 +1,4 @@
-//! `klon prune`: snapshots of an image that rules don't keep go, and their room is given back.
+//! `klon prune`: removes the snapshots of an image that no rule keeps, and frees their room.
 
 mod compact;
 mod given_back;
@@ -9,8 +9,10 @@ use crate::confirm;
 use crate::error::{refused, usage};
 use crate::human;
 use crate::image::{ImageName, lock};
+use crate::messages::say;
 use crate::output;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
 use crate::zone::Zone;
 use anyhow::{Context as _, Result};
 use given_back::Room;
@@ -208,9 +210,10 @@ impl Work {
     fn text(&self, freed_bytes: u64, live_bytes: u64) -> String {
         let mut text = format!("days: {}\n", self.zone.name());
         for (fate, entry) in self.fates.iter().zip(&self.image.catalog().snapshots) {
-            let what = match fate.kept_by.is_empty() {
-                true => "goes".to_owned(),
-                false => format!("kept: {}", fate.kept_by.join(", ")),
+            let what = if fate.kept_by.is_empty() {
+                "goes".to_owned()
+            } else {
+                format!("kept: {}", fate.kept_by.join(", "))
             };
             text.push_str(&format!(
                 "{:>4}  {}  {what}\n",

@@ -1,24 +1,29 @@
-//! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. To the library that
+//! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. For the library this
 //! is a clone whose source is the snapshot.
 
-mod resemblance;
-
-use super::{clone, list};
+use super::list;
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common, FreedArg, RestoreArgs, RewriteArg, RungArg};
+use crate::cli::{Common, RestoreArgs, RungArg};
 use crate::confirm;
 use crate::direction;
 use crate::error::usage;
-use crate::foreign;
 use crate::human;
 use crate::image::ImageName;
 use crate::jobs::{self, VolumeJob};
-use crate::place::Place;
-use crate::progress::say;
+use crate::messages::say;
+use crate::named::Place;
 use crate::records;
-use crate::salvage;
-use crate::volume::{SourceEnd, TargetEnd};
+use crate::run::carry_out;
+use crate::run::policy::Policy;
+use crate::source::SourceEnd;
+use crate::source::damaged_image;
+use crate::source::packed;
+use crate::target::TargetEnd;
+use crate::threads;
 use anyhow::Result;
+use klon_imaging::CloneOptions;
+use klon_imaging::change::{Rung, resembles};
+use klon_imaging::clone::Update;
 use klon_partition::Shown;
 use klon_partition::system::System;
 use klon_partition::text::{quoted, unsealed};
@@ -29,29 +34,29 @@ use std::process::ExitCode;
 pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
+    let policy = policy(args);
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
         let is_image = check_source(&source)?;
         let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
             (false, _) => {
-                let packed = foreign::packed_source(place, &system, target)?;
+                let packed = packed::source(place, &system, target)?;
                 packed.ok_or_else(|| no_image(&place.given))
             }
-            (true, true) => salvage::open(place, &system, target),
+            (true, true) => damaged_image::open(place, &system, target),
             (true, false) => SourceEnd::open(place, &system, target.geometry()),
         };
-        let job = jobs::pair_with(&source, &target, open, &system);
-        jobs.push(job.map_err(|error| salvage::hinted(error, args.skip_damaged))?);
+        let job = jobs::pair::pair_with(&source, &target, open, &system);
+        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
     }
     for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
         source.limit(args.outside);
     }
     check_distinct(&jobs)?;
-    boot_fields::check(&mut jobs, args.run.fix_boot_fields, &system)?;
+    boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     warn_of_bad(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
-    direction::check(&mut jobs, &records, true)?;
-    let clone_args = clone_args(args);
+    direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     if args.rung == RungArg::Auto {
         // A packed disk is read in order; to look into it here and there would take long.
         let is_image = |job: &&mut VolumeJob| {
@@ -59,10 +64,25 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             source.is_some_and(|source| source.snapshot.is_some())
         };
         for job in jobs.iter_mut().filter(is_image) {
-            job.otherwise = resemblance::rung(job)?;
+            job.otherwise = rung(job)?;
         }
     }
-    clone::run_jobs(&mut jobs, &records, &clone_args, common, &system)
+    carry_out(&mut jobs, &records, &policy, common, &system)
+}
+
+/// The rung for a target without a record that is of use, and why.
+fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(None);
+    };
+    let is_there = resembles(&*source.device, &*now.open.device)?;
+    Ok(is_there.map(|is_there| {
+        if is_there {
+            (Rung::Compare, "some of it is on the target already")
+        } else {
+            (Rung::Full, "none of it is on the target yet")
+        }
+    }))
 }
 
 /// What goes where.
@@ -156,21 +176,71 @@ fn check_distinct(jobs: &[VolumeJob]) -> Result<()> {
     Ok(())
 }
 
-fn clone_args(args: &RestoreArgs) -> CloneArgs {
-    CloneArgs {
-        source: args.image.clone(),
-        target: args.target.clone(),
-        only: Vec::new(),
-        rung: args.rung,
-        rewrite: RewriteArg::Blocks,
-        freed: FreedArg::Leave,
-        in_place: args.in_place,
-        force_direction: true,
-        outside: None,
-        strict: false,
-        rescue: None,
-        fill_bad: None,
-        retries: 0,
-        run: args.run.clone(),
+/// What the arguments ask for. A restore goes to the original, as its name says.
+fn policy(args: &RestoreArgs) -> Policy {
+    let usual = Policy::new(threads::count(args.run.threads));
+    Policy {
+        options: CloneOptions {
+            rung: args.rung.into(),
+            update: if args.in_place {
+                Update::InPlace
+            } else {
+                Update::Staged
+            },
+            ..usual.options
+        },
+        outside: Some(args.outside),
+        is_direction_forced: true,
+        fixes_boot_fields: args.run.fix_boot_fields,
+        is_verified: args.run.verify,
+        is_dry_run: args.run.dry_run,
+        consent: args.run.consent.clone(),
+        ..usual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pairs, policy};
+    use crate::cli::{Cli, Command, RestoreArgs};
+    use clap::Parser;
+    use klon_imaging::change::{Rung, RungChoice};
+    use klon_imaging::clone::{Rewrite, Update};
+    use std::path::PathBuf;
+
+    fn args(options: &[&str]) -> RestoreArgs {
+        let given = ["klon", "restore", "a.klon"].iter().chain(options);
+        match Cli::try_parse_from(given).unwrap().command {
+            Command::Restore(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_restore_may_go_to_the_original_but_asks() {
+        let policy = policy(&args(&["/dev/null"]));
+        assert!(policy.is_direction_forced);
+        assert!(!policy.consent.yes && policy.rescue.is_none() && !policy.is_strict);
+        assert_eq!(policy.options.update, Update::Staged);
+        assert_eq!(policy.options.rewrite, Rewrite::Blocks);
+    }
+
+    #[test]
+    fn a_restore_has_the_options_of_a_run() {
+        let given = ["x", "--rung", "full", "--in-place", "--verify", "--dry-run"];
+        let policy = policy(&args(&given));
+        assert_eq!(policy.options.rung, RungChoice::Only(Rung::Full));
+        assert_eq!(policy.options.update, Update::InPlace);
+        assert!(policy.is_verified && policy.is_dry_run);
+    }
+
+    #[test]
+    fn partitions_go_where_they_are_sent() {
+        let found = pairs(&args(&["--partition", "2=b.img", "--partition", "3=c.img"])).unwrap();
+        let wanted = [("a.klon:2", "b.img"), ("a.klon:3", "c.img")];
+        let wanted = wanted.map(|(from, to)| (PathBuf::from(from), PathBuf::from(to)));
+        assert_eq!(found, wanted);
+        let wrong = pairs(&args(&["--partition", "2="])).unwrap_err();
+        assert!(wrong.to_string().contains("--partition 2=: expected"));
     }
 }

@@ -5,7 +5,7 @@ mod listen;
 use crate::cli::{Common, ServeArgs};
 use crate::image::ImageName;
 use crate::output;
-use crate::stop::Stop;
+use crate::signals::Stop;
 use anyhow::{Context as _, Result};
 use klon_imaging::serve::nbd::Server;
 use klon_imaging::serve::{Exports, ImageExports, Listing};

@@ -5,15 +5,19 @@ mod told;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
-use crate::damaged;
 use crate::error::{DIFFERENT, refused, usage};
 use crate::exact;
-use crate::fit::{self, Loss};
+use crate::files_hit;
 use crate::jobs::{self, BadSectors, VolumeJob};
-use crate::place::{OpenPlace, Place, partition_identity};
+use crate::named::Place;
+use crate::named::identity::partition_identity;
+use crate::named::open::OpenPlace;
 use crate::plan_file;
-use crate::progress::{Progress, Totals, interrupt_flag};
-use crate::volume::SourceEnd;
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
+use crate::source::SourceEnd;
+use crate::source::bad_sectors;
+use crate::source::fit::{self, Loss};
 use crate::{records, threads};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::recorded;
@@ -59,9 +63,10 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         tell_cut(check, &records)?;
         let (summary, against) = verify_one(check, &records, args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
-        let owners = match summary.is_equal {
-            true => Owners::default(),
-            false => owners(check, &summary.differences),
+        let owners = if summary.is_equal {
+            Owners::default()
+        } else {
+            owners(check, &summary.differences)
         };
         let hit = hit(check, &summary.bad);
         let unread = hit_now(check, &summary);
@@ -94,7 +99,7 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let jobs = jobs::of_plan(
+        let jobs = jobs::planned::of_plan(
             &plan,
             &args.only,
             args.against_source.then_some(BadSectors::AroundIfNeeded),
@@ -114,9 +119,10 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         Some(source) => {
             let source = Place::resolve(source, system)?;
             let record = records.load(&identity).unwrap_or_default();
-            let open_source = match record.is_some_and(|record| !record.bad.is_empty()) {
-                true => damaged::open,
-                false => damaged::open_if_needed,
+            let open_source = if record.is_some_and(|record| !record.bad.is_empty()) {
+                bad_sectors::open
+            } else {
+                bad_sectors::open_if_needed
             };
             let geometry = open.device.geometry();
             Some(open_source(&source, system, Some(geometry))?)
@@ -278,7 +284,7 @@ fn hit(check: &Check, bad: &ExtentMap) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    damaged::files(&check.open.device, table, bad)
+    files_hit::files(&check.open.device, table, bad)
 }
 
 /// The same of what can't be read now, which the clone has.
@@ -288,5 +294,5 @@ fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    damaged::owners(&check.open.device, table, (&summary.unread, &summary.bad))
+    files_hit::owners(&check.open.device, table, (&summary.unread, &summary.bad))
 }

@@ -1,11 +1,11 @@
-//! Virtual disks that qemu-nbd reads: a program of QEMU's that serves one image, read-only, to klon
-//! alone, and ends with it.
+//! Virtual disks that qemu-nbd reads. This program of QEMU serves one image, read-only, to klon alone, and
+//! ends with klon.
 //!
-//! klon is connected before the program starts: its listening socket is given to it with the
-//! connections already waiting, as systemd does it. The socket has no name any more when qemu-nbd starts,
-//! so that nobody else reads what klon reads, and nothing is left behind. qemu-nbd ends when its last
-//! client has left; of clients that leave before they have agreed on anything it takes no notice, so the
-//! shell that starts it waits for the end of a pipe that klon holds, and ends it then, however klon ended.
+//! klon is connected before the program starts: qemu-nbd gets a listening socket with the connections
+//! already waiting, as systemd does it. The socket has no name any more when qemu-nbd starts, so nobody
+//! else reads what klon reads, and nothing is left behind. qemu-nbd ends when its last client has left, but
+//! takes no notice of clients that leave before they have agreed on anything. So the shell that starts it
+//! waits for the end of a pipe that klon holds, and ends qemu-nbd then, however klon ended.
 
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::NbdDisk;
@@ -94,9 +94,10 @@ impl QemuDisk {
             Err(error) => {
                 program.end();
                 let said = program.said();
-                let reason = match said.is_empty() {
-                    true => error.to_string(),
-                    false => said,
+                let reason = if said.is_empty() {
+                    error.to_string()
+                } else {
+                    said
                 };
                 Err(super::unsupported(reason))
             }

@@ -1,14 +1,13 @@
 //! Who may do what to an image at the same time.
 //!
-//! Those who write to it exclude each other by a lock of its first file (flock). Those who read hold a
-//! shared lock of one byte far behind its end (an open file description lock), and a prune, which
-//! gives back what they may be about to read, holds that byte alone. What is added to an image
-//! changes nothing that is in it, so nobody who reads minds. Whether there is an image, and what is in
-//! it, is looked at only when its file is locked.
+//! Writers exclude each other by a lock of the first file (flock). Readers hold a shared lock of one byte
+//! far behind the end of the file (an open file description lock). A prune frees what readers may be about
+//! to read, so it holds this byte alone. Adding to an image changes nothing that is in it, so readers don't
+//! mind. klon looks whether there is an image, and what is in it, only when its file is locked.
 
 use crate::advice;
 use crate::error::{refused, usage};
-use crate::progress::say;
+use crate::messages::say;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_partition::Shown;
@@ -280,9 +279,10 @@ fn holders(file: &File, kind: &str) -> String {
         })
         .take(NAMED_MAX)
         .collect();
-    match named.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", named.join("; ")),
+    if named.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", named.join("; "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers to the kernel's questions. Nothing of it can be written.
+//! Answers to the questions that the kernel asks about a mounted image. Nothing can be written.
 
 use super::seek;
 use super::tree::{Node, Tree};

@@ -1,10 +1,10 @@
-//! From the mount to its end, whoever wants that.
+//! One mount, from its beginning to its end, whoever ends it.
 
 use super::filesystem::Files;
 use super::tree::Tree;
 use crate::error::INTERRUPTED;
-use crate::progress::say;
-use crate::stop::Stop;
+use crate::messages::say;
+use crate::signals::Stop;
 use anyhow::{Context as _, Result};
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use klon_partition::Shown;

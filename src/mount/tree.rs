@@ -97,9 +97,10 @@ impl Tree {
     /// All snapshots of an image, or the one that is the default of `exports` alone.
     pub fn new(exports: ImageExports, is_only_default: bool, owner: Owner) -> Self {
         let entries = &exports.image().catalog().snapshots;
-        let numbers = match is_only_default {
-            true => vec![exports.default_number()],
-            false => entries.iter().map(|entry| entry.number).collect(),
+        let numbers = if is_only_default {
+            vec![exports.default_number()]
+        } else {
+            entries.iter().map(|entry| entry.number).collect()
         };
         Self {
             exports,

@@ -82,6 +82,18 @@ impl ExtentMap {
             .map_while(move |extent| extent.intersection(window))
     }
 
+    /// The part of the set that lies in `part`, with positions counted from the start of `part`.
+    #[must_use]
+    pub fn in_part(&self, part: Extent) -> Self {
+        let start_bytes = part.offset_bytes();
+        self.within(part)
+            .filter_map(|found| {
+                let offset_bytes = found.offset_bytes().checked_sub(start_bytes)?;
+                Extent::new(offset_bytes, found.len_bytes())
+            })
+            .collect()
+    }
+
     /// Bytes that are in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {

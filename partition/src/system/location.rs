@@ -27,6 +27,18 @@ pub struct Location {
     pub slaves: Vec<Slave>,
 }
 
+impl Location {
+    /// Where `part` of it lies.
+    #[must_use]
+    pub fn part(self, part: Extent) -> Self {
+        let start_bytes = self.extent.map_or(0, Extent::offset_bytes);
+        Self {
+            extent: part.shifted(start_bytes),
+            ..self
+        }
+    }
+}
+
 /// A device beneath a device-mapper or RAID device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slave {

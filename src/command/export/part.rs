@@ -1,6 +1,5 @@
 //! What becomes a file: a snapshot, a partition of it, or a range of either.
 
-use crate::damaged::within;
 use crate::error::usage;
 use anyhow::Result;
 use klon_imaging::image::{Damage, SalvageDevice, Snapshot, SnapshotDevice, Unreadable};
@@ -91,7 +90,7 @@ impl Part {
             extent = inner.shifted(extent.map_or(0, Extent::offset_bytes));
         }
         let part = |map: &ExtentMap| match extent {
-            Some(extent) => within(map, extent),
+            Some(extent) => map.in_part(extent),
             None => ExtentMap::new(),
         };
         let manifest = snapshot.manifest();
@@ -112,7 +111,7 @@ impl Part {
     pub(super) fn damage(&self) -> Damage {
         let found = self.salvage.as_ref().map(|salvage| salvage.damage());
         let found = found.unwrap_or_default();
-        let extents = self.extent.map(|extent| within(&found.extents, extent));
+        let extents = self.extent.map(|extent| found.extents.in_part(extent));
         Damage {
             extents: extents.unwrap_or_default(),
             ..found
@@ -125,12 +124,13 @@ fn partition(snapshot: &Snapshot, number: u32) -> Result<Extent> {
     let found = partitions.iter().find(|found| found.number == number);
     let found = found.ok_or_else(|| {
         let numbers: Vec<_> = partitions.iter().map(|it| it.number.to_string()).collect();
-        usage(match numbers.is_empty() {
-            true => "it is a volume, and has no partitions".to_owned(),
-            false => format!(
+        usage(if numbers.is_empty() {
+            "it is a volume, and has no partitions".to_owned()
+        } else {
+            format!(
                 "it has no partition {number}; it has {}",
                 numbers.join(", ")
-            ),
+            )
         })
     })?;
     Ok(found.extent)

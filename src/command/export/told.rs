@@ -1,10 +1,10 @@
-//! What is said of a file that was made.
+//! What klon says of a file that it made.
 
 use super::Request;
 use crate::cli::{Common, FormatArg};
 use crate::human;
+use crate::messages::say;
 use crate::output;
-use crate::progress::say;
 use anyhow::Result;
 use klon_imaging::image::Damage;
 use klon_imaging::image::export::Exported;

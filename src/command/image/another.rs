@@ -1,4 +1,4 @@
-//! Whether what is imaged may be another disk than the one whose snapshots it continues: disks without
+//! Whether a disk is another one than the disk whose snapshots it seems to continue. Disks without
 //! serial numbers that were written from one image have the same identity.
 
 use crate::human;

@@ -1,18 +1,22 @@
 //! `klon image --rescue`: a source with bad sectors, by way of a file beside the image. An image can't
-//! be filled out of order, and what is asked of a failing disk must be asked once.
+//! be filled out of order, and a failing disk must be asked only once for each sector.
 
 use super::{What, add};
 use crate::advice::{self, ELSEWHERE};
-use crate::cli::{CloneArgs, Common, Consent, FreedArg, ImageArgs, RewriteArg, RunArgs, RungArg};
-use crate::command::clone::consent;
-use crate::command::clone::rescue::rescue_one;
+use crate::cli::{Common, ImageArgs};
 use crate::error::{DIFFERENT, refused};
 use crate::image::ImageName;
 use crate::jobs::{self, BadSectors};
-use crate::place::Place;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::messages::say;
+use crate::named::Place;
+use crate::progress::{Progress, Totals};
 use crate::records;
 use crate::report;
+use crate::run::consent;
+use crate::run::policy::{Policy, Rescue};
+use crate::run::rescue::rescue_one;
+use crate::signals::interrupt_flag;
+use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::rescue::forget_map;
 use klon_partition::Shown;
@@ -36,13 +40,13 @@ pub(super) fn image(
     let own_map = beside(&name.path, "map");
     let map = map.unwrap_or(&own_map);
     check_names(&scratch, map, &own_map)?;
-    let clone_args = clone_args(map, &scratch, args);
-    let mut job = jobs::pair(&args.source, &scratch, BadSectors::Around, system)?;
-    if let (Some(source), Some(choice)) = (&mut job.source, args.outside) {
+    let policy = policy(map, args);
+    let mut job = jobs::pair::pair(&args.source, &scratch, BadSectors::Around, system)?;
+    if let (Some(source), Some(choice)) = (&mut job.source, policy.outside) {
         source.limit(choice);
     }
     let source = job.source.as_ref().context("an image needs a source")?;
-    if !consent::is_free(&job, &records, &clone_args)? {
+    if !consent::is_free(&job, &records, &policy)? {
         return Err(of_another(&scratch, &source.name));
     }
     let totals = Totals {
@@ -50,7 +54,7 @@ pub(super) fn image(
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    let (mut summary, files) = rescue_one(&job, &records, &clone_args, &progress, system)
+    let (mut summary, files) = rescue_one(&job, &records, &policy, &progress, system)
         .map_err(|error| advice::if_none(error, &scratch, ELSEWHERE))
         .with_context(|| format!("rescuing {}", source.name))?;
     if map == own_map {
@@ -86,9 +90,10 @@ pub(super) fn image(
     if map == own_map {
         forget_map(map)?;
     }
-    Ok(match summary.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if summary.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 
@@ -134,27 +139,15 @@ fn beside(image: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
-fn clone_args(map: &Path, scratch: &Path, args: &ImageArgs) -> CloneArgs {
-    CloneArgs {
-        source: args.source.clone(),
-        target: Some(scratch.to_owned()),
-        only: Vec::new(),
-        rung: RungArg::Auto,
-        rewrite: RewriteArg::Blocks,
-        freed: FreedArg::Leave,
-        in_place: false,
-        force_direction: false,
+/// What the arguments ask for: a rescue to a file that is ours, so nobody is asked about it.
+fn policy(map: &Path, args: &ImageArgs) -> Policy {
+    Policy {
         outside: args.outside,
-        strict: false,
-        rescue: Some(Some(map.to_owned())),
-        fill_bad: None,
-        retries: args.retries,
-        run: RunArgs {
-            fix_boot_fields: false,
-            verify: false,
-            threads: args.threads,
-            dry_run: false,
-            consent: Consent::default(),
-        },
+        rescue: Some(Rescue {
+            map: Some(map.to_owned()),
+            retries: args.retries,
+            fill: None,
+        }),
+        ..Policy::new(threads::count(args.threads))
     }
 }

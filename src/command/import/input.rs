@@ -3,11 +3,12 @@
 use crate::cli::ImportArgs;
 use crate::command::image;
 use crate::error::usage;
-use crate::foreign::{self, PackedDisk};
+use crate::foreign;
 use crate::image::ImageName;
-use crate::place::identity_of;
-use crate::progress::say;
-use crate::warnings::{disk_warnings, warning};
+use crate::messages::say;
+use crate::named::identity::identity_of;
+use crate::source::packed::PackedDisk;
+use crate::source::warnings::{disk_warnings, warning};
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, looks_raw};
 use klon_imaging::image::import::clonezilla::ClonezillaDisk;

@@ -1,9 +1,10 @@
 //! What a source is, as the planner wants to know it.
 
-use crate::contained;
 use crate::error::refused;
-use crate::fit;
-use crate::place::{OpenPlace, Parent, identity_of};
+use crate::named::identity::identity_of;
+use crate::named::open::OpenPlace;
+use crate::source::contained;
+use crate::source::fit;
 use anyhow::Result;
 use klon_partition::device::{Window, read_vec};
 use klon_partition::filesystem::{Basis, Usage, usage};
@@ -27,15 +28,13 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
             open.place.given
         )));
     }
-    let parent = Parent::of(&open.place.path, system)?;
+    let parent = open.parent(system)?;
     // The disk that the source is or lies on.
-    let (path, layout): (&Path, _) = match &parent {
+    let (path, layout): (&Path, _) = match parent {
         Some(parent) => (&parent.path, &parent.layout),
         None => (&open.place.path, &open.layout),
     };
-    let partition = parent
-        .as_ref()
-        .map_or(&open.partition, |parent| &parent.partition);
+    let partition = parent.map_or(&open.partition, |parent| &parent.partition);
     let table = layout.table.as_ref();
     // What is known of disks is not known of files: a PARTUUID in one is not found again.
     let in_file = match system.disk_of(&open.place.path)? {
@@ -56,12 +55,13 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         disk_has_esp: table.is_some_and(has_esp),
         has_boot_code: has_boot_code(open)?,
         unassigned: data_outside(open)?,
-        volumes: match open.is_disk() {
-            true => partitions(open)?,
-            false => vec![SourceVolume {
+        volumes: if open.is_disk() {
+            partitions(open)?
+        } else {
+            vec![SourceVolume {
                 number: in_file,
                 ..single(open, partition.as_ref(), system)?
-            }],
+            }]
         },
     })
 }
@@ -85,10 +85,7 @@ fn has_boot_code(open: &OpenPlace) -> Result<bool> {
 fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
     /// Where partitions begin at the earliest: before that there are boot loaders.
     const BOOT_BYTES: u64 = 1 << 20;
-    let from_bytes = match has_boot_code(open)? {
-        true => BOOT_BYTES,
-        false => 0,
-    };
+    let from_bytes = if has_boot_code(open)? { BOOT_BYTES } else { 0 };
     match open.layout.table.as_ref().filter(|_| open.is_disk()) {
         Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
         None => Ok(None),

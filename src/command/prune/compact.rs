@@ -6,8 +6,10 @@ use crate::cli::{Common, PruneArgs};
 use crate::confirm;
 use crate::error::refused;
 use crate::human;
+use crate::messages::say;
 use crate::output;
-use crate::progress::{Progress, Totals, interrupt_flag, say};
+use crate::progress::{Progress, Totals};
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result, anyhow};
 use klon_imaging::OwnFile;
@@ -47,9 +49,10 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
     };
     if args.dry_run {
         let freed_bytes = smaller(needed_bytes);
-        match common.json {
-            true => output::json(&line("would_prune", freed_bytes, needed_bytes))?,
-            false => output::line(&work.text(freed_bytes, needed_bytes))?,
+        if common.json {
+            output::json(&line("would_prune", freed_bytes, needed_bytes))?
+        } else {
+            output::line(&work.text(freed_bytes, needed_bytes))?
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -143,9 +146,10 @@ fn rewrite(work: &Work, path: &Path, args: &PruneArgs, progress: &Progress) -> R
     };
     let mut expected = numbers(&work.image);
     expected.retain(|number| !work.remove.contains(number));
-    match found.is_whole && numbers(&image) == expected {
-        true => Ok(new),
-        false => Err(anyhow!("the new file does not read back as it was written")),
+    if found.is_whole && numbers(&image) == expected {
+        Ok(new)
+    } else {
+        Err(anyhow!("the new file does not read back as it was written"))
     }
 }
 

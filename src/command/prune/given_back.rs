@@ -1,4 +1,4 @@
-//! What a filesystem gave back for the holes in a file.
+//! How much room a filesystem freed for the holes in a file.
 
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;

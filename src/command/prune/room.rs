@@ -25,12 +25,13 @@ pub(super) fn check(image: &Image, plan: &PrunePlan, path: &Path) -> Result<()> 
 
 /// Adds to an error what a prune needs.
 pub(super) fn explained(error: anyhow::Error, image: &Image, path: &Path) -> anyhow::Error {
-    match advice::is_room(&error) {
-        true => error.context(Advice(format!(
+    if advice::is_room(&error) {
+        error.context(Advice(format!(
             "{}. The snapshots are as they were",
             needs(image, path)
-        ))),
-        false => advice::to_write(error, path, advice::ELSEWHERE),
+        )))
+    } else {
+        advice::to_write(error, path, advice::ELSEWHERE)
     }
 }
 

@@ -1,17 +1,18 @@
-//! `klon verify` of an image: all that is in it against its digests, or a snapshot against a
+//! `klon verify` of an image: all of its contents against their digests, or a snapshot against a
 //! device.
 
 use super::{Answer, report};
 use crate::cli::{Common, VerifyArgs};
-use crate::damaged;
 use crate::error::{self, DIFFERENT, refused, usage};
 use crate::exact;
+use crate::files_hit;
 use crate::human;
 use crate::image::ImageName;
+use crate::named::Place;
 use crate::output;
-use crate::place::Place;
-use crate::progress::{Progress, Totals, interrupt_flag};
+use crate::progress::{Progress, Totals};
 use crate::side::Side;
+use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::VerifySummary;
@@ -122,9 +123,10 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
         false if is_whole && found.bad.is_empty() && common.quiet => {}
         false => output::line(&text(&line, &found))?,
     }
-    Ok(match is_whole && found.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if is_whole && found.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }
 
@@ -155,9 +157,9 @@ fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
         SnapshotDevice::new(snapshot.clone()),
         damage.extents.clone(),
     );
-    let owners = damaged::owners_in(&known, partitions.as_deref(), &damage.extents);
+    let owners = files_hit::owners_in(&known, partitions.as_deref(), &damage.extents);
     let part = |(number, extent)| {
-        let extents = damaged::within(&damage.extents, extent);
+        let extents = damage.extents.in_part(extent);
         (!extents.is_empty()).then_some(HitPartition { number, extents })
     };
     Hit {
@@ -172,9 +174,10 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
         [number] => format!("snapshot {number}"),
         all => format!("its {} snapshots", all.len()),
     };
-    let verdict = match line.is_whole {
-        true => format!("no damage in {snapshots}"),
-        false => format!("DAMAGED; looked at {snapshots}"),
+    let verdict = if line.is_whole {
+        format!("no damage in {snapshots}")
+    } else {
+        format!("DAMAGED; looked at {snapshots}")
     };
     let read = human::size(line.stored_bytes);
     let mut text = format!("{}: {verdict} ({read} read)\n", line.image);
@@ -224,23 +227,23 @@ fn text(line: &Line<'_>, found: &CheckSummary) -> String {
 fn of_snapshot(hit: &Hit) -> String {
     let damage = &hit.damage;
     let number = damage.snapshot;
-    let mut text = match damage.is_lost {
-        true => format!("  snapshot {number}: nothing of it can be read\n"),
-        false => format!(
+    let mut text = if damage.is_lost {
+        format!("  snapshot {number}: nothing of it can be read\n")
+    } else {
+        format!(
             "  snapshot {number}: {} damaged in {}\n",
             human::size(damage.damaged_bytes),
             human::count(damage.extents.extents().len(), "extent")
-        ),
+        )
     };
     if !damage.is_lost {
-        match hit.partitions.is_empty() {
-            true => text.push_str(&extents("", &damage.extents)),
-            false => {
-                let part = |part: &HitPartition| {
-                    extents(&format!("partition {}, ", part.number), &part.extents)
-                };
-                text.extend(hit.partitions.iter().map(part));
-            }
+        if hit.partitions.is_empty() {
+            text.push_str(&extents("", &damage.extents))
+        } else {
+            let part = |part: &HitPartition| {
+                extents(&format!("partition {}, ", part.number), &part.extents)
+            };
+            text.extend(hit.partitions.iter().map(part));
         }
     }
     for file in hit.owners.files.iter().take(NAMED_MAX) {
@@ -340,8 +343,9 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         },
         common,
     )?;
-    Ok(match summary.is_equal && summary.bad.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+    Ok(if summary.is_equal && summary.bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
     })
 }

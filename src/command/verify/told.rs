@@ -1,4 +1,4 @@
-//! What is said of a clone that was verified.
+//! What klon says of a clone that it verified.
 
 use super::NAMED_MAX;
 use crate::cli::Common;
@@ -53,13 +53,15 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
                 human::size(summary.compared_bytes)
             ))?;
         }
-        let told = match common.quiet {
-            true => untold(answer),
-            false => fitted(answer) + &untold(answer),
+        let told = if common.quiet {
+            untold(answer)
+        } else {
+            fitted(answer) + &untold(answer)
         };
-        return match told.is_empty() {
-            true => Ok(()),
-            false => Ok(output::line(&told)?),
+        return if told.is_empty() {
+            Ok(())
+        } else {
+            Ok(output::line(&told)?)
         };
     }
     let mut text = format!(
@@ -101,13 +103,14 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
 
 /// What was left out by choice, and so not compared.
 fn left_out(summary: &VerifySummary) -> String {
-    match summary.left_out.is_empty() {
-        true => String::new(),
-        false => format!(
+    if summary.left_out.is_empty() {
+        String::new()
+    } else {
+        format!(
             "{}: {} that no one proved free were left out by choice, so they are not compared\n",
             summary.name,
             human::size(summary.left_out.total_bytes()),
-        ),
+        )
     }
 }
 

@@ -98,7 +98,7 @@ fn a_first_run_that_fails_leaves_nothing_and_what_it_left_before_is_no_image() {
     // What is in the way of parts is somebody else's.
     fs::write(klon.path("s.klon.001"), "precious").unwrap();
     let split = ["image", "source", "s.klon", "--split", "1M"];
-    klon.refused(&split, &["s.klon.001 is there already"]);
+    klon.refused(&split, &["s.klon.001 exists already"]);
     assert_eq!(klon.names("s.klon"), ["s.klon.001"]);
     fs::rename(klon.path("s.klon.001"), klon.path("s.klon.002")).unwrap();
     klon.run(&split)

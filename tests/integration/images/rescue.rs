@@ -86,7 +86,7 @@ fn a_rescue_takes_no_name_that_is_somebody_elses() {
             true => symlink("other", klon.path("i.klon.rescue")).unwrap(),
             false => fs::rename(klon.path("other"), klon.path("i.klon.rescue")).unwrap(),
         }
-        klon.refused(&rescue, &["i.klon.rescue exists", "remove it"]);
+        klon.refused(&rescue, &["i.klon.rescue exists", "Remove it"]);
         assert!(fs::read(klon.path("i.klon.rescue")).unwrap() == other);
         fs::remove_file(klon.path("i.klon.rescue")).unwrap();
     }

@@ -416,13 +416,9 @@ fn what_lies_where_the_backup_goes_is_named_before_the_run() {
     let place = "in no partition at byte 58712064";
     klon.refused(&["clone", "disk", "smaller"], &[place, "--outside none"]);
     let done = klon.ok(&["clone", "disk", "smaller", "--outside", "none"]);
-    done.says(&[
-        "from byte 58712064",
-        "are in no partition",
-        "does not copy them",
-    ]);
+    done.says(&["from byte 58712064", "are in no partition"]);
+    done.says(&["does not copy them"]);
     check_gpt(&klon.text("smaller"));
-    // Beside it nothing is said.
     sparse(&klon.path("other"), 55 * MIB);
     klon.refused(&["clone", "disk", "other"], &[place, "--outside none"]);
     let done = klon.ok(&["clone", "disk", "other", "--outside", "none"]);

@@ -8,14 +8,6 @@ pub(super) const LONG_FUNCTIONS: &[&str] = &[];
 pub(super) const ARROWS: &[&str] = &[
     // The chunk tree names the chunks, and its blocks lie in chunks.
     "partition/src/filesystem/btrfs/chunks → partition/src/filesystem/btrfs/tree",
-    // What these need of each other belongs below both.
-    "src/place → src/inventory",
-    "src/place → src/watch",
-    "src/place → src/foreign",
-    "src/volume → src/damaged",
-    "src/volume → src/fit",
-    "src/foreign/packed → src/volume",
-    "src/output → src/progress",
 ];
 
 pub(super) const OPTIONS: &[&str] = &[

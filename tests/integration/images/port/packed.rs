@@ -108,7 +108,7 @@ fn damage_is_found_before_anything_is_written() {
     ] {
         klon.run(&["import", name, "a.klon"])
             .expect(5)
-            .says(&[what, "unpack it first"]);
+            .says(&[what, "Unpack it first"]);
         klon.run(&["restore", name, "out"]).expect(5).says(&[what]);
     }
     klon.run(&["restore", "volume", "out"])

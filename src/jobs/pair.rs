@@ -1,0 +1,134 @@
+//! One source and one target, as `klon clone SOURCE TARGET` names them.
+
+use super::{BadSectors, VolumeJob};
+use crate::guard::{self, Protected};
+use crate::named::Place;
+use crate::named::identity::{disk_identity, identity_by_path};
+use crate::source::{SourceEnd, bad_sectors};
+use crate::target::TargetEnd;
+use anyhow::{Context as _, Result};
+use klon_imaging::Role;
+use klon_partition::Shown;
+use klon_partition::filesystem::Basis;
+use klon_partition::planner::sector_mismatch;
+use klon_partition::system::System;
+use klon_partition::{Identity, ReadAt};
+use std::path::Path;
+
+/// The pair of `klon clone SOURCE TARGET`.
+pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> Result<VolumeJob> {
+    let open = match bad {
+        BadSectors::Stop => SourceEnd::open,
+        BadSectors::Around => bad_sectors::open,
+        BadSectors::AroundIfNeeded => bad_sectors::open_if_needed,
+    };
+    let open = |place: &Place, target: &TargetEnd| open(place, system, target.geometry());
+    pair_with(source, target, open, system)
+}
+
+/// The same, with the source opened in this way.
+pub fn pair_with(
+    source: &Path,
+    target: &Path,
+    open: impl FnOnce(&Place, &TargetEnd) -> Result<SourceEnd>,
+    system: &System,
+) -> Result<VolumeJob> {
+    let source_place = Place::resolve(source, system)?;
+    let mut target = TargetEnd::look(target, system)?;
+    check_apart(&source_place, &target, system)?;
+    let mut source = open(&source_place, &target)?;
+    check_sectors(&mut source, &target, system)?;
+    let shown = target.identity.clone();
+    if let Some(identity) = identity_with(&source, &target, system)? {
+        target.identity = identity;
+    }
+    let is_ambiguous = [&shown, &target.identity].contains(&&source.identity);
+    let is_ambiguous = is_ambiguous && source_place.image.is_none();
+    let consent_identity = if is_ambiguous {
+        whereabouts(&target.place)?
+    } else {
+        shown
+    };
+    Ok(VolumeJob {
+        name: target.place.given.clone(),
+        source: Some(source),
+        target,
+        consent_identity,
+        is_ambiguous,
+        is_planned: false,
+        is_drive_given_up: false,
+        group: None,
+        role: Role::Backup,
+        reversal: None,
+        is_asked: false,
+        otherwise: None,
+    })
+}
+
+/// How a target that only its content recognizes is recognized once it has that of the source: its
+/// record is kept by that. `None` where something lasts, or nothing is there yet.
+fn identity_with(
+    source: &SourceEnd,
+    target: &TargetEnd,
+    system: &System,
+) -> Result<Option<Identity>> {
+    let path = &target.place.path;
+    let is_part = |identity: &Identity| matches!(identity, Identity::PartUuid(_));
+    if target.now.is_none() || is_part(&target.identity) || system.identity(path)?.is_some() {
+        return Ok(None);
+    }
+    let uuid = || source.usage.summary.as_ref()?.uuid.clone();
+    let by_content = match &source.table {
+        Some(table) => disk_identity(table),
+        None => uuid().map(Identity::FsUuid),
+    };
+    match by_content {
+        Some(identity) => Ok(Some(identity)),
+        None => Ok(Some(identity_by_path(path)?)),
+    }
+}
+
+/// What tells a target from a source that bears the same identity: only the place where it is.
+fn whereabouts(place: &Place) -> Result<Identity> {
+    let path = place.path.canonicalize();
+    let path = path.with_context(|| place.given.clone())?;
+    let number = place.number.map(|number| format!(":{number}"));
+    let text = format!("{}{}", path.shown(), number.unwrap_or_default());
+    Ok(Identity::Path(text))
+}
+
+/// Before the source is opened: a loop device over the target would be told as the wrong problem.
+fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()> {
+    let Some(now) = &target.now else {
+        return Ok(());
+    };
+    let location = match source.number.filter(|_| source.image.is_none()) {
+        Some(_) => source.open()?.location(system)?,
+        None => system.locate(&source.path)?,
+    };
+    let protected = Protected {
+        name: &source.given,
+        location: &location,
+    };
+    guard::apart(&target.place.given, &now.location, &protected)
+}
+
+/// Tables, and some filesystems, count in the sectors of the device that they were made on.
+fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) -> Result<()> {
+    if target.now.is_none() {
+        return Ok(());
+    }
+    let Some(disk) = system.disk_of(&target.place.path)? else {
+        return Ok(());
+    };
+    // One that can't be relied on is copied as it is.
+    let is_believed = matches!(source.usage.basis, Basis::Map);
+    let table = source.table.as_ref().filter(|_| is_believed);
+    let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
+    guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
+    let source_bytes = source.device.geometry().logical_sector_bytes;
+    let summary = source.usage.summary.as_ref();
+    let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);
+    source.warnings.extend(mismatch);
+    Ok(())
+}

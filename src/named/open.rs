@@ -1,0 +1,281 @@
+//! Places that are opened: to be looked at, or claimed for as long as a clone takes.
+
+use super::identity::{identity_of, is_clone_name, partition_identity};
+use super::parent::Parent;
+use super::{Place, RAW_PREFIX};
+use crate::error::{refused, usage};
+use crate::foreign::{self, Container};
+use crate::source::watch::Watch;
+use anyhow::{Context as _, Result};
+use klon_imaging::image::{Snapshot, SnapshotDevice};
+use klon_partition::Shown;
+use klon_partition::device::{
+    Kind, ReopenAt, Source, Window, look_at, open_source, open_source_again,
+};
+use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
+use klon_partition::system::{Location, System};
+use klon_partition::table::Partition;
+use klon_partition::{Extent, Identity, ReadAt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+impl Place {
+    /// Opens it to be looked at, in nobody's way.
+    pub fn open(&self) -> Result<OpenPlace> {
+        self.open_with(look_at)
+    }
+
+    /// Opens it to be read as long as a clone takes, and keeps others from mounting it meanwhile.
+    pub fn claim(&self) -> Result<OpenPlace> {
+        let mut open = self.open_with(open_source)?;
+        open.watch = open.begin_watch()?;
+        Ok(open)
+    }
+
+    /// As [`claim`](Self::claim), for a source with bad sectors: it is looked at around them, and
+    /// opened anew after each that is met.
+    pub fn claim_around(&self, system: &System) -> Result<OpenPlace> {
+        let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        if !self.is_raw
+            && source.kind() == Kind::File
+            && let Some(found) = foreign::look(&self.given, &source)?
+        {
+            return Err(refused(format!(
+                "{0} is {1}. Rescue the file itself with `klon clone --rescue {RAW_PREFIX}{0} \
+                 COPY`, and clone the disk in COPY",
+                self.given, found.name
+            )));
+        }
+        let layout = match inspect_around(&source) {
+            Ok((layout, _)) => layout,
+            Err(error) if self.number.is_some() => {
+                return Err(error).with_context(|| format!("inspecting {}", self.given));
+            }
+            Err(_) => DiskLayout::unknown(&source),
+        };
+        let partition = match self.number {
+            Some(number) => Some(find_partition(&layout, number)?),
+            None => None,
+        };
+        let extent = partition.as_ref().map(|partition| partition.extent);
+        let io_mode = source.io_mode().clone();
+        let device = part_of(source, extent)?;
+        let (path, identity) = (self.path.clone(), system.identity(&self.path)?);
+        let first_node = node(&path);
+        let again = move || {
+            // A disk that was lost and came back may have another one's name; it has a new node.
+            if node(&path) != first_node && System::current()?.identity(&path)? != identity {
+                return Err(klon_partition::Error::Refused(format!(
+                    "after a failed read, {} is another disk",
+                    path.shown()
+                )));
+            }
+            part_of(open_source_again(&path, &io_mode)?, extent)
+        };
+        let mut open = OpenPlace {
+            place: self.clone(),
+            layout,
+            partition,
+            device: Arc::new(ReopenAt::new(device, Box::new(again))),
+            // Beside the one that is opened anew.
+            source: Arc::new(look_at(&self.path)?),
+            snapshot: None,
+            container: None,
+            watch: None,
+            around: OnceLock::new(),
+        };
+        open.watch = open.begin_watch()?;
+        Ok(open)
+    }
+
+    fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
+        let source = Arc::new(open(&self.path).with_context(|| self.given.clone())?);
+        let snapshot = match &self.image {
+            Some(image) => Some(image.open_snapshot()?),
+            None => None,
+        };
+        let found = if snapshot.is_some() || self.is_raw {
+            None
+        } else {
+            foreign::open(&self.given, &source)?
+        };
+        let (whole, container): (Arc<dyn ReadAt>, _) = match (&snapshot, found) {
+            (Some(snapshot), _) => (Arc::new(SnapshotDevice::new(snapshot.clone())), None),
+            (None, Some((disk, container))) => (disk, Some(container)),
+            (None, None) => (source.clone(), None),
+        };
+        let layout = inspect(&*whole).with_context(|| format!("inspecting {}", self.given))?;
+        let (partition, device) = match self.number {
+            Some(number) => {
+                let found = find_partition(&layout, number);
+                let partition = found.with_context(|| self.given.clone())?;
+                let window: Arc<dyn ReadAt> = Arc::new(Window::new(whole, partition.extent)?);
+                (Some(partition), window)
+            }
+            None => (None, whole),
+        };
+        Ok(OpenPlace {
+            place: self.clone(),
+            layout,
+            partition,
+            device,
+            source,
+            snapshot,
+            container,
+            watch: None,
+            around: OnceLock::new(),
+        })
+    }
+}
+
+/// Which node a path leads to; looking that up is cheap.
+fn node(path: &Path) -> Option<(u64, u64, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.rdev()))
+}
+
+fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<dyn ReadAt>> {
+    Ok(match part {
+        Some(extent) => Arc::new(Window::new(source, extent)?),
+        None => Arc::new(source),
+    })
+}
+
+/// The partition of that number.
+pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
+    let table = layout.table.as_ref().ok_or_else(|| match layout.doubt() {
+        Some(why) => usage(format!("its partition table can't be read: {why}")),
+        None => usage("it has no partition table"),
+    })?;
+    let found = table
+        .partitions
+        .iter()
+        .find(|partition| partition.number == number);
+    found.cloned().ok_or_else(|| {
+        let there: Vec<String> = table
+            .partitions
+            .iter()
+            .map(|p| p.number.to_string())
+            .collect();
+        let there = if there.is_empty() {
+            "none".to_owned()
+        } else {
+            there.join(", ")
+        };
+        usage(match layout.doubt() {
+            Some(why) => format!(
+                "partition {number} reaches past its end ({there} does not): its partition table \
+                 can't be relied on ({why})"
+            ),
+            None => format!("it has no partition {number}; it has {there}"),
+        })
+    })
+}
+
+/// A place that was opened for reading and looked at.
+pub struct OpenPlace {
+    /// What it is.
+    pub place: Place,
+    /// What is on the device or file.
+    pub layout: DiskLayout,
+    /// The partition that is meant; `None` for all of it.
+    pub partition: Option<Partition>,
+    /// What is read: all of the device or file, or a window on the partition.
+    pub device: Arc<dyn ReadAt>,
+    /// The device or file itself.
+    pub source: Arc<Source>,
+    /// The snapshot that is meant, where the file is an image of klon's.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// In which form the disk is in a file of another program.
+    pub container: Option<Container>,
+    /// What shows that a claimed place is written to meanwhile.
+    pub watch: Option<Watch>,
+    /// The disk around it, once that was looked at.
+    pub around: OnceLock<Option<Parent>>,
+}
+
+impl OpenPlace {
+    /// Where it begins in what is opened for it.
+    pub fn start_bytes(&self) -> u64 {
+        let partition = self.partition.as_ref();
+        partition.map_or(0, |partition| partition.extent.offset_bytes())
+    }
+
+    /// The disk around the partition node that it is; `None` for anything else. The disk is looked at
+    /// when it is first asked for, and never again for this place.
+    pub fn parent(&self, system: &System) -> Result<Option<&Parent>> {
+        if let Some(known) = self.around.get() {
+            return Ok(known.as_ref());
+        }
+        let found = Parent::of(&self.place.path, system)?;
+        Ok(self.around.get_or_init(|| found).as_ref())
+    }
+
+    /// The same place, on a drive that was looked at already.
+    pub fn on_drive(self, drive: Parent) -> Self {
+        Self {
+            around: OnceLock::from(Some(drive)),
+            ..self
+        }
+    }
+
+    /// The name of its partition, or of the first on a disk, when it is one that plans give to
+    /// clones.
+    pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
+        let own = match &self.partition {
+            Some(partition) => Some(partition.clone()),
+            None => self
+                .parent(system)?
+                .and_then(|parent| parent.partition.clone()),
+        };
+        let first = || Some(self.layout.table.as_ref()?.partitions.first()?.clone());
+        let name = own.or_else(first).map(|partition| partition.name);
+        Ok(name.filter(|name| is_clone_name(name)))
+    }
+
+    /// Where its bytes really lie.
+    pub fn location(&self, system: &System) -> Result<Location> {
+        let whole = system.locate(&self.place.path)?;
+        Ok(match &self.partition {
+            // What is in an image lies anywhere in its file.
+            Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
+                whole.part(partition.extent)
+            }
+            _ => whole,
+        })
+    }
+
+    /// Begins to watch it, once it is claimed; `None` where nothing would show its changes alone.
+    pub fn begin_watch(&self) -> Result<Option<Watch>> {
+        // A snapshot does not change while others are added behind it.
+        if self.snapshot.is_some() {
+            return Ok(None);
+        }
+        Watch::begin(&self.source, self.partition.is_some())
+    }
+
+    /// Whether it is a disk with partitions, or was one, rather than one volume.
+    pub fn is_disk(&self) -> bool {
+        self.partition.is_none() && (self.layout.table.is_some() || self.layout.doubt().is_some())
+    }
+
+    /// How it is recognized.
+    pub fn identity(&self, system: &System) -> Result<Identity> {
+        if let (Some(table), Some(partition)) = (&self.layout.table, &self.partition)
+            && let Some(identity) = partition_identity(table, partition)
+        {
+            return Ok(identity);
+        }
+        // An image is a carrier of what it was made of.
+        if let (Some(snapshot), None) = (&self.snapshot, &self.partition) {
+            return Ok(snapshot.meta().source.clone());
+        }
+        if let Some(parent) = self.parent(system)?
+            && let Some(identity) = parent.identity()
+        {
+            return Ok(identity);
+        }
+        identity_of(system, &self.place.path, &self.layout)
+    }
+}

@@ -1,0 +1,198 @@
+//! What a name means: a path, a tag, a partition of a file, a snapshot of an image; or what an identity
+//! of a plan recognizes.
+
+use super::identity::{identity_of, partition_identity};
+use super::{Place, without_prefix};
+use crate::error::{refused, usage};
+use crate::image::ImageName;
+use crate::inventory::scan_around;
+use anyhow::Result;
+use klon_partition::Identity;
+use klon_partition::Shown;
+use klon_partition::inspect::{DiskLayout, Volume};
+use klon_partition::system::{Disk, System};
+use klon_partition::text::unsealed;
+use std::path::{Path, PathBuf};
+
+impl Place {
+    /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
+    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2. With `raw:` before it, it is none of klon's images,
+    /// and no file of another program.
+    pub fn resolve(given: &Path, system: &System) -> Result<Self> {
+        let text = given.shown();
+        let plain = without_prefix(given);
+        if plain != given {
+            let found = Self::resolve_plain(plain, system)?.into_raw();
+            return Ok(Self {
+                given: text,
+                ..found
+            });
+        }
+        Self::resolve_plain(given, system)
+    }
+
+    fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
+        let text = given.shown();
+        let place = |path: PathBuf, number, image| Self {
+            given: text.clone(),
+            path,
+            number,
+            image,
+            is_raw: false,
+        };
+        let named = |path: &Path, number| -> Result<Option<Self>> {
+            let image = ImageName::find(path)?;
+            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
+            Ok(path.exists().then(|| place(path, number, image)))
+        };
+        if let Some(found) = named(given, None)? {
+            return Ok(found);
+        }
+        if let Some((tag, value)) = text.split_once('=')
+            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
+        {
+            return find_tag(system, tag, value);
+        }
+        if let Some((path, number)) = text.rsplit_once(':')
+            && let Ok(number) = number.parse()
+            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
+        {
+            return Ok(found);
+        }
+        Err(usage(format!("{text}: there is no such file or device")))
+    }
+}
+
+/// The place that a tag as in /etc/fstab names.
+fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
+    let has_tag = |layout: &DiskLayout, volume: &Volume| match tag {
+        "LABEL" => volume
+            .filesystem
+            .as_ref()
+            .is_some_and(|f| f.label.as_deref() == Some(value)),
+        "UUID" => volume
+            .filesystem
+            .as_ref()
+            .is_some_and(|f| same_id(f.uuid.as_deref(), value)),
+        "PARTLABEL" => volume.partition.as_ref().is_some_and(|p| p.name == value),
+        _ => volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value)),
+    };
+    find(system, &format!("{tag}={value}"), has_tag)
+}
+
+/// The place that `identity` recognizes.
+pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
+    let given = identity.to_string();
+    match identity {
+        Identity::Path(path) if Path::new(&unsealed(path)).exists() => Ok(Place {
+            given: path.clone(),
+            path: shown_by(system, identity).unwrap_or_else(|| unsealed(path).into()),
+            number: None,
+            image: None,
+            is_raw: false,
+        }),
+        Identity::Path(path) => Err(refused(format!(
+            "{path} is not there. Attach it, or make a new plan if it moved"
+        ))),
+        Identity::Serial(_) | Identity::DiskGuid(_) => find_disk(system, identity),
+        Identity::PartUuid(value) => find(system, &given, |layout, volume| {
+            volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value))
+        }),
+        Identity::FsUuid(value) => find(system, &given, |_, volume| {
+            volume
+                .filesystem
+                .as_ref()
+                .is_some_and(|f| same_id(f.uuid.as_deref(), value))
+        }),
+    }
+}
+
+/// The loop device that shows a file, when there is one: a plan for the device names the file, and
+/// its partitions have nodes of their own only there.
+fn shown_by(system: &System, identity: &Identity) -> Option<PathBuf> {
+    let is_it = |disk: &Disk| {
+        disk.loop_file.is_some()
+            && system.identity(&disk.path).ok().flatten().as_ref() == Some(identity)
+    };
+    let mut loops = system.disks().into_iter().filter(is_it);
+    let found = loops.next()?;
+    // Through two of them, the one would not see what the other writes.
+    loops.next().is_none().then_some(found.path)
+}
+
+fn find_disk(system: &System, identity: &Identity) -> Result<Place> {
+    let mut paths = Vec::new();
+    for entry in scan_around(system) {
+        let Ok(layout) = &entry.layout else { continue };
+        if identity_of(system, &entry.disk.path, layout)? == *identity {
+            paths.push((entry.disk.path, None));
+        }
+    }
+    only_one(&identity.to_string(), paths)
+}
+
+fn find(
+    system: &System,
+    given: &str,
+    is_meant: impl Fn(&DiskLayout, &Volume) -> bool,
+) -> Result<Place> {
+    let mut found = Vec::new();
+    for entry in scan_around(system) {
+        let Ok(layout) = &entry.layout else { continue };
+        for volume in layout
+            .volumes
+            .iter()
+            .filter(|volume| is_meant(layout, volume))
+        {
+            found.push(path_of(&entry.disk, volume));
+        }
+    }
+    only_one(given, found)
+}
+
+/// The node of a partition if it has one, else the disk and the number.
+fn path_of(disk: &Disk, volume: &Volume) -> (PathBuf, Option<u32>) {
+    let Some(partition) = &volume.partition else {
+        return (disk.path.clone(), None);
+    };
+    match disk
+        .partitions
+        .iter()
+        .find(|node| node.extent == partition.extent)
+    {
+        Some(node) => (node.path.clone(), None),
+        None => (disk.path.clone(), Some(partition.number)),
+    }
+}
+
+fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place> {
+    match (found.pop(), found.is_empty()) {
+        (Some((path, number)), true) => Ok(Place {
+            given: given.to_owned(),
+            path,
+            number,
+            image: None,
+            is_raw: false,
+        }),
+        (None, _) => Err(refused(format!(
+            "no attached disk has {given}; `klon devices` shows what is here"
+        ))),
+        (Some(last), false) => {
+            found.push(last);
+            let names: Vec<String> = found.iter().map(|(path, _)| path.shown()).collect();
+            Err(refused(format!(
+                "{given} is on several disks ({}): a copy is attached beside its original. Detach \
+                 one, or name a path",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+fn volume_identity(layout: &DiskLayout, volume: &Volume) -> Option<Identity> {
+    partition_identity(layout.table.as_ref()?, volume.partition.as_ref()?)
+}
+
+fn same_id(found: Option<&str>, wanted: &str) -> bool {
+    found.is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+}

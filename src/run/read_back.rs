@@ -1,0 +1,44 @@
+//! Reading a clone back after it is made.
+
+use crate::error::{DIFFERENT, Failure};
+use crate::jobs::VolumeJob;
+use crate::progress::Progress;
+use crate::target::open::OpenTarget;
+use anyhow::{Context as _, Result};
+use klon_imaging::verify::Against;
+use klon_imaging::{RecordStore, verify};
+use std::num::NonZeroUsize;
+
+/// Compares the target with the digests of its record.
+pub fn read_back(
+    job: &VolumeJob,
+    target: &OpenTarget,
+    records: &RecordStore,
+    threads: NonZeroUsize,
+    progress: &Progress,
+) -> Result<()> {
+    let record = records
+        .load(&job.target.identity)?
+        .context("the record is gone")?;
+    let against = Against::Record(&record);
+    let found = verify(&job.name, &*target.volume, &against, threads, progress)?;
+    if found.is_equal {
+        return Ok(());
+    }
+    let message = format!(
+        "{} does not read back what was written: {} bytes differ, the first at byte {}. Don't \
+         trust this drive",
+        job.name,
+        found.differing_bytes,
+        found
+            .differences
+            .iter()
+            .next()
+            .map_or(0, |extent| extent.offset_bytes())
+    );
+    Err(Failure {
+        message,
+        code: DIFFERENT,
+    }
+    .into())
+}

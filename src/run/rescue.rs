@@ -1,0 +1,177 @@
+//! `klon clone --rescue`: volumes with bad sectors.
+
+use super::policy::{Policy, Rescue};
+use super::{complete, consent, read_back};
+use crate::cli::Common;
+use crate::error::{Advice, DIFFERENT, usage};
+use crate::files_hit;
+use crate::jobs::VolumeJob;
+use crate::progress::Progress;
+use crate::report;
+use crate::source::damaged_image;
+use crate::source::watch::Watch;
+use crate::target::open::OpenTarget;
+use anyhow::{Context as _, Result};
+use klon_imaging::clone::Job;
+use klon_imaging::rescue::{first_bad, rescue};
+use klon_imaging::{Error, RecordStore, RescueOptions, RescueSummary};
+use klon_partition::Shown;
+use klon_partition::error::Operation;
+use klon_partition::filesystem::Owners;
+use klon_partition::system::System;
+use klon_partition::{Error as PartitionError, Extent, ReadAt};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A map is of one volume.
+pub fn check(policy: &Policy, jobs: &[VolumeJob]) -> Result<()> {
+    match (policy.rescue.as_ref().and_then(Rescue::named_map), jobs) {
+        (Some(map), [_, _, ..]) => Err(usage(format!(
+            "{} can be the map of one volume only, and this run has {}. Use --only NAME, or \
+             --rescue alone, which keeps a map of each volume",
+            map.shown(),
+            jobs.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Rescues one volume; says whether all of it could be read.
+pub fn rescue_one(
+    job: &VolumeJob,
+    records: &RecordStore,
+    policy: &Policy,
+    progress: &Progress,
+    system: &System,
+) -> Result<(RescueSummary, Owners)> {
+    let source = job.source.as_ref().context("a clone needs a source")?;
+    let size_bytes = source.device.geometry().size_bytes;
+    let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
+    consent::still(job, &target, records, policy)?;
+    let threads = policy.threads();
+    complete::complete(job, (&target, &[]), (records, threads), system)?;
+    let own_map = records.map_path(&job.target.identity);
+    let rescuing = policy.rescue.as_ref();
+    let rescuing = rescuing.context("a rescue needs to know how")?;
+    let given = rescuing.named_map();
+    let options = RescueOptions {
+        map: given.unwrap_or(&own_map),
+        is_own_map: given.is_none(),
+        metadata: &source.metadata,
+        retries: rescuing.retries,
+        fill: rescuing.fill.as_deref(),
+        threads,
+    };
+    let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
+    let imaging_job = Job {
+        name: &job.name,
+        source: &*source.device,
+        usage: &source.usage,
+        source_identity: &source.identity,
+        target: &*target.volume,
+        target_identity: &job.target.identity,
+        present: None,
+        drive: None,
+        role: job.role,
+        watch: Some(&watch),
+        // A rescue lists what it could not read by itself.
+        lost: None,
+    };
+    let summary = rescue(&imaging_job, records, &options, progress)
+        .map_err(|error| kept(error.into(), options.map))?;
+    target.keep();
+    if policy.is_verified {
+        read_back::read_back(job, &target, records, threads, progress)?;
+    }
+    let files = if summary.bad.is_empty() {
+        Owners::default()
+    } else {
+        files_hit::files(&target.volume, source.table.as_ref(), &summary.bad)
+    };
+    Ok((summary, files))
+}
+
+/// Adds to the error of a source that is gone what to do.
+fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(Error::Source(_) | Error::SourceGone { .. }) => error.context(Advice(format!(
+            "klon keeps what it has read, and {} says how far it came. Check the cable and the \
+             power of the source, dmesg and smartctl -a. Then the same command goes on from there",
+            map.shown()
+        ))),
+        _ => error,
+    }
+}
+
+/// Rescues all of them.
+pub fn rescue_all(
+    jobs: &[VolumeJob],
+    records: &RecordStore,
+    (policy, common): (&Policy, &Common),
+    progress: &Progress,
+    system: &System,
+) -> Result<ExitCode> {
+    let mut is_whole = true;
+    for job in jobs {
+        let (summary, files) = rescue_one(job, records, policy, progress, system)
+            .with_context(|| format!("rescuing {}", job.name))?;
+        super::show_to_kernel(job, system)?;
+        report::rescued(&summary, &files, common)?;
+        is_whole &= summary.bad.is_empty();
+    }
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
+}
+
+/// Adds to the error of a clone that met a bad sector where that is, and what to do.
+pub fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
+    if job
+        .source
+        .as_ref()
+        .is_some_and(|source| source.snapshot.is_some())
+    {
+        return damaged_image::explained(error);
+    }
+    let Some(Error::Source(PartitionError::Io {
+        operation: Operation::Read,
+        offset_bytes,
+        len_bytes,
+        ..
+    })) = error.downcast_ref()
+    else {
+        return error;
+    };
+    let bad = job.source.as_ref().and_then(|source| {
+        let offset_bytes = offset_bytes.checked_sub(source.start_bytes)?;
+        first_bad(&source.device, Extent::new(offset_bytes, *len_bytes)?)
+    });
+    let place = bad.map_or_else(
+        || "could be read when it was tried again".to_owned(),
+        |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),
+    );
+    error.context(format!(
+        "the source {place}. klon clone --rescue copies everything that can be read"
+    ))
+}
+
+/// The same for one whose looks could not be read.
+pub fn hinted(error: anyhow::Error) -> anyhow::Error {
+    let is_read = |cause: &PartitionError| {
+        let operation = match cause {
+            PartitionError::Io { operation, .. } => Some(*operation),
+            _ => None,
+        };
+        operation == Some(Operation::Read)
+    };
+    if error.downcast_ref().is_some_and(is_read) {
+        error.context(
+            "klon can't read a disk. If it is the source, klon clone --rescue copies everything \
+             that can be read",
+        )
+    } else {
+        error
+    }
+}

@@ -1,0 +1,31 @@
+//! What of a place is in the image that it was opened from.
+
+use crate::named::open::OpenPlace;
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::table::Partition;
+
+/// Of an image, leaves out what no one proved free and the image does not have: it is not known to be
+/// zero.
+pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
+    let Some(snapshot) = &open.snapshot else {
+        return;
+    };
+    let wanted = &snapshot.manifest().wanted();
+    let known = of_part(wanted, open.partition.as_ref());
+    usage.leave_out(&usage.unproven.difference(&known));
+    // What the image has of it was there for a reason, which the volume alone may not show.
+    if usage.basis == Basis::Map {
+        let more = known.difference(&usage.extents);
+        usage.extents = usage.extents.union(&more);
+        usage.unproven = usage.unproven.union(&more);
+    }
+}
+
+/// What of a snapshot's extents lies in the partition that is meant, as extents of the partition.
+pub fn of_part(extents: &ExtentMap, partition: Option<&Partition>) -> ExtentMap {
+    match partition {
+        Some(partition) => extents.in_part(partition.extent),
+        None => extents.clone(),
+    }
+}

@@ -1,0 +1,82 @@
+//! Looking at a target, before anyone is asked about it.
+
+use super::{TargetEnd, TargetNow};
+use crate::error::refused;
+use crate::guard;
+use crate::named::{Place, without_prefix};
+use anyhow::{Context as _, Result};
+use klon_partition::Identity;
+use klon_partition::Shown;
+use klon_partition::system::System;
+use klon_partition::text::unsealed;
+use std::path::Path;
+
+impl TargetEnd {
+    /// Looks at a target.
+    pub fn look(given: &Path, system: &System) -> Result<Self> {
+        let given = without_prefix(given);
+        if !given.exists()
+            && let Some(end) = Self::new_file(given)?
+        {
+            return Ok(end);
+        }
+        let place = Place::resolve(given, system)?;
+        if place.image.is_some() {
+            return Err(refused(format!(
+                "{} is a klon image with snapshots. Add to it with `klon image`, or name another \
+                 target",
+                place.given
+            )));
+        }
+        guard::unused(system, &place.path)?;
+        // klon writes plain bytes.
+        let place = place.into_raw();
+        let open = place.open()?;
+        guard::beside_others(&open)?;
+        let (identity, location) = (open.identity(system)?, open.location(system)?);
+        let clone_name = open.clone_name(system)?;
+        Ok(Self {
+            place,
+            now: Some(TargetNow { open, location }),
+            identity,
+            clone_name,
+        })
+    }
+
+    /// A plain file that is to be made: its directory exists, and the name is no tag or FILE:2.
+    fn new_file(given: &Path) -> Result<Option<Self>> {
+        let Some(name) = given.file_name() else {
+            return Ok(None);
+        };
+        let text = given.shown();
+        let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
+        let is_part = text
+            .rsplit_once(':')
+            .is_some_and(|(path, _)| Path::new(&unsealed(path)).exists());
+        if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
+            return Ok(None);
+        }
+        let parent = given
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent
+            .unwrap_or(Path::new("."))
+            .canonicalize()
+            .with_context(|| format!("{text}: the directory for the new file does not exist"))?;
+        let path = parent.join(name);
+        let identity = Identity::Path(path.shown());
+        let place = Place {
+            given: text,
+            path,
+            number: None,
+            image: None,
+            is_raw: true,
+        };
+        Ok(Some(Self {
+            place,
+            now: None,
+            identity,
+            clone_name: None,
+        }))
+    }
+}

@@ -1,0 +1,105 @@
+//! What unit tests of the program stand on: a job, a source and records made by hand.
+
+use crate::jobs::VolumeJob;
+use crate::named::Place;
+use crate::source::SourceEnd;
+use crate::target::TargetEnd;
+use klon_imaging::change::Rung;
+use klon_imaging::record::manifest::{Manifest, RunEntry};
+use klon_imaging::{CHUNK_BYTES, Role};
+use klon_partition::device::MemoryDevice;
+use klon_partition::filesystem::Usage;
+use klon_partition::system::{Base, Location};
+use klon_partition::{ExtentMap, Identity, Outside};
+use std::sync::Arc;
+
+/// An identity that nothing else has.
+pub fn serial(text: &str) -> Identity {
+    Identity::Serial(text.to_owned())
+}
+
+/// A job for a file that does not exist yet, without a source.
+pub fn job(name: &str) -> VolumeJob {
+    let place = Place {
+        given: name.to_owned(),
+        path: name.into(),
+        number: None,
+        image: None,
+        is_raw: true,
+    };
+    VolumeJob {
+        name: name.to_owned(),
+        source: None,
+        target: TargetEnd {
+            place,
+            now: None,
+            identity: serial(name),
+            clone_name: None,
+        },
+        consent_identity: serial(name),
+        is_ambiguous: false,
+        is_planned: false,
+        is_drive_given_up: false,
+        group: None,
+        role: Role::Backup,
+        reversal: None,
+        is_asked: false,
+        otherwise: None,
+    }
+}
+
+/// A source of zeroes, all of it in use.
+pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
+    SourceEnd {
+        name: name.to_owned(),
+        path: name.into(),
+        device: Arc::new(MemoryDevice::new(vec![0; size_bytes], 512)),
+        usage: Usage::mapped(ExtentMap::whole(size_bytes as u64)),
+        start_bytes: 0,
+        identity: serial(name),
+        location: Location {
+            base: Base::Device(8, 0),
+            extent: None,
+            slaves: Vec::new(),
+        },
+        table: None,
+        moved: Vec::new(),
+        metadata: ExtentMap::new(),
+        warnings: Vec::new(),
+        clone_name: None,
+        watch: None,
+        replaced: ExtentMap::new(),
+        salvaged: None,
+        snapshot: None,
+        cut: None,
+    }
+}
+
+/// What a record says of a clone from one to the other, whose only run ended then.
+pub fn manifest(source: &str, target: &str, role: Role, ended_unix_seconds: u64) -> Manifest {
+    Manifest {
+        source: serial(source),
+        target: serial(target),
+        source_bytes: CHUNK_BYTES,
+        target_bytes: CHUNK_BYTES,
+        chunk_bytes: CHUNK_BYTES,
+        filesystem: None,
+        token: None,
+        metadata_digest: None,
+        run: None,
+        role,
+        outside: Outside::All,
+        history: vec![RunEntry {
+            ended_unix_seconds,
+            rung: Rung::Full,
+            reason: String::new(),
+            used_bytes: 0,
+            read_source_bytes: 0,
+            read_target_bytes: 0,
+            changed_bytes: 0,
+            written_bytes: 0,
+            staged_bytes: 0,
+            milliseconds: 0,
+        }],
+    }
+}
