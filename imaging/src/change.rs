@@ -1,11 +1,13 @@
 //! How changes since the last clone are found, and why that way.
 
+mod approach;
 pub mod metadata;
 pub mod proven;
 mod select;
 
 pub use crate::rung::Rung;
-pub use select::{Selection, Situation, distrust, select};
+pub use approach::{Approach, Resume};
+pub use select::{Recorded, Selection, Situation, distrust, select};
 
 /// Which rung is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

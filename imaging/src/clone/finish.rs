@@ -68,7 +68,7 @@ pub(super) fn record(
     digests.set_left_out(prepared.plan.left_out.clone());
     let summary = CloneSummary {
         name: job.name.to_owned(),
-        rung: prepared.selection.rung,
+        rung: prepared.selection.rung(),
         reason: prepared.selection.reason.clone(),
         source_bytes: prepared.plan.source_bytes,
         used_bytes: job.usage.used_bytes(),
@@ -84,7 +84,7 @@ pub(super) fn record(
         bad,
         seconds: elapsed.as_secs_f64(),
     };
-    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_ref(), token);
+    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_deref(), token);
     manifest.run = Some(prepared.mark.run);
     if let Some(metadata) = metadata.filter(|_| manifest.token.is_some()) {
         manifest.metadata_digest = Some(Hex(metadata.digest()));

@@ -2,12 +2,12 @@
 //! that was interrupted.
 
 use super::Prepared;
+use crate::change::{Approach, Resume};
 use crate::chunk::{self, Digest};
 use crate::error::Result;
 use crate::intent::Untouched;
 use crate::intent::chunk_extent;
 use crate::record::Record;
-use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap};
 use std::iter::Peekable;
 
@@ -36,36 +36,31 @@ impl<'a> Known<'a> {
         let of_record = |record: &'a Record| -> Result<Digests<'a>> {
             Ok(Digests::new(record.wanted(), Box::new(record.digests()?)))
         };
-        let previous = prepared.previous.as_ref();
-        let interrupted = prepared.interrupted.as_ref();
-        Ok(match (prepared.selection.rung, interrupted) {
-            (Rung::Resume, Some(interrupted)) => {
+        Ok(match &prepared.selection.approach {
+            Approach::Full => Self::alike(Knowledge::Nothing),
+            Approach::Compare => Self::alike(Knowledge::Unknown),
+            Approach::Digest(record) => Self {
+                record: Some(of_record(record)?),
+                ..Self::alike(Knowledge::Unknown)
+            },
+            Approach::Resume(Resume {
+                interrupted,
+                record,
+            }) => {
                 let done = interrupted.done()?.filter_map(|item| match item {
                     Ok((index, digest)) => Some(Ok((chunk_extent(index, 1)?, digest))),
                     Err(error) => Some(Err(error)),
                 });
                 let digests = Digests::new(interrupted.wanted.clone(), Box::new(done));
-                let (record, otherwise) = match interrupted.meta.untouched {
-                    Untouched::Nothing => (None, Knowledge::Nothing),
-                    Untouched::Unknown => (None, Knowledge::Unknown),
-                    Untouched::Record(digest) => {
-                        let same = previous.filter(|record| record.digest == digest.0);
-                        (same.map(of_record).transpose()?, Knowledge::Unknown)
-                    }
-                };
                 Self {
                     log: Some((digests, &interrupted.touched)),
-                    record,
-                    otherwise,
+                    record: record.as_deref().map(of_record).transpose()?,
+                    otherwise: match interrupted.meta.untouched {
+                        Untouched::Nothing => Knowledge::Nothing,
+                        Untouched::Unknown | Untouched::Record(_) => Knowledge::Unknown,
+                    },
                 }
             }
-            (Rung::Digest, _) => Self {
-                log: None,
-                record: previous.map(of_record).transpose()?,
-                otherwise: Knowledge::Unknown,
-            },
-            (Rung::Full, _) => Self::alike(Knowledge::Nothing),
-            (Rung::Compare | Rung::Resume, _) => Self::alike(Knowledge::Unknown),
         })
     }
 

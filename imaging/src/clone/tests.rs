@@ -73,7 +73,7 @@ impl World {
             watch: None,
             lost: None,
         };
-        clone(&job, &self.records, &options(rung), observer)
+        Ok(clone(&job, &self.records, &options(rung), observer)?)
     }
 }
 

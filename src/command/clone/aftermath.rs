@@ -6,6 +6,7 @@ use crate::error::Advice;
 use crate::jobs::VolumeJob;
 use crate::volume::SourceEnd;
 use anyhow::Error;
+use klon_imaging::clone::Phase;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
 use klon_partition::Shown;
@@ -13,20 +14,20 @@ use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
-/// about; `is_commit` says whether everything but the last step was done.
+/// about; `phase` is where the run stopped.
 pub(super) fn tell(
     error: Error,
     (job, name): (&VolumeJob, &str),
     source: &SourceEnd,
     target: &OpenTarget,
     records: &RecordStore,
-    is_commit: bool,
+    phase: Phase,
 ) -> Error {
     let cause = error.downcast_ref();
     let said = match cause {
         // These say it themselves.
         Some(ImagingError::NoRoom { .. } | ImagingError::AfterCommit(_)) => String::new(),
-        _ => standing(name, target, is_commit),
+        _ => standing(name, target, phase),
     };
     let advice = advice(&error, job, source, records);
     let told: Vec<String> = [said, advice]
@@ -46,7 +47,7 @@ pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
 }
 
 /// What stands on the target now.
-fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
+fn standing(name: &str, target: &OpenTarget, phase: Phase) -> String {
     match Mark::read(&target.volume) {
         Err(_) => format!(
             "klon can't read {name} any more. If a run was begun there, {name} is marked as \
@@ -63,7 +64,7 @@ fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
             "{name} is marked as unfinished, so nothing takes it for a complete clone. Run the \
              same command again to complete it"
         ),
-        Ok(None) if is_commit => format!(
+        Ok(None) if phase >= Phase::Committing => format!(
             "The last step failed, so {name} may not be durable. Run the same command again: it \
              compares"
         ),
