@@ -18,7 +18,7 @@ pub enum Approach {
     /// Compare the source with the digests of this record, which describes the target.
     Digest(Arc<Record>),
     /// Go on with a run that was interrupted while it wrote in place.
-    Resume(Resume),
+    Resume(Box<Resume>),
 }
 
 /// A run to be gone on with.

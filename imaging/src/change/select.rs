@@ -103,7 +103,10 @@ pub fn select(choice: RungChoice, mut situation: Situation<'_>) -> Selection {
     let interrupted = situation.interrupted.take();
     if let Some(interrupted) = interrupted.filter(|log| may_resume(&situation, log)) {
         return Selection {
-            approach: Approach::Resume(Resume::new(interrupted, situation.record.found())),
+            approach: Approach::Resume(Box::new(Resume::new(
+                interrupted,
+                situation.record.found(),
+            ))),
             reason: "an earlier run was interrupted, and its log says how far it got".to_owned(),
         };
     }

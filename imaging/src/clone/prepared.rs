@@ -154,10 +154,10 @@ impl Prepared {
         // The log of the earlier attempts is replaced: from here on the new one says what they did.
         let resume = Resume {
             interrupted: Interrupted::begun(&path)?,
-            ..resume
+            ..*resume
         };
         let selection = Selection {
-            approach: Approach::Resume(resume),
+            approach: Approach::Resume(Box::new(resume)),
             ..self.selection
         };
         Ok((Self { selection, ..self }, log))
@@ -199,7 +199,7 @@ impl Prepared {
         };
         let is_new = self.staged.is_empty();
         let parts = &self.staged;
-        let mut staging = Staging::new(space, rooms, &self.wanted, mark, (options.threads, parts))?;
+        let mut staging = Staging::new(space, rooms, &self.wanted, mark, parts, options.threads)?;
         // All of it is staged then, and only long runs of zeroes that no map tells of would need none;
         // what no one proved free often is nothing else.
         let room_bytes = staging.stager.room_bytes();

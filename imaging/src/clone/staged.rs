@@ -90,10 +90,13 @@ pub(super) fn pend<'a>(
         used_bytes,
     };
     let freed = finish::run_freed(run.prepared);
-    let bytes = (ready.checked.in_place_bytes(space), sealed.staged_bytes);
+    let written = finish::Written {
+        in_place_bytes: ready.checked.in_place_bytes(space),
+        staged_bytes: sealed.staged_bytes,
+    };
     // What is in use will be the source's, byte by byte, its change token included.
     let token = job.usage.token;
-    let (summary, record) = finish::record(run, token, bytes, started)?;
+    let (summary, record) = finish::record(run, token, written, started)?;
     record.keep_pending()?;
     Ok(Box::new(StagedClone {
         job,

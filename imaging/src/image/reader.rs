@@ -148,7 +148,7 @@ impl Image {
     ) -> Result<(FrameHeader, Bytes)> {
         let (device, file) = (&*self.device, &self.header);
         let pool = (frame_type == FrameType::Data).then_some(&self.stored);
-        load_frame(device, file, reference, (frame_type, plain_len), pool)
+        load_frame(device, file, reference, frame_type, plain_len, pool)
     }
 
     /// The payload of a frame as it is stored, once its content was checked.

@@ -127,7 +127,7 @@ pub(super) fn internal(what: &str) -> Error {
 }
 
 /// The bytes of `count` chunks from number `index` on.
-pub(crate) fn chunk_extent(index: u64, count: u64) -> Option<Extent> {
+pub(super) fn chunk_extent(index: u64, count: u64) -> Option<Extent> {
     let bytes = |chunks: u64| chunks.checked_mul(crate::chunk::CHUNK_BYTES);
     Extent::new(bytes(index)?, bytes(count)?)
 }
