@@ -54,17 +54,17 @@ pub struct Job<'a> {
     pub target: &'a dyn WriteAt,
     /// How that is recognized; the key of its record.
     pub target_identity: &'a Identity,
-    /// What must stay of an earlier clone on the target, when there is one that must not be lost:
-    /// then an update is staged. Of what no one proved free there, nothing is used for that but
-    /// zeroes behind the end of the clone.
+    /// What an earlier clone on the target uses. When it is given, the update is staged, so that the
+    /// earlier clone stays intact until the commit. Space that no one proved free holds staged bytes
+    /// only where it is zero and lies behind the end of the clone.
     pub present: Option<&'a Usage>,
     /// The drive that the target is a partition of, and room on it that nothing uses.
     pub drive: Option<Drive<'a>>,
     /// What the clone is for, for its record.
     pub role: Role,
-    /// Asked before the commit: what shows that the source was written to, beside its change token.
+    /// Asked before the commit whether the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
-    /// Asked after the last read: what of the source came as zeroes because it is lost.
+    /// Asked after the last read which parts of the source are lost and came as zeroes.
     pub lost: Option<&'a Lost<'a>>,
 }
 
@@ -82,7 +82,7 @@ pub struct Drive<'a> {
     pub device: &'a dyn WriteAt,
     /// What of it belongs to no partition and no table.
     pub room: &'a ExtentMap,
-    /// Whether all that is in the room was given up; else only zeroes are written over.
+    /// Whether the contents of the room may be lost; else only zeroes are overwritten.
     pub is_given_up: bool,
     /// Where the target lies on it.
     pub at: Extent,
@@ -91,7 +91,7 @@ pub struct Drive<'a> {
 /// How to clone.
 #[derive(Clone, Copy, Debug)]
 pub struct CloneOptions {
-    /// Which rung.
+    /// How changes are to be found.
     pub rung: RungChoice,
     /// What is written of a chunk whose digest changed.
     pub rewrite: Rewrite,
@@ -159,7 +159,7 @@ pub struct CloneSummary {
     pub read_source_bytes: u64,
     /// Bytes read from the target.
     pub read_target_bytes: u64,
-    /// Bytes of those that are the target's metadata, read to see whether it is as its record says.
+    /// The part of them that was metadata, read to check that the target is as its record says.
     pub checked_bytes: u64,
     /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
     pub changed_bytes: u64,
@@ -169,7 +169,7 @@ pub struct CloneSummary {
     pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
-    /// Where zeroes stand for what the source no longer has ([`Job::lost`]).
+    /// Where the target has zeroes because the source lost its bytes ([`Job::lost`]).
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
     /// How long it took.
@@ -298,7 +298,7 @@ pub fn begin<'a>(
     let summary = finish::finish(run, options, written_bytes, started)
         .map_err(finish::after_commit)
         .during(Phase::Recording)?;
-    // One that waited for a run which could not be completed is of no use any more.
+    // A pending record of an earlier run that was never completed is of no use any more.
     let forget = records
         .remove_pending(job.target_identity)
         .and_then(|()| records.remove_log(job.target_identity));
@@ -346,7 +346,7 @@ fn notes(
 /// when that fails.
 fn copy(run: &mut Run<'_>, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
     let held = run.transfer(output, options);
-    // A target that failed may have lost anything that was put: nothing of it is vouched for.
+    // A target that failed may have lost anything that was written, so none of it is noted as done.
     if let Err(error) = &held
         && !matches!(error, Error::Target(_))
     {

@@ -35,7 +35,7 @@ pub(super) fn rebuild(device: &Arc<dyn ReadAt>) -> Result<Option<(Header, Tail)>
         let snapshots = numbers.filter_map(|number| image.snapshot(Some(number)).ok());
         snapshots.filter(fits).count()
     };
-    // The usual one where nothing tells.
+    // The usual size where nothing says otherwise.
     let usual = header.chunk_size;
     let mut best = fitting(usual);
     for chunk_size in ChunkSize::all().filter(|&size| size != usual) {
