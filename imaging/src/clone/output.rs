@@ -145,7 +145,7 @@ impl<'a> Staging<'a> {
             None => None,
         };
         let Some(staged) = self.stager.seal(self.token)? else {
-            return Err(Error::Internal("nothing was staged".to_owned()));
+            return Ok(None);
         };
         let run = self.mark.run;
         let mark = self.mark.with_staged(staged);

@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) wanted: ExtentMap,
     /// The first chunk, which comes to the target last.
-    first: Extent,
+    pub(super) first: Extent,
     pub(super) selection: Selection,
     /// Bytes of the target that were read for the selection.
     pub(super) checked_bytes: u64,

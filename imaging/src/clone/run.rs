@@ -2,12 +2,13 @@
 
 use super::output::Output;
 use super::prepared::Prepared;
-use super::{CloneOptions, Job, task, work};
+use super::task::{self, Task};
+use super::{CloneOptions, Job, work};
 use crate::commit::Held;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::intent::IntentLog;
 use crate::pipeline;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::{MetadataWriter, RecordWriter};
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
@@ -39,22 +40,17 @@ impl Run<'_> {
         let observer = self.observer;
         let log = &self.log;
         let is_in_place = matches!(output, Output::InPlace(_));
-        let mut tasks = task::tasks(self.prepared, &self.metadata)?.map(|task| {
-            if observer.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            let task = task?;
+        let begin = |task: Task| {
+            let task = unless_cancelled(observer, task)?;
             if is_in_place {
                 log.intend(task.chunk)?;
             }
             Ok(task)
-        });
+        };
+        let (first, others) = task::tasks(self.prepared, &self.metadata)?;
+        let others = others.map(|task| begin(task?));
         let worker = work::Worker::new(self.job, options.rewrite);
-        let first = tasks.next().unwrap_or_else(|| {
-            let text = "the source has no first chunk to be held back";
-            Err(Error::Internal(text.to_owned()))
-        });
-        let outcome = worker.process(&first?)?;
+        let outcome = worker.process(&begin(first)?)?;
         let held = Held {
             chunk: outcome.chunk,
             content: outcome.content.clone(),
@@ -64,7 +60,7 @@ impl Run<'_> {
         notes.add(&outcome, observer)?;
         pipeline::run(
             options.threads,
-            tasks,
+            others,
             |task| output.put_data(worker.process(&task)?),
             |(outcome, zeroes)| {
                 // In order, so that neighbors become one request.

@@ -32,14 +32,20 @@ impl Task {
     }
 }
 
-/// The tasks of a run; of `metadata` there are digests in the record.
+/// The task of the first chunk, which is held back, and those of the others in order. Of `metadata`
+/// there are digests in the record.
 pub(super) fn tasks<'a>(
     prepared: &'a Prepared,
     metadata: &'a ExtentMap,
-) -> Result<impl Iterator<Item = Result<Task>> + Send + 'a> {
+) -> Result<(Task, impl Iterator<Item = Result<Task>> + Send + 'a)> {
     let mut known = Known::new(prepared)?;
-    let Prepared { plan, wanted, .. } = prepared;
-    Ok(chunk::chunks(wanted, plan.source_bytes).map(move |chunk| {
+    let Prepared {
+        plan,
+        wanted,
+        first,
+        ..
+    } = prepared;
+    let mut task = move |chunk| {
         let wanted = within(wanted, chunk);
         let known = known.of(chunk, &wanted)?;
         Ok(Task {
@@ -49,5 +55,8 @@ pub(super) fn tasks<'a>(
             wanted,
             known,
         })
-    }))
+    };
+    let first_task = task(*first)?;
+    let others = chunk::chunks(wanted, plan.source_bytes).filter(move |chunk| chunk != first);
+    Ok((first_task, others.map(task)))
 }

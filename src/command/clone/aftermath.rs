@@ -6,7 +6,6 @@ use crate::error::Advice;
 use crate::jobs::VolumeJob;
 use crate::volume::SourceEnd;
 use anyhow::Error;
-use klon_imaging::clone::Phase;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
 use klon_partition::Shown;
@@ -14,20 +13,20 @@ use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
 /// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
-/// about; `phase` is where the run stopped.
+/// about; `is_commit` says whether everything but the last step was done.
 pub(super) fn tell(
     error: Error,
     (job, name): (&VolumeJob, &str),
     source: &SourceEnd,
     target: &OpenTarget,
     records: &RecordStore,
-    phase: Phase,
+    is_commit: bool,
 ) -> Error {
     let cause = error.downcast_ref();
     let said = match cause {
         // These say it themselves.
         Some(ImagingError::NoRoom { .. } | ImagingError::AfterCommit(_)) => String::new(),
-        _ => standing(name, target, phase),
+        _ => standing(name, target, is_commit),
     };
     let advice = advice(&error, job, source, records);
     let told: Vec<String> = [said, advice]
@@ -47,7 +46,7 @@ pub(super) fn not_begun(error: Error, records: &RecordStore) -> Error {
 }
 
 /// What stands on the target now.
-fn standing(name: &str, target: &OpenTarget, phase: Phase) -> String {
+fn standing(name: &str, target: &OpenTarget, is_commit: bool) -> String {
     match Mark::read(&target.volume) {
         Err(_) => format!(
             "klon can't read {name} any more. If a run was begun there, {name} is marked as \
@@ -64,7 +63,7 @@ fn standing(name: &str, target: &OpenTarget, phase: Phase) -> String {
             "{name} is marked as unfinished, so nothing takes it for a complete clone. Run the \
              same command again to complete it"
         ),
-        Ok(None) if phase >= Phase::Committing => format!(
+        Ok(None) if is_commit => format!(
             "The last step failed, so {name} may not be durable. Run the same command again: it \
              compares"
         ),

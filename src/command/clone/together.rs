@@ -12,7 +12,7 @@ use crate::volume::SourceEnd;
 use crate::watch::Watch;
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::clone::{
-    self as imaging, Begun, Drive, Group, Job, StagedClone, Stopped, Update,
+    self as imaging, Begun, Drive, Group, Job, Phase, StagedClone, Stopped, Update,
 };
 use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
@@ -45,14 +45,14 @@ struct End<'a> {
 
 impl End<'_> {
     fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
-        let Stopped { phase, error, .. } = stopped;
+        let Stopped { phase, error } = stopped;
         let error = aftermath::tell(
             error.into(),
             (self.job, name),
             self.source,
             self.target,
             records,
-            phase,
+            phase >= Phase::Committing,
         );
         rescue::explained(error, self.job).context(format!("cloning {name}"))
     }
