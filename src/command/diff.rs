@@ -10,7 +10,7 @@ use crate::progress::{Progress, Totals, interrupt_flag};
 use crate::side::Side;
 use crate::threads;
 use anyhow::Result;
-use klon_imaging::image::{Sides, compare};
+use klon_imaging::image::compare;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::system::System;
@@ -65,10 +65,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let name = format!("{} and {}", first.name, second.name);
-    let sides = Sides {
-        first: &*first.device,
-        second: &*second.device,
-    };
+    let sides = first.and(&second);
     let found = compare(
         &name,
         sides,

@@ -42,6 +42,16 @@ pub(super) struct Prepared {
     pub(super) mark: Mark,
 }
 
+/// The record of the last clone to the target. Only a target that fails is an error.
+fn last_record(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Recorded> {
+    match recorded(records, job.target_identity, &job.target, options.threads) {
+        Ok(Some(record)) => Ok(Recorded::Found(Arc::new(record))),
+        Ok(None) => Ok(Recorded::Nothing),
+        Err(error @ Error::Target(_)) => Err(error),
+        Err(error) => Ok(Recorded::Damaged(error.to_string())),
+    }
+}
+
 impl Prepared {
     pub(super) fn new(
         job: &Job<'_>,
@@ -62,13 +72,7 @@ impl Prepared {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
-        let loaded = recorded(records, job.target_identity, &job.target, options.threads);
-        let record = match loaded {
-            Ok(Some(record)) => Recorded::Found(Arc::new(record)),
-            Ok(None) => Recorded::Nothing,
-            Err(error @ Error::Target(_)) => return Err(error),
-            Err(error) => Recorded::Damaged(error.to_string()),
-        };
+        let record = last_record(job, records, options)?;
         let previous = record.found().cloned();
         // A log that can't be read says nothing: then the target is compared.
         let interrupted = Interrupted::load(&records.log_path(job.target_identity))

@@ -67,7 +67,7 @@ pub(super) fn load_frame(
             format!("{end:?}"),
         );
     }
-    // Whole blocks, so that nothing is read around.
+    // Whole blocks, so that the device need not read more around them.
     let align = aligned::ALIGNMENT_BYTES as u64;
     let start = position / align * align;
     let skip = usize::try_from(position - start).unwrap_or(0);

@@ -16,8 +16,7 @@ use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::VerifySummary;
 use klon_imaging::image::{
-    CheckSummary, Image, Sides, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check,
-    compare,
+    CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
 };
 use klon_partition::Shown;
 use klon_partition::device::KnownBad;
@@ -306,10 +305,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let started = Instant::now();
-    let sides = Sides {
-        first: &*first.device,
-        second: &*second.device,
-    };
+    let sides = first.and(&second);
     let threads = threads::count(args.threads);
     let size = first.chunk_size(&second);
     let found = compare(&first.name, sides, &within, size, threads, &progress)?;
