@@ -11,7 +11,7 @@ use crate::source::resized::Resized;
 use crate::source::unread;
 use anyhow::{Context as _, Result};
 use klon_imaging::ChunkSize;
-use klon_imaging::image::Snapshot;
+use klon_imaging::image::{Sides, Snapshot};
 use klon_partition::Shown;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Owners, usage_or_whole};
@@ -45,6 +45,14 @@ pub struct Side {
 }
 
 impl Side {
+    /// The devices of this side and the `second` one.
+    pub fn and<'a>(&'a self, second: &'a Self) -> Sides<'a> {
+        Sides {
+            first: &*self.device,
+            second: &*second.device,
+        }
+    }
+
     /// Opens what `given` names, in nobody's way.
     pub fn open(given: &Path, system: &System) -> Result<Self> {
         Self::new(&Place::resolve(given, system)?.open()?, system)

@@ -1,13 +1,15 @@
 //! How changes since the last clone are found, and why that way.
 
+mod approach;
 pub mod metadata;
 pub mod proven;
 mod resemblance;
 mod select;
 
 pub use crate::rung::Rung;
+pub use approach::{Approach, Resume};
 pub use resemblance::resembles;
-pub use select::{Selection, Situation, distrust, select};
+pub use select::{Recorded, Selection, Situation, distrust, select};
 
 /// Which rung is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,10 +2,12 @@
 //! made with.
 
 mod differing;
+mod in_step;
 mod io;
 mod size;
 
 pub(crate) use differing::differing;
+pub(crate) use in_step::InStep;
 pub use io::Write;
 pub(crate) use io::{chunk_writes, read_chunk, read_data};
 pub use size::ChunkSize;

@@ -5,15 +5,18 @@ mod known;
 mod metadata;
 mod output;
 mod pending;
+mod phase;
 mod prepared;
 mod run;
 mod staged;
 mod task;
 mod work;
 
-use crate::change::{RungChoice, Selection};
+use crate::change::RungChoice;
 use crate::chunk;
+use crate::commit::Held;
 use crate::error::{Error, Result};
+use crate::intent::IntentLog;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::{RecordStore, Role};
@@ -23,6 +26,7 @@ use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use output::Output;
+use phase::During as _;
 use prepared::Prepared;
 use run::{Notes, Run};
 use serde::Serialize;
@@ -32,6 +36,7 @@ use std::time::Instant;
 pub use crate::source::{Lost, Watch};
 pub(crate) use finish::{manifest, target_token};
 pub use pending::recorded;
+pub use phase::{Phase, Stopped};
 pub use staged::{StagedClone, commit};
 
 /// One volume to be cloned.
@@ -49,17 +54,17 @@ pub struct Job<'a> {
     pub target: &'a dyn WriteAt,
     /// How that is recognized; the key of its record.
     pub target_identity: &'a Identity,
-    /// What must stay of an earlier clone on the target, when there is one that must not be lost:
-    /// then an update is staged. Of what no one proved free there, nothing is used for that but
-    /// zeroes behind the end of the clone.
+    /// What an earlier clone on the target uses. When it is given, the update is staged, so that the
+    /// earlier clone stays intact until the commit. Space that no one proved free holds staged bytes
+    /// only where it is zero and lies behind the end of the clone.
     pub present: Option<&'a Usage>,
     /// The drive that the target is a partition of, and room on it that nothing uses.
     pub drive: Option<Drive<'a>>,
     /// What the clone is for, for its record.
     pub role: Role,
-    /// Asked before the commit: what shows that the source was written to, beside its change token.
+    /// Asked before the commit whether the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
-    /// Asked after the last read: what of the source came as zeroes because it is lost.
+    /// Asked after the last read which parts of the source are lost and came as zeroes.
     pub lost: Option<&'a Lost<'a>>,
 }
 
@@ -77,7 +82,7 @@ pub struct Drive<'a> {
     pub device: &'a dyn WriteAt,
     /// What of it belongs to no partition and no table.
     pub room: &'a ExtentMap,
-    /// Whether all that is in the room was given up; else only zeroes are written over.
+    /// Whether the contents of the room may be lost; else only zeroes are overwritten.
     pub is_given_up: bool,
     /// Where the target lies on it.
     pub at: Extent,
@@ -86,7 +91,7 @@ pub struct Drive<'a> {
 /// How to clone.
 #[derive(Clone, Copy, Debug)]
 pub struct CloneOptions {
-    /// Which rung.
+    /// How changes are to be found.
     pub rung: RungChoice,
     /// What is written of a chunk whose digest changed.
     pub rewrite: Rewrite,
@@ -154,7 +159,7 @@ pub struct CloneSummary {
     pub read_source_bytes: u64,
     /// Bytes read from the target.
     pub read_target_bytes: u64,
-    /// Bytes of those that are the target's metadata, read to see whether it is as its record says.
+    /// The part of them that was metadata, read to check that the target is as its record says.
     pub checked_bytes: u64,
     /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
     pub changed_bytes: u64,
@@ -164,7 +169,7 @@ pub struct CloneSummary {
     pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
-    /// Where zeroes stand for what the source no longer has ([`Job::lost`]).
+    /// Where the target has zeroes because the source lost its bytes ([`Job::lost`]).
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
     /// How long it took.
@@ -188,35 +193,34 @@ pub struct Preview {
 /// As [`clone`].
 pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
     let prepared = Prepared::new(job, records, options, &Silent)?;
-    let Selection { rung, reason, .. } = prepared.selection;
     Ok(Preview {
         plan: prepared.plan,
-        rung,
-        reason,
+        rung: prepared.selection.rung(),
+        reason: prepared.selection.reason,
     })
 }
 
 /// Clones one volume and replaces its record.
 ///
 /// # Errors
-/// [`Error::Source`], [`Error::Target`], [`Error::SourceChanged`], [`Error::Interrupted`]: when
-/// anything was written, the target bears the unfinished mark, and the next run completes it.
-/// [`Error::NoRoom`] when the update can't be staged: the earlier clone is as it was.
-/// [`Error::AfterCommit`] when the clone is whole but its record could not be kept.
+/// [`Stopped`] says in which [`Phase`] it stopped, and with which error: [`Error::Source`],
+/// [`Error::Target`], [`Error::SourceChanged`], [`Error::Interrupted`]: when anything was written,
+/// the target bears the unfinished mark, and the next run completes it. [`Error::NoRoom`] when the
+/// update can't be staged: the earlier clone is as it was. [`Error::AfterCommit`] when the clone is
+/// complete but its record could not be kept.
 pub fn clone(
     job: &Job<'_>,
     records: &RecordStore,
     options: &CloneOptions,
     observer: &dyn Observer,
-) -> Result<CloneSummary> {
+) -> Result<CloneSummary, Stopped> {
     match begin(job, records, options, None, observer)? {
         Begun::Complete(summary) => Ok(*summary),
         Begun::Staged(staged) => {
             observer.event(&Event::Committing);
-            let done = commit(vec![*staged], &[], records, options)?;
+            let summary = staged::commit_one(*staged, records, options)?;
             observer.event(&Event::Finished);
-            let summary = done.into_iter().next();
-            summary.ok_or_else(|| Error::Internal("nothing was committed".to_owned()))
+            Ok(summary)
         }
     }
 }
@@ -250,69 +254,106 @@ pub fn begin<'a>(
     options: &CloneOptions,
     group: Option<Group<'_>>,
     observer: &dyn Observer,
-) -> Result<Begun<'a>> {
+) -> Result<Begun<'a>, Stopped> {
     let started = Instant::now();
-    pending::settle(job, records, options.threads)?;
-    let mut prepared = Prepared::new(job, records, options, observer)?;
-    prepared.metadata = metadata::metadata(job, &prepared.wanted)?;
-    let log = Some(prepared.begin_log(job, records, options)?);
+    let (prepared, metadata, log) =
+        plan(job, records, options, observer).during(Phase::Planning)?;
     observer.event(&Event::Started {
         name: job.name,
-        rung: Some(prepared.selection.rung),
+        rung: Some(prepared.selection.rung()),
         reason: &prepared.selection.reason,
         total_bytes: prepared.wanted.total_bytes(),
     });
-    let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
-    let digests = records.begin(job.target_identity, chunks_count as u64)?;
-    let metadata = prepared.metadata.clone();
-    let metadata = metadata.map(|metadata| digests.begin_metadata(metadata));
+    let notes = notes(job, records, &prepared, metadata.clone()).during(Phase::Planning)?;
     let mut run = Run {
         job,
         prepared: &prepared,
         observer,
         log,
-        notes: Notes {
-            digests,
-            metadata: metadata.transpose()?,
-            changed: ExtentMapBuilder::new(),
-            read_source_bytes: 0,
-            read_target_bytes: prepared.checked_bytes,
-        },
+        metadata: metadata.unwrap_or_default(),
+        notes,
     };
-    let output = prepared.output(job, options, group)?;
-    let held = match run.transfer(&output, options) {
-        Ok(held) => held,
-        Err(error) => {
-            // A target that failed may have lost anything that was put: nothing of it is vouched for.
-            if !matches!(error, Error::Target(_)) {
-                // The first error is what matters; another one after it adds nothing.
-                let _ = run.checkpoint(&output);
-            }
-            return Err(error);
-        }
-    };
+    let output = prepared
+        .output(job, options, group)
+        .during(Phase::Planning)?;
+    let held = copy(&mut run, &output, options).during(Phase::Copying)?;
     let written_bytes = match output {
-        Output::Staged(staging) => match staging.seal(&held, group)? {
-            Some(sealed) => return staged::pend(job, run, sealed, started).map(Begun::Staged),
+        Output::Staged(staging) => match staging.seal(&held, group).during(Phase::Copying)? {
+            Some(sealed) => {
+                let staged = staged::pend(job, run, sealed, started);
+                return staged.map(Begun::Staged).during(Phase::Copying);
+            }
             None => {
-                job.check_source()?;
+                job.check_source().during(Phase::Checking)?;
                 0
             }
         },
         Output::InPlace(writer) => {
             observer.event(&Event::Committing);
-            writer.commit(&held, || job.check_source())?
+            let settled = writer.settle(&held).during(Phase::Copying)?;
+            job.check_source().during(Phase::Checking)?;
+            settled.commit().during(Phase::Committing)?
         }
     };
-    let summary =
-        finish::finish(run, options, written_bytes, started).map_err(finish::after_commit)?;
-    // One that waited for a run which could not be completed is of no use any more.
+    let summary = finish::finish(run, options, written_bytes, started)
+        .map_err(finish::after_commit)
+        .during(Phase::Recording)?;
+    // A pending record of an earlier run that was never completed is of no use any more.
     let forget = records
         .remove_pending(job.target_identity)
         .and_then(|()| records.remove_log(job.target_identity));
-    forget.map_err(finish::after_commit)?;
+    forget
+        .map_err(finish::after_commit)
+        .during(Phase::Recording)?;
     observer.event(&Event::Finished);
     Ok(Begun::Complete(Box::new(summary)))
+}
+
+/// What is settled before a run, where the source has metadata, and the log of the run.
+fn plan(
+    job: &Job<'_>,
+    records: &RecordStore,
+    options: &CloneOptions,
+    observer: &dyn Observer,
+) -> Result<(Prepared, Option<ExtentMap>, IntentLog)> {
+    pending::settle(job, records, options.threads)?;
+    let prepared = Prepared::new(job, records, options, observer)?;
+    let metadata = metadata::metadata(job, &prepared.wanted)?;
+    let (prepared, log) = prepared.begin_log(job, records)?;
+    Ok((prepared, metadata, log))
+}
+
+/// Begins the record of a run.
+fn notes(
+    job: &Job<'_>,
+    records: &RecordStore,
+    prepared: &Prepared,
+    metadata: Option<ExtentMap>,
+) -> Result<Notes> {
+    let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
+    let digests = records.begin(job.target_identity, chunks_count as u64)?;
+    let metadata = metadata.map(|map| digests.begin_metadata(map));
+    Ok(Notes {
+        metadata: metadata.transpose()?,
+        digests,
+        changed: ExtentMapBuilder::new(),
+        read_source_bytes: 0,
+        read_target_bytes: prepared.checked_bytes,
+    })
+}
+
+/// Brings all but the first chunk to where writes go, and returns that one. What was done is kept
+/// when that fails.
+fn copy(run: &mut Run<'_>, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
+    let held = run.transfer(output, options);
+    // A target that failed may have lost anything that was written, so none of it is noted as done.
+    if let Err(error) = &held
+        && !matches!(error, Error::Target(_))
+    {
+        // The first error is what matters; another one after it adds nothing.
+        let _ = run.checkpoint(output);
+    }
+    held
 }
 
 /// Where in a chunk a map's extents lie.

@@ -143,32 +143,36 @@ impl<'a> TargetWriter<'a> {
         Ok(())
     }
 
-    /// Makes everything durable, then puts the first chunk, which was `held` back, in its place.
+    /// Makes everything durable but the first chunk, which was `held` back. The target still looks
+    /// unfinished then.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn settle(self, held: &Held) -> Result<Settled<'a, '_>> {
+        self.flush_zero_run()?;
+        let is_touched = *lock(&self.is_marked) || !held.changed.is_empty();
+        if is_touched {
+            self.ensure_marked()?;
+            self.sync()?;
+        }
+        Ok(Settled {
+            writer: self,
+            held,
+            is_touched,
+        })
+    }
+
+    /// [Settles](Self::settle), then [commits](Settled::commit).
     ///
     /// `before_last` is asked between the two, while the target still looks unfinished: its error
-    /// leaves it so. Returns the bytes written or made zero in all; 0 when the target was right
-    /// already and was not touched.
+    /// leaves it so.
     ///
     /// # Errors
     /// [`Error::Target`], or what `before_last` returns.
     pub fn commit(self, held: &Held, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
-        self.flush_zero_run()?;
-        let is_touched = *lock(&self.is_marked);
-        if !is_touched && held.changed.is_empty() {
-            before_last()?;
-            return Ok(0);
-        }
-        self.ensure_marked()?;
-        self.sync()?;
+        let settled = self.settle(held)?;
         before_last()?;
-        let places = Places::new(self.target.geometry(), self.first);
-        self.wrote(restore_places(
-            self.target,
-            &places,
-            &held.content,
-            &held.changed,
-        )?);
-        Ok(self.written_bytes.into_inner())
+        settled.commit()
     }
 
     /// Makes everything durable that was put so far.
@@ -182,6 +186,40 @@ impl<'a> TargetWriter<'a> {
             self.sync()?;
         }
         Ok(())
+    }
+}
+
+/// A target on which everything but the first chunk is durable.
+#[must_use = "the target looks unfinished until the commit"]
+pub struct Settled<'a, 'b> {
+    writer: TargetWriter<'a>,
+    held: &'b Held,
+    is_touched: bool,
+}
+
+impl Settled<'_, '_> {
+    /// Puts the first chunk in its place. Returns the bytes written or made zero in all; 0 when the
+    /// target was right already and was not touched.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn commit(self) -> Result<u64> {
+        let Self {
+            writer,
+            held,
+            is_touched,
+        } = self;
+        if !is_touched {
+            return Ok(0);
+        }
+        let places = Places::new(writer.target.geometry(), writer.first);
+        writer.wrote(restore_places(
+            writer.target,
+            &places,
+            &held.content,
+            &held.changed,
+        )?);
+        Ok(writer.written_bytes.into_inner())
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A result of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong while bytes are moved.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +17,11 @@ pub enum Error {
     /// The source could not be read.
     #[error("source: {0}")]
     Source(#[source] PartitionError),
-    /// Nothing of the source can be read any more, so what failed is not taken for bad sectors.
+    /// Nothing of the source can be read any more, so the failures do not count as bad sectors.
     #[error(
-        "source: the last {failed_reads} reads failed, and so did those of {places} places {}: it is \
-         off, detached or dead, or its cable is bad. That is not taken for bad sectors",
+        "source: the last {failed_reads} reads failed, and so did reads of {places} places {}. The \
+         source is off, detached or dead, or its cable is bad, so these places are not taken for bad \
+         sectors",
         if *was_read { "that could be read before" } else { "all over it" }
     )]
     SourceGone {
@@ -28,7 +29,7 @@ pub enum Error {
         failed_reads: u64,
         /// How many other places were tried.
         places: u64,
-        /// Whether those could be read before.
+        /// Whether these places could be read before.
         was_read: bool,
     },
     /// The target could not be read or written. It is marked as unfinished if anything was
@@ -61,19 +62,19 @@ pub enum Error {
     ImageWrite(#[source] io::Error),
     /// The source was changed by someone else while it was read.
     #[error(
-        "the source changed while it was read ({0}), so what was read may be of two states: nothing \
-         of it was made a clone. Keep everything off the source and run the clone again"
+        "the source changed while it was read ({0}), so what was read may mix two states and is \
+         not used. Keep everything else off the source and run the same command again"
     )]
     SourceChanged(String),
-    /// The clone is whole and durable, but what comes after that failed.
+    /// The clone is complete and durable, but a step after the commit failed.
     #[error(
-        "the clone is whole and in its place, but its record is not kept, so the next run compares \
-         all of it: {0}"
+        "the clone is complete and in its place, but its record could not be kept, so the next run \
+         compares all of it: {0}"
     )]
     AfterCommit(#[source] Box<Self>),
     /// A staged update is not what was staged.
     #[error(
-        "the update staged on the {area} is damaged: {corrupt}; clone to this target again, from its \
+        "the update staged on the {area} is damaged: {corrupt}. Clone to this target again, from its \
          source"
     )]
     StageCorrupt {
@@ -85,19 +86,19 @@ pub enum Error {
     /// An update is larger than the room to stage it in. The target is what it was.
     #[error(
         "the update is larger than the {room_bytes} bytes that are free on the target, so it can't \
-         be staged: the earlier clone stays whole and nothing of it was written"
+         be staged. The earlier clone stays intact, and nothing was written over it"
     )]
     NoRoom {
         /// The room that there was.
         room_bytes: u64,
     },
     /// Someone asked for the run to stop.
-    #[error("interrupted: what was done is kept; run the same command again to go on")]
+    #[error("interrupted. What was done is kept; run the same command again to go on")]
     Interrupted,
     /// Going on would risk data.
     #[error("refused: {0}")]
     Refused(String),
-    /// Going on would risk data, unless that is asked for in so many words.
+    /// Going on would risk data, and happens only when the user asks for it explicitly.
     #[error("refused: {reason}")]
     RefusedUnless {
         /// What would be at risk.
@@ -106,7 +107,7 @@ pub enum Error {
         remedy: Remedy,
     },
     /// A run was about to break its own plan.
-    #[error("internal error, nothing more was written: {0}; please report this")]
+    #[error("internal error: {0}. Nothing more was written. Please report this")]
     Internal(String),
 }
 

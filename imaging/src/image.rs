@@ -41,7 +41,7 @@ pub use capture::{
 pub use catalog::{Catalog, CatalogEntry};
 pub use check::{CheckSummary, SnapshotBad, SnapshotDamage, check};
 pub use compact::{compact, compact_bytes};
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, Sides, compare};
 pub use device::SnapshotDevice;
 pub use frame::{Encoding, FRAME_ALIGN, FrameHeader, FrameType};
 pub use header::{HEADER_LEN, Header, MAGIC};

@@ -39,7 +39,6 @@ mod frame;
 mod reader;
 mod writer;
 
-pub(crate) use frame::chunk_extent;
 pub use reader::Interrupted;
 pub use writer::{IntentLog, Start};
 

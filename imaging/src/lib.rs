@@ -1,7 +1,90 @@
-//! How bytes get somewhere and back: plan of a run, pipeline, change detection, records, verify.
+//! How bytes get somewhere and back: cloning volumes, images with snapshots, records, verification.
 //!
-//! This crate moves bytes and interprets none but its own formats. It never prints, prompts or
-//! reads the environment; progress leaves it as [`progress::Event`]s.
+//! This crate copies what `klon-partition` finds to be in use, and finds out which of it changed
+//! since the last time. It interprets no bytes but those of its own formats. It never prints,
+//! prompts or reads the environment; progress leaves it as [`progress::Event`]s.
+//!
+//! # A clone
+//!
+//! [`clone::clone`] brings all of a volume that is in use to a target, and keeps a [`Record`]:
+//! digests of what it copied, and a token that shows whether someone changed the target since. The
+//! next run reads the source and writes only what differs. [`verify()`] reads a clone back.
+//!
+//! ```
+//! use klon_imaging::change::{Rung, RungChoice};
+//! use klon_imaging::clone::{Freed, Rewrite};
+//! use klon_imaging::progress::Silent;
+//! use klon_imaging::verify::Against;
+//! use klon_imaging::{CloneOptions, Job, RecordStore, Role, Update, clone, verify};
+//! use klon_partition::device::MemoryDevice;
+//! use klon_partition::filesystem::usage;
+//! use klon_partition::{Identity, WriteAt};
+//! use std::num::NonZeroUsize;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A volume of no filesystem that klon knows, so all of it is copied.
+//! let source = MemoryDevice::new(vec![7; 4 << 20], 512);
+//! let target = MemoryDevice::zeroed(4 << 20);
+//! let used = usage(&source)?;
+//! let directory = tempfile::tempdir()?;
+//! let records = RecordStore::new(directory.path().to_owned());
+//! let job = Job {
+//!     name: "Example",
+//!     source: &source,
+//!     usage: &used,
+//!     source_identity: &Identity::Path("/source".to_owned()),
+//!     target: &target,
+//!     target_identity: &Identity::Path("/target".to_owned()),
+//!     present: None,
+//!     drive: None,
+//!     role: Role::Backup,
+//!     watch: None,
+//!     lost: None,
+//! };
+//! let threads = NonZeroUsize::MIN;
+//! let options = CloneOptions {
+//!     rung: RungChoice::Auto,
+//!     rewrite: Rewrite::Blocks,
+//!     freed: Freed::Leave,
+//!     update: Update::Staged,
+//!     threads,
+//! };
+//! let done = clone(&job, &records, &options, &Silent)?;
+//! assert_eq!(done.rung, Rung::Full, "the first time");
+//! assert_eq!(target.to_vec(), source.to_vec());
+//!
+//! // The clone reads back as its record says.
+//! let record = records.load(job.target_identity)?.expect("a record");
+//! let found = verify("Example", &target, &Against::Record(&record), threads, &Silent)?;
+//! assert!(found.is_equal);
+//!
+//! // Without a filesystem nothing shows whether someone changed the clone: both sides are compared.
+//! source.write_all_at(b"new", 3 << 20)?;
+//! let done = clone(&job, &records, &options, &Silent)?;
+//! assert_eq!(done.rung, Rung::Compare);
+//! assert_eq!(done.changed_bytes, 4096, "one block differs");
+//! assert_eq!(target.to_vec(), source.to_vec());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Errors
+//!
+//! [`Error`] says which side failed: [`Error::Source`], [`Error::Target`], [`Error::Image`], or a
+//! record. A clone that stops is a [`clone::Stopped`]: the error, and the [`clone::Phase`] in which
+//! it came. Whatever the phase, nothing half-written looks complete: the target is what it was, or
+//! bears the unfinished [`mark`], or is complete ([`Error::AfterCommit`]). The next run goes on from
+//! there. Files of this crate's own formats that fail their checks say what is wrong, and where.
+//!
+//! # Where to go next
+//!
+//! - [`change`]: how changes are found, and when a record is believed.
+//! - [`commit`] and [`stage`]: the order of writes, in place and staged.
+//! - [`pipeline`]: reading in order, work on several threads, results in order.
+//! - [`image`]: many snapshots of disks in one file; [`serve`] shows them as devices.
+//! - [`rescue`]: copies of drives with bad sectors.
+//! - [`intent`] and [`record`]: what is kept beside a clone, byte by byte.
+
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
 
@@ -35,7 +118,7 @@ pub mod stage;
 pub mod verify;
 
 pub use chunk::{CHUNK_BYTES, ChunkSize, Digest};
-pub use clone::{CloneOptions, CloneSummary, Job, Update, clone};
+pub use clone::{CloneOptions, CloneSummary, Job, Phase, Stopped, Update, clone};
 pub use error::{Error, Result};
 pub use own_file::OwnFile;
 pub use progress::{Event, Observer};

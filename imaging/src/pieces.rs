@@ -7,7 +7,8 @@ use klon_partition::{Extent, Geometry, Result};
 /// Fills `buffer` from `offset_bytes` of a device of this geometry: `read` gets each part that lies in one
 /// unit of `unit_bytes` (not 0), with the room for it.
 pub(crate) fn fill(
-    (geometry, unit_bytes): (Geometry, u64),
+    geometry: Geometry,
+    unit_bytes: u64,
     buffer: &mut [u8],
     offset_bytes: u64,
     read: impl Fn(Extent, &mut [u8]) -> Result<()>,

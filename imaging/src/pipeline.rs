@@ -12,7 +12,7 @@ pub struct Flow {
     in_flight_max: usize,
 }
 
-/// Bytes of items that are under way at most, and of those that are worked at.
+/// The most bytes of items in the pipeline, those in work included.
 const IN_FLIGHT_BYTES: usize = 48 << 20;
 const AT_WORK_BYTES: usize = 32 << 20;
 /// Bytes that workers have for themselves at most, all together.

@@ -20,10 +20,10 @@ pub struct Plan {
     pub zero: ExtentMap,
     /// Not in use on the source; the target keeps what it has.
     pub leave: ExtentMap,
-    /// The part of `copy` and `zero` that no one proved free, and no one is known to use.
+    /// The part of `copy` and `zero` that is not proven free, and not known to be used.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub unproven: ExtentMap,
-    /// The part of `leave` that no one proved free either, and that is left out by choice.
+    /// The part of `leave` that is not proven free, and is left out by choice.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub left_out: ExtentMap,
 }
@@ -32,8 +32,7 @@ impl Plan {
     /// Plans the clone of a source of `source_bytes`, of which `usage` says what is in use and
     /// `data` what may be anything but zero, to a target of `target_bytes`.
     ///
-    /// The first mebibyte is always copied: it is what is held back until everything else is
-    /// durable.
+    /// The first mebibyte is always copied, because it is held back until everything else is durable.
     ///
     /// # Errors
     /// [`Error::Refused`] when the target is smaller than the source.

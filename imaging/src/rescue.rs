@@ -1,9 +1,9 @@
-//! Cloning a source with bad sectors: everything that can be read arrives, and what can't is known.
+//! Cloning a source with bad sectors: everything readable is copied, and the rest is listed.
 //!
 //! Large reads come first, smaller ones around failures, then single sectors, then retries; each
 //! pass goes the other way than the one before and reads the filesystem's own structures before
-//! anything else. A map file (see `file.rs`) says how far that is, so that it can be interrupted,
-//! gone on with, and handed to GNU ddrescue and back. Until the end the target bears the
+//! anything else. A map file (see `file.rs`) says how far the rescue is. So a rescue can be
+//! interrupted and continued, or handed to GNU ddrescue and back. Until the end the target bears the
 //! unfinished mark. What could not be read is zero there, and listed in its record.
 
 mod engine;
@@ -48,8 +48,8 @@ use std::time::Instant;
 pub struct RescueOptions<'a> {
     /// The map file.
     pub map: &'a Path,
-    /// Whether the map is klon's own, to be begun anew when it fits nothing and removed when it
-    /// is of no more use.
+    /// Whether the map is klon's own: it is begun again when it does not fit, and removed when it is
+    /// no longer needed.
     pub is_own_map: bool,
     /// What of the source holds the filesystem's own structures: it is read first.
     pub metadata: &'a ExtentMap,
@@ -67,7 +67,7 @@ pub struct RescueOptions<'a> {
 pub struct RescueSummary {
     /// The name of the clone.
     pub name: String,
-    /// From where it went on.
+    /// Where it continued from.
     pub reason: String,
     /// Size of the source.
     pub source_bytes: u64,
@@ -79,7 +79,7 @@ pub struct RescueSummary {
     pub bad_bytes: u64,
     /// Where those are.
     pub bad: ExtentMap,
-    /// Of those, bytes of the filesystem's own structures; `None` when they can't be told.
+    /// The bad bytes that belong to the filesystem's own structures; `None` when these are unknown.
     pub bad_metadata_bytes: Option<u64>,
     /// What stands there on the target, repeated from the start of each sector on; zeroes when it
     /// is `None`, and always in the filesystem's own structures.
@@ -91,15 +91,15 @@ pub struct RescueSummary {
     pub failed_reads: u64,
     /// Bytes written to the target or made zero there.
     pub written_bytes: u64,
-    /// The map file; `None` when it is of no more use and was removed.
+    /// The map file; `None` when it is no longer needed and was removed.
     #[serde(serialize_with = "klon_partition::text::path_option")]
     pub map: Option<PathBuf>,
     /// How long it took.
     pub seconds: f64,
 }
 
-/// Clones what of a source can be read. What it holds of [`Job::present`] and [`Job::drive`] is of
-/// no importance: a rescue writes in place.
+/// Clones everything of a source that can be read. A rescue writes in place, so [`Job::present`] and
+/// [`Job::drive`] are not used.
 ///
 /// # Errors
 /// [`Error::Source`] and [`Error::SourceGone`] when the source is gone, [`Error::Target`], [`Error::Interrupted`]: the target
@@ -116,7 +116,7 @@ pub fn rescue(
     let plan = plan(job)?;
     records.check_writable(job.target_identity)?;
     let wanted = plan.wanted();
-    // One that can't be read says nothing.
+    // A record that can't be read says nothing.
     let previous = records.load(job.target_identity).unwrap_or_default();
     let begun = start::begin(job, previous.as_ref(), options, &plan)?;
     let finished = begun.statuses.with(Status::Finished);
@@ -133,7 +133,7 @@ pub fn rescue(
     let mut digests = begin_record(job, records, &plan)?;
     digest(job, &plan, &engine.ledger, &mut digests, options, observer)?;
     observer.event(&Event::Committing);
-    // From here on it would describe something else.
+    // From here on the old record would describe something else.
     records.remove(job.target_identity)?;
     records.remove_pending(job.target_identity)?;
     let (reader, ledger) = (&engine.reader, &engine.ledger);
@@ -263,7 +263,7 @@ fn plan(job: &Job<'_>) -> Result<Plan> {
     )
 }
 
-/// As for any clone, but for a source whose filesystem can't be read any more.
+/// The plan of any clone, except for a source whose filesystem can't be read any more.
 fn still_the_same(job: &Job<'_>) -> Result<()> {
     match job.check_source() {
         Err(Error::Source(_)) => Ok(()),

@@ -1,10 +1,10 @@
-//! Staged updates: what an update writes goes first to room that neither the old nor the new
-//! state uses, and from there into place.
+//! Staged updates: an update is first written to room that neither the old nor the new state uses,
+//! and then brought into place.
 //!
-//! Until the mark (see [`mark`](crate::mark)) is durable, the old clone is whole. From then on the
-//! drive alone holds everything that the new one needs, so that [`apply`] can complete it on any
-//! machine, as often as it is interrupted: it reads from room and writes outside of it. Updates of
-//! several volumes of a drive may be committed by one mark: see [`group`].
+//! Until the mark (see [`mark`](crate::mark)) is durable, the old clone is intact. From then on the
+//! drive alone holds everything that the new clone needs. [`apply`] can complete it on any machine,
+//! however often it is interrupted, because it reads from room and writes outside of it. One mark
+//! can commit updates of several volumes of a drive: see [`group`].
 //!
 //! The index of what is staged is a chain of blocks, each of which refers to the one before it; the
 //! mark refers to the last one. All integers are little-endian.

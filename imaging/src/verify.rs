@@ -25,7 +25,7 @@ pub enum Against<'a> {
     Source {
         /// What it was made from.
         device: &'a dyn ReadAt,
-        /// What of that is in use.
+        /// What of it is in use.
         usage: &'a Usage,
         /// What of that could not be read when the clone was made, and is not compared.
         bad: &'a ExtentMap,
@@ -141,7 +141,7 @@ pub fn verify(
     pipeline::run(
         threads,
         tasks,
-        |task| check(&task, target, (against, &around), &pool).map(|found| (task, found)),
+        |task| check(&task, target, against, &around, &pool).map(|found| (task, found)),
         |(task, (differences, unread))| {
             found.add(&differences);
             unread.iter().for_each(|&extent| found.unread.push(extent));
@@ -249,7 +249,8 @@ fn tasks<'a>(
 fn check(
     task: &Task,
     target: &dyn ReadAt,
-    (against, around): (&Against<'_>, &Around),
+    against: &Against<'_>,
+    around: &Around,
     pool: &Pool,
 ) -> Result<(Vec<Difference>, Vec<Extent>)> {
     let len = to_len(task.chunk.len_bytes());
@@ -278,7 +279,7 @@ fn check(
                     Vec::new()
                 }
                 Err(error @ PartitionError::Io { .. }) => around
-                    .read(*device, (task.chunk, &task.wanted), &mut expected)
+                    .read(*device, task.chunk, &task.wanted, &mut expected)
                     .map_err(|gone| Error::Source(gone.unwrap_or(error)))?,
                 Err(error) => return Err(Error::Source(error)),
             };

@@ -66,11 +66,12 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let name = format!("{} and {}", first.name, second.name);
-    let devices = (&*first.device, &*second.device);
+    let sides = first.and(&second);
     let found = compare(
         &name,
-        devices,
-        (&both, first.chunk_size(&second)),
+        sides,
+        &both,
+        first.chunk_size(&second),
         threads::count(args.threads),
         &progress,
     )?;
@@ -79,7 +80,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let first_all = found.differences.union(&only_first);
     let second_all = found.differences.union(&only_second);
     let is_equal = first_all.is_empty() && second_all.is_empty();
-    let exact = exact::differing(devices.0, devices.1, &found.differences);
+    let exact = exact::differing(sides.first, sides.second, &found.differences);
     let mut first_files = first.files(&exact.union(&only_first));
     let mut second_files = second.files(&exact.union(&only_second));
     exact::without_moved((&mut first_files, &mut second_files), || {

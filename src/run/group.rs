@@ -14,7 +14,9 @@ use crate::source::SourceEnd;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Error, Result};
-use klon_imaging::clone::{self as imaging, Begun, Drive, Group, Job, StagedClone, Update};
+use klon_imaging::clone::{
+    self as imaging, Begun, Drive, Group, Job, Phase, StagedClone, Stopped, Update,
+};
 use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::group::MEMBERS_MAX;
@@ -24,7 +26,6 @@ use klon_imaging::{
 use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
 use klon_partition::{Extent, ExtentMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What every volume of a run is cloned with.
 #[derive(Clone, Copy)]
@@ -43,20 +44,18 @@ struct End<'a> {
     /// What must stay of an earlier clone on it, when that is to be saved.
     present: Option<Usage>,
     room: ExtentMap,
-    /// Whether everything but the last step was done.
-    is_commit: AtomicBool,
 }
 
 impl End<'_> {
-    fn told(&self, error: Error, name: &str, records: &RecordStore) -> Error {
-        let is_commit = self.is_commit.load(Ordering::Relaxed);
+    fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
+        let Stopped { phase, error } = stopped;
         let error = aftermath::tell(
-            error,
+            error.into(),
             (self.job, name),
             self.source,
             self.target,
             records,
-            is_commit,
+            phase >= Phase::Committing,
         );
         rescue::explained(error, self.job).context(format!("cloning {name}"))
     }
@@ -161,7 +160,6 @@ fn end<'a>(
         } else {
             ExtentMap::new()
         },
-        is_commit: AtomicBool::new(false),
     })
 }
 
@@ -204,12 +202,13 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
                 }
                 staged.push((index, *one));
             }
-            Err(ImagingError::NoRoom { room_bytes })
-                if confirm::yes(&in_place_question(end.job, room_bytes))? =>
-            {
+            Err(Stopped {
+                error: ImagingError::NoRoom { room_bytes },
+                ..
+            }) if confirm::yes(&in_place_question(end.job, room_bytes))? => {
                 in_place.push(index);
             }
-            Err(error) => return Err(end.told(error.into(), &end.job.name, with.records)),
+            Err(stopped) => return Err(end.told(stopped, &end.job.name, with.records)),
         }
     }
     if !staged.is_empty() && !in_place.is_empty() {
@@ -230,9 +229,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
 
 fn watch(end: &End<'_>) -> klon_partition::Result<Option<String>> {
     let watch = end.source.watch.as_ref();
-    let changed = watch.map_or(Ok(None), Watch::changed)?;
-    end.is_commit.store(changed.is_none(), Ordering::Relaxed);
-    Ok(changed)
+    watch.map_or(Ok(None), Watch::changed)
 }
 
 fn job<'a>(
@@ -278,7 +275,7 @@ fn commit(
     let (indices, staged): (Vec<usize>, Vec<_>) = staged.into_iter().unzip();
     with.progress.event(&Event::Committing);
     let options = with.policy.options;
-    let done = imaging::commit(staged, unchanged, with.records, &options).map_err(|error| {
+    let done = imaging::commit(staged, unchanged, with.records, &options).map_err(|stopped| {
         let mut members = indices.iter().map(|&index| &ends[index]);
         let first = members.clone().next();
         // The one that tells how far it came.
@@ -289,8 +286,8 @@ fn commit(
         let teller = members.clone().find(is_marked).or(first);
         let name = names(&mut members);
         match teller {
-            Some(end) => end.told(error.into(), &name, with.records),
-            None => error.into(),
+            Some(end) => end.told(stopped, &name, with.records),
+            None => stopped.error.into(),
         }
     })?;
     for summary in &done {
@@ -311,7 +308,7 @@ fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<Clo
         ..with.policy.options_for(end.job)
     };
     imaging::clone(job, with.records, &options, with.progress)
-        .map_err(|error| end.told(error.into(), &end.job.name, with.records))
+        .map_err(|stopped| end.told(stopped, &end.job.name, with.records))
 }
 
 /// Names for a sentence: `A`, `A and B`, `A, B and C`.

@@ -151,7 +151,8 @@ fn clone_saving(
         watch: None,
         lost: None,
     };
-    clone(&job, records, &options(), &Silent).map(drop)
+    clone(&job, records, &options(), &Silent)?;
+    Ok(())
 }
 
 thread_local! {

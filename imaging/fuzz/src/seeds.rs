@@ -239,7 +239,8 @@ fn run(
         update: Update::Staged,
         threads: NonZeroUsize::MIN,
     };
-    clone(&job, records, &options, &Silent).map(drop)
+    clone(&job, records, &options, &Silent)?;
+    Ok(())
 }
 
 /// A plan for two volumes.

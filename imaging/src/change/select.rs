@@ -1,12 +1,13 @@
 //! Which rung a run takes: a rung whose needs can't be shown falls to the one below.
 
 use super::metadata::Drift;
-use super::{Rung, RungChoice};
+use super::{Approach, Resume, Rung, RungChoice};
 use crate::intent::Interrupted;
 use crate::mark::Mark;
 use crate::record::Record;
 use klon_partition::Identity;
 use klon_partition::filesystem::{ChangeToken, Summary};
+use std::sync::Arc;
 
 /// What is known before a run.
 #[derive(Debug)]
@@ -25,43 +26,101 @@ pub struct Situation<'a> {
     pub target_token: Option<ChangeToken>,
     /// The mark of an unfinished run on the target.
     pub mark: Option<&'a Mark>,
-    /// The log of the run that left the mark.
-    pub interrupted: Option<&'a Interrupted>,
-    /// Whether the target's record exists but can't be read, and how.
-    pub record_fault: Option<String>,
+    /// The log of the latest run that was interrupted.
+    pub interrupted: Option<Interrupted>,
+    /// The record of the last clone to the target.
+    pub record: Recorded,
 }
 
-/// The rung of a run, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The record of the last clone to a target.
+#[derive(Clone, Debug)]
+pub enum Recorded {
+    /// There is none.
+    Nothing,
+    /// It can't be read, for this reason.
+    Damaged(String),
+    /// It can be read. Whether it still describes the target is for [`select`] to find out.
+    Found(Arc<Record>),
+}
+
+impl Recorded {
+    /// The record, if it can be read.
+    #[must_use]
+    pub const fn found(&self) -> Option<&Arc<Record>> {
+        match self {
+            Self::Found(record) => Some(record),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// How a run finds what must be written, and why that way.
+#[derive(Debug)]
 pub struct Selection {
-    /// How changes are found.
-    pub rung: Rung,
+    /// How, and what that needs.
+    pub approach: Approach,
     /// Why that way.
     pub reason: String,
 }
 
-/// Chooses the rung. [`Rung::Digest`] is chosen only when `record` may be believed.
-#[must_use]
-pub fn select(choice: RungChoice, situation: &Situation<'_>, record: Option<&Record>) -> Selection {
-    let (rung, reason) = match (choice, usable(situation, record)) {
-        (RungChoice::Only(rung @ (Rung::Full | Rung::Compare)), _) => {
-            (rung, "asked for".to_owned())
+impl Selection {
+    /// The name of the way.
+    #[must_use]
+    pub const fn rung(&self) -> Rung {
+        self.approach.rung()
+    }
+}
+
+/// What is left when neither a log nor a record is of use.
+#[derive(Clone, Copy)]
+enum Plain {
+    Full,
+    Compare,
+}
+
+impl From<Plain> for Approach {
+    fn from(plain: Plain) -> Self {
+        match plain {
+            Plain::Full => Self::Full,
+            Plain::Compare => Self::Compare,
         }
-        _ if may_resume(situation) => (
-            Rung::Resume,
-            "an earlier run was interrupted, and its log says how far it got".to_owned(),
-        ),
-        (_, Ok(())) => (
-            Rung::Digest,
+    }
+}
+
+/// Chooses the approach. [`Approach::Digest`] is chosen only when the record may be believed.
+#[must_use]
+pub fn select(choice: RungChoice, mut situation: Situation<'_>) -> Selection {
+    let asked = |approach| Selection {
+        approach,
+        reason: "asked for".to_owned(),
+    };
+    match choice {
+        RungChoice::Only(Rung::Full) => return asked(Approach::Full),
+        RungChoice::Only(Rung::Compare) => return asked(Approach::Compare),
+        RungChoice::Only(Rung::Digest | Rung::Resume) | RungChoice::Auto | RungChoice::Else(..) => {
+        }
+    }
+    let interrupted = situation.interrupted.take();
+    if let Some(interrupted) = interrupted.filter(|log| may_resume(&situation, log)) {
+        return Selection {
+            approach: Approach::Resume(Box::new(Resume::new(
+                interrupted,
+                situation.record.found(),
+            ))),
+            reason: "an earlier run was interrupted, and its log says how far it got".to_owned(),
+        };
+    }
+    let (approach, reason) = match (choice, usable(&situation)) {
+        (_, Ok(record)) => (
+            Approach::Digest(record),
             "compared with the record of the last clone".to_owned(),
         ),
-        (RungChoice::Only(Rung::Digest | Rung::Resume), Err((reason, _))) => {
-            (Rung::Compare, not_possible(&reason))
-        }
-        (RungChoice::Auto, Err((reason, rung))) => (rung, reason),
-        (RungChoice::Else(rung, reason), Err(_)) => (rung, reason.to_owned()),
+        (RungChoice::Only(_), Err((reason, _))) => (Approach::Compare, not_possible(&reason)),
+        (RungChoice::Auto, Err((reason, plain))) => (plain.into(), reason),
+        (RungChoice::Else(Rung::Full, reason), Err(_)) => (Approach::Full, reason.to_owned()),
+        (RungChoice::Else(_, reason), Err(_)) => (Approach::Compare, reason.to_owned()),
     };
-    Selection { rung, reason }
+    Selection { approach, reason }
 }
 
 /// The choice when the record fits in everything that [`select`] was told, but the metadata on
@@ -82,17 +141,19 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
         RungChoice::Only(_) => not_possible(&reason),
         RungChoice::Auto | RungChoice::Else(..) => reason,
     };
-    let rung = Rung::Compare;
-    Selection { rung, reason }
+    Selection {
+        approach: Approach::Compare,
+        reason,
+    }
 }
 
 fn not_possible(reason: &str) -> String {
     format!("digest is not possible: {reason}")
 }
 
-/// Whether the mark on the target is that of a run whose log is at hand.
-fn may_resume(situation: &Situation<'_>) -> bool {
-    let (Some(mark), Some(interrupted)) = (situation.mark, situation.interrupted) else {
+/// Whether the mark on the target is that of the run whose log is at hand.
+fn may_resume(situation: &Situation<'_>, interrupted: &Interrupted) -> bool {
+    let Some(mark) = situation.mark else {
         return false;
     };
     let meta = &interrupted.meta;
@@ -103,23 +164,24 @@ fn may_resume(situation: &Situation<'_>) -> bool {
             == (situation.source_bytes, situation.target_bytes)
 }
 
-/// Whether the target can be shown to be what the record describes; else why not, and the rung
-/// that is best then.
-fn usable(situation: &Situation<'_>, record: Option<&Record>) -> Result<(), (String, Rung)> {
-    let compare = |reason: String| Err((reason, Rung::Compare));
+/// The record, if the target can be shown to be what it describes; else why not, and what is best
+/// then.
+fn usable(situation: &Situation<'_>) -> Result<Arc<Record>, (String, Plain)> {
+    let compare = |reason: String| Err((reason, Plain::Compare));
     if let Some(mark) = situation.mark {
         return compare(format!(
             "an earlier run from {} did not finish",
             mark.source
         ));
     }
-    if let Some(fault) = &situation.record_fault {
-        return compare(format!(
-            "the record of the last clone can't be used: {fault}"
-        ));
-    }
-    let Some(record) = record else {
-        return Err(without_record(situation));
+    let record = match &situation.record {
+        Recorded::Found(record) => record,
+        Recorded::Damaged(fault) => {
+            return compare(format!(
+                "the record of the last clone can't be used: {fault}"
+            ));
+        }
+        Recorded::Nothing => return Err(without_record(situation)),
     };
     let manifest = &record.manifest;
     if &manifest.source != situation.source {
@@ -137,20 +199,20 @@ fn usable(situation: &Situation<'_>, record: Option<&Record>) -> Result<(), (Str
         );
     };
     match situation.target_token {
-        Some(now) if now.0 == token.0 => Ok(()),
+        Some(now) if now.0 == token.0 => Ok(Arc::clone(record)),
         _ => compare("someone changed the target since the last clone".to_owned()),
     }
 }
 
-fn without_record(situation: &Situation<'_>) -> (String, Rung) {
+fn without_record(situation: &Situation<'_>) -> (String, Plain) {
     let id = |summary: &Summary| summary.uuid.clone().map(|uuid| (summary.kind, uuid));
     let source = situation.source_summary.and_then(id);
     if source.is_some() && source == situation.target_summary.and_then(id) {
         let reason = "the target holds this filesystem already, but there is no record of a clone"
             .to_owned();
-        return (reason, Rung::Compare);
+        return (reason, Plain::Compare);
     }
-    ("first clone to this target".to_owned(), Rung::Full)
+    ("first clone to this target".to_owned(), Plain::Full)
 }
 
 #[cfg(test)]

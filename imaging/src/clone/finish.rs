@@ -32,7 +32,15 @@ pub(super) fn finish(
     let job = run.job;
     let freed_bytes = treat_freed(&run_freed(run.prepared), job, options.freed)?;
     let token = target_token(job)?;
-    let (summary, record) = record(run, token, (written_bytes, 0), started)?;
+    let (summary, record) = record(
+        run,
+        token,
+        Written {
+            in_place_bytes: written_bytes,
+            staged_bytes: 0,
+        },
+        started,
+    )?;
     record.replace()?;
     Ok(CloneSummary {
         freed_bytes,
@@ -40,11 +48,20 @@ pub(super) fn finish(
     })
 }
 
+/// What a run wrote to its target.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    /// Bytes that were written in place or made zero there.
+    pub(super) in_place_bytes: u64,
+    /// Bytes that were written to free room first.
+    pub(super) staged_bytes: u64,
+}
+
 /// The record of a run, complete and durable but not in its place, and what the run did.
 pub(super) fn record(
     run: Run<'_>,
     token: Option<ChangeToken>,
-    (written_bytes, staged_bytes): (u64, u64),
+    written: Written,
     started: Instant,
 ) -> Result<(CloneSummary, CompleteRecord)> {
     let Run {
@@ -68,7 +85,7 @@ pub(super) fn record(
     digests.set_left_out(prepared.plan.left_out.clone());
     let summary = CloneSummary {
         name: job.name.to_owned(),
-        rung: prepared.selection.rung,
+        rung: prepared.selection.rung(),
         reason: prepared.selection.reason.clone(),
         source_bytes: prepared.plan.source_bytes,
         used_bytes: job.usage.used_bytes(),
@@ -78,13 +95,13 @@ pub(super) fn record(
         read_target_bytes,
         checked_bytes: prepared.checked_bytes,
         changed_bytes: changed.total_bytes(),
-        written_bytes,
-        staged_bytes,
+        written_bytes: written.in_place_bytes,
+        staged_bytes: written.staged_bytes,
         freed_bytes: 0,
         bad,
         seconds: elapsed.as_secs_f64(),
     };
-    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_ref(), token);
+    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_deref(), token);
     manifest.run = Some(prepared.mark.run);
     if let Some(metadata) = metadata.filter(|_| manifest.token.is_some()) {
         manifest.metadata_digest = Some(Hex(metadata.digest()));
@@ -98,8 +115,8 @@ pub(super) fn record(
         read_source_bytes,
         read_target_bytes,
         changed_bytes: summary.changed_bytes,
-        written_bytes,
-        staged_bytes,
+        written_bytes: written.in_place_bytes,
+        staged_bytes: written.staged_bytes,
         milliseconds: milliseconds(elapsed),
     });
     let record = digests.complete(

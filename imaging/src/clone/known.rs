@@ -2,14 +2,12 @@
 //! that was interrupted.
 
 use super::Prepared;
-use crate::chunk::{self, Digest};
+use crate::change::{Approach, Resume};
+use crate::chunk::{self, Digest, InStep};
 use crate::error::Result;
 use crate::intent::Untouched;
-use crate::intent::chunk_extent;
 use crate::record::Record;
-use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap};
-use std::iter::Peekable;
 
 /// What is known of a chunk of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +20,7 @@ pub(super) enum Knowledge {
     Nothing,
 }
 
-/// What is known, gone through in step with the chunks.
+/// What is known, to be asked for chunk by chunk, in order.
 pub(super) struct Known<'a> {
     /// From the log of an interrupted run, with the chunks that it may have touched.
     log: Option<(Digests<'a>, &'a ExtentMap)>,
@@ -34,38 +32,33 @@ pub(super) struct Known<'a> {
 impl<'a> Known<'a> {
     pub(super) fn new(prepared: &'a Prepared) -> Result<Self> {
         let of_record = |record: &'a Record| -> Result<Digests<'a>> {
-            Ok(Digests::new(record.wanted(), Box::new(record.digests()?)))
+            let digests = record.digests()?;
+            let numbered = digests.map(|item| item.map(|(at, digest)| (chunk::index(at), digest)));
+            Ok(Digests::new(record.wanted(), Box::new(numbered)))
         };
-        let previous = prepared.previous.as_ref();
-        let interrupted = prepared.interrupted.as_ref();
-        Ok(match (prepared.selection.rung, interrupted) {
-            (Rung::Resume, Some(interrupted)) => {
-                let done = interrupted.done()?.filter_map(|item| match item {
-                    Ok((index, digest)) => Some(Ok((chunk_extent(index, 1)?, digest))),
-                    Err(error) => Some(Err(error)),
-                });
-                let digests = Digests::new(interrupted.wanted.clone(), Box::new(done));
-                let (record, otherwise) = match interrupted.meta.untouched {
-                    Untouched::Nothing => (None, Knowledge::Nothing),
-                    Untouched::Unknown => (None, Knowledge::Unknown),
-                    Untouched::Record(digest) => {
-                        let same = previous.filter(|record| record.digest == digest.0);
-                        (same.map(of_record).transpose()?, Knowledge::Unknown)
-                    }
-                };
+        Ok(match &prepared.selection.approach {
+            Approach::Full => Self::alike(Knowledge::Nothing),
+            Approach::Compare => Self::alike(Knowledge::Unknown),
+            Approach::Digest(record) => Self {
+                record: Some(of_record(record)?),
+                ..Self::alike(Knowledge::Unknown)
+            },
+            Approach::Resume(resume) => {
+                let Resume {
+                    interrupted,
+                    record,
+                } = &**resume;
+                let done = Box::new(interrupted.done()?);
+                let digests = Digests::new(interrupted.wanted.clone(), done);
                 Self {
                     log: Some((digests, &interrupted.touched)),
-                    record,
-                    otherwise,
+                    record: record.as_deref().map(of_record).transpose()?,
+                    otherwise: match interrupted.meta.untouched {
+                        Untouched::Nothing => Knowledge::Nothing,
+                        Untouched::Unknown | Untouched::Record(_) => Knowledge::Unknown,
+                    },
                 }
             }
-            (Rung::Digest, _) => Self {
-                log: None,
-                record: previous.map(of_record).transpose()?,
-                otherwise: Knowledge::Unknown,
-            },
-            (Rung::Full, _) => Self::alike(Knowledge::Nothing),
-            (Rung::Compare | Rung::Resume, _) => Self::alike(Knowledge::Unknown),
         })
     }
 
@@ -95,17 +88,17 @@ impl<'a> Known<'a> {
     }
 }
 
-type Items<'a> = Box<dyn Iterator<Item = Result<(Extent, Digest)>> + Send + 'a>;
+type Items<'a> = Box<dyn Iterator<Item = Result<(u64, Digest)>> + Send + 'a>;
 
-/// Digests of chunks, ascending, and what of the chunks they describe.
+/// Digests of chunks, and what of the chunks they describe.
 struct Digests<'a> {
     wanted: ExtentMap,
-    items: Peekable<Items<'a>>,
+    items: InStep<Items<'a>>,
 }
 
 impl<'a> Digests<'a> {
     fn new(wanted: ExtentMap, items: Items<'a>) -> Self {
-        let items = items.peekable();
+        let items = InStep::new(items);
         Self { wanted, items }
     }
 
@@ -114,21 +107,8 @@ impl<'a> Digests<'a> {
     /// A block that is in use only now may be zero and leave the digest as it was, while the
     /// target holds something old there: so the digest alone is not enough.
     fn at(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Option<Digest>> {
-        let number = chunk::index(chunk);
-        let is_before = |item: &Result<(Extent, Digest)>| {
-            item.as_ref()
-                .is_ok_and(|&(at, _)| chunk::index(at) < number)
-        };
-        while self.items.next_if(is_before).is_some() {}
-        let is_here = |item: &Result<(Extent, Digest)>| {
-            item.as_ref()
-                .map_or(true, |&(at, _)| chunk::index(at) == number)
-        };
-        let Some(item) = self.items.next_if(is_here) else {
-            return Ok(None);
-        };
-        let (_, digest) = item?;
-        let is_described = wanted.iter().all(|&extent| self.wanted.contains(extent));
-        Ok(is_described.then_some(digest))
+        let digest = self.items.at(chunk::index(chunk))?;
+        let is_described = || wanted.iter().all(|&extent| self.wanted.contains(extent));
+        Ok(digest.filter(|_| is_described()))
     }
 }

@@ -8,8 +8,8 @@ use klon_partition::locks::{into_inner, lock};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::sync::Mutex;
 
-/// What of `wanted` is metadata; `None` where nothing could be learned from it later, because
-/// without a change token the target is compared anyway.
+/// The metadata in `wanted`. `None` for a source without a change token: its target is compared
+/// anyway, so digests of metadata would be of no use.
 ///
 /// # Errors
 /// [`Error::Source`] when the source fails.
@@ -28,14 +28,14 @@ pub(super) fn metadata(job: &Job<'_>, wanted: &ExtentMap) -> Result<Option<Exten
     if let Some(failure) = into_inner(source.failure) {
         return Err(Error::Source(failure));
     }
-    // Any other error is damage in the trees of files, which the map of what is in use did not
-    // need. The clone is as exact without.
+    // Any other error is damage in the trees of files. The map of used space does not need them, so
+    // the clone is exact without these digests.
     let metadata = metadata.unwrap_or_default();
     Ok(metadata.map(|metadata| metadata.intersection(wanted)))
 }
 
-/// A device that keeps the first failure of its reads: a parser that goes on around what can't be
-/// read makes damage of it.
+/// A device that keeps the first failure of its reads, because a parser that reads around failures
+/// reports them as damage.
 struct Watched<'a> {
     device: &'a dyn ReadAt,
     failure: Mutex<Option<klon_partition::Error>>,
@@ -52,7 +52,7 @@ impl ReadAt for Watched<'_> {
         };
         let extent = Extent::new(offset_bytes, buffer.len() as u64);
         let size_bytes = self.geometry().size_bytes;
-        // Reads past the end come from damage, too.
+        // Reads past the end come from damage, not from the device.
         if extent.is_none_or(|extent| extent.end_bytes() > size_bytes) {
             return Err(error);
         }

@@ -22,15 +22,15 @@ pub(super) struct Sealed {
     pub(super) checked: Checked,
     /// Room for the block of a group, and where the volume lies on its drive.
     pub(super) seat: Option<(Extent, Spot)>,
-    /// Room on the volume that was a hole in a sparse file, and shall be one again.
+    /// Room on the volume that was a hole in a sparse file, and becomes one again.
     pub(super) holes: ExtentMap,
-    /// Room on the volume that was zero and shall be again, because no one proved it free.
+    /// Room on the volume that was zero and becomes zero again, because no one proved it free.
     pub(super) zeroes: ExtentMap,
     /// Room on the drive that the update lies in.
     pub(super) drive_taken: ExtentMap,
     /// What interrupted attempts may take over.
     pub(super) part: StagedPart,
-    /// Bytes to room, the index included.
+    /// Bytes written to room, the index included.
     pub(super) staged_bytes: u64,
 }
 
@@ -87,18 +87,20 @@ pub(super) struct Staging<'a> {
     pub(super) threads: NonZeroUsize,
     /// Room on the volume that was zero, and that no one proved free.
     unproven: ExtentMap,
-    /// Room that was a hole in a sparse file, and shall be one again.
+    /// Room that was a hole in a sparse file, and becomes one again.
     pub(super) holes: ExtentMap,
 }
 
 impl<'a> Staging<'a> {
-    /// Stages in `rooms` what goes to `allowed`, the new state.
+    /// Stages in `rooms` what goes to `allowed`, the new state. What earlier attempts staged, `parts`,
+    /// is taken over.
     pub(super) fn new(
         space: Space<'a>,
         rooms: Rooms,
         allowed: &'a ExtentMap,
         mark: Mark,
-        (threads, parts): (NonZeroUsize, &[StagedPart]),
+        parts: &[StagedPart],
+        threads: NonZeroUsize,
     ) -> Result<Self> {
         let mut holes = rooms.free.clone();
         if let Some(whole) = space.volume.geometry().extent() {
@@ -129,7 +131,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Stages the first chunk, makes all of it durable, and reads it back; `None` when nothing
-    /// differs. Where several volumes are committed together, keeps room for what says so.
+    /// differs. For a group of volumes, room is kept for the block that names its members.
     pub(super) fn seal(self, held: &Held, group: Option<Group<'_>>) -> Result<Option<Sealed>> {
         if self.stager.is_empty() && held.changed.is_empty() {
             return Ok(None);
@@ -143,7 +145,7 @@ impl<'a> Staging<'a> {
             None => None,
         };
         let Some(staged) = self.stager.seal(self.token)? else {
-            return Err(Error::Internal("nothing was staged".to_owned()));
+            return Ok(None);
         };
         let run = self.mark.run;
         let mark = self.mark.with_staged(staged);
@@ -164,7 +166,7 @@ impl<'a> Staging<'a> {
         }))
     }
 
-    /// The first chunk, with the places that the mark replaces, as they were and as they shall be.
+    /// Stages the first chunk, and the places that the mark replaces: both old and new contents.
     fn put_first_chunk(&self, held: &Held) -> Result<()> {
         let places = Places::new(self.space.volume.geometry(), held.chunk).all();
         let changed: Vec<Extent> = held.changed.union(&places).iter().collect();

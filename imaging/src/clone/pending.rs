@@ -1,9 +1,10 @@
-//! Records that were left pending by a run that was killed: whether what they describe came to be.
+//! Pending records, left by a run that was killed: whether the state they describe was reached.
 //!
-//! A run makes the record of the new state durable before it commits a staged update. When nobody
-//! lived to put it in its place, the target tells: it bears no mark, and every chunk that the run
-//! changed is as the record says. It is then an ordinary record, believed like any other only while
-//! the change token and the metadata are what it says.
+//! A run makes the record of the new state durable before it commits a staged update. When the run
+//! is killed before it puts the record in its place, the target shows whether the update was
+//! completed: the target has no mark, and every chunk that the run changed is as the record says.
+//! The record then counts like any other: it is believed only while the change token and the
+//! metadata on the target are as it says.
 
 use super::Job;
 use crate::buffer::Pool;
@@ -15,16 +16,16 @@ use crate::record::{Record, RecordStore};
 use klon_partition::{Extent, Identity, ReadAt};
 use std::num::NonZeroUsize;
 
-/// What is to be done with a record that waits.
+/// What becomes of a pending record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// There is none, or it can't be told.
+    /// There is none, or nothing can be said of it.
     Nothing,
     /// Its run is complete on the target.
     Complete,
-    /// Its run is committed, and yet to be brought into place.
+    /// Its run is committed, and not yet in place.
     Committed,
-    /// Its run never came to be.
+    /// Its run was never committed.
     Void,
 }
 
@@ -40,8 +41,8 @@ pub(super) fn settle(job: &Job<'_>, records: &RecordStore, threads: NonZeroUsize
     }
 }
 
-/// The record that describes `volume`, the target of this identity: one that waits, if its run is
-/// complete on it. Nothing is changed.
+/// The record that describes `volume`, the target with this identity. A pending record counts when
+/// its run is complete on the volume. Nothing is changed.
 ///
 /// # Errors
 /// [`Error::Target`], [`Error::RecordIo`], [`Error::RecordCorrupt`].
@@ -66,7 +67,7 @@ fn standing(
     let record = match records.load_pending(target) {
         Ok(Some(record)) => record,
         Err(Error::RecordCorrupt { .. }) => return Ok(Standing::Void),
-        // It costs a comparison, and nothing else.
+        // Without it the next run compares, and nothing else is lost.
         Ok(None) | Err(_) => return Ok(Standing::Nothing),
     };
     if let Some(mark) = Mark::read(volume).map_err(Error::Target)? {

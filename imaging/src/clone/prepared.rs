@@ -1,10 +1,10 @@
-//! What is settled before a run: its plan, its rung, what is known of the target, where writes go.
+//! What is settled before a run: its plan, how it finds what must be written, and where writes go.
 
 use super::output::{Output, Staging};
 use super::pending::recorded;
 use super::{CloneOptions, Group, Job, Update};
 use crate::change::metadata::check;
-use crate::change::{Selection, Situation, distrust, select};
+use crate::change::{Approach, Recorded, Resume, Selection, Situation, distrust, select};
 use crate::chunk::first_chunk;
 use crate::commit::TargetWriter;
 use crate::error::{Error, Result};
@@ -14,32 +14,42 @@ use crate::mark::Mark;
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::{Record, RecordStore};
-use crate::rung::Rung;
 use crate::spot::StagedPart;
 use crate::stage::{Rooms, Space};
 use klon_partition::filesystem::{ChangeToken, probe};
 use klon_partition::{Extent, ExtentMap};
+use std::sync::Arc;
 
-/// A job whose plan and rung are settled.
+/// A job whose plan and approach are settled.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) wanted: ExtentMap,
     /// The first chunk, which comes to the target last.
-    first: Extent,
-    /// What of `wanted` is metadata whose digests go into the record.
-    pub(super) metadata: Option<ExtentMap>,
+    pub(super) first: Extent,
     pub(super) selection: Selection,
     /// Bytes of the target that were read for the selection.
     pub(super) checked_bytes: u64,
-    /// The record that was there, to be believed only in [`Rung::Digest`].
-    pub(super) previous: Option<Record>,
+    /// The record of the last clone to the target, for its history and for what it described. It
+    /// says nothing of what the target holds now: that is for the approach to say.
+    pub(super) previous: Option<Arc<Record>>,
     /// The change token of what is on the target.
-    pub(super) target_token: Option<ChangeToken>,
-    pub(super) is_marked: bool,
+    target_token: Option<ChangeToken>,
+    /// Whether what is on the target is to be saved.
+    is_staged: bool,
+    /// What interrupted attempts at this update have staged.
+    staged: Vec<StagedPart>,
     /// What this run marks the target with.
     pub(super) mark: Mark,
-    /// The run to be gone on with, in [`Rung::Resume`].
-    pub(super) interrupted: Option<Interrupted>,
+}
+
+/// The record of the last clone to the target. Only a target that fails is an error.
+fn last_record(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Recorded> {
+    match recorded(records, job.target_identity, &job.target, options.threads) {
+        Ok(Some(record)) => Ok(Recorded::Found(Arc::new(record))),
+        Ok(None) => Ok(Recorded::Nothing),
+        Err(error @ Error::Target(_)) => Err(error),
+        Err(error) => Ok(Recorded::Damaged(error.to_string())),
+    }
 }
 
 impl Prepared {
@@ -62,16 +72,18 @@ impl Prepared {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
-        let loaded = recorded(records, job.target_identity, &job.target, options.threads);
-        let (previous, record_fault) = match loaded {
-            Ok(record) => (record, None),
-            Err(error @ Error::Target(_)) => return Err(error),
-            Err(error) => (None, Some(error.to_string())),
-        };
+        let record = last_record(job, records, options)?;
+        let previous = record.found().cloned();
         // A log that can't be read says nothing: then the target is compared.
         let interrupted = Interrupted::load(&records.log_path(job.target_identity))
             .ok()
             .flatten();
+        // What an earlier run left unfinished is not to be saved.
+        let is_staged = job.present.is_some() && options.update == Update::Staged && mark.is_none();
+        let staged = interrupted
+            .as_ref()
+            .filter(|interrupted| is_staged && &interrupted.meta.source == job.source_identity)
+            .map_or_else(Vec::new, |interrupted| interrupted.staged.clone());
         let situation = Situation {
             source: job.source_identity,
             source_bytes,
@@ -80,12 +92,12 @@ impl Prepared {
             target_summary: on_target.as_ref().map(|filesystem| filesystem.summary()),
             target_token,
             mark: mark.as_ref(),
-            interrupted: interrupted.as_ref(),
-            record_fault,
+            interrupted,
+            record,
         };
-        let mut selection = select(options.rung, &situation, previous.as_ref());
+        let mut selection = select(options.rung, situation);
         let mut checked_bytes = 0;
-        if let (Rung::Digest, Some(record)) = (selection.rung, &previous) {
+        if let Approach::Digest(record) = &selection.approach {
             let is_cancelled = || observer.is_cancelled();
             let checked = check(&job.target, record, options.threads, &is_cancelled)?;
             checked_bytes = checked.read_bytes;
@@ -95,78 +107,64 @@ impl Prepared {
         }
         let wanted = plan.wanted();
         let mut own_mark = Mark::new(&job.source_identity.to_string());
-        if let (Rung::Resume, Some(interrupted)) = (selection.rung, &interrupted) {
+        if let Some(interrupted) = selection.approach.resumed() {
             own_mark.run = interrupted.run;
         }
         Ok(Self {
             first: first_chunk(plan.source_bytes)?,
             plan,
             wanted,
-            metadata: None,
             selection,
             checked_bytes,
             previous,
             target_token,
-            is_marked: mark.is_some(),
+            is_staged,
+            staged,
             mark: own_mark,
-            interrupted,
         })
     }
 
-    /// The run to be gone on with.
-    fn resumed(&self) -> Option<&Interrupted> {
-        self.interrupted
-            .as_ref()
-            .filter(|_| self.selection.rung == Rung::Resume)
-    }
-
-    /// Whether what is on the target is to be saved: what an earlier run left unfinished is not.
-    fn is_staged(&self, job: &Job<'_>, options: &CloneOptions) -> bool {
-        job.present.is_some() && options.update == Update::Staged && !self.is_marked
-    }
-
-    /// What interrupted attempts at this update have staged.
-    fn staged_parts(&self, job: &Job<'_>, options: &CloneOptions) -> &[StagedPart] {
-        let is_meant = |interrupted: &&Interrupted| {
-            &interrupted.meta.source == job.source_identity && self.is_staged(job, options)
-        };
-        let interrupted = self.interrupted.as_ref().filter(is_meant);
-        interrupted.map_or(&[], |interrupted| &interrupted.staged)
-    }
-
-    /// Begins the log of this run, and takes over what earlier ones have.
+    /// Begins the log of this run, which takes over what earlier attempts have done.
     pub(super) fn begin_log(
-        &mut self,
+        self,
         job: &Job<'_>,
         records: &RecordStore,
-        options: &CloneOptions,
-    ) -> Result<IntentLog> {
-        let untouched = match (self.selection.rung, &self.previous) {
-            (Rung::Full, _) => Untouched::Nothing,
-            (Rung::Digest, Some(record)) => Untouched::Record(Hex(record.digest)),
-            _ => Untouched::Unknown,
-        };
+    ) -> Result<(Self, IntentLog)> {
         let meta = RunMeta {
             source: job.source_identity.clone(),
             target: job.target_identity.clone(),
             source_bytes: self.plan.source_bytes,
             target_bytes: self.plan.target_bytes,
-            untouched: self
-                .resumed()
-                .map_or(untouched, |interrupted| interrupted.meta.untouched),
+            untouched: match &self.selection.approach {
+                Approach::Full => Untouched::Nothing,
+                Approach::Compare => Untouched::Unknown,
+                Approach::Digest(record) => Untouched::Record(Hex(record.digest)),
+                Approach::Resume(resume) => resume.interrupted.meta.untouched,
+            },
         };
         let start = Start {
             run: self.mark.run,
             meta: &meta,
             data: &self.plan.copy,
             zero: &self.plan.zero,
-            earlier: self.resumed(),
-            staged: self.staged_parts(job, options),
+            earlier: self.selection.approach.resumed(),
+            staged: &self.staged,
         };
         let path = records.log_path(job.target_identity);
         let log = IntentLog::begin(path.clone(), &start)?;
-        self.interrupted = Interrupted::load(&path)?;
-        Ok(log)
+        let Approach::Resume(resume) = self.selection.approach else {
+            return Ok((self, log));
+        };
+        // The log of the earlier attempts is replaced: from here on the new one says what they did.
+        let resume = Resume {
+            interrupted: Interrupted::begun(&path)?,
+            ..*resume
+        };
+        let selection = Selection {
+            approach: Approach::Resume(Box::new(resume)),
+            ..self.selection
+        };
+        Ok((Self { selection, ..self }, log))
     }
 
     /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
@@ -177,7 +175,7 @@ impl Prepared {
         group: Option<Group<'_>>,
     ) -> Result<Output<'a>> {
         let mark = self.mark.clone();
-        let Some(present) = job.present.filter(|_| self.is_staged(job, options)) else {
+        let Some(present) = job.present.filter(|_| self.is_staged) else {
             let writer = TargetWriter::begin(job.target, &self.wanted, mark, self.first);
             return Ok(Output::InPlace(Box::new(writer)));
         };
@@ -185,7 +183,7 @@ impl Prepared {
         let described = self
             .previous
             .as_ref()
-            .map(Record::wanted)
+            .map(|record| record.wanted())
             .unwrap_or_default();
         let space = Space {
             volume: job.target,
@@ -203,14 +201,15 @@ impl Prepared {
             drive: drive_room,
             is_drive_given_up: is_given_up,
         };
-        let parts = self.staged_parts(job, options);
-        let is_new = parts.is_empty();
-        let mut staging = Staging::new(space, rooms, &self.wanted, mark, (options.threads, parts))?;
+        let is_new = self.staged.is_empty();
+        let parts = &self.staged;
+        let mut staging = Staging::new(space, rooms, &self.wanted, mark, parts, options.threads)?;
         // All of it is staged then, and only long runs of zeroes that no map tells of would need none;
         // what no one proved free often is nothing else.
         let room_bytes = staging.stager.room_bytes();
         let known = self.plan.copy.difference(&job.usage.unproven);
-        if self.selection.rung == Rung::Full && is_new && known.total_bytes() > room_bytes {
+        let is_full = matches!(self.selection.approach, Approach::Full);
+        if is_full && is_new && known.total_bytes() > room_bytes {
             return Err(Error::NoRoom { room_bytes });
         }
         staging.token = self.target_token.map(|token| token.0);

@@ -2,13 +2,15 @@
 
 use super::output::Output;
 use super::prepared::Prepared;
-use super::{CloneOptions, Job, task, work};
+use super::task::{self, Task};
+use super::{CloneOptions, Job, work};
 use crate::commit::Held;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::intent::IntentLog;
 use crate::pipeline;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::{MetadataWriter, RecordWriter};
+use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
 
 /// A run under way.
@@ -17,7 +19,9 @@ pub(super) struct Run<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) observer: &'a dyn Observer,
     /// Names what a run in place is about to touch, or what is staged.
-    pub(super) log: Option<IntentLog>,
+    pub(super) log: IntentLog,
+    /// What of the source is metadata whose digests go into the record.
+    pub(super) metadata: ExtentMap,
     pub(super) notes: Notes,
 }
 
@@ -34,23 +38,19 @@ impl Run<'_> {
     /// Brings all but the first chunk to where writes go, and returns that one.
     pub(super) fn transfer(&mut self, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
         let observer = self.observer;
-        let log = self.log.as_ref();
+        let log = &self.log;
         let is_in_place = matches!(output, Output::InPlace(_));
-        let mut tasks = task::tasks(self.prepared)?.map(|task| {
-            if observer.is_cancelled() {
-                return Err(Error::Interrupted);
-            }
-            if let (Some(log), Ok(task)) = (log.filter(|_| is_in_place), &task) {
+        let begin = |task: Task| {
+            let task = unless_cancelled(observer, task)?;
+            if is_in_place {
                 log.intend(task.chunk)?;
             }
-            task
-        });
+            Ok(task)
+        };
+        let (first, others) = task::tasks(self.prepared, &self.metadata)?;
+        let others = others.map(|task| begin(task?));
         let worker = work::Worker::new(self.job, options.rewrite);
-        let first = tasks.next().unwrap_or_else(|| {
-            let text = "the source has no first chunk to be held back";
-            Err(Error::Internal(text.to_owned()))
-        });
-        let outcome = worker.process(&first?)?;
+        let outcome = worker.process(&begin(first)?)?;
         let held = Held {
             chunk: outcome.chunk,
             content: outcome.content.clone(),
@@ -60,20 +60,18 @@ impl Run<'_> {
         notes.add(&outcome, observer)?;
         pipeline::run(
             options.threads,
-            tasks,
+            others,
             |task| output.put_data(worker.process(&task)?),
             |(outcome, zeroes)| {
                 // In order, so that neighbors become one request.
                 for write in &zeroes {
                     output.put_zero(write)?;
                 }
-                if let Some(log) = log {
-                    if is_in_place {
-                        log.done(outcome.chunk, outcome.digest);
-                    }
-                    if log.is_due() {
-                        checkpoint(output, log)?;
-                    }
+                if is_in_place {
+                    log.done(outcome.chunk, outcome.digest);
+                }
+                if log.is_due() {
+                    checkpoint(output, log)?;
                 }
                 notes.add(&outcome, observer)
             },
@@ -83,10 +81,7 @@ impl Run<'_> {
 
     /// Makes durable what was done, and that it was done.
     pub(super) fn checkpoint(&self, output: &Output<'_>) -> Result<()> {
-        match &self.log {
-            Some(log) => checkpoint(output, log),
-            None => Ok(()),
-        }
+        checkpoint(output, &self.log)
     }
 }
 

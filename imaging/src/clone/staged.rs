@@ -2,6 +2,7 @@
 //! it.
 
 use super::output::Sealed;
+use super::phase::{During as _, Phase, Stopped};
 use super::run::Run;
 use super::{CloneOptions, CloneSummary, Job, finish};
 use crate::error::Result;
@@ -71,7 +72,7 @@ impl StagedClone<'_> {
 /// Ends the first half of a run: its record is made durable, and its log says what is staged.
 pub(super) fn pend<'a>(
     job: &'a Job<'a>,
-    mut run: Run<'_>,
+    run: Run<'_>,
     sealed: Sealed,
     started: Instant,
 ) -> Result<Box<StagedClone<'a>>> {
@@ -80,9 +81,7 @@ pub(super) fn pend<'a>(
         drive: job.drive.map(|drive| drive.device),
     };
     // Whoever commits later, or never does, need not stage it again.
-    if let Some(log) = run.log.take() {
-        log.staged(sealed.part)?;
-    }
+    run.log.staged(sealed.part)?;
     let used_bytes = job.usage.extents.total_bytes();
     let ready = Ready {
         space,
@@ -91,10 +90,13 @@ pub(super) fn pend<'a>(
         used_bytes,
     };
     let freed = finish::run_freed(run.prepared);
-    let bytes = (ready.checked.in_place_bytes(space), sealed.staged_bytes);
+    let written = finish::Written {
+        in_place_bytes: ready.checked.in_place_bytes(space),
+        staged_bytes: sealed.staged_bytes,
+    };
     // What is in use will be the source's, byte by byte, its change token included.
     let token = job.usage.token;
-    let (summary, record) = finish::record(run, token, bytes, started)?;
+    let (summary, record) = finish::record(run, token, written, started)?;
     record.keep_pending()?;
     Ok(Box::new(StagedClone {
         job,
@@ -108,25 +110,42 @@ pub(super) fn pend<'a>(
     }))
 }
 
+/// Commits an update that is staged by itself.
+///
+/// # Errors
+/// As [`commit`].
+pub(super) fn commit_one(
+    mut update: StagedClone<'_>,
+    records: &RecordStore,
+    options: &CloneOptions,
+) -> Result<CloneSummary, Stopped> {
+    update.job.check_source().during(Phase::Checking)?;
+    let written_bytes = commit_and_apply(&mut [&mut update.ready], options)?;
+    let written_bytes = written_bytes.into_iter().sum();
+    update
+        .complete(records, options, written_bytes)
+        .during(Phase::Recording)
+}
+
 /// Commits updates that are staged, all of them by one write, and brings them into place; then
 /// replaces their records. `unchanged` are volumes of the same group of which nothing differed:
 /// their sources, too, must be what they were.
 ///
 /// # Errors
-/// [`crate::Error::SourceChanged`] with all targets what they were; [`crate::Error::Target`]: what is
-/// committed then is completed by the next run, or by `finish`. [`crate::Error::AfterCommit`] when a
-/// clone is whole but its record could not be kept.
+/// [`Stopped`], with [`crate::Error::SourceChanged`]: all targets are what they were;
+/// [`crate::Error::Target`]: what is committed then is completed by the next run, or by `finish`;
+/// [`crate::Error::AfterCommit`]: a clone is complete but its record could not be kept.
 pub fn commit(
     updates: Vec<StagedClone<'_>>,
     unchanged: &[&Job<'_>],
     records: &RecordStore,
     options: &CloneOptions,
-) -> Result<Vec<CloneSummary>> {
+) -> Result<Vec<CloneSummary>, Stopped> {
     for update in &updates {
-        update.job.check_source()?;
+        update.job.check_source().during(Phase::Checking)?;
     }
     for job in unchanged {
-        job.check_source()?;
+        job.check_source().during(Phase::Checking)?;
     }
     let mut updates: Vec<(usize, StagedClone<'_>)> = updates.into_iter().enumerate().collect();
     let leader = group::leader(updates.iter().map(|(_, update)| &update.ready));
@@ -137,15 +156,25 @@ pub fn commit(
     }
     let ready = updates.iter_mut().map(|(_, update)| &mut update.ready);
     let mut ready: Vec<&mut Ready<'_>> = ready.collect();
-    let mut written_bytes = group::commit(&mut ready)?;
-    let applied = group::apply(&mut ready, options.threads)?;
-    for (sum, bytes) in written_bytes.iter_mut().zip(applied) {
-        *sum += bytes;
-    }
+    let written_bytes = commit_and_apply(&mut ready, options)?;
     let mut done = Vec::new();
     for ((index, update), bytes) in updates.into_iter().zip(written_bytes) {
-        done.push((index, update.complete(records, options, bytes)?));
+        let summary = update.complete(records, options, bytes);
+        done.push((index, summary.during(Phase::Recording)?));
     }
     done.sort_by_key(|&(index, _)| index);
     Ok(done.into_iter().map(|(_, summary)| summary).collect())
+}
+
+/// Returns the bytes written to each volume.
+fn commit_and_apply(
+    ready: &mut [&mut Ready<'_>],
+    options: &CloneOptions,
+) -> Result<Vec<u64>, Stopped> {
+    let mut written_bytes = group::commit(ready).during(Phase::Committing)?;
+    let applied = group::apply(ready, options.threads).during(Phase::Applying)?;
+    for (sum, bytes) in written_bytes.iter_mut().zip(applied) {
+        *sum += bytes;
+    }
+    Ok(written_bytes)
 }

@@ -4,7 +4,7 @@ use super::known::{Knowledge, Known};
 use super::{Prepared, within};
 use crate::chunk;
 use crate::error::Result;
-use klon_partition::Extent;
+use klon_partition::{Extent, ExtentMap};
 
 /// One chunk of the source.
 pub(super) struct Task {
@@ -32,26 +32,31 @@ impl Task {
     }
 }
 
-/// The tasks of a run.
-pub(super) fn tasks(prepared: &Prepared) -> Result<impl Iterator<Item = Result<Task>> + Send + '_> {
+/// The task of the first chunk, which is held back, and those of the others in order. Of `metadata`
+/// there are digests in the record.
+pub(super) fn tasks<'a>(
+    prepared: &'a Prepared,
+    metadata: &'a ExtentMap,
+) -> Result<(Task, impl Iterator<Item = Result<Task>> + Send + 'a)> {
     let mut known = Known::new(prepared)?;
     let Prepared {
         plan,
         wanted,
-        metadata,
+        first,
         ..
     } = prepared;
-    Ok(chunk::chunks(wanted, plan.source_bytes).map(move |chunk| {
+    let mut task = move |chunk| {
         let wanted = within(wanted, chunk);
         let known = known.of(chunk, &wanted)?;
         Ok(Task {
             chunk,
             copy: within(&plan.copy, chunk),
-            metadata: metadata
-                .as_ref()
-                .map_or_else(Vec::new, |metadata| within(metadata, chunk)),
+            metadata: within(metadata, chunk),
             wanted,
             known,
         })
-    }))
+    };
+    let first_task = task(*first)?;
+    let others = chunk::chunks(wanted, plan.source_bytes).filter(move |chunk| chunk != first);
+    Ok((first_task, others.map(task)))
 }

@@ -14,6 +14,7 @@ use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
 
+mod phase;
 mod resume;
 mod staged;
 
@@ -73,7 +74,7 @@ impl World {
             watch: None,
             lost: None,
         };
-        clone(&job, &self.records, &options(rung), observer)
+        Ok(clone(&job, &self.records, &options(rung), observer)?)
     }
 }
 

@@ -40,7 +40,7 @@ impl<'a> Worker<'a> {
             source: job.source,
             target: job.target,
             rewrite,
-            // What was never lent is still zero.
+            // A new buffer of the pool is zero.
             zeroes: pool.take().freeze(),
             pool,
         }
@@ -57,7 +57,7 @@ impl<'a> Worker<'a> {
             None => None,
         };
         let (content, read_source_bytes) = self.content(task)?;
-        // Of what is known to be zero without being read, the digest is known, too.
+        // Where nothing is to be read, the chunk is zero and its digest is known.
         let zero = || Digest::of_zeroes(content.len()).filter(|_| task.copy.is_empty());
         let digest = zero().unwrap_or_else(|| Digest::of(&content));
         let metadata = (!task.metadata.is_empty())
@@ -97,13 +97,13 @@ impl<'a> Worker<'a> {
         let Some(kept) = self.source.sha256(task.chunk).map_err(Error::Source)? else {
             return Ok(None);
         };
-        // It is of all that reads as anything but zero, also where that is not to be copied.
+        // The kept digest covers all data of the chunk, also data that is not to be copied.
         let data = self.source.data(task.chunk).map_err(Error::Source)?;
         let copy: ExtentMap = task.copy.iter().copied().collect();
         Ok(data.difference(&copy).is_empty().then_some(Digest(kept)))
     }
 
-    /// Whether the target has a chunk already, as the source's digest tells.
+    /// Whether the target has a chunk already, by the digest that the source keeps.
     fn compare(&self, task: &Task, digest: Digest) -> Result<Compared> {
         let len = to_len(task.chunk.len_bytes());
         let current = match task.known {

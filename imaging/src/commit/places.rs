@@ -1,4 +1,4 @@
-//! The places of a volume's first chunk that say what it is: taken away first, given back last.
+//! The places in a volume's first chunk that say what it is: overwritten first, restored last.
 
 use crate::chunk::{BLOCK_BYTES, HELD_BYTES, range_in, to_len};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ const HEAD_BYTES: u64 = 3 * 512;
 pub(crate) struct Places {
     /// The first chunk.
     chunk: Extent,
-    /// The first sectors: what is written first and last.
+    /// The first sectors, which are written first and last.
     head: ExtentMap,
     /// The other places where a signature may be.
     signatures: ExtentMap,
@@ -76,9 +76,9 @@ pub(crate) fn mark_places(target: &dyn WriteAt, places: &Places, mark: &Mark) ->
     Ok(written_bytes)
 }
 
-/// Gives the places of the first chunk back, and what else of it `changed`: the head last, a
-/// sector at a time from its end, so that each vouches only for what follows it. Returns the
-/// bytes written.
+/// Restores the places of the first chunk, and writes what else of it `changed`. The head comes
+/// last, a sector at a time from its end, so that each sector vouches only for what follows it.
+/// Returns the bytes written.
 pub(crate) fn restore_places(
     target: &dyn WriteAt,
     places: &Places,

@@ -134,10 +134,14 @@ impl ReadAt for NbdDisk {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let by = (self.geometry(), REQUEST_BYTES_MAX);
-        fill(by, buffer, offset_bytes, |piece, out| {
-            self.read_piece(piece, out)
-        })
+        let unit_bytes = REQUEST_BYTES_MAX;
+        fill(
+            self.geometry(),
+            unit_bytes,
+            buffer,
+            offset_bytes,
+            |piece, out| self.read_piece(piece, out),
+        )
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

@@ -1,4 +1,4 @@
-//! Taking an image: what of a source is not in the file yet goes into it, as a new snapshot.
+//! Taking an image: whatever of a source is not in the file yet is added, as a new snapshot.
 
 mod forward;
 mod work;
@@ -12,6 +12,7 @@ use super::reference::Reference;
 use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::change::RungChoice;
+use crate::chunk::InStep;
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
 use crate::hex::Hex;
@@ -24,7 +25,6 @@ use crate::source::{self, Watch};
 use klon_partition::filesystem::Usage;
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use serde::Serialize;
-use std::iter::Peekable;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 use uuid::Uuid;
@@ -46,15 +46,15 @@ pub struct CaptureJob<'a> {
     pub disk_guid: Option<Uuid>,
     /// Of a disk: its partitions.
     pub partitions: Vec<PartitionId>,
-    /// What of it is zero because it could not be read where it comes from.
+    /// Parts that are zero because they could not be read from the original.
     pub bad: ExtentMap,
-    /// The snapshot that changes are found against, of the image that is added to.
+    /// The snapshot of the same image against which changes are found.
     pub previous: Option<&'a Snapshot>,
-    /// Asked before the commit: what shows that the source was written to, beside its change token.
+    /// Asked before the commit whether the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
     /// The name that the user gave to what is imaged.
     pub given_name: Option<String>,
-    /// Where the clone ends that is imaged, by its record.
+    /// When a clone is imaged: where it ends, by its record.
     pub clone_bytes: Option<u64>,
     /// What the user says of the snapshot.
     pub note: Option<String>,
@@ -63,7 +63,7 @@ pub struct CaptureJob<'a> {
 /// How to image.
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureOptions {
-    /// Which rung.
+    /// How changes are to be found.
     pub rung: RungChoice,
     /// Level of zstd.
     pub level: i32,
@@ -121,8 +121,7 @@ pub fn capture<A: Append>(
     capture_from(job, None, writer, options, observer)
 }
 
-/// Adds a snapshot of what comes in order, once. The source of the job says how large that is
-/// ([`ForwardGeometry`]).
+/// Adds a snapshot of a stream. The source of the job says how large it is ([`ForwardGeometry`]).
 ///
 /// # Errors
 /// As [`capture`]; nothing is committed before the stream has said that it ended well.
@@ -165,10 +164,10 @@ fn capture_from<A: Append>(
         changed_used_bytes: 0,
         added_bytes: 0,
     };
-    let run = transfer.run(job, &mut stream, (&plan, rung), options, writer);
+    let run = transfer.run(job, &mut stream, &plan, rung, options, writer);
     let ended = run.and_then(|()| stream.map_or(Ok(()), |s| s.finish().map_err(Error::Source)));
     if let Err(error) = ended {
-        // What is in the file is of use to the next run; the first error is what matters.
+        // The next run can use what is in the file already. Only the first error matters.
         let _ = writer.sync();
         return Err(error);
     }
@@ -208,7 +207,7 @@ fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
     if let Some(whole) = geometry.extent() {
         data = job.source.data(whole).map_err(Error::Source)?;
     }
-    // What is not known must not be told as zero.
+    // Unknown bytes must not count as zero.
     data = data.union(&job.bad);
     Plan::new(job.usage, &data, geometry.size_bytes, geometry.size_bytes)
 }
@@ -328,7 +327,8 @@ impl Transfer<'_> {
         &mut self,
         job: &CaptureJob<'_>,
         stream: &mut Option<&mut dyn Forward>,
-        (plan, rung): (&Plan, Rung),
+        plan: &Plan,
+        rung: Rung,
         options: &CaptureOptions,
         writer: &mut ImageWriter<A>,
     ) -> Result<()> {
@@ -358,7 +358,8 @@ impl Transfer<'_> {
             job.source,
             options.level,
             chunk_size,
-            (rung, previous),
+            rung,
+            previous,
             &dedup,
         );
         let chunk_len = chunk_size.buffer_len();
@@ -393,9 +394,9 @@ impl Transfer<'_> {
     }
 }
 
-/// What the snapshot before has, gone through in step with the chunks.
+/// What the snapshot before has.
 struct Known<'a> {
-    references: Option<Peekable<References<'a>>>,
+    references: Option<InStep<References<'a>>>,
 }
 
 type References<'a> =
@@ -404,26 +405,15 @@ type References<'a> =
 impl<'a> Known<'a> {
     fn new(previous: Option<&'a Snapshot>) -> Self {
         let references = previous.map(|previous| {
-            let references: References<'a> = Box::new(previous.references());
-            references.peekable()
+            // What can't be read is not known, and so stored again.
+            let references = previous.references().filter(Result::is_ok);
+            InStep::new(Box::new(references) as References<'a>)
         });
         Self { references }
     }
 
-    /// The reference of a chunk. What can't be read is not known, and so stored again.
+    /// The reference of a chunk.
     fn at(&mut self, number: u64) -> Option<Reference> {
-        let references = self.references.as_mut()?;
-        let is_before = |item: &klon_partition::Result<(u64, Reference)>| match item {
-            Ok((at, _)) => *at < number,
-            Err(_) => true,
-        };
-        while references.next_if(is_before).is_some() {}
-        let is_here = |item: &klon_partition::Result<(u64, Reference)>| {
-            item.as_ref().is_ok_and(|(at, _)| *at == number)
-        };
-        references
-            .next_if(is_here)?
-            .ok()
-            .map(|(_, reference)| reference)
+        self.references.as_mut()?.at(number).ok().flatten()
     }
 }

@@ -1,4 +1,4 @@
-//! Verify an image: every frame of its snapshots, each once, and what a damaged one takes with it.
+//! Verify an image: reads every frame of its snapshots once, and says which data a damaged one costs.
 
 use super::catalog::pages::{PageNode, read_page};
 use super::frame::FrameType;
@@ -35,15 +35,16 @@ pub struct CheckSummary {
     pub stored_bytes: u64,
     /// Bytes of them as they were imaged.
     pub plain_bytes: u64,
-    /// What is damaged, by snapshot; those that are whole are left out.
+    /// What is damaged, by snapshot; intact snapshots are left out.
     pub damage: Vec<SnapshotDamage>,
-    /// What could not be read when it was imaged, by snapshot. It is no damage of the image.
+    /// What could not be read from the source when it was imaged, by snapshot. The image is not
+    /// damaged there.
     pub bad: Vec<SnapshotBad>,
-    /// What is wrong with the header of the file, whose content the frames told.
+    /// What is wrong with the header of the file, which was rebuilt from the frames.
     pub header_damage: Option<String>,
-    /// What is wrong with the last commit. When it can't be read earlier ones were looked at instead.
+    /// What is wrong with the last commit. When it can't be read, an earlier one was checked instead.
     pub commit_damage: Option<String>,
-    /// Bytes behind the last commit, which an interrupted run left. They are no damage.
+    /// Bytes behind the last commit, left by an interrupted run. They are no damage.
     pub torn_bytes: u64,
     /// How long it took.
     pub seconds: f64,
@@ -121,8 +122,8 @@ pub fn check(
     })
 }
 
-/// What is wrong with the first page of the catalog that is damaged. It is there twice, so that what is
-/// in it can be read all the same.
+/// What is wrong with the first damaged page of the catalog. Each page is stored twice, so its
+/// contents can still be read.
 fn damaged_page(image: &Image) -> Option<String> {
     let frames = PageNode::all_frames(&image.tail().catalog_pages);
     let read = |frame: &Reference| read_page(image.device(), image.header(), frame).err();
@@ -166,7 +167,7 @@ impl Checked {
         if let Some(number) = number
             && image.catalog().find(Some(number)).is_none()
         {
-            // Says which there are.
+            // The error says which snapshots exist.
             image.snapshot(Some(number)).map_err(Error::Image)?;
         }
         let entries = image.catalog().snapshots.iter();
@@ -273,7 +274,7 @@ fn damage_of(
     })
 }
 
-/// The data that no sound chunk has, found in one go and little memory.
+/// Finds the data that no sound chunk covers, in one pass and little memory.
 struct Lost<'a> {
     data: &'a ExtentMap,
     extents: ExtentMapBuilder,

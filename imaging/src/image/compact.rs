@@ -1,4 +1,4 @@
-//! Rewriting an image: what its remaining snapshots use, in a new file, and nothing else.
+//! Rewriting an image: a new file gets only what the remaining snapshots use.
 
 use super::append::Append;
 use super::catalog::Catalog;
@@ -17,12 +17,12 @@ use klon_partition::Error as PartitionError;
 use std::num::NonZeroUsize;
 use uuid::Uuid;
 
-/// Room for what is not data frames: commits, and what padding takes.
+/// Room for everything but data frames: commits and padding.
 const SLACK_BYTES: u64 = 1 << 20;
 /// Room for a snapshot's two entries of the catalog.
 const CATALOG_ENTRY_BYTES: u64 = 1024;
 
-/// How large the file becomes at most when the snapshots of these numbers are left out.
+/// The largest size that the new file can have when the snapshots with these numbers are left out.
 ///
 /// # Errors
 /// As [`compact`].
@@ -40,12 +40,12 @@ pub fn compact_bytes(image: &Image, remove: &[u64]) -> Result<u64> {
     Ok(HEADER_LEN as u64 + rewritten + data.sum::<u64>() + catalog_bytes + SLACK_BYTES)
 }
 
-/// Writes a new image with all snapshots of `image` but those of the numbers `remove`, which keep
-/// their numbers. Every frame is checked when it is read; `output` is durable in the end,
-/// and comes back.
+/// Writes a new image with the snapshots of `image`, without those whose numbers are in `remove`. The
+/// others keep their numbers. Every frame is checked when it is read. Returns `output`, which is
+/// durable then.
 ///
 /// # Errors
-/// [`Error::Image`] when something of what remains is damaged, [`Error::ImageWrite`],
+/// [`Error::Image`] when a remaining snapshot is damaged, [`Error::ImageWrite`],
 /// [`Error::Interrupted`].
 pub fn compact<A: Append>(
     image: &Image,
@@ -83,13 +83,13 @@ pub fn compact<A: Append>(
 fn check_possible(image: &Image) -> Result<()> {
     let tail = image.tail();
     if !image.header().is_appendable || (tail.damage.is_some() && !tail.is_footer_lost) {
-        // What it says holds for a copy too.
+        // Its contents hold for a copy too.
         return ImageWriter::<Vec<u8>>::check_appendable(image);
     }
     Ok(())
 }
 
-/// That of the copy: the same, unless it was lost; but for the catalog, which is written anew.
+/// The header of the copy: the same, unless it was lost, except that the catalog is written again.
 fn header_of(image: &Image) -> Header {
     let header = Header {
         has_catalog_pages: true,
@@ -124,8 +124,8 @@ fn found(frames: Frames) -> Result<Frames> {
     }
 }
 
-/// Copies data frames as they are stored; returns where each was and is, ascending. A frame has one
-/// valid reference, so its position names it.
+/// Copies data frames as they are stored. Returns the old and the new position of each, ascending. A
+/// frame has one valid reference, so its position identifies it.
 fn copy<A: Append>(
     image: &Image,
     data: Vec<Reference>,

@@ -23,20 +23,28 @@ pub struct Comparison {
     pub first_bytes: Option<u64>,
 }
 
-/// Compares what `first`, a snapshot or a part of one, and `second` have in `within`, which is
-/// within both.
+/// The two devices of a comparison.
+#[derive(Clone, Copy)]
+pub struct Sides<'a> {
+    /// A snapshot, or a part of one.
+    pub first: &'a dyn ReadAt,
+    /// What it is compared with.
+    pub second: &'a dyn ReadAt,
+}
+
+/// Compares what both sides have in `within`, which must lie within both.
 ///
-/// It goes by chunks of `size`, which best is that of `first` or of `second`: their digests are of use then.
-/// Where a side has digests of such chunks, `within` must have all that this side has of those chunks,
-/// or the chunk is read.
+/// The comparison goes by chunks of `size`. Digests are used where a side keeps them for chunks of
+/// this size, and where `within` has all that this side has of the chunk. Other chunks are read.
 ///
 /// # Errors
-/// [`Error::Image`] when `first` can't be read, [`Error::Source`] when `second` can't be,
+/// [`Error::Image`] when the first side can't be read, [`Error::Source`] when the second can't be,
 /// [`Error::Interrupted`]. Damage of an image is no error.
 pub fn compare(
     name: &str,
-    (first, second): (&dyn ReadAt, &dyn ReadAt),
-    (within, size): (&ExtentMap, ChunkSize),
+    sides: Sides<'_>,
+    within: &ExtentMap,
+    size: ChunkSize,
     threads: NonZeroUsize,
     observer: &dyn Observer,
 ) -> Result<Comparison> {
@@ -47,7 +55,8 @@ pub fn compare(
         reason: "comparing the digests, and the bytes where the digests differ",
         total_bytes: compared_bytes,
     });
-    let [size_bytes, other_bytes] = [first, second].map(|side| side.geometry().size_bytes);
+    let [size_bytes, other_bytes] =
+        [sides.first, sides.second].map(|side| side.geometry().size_bytes);
     let size_bytes = size_bytes.max(other_bytes);
     let chunks = size.chunks(within, size_bytes);
     let tasks = chunks
@@ -63,7 +72,7 @@ pub fn compare(
         Flow::of_items(threads, chunk_len, 3 * chunk_len),
         tasks,
         |(chunk, wanted)| {
-            let unlike = unlike((first, second), chunk, &wanted, &pool)?;
+            let unlike = unlike(sides, chunk, &wanted, &pool)?;
             Ok((wanted, unlike))
         },
         |(wanted, unlike)| {
@@ -92,12 +101,8 @@ struct Unlike {
     first_bytes: Option<u64>,
 }
 
-fn unlike(
-    (first, second): (&dyn ReadAt, &dyn ReadAt),
-    chunk: Extent,
-    wanted: &[Extent],
-    pool: &Pool,
-) -> Result<Unlike> {
+fn unlike(sides: Sides<'_>, chunk: Extent, wanted: &[Extent], pool: &Pool) -> Result<Unlike> {
+    let Sides { first, second } = sides;
     // A damaged page is met again when the chunk is read.
     let digest_of = |side: &dyn ReadAt| side.sha256(chunk).ok().flatten().map(Digest);
     let digest = digest_of(first);

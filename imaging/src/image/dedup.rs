@@ -4,11 +4,11 @@ use super::reference::Reference;
 use crate::chunk::Digest;
 use std::collections::HashMap;
 
-/// Chunks that are known at most, in about 100 MiB. Beyond that only those that a chunk's own place
-/// had before are found, which needs no memory.
+/// The most chunks that are remembered, in about 100 MiB. Beyond that, a chunk is found only at its own
+/// place of the snapshot before, which needs no memory.
 const CHUNKS_MAX: usize = 1_500_000;
-/// Tables, by the first byte of the digest. While one grows, for a moment it takes its room three
-/// times over, and the others don't.
+/// How many tables there are, by the first byte of the digest. A table that grows needs three times its
+/// memory for a moment; with many tables that is little.
 const TABLES: usize = 64;
 
 /// Chunks by their digest.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-/// How much is unpacked ahead of those who read one chunk after the other in pieces, at least a
+/// How much is unpacked ahead of a reader that goes from chunk to chunk in pieces; at least one
 /// chunk.
 const AHEAD_BYTES: u64 = 1 << 20;
 /// No chunk was read yet.
@@ -21,9 +21,9 @@ pub struct SnapshotDevice(Arc<Inner>);
 struct Inner {
     snapshot: Arc<Snapshot>,
     check: Check,
-    /// The chunk that a piece was read of last.
+    /// The chunk of the last read.
     last: AtomicU64,
-    /// Whether someone reads ahead.
+    /// Whether a thread is reading ahead.
     is_ahead: AtomicBool,
 }
 
@@ -34,9 +34,9 @@ impl SnapshotDevice {
         Self::checked_by(snapshot, Check::Digest)
     }
 
-    /// The same for many who read small pieces at any place: the first piece of a chunk is checked
-    /// by the checksum of what is stored, which takes a fraction of the time. Whole chunks, and
-    /// what more is read of one, are checked by their digest.
+    /// The same for many small reads at any place. The first piece of a chunk is checked by the
+    /// checksum of the stored bytes, which takes a fraction of the time. Whole chunks, and further
+    /// pieces, are checked by their digest.
     #[must_use]
     pub fn for_pieces(snapshot: Arc<Snapshot>) -> Self {
         Self::checked_by(snapshot, Check::Stored)
@@ -77,12 +77,10 @@ impl SnapshotDevice {
             self.read_ahead(number);
         }
         let image = snapshot.image();
-        image
-            .unpacker()
-            .copy(image, &reference, (start, out), check)
+        image.unpacker().copy(image, &reference, start, out, check)
     }
 
-    /// Unpacks what follows a chunk in the background, if nobody does.
+    /// Unpacks the next chunks in the background, unless a thread does so already.
     fn read_ahead(&self, number: u64) {
         if self.0.is_ahead.swap(true, Ordering::Acquire) {
             return;
@@ -92,7 +90,7 @@ impl SnapshotDevice {
             inner.prepare(number);
             inner.is_ahead.store(false, Ordering::Release);
         };
-        // Without a thread nothing is lost but time.
+        // Without a thread, reads are only slower.
         if thread::Builder::new()
             .name("ahead".to_owned())
             .spawn(work)
@@ -108,7 +106,7 @@ impl Inner {
         let count = (AHEAD_BYTES / self.snapshot.chunk_size().bytes()).max(1);
         let image = self.snapshot.image();
         for next in (1..=count).filter_map(|step| number.checked_add(step)) {
-            // Damage is met when it is read.
+            // Damage is reported when the chunk is read.
             let Ok(Some(reference)) = self.snapshot.reference(next) else {
                 return;
             };

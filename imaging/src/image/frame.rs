@@ -231,7 +231,8 @@ fn wrong(
     header: &FrameHeader,
     position: u64,
     field: &'static str,
-    (expected, found): (String, String),
+    expected: String,
+    found: String,
 ) -> Result<()> {
     Err(Corrupt::new(header.frame_type.name(), field, position, expected, found).into())
 }
@@ -242,8 +243,8 @@ pub(super) fn check_payload(header: &FrameHeader, position: u64, payload: &[u8])
     if crc == header.payload_crc {
         return Ok(());
     }
-    let values = [header.payload_crc, crc].map(|crc| format!("{crc:#010x}"));
-    wrong(header, position, "CRC-32C of the payload", values.into())
+    let [expected, found] = [header.payload_crc, crc].map(|crc| format!("{crc:#010x}"));
+    wrong(header, position, "CRC-32C of the payload", expected, found)
 }
 
 /// The plain bytes of a payload whose checksum was compared.
@@ -255,7 +256,7 @@ pub(super) fn decode_checked(
 ) -> Result<()> {
     let expected = plain.len();
     let wrong =
-        |field, expected: String, found: String| wrong(header, position, field, (expected, found));
+        |field, expected: String, found: String| wrong(header, position, field, expected, found);
     match header.encoding {
         Encoding::Raw if payload.len() == expected => plain.copy_from_slice(payload),
         Encoding::Raw => {

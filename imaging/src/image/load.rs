@@ -32,7 +32,7 @@ pub(super) fn read_frame(
     frame_type: FrameType,
     plain: &mut [u8],
 ) -> Result<()> {
-    let (header, payload) = load_frame(device, file, reference, (frame_type, plain.len()), None)?;
+    let (header, payload) = load_frame(device, file, reference, frame_type, plain.len(), None)?;
     frame::decode(&header, reference.position, &payload, plain)
 }
 
@@ -41,7 +41,8 @@ pub(super) fn load_frame(
     device: &dyn ReadAt,
     file: &Header,
     reference: &Reference,
-    (frame_type, plain_len): (FrameType, usize),
+    frame_type: FrameType,
+    plain_len: usize,
     pool: Option<&Pool>,
 ) -> Result<(FrameHeader, Bytes)> {
     let position = reference.position;
@@ -66,7 +67,7 @@ pub(super) fn load_frame(
             format!("{end:?}"),
         );
     }
-    // Whole blocks, so that nothing is read around.
+    // Whole blocks, so that the device need not read more around them.
     let align = aligned::ALIGNMENT_BYTES as u64;
     let start = position / align * align;
     let skip = usize::try_from(position - start).unwrap_or(0);

@@ -26,7 +26,7 @@ pub struct SnapshotManifest {
     pub zero: ExtentMap,
     /// Extents of the data that could not be read from the source, and are zero.
     pub bad: ExtentMap,
-    /// Extents of the source that no one proved free, and that are not in the image by choice.
+    /// Extents of the source that are not proven free, and are left out of the image by choice.
     pub left_out: ExtentMap,
     /// Numbers and references of the pages that are not empty, ascending.
     pub tree: Vec<(u64, Reference)>,
@@ -63,10 +63,10 @@ pub struct SnapshotMeta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(with = "klon_partition::text::stored_option")]
     pub note: Option<String>,
-    /// What was taken of the bytes that no one proved free; left out for all of them.
+    /// Which of the bytes that are not proven free were imaged; absent when all were.
     #[serde(default, skip_serializing_if = "is_all")]
     pub outside: Outside,
-    /// Where the clone ends that was imaged, by its record; what lies behind was on the drive before.
+    /// When a clone was imaged: where it ends, by its record. Bytes behind it were on the drive before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_bytes: Option<u64>,
     /// The run that made it.

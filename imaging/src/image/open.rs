@@ -1,4 +1,4 @@
-//! Opening an image, also one whose header is damaged.
+//! Opening an image, even if its header is damaged.
 
 use super::header::MAGIC;
 use super::reader::Image;
@@ -8,11 +8,11 @@ use klon_partition::{Error, ReadAt, Result};
 use std::sync::Arc;
 
 impl Image {
-    /// Opens an image that is all of `device`. One whose header is damaged is read as well, if it
-    /// ends with a whole commit; it must not be added to.
+    /// Opens an image that is all of `device`. An image with a damaged header can be read if it ends
+    /// with an intact commit. Nothing may be added to it.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it is none, or no commit of it can be read; [`Error::Unsupported`];
+    /// [`Error::Corrupt`] when `device` is no image, or has no readable commit; [`Error::Unsupported`];
     /// [`Error::Io`].
     pub fn open(device: Arc<dyn ReadAt>) -> Result<Self> {
         match Self::header_of(&*device) {
@@ -31,7 +31,7 @@ impl Image {
         }
     }
 
-    /// Whether `device` is an image, be its header damaged or of a later version.
+    /// Whether `device` is an image, even if its header is damaged or of a later version.
     ///
     /// # Errors
     /// [`Error::Io`].

@@ -1,4 +1,4 @@
-//! The file or files that an image is kept in: `NAME`, or its parts `NAME.000`, `NAME.001`, ….
+//! The file or files of an image: `NAME`, or its parts `NAME.000`, `NAME.001`, ….
 
 mod append;
 mod joined;
@@ -21,10 +21,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Parts that are looked for; each is large.
+/// The most parts of an image; each is large.
 const PARTS_MAX: usize = 100_000;
 
-/// The file or files that an image is kept in.
+/// The file or files of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFiles {
     name: PathBuf,
@@ -111,7 +111,7 @@ impl ImageFiles {
         self.is_split
     }
 
-    /// How long they were together when they were found.
+    /// Their total size when they were found.
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         self.parts.last().map_or(0, Part::end)
@@ -122,14 +122,14 @@ impl ImageFiles {
         self.parts.iter().map(|part| part.path.as_path())
     }
 
-    /// The first of them: what is locked by those who write.
+    /// The first of them, which writers lock.
     #[must_use]
     pub fn first(&self) -> &Path {
         self.parts.first().map_or(&self.name, |part| &part.path)
     }
 
-    /// The part that seems to be missing: the last one that is there is as long as those before,
-    /// and behind a full part there is always another one, be it empty.
+    /// The part that seems to be missing. A full part is always followed by another one, even if that
+    /// is empty, so the last part must be shorter than the others.
     #[must_use]
     pub fn missing(&self) -> Option<PathBuf> {
         let (first, last) = (self.parts.first()?, self.parts.last()?);
@@ -146,7 +146,7 @@ impl ImageFiles {
         }
     }
 
-    /// Removes those of these numbers, the last first: of a new image that came to nothing.
+    /// Removes the parts with these numbers, the last one first, when a new image was given up.
     ///
     /// # Errors
     /// What the system says.

@@ -1,8 +1,7 @@
-//! Pruning: snapshots are taken out of the catalog, and what only they used becomes a hole.
+//! Pruning: snapshots are taken out of the catalog, and space that only they used becomes a hole.
 //!
-//! The order is what makes it safe: the catalog without them is durable before the first hole is
-//! made. Which frames are still used is asked of the file itself each time, so a prune that was
-//! interrupted is completed by the next one.
+//! The order makes it safe: the new catalog is durable before the first hole is made. Each prune asks
+//! the file itself which frames are in use, so the next prune completes an interrupted one.
 
 use super::append::Append;
 use super::catalog::Catalog;
@@ -25,13 +24,13 @@ pub const HOLE_ALIGN: u64 = 4096;
 
 /// Something in which holes can be made.
 pub trait Punch {
-    /// Gives the room of `extent` back; it reads as zeroes from then on.
+    /// Frees the space of `extent`, which reads as zeroes from then on.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] where that can't be done; what the system says.
     fn punch(&self, extent: Extent) -> io::Result<()>;
 
-    /// Makes that durable.
+    /// Makes the holes durable.
     ///
     /// # Errors
     /// What the system says.
@@ -41,15 +40,15 @@ pub trait Punch {
 /// What a prune would do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrunePlan {
-    /// Numbers of the snapshots that go.
+    /// Numbers of the snapshots that are removed.
     pub remove: Vec<u64>,
-    /// What of the file becomes a hole.
+    /// The parts of the file that become holes.
     pub holes: ExtentMap,
-    /// Bytes of that which take room now.
+    /// Bytes of these parts that take space now.
     pub freed_bytes: u64,
     /// Bytes of the file that remain in use.
     pub live_bytes: u64,
-    /// Bytes behind the last commit that an interrupted run left, and that are cut off.
+    /// Bytes behind the last commit, left by an interrupted run, that are cut off.
     pub torn_bytes: u64,
     /// Whether a catalog must be written first.
     is_commit_needed: bool,
@@ -63,11 +62,12 @@ impl PrunePlan {
     }
 }
 
-/// What it takes to remove snapshots of these numbers; of none, to complete an earlier prune.
+/// Plans the removal of the snapshots with these numbers. Without numbers, plans the completion of an
+/// earlier prune.
 ///
 /// # Errors
-/// [`Error::Image`] when a snapshot that remains is damaged: what it uses can't be told then.
-/// [`Error::Refused`] when none would remain.
+/// [`Error::Image`] when a remaining snapshot is damaged, because the space it uses is then unknown.
+/// [`Error::Refused`] when no snapshot would remain.
 pub fn plan_prune(image: &Image, remove: &[u64]) -> Result<PrunePlan> {
     ImageWriter::<Vec<u8>>::check_appendable(image)?;
     let remains = remaining(image.catalog(), remove)?;
@@ -103,14 +103,14 @@ pub fn plan_prune(image: &Image, remove: &[u64]) -> Result<PrunePlan> {
     })
 }
 
-/// Where the writer that [`forget`] gets begins; what is behind that in the file is cut off.
-/// `None` when the catalog is as it shall be.
+/// Where the writer for [`forget`] begins; the file is cut off there. `None` when the catalog is right
+/// already.
 #[must_use]
 pub fn forget_from(image: &Image, plan: &PrunePlan) -> Option<u64> {
     plan.is_commit_needed.then(|| image.tail().next_position())
 }
 
-/// Room that [`forget`] takes at most: two catalogs with their footers, in whole blocks.
+/// The most space that [`forget`] takes: two catalogs with their footers, in whole blocks.
 #[must_use]
 pub fn forget_bytes(image: &Image) -> u64 {
     let catalog_bytes = room_bytes(image.tail().catalog_frame.stored_bytes);
@@ -132,8 +132,8 @@ pub fn forget<A: Append>(image: &Image, plan: &PrunePlan, output: A) -> Result<(
     ImageWriter::behind(output, image, position)?.commit_twice(&catalog)
 }
 
-/// Makes holes of everything that no snapshot of `image` uses, which was opened after [`forget`];
-/// returns how many bytes of room that gave back.
+/// Makes holes of everything that no snapshot of `image` uses. The image must have been opened after
+/// [`forget`]. Returns how many bytes were freed.
 ///
 /// # Errors
 /// [`Error::ImageWrite`], [`Error::Image`], [`Error::Interrupted`]: the next prune goes on.
@@ -201,7 +201,7 @@ pub(super) fn open_all(image: &Image, catalog: &Catalog) -> Result<Vec<Snapshot>
         .map_err(damaged)
 }
 
-/// What remains must be known to its last frame.
+/// Checks that every frame of the remaining snapshots is known.
 pub(super) fn damaged(error: klon_partition::Error) -> Error {
     Error::Image(match error {
         klon_partition::Error::Corrupt(_) => klon_partition::Error::Refused(format!(

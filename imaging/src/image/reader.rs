@@ -17,9 +17,9 @@ use klon_partition::error::Corrupt;
 use klon_partition::{ReadAt, Result};
 use std::sync::Arc;
 
-/// A frame's header, and what is read before and behind a frame so that whole blocks are.
+/// A frame's header, and the bytes that are read around a frame to read whole blocks.
 const AROUND_BYTES: usize = FRAME_HEADER_LEN + 2 * aligned::ALIGNMENT_BYTES;
-/// Bytes of pages that are kept at hand: 300 pages at least, each of 1024 chunks.
+/// Bytes of pages that are kept: at least 300 pages of 1024 chunks each.
 const PAGES_BYTES: usize = 16 << 20;
 
 /// An image that is read.
@@ -32,7 +32,7 @@ pub struct Image {
     unpacker: Arc<Unpacker>,
     /// Buffers for what is stored of a chunk, and the blocks around it.
     stored: Pool,
-    /// Why what the header says was worked out from the frames.
+    /// Why the header had to be rebuilt from the frames.
     header_damage: Option<Arc<str>>,
 }
 
@@ -50,7 +50,7 @@ impl Image {
         }
     }
 
-    /// The same image, of which the header was worked out from the frames for that reason.
+    /// The same image, whose header was rebuilt from the frames for this reason.
     pub(super) fn with_header_damage(self, why: &str) -> Self {
         Self {
             header_damage: Some(why.into()),
@@ -58,8 +58,8 @@ impl Image {
         }
     }
 
-    /// What is wrong with the header, where what it said was worked out from the frames: the UUID
-    /// is another one then, which is as good for reading.
+    /// What is wrong with the header, if it was rebuilt from the frames. The UUID is another one then,
+    /// which serves as well for reading.
     #[must_use]
     pub fn header_damage(&self) -> Option<&str> {
         self.header_damage.as_deref()
@@ -121,7 +121,7 @@ impl Image {
         Ok(plain)
     }
 
-    /// The page that `reference` names, read once for all who look things up in it.
+    /// The page that `reference` names, read once for all lookups.
     pub(super) fn page(&self, reference: &Reference) -> Result<Arc<Page>> {
         let kept = self.pages.get(reference.position);
         if let Some((_, page)) = kept.filter(|kept| kept.0 == *reference) {
@@ -135,7 +135,7 @@ impl Image {
         Ok(page)
     }
 
-    /// What unpacks chunks of which pieces are read.
+    /// Unpacks chunks for readers of pieces.
     pub(super) fn unpacker(&self) -> &Unpacker {
         &self.unpacker
     }
@@ -148,7 +148,7 @@ impl Image {
     ) -> Result<(FrameHeader, Bytes)> {
         let (device, file) = (&*self.device, &self.header);
         let pool = (frame_type == FrameType::Data).then_some(&self.stored);
-        load_frame(device, file, reference, (frame_type, plain_len), pool)
+        load_frame(device, file, reference, frame_type, plain_len, pool)
     }
 
     /// The payload of a frame as it is stored, once its content was checked.

@@ -1,8 +1,8 @@
-//! An image whose header is damaged: what it said, as far as the frames tell.
+//! Rebuilds a damaged header of an image from the frames.
 //!
-//! Of the UUID nothing but its CRC goes into frames, and a frame's own CRC gives that back. The last
-//! footer, whose content has a digest, yields a UUID that stands for the lost one; the catalog that it
-//! names, and everything else, must agree with it. Pages tell how long chunks are.
+//! Frames contain nothing of the UUID but its CRC, which a frame's own CRC gives back. The last
+//! footer, whose content has a digest, yields a UUID that stands for the lost one. The catalog that
+//! the footer names, and everything else, must agree with it. Pages show how long chunks are.
 
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameType, MAGIC, header_crc};
 use super::header::{HEADER_LEN, Header};
@@ -16,8 +16,8 @@ use klon_partition::{Error, ReadAt, Result};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What the header said and where the last commit is, of an image that ends with a footer. `None`
-/// when it does not.
+/// The rebuilt header and the last commit of an image that ends with a footer. `None` when it does
+/// not.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -35,7 +35,7 @@ pub(super) fn rebuild(device: &Arc<dyn ReadAt>) -> Result<Option<(Header, Tail)>
         let snapshots = numbers.filter_map(|number| image.snapshot(Some(number)).ok());
         snapshots.filter(fits).count()
     };
-    // The usual one where nothing tells.
+    // The usual size where nothing says otherwise.
     let usual = header.chunk_size;
     let mut best = fitting(usual);
     for chunk_size in ChunkSize::all().filter(|&size| size != usual) {
@@ -47,12 +47,12 @@ pub(super) fn rebuild(device: &Arc<dyn ReadAt>) -> Result<Option<(Header, Tail)>
     Ok(Some((header, tail)))
 }
 
-/// Whether a device whose first bytes say nothing is an image all the same.
+/// Whether a device with an unknown first block is an image all the same.
 pub(super) fn is_image(device: &dyn ReadAt) -> Result<bool> {
     Ok(find(device)?.is_some())
 }
 
-/// A header of which the size of chunks is yet to be found, and the last commit.
+/// A header whose chunk size is not known yet, and the last commit.
 fn find(device: &dyn ReadAt) -> Result<Option<(Header, Tail)>> {
     let size_bytes = device.geometry().size_bytes;
     let last = size_bytes.saturating_sub(FOOTER_BYTES);
@@ -75,7 +75,7 @@ fn find(device: &dyn ReadAt) -> Result<Option<(Header, Tail)>> {
     }
 }
 
-/// Whether that is a footer frame, but for what binds it to a file.
+/// Whether these bytes are a footer frame, whatever file they belong to.
 fn is_footer(frame: &[u8; FOOTER_BYTES as usize]) -> bool {
     let (header, payload) = frame.split_at(FRAME_HEADER_LEN);
     let is_raw = header[4] == FrameType::Footer.number() && header[5] == 0;
@@ -86,14 +86,14 @@ fn is_footer(frame: &[u8; FOOTER_BYTES as usize]) -> bool {
         && Digest::of(payload).0 == header[16..48]
 }
 
-/// A UUID with which the CRC of the frame header at `position` is right. The CRC is linear in it, and
-/// 4 of its bytes are as many bits as the CRC has, so that there is one of those that begin with
+/// A UUID with which the CRC of the frame header at `position` is right. The CRC is linear in the
+/// UUID, and 4 of its bytes are as many bits as the CRC has. So exactly one such UUID begins with
 /// zeroes.
 fn stand_in(frame: &[u8], position: u64) -> Uuid {
     let uuid = |last: u32| Uuid::from_u128(last.into());
     let crc = |last: u32| header_crc(frame, uuid(last), position);
     let zero = crc(0);
-    // Pairs of what a number changes of the CRC and the number, each with a highest bit of its own.
+    // Pairs of a number and the change that it makes to the CRC, each with a highest bit of its own.
     let mut basis: [Option<(u32, u32)>; 32] = [None; 32];
     let reduced = |basis: &[Option<(u32, u32)>; 32], mut pair: (u32, u32)| {
         for bit in (0..32).rev() {
@@ -113,8 +113,7 @@ fn stand_in(frame: &[u8], position: u64) -> Uuid {
     uuid(last)
 }
 
-/// Whether all that a snapshot references is what it needs, with chunks of this size. One without
-/// data fits any.
+/// Whether a snapshot's references fit chunks of this size. A snapshot without data fits any size.
 fn fits(snapshot: &Snapshot) -> bool {
     let mut covered = ExtentMapBuilder::new();
     for item in snapshot.references() {

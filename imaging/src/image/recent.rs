@@ -1,10 +1,10 @@
-//! What was used lately, kept at hand up to a number of bytes.
+//! Recently used values, up to a number of bytes.
 
 use klon_partition::locks::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
-/// Values by a number, of which those that were not used for the longest time go first.
+/// Values by number. The least recently used ones are dropped first.
 pub(super) struct Recent<T> {
     bytes_max: usize,
     inner: Mutex<Inner<T>>,

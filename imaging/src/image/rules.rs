@@ -9,10 +9,10 @@ const SECONDS_A_DAY: u64 = 86400;
 /// The beginning of 2026: klon did not exist before.
 const FIRST_UNIX_SECONDS: u64 = 1_767_225_600;
 
-/// How many snapshots are kept of each source and name, by rule. Each rule goes by itself from the
-/// newest date to the oldest and keeps what it names, each day, week or month once, whatever the
-/// order in which the snapshots were made; what any rule keeps is kept, and the last snapshot of each
-/// source and name always.
+/// How many snapshots are kept of each source and name, by rule. Each rule goes from the newest date
+/// to the oldest, in whatever order the snapshots were made, and keeps one for each day, week or
+/// month. A snapshot is kept if any rule keeps it. The last snapshot of each source and name is always
+/// kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepRules {
     /// The last so many.
@@ -30,7 +30,7 @@ pub struct KeepRules {
 pub struct Fate {
     /// Its number.
     pub number: u64,
-    /// The rules that keep it; none for one that goes.
+    /// The rules that keep it; empty when it is removed.
     pub kept_by: Vec<&'static str>,
 }
 
@@ -87,8 +87,8 @@ impl Calendar<'_> {
         (self.day)(entry.ended_unix_seconds)
     }
 
-    /// Whether the clock can have been right. Snapshots of other dates are counted by themselves, so
-    /// that they take the place of none with a real one.
+    /// Whether the clock can have been right. Snapshots with impossible dates are counted separately, so
+    /// that they replace none with a real date.
     #[must_use]
     pub fn is_plausible(&self, entry: &CatalogEntry) -> bool {
         let latest = self.now_unix_seconds.saturating_add(SECONDS_A_DAY);

@@ -1,5 +1,4 @@
-//! A snapshot of a damaged image as a device: zeroes stand where the image is damaged, and what was
-//! met of that is noted.
+//! A snapshot of a damaged image as a device: damaged chunks read as zeroes, and are noted.
 
 use super::device::SnapshotDevice;
 use super::snapshot::Snapshot;
@@ -11,23 +10,23 @@ use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-/// Damages that are kept in words.
+/// How many reasons for damage are kept.
 const REASONS_MAX: usize = 20;
 
-/// What counts as damage, beside frames that are not what they were.
+/// What counts as damage, beside frames that fail their checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// An image that can't be read is an error: who overwrites something must not take a drive that
-    /// was detached for one full of zeroes.
+    /// Only failed checks. An image that can't be read is an error: a restore must not take a
+    /// detached drive for zeroes.
     Stop,
-    /// Where it can't be read, it is damaged.
+    /// Failed checks, and what can't be read.
     Damage,
 }
 
-/// What was met of an image's damage.
+/// The damage that was found so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// The chunks that were asked for and can't be had, in what was imaged.
+    /// The chunks that were read and are lost, as extents of what was imaged.
     pub extents: ExtentMap,
     /// What is wrong with their frames, the first of them.
     pub reasons: Vec<String>,
@@ -41,14 +40,14 @@ pub struct SalvageDevice {
     met: Mutex<Met>,
 }
 
-/// A device that may have what the image no longer has.
+/// A device that may still have chunks which the image lost.
 struct Elsewhere {
     device: Arc<dyn ReadAt>,
-    /// What it begins with, in what was imaged.
+    /// Where in what was imaged the device begins.
     start_bytes: u64,
 }
 
-/// What was met so far.
+/// What was found so far.
 #[derive(Default)]
 struct Met {
     /// Numbers of chunks.
@@ -68,8 +67,8 @@ impl SalvageDevice {
         }
     }
 
-    /// Takes damaged chunks from `device`, which begins with what was at `start_bytes` of what was
-    /// imaged, where it has them: the digest tells. What it is to be restored to may be such a one.
+    /// Takes damaged chunks from `device` where it has them, which their digests show. The device
+    /// begins at `start_bytes` of what was imaged. The target of the restore may be such a device.
     #[must_use]
     pub fn or_from(mut self, device: Arc<dyn ReadAt>, start_bytes: u64) -> Self {
         self.elsewhere = Some(Elsewhere {
@@ -85,7 +84,7 @@ impl SalvageDevice {
         self.device.snapshot()
     }
 
-    /// What was met since it was opened or [`forgotten`](Self::forget).
+    /// The damage found since the device was opened, or since [`forget`](Self::forget).
     #[must_use]
     pub fn damage(&self) -> Damage {
         let met = lock(&self.met);
@@ -110,12 +109,12 @@ impl SalvageDevice {
             .collect()
     }
 
-    /// Forgets what was met, as by one who only looked at the device.
+    /// Forgets the damage found so far, for callers that only looked at the device.
     pub fn forget(&self) {
         *lock(&self.met) = Met::default();
     }
 
-    /// Whether one can go on after `error`.
+    /// Whether `error` is damage that can be read around.
     const fn is_damage(&self, error: &Error) -> bool {
         match error {
             Error::Corrupt(_) => true,
@@ -174,7 +173,7 @@ impl ReadAt for SalvageDevice {
             return Ok(());
         };
         let mut rest = buffer;
-        // What is damaged takes nothing of its neighbors.
+        // Damage of one chunk leaves its neighbors readable.
         for part in all.split(self.snapshot().chunk_size().bytes()) {
             let len = usize::try_from(part.len_bytes()).unwrap_or(0);
             let (out, behind) = rest.split_at_mut(len);
@@ -186,7 +185,7 @@ impl ReadAt for SalvageDevice {
 
     fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
         match self.device.sha256(extent) {
-            // It is met again when the chunk is read.
+            // The same damage is found again when the chunk is read.
             Err(error) if self.is_damage(&error) => Ok(None),
             found => found,
         }
@@ -197,7 +196,7 @@ impl ReadAt for SalvageDevice {
     }
 }
 
-/// What a source is of a salvaged device, and so what of the source is lost.
+/// Where a source lies on a salvaged device, which says what of the source is lost.
 #[derive(Clone)]
 pub struct Salvaged {
     device: Arc<SalvageDevice>,

@@ -122,8 +122,8 @@ impl Snapshot {
         }
     }
 
-    /// The references of all chunks, ascending, with the chunk's number. Of a page that is damaged
-    /// comes an error, and then those of the next.
+    /// The references of all chunks with their numbers, ascending. A damaged page gives one error, and
+    /// the next page follows.
     pub fn references(&self) -> impl Iterator<Item = Result<(u64, Reference)>> + Send + '_ {
         (0..self.manifest.tree.len()).flat_map(move |at| {
             let first = self.manifest.tree[at].0.saturating_mul(PAGE_CHUNKS as u64);

@@ -1,4 +1,4 @@
-//! The end of an image: its last commit, and what an interruption left behind that.
+//! The end of an image: its last commit, and what an interrupted run left behind it.
 
 use super::catalog::Catalog;
 use super::catalog::pages::{PageNode, Root};
@@ -31,9 +31,9 @@ pub struct Tail {
     pub commits: u64,
     /// End of the commit, or of the header.
     pub end: u64,
-    /// Why a later commit, which must have been there, can't be read.
+    /// Why a later commit, of which there are traces, can't be read.
     pub damage: Option<String>,
-    /// Whether all that is damaged of it is its footer.
+    /// Whether only its footer is damaged.
     pub(super) is_footer_lost: bool,
     /// Its catalog; of no length when nothing was ever committed.
     pub(super) catalog_frame: Reference,
@@ -296,17 +296,17 @@ impl<'a> Backwards<'a> {
     }
 }
 
-/// What an interrupted append left behind the last commit and is whole.
+/// The intact frames that an interrupted append left behind the last commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// Its data frames.
     pub chunks: Vec<Reference>,
-    /// Where what is whole ends.
+    /// Where the intact frames end.
     pub end: u64,
 }
 
 impl Adopted {
-    /// Goes through what lies behind the last commit, as far as it is whole.
+    /// Goes through the frames behind the last commit, as far as they are intact.
     ///
     /// # Errors
     /// [`Error::Io`].

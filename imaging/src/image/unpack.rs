@@ -1,9 +1,10 @@
-//! Chunks of an image that are unpacked, for all who read pieces of them.
+//! Unpacked chunks of an image, shared by all readers of pieces of them.
 //!
-//! A chunk is checked by its SHA-256 before it is given as a whole. Of one of which a piece is read
-//! for the first time, that would take longer than all else: those who say so get the piece by the
-//! checksum of the stored bytes, which is compared always, and of a compressed chunk only what is
-//! before the piece is unpacked for that. For a piece behind that, the chunk is unpacked and checked.
+//! A whole chunk is checked by its SHA-256 before anyone gets it. For a small piece that check
+//! would take longer than everything else. So a reader may choose [`Check::Stored`]: the first piece
+//! of a chunk is then checked by the checksum of the stored bytes alone, and a compressed chunk is
+//! unpacked only up to the end of the piece. Whoever reads further into the chunk has all of it
+//! unpacked and checked.
 
 use super::frame::{self, Encoding, FrameType};
 use super::load::LoadFrames;
@@ -20,7 +21,7 @@ use zstd::zstd_safe::DCtx;
 
 /// Bytes of chunks that are kept at hand.
 const KEPT_BYTES: usize = 48 << 20;
-/// Bytes that those take who unpack at the same time.
+/// Bytes of memory for all threads that unpack at the same time.
 const ROOM_BYTES: usize = 96 << 20;
 /// Chunks that are unpacked at the same time.
 const TURNS: usize = 64;
@@ -38,9 +39,10 @@ pub(super) enum Check {
 
 /// Chunks of an image that are unpacked.
 pub(super) struct Unpacker {
-    /// By the position of the frame, which alone is no proof of what is meant.
+    /// By the position of the frame. The reference is kept too: a position alone does not prove which
+    /// chunk is meant.
     kept: Recent<(Reference, Content)>,
-    /// Of several who read the same chunk in pieces, one unpacks it.
+    /// When several threads read pieces of one chunk, only one of them unpacks it.
     turns: [Mutex<()>; TURNS],
     room: Room,
     contexts: Mutex<Vec<DCtx<'static>>>,
@@ -73,19 +75,21 @@ impl Unpacker {
         }
     }
 
-    /// Copies a piece of a chunk, which lies within it, from `start` on.
+    /// Copies a piece of a chunk: `out` is filled from byte `start` of the chunk on, and ends within
+    /// it.
     pub(super) fn copy(
         &self,
         frames: &impl LoadFrames,
         reference: &Reference,
-        (start, out): (usize, &mut [u8]),
+        start: usize,
+        out: &mut [u8],
         check: Check,
     ) -> Result<()> {
-        if self.copy_kept(reference, (start, &mut *out), check) {
+        if self.copy_kept(reference, start, out, check) {
             return Ok(());
         }
         let _turn = self.turn(reference);
-        if self.copy_kept(reference, (start, &mut *out), check) {
+        if self.copy_kept(reference, start, out, check) {
             return Ok(());
         }
         let _place = self.room.take();
@@ -118,13 +122,8 @@ impl Unpacker {
         lock(&self.turns[number])
     }
 
-    /// Copies a piece of a chunk that is at hand; says whether it is.
-    fn copy_kept(
-        &self,
-        reference: &Reference,
-        (start, out): (usize, &mut [u8]),
-        check: Check,
-    ) -> bool {
+    /// Copies a piece of a chunk that is kept; `false` when it is not kept.
+    fn copy_kept(&self, reference: &Reference, start: usize, out: &mut [u8], check: Check) -> bool {
         let plain = match (self.kept(reference), check) {
             (Some(Content::Whole(plain)), _) => plain,
             (Some(Content::Start(plain)), Check::Stored) => plain,
@@ -183,7 +182,7 @@ impl Unpacker {
         };
         match is_done {
             true => Ok(Content::Start(plain.freeze().slice(..end))),
-            // It says what is wrong, if anything is.
+            // The full check says what is wrong, if anything is.
             false => self.whole(frames, reference),
         }
     }

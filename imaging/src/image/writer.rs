@@ -75,8 +75,8 @@ impl<A: Append> ImageWriter<A> {
         }
     }
 
-    /// Adds to `image`. `output` adds behind what [`Adopted`] says is whole of what an interrupted
-    /// run left.
+    /// Adds to `image`. `output` must append behind the intact frames that an interrupted run left
+    /// ([`Adopted`]).
     ///
     /// # Errors
     /// [`Error::Image`] when the image can't be read or must not be added to.
@@ -87,7 +87,7 @@ impl<A: Append> ImageWriter<A> {
             for reference in &adopted.chunks {
                 dedup.insert(reference);
             }
-            // The newest first: what of them doesn't fit is the oldest.
+            // The newest first, so that the oldest are left out where memory ends.
             for entry in image.catalog().snapshots.iter().rev() {
                 let Some(snapshot) = unless_damaged(image.snapshot(Some(entry.number)))? else {
                     continue;
@@ -216,7 +216,7 @@ impl<A: Append> ImageWriter<A> {
             let dedup = read_lock(&self.dedup);
             dedup.find(content.digest, content.plain_bytes)
         };
-        // Found now means: added since a worker looked.
+        // A chunk that is found only now was added since a worker looked.
         if let Some(found) = found.filter(|found| found.position >= self.commit_start) {
             return Ok(found);
         }
@@ -291,7 +291,7 @@ impl<A: Append> ImageWriter<A> {
     }
 }
 
-/// What is damaged is not known, and stored again when it is met.
+/// Damaged chunks are not remembered, so they are stored again when they come up.
 fn unless_damaged<T>(read: klon_partition::Result<T>) -> Result<Option<T>> {
     match read {
         Ok(found) => Ok(Some(found)),

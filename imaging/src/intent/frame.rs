@@ -28,7 +28,7 @@ pub(super) fn header(run: Uuid) -> [u8; HEADER_LEN] {
     bytes
 }
 
-/// The run that a header names; `None` when it is none of ours or damaged.
+/// The run that a header names; `None` when the file is no log or its header is damaged.
 fn parse_header(bytes: &[u8; HEADER_LEN]) -> Option<Uuid> {
     let is_whole = bytes.starts_with(MAGIC)
         && le32(bytes, 8) == VERSION
@@ -48,7 +48,7 @@ pub(super) fn frame(tag: [u8; 4], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The frames of a log, one after the other, up to the first that isn't whole.
+/// The frames of a log in order, up to the first damaged one.
 pub(super) struct Frames {
     reader: BufReader<File>,
     left_bytes: u64,
@@ -86,7 +86,7 @@ impl Frames {
         Ok(Some((run, Self { reader, left_bytes })))
     }
 
-    /// The next frame; `None` at the end of what is whole.
+    /// The next frame; `None` at the end of the intact frames.
     fn read(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0; 8];
         if self.left_bytes < 12 {
@@ -127,7 +127,7 @@ pub(super) fn internal(what: &str) -> Error {
 }
 
 /// The bytes of `count` chunks from number `index` on.
-pub(crate) fn chunk_extent(index: u64, count: u64) -> Option<Extent> {
+pub(super) fn chunk_extent(index: u64, count: u64) -> Option<Extent> {
     let bytes = |chunks: u64| chunks.checked_mul(crate::chunk::CHUNK_BYTES);
     Extent::new(bytes(index)?, bytes(count)?)
 }

@@ -70,6 +70,14 @@ impl Interrupted {
         }))
     }
 
+    /// What earlier attempts did, from the log that was just begun at `path`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); [`crate::Error::Internal`] when the log is gone.
+    pub(crate) fn begun(path: &Path) -> Result<Self> {
+        Self::load(path)?.ok_or_else(|| internal("the write-intent log is gone"))
+    }
+
     /// The chunks that are known to be durable: number and digest, ascending, read as they are
     /// asked for.
     ///

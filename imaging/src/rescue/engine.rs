@@ -85,7 +85,7 @@ impl<'a> Engine<'a> {
             for part in [0, 1] {
                 let left = self.ledger.statuses.with(pass.from);
                 let left = left.intersection(&self.order[part]);
-                // Of its own structures a filesystem needs all that can be had, and first.
+                // A filesystem needs its own structures most, so they come first.
                 let how = match (pass.how, part) {
                     (How::Skip, 0) => How::Chunks,
                     (how, _) => how,
@@ -102,9 +102,15 @@ impl<'a> Engine<'a> {
             How::Skip | How::Chunks => large::run(
                 pass,
                 left,
-                (&mut self.reader, &mut self.ledger, &self.writer),
-                (self.plan, &self.pool, self.options.threads),
-                self.observer,
+                large::Tools {
+                    plan: self.plan,
+                    reader: &mut self.reader,
+                    ledger: &mut self.ledger,
+                    writer: &self.writer,
+                    pool: &self.pool,
+                    threads: self.options.threads,
+                    observer: self.observer,
+                },
             ),
             How::Worth(saved) if !self.reader.is_worth(saved) => Ok(()),
             How::Worth(_) | How::Pieces => self.each(pass, left, Self::pieces),
@@ -199,7 +205,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// What could not be read gets what is wanted there.
+    /// Fills what could not be read with the text of the options.
     fn fill_bad(&mut self) -> Result<()> {
         let bad = self.bad();
         let filled = match self.options.fill {
@@ -217,7 +223,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// What of the source's used bytes is not on the target.
+    /// The used bytes of the source that are not on the target.
     pub(super) fn bad(&self) -> ExtentMap {
         let finished = self.ledger.statuses.with(Status::Finished);
         self.plan.copy.difference(&finished)
@@ -277,7 +283,7 @@ impl<'a> Engine<'a> {
             changed: plan.wanted().within(ledger.first).collect(),
         };
         let written_bytes = writer.commit(&held, before_last)?;
-        // On the target now.
+        // The first chunk is on the target now.
         own::remove_file(&first::path(options.map))?;
         Ok(written_bytes)
     }

@@ -1,5 +1,5 @@
-//! What stands in the place of bytes that could not be read, when it is not zeroes: a text, from the
-//! start of each sector on, so that files that are hit can be found by it.
+//! A text in place of bytes that could not be read, repeated from the start of each sector. Files
+//! with lost bytes can be found by it.
 
 use crate::chunk::to_len;
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! What was read of the first chunk, which comes to the target last: kept beside the map, so that a
-//! rescue that is gone on with does not read it again.
+//! What was read of the first chunk. That chunk is written last, so its contents are kept beside the
+//! map, and a continued rescue need not read them again.
 //!
 //! ```text
 //! # klon-first: {"run":…,"good":[[offset,length],…],"digest":…}
@@ -54,8 +54,8 @@ pub(super) fn save(map: &Path, run: Uuid, good: &ExtentMap, content: &[u8]) -> R
     })
 }
 
-/// What is kept for `map` of a chunk of `len` bytes by the rescue `run`; `None` when there is
-/// nothing, or nothing that can be believed: then it is read again.
+/// What the rescue `run` kept for `map` of a chunk of `len` bytes. `None` when there is nothing, or
+/// when it fails its checks: then the chunk is read again.
 pub(super) fn load(map: &Path, run: Uuid, len: usize) -> Option<(ExtentMap, Vec<u8>)> {
     let mut reader = BufReader::new(open_plain(&path(map), false).ok()?);
     let mut line = Vec::new();

@@ -15,9 +15,9 @@ use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap};
 use std::num::NonZeroUsize;
 
-/// Failures in a row after which chunks are left out; each further one doubles how many.
+/// After this many failures in a row chunks are skipped; each further failure doubles how many.
 const FAILURES_MAX: u32 = 2;
-/// No more than this part of what is left is left out at once.
+/// At most this part of the remaining chunks is skipped at once.
 const SKIP_PART: usize = 64;
 
 /// One read of a chunk.
@@ -28,14 +28,28 @@ struct Attempt {
     content: Option<Bytes>,
 }
 
+/// What a pass works with.
+pub(super) struct Tools<'a, 'b> {
+    pub(super) plan: &'a Plan,
+    pub(super) reader: &'a mut Reader<'b>,
+    pub(super) ledger: &'a mut Ledger<'b>,
+    pub(super) writer: &'a TargetWriter<'b>,
+    pub(super) pool: &'a Pool,
+    pub(super) threads: NonZeroUsize,
+    pub(super) observer: &'a dyn Observer,
+}
+
 /// Reads what is `left` as `pass` says.
-pub(super) fn run(
-    pass: Pass,
-    left: &ExtentMap,
-    (reader, ledger, writer): (&mut Reader<'_>, &mut Ledger<'_>, &TargetWriter<'_>),
-    (plan, pool, threads): (&Plan, &Pool, NonZeroUsize),
-    observer: &dyn Observer,
-) -> Result<()> {
+pub(super) fn run(pass: Pass, left: &ExtentMap, tools: Tools<'_, '_>) -> Result<()> {
+    let Tools {
+        plan,
+        reader,
+        ledger,
+        writer,
+        pool,
+        threads,
+        observer,
+    } = tools;
     let mut chunks: Vec<Extent> = chunk::chunks(left, plan.source_bytes).collect();
     if pass.is_reversed {
         chunks.reverse();
@@ -126,7 +140,7 @@ impl Reads<'_, '_> {
         })
     }
 
-    /// Leaves a place that fails.
+    /// Skips ahead after a failure.
     fn skip(&mut self) {
         let excess = self.failures_in_row.checked_sub(FAILURES_MAX);
         if let (How::Skip, Some(excess)) = (self.pass.how, excess) {

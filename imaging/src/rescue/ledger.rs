@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How often the map is saved: each time costs a sync of the target.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Digests that are kept in memory, of a tebibyte in use; what is behind them is read back.
+/// Digests that are kept in memory, enough for a tebibyte; further chunks are read back.
 const DIGESTS_MAX: usize = 1 << 20;
 
 /// The state of a rescue.
@@ -93,7 +93,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Gives extents a status that may be their last.
+    /// Gives extents a status that may be final.
     fn settle(&mut self, extents: &[Extent], status: Status) {
         for &extent in extents {
             self.statuses.set(extent, status);

@@ -12,14 +12,15 @@ const SMALL_BYTES: u64 = 4 << 10;
 /// How a pass goes through what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// Whole chunks; after some failures in a row it goes on farther off, and leaves what lies
-    /// between to the next pass: what is sound comes before what may be torn.
+    /// Whole chunks. After some failures in a row the pass skips ahead, and leaves the gap to the next
+    /// pass: sound places come before torn ones.
     Skip,
     /// Whole chunks.
     Chunks,
     /// Piece by piece.
     Pieces,
-    /// The same, where a failure costs less than this many reads of sectors, which the pass saves.
+    /// The same, but only where a failure costs less time than this many reads of sectors: that is how
+    /// many the pass saves.
     Worth(u32),
     /// Piece by piece from both ends of an extent up to the first failures; what is left between
     /// gets [`Status::NonScraped`].
@@ -63,11 +64,11 @@ impl Pass {
 }
 
 /// The passes over a source of this geometry, and `retries` over what is bad then.
-/// Each goes the other way than the one before: where a head is stuck behind a bad place, it may
-/// come to it from the other side.
+/// Each pass goes the other way than the one before: a head that is stuck in front of a bad place
+/// may reach what lies behind from the other side.
 ///
-/// What takes long on a failing disk are failures. A physical sector fails as a whole, so logical
-/// ones inside of it are tried only in retries, or, without any, once.
+/// On a failing disk, failed reads take the most time. A physical sector fails as a whole, so the
+/// logical sectors in it are tried only in retries, or once when there are no retries.
 pub(super) fn passes(geometry: Geometry, retries: u32) -> Vec<Pass> {
     let sector_bytes = u64::from(geometry.logical_sector_bytes).clamp(512, SMALLER_BYTES);
     let unit_bytes = u64::from(geometry.physical_sector_bytes).min(SMALL_BYTES);
@@ -111,7 +112,7 @@ pub(super) fn passes(geometry: Geometry, retries: u32) -> Vec<Pass> {
         .collect()
 }
 
-/// More retries than anyone waits for.
+/// The most retries; nobody waits for more.
 const RETRIES_MAX: usize = 10_000;
 
 #[cfg(test)]

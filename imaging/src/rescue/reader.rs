@@ -1,4 +1,5 @@
-//! Reads of a source with bad sectors: counted, timed, and told from those of a source that is gone.
+//! Reads of a source with bad sectors: counted, timed, and distinguished from reads of a source that
+//! is gone.
 
 use super::status::Status;
 use crate::chunk::to_len;
@@ -7,7 +8,7 @@ use klon_partition::{Error as PartitionError, Extent, ReadAt};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
-/// After so many failures in a row the source may be gone.
+/// After this many failures in a row the source may be gone.
 const FAILURES_MAX: usize = 16;
 /// Places that could be read and are remembered.
 const PLACES_MAX: usize = 64;
@@ -15,7 +16,7 @@ const PLACES_MAX: usize = 64;
 const TRIES: u64 = 8;
 /// Reads up to this size are small.
 const SMALL_BYTES: u64 = 64 << 10;
-/// What a small read takes where none was timed yet.
+/// How long a small read takes, until one was timed.
 const SMALL_READ: Duration = Duration::from_micros(500);
 
 /// The source of a rescue.
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Makes sure that what failed last was not for want of a source.
+    /// Makes sure that the last failures are bad sectors, not a source that is gone.
     ///
     /// # Errors
     /// [`Error::SourceGone`].
@@ -117,14 +118,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether to read pieces that save so many reads of sectors: not where a failure takes longer.
+    /// Whether pieces are worth reading that save this many reads of sectors: not where a failure
+    /// takes longer.
     pub(super) fn is_worth(&self, saved_reads: u32) -> bool {
         let small = self.small.mean().unwrap_or(SMALL_READ);
         let saved = small.saturating_mul(saved_reads);
         self.failed.mean().is_none_or(|failed| failed <= saved)
     }
 
-    /// What must not be taken for bad when the source is gone, with the status that it had.
+    /// What must not count as bad when the source is gone, with its status before.
     pub(super) fn suspects(&self) -> impl Iterator<Item = (Extent, Status)> + '_ {
         // What failed twice has the status that it had first.
         self.suspects.iter().rev().copied()
@@ -156,7 +158,7 @@ fn is_of_device(error: &std::io::Error) -> bool {
 #[derive(Default)]
 struct Places {
     offsets: Vec<u64>,
-    /// Every so manieth is kept.
+    /// Of every so many places, one is kept.
     stride: u64,
     seen: u64,
 }
@@ -179,7 +181,7 @@ impl Places {
         self.offsets.push(extent.offset_bytes());
     }
 
-    /// A few of them, others each time.
+    /// A few of the places, different ones each time.
     fn some(&self, seed: u64) -> Vec<u64> {
         let count = self.offsets.len() as u64;
         let number = |at: u64| seed.saturating_add(at * count / TRIES) % count.max(1);

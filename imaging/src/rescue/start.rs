@@ -1,4 +1,4 @@
-//! What a rescue can go on from: a map, and a target that bears out what the map says.
+//! What a rescue can continue from: a map, and a target that agrees with it.
 
 use super::RescueOptions;
 use super::file::{MapFile, Origin, of_another};
@@ -46,7 +46,7 @@ pub(super) fn begin(
     let found = match MapFile::load(options.map, size_bytes) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(fresh),
-        // klon's own, which nobody else keeps anything in.
+        // The map is klon's own, so nothing of anyone else is lost.
         Err(_) if options.is_own_map => return Ok(fresh),
         Err(error) => return Err(error),
     };
@@ -55,7 +55,7 @@ pub(super) fn begin(
         // Nothing is claimed of the target, so it may be any.
         return Ok(from_first(options, found, fresh));
     }
-    match gone_on(job, record, (options, plan), found, &fresh)? {
+    match gone_on(job, record, options, plan, found, &fresh)? {
         Ok(begun) => Ok(begun),
         Err(_) if options.is_own_map => Ok(fresh),
         Err(why) => Err(of_another(options.map, &why)),
@@ -73,7 +73,7 @@ fn origin(job: &Job<'_>, plan: &Plan) -> Origin {
     }
 }
 
-/// What a rescue knows that was stopped before anything but the first chunk was read.
+/// The start of a rescue that was stopped when it had read only the first chunk.
 fn from_first(options: &RescueOptions<'_>, found: MapFile, fresh: Begun) -> Begun {
     let origin = found.origin;
     let Some(origin) = origin.filter(|origin| differs(origin, &fresh.origin).is_none()) else {
@@ -91,11 +91,12 @@ fn from_first(options: &RescueOptions<'_>, found: MapFile, fresh: Begun) -> Begu
     }
 }
 
-/// The state of a map, or why it can't be gone on from.
+/// The state of a map, or why the rescue can't continue from it.
 fn gone_on(
     job: &Job<'_>,
     record: Option<&Record>,
-    (options, plan): (&RescueOptions<'_>, &Plan),
+    options: &RescueOptions<'_>,
+    plan: &Plan,
     found: MapFile,
     fresh: &Begun,
 ) -> Result<std::result::Result<Begun, String>> {
@@ -154,8 +155,8 @@ fn differs(found: &Origin, expected: &Origin) -> Option<String> {
 }
 
 impl Begun {
-    /// The first chunk comes to the target last: of an unfinished one, it is what was kept beside
-    /// the map, and else read again.
+    /// The first chunk is written last. For an unfinished target it is taken from the file beside the
+    /// map, or read again.
     fn keep_first(
         &mut self,
         job: &Job<'_>,
@@ -186,7 +187,7 @@ impl Begun {
     }
 }
 
-/// Chunks of the target that are not as their record has them: somebody wrote to it.
+/// Chunks of the target that differ from the record, because someone wrote to them.
 fn changed_since(job: &Job<'_>, record: &Record) -> Result<ExtentMap> {
     let mut changed = Vec::new();
     let threads = std::num::NonZeroUsize::MIN;
@@ -210,8 +211,8 @@ fn changed_since(job: &Job<'_>, record: &Record) -> Result<ExtentMap> {
     Ok(changed.into_iter().collect())
 }
 
-/// Compares what a map says to be rescued with the target in a few places: a map of another
-/// target is noticed.
+/// Compares the target with the source in a few places that the map calls rescued, which shows when
+/// the map is of another target.
 fn spot_check(
     job: &Job<'_>,
     plan: &Plan,

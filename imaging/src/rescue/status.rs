@@ -3,8 +3,7 @@
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;
 
-/// Runs of one status that a map may have; a source with more of them is not looked at more
-/// closely.
+/// The most runs of a map. A source with more of them is not examined more closely.
 pub(super) const RUNS_MAX: usize = 1 << 20;
 
 /// How far the rescue of a byte is, in the terms of GNU ddrescue.

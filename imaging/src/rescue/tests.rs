@@ -230,7 +230,7 @@ fn the_next_plain_clone_reads_the_bad_sectors_again() {
     world.rescue(&bad, &Silent).unwrap();
     let plain = |bad: &ExtentMap| {
         world.with(bad, "/target", |job| {
-            clone(job, &world.records, &options, &Silent)
+            Ok(clone(job, &world.records, &options, &Silent)?)
         })
     };
     let Err(Error::Source(klon_partition::Error::Io { .. })) = plain(&bad) else {

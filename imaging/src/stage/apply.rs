@@ -15,15 +15,15 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use uuid::Uuid;
 
-/// A staged update of which every byte was read and found right.
+/// A staged update whose every byte was read and matches its digest.
 pub struct Checked {
     pub(super) staged: Staged,
     mark: Mark,
     /// The first chunk, as far as it is staged.
     held: Held,
-    /// What was in the places of the first chunk that the mark replaces.
+    /// The old contents of the places in the first chunk that the mark replaces.
     pub(super) old: Held,
-    /// Bytes that go into place, but for the first chunk.
+    /// Bytes that go into place, without the first chunk.
     rest_bytes: u64,
     /// Whether some of it may be in its place already.
     was_begun: bool,
@@ -213,8 +213,8 @@ impl Checked {
         Ok(written_bytes)
     }
 
-    /// Makes the room of the drive zero that the update lay in, so that the next one may lie there: what
-    /// is not zero there may be someone's. A failure has lost nothing that anyone wanted.
+    /// Makes the drive's room that held the update zero again. The next update uses only zeroes there,
+    /// as anything else may be someone's data. A failure loses nothing of value.
     pub(super) fn release(&self, space: Space<'_>) {
         let Some(drive) = space.drive else {
             return;
@@ -232,7 +232,7 @@ impl Checked {
         }
         let on_drive = spots.iter().filter(|spot| spot.area == Area::Drive);
         let room: ExtentMap = on_drive.map(|spot| spot.extent).collect();
-        // It was handed out in whole units.
+        // Room is handed out in whole units.
         let room = room.aligned_out(UNIT_BYTES, drive.geometry().size_bytes);
         for extent in room.iter() {
             let _ = drive.zero(extent);

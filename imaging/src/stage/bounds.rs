@@ -1,5 +1,5 @@
-//! What an index may ask for: no more than there is. A real one names every byte once, so whoever
-//! follows it reads, keeps and writes no more than the volume and its drive hold.
+//! Limits of what an index may name. A valid index names every byte once, so following it never
+//! reads, keeps or writes more than the volume and its drive hold.
 
 use super::index::{Block, Entry, damaged};
 use super::room::Space;
@@ -50,7 +50,7 @@ impl Sums {
         }
     }
 
-    /// Fails when bytes must have been named twice.
+    /// Fails when the sums show that bytes are named twice.
     ///
     /// # Errors
     /// [`crate::Error::StageCorrupt`], at `index`.

@@ -1,8 +1,8 @@
-//! What earlier attempts at an update have staged already, as far as it is still there.
+//! What earlier attempts at an update staged, as far as it is still intact.
 
 use super::blocks::each;
 use super::index::{Chain, Entry};
-use super::room::Space;
+use super::room::{Areas, Space};
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use crate::spot::{Area, Spot, StagedPart};
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;
 
-/// Entries that are remembered; what more there is gets staged anew.
+/// How many entries are remembered; the bytes of further ones are staged again.
 const ENTRIES_MAX: usize = 1 << 20;
 
-/// Bytes that are staged and were found right, by where they belong.
+/// Staged bytes whose digests are right, by their place on the volume.
 #[derive(Default)]
 pub(super) struct Earlier {
     entries: BTreeMap<u64, Entry>,
@@ -24,19 +24,15 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Looks at what `parts` staged in room that is still room: `volume` and `drive`.
+    /// Looks at what `parts` staged in `room` that is still room.
     ///
     /// # Errors
     /// [`Error::Target`]; what is damaged or gone is no error.
-    pub(super) fn look(
-        space: Space<'_>,
-        parts: &[StagedPart],
-        (volume, drive): (&ExtentMap, &ExtentMap),
-    ) -> Result<Self> {
+    pub(super) fn look(space: Space<'_>, parts: &[StagedPart], room: Areas<'_>) -> Result<Self> {
         let mut earlier = Self::default();
         for part in parts {
-            match earlier.add(space, *part, (volume, drive)) {
-                // Someone else has used the room since.
+            match earlier.add(space, *part, room) {
+                // The room was used for something else since.
                 Ok(())
                 | Err(
                     Error::StageCorrupt { .. } | Error::Refused(_) | Error::RefusedUnless { .. },
@@ -47,22 +43,14 @@ impl Earlier {
         Ok(earlier)
     }
 
-    fn add(
-        &mut self,
-        space: Space<'_>,
-        part: StagedPart,
-        (volume, drive): (&ExtentMap, &ExtentMap),
-    ) -> Result<()> {
+    fn add(&mut self, space: Space<'_>, part: StagedPart, room: Areas<'_>) -> Result<()> {
         let mut spot = Some(part.index.spot);
         for block in Chain::new(space, part.run, part.index) {
             let mut block = block?;
             self.blocks.extend(spot);
             spot = block.before.map(|before| before.spot);
             block.entries.retain(|entry| {
-                let is_room = |(spot, _): (Spot, _)| match spot.area {
-                    Area::Volume => volume.contains(spot.extent),
-                    Area::Drive => drive.contains(spot.extent),
-                };
+                let is_room = |(spot, _): (Spot, _)| room.of(spot.area).contains(spot.extent);
                 // A later attempt may have taken it over.
                 let is_known = self.entries.get(&entry.to.offset_bytes()) == Some(entry);
                 !entry.is_old && !is_known && entry.from.is_some_and(is_room)
@@ -81,8 +69,8 @@ impl Earlier {
         Ok(())
     }
 
-    /// Takes the room that is in use out of what can be handed out.
-    pub(super) fn occupied(&mut self) -> (&ExtentMap, &ExtentMap) {
+    /// The room that is in use, so that it is not handed out.
+    pub(super) fn occupied(&mut self) -> Areas<'_> {
         let of = |area| -> ExtentMap {
             let entries = self.entries.values().filter_map(|entry| entry.from);
             let spots = entries
@@ -94,7 +82,10 @@ impl Earlier {
                 .collect()
         };
         (self.volume, self.drive) = (of(Area::Volume), of(Area::Drive));
-        (&self.volume, &self.drive)
+        Areas {
+            volume: &self.volume,
+            drive: &self.drive,
+        }
     }
 
     /// What of `area` is in use, as [`occupied`](Self::occupied) found it.

@@ -1,4 +1,4 @@
-//! Completing what is staged for a volume, from the drive alone.
+//! Completing a volume's staged update from the drive alone.
 
 use super::apply::{Checked, Finished};
 use super::group;
@@ -7,15 +7,15 @@ use crate::error::{Error, Result};
 use crate::mark::{Mark, Part};
 use std::num::NonZeroUsize;
 
-/// Completes the update that is staged for the volume, and of its group, from the drive alone;
-/// `None` when none is. A volume of a group that bears no mark yet is not known for one here: see
+/// Completes the update that is staged for the volume and for its group, from the drive alone. `None`
+/// when nothing is staged. A member of a group that has no mark yet is not recognized here: see
 /// [`group::find`].
 ///
 /// It may be interrupted at any point and begun again.
 ///
 /// # Errors
-/// [`Error::StageCorrupt`] when what is staged is not what was staged, [`Error::Refused`] when the
-/// volume was changed since, both before anything is written; [`Error::Target`].
+/// [`Error::StageCorrupt`] when the staged update is damaged, [`Error::Refused`] when the volume was
+/// changed since, both before anything is written; [`Error::Target`].
 pub fn finish(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished>> {
     let Some(mark) = Mark::read(&space.volume).map_err(Error::Target)? else {
         return Ok(None);
@@ -32,9 +32,9 @@ pub fn finish(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished
     }
 }
 
-/// Completes what is staged for this one volume, also when the rest of its group can't be: the
-/// volume is then a whole clone, but the others may be of another time. `None` when nothing is
-/// staged.
+/// Completes the staged update of this one volume, even when the rest of its group can't be
+/// completed. The volume is then a complete clone, but the others may be of another time. `None`
+/// when nothing is staged.
 ///
 /// # Errors
 /// As [`finish`].

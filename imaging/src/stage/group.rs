@@ -57,10 +57,10 @@ const VERSION: u32 = 1;
 const HEADER_LEN: usize = 96;
 const MEMBER_LEN: usize = 64 + MARK_LEN;
 
-/// No group has more volumes, the leader included: its block is no longer than one of an index.
+/// The most volumes of a group, the leader included. Its block is no longer than a block of an index.
 pub const MEMBERS_MAX: usize = 100;
 
-/// Length of the block of a group of so many volumes.
+/// Length of the block of a group with this many volumes.
 #[must_use]
 pub const fn block_bytes(volumes: usize) -> u64 {
     (HEADER_LEN + volumes.saturating_sub(1) * MEMBER_LEN) as u64
@@ -175,11 +175,11 @@ fn read_block(space: Space<'_>, run: Uuid, block: BlockRef) -> Result<Group> {
     })
 }
 
-/// The group that a volume with `mark` is of.
+/// The group of a volume with `mark`.
 ///
 /// # Errors
-/// [`Error::Refused`] when the volume is in none, or is led by one that does not know of it any
-/// more; [`Error::StageCorrupt`], [`Error::Target`].
+/// [`Error::Refused`] when the volume is in no group, or when its leader no longer names it;
+/// [`Error::StageCorrupt`], [`Error::Target`].
 pub fn of(space: Space<'_>, mark: &Mark) -> Result<Group> {
     match mark.staged.map(|staged| staged.part) {
         Some(Part::Leader(block)) => read_block(space, mark.run, block),
@@ -210,7 +210,7 @@ fn led_from(space: Space<'_>, leader: Extent) -> Result<Option<Group>> {
     Ok(Some(group).filter(|group| group.leader == leader))
 }
 
-/// The committed group that the volume at `own` of a drive is of, whether it bears a mark yet or
+/// The committed group of the volume at `own` of a drive, whether the volume has its mark yet or
 /// not; `others` are the drive's partitions.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub(super) to: Extent,
     /// Where they are, and their SHA-256; `None` for zeroes.
     pub(super) from: Option<(Spot, [u8; 32])>,
-    /// Whether they are what was there before, not what shall be there.
+    /// Whether they are the old contents, not the new ones.
     pub(super) is_old: bool,
 }
 
@@ -147,7 +147,7 @@ impl<'a> Chain<'a> {
             ));
         }
         let block = Block::parse(&bytes).filter(|block| {
-            // Numbers count down, so that the chain ends.
+            // Numbers count down, so the chain ends.
             block.run == self.run && number.is_none_or(|number| block.number == number)
         });
         block.ok_or_else(|| {

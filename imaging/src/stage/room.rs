@@ -75,30 +75,46 @@ impl<'a> Space<'a> {
 /// Where updates may be staged.
 #[derive(Clone, Debug, Default)]
 pub struct Rooms {
-    /// What of the volume neither the old nor the new state uses, by the proof of both.
+    /// Space of the volume that is proven free in both the old and the new state.
     pub free: ExtentMap,
-    /// What else neither of them uses, and no one proved free: only zeroes are written over.
+    /// Other space that neither state uses, without proof: only zeroes are overwritten.
     pub unproven: ExtentMap,
-    /// What of the drive belongs to no partition.
+    /// Space of the drive that belongs to no partition.
     pub drive: ExtentMap,
-    /// Whether all that is there was given up; else only zeroes are written over.
+    /// Whether the contents of that space may be lost; else only zeroes are overwritten.
     pub is_drive_given_up: bool,
+}
+
+/// Extents on a volume and on its drive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Areas<'a> {
+    pub(super) volume: &'a ExtentMap,
+    pub(super) drive: &'a ExtentMap,
+}
+
+impl<'a> Areas<'a> {
+    pub(super) const fn of(self, area: Area) -> &'a ExtentMap {
+        match area {
+            Area::Volume => self.volume,
+            Area::Drive => self.drive,
+        }
+    }
 }
 
 impl Rooms {
     /// The same without what is occupied, on the volume and on the drive.
-    pub(super) fn without(self, (volume, drive): (&ExtentMap, &ExtentMap)) -> Self {
+    pub(super) fn without(self, occupied: Areas<'_>) -> Self {
         Self {
-            free: self.free.difference(volume),
-            unproven: self.unproven.difference(volume),
-            drive: self.drive.difference(drive),
+            free: self.free.difference(occupied.volume),
+            unproven: self.unproven.difference(occupied.volume),
+            drive: self.drive.difference(occupied.drive),
             is_drive_given_up: self.is_drive_given_up,
         }
     }
 }
 
-/// The first look for zeroes goes so much further after something else was found; each after it
-/// twice as far.
+/// How far the search for zeroes skips after it first finds something else. Each further skip is
+/// twice as long.
 const SKIP_BYTES: u64 = 1 << 20;
 
 /// Room that is left.
@@ -141,7 +157,7 @@ impl Room {
         self.left_bytes
     }
 
-    /// Bytes that there were, but for what turned out to be in use.
+    /// Bytes of the room in all, without those that turned out to be in use.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
         self.total_bytes
@@ -159,8 +175,8 @@ impl Room {
                 self.skip_bytes = SKIP_BYTES;
                 return Ok(Some(spot));
             }
-            // Something is there. Old data go on for long: looking at each piece would take as long
-            // as reading all of it.
+            // Old data are often long: looking at each piece would take as long as reading all of
+            // the room.
             let skipped = self.cut_of(spot.area, self.skip_bytes);
             self.skip_bytes = self.skip_bytes.saturating_mul(2);
             let lost_bytes = spot.extent.len_bytes().saturating_add(skipped);
@@ -182,8 +198,8 @@ impl Room {
         Some((spot, must_be_zero))
     }
 
-    /// Gives up to `len_bytes` of what comes next away, where that must be zero and lies in `area`;
-    /// returns how much.
+    /// Drops up to `len_bytes` of the next room, where it must be zero and lies in `area`. Returns how
+    /// much was dropped.
     fn cut_of(&mut self, area: Area, len_bytes: u64) -> u64 {
         match self.left.last() {
             Some((next, true)) if next.area == area => {

@@ -1,8 +1,8 @@
-//! Putting what changed into room, and keeping the index of it.
+//! Writes what changed to room, and keeps the index of it.
 
 use super::earlier::Earlier;
 use super::index::{Block, ENTRY_LEN, Entry};
-use super::room::{Room, Rooms, Space, UNIT_BYTES};
+use super::room::{Areas, Room, Rooms, Space, UNIT_BYTES};
 use crate::chunk::{Digest, Write};
 use crate::error::{Error, Result};
 use crate::mark::{Part, Staged};
@@ -42,7 +42,11 @@ impl<'a> Stager<'a> {
     /// [`Error::Target`].
     pub fn new(space: Space<'a>, run: Uuid, rooms: Rooms, parts: &[StagedPart]) -> Result<Self> {
         let volume = rooms.free.union(&rooms.unproven);
-        let mut earlier = Earlier::look(space, parts, (&volume, &rooms.drive))?;
+        let room = Areas {
+            volume: &volume,
+            drive: &rooms.drive,
+        };
+        let mut earlier = Earlier::look(space, parts, room)?;
         let room = Room::new(rooms.without(earlier.occupied()));
         let state = State {
             room,
@@ -182,7 +186,7 @@ impl<'a> Stager<'a> {
         }
     }
 
-    /// What of `area` holds what is staged.
+    /// The parts of `area` that hold staged bytes.
     #[must_use]
     pub fn taken(&self, area: Area) -> ExtentMap {
         let own = self.state().spots.clone().into_iter();

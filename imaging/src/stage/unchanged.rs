@@ -10,15 +10,15 @@ use klon_partition::device::AlignedBuffer;
 use klon_partition::filesystem::{probe, usage};
 use sha2::{Digest as _, Sha256};
 
-/// What a power cut leaves whole.
+/// The largest write that a power cut never splits.
 const SECTOR_BYTES: u64 = 512;
 
 /// What of a volume is read at once for its witness.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
 impl Checked {
-    /// A power cut between the mark and the rest of the first sectors leaves a volume that some
-    /// would mount: then the update no longer fits what is there.
+    /// A power cut between the mark and the rest of the first sectors leaves a volume that can still
+    /// be mounted. Once it was changed, the update no longer fits it.
     ///
     /// # Errors
     /// [`Error::Refused`] when it was changed or can't be shown not to be; [`Error::Target`].
@@ -29,15 +29,15 @@ impl Checked {
         // The first sector has become the mark.
         let is_whole = self.has_old_places(space, SECTOR_BYTES)?;
         match filesystem_token(space)? {
-            // Some filesystems change nothing there when they are mounted, and some have nothing
-            // that would show it.
+            // Some filesystems change nothing in these places when they are mounted, and others have
+            // nothing there that would show a change.
             Some(now) if is_whole && (now.is_none() || now != self.staged.token) => Err(changed()),
             _ => Ok(()),
         }
     }
 
-    /// The same for a volume that does not bear its mark yet, as a power cut leaves it between the
-    /// commit of its group and its own mark: anyone would mount it.
+    /// The same for a volume without its mark, which a power cut leaves between the commit of its
+    /// group and its own mark. It can be mounted like any other volume.
     ///
     /// # Errors
     /// As [`check_unchanged`](Self::check_unchanged).
@@ -121,7 +121,7 @@ fn filesystem_token(space: Space<'_>) -> Result<Option<Option<[u8; 32]>>> {
     };
     match filesystem.change_token(&space.volume) {
         Ok(token) => Ok(Some(token.map(|token| token.0))),
-        // Nothing of a damaged one shows that it is what it was.
+        // A damaged filesystem can't show that it is unchanged.
         Err(PartitionError::Corrupt(_) | PartitionError::Unsupported { .. }) => Ok(Some(None)),
         Err(error) => Err(Error::Target(error)),
     }

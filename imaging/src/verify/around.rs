@@ -30,7 +30,8 @@ impl Around {
     pub(super) fn read(
         &self,
         device: &dyn ReadAt,
-        (chunk, extents): (Extent, &[Extent]),
+        chunk: Extent,
+        extents: &[Extent],
         buffer: &mut [u8],
     ) -> Result<Vec<Extent>, Option<Error>> {
         let mut read = |part: Extent| {

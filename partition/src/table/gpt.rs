@@ -8,7 +8,7 @@ mod rival;
 use super::guard::{Header, SIGNATURE};
 use super::sectors::Sectors;
 use super::{Finding, Table};
-use crate::bytes::{is_zero, le64};
+use crate::bytes::{is_zero, le32, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 

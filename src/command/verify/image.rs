@@ -308,10 +308,10 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let started = Instant::now();
-    let devices = (&*first.device, &*second.device);
+    let sides = first.and(&second);
     let threads = threads::count(args.threads);
-    let within_chunks = (&within, first.chunk_size(&second));
-    let found = compare(&first.name, devices, within_chunks, threads, &progress)?;
+    let size = first.chunk_size(&second);
+    let found = compare(&first.name, sides, &within, size, threads, &progress)?;
     let summary = VerifySummary {
         is_equal: found.differences.is_empty(),
         compared_bytes: found.compared_bytes,
@@ -327,7 +327,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         left_out: first.left_out.clone(),
         differences: found.differences,
     };
-    let exact = exact::differing(devices.0, devices.1, &summary.differences);
+    let exact = exact::differing(sides.first, sides.second, &summary.differences);
     let owners = first.files(&exact);
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(

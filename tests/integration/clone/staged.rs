@@ -138,7 +138,7 @@ fn an_update_without_room_is_refused_unless_it_may_be_in_place() {
     write_at(&klon.path("source"), 5 * MIB, b"changed");
     klon.refused(
         &["clone", "source", "target"],
-        &["--in-place", "stays whole"],
+        &["--in-place", "stays intact"],
     );
     assert!(fs::read(klon.path("target")).unwrap() == before);
     let done = klon.json(&["clone", "source", "target", "--in-place"]);
@@ -160,7 +160,7 @@ fn a_whole_rewrite_without_room_is_refused_before_anything_is_staged() {
         klon.ok(&["clone", source, &target]);
         let before = fs::read(klon.path(&target)).unwrap();
         let again = ["clone", source, &target, "--rung", "full"];
-        let refused = klon.refused(&again, &["stays whole", "--in-place"]);
+        let refused = klon.refused(&again, &["stays intact", "--in-place"]);
         assert!(!refused.stdout.contains("staged"), "{}", refused.stdout);
         // Staged, it would be in free room by now.
         assert!(fs::read(klon.path(&target)).unwrap() == before, "{source}");

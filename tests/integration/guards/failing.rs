@@ -133,7 +133,7 @@ fn a_record_that_can_not_be_kept_leaves_a_whole_clone() {
     let source = Hooked::while_writing(&klon.path("source"), &klon.path("target"), &hook);
     let outcome = klon.run(&["clone", source.text(), "target"]).expect(4);
     outcome.says(&[
-        "the clone is whole and in its place",
+        "the clone is complete and in its place",
         "records",
         "compares all of it",
     ]);

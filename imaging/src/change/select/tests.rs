@@ -1,6 +1,6 @@
 //! A record is believed only when everything about it fits; else the run falls, and says why.
 
-use super::{Situation, select};
+use super::{Recorded, Situation, select};
 use crate::change::RungChoice;
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::hex::Hex;
@@ -9,9 +9,10 @@ use crate::record::{Manifest, Record, RecordStore, Role};
 use crate::rung::Rung;
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use klon_partition::{ExtentMap, Identity};
+use std::sync::Arc;
 
 struct Kept {
-    record: Record,
+    record: Arc<Record>,
     _directory: tempfile::TempDir,
 }
 
@@ -38,7 +39,7 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
     let (data, none) = (ExtentMap::whole(CHUNK_BYTES), ExtentMap::new());
     writer.finish(&manifest, &data, &none, &none).unwrap();
     Kept {
-        record: store.load(&target).unwrap().unwrap(),
+        record: Arc::new(store.load(&target).unwrap().unwrap()),
         _directory: directory,
     }
 }
@@ -65,13 +66,23 @@ fn situation(source: &Identity) -> Situation<'_> {
         target_token: Some(ChangeToken([1; 32])),
         mark: None,
         interrupted: None,
-        record_fault: None,
+        record: Recorded::Nothing,
     }
 }
 
-fn rung(situation: &Situation<'_>, record: Option<&Record>) -> (Rung, String) {
-    let selection = select(RungChoice::Auto, situation, record);
-    (selection.rung, selection.reason)
+fn found(record: &Arc<Record>) -> Recorded {
+    Recorded::Found(Arc::clone(record))
+}
+
+fn rung(situation: Situation<'_>, record: Recorded) -> (Rung, String) {
+    let selection = select(
+        RungChoice::Auto,
+        Situation {
+            record,
+            ..situation
+        },
+    );
+    (selection.rung(), selection.reason)
 }
 
 #[test]
@@ -79,8 +90,8 @@ fn only_a_record_that_fits_in_everything_is_believed() {
     let source = Identity::Path("/source".to_owned());
     let other = Identity::Path("/other".to_owned());
     let kept = kept(Some([1; 32]));
-    let record = Some(&kept.record);
-    assert_eq!(rung(&situation(&source), record).0, Rung::Digest);
+    let record = found(&kept.record);
+    assert_eq!(rung(situation(&source), record.clone()).0, Rung::Digest);
     let mark = Mark::new("path:/source");
     let wrong = [
         (
@@ -118,20 +129,16 @@ fn only_a_record_that_fits_in_everything_is_believed() {
             },
             "its size",
         ),
-        (
-            Situation {
-                record_fault: Some("bad CRC".to_owned()),
-                ..situation(&source)
-            },
-            "bad CRC",
-        ),
     ];
-    for (situation, words) in wrong {
-        let (rung, reason) = rung(&situation, record);
+    let wrong = wrong.map(|(situation, words)| (situation, record.clone(), words));
+    let damaged = Recorded::Damaged("bad CRC".to_owned());
+    let damaged = [(situation(&source), damaged, "bad CRC")];
+    for (situation, record, words) in wrong.into_iter().chain(damaged) {
+        let (rung, reason) = rung(situation, record);
         assert_eq!(rung, Rung::Compare, "{reason}");
         assert!(reason.contains(words), "{reason}");
     }
-    let (rung, reason) = rung(&situation(&other), record);
+    let (rung, reason) = rung(situation(&other), record);
     assert_eq!(
         (rung, reason.as_str()),
         (Rung::Full, "the target is a clone of path:/source")
@@ -143,15 +150,17 @@ fn a_record_without_a_token_is_never_believed() {
     let source = Identity::Path("/source".to_owned());
     let kept = kept(None);
     assert_eq!(
-        rung(&situation(&source), Some(&kept.record)).0,
+        rung(situation(&source), found(&kept.record)).0,
         Rung::Compare
     );
     let asked = select(
         RungChoice::Only(Rung::Digest),
-        &situation(&source),
-        Some(&kept.record),
+        Situation {
+            record: found(&kept.record),
+            ..situation(&source)
+        },
     );
-    assert_eq!(asked.rung, Rung::Compare);
+    assert_eq!(asked.rung(), Rung::Compare);
     assert!(asked.reason.contains("not possible"), "{}", asked.reason);
 }
 
@@ -164,9 +173,9 @@ fn without_a_record_the_same_filesystem_is_compared_and_anything_else_is_written
         target_summary: Some(target),
         ..situation(&source)
     };
-    assert_eq!(rung(&with(&own), None).0, Rung::Compare);
-    assert_eq!(rung(&with(&foreign), None).0, Rung::Full);
-    assert_eq!(rung(&situation(&source), None).0, Rung::Full);
+    assert_eq!(rung(with(&own), Recorded::Nothing).0, Rung::Compare);
+    assert_eq!(rung(with(&foreign), Recorded::Nothing).0, Rung::Full);
+    assert_eq!(rung(situation(&source), Recorded::Nothing).0, Rung::Full);
 }
 
 #[test]
@@ -174,11 +183,13 @@ fn what_is_asked_for_is_done() {
     let source = Identity::Path("/source".to_owned());
     let kept = kept(Some([1; 32]));
     for rung in [Rung::Full, Rung::Compare, Rung::Digest] {
-        let found = select(
+        let selected = select(
             RungChoice::Only(rung),
-            &situation(&source),
-            Some(&kept.record),
+            Situation {
+                record: found(&kept.record),
+                ..situation(&source)
+            },
         );
-        assert_eq!(found.rung, rung);
+        assert_eq!(selected.rung(), rung);
     }
 }

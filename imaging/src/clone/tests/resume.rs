@@ -30,7 +30,12 @@ fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSum
         watch: None,
         lost: None,
     };
-    clone(&job, &world.records, &options(RungChoice::Auto), &Silent)
+    Ok(clone(
+        &job,
+        &world.records,
+        &options(RungChoice::Auto),
+        &Silent,
+    )?)
 }
 
 fn log(world: &World) -> Option<Interrupted> {

@@ -31,7 +31,12 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         watch: None,
         lost: None,
     };
-    clone(&job, &world.records, &options(RungChoice::Auto), observer)
+    Ok(clone(
+        &job,
+        &world.records,
+        &options(RungChoice::Auto),
+        observer,
+    )?)
 }
 
 /// A clone whose source has changed in every chunk since.

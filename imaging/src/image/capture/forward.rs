@@ -1,11 +1,11 @@
-//! Sources that come in order, once: images of other programs, packed or not.
+//! Streams as sources: images of other programs, compressed or not, which are read once and in order.
 
 use crate::chunk::{range_in, to_len};
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, Geometry, ReadAt};
 
-/// A source that comes in order, once.
+/// A source that can be read once, in order.
 pub trait Forward: Send {
     /// Fills `buffer` from `offset_bytes` on, which is never before the end of what was read last.
     /// What the source does not hold is zero.
@@ -21,7 +21,7 @@ pub trait Forward: Send {
     fn finish(&mut self) -> klon_partition::Result<()>;
 }
 
-/// How large a source is that comes in order; it can't be read at any place.
+/// The size of a stream, as a device that can't be read.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardGeometry(pub Geometry);
 

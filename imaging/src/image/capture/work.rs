@@ -66,7 +66,8 @@ impl<'a> Worker<'a> {
         source: &'a dyn ReadAt,
         level: i32,
         chunk_size: ChunkSize,
-        (rung, previous): (Rung, Option<&'a Snapshot>),
+        rung: Rung,
+        previous: Option<&'a Snapshot>,
         dedup: &'a RwLock<Dedup>,
     ) -> Self {
         Self {
@@ -101,7 +102,7 @@ impl<'a> Worker<'a> {
             chunk: task.chunk,
             read_source_bytes,
             copy_bytes: task.copy.iter().map(|extent| extent.len_bytes()).sum(),
-            // A hole of a file that was written with zeroes since reads as before.
+            // Zeroes that were written over a hole read the same.
             is_changed: same.is_none() && !(self.is_hole_before(task) && content.is_zero()),
             content,
         })
@@ -142,7 +143,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Whether what is stored is what it should be, where that shall be looked at.
+    /// Whether the stored chunk is sound. Only a comparing run looks at it.
     fn is_sound(&self, reference: &Reference, plain: &Bytes) -> bool {
         let Some(previous) = self.previous.filter(|_| self.rung == Rung::Compare) else {
             return true;
@@ -158,7 +159,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// What zstd needs for itself, about: its tables grow with the level, and with what they index.
+/// About how much memory zstd needs: its tables grow with the level, and with the length of the
+/// input.
 pub(super) fn context_bytes(level: i32, chunk_len: usize) -> usize {
     let tables_mib = match level {
         ..=4 => 2,
@@ -194,7 +196,7 @@ impl Compressors {
         let packed = compressor.compress(&plain).map_err(Error::ImageWrite)?;
         let mut free = lock(&self.free);
         free.push(compressor);
-        // Less than one part in 32 is not worth the time to get it back.
+        // Saving less than one part in 32 is not worth the time to unpack it.
         if packed.len() < plain.len() - plain.len() / 32 {
             return Ok((Encoding::Zstd, packed.into()));
         }

@@ -288,8 +288,8 @@ pub(in crate::image) enum Slot {
     New(NewPage),
 }
 
-/// How the entries `now` are put into pages, where those of `before` are in `pages`: which pages stay
-/// or are new, in order, and which entries, the newest, are in none.
+/// How the entries `now` are put into pages, when the entries `before` are in `pages`. Returns the
+/// pages that stay or are new, in order, and the newest entries, which are in no page.
 pub(in crate::image) fn arrange(
     pages: &[PageNode],
     before: &[CatalogEntry],
@@ -350,8 +350,8 @@ fn of_numbers(entries: &[CatalogEntry], place: PageReference) -> &[CatalogEntry]
     entries.get(start..end).unwrap_or_default()
 }
 
-/// Which pages in a row go into one of the next level, if any do: as many as it holds of one level;
-/// and where pruning has left many of different levels, the lowest.
+/// Which neighboring pages go into a page of the next level, if any: as many of one level as it
+/// holds, or the lowest ones, where pruning has left many pages of different levels.
 pub(in crate::image) fn to_join(nodes: &[PageNode]) -> Option<std::ops::Range<usize>> {
     let level = |node: &PageNode| node.place.level;
     let mut windows = nodes.windows(ENTRIES_MAX).enumerate();

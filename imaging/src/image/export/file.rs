@@ -1,4 +1,4 @@
-//! A file that gets its name when it is whole.
+//! A file that gets its name when it is complete.
 
 use crate::error::{Error, Result};
 use crate::own_file::OwnFile;
@@ -9,7 +9,7 @@ use klon_partition::{Error as PartitionError, WriteAt};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// A file that gets its name when it is whole; dropped before that, nothing of it is left.
+/// A file that gets its name when it is complete. When it is dropped before, nothing is left.
 pub struct NewFile {
     own: OwnFile,
     target: Target,

@@ -58,6 +58,12 @@ pub fn capacity_bytes(data: &ExtentMap, size_bytes: u64) -> u64 {
     all.saturating_add(refcounts).saturating_mul(CLUSTER)
 }
 
+/// Where the table of refcount blocks is.
+struct RefcountTable {
+    offset_bytes: u64,
+    clusters_count: u32,
+}
+
 impl<'a> Qcow2File<'a> {
     /// Begins a file for a disk of `size_bytes`, of which `wanted` is in use. With a `level` clusters
     /// are compressed by zstd.
@@ -196,7 +202,7 @@ impl<'a> Qcow2File<'a> {
     }
 
     /// Writes the refcount blocks and the table that names them; gives where the table is.
-    fn refcount_blocks(&mut self) -> Result<(u64, u32)> {
+    fn refcount_blocks(&mut self) -> Result<RefcountTable> {
         let clusters = self.position / CLUSTER;
         // Blocks and table count themselves, too.
         let (mut blocks, mut table) = (0, 0);
@@ -229,10 +235,13 @@ impl<'a> Qcow2File<'a> {
         names.resize(to_len(table * CLUSTER), 0);
         self.file.write_at(&names, table_at)?;
         self.position = table_at + table * CLUSTER;
-        Ok((table_at, u32::try_from(table).unwrap_or(u32::MAX)))
+        Ok(RefcountTable {
+            offset_bytes: table_at,
+            clusters_count: u32::try_from(table).unwrap_or(u32::MAX),
+        })
     }
 
-    fn header(&self, (table, table_clusters): (u64, u32)) -> Vec<u8> {
+    fn header(&self, table: RefcountTable) -> Vec<u8> {
         let incompatible: u64 = if self.compressor.is_some() { 1 << 3 } else { 0 };
         let mut header = Vec::new();
         header.extend(b"QFI\xfb");
@@ -246,8 +255,8 @@ impl<'a> Qcow2File<'a> {
         let l1_entries = u32::try_from(self.l1.len()).unwrap_or(u32::MAX);
         header.extend(l1_entries.to_be_bytes());
         header.extend(CLUSTER.to_be_bytes());
-        header.extend(table.to_be_bytes());
-        header.extend(table_clusters.to_be_bytes());
+        header.extend(table.offset_bytes.to_be_bytes());
+        header.extend(table.clusters_count.to_be_bytes());
         // No snapshots of its own.
         header.extend([0; 12]);
         header.extend(incompatible.to_be_bytes());

@@ -224,10 +224,14 @@ impl ReadAt for PlainStream {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let by = (self.geometry(), PIECE_BYTES);
-        fill(by, buffer, offset_bytes, |part, out| {
-            self.read_part(part, out)
-        })
+        let unit_bytes = PIECE_BYTES;
+        fill(
+            self.geometry(),
+            unit_bytes,
+            buffer,
+            offset_bytes,
+            |part, out| self.read_part(part, out),
+        )
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

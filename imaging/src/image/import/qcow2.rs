@@ -164,10 +164,14 @@ impl<D: ReadAt> ReadAt for Qcow2<D> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let by = (self.geometry(), self.header.cluster_bytes());
-        fill(by, buffer, offset_bytes, |part, out| {
-            self.read_part(part, out)
-        })
+        let unit_bytes = self.header.cluster_bytes();
+        fill(
+            self.geometry(),
+            unit_bytes,
+            buffer,
+            offset_bytes,
+            |part, out| self.read_part(part, out),
+        )
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

@@ -98,7 +98,7 @@ impl Bench {
             },
             threads: NonZeroUsize::new(2).unwrap(),
         };
-        clone(&job, &self.records, &options, &Silent)
+        Ok(clone(&job, &self.records, &options, &Silent)?)
     }
 
     fn record(&self) -> Option<Record> {

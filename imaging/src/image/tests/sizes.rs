@@ -1,7 +1,7 @@
 //! Chunks of every size that the format has.
 
 use super::super::export::{ExportJob, Piece, Sink, export};
-use super::super::{Header, SalvageDevice, SnapshotDevice, Unreadable, compact, compare};
+use super::super::{Header, SalvageDevice, Sides, SnapshotDevice, Unreadable, compact, compare};
 use super::check::check_all;
 use super::{MIB, SIZE, World, content, open};
 use crate::change::RungChoice;
@@ -84,8 +84,12 @@ fn snapshots_of_any_sizes_are_compared() {
         let unit = first.max(second);
         let found = compare(
             "x",
-            (&a, &b),
-            (&within, ChunkSize::new(unit.into()).unwrap()),
+            Sides {
+                first: &a,
+                second: &b,
+            },
+            &within,
+            ChunkSize::new(unit.into()).unwrap(),
             THREADS,
             &Silent,
         )
@@ -95,8 +99,12 @@ fn snapshots_of_any_sizes_are_compared() {
         assert_eq!(found.first_bytes, Some(3 * MIB as u64 + 5000));
         let same = compare(
             "x",
-            (&a, &a),
-            (&within, ChunkSize::new(unit.into()).unwrap()),
+            Sides {
+                first: &a,
+                second: &a,
+            },
+            &within,
+            ChunkSize::new(unit.into()).unwrap(),
             THREADS,
             &Silent,
         )

@@ -1,4 +1,4 @@
-//! Commits: what makes the catalog of a file another one.
+//! Commits: how a new catalog replaces the one before.
 
 use super::{Encoded, ImageWriter};
 use crate::chunk::Digest;
@@ -12,7 +12,7 @@ use crate::image::tail::{COMMIT_ALIGN, FOOTER_BYTES};
 use std::io;
 
 impl<A: Append> ImageWriter<A> {
-    /// Makes `catalog` that of the file, durably. Everything added before it is durable then.
+    /// Makes `catalog` the catalog of the file, durably, together with everything added before.
     ///
     /// # Errors
     /// [`Error::ImageWrite`]: what was committed before is as it was.
@@ -49,7 +49,7 @@ impl<A: Append> ImageWriter<A> {
         Ok(())
     }
 
-    /// Puts older entries of `catalog` into pages, as far as they are in none yet.
+    /// Puts older entries of `catalog` into pages, unless they are in one already.
     fn put_catalog_pages(&mut self, catalog: &Catalog) -> Result<(Root, Vec<PageNode>)> {
         let (before, now) = (&self.catalog.snapshots, &catalog.snapshots);
         let (slots, newest) = pages::arrange(&self.catalog_pages, before, now);
@@ -95,8 +95,8 @@ impl<A: Append> ImageWriter<A> {
         Ok(slots.into_iter().filter_map(node).collect())
     }
 
-    /// Commits `catalog` twice: to an image whose earlier commits name snapshots that are no more,
-    /// the first of the two is what the commit before the last is to others.
+    /// Commits `catalog` twice. Earlier commits may name snapshots that were removed, so the first of
+    /// the two serves as the commit before the last one.
     pub(in crate::image) fn commit_twice(&mut self, catalog: &Catalog) -> Result<()> {
         for _ in 0..2 {
             self.begin_commit()?;

@@ -22,7 +22,7 @@ struct Open<'a> {
 /// Brings all volumes of a committed group to their new state. `opened` are those of them that are
 /// open for writing, with their places on the drive; the others are reached through `drive`.
 ///
-/// It may be interrupted at any point and begun again. What it says first is of the leader.
+/// It may be interrupted at any point and begun again. The first item of the result is the leader.
 ///
 /// # Errors
 /// [`Error::Refused`] when one of the volumes was changed since the commit or can't be shown not to
@@ -78,7 +78,7 @@ pub fn finish(
             ..update.checked.finished(marked_bytes + written_bytes)
         });
     }
-    // One may need the block of the leader as long as any is not complete.
+    // The block of the leader is needed until every volume is complete.
     updates
         .iter()
         .for_each(|update| update.checked.release(update.space));
@@ -102,7 +102,7 @@ fn windows<'a>(group: &Group, drive: &'a dyn WriteAt) -> Result<Vec<Window<&'a d
     group.volumes().map(window).collect()
 }
 
-/// The leader's mark, which may say more by now than when the group was read.
+/// The leader's mark, which may have changed since the group was read.
 fn leader_mark(group: &Group, space: Space<'_>) -> Result<(Mark, Staged)> {
     let mark = Mark::read(&space.volume).map_err(Error::Target)?;
     let as_leader = |mark: Mark| {
@@ -150,7 +150,7 @@ fn look<'a>(
     }))
 }
 
-/// Says of which volume an error is, and what it means for the others.
+/// Adds to an error which volume it is about, and what it means for the others.
 fn about(at: Extent, error: Error) -> Error {
     let (Error::Refused(reason) | Error::RefusedUnless { reason, .. }) = error else {
         return error;
