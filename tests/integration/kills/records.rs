@@ -40,6 +40,8 @@ fn stopped(klon: &Klon, target: &str) -> (Child, PathBuf) {
         }
         sleep(Duration::from_micros(200));
     }
+    process.kill().unwrap();
+    process.wait().unwrap();
     panic!("no record was begun");
 }
 
