@@ -119,12 +119,12 @@ pub(super) fn whole_because(
     let kind = summary.kind;
     if let Some(what) = by_type(partition.partition_type) {
         return Some(format!(
-            "its type is that of {what}, which may hold more than the {kind} that it begins with"
+            "its type says {what}: it may hold more than the {kind} at its start"
         ));
     }
     if let Some(what) = beside.called(partition.extent) {
         return Some(format!(
-            "a hybrid MBR calls it {what}, which may hold more than the {kind} that it begins with"
+            "a hybrid MBR calls it {what}: it may hold more than the {kind} at its start"
         ));
     }
     let own_bytes = [partition.extent.len_bytes(), summary.size_bytes];
