@@ -198,7 +198,7 @@ fn two_tebibytes_are_the_limit() {
     let message = crate::table::validate::validate(geometry, &beyond)
         .unwrap_err()
         .to_string();
-    assert!(message.contains("Use a GPT"), "{message}");
+    assert!(message.contains("use a GPT"), "{message}");
     let mut largest = table;
     largest.partitions = vec![mbr_partition(1, extent(512, (2 << 40) - 512), 0x83)];
     assert!(crate::table::validate::validate(geometry, &largest).is_ok());
