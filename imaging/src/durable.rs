@@ -3,17 +3,31 @@
 pub(crate) use klon_partition::durable::{directory_of, sync_name};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
+/// Characters behind the prefix of a file that has no name of its own yet.
+pub(crate) const RANDOM_LEN: usize = 6;
+
 /// Begins a file that is to be at `path`: beside it, under a name with `prefix`. Dropped without
-/// [`name`] it leaves no trace.
+/// [`name`] it leaves no trace. As long as it is open it is locked, so that nobody takes it for one that
+/// a killed run left.
 pub(crate) fn begin(path: &Path, prefix: &str) -> io::Result<NamedTempFile> {
-    Builder::new()
-        .prefix(prefix)
-        .tempfile_in(directory_of(path))
+    loop {
+        let file = Builder::new()
+            .prefix(prefix)
+            .rand_bytes(RANDOM_LEN)
+            .tempfile_in(directory_of(path))?;
+        let is_held = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        let looked = fs::symlink_metadata(file.path());
+        let is_gone = looked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        // Between its creation and its lock, another run may have taken it for left over.
+        if !is_held && !is_gone {
+            return Ok(file);
+        }
+    }
 }
 
 /// Gives a file, whose content is durable, its name instead of the file that has it, durably.

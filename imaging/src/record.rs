@@ -6,6 +6,7 @@
 //! whose name ends with `.pending`.
 
 pub mod format;
+mod leftover;
 pub mod manifest;
 mod metadata;
 mod pending;

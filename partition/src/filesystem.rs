@@ -120,20 +120,20 @@ impl Kind {
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Luks => Some(
-                "it is encrypted; its mapping, once unlocked with 'cryptsetup open', copies faster, \
-                 by the used map of what is inside",
+                "it is encrypted; unlock it with 'cryptsetup open' and copy its mapping, which is \
+                 faster: only blocks in use are copied",
             ),
             Self::Bitlocker => Some(
-                "it is encrypted; its mapping, once unlocked with 'cryptsetup open --type bitlk', \
-                 copies faster, by the used map of what is inside",
+                "it is encrypted; unlock it with 'cryptsetup open --type bitlk' and copy its mapping, \
+                 which is faster: only blocks in use are copied",
             ),
             Self::Mdraid => Some(
-                "it is a member of a RAID; the assembled array copies faster, by the used map of \
-                 what is inside",
+                "it is a member of a RAID; assemble the array and copy it, which is faster: only \
+                 blocks in use are copied",
             ),
             Self::Lvm2 => Some(
-                "it holds logical volumes, which 'lvs' lists; each copies faster by itself, by the \
-                 used map of what is inside",
+                "it holds logical volumes ('lvs' lists them); copy each by itself, which is faster: only \
+                 blocks in use are copied",
             ),
             _ => None,
         }
@@ -208,7 +208,9 @@ impl fmt::Display for Hazard {
             Self::MultiDevice(which) => write!(f, "spans several devices ({which})"),
             Self::ExternalJournal(which) => write!(f, "has its journal elsewhere ({which})"),
             Self::Damaged(how) => write!(f, "damaged ({how})"),
-            Self::UnknownFeature(which) => write!(f, "has a feature unknown to klon ({which})"),
+            Self::UnknownFeature(which) => {
+                write!(f, "has a feature that klon doesn't know ({which})")
+            }
         }
     }
 }

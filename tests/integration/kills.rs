@@ -3,6 +3,8 @@
 //!
 //! `KLON_KILLS` and `KLON_KILL_MIB` make it longer and larger; `scripts/kill-sweep` sets them.
 
+mod records;
+
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use klon_imaging::mark::Mark;
 use klon_partition::device::look_at;

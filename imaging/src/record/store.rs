@@ -3,6 +3,7 @@
 mod digests;
 
 use super::format::{HEADER_LEN, META_BYTES_MAX, NAME};
+use super::leftover::remove_left_over;
 use super::manifest::Manifest;
 use super::scan::Sections;
 use super::writer::RecordWriter;
@@ -96,13 +97,14 @@ impl RecordStore {
         Ok(Some(record))
     }
 
-    /// Begins a new record of `target`.
+    /// Begins a new record of `target`, and removes what killed runs left of theirs.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`].
     pub fn begin(&self, target: &Identity, digests_count: u64) -> Result<RecordWriter> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|source| io_error(&self.directory, "create the directory", source))?;
+        remove_left_over(&self.directory);
         RecordWriter::begin(self.path(target), digests_count)
     }
 

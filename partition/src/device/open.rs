@@ -164,7 +164,7 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
     let file = match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(Error::Refused(format!(
-                "{} exists already; name it as the target if it is to be overwritten",
+                "{} exists already. To overwrite it, name it as the target",
                 path.shown()
             )));
         }

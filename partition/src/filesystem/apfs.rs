@@ -90,7 +90,10 @@ fn read_map(summary: &mut Summary, volume: &dyn ReadAt) -> Result<(Superblock, S
     // First what else it may be: the blocks of a Fusion drive are more than this volume's.
     summary.hazards = feature::recorded(&zero);
     if !summary.hazards.is_empty() {
-        return Err(Error::unsupported("this APFS", "see its hazards"));
+        return Err(Error::unsupported(
+            "this APFS",
+            "its hazards say why; copy the whole volume",
+        ));
     }
     let zero = Superblock::check(zero, volume_bytes)?;
     let checkpoint = Checkpoint::newest(&zero, volume)?;

@@ -117,7 +117,7 @@ impl Ext {
             Ok(superblock) if superblock.features.unknown().is_empty() => Ok(superblock),
             Ok(_) => Err(Error::unsupported(
                 format!("this {}", self.summary.kind),
-                "it has features unknown to klon, so its bitmaps prove nothing",
+                "it has features that klon doesn't know, so its bitmaps prove nothing",
             )),
             Err(Refusal::Damaged(corrupt)) => Err(corrupt.clone().into()),
             Err(Refusal::JournalDevice) => Err(Error::unsupported(

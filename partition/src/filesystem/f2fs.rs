@@ -129,7 +129,7 @@ impl F2fs {
             }
             Ok(_) => Err(Error::unsupported(
                 "this f2fs",
-                "it has features unknown to klon, so its maps prove nothing",
+                "it has features that klon doesn't know, so its maps prove nothing",
             )),
             Err(corrupt) => Err(corrupt.clone().into()),
         }

@@ -112,7 +112,7 @@ impl Filesystem for Lvm2 {
         if unknown {
             return Err(Error::unsupported(
                 "this LVM2 volume group",
-                "it has features unknown to klon, so its segments prove nothing",
+                "it has features that klon doesn't know, so its segments prove nothing",
             ));
         }
         Ok(Some(layout.used()))

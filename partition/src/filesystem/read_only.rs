@@ -18,7 +18,7 @@ impl ReadOnly {
     /// of dm-verity, signatures, overlays and further sessions are put behind its end.
     pub(super) fn new(summary: Summary, used: ExtentMap) -> Self {
         if !summary.hazards.is_empty() {
-            return Self::whole(summary, "its end can't be told");
+            return Self::whole(summary, "nothing shows where it ends");
         }
         let used = Ok(used);
         Self { summary, used }

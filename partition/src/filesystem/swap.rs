@@ -191,7 +191,7 @@ impl Filesystem for Swap {
     }
 
     fn whole_because(&self) -> String {
-        "swap: its header is not of the version that klon knows".to_owned()
+        "swap: klon does not know the version of its header".to_owned()
     }
 
     /// Over the header page: everything that is in use, and what a suspended system changes.

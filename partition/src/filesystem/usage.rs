@@ -199,7 +199,7 @@ fn mapped(
         && let Some(what) = covers()
     {
         let reason = format!(
-            "behind the end of the {} there is {what}, which covers its free blocks, too",
+            "{what} behind the end of the {} covers its free blocks, too",
             summary.kind
         );
         return Ok(Usage::contained(size_bytes, Some(summary), reason));

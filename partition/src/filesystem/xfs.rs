@@ -100,7 +100,7 @@ impl Xfs {
             Ok(superblock) if superblock.features.unknown().is_empty() => Ok(superblock),
             Ok(_) => Err(Error::unsupported(
                 "this xfs",
-                "it has features unknown to klon, so its free-space trees prove nothing",
+                "it has features that klon doesn't know, so its free-space trees prove nothing",
             )),
             Err(corrupt) => Err(corrupt.clone().into()),
         }

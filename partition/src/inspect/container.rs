@@ -122,12 +122,12 @@ pub(super) fn whole_because(
     let kind = summary.kind;
     if let Some(what) = by_type(partition.partition_type) {
         return Some(format!(
-            "its type is that of {what}, which may hold more than the {kind} that it begins with"
+            "its type says {what}: it may hold more than the {kind} at its start"
         ));
     }
     if let Some(what) = beside.called(partition.extent) {
         return Some(format!(
-            "a hybrid MBR calls it {what}, which may hold more than the {kind} that it begins with"
+            "a hybrid MBR calls it {what}: it may hold more than the {kind} at its start"
         ));
     }
     if beside.unknown.within(partition.extent).next().is_some() {

@@ -214,7 +214,7 @@ fn unknown_label(disk: &dyn ReadAt, table: Table) -> DiskUsage {
         edges: ExtentMap::new(),
         basis: Basis::Whole {
             reason:
-                "its boot sector has code and no partition, so nothing tells what the disk holds"
+                "its boot sector has code and no partition, so nothing shows what the disk holds"
                     .to_owned(),
             is_warning: false,
         },

@@ -243,7 +243,7 @@ impl Plan {
         if version != PLAN_VERSION {
             return Err(Error::unsupported(
                 format!("version {version} of the plan file"),
-                format!("this klon reads version {PLAN_VERSION}; plan again"),
+                format!("this klon reads version {PLAN_VERSION}. Make a new plan"),
             ));
         }
         let file: File = toml::from_str(text).map_err(invalid)?;

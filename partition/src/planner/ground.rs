@@ -76,7 +76,7 @@ impl Ground {
         });
         if !sector_bytes.is_power_of_two() || !(512..=65536).contains(&sector_bytes) {
             return Err(Error::Invalid(format!(
-                "the drive says that its sectors have {sector_bytes} bytes; expected a power of \
+                "the drive reports sectors of {sector_bytes} bytes; expected a power of \
                  two from 512 to 65536"
             )));
         }

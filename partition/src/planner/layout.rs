@@ -202,7 +202,7 @@ impl Plan {
         for partition in &ours {
             if !table.usable.contains(partition.extent) {
                 return Err(Error::Refused(format!(
-                    "partition {} of the plan lies outside of what the drive's table can use",
+                    "partition {} of the plan lies outside of the drive's room for partitions",
                     partition.number
                 )));
             }
@@ -255,7 +255,7 @@ impl Plan {
     fn kept_table(&self, current: Option<&Table>) -> Result<Table> {
         let changed = |what: String| {
             Error::Refused(format!(
-                "{what} since the plan was made; plan again to see what would change"
+                "{what} since the plan was made. Make a new plan to see what would change"
             ))
         };
         let Some(current) = current else {

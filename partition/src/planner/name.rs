@@ -31,7 +31,7 @@ pub fn check_name(name: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::Invalid(format!(
-        "{name:?} can't be a name: {problem}; a short word as in Boot or Master can"
+        "{name:?} can't be a name: {problem}. Use a short word, as in Boot or Master"
     )))
 }
 

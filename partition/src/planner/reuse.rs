@@ -71,8 +71,8 @@ fn suits(there: &Partition, wanted: &Wanted) -> Result<()> {
     };
     Err(Error::Refused(format!(
         "partition {} of the drive is called {} already, but {problem}. klon does not move, \
-         resize or retype partitions. Remove or rename it, give the source another name, or replace \
-         the table",
+         resize or retype partitions. Remove or rename the partition, give the source another name, \
+         or replace the table",
         there.number, wanted.name
     )))
 }

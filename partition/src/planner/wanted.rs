@@ -74,7 +74,7 @@ impl Wanted {
 /// All volumes that the request wants, in the order of its sources.
 pub(super) fn expand(request: &Request, ground: &Ground) -> Result<Vec<Wanted>> {
     if request.sources.is_empty() {
-        return Err(Error::Invalid("there is no source to plan for".to_owned()));
+        return Err(Error::Invalid("the plan has no source".to_owned()));
     }
     if let Some(stamp) = &request.options.date_stamp {
         check_date_stamp(stamp)?;
@@ -108,7 +108,7 @@ fn check_sources(request: &Request) -> Result<()> {
         let drive = &request.drive.identity;
         if source.identity == *drive || source.disk.as_ref() == Some(drive) {
             return Err(Error::Refused(format!(
-                "{name} ({}) is or lies on the drive that the plan is for",
+                "{name} ({}) is the drive of the plan, or lies on it",
                 source.identity
             )));
         }
@@ -119,7 +119,7 @@ fn check_sources(request: &Request) -> Result<()> {
             }
             if is_within(source, &other.source) || is_within(&other.source, source) {
                 return Err(Error::Invalid(format!(
-                    "{} and {name} have a volume in common; leave one of them away",
+                    "{} and {name} have a volume in common; leave one of them out",
                     other.name
                 )));
             }
@@ -312,8 +312,8 @@ impl MainSize<'_> {
         match size {
             SizePolicy::Match => Ok((size, fixed(self.least_bytes))),
             SizePolicy::Fit => Err(Error::Refused(format!(
-                "{}: size \"fit\" needs a way to make a filesystem smaller, which klon doesn't \
-                 have yet; use \"match\", \"grow\" or a size of at least {}",
+                "{}: size \"fit\" may be smaller than the source, and klon can't shrink yet. Use \
+                 \"match\", \"grow\" or a size of at least {}",
                 self.name,
                 human_size(self.least_bytes.saturating_add(self.others_bytes))
             ))),
@@ -362,8 +362,8 @@ impl MainSize<'_> {
             .ok_or_else(|| {
                 let least = self.end_bytes.saturating_add(self.others_bytes);
                 Error::Refused(format!(
-                    "{}: {} is less than the source's {}, and klon has no way yet to make a \
-                     filesystem smaller; use \"match\" or at least {least} bytes",
+                    "{}: {} is less than the source's {}, and klon can't shrink yet. Use \
+                     \"match\" or at least {least} bytes",
                     self.name,
                     human_size(total_bytes),
                     human_size(least)

@@ -120,7 +120,7 @@ impl fmt::Display for Warning {
             ),
             Self::BootCode { group } => write!(
                 f,
-                "{group} has BIOS boot code outside of its partitions, which is not cloned. Its \
+                "{group} has BIOS boot code outside of its partitions, and it is not cloned. The \
                  clone boots by UEFI only, or after you install a boot loader on the drive"
             ),
             Self::Unassigned {
@@ -140,12 +140,12 @@ impl fmt::Display for Warning {
             ),
             Self::Swap { volume } => write!(
                 f,
-                "{volume} is the clone of a swap volume, whose content is of no use later"
+                "{volume} is the clone of a swap volume. Its content is of no use later"
             ),
             Self::CopiedWhole { volume, reason } => write!(
                 f,
                 "{volume}: the source {reason}, so klon copies all of it, unused blocks too. \
-                 Mounting and unmounting it once usually mends that"
+                 To repair it, mounting and unmounting it once is usually enough"
             ),
             Self::Smaller {
                 volume,
@@ -170,7 +170,7 @@ fn unassigned_text(
     write!(
         f,
         "{group} has data in no partition (the first at byte {first_bytes}; {} are in no partition): a \
-         boot loader, or what is left of deleted partitions. No clone of this plan has them. klon clone \
+         boot loader, or the rest of deleted partitions. No clone of this plan has these data. klon clone \
          or klon image of the whole disk copies them too",
         human_size(room_bytes)
     )
@@ -184,8 +184,8 @@ fn smaller_text(
 ) -> fmt::Result {
     write!(
         f,
-        "{volume} gets {}, less than the {} of its source, whose filesystem does not use the end. Before it \
-         writes, klon clone looks whether anything lies there",
+        "{volume} gets {}, less than the {} of its source. The source's filesystem does not use the end. \
+         Before klon clone writes, it looks whether anything else lies there",
         human_size(size_bytes),
         human_size(source_bytes)
     )

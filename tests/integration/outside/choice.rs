@@ -1,7 +1,7 @@
 //! `--outside`: what it leaves out is named, kept, and told by whatever compares.
 
 use crate::support::image::{allocated_bytes, read_range, sparse};
-use crate::support::klon::number;
+use crate::support::klon::{Outcome, number};
 use crate::support::tool::{run, run_with_input};
 use crate::support::tree::noise;
 use crate::support::{Klon, MIB};
@@ -95,6 +95,7 @@ fn what_images_leave_out_is_told_and_not_taken_for_zero() {
     let klon = disk();
     let done = klon.ok(&["image", "disk", "image.klon", "--outside", "edges"]);
     done.says(&["left out, by --outside edges"]);
+    assert_last_line_sums(&done);
     klon.ok(&["info", "image.klon"])
         .shows(&["left out by --outside edges"]);
     klon.ok(&["diff", "image.klon", "disk"])
@@ -134,6 +135,43 @@ fn what_images_leave_out_is_told_and_not_taken_for_zero() {
     let [source, target] = ["disk", "target"].map(|name| fs::read(klon.path(name)).unwrap());
     let from = 33 << 20;
     assert!(source[from..] == target[from..], "all but the FAT");
+}
+
+/// The last line of `klon image` says how much is left out.
+fn assert_last_line_sums(done: &Outcome) {
+    let last = done.stdout.lines().last().unwrap_or_default();
+    let sums = last.contains(" used, ") && last.contains(" left out, ");
+    assert!(sums, "{}", done.stdout);
+}
+
+#[test]
+fn lists_name_what_each_snapshot_left_out() {
+    let klon = disk();
+    for choice in ["edges", "none", "all"] {
+        let done = klon.ok(&["image", "disk", "image.klon", "--outside", choice]);
+        match choice {
+            "all" => assert!(!done.stdout.contains("left out"), "{}", done.stdout),
+            _ => assert_last_line_sums(&done),
+        }
+    }
+    let listed = klon.ok(&["list", "image.klon"]).stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    for (line, choice) in lines.iter().zip(["edges", "none"]) {
+        let named = format!("left out (--outside {choice})");
+        assert!(line.contains(&named), "{line}");
+    }
+    assert!(!lines[2].contains("left out"), "{}", lines[2]);
+    let json = klon.ok(&["list", "image.klon", "--json"]);
+    let left_out: Vec<Option<u64>> = json
+        .lines()
+        .iter()
+        .map(|line| line["left_out_bytes"].as_u64())
+        .collect();
+    assert!(
+        left_out[0] > Some(50 * MIB) && left_out[1] > left_out[0],
+        "{left_out:?}"
+    );
+    assert_eq!(left_out[2], None);
 }
 
 #[test]

@@ -140,3 +140,13 @@ fn a_rust_that_cannot_be_had_is_said_with_what_to_do() {
         "on PATH, and run the same script again",
     ]);
 }
+
+#[test]
+fn without_cargo_fuzz_the_command_that_installs_it_is_named_before_anything_else_happens() {
+    let world = World::new();
+    let outcome = world.run("fuzz", &["1", "ext"]).expect(1);
+    outcome
+        .says(&["cargo-fuzz is not installed. To install it: cargo install cargo-fuzz --version"]);
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    assert_eq!(world.calls(), [""; 0]);
+}

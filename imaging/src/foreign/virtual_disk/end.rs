@@ -28,18 +28,33 @@ pub(crate) fn check_end(file: &dyn ReadAt, structure: &'static str, end_bytes: u
 pub(super) fn each_entry(
     file: &dyn ReadAt,
     structure: &'static str,
-    (offset_bytes, entries): (u64, u64),
+    place: (u64, u64),
     mut entry: impl FnMut(u64, u32) -> Result<()>,
 ) -> Result<()> {
-    let len_bytes = entries.saturating_mul(4);
+    each(file, structure, place, 4, |index, bytes| {
+        entry(index, le32(bytes, 0))
+    })
+}
+
+/// Calls `entry` with the index and the bytes of every entry of `entry_len` bytes of a map, which must be in
+/// the file; its place is its position and how many entries it has.
+pub(super) fn each(
+    file: &dyn ReadAt,
+    structure: &'static str,
+    (offset_bytes, entries): (u64, u64),
+    entry_len: usize,
+    mut entry: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let len_bytes = entries.saturating_mul(entry_len as u64);
     check_end(file, structure, offset_bytes.saturating_add(len_bytes))?;
+    let mut indexes = 0..;
     let mut done_bytes = 0;
     while done_bytes < len_bytes {
         let part_bytes = MAP_BYTES.min(len_bytes - done_bytes);
         let len = usize::try_from(part_bytes).unwrap_or(0);
         let part = read_vec(file, offset_bytes + done_bytes, len)?;
-        for (index, at) in (done_bytes / 4..).zip((0..len).step_by(4)) {
-            entry(index, le32(&part, at))?;
+        for (bytes, index) in part.chunks_exact(entry_len).zip(&mut indexes) {
+            entry(index, bytes)?;
         }
         done_bytes += part_bytes;
     }

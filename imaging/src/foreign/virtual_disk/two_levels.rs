@@ -1,15 +1,12 @@
 //! How long the files of QEMU's older formats must be: qcow and qed, whose tables have two levels of 64-bit
 //! entries.
 
-use super::end::{check_end, within_disk};
-use super::to_len;
+use super::end::{check_end, each, within_disk};
 use klon_partition::bytes::{be32, be64, le32, le64, u8_at};
 use klon_partition::device::read_vec;
 use klon_partition::error::Corrupt;
 use klon_partition::{ReadAt, Result};
 
-/// What is read of a table at once.
-const PART_BYTES: u64 = 1 << 20;
 const ENTRY_BYTES: u64 = 8;
 
 /// The tables of an image.
@@ -121,20 +118,15 @@ impl Tables {
     fn each(
         &self,
         file: &dyn ReadAt,
-        (offset_bytes, entries): (u64, u64),
+        place: (u64, u64),
         mut take: impl FnMut(u64, u64) -> Result<()>,
     ) -> Result<()> {
-        let len_bytes = entries.saturating_mul(ENTRY_BYTES);
-        check_end(file, self.name, offset_bytes.saturating_add(len_bytes))?;
-        let mut done_bytes = 0;
-        while done_bytes < len_bytes {
-            let len = to_len(PART_BYTES.min(len_bytes - done_bytes));
-            let part = read_vec(file, offset_bytes + done_bytes, len)?;
-            for (index, at) in (done_bytes / ENTRY_BYTES..).zip((0..len).step_by(8)) {
-                take(index, (self.entry_at)(&part, at))?;
-            }
-            done_bytes += len as u64;
-        }
-        Ok(())
+        each(
+            file,
+            self.name,
+            place,
+            ENTRY_BYTES as usize,
+            |index, bytes| take(index, (self.entry_at)(bytes, 0)),
+        )
     }
 }

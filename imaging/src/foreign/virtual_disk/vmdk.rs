@@ -1,5 +1,7 @@
 //! How long the files of a vmdk image must be (Virtual Disk Format 5.0).
 
+mod esx;
+
 use super::end::{check_end, each_entry, within_disk};
 use super::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_START, SECTOR_BYTES, to_len};
 use klon_partition::bytes::{le16, le32, le64};
@@ -25,7 +27,7 @@ const MARKER_BYTES: u64 = 12;
 pub(super) fn check(file: &dyn ReadAt, path: &Path) -> Result<()> {
     let len_bytes = file.geometry().size_bytes.min(DESCRIPTOR_BYTES_MAX);
     let start = read_vec(file, 0, to_len(len_bytes))?;
-    if start.starts_with(MAGIC) {
+    if start.starts_with(MAGIC) || start.starts_with(esx::MAGIC) {
         return sparse(file);
     }
     let is_text = (start.get(..DESCRIPTOR_START.len()))
@@ -66,7 +68,8 @@ fn extents(text: &[u8], path: &Path) -> Result<()> {
                 let end = sectors.saturating_add(start.unwrap_or(0));
                 check_end(&file, NAME, end.saturating_mul(SECTOR_BYTES))
             }
-            "SPARSE" => sparse(&file),
+            "SPARSE" | "VMFSSPARSE" => sparse(&file),
+            "SESPARSE" => esx::space_efficient(&file),
             _ => Ok(()),
         }
         .map_err(|error| named(error, name))?;
@@ -90,6 +93,9 @@ fn named(error: klon_partition::Error, name: &str) -> klon_partition::Error {
 fn sparse(file: &dyn ReadAt) -> Result<()> {
     check_end(file, NAME, SECTOR_BYTES)?;
     let mut header = read_vec(file, 0, 512)?;
+    if header.starts_with(esx::MAGIC) {
+        return esx::copy_on_write(file, &header);
+    }
     if !header.starts_with(MAGIC) {
         return Ok(());
     }
@@ -107,52 +113,25 @@ fn sparse(file: &dyn ReadAt) -> Result<()> {
     let table_entries = u64::from(le32(&header, 44));
     let is_known = (1..=GRAIN_SECTORS_MAX).contains(&grain_sectors)
         && (1..=TABLE_ENTRIES_MAX).contains(&table_entries);
-    match is_known {
-        true => grains(file, &header, (grain_sectors, table_entries)),
-        false => Ok(()),
-    }
-}
-
-/// Goes through the grain directory and its tables.
-fn grains(
-    file: &dyn ReadAt,
-    header: &[u8],
-    (grain_sectors, table_entries): (u64, u64),
-) -> Result<()> {
-    let capacity = le64(header, 12);
-    let tables = capacity.div_ceil(grain_sectors * table_entries);
-    if tables > TABLES_MAX {
+    if !is_known {
         return Ok(());
     }
-    let size_bytes = file.geometry().size_bytes;
-    let disk_bytes = capacity.saturating_mul(SECTOR_BYTES);
-    let directory = le64(header, 56).saturating_mul(SECTOR_BYTES);
-    let (mut read_bytes, mut end_bytes, mut highest_bytes) = (0_u64, 0, 0);
-    each_entry(file, NAME, (directory, tables), |number, table| {
-        if table == 0 {
-            return Ok(());
-        }
-        // Tables that share their bytes would make a small file say much.
-        read_bytes = read_bytes.saturating_add(table_entries * 4);
-        if read_bytes > size_bytes {
-            let (field, expected) = ("grain directory", "tables of their own");
-            let found = "more of them than the file has room for";
-            return Err(Corrupt::new(NAME, field, directory, expected, found).into());
-        }
-        let table = (u64::from(table) * SECTOR_BYTES, table_entries);
-        each_entry(file, NAME, table, |index, sector| {
-            // 0 is no grain, 1 one of zeroes.
-            if sector > 1 {
-                let start = u64::from(sector) * SECTOR_BYTES;
-                let index = number * table_entries + index;
-                let len_bytes = within_disk(index, grain_sectors * SECTOR_BYTES, disk_bytes);
-                end_bytes = end_bytes.max(start + len_bytes);
-                highest_bytes = highest_bytes.max(start);
-            }
-            Ok(())
-        })
-    })?;
-    let is_compressed = le32(header, 8) & COMPRESSED != 0 && le16(header, 77) != 0;
+    let capacity_sectors = le64(&header, 12);
+    let grains = Grains {
+        capacity_sectors,
+        grain_sectors,
+        directory_sector: le64(&header, 56),
+        tables: capacity_sectors.div_ceil(grain_sectors * table_entries),
+        table_entries,
+    };
+    let Some(Ends {
+        end_bytes,
+        highest_bytes,
+    }) = grains.ends(file)?
+    else {
+        return Ok(());
+    };
+    let is_compressed = le32(&header, 8) & COMPRESSED != 0 && le16(&header, 77) != 0;
     if !is_compressed || highest_bytes == 0 {
         return check_end(file, NAME, end_bytes);
     }
@@ -160,4 +139,70 @@ fn grains(
     let marker = read_vec(file, highest_bytes, to_len(MARKER_BYTES))?;
     let packed_bytes = u64::from(le32(&marker, 8));
     check_end(file, NAME, highest_bytes + MARKER_BYTES + packed_bytes)
+}
+
+/// A grain directory of 32-bit sector numbers, and the tables that it names.
+struct Grains {
+    capacity_sectors: u64,
+    grain_sectors: u64,
+    directory_sector: u64,
+    /// Entries of the directory.
+    tables: u64,
+    table_entries: u64,
+}
+
+/// What lies highest in the file.
+struct Ends {
+    /// Where the grain that ends last ends.
+    end_bytes: u64,
+    /// Where the grain that begins last begins.
+    highest_bytes: u64,
+}
+
+impl Grains {
+    /// Goes through the directory and its tables; `None` when there are more than QEMU takes.
+    fn ends(&self, file: &dyn ReadAt) -> Result<Option<Ends>> {
+        if self.tables > TABLES_MAX {
+            return Ok(None);
+        }
+        let size_bytes = file.geometry().size_bytes;
+        let disk_bytes = self.capacity_sectors.saturating_mul(SECTOR_BYTES);
+        let grain_bytes = self.grain_sectors * SECTOR_BYTES;
+        let directory = self.directory_sector.saturating_mul(SECTOR_BYTES);
+        let mut read_bytes = 0_u64;
+        let mut ends = Ends {
+            end_bytes: 0,
+            highest_bytes: 0,
+        };
+        each_entry(file, NAME, (directory, self.tables), |number, table| {
+            if table == 0 {
+                return Ok(());
+            }
+            read_bytes = read_bytes.saturating_add(self.table_entries * 4);
+            check_own_tables(read_bytes, size_bytes, directory)?;
+            let table = (u64::from(table) * SECTOR_BYTES, self.table_entries);
+            each_entry(file, NAME, table, |index, sector| {
+                // 0 is no grain, 1 one of zeroes.
+                if sector > 1 {
+                    let start = u64::from(sector) * SECTOR_BYTES;
+                    let index = number * self.table_entries + index;
+                    let len_bytes = within_disk(index, grain_bytes, disk_bytes);
+                    ends.end_bytes = ends.end_bytes.max(start + len_bytes);
+                    ends.highest_bytes = ends.highest_bytes.max(start);
+                }
+                Ok(())
+            })
+        })?;
+        Ok(Some(ends))
+    }
+}
+
+/// Refuses tables of more bytes than the file has: when they share their bytes, a small file says much.
+fn check_own_tables(read_bytes: u64, size_bytes: u64, directory: u64) -> Result<()> {
+    if read_bytes <= size_bytes {
+        return Ok(());
+    }
+    let (field, expected) = ("grain directory", "tables of their own");
+    let found = "more of them than the file has room for: it is damaged, or cut";
+    Err(Corrupt::new(NAME, field, directory, expected, found).into())
 }

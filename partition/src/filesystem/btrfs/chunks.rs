@@ -94,7 +94,7 @@ impl Chunks {
         }
         if self.0.len() >= CHUNKS_MAX {
             return Err(Error::unsupported(
-                "a btrfs filesystem with that many chunks",
+                "a btrfs filesystem with so many chunks",
                 "they don't fit in memory; copy the whole volume",
             ));
         }

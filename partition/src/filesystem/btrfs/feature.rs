@@ -107,7 +107,7 @@ pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
         hazards.push(Hazard::MultiDevice(which));
     }
     if flags & FLAG_SEEDING != 0 {
-        let which = "a seed device, which others may build on".to_owned();
+        let which = "a seed device: others may build on it".to_owned();
         hazards.push(Hazard::MultiDevice(which));
     }
     if flags & FLAG_ERROR != 0 {

@@ -90,7 +90,7 @@ fn join(metadata: &ExtentMap, pending: &mut Vec<Extent>) -> Result<ExtentMap> {
     let joined = metadata.union(&pending.drain(..).collect());
     if joined.extents().len() > METADATA_EXTENTS_MAX {
         return Err(Error::unsupported(
-            "an ext filesystem with that many separate tables",
+            "an ext filesystem with so many separate tables",
             "they don't fit in memory; copy the whole volume",
         ));
     }

@@ -315,6 +315,6 @@ pub(super) fn must_be_unmounted(checkpoint: &Checkpoint) -> Result<()> {
     }
     Err(Error::unsupported(
         "this f2fs",
-        "its last checkpoint is not that of an unmount, so its maps prove nothing",
+        "no unmount made its last checkpoint, so its maps prove nothing",
     ))
 }

@@ -82,7 +82,7 @@ pub(super) fn read(volume: &dyn ReadAt, area: Area) -> Result<Contents> {
     if unknown != 0 {
         return Err(Error::unsupported(
             format!("an LVM2 metadata area with flags {unknown:#x}"),
-            "klon does not know them",
+            "klon does not know these flags",
         ));
     }
     let text = if committed.flags & IGNORED != 0 {

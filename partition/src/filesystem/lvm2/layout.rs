@@ -118,7 +118,7 @@ fn check_label(label: &Label, size_bytes: u64) -> Result<u64> {
                 "an LVM2 physical volume with {} data areas",
                 label.data.len()
             ),
-            "klon knows those with one",
+            "klon knows volumes with one",
         ));
     };
     if label.metadata.len() > AREAS_MAX {

@@ -100,7 +100,7 @@ fn a_table_of_another_kind_is_not_converted() {
     let first = request(100 * GIB, vec![data("Old", GIB)]);
     let mut second = again(&first, &planned(&first).unwrap().plan);
     second.options.scheme = Some(Scheme::Mbr);
-    assert!(refusal(&second).contains("(GPT, not MBR), which is kept"));
+    assert!(refusal(&second).contains("(GPT, not MBR), and klon keeps it"));
     second.options.replace_table = true;
     assert_eq!(planned(&second).unwrap().plan.table.scheme, Scheme::Mbr);
 }

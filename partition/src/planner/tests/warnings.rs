@@ -74,16 +74,17 @@ fn what_a_volume_is_about_is_said() {
         said,
         [
             "the new table deletes what is on the drive: ext4 \"Old\"",
-            "Boot has BIOS boot code outside of its partitions, which is not cloned. Its clone \
+            "Boot has BIOS boot code outside of its partitions, and it is not cloned. The clone \
              boots by UEFI only, or after you install a boot loader on the drive",
             "Boot has data in no partition (the first at byte 5000000; 3 GiB are in no partition): a \
-             boot loader, or what is left of deleted partitions. No clone of this plan has them. \
+             boot loader, or the rest of deleted partitions. No clone of this plan has these data. \
              klon clone or klon image of the whole disk copies them too",
             "BootClone-ESP: fat32 made for sectors of 512 bytes does not mount, nor boot, on \
              sectors of 4096. klon can still restore it to a drive like its source's",
             "BootClone: the source needs journal recovery (needs_recovery), so klon copies \
-             all of it, unused blocks too. Mounting and unmounting it once usually mends that",
-            "BootClone-swap is the clone of a swap volume, whose content is of no use later",
+             all of it, unused blocks too. To repair it, mounting and unmounting it once is usually \
+             enough",
+            "BootClone-swap is the clone of a swap volume. Its content is of no use later",
             "BootClone-ESP, BootClone, BootClone-swap will have the filesystem UUIDs of their \
              sources. Do not mount by UUID while both drives are attached",
         ]

@@ -117,7 +117,7 @@ impl Chain {
         if self.record_lbas.len() >= RECORDS_MAX {
             return Err(Error::unsupported(
                 format!("a chain of more than {RECORDS_MAX} logical partitions"),
-                "no system handles that many",
+                "no system handles so many",
             ));
         }
         self.record_lbas.push(lba);

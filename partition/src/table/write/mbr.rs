@@ -118,7 +118,7 @@ fn raw_entry(
             .and_then(|value| u32::try_from(value).ok())
             .ok_or_else(|| {
                 Error::Invalid(format!(
-                    "{extent} is beyond what an MBR can count: use a GPT"
+                    "{extent} is beyond the sectors that an MBR can count. Use a GPT"
                 ))
             })
     };
@@ -234,8 +234,8 @@ pub(super) fn free_sector(
         .and_then(|before| ExtentMap::from(before).difference(occupied).iter().last())
         .ok_or_else(|| {
             Error::Invalid(format!(
-                "no sector is free for the extended boot record of logical partition {}: leave \
-                 at least one before it",
+                "no sector is free for the extended boot record of logical partition {}. Leave \
+                 at least one sector before the partition",
                 partition.number
             ))
         })?;

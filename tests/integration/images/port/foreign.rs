@@ -306,7 +306,7 @@ fn snapshots_in_qcow2_are_named() {
     for arguments in [["clone", "a.qcow2", "out"], ["import", "a.qcow2", "a.klon"]] {
         let done = klon.ok(&arguments);
         done.says(&[
-            "holds 2 snapshots of QEMU's",
+            "holds 2 QEMU snapshots",
             "\"first\"",
             "\"before the\\nupdate\"",
         ]);

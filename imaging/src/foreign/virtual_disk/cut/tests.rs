@@ -105,3 +105,126 @@ fn the_highest_grain_of_vmdk_must_be_in_the_file() {
     // What QEMU refuses is left to it.
     check("vmdk", vmdk(3584, u64::MAX, 1, &[])).unwrap();
 }
+
+/// Of 4096 sectors: one grain in two sectors of the directory's first table, at sector 41.
+fn cowd(len: usize, more: &[(usize, u64, usize)]) -> Vec<u8> {
+    let fields = [
+        (4, 1, 4),
+        (12, 4096, 4),
+        (16, 8, 4),
+        (20, 4, 4),
+        (24, 1, 4),
+        (2048, 5, 4),
+        (2560 + 4, 41, 4),
+    ];
+    let mut bytes = file(len.max(32 << 10), b"COWD", &[&fields, more].concat());
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn the_highest_grain_of_cowd_must_be_in_the_file() {
+    let end = 41 * 512 + 4096;
+    check("vmdk", cowd(end, &[])).unwrap();
+    for len in [end - 1, 41 * 512, 19000, 2563, 2050, 600] {
+        let error = check("vmdk", cowd(len, &[])).unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        assert!(error.to_string().contains(" cut"), "{error}");
+    }
+    assert!(check("vmdk", b"COWD\x01\0\0\0".to_vec()).is_err());
+    // Half of the last grain is within the disk.
+    check("vmdk", cowd(end - 2048, &[(12, 12, 4)])).unwrap();
+    assert!(check("vmdk", cowd(end - 2049, &[(12, 12, 4)])).is_err());
+    for (at, value) in [(20, 0xffff_ffff), (24, 0x00ff_ffff), (2048, 0xffff_ffff)] {
+        assert!(check("vmdk", cowd(end, &[(at, value, 4)])).is_err(), "{at}");
+    }
+    // Two tables that are the same one, where there is room for one.
+    let shared = [(24, 2, 4), (2052, 5, 4)];
+    assert!(check("vmdk", cowd(end, &shared)).is_err());
+    // What QEMU refuses is left to it.
+    for (at, value) in [(16, 0), (16, 0xffff_ffff), (24, 0xffff_ffff)] {
+        check("vmdk", cowd(end, &[(at, value, 4)])).unwrap();
+    }
+}
+
+const SE_TABLES: usize = 4096;
+const SE_GRAINS: usize = SE_TABLES + 64 * 512;
+
+/// A directory of one sector at 2, tables at 8, grains at 72; the second grain of the disk is the fourth there.
+fn space_efficient(len: usize, more: &[(usize, u64, usize)]) -> Vec<u8> {
+    let fields = [
+        (0, 0xcafe_babe, 8),
+        (8, 0x2_0000_0001, 8),
+        (16, 4096, 8),
+        (24, 8, 8),
+        (32, 64, 8),
+        (128, 2, 8),
+        (136, 1, 8),
+        (144, SE_TABLES as u64 / 512, 8),
+        (192, SE_GRAINS as u64 / 512, 8),
+        (1024, 0x1000_0000_0000_0000, 8),
+        (SE_TABLES + 8, 0x3003_0000_0000_0000, 8),
+    ];
+    let mut bytes = file(len.max(64 << 10), b"", &[&fields, more].concat());
+    bytes.truncate(len);
+    bytes
+}
+
+/// Of a descriptor and this file beside it.
+fn check_beside(bytes: &[u8]) -> klon_partition::Result<()> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("disk-sesparse.vmdk"), bytes).unwrap();
+    let text = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n\
+        createType=\"seSparse\"\nRW 4096 SESPARSE \"disk-sesparse.vmdk\"\n";
+    let path = directory.path().join("disk.vmdk");
+    check_whole(
+        "vmdk",
+        &MemoryDevice::new(text.as_bytes().to_vec(), 512),
+        &path,
+    )
+}
+
+#[test]
+fn the_highest_grain_of_sesparse_must_be_in_the_file() {
+    let end = SE_GRAINS + 4 * 4096;
+    check_beside(&space_efficient(end, &[])).unwrap();
+    for len in [end - 1, SE_GRAINS, SE_TABLES + 9, 1025, 700, 500, 0] {
+        let error = check_beside(&space_efficient(len, &[])).unwrap_err();
+        assert!(matches!(error, Error::Corrupt(_)), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("cut in \"disk-sesparse.vmdk\""),
+            "{len}: {text}"
+        );
+    }
+    // The twelve bits behind the kind are the lowest of the number.
+    let far = [(SE_TABLES + 8, 0x3000_0000_0000_0001, 8)];
+    let error = check_beside(&space_efficient(end, &far)).unwrap_err();
+    let least = SE_GRAINS + 4096 * 4096 + 4096;
+    assert!(error.to_string().contains(&least.to_string()), "{error}");
+    // Not in the file: zeroes, and what the guest gave up.
+    for entry in [0, 0x1003_0000_0000_0000, 0x2003_0000_0000_0000] {
+        check_beside(&space_efficient(SE_GRAINS, &[(SE_TABLES + 8, entry, 8)])).unwrap();
+    }
+    for (at, value) in [
+        (128, u64::MAX),
+        (136, 1 << 10),
+        (144, u64::MAX),
+        (192, u64::MAX),
+        (1024, 0x1000_0000_ffff_ffff),
+        (SE_TABLES + 8, 0x3fff_ffff_ffff_ffff),
+    ] {
+        let bytes = space_efficient(end, &[(at, value, 8)]);
+        assert!(check_beside(&bytes).is_err(), "{at}");
+    }
+    // Tables that are all the same one.
+    let shared = [
+        (1032, 0x1000_0000_0000_0000, 8),
+        (1040, 0x1000_0000_0000_0000, 8),
+    ];
+    assert!(check_beside(&space_efficient(end, &shared)).is_err());
+    // What QEMU refuses is left to it.
+    for (at, value) in [(0, 1), (8, 1), (24, 16), (32, 1), (136, u64::MAX)] {
+        check_beside(&space_efficient(end, &[(at, value, 8)])).unwrap();
+    }
+}

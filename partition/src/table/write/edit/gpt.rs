@@ -118,9 +118,9 @@ impl Places {
             let place = place.ok_or_else(small)?;
             if let Some((other, _)) = taken.iter().find(|(_, it)| it.overlaps(place)) {
                 return Err(Error::Refused(format!(
-                    "{name} of the GPT, at {place}, would lie on {other}: klon does not move \
-                     them; sgdisk can (--move-main-table, --move-backup-table), or choose a disk \
-                     of another size"
+                    "{name} of the GPT, at {place}, would lie on {other}, and klon does not move \
+                     either. Move them with sgdisk (--move-main-table, --move-backup-table), or \
+                     choose a disk of another size"
                 )));
             }
             taken.push((name, place));
@@ -146,8 +146,8 @@ fn lost_array(header: &Header, disk: &dyn ReadAt, sectors: Sectors) -> Result<u6
         return Ok(2);
     }
     Err(Error::Refused(
-        "the primary GPT is damaged, and nothing says where its entries were; something else may \
-         lie in sector 2. Repair it first (gdisk: r, then b and c)"
+        "the primary GPT is damaged, and nothing shows where its entries were. Something else may \
+         lie in sector 2. Repair the GPT first (gdisk: r, then b and c)"
             .to_owned(),
     ))
 }

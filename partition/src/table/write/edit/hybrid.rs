@@ -27,7 +27,7 @@ pub(super) fn check(origin: &dyn ReadAt, sectors: Sectors, tables: Tables<'_>) -
         let listed = sectors.run(lba, count).filter(|_| lba > 1);
         let problem = match listed {
             _ if lba <= 1 => None,
-            None => Some("it would end behind the end of the disk".to_owned()),
+            None => Some("the entry would end behind the end of the disk".to_owned()),
             Some(listed) => changed(listed, current, wanted),
         };
         if let Some(problem) = problem {
@@ -51,7 +51,7 @@ fn changed(listed: Extent, current: &Table, wanted: &Table) -> Option<String> {
         Some(found.number)
     };
     let gone = lost(current, wanted)
-        .map(|number| format!("partition {number} of the GPT, which lies there, changes"));
+        .map(|number| format!("partition {number} of the GPT lies there and changes"));
     gone.or_else(|| {
         let number = lost(wanted, current)?;
         Some(format!("the new partition {number} would lie on it"))

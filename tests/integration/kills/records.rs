@@ -1,0 +1,82 @@
+//! What a killed run leaves beside the records goes with the next run; what is in use or another's stays.
+
+use crate::support::tool::run;
+use crate::support::tree::noise;
+use crate::support::{Klon, MIB};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The files beside the records that have no name of their own yet.
+fn unnamed(klon: &Klon) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(klon.records()) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_unnamed = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(".record-")
+    };
+    paths.filter(is_unnamed).collect()
+}
+
+/// A clone that stands still while its record is being written, and the file of that.
+fn stopped(klon: &Klon, target: &str) -> (Child, PathBuf) {
+    let mut command = klon.command(&["clone", "source", target, "--quiet"]);
+    let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+    let id = process.id().to_string();
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        if process.try_wait().unwrap().is_none() && unnamed(klon).len() == 1 {
+            run("kill", &["-STOP", &id]);
+            // Whether a record can be written is tried beforehand, for a moment.
+            sleep(Duration::from_millis(20));
+            if let [path] = &unnamed(klon)[..] {
+                return (process, path.clone());
+            }
+            run("kill", &["-CONT", &id]);
+        }
+        sleep(Duration::from_micros(200));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    panic!("no record was begun");
+}
+
+#[test]
+fn the_record_that_a_killed_run_began_goes_with_the_next_run() {
+    let klon = Klon::new();
+    fs::write(klon.path("source"), noise(3, 64 * MIB as usize)).unwrap();
+    fs::write(klon.path("small"), noise(4, MIB as usize)).unwrap();
+    let (mut process, begun) = stopped(&klon, "target");
+    let foreign = klon.records().join(".record-Ab3xYz");
+    fs::write(&foreign, "not a record").unwrap();
+
+    // As long as that run is there, its file is.
+    klon.ok(&["clone", "small", "other"]);
+    assert!(begun.exists() && foreign.exists());
+
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(begun.exists());
+    klon.ok(&["clone", "small", "other"]);
+    assert_eq!(unnamed(&klon), [foreign]);
+
+    klon.ok(&["clone", "source", "target"]);
+    klon.ok(&["verify", "target", "source"]);
+}
+
+#[test]
+fn a_run_that_was_taken_for_killed_keeps_its_record() {
+    let klon = Klon::new();
+    fs::write(klon.path("source"), noise(3, 64 * MIB as usize)).unwrap();
+    fs::write(klon.path("small"), noise(4, MIB as usize)).unwrap();
+    let (process, _) = stopped(&klon, "target");
+    klon.ok(&["clone", "small", "other"]);
+    run("kill", &["-CONT", &process.id().to_string()]);
+    assert!(process.wait_with_output().unwrap().status.success());
+    assert!(unnamed(&klon).is_empty());
+    klon.ok(&["verify", "target"]);
+}
