@@ -141,34 +141,47 @@ fn look(place: &Place) -> Result<Looked> {
 
 fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
     let path = entry.disk.path.clone();
-    match look_at(&path) {
-        Ok(source) => answer(
-            path,
-            Some(entry.disk),
-            &source,
-            entry.layout,
-            system,
-            manifests,
-        ),
-        Err(error) => Ok(Answer {
-            size_bytes: entry.disk.size_bytes,
-            logical_sector_bytes: entry.disk.logical_sector_bytes,
-            physical_sector_bytes: entry.disk.physical_sector_bytes,
-            identity: system.identity(&path)?,
-            container: None,
-            table: None,
-            findings: Vec::new(),
-            error: Some(told(&error)),
-            role: None,
-            clone_of: None,
-            unfinished_clone_of: None,
-            is_staged: false,
-            uses: system.uses(&path)?,
-            volumes: Vec::new(),
-            disk: Some(entry.disk),
-            path,
-        }),
+    let source = match look_at(&path) {
+        Ok(source) => source,
+        Err(error) => return unread(entry.disk, told(&error), system),
+    };
+    let size_bytes = source.geometry().size_bytes;
+    // One device that goes away must not end the whole list.
+    if (entry.layout.iter()).any(|layout| layout.geometry.size_bytes != size_bytes) {
+        let why = "its size changed while klon looked at it".to_owned();
+        return unread(entry.disk, why, system);
     }
+    answer(
+        path,
+        Some(entry.disk),
+        &source,
+        entry.layout,
+        system,
+        manifests,
+    )
+}
+
+/// A disk of which nothing but what the system says is known, and why.
+fn unread(disk: Disk, why: String, system: &System) -> Result<Answer> {
+    let path = disk.path.clone();
+    Ok(Answer {
+        size_bytes: disk.size_bytes,
+        logical_sector_bytes: disk.logical_sector_bytes,
+        physical_sector_bytes: disk.physical_sector_bytes,
+        identity: system.identity(&path)?,
+        container: None,
+        table: None,
+        findings: Vec::new(),
+        error: Some(why),
+        role: None,
+        clone_of: None,
+        unfinished_clone_of: None,
+        is_staged: false,
+        uses: system.uses(&path)?,
+        volumes: Vec::new(),
+        disk: Some(disk),
+        path,
+    })
 }
 
 fn answer(

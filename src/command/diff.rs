@@ -11,6 +11,7 @@ use crate::side::Side;
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::Result;
+use klon_imaging::commit::HELD_BYTES;
 use klon_imaging::image::compare;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Owner, Owners};
@@ -59,6 +60,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     for side in [&mut first, &mut second] {
         side.used = side.used.difference(&left_out);
     }
+    share_first_mebibyte(&mut first, &mut second);
     let both = first.used.intersection(&second.used);
     let totals = Totals {
         bytes: both.total_bytes(),
@@ -202,4 +204,16 @@ fn files(name: &str, owners: &Owners) -> String {
         text.push_str(&format!("  {name}: more files may differ: {gap}\n"));
     }
     text
+}
+
+/// Clones and images have the first mebibyte of a volume whatever is in use of it: what such a side
+/// has, the other one has too.
+fn share_first_mebibyte(first: &mut Side, second: &mut Side) {
+    let size_bytes = first.size_bytes().min(second.size_bytes());
+    let start = ExtentMap::whole(size_bytes.min(HELD_BYTES));
+    let has_it = |side: &Side| start.difference(&side.used).is_empty();
+    if has_it(first) || has_it(second) {
+        first.used = first.used.union(&start);
+        second.used = second.used.union(&start);
+    }
 }

@@ -83,12 +83,12 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
         (None, false) => "unknown content".to_owned(),
     };
     let mut text = format!(
-        "{}: {what}, {} of {} used ({}) in {} extents\n",
+        "{}: {what}, {} of {} used ({}) in {}\n",
         open.place.given,
         human::size(used_bytes),
         human::size(size_bytes),
         human::percent(used_bytes, size_bytes),
-        in_use.extents().len(),
+        human::count(in_use.extents().len(), "extent"),
     );
     if unproven_bytes > 0 {
         let table = open.layout.table.as_ref().filter(|_| open.is_disk());

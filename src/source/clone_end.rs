@@ -71,11 +71,11 @@ pub fn behind_bytes(place: Extent, clone_bytes: u64, usage: &Usage) -> u64 {
     parts.map(Extent::len_bytes).sum()
 }
 
-/// Says how much of what is imaged was on the drive before the clone that is imaged.
+/// Says how much of what is imaged lies behind the end of the clone.
 pub fn announce(name: &str, clone_bytes: u64, behind_bytes: u64) {
     say(&format!(
-        "klon: {name}: {} lie behind the end of the clone there ({}) and were on the drive before it was made; \
-         they are imaged, too. A restore to a smaller drive leaves them out",
+        "klon: {name}: {} lie behind the end of the clone there ({}, by its record). klon images them, \
+         too. A restore to a smaller drive leaves them out",
         human::size(behind_bytes),
         human::size(clone_bytes)
     ));

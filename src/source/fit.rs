@@ -306,7 +306,7 @@ pub enum Loss {
     Refuse,
     /// They are named.
     Tell,
-    /// The source is a clone, and its record says that they were on the drive before.
+    /// The source is a clone, and by its record it ends before them.
     Foreign,
 }
 
@@ -348,8 +348,8 @@ pub fn check(name: &str, cut: Option<&Cut>, loss: Loss) -> Result<()> {
         }
         Loss::Foreign => {
             say(&format!(
-                "klon: {name}: what lies {} from {from} on was on the drive before the clone was \
-                 made, so klon does not copy it",
+                "klon: {name}: what lies {} from {from} on is no part of the clone, by its record, so \
+                 klon does not copy it",
                 cut.place
             ));
             return Ok(());

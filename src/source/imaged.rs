@@ -1,6 +1,7 @@
 //! What of a place is in the image that it was opened from.
 
 use crate::named::open::OpenPlace;
+use klon_imaging::commit::HELD_BYTES;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::table::Partition;
@@ -14,9 +15,14 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     let wanted = &snapshot.manifest().wanted();
     let known = of_part(wanted, open.partition.as_ref());
     usage.leave_out(&usage.unproven.difference(&known));
-    // What the image has of it was there for a reason, which the volume alone may not show.
+    // What the image has of it was there for a reason, which the volume alone may not show. The first
+    // mebibyte is in every image.
     if usage.basis == Basis::Map {
-        let more = known.difference(&usage.extents);
+        let first = match open.partition {
+            Some(_) => ExtentMap::new(),
+            None => ExtentMap::whole(HELD_BYTES),
+        };
+        let more = known.difference(&usage.extents).difference(&first);
         usage.extents = usage.extents.union(&more);
         usage.unproven = usage.unproven.union(&more);
     }

@@ -108,6 +108,8 @@ impl Usage {
             Outside::None => ExtentMap::new(),
         };
         self.choice = choice;
+        // The first mebibyte is copied in any case.
+        let kept = kept.union(&ExtentMap::whole(FIRST_BYTES));
         self.leave_out(&self.unproven.difference(&kept));
     }
 
@@ -126,6 +128,9 @@ impl Usage {
         self.edges = self.edges.difference(&gone);
     }
 }
+
+/// What of a volume is copied whatever the choice is: boot loaders of the BIOS are there.
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// How the reason in [`Basis::Whole`] begins when the volume's own records can't be read.
 pub const UNREAD: &str = "it can't be read: ";

@@ -130,9 +130,12 @@ impl fmt::Display for Warning {
             } => unassigned_text(f, group, *room_bytes, *first_bytes),
             Self::SameUuids { volumes } => write!(
                 f,
-                "{} will have the filesystem UUIDs of their sources. Do not mount by UUID while \
-                 both drives are attached",
-                volumes.join(", ")
+                "{} will have the filesystem {}. Do not mount by UUID while both drives are attached",
+                volumes.join(", "),
+                match volumes.len() {
+                    1 => "UUID of its source",
+                    _ => "UUIDs of their sources",
+                }
             ),
             Self::SectorSize { volume, reason } => write!(
                 f,

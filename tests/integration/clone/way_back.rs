@@ -114,7 +114,7 @@ fn images_of_a_clone_with_more_room_on_a_used_drive_go_back() {
     for image in ["part.klon", "drive.klon:1"] {
         sparse(&klon.path("back"), 40 * MIB);
         let back = klon.ok(&["restore", image, "back"]);
-        back.says(&["was on the drive before the clone was made"]);
+        back.says(&["is no part of the clone, by its record"]);
         run("e2fsck", &["-fn", &klon.text("back")]);
         klon.ok(&["verify", image, "back"]);
         fs::remove_file(klon.path("back")).unwrap();
@@ -151,7 +151,7 @@ fn images_of_a_disk_that_was_cloned_to_a_larger_used_one_go_back() {
             .says(&["behind the end of the clone there", "imaged, too"]);
         sparse(&klon.path("back"), 48 * MIB);
         klon.ok(&["restore", "i.klon", "back"])
-            .says(&["was on the drive before the clone was made"]);
+            .says(&["is no part of the clone, by its record"]);
         klon.ok(&["verify", "back", "disk"]);
         run("sfdisk", &["--verify", &klon.text("back")]);
         // A little smaller than the source was: what is cut may be the source's.

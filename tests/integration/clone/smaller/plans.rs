@@ -22,7 +22,7 @@ fn what_was_on_a_drive_before_is_no_part_of_a_clone_that_goes_back() {
     klon.ok(&["clone", "plan"]);
     sparse(&klon.path("back"), 28 * MIB);
     klon.ok(&["clone", "drive:1", "back"])
-        .says(&["was on the drive before"]);
+        .says(&["is no part of the clone"]);
     klon.ok(&["verify", "back", "data"]);
     let back = std::fs::read(klon.path("back")).unwrap();
     assert_eq!(&back[26 << 20..(26 << 20) + 4], b"tail");
