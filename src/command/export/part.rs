@@ -47,8 +47,10 @@ impl Range {
         let extent = Extent::new(self.offset_bytes, len_bytes);
         match extent.filter(|extent| extent.end_bytes() <= size_bytes) {
             Some(extent) => Ok(extent),
+            None if len_bytes == 0 => Err(usage("the range is empty".to_owned())),
             None => Err(usage(format!(
-                "{len_bytes} bytes from byte {} on are more than its {size_bytes} bytes",
+                "the range of {len_bytes} bytes from byte {} on ends behind it: it has {size_bytes} \
+                 bytes",
                 self.offset_bytes
             ))),
         }

@@ -119,7 +119,10 @@ fn what_is_encrypted_says_how_it_copies_faster() {
     let Basis::Whole { reason, .. } = read(bytes.clone()).basis else {
         panic!("luks has no map");
     };
-    assert!(reason.contains("copy its mapping, which is faster"), "{reason}");
+    assert!(
+        reason.contains("copy its mapping, which is faster"),
+        "{reason}"
+    );
     // With the first header gone, the second still tells what it is.
     bytes[..4096].fill(0);
     let usage = read(bytes);

@@ -115,8 +115,9 @@ fn days_are_those_of_the_users_place_unless_utc_is_asked_for() {
     run_at(&klon, "2026-07-01 00:00:00", BERLIN, &dry).shows(&["days: local time"]);
     let dry = [&dry[..], &["--utc"]].concat();
     run_at(&klon, "2026-07-01 00:00:00", BERLIN, &dry).shows(&["days: UTC"]);
-    // The last option counts.
-    let rules = ["--keep-daily", "9", "--local", "--utc"];
+    let both = ["prune", "i.klon", "--keep-daily", "9", "--local", "--utc"];
+    klon.run(&both).expect(2).says(&["cannot be used with"]);
+    let rules = ["--keep-daily", "9", "--utc"];
     assert_eq!(pruned(&klon, BERLIN, &rules), [1, 3]);
     let klon = imaged(&times, BERLIN);
     assert_eq!(pruned(&klon, BERLIN, &["--keep-daily", "9"]), [2, 3]);
