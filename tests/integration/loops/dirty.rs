@@ -112,7 +112,7 @@ fn a_clone_that_was_mounted_and_changed_is_compared_and_ends_exact() {
     let done = klon.json(&["clone", "source", node]);
     assert_eq!(done["rung"], "compare", "{done:#}");
     let reason = done["volumes"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("the target was changed"), "{reason}");
+    assert!(reason.contains("changed the target"), "{reason}");
     assert!(number(&done, "changed_bytes") > 0, "{done:#}");
     klon.ok(&["verify", node]);
     klon.ok(&["verify", node, "source"]);

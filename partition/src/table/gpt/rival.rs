@@ -8,16 +8,13 @@ use crate::device::{ReadAt, read_vec};
 /// How the damaged primary copy contradicts the intact backup; `None` when it does not, or when
 /// nothing of its entries can be read.
 pub(super) fn rival(copies: &Copies, disk: &dyn ReadAt) -> Option<String> {
-    if copies.primary.is_intact() {
+    // Without its signature nothing shows that there was a primary header at all.
+    if copies.primary.is_intact() || !copies.primary.has_signature {
         return None;
     }
     let (header, array) = copies.backup.intact()?;
-    let named = copies
-        .primary
-        .named()
-        .filter(|_| copies.primary.has_signature);
     let count = header.array_sectors(copies.sectors);
-    let places = [named, Some(2)].into_iter().flatten();
+    let places = [copies.primary.named(), Some(2)].into_iter().flatten();
     let found: Vec<Vec<u8>> = places
         .filter_map(|lba| copies.sectors.run(lba, count))
         .filter_map(|place| read_vec(disk, place.offset_bytes(), array.len()).ok())

@@ -172,7 +172,7 @@ fn only_an_empty_directory_is_mounted_on() {
     take(&klon, &source, Path::new(&image));
     let full = klon.text("full");
     fs::create_dir_all(klon.path("full/of")).unwrap();
-    klon.refused(&["mount", &image, &full], &["is not empty", "hidden"]);
+    klon.refused(&["mount", &image, &full], &["is not empty", "would hide"]);
     klon.refused(&["mount", &image, "/proc"], &["is mounted on /proc"]);
     klon.run(&["mount", &image, &klon.text("none")]).expect(2);
     klon.run(&["mount", &image, source.to_str().unwrap()])

@@ -62,12 +62,12 @@ fn tools() -> Vec<Case> {
         (
             "made a seed",
             Raw("btrfstune -S 1 \"$T\""),
-            Unsound("the target was changed"),
+            Unsound("someone changed the target"),
         ),
         (
             "given another UUID",
             Raw("btrfstune -f -u \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
         (
             "one copy of a tree block written",
@@ -78,7 +78,7 @@ fn tools() -> Vec<Case> {
         (
             "formatted anew",
             Raw("mkfs.btrfs -q -f \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
     ]
 }

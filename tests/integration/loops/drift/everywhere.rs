@@ -102,7 +102,7 @@ pub(super) fn raw() -> Vec<Case> {
         (
             "signatures wiped",
             Raw("wipefs -q -a \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
     ]
 }

@@ -78,12 +78,12 @@ fn tools() -> Vec<Case> {
         (
             "given another UUID",
             Raw("tune2fs -U random \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
         (
             "given another feature",
             Raw("tune2fs -O ^huge_file \"$T\""),
-            Unsound("the target was changed"),
+            Unsound("someone changed the target"),
         ),
         ("given other reserves", Raw("tune2fs -m 3 \"$T\""), Token),
         (
@@ -113,12 +113,12 @@ fn tools() -> Vec<Case> {
         (
             "formatted anew",
             Raw("mke2fs -q -F -t ext4 -b 4096 \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
         (
             "formatted otherwise",
             Raw("mkfs.fat \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
     ]
 }

@@ -53,7 +53,7 @@ fn tools() -> Vec<Case> {
         (
             "given another UUID",
             Raw("xfs_admin -f -U generate target"),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
         ("reorganized", Mounted("rw", "xfs_fsr -v large"), Token),
         (
@@ -72,7 +72,7 @@ fn tools() -> Vec<Case> {
         (
             "formatted anew",
             Raw("mkfs.xfs -q -f \"$T\""),
-            Foreign("the target was changed"),
+            Foreign("someone changed the target"),
         ),
     ]
 }
