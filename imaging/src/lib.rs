@@ -82,7 +82,7 @@
 //! - [`commit`] and [`stage`]: the order of writes, in place and staged.
 //! - [`pipeline`]: reading in order, work on several threads, results in order.
 //! - [`image`]: many snapshots of disks in one file; [`serve`] shows them as devices.
-//! - [`rescue`]: copies of drives with bad sectors.
+//! - [`mod@rescue`]: copies of drives with bad sectors.
 //! - [`intent`] and [`record`]: what is kept beside a clone, byte by byte.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
