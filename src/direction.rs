@@ -117,13 +117,11 @@ fn against<'a>(
     first.or_else(|| originals.next())
 }
 
-/// The partitions of a disk as records know them.
+/// The partitions of a disk as records know them. A table that can't be relied on names none: such a
+/// disk is unknown content.
 fn partitions(open: &OpenPlace) -> Vec<Identity> {
-    let table = open
-        .layout
-        .table
-        .as_ref()
-        .filter(|_| open.partition.is_none());
+    let is_told = open.partition.is_none() && open.layout.doubt().is_none();
+    let table = open.layout.table.as_ref().filter(|_| is_told);
     let Some(table) = table else {
         return Vec::new();
     };

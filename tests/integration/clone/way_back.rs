@@ -106,7 +106,10 @@ fn images_of_a_clone_with_more_room_on_a_used_drive_go_back() {
     let drive = klon.text("drive");
     klon.ok(&["prepare", "plan", "--yes", "--confirm", &drive]);
     klon.ok(&["clone", "plan"]);
-    let told = ["behind the end of the clone there (40 MiB)", "imaged, too"];
+    let told = [
+        "behind the end of the clone there (40 MiB,",
+        "images them, too",
+    ];
     klon.ok(&["image", "drive:1", "part.klon"]).says(&told);
     klon.ok(&["image", "drive", "drive.klon"]).says(&told);
     let info = klon.json(&["info", "part.klon"]);
@@ -148,7 +151,7 @@ fn images_of_a_disk_that_was_cloned_to_a_larger_used_one_go_back() {
             &klon.text("large"),
         ]);
         klon.ok(&["image", "large", "i.klon"])
-            .says(&["behind the end of the clone there", "imaged, too"]);
+            .says(&["behind the end of the clone there", "images them, too"]);
         sparse(&klon.path("back"), 48 * MIB);
         klon.ok(&["restore", "i.klon", "back"])
             .says(&["is no part of the clone, by its record"]);
