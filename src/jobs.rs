@@ -38,6 +38,31 @@ pub struct VolumeJob {
     pub otherwise: Option<(Rung, &'static str)>,
 }
 
+impl VolumeJob {
+    /// A job that nothing but its ends is known of: no plan, no group, no reversal, nothing asked.
+    pub fn new(
+        name: String,
+        source: Option<SourceEnd>,
+        target: TargetEnd,
+        consent_identity: Identity,
+    ) -> Self {
+        Self {
+            name,
+            source,
+            target,
+            consent_identity,
+            is_ambiguous: false,
+            is_planned: false,
+            is_drive_given_up: false,
+            group: None,
+            role: Role::Backup,
+            reversal: None,
+            is_asked: false,
+            otherwise: None,
+        }
+    }
+}
+
 /// What is done about sources with bad sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSectors {

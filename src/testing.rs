@@ -27,25 +27,13 @@ pub fn job(name: &str) -> VolumeJob {
         image: None,
         is_raw: true,
     };
-    VolumeJob {
-        name: name.to_owned(),
-        source: None,
-        target: TargetEnd {
-            place,
-            now: None,
-            identity: serial(name),
-            clone_name: None,
-        },
-        consent_identity: serial(name),
-        is_ambiguous: false,
-        is_planned: false,
-        is_drive_given_up: false,
-        group: None,
-        role: Role::Backup,
-        reversal: None,
-        is_asked: false,
-        otherwise: None,
-    }
+    let target = TargetEnd {
+        place,
+        now: None,
+        identity: serial(name),
+        clone_name: None,
+    };
+    VolumeJob::new(name.to_owned(), None, target, serial(name))
 }
 
 /// A source of zeroes, all of it in use.

@@ -7,7 +7,6 @@ use crate::named::identity::{disk_identity, identity_by_path};
 use crate::source::{SourceEnd, bad_sectors};
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
-use klon_imaging::Role;
 use klon_partition::Shown;
 use klon_partition::filesystem::Basis;
 use klon_partition::planner::sector_mismatch;
@@ -49,19 +48,10 @@ pub fn pair_with(
     } else {
         shown
     };
+    let name = target.place.given.clone();
     Ok(VolumeJob {
-        name: target.place.given.clone(),
-        source: Some(source),
-        target,
-        consent_identity,
         is_ambiguous,
-        is_planned: false,
-        is_drive_given_up: false,
-        group: None,
-        role: Role::Backup,
-        reversal: None,
-        is_asked: false,
-        otherwise: None,
+        ..VolumeJob::new(name, Some(source), target, consent_identity)
     })
 }
 

@@ -10,7 +10,6 @@ use crate::named::resolve::find_identity;
 use crate::source::{SourceEnd, bad_sectors};
 use crate::target::{TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
-use klon_imaging::Role;
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -64,18 +63,10 @@ pub fn of_plan(
         }
         let (name, consent_identity) = (volume.name.clone(), plan.drive.identity.clone());
         jobs.push(VolumeJob {
-            name,
-            source,
-            target,
-            consent_identity,
-            is_ambiguous: false,
             is_planned: true,
             is_drive_given_up: plan.table.is_new,
             group: Some(volume.group.clone()),
-            role: Role::Backup,
-            reversal: None,
-            is_asked: false,
-            otherwise: None,
+            ..VolumeJob::new(name, source, target, consent_identity)
         });
     }
     Ok(jobs)

@@ -1,6 +1,6 @@
 //! Opening a source: one volume, or a whole disk.
 
-use super::fit::{self, Fitted};
+use super::fit::{self, Cut, Fitted};
 use super::imaged::leave_out_unknown;
 use super::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
 use super::{SourceEnd, contained, unread};
@@ -12,7 +12,8 @@ use klon_partition::device::Window;
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::system::System;
 use klon_partition::table;
-use klon_partition::{ExtentMap, Geometry};
+use klon_partition::{ExtentMap, Geometry, ReadAt};
+use std::sync::Arc;
 
 impl SourceEnd {
     /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
@@ -49,25 +50,16 @@ impl SourceEnd {
         let device = unread::of_volume(device, &usage)?;
         let mut warnings = container_warnings(open);
         warnings.extend(warning(&name, &usage));
-        Ok(Self {
-            name,
-            device,
-            usage,
-            start_bytes: open.start_bytes(),
-            identity: open.identity(system)?,
-            location: open.location(system)?,
-            table: None,
-            moved: Vec::new(),
-            metadata: ExtentMap::new(),
-            warnings,
-            path: open.place.path.clone(),
-            clone_name: open.clone_name(system)?,
-            watch: open.watch.clone(),
-            salvaged: None,
-            replaced: ExtentMap::new(),
-            snapshot: open.snapshot.clone(),
-            cut,
-        })
+        Self::new(
+            open,
+            system,
+            Read {
+                device,
+                usage,
+                warnings,
+                cut,
+            },
+        )
     }
 
     /// A whole disk, as it would be on a target of `target` geometry.
@@ -88,27 +80,50 @@ impl SourceEnd {
             drop_moved(&mut usage, open)?;
         }
         leave_out_unknown(&mut usage, open);
-        let (identity, location) = (open.identity(system)?, open.location(system)?);
-        Ok(Self {
-            name,
+        let read = Read {
             device,
             usage,
-            start_bytes: open.start_bytes(),
-            identity,
-            location,
+            warnings,
+            cut: fitted.cut,
+        };
+        Ok(Self {
             table: open.layout.table.clone(),
             moved: fitted.moved,
+            replaced: fitted.replaced,
+            ..Self::new(open, system, read)?
+        })
+    }
+
+    /// A source without a table of its own, with what `open` tells of it.
+    fn new(open: &OpenPlace, system: &System, read: Read) -> Result<Self> {
+        Ok(Self {
+            name: open.place.given.clone(),
+            device: read.device,
+            usage: read.usage,
+            start_bytes: open.start_bytes(),
+            identity: open.identity(system)?,
+            location: open.location(system)?,
+            table: None,
+            moved: Vec::new(),
             metadata: ExtentMap::new(),
-            warnings,
+            warnings: read.warnings,
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
             salvaged: None,
-            replaced: fitted.replaced,
+            replaced: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
-            cut: fitted.cut,
+            cut: read.cut,
         })
     }
+}
+
+/// What is read of a source, and what the user should know of it.
+struct Read {
+    device: Arc<dyn ReadAt>,
+    usage: Usage,
+    warnings: Vec<String>,
+    cut: Option<Cut>,
 }
 
 /// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
