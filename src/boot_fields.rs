@@ -2,10 +2,12 @@
 
 use crate::jobs::VolumeJob;
 use crate::messages::say;
+use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::device::Overlay;
 use klon_partition::filesystem::boot_fields::{fit, misfit};
+use klon_partition::filesystem::{Kind, probe};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
 use std::sync::Arc;
@@ -15,6 +17,9 @@ const OVERLAY_BYTES_MAX: usize = 4 << 20;
 
 /// Warns of volumes whose field for the place of their partition will not fit their targets, or makes it
 /// fit: in what is read of the source, so that digests and records know of it.
+///
+/// # Errors
+/// When the disk around a target can't be told, or the field can't be changed in what is read.
 pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<()> {
     for job in jobs {
         let Some(source) = job.source.as_mut().filter(|source| source.table.is_none()) else {
@@ -24,8 +29,11 @@ pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<
             continue;
         };
         // A volume that can't be recognized has no field that could be told.
+        let Some(kind) = kind(source) else {
+            continue;
+        };
         let start_bytes = partition.extent.offset_bytes();
-        let Ok(Some(found)) = misfit(&*source.device, start_bytes) else {
+        let Ok(Some(found)) = misfit(&*source.device, kind, start_bytes) else {
             continue;
         };
         if is_fixed {
@@ -51,6 +59,14 @@ pub fn check(jobs: &mut [VolumeJob], is_fixed: bool, system: &System) -> Result<
         ));
     }
     Ok(())
+}
+
+/// What a source is. Nobody asked that yet of a volume that is packed in a file.
+fn kind(source: &SourceEnd) -> Option<Kind> {
+    match &source.usage.summary {
+        Some(summary) => Some(summary.kind),
+        None => Some(probe(&*source.device).ok()??.summary().kind),
+    }
 }
 
 /// The partition that a target is.

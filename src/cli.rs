@@ -3,12 +3,18 @@
 
 mod clone;
 mod images;
+mod ledger;
+mod still;
 
-pub use clone::{CloneArgs, RunArgs, RungArg};
+pub use clone::{
+    CloneArgs, CloneRungArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg, ShrinkArgs,
+};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,
 };
+pub use ledger::{LedgerAction, LedgerArgs};
+pub use still::{FreezeArgs, HoldArgs, HookArgs, StillArg, StillArgs, ThawArgs, WatchdogArgs};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,8 +27,10 @@ use std::path::PathBuf;
 ///
 /// SOURCE, TARGET and VOLUME may be a disk, a partition, a plain file that holds one, or a
 /// partition inside a disk image (FILE:2). SOURCE and VOLUME may be a snapshot in an image of klon's
-/// (FILE.klon@3) or a partition of that (FILE.klon@3:2). A virtual disk (qcow2, vmdk, vhdx, vdi, …) stands
-/// for the disk in it; raw:FILE stands for the bytes of the file. Devices can also be named LABEL=…, UUID=…,
+/// (FILE.klon@3) or a partition of that (FILE.klon@3:2), or an export of an NBD server
+/// (nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH) or a partition of that (nbd://HOST/EXPORT#2). A
+/// virtual disk (qcow2, vmdk, vhdx, vdi, …) stands for the disk in it; raw:FILE stands for the bytes of the
+/// file. Devices can also be named LABEL=…, UUID=…,
 /// PARTUUID=… or PARTLABEL=….
 ///
 /// Exit codes: 0 done · 1 differences found, or bad places remain · 2 usage · 3 refused for safety · 4 device or I/O
@@ -47,16 +55,20 @@ pub struct Common {
     /// Print nothing but results and errors.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Where records of clones are kept [default: /var/lib/klon for root, else
-    /// $XDG_STATE_HOME/klon].
+    /// Where records of clones are kept [default: $KLON_RECORDS if that is set, else /var/lib/klon for
+    /// root, else $XDG_STATE_HOME/klon].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// The file in which this machine counts its unclean shutdowns, kept by `klon ledger` [default:
+    /// /var/lib/klon/ledger].
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
-        env = "KLON_RECORDS",
+        value_name = "FILE",
+        env = "KLON_LEDGER",
         hide_env_values = true
     )]
-    pub records: Option<PathBuf>,
+    pub ledger: Option<PathBuf>,
 }
 
 /// What to do.
@@ -72,6 +84,8 @@ pub enum Command {
     Clone(CloneArgs),
     /// Complete an update of a clone that was interrupted, from the drive alone.
     Finish(FinishArgs),
+    /// Make the partition of a clone, and the filesystem in it, as large as there is room.
+    Grow(GrowArgs),
     /// Put a volume or disk into an image file; again, only what changed is added to it.
     Image(ImageArgs),
     /// Show the snapshots of an image.
@@ -101,6 +115,34 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show the snapshots of an image as files of a read-only file system (FUSE).
     Mount(MountArgs),
+    /// Know whether this machine went down uncleanly: begin, remove or show its ledger.
+    Ledger(LedgerArgs),
+    /// Thaw volumes that were left frozen: for the worst day.
+    Thaw(ThawArgs),
+    /// Bring mounted volumes to rest as a clone does, and let them go: to try hooks and limits.
+    #[command(hide = true)]
+    Hold(HoldArgs),
+    /// Thaw what klon has frozen when klon can't: klon starts this itself.
+    #[command(hide = true)]
+    Watchdog(WatchdogArgs),
+    /// Wait for the end of a run, and remove its snapshot: klon starts this itself.
+    #[command(hide = true)]
+    KeepSnapshot {
+        /// The snapshot: GROUP/NAME.
+        name: String,
+        /// The tag that names the run.
+        tag: String,
+    },
+    /// Work on a volume that klon serves: klon starts this itself.
+    #[command(hide = true)]
+    OverlayRoom {
+        /// What is done.
+        job: String,
+        /// The process that serves it.
+        klon: i32,
+        /// A directory that is covered.
+        covered: PathBuf,
+    },
     /// Write man pages to a directory.
     #[command(hide = true)]
     Man {
@@ -209,6 +251,21 @@ pub struct FinishArgs {
     pub threads: Option<std::num::NonZeroUsize>,
 }
 
+/// Arguments of `klon grow`.
+#[derive(Debug, Args)]
+pub struct GrowArgs {
+    /// What is to grow: a partition (/dev/sdb2, or FILE:2) with ext, NTFS, XFS or Btrfs, into the room behind
+    /// it; a volume or file without a partition table; or a disk, of which one partition can grow. It must
+    /// not be mounted.
+    pub target: PathBuf,
+    /// Show what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Consent.
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
 /// Arguments of `klon verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -220,9 +277,20 @@ pub struct VerifyArgs {
     /// instead of its own digests.
     #[arg(value_name = "SOURCE")]
     pub source: Option<PathBuf>,
-    /// Compare the clones of a plan with their sources instead of their records.
+    /// Compare clones with their sources instead of their records. The plan, or the record of the
+    /// clone, says which they are.
     #[arg(long)]
     pub against_source: bool,
+    /// What klon does about a source whose journal awaits recovery: as for the clone or the snapshot.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
+    /// How a source that is mounted for writing is brought to rest for the comparison. Where that would take
+    /// longer than it may, it is compared while it is written to, and klon says so.
+    #[command(flatten)]
+    pub still: StillArgs,
+    /// How it is frozen.
+    #[command(flatten)]
+    pub freeze: FreezeArgs,
     /// Only these clones of the plan (BootClone) or groups (Boot).
     #[arg(long, value_name = "NAME", value_parser = sealed_text())]
     pub only: Vec<String>,
@@ -236,4 +304,11 @@ pub struct VerifyArgs {
 pub struct MapArgs {
     /// The volume or disk.
     pub volume: PathBuf,
+    /// Also say how small a clone could be: as the volume is, and once the tool of its filesystem had made
+    /// that smaller. The tools are asked, and write nothing.
+    #[arg(long)]
+    pub minimum: bool,
+    /// What klon does about a journal that awaits recovery.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
 }

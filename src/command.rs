@@ -1,4 +1,4 @@
-//! One module a command: what the user asked for, in the order of show, confirm, run, report.
+//! One module for each command. A command shows what it will do, asks, runs and reports, in this order.
 
 pub mod clone;
 pub mod devices;
@@ -6,9 +6,12 @@ pub mod diff;
 pub mod export;
 pub mod extract;
 pub mod finish;
+pub mod grow;
+pub mod hold;
 pub mod image;
 pub mod import;
 pub mod info;
+pub mod ledger;
 pub mod list;
 pub mod map;
 pub mod mount;
@@ -17,4 +20,5 @@ pub mod prepare;
 pub mod prune;
 pub mod restore;
 pub mod serve;
+pub mod thaw;
 pub mod verify;

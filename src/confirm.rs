@@ -26,7 +26,7 @@ pub fn ask(loss: &Loss<'_>, consent: &Consent) -> Result<()> {
     ask_with(loss, None, consent)
 }
 
-/// Asks for consent to `loss`, for which `origin`, what it is replaced by, must be named too.
+/// Asks for consent to `loss`. The user must also name `origin`, what the lost thing is replaced by.
 ///
 /// # Errors
 /// A refusal that says which options give consent.
@@ -104,6 +104,9 @@ fn answer(question: &str) -> Result<String> {
 }
 
 /// Asks a question on the terminal; no when there is none.
+///
+/// # Errors
+/// When the terminal can't be read.
 pub fn yes(question: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(false);

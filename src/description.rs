@@ -18,11 +18,14 @@ pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> 
         Some(partition) => volume.extent == partition.extent,
         None => is_lost(volume),
     };
-    let found = (&open.layout, &*open.source as &dyn ReadAt);
+    let Ok(disk) = open.own() else {
+        return format!("  {}", open.place.given);
+    };
+    let found = (&open.layout, &**disk as &dyn ReadAt);
     described(&open.place.path, found, system, is_meant)
 }
 
-/// The same of a disk with this layout, of the volumes that `is_meant` holds for.
+/// What is on a disk with this layout. Only volumes that `is_meant` holds for are told.
 pub fn described(
     path: &Path,
     (layout, disk): (&DiskLayout, &dyn ReadAt),

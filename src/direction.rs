@@ -14,7 +14,6 @@ use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::Shown;
-use klon_partition::filesystem::probe;
 use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
 use std::os::unix::fs::FileTypeExt;
@@ -22,6 +21,9 @@ use std::path::Path;
 
 /// Refuses targets that are originals of other clones; with `is_forced` notes in the jobs what
 /// must be consented to instead. Notes what each clone is for.
+///
+/// # Errors
+/// [`refused`] names the clone of which the target is the original.
 pub fn check(jobs: &mut [VolumeJob], records: &RecordStore, is_forced: bool) -> Result<()> {
     let manifests = records.manifests()?;
     if is_forced && jobs.iter().any(|job| job.is_planned) {
@@ -146,6 +148,9 @@ fn original_among<'a>(
 
 /// Refuses to lay out anew what a record knows as the original of a backup: a drive, or partitions
 /// of it.
+///
+/// # Errors
+/// [`refused`] names the backup of which the drive is the original.
 pub fn check_drive(drive: &OpenPlace, identity: &Identity, records: &RecordStore) -> Result<()> {
     let manifests = records.manifests()?;
     let mut lost = partitions(drive);
@@ -161,6 +166,25 @@ pub fn check_drive(drive: &OpenPlace, identity: &Identity, records: &RecordStore
         story(original, identity),
         records.path(&original.target).shown()
     )))
+}
+
+/// What a drive is or has that records know as the original of a backup, with what they say of it.
+///
+/// # Errors
+/// When the records can't be read.
+pub fn originals_on(
+    drive: &OpenPlace,
+    identity: &Identity,
+    records: &RecordStore,
+) -> Result<Vec<(Identity, String)>> {
+    let manifests = records.manifests()?;
+    let mut lost = partitions(drive);
+    lost.push(identity.clone());
+    let one = |lost: &Identity| {
+        let original = original_among(&manifests, identity, std::slice::from_ref(lost))?;
+        Some((original.source.clone(), story(original, identity)))
+    };
+    Ok(lost.iter().filter_map(one).collect())
 }
 
 /// Whether a record knows it as the clone of an original.
@@ -208,7 +232,7 @@ fn which_is_newer(against: &Manifest, job: &VolumeJob, source: &SourceEnd) -> St
     };
     let original = job.target.now.as_ref().and_then(|now| {
         let device: &dyn ReadAt = &*now.open.device;
-        let found = probe(&device).ok().flatten()?;
+        let found = now.open.recognized()?;
         found.change_token(&device).ok().flatten()
     });
     let is_kept = |token: klon_partition::filesystem::ChangeToken| token.0 == recorded.0;
@@ -254,6 +278,9 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
 }
 
 /// Asks for consent to clone over an original: both must be named. Says whether there is one.
+///
+/// # Errors
+/// [`refused`] when the user doesn't consent, or nobody can be asked.
 pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(false);

@@ -1,6 +1,7 @@
 //! From errors to exit codes.
 
 use klon_imaging::Error as ImagingError;
+use klon_imaging::change::proven::Remedy as Faster;
 use klon_partition::Error as PartitionError;
 use klon_partition::error::Remedy;
 use std::process::ExitCode;
@@ -51,7 +52,7 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     .into()
 }
 
-/// The exit code for an error: that of the deepest cause that has one.
+/// The exit code for an error. The deepest cause that has a code gives it.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error))
 }
@@ -136,12 +137,40 @@ const fn option(remedy: Remedy) -> Option<&'static str> {
         Remedy::NameDisk => Some("--disk says which one is meant"),
         Remedy::ReplaceFile => Some("--force replaces it"),
         Remedy::AnotherMap => Some("--rescue=MAPFILE names another map"),
+        Remedy::FreezeLonger => Some("--freeze-max allows it more"),
         Remedy::CompactImage => Some("klon prune --compact makes a sound image of it"),
         Remedy::FinishAlone => Some(
             "Where the sources are lost, `klon finish --alone` completes each volume of the group \
              that can be completed by itself",
         ),
         _ => None,
+    }
+}
+
+/// What would make the next run fast, where this one had to read everything.
+pub const fn faster(remedy: Faster) -> Option<&'static str> {
+    match remedy {
+        Faster::ThisRun => None,
+        Faster::MakeClean => Some(
+            "Mount the source and unmount it, or check it with its fsck: klon reads less of a clean one",
+        ),
+        Faster::InstallLedger => Some(
+            "`klon ledger install` keeps a ledger of how this machine goes down, and lets klon read only \
+             what can have changed from the run after the next on. If you know that the power never \
+             failed while the source was mounted since the last run, --assume-clean-since-record says so",
+        ),
+        Faster::NameRun => Some(
+            "--changed-since names the run with which a list of changed ranges begins; `run` of `klon clone --json` \
+             is what to name",
+        ),
+        Faster::TrustFileRecords => Some(
+            "NTFS keeps nothing that proves which files changed. --heuristic ntfs lets klon take a file for \
+             unchanged while its file record is, from the run after the next on; DELTA.md says what that can miss",
+        ),
+        Faster::SayClean => Some(
+            "If the power never failed while the source was mounted since the last run, \
+             --assume-clean-since-record lets klon read only what can have changed",
+        ),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Completing an update that is staged for a target, together with the rest of its group. The records
 //! that waited for it are taken over.
 
+use crate::error::plain_words;
 use crate::guard;
+use crate::human;
 use crate::messages::say;
 use crate::named::identity::partition_identity;
 use crate::target::open::OpenTarget;
 use anyhow::Result;
-use klon_imaging::mark::{Mark, Part};
+use klon_imaging::clone::Filled;
+use klon_imaging::mark::{Mark, Membership};
 use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};
 use klon_imaging::{Error, RecordStore};
 use klon_partition::Shown;
@@ -17,6 +20,7 @@ use klon_partition::table::Partition;
 use klon_partition::{Extent, Identity, WriteAt};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use uuid::Uuid;
 
 /// A volume whose update was completed.
 pub struct Completed {
@@ -26,6 +30,8 @@ pub struct Completed {
     pub identity: Option<Identity>,
     /// What was done.
     pub finished: Finished,
+    /// What of it could not be read from its source, by the record that waited.
+    pub bad: Filled,
 }
 
 /// What is asked of a target.
@@ -44,6 +50,10 @@ pub struct Asked<'a> {
 /// Completes what is staged for `target`, and for the group that it is of; `open` are other targets
 /// on the same drive that are open already. The first of what it says is of `target`, unless that
 /// was complete.
+///
+/// # Errors
+/// [`Error::Refused`] and [`Error::StageCorrupt`] before anything is written to any volume;
+/// [`Error::Target`].
 pub fn complete(
     target: &OpenTarget,
     open: &[OpenTarget],
@@ -66,26 +76,27 @@ pub fn complete(
                 number: None,
                 identity: Some(asked.identity.clone()),
                 finished,
+                bad: Filled::default(),
             })
-            .inspect(|done| adopt(done, asked.records))
+            .map(|done| adopt(done, asked.records))
             .into_iter()
             .collect());
     };
     let mut done = finish_group(&group, target, open, asked, system)?;
     // The one that was asked for comes first.
     done.sort_by_key(|one| one.finished.at != target.at());
-    for one in &done {
-        adopt(one, asked.records);
-    }
-    Ok(done)
+    let adopted = done.into_iter().map(|one| adopt(one, asked.records));
+    Ok(adopted.collect())
 }
 
 /// The committed group that a target is of, also when it bears no mark yet.
 fn group_of(target: &OpenTarget) -> Result<Option<Group>> {
     let space = target.space();
     if let Some(mark) = Mark::read(&space.volume)? {
-        return Ok(match mark.staged.map(|staged| staged.part) {
-            Some(Part::Leader(_) | Part::Member { .. }) => Some(group::of(space, &mark)?),
+        return Ok(match mark.staged.map(|staged| staged.membership) {
+            Some(Membership::Leader(_) | Membership::Member { .. }) => {
+                Some(group::of(space, &mark)?)
+            }
             _ => None,
         });
     }
@@ -122,11 +133,11 @@ fn finish_group(
     for at in group.volumes() {
         if !partitions(layout).any(|partition| partition.extent == at) {
             return Err(Error::Refused(format!(
-                "its update is one of a group, and no partition of {} lies where the one from byte \
-                 {} of that group did: someone changed the table. Nothing was written. Clone the \
-                 group again from its sources",
-                path.shown(),
-                at.offset_bytes()
+                "its update is one of a group, and the group's partition at {} is not in the table of {} \
+                 any more: someone changed the table. Nothing was written. Clone the group again from its \
+                 sources",
+                human::size(at.offset_bytes()),
+                path.shown()
             ))
             .into());
         }
@@ -158,6 +169,7 @@ fn finish_group(
                     identity
                 },
                 finished,
+                bad: Filled::default(),
             }
         })
         .collect())
@@ -168,30 +180,35 @@ fn claim(drive: &Path, at: Extent, system: &System) -> Result<Option<Target>> {
     let Some(disk) = system.disk_of(drive)? else {
         return Ok(None);
     };
-    let Some(node) = disk.partitions.iter().find(|node| node.extent == at) else {
+    let Some(node) = disk.partition_at(at) else {
         return Ok(None);
     };
     guard::unused(system, &node.path)?;
     Ok(Some(open_target(&node.path)?))
 }
 
-/// Puts the record that waited for this run in its place. Without, the next run compares.
-fn adopt(done: &Completed, records: &RecordStore) {
+/// Puts the record that waited for this run in its place, and takes from it what is bad. Without, the
+/// next run compares.
+fn adopt(mut done: Completed, records: &RecordStore) -> Completed {
     let Some(identity) = &done.identity else {
-        return;
+        return done;
     };
-    let adopted = records.adopt_pending_of(identity, done.finished.run);
-    let adopted = adopted.and_then(|is_adopted| {
-        if is_adopted {
-            records.remove_log(identity)
-        } else {
-            Ok(())
-        }
-    });
-    if let Err(error) = adopted {
-        say(&format!(
+    match adopted_bad(identity, done.finished.run, records) {
+        Ok(bad) => done.bad = bad,
+        Err(error) => say(&format!(
             "klon: warning: the update is complete, but klon could not write its record, so the \
-             next run compares: {error}"
-        ));
+             next run compares: {}",
+            plain_words(&error.to_string())
+        )),
     }
+    done
+}
+
+fn adopted_bad(identity: &Identity, run: Uuid, records: &RecordStore) -> Result<Filled, Error> {
+    if !records.adopt_pending_of(identity, run)? {
+        return Ok(Filled::default());
+    }
+    records.remove_log(identity)?;
+    let outline = records.outline(identity)?;
+    outline.map_or(Ok(Filled::default()), |outline| outline.bad())
 }

@@ -1,22 +1,25 @@
 //! Files of other programs as sources. klon opens the disk in such a file, or refuses it and says how
 //! to make a disk of it. It never takes one for a raw disk.
 
+mod e2image;
 mod qemu;
 
 use crate::error::{CORRUPT, Failure};
-use crate::named::RAW_PREFIX;
+use crate::human;
+use crate::listing::{self, NAMED_MAX};
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
 use klon_imaging::image::import::split::Parts;
-use klon_imaging::image::import::unpack::Packing;
+use klon_imaging::packed::Packing;
 use klon_partition::device::{Kind, Source, Window};
+use klon_partition::text::{quoted, sealed};
 use klon_partition::{Error, Extent, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Internal snapshots that are named.
-const NAMED_MAX: usize = 20;
+/// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
+pub const RAW_PREFIX: &str = "raw:";
 
 /// A file that holds a disk in another form.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
         Form::Qcow2 => {
             let disk = Qcow2::open(source.clone()).map_err(|error| hinted(given, error))?;
             container.warnings.extend(snapshots(given, &disk)?);
+            container.warnings.extend(e2image::warning(given, &disk));
             Arc::new(disk)
         }
         Form::FixedVhd { size_bytes } => match Extent::new(0, size_bytes) {
@@ -70,6 +74,9 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
 }
 
 /// What a file is, if it is no raw disk.
+///
+/// # Errors
+/// For a file of another program that is damaged, or that klon can't read, with what to do.
 pub fn look(given: &str, file: &dyn ReadAt) -> Result<Option<Foreign>> {
     recognize(file).map_err(|error| hinted(given, error))
 }
@@ -169,16 +176,13 @@ fn snapshots(given: &str, disk: &Qcow2<Arc<Source>>) -> Result<Option<String>> {
     }
     let count = names.len();
     let named: Vec<String> = (names.iter().take(NAMED_MAX))
-        .map(|name| format!("{name:?}"))
+        .map(|name| quoted(&sealed(name)))
         .collect();
-    let more = if count > NAMED_MAX {
-        format!(" and {} more", count - NAMED_MAX)
-    } else {
-        String::new()
-    };
-    let plural = if count == 1 { "" } else { "s" };
+    let more = listing::more(count, "snapshot").map(|more| format!(" and {more}"));
+    let more = more.unwrap_or_default();
+    let snapshots = human::count(count, "QEMU snapshot");
     Ok(Some(format!(
-        "{given} holds {count} QEMU snapshot{plural} ({}{more}). klon reads the disk as it is now. \
+        "{given} holds {snapshots} ({}{more}). klon reads the disk as it is now. \
          `qemu-img convert -O raw -l NAME {given} FILE` makes a raw file of a snapshot",
         named.join(", ")
     )))

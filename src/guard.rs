@@ -21,6 +21,9 @@ pub struct Protected<'a> {
 }
 
 /// Refuses a target that is in use by anything.
+///
+/// # Errors
+/// [`refused`] names who uses it.
 pub fn unused(system: &System, target: &Path) -> Result<()> {
     let uses: Vec<String> = system
         .uses(target)?
@@ -38,6 +41,9 @@ pub fn unused(system: &System, target: &Path) -> Result<()> {
 }
 
 /// Refuses a target that shares bytes with a source.
+///
+/// # Errors
+/// [`refused`] when they share a byte.
 pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Result<()> {
     let how = match relation(location, source.location) {
         Relation::Unrelated => return Ok(()),
@@ -61,13 +67,16 @@ pub fn apart(target: &str, location: &Location, source: &Protected<'_>) -> Resul
 }
 
 /// Refuses a partition that has bytes in common with another of its table: both would be overwritten.
+///
+/// # Errors
+/// [`refused`] names the other partition, or says that a hybrid MBR lists one; the error of the device.
 pub fn beside_others(target: &OpenPlace) -> Result<()> {
     let Some(own) = &target.partition else {
         return Ok(());
     };
     let layout = &target.layout;
     let backup = if layout.has_differing_copies() {
-        table::backup(&*target.source)?
+        table::backup(&**target.own()?)?
     } else {
         None
     };
@@ -79,7 +88,7 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
             && !other.partition_type.is_extended()
     };
     if let Some(table) = &layout.table
-        && let listed = table::unknown_hybrid_extents(&*target.source, table)?
+        && let listed = table::unknown_hybrid_extents(&**target.own()?, table)?
         && listed.within(own.extent).next().is_some()
     {
         return Err(refused(format!(
@@ -101,6 +110,9 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
 
 /// Refuses a disk that counts in other sectors than the table that it would get: nobody would find
 /// the table there, nor the partitions. A plain file has no sectors of its own.
+///
+/// # Errors
+/// [`refused`] with both sizes of sectors.
 pub fn same_sectors(target: &str, disk: &Disk, table_sector_bytes: Option<u32>) -> Result<()> {
     let found = disk.logical_sector_bytes;
     match table_sector_bytes {
@@ -114,6 +126,9 @@ pub fn same_sectors(target: &str, disk: &Disk, table_sector_bytes: Option<u32>) 
 }
 
 /// Refuses a source that changes while it is read.
+///
+/// # Errors
+/// [`refused`] names what may write to it.
 pub fn still(system: &System, source: &Path) -> Result<()> {
     let uses: Vec<String> = system
         .uses(source)?
@@ -124,16 +139,31 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
     if uses.is_empty() {
         return Ok(());
     }
+    // Whole disks are cloned by themselves, and what is mounted of them is frozen as volumes are.
+    let own = source.canonicalize().ok();
+    let is_disk = (system.disk_of(source)?)
+        .is_some_and(|disk| !disk.partitions.is_empty() && Some(disk.path) == own);
+    let (shown, uses) = (source.shown(), uses.join("; "));
+    let way = if is_disk {
+        format!(
+            "Unmount it, or mount it read-only (mount -o remount,ro). A plan clones a disk that is in use, with its \
+             ext3, ext4, XFS and Btrfs frozen for moments: klon plan --drive TARGET NAME={shown}"
+        )
+    } else {
+        "Unmount it, or mount it read-only (mount -o remount,ro). Where an ext3, ext4, XFS or Btrfs is \
+         mounted alone, name its device for `klon clone`, which freezes it for moments"
+            .to_owned()
+    };
     Err(refused(format!(
-        "{} would change while it is cloned: {}. Unmount it, or mount it read-only \
-         (mount -o remount,ro)",
-        source.shown(),
-        uses.join("; ")
+        "{shown} would change while it is cloned: {uses}. {way}"
     )))
 }
 
 /// Refuses a source on which a clone was not finished: a clone of it would replace something whole
 /// by something that is not.
+///
+/// # Errors
+/// [`refused`] when it bears a mark; the error of the device.
 pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
     match Mark::read(source)? {
         None => Ok(()),
@@ -146,6 +176,9 @@ pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
 }
 
 /// A source with bytes in it, that is no plan of klon's: a plan says by itself what goes where.
+///
+/// # Errors
+/// [`refused`] for a source without bytes, [`usage`] for a plan.
 pub fn is_a_source(open: &OpenPlace) -> Result<()> {
     let place = &open.place;
     if open.device.geometry().size_bytes == 0 {

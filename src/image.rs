@@ -1,6 +1,7 @@
 //! Images as the user names them: FILE, or FILE@N for the snapshot of that number.
 
 pub mod lock;
+pub mod state;
 
 use crate::confirm;
 use crate::error::{self, Advice, CORRUPT, Failure, refused, usage};
@@ -74,6 +75,9 @@ impl ImageName {
     }
 
     /// Whether the file is an image of klon's.
+    ///
+    /// # Errors
+    /// When the file is there and can't be read.
     pub fn is_image(&self) -> Result<bool> {
         // One of which a part is missing is one, too.
         let whole = ImageFiles::find(&self.path).and_then(|files| files.open());
@@ -116,11 +120,20 @@ impl ImageName {
     }
 
     /// The file or the parts that it is kept in.
+    ///
+    /// # Errors
+    /// [`usage`] when there is no such file. When one of the parts is missing or can't be read.
     pub fn files(&self) -> Result<ImageFiles> {
+        if !self.path.try_exists().unwrap_or(true) {
+            return Err(not_there(&self.path));
+        }
         ImageFiles::find(&self.path).with_context(|| self.path.shown())
     }
 
     /// Opens the snapshot.
+    ///
+    /// # Errors
+    /// As `open`, and when the image has no snapshot of that number, or can't read it.
     pub fn open_snapshot(&self) -> Result<Arc<Snapshot>> {
         let name = || self.path.shown();
         let image = self.open()?;
@@ -204,7 +217,7 @@ pub struct OpenForAppend {
 /// What is left of a run that added no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// The image is as it was, but for what may be behind its snapshots.
+    /// The image is as it was. Only behind its last snapshot there may be something new.
     Earlier,
     /// That many bytes of a new image, which the same run does not write again.
     Some(u64),
@@ -334,6 +347,9 @@ impl OpenForAppend {
     }
 
     /// After the snapshot is durable: that its image still has its name.
+    ///
+    /// # Errors
+    /// [`Failure`] when another file has the name by now.
     pub fn done(self) -> Result<()> {
         match self.claimed.filter(|claimed| !claimed.is_named()) {
             None => Ok(()),
@@ -374,6 +390,11 @@ impl OpenForAppend {
             Err(_) => Left::Some(len_bytes),
         }
     }
+}
+
+/// That there is no image of this name.
+pub fn not_there(path: &Path) -> anyhow::Error {
+    usage(format!("{}: there is no such file", path.shown()))
 }
 
 /// That an image must be a plain file.

@@ -1,10 +1,11 @@
 //! All disks with what is on them.
 
 use anyhow::Result;
-use klon_partition::Error;
 use klon_partition::device::look_at;
-use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
-use klon_partition::system::{Disk, System};
+use klon_partition::filesystem::Summary;
+use klon_partition::inspect::{DiskLayout, Volume, inspect, inspect_around};
+use klon_partition::system::{Disk, Location, Relation, System, relation};
+use klon_partition::{Error, Shown};
 
 /// A disk and what is on it, or why that can't be told.
 pub struct Entry {
@@ -21,6 +22,27 @@ pub fn scan(system: &System) -> Vec<Entry> {
         Entry { disk, layout }
     };
     system.disks().into_iter().map(look).collect()
+}
+
+/// The disk that has a volume with the kind and UUID of `summary`, elsewhere than `own`.
+///
+/// # Errors
+/// When the system can't be asked where a disk lies.
+pub fn twin(own: &Location, summary: &Summary, system: &System) -> Result<Option<String>> {
+    for entry in scan(system) {
+        let Ok(layout) = &entry.layout else { continue };
+        let is_twin = |volume: &&Volume| {
+            let other = volume.filesystem.as_ref();
+            other.is_some_and(|other| other.kind == summary.kind && other.uuid == summary.uuid)
+        };
+        for volume in layout.volumes.iter().filter(is_twin) {
+            let there = system.locate(&entry.disk.path)?.part(volume.extent);
+            if relation(own, &there) == Relation::Unrelated {
+                return Ok(Some(entry.disk.path.shown()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The same to find a disk by what is on it: around bad sectors, where there are any.

@@ -2,8 +2,12 @@
 
 pub mod pair;
 pub mod planned;
+mod sources;
+
+pub use sources::Sources;
 
 use crate::source::SourceEnd;
+use crate::source::tracking::Tracking;
 use crate::target::TargetEnd;
 use klon_imaging::Role;
 use klon_imaging::change::Rung;
@@ -32,6 +36,8 @@ pub struct VolumeJob {
     pub role: Role,
     /// What must be consented to when the target is the original and the user insists.
     pub reversal: Option<String>,
+    /// What someone else tells of changes of the source.
+    pub tracking: Option<Tracking>,
     /// Whether what stands on the target was shown, and consented to.
     pub is_asked: bool,
     /// The rung for a run without a useful record, and why; `None` lets the library choose.
@@ -57,6 +63,7 @@ impl VolumeJob {
             group: None,
             role: Role::Backup,
             reversal: None,
+            tracking: None,
             is_asked: false,
             otherwise: None,
         }

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 /// Names as they are; those that are not UTF-8 as JSON.md says.
+///
+/// # Errors
+/// Those of `serde_json`, for an object that JSON can't say.
 pub fn text(object: &impl Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string(object)?;
     if text.is_ascii() && !text.contains('\x7f') {

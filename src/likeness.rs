@@ -1,4 +1,4 @@
-//! What a volume or a disk is told apart by.
+//! What tells one volume or disk from another.
 
 use klon_partition::filesystem::{Kind, Summary};
 use klon_partition::inspect::DiskLayout;

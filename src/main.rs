@@ -7,6 +7,7 @@
 )]
 
 mod advice;
+mod boot_code;
 mod boot_fields;
 mod cli;
 mod command;
@@ -15,24 +16,32 @@ mod description;
 mod direction;
 mod error;
 mod exact;
+mod explain;
 mod files_hit;
 mod finish;
 mod foreign;
+mod grow;
 mod guard;
 mod human;
 mod image;
 mod inventory;
 mod jobs;
 mod json;
+mod lay_out;
+mod ledger;
 mod likeness;
+mod listing;
 mod manual;
 mod mending;
 mod messages;
+mod minimum;
 mod mount;
 mod named;
 mod output;
 mod outside;
+mod overlay;
 mod picture;
+mod plan_copy;
 mod plan_file;
 mod progress;
 mod records;
@@ -41,6 +50,7 @@ mod run;
 mod side;
 mod signals;
 mod source;
+mod still;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -91,6 +101,8 @@ const fn done(command: &Command) -> &'static str {
         Command::Restore(_) => "the restore is complete",
         Command::Prepare(args) if args.dry_run => NOTHING,
         Command::Prepare(_) => "the drive is as planned",
+        Command::Grow(args) if args.dry_run => NOTHING,
+        Command::Grow(_) => "the filesystem is larger",
         Command::Prune(args) if args.dry_run => NOTHING,
         Command::Prune(_) => "the prune is complete",
         Command::Finish(_) => "what was staged is in place",
@@ -121,14 +133,28 @@ fn misread(error: clap::Error) -> ExitCode {
 /// What such a command has done that only shows something.
 const NOTHING: &str = "nothing failed";
 
+/// Whether all that a command does is to print something.
+fn only_shows(command: &Command) -> bool {
+    match command {
+        Command::Devices(_) | Command::List(_) | Command::Info(_) | Command::Map(_) => true,
+        Command::Completions { .. } => true,
+        Command::Plan(args) => args.output.is_none(),
+        _ => false,
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { command, common } = cli;
+    if only_shows(&command) {
+        output::check_read()?;
+    }
     match command {
         Command::Devices(args) => command::devices::run(&args, &common),
         Command::Plan(args) => command::plan::run(&args, &common),
         Command::Prepare(args) => command::prepare::run(&args, &common),
         Command::Clone(args) => command::clone::run(&args, &common),
         Command::Finish(args) => command::finish::run(&args, &common),
+        Command::Grow(args) => command::grow::run(&args, &common),
         Command::Image(args) => command::image::run(&args, &common),
         Command::Export(args) => command::export::run(&args, &common),
         Command::Extract(args) => command::extract::run(&args, &common),
@@ -142,6 +168,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Map(args) => command::map::run(&args, &common),
         Command::Mount(args) => command::mount::run(&args, &common),
         Command::Serve(args) => command::serve::run(&args, &common),
+        Command::Ledger(args) => command::ledger::run(&args, &common),
+        Command::Thaw(args) => command::thaw::run(&args, &common),
+        Command::Hold(args) => command::hold::run(&args, &common),
+        Command::Watchdog(args) => still::watchdog::run(&args),
+        Command::KeepSnapshot { name, tag } => still::snapshot::keeper::run(&name, &tag),
+        Command::OverlayRoom { job, klon, covered } => overlay::run_room(&job, klon, &covered),
         Command::Man { directory } => manual::pages(&directory),
         Command::Completions { shell } => manual::completions(shell),
     }

@@ -12,6 +12,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Writes klon.1 and one page a command to `directory`.
+///
+/// # Errors
+/// When a page can't be written.
 pub fn pages(directory: &Path) -> Result<ExitCode> {
     std::fs::create_dir_all(directory).with_context(|| directory.shown())?;
     let mut command = Cli::command().disable_help_subcommand(true);
@@ -20,7 +23,7 @@ pub fn pages(directory: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the page of a command, and those of its own commands that people see.
+/// Writes the page of a command, and the pages of its subcommands that people see.
 fn write_pages(command: &Command, directory: &Path) -> Result<()> {
     let page = Man::new(command.clone());
     let path = directory.join(page.get_filename());
@@ -37,6 +40,9 @@ fn write_pages(command: &Command, directory: &Path) -> Result<()> {
 }
 
 /// Prints the completions for `shell`.
+///
+/// # Errors
+/// When standard output fails.
 pub fn completions(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "klon", &mut script);

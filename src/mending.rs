@@ -2,7 +2,7 @@
 
 use klon_partition::filesystem::{Hazard, Kind, UNREAD};
 
-/// The advice for a volume of this kind with these hazards, for which `reason` was given.
+/// The advice for a volume of this kind with these hazards. `reason` is why it was not believed.
 pub fn of(kind: Option<Kind>, hazards: &[Hazard], reason: &str) -> String {
     let has = |is_meant: fn(&Hazard) -> bool| hazards.iter().any(is_meant);
     if reason.starts_with(UNREAD) {

@@ -1,15 +1,21 @@
 //! What a user or a plan names: a device or file, and a part of it.
 
+pub mod claimed;
+pub mod export;
 pub mod identity;
+pub mod journal;
+pub mod node;
 pub mod open;
 pub mod parent;
+mod recovered;
+pub mod replay;
 pub mod resolve;
 
+use crate::cli::{ReplayArg, ReplayArgs};
+use crate::foreign::RAW_PREFIX;
 use crate::image::ImageName;
+use crate::overlay::Scratch;
 use std::path::{Path, PathBuf};
-
-/// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
-pub const RAW_PREFIX: &str = "raw:";
 
 /// A device or file, or a partition inside of it.
 #[derive(Clone, Debug)]
@@ -22,6 +28,11 @@ pub struct Place {
     pub number: Option<u32>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub image: Option<ImageName>,
+    /// A journal that awaits recovery is replayed if this is there, as it is of sources, unless the user says
+    /// otherwise; what the kernel writes when it does that is kept there.
+    pub replay: Option<Scratch>,
+    /// A filesystem for which a target is too small is shrunk, if this is there; what that writes is kept there.
+    pub shrink: Option<Scratch>,
     /// Whether a file's bytes are the disk's own, whatever they look like: of targets, and where the
     /// user says so.
     pub is_raw: bool,
@@ -32,9 +43,28 @@ impl Place {
     pub fn into_raw(self) -> Self {
         Self {
             image: None,
+            replay: None,
+            shrink: None,
             is_raw: true,
             ..self
         }
+    }
+
+    /// The same place as a source, whose filesystem may be shrunk in an overlay.
+    pub fn shrinking(self, is_asked: bool, scratch: Option<&Path>) -> Self {
+        Self {
+            shrink: is_asked.then(|| Scratch::new(scratch)),
+            ..self
+        }
+    }
+
+    /// The same place as a source, with journals that await recovery treated in this way.
+    pub fn replaying(self, choice: &ReplayArgs) -> Self {
+        let replay = match choice.replay {
+            ReplayArg::Auto => Some(Scratch::new(choice.scratch.as_deref())),
+            ReplayArg::Never => None,
+        };
+        Self { replay, ..self }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Standard output: JSON is one object a line. A reader that went away (`klon clone … | head -1`)
-//! stops nothing: what was asked for is done, and the exit code says how it went. Nor does a full
-//! disk that it goes to: that is said in the end, with an exit code of its own.
+//! Standard output. JSON is one object a line. A reader that went away (`klon clone … | head -1`) stops
+//! nothing: klon does what was asked for, and the exit code says how it went. A full disk stops nothing,
+//! either: klon says at the end that it could not write its messages, with an exit code of its own.
 
-use crate::error::{self, refused, usage};
+use crate::error::{self, plain_words, refused, usage};
 use crate::json;
 use crate::messages::say;
 use anyhow::{Context as _, Result};
@@ -44,7 +44,7 @@ pub fn document(text: &str) -> io::Result<()> {
 fn print(text: &str) -> io::Result<()> {
     match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            FAILED.get_or_init(|| error.to_string());
+            FAILED.get_or_init(|| plain_words(&error.to_string()));
             Ok(())
         }
         _ => Ok(()),
@@ -87,6 +87,20 @@ pub fn ended(code: ExitCode, done: &str) -> ExitCode {
         "klon: {done}, but klon can't write its messages to standard output: {reason}"
     ));
     ExitCode::from(error::DEVICE)
+}
+
+/// Refuses an output that is closed, before a command whose whole result is what it prints reads anything.
+///
+/// # Errors
+/// A refusal of an output that is closed or can't be written to.
+pub fn check_read() -> Result<()> {
+    if is_closed(&descriptor().context("standard output")?).context("standard output")? {
+        return Err(refused(
+            "standard output is closed, so nobody would see what this command shows. Send it to a file \
+             (> FILE) or to a program. To throw it away on purpose, use > /dev/null",
+        ));
+    }
+    Ok(())
 }
 
 /// Standard output as the place of a backup.

@@ -2,30 +2,26 @@
 
 use crate::human;
 use crate::jobs::VolumeJob;
+use crate::listing::{self, NAMED_MAX};
 use crate::messages::say;
 use crate::source::SourceEnd;
-use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_partition::filesystem::Usage;
 use klon_partition::table::Table;
 use klon_partition::{ExtentMap, Outside};
 
-/// Places that are named; the sums are always of all.
-const NAMED_MAX: usize = 20;
-
 /// Leaves out of each source what the user chose, now or in the run that made the record.
-pub fn choose(jobs: &mut [VolumeJob], asked: Option<Outside>, records: &RecordStore) -> Result<()> {
+pub fn choose(jobs: &mut [VolumeJob], asked: Option<Outside>, records: &RecordStore) {
     for job in jobs {
         let Some(source) = &mut job.source else {
             continue;
         };
         // One that can't be read says nothing.
-        let record = records.load(&job.target.identity).unwrap_or_default();
+        let record = records.outline(&job.target.identity).unwrap_or_default();
         let own = record.filter(|record| record.manifest.source == source.identity);
         let before = own.map(|record| record.manifest.outside);
         source.limit(asked.or(before).unwrap_or_default());
     }
-    Ok(())
 }
 
 /// Says what of a source no one proved free, before it is read.
@@ -56,7 +52,7 @@ fn left_out(usage: &Usage, table: Option<&Table>) -> Option<String> {
     (!map.is_empty()).then(|| format!("left out, {by}: {}", named(map, table)))
 }
 
-/// The same of any map.
+/// Names the places of any map, by the partitions of a table.
 pub fn named(map: &ExtentMap, table: Option<&Table>) -> String {
     format!("{} ({})", where_it_is(map, table), places(map))
 }
@@ -71,17 +67,9 @@ pub fn summed(left_out: &ExtentMap) -> String {
 
 /// The first places of a map.
 pub fn places(map: &ExtentMap) -> String {
-    let place = |extent: klon_partition::Extent| {
-        let last = extent.end_bytes().saturating_sub(1);
-        format!("bytes {} to {last}", extent.offset_bytes())
-    };
-    let mut places: Vec<String> = map.iter().take(NAMED_MAX).map(place).collect();
-    match map.extents().len().saturating_sub(NAMED_MAX) {
-        0 => {}
-        1 => places.push("1 more place".to_owned()),
-        more => places.push(format!("{more} more places")),
-    }
-    places.join(", ")
+    let named = map.iter().take(NAMED_MAX).map(listing::span);
+    let more = listing::more(map.extents().len(), "place");
+    named.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// How much of it lies in no partition, and how much behind the end of a filesystem.

@@ -1,17 +1,21 @@
-//! Plan files: small text files, told from disks before more than their start is read.
+//! Plan files: small text files. klon tells them from disks before it reads more than their start.
 
+use crate::confirm::quoted;
 use crate::error::usage;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
 use klon_partition::device::open_plain;
-use klon_partition::planner::Plan;
-use std::io::{self, Read as _};
+use klon_partition::planner::{Plan, SizePolicy};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
 /// No plan is larger.
 const PLAN_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a plan file.
+///
+/// # Errors
+/// As [`find_plan`], and [`usage`] for what is no text file.
 pub fn read_plan(path: &Path) -> Result<Plan> {
     find_plan(path)?.ok_or_else(|| {
         usage(format!(
@@ -21,15 +25,32 @@ pub fn read_plan(path: &Path) -> Result<Plan> {
     })
 }
 
-/// The plan in a small text file; `None` for anything else, of which no more is read than shows that.
+/// The plan in a small text file; `None` for any other file. Of such a file klon reads only as much as shows
+/// that it is no plan.
+///
+/// # Errors
+/// [`usage`] when there is no such file. When the file can't be read. Of a text file that is no sound plan: the line and the field that are
+/// wrong.
 pub fn find_plan(path: &Path) -> Result<Option<Plan>> {
-    match plan_text(path).with_context(|| path.shown())? {
+    let text = plan_text(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => usage(missing(&path.shown())),
+        _ => anyhow::Error::from(error).context(path.shown()),
+    });
+    match text? {
         Some(text) => {
             let plan = Plan::from_toml(&text).with_context(|| path.shown());
             plan.map(Some)
         }
         None => Ok(None),
     }
+}
+
+/// What to do about a plan file that is not there.
+fn missing(path: &str) -> String {
+    format!(
+        "{path}: there is no such file. To make a plan: `klon plan --drive DRIVE NAME=SOURCE -o {}`",
+        quoted(path)
+    )
 }
 
 fn plan_text(path: &Path) -> io::Result<Option<String>> {
@@ -43,4 +64,21 @@ fn plan_text(path: &Path) -> io::Result<Option<String>> {
     file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).ok();
     Ok(text.filter(|text| !text.contains('\0') && !text.is_empty()))
+}
+
+/// What `--size` says of a source: its name, and how large it becomes.
+///
+/// # Errors
+/// [`usage`] for what is no NAME=POLICY.
+pub fn size(text: &str) -> Result<(String, SizePolicy)> {
+    let (name, policy) = text.split_once('=').ok_or_else(|| {
+        usage(format!(
+            "{} is not NAME=POLICY, as in Master=grow",
+            quoted(text)
+        ))
+    })?;
+    let policy = policy
+        .parse()
+        .map_err(|error| usage(format!("--size {text}: {error}")))?;
+    Ok((name.to_owned(), policy))
 }

@@ -129,6 +129,9 @@ impl Progress {
                     Some(Rung::Compare) => {
                         format!("{name}: comparing {size} on both sides ({reason})")
                     }
+                    Some(Rung::Metadata | Rung::Tracked) => {
+                        format!("{name}: reading what can have changed of {size} ({reason})")
+                    }
                     Some(Rung::Digest) => format!("{name}: reading {size} ({reason})"),
                     None => format!("{name}: {size} ({reason})"),
                 });

@@ -1,15 +1,19 @@
 //! What a clone or a verify did, for people and as JSON.
 
 use crate::cli::Common;
+use crate::error::faster;
+use crate::explain;
+use crate::files_hit::{hit, stands_for_bad};
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::output;
 use crate::outside;
 use crate::source::SourceEnd;
 use anyhow::Result;
-use klon_imaging::change::Rung;
+use klon_imaging::change::{MetadataFigures, Rung};
 use klon_imaging::clone::Preview;
-use klon_imaging::{CloneSummary, RescueSummary};
+use klon_imaging::clone::live::RestFigures;
+use klon_imaging::{CloneSummary, RescueSummary, Tally};
 use klon_partition::ExtentMap;
 use klon_partition::Shown;
 use klon_partition::filesystem::{Owner, Owners};
@@ -28,41 +32,74 @@ struct Tagged<'a, T> {
 struct Total<'a> {
     rung: String,
     source_bytes: u64,
-    used_bytes: u64,
+    #[serde(flatten)]
+    tally: Tally,
     unproven_bytes: u64,
     left_out_bytes: u64,
-    read_source_bytes: u64,
-    read_target_bytes: u64,
+    bad_bytes: u64,
     checked_bytes: u64,
-    changed_bytes: u64,
-    written_bytes: u64,
-    staged_bytes: u64,
     freed_bytes: u64,
+    tracked_bytes: u64,
+    metadata_read_bytes: u64,
+    files_examined: u64,
+    files_unchanged: u64,
+    files_changed: u64,
+    files_always_read: u64,
+    extents_examined: u64,
+    extents_unchanged: u64,
+    extents_changed: u64,
+    extents_always_read: u64,
+    checksummed_bytes: u64,
+    skipped_bytes: u64,
+    audited_bytes: u64,
     seconds: f64,
-    volumes: &'a [CloneSummary],
+    volumes: Vec<Volume<'a>>,
+}
+
+/// What was done with one volume, and what would make the next run fast.
+#[derive(Serialize)]
+struct Volume<'a> {
+    #[serde(flatten)]
+    summary: &'a CloneSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+impl<'a> From<&'a CloneSummary> for Volume<'a> {
+    fn from(summary: &'a CloneSummary) -> Self {
+        let remedy = summary.metadata.remedy.and_then(faster);
+        Self { summary, remedy }
+    }
 }
 
 /// One volume was cloned.
+///
+/// # Errors
+/// When standard output can't be written.
 pub fn cloned(summary: &CloneSummary, volumes: usize, common: &Common) -> Result<()> {
     if common.json {
         if volumes > 1 {
             output::json(&Tagged {
                 event: "volume",
-                body: summary,
+                body: &Volume::from(summary),
             })?;
         }
         return Ok(());
     }
     if !common.quiet {
         output::line(&sentence(&summary.name, summary))?;
+        for line in explain::hints(&summary.metadata) {
+            output::line(&format!("  {line}"))?;
+        }
     }
     Ok(())
 }
 
 fn sentence(name: &str, summary: &CloneSummary) -> String {
-    let read_bytes = summary
+    let tally = &summary.tally;
+    let read_bytes = tally
         .read_source_bytes
-        .saturating_add(summary.read_target_bytes);
+        .saturating_add(tally.read_target_bytes);
     let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let unproven = match summary.unproven_bytes {
         0 => String::new(),
@@ -73,31 +110,57 @@ fn sentence(name: &str, summary: &CloneSummary) -> String {
         0 => String::new(),
         bytes => format!(", {} freed", human::size(bytes)),
     };
-    let staged = match summary.staged_bytes {
+    let staged = match tally.staged_bytes {
         0 => String::new(),
         bytes => format!(" ({} staged first)", human::size(bytes)),
+    };
+    let skipped = match summary.metadata.skipped_bytes {
+        0 => String::new(),
+        bytes => format!(", {} proven unchanged", human::size(bytes)),
     };
     let checked = match summary.checked_bytes {
         0 => String::new(),
         bytes => format!(" ({} to check the clone)", human::size(bytes)),
     };
-    if (summary.changed_bytes, summary.written_bytes) == (0, 0) {
+    let frozen = frozen(&summary.rest);
+    if (tally.changed_bytes, tally.written_bytes) == (0, 0) {
         let read = human::size(read_bytes);
         let duration = human::duration(duration);
-        return format!("{name}: nothing changed{left_out}; {read} read{checked}, {duration}");
+        return format!(
+            "{name}: nothing changed{left_out}; {read} read{checked}{skipped}{frozen}, {duration}"
+        );
     }
     format!(
-        "{name}: {} used{unproven}, {} read{checked}, {} changed, {} \
-         written{staged}{freed}{left_out}, {}",
-        human::size(summary.used_bytes),
+        "{name}: {} used{unproven}, {} read{checked}{skipped}, {} changed, {} \
+         written{staged}{freed}{left_out}{frozen}, {}",
+        human::size(tally.used_bytes),
         human::size(read_bytes),
-        human::size(summary.changed_bytes),
-        human::size(summary.written_bytes),
+        human::size(tally.changed_bytes),
+        human::size(tally.written_bytes),
         human::duration(duration),
     )
 }
 
+/// How a source was at rest that was mounted for writing.
+fn frozen(rest: &RestFigures) -> String {
+    if rest.freezes.is_empty() {
+        return String::new();
+    }
+    let each = rest
+        .freezes
+        .iter()
+        .map(|freeze| format!("{:.2} s", freeze.seconds));
+    let each: Vec<String> = each.collect();
+    format!(
+        ", as it was when it was last frozen (for {})",
+        each.join(", ")
+    )
+}
+
 /// All volumes were cloned.
+///
+/// # Errors
+/// When standard output can't be written.
 pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
     let sum = |field: fn(&CloneSummary) -> u64| summaries.iter().map(field).sum::<u64>();
     let mut rungs: Vec<String> = summaries.iter().map(|one| one.rung.to_string()).collect();
@@ -106,18 +169,27 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
     let total = Total {
         rung: rungs.join("+"),
         source_bytes: sum(|one| one.source_bytes),
-        used_bytes: sum(|one| one.used_bytes),
+        tally: summaries.iter().map(|one| one.tally).sum(),
         unproven_bytes: sum(|one| one.unproven_bytes),
         left_out_bytes: sum(|one| one.left_out.total_bytes()),
-        read_source_bytes: sum(|one| one.read_source_bytes),
-        read_target_bytes: sum(|one| one.read_target_bytes),
+        bad_bytes: sum(|one| one.bad.total_bytes()),
         checked_bytes: sum(|one| one.checked_bytes),
-        changed_bytes: sum(|one| one.changed_bytes),
-        written_bytes: sum(|one| one.written_bytes),
-        staged_bytes: sum(|one| one.staged_bytes),
         freed_bytes: sum(|one| one.freed_bytes),
+        tracked_bytes: sum(|one| one.metadata.tracked_bytes),
+        metadata_read_bytes: sum(|one| one.metadata.metadata_read_bytes),
+        files_examined: sum(|one| one.metadata.files_examined),
+        files_unchanged: sum(|one| one.metadata.files_unchanged),
+        files_changed: sum(|one| one.metadata.files_changed),
+        files_always_read: sum(|one| one.metadata.files_always_read),
+        extents_examined: sum(|one| one.metadata.extents_examined),
+        extents_unchanged: sum(|one| one.metadata.extents_unchanged),
+        extents_changed: sum(|one| one.metadata.extents_changed),
+        extents_always_read: sum(|one| one.metadata.extents_always_read),
+        checksummed_bytes: sum(|one| one.metadata.checksummed_bytes),
+        skipped_bytes: sum(|one| one.metadata.skipped_bytes),
+        audited_bytes: sum(|one| one.metadata.audited_bytes),
         seconds: summaries.iter().map(|one| one.seconds).sum(),
-        volumes: summaries,
+        volumes: summaries.iter().map(Volume::from).collect(),
     };
     if common.json {
         output::json(&Tagged {
@@ -128,10 +200,10 @@ pub fn cloned_all(summaries: &[CloneSummary], common: &Common) -> Result<()> {
         output::line(&format!(
             "all {} volumes: {} used, {} changed, {} written ({} of what is used), {}",
             summaries.len(),
-            human::size(total.used_bytes),
-            human::size(total.changed_bytes),
-            human::size(total.written_bytes),
-            human::percent(total.written_bytes, total.used_bytes),
+            human::size(total.tally.used_bytes),
+            human::size(total.tally.changed_bytes),
+            human::size(total.tally.written_bytes),
+            human::percent(total.tally.written_bytes, total.tally.used_bytes),
             human::duration(Duration::try_from_secs_f64(total.seconds).unwrap_or_default()),
         ))?;
     }
@@ -150,6 +222,9 @@ struct Rescued<'a> {
 }
 
 /// One volume was rescued.
+///
+/// # Errors
+/// When standard output can't be written.
 pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Result<()> {
     if common.json {
         return Ok(output::json(&Rescued {
@@ -171,11 +246,11 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
     }
     let mut text = format!(
         "{name}: {} of {} rescued. {} in {} can't be read ({})\n",
-        human::size(summary.used_bytes.saturating_sub(summary.bad_bytes)),
+        human::size(summary.rescued_bytes),
         human::size(summary.used_bytes),
         human::size(summary.bad_bytes),
         human::count(summary.bad.extents().len(), "place"),
-        stands_for_bad(summary.bad_fill.as_deref()),
+        stands_for_bad(&summary.bad_fill),
     );
     if let Some(bytes) = summary.bad_metadata_bytes.filter(|&bytes| bytes > 0) {
         text.push_str(&format!(
@@ -190,28 +265,6 @@ pub fn rescued(summary: &RescueSummary, owners: &Owners, common: &Common) -> Res
     Ok(output::line(&text)?)
 }
 
-/// What stands on a clone in the place of bad sectors.
-pub fn stands_for_bad(fill: Option<&str>) -> String {
-    fill.map_or("now zeroes".to_owned(), |fill| {
-        format!("now filled with {fill:?}, the filesystem's own structures with zeroes")
-    })
-}
-
-/// The files that bad sectors belong to.
-pub fn hit(owners: &Owners) -> String {
-    let mut text = String::new();
-    for file in &owners.files {
-        text.push_str(&format!(
-            "  bad: {} from byte {}\n",
-            file.path, file.file_offset_bytes
-        ));
-    }
-    for gap in &owners.gaps {
-        text.push_str(&format!("  more files may be hit: {gap}\n"));
-    }
-    text
-}
-
 /// What a dry run says of one volume.
 #[derive(Serialize)]
 struct Would<'a> {
@@ -221,6 +274,10 @@ struct Would<'a> {
     target: String,
     rung: String,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+    #[serde(flatten)]
+    metadata: &'a MetadataFigures,
     copy_bytes: u64,
     zero_bytes: u64,
     leave_bytes: u64,
@@ -234,6 +291,9 @@ struct Would<'a> {
 }
 
 /// A dry run of a clone to something that exists.
+///
+/// # Errors
+/// When standard output can't be written.
 pub fn would_clone(
     job: &VolumeJob,
     source: &SourceEnd,
@@ -248,6 +308,8 @@ pub fn would_clone(
         target: job.target.place.path.shown(),
         rung: found.rung.to_string(),
         reason: &found.reason,
+        remedy: found.metadata.remedy.and_then(faster),
+        metadata: &found.metadata,
         copy_bytes: plan.copy.total_bytes(),
         zero_bytes: plan.zero.total_bytes(),
         leave_bytes: plan.leave.total_bytes(),
@@ -266,7 +328,14 @@ pub fn would_clone(
         source.name,
         would.target,
         would.reason,
-        work(found.rung, &human::size(would.copy_bytes)),
+        work(
+            found.rung,
+            &human::size(
+                would
+                    .copy_bytes
+                    .saturating_sub(found.metadata.skipped_bytes)
+            )
+        ),
         zeroed(would.zero_bytes),
         human::size(would.leave_bytes),
     ))?)
@@ -278,7 +347,9 @@ fn work(rung: Rung, size: &str) -> String {
     match rung {
         Rung::Full => format!("copy {size}"),
         Rung::Compare => format!("read {size} on both sides and write what differs {LATER}"),
-        Rung::Digest | Rung::Resume => format!("read {size} and write what differs {LATER}"),
+        Rung::Digest | Rung::Metadata | Rung::Tracked | Rung::Resume => {
+            format!("read {size} and write what differs {LATER}")
+        }
     }
 }
 
@@ -290,6 +361,9 @@ fn zeroed(bytes: u64) -> String {
 }
 
 /// A dry run of a clone to a file that would be made.
+///
+/// # Errors
+/// When standard output can't be written.
 pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Result<()> {
     let used_bytes = source.usage.extents.total_bytes();
     let size_bytes = source.device.geometry().size_bytes;
@@ -302,6 +376,8 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
             target: job.target.place.path.shown(),
             rung: "full".to_owned(),
             reason: "the file does not exist yet",
+            remedy: None,
+            metadata: &MetadataFigures::default(),
             copy_bytes: used_bytes,
             zero_bytes: 0,
             leave_bytes: leave.total_bytes(),
@@ -323,29 +399,34 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::{hit, sentence, stands_for_bad, work, zeroed};
-    use klon_imaging::CloneSummary;
-    use klon_imaging::change::Rung;
-    use klon_partition::filesystem::{Owner, Owners};
-    use klon_partition::{Extent, ExtentMap};
+    use super::{sentence, work, zeroed};
+    use klon_imaging::change::{MetadataFigures, Rung};
+    use klon_imaging::clone::FillTexts;
+    use klon_imaging::{CloneSummary, Tally};
+    use klon_partition::ExtentMap;
 
     fn summary() -> CloneSummary {
         CloneSummary {
             name: "Boot".to_owned(),
+            run: uuid::Uuid::nil(),
             rung: Rung::Digest,
             reason: String::new(),
             source_bytes: 8 << 20,
-            used_bytes: 4 << 20,
+            tally: Tally {
+                used_bytes: 4 << 20,
+                read_source_bytes: 4 << 20,
+                ..Tally::default()
+            },
             unproven_bytes: 0,
             left_out: ExtentMap::new(),
-            read_source_bytes: 4 << 20,
-            read_target_bytes: 0,
+            is_replayed: false,
+            shrunk_from_bytes: None,
             checked_bytes: 0,
-            changed_bytes: 0,
-            written_bytes: 0,
-            staged_bytes: 0,
             freed_bytes: 0,
             bad: ExtentMap::new(),
+            metadata: MetadataFigures::default(),
+            bad_fill: FillTexts::default(),
+            rest: klon_imaging::clone::live::RestFigures::default(),
             seconds: 2.0,
         }
     }
@@ -362,8 +443,11 @@ mod tests {
     #[test]
     fn a_run_says_what_it_read_changed_and_wrote() {
         let changed = CloneSummary {
-            changed_bytes: 1 << 20,
-            written_bytes: 2 << 20,
+            tally: Tally {
+                changed_bytes: 1 << 20,
+                written_bytes: 2 << 20,
+                ..summary().tally
+            },
             ..summary()
         };
         let text = sentence("Boot", &changed);
@@ -376,9 +460,12 @@ mod tests {
         let full = CloneSummary {
             unproven_bytes: 3 << 20,
             checked_bytes: 1 << 20,
-            changed_bytes: 1 << 20,
-            written_bytes: 2 << 20,
-            staged_bytes: 1 << 20,
+            tally: Tally {
+                changed_bytes: 1 << 20,
+                written_bytes: 2 << 20,
+                staged_bytes: 1 << 20,
+                ..summary().tally
+            },
             freed_bytes: 5 << 20,
             ..summary()
         };
@@ -406,27 +493,5 @@ mod tests {
     fn no_zeroes_are_not_spoken_of() {
         assert_eq!(zeroed(0), "");
         assert_eq!(zeroed(1 << 20), ", make 1 MiB zero");
-    }
-
-    #[test]
-    fn bad_sectors_are_zeroes_or_the_text_that_fills_them() {
-        assert_eq!(stands_for_bad(None), "now zeroes");
-        let filled = stands_for_bad(Some("BAD\n"));
-        assert!(filled.starts_with("now filled with \"BAD\\n\""), "{filled}");
-    }
-
-    #[test]
-    fn files_that_are_hit_and_what_hides_others_have_a_line_each() {
-        let owners = Owners {
-            files: vec![Owner {
-                path: "/a".to_owned(),
-                file_offset_bytes: 4096,
-                extent: Extent::new(0, 512).unwrap(),
-                inline_sha256: None,
-            }],
-            gaps: vec!["no map".to_owned()],
-        };
-        let wanted = "  bad: /a from byte 4096\n  more files may be hit: no map\n";
-        assert_eq!(hit(&owners), wanted);
     }
 }

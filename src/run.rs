@@ -1,9 +1,11 @@
-//! Clones of volumes, run for the commands that make clones: asked about, copied, reported.
+//! The engine of all commands that make clones: it asks, copies and reports.
 
 mod aftermath;
 mod complete;
 pub mod consent;
+mod end;
 mod group;
+pub mod live;
 pub mod policy;
 mod present;
 mod read_back;
@@ -12,6 +14,7 @@ pub mod rescue;
 use crate::cli::Common;
 use crate::direction;
 use crate::error::{DIFFERENT, refused};
+use crate::explain;
 use crate::jobs::VolumeJob;
 use crate::messages::say;
 use crate::outside;
@@ -22,26 +25,33 @@ use crate::source::SourceEnd;
 use crate::source::clone_end;
 use crate::source::damaged_image;
 use crate::source::fit::{self, Loss};
+use crate::source::lost_before::{self, Out};
 use anyhow::{Context as _, Result};
-use group::Context;
-use klon_imaging::RecordStore;
+use end::Context;
 use klon_imaging::clone::{Job, Preview, preview};
+use klon_imaging::{CloneSummary, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use policy::Policy;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-/// Whether what a smaller target cuts off may be anybody's. A clone that was given more room than its
-/// source had ends where that ended.
+/// What losing the bytes means that a smaller target cuts off. A clone in more room than its source had
+/// ends where its source ended. What lies behind that end is nobody's.
 fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
-    let end_bytes = clone_end::of(source, records);
-    let target_bytes = source.cut.as_ref().map(fit::Cut::target_bytes);
-    match end_bytes.zip(target_bytes) {
-        Some((end_bytes, target_bytes)) if end_bytes <= target_bytes => Loss::Foreign,
+    let Some(cut) = &source.cut else {
+        return Loss::Refuse;
+    };
+    match clone_end::of(source, records) {
+        Some(end_bytes) if end_bytes <= cut.target_bytes() => Loss::Foreign,
         _ => Loss::Refuse,
     }
 }
 
 /// Asks for consent where it is needed, then clones.
+///
+/// # Errors
+/// What was refused before anything was written; else the failure of the first volume or group that could
+/// not be cloned, with what stands there now.
 pub fn carry_out(
     jobs: &mut [VolumeJob],
     records: &RecordStore,
@@ -49,15 +59,54 @@ pub fn carry_out(
     common: &Common,
     system: &System,
 ) -> Result<ExitCode> {
-    warn(jobs, policy.is_strict)?;
-    for source in jobs.iter().filter_map(|job| job.source.as_ref()) {
+    let sources = jobs.iter_mut().filter_map(|job| job.source.as_mut());
+    look(&mut sources.collect::<Vec<_>>(), records, policy, common)?;
+    carry_on(jobs, records, policy, common, system)
+}
+
+/// Says what the user should know of sources before anything is written, and refuses what a target has no
+/// room for.
+///
+/// # Errors
+/// [`refused`] for what would be lost, and for a warning when these end the run; when a source can't be
+/// read.
+pub fn look(
+    sources: &mut [&mut SourceEnd],
+    records: &RecordStore,
+    policy: &Policy,
+    common: &Common,
+) -> Result<()> {
+    for source in &mut *sources {
+        source.note_recorded(records);
+        source.note_covered(records);
+    }
+    for source in &*sources {
+        source.tell_journals(common.quiet);
+        source.check_shrunk()?;
+    }
+    warn(sources, policy.is_strict)?;
+    for source in sources {
         outside::announce(source, &source.usage, common.quiet);
         fit::check(&source.name, source.cut.as_ref(), loss(source, records))?;
     }
+    Ok(())
+}
+
+/// As [`carry_out`], of sources that were looked at ([`look`]).
+///
+/// # Errors
+/// As [`carry_out`].
+pub fn carry_on(
+    jobs: &mut [VolumeJob],
+    records: &RecordStore,
+    policy: &Policy,
+    common: &Common,
+    system: &System,
+) -> Result<ExitCode> {
     if policy.is_dry_run {
         return show(jobs, records, policy, common);
     }
-    for job in &mut *jobs {
+    for job in jobs.iter_mut().filter(|job| !job.is_asked) {
         job.is_asked = match &job.reversal {
             Some(reversal) => direction::ask(job, reversal, &policy.consent, system)?,
             None => consent::ask(job, records, policy, system)?,
@@ -75,7 +124,8 @@ pub fn carry_out(
         bytes: jobs.iter().map(used_bytes).sum(),
         volumes: jobs.len(),
     };
-    let progress = Progress::new(common, totals, interrupt_flag()?);
+    let interrupt = interrupt_flag()?;
+    let progress = Progress::new(common, totals, Arc::clone(&interrupt));
     if policy.rescue.is_some() {
         return rescue::rescue_all(jobs, records, (policy, common), &progress, system);
     }
@@ -84,23 +134,45 @@ pub fn carry_out(
         policy,
         progress: &progress,
         system,
+        interrupt: &interrupt,
     };
     let mut summaries = Vec::new();
     for group in group::groups(jobs) {
         let done = group::clone_group(&group, with)?;
         for (job, summary) in group.iter().zip(&done) {
             show_to_kernel(job, system)?;
-            report::cloned(summary, jobs.len(), common)?;
-            damaged_image::report(job, summary, common)?;
+            report_one(job, summary, (policy, jobs.len()), common)?;
         }
         summaries.extend(done);
     }
     report::cloned_all(&summaries, common)?;
-    Ok(if summaries.iter().all(|summary| summary.bad.is_empty()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DIFFERENT)
+    let is_sound =
+        |summary: &CloneSummary| summary.bad.is_empty() && summary.metadata.damaged.is_empty();
+    Ok(match summaries.iter().all(is_sound) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
     })
+}
+
+/// Reports what was done with one volume of the run.
+fn report_one(
+    job: &VolumeJob,
+    summary: &CloneSummary,
+    (policy, volumes): (&Policy, usize),
+    common: &Common,
+) -> Result<()> {
+    explain::warn(&summary.name, &summary.metadata);
+    report::cloned(summary, volumes, common)?;
+    if let Some(source) = job.source.as_ref().filter(|_| policy.is_explained) {
+        let way = (summary.rung, &*summary.reason);
+        let from = (&*source.device, source.table.as_ref());
+        explain::explain(&summary.name, way, &summary.metadata, from, common)?;
+    }
+    let Some(source) = &job.source else {
+        return Ok(());
+    };
+    damaged_image::report(&job.name, source, summary, common)?;
+    lost_before::report(&job.name, source, &summary.bad, Out::of(common.json))
 }
 
 fn used_bytes(job: &VolumeJob) -> u64 {
@@ -109,12 +181,8 @@ fn used_bytes(job: &VolumeJob) -> u64 {
         .map_or(0, |source| source.usage.extents.total_bytes())
 }
 
-fn warn(jobs: &[VolumeJob], is_strict: bool) -> Result<()> {
-    for warning in jobs
-        .iter()
-        .filter_map(|job| job.source.as_ref())
-        .flat_map(|s| &s.warnings)
-    {
+fn warn(sources: &[&mut SourceEnd], is_strict: bool) -> Result<()> {
+    for warning in sources.iter().flat_map(|source| &source.warnings) {
         if is_strict {
             return Err(refused(format!("--strict: {warning}")));
         }
@@ -137,7 +205,7 @@ fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
     paths.iter().map(|path| Ok(lock(path)?)).collect()
 }
 
-/// Lets the partitions of a disk that got another table have their nodes.
+/// Tells the kernel of a new table, so that the partitions get their nodes.
 fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
     let has_table = |source: &SourceEnd| source.table.is_some();
     let path = &job.target.place.path;
@@ -182,6 +250,7 @@ fn show(
         };
         // Nothing is written to an overlay that is never flushed.
         let overlay = klon_partition::device::Overlay::new(now.open.device.clone(), 0);
+        let lost = || source.lost_before.clone();
         let found: Preview = preview(
             &Job {
                 name: &job.name,
@@ -194,12 +263,21 @@ fn show(
                 drive: None,
                 role: job.role,
                 watch: None,
-                lost: None,
+                lost: Some(&lost),
+                continuity: policy.continuity.as_ref(),
+                tracked: job.tracking.as_ref().map(|found| &found.tracked),
+                written_by: &source.written_by,
+                rested: source.rested.as_ref(),
             },
             records,
             &policy.options_for(job),
         )?;
         report::would_clone(job, source, &found, common)?;
+        if policy.is_explained {
+            let way = (found.rung, &*found.reason);
+            let from = (&*source.device, source.table.as_ref());
+            explain::explain(&job.name, way, &found.metadata, from, common)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,14 +6,17 @@ use signal_hook::low_level::pipe;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// For commands that run until someone ends them: can be read from once that happens.
 pub struct Stop(UnixStream);
 
 impl Stop {
     /// Waits for SIGINT, SIGTERM and SIGHUP from now on.
+    ///
+    /// # Errors
+    /// When the system refuses the handlers.
     pub fn on_signals() -> Result<Self> {
         let register = || {
             let (stop, signal_end) = UnixStream::pair()?;
@@ -40,16 +43,23 @@ impl AsFd for Stop {
     }
 }
 
-/// A flag that is set by Ctrl-C, SIGTERM and SIGHUP. A second Ctrl-C ends the program at once.
+/// The flag that is set by Ctrl-C, SIGTERM and SIGHUP, the same one each time. A second Ctrl-C ends the program
+/// at once.
 ///
 /// # Errors
 /// What the system says.
 pub fn interrupt_flag() -> std::io::Result<Arc<AtomicBool>> {
+    static SHARED: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(flag) = &*shared {
+        return Ok(Arc::clone(flag));
+    }
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // Registered first, so that it runs first: only the second signal finds the flag set.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
+    *shared = Some(Arc::clone(&flag));
     Ok(flag)
 }

@@ -1,4 +1,4 @@
-//! Sources, opened, with what of them is in use.
+//! Opened sources, with the bytes of them that are in use.
 
 pub mod bad_sectors;
 pub mod clone_end;
@@ -6,24 +6,36 @@ pub mod contained;
 pub mod damaged_image;
 pub mod fit;
 pub mod imaged;
+pub mod live;
+pub mod lost_before;
 pub mod open;
 pub mod packed;
 pub mod resized;
+pub mod shrunk;
+pub mod tracking;
 pub mod unread;
 pub mod warnings;
 pub mod watch;
 
+use crate::messages::say;
 use fit::Cut;
+use klon_imaging::Consistency;
+use klon_imaging::change::Rested;
+use klon_imaging::clone::Filled;
 use klon_imaging::image::{Salvaged, Snapshot};
 use klon_partition::filesystem::Usage;
+use klon_partition::inspect::VolumeUsage;
 use klon_partition::system::Location;
 use klon_partition::table::{Moved, Table};
 use klon_partition::{ExtentMap, Identity, Outside, ReadAt};
+use live::Live;
+use lost_before::Recorded;
 use std::path::PathBuf;
 use std::sync::Arc;
+use uuid::Uuid;
 use watch::Watch;
 
-/// A source, opened, with what of it is in use.
+/// An opened source, with the bytes of it that are in use.
 pub struct SourceEnd {
     /// As the user named it.
     pub name: String,
@@ -47,21 +59,49 @@ pub struct SourceEnd {
     pub metadata: ExtentMap,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// What became of journals that awaited recovery, to be said.
+    pub journals: Vec<String>,
     /// The name of its partition, when it is one that plans give to clones.
     pub clone_name: Option<String>,
     /// What shows that it is written to meanwhile.
     pub watch: Option<Watch>,
-    /// What of it is read from elsewhere than from what was opened.
+    /// How it is frozen, when it is mounted for writing.
+    pub live: Option<Live>,
+    /// The bytes that are not read from what was opened, such as a table that is edited for the target.
     pub replaced: ExtentMap,
+    /// What of it is in no partition, and lies where its target has the backup of the GPT.
+    pub covered: ExtentMap,
     /// Of a damaged image: what of it is lost.
     pub salvaged: Option<Salvaged>,
+    /// Whose records may tell what of it was lost before.
+    pub recorded: Vec<Recorded>,
+    /// What of it was lost before, once that is noted.
+    pub lost_before: Filled,
+    /// The runs that wrote to it when it was a target, by its records, once that is noted.
+    pub written_by: Vec<Uuid>,
+    /// Since when and how it is at rest, of one that is mounted for writing.
+    pub rested: Option<Rested>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The end of it that a smaller target has no room for.
     pub cut: Option<Cut>,
+    /// The partitions of a disk, when they tell what of it is in use.
+    pub volumes: Vec<VolumeUsage>,
 }
 
 impl SourceEnd {
+    /// Says what became of journals that awaited recovery.
+    pub fn tell_journals(&self, is_quiet: bool) {
+        let notes = self.journals.iter().filter(|_| !is_quiet);
+        notes.for_each(|note| say(&format!("klon: {note}")));
+    }
+
+    /// How it is at rest, where that is not for moments alone.
+    pub fn consistency(&self) -> Consistency {
+        let rested = self.rested.as_ref();
+        rested.map_or(Consistency::Still, |rested| rested.consistency)
+    }
+
     /// Leaves out what the user chose not to have of what no one proved free.
     pub fn limit(&mut self, choice: Outside) {
         self.usage.limit(choice);

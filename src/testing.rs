@@ -5,8 +5,9 @@ use crate::named::Place;
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use klon_imaging::change::Rung;
+use klon_imaging::clone::Filled;
 use klon_imaging::record::manifest::{Manifest, RunEntry};
-use klon_imaging::{CHUNK_BYTES, Role};
+use klon_imaging::{CHUNK_BYTES, Consistency, Role, Tally};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
 use klon_partition::system::{Base, Location};
@@ -25,6 +26,8 @@ pub fn job(name: &str) -> VolumeJob {
         path: name.into(),
         number: None,
         image: None,
+        replay: None,
+        shrink: None,
         is_raw: true,
     };
     let target = TargetEnd {
@@ -53,13 +56,21 @@ pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
         table: None,
         moved: Vec::new(),
         metadata: ExtentMap::new(),
+        journals: Vec::new(),
         warnings: Vec::new(),
         clone_name: None,
         watch: None,
+        live: None,
         replaced: ExtentMap::new(),
+        covered: ExtentMap::new(),
         salvaged: None,
+        recorded: Vec::new(),
+        lost_before: Filled::default(),
+        written_by: Vec::new(),
+        rested: None,
         snapshot: None,
         cut: None,
+        volumes: Vec::new(),
     }
 }
 
@@ -77,17 +88,16 @@ pub fn manifest(source: &str, target: &str, role: Role, ended_unix_seconds: u64)
         run: None,
         role,
         outside: Outside::All,
+        consistency: Consistency::Still,
         history: vec![RunEntry {
             ended_unix_seconds,
             rung: Rung::Full,
             reason: String::new(),
-            used_bytes: 0,
-            read_source_bytes: 0,
-            read_target_bytes: 0,
-            changed_bytes: 0,
-            written_bytes: 0,
-            staged_bytes: 0,
+            is_replayed: false,
+            shrunk_from_bytes: None,
+            tally: Tally::default(),
             milliseconds: 0,
         }],
+        grown: Vec::new(),
     }
 }

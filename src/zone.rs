@@ -15,7 +15,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The one that is asked for: that of this machine, unless it is UTC.
+    /// The zone that the user asks for: UTC, or else the zone of this machine.
     pub fn of(args: ZoneArgs) -> Self {
         if args.utc {
             return Self::new(TimeZone::UTC, "UTC");

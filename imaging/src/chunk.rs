@@ -1,5 +1,5 @@
-//! Chunks: the unit of digest, aligned to the start of the volume. 1 MiB, and in images what they were
-//! made with.
+//! Chunks: the unit of digest, aligned to the start of the volume. They have 1 MiB, or the size that an
+//! image was made with.
 
 mod differing;
 mod in_step;
@@ -13,18 +13,21 @@ pub(crate) use io::{chunk_writes, read_chunk, read_data};
 pub use size::ChunkSize;
 
 use klon_partition::bytes::is_zero;
+use klon_partition::outside::FIRST_BYTES;
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// Size of a chunk, but for images that were made with another.
+/// Size of a chunk. Images may have been made with another.
 pub const CHUNK_BYTES: u64 = ChunkSize::USUAL.bytes();
 
-/// How much of the start of a volume is held back until everything else is durable: its first chunk.
-pub const HELD_BYTES: u64 = CHUNK_BYTES;
+/// How much of the start of a volume is held back until everything else is durable: what every clone
+/// has, which is its first chunk.
+pub const HELD_BYTES: u64 = FIRST_BYTES;
+const _: () = assert!(HELD_BYTES == CHUNK_BYTES, "the first chunk is held back");
 
-/// The same as a buffer's length.
+/// The size of a chunk, as the length of a buffer.
 pub(crate) const CHUNK_LEN: usize = ChunkSize::USUAL.buffer_len();
 
 /// The length of the longest.

@@ -1,30 +1,38 @@
 //! Clone a volume: first everything in use, later only what changed.
 
-mod finish;
+mod asked;
+mod audit;
+mod conclude;
 mod known;
-mod metadata;
+pub mod live;
+mod outlook;
 mod output;
 mod pending;
 mod phase;
 mod prepared;
 mod run;
 mod staged;
+mod structures;
 mod task;
 mod work;
 
-use crate::change::RungChoice;
+use crate::change::outlook::Purpose;
+use crate::change::proven::{Continuity, Signatures};
+use crate::change::{MetadataFigures, Reliance, Rested, RungChoice, Tracked};
 use crate::chunk;
-use crate::commit::Held;
+use crate::commit::HeldBack;
 use crate::error::{Error, Result};
 use crate::intent::IntentLog;
+use crate::live::RestFigures;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::{RecordStore, Role};
 use crate::rung::Rung;
-use crate::source;
+use crate::tally::Tally;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use outlook::Outlook;
 use output::Output;
 use phase::During as _;
 use prepared::Prepared;
@@ -32,9 +40,10 @@ use run::{Notes, Run};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::time::Instant;
+use uuid::Uuid;
 
-pub use crate::source::{Lost, Watch};
-pub(crate) use finish::{manifest, target_token};
+pub use crate::source::{FillTexts, Filled, Lost, Watch};
+pub(crate) use conclude::{manifest, target_token};
 pub use pending::recorded;
 pub use phase::{Phase, Stopped};
 pub use staged::{StagedClone, commit};
@@ -64,15 +73,17 @@ pub struct Job<'a> {
     pub role: Role,
     /// Asked before the commit whether the source was written to, beside its change token.
     pub watch: Option<&'a Watch<'a>>,
-    /// Asked after the last read which parts of the source are lost and came as zeroes.
+    /// Asked before the first read and after the last which parts of the source are lost.
     pub lost: Option<&'a Lost<'a>>,
-}
-
-impl Job<'_> {
-    /// Checks that the source is as it was when its used map was made.
-    pub(crate) fn check_source(&self) -> Result<()> {
-        source::check(self.source, self.usage, self.watch)
-    }
+    /// What the machine's ledger says of power cuts; `None` without one.
+    pub continuity: Option<&'a Continuity>,
+    /// What someone else tells of its changes; `None` where nobody does.
+    pub tracked: Option<&'a Tracked>,
+    /// The runs that wrote to the source when it was a target, by its records: klon writes past the
+    /// filesystem, so nothing else shows it.
+    pub written_by: &'a [Uuid],
+    /// Since when the source is at rest, of one that is mounted for writing.
+    pub rested: Option<&'a Rested>,
 }
 
 /// The drive that a target is a partition of.
@@ -101,6 +112,18 @@ pub struct CloneOptions {
     pub update: Update,
     /// How many threads read and digest.
     pub threads: NonZeroUsize,
+    /// How far the metadata of files is relied on.
+    pub reliance: Reliance,
+}
+
+impl CloneOptions {
+    /// Whether files may show that they need not be read.
+    pub(crate) const fn asks_files(&self) -> bool {
+        matches!(
+            self.rung,
+            RungChoice::Auto | RungChoice::Only(Rung::Metadata)
+        )
+    }
 }
 
 /// How an earlier clone is updated.
@@ -142,36 +165,45 @@ pub enum Freed {
 pub struct CloneSummary {
     /// The name of the clone.
     pub name: String,
+    /// The run, as its record names it.
+    pub run: Uuid,
     /// How changes were found.
     pub rung: Rung,
     /// Why that way.
     pub reason: String,
     /// Size of the source.
     pub source_bytes: u64,
-    /// Bytes of it in use.
-    pub used_bytes: u64,
+    /// How much was read and written.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// Bytes that no one proved free, and that were copied beside those in use.
     pub unproven_bytes: u64,
     /// What no one proved free either, and was left out by choice.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub left_out: ExtentMap,
-    /// Bytes read from the source.
-    pub read_source_bytes: u64,
-    /// Bytes read from the target.
-    pub read_target_bytes: u64,
-    /// The part of them that was metadata, read to check that the target is as its record says.
+    /// Whether the journal of the source was replayed, so that the clone is of a state in which the source
+    /// itself is not.
+    #[serde(rename = "replayed", skip_serializing_if = "std::ops::Not::not")]
+    pub is_replayed: bool,
+    /// The size of the source's filesystem, where it was shrunk for the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shrunk_from_bytes: Option<u64>,
+    /// The part of what was read from the target that was metadata, read to check that the target is as its record says.
     pub checked_bytes: u64,
-    /// Bytes in 4 KiB blocks that differed (in a full run: all in use).
-    pub changed_bytes: u64,
-    /// Bytes written to the target in place or made zero there, the unfinished mark included.
-    pub written_bytes: u64,
-    /// Bytes written to free room of the target first.
-    pub staged_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
-    /// Where the target has zeroes because the source lost its bytes ([`Job::lost`]).
+    /// Where the target has no bytes of the original, because the source lost them ([`Job::lost`]).
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
+    /// What stands there beside zeroes.
+    #[serde(flatten)]
+    pub bad_fill: FillTexts,
+    /// What the metadata of the source's files showed.
+    #[serde(flatten)]
+    pub metadata: MetadataFigures,
+    /// How the source was at rest.
+    #[serde(flatten)]
+    pub rest: RestFigures,
     /// How long it took.
     pub seconds: f64,
 }
@@ -185,6 +217,9 @@ pub struct Preview {
     pub rung: Rung,
     /// Why that way.
     pub reason: String,
+    /// What the metadata of the source's files shows; `skipped_bytes` is what would not be read.
+    #[serde(flatten)]
+    pub metadata: MetadataFigures,
 }
 
 /// Says what [`clone`] would do, reading metadata only.
@@ -192,11 +227,16 @@ pub struct Preview {
 /// # Errors
 /// As [`clone`].
 pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
-    let prepared = Prepared::new(job, records, options, &Silent)?;
+    let prepared = Prepared::new(job, records, options, (Purpose::Preview, &Silent))?;
+    let skipped_bytes = prepared.unread_bytes();
     Ok(Preview {
         plan: prepared.plan,
         rung: prepared.selection.rung(),
         reason: prepared.selection.reason,
+        metadata: MetadataFigures {
+            skipped_bytes,
+            ..prepared.outlook.figures
+        },
     })
 }
 
@@ -256,15 +296,17 @@ pub fn begin<'a>(
     observer: &dyn Observer,
 ) -> Result<Begun<'a>, Stopped> {
     let started = Instant::now();
-    let (prepared, metadata, log) =
+    let (mut prepared, metadata, log) =
         plan(job, records, options, observer).during(Phase::Planning)?;
+    let outlook = std::mem::take(&mut prepared.outlook);
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(prepared.selection.rung()),
         reason: &prepared.selection.reason,
         total_bytes: prepared.wanted.total_bytes(),
     });
-    let notes = notes(job, records, &prepared, metadata.clone()).during(Phase::Planning)?;
+    let notes = notes(job, records, &prepared, (metadata.clone(), outlook));
+    let notes = notes.during(Phase::Planning)?;
     let mut run = Run {
         job,
         prepared: &prepared,
@@ -295,15 +337,15 @@ pub fn begin<'a>(
             settled.commit().during(Phase::Committing)?
         }
     };
-    let summary = finish::finish(run, options, written_bytes, started)
-        .map_err(finish::after_commit)
+    let summary = conclude::conclude(run, options, written_bytes, started)
+        .map_err(conclude::after_commit)
         .during(Phase::Recording)?;
     // A pending record of an earlier run that was never completed is of no use any more.
     let forget = records
         .remove_pending(job.target_identity)
         .and_then(|()| records.remove_log(job.target_identity));
     forget
-        .map_err(finish::after_commit)
+        .map_err(conclude::after_commit)
         .during(Phase::Recording)?;
     observer.event(&Event::Finished);
     Ok(Begun::Complete(Box::new(summary)))
@@ -317,8 +359,11 @@ fn plan(
     observer: &dyn Observer,
 ) -> Result<(Prepared, Option<ExtentMap>, IntentLog)> {
     pending::settle(job, records, options.threads)?;
-    let prepared = Prepared::new(job, records, options, observer)?;
-    let metadata = metadata::metadata(job, &prepared.wanted)?;
+    let mut prepared = Prepared::new(job, records, options, (Purpose::Run, observer))?;
+    audit::audit(job, &mut prepared, options, observer)?;
+    let contents = prepared.outlook.contents.take();
+    let known = contents.as_ref();
+    let metadata = structures::metadata(job, &prepared.plan, known, &options.reliance)?;
     let (prepared, log) = prepared.begin_log(job, records)?;
     Ok((prepared, metadata, log))
 }
@@ -328,7 +373,7 @@ fn notes(
     job: &Job<'_>,
     records: &RecordStore,
     prepared: &Prepared,
-    metadata: Option<ExtentMap>,
+    (metadata, outlook): (Option<ExtentMap>, Outlook),
 ) -> Result<Notes> {
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
     let digests = records.begin(job.target_identity, chunks_count as u64)?;
@@ -337,14 +382,18 @@ fn notes(
         metadata: metadata.transpose()?,
         digests,
         changed: ExtentMapBuilder::new(),
-        read_source_bytes: 0,
+        read_source_bytes: outlook.figures.audited_bytes,
         read_target_bytes: prepared.checked_bytes,
+        signatures: Signatures::new(),
+        is_all_seen: true,
+        outlook,
+        rest: RestFigures::of(job.consistency()),
     })
 }
 
 /// Brings all but the first chunk to where writes go, and returns that one. What was done is kept
 /// when that fails.
-fn copy(run: &mut Run<'_>, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
+fn copy(run: &mut Run<'_>, output: &Output<'_>, options: &CloneOptions) -> Result<HeldBack> {
     let held = run.transfer(output, options);
     // A target that failed may have lost anything that was written, so none of it is noted as done.
     if let Err(error) = &held

@@ -25,7 +25,7 @@ pub(crate) use places::{Places, mark_places, restore_places};
 
 /// The first chunk of the volume as it shall be, and which blocks of it differ from the target.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldBack {
     /// Where the chunk lies: from 0.
     pub chunk: Extent,
     /// All of it.
@@ -68,6 +68,32 @@ impl<'a> TargetWriter<'a> {
             zero_run: Mutex::new(None),
             written_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// A writer for a target that bears the mark of an earlier run: the target has changed since.
+    #[must_use]
+    pub fn resume(
+        target: &'a dyn WriteAt,
+        allowed: &'a ExtentMap,
+        mark: Mark,
+        first: Extent,
+    ) -> Self {
+        Self {
+            is_marked: Mutex::new(true),
+            ..Self::begin(target, allowed, mark, first)
+        }
+    }
+
+    /// Whether the target bears the mark.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        *lock(&self.is_marked)
+    }
+
+    /// Bytes that were written or made zero so far.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
     }
 
     /// Writes now, after the target was marked. Zeroes wait for neighbors until the next that are
@@ -148,7 +174,7 @@ impl<'a> TargetWriter<'a> {
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn settle(self, held: &Held) -> Result<Settled<'a, '_>> {
+    pub fn settle(self, held: &HeldBack) -> Result<Settled<'a, '_>> {
         self.flush_zero_run()?;
         let is_touched = *lock(&self.is_marked) || !held.changed.is_empty();
         if is_touched {
@@ -169,7 +195,7 @@ impl<'a> TargetWriter<'a> {
     ///
     /// # Errors
     /// [`Error::Target`], or what `before_last` returns.
-    pub fn commit(self, held: &Held, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
+    pub fn commit(self, held: &HeldBack, before_last: impl FnOnce() -> Result<()>) -> Result<u64> {
         let settled = self.settle(held)?;
         before_last()?;
         settled.commit()
@@ -193,7 +219,7 @@ impl<'a> TargetWriter<'a> {
 #[must_use = "the target looks unfinished until the commit"]
 pub struct Settled<'a, 'b> {
     writer: TargetWriter<'a>,
-    held: &'b Held,
+    held: &'b HeldBack,
     is_touched: bool,
 }
 

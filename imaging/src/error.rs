@@ -4,6 +4,7 @@ use crate::spot::Area;
 use klon_partition::Error as PartitionError;
 use klon_partition::Shown;
 use klon_partition::error::{Corrupt, Remedy};
+use klon_partition::planner::human_size;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -85,8 +86,9 @@ pub enum Error {
     },
     /// An update is larger than the room to stage it in. The target is what it was.
     #[error(
-        "the update is larger than the {room_bytes} bytes that are free on the target, so it can't \
-         be staged. The earlier clone stays intact, and nothing was written over it"
+        "the update is larger than the {} that are free on the target, so it can't be staged. The \
+         earlier clone stays intact, and nothing was written over it",
+        human_size(*room_bytes)
     )]
     NoRoom {
         /// The room that there was.

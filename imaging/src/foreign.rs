@@ -6,11 +6,11 @@ mod nbd;
 mod packed;
 mod virtual_disk;
 
-pub use nbd::NbdDisk;
+pub use nbd::{NbdDisk, NbdUri};
 pub(crate) use virtual_disk::check_end;
 pub use virtual_disk::check_whole;
 
-use crate::image::import::unpack::Packing;
+use crate::packed::Packing;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::probe;
 use klon_partition::table::{self, Found};

@@ -4,6 +4,7 @@ mod append;
 mod capture;
 mod catalog;
 mod check;
+mod chunk_cache;
 mod compact;
 mod compare;
 mod dedup;
@@ -11,7 +12,7 @@ mod device;
 mod encoded;
 pub mod export;
 mod frame;
-mod frames;
+mod frames_in_use;
 mod header;
 pub mod import;
 mod load;
@@ -24,19 +25,19 @@ mod reader;
 mod rebuild;
 mod recent;
 mod reference;
-mod room;
 mod rules;
 mod salvage;
+mod slots;
 mod snapshot;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unpack;
 mod writer;
 
 pub use append::{Append, FileAppend};
 pub use capture::{
-    CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, capture, capture_forward,
+    CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, LiveCapture, LiveSource,
+    LiveVolume, LookAt, SourceVolume, Volumes, capture, capture_forward, capture_live,
 };
 pub use catalog::{Catalog, CatalogEntry};
 pub use check::{CheckSummary, SnapshotBad, SnapshotDamage, check};

@@ -11,7 +11,7 @@
 //! next run reads the source and writes only what differs. [`verify()`] reads a clone back.
 //!
 //! ```
-//! use klon_imaging::change::{Rung, RungChoice};
+//! use klon_imaging::change::{Reliance, Rung, RungChoice};
 //! use klon_imaging::clone::{Freed, Rewrite};
 //! use klon_imaging::progress::Silent;
 //! use klon_imaging::verify::Against;
@@ -40,6 +40,10 @@
 //!     role: Role::Backup,
 //!     watch: None,
 //!     lost: None,
+//!     continuity: None,
+//!     tracked: None,
+//!     rested: None,
+//!     written_by: &[],
 //! };
 //! let threads = NonZeroUsize::MIN;
 //! let options = CloneOptions {
@@ -48,6 +52,7 @@
 //!     freed: Freed::Leave,
 //!     update: Update::Staged,
 //!     threads,
+//!     reliance: Reliance::USUAL,
 //! };
 //! let done = clone(&job, &records, &options, &Silent)?;
 //! assert_eq!(done.rung, Rung::Full, "the first time");
@@ -62,7 +67,7 @@
 //! source.write_all_at(b"new", 3 << 20)?;
 //! let done = clone(&job, &records, &options, &Silent)?;
 //! assert_eq!(done.rung, Rung::Compare);
-//! assert_eq!(done.changed_bytes, 4096, "one block differs");
+//! assert_eq!(done.tally.changed_bytes, 4096, "one block differs");
 //! assert_eq!(target.to_vec(), source.to_vec());
 //! # Ok(())
 //! # }
@@ -101,8 +106,11 @@ pub mod foreign;
 mod hex;
 pub mod image;
 pub mod intent;
+pub mod live;
 pub mod mark;
+mod nbd;
 mod own_file;
+pub mod packed;
 mod pieces;
 pub mod pipeline;
 pub mod plan;
@@ -115,6 +123,7 @@ pub mod serve;
 mod source;
 mod spot;
 pub mod stage;
+mod tally;
 pub mod verify;
 
 pub use chunk::{CHUNK_BYTES, ChunkSize, Digest};
@@ -122,6 +131,7 @@ pub use clone::{CloneOptions, CloneSummary, Job, Phase, Stopped, Update, clone};
 pub use error::{Error, Result};
 pub use own_file::OwnFile;
 pub use progress::{Event, Observer};
-pub use record::{Manifest, Record, RecordStore, Role};
+pub use record::{Consistency, Manifest, Record, RecordStore, Role};
 pub use rescue::{RescueOptions, RescueSummary, rescue};
+pub use tally::Tally;
 pub use verify::{Difference, VerifySummary, verify};

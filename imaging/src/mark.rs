@@ -75,16 +75,16 @@ pub struct Staged {
     pub staged_bytes: u64,
     /// The change token of the filesystem that was on the volume before.
     pub token: Option<[u8; 32]>,
-    /// Whether it is being brought into place; before that the volume is what it was, but for
-    /// the places of signatures.
+    /// Whether the update is being brought into place. Before that the volume is what it was, except in the
+    /// places of signatures.
     pub is_begun: bool,
-    /// Which part it has in a group of updates that are committed as one.
-    pub part: Part,
+    /// Whether it is in a group of updates that are committed as one, and as what.
+    pub membership: Membership,
 }
 
 /// What a staged update is in a group that is committed as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Membership {
     /// It is in no group.
     Alone,
     /// Its mark commits the group, whose other members this block names.
@@ -98,7 +98,7 @@ pub enum Part {
     },
 }
 
-impl Part {
+impl Membership {
     fn write(self, bytes: &mut [u8]) {
         match self {
             Self::Alone => {}
@@ -161,9 +161,9 @@ impl Mark {
     pub fn to_bytes(&self) -> [u8; MARK_LEN] {
         let mut bytes = [0; MARK_LEN];
         bytes[..16].copy_from_slice(MAGIC);
-        let version = match self.staged.map(|staged| staged.part) {
+        let version = match self.staged.map(|staged| staged.membership) {
             None => VERSION_IN_PLACE,
-            Some(Part::Alone) => VERSION_STAGED,
+            Some(Membership::Alone) => VERSION_STAGED,
             Some(_) => VERSION_GROUP,
         };
         bytes[16..20].copy_from_slice(&version.to_le_bytes());
@@ -178,7 +178,7 @@ impl Mark {
             bytes[352..360].copy_from_slice(&staged.staged_bytes.to_le_bytes());
             bytes[302] = u8::from(staged.is_begun);
             bytes[360..392].copy_from_slice(&staged.token.unwrap_or_default());
-            staged.part.write(&mut bytes[392..508]);
+            staged.membership.write(&mut bytes[392..508]);
         }
         let crc = crc32c::crc32c(&bytes[..508]);
         bytes[508..].copy_from_slice(&crc.to_le_bytes());
@@ -196,12 +196,12 @@ impl Mark {
             .filter(|bytes| bytes.starts_with(MAGIC))?;
         let is_whole = le32(bytes, 508) == crc32c::crc32c(&bytes[..508]);
         let version = le32(bytes, 16);
-        let part = match version {
-            VERSION_STAGED => Some(Part::Alone),
-            VERSION_GROUP => Part::parse(&bytes[392..508]),
+        let membership = match version {
+            VERSION_STAGED => Some(Membership::Alone),
+            VERSION_GROUP => Membership::parse(&bytes[392..508]),
             _ => None,
         };
-        let staged = BlockRef::parse(&bytes[304..352]).zip(part);
+        let staged = BlockRef::parse(&bytes[304..352]).zip(membership);
         let is_known = version == VERSION_IN_PLACE || staged.is_some();
         if !is_whole || !is_known {
             let source = "unknown (the mark is damaged or of a later klon)".to_owned();
@@ -218,12 +218,12 @@ impl Mark {
             run: Uuid::from_slice(&bytes[20..36]).unwrap_or_default(),
             started_unix_seconds: le64(bytes, 36),
             source: resealed(&String::from_utf8_lossy(&bytes[46..46 + source_len])),
-            staged: staged.map(|(index, part)| Staged {
+            staged: staged.map(|(index, membership)| Staged {
                 index,
                 staged_bytes: le64(bytes, 352),
                 token: (token != [0; 32]).then_some(token),
                 is_begun: le16(bytes, 302) != 0,
-                part,
+                membership,
             }),
         })
     }
@@ -244,7 +244,7 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, Part, Staged};
+    use super::{Mark, Membership, Staged};
     use crate::spot::{Area, BlockRef, Spot};
     use klon_partition::Extent;
     use klon_partition::Identity;
@@ -271,18 +271,18 @@ mod tests {
             let index = BlockRef { spot, digest };
             let leader = Extent::new(1 << 20, 2 << 20).unwrap();
             let run = Mark::new("").run;
-            let parts = [
-                (false, Part::Alone),
-                (true, Part::Leader(index)),
-                (false, Part::Member { leader, run }),
+            let memberships = [
+                (false, Membership::Alone),
+                (true, Membership::Leader(index)),
+                (false, Membership::Member { leader, run }),
             ];
-            for (is_begun, part) in parts {
+            for (is_begun, membership) in memberships {
                 let mark = Mark::new("partuuid:0001").with_staged(Staged {
                     index,
                     staged_bytes: 123_456,
                     token: Some([0xcd; 32]).filter(|_| is_begun),
                     is_begun,
-                    part,
+                    membership,
                 });
                 assert_eq!(Mark::parse(&mark.to_bytes()), Some(mark));
             }

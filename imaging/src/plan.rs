@@ -3,6 +3,7 @@
 use crate::chunk::HELD_BYTES;
 use crate::error::{Error, Result};
 use klon_partition::filesystem::Usage;
+use klon_partition::planner::human_size;
 use klon_partition::{Extent, ExtentMap};
 use serde::Serialize;
 
@@ -29,8 +30,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the clone of a source of `source_bytes`, of which `usage` says what is in use and
-    /// `data` what may be anything but zero, to a target of `target_bytes`.
+    /// Plans the clone of a source of `source_bytes` to a target of `target_bytes`. `usage` says what of the
+    /// source is in use, and `data` what may be anything but zero.
     ///
     /// The first mebibyte is always copied, because it is held back until everything else is durable.
     ///
@@ -44,8 +45,10 @@ impl Plan {
     ) -> Result<Self> {
         if target_bytes < source_bytes {
             return Err(Error::Refused(format!(
-                "the target has {target_bytes} bytes and the source {source_bytes}; klon can't \
-                 make a filesystem smaller yet: choose a target of at least the source's size"
+                "the target ({}) is smaller than the source ({}), and klon can't make a filesystem smaller \
+                 yet. Choose a target of at least the source's size",
+                human_size(target_bytes),
+                human_size(source_bytes)
             )));
         }
         let source = ExtentMap::whole(source_bytes);

@@ -21,6 +21,7 @@ mod status;
 mod tests;
 
 pub use file::domain_path;
+pub use fill::still_filled;
 
 use crate::buffer::Pool;
 use crate::chunk::{self, CHUNK_BYTES, CHUNK_LEN, Digest, read_chunk, to_len};
@@ -31,8 +32,11 @@ use crate::hex::Hex;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
+use crate::record::manifest::RESCUE;
 use crate::record::{RecordStore, RecordWriter, RunEntry};
 use crate::rung::Rung;
+use crate::source::FillTexts;
+use crate::tally::Tally;
 use engine::Engine;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
@@ -75,7 +79,7 @@ pub struct RescueSummary {
     pub used_bytes: u64,
     /// Bytes in use that are on the target.
     pub rescued_bytes: u64,
-    /// Bytes in use that could not be read.
+    /// Bytes in use that could not be read, now or when the source itself was made.
     pub bad_bytes: u64,
     /// Where those are.
     pub bad: ExtentMap,
@@ -83,8 +87,8 @@ pub struct RescueSummary {
     pub bad_metadata_bytes: Option<u64>,
     /// What stands there on the target, repeated from the start of each sector on; zeroes when it
     /// is `None`, and always in the filesystem's own structures.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bad_fill: Option<String>,
+    #[serde(flatten)]
+    pub bad_fill: FillTexts,
     /// Bytes read from the source.
     pub read_source_bytes: u64,
     /// Reads of the source that failed.
@@ -124,12 +128,13 @@ pub fn rescue(
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(Rung::Full),
-        reason: &format!("rescue: {reason}"),
+        reason: &format!("{RESCUE}{reason}"),
         total_bytes: plan.copy.difference(&finished).total_bytes(),
     });
     let mut engine = Engine::new(job, options, &plan, &wanted, begun, observer)?;
     engine.run()?;
-    let bad = engine.bad();
+    let unread = engine.bad();
+    let lost = job.filled().within(&plan.copy);
     let mut digests = begin_record(job, records, &plan)?;
     digest(job, &plan, &engine.ledger, &mut digests, options, observer)?;
     observer.event(&Event::Committing);
@@ -140,7 +145,12 @@ pub fn rescue(
     let (statuses, origin) = (ledger.statuses.clone(), ledger.origin.clone());
     let mut done = Done {
         reason,
-        bad,
+        bad: unread.union(&lost.extents),
+        bad_fill: options
+            .fill
+            .into_iter()
+            .collect::<FillTexts>()
+            .and(&lost.texts),
         read_source_bytes: reader.read_bytes,
         failed_reads: reader.failed_reads,
         written_bytes: 0,
@@ -149,12 +159,12 @@ pub fn rescue(
     let token = crate::clone::target_token(job).unwrap_or_default();
     let mut manifest = manifest(job, &plan, previous.as_ref(), token);
     manifest.remember(done.run_entry(&plan, started));
-    let fill = options.fill.filter(|_| !done.bad.is_empty());
-    digests.set_bad(done.bad.clone(), fill.map(str::to_owned));
+    done.bad_fill = done.bad_fill.if_any(&done.bad);
+    digests.set_bad(done.bad.clone(), done.bad_fill.clone());
     digests.set_left_out(plan.left_out.clone());
-    digests.finish(&manifest, &plan.copy, &plan.zero, &wanted)?;
+    digests.into_place(&manifest, &plan.copy, &plan.zero, &wanted)?;
     records.remove_log(job.target_identity)?;
-    let is_kept = !done.bad.is_empty() || !options.is_own_map;
+    let is_kept = !unread.is_empty() || !options.is_own_map;
     match is_kept {
         true => keep_map(job, records, options, origin, &statuses)?,
         false => forget_map(options.map)?,
@@ -170,6 +180,7 @@ pub fn rescue(
 struct Done {
     reason: String,
     bad: ExtentMap,
+    bad_fill: FillTexts,
     read_source_bytes: u64,
     failed_reads: u64,
     written_bytes: u64,
@@ -182,22 +193,25 @@ impl Done {
         RunEntry {
             ended_unix_seconds: unix_seconds_now(),
             rung: Rung::Full,
-            reason: format!("rescue: {}", self.reason),
-            used_bytes: wanted_bytes,
-            read_source_bytes: self.read_source_bytes,
-            read_target_bytes: plan.copy.total_bytes(),
-            changed_bytes: wanted_bytes,
-            written_bytes: self.written_bytes,
-            staged_bytes: 0,
+            reason: format!("{RESCUE}{}", self.reason),
+            is_replayed: false,
+            shrunk_from_bytes: None,
+            tally: Tally {
+                used_bytes: wanted_bytes,
+                read_source_bytes: self.read_source_bytes,
+                read_target_bytes: plan.copy.total_bytes(),
+                changed_bytes: wanted_bytes,
+                written_bytes: self.written_bytes,
+                staged_bytes: 0,
+            },
             milliseconds: milliseconds(started.elapsed()),
         }
     }
 
-    /// The summary, but for the map and the time.
+    /// The summary without the map and the time.
     fn summary(self, job: &Job<'_>, plan: &Plan, options: &RescueOptions<'_>) -> RescueSummary {
         let (metadata, bad) = (options.metadata, self.bad);
         let wanted_bytes = plan.wanted().total_bytes();
-        let fill = options.fill.filter(|_| !bad.is_empty());
         RescueSummary {
             name: job.name.to_owned(),
             reason: self.reason,
@@ -208,7 +222,7 @@ impl Done {
             bad_metadata_bytes: (!metadata.is_empty())
                 .then(|| bad.intersection(metadata).total_bytes()),
             bad,
-            bad_fill: fill.map(str::to_owned),
+            bad_fill: self.bad_fill,
             read_source_bytes: self.read_source_bytes,
             failed_reads: self.failed_reads,
             written_bytes: self.written_bytes,
@@ -254,6 +268,7 @@ fn plan(job: &Job<'_>) -> Result<Plan> {
         extents: job.usage.extents.aligned_out(sector_bytes, source_bytes),
         ..job.usage.clone()
     };
+    let data = data.union(&job.filled().extents);
     let data = data.aligned_out(sector_bytes, source_bytes);
     Plan::new(
         &usage,

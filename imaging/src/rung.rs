@@ -14,6 +14,12 @@ pub enum Rung {
     /// Read the source, compare it with the record's digests, and look at the target only where
     /// they differ.
     Digest,
+    /// As [`Rung::Digest`], without reading what the metadata of the source's files proves to be as
+    /// the record says.
+    Metadata,
+    /// As [`Rung::Digest`], without reading what someone else's account of changes does not name: a list,
+    /// or a bitmap of a server.
+    Tracked,
     /// Go on with a run that was interrupted while it wrote in place: as [`Rung::Digest`], with
     /// what its log shows to be done. Never asked for, only found.
     Resume,
@@ -25,6 +31,8 @@ impl fmt::Display for Rung {
             Self::Full => "full",
             Self::Compare => "compare",
             Self::Digest => "digest",
+            Self::Metadata => "metadata",
+            Self::Tracked => "tracked",
             Self::Resume => "resume",
         })
     }

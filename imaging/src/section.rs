@@ -12,15 +12,19 @@
 //! The frames of a write-intent log are not such sections: they are shorter, and the first one that
 //! is not intact ends the log instead of making it corrupt.
 
+use klon_partition::Extent;
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// Four ASCII letters that say what is in a section.
 pub(crate) type Tag = [u8; 4];
 
 /// Length of what stands before a payload.
 pub(crate) const HEADER_LEN: usize = 16;
+/// Length of the checksum behind it.
+const CRC_LEN: usize = 4;
 /// Flag: a reader that does not know the tag must refuse the file.
 const CRITICAL: u32 = 1;
 /// Tags of sections that a reader may skip.
@@ -50,6 +54,88 @@ pub(crate) fn push(bytes: &mut Vec<u8>, tag: Tag, payload: &[u8]) {
     bytes.extend(payload);
     let crc = crc32c::crc32c(&bytes[start..]);
     bytes.extend(crc.to_le_bytes());
+}
+
+/// Whether this program has use for sections of this tag.
+pub(crate) fn is_known(kind: Kind, tag: Tag) -> bool {
+    kind.known.contains(&tag) || SKIPPABLE.contains(&tag)
+}
+
+/// The section around a payload: what stands before it, and its checksum.
+pub(crate) const fn around(payload: Extent) -> Range<u64> {
+    let start_bytes = payload.offset_bytes().saturating_sub(HEADER_LEN as u64);
+    start_bytes..payload.end_bytes().saturating_add(CRC_LEN as u64)
+}
+
+/// Tag and payload of the section of a file of `end_bytes` that begins at `position_bytes` with this
+/// header.
+///
+/// # Errors
+/// When a reader must refuse the tag, or the payload reaches behind the file.
+pub(crate) fn found(
+    kind: Kind,
+    header: &[u8; HEADER_LEN],
+    position_bytes: u64,
+    end_bytes: u64,
+) -> Result<(Tag, Option<Extent>), Corrupt> {
+    let tag = [header[0], header[1], header[2], header[3]];
+    let len_bytes = le64(header, 8);
+    let offset_bytes = position_bytes.saturating_add(HEADER_LEN as u64);
+    let wrong = |field, expected: String, found: String| {
+        Err(Corrupt::new(
+            kind.name,
+            field,
+            offset_bytes,
+            expected,
+            found,
+        ))
+    };
+    if !kind.known.contains(&tag) && le32(header, 4) & CRITICAL != 0 {
+        let found = String::from_utf8_lossy(&tag).into_owned();
+        return wrong("section tag", "a known one".to_owned(), found);
+    }
+    let rest_bytes = end_bytes.saturating_sub(offset_bytes);
+    if len_bytes > rest_bytes {
+        let expected = format!("at most {rest_bytes}");
+        return wrong("section length", expected, len_bytes.to_string());
+    }
+    Ok((tag, Extent::new(offset_bytes, len_bytes)))
+}
+
+/// Where the section ends that begins at `position_bytes` and has this payload.
+pub(crate) const fn end_bytes(position_bytes: u64, payload: Option<Extent>) -> u64 {
+    match payload {
+        Some(payload) => around(payload).end,
+        None => position_bytes.saturating_add((HEADER_LEN + CRC_LEN) as u64),
+    }
+}
+
+/// The payload of a `section` of all of its bytes, if its checksum is right. The payload lies at
+/// `offset_bytes` of a file of what is called `name`.
+///
+/// # Errors
+/// When the checksum is another.
+pub(crate) fn payload(
+    name: &'static str,
+    mut section: Vec<u8>,
+    offset_bytes: u64,
+) -> Result<Vec<u8>, Corrupt> {
+    let stored = section.split_off(section.len().saturating_sub(CRC_LEN));
+    let crc = crc32c::crc32c(&section);
+    if stored != crc.to_le_bytes() {
+        return Err(wrong_crc(name, offset_bytes, crc, le32(&stored, 0)));
+    }
+    Ok(section.split_off(HEADER_LEN.min(section.len())))
+}
+
+fn wrong_crc(name: &'static str, offset_bytes: u64, crc: u32, stored: u32) -> Corrupt {
+    Corrupt::new(
+        name,
+        "CRC-32C of a section",
+        offset_bytes,
+        format!("{crc:#010x}"),
+        format!("{stored:#010x}"),
+    )
 }
 
 /// What kind of file sections are of.
@@ -120,35 +206,18 @@ impl<R: Read> Sections<R> {
         self.crc = 0;
         let mut header = [0; HEADER_LEN];
         self.fill(&mut header)?;
-        let tag = [header[0], header[1], header[2], header[3]];
-        let len_bytes = le64(&header, 8);
+        let position_bytes = self.position_bytes.saturating_sub(HEADER_LEN as u64);
+        let found = found(self.kind, &header, position_bytes, self.end_bytes);
+        let (tag, payload) = found.map_err(Fault::Corrupt)?;
         let offset_bytes = self.position_bytes;
-        let wrong = |field, expected: String, found: String| {
-            let corrupt = Corrupt::new(self.kind.name, field, offset_bytes, expected, found);
-            Err(Fault::Corrupt(corrupt))
-        };
-        if !self.kind.known.contains(&tag) && le32(&header, 4) & CRITICAL != 0 {
-            let found = String::from_utf8_lossy(&tag).into_owned();
-            return wrong("section tag", "a known one".to_owned(), found);
-        }
-        let rest_bytes = self.end_bytes.saturating_sub(offset_bytes);
-        if len_bytes > rest_bytes {
-            let expected = format!("at most {rest_bytes}");
-            return wrong("section length", expected, len_bytes.to_string());
-        }
+        let len_bytes = payload.map_or(0, Extent::len_bytes);
         let start = self.payload(len_bytes)?;
         let crc = self.crc;
-        let mut stored = [0; 4];
+        let mut stored = [0; CRC_LEN];
         self.fill(&mut stored)?;
         let stored = u32::from_le_bytes(stored);
         if stored != crc {
-            let corrupt = Corrupt::new(
-                self.kind.name,
-                "CRC-32C of a section",
-                offset_bytes,
-                format!("{crc:#010x}"),
-                format!("{stored:#010x}"),
-            );
+            let corrupt = wrong_crc(self.kind.name, offset_bytes, crc, stored);
             return Err(Fault::Corrupt(corrupt));
         }
         Ok(Section {

@@ -9,9 +9,11 @@ use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::Record;
+use crate::source::FillTexts;
 use around::Around;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
+use klon_partition::planner::human_size;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use serde::Serialize;
 use std::num::NonZeroUsize;
@@ -50,10 +52,10 @@ impl Against<'_> {
     }
 
     /// What stands in the place of that, as far as it is known here.
-    fn bad_fill(&self) -> Option<&str> {
+    fn bad_fill(&self) -> FillTexts {
         match self {
-            Self::Record(record) => record.bad_fill.as_deref(),
-            Self::Source { .. } => None,
+            Self::Record(record) => record.bad_fill.clone(),
+            Self::Source { .. } => FillTexts::default(),
         }
     }
 }
@@ -79,9 +81,9 @@ pub struct VerifySummary {
     pub bad_bytes: u64,
     /// Where they are.
     pub bad: ExtentMap,
-    /// What stands there by the record; zeroes when it is `None`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bad_fill: Option<String>,
+    /// What stands there beside zeroes, by the record.
+    #[serde(flatten)]
+    pub bad_fill: FillTexts,
     /// Bytes that can't be read from the source now, so that they are not compared, beside those
     /// in [`bad`](Self::bad).
     pub unread_bytes: u64,
@@ -161,10 +163,7 @@ pub fn verify(
         differing_bytes: differences.total_bytes(),
         differences,
         bad_bytes: bad.total_bytes(),
-        bad_fill: against
-            .bad_fill()
-            .filter(|_| !bad.is_empty())
-            .map(str::to_owned),
+        bad_fill: against.bad_fill().if_any(&bad),
         bad,
         unread_bytes: unread.total_bytes(),
         unread,
@@ -188,9 +187,10 @@ fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u
     };
     if wanted.end_bytes() > target_bytes {
         return Err(Error::Refused(format!(
-            "the clone has {} bytes, but the target only {target_bytes}: it is not the one that \
-             was cloned to",
-            wanted.end_bytes()
+            "by its record the clone takes {}, and the target has only {}: it is not the one that was \
+             cloned to",
+            human_size(wanted.end_bytes()),
+            human_size(target_bytes)
         )));
     }
     Ok((wanted, size_bytes))

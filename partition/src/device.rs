@@ -21,8 +21,10 @@ pub(crate) mod loop_device;
 pub mod memory;
 mod open;
 pub mod overlay;
+pub(crate) mod redirected;
 mod reopen;
 mod source;
+pub mod spill;
 mod stamp;
 mod target;
 #[cfg(test)]
@@ -40,13 +42,16 @@ pub(crate) use in_sectors::InSectors;
 pub use io_mode::IoMode;
 pub use known_bad::KnownBad;
 pub use memory::MemoryDevice;
+pub(crate) use open::kind_of_type;
 pub use open::{
     create_target_file, look_at, open_around, open_plain, open_source, open_source_again,
     open_target,
 };
 pub use overlay::Overlay;
+pub use redirected::{Redirected, Redirection};
 pub use reopen::ReopenAt;
 pub use source::Source;
+pub use spill::Spill;
 pub use stamp::Stamp;
 pub use target::Target;
 pub use unread::Unread;

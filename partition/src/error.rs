@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The device failed or ended early.
-    #[error("{operation} of {len_bytes} bytes at byte {offset_bytes:#x} failed: {source}")]
+    #[error("{}: {source}", failed(*operation, *offset_bytes, *len_bytes))]
     Io {
         /// What was tried.
         operation: Operation,
@@ -77,6 +77,8 @@ pub enum Remedy {
     CompactImage,
     /// Completing the staged update of a volume without the rest of its group.
     FinishAlone,
+    /// Letting a mounted source be frozen for longer.
+    FreezeLonger,
 }
 
 /// What was tried on a device.
@@ -94,32 +96,54 @@ pub enum Operation {
     Sync,
 }
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Zero => "zeroing",
-            Self::Discard => "discard",
-            Self::Sync => "sync",
-        })
-    }
+/// What could not be done, and where.
+fn failed(operation: Operation, offset_bytes: u64, len_bytes: u64) -> String {
+    let how = match operation {
+        Operation::Read => "can't be read",
+        Operation::Write => "can't be written",
+        Operation::Zero => "can't be made zero",
+        Operation::Discard => "can't be discarded",
+        // That is of all of the device.
+        Operation::Sync => return "what was written can't be made durable".to_owned(),
+    };
+    let plural = if len_bytes == 1 { "" } else { "s" };
+    format!("{len_bytes} byte{plural} from byte {offset_bytes} on {how}")
 }
 
 /// A field on the disk that is not what it must be: what, where, expected, found.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{structure} at byte {offset_bytes:#x}: {field}: expected {expected}, found {found}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     /// The structure, in its specification's words.
     pub structure: &'static str,
-    /// The field of it, in its specification's words.
+    /// The field of it, in its specification's words; empty where several together make no sense.
     pub field: &'static str,
     /// Where the structure starts on the device that was read.
     pub offset_bytes: u64,
     /// What would have been valid.
     pub expected: String,
-    /// What is there.
+    /// What is there; a sentence where there is no one field.
     pub found: String,
+}
+
+impl std::error::Error for Corrupt {}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            structure,
+            field,
+            offset_bytes,
+            expected,
+            found,
+        } = self;
+        if field.is_empty() {
+            return f.write_str(found);
+        }
+        write!(
+            f,
+            "{structure} at byte {offset_bytes:#x}: {field}: expected {expected}, found {found}"
+        )
+    }
 }
 
 /// A value read from the disk, or what is wrong with it.
@@ -140,6 +164,24 @@ impl Corrupt {
             offset_bytes,
             expected: expected.to_string(),
             found: found.to_string(),
+        }
+    }
+}
+
+impl Corrupt {
+    /// Says in a `sentence` how fields of `structure` at `offset_bytes`, each valid by itself, contradict
+    /// each other.
+    pub fn contradiction(
+        structure: &'static str,
+        offset_bytes: u64,
+        sentence: impl Into<String>,
+    ) -> Self {
+        Self {
+            structure,
+            field: "",
+            offset_bytes,
+            expected: String::new(),
+            found: sentence.into(),
         }
     }
 }
@@ -173,5 +215,32 @@ impl Error {
             what: what.into(),
             reason: reason.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Corrupt, Error, Operation};
+    use std::io;
+
+    #[test]
+    fn a_failure_says_what_of_which_bytes_and_why() {
+        let text = |operation, len_bytes| {
+            let source = io::Error::other("gone");
+            Error::io(operation, 4096, len_bytes, source).to_string()
+        };
+        let read = "512 bytes from byte 4096 on can't be read: gone";
+        assert_eq!(text(Operation::Read, 512), read);
+        let write = "1 byte from byte 4096 on can't be written: gone";
+        assert_eq!(text(Operation::Write, 1), write);
+        let sync = "what was written can't be made durable: gone";
+        assert_eq!(text(Operation::Sync, 0), sync);
+    }
+
+    #[test]
+    fn damage_says_what_where_expected_and_found() {
+        let corrupt = Corrupt::new("ext4 superblock", "s_magic", 1024, "0xef53", "0x0");
+        let text = "ext4 superblock at byte 0x400: s_magic: expected 0xef53, found 0x0";
+        assert_eq!(corrupt.to_string(), text);
     }
 }

@@ -30,6 +30,7 @@ mod numbers;
 mod owners;
 mod read_only;
 mod recognition;
+mod replay;
 mod signature;
 mod squashfs;
 mod swap;
@@ -41,8 +42,9 @@ pub(crate) use iso9660::beside_table;
 pub use known_bad::known_bad;
 pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
-pub use recognition::{owners, probe};
-pub use usage::{Basis, UNREAD, Usage, usage, usage_or_whole};
+pub use recognition::{Recognized, owners, probe, recognize};
+pub use replay::{Replay, Replayed, doubt, replay};
+pub use usage::{Basis, UNREAD, Usage, usage, usage_by, usage_or_whole};
 
 use crate::device::ReadAt;
 use crate::error::Result;
@@ -241,7 +243,7 @@ pub struct Summary {
 pub struct ChangeToken(pub [u8; 32]);
 
 /// A recognised filesystem. It holds parsed geometry, not the device, which is passed to each
-/// call and must be the one that was probed.
+/// call and must be the one that was probed, or show the same bytes of the filesystem.
 pub trait Filesystem: Send + Sync {
     /// What it says of itself.
     fn summary(&self) -> &Summary;
@@ -279,12 +281,48 @@ pub trait Filesystem: Send + Sync {
         Ok(None)
     }
 
+    /// As [`metadata`](Self::metadata), for who has walked over all files and gathered their `contents`
+    /// ([`files::Contents`]); `None` as well where those are not what tells metadata.
+    ///
+    /// # Errors
+    /// As [`used`](Self::used).
+    fn metadata_but(&self, device: &dyn ReadAt, contents: &ExtentMap) -> Result<Option<ExtentMap>> {
+        let _ = (device, contents);
+        Ok(None)
+    }
+
     /// The bytes that the filesystem lists as bad and that nothing else in it claims. They hold
     /// nothing and are no part of [`used`](Self::used). None where any of that can't be told: what
     /// is in doubt is in use.
     fn known_bad(&self, device: &dyn ReadAt) -> ExtentMap {
         let _ = device;
         ExtentMap::new()
+    }
+
+    /// The part of [`used`](Self::used) that holds the log of a journal that is empty, without what says
+    /// that it is. The filesystem needs nothing of what is there, and zeroes do as well; anything else
+    /// may be taken for the log of a later time. None where that can't be told, or is not so.
+    fn empty_log(&self, device: &dyn ReadAt) -> ExtentMap {
+        let _ = device;
+        ExtentMap::new()
+    }
+
+    /// The part of [`used`](Self::used) that the filesystem does not need, so that zeroes do as well:
+    /// [`empty_log`](Self::empty_log), and structures that were never used. Empty where that can't be told.
+    fn blank(&self, device: &dyn ReadAt) -> ExtentMap {
+        self.empty_log(device)
+    }
+
+    /// Replays the journal, if that is what the volume needs: what the volume is then, shown over what it
+    /// is. `None` when this filesystem has none, or this parser can't replay it. [`replay()`] is the one to
+    /// ask, as it also checks what comes out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] or [`crate::Error::Unsupported`] when it can't be replayed,
+    /// [`crate::Error::Io`] when the device fails.
+    fn replay(&self, device: &dyn ReadAt) -> Option<Result<Replayed>> {
+        let _ = device;
+        None
     }
 
     /// The change token now; `None` when this filesystem has no fields that prove anything.
@@ -336,6 +374,19 @@ pub trait Filesystem: Send + Sync {
         visitor: &mut dyn extents::ExtentVisitor,
     ) -> Option<Result<()>> {
         let _ = (device, visitor);
+        None
+    }
+
+    /// What looks up the checksums of data by where it lies, and takes a few mebibytes of memory;
+    /// `None` when this filesystem keeps no checksums of data, or this parser doesn't know them.
+    ///
+    /// # Errors
+    /// As [`data_extents`](Self::data_extents).
+    fn checksums<'a>(
+        &'a self,
+        device: &'a dyn ReadAt,
+    ) -> Option<Result<Box<dyn extents::ChecksumLookup + 'a>>> {
+        let _ = device;
         None
     }
 

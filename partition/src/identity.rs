@@ -1,6 +1,6 @@
 //! Names for disks and volumes that stay the same when /dev/sdX does not.
 
-use crate::text::{plain, resealed};
+use crate::text::{plain, quoted, resealed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -61,14 +61,15 @@ impl FromStr for Identity {
             Some(("path", _)) => Self::Path,
             _ => {
                 return Err(format!(
-                    "{text:?} is not an identity: expected serial:, disk-guid:, partuuid:, \
-                     fs-uuid: or path: and a value"
+                    "{} is not an identity: expected serial:, disk-guid:, partuuid:, fs-uuid: or path: \
+                     and a value",
+                    quoted(text)
                 ));
             }
         };
         let value = text.split_once(':').map_or("", |(_, value)| value);
         if value.is_empty() {
-            return Err(format!("the identity {text:?} has no value"));
+            return Err(format!("the identity {} has no value", quoted(text)));
         }
         Ok(make(resealed(value)))
     }

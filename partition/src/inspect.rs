@@ -1,20 +1,24 @@
 //! What is on a disk: its table, its partitions, the filesystems in them.
 
 mod container;
+mod cut;
+mod growth;
 mod reading;
 mod room;
 mod unassigned;
 mod usage;
 mod verity;
 
+pub use cut::{Cut, Fitting, Overrun, cut_of_disk, cut_of_volume, data_in};
+pub use growth::{GrownTable, grown};
 pub use room::room;
 pub use unassigned::{Unassigned, unassigned};
-pub use usage::{DiskUsage, VolumeUsage, disk_usage};
+pub use usage::{DiskUsage, VolumeUsage, disk_usage, disk_usage_by};
 
 use crate::device::{Geometry, ReadAt, Window, is_zero_up_to};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::{self, Forgiving, Gaps, Summary};
+use crate::filesystem::{self, Forgiving, Gaps, Recognized, Summary, Usage, recognize, usage_by};
 use crate::table::{Finding, Partition, PartitionType, Table};
 use reading::Reading;
 use serde::Serialize;
@@ -55,7 +59,7 @@ impl DiskLayout {
         self.table.as_ref().filter(|_| self.doubt().is_none())
     }
 
-    /// A disk of which nothing can be told.
+    /// A disk that shows nothing of itself.
     #[must_use]
     pub fn unknown(disk: &dyn ReadAt) -> Self {
         Self {
@@ -77,10 +81,27 @@ pub struct Volume {
     pub partition: Option<Partition>,
     /// What is in it, if it was recognised.
     pub filesystem: Option<Summary>,
+    /// The filesystem itself, when all of what tells it could be read.
+    #[serde(skip)]
+    pub recognized: Option<Recognized>,
     /// Why all of it must be copied, although its filesystem may prove some of it free: its type, or a
     /// hash tree on the disk, says that there is more in it.
     #[serde(skip)]
     pub contained_because: Option<String>,
+}
+
+impl Volume {
+    /// What of it must be copied, by the filesystem that was recognized in it.
+    ///
+    /// # Errors
+    /// As [`filesystem::usage()`].
+    pub fn usage(&self, disk: &dyn ReadAt) -> Result<Usage> {
+        let volume = Window::new(disk, self.extent)?;
+        match &self.recognized {
+            Some(filesystem) => usage_by(&volume, filesystem.clone()),
+            None => filesystem::usage(&volume),
+        }
+    }
 }
 
 /// Reads what is on `disk`.
@@ -99,14 +120,14 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
         mut findings,
         ..
     } = reading::read(disk)?;
-    let whole = summary(disk)?;
+    let whole = recognize(disk)?;
     let is_blank = is_zero_up_to(disk, MEBIBYTE)?;
     let volumes = match (&table, whole) {
         (Some(table), beside) => {
             findings.extend(beside.map(|beside| {
                 Finding::Filesystem(format!(
                     "the whole disk also has the signature of {}; the table counts",
-                    beside.kind
+                    beside.summary().kind
                 ))
             }));
             volumes(disk, table, &mut findings)?
@@ -116,7 +137,8 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
             .map(|extent| Volume {
                 extent,
                 partition: None,
-                filesystem: Some(filesystem),
+                filesystem: Some(filesystem.summary().clone()),
+                recognized: Some(filesystem),
                 contained_because: None,
             })
             .into_iter()
@@ -139,16 +161,15 @@ pub fn inspect(disk: &dyn ReadAt) -> Result<DiskLayout> {
 /// As [`inspect`].
 pub fn inspect_around(disk: &dyn ReadAt) -> Result<(DiskLayout, Vec<String>)> {
     let gaps = Gaps::new();
-    let layout = inspect(&Forgiving::new(disk, 0, &gaps))?;
+    let mut layout = inspect(&Forgiving::new(disk, 0, &gaps))?;
+    // Zeroes may have told what they are.
+    for volume in &mut layout.volumes {
+        volume.recognized = None;
+    }
     Ok((layout, gaps.list()))
 }
 
 const MEBIBYTE: u64 = 1 << 20;
-
-fn summary(volume: &dyn ReadAt) -> Result<Option<Summary>> {
-    let filesystem = filesystem::probe(volume)?;
-    Ok(filesystem.map(|filesystem| filesystem.summary().clone()))
-}
 
 /// The partitions that hold data, not others.
 fn data_partitions(table: &Table) -> impl Iterator<Item = &Partition> {
@@ -165,8 +186,8 @@ fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Res
     let beside = container::Beside::read(disk, table)?;
     for partition in data_partitions(table) {
         let window = Window::new(disk, partition.extent)?;
-        let filesystem = match summary(&window) {
-            Ok(filesystem) => filesystem,
+        let recognized = match recognize(&window) {
+            Ok(recognized) => recognized,
             Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
                 let how = format!("partition {}: {error}", partition.number);
                 findings.push(Finding::Filesystem(how));
@@ -174,6 +195,7 @@ fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Res
             }
             Err(error) => return Err(error),
         };
+        let filesystem = recognized.as_ref().map(|found| found.summary().clone());
         volumes.push(Volume {
             extent: partition.extent,
             partition: Some(partition.clone()),
@@ -181,6 +203,7 @@ fn volumes(disk: &dyn ReadAt, table: &Table, findings: &mut Vec<Finding>) -> Res
                 .as_ref()
                 .and_then(|summary| container::whole_because(table, partition, summary, &beside)),
             filesystem,
+            recognized,
         });
     }
     Ok(volumes)

@@ -90,6 +90,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod bytes;
+pub mod carried;
 pub mod device;
 pub mod durable;
 pub mod error;

@@ -8,6 +8,10 @@ use crate::extent::{Extent, ExtentMap};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How much of the start of a volume or disk is copied whatever is in use there, and whatever the choice
+/// is: signatures and boot loaders of the BIOS are there.
+pub const FIRST_BYTES: u64 = 1 << 20;
+
 /// Room up to this size is an edge as a whole, and so is this much at the start of a disk: boot
 /// loaders embed themselves there.
 const WHOLE_BYTES: u64 = 16 << 20;

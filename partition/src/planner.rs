@@ -9,6 +9,7 @@
 //! partitions that are on the drive are kept as they are unless the table is replaced; planning
 //! the same sources on the drive as planned changes nothing.
 
+mod boots;
 mod check;
 mod explain;
 mod file;
@@ -16,6 +17,7 @@ mod ground;
 mod layout;
 mod name;
 mod new_table;
+mod original;
 mod picture;
 mod placement;
 mod request;
@@ -26,6 +28,7 @@ mod size;
 mod slots;
 mod wanted;
 mod warning;
+mod way_back;
 
 #[cfg(test)]
 mod tests;
@@ -33,11 +36,13 @@ mod tests;
 pub use file::PLAN_VERSION;
 pub use layout::{Change, Extended, Plan, PlannedDrive, PlannedTable, PlannedVolume, SourceRef};
 pub use name::check_name;
+pub use original::{BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original};
 pub use picture::Style;
 pub use request::{Drive, Options, Request, Reserve, Source, SourceRequest, SourceVolume};
 pub use sector::mismatch as sector_mismatch;
 pub use size::{Growth, SizePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, human_size, parse_size};
 pub use warning::Warning;
+pub use way_back::{Returning, WayBack};
 
 use crate::error::{Error, Result};
 use crate::table::Scheme;
@@ -133,7 +138,27 @@ fn lay_out(
         table,
         volumes,
         kept: ground.existing().iter().filter(is_kept).cloned().collect(),
+        originals: originals(request),
     })
+}
+
+/// The disks of the sources of `request`, each once.
+fn originals(request: &Request) -> Vec<Original> {
+    let mut originals: Vec<Original> = Vec::new();
+    for asked in &request.sources {
+        let Some(found) = &asked.source.original else {
+            continue;
+        };
+        let mut known = originals.iter_mut();
+        match known.find(|known| known.identity == found.identity) {
+            Some(known) => known.groups.push(asked.name.clone()),
+            None => originals.push(Original {
+                groups: vec![asked.name.clone()],
+                ..found.clone()
+            }),
+        }
+    }
+    originals
 }
 
 fn planned_table(

@@ -2,26 +2,37 @@
 
 mod attribute;
 mod block_device;
+mod btrfs;
 mod disk;
+mod disk_mounts;
 mod kernel_table;
 mod location;
 mod lock;
+mod logical_volume;
 mod mounts;
+pub mod rest;
 mod serial;
+pub mod session;
+mod superblock;
 mod swaps;
 mod system_disk;
 mod transport;
 mod uses;
 
 use crate::text::{Shown, resealed};
+pub use btrfs::{forget_btrfs, is_btrfs_mounted};
 pub use disk::{Disk, DiskPartition};
+pub use disk_mounts::DiskMounts;
 pub use kernel_table::tell_kernel;
 pub use location::{Base, Location, Relation, Slave, relation};
 pub use lock::{DiskLock, lock};
+pub use logical_volume::LogicalVolume;
 pub use mounts::MountPoint;
+pub use superblock::Superblock;
 pub use transport::Transport;
 pub use uses::{HolderKind, Use};
 
+use crate::device::{Kind, kind_of_type};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use block_device::BlockDevice;
@@ -29,7 +40,7 @@ use mounts::Mount;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use swaps::Swap;
 
@@ -154,19 +165,13 @@ impl System {
             source,
         };
         let metadata = fs::metadata(path).map_err(open_error)?;
-        if metadata.file_type().is_block_device() {
+        if kind_of_type(path, metadata.file_type())? == Kind::Block {
             let number = split_device_number(metadata.rdev());
             let unknown = || io::Error::new(io::ErrorKind::NotFound, "the kernel does not list it");
             let index = self.index_of_number(number);
             return index
                 .map(Object::Device)
                 .ok_or_else(|| open_error(unknown()));
-        }
-        if !metadata.is_file() {
-            return Err(Error::Invalid(format!(
-                "{} is neither a block device nor a plain file",
-                path.shown()
-            )));
         }
         Ok(Object::File {
             device: metadata.dev(),

@@ -111,6 +111,8 @@ pub enum Finding {
     PrimaryDamaged(String),
     /// The backup GPT header or array is damaged or missing. How.
     BackupDamaged(String),
+    /// Both copies of a GPT are intact and name the same partitions, and something else differs. What.
+    BackupDiffers(String),
     /// The backup GPT is not at the end of the disk, as after a copy to a larger one. Where.
     BackupMisplaced(String),
     /// An MBR that lists real partitions beside the GPT.

@@ -120,7 +120,7 @@ pub fn printable(text: &str) -> String {
     escaped(text, false)
 }
 
-/// The same of several lines: line feeds that are not sealed stay.
+/// As [`printable`], for several lines: line feeds stay as they are.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     escaped(text, true)
@@ -153,7 +153,7 @@ pub mod stored {
     }
 }
 
-/// The same for text that may be missing.
+/// As [`stored`], for text that may be missing.
 pub mod stored_option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

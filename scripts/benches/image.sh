@@ -25,7 +25,8 @@ make_mixed_source() {
         head --bytes="${part}M" /dev/urandom >"tree/$number/noise"
     done
     junk source.img
-    mke2fs -q -F -t ext4 -E nodiscard,lazy_itable_init=0 -d tree source.img
+    # Without blocks reserved for descriptors: they would hold junk, which klon does not copy.
+    mke2fs -q -F -t ext4 -O ^resize_inode -E nodiscard,lazy_itable_init=0 -d tree source.img
     debugfs -w -R 'rm junk' source.img 2>/dev/null
     rm -r tree
 }

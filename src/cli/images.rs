@@ -1,6 +1,9 @@
 //! The arguments of commands for images.
 
-use super::{RunArgs, RungArg, sealed_text};
+use super::{
+    CloneRungArg, FreezeArgs, RelianceArgs, ReplayArgs, RunArgs, RungArg, ShrinkArgs, StillArgs,
+    sealed_text,
+};
 use clap::{Args, ValueEnum};
 use klon_partition::Outside;
 use std::path::PathBuf;
@@ -20,10 +23,14 @@ pub struct ImageArgs {
     /// How it is stored.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// How changes are found: `digest` compares the source with the digests of its last snapshot,
-    /// `compare` with what is stored, `full` stores everything in use again.
+    /// How changes are found: `metadata` reads only what the metadata of the source's files does not
+    /// prove to be unchanged since its last snapshot (ext, XFS and Btrfs), `digest` compares the source with the
+    /// digests of that, `compare` with what is stored, `full` stores everything in use again.
     #[arg(long, value_enum, default_value = "auto")]
-    pub rung: RungArg,
+    pub rung: CloneRungArg,
+    /// How far klon relies on the metadata of files.
+    #[command(flatten)]
+    pub reliance: RelianceArgs,
     /// How much klon stores of the bytes that nothing shows to be free: those in no partition, or
     /// behind the end of a filesystem. `all` stores what is not zero. `edges` stores the first 16 MiB
     /// of a disk, gaps of up to 16 MiB, and the first and last MiB of larger gaps. `none` stores only
@@ -31,14 +38,24 @@ pub struct ImageArgs {
     /// snapshot before, else all].
     #[arg(long, value_name = "WHICH", value_parser = super::clone::outside)]
     pub outside: Option<Outside>,
+    /// How the source is brought to rest.
+    #[command(flatten)]
+    pub still: StillArgs,
+    /// How it is frozen.
+    #[command(flatten)]
+    pub freeze: FreezeArgs,
     /// Refuse a volume if klon can't tell its used blocks, instead of imaging all of it.
     #[arg(long)]
     pub strict: bool,
+    /// What klon does about a journal that awaits recovery.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
     /// Image a source with bad sectors. klon first rescues it to FILE.klon.rescue, as `klon clone
     /// --rescue` does, then adds that file to the image and removes it. MAPFILE says how far the
     /// rescue came [default: FILE.klon.map].
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
-        conflicts_with = "strict")]
+        conflicts_with_all = ["strict", "assume_clean_since_record", "heuristic", "audit", "full_every",
+            "explain", "still", "snapshot_size", "freeze_max"])]
     pub rescue: Option<Option<PathBuf>>,
     /// With --rescue: how often each bad sector is read again.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rescue")]
@@ -86,12 +103,15 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// The image (its last snapshot), FILE.klon@N, or a partition of it: FILE.klon@N:2. Or a packed raw
-    /// disk (DISK.img.gz, .zst, .xz, .lz4, .bz2), with its block map beside it if there is one.
-    #[arg(value_name = "FILE.klon[@N][:PARTITION]")]
+    /// disk (DISK.img.gz, .zst, .xz, .lz4, .bz2), with its block map beside it if there is one. Or the
+    /// plan of a backup drive (`klon plan`).
+    #[arg(value_name = "FILE.klon[@N][:PARTITION]|PLAN")]
     pub image: PathBuf,
-    /// Where to: a disk, partition or file.
+    /// Where to: a disk, partition or file. With a plan: NAME=DISK, as in Boot=/dev/sdb, for each source
+    /// that is to come back. klon gives the disk the table of the original, with its names, its PARTUUIDs
+    /// and its boot code, and fills the partitions.
     #[arg(required_unless_present = "partition")]
-    pub target: Option<PathBuf>,
+    pub target: Vec<PathBuf>,
     /// Restore only partition N of a disk's image, to TARGET; may be given several times.
     #[arg(long, value_name = "N=TARGET", conflicts_with = "target", value_parser = sealed_text())]
     pub partition: Vec<String>,
@@ -113,6 +133,26 @@ pub struct RestoreArgs {
     /// keeps them in the record, and the exit code is 1.
     #[arg(long)]
     pub skip_damaged: bool,
+    /// With a plan: how large a source becomes on its new disk, as for `klon plan`: `match` (as it was,
+    /// the default; on a smaller disk as far as its filesystems reach), `grow` (the room that is left,
+    /// too), or a size.
+    #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
+    pub size: Vec<String>,
+    /// With a plan: also make the partitions of the original that the plan has no clone of. They are
+    /// empty.
+    #[arg(long)]
+    pub make_empty: bool,
+    /// What is done about a target that is too small.
+    #[command(flatten)]
+    pub shrink: ShrinkArgs,
+    /// With --shrink: where the changes of the overlay are kept while klon runs, in a file without a name
+    /// [default: $TMPDIR if that is set, else /var/tmp].
+    #[arg(long, value_name = "DIR", requires = "shrink")]
+    pub scratch: Option<PathBuf>,
+    /// Afterwards grow what was restored into the room that there is: its partition, and the filesystem in it
+    /// (ext, NTFS, XFS, Btrfs). As `klon grow` does.
+    #[arg(long)]
+    pub grow: bool,
     /// The run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -241,6 +281,13 @@ pub struct DiffArgs {
     pub first: PathBuf,
     /// Another one, or a device or a file.
     pub second: PathBuf,
+    /// What klon does about a device whose journal awaits recovery: as for the snapshot.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
+    /// How a device that is mounted for writing is frozen to find what is in use. It is compared while it is
+    /// written to.
+    #[command(flatten)]
+    pub freeze: FreezeArgs,
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,

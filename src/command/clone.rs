@@ -1,64 +1,184 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common};
+use crate::cli::{CloneArgs, Common, StillArg};
 use crate::direction;
 use crate::error::usage;
-use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::jobs::{self, BadSectors, Sources, VolumeJob};
+use crate::ledger;
+use crate::named::Place;
 use crate::outside;
+use crate::plan_copy;
 use crate::plan_file;
 use crate::records;
 use crate::run::policy::{Policy, Rescue};
 use crate::run::{carry_out, rescue};
+use crate::source::SourceEnd;
+use crate::source::tracking::{self, Asked};
+use crate::still::Moments;
+use crate::still::ways::Ways;
+use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use klon_imaging::CloneOptions;
 use klon_imaging::clone::Update;
 use klon_partition::Shown;
+use klon_partition::planner::Plan;
 use klon_partition::system::System;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Clones every volume of a plan, or one source to one target.
+///
+/// # Errors
+/// When a place can't be used, consent is missing, or a volume could not be cloned.
 pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
+    let ways = Ways::new(&args.still, args.run.dry_run, common.quiet)?;
+    ways.around(|ways| clone(args, ways, common))
+}
+
+fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
-    let policy = policy(args);
-    let mut jobs = jobs(args, &system).map_err(|error| match args.rescue {
-        None => rescue::hinted(error),
+    let policy = Policy {
+        // Why there is none is told by `klon ledger status`; the run says that nothing covers it.
+        continuity: ledger::continuity(common, Path::new("/")).ok(),
+        ..policy(args)
+    };
+    let plan = plan(args)?;
+    let how = sources(args, ways)?;
+    let mut jobs = jobs(args, plan.as_ref(), how, &system).map_err(|error| match args.rescue {
+        None => rescue::hinted(error, rescue::CLONE),
         Some(_) => error,
     })?;
     rescue::check(&policy, &jobs)?;
+    check_together(args, &jobs)?;
     if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
-    outside::choose(&mut jobs, policy.outside, &records)?;
-    carry_out(&mut jobs, &records, &policy, common, &system)
+    outside::choose(&mut jobs, policy.outside, &records);
+    let done = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    if let Some(plan) = plan.filter(|_| !policy.is_dry_run) {
+        // The targets are free again.
+        drop(jobs);
+        plan_copy::keep(&plan, &args.source, &system);
+    }
+    Ok(done)
 }
 
-fn jobs(args: &CloneArgs, system: &System) -> Result<Vec<VolumeJob>> {
-    let bad = match args.rescue {
-        None => BadSectors::Stop,
-        Some(_) => BadSectors::Around,
-    };
-    if let Some(target) = &args.target {
-        if !args.only.is_empty() {
-            return Err(usage("--only is for plans"));
-        }
-        return Ok(vec![jobs::pair::pair(&args.source, target, bad, system)?]);
+/// The plan that is given; `None` where a source and a target are.
+fn plan(args: &CloneArgs) -> Result<Option<Plan>> {
+    if args.target.is_some() {
+        return Ok(None);
+    }
+    if tracking(args).is_some() {
+        return Err(usage(
+            "--changed and --bitmap are for one source and one target",
+        ));
     }
     let given = args.source.shown();
     let plan = plan_file::find_plan(&args.source).with_context(|| {
         "expected a plan file, or a source and a target (klon clone SOURCE TARGET)".to_owned()
     })?;
-    let plan = plan.ok_or_else(|| {
+    plan.map(Some).ok_or_else(|| {
         usage(format!(
             "the target is missing: klon clone {given} TARGET. ({given} is not a plan file, which \
              would name its targets itself)"
         ))
-    })?;
-    jobs::planned::of_plan(&plan, &args.only, Some(bad), system)
+    })
+}
+
+/// Groups of a plan are frozen one after the other, and snapshots made one by one.
+fn check_together(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
+    let sources = || {
+        jobs.iter()
+            .filter_map(|job| Some((&job.group, job.source.as_ref()?)))
+    };
+    let is_live = |(_, source): &(_, &SourceEnd)| source.live.is_some();
+    let mut groups: Vec<_> = sources().filter(is_live).map(|(group, _)| group).collect();
+    groups.dedup();
+    let snapshots = sources().filter(|(_, source)| source.rested.is_some());
+    match args.together && groups.len() + snapshots.count() > 1 {
+        true => Err(usage(
+            "volumes of several groups can't be frozen at the same instant yet, nor be read from snapshots of \
+             the same instant. Name one group with --only, and freeze it with --still freeze",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// How the sources are opened.
+fn sources<'a>(args: &'a CloneArgs, ways: &'a Ways) -> Result<Sources<'a>> {
+    let is_rescue = args.rescue.is_some();
+    if is_rescue && !matches!(args.still.still, StillArg::Auto | StillArg::Refuse) {
+        return Err(usage(
+            "a rescue can be had with --still auto and --still refuse",
+        ));
+    }
+    let moments = Moments::asked(args.still.still, args.freeze.freeze_max);
+    let moments = moments.filter(|_| !is_rescue);
+    Ok(Sources {
+        bad: match args.rescue {
+            None => BadSectors::Stop,
+            Some(_) => BadSectors::Around,
+        },
+        moments,
+        ways,
+        replay: &args.replay,
+        may_shrink: args.shrink.shrink && !is_rescue,
+    })
+}
+
+fn jobs(
+    args: &CloneArgs,
+    plan: Option<&Plan>,
+    how: Sources<'_>,
+    system: &System,
+) -> Result<Vec<VolumeJob>> {
+    if let Some(target) = &args.target {
+        if !args.only.is_empty() {
+            return Err(usage("--only is for plans"));
+        }
+        let Some(asked) = tracking(args) else {
+            return Ok(vec![jobs::pair::pair(&args.source, target, how, system)?]);
+        };
+        return Ok(vec![tracked((&args.source, target), &asked, how, system)?]);
+    }
+    match plan {
+        Some(plan) => jobs::planned::of_plan(plan, &args.only, Some(how), system),
+        None => Err(usage("expected a plan file, or a source and a target")),
+    }
+}
+
+/// What the user names that tells what changed.
+fn tracking(args: &CloneArgs) -> Option<Asked> {
+    let bitmap = args.bitmap.clone().map(Asked::Bitmap);
+    let list = |path: &PathBuf| Asked::List(path.clone(), args.changed_since);
+    bitmap.or_else(|| args.changed.as_ref().map(list))
+}
+
+/// The pair of a source and a target, with what is told of the source.
+fn tracked(
+    (source, target): (&Path, &Path),
+    asked: &Asked,
+    how: Sources<'_>,
+    system: &System,
+) -> Result<VolumeJob> {
+    let mut found = None;
+    let open = |place: &Place, target: &TargetEnd| {
+        let place = place.clone().replaying(how.replay);
+        let (source, tracking) =
+            tracking::open(asked, &place, how.ways, system, target.geometry())?;
+        found = Some(tracking);
+        Ok(source)
+    };
+    let job = jobs::pair::pair_with(source, target, open, system)?;
+    Ok(VolumeJob {
+        tracking: found,
+        ..job
+    })
 }
 
 /// What the arguments ask for.
@@ -79,7 +199,10 @@ fn policy(args: &CloneArgs) -> Policy {
                 Update::Staged
             },
             threads: threads::count(args.run.threads),
+            reliance: (&args.reliance).into(),
         },
+        continuity: None,
+        is_explained: args.reliance.explain,
         outside: args.outside,
         is_direction_forced: args.force_direction,
         is_strict: args.strict,
@@ -87,6 +210,7 @@ fn policy(args: &CloneArgs) -> Policy {
         fixes_boot_fields: args.run.fix_boot_fields,
         is_verified: args.run.verify,
         is_dry_run: args.run.dry_run,
+        hooks: Some(args.still.hooks.clone()),
         consent: args.run.consent.clone(),
     }
 }
@@ -126,6 +250,7 @@ mod tests {
             ("compare", Rung::Compare),
             ("digest", Rung::Digest),
             ("full", Rung::Full),
+            ("metadata", Rung::Metadata),
         ];
         for (name, rung) in all {
             let policy = asked(&["--rung", name]);

@@ -1,24 +1,23 @@
 //! `klon devices`: disks, what is on them, what is used, what is in the way.
 
+mod lines;
+
 use crate::cli::{Common, DevicesArgs};
 use crate::description::content_of;
 use crate::error;
 use crate::foreign;
-use crate::human;
 use crate::inventory::{Entry, scan};
 use crate::named::Place;
 use crate::named::identity::{identity_of, is_clone_name, partition_identity};
 use crate::output;
 use crate::records;
 use anyhow::Result;
-use klon_imaging::Manifest;
 use klon_imaging::mark::Mark;
-use klon_partition::Shown;
+use klon_imaging::{Consistency, Manifest, Role};
 use klon_partition::device::{Window, look_at};
 use klon_partition::inspect::{DiskLayout, Volume, inspect};
 use klon_partition::system::{Disk, MountPoint, System, Use};
 use klon_partition::table::{Finding, Scheme};
-use klon_partition::text::printable;
 use klon_partition::{Identity, ReadAt};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -45,11 +44,14 @@ struct Answer {
     error: Option<String>,
     /// "klon backup drive" when clones are on it.
     role: Option<&'static str>,
-    /// What it is as a whole a clone of, by its record.
+    /// The source that the whole disk is a clone of, by the record.
     clone_of: Option<Identity>,
-    /// What a clone to it as a whole that did not finish is of.
+    /// How that was at rest, by the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clone_consistency: Option<Consistency>,
+    /// The source of an unfinished clone to the whole disk.
     unfinished_clone_of: Option<String>,
-    /// Whether `klon finish` completes that without the source.
+    /// Whether `klon finish` completes the unfinished clone without its source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
     /// Everything that uses it.
@@ -65,11 +67,14 @@ struct VolumeAnswer {
     path: Option<PathBuf>,
     identity: Option<Identity>,
     mounts: Vec<MountPoint>,
-    /// What it is a clone of, by its record.
+    /// The source that it is a clone of, by the record.
     clone_of: Option<Identity>,
-    /// What a clone that did not finish is of.
+    /// How that was at rest, by the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clone_consistency: Option<Consistency>,
+    /// The source of an unfinished clone to it.
     unfinished_clone_of: Option<String>,
-    /// Whether `klon finish` completes that without the source.
+    /// Whether `klon finish` completes the unfinished clone without its source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
     /// The same in a few words.
@@ -81,6 +86,9 @@ struct VolumeAnswer {
 }
 
 /// Shows all disks, or those that are named.
+///
+/// # Errors
+/// When a place that was named can't be looked at.
 pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     // Records of another user can't be read; then nothing is said of clones.
@@ -88,11 +96,13 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
     let mut answers = Vec::new();
     if args.paths.is_empty() {
         for entry in scan(&system) {
-            answers.push(of_disk(entry, &system, &manifests)?);
+            answers.push(of_disk(entry, &system, &manifests));
         }
     }
     for path in &args.paths {
         let place = Place::resolve(path, &system)?;
+        place
+            .refuse_export("is no device of this machine. `klon map` shows what is in use on it")?;
         let (source, layout, container) = look(&place)?;
         let disk = system.disk_of(&place.path)?.filter(|disk| {
             system
@@ -109,7 +119,7 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
         if common.json {
             output::json(one)?
         } else {
-            output::line(&text(one))?
+            output::line(&lines::text(one))?
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -139,17 +149,25 @@ fn look(place: &Place) -> Result<Looked> {
     })
 }
 
-fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
+/// A disk of the list. One that can't be read, or goes away, must not end the list.
+fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Answer {
+    let disk = entry.disk.clone();
+    match seen(entry, system, manifests) {
+        Ok(answer) => answer,
+        Err(error) => unread(disk, error::plain_words(&error::message(&error)), system),
+    }
+}
+
+fn seen(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
     let path = entry.disk.path.clone();
     let source = match look_at(&path) {
         Ok(source) => source,
-        Err(error) => return unread(entry.disk, told(&error), system),
+        Err(error) => return Ok(unread(entry.disk, told(&error), system)),
     };
     let size_bytes = source.geometry().size_bytes;
-    // One device that goes away must not end the whole list.
     if (entry.layout.iter()).any(|layout| layout.geometry.size_bytes != size_bytes) {
         let why = "its size changed while klon looked at it".to_owned();
-        return unread(entry.disk, why, system);
+        return Ok(unread(entry.disk, why, system));
     }
     answer(
         path,
@@ -161,27 +179,29 @@ fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answ
     )
 }
 
-/// A disk of which nothing but what the system says is known, and why.
-fn unread(disk: Disk, why: String, system: &System) -> Result<Answer> {
+/// A disk that can't be read, with the reason. klon tells what the system says of it, and leaves everything
+/// else empty.
+fn unread(disk: Disk, why: String, system: &System) -> Answer {
     let path = disk.path.clone();
-    Ok(Answer {
+    Answer {
         size_bytes: disk.size_bytes,
         logical_sector_bytes: disk.logical_sector_bytes,
         physical_sector_bytes: disk.physical_sector_bytes,
-        identity: system.identity(&path)?,
+        identity: system.identity(&path).unwrap_or_default(),
         container: None,
         table: None,
         findings: Vec::new(),
         error: Some(why),
         role: None,
         clone_of: None,
+        clone_consistency: None,
         unfinished_clone_of: None,
         is_staged: false,
-        uses: system.uses(&path)?,
+        uses: system.uses(&path).unwrap_or_default(),
         volumes: Vec::new(),
         disk: Some(disk),
         path,
-    })
+    }
 }
 
 fn answer(
@@ -210,7 +230,7 @@ fn answer(
         };
         volumes.push(of_volume(volume, own, disk.as_ref(), source, manifests)?);
     }
-    let clone_of = clone_of(manifests, identity.as_ref());
+    let (clone_of, clone_consistency) = clone_of(manifests, identity.as_ref()).unzip();
     let mark = Mark::read(source)?;
     let is_staged = is_staged(mark.as_ref());
     let unfinished_clone_of = mark.map(|mark| mark.source);
@@ -241,6 +261,7 @@ fn answer(
         error,
         role: is_backup.then_some("klon backup drive"),
         clone_of,
+        clone_consistency,
         unfinished_clone_of,
         is_staged,
         volumes,
@@ -264,15 +285,6 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-fn unfinished(source: &str, is_staged: bool) -> String {
-    let finish = if is_staged {
-        "; klon finish completes it"
-    } else {
-        ""
-    };
-    format!("UNFINISHED clone of {source}{finish}")
-}
-
 fn of_volume(
     volume: &Volume,
     identity: Option<Identity>,
@@ -281,21 +293,19 @@ fn of_volume(
     manifests: &[Manifest],
 ) -> Result<VolumeAnswer> {
     let mark = Mark::read(&Window::new(source, volume.extent)?)?;
-    let node = disk.and_then(|disk| {
-        disk.partitions
-            .iter()
-            .find(|node| node.extent == volume.extent)
-    });
+    let node = disk.and_then(|disk| disk.partition_at(volume.extent));
     let mounts = match (node, disk) {
         (Some(node), _) => node.mounts.clone(),
         (None, Some(disk)) if volume.partition.is_none() => disk.mounts.clone(),
         _ => Vec::new(),
     };
+    let (clone_of, clone_consistency) = clone_of(manifests, identity.as_ref()).unzip();
     Ok(VolumeAnswer {
         volume: volume.clone(),
         content: content_of(volume, source),
         path: node.map(|node| node.path.clone()),
-        clone_of: clone_of(manifests, identity.as_ref()),
+        clone_of,
+        clone_consistency,
         identity,
         mounts,
         is_staged: is_staged(mark.as_ref()),
@@ -307,121 +317,11 @@ fn of_volume(
     })
 }
 
-/// The source of the clone that a record knows at `target`.
-fn clone_of(manifests: &[Manifest], target: Option<&Identity>) -> Option<Identity> {
+/// The source of the clone that a record knows at `target`, and how it was at rest. What was brought back to
+/// an original is the original again.
+fn clone_of(manifests: &[Manifest], target: Option<&Identity>) -> Option<(Identity, Consistency)> {
     let record = manifests
         .iter()
-        .find(|manifest| Some(&manifest.target) == target);
-    record.map(|manifest| manifest.source.clone())
-}
-
-fn text(answer: &Answer) -> String {
-    let mut parts = vec![human::size(answer.size_bytes)];
-    if let Some(disk) = &answer.disk {
-        parts.extend(disk.model.clone());
-        parts.extend(
-            disk.serial
-                .as_ref()
-                .map(|serial| format!("serial {serial}")),
-        );
-        parts.push(disk.transport.to_string());
-        let traits = [
-            (disk.is_rotational, "rotational"),
-            (disk.is_removable, "removable"),
-        ];
-        parts.extend(
-            traits
-                .iter()
-                .filter(|(is_so, _)| *is_so)
-                .map(|(_, name)| (*name).to_owned()),
-        );
-    }
-    parts.extend(answer.container.map(|container| format!("in {container}")));
-    parts.extend(match (answer.table, &answer.error) {
-        (Some(Scheme::Gpt), _) => Some("GPT".to_owned()),
-        (Some(Scheme::Mbr), _) => Some("MBR".to_owned()),
-        (None, None) => Some("no partition table".to_owned()),
-        // What is on it was not seen.
-        (None, Some(_)) => None,
-    });
-    parts.extend(answer.role.map(str::to_owned));
-    let mut text = format!("{}  {}\n", answer.path.shown(), parts.join(", "));
-    for volume in &answer.volumes {
-        text.push_str(&volume_line(volume));
-    }
-    if answer
-        .volumes
-        .iter()
-        .all(|volume| volume.volume.partition.is_some())
-    {
-        if let Some(of) = &answer.clone_of {
-            text.push_str(&format!("  clone of {of}\n"));
-        }
-        if let Some(of) = &answer.unfinished_clone_of {
-            text.push_str(&format!("  {}\n", unfinished(of, answer.is_staged)));
-        }
-    }
-    if let Some(error) = &answer.error {
-        text.push_str(&format!("  ! {error}\n"));
-    }
-    for finding in &answer.findings {
-        text.push_str(&format!("  ! {finding}\n"));
-    }
-    for one in &answer.uses {
-        text.push_str(&format!("  in use: {one}\n"));
-    }
-    text
-}
-
-fn volume_line(answer: &VolumeAnswer) -> String {
-    let volume = &answer.volume;
-    let number = volume
-        .partition
-        .as_ref()
-        .map_or(String::new(), |part| part.number.to_string());
-    let name = volume
-        .partition
-        .as_ref()
-        .map_or(String::new(), |part| printable(&part.name));
-    let size_bytes = volume.extent.len_bytes();
-    let used_bytes = volume
-        .filesystem
-        .as_ref()
-        .and_then(|filesystem| filesystem.used_bytes);
-    let used = used_bytes.map_or_else(
-        || human::size(size_bytes),
-        |used| format!("{} of {} used", human::size(used), human::size(size_bytes)),
-    );
-    let mut notes = Vec::new();
-    notes.extend(
-        answer
-            .mounts
-            .iter()
-            .map(|mount| format!("mounted at {}", mount.at.shown())),
-    );
-    notes.extend(
-        answer
-            .clone_of
-            .as_ref()
-            .map(|source| format!("clone of {source}")),
-    );
-    notes.extend(
-        answer
-            .unfinished_clone_of
-            .as_ref()
-            .map(|of| unfinished(of, answer.is_staged)),
-    );
-    let hazards = volume
-        .filesystem
-        .iter()
-        .flat_map(|filesystem| &filesystem.hazards);
-    notes.extend(hazards.map(ToString::to_string));
-    notes.extend(answer.advice.map(str::to_owned));
-    let notes = if notes.is_empty() {
-        String::new()
-    } else {
-        format!("  ({})", notes.join("; "))
-    };
-    let content = printable(&answer.content);
-    format!("  {number:>3}  {name:<20}  {content:<22}  {used}{notes}\n")
+        .find(|manifest| Some(&manifest.target) == target && manifest.role != Role::Restore);
+    record.map(|manifest| (manifest.source.clone(), manifest.consistency))
 }

@@ -4,6 +4,7 @@ use crate::cli::{Common, DiffArgs};
 use crate::error::DIFFERENT;
 use crate::exact;
 use crate::human;
+use crate::listing::{self, NAMED_MAX};
 use crate::output;
 use crate::picture;
 use crate::progress::{Progress, Totals};
@@ -11,16 +12,14 @@ use crate::side::Side;
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::Result;
-use klon_imaging::commit::HELD_BYTES;
 use klon_imaging::image::compare;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Owner, Owners};
+use klon_partition::outside::FIRST_BYTES;
 use klon_partition::system::System;
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
-
-/// Extents and files that are named; the counts are always of all.
-const NAMED_MAX: usize = 20;
 
 /// What `klon diff --json` prints last.
 #[derive(Serialize)]
@@ -31,9 +30,11 @@ struct Answer<'a> {
     first_bytes: u64,
     second_bytes: u64,
     is_equal: bool,
+    /// Whether equal chunks were told by digests alone, and not read.
+    is_by_digests: bool,
     /// Bytes in use on both sides.
     compared_bytes: u64,
-    /// Bytes of all three maps.
+    /// Bytes in `changed`, `only_first` and `only_second` together.
     differing_bytes: u64,
     /// In use on both sides, with other content.
     changed: &'a ExtentMap,
@@ -41,20 +42,26 @@ struct Answer<'a> {
     only_first: &'a ExtentMap,
     /// In use on the second side only.
     only_second: &'a ExtentMap,
-    /// What an image does not have by choice, of what no one proved free: it is not compared.
+    /// Bytes that no one proved free, and that an image left out by choice. They are not compared.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     left_out: &'a ExtentMap,
     /// The part of `changed` where an image is damaged.
     damaged: &'a ExtentMap,
+    /// Whether a side is mounted and was written to meanwhile.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_in_use: bool,
     first_files: &'a Owners,
     second_files: &'a Owners,
 }
 
 /// Shows what differs.
+///
+/// # Errors
+/// When a side can't be opened or read. What differs is no error.
 pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
-    let mut first = Side::open(&args.first, &system)?;
-    let mut second = Side::open(&args.second, &system)?;
+    let mut first = opened(&args.first, args, common, &system)?;
+    let mut second = opened(&args.second, args, common, &system)?;
     // What one of them does not have by choice is no difference.
     let left_out = first.left_out.union(&second.left_out);
     for side in [&mut first, &mut second] {
@@ -95,6 +102,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
         first_bytes: first.size_bytes(),
         second_bytes: second.size_bytes(),
         is_equal,
+        is_by_digests: first.is_snapshot() && second.is_snapshot(),
         compared_bytes: found.compared_bytes,
         differing_bytes: first_all.union(&second_all).total_bytes(),
         changed: &found.differences,
@@ -102,6 +110,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
         only_second: &only_second,
         left_out: &left_out,
         damaged: &found.damaged,
+        is_in_use: first.is_in_use || second.is_in_use,
         first_files: &first_files,
         second_files: &second_files,
     };
@@ -115,6 +124,14 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     } else {
         ExitCode::from(DIFFERENT)
     })
+}
+
+/// Opens a side, and says what should be known of it.
+fn opened(given: &Path, args: &DiffArgs, common: &Common, system: &System) -> Result<Side> {
+    let side = Side::open(given, &args.replay, args.freeze.freeze_max, system)?;
+    side.tell_journals(common.quiet);
+    side.tell_in_use(common.quiet);
+    Ok(side)
 }
 
 fn left_out(answer: &Answer<'_>) -> String {
@@ -131,8 +148,12 @@ fn text(answer: &Answer<'_>) -> String {
     let (first, second) = (answer.first, answer.second);
     if answer.is_equal {
         let compared = human::size(answer.compared_bytes);
+        let by = match answer.is_by_digests {
+            true => " by the digests in the image (klon verify reads the content, too)",
+            false => "",
+        };
         return format!(
-            "{first} and {second}: equal, {compared} compared{}",
+            "{first} and {second}: equal, {compared} compared{by}{}",
             left_out(answer)
         );
     }
@@ -172,15 +193,7 @@ fn text(answer: &Answer<'_>) -> String {
     let size_bytes = answer.first_bytes.max(answer.second_bytes);
     let legend = |line: &str| line.replace("free", "same").replace("used", "different");
     text.push_str(&legend(&picture::of(&all, size_bytes)));
-    for extent in all.iter().take(NAMED_MAX) {
-        let end = extent.end_bytes().saturating_sub(1);
-        text.push_str(&format!("  bytes {} to {end}\n", extent.offset_bytes()));
-    }
-    let more = all.extents().len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        let more = human::count(more, "more extent");
-        text.push_str(&format!("  and {more}\n"));
-    }
+    text.push_str(&listing::extents("  ", &all));
     text.push_str(&files(first, answer.first_files));
     text.push_str(&files(second, answer.second_files));
     text
@@ -195,9 +208,7 @@ fn files(name: &str, owners: &Owners) -> String {
         )
     };
     text.extend(owners.files.iter().take(NAMED_MAX).map(line));
-    let more = owners.files.len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        let more = human::count(more, "more file");
+    if let Some(more) = listing::more(owners.files.len(), "file") {
         text.push_str(&format!("  {name}: and {more}\n"));
     }
     for gap in &owners.gaps {
@@ -206,11 +217,11 @@ fn files(name: &str, owners: &Owners) -> String {
     text
 }
 
-/// Clones and images have the first mebibyte of a volume whatever is in use of it: what such a side
-/// has, the other one has too.
+/// Clones and images have the first mebibyte of a volume, whatever is in use there. When one side has it,
+/// both sides count as having it.
 fn share_first_mebibyte(first: &mut Side, second: &mut Side) {
     let size_bytes = first.size_bytes().min(second.size_bytes());
-    let start = ExtentMap::whole(size_bytes.min(HELD_BYTES));
+    let start = ExtentMap::whole(size_bytes.min(FIRST_BYTES));
     let has_it = |side: &Side| start.difference(&side.used).is_empty();
     if has_it(first) || has_it(second) {
         first.used = first.used.union(&start);

@@ -1,40 +1,38 @@
-//! `klon export`: a file for other programs. `klon extract` is the same with a range, raw.
+//! `klon export`: makes a file for other programs. `klon extract` makes a raw file of a range in the same
+//! way.
 
-mod part;
+mod exported;
 mod told;
 mod write;
 
-use super::list;
 use crate::advice;
 use crate::cli::{Common, ExportArgs, FormatArg, MakeArgs};
 use crate::error::{self, refused, usage};
-use crate::human;
-use crate::image::ImageName;
-use crate::messages::say;
+use crate::image::{ImageName, state};
 use crate::named::Place;
 use crate::output::Stream;
 use crate::progress::{Progress, Totals};
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
+use exported::Exported;
+pub(super) use exported::Range;
 use klon_imaging::image::export::ExportJob;
-use klon_partition::Shown;
 use klon_partition::system::System;
-use part::Part;
-pub(super) use part::Range;
+use klon_partition::{ExtentMap, Shown};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// What helps where a file may not become so large.
+/// What helps where a file may not become large enough.
 const FORMATS: &str = "raise the limit, name a place on another filesystem, or export as qcow2, which \
                        takes no room for what is not in use";
 
-/// What becomes a file.
+/// What the user wants as a file.
 pub(super) struct Request<'a> {
     /// The snapshot, or a partition of it.
     pub image: &'a Path,
-    /// What of that; `None` for all of it.
+    /// The range of it that is wanted; `None` for all of it.
     pub range: Option<Range>,
     /// The file, or `-`.
     pub output: &'a Path,
@@ -54,6 +52,9 @@ pub(super) struct Words {
 }
 
 /// Makes a file of a snapshot.
+///
+/// # Errors
+/// When the image can't be read, or the output is in the way or can't be written.
 pub fn run(args: &ExportArgs, common: &Common) -> Result<ExitCode> {
     let is_qcow2 = args.output.extension().is_some_and(|end| end == "qcow2");
     let by_name = if is_qcow2 {
@@ -97,20 +98,17 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         check_suffix(request)?;
     }
     let snapshot = name.open_snapshot()?;
-    list::warn(snapshot.image());
-    let part = Part::of(
+    state::warn(snapshot.image());
+    let part = Exported::of(
         &snapshot,
         place.number,
         request.range,
         request.make.skip_damaged,
     );
     let part = part.with_context(|| place.given.clone())?;
-    if !part.bad.is_empty() {
-        say(&format!(
-            "klon: warning: {}: {} could not be read when it was imaged (now zeroes)",
-            place.given,
-            human::size(part.bad.total_bytes())
-        ));
+    told::bad(&place.given, &part.bad);
+    if request.range.is_none() {
+        told::files(&snapshot, place.number, &part);
     }
     let Words { verb, doing, .. } = request.words;
     let job = ExportJob {
@@ -137,14 +135,27 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
         .with_context(|| format!("{doing} {}", place.given))?;
     let damage = part.damage();
     told::damage(&damage);
+    let code = code(&damage.extents, &part.bad);
     if !is_stream {
-        told::report(&place.given, request, (&done, &damage), started, common)?;
+        told::report(
+            &place.given,
+            request,
+            (&done, &damage, &part.bad),
+            started,
+            common,
+        )?;
     }
-    Ok(if damage.extents.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(error::CORRUPT)
-    })
+    Ok(code)
+}
+
+/// The exit code: whether the image is damaged where it has bytes of the file, or such bytes could not be
+/// read from the source.
+fn code(damaged: &ExtentMap, bad: &ExtentMap) -> ExitCode {
+    match (damaged.is_empty(), bad.is_empty()) {
+        (false, _) => ExitCode::from(error::CORRUPT),
+        (true, false) => ExitCode::from(error::DIFFERENT),
+        (true, true) => ExitCode::SUCCESS,
+    }
 }
 
 fn check(request: &Request<'_>, is_stream: bool, common: &Common) -> Result<()> {
@@ -168,7 +179,7 @@ const fn format_name(format: FormatArg) -> &'static str {
     }
 }
 
-/// A name whose ending promises another format would be believed.
+/// Refuses a name whose ending promises another format: people and programs would believe it.
 fn check_suffix(request: &Request<'_>) -> Result<()> {
     let end = request.output.extension().and_then(|end| end.to_str());
     let Some(end) = end.map(str::to_ascii_lowercase) else {
@@ -197,7 +208,7 @@ fn check_suffix(request: &Request<'_>) -> Result<()> {
     }))
 }
 
-/// What virtual disks are called that qemu-img makes.
+/// Endings of virtual disks that qemu-img makes.
 const VIRTUAL: [&str; 8] = ["qcow2", "qcow", "vmdk", "vhd", "vhdx", "vdi", "qed", "hdd"];
 /// Endings that say what a file is.
 const PROMISES: [&str; 29] = [

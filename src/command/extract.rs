@@ -6,6 +6,9 @@ use anyhow::Result;
 use std::process::ExitCode;
 
 /// Makes a file of a partition or a range.
+///
+/// # Errors
+/// As of an export.
 pub fn run(args: &ExtractArgs, common: &Common) -> Result<ExitCode> {
     let range = args.range.as_deref().map(Range::parse).transpose()?;
     let request = Request {

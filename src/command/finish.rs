@@ -1,7 +1,8 @@
 //! `klon finish`: complete updates that were interrupted, from the drive alone.
 
 use crate::cli::{Common, FinishArgs};
-use crate::error::{self, refused, usage};
+use crate::error::{self, DIFFERENT, refused, usage};
+use crate::files_hit::stands_for_bad;
 use crate::finish::{Asked, Completed, complete};
 use crate::human;
 use crate::jobs;
@@ -13,12 +14,12 @@ use crate::target::TargetEnd;
 use crate::target::open::OpenTarget;
 use crate::threads;
 use anyhow::{Context as _, Result};
-use klon_imaging::mark::{Mark, Part};
+use klon_imaging::clone::FillTexts;
+use klon_imaging::mark::{Mark, Membership};
 use klon_imaging::stage::Finished;
-use klon_partition::Identity;
-use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::system::System;
+use klon_partition::{ExtentMap, Identity, Shown};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,9 +33,23 @@ struct Line<'a> {
     identity: Option<&'a Identity>,
     #[serde(flatten)]
     finished: Option<&'a Finished>,
+    #[serde(flatten)]
+    bad: Option<Bad<'a>>,
+}
+
+/// What of a volume could not be read from its source.
+#[derive(Serialize)]
+struct Bad<'a> {
+    bad_bytes: u64,
+    bad: &'a ExtentMap,
+    #[serde(flatten)]
+    bad_fill: &'a FillTexts,
 }
 
 /// Completes what is staged for a volume and its group, or for all volumes of a drive or a plan.
+///
+/// # Errors
+/// When an update can't be completed; those of the other volumes are.
 pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let records = records::store(common)?;
@@ -48,6 +63,7 @@ pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
     // What could be completed with another one of its group.
     let mut done: Vec<Completed> = Vec::new();
     let mut failed: Option<anyhow::Error> = None;
+    let mut is_whole = true;
     for target in &targets {
         if let Some(before) = done.iter().find(|one| is_of(one, target)) {
             report(target, Some(before), common)?;
@@ -66,6 +82,10 @@ pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
                 let (own, others): (Vec<_>, Vec<_>) =
                     completed.into_iter().partition(|one| is_of(one, target));
                 report(target, own.first(), common)?;
+                is_whole &= own
+                    .iter()
+                    .chain(&others)
+                    .all(|one| one.bad.extents.is_empty());
                 if targets.len() == 1 {
                     others
                         .iter()
@@ -85,7 +105,11 @@ pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
             }
         }
     }
-    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+    match (failed, is_whole) {
+        (Some(error), _) => Err(error),
+        (None, true) => Ok(ExitCode::SUCCESS),
+        (None, false) => Ok(ExitCode::from(DIFFERENT)),
+    }
 }
 
 fn is_of(done: &Completed, target: &TargetEnd) -> bool {
@@ -140,21 +164,23 @@ fn finish_one(target: &TargetEnd, asked: Asked<'_>, system: &System) -> Result<V
     complete(&open, &[], asked, system)
 }
 
-/// Whether any volume of the drive leads a group, of which an unmarked target may be. Looked at
-/// only.
+/// Whether any volume of the drive leads a group. An unmarked target may be a member of it. Nothing is
+/// written.
 fn may_be_led(target: &TargetEnd, system: &System) -> Result<bool> {
     let Some(now) = &target.now else {
         return Ok(false);
     };
     let (drive, layout) = match (&now.open.partition, now.open.parent(system)?) {
-        (Some(_), _) => (now.open.source.clone(), now.open.layout.clone()),
+        (Some(_), _) => (now.open.own()?.clone(), now.open.layout.clone()),
         (None, Some(parent)) => (Arc::new(look_at(&parent.path)?), parent.layout.clone()),
         (None, None) => return Ok(false),
     };
     for partition in layout.table.iter().flat_map(|table| &table.partitions) {
         let mark = Mark::read(&Window::new(drive.clone(), partition.extent)?)?;
-        let part = mark.and_then(|mark| mark.staged).map(|staged| staged.part);
-        if matches!(part, Some(Part::Leader(_))) {
+        let membership = mark
+            .and_then(|mark| mark.staged)
+            .map(|staged| staged.membership);
+        if matches!(membership, Some(Membership::Leader(_))) {
             return Ok(true);
         }
     }
@@ -162,45 +188,54 @@ fn may_be_led(target: &TargetEnd, system: &System) -> Result<bool> {
 }
 
 fn report(target: &TargetEnd, done: Option<&Completed>, common: &Common) -> Result<()> {
-    let finished = done.map(|done| &done.finished);
-    tell(
-        &target.place.given,
-        Some(&target.identity),
-        finished,
-        common,
-    )
+    tell(&target.place.given, Some(&target.identity), done, common)
 }
 
 /// A volume that was not asked for, but is of the same group.
 fn report_other(done: &Completed, common: &Common) -> Result<()> {
     let number = done.number.unwrap_or_default();
     let name = format!("partition {number} of the same drive and group");
-    tell(&name, done.identity.as_ref(), Some(&done.finished), common)
+    tell(&name, done.identity.as_ref(), Some(done), common)
 }
 
 fn tell(
     target: &str,
     identity: Option<&Identity>,
-    finished: Option<&Finished>,
+    done: Option<&Completed>,
     common: &Common,
 ) -> Result<()> {
+    let bad = done.map(|done| &done.bad);
+    let bad = bad.filter(|bad| !bad.extents.is_empty());
     if common.json {
         return Ok(output::json(&Line {
             event: "finish",
             target,
             identity,
-            finished,
+            finished: done.map(|done| &done.finished),
+            bad: bad.map(|bad| Bad {
+                bad_bytes: bad.extents.total_bytes(),
+                bad: &bad.extents,
+                bad_fill: &bad.texts,
+            }),
         })?);
     }
-    if common.quiet {
+    if common.quiet && bad.is_none() {
         return Ok(());
     }
-    Ok(output::line(&match finished {
-        None => format!("{target}: nothing to finish"),
-        Some(finished) => format!(
-            "{target}: the staged update is in place, {} written. It is a complete clone of {}",
-            human::size(finished.written_bytes),
-            finished.source
-        ),
-    })?)
+    let Some(Completed { finished, .. }) = done else {
+        return Ok(output::line(&format!("{target}: nothing to finish"))?);
+    };
+    let except = bad.map_or_else(String::new, |bad| {
+        format!(
+            ", except {} in {} that could not be read ({}). To see whose it is, run klon verify {target}",
+            human::size(bad.extents.total_bytes()),
+            human::count(bad.extents.extents().len(), "place"),
+            stands_for_bad(&bad.texts)
+        )
+    });
+    Ok(output::line(&format!(
+        "{target}: the staged update is in place, {} written. It is a complete clone of {}{except}",
+        human::size(finished.written_bytes),
+        finished.source
+    ))?)
 }

@@ -1,44 +1,63 @@
 //! `klon image`: a new snapshot of a volume or disk in an image file.
 
 mod another;
+mod live;
 mod rescue;
+mod told;
+mod volumes;
 
 use crate::advice;
-use crate::cli::{Common, ImageArgs, RungArg};
-use crate::error::{Advice, refused, usage};
-use crate::human;
-use crate::image::{ImageName, Left, OpenForAppend, Shape, first_part, not_plain};
+use crate::cli::{Common, ImageArgs};
+use crate::error::{DIFFERENT, refused, usage};
+use crate::explain;
+use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
+use crate::ledger;
 use crate::messages::say;
 use crate::named::Place;
 use crate::named::identity::partition_identity;
-use crate::output::{self, Stream};
+use crate::output::Stream;
 use crate::outside;
 use crate::progress::{Progress, Totals};
 use crate::records;
+use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
 use crate::source::clone_end;
+use crate::source::live::open_mounted;
+use crate::source::lost_before::{self, Out};
 use crate::source::watch::Watch;
+use crate::still::Moments;
+use crate::still::ways::{Rest, Ways};
 use crate::threads;
-use anyhow::{Context as _, Result};
-use klon_imaging::change::{Rung, RungChoice};
+use anyhow::Result;
+use klon_imaging::change::Reliance;
+use klon_imaging::clone::Filled;
 use klon_imaging::image::{
-    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, ImageFiles, PartitionId,
-    Snapshot, VolumeKind, capture,
+    CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, PartitionId, Snapshot,
+    VolumeKind, capture,
 };
 use klon_partition::Shown;
-use klon_partition::filesystem::Usage;
+use klon_partition::device::{Unread, Window};
+use klon_partition::filesystem::{Recognized, Usage, recognize};
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt};
-use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use told::failed;
+
+pub(super) use told::{advised, report};
 
 /// Adds a snapshot of a source to an image.
+///
+/// # Errors
+/// When the source or the image can't be used, or no snapshot could be added.
 pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
+    Ways::new(&args.still, false, common.quiet)?.around(|ways| image(args, ways, common))
+}
+
+fn image(args: &ImageArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let place = Place::resolve(&args.source, &system)?;
     let name = ImageName {
@@ -50,25 +69,76 @@ pub fn run(args: &ImageArgs, common: &Common) -> Result<ExitCode> {
         // Before anything is read for it.
         Stream::open()?;
     }
-    if is_stream(&name) && (common.json || args.split.is_some() || args.rescue.is_some()) {
+    let is_told = common.json || args.reliance.explain;
+    if is_stream(&name) && (is_told || args.split.is_some() || args.rescue.is_some()) {
         return Err(usage(
-            "an image on standard output can't have --json, --split or --rescue",
+            "an image on standard output can't have --json, --explain, --split or --rescue",
         ));
     }
     let Some(map) = &args.rescue else {
-        let source = SourceEnd::open(&place, &system, None)?;
-        let layout = place.open()?.layout;
+        let found = opened_source(&place, ways, args, &system);
+        let (mut source, layout) =
+            found.map_err(|error| rescue_run::hinted(error, rescue_run::IMAGE))?;
+        source.note_recorded(&records::store(common)?);
         let what = What {
             source: &source,
             usage: &source.usage,
-            device: &*source.device,
+            device: &*in_image(&source.device, &source.lost_before),
             layout: &layout,
-            bad: ExtentMap::new(),
+            bad: source.lost_before.extents.clone(),
         };
-        add(&what, &name, args, common)?;
-        return Ok(ExitCode::SUCCESS);
+        let added = add(&what, &name, args, common)?;
+        return Ok(code(&added.bad, &added.metadata.damaged));
     };
     rescue::image(map.as_deref(), (&name, args), common, &system)
+}
+
+/// Opens a source: as it is, by its snapshot, or at rest for moments, whichever is the best.
+fn opened_source(
+    place: &Place,
+    ways: &Ways,
+    args: &ImageArgs,
+    system: &System,
+) -> Result<(SourceEnd, DiskLayout)> {
+    let place = place.clone().at_node(system)?;
+    let replaying = place.clone().replaying(&args.replay);
+    let moving = match ways.rest(&replaying, system)? {
+        Rest::Claimed(open) => {
+            let source = SourceEnd::of(&open, system, None)?;
+            return Ok((source, open.layout));
+        }
+        Rest::Moving(moving) => moving,
+    };
+    let moments = Moments::asked(args.still.still, args.freeze.freeze_max);
+    let Some(moments) = moments else {
+        return Err(moving.into());
+    };
+    let Some(source) = open_mounted(&place, system, None, moments)? else {
+        return Err(moving.into());
+    };
+    ways.tell_frozen(&place, &moving);
+    let layout = match &source.live {
+        Some(live) => live.open().layout.clone(),
+        None => DiskLayout::unknown(&*source.device),
+    };
+    Ok((source, layout))
+}
+
+/// The device as it is imaged: lost bytes are zeroes. The source may have a text in their place. With
+/// zeroes the image need not say which text.
+fn in_image(device: &Arc<dyn ReadAt>, lost: &Filled) -> Arc<dyn ReadAt> {
+    match lost.texts.is_empty() {
+        true => device.clone(),
+        false => Arc::new(Unread::new(device.clone(), lost.extents.clone())),
+    }
+}
+
+/// The exit code: whether the snapshot lacks bytes that are bad or damaged in its source.
+fn code(bad: &ExtentMap, damaged: &ExtentMap) -> ExitCode {
+    match bad.is_empty() && damaged.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(DIFFERENT),
+    }
 }
 
 /// What is imaged.
@@ -83,22 +153,32 @@ struct What<'a> {
     bad: ExtentMap,
 }
 
-/// Adds a snapshot to an image, or makes that.
-fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> Result<()> {
+impl What<'_> {
+    /// The filesystem of the volume at `place`. It is looked for only where it was not recognized before.
+    fn recognized(&self, place: Extent) -> Option<Recognized> {
+        let mut volumes = self.source.volumes.iter();
+        let usage = match &self.source.table {
+            Some(_) => volumes
+                .find(|it| it.extent == place)
+                .map(|volume| &volume.usage),
+            None => Some(self.usage),
+        };
+        let known = usage.and_then(|usage| usage.recognized.clone());
+        known.or_else(|| recognize(&Window::new(self.device, place).ok()?).ok()?)
+    }
+}
+
+/// Adds a snapshot to an image, or makes a new image with it.
+fn add(
+    what: &What<'_>,
+    name: &ImageName,
+    args: &ImageArgs,
+    common: &Common,
+) -> Result<CaptureSummary> {
     let source = what.source;
-    for warning in &source.warnings {
-        if args.strict {
-            return Err(refused(format!("--strict: {warning}")));
-        }
-        say(&format!("klon: warning: {warning}"));
-    }
-    let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
-    let mut image = if is_stream(name) {
-        OpenForAppend::stream(&shape)
-    } else {
-        OpenForAppend::new(name, &shape)
-    }
-    .map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))?;
+    source.tell_journals(common.quiet);
+    warn_of(source, args.strict)?;
+    let mut image = opened(name, args)?;
     let previous = match image.before() {
         Some(before) => previous(before, &source.identity, args.store.name.as_deref())?,
         None => None,
@@ -115,6 +195,9 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let table = source.table.as_ref();
     let (partitions, clone_bytes) = ends(what, &usage, common)?;
+    let records = records::store(common)?;
+    let continuity = ledger::continuity(common, Path::new("/")).ok();
+    let told = (&records, continuity.as_ref());
     let job = CaptureJob {
         name: &source.name,
         source: what.device,
@@ -129,34 +212,98 @@ fn add(what: &What<'_>, name: &ImageName, args: &ImageArgs, common: &Common) -> 
         bad: what.bad.clone(),
         previous: previous.as_deref(),
         watch: Some(&watch),
+        consistency: source.consistency(),
         given_name: args.store.name.clone(),
         clone_bytes,
         note: args.store.note.clone(),
+        is_checked: source.snapshot.is_some() && source.salvaged.is_none(),
+        volumes: volumes::volumes(what, told, args),
     };
     let warn = |warning: String| say(&format!("klon: warning: {}: {warning}", source.name));
     let back = previous.as_ref();
-    let back = back.and_then(|then| another::went_back(job.source, &job.partitions, then));
+    let back = back.and_then(|then| another::went_back(what, &job.partitions, then));
     back.into_iter().for_each(warn);
-    let options = options(args);
+    let options = options(args, is_stream(name));
     let chunk_bytes = image.writer().header().chunk_size.bytes();
-    let summary = match capture(&job, image.writer(), &options, &progress) {
+    let to = (&mut image, name, args);
+    let captured = captured((what, job.clone(), &usage), to, &options, &progress);
+    let summary = match captured {
         Ok(summary) => summary,
-        Err(error) => {
-            // What could never become a whole file is of no use, nor is what has hardly begun.
-            let error = anyhow::Error::from(error);
-            let left = image.give_up(!advice::is_final(&error));
-            return Err(advised(error, left, &name.path))
-                .with_context(|| format!("imaging {}", source.name));
-        }
+        Err(error) => return Err(failed(error, image, (source, name), args)),
     };
     image.done()?;
     let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
     differs.into_iter().for_each(warn);
-    report(&summary, name, common)
+    tell(&summary, what, name, args, common)?;
+    Ok(summary)
 }
 
-/// The partitions of a disk, and where clones end that are on it or are it, by their records, as far as
-/// something lies behind.
+/// Brings what is to be imaged to the image: as it is, or in passes while it goes on.
+fn captured(
+    (what, job, usage): (&What<'_>, CaptureJob<'_>, &Usage),
+    (image, name, args): (&mut OpenForAppend, &ImageName, &ImageArgs),
+    options: &CaptureOptions,
+    progress: &Progress,
+) -> Result<CaptureSummary> {
+    match &what.source.live {
+        None => Ok(capture(&job, image.writer(), options, progress)?),
+        Some(live) => {
+            let to = (image, name, args);
+            live::capture((live, what), (job, usage), to, options, progress)
+        }
+    }
+}
+
+/// Tells what was done, and what the user should know.
+fn tell(
+    summary: &CaptureSummary,
+    what: &What<'_>,
+    name: &ImageName,
+    args: &ImageArgs,
+    common: &Common,
+) -> Result<()> {
+    let source = what.source;
+    explain::warn(&summary.name, &summary.metadata);
+    if args.rescue.is_none() {
+        // A rescue tells of all that is bad.
+        let out = if is_stream(name) {
+            Out::Messages
+        } else {
+            Out::of(common.json)
+        };
+        lost_before::report(&name.path.shown(), source, &summary.bad, out)?;
+    }
+    if args.reliance.explain {
+        let way = (summary.rung, &*summary.reason);
+        let from = (what.device, source.table.as_ref());
+        explain::explain(&summary.name, way, &summary.metadata, from, common)?;
+    }
+    report(summary, name, common)
+}
+
+/// The image, which is made if it is not there.
+fn opened(name: &ImageName, args: &ImageArgs) -> Result<OpenForAppend> {
+    let shape = Shape::parse(args.split.as_deref(), args.store.chunk.as_deref())?;
+    let image = if is_stream(name) {
+        OpenForAppend::stream(&shape)
+    } else {
+        OpenForAppend::new(name, &shape)
+    };
+    image.map_err(|error| advice::to_write(error, &name.path, advice::ELSEWHERE))
+}
+
+fn warn_of(source: &SourceEnd, is_strict: bool) -> Result<()> {
+    for warning in &source.warnings {
+        if is_strict {
+            return Err(refused(format!("--strict: {warning}")));
+        }
+        say(&format!("klon: warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// The partitions of a disk with the ends of the clones on them, and the end of the clone that the whole
+/// source is. Records tell these ends. They are told only where something lies behind them.
 fn ends(
     what: &What<'_>,
     usage: &Usage,
@@ -181,23 +328,25 @@ fn ends(
         let mut named = table.partitions.iter();
         let named = named.find(|it| it.number == partition.number);
         let identity = named.and_then(|it| partition_identity(table, it));
-        let end_bytes = clone_end::of_partition(partition, identity, &records);
+        let recognized = what.recognized(partition.extent);
+        let place = (what.device, &*partition);
+        let end_bytes = clone_end::of_partition(place, recognized, identity, &records);
         let name = format!("{}:{}", source.name, partition.number);
         partition.clone_bytes = end_in(&name, partition.extent, end_bytes);
     }
     Ok((all, own))
 }
 
-fn options(args: &ImageArgs) -> CaptureOptions {
+/// An image in a stream has no next run, so nothing is kept for one.
+fn options(args: &ImageArgs, is_stream: bool) -> CaptureOptions {
     CaptureOptions {
-        rung: match args.rung {
-            RungArg::Auto => RungChoice::Auto,
-            RungArg::Compare => RungChoice::Only(Rung::Compare),
-            RungArg::Digest => RungChoice::Only(Rung::Digest),
-            RungArg::Full => RungChoice::Only(Rung::Full),
-        },
+        rung: args.rung.into(),
         level: args.store.level,
         threads: threads::count(args.threads),
+        reliance: Reliance {
+            is_off: is_stream,
+            ..(&args.reliance).into()
+        },
     }
 }
 
@@ -215,7 +364,7 @@ fn check_apart(place: &Place, name: &ImageName, system: &System) -> Result<()> {
     if !path.is_file() {
         return Err(not_plain(path));
     }
-    let (image, source) = (system.locate(path)?, system.locate(&place.path)?);
+    let (image, source) = (system.locate(path)?, place.locate(system)?);
     if place.image.is_none() && image == source {
         return Err(refused(format!(
             "{} is the source itself; name another file",
@@ -264,88 +413,4 @@ pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<Partition
     let mut partitions: Vec<_> = volumes.collect();
     partitions.sort_by_key(|partition| partition.number);
     partitions
-}
-
-/// Adds to an error what is left of the image, and what helps.
-pub(super) fn advised(error: anyhow::Error, left: Left, image: &Path) -> anyhow::Error {
-    let shown = image.shown();
-    let number = advice::reason(&error);
-    let split = "use --split 4G, which keeps a new image in parts of that size";
-    let helps = number.and_then(|number| advice::about(number, image, split));
-    let told = match (left, helps) {
-        (_, None) if shown.clone() == "-" => return error,
-        (_, Some(helps)) if shown.clone() == "-" => helps,
-        (Left::Earlier, Some(helps)) => format!(
-            "No snapshot was added. The snapshots that {shown} had are as they were. {helps}. The same \
-             command does not write again what is in the file already"
-        ),
-        (Left::Earlier, None) => format!(
-            "No snapshot was added. The snapshots that {shown} had are as they were. Run the same \
-             command again; it does not write again what is in the file already"
-        ),
-        (Left::Some(bytes), helps) => format!(
-            "No snapshot was added. {}{} of this one are in {shown} already, and the same command does \
-             not write them again. If you don't want the image, remove {}",
-            helps.map(|helps| helps + ". ").unwrap_or_default(),
-            human::size(bytes),
-            files_of(image)
-        ),
-        (Left::Nothing, Some(helps)) => format!("There is no new image {shown}. {helps}"),
-        (Left::Nothing, None) => format!("There is no new image {shown}"),
-    };
-    error.context(Advice(told))
-}
-
-/// The file that an image is kept in, or its parts.
-fn files_of(image: &Path) -> String {
-    let files = ImageFiles::find(image);
-    let paths = files.map_or_else(
-        |_| vec![image.to_owned()],
-        |files| files.paths().map(Path::to_owned).collect(),
-    );
-    match &paths[..] {
-        [first, .., last] => format!("{} to {}", first.shown(), last.shown()),
-        _ => paths
-            .first()
-            .map_or_else(|| image.shown(), |path| path.shown()),
-    }
-}
-
-/// What `klon image --json` prints last.
-#[derive(Serialize)]
-struct Imaged<'a> {
-    event: &'static str,
-    image: &'a str,
-    #[serde(flatten)]
-    summary: &'a CaptureSummary,
-}
-
-pub(super) fn report(summary: &CaptureSummary, name: &ImageName, common: &Common) -> Result<()> {
-    let image = name.path.shown();
-    if common.json {
-        return Ok(output::json(&Imaged {
-            event: "imaged",
-            image: &image,
-            summary,
-        })?);
-    }
-    if common.quiet {
-        return Ok(());
-    }
-    let duration = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
-    let line = format!(
-        "{image}@{}: {} used, {} changed, {} added to {}{}, {}",
-        summary.snapshot,
-        human::size(summary.used_bytes),
-        human::size(summary.changed_bytes),
-        human::size(summary.added_bytes),
-        human::size(summary.image_bytes),
-        outside::summed(&summary.left_out),
-        human::duration(duration),
-    );
-    if is_stream(name) {
-        say(&line);
-        return Ok(());
-    }
-    Ok(output::line(&line)?)
 }

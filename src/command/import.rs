@@ -3,7 +3,10 @@
 mod input;
 
 use crate::advice;
-use crate::cli::{Common, ImageArgs, ImportArgs, RungArg};
+use crate::cli::{
+    CloneRungArg, Common, FreezeArgs, ImageArgs, ImportArgs, RelianceArgs, ReplayArg, ReplayArgs,
+    StillArgs,
+};
 use crate::command::image;
 use crate::error::{self, refused};
 use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
@@ -13,7 +16,8 @@ use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
 use input::{Input, Watched};
-use klon_imaging::change::RungChoice;
+use klon_imaging::Consistency;
+use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, VolumeKind, capture, capture_forward,
 };
@@ -21,8 +25,12 @@ use klon_partition::ExtentMap;
 use klon_partition::Shown;
 use klon_partition::system::System;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Adds a snapshot of what another program made.
+///
+/// # Errors
+/// When the files are of no kind that is known, are damaged, or no snapshot could be added.
 pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let Some(input) = Input::open(args, &system)? else {
@@ -63,16 +71,25 @@ pub fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What klon can image without any import.
+/// The arguments of `klon image` for a source that needs no import.
 fn as_image(args: &ImportArgs) -> ImageArgs {
     ImageArgs {
         source: args.input.clone(),
         image: args.image.clone(),
         split: None,
         store: args.store.clone(),
-        rung: RungArg::Auto,
+        rung: CloneRungArg::Auto,
+        reliance: RelianceArgs::default(),
         outside: None,
+        still: StillArgs::REFUSE,
+        freeze: FreezeArgs {
+            freeze_max: Duration::ZERO,
+        },
         strict: false,
+        replay: ReplayArgs {
+            replay: ReplayArg::Auto,
+            scratch: None,
+        },
         rescue: None,
         retries: 1,
         threads: args.threads,
@@ -98,6 +115,7 @@ fn import(
         rung: RungChoice::Auto,
         level: args.store.level,
         threads: threads::count(args.threads),
+        reliance: Reliance::USUAL,
     };
     let stamp = input.stamp.take();
     let job = CaptureJob {
@@ -116,8 +134,11 @@ fn import(
         bad: ExtentMap::new(),
         watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
         given_name: args.store.name.clone(),
+        consistency: Consistency::Still,
         clone_bytes: None,
         note: args.store.note.clone().or_else(|| input.note.take()),
+        is_checked: false,
+        volumes: None,
     };
     let summary = match &mut input.stream {
         Some(stream) => capture_forward(&job, &mut **stream, image.writer(), &options, &progress),

@@ -1,12 +1,11 @@
 //! `klon info`: what a snapshot of an image holds.
 
-use super::list;
 use crate::cli::{Common, InfoArgs};
 use crate::human;
-use crate::image::ImageName;
+use crate::image::{ImageName, state};
 use crate::output;
 use crate::outside;
-use crate::picture;
+use crate::picture::{self, Beside};
 use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::change::Rung;
@@ -38,6 +37,8 @@ struct Info<'a> {
     stored_chunks: u64,
     plain_bytes: u64,
     stored_bytes: u64,
+    /// What the snapshot added to the file.
+    added_bytes: u64,
     data: &'a ExtentMap,
     zero: &'a ExtentMap,
     bad: &'a ExtentMap,
@@ -52,9 +53,12 @@ struct Info<'a> {
 }
 
 /// Shows what a snapshot holds.
+///
+/// # Errors
+/// When the image or the place can't be read.
 pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     let snapshot = ImageName::parse(&args.image)?.open_snapshot()?;
-    list::warn(snapshot.image());
+    state::warn(snapshot.image());
     let chunks = Chunks::count(&snapshot)?;
     let manifest = snapshot.manifest();
     let meta = &meta(&snapshot);
@@ -71,6 +75,7 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
             stored_chunks: chunks.stored,
             plain_bytes: chunks.plain_bytes,
             stored_bytes: chunks.stored_bytes,
+            added_bytes: snapshot.entry().added_bytes,
             data: &manifest.data,
             zero: &manifest.zero,
             bad: &manifest.bad,
@@ -85,8 +90,20 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the snapshot says of itself. Of one that came in order, through a pipe or from another
-/// format, nobody has seen which filesystems are in it yet: they are looked for in what it holds.
+/// What is said of a snapshot whose source has another state than was imaged, or was mounted for writing.
+fn at_rest(meta: &SnapshotMeta) -> String {
+    if meta.is_replayed {
+        return "  its source was not unmounted cleanly: klon replayed its journal to image it\n"
+            .to_owned();
+    }
+    match meta.consistency.told() {
+        Some(told) => format!("  its source {told}\n"),
+        None => String::new(),
+    }
+}
+
+/// What the snapshot says of itself. A snapshot that came in order (through a pipe, or from another format)
+/// does not say which filesystems it holds. They are looked for in its contents.
 fn meta(snapshot: &Arc<Snapshot>) -> SnapshotMeta {
     let mut meta = snapshot.meta().clone();
     let device: Arc<dyn ReadAt> = Arc::new(SnapshotDevice::new(Arc::clone(snapshot)));
@@ -181,13 +198,13 @@ fn text(
         zone.date(run.ended_unix_seconds),
         run.reason,
         changed,
-        human::size(run.added_bytes),
+        human::size(snapshot.entry().added_bytes),
         human::size(chunks.plain_bytes),
         human::count(chunks.stored, "chunk"),
         human::size(chunks.stored_bytes),
     );
     if let Some(name) = &meta.given_name {
-        text.push_str(&format!("  name {name:?}\n"));
+        text.push_str(&format!("  name {}\n", quoted(name)));
     }
     if let Some(note) = &meta.note {
         text.push_str(&format!("  {}\n", quoted(note)));
@@ -212,13 +229,17 @@ fn text(
             outside::places(left_out),
         ));
     }
+    text.push_str(&at_rest(meta));
     if known_bad > 0 {
         text.push_str(&format!("  {}\n", human::known_bad(known_bad)));
     }
-    text.push_str(&picture::of(
-        &snapshot.manifest().wanted(),
-        meta.source_bytes,
-    ));
+    let manifest = snapshot.manifest();
+    let zeroes = Beside {
+        map: &manifest.zero,
+        mark: '0',
+        word: "zeroes",
+    };
+    text.push_str(&picture::beside(&manifest.data, &zeroes, meta.source_bytes));
     text
 }
 

@@ -2,11 +2,11 @@
 
 use crate::cli::{Common, ListArgs};
 use crate::human;
-use crate::image::ImageName;
-use crate::messages::say;
+use crate::image::{ImageName, state};
 use crate::output;
 use crate::zone::Zone;
 use anyhow::Result;
+use klon_imaging::Consistency;
 use klon_imaging::image::{CatalogEntry, Image};
 use klon_partition::Outside;
 use klon_partition::text::quoted;
@@ -26,18 +26,25 @@ struct Line<'a> {
     used_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bad_bytes: Option<u64>,
+    consistency: Consistency,
     added_bytes: u64,
     manifest_sha256: String,
 }
 
 /// Lists the snapshots of an image.
+///
+/// # Errors
+/// When the catalog of the image can't be read.
 pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
     let name = ImageName::parse(&args.image)?;
     let image = name.open()?;
-    warn(&image);
+    state::warn(&image);
     let snapshots = &image.catalog().snapshots;
     if common.json {
         for entry in snapshots {
+            let lacks = Lacks::of(&image, entry)?;
             output::json(&Line {
                 snapshot: entry.number,
                 ended_unix_seconds: entry.ended_unix_seconds,
@@ -46,7 +53,9 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
                 source: &entry.source,
                 source_bytes: entry.source_bytes,
                 used_bytes: entry.used_bytes,
-                left_out_bytes: LeftOut::of(&image, entry)?.known(),
+                left_out_bytes: lacks.left_out_bytes(),
+                bad_bytes: lacks.bad_bytes(),
+                consistency: entry.consistency,
                 added_bytes: entry.added_bytes,
                 manifest_sha256: entry.manifest.sha256.into(),
             })?;
@@ -56,8 +65,8 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
     let zone = Zone::of(args.zone);
     let mut text = String::new();
     for entry in snapshots {
-        let left_out = LeftOut::of(&image, entry)?;
-        text.push_str(&line(entry, &left_out, &zone));
+        let lacks = Lacks::of(&image, entry)?;
+        text.push_str(&line(entry, &lacks, &zone));
     }
     if snapshots.is_empty() {
         text.push_str("no complete snapshot\n");
@@ -83,76 +92,72 @@ fn allocated_bytes(name: &ImageName) -> Result<u64> {
     Ok(blocks.saturating_mul(512))
 }
 
-/// What a snapshot leaves out of what no one proved free. Its manifest says so.
-enum LeftOut {
-    Nothing,
-    ByChoice { choice: Outside, bytes: u64 },
+/// What a snapshot lacks of its source.
+enum Lacks {
+    /// Known from the catalog, or from the manifest where the catalog is older than klon's noting it there.
+    Known {
+        left_out_bytes: u64,
+        choice: Outside,
+        bad_bytes: u64,
+    },
     Unreadable,
 }
 
-impl LeftOut {
+impl Lacks {
     fn of(image: &Image, entry: &CatalogEntry) -> Result<Self> {
+        if let (Some(left_out_bytes), Some(bad_bytes)) = (entry.left_out_bytes, entry.bad_bytes) {
+            return Ok(Self::Known {
+                left_out_bytes,
+                choice: entry.outside,
+                bad_bytes,
+            });
+        }
         let snapshot = match image.snapshot(Some(entry.number)) {
             Err(klon_partition::Error::Corrupt(_)) => return Ok(Self::Unreadable),
             snapshot => snapshot?,
         };
-        Ok(match snapshot.manifest().left_out.total_bytes() {
-            0 => Self::Nothing,
-            bytes => Self::ByChoice {
-                choice: snapshot.meta().outside,
-                bytes,
-            },
+        let manifest = snapshot.manifest();
+        Ok(Self::Known {
+            left_out_bytes: manifest.left_out.total_bytes(),
+            choice: manifest.meta.outside,
+            bad_bytes: manifest.bad.total_bytes(),
         })
     }
 
-    const fn known(&self) -> Option<u64> {
+    fn left_out_bytes(&self) -> Option<u64> {
         match self {
-            Self::ByChoice { bytes, .. } => Some(*bytes),
-            Self::Nothing | Self::Unreadable => None,
+            Self::Known { left_out_bytes, .. } => Some(*left_out_bytes).filter(|&bytes| bytes > 0),
+            Self::Unreadable => None,
+        }
+    }
+
+    fn bad_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Known { bad_bytes, .. } => Some(*bad_bytes).filter(|&bytes| bytes > 0),
+            Self::Unreadable => None,
         }
     }
 
     fn text(&self) -> String {
-        match self {
-            Self::Nothing => String::new(),
-            Self::ByChoice { choice, bytes } => {
-                let size = human::size(*bytes);
-                format!("  {size} left out (--outside {choice})")
-            }
-            Self::Unreadable => "  damaged (klon verify says more)".to_owned(),
+        let Self::Known { choice, .. } = self else {
+            return "  damaged (klon verify says more)".to_owned();
+        };
+        let mut text = String::new();
+        if let Some(bytes) = self.left_out_bytes() {
+            let size = human::size(bytes);
+            text.push_str(&format!("  {size} left out (--outside {choice})"));
         }
+        if let Some(bytes) = self.bad_bytes() {
+            text.push_str(&format!("  {} could not be read", human::size(bytes)));
+        }
+        text
     }
 }
 
-/// Says what is not as it should be at the end of an image.
-pub fn warn(image: &Image) {
-    if let Some(damage) = image.header_damage() {
-        say(&format!(
-            "klon: warning: the image's header is damaged ({damage}). The image can be read, but not added to. \
-             klon prune --compact makes a sound image of it"
-        ));
-    }
-    let tail = image.tail();
-    if let Some(damage) = &tail.damage {
-        say(&format!(
-            "klon: warning: the image's last commit can't be read ({damage}). An earlier state of \
-             the image is shown"
-        ));
-    }
-    let torn_bytes = image.size_bytes().saturating_sub(tail.end);
-    if torn_bytes > 0 && tail.damage.is_none() {
-        say(&format!(
-            "klon: an interrupted run left {} behind the last snapshot; the next `klon image` goes \
-             on from there",
-            human::size(torn_bytes)
-        ));
-    }
-}
-
-fn line(entry: &CatalogEntry, left_out: &LeftOut, zone: &Zone) -> String {
+fn line(entry: &CatalogEntry, lacks: &Lacks, zone: &Zone) -> String {
     let (name, note) = (entry.given_name.as_ref(), entry.note.as_ref());
     format!(
-        "{:>4}  {}  {} of {} used, {} added  {}{}{}{}\n",
+        "{:>4}  {}  {} of {} used, {} added  {}{}{}{}{}\n",
         entry.number,
         zone.date(entry.ended_unix_seconds),
         human::size(entry.used_bytes),
@@ -163,6 +168,11 @@ fn line(entry: &CatalogEntry, left_out: &LeftOut, zone: &Zone) -> String {
             .unwrap_or_default(),
         note.map(|note| format!("  {}", quoted(note)))
             .unwrap_or_default(),
-        left_out.text(),
+        entry
+            .consistency
+            .told()
+            .map(|told| format!("  its source {told}"))
+            .unwrap_or_default(),
+        lacks.text(),
     )
 }

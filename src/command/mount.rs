@@ -30,6 +30,9 @@ struct MountedLine {
 }
 
 /// Mounts, and answers until that ends.
+///
+/// # Errors
+/// When the image can't be read, or the directory can't be mounted on.
 pub fn run(args: &MountArgs, common: &Common) -> Result<ExitCode> {
     if args.background {
         return background::run(args, common);

@@ -7,22 +7,24 @@ use crate::cli::{Common, PlanArgs, TableKind};
 use crate::confirm;
 use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
+use crate::lay_out::covered_warning;
 use crate::messages::say;
 use crate::named::Place;
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
 use crate::output;
-use crate::plan_file::read_plan;
+use crate::plan_file::{read_plan, size};
 use anyhow::{Context as _, Error, Result};
 use klon_imaging::OwnFile;
 use klon_partition::Error as PartitionError;
+use klon_partition::ExtentMap;
 use klon_partition::Shown;
 use klon_partition::planner::{
-    Drive, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style, parse_size,
-    plan, random_id,
+    Drive, Options, Plan, Proposal, Request, Reserve, SourceRequest, Style, parse_size, plan,
+    random_id,
 };
 use klon_partition::system::System;
-use klon_partition::table::Scheme;
+use klon_partition::table::{Rewrite, Scheme, unknown_hybrid_extents};
 use klon_partition::text::{quoted, unsealed};
 use std::io::Write as _;
 use std::path::Path;
@@ -30,6 +32,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Lays out a drive.
+///
+/// # Errors
+/// When a place can't be used, or the plan does not fit.
 pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let drive_place = Place::resolve(&args.drive, &system)?.into_raw();
@@ -38,10 +43,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         return Err(usage("--drive must name a whole drive, not a partition"));
     }
     let request = Request {
-        drive: Drive::new(
-            identity_of(&system, &drive_place.path, &drive.layout)?,
-            &drive.layout,
-        ),
+        drive: described(&drive, &system)?,
         sources: sources(args, &system, &drive).map_err(|error| {
             let advice = "klon can't plan for a source with bad sectors. klon clone --rescue \
                 SOURCE TARGET copies everything that can be read";
@@ -53,8 +55,13 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         })?,
         options: options(args, drive.layout.geometry.size_bytes)?,
     };
-    let proposal = plan(&request, &mut random_id).map_err(|error| by_replacing(&request, error))?;
+    let mut proposal =
+        plan(&request, &mut random_id).map_err(|error| by_replacing(&request, error))?;
     let changes = proposal.plan.changes(request.drive.table.as_ref())?;
+    if !changes.is_empty() {
+        let covered = covered(&request, &proposal.plan, &drive)?;
+        proposal.warnings.splice(0..0, covered_warning(&covered));
+    }
     for warning in &proposal.warnings {
         say(&format!("klon: warning: {warning}"));
     }
@@ -68,6 +75,32 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         show(&proposal, &request, changes.is_empty(), args, &toml)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The drive as the planner wants to know it.
+fn described(drive: &OpenPlace, system: &System) -> Result<Drive> {
+    let listed_elsewhere = match drive.layout.believed_table() {
+        Some(table) => unknown_hybrid_extents(&drive.device, table)?,
+        None => ExtentMap::new(),
+    };
+    Ok(Drive {
+        listed_elsewhere,
+        ..Drive::new(
+            identity_of(system, &drive.place.path, &drive.layout)?,
+            &drive.layout,
+        )
+    })
+}
+
+/// The data that the planned table would overwrite. What can't be kept of the drive's table is refused now,
+/// not by `klon prepare`.
+fn covered(request: &Request, plan: &Plan, drive: &OpenPlace) -> Result<ExtentMap> {
+    let rewrite = plan
+        .table(request.drive.table.as_ref())
+        .and_then(|table| Rewrite::plan(&drive.device, &drive.device, &table))
+        .map_err(|error| by_replacing(request, error))
+        .with_context(|| drive.place.path.shown())?;
+    Ok(rewrite.covered().clone())
 }
 
 /// Adds to a refusal the option that helps, where replacing the drive's table does.
@@ -214,7 +247,10 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
                     quoted(text)
                 ))
             })?;
-        let open = Place::resolve(Path::new(&unsealed(path)), system)?.open()?;
+        let place = Place::resolve(Path::new(&unsealed(path)), system)?;
+        place
+            .refuse_export("can't be in a plan yet. `klon clone` takes it as a source by itself")?;
+        let open = place.open()?;
         guard::is_a_source(&open)?;
         let location = open.location(system)?;
         let protected = Protected {
@@ -237,17 +273,4 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
         ))),
         None => Ok(requests),
     }
-}
-
-fn size(text: &str) -> Result<(String, SizePolicy)> {
-    let (name, policy) = text.split_once('=').ok_or_else(|| {
-        usage(format!(
-            "{} is not NAME=POLICY, as in Master=grow",
-            quoted(text)
-        ))
-    })?;
-    let policy = policy
-        .parse()
-        .map_err(|error| usage(format!("--size {text}: {error}")))?;
-    Ok((name.to_owned(), policy))
 }

@@ -51,9 +51,13 @@ struct Work {
 }
 
 /// Prunes an image.
+///
+/// # Errors
+/// When the image can't be opened alone, or can't be written.
 pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     let name = ImageName::parse(&args.image)?;
     let given = || name.path.shown();
+    name.files()?;
     // Nobody adds to it meanwhile. A new file takes nothing from those who read the old one.
     let (lock, image) = match (args.dry_run, args.compact) {
         (true, _) => (None, name.open()?),
@@ -167,7 +171,7 @@ fn fates(
     }
 }
 
-/// That a filesystem can't make holes.
+/// The error of a prune, with words for a filesystem that can't make holes.
 fn no_holes(error: io::Error, name: &str) -> anyhow::Error {
     match error.kind() {
         ErrorKind::Unsupported => refused(format!(

@@ -1,38 +1,50 @@
 //! `klon restore`: a snapshot of an image, or partitions of it, back to a drive. For the library this
-//! is a clone whose source is the snapshot.
+//! is a clone whose source is the snapshot. With a plan, the clones on its drive, back to a new disk.
 
-use super::list;
+mod way_back;
+
 use crate::boot_fields;
 use crate::cli::{Common, RestoreArgs, RungArg};
 use crate::confirm;
 use crate::direction;
 use crate::error::usage;
-use crate::human;
-use crate::image::ImageName;
+use crate::image::{self, ImageName, state};
+use crate::jobs::planned::find_drive;
 use crate::jobs::{self, VolumeJob};
-use crate::messages::say;
 use crate::named::Place;
+use crate::named::open::OpenPlace;
+use crate::plan_copy;
+use crate::plan_file::find_plan;
 use crate::records;
 use crate::run::carry_out;
 use crate::run::policy::Policy;
 use crate::source::SourceEnd;
 use crate::source::damaged_image;
 use crate::source::packed;
+use crate::still::ways::Ways;
 use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::Result;
 use klon_imaging::CloneOptions;
-use klon_imaging::change::{Rung, resembles};
+use klon_imaging::change::{Reliance, Rung, resembles};
 use klon_imaging::clone::Update;
 use klon_partition::Shown;
+use klon_partition::planner::Plan;
 use klon_partition::system::System;
 use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Restores a snapshot, or partitions of it.
+/// Restores a snapshot, or partitions of it, or the sources of a plan.
+///
+/// # Errors
+/// As of a clone; damage in the image, too.
 pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
+    if let Some((plan, drive)) = planned(args, &system)? {
+        return way_back::run(args, (&plan, &drive), common, &system);
+    }
+    check_options(args)?;
     let records = records::store(common)?;
     let policy = policy(args);
     let mut jobs = Vec::new();
@@ -44,7 +56,11 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
                 packed.ok_or_else(|| no_image(&place.given))
             }
             (true, true) => damaged_image::open(place, &system, target),
-            (true, false) => SourceEnd::open(place, &system, target.geometry()),
+            (true, false) => {
+                let place = place.clone();
+                let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
+                SourceEnd::open(&place, &Ways::none(), &system, target.geometry())
+            }
         };
         let job = jobs::pair::pair_with(&source, &target, open, &system);
         jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
@@ -54,7 +70,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     }
     check_distinct(&jobs)?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
-    warn_of_bad(&args.image)?;
+    warn_of_damage(&args.image)?;
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     if args.rung == RungArg::Auto {
@@ -67,10 +83,60 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             job.otherwise = rung(job)?;
         }
     }
-    carry_out(&mut jobs, &records, &policy, common, &system)
+    let ended = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    grow(args, &jobs, common)?;
+    Ok(ended)
 }
 
-/// The rung for a target without a record that is of use, and why.
+/// `--grow`: what is restored grows into the room that it has. What a damaged image lacks is grown as well.
+fn grow(args: &RestoreArgs, jobs: &[VolumeJob], common: &Common) -> Result<()> {
+    if !args.grow || args.run.dry_run {
+        return Ok(());
+    }
+    for job in jobs {
+        let place = &job.target.place;
+        let mut path = place.path.clone().into_os_string();
+        if let Some(number) = place.number {
+            path.push(format!(":{number}"));
+        }
+        super::grow::after_restore(Path::new(&path), common)?;
+    }
+    Ok(())
+}
+
+/// The plan that is given in the place of an image, or that the drive carries which is; and the drive.
+fn planned(args: &RestoreArgs, system: &System) -> Result<Option<(Plan, OpenPlace)>> {
+    let is_named = args.target.iter().any(|it| it.shown().contains('='));
+    let found = match args.image.is_file() {
+        true => find_plan(&args.image),
+        false => Ok(None),
+    };
+    match found {
+        Ok(Some(plan)) => {
+            let drive = find_drive(&plan, system)?;
+            Ok(Some((plan, drive)))
+        }
+        Ok(None) if is_named && args.target.iter().all(|it| !it.exists()) => {
+            plan_copy::of_drive(&args.image, system).map(Some)
+        }
+        Err(error) if is_named => Err(error),
+        // It is no image either, which is said then.
+        _ => Ok(None),
+    }
+}
+
+fn check_options(args: &RestoreArgs) -> Result<()> {
+    let wrong = [
+        (!args.size.is_empty(), "--size"),
+        (args.make_empty, "--make-empty"),
+    ];
+    match wrong.iter().find(|(is_given, _)| *is_given) {
+        Some((_, option)) => Err(usage(format!("{option} is for plans"))),
+        None => Ok(()),
+    }
+}
+
+/// The rung for a target that has no usable record, and why.
 fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(None);
@@ -87,8 +153,14 @@ fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
 
 /// What goes where.
 fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
-    if let Some(target) = &args.target {
-        return Ok(vec![(args.image.clone(), target.clone())]);
+    match &args.target[..] {
+        [] => {}
+        [target] => return Ok(vec![(args.image.clone(), target.clone())]),
+        _ => {
+            return Err(usage(
+                "one image is restored to one target. Several, as NAME=DISK, are for plans",
+            ));
+        }
     }
     args.partition
         .iter()
@@ -109,28 +181,20 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
         .collect()
 }
 
-/// What is wrong with the image at once, and what could not be read when a snapshot was made.
-fn warn_of_bad(given: &Path) -> Result<()> {
+/// Warns of damage that the image shows as soon as it is opened.
+fn warn_of_damage(given: &Path) -> Result<()> {
     let text = given.shown();
     let whole = text.rsplit_once(':').filter(|_| !given.exists());
     let whole = whole.map_or(&*text, |(whole, _)| whole);
     let Some(name) = ImageName::find(Path::new(&unsealed(whole)))? else {
         return Ok(());
     };
-    let snapshot = name.open_snapshot()?;
-    list::warn(snapshot.image());
-    let bad_bytes = snapshot.manifest().bad.total_bytes();
-    if bad_bytes > 0 {
-        say(&format!(
-            "klon: warning: {} could not be read when this snapshot was made (now zeroes). \
-             klon info {whole} --json says where",
-            human::size(bad_bytes)
-        ));
-    }
+    state::warn(name.open_snapshot()?.image());
     Ok(())
 }
 
-/// What is restored is in an image; whether that is one of klon's, rather than a packed disk.
+/// Refuses a source that is neither an image nor a file. Tells whether it is an image of klon, and not a
+/// packed disk.
 fn check_source(source: &Path) -> Result<bool> {
     let text = source.shown();
     let whole = match text.rsplit_once(':') {
@@ -149,6 +213,10 @@ fn no_image(given: &str) -> anyhow::Error {
         let image = ImageName::find(Path::new(&unsealed(file)));
         image.is_ok_and(|image| image.is_some())
     });
+    let file = given.rsplit_once('@').map_or(given, |(file, _)| file);
+    if !Path::new(&unsealed(given)).exists() && !Path::new(&unsealed(file)).exists() {
+        return image::not_there(Path::new(&unsealed(file)));
+    }
     usage(match before {
         Some((file, number)) => format!(
             "{} is not a snapshot number; `klon list {}` shows them",
@@ -162,7 +230,7 @@ fn no_image(given: &str) -> anyhow::Error {
     })
 }
 
-/// Two partitions to one target would leave the second.
+/// Refuses one target for two partitions: only the second would remain on it.
 fn check_distinct(jobs: &[VolumeJob]) -> Result<()> {
     for (index, job) in jobs.iter().enumerate() {
         let target = &job.consent_identity;
@@ -186,6 +254,11 @@ fn policy(args: &RestoreArgs) -> Policy {
                 Update::InPlace
             } else {
                 Update::Staged
+            },
+            // An image tells by itself what it holds.
+            reliance: Reliance {
+                is_off: true,
+                ..Reliance::USUAL
             },
             ..usual.options
         },

@@ -35,6 +35,9 @@ struct Served<'a> {
 }
 
 /// Serves until it is ended.
+///
+/// # Errors
+/// When an image can't be read, or the address is in use.
 pub fn run(args: &ServeArgs, common: &Common) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let name = ImageName::parse(&args.image)?;

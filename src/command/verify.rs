@@ -1,40 +1,39 @@
 //! `klon verify`: clones against their records or their sources, images against their digests.
 
+mod compared;
 mod image;
 mod told;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
-use crate::error::{DIFFERENT, refused, usage};
+use crate::error::{Advice, DIFFERENT, usage};
 use crate::exact;
 use crate::files_hit;
-use crate::jobs::{self, BadSectors, VolumeJob};
+use crate::jobs::{self, BadSectors, Sources, VolumeJob};
+use crate::listing::NAMED_MAX;
+use crate::messages::say;
 use crate::named::Place;
 use crate::named::identity::partition_identity;
 use crate::named::open::OpenPlace;
+use crate::named::resolve::find_identity;
 use crate::plan_file;
 use crate::progress::{Progress, Totals};
+use crate::records;
+use crate::side;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::bad_sectors;
-use crate::source::fit::{self, Loss};
-use crate::{records, threads};
+use crate::still::Moments;
+use crate::still::ways::Ways;
 use anyhow::{Context as _, Result};
-use klon_imaging::clone::recorded;
-use klon_imaging::mark::Mark;
-use klon_imaging::verify::Against;
-use klon_imaging::{RecordStore, VerifySummary, verify};
+use compared::verify_one;
+use klon_imaging::{RecordStore, VerifySummary};
 use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owners};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
 use klon_partition::{ExtentMap, Identity, ReadAt};
 use std::process::ExitCode;
-use std::sync::Arc;
 use told::{Answer, report};
-
-/// Extents and files that are named; the counts are always of all.
-const NAMED_MAX: usize = 20;
 
 /// One clone to be verified.
 struct Check {
@@ -45,14 +44,25 @@ struct Check {
 }
 
 /// Verifies every clone of a plan, or one target.
+///
+/// # Errors
+/// When a side can't be read, or nothing says what to compare with. Differences are an exit code.
 pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
     let place = Place::resolve(&args.target, &system)?;
     if place.image.is_some() {
         return image::run(&place, args, common);
     }
+    Ways::new(&args.still, false, common.quiet)?.around(|ways| clones(args, ways, common, &system))
+}
+
+/// Verifies clones, with their sources at rest by `ways`.
+fn clones(args: &VerifyArgs, ways: &Ways, common: &Common, system: &System) -> Result<ExitCode> {
     let records = records::store(common)?;
-    let checks = checks(args, &records, &system)?;
+    let checks = checks(args, ways, &records, system)?;
+    for source in checks.iter().filter_map(|check| check.source.as_ref()) {
+        source.tell_journals(common.quiet);
+    }
     let totals = Totals {
         bytes: total_bytes(&checks, &records),
         volumes: checks.len(),
@@ -61,8 +71,11 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let mut is_equal = true;
     for check in &checks {
         tell_cut(check, &records)?;
-        let (summary, against) = verify_one(check, &records, args, &progress)
+        let (summary, seen) = verify_one(check, (&records, system), args, &progress)
             .with_context(|| format!("verifying {}", check.name))?;
+        if seen.is_in_use && !common.quiet {
+            say(&side::in_use(&check.source_name()));
+        }
         let owners = if summary.is_equal {
             Owners::default()
         } else {
@@ -70,16 +83,25 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
         };
         let hit = hit(check, &summary.bad);
         let unread = hit_now(check, &summary);
+        let record = records.outline(&check.identity).ok().flatten();
+        let grown = record.map_or_else(Vec::new, |record| record.manifest.grown);
         report(
             &Answer {
+                grown: &grown,
                 event: "verified",
-                against,
+                against: seen.against,
+                with: seen.told(check),
+                made: "cloned",
                 summary: &summary,
+                damaged_bytes: 0,
+                damaged: &ExtentMap::new(),
                 table_fitted: check.source.as_ref().map_or(&[], |source| &source.moved),
                 files: &owners.files,
                 files_unknown_because: &owners.gaps,
                 bad_files: &hit,
                 unread_files: &unread,
+                consistency: seen.consistency,
+                is_in_use: seen.is_in_use,
             },
             common,
         )?;
@@ -92,9 +114,30 @@ pub fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     })
 }
 
-fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<Vec<Check>> {
+impl Check {
+    fn source_name(&self) -> String {
+        let name = self.source.as_ref().map(|source| source.name.clone());
+        name.unwrap_or_default()
+    }
+}
+
+fn checks(
+    args: &VerifyArgs,
+    ways: &Ways,
+    records: &RecordStore,
+    system: &System,
+) -> Result<Vec<Check>> {
+    let how = |bad| Sources {
+        bad,
+        moments: Moments::asked(args.still.still, args.freeze.freeze_max),
+        ways,
+        replay: &args.replay,
+        may_shrink: false,
+    };
     // What klon wrote there is plain bytes.
-    let place = Place::resolve(&args.target, system)?.into_raw();
+    let place = Place::resolve(&args.target, system)?;
+    place.refuse_export("can't be a target")?;
+    let place = place.into_raw();
     if place.number.is_none()
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
@@ -102,30 +145,41 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         let jobs = jobs::planned::of_plan(
             &plan,
             &args.only,
-            args.against_source.then_some(BadSectors::AroundIfNeeded),
+            args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
             system,
         )?;
         return jobs.into_iter().map(check_of).collect();
     }
-    if !args.only.is_empty() || args.against_source {
-        return Err(usage(
-            "--only and --against-source are for plans. Name the source instead",
-        ));
+    if !args.only.is_empty() {
+        return Err(usage("--only is for plans"));
     }
-    let open = place.open()?;
-    let identity = open.identity(system)?;
-    let source = match &args.source {
-        None => None,
+    let (place, source) = match &args.source {
+        None if args.against_source => {
+            let source = recorded_source(&place, records, system)?;
+            (place, Some(source))
+        }
+        None => (place, None),
         Some(source) => {
             let source = Place::resolve(source, system)?;
-            let record = records.load(&identity).unwrap_or_default();
-            let open_source = if record.is_some_and(|record| !record.bad.is_empty()) {
-                bad_sectors::open
-            } else {
-                bad_sectors::open_if_needed
+            in_order(place, source, records, system)
+        }
+    };
+    let open = place.open()?;
+    let identity = open.identity(system)?;
+    let source = match source {
+        None => None,
+        Some(source) => {
+            let record = records.outline(&identity).unwrap_or_default();
+            let bad = record.and_then(|record| record.bad().ok());
+            let geometry = Some(open.device.geometry());
+            let bad = match bad.is_some_and(|bad| !bad.extents.is_empty()) {
+                true => BadSectors::Around,
+                false => BadSectors::AroundIfNeeded,
             };
-            let geometry = open.device.geometry();
-            Some(open_source(&source, system, Some(geometry))?)
+            let source = source.at_node(system)?;
+            let mut source = how(bad).open(&source, system, geometry)?;
+            source.note_recorded(records);
+            Some(source)
         }
     };
     Ok(vec![Check {
@@ -134,6 +188,56 @@ fn checks(args: &VerifyArgs, records: &RecordStore, system: &System) -> Result<V
         identity,
         source,
     }])
+}
+
+/// The source that the record of a clone names.
+fn recorded_source(clone: &Place, records: &RecordStore, system: &System) -> Result<Place> {
+    let identity = clone.open()?.identity(system)?;
+    let advice = || {
+        let clone = confirm::quoted(&clone.given);
+        Advice(format!("To name the source: klon verify {clone} SOURCE"))
+    };
+    let record = records.load(&identity)?.ok_or_else(|| {
+        usage(format!(
+            "no record in {} says what {} is a clone of",
+            records.directory().shown(),
+            clone.given
+        ))
+        .context(advice())
+    })?;
+    find_identity(system, &record.manifest.source).map_err(|error| error.context(advice()))
+}
+
+/// A clone and its source, where a record says which of the two is which; else as they were named.
+fn in_order(
+    first: Place,
+    second: Place,
+    records: &RecordStore,
+    system: &System,
+) -> (Place, Option<Place>) {
+    let identity = |place: &Place| place.open().and_then(|open| open.identity(system)).ok();
+    let is_clone = |clone: &Identity, source: &Identity| {
+        let record = records.load(clone).unwrap_or_default();
+        record.is_some_and(|record| record.manifest.source == *source)
+    };
+    let (Some(one), Some(other)) = (identity(&first), identity(&second)) else {
+        return (first, Some(second));
+    };
+    if is_clone(&one, &other) || !is_clone(&other, &one) {
+        return (first, Some(second));
+    }
+    say(&format!(
+        "klon: {} is the clone, and {} its source, by the record of the clone. klon compares them so",
+        second.given, first.given
+    ));
+    // What klon wrote there is plain bytes.
+    (
+        second.into_raw(),
+        Some(Place {
+            is_raw: false,
+            ..first
+        }),
+    )
 }
 
 fn check_of(job: VolumeJob) -> Result<Check> {
@@ -149,11 +253,11 @@ fn check_of(job: VolumeJob) -> Result<Check> {
 fn total_bytes(checks: &[Check], records: &RecordStore) -> u64 {
     let of = |check: &Check| match &check.source {
         Some(source) => source.usage.extents.total_bytes(),
-        None => records
-            .load(&check.identity)
-            .ok()
-            .flatten()
-            .map_or(0, |record| record.wanted().total_bytes()),
+        None => {
+            let record = records.outline(&check.identity).ok().flatten();
+            let wanted = record.and_then(|record| record.wanted().ok());
+            wanted.map_or(0, |wanted| wanted.total_bytes())
+        }
     };
     checks.iter().map(of).sum()
 }
@@ -167,67 +271,13 @@ fn tell_cut(check: &Check, records: &RecordStore) -> Result<()> {
     else {
         return Ok(());
     };
-    let record = records.load(&check.identity).unwrap_or_default();
+    let record = records.outline(&check.identity).unwrap_or_default();
     let record = record.filter(|record| record.manifest.source == source.identity);
     let mut cut = cut.clone();
     if let Some(record) = record {
         cut.limit(record.manifest.outside);
     }
-    fit::check(&source.name, Some(&cut), Loss::Tell)
-}
-
-fn verify_one(
-    check: &Check,
-    records: &RecordStore,
-    args: &VerifyArgs,
-    progress: &Progress,
-) -> Result<(VerifySummary, &'static str)> {
-    let target: &Arc<dyn ReadAt> = &check.open.device;
-    if let Some(mark) = Mark::read(target)? {
-        let finish = match mark.staged {
-            Some(_) => "complete it with klon finish, which needs no source, or ",
-            None => "",
-        };
-        return Err(refused(format!(
-            "a clone of {} to it was not finished, so klon can't verify it; {finish}run the clone \
-             again",
-            mark.source
-        )));
-    }
-    let threads = threads::count(args.threads);
-    if let Some(source) = &check.source {
-        // A record of another source says nothing of this one.
-        let record = records.load(&check.identity).unwrap_or_default();
-        let record = record.filter(|record| record.manifest.source == source.identity);
-        // It is compared under the choice that it was made under.
-        let mut usage = source.usage.clone();
-        if let Some(record) = &record {
-            usage.limit(record.manifest.outside);
-        }
-        let (bad, bad_fill) = record
-            .map(|record| (record.bad, record.bad_fill))
-            .unwrap_or_default();
-        let against = Against::Source {
-            device: &*source.device,
-            usage: &usage,
-            bad: &bad,
-        };
-        let mut summary = verify(&check.name, target, &against, threads, progress)?;
-        summary.bad_fill = bad_fill.filter(|_| !summary.bad.is_empty());
-        return Ok((summary, "source"));
-    }
-    let record = recorded(records, &check.identity, target, threads)?;
-    let record = record.ok_or_else(|| usage(unrecorded(check, records)))?;
-    Ok((
-        verify(
-            &check.name,
-            target,
-            &Against::Record(&record),
-            threads,
-            progress,
-        )?,
-        "record",
-    ))
+    side::tell_cut(source, Some(&cut), records)
 }
 
 /// What to do about a target without a record: a drive with clones on it is verified clone by clone.
@@ -270,8 +320,19 @@ fn owners(check: &Check, differences: &ExtentMap) -> Owners {
     let target: &dyn ReadAt = &*check.open.device;
     match &check.source {
         Some(source) => {
-            let exact = exact::differing(&*source.device, target, differences);
-            filesystem::owners(&*source.device, &exact, NAMED_MAX)
+            let device: &dyn ReadAt = &*source.device;
+            let exact = exact::differing(device, target, differences);
+            let files =
+                |of: &dyn ReadAt, blocks: &ExtentMap| files_hit::owners_in(of, None, blocks);
+            let mut owners = files(device, &exact);
+            exact::without_moved((&mut owners, &mut Owners::default()), || {
+                // Where the clone may have what lies elsewhere on the source.
+                let there = filesystem::usage_or_whole(target, None).extents;
+                let there = there.difference(&source.usage.extents).union(differences);
+                (files(device, differences), files(target, &there))
+            });
+            owners.files.truncate(NAMED_MAX);
+            owners
         }
         None => filesystem::owners(target, differences, NAMED_MAX),
     }
@@ -287,7 +348,7 @@ fn hit(check: &Check, bad: &ExtentMap) -> Owners {
     files_hit::files(&check.open.device, table, bad)
 }
 
-/// The same of what can't be read now, which the clone has.
+/// The files that hold what can't be read from the source now. The clone has these bytes.
 fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
     if summary.unread.is_empty() {
         return Owners::default();

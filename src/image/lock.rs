@@ -33,6 +33,9 @@ const TRIES: u32 = 10;
 const NAMED_MAX: usize = 5;
 
 /// Keeps others from adding to an image and from pruning it, as long as the file is open.
+///
+/// # Errors
+/// [`refused`] names who holds the image; the error of opening it.
 pub fn for_writing(path: &Path) -> Result<File> {
     let open = || Ok((open_plain(path, false)?, false));
     lock_writers(path, open).map(|(file, _)| file)
@@ -70,6 +73,9 @@ impl Claimed {
     }
 
     /// Takes back what was made here, `file_count` files in all; one that was there is empty again.
+    ///
+    /// # Errors
+    /// The error of the filesystem.
     pub fn discard(&self, file_count: usize) -> Result<()> {
         if !self.is_named() {
             return Ok(());
@@ -102,9 +108,12 @@ fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
     Err(io::Error::new(ErrorKind::AlreadyExists, what))
 }
 
-/// Refuses a new image beside one of the same name that is, or is about to be, kept the other way:
-/// in parts, or as one file. Each makes its own first file before it looks for the other's, so that
-/// of two at the same time one sees the other at least.
+/// Refuses a new image if one of the same name exists, or is about to, in the other form: in parts, or as one
+/// file. Each process makes its own first file before it looks for the other. So when two begin at the same
+/// time, at least one sees the other.
+///
+/// # Errors
+/// [`refused`] names the other one.
 pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     let (shown, path) = (twin.shown(), new.path.shown());
     let Ok(found) = open_plain(twin, false) else {
@@ -135,6 +144,9 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
 }
 
 /// The same, and keeps others from reading it.
+///
+/// # Errors
+/// As [`for_writing`], and [`refused`] when someone reads it or the filesystem keeps no locks.
 pub fn alone(path: &Path) -> Result<File> {
     let open = || Ok((open_plain(path, true)?, false));
     let (file, _) = lock_writers(path, open)?;
@@ -157,6 +169,9 @@ pub fn alone(path: &Path) -> Result<File> {
 
 /// Opens an image so that nobody prunes it as long as the device is there; `open` opens what the
 /// path names. Where there are no locks, it is opened without.
+///
+/// # Errors
+/// [`refused`] when someone prunes it; what `open` says.
 pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Result<Arc<dyn ReadAt>> {
     for _ in 0..TRIES {
         let Ok(file) = open_plain(path, false) else {
@@ -177,7 +192,7 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
         let device = open()?;
         // Compacted meanwhile, it is another file that has the name now.
         if is_of(&file, path) {
-            return Ok(Arc::new(Held {
+            return Ok(Arc::new(Locked {
                 device,
                 _lock: file,
             }));
@@ -187,12 +202,12 @@ pub fn reading(path: &Path, open: impl Fn() -> Result<Arc<dyn ReadAt>>) -> Resul
 }
 
 /// A device, and the lock under which it is read.
-struct Held {
+struct Locked {
     device: Arc<dyn ReadAt>,
     _lock: File,
 }
 
-impl ReadAt for Held {
+impl ReadAt for Locked {
     fn geometry(&self) -> Geometry {
         self.device.geometry()
     }
@@ -203,6 +218,10 @@ impl ReadAt for Held {
 
     fn data(&self, within: Extent) -> klon_partition::Result<ExtentMap> {
         self.device.data(within)
+    }
+
+    fn sha256(&self, extent: Extent) -> klon_partition::Result<Option<[u8; 32]>> {
+        self.device.sha256(extent)
     }
 }
 

@@ -1,10 +1,10 @@
 //! One source and one target, as `klon clone SOURCE TARGET` names them.
 
-use super::{BadSectors, VolumeJob};
+use super::{Sources, VolumeJob};
 use crate::guard::{self, Protected};
 use crate::named::Place;
 use crate::named::identity::{disk_identity, identity_by_path};
-use crate::source::{SourceEnd, bad_sectors};
+use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
@@ -15,17 +15,21 @@ use klon_partition::{Identity, ReadAt};
 use std::path::Path;
 
 /// The pair of `klon clone SOURCE TARGET`.
-pub fn pair(source: &Path, target: &Path, bad: BadSectors, system: &System) -> Result<VolumeJob> {
-    let open = match bad {
-        BadSectors::Stop => SourceEnd::open,
-        BadSectors::Around => bad_sectors::open,
-        BadSectors::AroundIfNeeded => bad_sectors::open_if_needed,
+///
+/// # Errors
+/// When one of the two can't be opened, or is refused.
+pub fn pair(source: &Path, target: &Path, how: Sources<'_>, system: &System) -> Result<VolumeJob> {
+    let open = |place: &Place, target: &TargetEnd| {
+        let place = place.clone().at_node(system)?;
+        how.open(&place, system, target.geometry())
     };
-    let open = |place: &Place, target: &TargetEnd| open(place, system, target.geometry());
     pair_with(source, target, open, system)
 }
 
 /// The same, with the source opened in this way.
+///
+/// # Errors
+/// As [`pair`], and what `open` says.
 pub fn pair_with(
     source: &Path,
     target: &Path,
@@ -55,7 +59,7 @@ pub fn pair_with(
     })
 }
 
-/// How a target that only its content recognizes is recognized once it has that of the source: its
+/// How a target is recognized that only its content identifies, once it has the content of the source. Its
 /// record is kept by that. `None` where something lasts, or nothing is there yet.
 fn identity_with(
     source: &SourceEnd,
@@ -94,7 +98,7 @@ fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()
     };
     let location = match source.number.filter(|_| source.image.is_none()) {
         Some(_) => source.open()?.location(system)?,
-        None => system.locate(&source.path)?,
+        None => source.locate(system)?,
     };
     let protected = Protected {
         name: &source.given,

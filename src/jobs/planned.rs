@@ -1,26 +1,32 @@
 //! The volumes of a plan: its drive, found again, and the sources that it names.
 
-use super::{BadSectors, VolumeJob};
+use super::{Sources, VolumeJob};
 use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
+use crate::human;
+use crate::messages::say;
 use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::named::parent::Parent;
-use crate::named::resolve::find_identity;
-use crate::source::{SourceEnd, bad_sectors};
+use crate::named::resolve::{find_identity, look_for};
+use crate::source::SourceEnd;
 use crate::target::{TargetEnd, TargetNow};
 use anyhow::{Context as _, Result};
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
-use klon_partition::system::System;
+use klon_partition::system::{Disk, System};
 use klon_partition::table::Partition;
 use klon_partition::text::quoted;
 use klon_partition::{Geometry, Identity, ReadAt, Shown};
 
 /// The volumes of a plan, all of them or those named in `only` by clone or group.
+///
+/// # Errors
+/// [`usage`] for a name that the plan doesn't have; when a source or the drive can't be found or
+/// opened.
 pub fn of_plan(
     plan: &Plan,
     only: &[String],
-    source: Option<BadSectors>,
+    source: Option<Sources<'_>>,
     system: &System,
 ) -> Result<Vec<VolumeJob>> {
     let is_meant = |volume: &&PlannedVolume| {
@@ -49,8 +55,8 @@ pub fn of_plan(
         let target =
             planned_target(plan, volume, &drive, system).with_context(|| volume.name.clone())?;
         let source = match source {
-            Some(bad) => {
-                Some(planned_source(volume, bad, system).with_context(|| volume.name.clone())?)
+            Some(how) => {
+                Some(planned_source(volume, how, system).with_context(|| volume.name.clone())?)
             }
             None => None,
         };
@@ -73,6 +79,10 @@ pub fn of_plan(
 }
 
 /// The drive of a plan, opened for reading.
+///
+/// # Errors
+/// When no disk, or more than one, has the identity of the plan's drive; [`refused`] when it has another
+/// size by now.
 pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     let place = find_drive_place(plan, system)
         .with_context(|| format!("the plan's drive {}", plan.drive.identity))?;
@@ -80,13 +90,23 @@ pub fn find_drive(plan: &Plan, system: &System) -> Result<OpenPlace> {
     let found_bytes = open.device.geometry().size_bytes;
     if found_bytes != plan.drive.size_bytes {
         return Err(refused(format!(
-            "{} has {found_bytes} bytes, but the plan was made for a drive of {} bytes: it is \
-             another drive, or someone resized it. Make a new plan",
+            "{} has {}, and the plan was made for a drive of {}: it is another drive, or someone resized \
+             it. Make a new plan",
             open.place.path.shown(),
-            plan.drive.size_bytes
+            apart(found_bytes, plan.drive.size_bytes),
+            apart(plan.drive.size_bytes, found_bytes)
         )));
     }
     Ok(open)
+}
+
+/// A size as people read it; in bytes where that looks the same as the `other`.
+fn apart(size_bytes: u64, other_bytes: u64) -> String {
+    let size = human::size(size_bytes);
+    if size == human::size(other_bytes) {
+        return human::count(size_bytes, "byte");
+    }
+    size
 }
 
 /// A drive without a serial number was recognized by its path or by its old table; once the
@@ -109,37 +129,54 @@ fn find_drive_place(plan: &Plan, system: &System) -> Result<Place> {
     find_identity(system, identity)
 }
 
+/// The volume of a plan on its drive, to be written to.
 fn planned_target(
     plan: &Plan,
     volume: &PlannedVolume,
     drive: &OpenPlace,
     system: &System,
 ) -> Result<TargetEnd> {
-    let identity = plan.target(volume);
     let partition = planned_partition(volume, drive)?;
-    let disk = system.disk_of(&drive.place.path)?;
-    let node = disk.as_ref().and_then(|disk| {
-        disk.partitions
-            .iter()
-            .find(|node| node.extent == partition.extent)
-    });
-    // A node of its own can be claimed while other partitions of the drive are in use.
-    let place = match node {
-        Some(node) => Place {
-            given: volume.name.clone(),
-            path: node.path.clone(),
-            number: None,
-            image: None,
-            is_raw: true,
-        },
-        None => Place {
-            given: volume.name.clone(),
-            path: drive.place.path.clone(),
-            number: Some(partition.number),
-            image: None,
-            is_raw: true,
-        },
+    let identity = plan.target(volume);
+    partition_target((&volume.name, identity), &partition, drive, system)
+}
+
+/// The place of `partition` on a drive. A node of its own can be claimed while other partitions of the
+/// drive are in use.
+pub fn partition_place(
+    given: &str,
+    partition: &Partition,
+    drive: &OpenPlace,
+    disk: Option<&Disk>,
+) -> Place {
+    let node = disk.and_then(|disk| disk.partition_at(partition.extent));
+    let (path, number) = match node {
+        Some(node) => (node.path.clone(), None),
+        None => (drive.place.path.clone(), Some(partition.number)),
     };
+    Place {
+        given: given.to_owned(),
+        path,
+        number,
+        image: None,
+        replay: None,
+        shrink: None,
+        is_raw: true,
+    }
+}
+
+/// A partition of a drive as a target with this name and identity.
+///
+/// # Errors
+/// When it is in use or can't be opened.
+pub fn partition_target(
+    (name, identity): (&str, Identity),
+    partition: &Partition,
+    drive: &OpenPlace,
+    system: &System,
+) -> Result<TargetEnd> {
+    let disk = system.disk_of(&drive.place.path)?;
+    let place = partition_place(name, partition, drive, disk.as_ref());
     guard::unused(system, &place.path)?;
     let open = place.open()?;
     let open = match disk.filter(|disk| disk.path == drive.place.path) {
@@ -147,7 +184,7 @@ fn planned_target(
         Some(disk) if place.number.is_none() => open.on_drive(Parent {
             path: disk.path,
             layout: drive.layout.clone(),
-            partition: Some(partition),
+            partition: Some(partition.clone()),
         }),
         _ => open,
     };
@@ -162,7 +199,10 @@ fn planned_target(
 }
 
 /// The partition of the drive that is the planned one by number, place and GUID.
-fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partition> {
+///
+/// # Errors
+/// [`refused`] when there is none.
+pub fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partition> {
     let table = drive.layout.table.as_ref();
     let found = table
         .and_then(|table| {
@@ -182,37 +222,37 @@ fn planned_partition(volume: &PlannedVolume, drive: &OpenPlace) -> Result<Partit
     })
 }
 
-fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> Result<SourceEnd> {
-    let SourceRef {
-        identity,
-        partition,
-        partuuid,
-        fs_uuid,
-    } = &volume.source;
-    let mut place = find_identity(system, identity)?;
-    if partition.is_some() {
-        place.number = *partition;
+/// Where a source of a plan is. Partitions that came back to a new disk have their PARTUUIDs there.
+fn source_place(source: &SourceRef, name: &str, system: &System) -> Result<Place> {
+    if let Some(mut place) = look_for(system, &source.identity)? {
+        place.number = source.partition.or(place.number);
+        return Ok(place);
     }
-    guard::still(system, &place.path)?;
+    let by_partuuid = source.partuuid.clone().map(Identity::PartUuid);
+    let found = match by_partuuid.filter(|identity| *identity != source.identity) {
+        Some(identity) => look_for(system, &identity)?,
+        None => None,
+    };
+    let Some(place) = found else {
+        return find_identity(system, &source.identity);
+    };
+    say(&format!(
+        "klon: {name}: {} is not attached, and the partition {} of the plan is on {} now, so that is the \
+         source",
+        source.identity,
+        place.given,
+        place.path.shown()
+    ));
+    Ok(place)
+}
+
+fn planned_source(volume: &PlannedVolume, how: Sources<'_>, system: &System) -> Result<SourceEnd> {
+    let SourceRef {
+        partuuid, fs_uuid, ..
+    } = &volume.source;
+    let place = source_place(&volume.source, &volume.name, system)?.at_node(system)?;
     let target = Geometry::new(volume.extent.len_bytes(), 512);
-    let sound = || -> Result<_> {
-        let open = place.claim()?;
-        let source = SourceEnd::volume(&open, system, Some(target))?;
-        Ok((open, source))
-    };
-    let around = || -> Result<_> {
-        let open = place.claim_around(system)?;
-        let source = bad_sectors::volume(&open, system, Some(target))?;
-        Ok((open, source))
-    };
-    let (open, mut source) = match bad {
-        BadSectors::Stop => sound(),
-        BadSectors::Around => around(),
-        BadSectors::AroundIfNeeded => match sound() {
-            Err(error) if bad_sectors::is_unread(&error) => around(),
-            found => found,
-        },
-    }?;
+    let (partition, mut source) = how.volume(&place, system, target)?;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),
         _ => None,
@@ -234,7 +274,7 @@ fn planned_source(volume: &PlannedVolume, bad: BadSectors, system: &System) -> R
         found.as_deref(),
         &source.name,
     )?;
-    if let Some(partition) = &open.partition {
+    if let Some(partition) = &partition {
         source.name = format!("{}, partition {}", source.name, partition.number);
     }
     Ok(source)

@@ -7,6 +7,9 @@ const STEP_BYTES: u64 = 64 << 10;
 const STEP_BYTES_MAX: u64 = 1 << 30;
 
 /// The first byte of data at `offset_bytes` or behind it; `None` when none follows.
+///
+/// # Errors
+/// What the device says.
 pub fn data(device: &dyn ReadAt, offset_bytes: u64) -> Result<Option<u64>> {
     let mut found = None;
     walk(device, offset_bytes, |_, data| {
@@ -17,6 +20,9 @@ pub fn data(device: &dyn ReadAt, offset_bytes: u64) -> Result<Option<u64>> {
 }
 
 /// The first byte of a hole at `offset_bytes` or behind it: the device's end, if there is no other.
+///
+/// # Errors
+/// What the device says.
 pub fn hole(device: &dyn ReadAt, offset_bytes: u64) -> Result<u64> {
     let mut at = offset_bytes;
     walk(device, offset_bytes, |step, data| {

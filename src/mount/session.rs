@@ -2,7 +2,7 @@
 
 use super::filesystem::Files;
 use super::tree::Tree;
-use crate::error::INTERRUPTED;
+use crate::error::{INTERRUPTED, plain_words};
 use crate::messages::say;
 use crate::signals::Stop;
 use anyhow::{Context as _, Result};
@@ -24,6 +24,9 @@ pub struct Mounted {
 
 impl Mounted {
     /// Mounts a tree on a directory; `name` is what lists of mounts show.
+    ///
+    /// # Errors
+    /// When the kernel has no FUSE, or refuses the mount, with what to do.
     pub fn new(tree: Tree, directory: PathBuf, name: &str, is_for_others: bool) -> Result<Self> {
         let mut config = Config::default();
         // Commas would part options.
@@ -48,6 +51,9 @@ impl Mounted {
     }
 
     /// Answers until it is unmounted, or a signal comes and it can be.
+    ///
+    /// # Errors
+    /// When the kernel ends the session with an error.
     pub fn run(mut self, stop: Stop) -> Result<()> {
         let unmounter = self.session.unmount_callable();
         let directory = self.directory.clone();
@@ -88,7 +94,8 @@ fn end(stop: &Stop, directory: &Path, mut unmounter: SessionUnmounter) {
         // Users other than root have a program for it.
         Err(_) => {
             if let Err(error) = unmounter.unmount() {
-                say(&format!("{}: unmount: {error}", directory.shown()));
+                let reason = plain_words(&error.to_string());
+                say(&format!("{}: unmount: {reason}", directory.shown()));
             }
         }
     }

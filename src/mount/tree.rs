@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Inodes of a snapshot: that of its directory, and those of its files behind it.
+/// How many inodes a snapshot has: its directory is the first, and its files follow.
 const INODES: u64 = 1 << 16;
 const LATEST: &str = "latest";
 
@@ -138,6 +138,9 @@ impl Tree {
     }
 
     /// The node of that name in a directory.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR; EIO for an image that can't be read.
     pub fn lookup(&self, parent: Node, name: &str) -> Result<Node, Errno> {
         let found = match parent {
             Node::Root if name == LATEST => Some(Node::Latest),
@@ -157,6 +160,9 @@ impl Tree {
     }
 
     /// What is in a directory.
+    ///
+    /// # Errors
+    /// ENOTDIR; EIO for an image that can't be read.
     pub fn entries(&self, node: Node) -> Result<Vec<(Node, String)>, Errno> {
         let own = |parent| vec![(node, ".".to_owned()), (parent, "..".to_owned())];
         let mut entries = own(Node::Root);
@@ -181,6 +187,9 @@ impl Tree {
     }
 
     /// Attributes of a node.
+    ///
+    /// # Errors
+    /// ENOENT; EIO for an image that can't be read.
     pub fn attributes(&self, node: Node) -> Result<FileAttr, Errno> {
         let last = self.numbers.len().saturating_sub(1);
         let (place, file) = match node {
@@ -237,6 +246,9 @@ impl Tree {
     }
 
     /// Opens a file.
+    ///
+    /// # Errors
+    /// EISDIR, ENOENT; EIO for an image that can't be read.
     pub fn open(&self, node: Node) -> Result<Export, Errno> {
         let Node::File(place, file) = node else {
             return Err(Errno::EISDIR);

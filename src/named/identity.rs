@@ -28,6 +28,9 @@ pub fn is_clone_name(name: &str) -> bool {
 }
 
 /// How a whole disk or file is recognized.
+///
+/// # Errors
+/// When the system can't be asked, or the path leads to nothing.
 pub fn identity_of(system: &System, path: &Path, layout: &DiskLayout) -> Result<Identity> {
     if let Some(identity) = system.identity(path)? {
         return Ok(identity);
@@ -57,6 +60,9 @@ pub fn disk_identity(table: &Table) -> Option<Identity> {
 }
 
 /// How something is recognized that has nothing but a place.
+///
+/// # Errors
+/// When the path leads to nothing.
 pub fn identity_by_path(path: &Path) -> Result<Identity> {
     let path = path.canonicalize().with_context(|| path.shown())?;
     Ok(Identity::Path(path.shown()))

@@ -1,17 +1,20 @@
 //! Places that are opened: to be looked at, or claimed for as long as a clone takes.
 
 use super::identity::{identity_of, is_clone_name, partition_identity};
+use super::journal::Journal;
 use super::parent::Parent;
-use super::{Place, RAW_PREFIX};
+use super::{Place, claimed};
 use crate::error::{refused, usage};
-use crate::foreign::{self, Container};
+use crate::foreign::{self, Container, RAW_PREFIX};
 use crate::source::watch::Watch;
 use anyhow::{Context as _, Result};
+use klon_imaging::change::Rested;
 use klon_imaging::image::{Snapshot, SnapshotDevice};
 use klon_partition::Shown;
 use klon_partition::device::{
     Kind, ReopenAt, Source, Window, look_at, open_source, open_source_again,
 };
+use klon_partition::filesystem::{Recognized, Usage, usage as usage_of, usage_by};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
 use klon_partition::system::{Location, System};
 use klon_partition::table::Partition;
@@ -22,21 +25,47 @@ use std::sync::{Arc, OnceLock};
 
 impl Place {
     /// Opens it to be looked at, in nobody's way.
+    ///
+    /// # Errors
+    /// When it can't be opened or inspected, or has no such partition; [`refused`] for what klon
+    /// can't read.
     pub fn open(&self) -> Result<OpenPlace> {
-        self.open_with(look_at)
+        self.open_with(look_at)?.with_replay()
     }
 
     /// Opens it to be read as long as a clone takes, and keeps others from mounting it meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when something else has it.
     pub fn claim(&self) -> Result<OpenPlace> {
-        let mut open = self.open_with(open_source)?;
+        let mut open = self.open_with(claimed::open)?.with_replay()?;
         open.watch = open.begin_watch()?;
         Ok(open)
     }
 
+    /// As [`claim`](Self::claim), of a device that shows a snapshot of it: that is read, through what `reader`
+    /// makes of it, in its place.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn claim_at(
+        &self,
+        node: &Path,
+        reader: impl FnOnce(Arc<Source>) -> Arc<dyn ReadAt>,
+    ) -> Result<OpenPlace> {
+        let source = Arc::new(open_source(node).with_context(|| node.shown())?);
+        let whole = reader(source.clone());
+        self.opened(whole, Some(source), None, None)?.with_replay()
+    }
+
     /// As [`claim`](Self::claim), for a source with bad sectors: it is looked at around them, and
     /// opened anew after each that is met.
+    ///
+    /// # Errors
+    /// When it can't be opened, or its table can't be read and a partition is meant; [`refused`]
+    /// for a disk in a file of another program.
     pub fn claim_around(&self, system: &System) -> Result<OpenPlace> {
-        let source = open_source(&self.path).with_context(|| self.given.clone())?;
+        let source = claimed::open(&self.path).with_context(|| self.given.clone())?;
         if !self.is_raw
             && source.kind() == Kind::File
             && let Some(found) = foreign::look(&self.given, &source)?
@@ -79,10 +108,12 @@ impl Place {
             partition,
             device: Arc::new(ReopenAt::new(device, Box::new(again))),
             // Beside the one that is opened anew.
-            source: Arc::new(look_at(&self.path)?),
+            source: Some(Arc::new(look_at(&self.path)?)),
             snapshot: None,
             container: None,
             watch: None,
+            rested: None,
+            journals: Vec::new(),
             around: OnceLock::new(),
         };
         open.watch = open.begin_watch()?;
@@ -90,6 +121,9 @@ impl Place {
     }
 
     fn open_with(&self, open: fn(&Path) -> klon_partition::Result<Source>) -> Result<OpenPlace> {
+        if let Some((disk, container)) = self.open_export()? {
+            return self.opened(Arc::new(disk), None, None, Some(container));
+        }
         let source = Arc::new(open(&self.path).with_context(|| self.given.clone())?);
         let snapshot = match &self.image {
             Some(image) => Some(image.open_snapshot()?),
@@ -105,6 +139,17 @@ impl Place {
             (None, Some((disk, container))) => (disk, Some(container)),
             (None, None) => (source.clone(), None),
         };
+        self.opened(whole, Some(source), snapshot, container)
+    }
+
+    /// The place in what was opened of it.
+    pub(super) fn opened(
+        &self,
+        whole: Arc<dyn ReadAt>,
+        source: Option<Arc<Source>>,
+        snapshot: Option<Arc<Snapshot>>,
+        container: Option<Container>,
+    ) -> Result<OpenPlace> {
         let layout = inspect(&*whole).with_context(|| format!("inspecting {}", self.given))?;
         let (partition, device) = match self.number {
             Some(number) => {
@@ -124,6 +169,8 @@ impl Place {
             snapshot,
             container,
             watch: None,
+            rested: None,
+            journals: Vec::new(),
             around: OnceLock::new(),
         })
     }
@@ -143,6 +190,9 @@ fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<d
 }
 
 /// The partition of that number.
+///
+/// # Errors
+/// [`usage`] names the partitions that there are.
 pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
     let table = layout.table.as_ref().ok_or_else(|| match layout.doubt() {
         Some(why) => usage(format!("its partition table can't be read: {why}")),
@@ -163,13 +213,14 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
         } else {
             there.join(", ")
         };
-        usage(match layout.doubt() {
-            Some(why) => format!(
-                "partition {number} reaches past its end ({there} does not): its partition table \
-                 can't be relied on ({why})"
-            ),
-            None => format!("it has no partition {number}; it has {there}"),
-        })
+        match layout.doubt() {
+            Some(why) => refused(format!(
+                "its partition table can't be relied on ({why}), and partition {number} is not among \
+                 those that are wholly on the disk ({there}). Mend the table first (sgdisk, sfdisk or \
+                 testdisk), or copy the whole disk"
+            )),
+            None => usage(format!("it has no partition {number}; it has {there}")),
+        }
     })
 }
 
@@ -183,14 +234,18 @@ pub struct OpenPlace {
     pub partition: Option<Partition>,
     /// What is read: all of the device or file, or a window on the partition.
     pub device: Arc<dyn ReadAt>,
-    /// The device or file itself.
-    pub source: Arc<Source>,
+    /// The device or file itself; `None` where that is on a server.
+    pub source: Option<Arc<Source>>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub snapshot: Option<Arc<Snapshot>>,
     /// In which form the disk is in a file of another program.
     pub container: Option<Container>,
     /// What shows that a claimed place is written to meanwhile.
     pub watch: Option<Watch>,
+    /// Since when and how it is at rest, of one that is mounted for writing.
+    pub rested: Option<Rested>,
+    /// What became of journals that awaited recovery.
+    pub journals: Vec<Journal>,
     /// The disk around it, once that was looked at.
     pub around: OnceLock<Option<Parent>>,
 }
@@ -204,11 +259,17 @@ impl OpenPlace {
 
     /// The disk around the partition node that it is; `None` for anything else. The disk is looked at
     /// when it is first asked for, and never again for this place.
+    ///
+    /// # Errors
+    /// When the system doesn't say which disk the node is of.
     pub fn parent(&self, system: &System) -> Result<Option<&Parent>> {
         if let Some(known) = self.around.get() {
             return Ok(known.as_ref());
         }
-        let found = Parent::of(&self.place.path, system)?;
+        let found = match self.place.is_export() {
+            true => None,
+            false => Parent::of(&self.place.path, system)?,
+        };
         Ok(self.around.get_or_init(|| found).as_ref())
     }
 
@@ -222,6 +283,9 @@ impl OpenPlace {
 
     /// The name of its partition, or of the first on a disk, when it is one that plans give to
     /// clones.
+    ///
+    /// # Errors
+    /// As [`parent`](Self::parent).
     pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
         let own = match &self.partition {
             Some(partition) => Some(partition.clone()),
@@ -235,8 +299,11 @@ impl OpenPlace {
     }
 
     /// Where its bytes really lie.
+    ///
+    /// # Errors
+    /// When the system doesn't say where its bytes lie.
     pub fn location(&self, system: &System) -> Result<Location> {
-        let whole = system.locate(&self.place.path)?;
+        let whole = self.place.locate(system)?;
         Ok(match &self.partition {
             // What is in an image lies anywhere in its file.
             Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
@@ -246,13 +313,40 @@ impl OpenPlace {
         })
     }
 
-    /// Begins to watch it, once it is claimed; `None` where nothing would show its changes alone.
-    pub fn begin_watch(&self) -> Result<Option<Watch>> {
-        // A snapshot does not change while others are added behind it.
-        if self.snapshot.is_some() {
-            return Ok(None);
+    /// The filesystem of the volume that it is, as it was recognized when the place was opened; `None`
+    /// for a disk, and where that met bad sectors.
+    pub fn recognized(&self) -> Option<&Recognized> {
+        let mut volumes = self.layout.volumes.iter();
+        let volume = match &self.partition {
+            Some(partition) => volumes.find(|volume| volume.extent == partition.extent),
+            None => volumes.next().filter(|volume| volume.partition.is_none()),
+        };
+        volume?.recognized.as_ref()
+    }
+
+    /// What must be copied of the volume that it is, by its own filesystem.
+    ///
+    /// # Errors
+    /// As [`usage_of()`].
+    pub fn usage(&self) -> klon_partition::Result<Usage> {
+        match self.recognized() {
+            Some(filesystem) => usage_by(&*self.device, filesystem.clone()),
+            None => usage_of(&*self.device),
         }
-        Watch::begin(&self.source, self.partition.is_some())
+    }
+
+    /// Begins to watch it, once it is claimed; `None` where nothing would show its changes alone.
+    ///
+    /// # Errors
+    /// When the account of writes to it can't be read.
+    pub fn begin_watch(&self) -> Result<Option<Watch>> {
+        match &self.source {
+            // A snapshot does not change while others are added behind it.
+            Some(source) if self.snapshot.is_none() => {
+                Watch::begin(source, self.partition.is_some())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Whether it is a disk with partitions, or was one, rather than one volume.
@@ -261,6 +355,9 @@ impl OpenPlace {
     }
 
     /// How it is recognized.
+    ///
+    /// # Errors
+    /// As [`parent`](Self::parent), and when a plain path leads to nothing.
     pub fn identity(&self, system: &System) -> Result<Identity> {
         if let (Some(table), Some(partition)) = (&self.layout.table, &self.partition)
             && let Some(identity) = partition_identity(table, partition)
@@ -276,6 +373,23 @@ impl OpenPlace {
         {
             return Ok(identity);
         }
+        self.disk_identity(system)
+    }
+
+    /// How the whole disk or file is recognized again, also where this is a partition of it.
+    ///
+    /// # Errors
+    /// When the system can't be asked, or the path leads to nothing.
+    pub fn disk_identity(&self, system: &System) -> Result<Identity> {
+        if self.place.is_export() {
+            return Ok(Identity::Path(self.place.path.shown()));
+        }
         identity_of(system, &self.place.path, &self.layout)
+    }
+
+    /// The device or file itself, of what is here.
+    pub fn own(&self) -> Result<&Arc<Source>> {
+        let missing = || refused(format!("{} is not here", self.place.given));
+        self.source.as_ref().ok_or_else(missing)
     }
 }

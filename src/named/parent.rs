@@ -22,6 +22,9 @@ pub struct Parent {
 impl Parent {
     /// The disk beneath the partition node `path`; `None` when it is no such node, or the disk
     /// can't be read.
+    ///
+    /// # Errors
+    /// When the system doesn't say which disk the node is of.
     pub fn of(path: &Path, system: &System) -> Result<Option<Self>> {
         let Some(disk) = system.disk_of(path)? else {
             return Ok(None);

@@ -16,13 +16,18 @@ use std::path::{Path, PathBuf};
 
 impl Place {
     /// Finds what `given` names: a path, LABEL=…, UUID=…, PARTUUID=…, PARTLABEL=…, FILE:2, or
-    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2. With `raw:` before it, it is none of klon's images,
+    /// IMAGE.klon, IMAGE.klon@3, IMAGE.klon@3:2, nbd://HOST/EXPORT, nbd://HOST/EXPORT#2. With `raw:` before it, it is none of klon's images,
     /// and no file of another program.
+    ///
+    /// # Errors
+    /// [`usage`] when nothing has the name, or several do.
     pub fn resolve(given: &Path, system: &System) -> Result<Self> {
         let text = given.shown();
         let plain = without_prefix(given);
         if plain != given {
-            let found = Self::resolve_plain(plain, system)?.into_raw();
+            let found = Self::resolve_plain(plain, system)?;
+            found.refuse_export("is no file of which the bytes could be meant")?;
+            let found = found.into_raw();
             return Ok(Self {
                 given: text,
                 ..found
@@ -32,12 +37,17 @@ impl Place {
     }
 
     fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
+        if let Some(export) = Self::of_export(given)? {
+            return Ok(export);
+        }
         let text = given.shown();
         let place = |path: PathBuf, number, image| Self {
             given: text.clone(),
             path,
             number,
             image,
+            replay: None,
+            shrink: None,
             is_raw: false,
         };
         let named = |path: &Path, number| -> Result<Option<Self>> {
@@ -77,23 +87,41 @@ fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
         "PARTLABEL" => volume.partition.as_ref().is_some_and(|p| p.name == value),
         _ => volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value)),
     };
-    find(system, &format!("{tag}={value}"), has_tag)
+    let given = format!("{tag}={value}");
+    find(system, &given, has_tag)?.ok_or_else(|| missing(&given))
 }
 
 /// The place that `identity` recognizes.
+///
+/// # Errors
+/// When nothing that is attached has the identity, or several do.
 pub fn find_identity(system: &System, identity: &Identity) -> Result<Place> {
+    let found = look_for(system, identity)?;
+    found.ok_or_else(|| match identity {
+        Identity::Path(path) => refused(format!(
+            "{path} is not there. Attach it, or make a new plan if it moved"
+        )),
+        _ => missing(&identity.to_string()),
+    })
+}
+
+/// The place that `identity` recognizes, if it is attached.
+///
+/// # Errors
+/// When several have the identity.
+pub fn look_for(system: &System, identity: &Identity) -> Result<Option<Place>> {
     let given = identity.to_string();
     match identity {
-        Identity::Path(path) if Path::new(&unsealed(path)).exists() => Ok(Place {
+        Identity::Path(path) if Path::new(&unsealed(path)).exists() => Ok(Some(Place {
             given: path.clone(),
             path: shown_by(system, identity).unwrap_or_else(|| unsealed(path).into()),
             number: None,
             image: None,
+            replay: None,
+            shrink: None,
             is_raw: false,
-        }),
-        Identity::Path(path) => Err(refused(format!(
-            "{path} is not there. Attach it, or make a new plan if it moved"
-        ))),
+        })),
+        Identity::Path(_) => Ok(None),
         Identity::Serial(_) | Identity::DiskGuid(_) => find_disk(system, identity),
         Identity::PartUuid(value) => find(system, &given, |layout, volume| {
             volume_identity(layout, volume).is_some_and(|id| same_id(Some(id.value()), value))
@@ -120,7 +148,7 @@ fn shown_by(system: &System, identity: &Identity) -> Option<PathBuf> {
     loops.next().is_none().then_some(found.path)
 }
 
-fn find_disk(system: &System, identity: &Identity) -> Result<Place> {
+fn find_disk(system: &System, identity: &Identity) -> Result<Option<Place>> {
     let mut paths = Vec::new();
     for entry in scan_around(system) {
         let Ok(layout) = &entry.layout else { continue };
@@ -128,14 +156,14 @@ fn find_disk(system: &System, identity: &Identity) -> Result<Place> {
             paths.push((entry.disk.path, None));
         }
     }
-    only_one(&identity.to_string(), paths)
+    at_most_one(&identity.to_string(), paths)
 }
 
 fn find(
     system: &System,
     given: &str,
     is_meant: impl Fn(&DiskLayout, &Volume) -> bool,
-) -> Result<Place> {
+) -> Result<Option<Place>> {
     let mut found = Vec::new();
     for entry in scan_around(system) {
         let Ok(layout) = &entry.layout else { continue };
@@ -147,7 +175,7 @@ fn find(
             found.push(path_of(&entry.disk, volume));
         }
     }
-    only_one(given, found)
+    at_most_one(given, found)
 }
 
 /// The node of a partition if it has one, else the disk and the number.
@@ -155,28 +183,30 @@ fn path_of(disk: &Disk, volume: &Volume) -> (PathBuf, Option<u32>) {
     let Some(partition) = &volume.partition else {
         return (disk.path.clone(), None);
     };
-    match disk
-        .partitions
-        .iter()
-        .find(|node| node.extent == partition.extent)
-    {
+    match disk.partition_at(partition.extent) {
         Some(node) => (node.path.clone(), None),
         None => (disk.path.clone(), Some(partition.number)),
     }
 }
 
-fn only_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Place> {
+fn missing(given: &str) -> anyhow::Error {
+    refused(format!(
+        "no attached disk has {given}; `klon devices` shows what is here"
+    ))
+}
+
+fn at_most_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Option<Place>> {
     match (found.pop(), found.is_empty()) {
-        (Some((path, number)), true) => Ok(Place {
+        (Some((path, number)), true) => Ok(Some(Place {
             given: given.to_owned(),
             path,
             number,
             image: None,
+            replay: None,
+            shrink: None,
             is_raw: false,
-        }),
-        (None, _) => Err(refused(format!(
-            "no attached disk has {given}; `klon devices` shows what is here"
-        ))),
+        })),
+        (None, _) => Ok(None),
         (Some(last), false) => {
             found.push(last);
             let names: Vec<String> = found.iter().map(|(path, _)| path.shown()).collect();

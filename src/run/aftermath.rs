@@ -8,7 +8,7 @@ use crate::target::open::OpenTarget;
 use anyhow::Error;
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
-use klon_partition::Shown;
+use klon_partition::{Error as PartitionError, Shown};
 use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
@@ -26,6 +26,10 @@ pub fn tell(
     let said = match cause {
         // These say it themselves.
         Some(ImagingError::NoRoom { .. } | ImagingError::AfterCommit(_)) => String::new(),
+        // The same run would meet the same damage.
+        Some(ImagingError::Source(PartitionError::Corrupt(_))) if source.snapshot.is_some() => {
+            Standing::of(target, is_commit).in_brief(name)
+        }
         _ => Standing::of(target, is_commit).in_words(name),
     };
     let names = Names {
@@ -78,6 +82,16 @@ impl Standing {
         }
     }
 
+    /// The same where nothing can be gained by the same command.
+    fn in_brief(self, name: &str) -> String {
+        match self {
+            Self::Unfinished => {
+                format!("{name} is marked as unfinished, so nothing takes it for a complete clone")
+            }
+            _ => self.in_words(name),
+        }
+    }
+
     fn in_words(self, name: &str) -> String {
         match self {
             Self::Unreadable => format!(
@@ -92,8 +106,8 @@ impl Standing {
                  completes {name}"
             ),
             Self::Unfinished => format!(
-                "{name} is marked as unfinished, so nothing takes it for a complete clone. Run the \
-                 same command again to complete it"
+                "{}. Run the same command again to complete it",
+                self.in_brief(name)
             ),
             Self::MaybeNotDurable => format!(
                 "The last step failed, so {name} may not be durable. Run the same command again: \

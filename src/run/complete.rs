@@ -10,8 +10,12 @@ use klon_imaging::{Error, RecordStore};
 use klon_partition::system::System;
 use std::num::NonZeroUsize;
 
-/// Completes an update that was staged and then interrupted, with the rest of its group; the others
-/// that are open may be of that.
+/// Completes an update that was staged and then interrupted, with the rest of its group. The other targets
+/// that are open may be members of it.
+///
+/// # Errors
+/// When the target can't be read or written. Refusals and damage are only told: the target is compared
+/// then.
 pub fn complete(
     job: &VolumeJob,
     (target, open): (&OpenTarget, &[OpenTarget]),

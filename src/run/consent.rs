@@ -4,6 +4,7 @@ use super::policy::Policy;
 use crate::confirm::{self, Loss};
 use crate::description::describe;
 use crate::error::refused;
+use crate::grow;
 use crate::jobs::VolumeJob;
 use crate::likeness::{Likeness, volume_of};
 use crate::source::SourceEnd;
@@ -11,6 +12,7 @@ use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
+use klon_imaging::record::RunEntry;
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Identity;
 use klon_partition::ReadAt;
@@ -30,6 +32,9 @@ struct Standing<'a> {
 
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
 /// overwritten. Says whether it has asked.
+///
+/// # Errors
+/// When consent is missing, or the target can't be read.
 pub fn ask(
     job: &VolumeJob,
     records: &RecordStore,
@@ -52,6 +57,12 @@ pub fn ask(
     }
     let there = describe(&now.open, system, |_| true);
     let mut description = format!("{there}\n  with a clone of {}", source.name);
+    let record = records.outline(&job.target.identity).ok().flatten();
+    if let Some(grown) = record.and_then(|record| grow::told(&record.manifest.grown)) {
+        description.push_str(&format!(
+            "\n  {grown}. The clone makes it as small as its source again, and what was added to it is lost"
+        ));
+    }
     if job.is_ambiguous {
         description.push_str(&format!(
             "\n  Both have the identity {}, as a disk and its clone do. Make sure which is which",
@@ -67,6 +78,9 @@ pub fn ask(
 }
 
 /// Whether what stands on the target may be overwritten without asking.
+///
+/// # Errors
+/// When the target can't be read.
 pub fn is_free(job: &VolumeJob, records: &RecordStore, policy: &Policy) -> Result<bool> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(true);
@@ -79,8 +93,12 @@ pub fn is_free(job: &VolumeJob, records: &RecordStore, policy: &Policy) -> Resul
     may_go(job, source, &standing, records, policy)
 }
 
-/// After a target is opened for this run alone: what was not asked about must still be what may go
-/// without asking. That what was asked about is what was shown, opening it has made sure of.
+/// Looks again at a target that is opened for this run alone. When the user was not asked, it must still be
+/// one that may be overwritten without asking. When the user was asked, opening it has made sure that it is
+/// what was shown.
+///
+/// # Errors
+/// When the target is another one than consent was given for.
 pub fn still(
     job: &VolumeJob,
     target: &OpenTarget,
@@ -136,8 +154,8 @@ fn table<'a>(standing: &Standing<'a>) -> Option<&'a Table> {
     table.filter(|_| standing.partition.is_none())
 }
 
-/// That the target looks like the source is not enough: an original looks like its backup too.
-/// The record, the mark of an unfinished run or a plan tells which is which.
+/// Whether the target is an earlier clone of the source. Looking like the source is not enough: an original
+/// looks like its backup, too. The record, the mark of an unfinished run or a plan tells which is which.
 fn is_earlier_clone(
     job: &VolumeJob,
     source: &SourceEnd,
@@ -156,10 +174,14 @@ fn is_earlier_clone(
     if Likeness::new(filesystem(now), table(now)) != wanted {
         return Ok(false);
     }
-    Ok(match records.load(&job.target.identity) {
+    Ok(match records.outline(&job.target.identity) {
         // An original that was brought back once is no backup for that.
         Ok(Some(record)) => {
-            record.manifest.source == source.identity && record.manifest.role != Role::Restore
+            let manifest = &record.manifest;
+            // What was grown may be in use as an original by now, and the clone takes the room back.
+            manifest.source == source.identity
+                && manifest.role != Role::Restore
+                && manifest.grown.is_empty()
         }
         // Only targets have records, also damaged ones.
         Err(_) => wanted.is_unique(),
@@ -190,9 +212,16 @@ fn is_earlier_rescue(
 ) -> Result<bool> {
     let mark = Mark::read(&now.device)?;
     let is_unfinished = mark.is_some_and(|mark| mark.is_of(&source.identity));
-    Ok(match records.load(&job.target.identity) {
+    let outline = records.outline(&job.target.identity);
+    let found = outline.and_then(|found| found.map(|it| Ok((it.bad()?, it.manifest))).transpose());
+    Ok(match found {
         Ok(None) => is_unfinished,
-        Ok(Some(record)) => record.manifest.source == source.identity && !record.bad.is_empty(),
+        // What a clone took over from its source was bad before.
+        Ok(Some((bad, manifest))) => {
+            let last = manifest.history.last();
+            let is_rescue = last.is_some_and(RunEntry::is_rescue);
+            manifest.source == source.identity && !bad.extents.is_empty() && is_rescue
+        }
         Err(_) => false,
     })
 }

@@ -2,64 +2,26 @@
 //! write, and brings it into place; then it writes in place what could not be staged. One volume is a
 //! group of one.
 
-use super::policy::Policy;
+use super::end::{Context, End, listed};
+use super::live::clone_live;
 use super::present::present;
-use super::{aftermath, complete, consent, read_back, rescue};
+use super::{complete, consent, read_back};
 use crate::confirm;
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::messages::say;
-use crate::progress::Progress;
 use crate::source::SourceEnd;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use klon_imaging::clone::{
-    self as imaging, Begun, Drive, Group, Job, Phase, StagedClone, Stopped, Update,
+    self as imaging, Begun, Drive, Filled, Group, Job, StagedClone, Stopped, Update,
 };
 use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::group::MEMBERS_MAX;
-use klon_imaging::{
-    CloneOptions, CloneSummary, Error as ImagingError, Event, Observer, RecordStore,
-};
-use klon_partition::filesystem::Usage;
-use klon_partition::system::System;
+use klon_imaging::{CloneOptions, CloneSummary, Error as ImagingError, Event, Observer};
 use klon_partition::{Extent, ExtentMap};
-
-/// What every volume of a run is cloned with.
-#[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) records: &'a RecordStore,
-    pub(super) policy: &'a Policy,
-    pub(super) progress: &'a Progress,
-    pub(super) system: &'a System,
-}
-
-/// One volume, both ends open.
-struct End<'a> {
-    job: &'a VolumeJob,
-    source: &'a SourceEnd,
-    target: &'a OpenTarget,
-    /// What must stay of an earlier clone on it, when that is to be saved.
-    present: Option<Usage>,
-    room: ExtentMap,
-}
-
-impl End<'_> {
-    fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
-        let Stopped { phase, error } = stopped;
-        let error = aftermath::tell(
-            error.into(),
-            (self.job, name),
-            self.source,
-            self.target,
-            records,
-            phase >= Phase::Committing,
-        );
-        rescue::explained(error, self.job).context(format!("cloning {name}"))
-    }
-}
 
 /// The jobs that are updated as one, in the order of the first of each.
 pub fn groups(jobs: &[VolumeJob]) -> Vec<Vec<&VolumeJob>> {
@@ -78,6 +40,9 @@ pub fn groups(jobs: &[VolumeJob]) -> Vec<Vec<&VolumeJob>> {
 }
 
 /// Clones the volumes of a group.
+///
+/// # Errors
+/// The failure of the first volume, with what stands on each of them now.
 pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSummary>> {
     let targets = open_all(jobs, with)?;
     let places: Vec<Extent> = targets.iter().filter_map(OpenTarget::at).collect();
@@ -165,21 +130,26 @@ fn end<'a>(
 
 fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> {
     let watches: Vec<_> = ends.iter().map(|end| move || watch(end)).collect();
-    let lost = |end: &'_ End<'_>| end.source.salvaged.as_ref().map(Salvaged::lost);
-    let lost: Vec<_> = ends
-        .iter()
-        .map(|end| move || lost(end).unwrap_or_default())
-        .collect();
+    let lost: Vec<_> = ends.iter().map(|end| move || lost(end.source)).collect();
     let jobs: Vec<Job<'_>> = ends
         .iter()
         .zip(&watches)
         .zip(&lost)
-        .map(|((end, watch), lost)| job(end, watch, lost))
+        .map(|((end, watch), lost)| Job {
+            continuity: with.policy.continuity.as_ref(),
+            ..job(end, watch, lost)
+        })
         .collect();
     let mut summaries: Vec<Option<CloneSummary>> = ends.iter().map(|_| None).collect();
     let (mut staged, mut unchanged, mut in_place) = (Vec::new(), Vec::new(), Vec::new());
     let mut taken = ExtentMap::new();
+    for (index, summary) in clone_live(ends, &jobs, with)? {
+        summaries[index] = Some(summary);
+    }
     for (index, (end, job)) in ends.iter().zip(&jobs).enumerate() {
+        if end.source.live.is_some() {
+            continue;
+        }
         if end.present.is_none() {
             in_place.push(index);
             continue;
@@ -229,7 +199,19 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
 
 fn watch(end: &End<'_>) -> klon_partition::Result<Option<String>> {
     let watch = end.source.watch.as_ref();
-    watch.map_or(Ok(None), Watch::changed)
+    let changed = watch.map_or(Ok(None), Watch::changed)?;
+    match (changed, &end.job.tracking) {
+        (None, Some(tracking)) => tracking.changed(),
+        (changed, _) => Ok(changed),
+    }
+}
+
+/// What was lost before, and what the image no longer has.
+fn lost(source: &SourceEnd) -> Filled {
+    let Filled { extents, texts } = source.lost_before.clone();
+    let now = source.salvaged.as_ref().map(Salvaged::lost);
+    let extents = extents.union(&now.unwrap_or_default());
+    Filled { extents, texts }
 }
 
 fn job<'a>(
@@ -259,6 +241,10 @@ fn job<'a>(
         role: end.job.role,
         watch: Some(watch),
         lost: Some(lost),
+        continuity: None,
+        tracked: end.job.tracking.as_ref().map(|found| &found.tracked),
+        written_by: &end.source.written_by,
+        rested: end.source.rested.as_ref(),
     }
 }
 
@@ -295,7 +281,10 @@ fn commit(
             1 => Event::Finished,
             _ => Event::FinishedOf {
                 name: &summary.name,
-                total_bytes: summary.used_bytes.saturating_add(summary.unproven_bytes),
+                total_bytes: summary
+                    .tally
+                    .used_bytes
+                    .saturating_add(summary.unproven_bytes),
             },
         });
     }
@@ -315,14 +304,6 @@ fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<Clo
 fn names<'a>(ends: impl Iterator<Item = &'a End<'a>>) -> String {
     let names: Vec<&str> = ends.map(|end| end.job.name.as_str()).collect();
     listed(&names)
-}
-
-fn listed(names: &[&str]) -> String {
-    match names.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => String::new(),
-    }
 }
 
 fn in_place_question(job: &VolumeJob, room_bytes: u64) -> String {

@@ -1,9 +1,10 @@
 //! What a run is to do. Commands fill it in; all that a run does is asked of it.
 
-use crate::cli::Consent;
+use crate::cli::{Consent, HookArgs};
 use crate::jobs::VolumeJob;
 use klon_imaging::CloneOptions;
-use klon_imaging::change::{Rung, RungChoice};
+use klon_imaging::change::proven::Continuity;
+use klon_imaging::change::{Reliance, Rung, RungChoice};
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_partition::Outside;
 use std::num::NonZeroUsize;
@@ -28,6 +29,12 @@ pub struct Policy {
     pub is_verified: bool,
     /// Whether the run only says what it would do.
     pub is_dry_run: bool,
+    /// What the machine's ledger says of power cuts; `None` without one.
+    pub continuity: Option<Continuity>,
+    /// Whether the user wants to know how changes were found, and why that way.
+    pub is_explained: bool,
+    /// What is run around each freeze of a source that is mounted for writing; `None` for nothing.
+    pub hooks: Option<HookArgs>,
     /// What the user consented to beforehand.
     pub consent: Consent,
 }
@@ -53,6 +60,7 @@ impl Policy {
                 freed: Freed::Leave,
                 update: Update::Staged,
                 threads,
+                reliance: Reliance::USUAL,
             },
             outside: None,
             is_direction_forced: false,
@@ -61,11 +69,14 @@ impl Policy {
             fixes_boot_fields: false,
             is_verified: false,
             is_dry_run: false,
+            continuity: None,
+            is_explained: false,
+            hooks: None,
             consent: Consent::default(),
         }
     }
 
-    /// The options for one volume, which may have found a better rung for itself.
+    /// The options for one volume, with the better rung that may have been found for it.
     pub fn options_for(&self, job: &VolumeJob) -> CloneOptions {
         CloneOptions {
             rung: rung_for(self.options.rung, job.otherwise),
@@ -86,7 +97,8 @@ impl Rescue {
     }
 }
 
-/// What the user asked for goes first; what the volume found stands where nothing was asked.
+/// The rung that the user asked for. Where the user asked for none, it is the one that was found for the
+/// volume.
 const fn rung_for(asked: RungChoice, found: Option<(Rung, &'static str)>) -> RungChoice {
     match (asked, found) {
         (RungChoice::Auto, Some((rung, why))) => RungChoice::Else(rung, why),

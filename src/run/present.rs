@@ -14,6 +14,9 @@ use klon_partition::inspect::{disk_usage, inspect};
 
 /// What must stay on the target of an earlier clone of the same source. `None` when there is nothing
 /// to save: the target holds something else, or a clone that was not finished.
+///
+/// # Errors
+/// When the target can't be read.
 pub fn present(
     job: &VolumeJob,
     source: &SourceEnd,
@@ -22,6 +25,12 @@ pub fn present(
 ) -> Result<Option<Usage>> {
     let volume: &dyn ReadAt = &target.volume;
     if job.target.now.is_none() || Mark::read(volume)?.is_some() {
+        return Ok(None);
+    }
+    // A new file in the place of one that had a record: nothing was ever written to it.
+    if let Some(whole) = volume.geometry().extent()
+        && volume.data(whole)?.is_empty()
+    {
         return Ok(None);
     }
     let wanted = Likeness::new(source.usage.summary.as_ref(), source.table.as_ref());
@@ -50,7 +59,7 @@ pub fn present(
         }
         (Likeness::new(usage.summary.as_ref(), None), usage)
     };
-    let is_recorded = || match records.load(&job.target.identity) {
+    let is_recorded = || match records.outline(&job.target.identity) {
         Ok(record) => record.is_some_and(|record| record.manifest.source == source.identity),
         // Only targets have records, also damaged ones.
         Err(_) => true,

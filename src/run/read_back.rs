@@ -1,6 +1,7 @@
 //! Reading a clone back after it is made.
 
 use crate::error::{DIFFERENT, Failure};
+use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::target::open::OpenTarget;
@@ -10,6 +11,9 @@ use klon_imaging::{RecordStore, verify};
 use std::num::NonZeroUsize;
 
 /// Compares the target with the digests of its record.
+///
+/// # Errors
+/// When the target can't be read, or has other bytes.
 pub fn read_back(
     job: &VolumeJob,
     target: &OpenTarget,
@@ -26,10 +30,11 @@ pub fn read_back(
         return Ok(());
     }
     let message = format!(
-        "{} does not read back what was written: {} bytes differ, the first at byte {}. Don't \
+        "{} does not read back what was written: {} in {} differ, the first at byte {}. Don't \
          trust this drive",
         job.name,
-        found.differing_bytes,
+        human::size(found.differing_bytes),
+        human::count(found.differences.extents().len(), "place"),
         found
             .differences
             .iter()

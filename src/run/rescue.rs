@@ -8,6 +8,7 @@ use crate::files_hit;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::report;
+use crate::source::SourceEnd;
 use crate::source::damaged_image;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
@@ -23,7 +24,10 @@ use klon_partition::{Error as PartitionError, Extent, ReadAt};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A map is of one volume.
+/// Refuses one map for several volumes: a map describes one.
+///
+/// # Errors
+/// When one map is named for several volumes.
 pub fn check(policy: &Policy, jobs: &[VolumeJob]) -> Result<()> {
     match (policy.rescue.as_ref().and_then(Rescue::named_map), jobs) {
         (Some(map), [_, _, ..]) => Err(usage(format!(
@@ -37,6 +41,9 @@ pub fn check(policy: &Policy, jobs: &[VolumeJob]) -> Result<()> {
 }
 
 /// Rescues one volume; says whether all of it could be read.
+///
+/// # Errors
+/// When the target can't be used or written, or the source is gone. What can't be read is no error.
 pub fn rescue_one(
     job: &VolumeJob,
     records: &RecordStore,
@@ -63,6 +70,7 @@ pub fn rescue_one(
         threads,
     };
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
+    let lost = || source.lost_before.clone();
     let imaging_job = Job {
         name: &job.name,
         source: &*source.device,
@@ -75,7 +83,11 @@ pub fn rescue_one(
         role: job.role,
         watch: Some(&watch),
         // A rescue lists what it could not read by itself.
-        lost: None,
+        lost: Some(&lost),
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;
@@ -104,6 +116,9 @@ fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
 }
 
 /// Rescues all of them.
+///
+/// # Errors
+/// As of [`rescue_one`].
 pub fn rescue_all(
     jobs: &[VolumeJob],
     records: &RecordStore,
@@ -127,14 +142,20 @@ pub fn rescue_all(
 }
 
 /// Adds to the error of a clone that met a bad sector where that is, and what to do.
-pub fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
-    if job
-        .source
-        .as_ref()
-        .is_some_and(|source| source.snapshot.is_some())
-    {
+pub fn explained(error: anyhow::Error, source: &SourceEnd) -> anyhow::Error {
+    if source.snapshot.is_some() {
         return damaged_image::explained(error);
     }
+    at_bad_sector(error, source, CLONE)
+}
+
+/// The commands that read around bad sectors.
+pub const CLONE: &str = "klon clone --rescue";
+/// See [`CLONE`].
+pub const IMAGE: &str = "klon image --rescue";
+
+/// Adds to the error of a source that met a bad sector where that is, and which command goes around it.
+pub fn at_bad_sector(error: anyhow::Error, source: &SourceEnd, command: &str) -> anyhow::Error {
     let Some(Error::Source(PartitionError::Io {
         operation: Operation::Read,
         offset_bytes,
@@ -144,21 +165,20 @@ pub fn explained(error: anyhow::Error, job: &VolumeJob) -> anyhow::Error {
     else {
         return error;
     };
-    let bad = job.source.as_ref().and_then(|source| {
-        let offset_bytes = offset_bytes.checked_sub(source.start_bytes)?;
-        first_bad(&source.device, Extent::new(offset_bytes, *len_bytes)?)
-    });
+    let offset_bytes = offset_bytes.checked_sub(source.start_bytes);
+    let extent = offset_bytes.and_then(|offset_bytes| Extent::new(offset_bytes, *len_bytes));
+    let bad = extent.and_then(|extent| first_bad(&source.device, extent));
     let place = bad.map_or_else(
         || "could be read when it was tried again".to_owned(),
         |bad| format!("has a bad sector at byte {}", bad.offset_bytes()),
     );
     error.context(format!(
-        "the source {place}. klon clone --rescue copies everything that can be read"
+        "the source {place}. {command} copies everything that can be read"
     ))
 }
 
-/// The same for one whose looks could not be read.
-pub fn hinted(error: anyhow::Error) -> anyhow::Error {
+/// Advice for a source that could not be read when klon looked at it.
+pub fn hinted(error: anyhow::Error, command: &str) -> anyhow::Error {
     let is_read = |cause: &PartitionError| {
         let operation = match cause {
             PartitionError::Io { operation, .. } => Some(*operation),
@@ -167,10 +187,10 @@ pub fn hinted(error: anyhow::Error) -> anyhow::Error {
         operation == Some(Operation::Read)
     };
     if error.downcast_ref().is_some_and(is_read) {
-        error.context(
-            "klon can't read a disk. If it is the source, klon clone --rescue copies everything \
-             that can be read",
-        )
+        error.context(format!(
+            "klon can't read a disk. If it is the source, {command} copies everything that can be \
+             read"
+        ))
     } else {
         error
     }

@@ -4,42 +4,71 @@
 use crate::human;
 use crate::messages::say;
 use crate::source::SourceEnd;
-use klon_imaging::RecordStore;
+use crate::source::fit::Cut;
+use crate::source::resized;
 use klon_imaging::image::PartitionId;
-use klon_partition::filesystem::{Kind, Usage};
+use klon_imaging::{Manifest, RecordStore};
+use klon_partition::device::Window;
+use klon_partition::filesystem::{ChangeToken, Kind, Recognized, Usage};
 use klon_partition::table::{Scheme, Table};
-use klon_partition::{Extent, Identity};
+use klon_partition::{Extent, Identity, ReadAt};
 
-/// What a filesystem is told by.
-type Filesystem<'a> = Option<(Kind, Option<&'a str>)>;
-
-/// Where the clone ends that is on a volume or disk of this identity, if the filesystem there is still
-/// that of the clone, and its table this one.
-fn recorded(
-    identity: &Identity,
-    (now, table): (Filesystem<'_>, Option<&Table>),
-    records: &RecordStore,
-) -> Option<u64> {
-    let record = records.load(identity).ok().flatten()?;
-    let manifest = &record.manifest;
-    let then = manifest.filesystem.as_ref();
-    let then = then.map(|it| (it.kind, it.uuid.as_deref()));
-    let gpt = table.filter(|table| table.scheme == Scheme::Gpt);
-    let end_bytes = gpt.map_or(manifest.source_bytes, |table| {
-        // Its backup was made for the end of the target, however large the source was.
-        let backup = Extent::between(table.usable.end_bytes(), manifest.target_bytes);
-        let backup = backup.into_iter().collect();
-        record.wanted().difference(&backup).end_bytes()
-    });
-    (then == now).then_some(end_bytes)
+/// What is on a volume or disk now, by which a record is believed or not.
+struct Now<'a> {
+    filesystem: Option<(Kind, Option<&'a str>)>,
+    token: Option<ChangeToken>,
+    table: Option<&'a Table>,
+    device: &'a dyn ReadAt,
 }
 
-/// Where the clone ends that a source is, or that was imaged.
+/// Where the clone ends that is on a volume or disk of this identity, if the record still describes what
+/// is there. What was changed since may reach further than the clone did.
+fn recorded(identity: &Identity, now: &Now<'_>, records: &RecordStore) -> Option<u64> {
+    let outline = records.outline(identity).ok().flatten()?;
+    let manifest = &outline.manifest;
+    let then = manifest.filesystem.as_ref();
+    let then = then.map(|it| (it.kind, it.uuid.as_deref()));
+    if then != now.filesystem || !is_as_recorded(identity, manifest, now, records) {
+        return None;
+    }
+    let gpt = now.table.filter(|table| table.scheme == Scheme::Gpt);
+    let Some(table) = gpt else {
+        return Some(manifest.source_bytes);
+    };
+    // Its backup was made for the end of the target, however large the source was.
+    let backup = Extent::between(table.usable.end_bytes(), manifest.target_bytes);
+    let backup = backup.into_iter().collect();
+    Some(outline.wanted().ok()?.difference(&backup).end_bytes())
+}
+
+/// Whether nobody changed the clone since: by its change token, or where it has none by its first chunk,
+/// in which a table or a boot sector says how far it reaches.
+fn is_as_recorded(
+    identity: &Identity,
+    manifest: &Manifest,
+    now: &Now<'_>,
+    records: &RecordStore,
+) -> bool {
+    if let Some(then) = manifest.token {
+        return now.token.is_some_and(|token| token.0 == then.0);
+    }
+    let record = records.load(identity).ok().flatten();
+    record.is_some_and(|record| record.has_first_chunk_of(now.device).unwrap_or(false))
+}
+
+/// Where a clone ends, when the source is one or is an image of one.
 pub fn of(source: &SourceEnd, records: &RecordStore) -> Option<u64> {
     let Some(snapshot) = &source.snapshot else {
         let summary = source.usage.summary.as_ref();
-        let now = summary.map(|it| (it.kind, it.uuid.as_deref()));
-        return recorded(&source.identity, (now, source.table.as_ref()), records);
+        let cut = source.cut.as_ref();
+        let now = Now {
+            filesystem: summary.map(|it| (it.kind, it.uuid.as_deref())),
+            token: source.usage.token,
+            table: source.table.as_ref(),
+            // As it is, and not as a smaller target will have it.
+            device: cut.map_or(&*source.device, Cut::device),
+        };
+        return recorded(&source.identity, &now, records);
     };
     let meta = snapshot.meta();
     if source.start_bytes == 0 {
@@ -50,15 +79,36 @@ pub fn of(source: &SourceEnd, records: &RecordStore) -> Option<u64> {
     of.and_then(|partition| partition.clone_bytes)
 }
 
-/// The same of a partition of a disk that is imaged.
+impl SourceEnd {
+    /// Adds to the warnings what of the source its target can't have because of its table.
+    pub fn note_covered(&mut self, records: &RecordStore) {
+        if self.covered.is_empty() {
+            return;
+        }
+        let clone_bytes = of(self, records);
+        let warning = resized::covered(&self.name, &self.covered, clone_bytes);
+        self.warnings.extend(warning);
+    }
+}
+
+/// Where the clone on a partition ends. The partition is of a disk that is imaged, and `recognized` is its
+/// filesystem.
 pub fn of_partition(
-    partition: &PartitionId,
+    (disk, partition): (&dyn ReadAt, &PartitionId),
+    recognized: Option<Recognized>,
     identity: Option<Identity>,
     records: &RecordStore,
 ) -> Option<u64> {
+    let volume = Window::new(disk, partition.extent).ok()?;
+    let token = || recognized?.change_token(&volume).ok()?;
     let filesystem = partition.filesystem.as_ref();
-    let now = filesystem.map(|it| (it.kind, it.uuid.as_deref()));
-    recorded(&identity?, (now, None), records)
+    let now = Now {
+        filesystem: filesystem.map(|it| (it.kind, it.uuid.as_deref())),
+        token: token(),
+        table: None,
+        device: &volume,
+    };
+    recorded(&identity?, &now, records)
 }
 
 /// How much of what nobody proved free lies behind the end of a clone.

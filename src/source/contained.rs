@@ -26,7 +26,7 @@ pub fn by_disk(usage: Usage, open: &OpenPlace, system: &System) -> Result<Usage>
     };
     let size_bytes = open.device.geometry().size_bytes;
     Ok(match reason {
-        Some(reason) => Usage::contained(size_bytes, usage.summary, reason),
+        Some(reason) => usage.contained(size_bytes, reason),
         None => usage,
     })
 }

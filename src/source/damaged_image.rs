@@ -23,6 +23,9 @@ use std::sync::{Arc, OnceLock};
 
 /// As [`SourceEnd::open`], of a snapshot whose image is damaged: it reads as zeroes there, unless the
 /// target has what was there.
+///
+/// # Errors
+/// When the image can't be read at all, or does not fit the target.
 pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
     guard::still(system, &place.path)?;
     let name = place.image.as_ref();
@@ -57,7 +60,7 @@ pub fn open(place: &Place, system: &System, target: &TargetEnd) -> Result<Source
     Ok(end)
 }
 
-/// Where that lies in what was imaged; `None` for a partition that was none then.
+/// Where the place lies in what was imaged. `None` for a partition that did not exist then.
 fn start_bytes(place: &Place, snapshot: &Snapshot) -> Option<u64> {
     let Some(number) = place.number else {
         return Some(0);
@@ -98,18 +101,20 @@ fn claim(
         layout,
         partition,
         device,
-        source: Arc::new(source),
+        source: Some(Arc::new(source)),
         snapshot: Some(snapshot.clone()),
         container: None,
+        journals: Vec::new(),
         watch: None,
+        rested: None,
         around: OnceLock::new(),
     };
     open.watch = open.begin_watch()?;
     Ok(open)
 }
 
-/// Takes what is in use from the manifest: a bitmap of which a part reads as zeroes would tell that
-/// nothing uses what it does.
+/// Takes what is in use from the manifest. Part of the bitmap may read as zeroes here, and would then show
+/// blocks as free that are in use.
 fn as_imaged(
     end: &mut SourceEnd,
     partition: Option<&Partition>,

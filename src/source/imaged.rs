@@ -1,13 +1,13 @@
 //! What of a place is in the image that it was opened from.
 
 use crate::named::open::OpenPlace;
-use klon_imaging::commit::HELD_BYTES;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::outside::FIRST_BYTES;
 use klon_partition::table::Partition;
 
-/// Of an image, leaves out what no one proved free and the image does not have: it is not known to be
-/// zero.
+/// Leaves out the bytes that no one proved free and that the image does not have. Nobody knows whether they
+/// are zero.
 pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     let Some(snapshot) = &open.snapshot else {
         return;
@@ -20,7 +20,7 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     if usage.basis == Basis::Map {
         let first = match open.partition {
             Some(_) => ExtentMap::new(),
-            None => ExtentMap::whole(HELD_BYTES),
+            None => ExtentMap::whole(FIRST_BYTES),
         };
         let more = known.difference(&usage.extents).difference(&first);
         usage.extents = usage.extents.union(&more);

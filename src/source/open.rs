@@ -3,13 +3,15 @@
 use super::fit::{self, Cut, Fitted};
 use super::imaged::leave_out_unknown;
 use super::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
-use super::{SourceEnd, contained, unread};
+use super::{SourceEnd, contained, lost_before, shrunk, unread};
 use crate::guard;
 use crate::named::Place;
 use crate::named::open::OpenPlace;
+use crate::still::ways::Ways;
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::Filled;
 use klon_partition::device::Window;
-use klon_partition::filesystem::{Usage, usage};
+use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::system::System;
 use klon_partition::table;
 use klon_partition::{ExtentMap, Geometry, ReadAt};
@@ -17,52 +19,91 @@ use std::sync::Arc;
 
 impl SourceEnd {
     /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
-    pub fn open(place: &Place, system: &System, target: Option<Geometry>) -> Result<Self> {
-        guard::still(system, &place.path)?;
-        let open = place.claim()?;
+    ///
+    /// # Errors
+    /// When the place is in use, can't be read, or does not fit the target.
+    pub fn open(
+        place: &Place,
+        ways: &Ways,
+        system: &System,
+        target: Option<Geometry>,
+    ) -> Result<Self> {
+        Self::of(&ways.claim(place, system)?, system, target)
+    }
+
+    /// As [`open`](Self::open), of a place that was claimed by a way of the run.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         if open.is_disk() {
-            return Self::disk(&open, system, target);
+            Self::disk(open, system, target)
+        } else {
+            Self::volume(open, system, target)
         }
-        Self::volume(&open, system, target)
     }
 
     /// One volume, as far as a target of `target` geometry has it.
+    ///
+    /// # Errors
+    /// When it can't be read, or does not fit the target.
     pub fn volume(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
-        let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
-        let usage = contained::by_disk(usage, open, system)?;
-        Self::with_usage(open, system, usage, target)
+        let usage = open.usage().with_context(|| open.place.given.clone())?;
+        Self::with_usage(
+            open,
+            system,
+            contained::by_disk(usage, open, system)?,
+            target,
+        )
     }
 
-    /// The same of one of which this is in use.
+    /// One volume of which this is in use.
+    ///
+    /// # Errors
+    /// When it is no source, is unfinished, or does not fit the target.
     pub fn with_usage(
         open: &OpenPlace,
         system: &System,
-        mut usage: Usage,
+        usage: Usage,
         target: Option<Geometry>,
     ) -> Result<Self> {
+        Self::new(open, system, Self::read_with(open, usage, target)?)
+    }
+
+    /// What is read of a volume. `usage` is what its filesystem has in use.
+    pub(super) fn read(
+        open: &OpenPlace,
+        system: &System,
+        usage: Usage,
+        target: Option<Geometry>,
+    ) -> Result<Read> {
+        Self::read_with(open, contained::by_disk(usage, open, system)?, target)
+    }
+
+    fn read_with(open: &OpenPlace, mut usage: Usage, target: Option<Geometry>) -> Result<Read> {
         let name = open.place.given.clone();
         guard::is_a_source(open)?;
         leave_out_unknown(&mut usage, open);
+        open.mark_replayed(&mut usage);
         guard::finished(&name, &open.device)?;
         let Fitted {
             device, usage, cut, ..
         } = fit::volume(open, usage, target)?;
-        let device = unread::of_volume(device, &usage)?;
+        let device = unread::of_volume(device, &usage);
         let mut warnings = container_warnings(open);
         warnings.extend(warning(&name, &usage));
-        Self::new(
-            open,
-            system,
-            Read {
-                device,
-                usage,
-                warnings,
-                cut,
-            },
-        )
+        Ok(Read {
+            device,
+            usage,
+            warnings,
+            cut,
+        })
     }
 
     /// A whole disk, as it would be on a target of `target` geometry.
+    ///
+    /// # Errors
+    /// When it can't be read, a partition is unfinished, or it does not fit the target.
     pub fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
         let name = open.place.given.clone();
         for partition in open.layout.table.iter().flat_map(|table| &table.partitions) {
@@ -73,9 +114,15 @@ impl SourceEnd {
         let device = unread::of_disk(fitted.device, &fitted.usage)?;
         let mut warnings = container_warnings(open);
         warnings.extend(damaged_copies(&name, open));
-        warnings.extend(fitted.warnings);
         warnings.extend(disk_warnings(&name, &fitted.usage));
-        let mut usage = fitted.usage.into_usage();
+        let mut usage = fitted.usage;
+        open.mark_replayed_volumes(&mut usage);
+        let volumes = match usage.basis {
+            Basis::Map => std::mem::take(&mut usage.volumes),
+            Basis::Whole { .. } | Basis::Contained { .. } => Vec::new(),
+        };
+        let mut usage = usage.into_usage();
+        open.mark_replayed(&mut usage);
         if device.geometry() != open.device.geometry() {
             drop_moved(&mut usage, open)?;
         }
@@ -90,12 +137,17 @@ impl SourceEnd {
             table: open.layout.table.clone(),
             moved: fitted.moved,
             replaced: fitted.replaced,
+            covered: fitted.covered,
+            volumes,
             ..Self::new(open, system, read)?
         })
     }
 
     /// A source without a table of its own, with what `open` tells of it.
-    fn new(open: &OpenPlace, system: &System, read: Read) -> Result<Self> {
+    pub(super) fn new(open: &OpenPlace, system: &System, read: Read) -> Result<Self> {
+        let size_bytes = read.device.geometry().size_bytes;
+        let mut notes = open.notes();
+        notes.extend(shrunk::note(&open.place.given, size_bytes, &read.usage));
         Ok(Self {
             name: open.place.given.clone(),
             device: read.device,
@@ -107,21 +159,29 @@ impl SourceEnd {
             moved: Vec::new(),
             metadata: ExtentMap::new(),
             warnings: read.warnings,
+            journals: notes,
             path: open.place.path.clone(),
             clone_name: open.clone_name(system)?,
             watch: open.watch.clone(),
+            live: None,
             salvaged: None,
+            recorded: lost_before::recorded(open, system)?,
+            lost_before: Filled::default(),
+            written_by: Vec::new(),
+            rested: open.rested.clone(),
             replaced: ExtentMap::new(),
+            covered: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
             cut: read.cut,
+            volumes: Vec::new(),
         })
     }
 }
 
 /// What is read of a source, and what the user should know of it.
-struct Read {
-    device: Arc<dyn ReadAt>,
-    usage: Usage,
+pub(super) struct Read {
+    pub(super) device: Arc<dyn ReadAt>,
+    pub(super) usage: Usage,
     warnings: Vec<String>,
     cut: Option<Cut>,
 }

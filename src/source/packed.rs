@@ -9,12 +9,13 @@ use crate::source::resized::Resized;
 use crate::source::watch::Watch;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::Filled;
 use klon_imaging::foreign::{Form, recognize};
 use klon_imaging::image::import::bmap::Bmap;
 use klon_imaging::image::import::partclone::MAGIC;
 use klon_imaging::image::import::plain::{PlainStream, start};
 use klon_imaging::image::import::split::Parts;
-use klon_imaging::image::import::unpack::Packing;
+use klon_imaging::packed::Packing;
 use klon_partition::Shown;
 use klon_partition::device::{MemoryDevice, open_source};
 use klon_partition::filesystem::{Usage, probe};
@@ -24,7 +25,7 @@ use klon_partition::{Error, Extent, ExtentMap, Identity, ReadAt};
 use std::path::Path;
 use std::sync::Arc;
 
-/// So much of what is packed shows what that is.
+/// How many unpacked bytes are enough to show what they are.
 const START_BYTES: usize = 1 << 20;
 const ENDS_BYTES: u64 = 1 << 20;
 
@@ -91,7 +92,7 @@ fn ends(disk: &dyn ReadAt) -> ExtentMap {
     start.into_iter().chain(end).collect()
 }
 
-/// Refuses to unpack what is no disk then, either.
+/// Refuses a packed file whose unpacked bytes are no disk, either.
 fn check_content(parts: &Parts) -> Result<()> {
     let start = start(parts, START_BYTES).context("unpacking it")?;
     // A header that speaks of what is behind the start is one all the same.
@@ -106,7 +107,18 @@ fn check_content(parts: &Parts) -> Result<()> {
     }
 }
 
+/// How what is packed in a file is recognized.
+fn identity(table: Option<&Table>, path: &Path) -> Result<Identity> {
+    Ok(match table.and_then(|table| table.disk_guid) {
+        Some(guid) => Identity::DiskGuid(guid.to_string()),
+        None => Identity::Path(path.canonicalize()?.shown()),
+    })
+}
+
 /// The packed disk or volume in a file, as the source of a restore; `None` for anything else.
+///
+/// # Errors
+/// When the file can't be read, or holds what can't be restored from it.
 pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Option<SourceEnd>> {
     let name = place.given.clone();
     if place.is_raw || place.number.is_some() || place.image.is_some() || !place.path.is_file() {
@@ -142,17 +154,12 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         target.geometry(),
     )?;
     let device = resized.device;
-    let mut warnings = packed.warnings;
-    warnings.extend(resized.warnings);
     let extents = if device.geometry().size_bytes == stream.geometry().size_bytes {
         wanted
     } else {
         wanted.union(&ends(&*device))
     };
-    let identity = match packed.table.as_ref().and_then(|table| table.disk_guid) {
-        Some(guid) => Identity::DiskGuid(guid.to_string()),
-        None => Identity::Path(place.path.canonicalize()?.shown()),
-    };
+    let identity = identity(packed.table.as_ref(), &place.path)?;
     Ok(Some(SourceEnd {
         name,
         device,
@@ -164,12 +171,21 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         metadata: ExtentMap::new(),
         moved: resized.moved,
         cut: None,
-        warnings,
+        volumes: Vec::new(),
+        journals: Vec::new(),
+        warnings: packed.warnings,
         path: place.path.clone(),
         clone_name: None,
         watch,
+        live: None,
         snapshot: None,
         salvaged: None,
+        // Of what is packed there are no records.
+        recorded: Vec::new(),
+        lost_before: Filled::default(),
+        written_by: Vec::new(),
+        rested: None,
         replaced: ExtentMap::new(),
+        covered: resized.covered,
     }))
 }

@@ -19,14 +19,18 @@ pub struct Resized {
     pub moved: Vec<Moved>,
     /// What is read from elsewhere than the disk.
     pub replaced: ExtentMap,
-    /// What of the disk the target can't have.
-    pub warnings: Vec<String>,
+    /// What of the disk is in no partition, is not zero, and lies where the target has the backup of its
+    /// GPT.
+    pub covered: ExtentMap,
 }
 
 impl Resized {
     /// The disk `name` with its `table` as on a target of `target` geometry.
     ///
     /// An MBR says nothing of the disk's size, so it stays.
+    ///
+    /// # Errors
+    /// When the target has no room for the table, or the disk can't be read.
     pub fn new(
         name: &str,
         device: &Arc<dyn ReadAt>,
@@ -36,8 +40,10 @@ impl Resized {
         Self::with_tables(name, (device, device), table, target)
     }
 
-    /// The same, where `tables` has what is read to fit the table, so that the device itself may be
-    /// one that is read in order.
+    /// The same, with the tables read from `tables`. So `device` may be one that is read in order.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new).
     pub fn with_tables(
         name: &str,
         (tables, device): (&Arc<dyn ReadAt>, &Arc<dyn ReadAt>),
@@ -66,7 +72,7 @@ impl Resized {
             replaced: overlay.dirty_map(),
             device: Arc::new(overlay),
             moved: rewrite.moved().to_vec(),
-            warnings: covered(name, &rewrite).into_iter().collect(),
+            covered: rewrite.covered().clone(),
         })
     }
 
@@ -76,14 +82,16 @@ impl Resized {
             device: device.clone(),
             moved: Vec::new(),
             replaced: ExtentMap::new(),
-            warnings: Vec::new(),
+            covered: ExtentMap::new(),
         }
     }
 }
 
-/// What is said of bytes in no partition that are where the backup of the table goes.
-fn covered(name: &str, rewrite: &Rewrite) -> Option<String> {
-    let covered = rewrite.covered();
+/// A warning about bytes in no partition that are `covered` by the backup of the table. Bytes behind the
+/// end of a clone were on its drive before, so nobody misses them.
+pub fn covered(name: &str, covered: &ExtentMap, clone_bytes: Option<u64>) -> Option<String> {
+    let clone = clone_bytes.map(ExtentMap::whole);
+    let covered = clone.map_or_else(|| covered.clone(), |clone| covered.intersection(&clone));
     let first = covered.iter().next()?;
     Some(format!(
         "{name}: {} from byte {} on are in no partition and are not zero. The target has the \

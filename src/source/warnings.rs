@@ -1,28 +1,27 @@
 //! What the user should know of a source before it is copied.
 
+use crate::error::plain_words;
 use crate::mending;
 use crate::named::open::OpenPlace;
 use klon_partition::filesystem::{Basis, Usage};
 use klon_partition::inspect::{DiskUsage, VolumeUsage};
 use klon_partition::table::Finding;
 
-/// What to say of a GPT of which one copy is damaged, or says otherwise than the other.
+/// What to say of a GPT when one copy is damaged, or the copies differ.
 pub fn damaged_copies(name: &str, open: &OpenPlace) -> Vec<String> {
-    let is_damage = |finding: &&Finding| {
-        matches!(
-            finding,
-            Finding::PrimaryDamaged(_) | Finding::BackupDamaged(_)
-        )
-    };
-    let findings = open.layout.findings.iter().filter(is_damage);
-    let warning = |finding: &Finding| {
-        format!(
+    let warning = |finding: &Finding| match finding {
+        Finding::PrimaryDamaged(_) | Finding::BackupDamaged(_) => Some(format!(
             "{name}: {finding}. The other copy counts; partitions that only this one names are \
              copied as room in no partition, or as free where others have it (to mend it: sgdisk \
              -e, gdisk)"
-        )
+        )),
+        Finding::BackupDiffers(_) => Some(format!(
+            "{name}: {finding}. A clone of another size has what the primary says in both copies, \
+             one of the same size has both as they are (to make them alike: gdisk)"
+        )),
+        _ => None,
     };
-    findings.map(warning).collect()
+    open.layout.findings.iter().filter_map(warning).collect()
 }
 
 /// What to say of the file that the disk is in.
@@ -48,9 +47,10 @@ pub fn disk_warnings(name: &str, disk: &DiskUsage) -> Vec<String> {
         warning(&format!("partition {number} of {name}"), &volume.usage)
     };
     let whole = match &disk.basis {
-        Basis::Whole { reason, .. } if disk.volumes.is_empty() => {
-            Some(format!("{name}: {reason}; all of it is copied"))
-        }
+        Basis::Whole { reason, .. } if disk.volumes.is_empty() => Some(format!(
+            "{name}: {}; all of it is copied",
+            plain_words(reason)
+        )),
         _ => None,
     };
     let of_volumes = disk.volumes.iter().filter_map(of_volume);
@@ -74,8 +74,9 @@ pub fn warning(name: &str, usage: &Usage) -> Option<String> {
     let summary = usage.summary.as_ref();
     let hazards = summary.map_or(&[][..], |summary| &summary.hazards);
     Some(format!(
-        "{name}: {reason}. Its record of used blocks is unreliable, so klon copies all of it, \
+        "{name}: {}. Its record of used blocks is unreliable, so klon copies all of it, \
          unused blocks included. {}",
+        plain_words(reason),
         mending::of(summary.map(|summary| summary.kind), hazards, reason)
     ))
 }

@@ -1,5 +1,6 @@
 //! Whether a source is written to by someone else while it is read.
 
+use crate::still::snapshot::State;
 use anyhow::Result;
 use klon_partition::device::{Kind, Source, Stamp};
 use std::sync::Arc;
@@ -7,8 +8,10 @@ use std::sync::Arc;
 /// A source and its state when it was claimed.
 #[derive(Clone)]
 pub struct Watch {
-    source: Arc<Source>,
-    before: Stamp,
+    /// The kernel's account of writes, and what it was; `None` where there is none.
+    account: Option<(Arc<Source>, Stamp)>,
+    /// Of a snapshot: whether it is whole.
+    snapshot: Option<Arc<State>>,
 }
 
 impl Watch {
@@ -17,6 +20,9 @@ impl Watch {
     /// A device that nobody else can claim is written to by nobody else through a filesystem, but
     /// anyone may write to the device itself; and one that is mounted read-only may be mounted
     /// again to be written. The kernel counts what is written to a device.
+    ///
+    /// # Errors
+    /// When the source's size and times, or the kernel's account of writes, can't be read.
     pub fn begin(source: &Arc<Source>, is_part: bool) -> Result<Option<Self>> {
         // What is counted is of the whole disk, whose other partitions may be in use.
         if source.kind() == Kind::Block && is_part && !source.is_exclusive() {
@@ -26,16 +32,42 @@ impl Watch {
     }
 
     /// Begins to watch a device or file; `None` where the kernel keeps no account of writes to it.
+    ///
+    /// # Errors
+    /// As of [`begin`](Self::begin).
     pub fn of(source: &Arc<Source>) -> Result<Option<Self>> {
         Ok(source.stamp()?.map(|before| Self {
-            source: source.clone(),
-            before,
+            account: Some((source.clone(), before)),
+            snapshot: None,
         }))
     }
 
+    /// Begins to watch a snapshot of LVM, to which nobody writes, and which may be given up.
+    ///
+    /// # Errors
+    /// As of [`begin`](Self::begin).
+    pub fn of_snapshot(source: &Arc<Source>, state: Arc<State>) -> Result<Self> {
+        let before = source.stamp()?;
+        Ok(Self {
+            account: before.map(|before| (source.clone(), before)),
+            snapshot: Some(state),
+        })
+    }
+
     /// What happened to the source since; `None` for nothing.
+    ///
+    /// # Errors
+    /// As of [`begin`](Self::begin), and when LVM can't be asked for a snapshot.
     pub fn changed(&self) -> klon_partition::Result<Option<String>> {
-        let now = self.source.stamp()?;
-        Ok(now.and_then(|now| self.before.difference(&now)))
+        if let Some(state) = &self.snapshot
+            && let Some(end) = state.broken()?
+        {
+            return Ok(Some(end));
+        }
+        let Some((source, before)) = &self.account else {
+            return Ok(None);
+        };
+        let now = source.stamp()?;
+        Ok(now.and_then(|now| before.difference(&now)))
     }
 }

@@ -1,20 +1,24 @@
 //! Looking at a target, before anyone is asked about it.
 
 use super::{TargetEnd, TargetNow};
-use crate::error::refused;
+use crate::error::{refused, usage};
 use crate::guard;
 use crate::named::{Place, without_prefix};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use klon_partition::Identity;
 use klon_partition::Shown;
 use klon_partition::system::System;
 use klon_partition::text::unsealed;
+use std::io::ErrorKind;
 use std::path::Path;
 
 impl TargetEnd {
     /// Looks at a target.
     pub fn look(given: &Path, system: &System) -> Result<Self> {
         let given = without_prefix(given);
+        if let Some(export) = Place::of_export(given)? {
+            export.refuse_export("can't be a target")?;
+        }
         if !given.exists()
             && let Some(end) = Self::new_file(given)?
         {
@@ -59,10 +63,14 @@ impl TargetEnd {
         let parent = given
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent
-            .unwrap_or(Path::new("."))
-            .canonicalize()
-            .with_context(|| format!("{text}: the directory for the new file does not exist"))?;
+        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => usage(format!(
+                "{text}: there is no directory {} for the new file. Make it first",
+                parent.shown()
+            )),
+            _ => anyhow::Error::from(error).context(text.clone()),
+        })?;
         let path = parent.join(name);
         let identity = Identity::Path(path.shown());
         let place = Place {
@@ -70,6 +78,8 @@ impl TargetEnd {
             path,
             number: None,
             image: None,
+            replay: None,
+            shrink: None,
             is_raw: true,
         };
         Ok(Some(Self {

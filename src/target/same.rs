@@ -26,10 +26,10 @@ pub(super) fn check_same(
              run the command again"
         ))
     };
-    if opened.id()? != now.open.source.id()? {
+    if opened.id()? != now.open.own()?.id()? {
         return Err(changed("its name now means another device or file"));
     }
-    if opened.geometry() != now.open.source.geometry() {
+    if opened.geometry() != now.open.own()?.geometry() {
         return Err(changed("it has another size or other sectors"));
     }
     // A claim keeps others off this name only: a file, or another name of it, may be in use now.
@@ -52,7 +52,7 @@ pub(super) fn check_same(
     }
     // What a disk has in its partitions was shown, too.
     let shown = |layout| described(&target.place.path, layout, system, |_| true);
-    let before = (&now.open.layout, &*now.open.source as &dyn ReadAt);
+    let before = (&now.open.layout, &**now.open.own()? as &dyn ReadAt);
     if now.open.partition.is_none() && shown(before) != shown((&layout, opened)) {
         return Err(changed("something else is on it"));
     }

@@ -4,6 +4,7 @@ mod consent;
 mod help;
 mod json;
 mod json_keys;
+mod ledger;
 mod limits;
 mod names;
 mod not_plain;

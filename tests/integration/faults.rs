@@ -150,6 +150,10 @@ fn clone_saving(
         role: Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     clone(&job, records, &options(), &Silent)?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Used maps against outside tools on real volumes.
 
 mod apfs;
-mod btrfs;
+pub(crate) mod btrfs;
 mod disks;
 mod exfat;
 mod ext;

@@ -14,6 +14,7 @@ fn target(name: &str) -> (fn(&[u8]), usize) {
     match name {
         "record" => (fuzzed::record::check, 300),
         "intent" => (fuzzed::intent::check, 300),
+        "evidence" => (fuzzed::evidence::check, 300),
         "identities" => (fuzzed::identities::check, 1000),
         "mark" => (fuzzed::mark::check, 3000),
         "nbd" => (fuzzed::nbd::check, 300),

@@ -91,8 +91,11 @@ impl Sweep {
 
     /// The bytes and the used extents of the source now.
     fn now(&self) -> (File, ExtentMap) {
-        let used = usage(&look_at(&self.klon.path("source")).unwrap()).unwrap();
-        (File::open(self.klon.path("source")).unwrap(), used.extents)
+        let device = look_at(&self.klon.path("source")).unwrap();
+        let used = usage(&device).unwrap();
+        // The log of an empty journal is zero on a clone.
+        let used = used.extents.difference(&used.blank(&device));
+        (File::open(self.klon.path("source")).unwrap(), used)
     }
 
     /// Keeps the source as it is now.

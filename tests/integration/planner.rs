@@ -6,7 +6,7 @@ use klon_partition::planner::{
     Drive, Options, Plan, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
 };
 use klon_partition::table::{PartitionType, Scheme, Table};
-use klon_partition::{Extent, Geometry, Identity};
+use klon_partition::{Extent, ExtentMap, Geometry, Identity};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ fn source(name: &str, size_bytes: u64, size: SizePolicy) -> SourceRequest {
             disk_has_esp: false,
             has_boot_code: false,
             unassigned: None,
+            original: None,
             volumes: vec![SourceVolume {
                 number: None,
                 extent: Extent::new(0, size_bytes).unwrap(),
@@ -52,6 +53,7 @@ fn planned(scheme: Scheme) -> Plan {
             geometry: Geometry::new(DRIVE_BYTES, 512),
             table: None,
             doubt: None,
+            listed_elsewhere: ExtentMap::new(),
             content: None,
         },
         sources,

@@ -3,6 +3,8 @@
 
 mod allowed;
 mod circles;
+mod devices;
+mod floors;
 mod lengths;
 mod named;
 mod options;
@@ -131,10 +133,26 @@ fn modules_import_in_no_circle() {
 }
 
 #[test]
+fn rooms_import_no_room_above_them() {
+    let offenders = floors::upward(&sources(), floors::HOUSES);
+    let reason = "A room stands on those below it and knows none above, so that it can be read and \
+                  tested without them. Move what both need down, or hand it over:";
+    assert_only_allowed(&offenders, allowed::UPWARD, reason);
+}
+
+#[test]
 fn libraries_know_no_options_of_the_program() {
     let offenders = options::in_libraries(&sources(), &options::of_klon());
     let reason = "A library doesn't know the program's options. Put the advice into src/error.rs:";
     assert_only_allowed(&offenders, allowed::OPTIONS, reason);
+}
+
+#[test]
+fn decorators_of_devices_hand_on_what_is_known_beneath() {
+    let offenders = devices::silent(&sources());
+    let reason = "A decorator that leaves an answer of ReadAt to the default loses what the device \
+                  beneath knows: holes, digests. Hand it on, or say in tidy/devices.rs why not:";
+    assert_only_allowed(&offenders, devices::SILENT, reason);
 }
 
 #[test]

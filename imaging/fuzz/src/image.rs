@@ -2,7 +2,7 @@
 
 use super::{number, seal};
 use klon_imaging::Digest;
-use klon_imaging::change::RungChoice;
+use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, FrameType, Header, Image, ImageWriter, SnapshotDevice, VolumeKind,
     capture, check as check_image, compact, plan_prune,
@@ -209,13 +209,17 @@ pub(crate) fn of_small() -> Vec<u8> {
             previous: None,
             watch: None,
             given_name: None,
+            consistency: klon_imaging::Consistency::Still,
             clone_bytes: None,
             note: None,
+            is_checked: false,
+            volumes: None,
         };
         let options = CaptureOptions {
             rung: RungChoice::Auto,
             level: 1,
             threads: NonZeroUsize::MIN,
+            reliance: Reliance::USUAL,
         };
         capture(&job, &mut writer, &options, &Silent).expect("a snapshot");
     }

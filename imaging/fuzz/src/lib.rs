@@ -1,6 +1,7 @@
 //! What the fuzz targets do with their inputs, and the files of real runs that they begin with.
 //! The integration tests do the same for a moment.
 
+pub mod evidence;
 pub mod foreign;
 pub mod identities;
 pub mod image;

@@ -75,6 +75,10 @@ pub(crate) fn rescue_to(
         role: Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     let options = RescueOptions {
         map,

@@ -36,7 +36,7 @@ fn read(bytes: &[u8]) {
             return;
         }
     }
-    let _ = image.finish();
+    let _ = image.check_rest();
 }
 
 /// A small image; `bitmap` is 1 for bits and 8 for bytes.

@@ -50,6 +50,6 @@ pub fn seed(level: Option<i32>) -> Vec<u8> {
     };
     writer.put(&piece).expect("room in a scratch file");
     let len_bytes = writer.finish().expect("room in a scratch file");
-    file.finish(len_bytes).expect("a scratch file");
+    file.into_place(len_bytes).expect("a scratch file");
     std::fs::read(path).expect("a scratch file")
 }

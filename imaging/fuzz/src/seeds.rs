@@ -1,7 +1,9 @@
 //! Files of real runs: what each fuzz target begins with.
 
-use super::{foreign, identities, image, map, nbd, partclone, qcow2, scratch, stage, target};
-use klon_imaging::change::RungChoice;
+use super::{
+    evidence, foreign, identities, image, map, nbd, partclone, qcow2, scratch, stage, target,
+};
+use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
@@ -49,6 +51,7 @@ pub fn all(images: &Path) -> Vec<Seed> {
     let stopped = of_interrupted();
     add("intent", "in-place", stopped.in_place_log);
     add("intent", "staged", stopped.staged_log);
+    add("evidence", "files", evidence::of_files());
     add("identities", "files", identities::of_files());
     add("mark", "in-place", stopped.mark);
     add("mark", "staged", stopped.staged_volume[..512].to_vec());
@@ -231,6 +234,10 @@ fn run(
         role: Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,
@@ -238,6 +245,7 @@ fn run(
         freed: Freed::Leave,
         update: Update::Staged,
         threads: NonZeroUsize::MIN,
+        reliance: Reliance::USUAL,
     };
     clone(&job, records, &options, &Silent)?;
     Ok(())
@@ -267,6 +275,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
             disk_has_esp: false,
             has_boot_code: false,
             unassigned: None,
+            original: None,
             volumes: vec![volume(7 * MIB)],
         },
     };
@@ -277,6 +286,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
             geometry: Geometry::new(64 * MIB, 512),
             table: None,
             doubt: None,
+            listed_elsewhere: ExtentMap::new(),
             content: None,
         },
         sources: vec![request("Boot", SizePolicy::Match), request("Master", grow)],

@@ -1,14 +1,13 @@
-//! How a run finds what must be written, together with what that way needs.
+//! The ways in which a run finds what must be written, each with what it needs.
 
+use super::Unchanged;
 use crate::intent::{Interrupted, Untouched};
 use crate::record::Record;
 use crate::rung::Rung;
+use klon_partition::ExtentMap;
 use std::sync::Arc;
 
 /// A way to find what must be written, with all that it needs.
-///
-/// A way that needs more, such as proof that files did not change, is a variant that holds the
-/// proof.
 #[derive(Debug)]
 pub enum Approach {
     /// Write everything in use, without looking at the target.
@@ -17,8 +16,23 @@ pub enum Approach {
     Compare,
     /// Compare the source with the digests of this record, which describes the target.
     Digest(Arc<Record>),
+    /// By digests, except what the metadata of its files proves to be as that record says.
+    Metadata(Box<Proof>),
+    /// By digests, except what nobody names as changed since.
+    Tracked(Box<Proof>),
     /// Go on with a run that was interrupted while it wrote in place.
     Resume(Box<Resume>),
+}
+
+/// What need not be read.
+#[derive(Debug)]
+pub struct Proof {
+    /// The record that describes the target.
+    pub record: Arc<Record>,
+    /// What of the source is as that record says.
+    pub unchanged: Unchanged,
+    /// Where the runs before found signatures of what is written past the filesystem.
+    pub signatures: ExtentMap,
 }
 
 /// A run to be gone on with.
@@ -38,6 +52,8 @@ impl Approach {
             Self::Full => Rung::Full,
             Self::Compare => Rung::Compare,
             Self::Digest(_) => Rung::Digest,
+            Self::Metadata(_) => Rung::Metadata,
+            Self::Tracked(_) => Rung::Tracked,
             Self::Resume(_) => Rung::Resume,
         }
     }
@@ -46,7 +62,17 @@ impl Approach {
     pub(crate) const fn resumed(&self) -> Option<&Interrupted> {
         match self {
             Self::Resume(resume) => Some(&resume.interrupted),
-            Self::Full | Self::Compare | Self::Digest(_) => None,
+            Self::Full | Self::Compare | Self::Digest(_) | Self::Metadata(_) | Self::Tracked(_) => {
+                None
+            }
+        }
+    }
+
+    /// What of the source need not be read.
+    pub(crate) const fn proof(&self) -> Option<&Proof> {
+        match self {
+            Self::Metadata(proof) | Self::Tracked(proof) => Some(proof),
+            Self::Full | Self::Compare | Self::Digest(_) | Self::Resume(_) => None,
         }
     }
 }

@@ -14,7 +14,8 @@
 //! 2. The file's inode is the same but for its time of access and its checksums. A count of
 //!    changes that reads raise, too, may have risen when the time of access is another.
 //! 3. All of the file's runs are the same: where in the file, where on the volume, whether written.
-//! 4. The inode changed last before the [`Horizon`] of the run that kept the entry.
+//! 4. The inode changed last before the [`Horizon`] of the run that kept the entry, and its stamp can be
+//!    one of a clock.
 //! 5. The block was written, and lies before the file's end; or it is no block of any file, in a
 //!    cluster with such a one.
 //! 6. Nothing in the file's first 64 KiB was swap's signature or a boot loader's variables when it
@@ -27,9 +28,17 @@
 //! again: that is what defragmentation and shrinking do, which are rare; extents of each file
 //! would make what is kept several times as large on volumes whose files are in pieces.
 //!
+//! On NTFS this is a heuristic, as files can be written without a change of their records; it is used only
+//! where the user asks for it ([`Reliance::trusts_file_records`](super::Reliance)). A file whose name is one
+//! of those that are often written so is never proven.
+//!
+//! Of a filesystem that keeps a checksum of each sector, extents are compared instead, by another
+//! rule: [`walk_extents`].
+//!
 //! [`refusal`] says when none of it may be believed.
 
 mod areas;
+mod extents;
 mod fold;
 mod horizon;
 mod identities;
@@ -37,15 +46,24 @@ mod mapping;
 mod refusal;
 mod rule;
 mod signatures;
+mod stream;
 mod verdict;
 mod walk;
 
+pub(super) use areas::Area;
+pub use extents::{
+    ExtentCount, ExtentVerdict, ExtentWriter, FoundExtents, KeptExtent, KeptExtents,
+    PreviousExtents, walk_extents,
+};
 pub use horizon::Horizon;
 pub use identities::{Counted, Entry, Identities, IdentitiesError, IdentityWriter, Kept};
-pub use refusal::{Continuity, Refusal, Remedy, Stamped, refusal, set_back_seconds};
+pub use refusal::{
+    Continuity, Refusal, Remedy, Session, Stamped, refusal, set_back_seconds, went_down,
+};
 pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
-pub use verdict::{Count, Previous, Verdict, WalkError};
+pub use stream::{Keep, Stream, StreamWriter};
+pub use verdict::{Count, Largest, Previous, ReadWhole, Verdict, WalkError};
 pub use walk::{Found, walk};
 
 #[cfg(test)]

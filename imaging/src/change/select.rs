@@ -1,6 +1,7 @@
 //! Which rung a run takes: a rung whose needs can't be shown falls to the one below.
 
-use super::metadata::Drift;
+use super::drift::Drift;
+use super::look::Doubt;
 use super::{Approach, Resume, Rung, RungChoice};
 use crate::intent::Interrupted;
 use crate::mark::Mark;
@@ -30,6 +31,9 @@ pub struct Situation<'a> {
     pub interrupted: Option<Interrupted>,
     /// The record of the last clone to the target.
     pub record: Recorded,
+    /// Whether the digests of metadata alone, without a change token, may show that nobody changed the
+    /// target. That is a heuristic, which the user asked for.
+    pub trusts_metadata: bool,
 }
 
 /// The record of the last clone to a target.
@@ -97,8 +101,9 @@ pub fn select(choice: RungChoice, mut situation: Situation<'_>) -> Selection {
     match choice {
         RungChoice::Only(Rung::Full) => return asked(Approach::Full),
         RungChoice::Only(Rung::Compare) => return asked(Approach::Compare),
-        RungChoice::Only(Rung::Digest | Rung::Resume) | RungChoice::Auto | RungChoice::Else(..) => {
-        }
+        RungChoice::Only(Rung::Digest | Rung::Metadata | Rung::Tracked | Rung::Resume)
+        | RungChoice::Auto
+        | RungChoice::Else(..) => {}
     }
     let interrupted = situation.interrupted.take();
     if let Some(interrupted) = interrupted.filter(|log| may_resume(&situation, log)) {
@@ -111,11 +116,10 @@ pub fn select(choice: RungChoice, mut situation: Situation<'_>) -> Selection {
         };
     }
     let (approach, reason) = match (choice, usable(&situation)) {
-        (_, Ok(record)) => (
-            Approach::Digest(record),
-            "compared with the record of the last clone".to_owned(),
-        ),
-        (RungChoice::Only(_), Err((reason, _))) => (Approach::Compare, not_possible(&reason)),
+        (_, Ok(record)) => (Approach::Digest(record), BY_DIGEST.to_owned()),
+        (RungChoice::Only(rung), Err((reason, _))) => {
+            (Approach::Compare, not_possible(rung, &reason))
+        }
         (RungChoice::Auto, Err((reason, plain))) => (plain.into(), reason),
         (RungChoice::Else(Rung::Full, reason), Err(_)) => (Approach::Full, reason.to_owned()),
         (RungChoice::Else(_, reason), Err(_)) => (Approach::Compare, reason.to_owned()),
@@ -138,7 +142,7 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
         }
     };
     let reason = match choice {
-        RungChoice::Only(_) => not_possible(&reason),
+        RungChoice::Only(rung) => not_possible(rung, &reason),
         RungChoice::Auto | RungChoice::Else(..) => reason,
     };
     Selection {
@@ -147,9 +151,31 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
     }
 }
 
-fn not_possible(reason: &str) -> String {
-    format!("digest is not possible: {reason}")
+/// The choice of [`Rung::Digest`], when it could be `Rung::Metadata` but for that doubt; of
+/// [`Rung::Compare`] where nothing but a heuristic shows that the target is what the record says.
+#[must_use]
+pub(crate) fn doubted(choice: RungChoice, record: Arc<Record>, doubt: &Doubt) -> Selection {
+    let is_asked = choice == RungChoice::Only(Rung::Metadata);
+    // Nothing but the heuristic, which failed, shows that nobody changed such a target.
+    let (approach, by) = match record.manifest.token {
+        Some(_) => (Approach::Digest(record), Some(BY_DIGEST)),
+        None => (Approach::Compare, None),
+    };
+    let reason = match (is_asked, by) {
+        (true, _) => not_possible(Rung::Metadata, &doubt.reason),
+        (false, Some(by)) => format!("{by}; {}", doubt.reason),
+        (false, None) => doubt.reason.clone(),
+    };
+    Selection { approach, reason }
 }
+
+/// Why a rung that was asked for is not the one that is taken.
+pub(crate) fn not_possible(rung: Rung, reason: &str) -> String {
+    format!("{rung} is not possible: {reason}")
+}
+
+/// Why a run is one by digests.
+const BY_DIGEST: &str = "compared with the record of the last clone";
 
 /// Whether the mark on the target is that of the run whose log is at hand.
 fn may_resume(situation: &Situation<'_>, interrupted: &Interrupted) -> bool {
@@ -188,12 +214,22 @@ fn usable(situation: &Situation<'_>) -> Result<Arc<Record>, (String, Plain)> {
         let reason = format!("the target is a clone of {}", manifest.source);
         return Err((reason, without_record(situation).1));
     }
+    if !manifest.grown.is_empty() {
+        let what = "the clone was grown since it was made, and its growth goes";
+        return compare(what.to_owned());
+    }
     if (manifest.source_bytes, manifest.target_bytes)
         != (situation.source_bytes, situation.target_bytes)
     {
         return compare("the source or the target changed its size".to_owned());
     }
     let Some(token) = manifest.token else {
+        if situation.trusts_metadata {
+            return match manifest.metadata_digest {
+                Some(_) => Ok(Arc::clone(record)),
+                None => compare("the last run kept nothing of the files".to_owned()),
+            };
+        }
         return compare(
             "nothing on such a volume shows whether someone changed the clone".to_owned(),
         );

@@ -1,4 +1,4 @@
-//! What is known of chunks, gone through in step with them.
+//! Facts about chunks, read in step with the chunks.
 
 use std::iter::Peekable;
 

@@ -43,6 +43,10 @@ impl<'a> Known<'a> {
                 record: Some(of_record(record)?),
                 ..Self::alike(Knowledge::Unknown)
             },
+            Approach::Metadata(proof) | Approach::Tracked(proof) => Self {
+                record: Some(of_record(&proof.record)?),
+                ..Self::alike(Knowledge::Unknown)
+            },
             Approach::Resume(resume) => {
                 let Resume {
                     interrupted,
@@ -70,7 +74,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// What is known of `chunk`, of which the source uses `wanted`.
+    /// What is known of `chunk`. The source uses `wanted` of it.
     pub(super) fn of(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Knowledge> {
         let recorded = match &mut self.record {
             Some(record) => record.at(chunk, wanted)?,

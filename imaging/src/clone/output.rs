@@ -2,11 +2,11 @@
 
 use super::{Group, work};
 use crate::chunk::{Write, chunk_writes};
-use crate::commit::{Held, Places, TargetWriter};
+use crate::commit::{HeldBack, Places, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::spot::{Area, Spot, StagedPart};
-use crate::stage::{Rooms, Space, Stager, apply::Checked, group};
+use crate::stage::{Rooms, Space, Stager, apply::ReadBack, group};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -17,9 +17,9 @@ pub(super) enum Output<'a> {
     Staged(Box<Staging<'a>>),
 }
 
-/// An update of which all is staged and was read back.
+/// An update that is completely staged and was read back.
 pub(super) struct Sealed {
-    pub(super) checked: Checked,
+    pub(super) checked: ReadBack,
     /// Room for the block of a group, and where the volume lies on its drive.
     pub(super) seat: Option<(Extent, Spot)>,
     /// Room on the volume that was a hole in a sparse file, and becomes one again.
@@ -102,13 +102,29 @@ impl<'a> Staging<'a> {
         parts: &[StagedPart],
         threads: NonZeroUsize,
     ) -> Result<Self> {
-        let mut holes = rooms.free.clone();
-        if let Some(whole) = space.volume.geometry().extent() {
-            holes = holes.difference(&space.volume.data(whole).map_err(Error::Target)?);
-        }
+        let holes = holes(space, &rooms)?;
         let unproven = rooms.unproven.clone();
-        Ok(Self {
-            stager: Stager::new(space, mark.run, rooms, parts)?,
+        let stager = Stager::new(space, mark.run, rooms, parts)?;
+        let staged = (stager, allowed);
+        Ok(Self::of_passes(
+            space,
+            staged,
+            mark,
+            (holes, unproven),
+            threads,
+        ))
+    }
+
+    /// The update that was staged in passes.
+    pub(super) fn of_passes(
+        space: Space<'a>,
+        (stager, allowed): (Stager<'a>, &'a ExtentMap),
+        mark: Mark,
+        (holes, unproven): (ExtentMap, ExtentMap),
+        threads: NonZeroUsize,
+    ) -> Self {
+        Self {
+            stager,
             unproven,
             space,
             allowed,
@@ -116,7 +132,7 @@ impl<'a> Staging<'a> {
             token: None,
             threads,
             holes,
-        })
+        }
     }
 
     fn put(&self, writes: &[Write]) -> Result<()> {
@@ -132,7 +148,7 @@ impl<'a> Staging<'a> {
 
     /// Stages the first chunk, makes all of it durable, and reads it back; `None` when nothing
     /// differs. For a group of volumes, room is kept for the block that names its members.
-    pub(super) fn seal(self, held: &Held, group: Option<Group<'_>>) -> Result<Option<Sealed>> {
+    pub(super) fn seal(self, held: &HeldBack, group: Option<Group<'_>>) -> Result<Option<Sealed>> {
         if self.stager.is_empty() && held.changed.is_empty() {
             return Ok(None);
         }
@@ -153,7 +169,7 @@ impl<'a> Staging<'a> {
         let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
         let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
         Ok(Some(Sealed {
-            checked: Checked::check(self.space, &mark, staged, self.threads)?,
+            checked: ReadBack::check(self.space, &mark, staged, self.threads)?,
             seat,
             holes: used.intersection(&self.holes),
             zeroes: self.stager.taken(Area::Volume).intersection(&self.unproven),
@@ -167,7 +183,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Stages the first chunk, and the places that the mark replaces: both old and new contents.
-    fn put_first_chunk(&self, held: &Held) -> Result<()> {
+    fn put_first_chunk(&self, held: &HeldBack) -> Result<()> {
         let places = Places::new(self.space.volume.geometry(), held.chunk).all();
         let changed: Vec<Extent> = held.changed.union(&places).iter().collect();
         self.stager
@@ -178,4 +194,13 @@ impl<'a> Staging<'a> {
         self.stager
             .keep(&chunk_writes(held.chunk, &Bytes::from(old), &places))
     }
+}
+
+/// What of the room is a hole in a sparse file.
+pub(super) fn holes(space: Space<'_>, rooms: &Rooms) -> Result<ExtentMap> {
+    let Some(whole) = space.volume.geometry().extent() else {
+        return Ok(rooms.free.clone());
+    };
+    let data = space.volume.data(whole).map_err(Error::Target)?;
+    Ok(rooms.free.difference(&data))
 }

@@ -1,11 +1,14 @@
 //! What is settled before a run: its plan, how it finds what must be written, and where writes go.
 
+use super::outlook::{self, Outlook};
 use super::output::{Output, Staging};
 use super::pending::recorded;
-use super::{CloneOptions, Group, Job, Update};
-use crate::change::metadata::check;
+use super::{CloneOptions, Group, Job, Update, within};
+use crate::change::drift::{Drift, DriftCheck, check};
+use crate::change::look::keeps_metadata;
+use crate::change::outlook::Purpose;
 use crate::change::{Approach, Recorded, Resume, Selection, Situation, distrust, select};
-use crate::chunk::first_chunk;
+use crate::chunk::{self, first_chunk};
 use crate::commit::TargetWriter;
 use crate::error::{Error, Result};
 use crate::hex::Hex;
@@ -16,9 +19,10 @@ use crate::progress::Observer;
 use crate::record::{Record, RecordStore};
 use crate::spot::StagedPart;
 use crate::stage::{Rooms, Space};
-use klon_partition::filesystem::{ChangeToken, probe};
+use klon_partition::filesystem::{ChangeToken, Usage, probe};
 use klon_partition::{Extent, ExtentMap};
 use std::sync::Arc;
+use std::thread;
 
 /// A job whose plan and approach are settled.
 pub(super) struct Prepared {
@@ -27,15 +31,17 @@ pub(super) struct Prepared {
     /// The first chunk, which comes to the target last.
     pub(super) first: Extent,
     pub(super) selection: Selection,
+    /// What is known of the source's files.
+    pub(super) outlook: Outlook,
     /// Bytes of the target that were read for the selection.
     pub(super) checked_bytes: u64,
     /// The record of the last clone to the target, for its history and for what it described. It
     /// says nothing of what the target holds now: that is for the approach to say.
     pub(super) previous: Option<Arc<Record>>,
     /// The change token of what is on the target.
-    target_token: Option<ChangeToken>,
+    pub(super) target_token: Option<ChangeToken>,
     /// Whether what is on the target is to be saved.
-    is_staged: bool,
+    pub(super) is_staged: bool,
     /// What interrupted attempts at this update have staged.
     staged: Vec<StagedPart>,
     /// What this run marks the target with.
@@ -52,32 +58,83 @@ fn last_record(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> 
     }
 }
 
-impl Prepared {
-    pub(super) fn new(
+/// Whether the digests of metadata alone may show that nobody changed the target: where the source has no
+/// change token, and the user asked for that heuristic.
+fn trusts_metadata(job: &Job<'_>, options: &CloneOptions) -> bool {
+    job.usage.token.is_none() && keeps_metadata(job.usage, &options.reliance)
+}
+
+/// What of the source may be anything but zero.
+pub(super) fn data(job: &Job<'_>) -> Result<ExtentMap> {
+    let mut data = ExtentMap::new();
+    if let Some(whole) = job.source.geometry().extent() {
+        data = job.source.data(whole).map_err(Error::Source)?;
+    }
+    // What is lost must not count as zero, though it may be a hole.
+    Ok(data.union(&job.filled().extents))
+}
+
+/// What reading the target's metadata shows, where the run is to rely on that record.
+fn checked(
+    job: &Job<'_>,
+    options: &CloneOptions,
+    record: &Record,
+    observer: &dyn Observer,
+) -> Result<DriftCheck> {
+    if record.manifest.token.is_none() && record.metadata()?.is_none() {
+        // Such a record would be believed for its digests of metadata, and has none.
+        return Ok(DriftCheck {
+            drift: Some(Drift::Record),
+            ..DriftCheck::default()
+        });
+    }
+    let is_cancelled = || observer.is_cancelled();
+    check(&job.target, record, options.threads, &is_cancelled)
+}
+
+/// What a thread came to.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(found) => found,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Where updates of a target are staged.
+pub(super) fn space<'a>(job: &Job<'a>) -> Space<'a> {
+    Space {
+        volume: job.target,
+        drive: job.drive.map(|drive| drive.device),
+    }
+}
+
+/// What is on a target, and how the source is to be compared with it by all that is known of the target.
+pub(super) struct OnTarget {
+    pub(super) selection: Selection,
+    pub(super) checked_bytes: u64,
+    pub(super) previous: Option<Arc<Record>>,
+    token: Option<ChangeToken>,
+    pub(super) is_staged: bool,
+    staged: Vec<StagedPart>,
+}
+
+impl OnTarget {
+    /// Looks at the target of a job; nothing of its source is read. `interrupted` is what the log of an
+    /// earlier run tells. What the selection relies on is not checked yet.
+    pub(super) fn look(
         job: &Job<'_>,
         records: &RecordStore,
         options: &CloneOptions,
-        observer: &dyn Observer,
+        interrupted: Option<Interrupted>,
     ) -> Result<Self> {
-        let source_bytes = job.source.geometry().size_bytes;
-        let target_bytes = job.target.geometry().size_bytes;
-        let mut data = ExtentMap::new();
-        if let Some(whole) = job.source.geometry().extent() {
-            data = job.source.data(whole).map_err(Error::Source)?;
-        }
-        let plan = Plan::new(job.usage, &data, source_bytes, target_bytes)?;
         let mark = Mark::read(&job.target).map_err(Error::Target)?;
         let on_target = probe(&job.target).map_err(Error::Target)?;
-        let target_token = match &on_target {
+        let token = match &on_target {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
         let record = last_record(job, records, options)?;
         let previous = record.found().cloned();
-        // A log that can't be read says nothing: then the target is compared.
-        let interrupted = Interrupted::load(&records.log_path(job.target_identity))
-            .ok()
-            .flatten();
         // What an earlier run left unfinished is not to be saved.
         let is_staged = job.present.is_some() && options.update == Update::Staged && mark.is_none();
         let staged = interrupted
@@ -86,42 +143,149 @@ impl Prepared {
             .map_or_else(Vec::new, |interrupted| interrupted.staged.clone());
         let situation = Situation {
             source: job.source_identity,
-            source_bytes,
+            source_bytes: job.source.geometry().size_bytes,
             source_summary: job.usage.summary.as_ref(),
-            target_bytes,
+            target_bytes: job.target.geometry().size_bytes,
             target_summary: on_target.as_ref().map(|filesystem| filesystem.summary()),
-            target_token,
+            target_token: token,
             mark: mark.as_ref(),
             interrupted,
             record,
+            trusts_metadata: options.asks_files() && trusts_metadata(job, options),
         };
-        let mut selection = select(options.rung, situation);
-        let mut checked_bytes = 0;
-        if let Approach::Digest(record) = &selection.approach {
-            let is_cancelled = || observer.is_cancelled();
-            let checked = check(&job.target, record, options.threads, &is_cancelled)?;
-            checked_bytes = checked.read_bytes;
-            if let Some(drift) = checked.drift {
-                selection = distrust(options.rung, drift);
-            }
-        }
-        let wanted = plan.wanted();
+        Ok(Self {
+            selection: select(options.rung, situation),
+            checked_bytes: 0,
+            previous,
+            token,
+            is_staged,
+            staged,
+        })
+    }
+
+    /// Reads the target's metadata, where the selection relies on it.
+    pub(super) fn checked(
+        self,
+        job: &Job<'_>,
+        options: &CloneOptions,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let Approach::Digest(record) = &self.selection.approach else {
+            return Ok(self);
+        };
+        let DriftCheck { drift, read_bytes } = checked(job, options, record, observer)?;
+        let selection = match drift {
+            Some(drift) => distrust(options.rung, drift),
+            None => self.selection,
+        };
+        Ok(Self {
+            selection,
+            checked_bytes: read_bytes,
+            ..self
+        })
+    }
+
+    /// The same beside a look at the source, which takes about as long: they are mostly two drives.
+    fn checked_beside<T>(
+        self,
+        job: &Job<'_>,
+        (options, observer): (&CloneOptions, &dyn Observer),
+        look: impl Fn(Selection) -> Result<(Selection, T)>,
+    ) -> Result<(Self, T)> {
+        let Approach::Digest(record) = &self.selection.approach else {
+            return self.with_selection(look);
+        };
+        let record = Arc::clone(record);
+        let selection = self.selection;
+        let (checked, looked) = thread::scope(|scope| {
+            let check = scope.spawn(|| checked(job, options, &record, observer));
+            let looked = look(selection);
+            (joined(check), looked)
+        });
+        let DriftCheck { drift, read_bytes } = checked?;
+        let (selection, found) = match drift {
+            // What was found of the source is of no use then.
+            Some(drift) => look(distrust(options.rung, drift))?,
+            None => looked?,
+        };
+        let found_there = Self {
+            selection,
+            checked_bytes: read_bytes,
+            ..self
+        };
+        Ok((found_there, found))
+    }
+
+    /// The same run with the selection that a look at the source leads to.
+    pub(super) fn with_selection<T>(
+        self,
+        look: impl FnOnce(Selection) -> Result<(Selection, T)>,
+    ) -> Result<(Self, T)> {
+        let (selection, looked) = look(self.selection)?;
+        Ok((Self { selection, ..self }, looked))
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(
+        job: &Job<'_>,
+        records: &RecordStore,
+        options: &CloneOptions,
+        (purpose, observer): (Purpose, &dyn Observer),
+    ) -> Result<Self> {
+        let source_bytes = job.source.geometry().size_bytes;
+        let target_bytes = job.target.geometry().size_bytes;
+        let plan = Plan::new(job.usage, &data(job)?, source_bytes, target_bytes)?;
+        // A log that can't be read says nothing: then the target is compared.
+        let interrupted = Interrupted::load(&records.log_path(job.target_identity))
+            .ok()
+            .flatten();
+        let found = OnTarget::look(job, records, options, interrupted)?;
+        let with = (purpose, observer);
+        let looked = |selection| outlook::look((job, &plan), records, options, selection, with);
+        let (found, outlook) = found.checked_beside(job, (options, observer), looked)?;
+        Self::of(job, found, (plan, outlook))
+    }
+
+    /// A job whose target was looked at, and its source.
+    pub(super) fn of(
+        job: &Job<'_>,
+        found: OnTarget,
+        (plan, outlook): (Plan, Outlook),
+    ) -> Result<Self> {
         let mut own_mark = Mark::new(&job.source_identity.to_string());
-        if let Some(interrupted) = selection.approach.resumed() {
+        if let Some(interrupted) = found.selection.approach.resumed() {
             own_mark.run = interrupted.run;
         }
         Ok(Self {
             first: first_chunk(plan.source_bytes)?,
+            wanted: plan.wanted(),
             plan,
-            wanted,
-            selection,
-            checked_bytes,
-            previous,
-            target_token,
-            is_staged,
-            staged,
+            selection: found.selection,
+            outlook,
+            checked_bytes: found.checked_bytes,
+            previous: found.previous,
+            target_token: found.token,
+            is_staged: found.is_staged,
+            staged: found.staged,
             mark: own_mark,
         })
+    }
+
+    /// How much of what is in use would not be read.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        let Some(proof) = self.selection.approach.proof() else {
+            return 0;
+        };
+        let chunks = chunk::chunks(&self.wanted, self.plan.source_bytes);
+        let is_unread = |chunk: &Extent| {
+            *chunk != self.first
+                && proof
+                    .unchanged
+                    .covers(*chunk, &within(&self.wanted, *chunk))
+        };
+        let copied = |chunk| self.plan.copy.within(chunk).map(Extent::len_bytes);
+        chunks.filter(is_unread).flat_map(copied).sum()
     }
 
     /// Begins the log of this run, which takes over what earlier attempts have done.
@@ -139,6 +303,9 @@ impl Prepared {
                 Approach::Full => Untouched::Nothing,
                 Approach::Compare => Untouched::Unknown,
                 Approach::Digest(record) => Untouched::Record(Hex(record.digest)),
+                Approach::Metadata(proof) | Approach::Tracked(proof) => {
+                    Untouched::Record(Hex(proof.record.digest))
+                }
                 Approach::Resume(resume) => resume.interrupted.meta.untouched,
             },
         };
@@ -167,6 +334,26 @@ impl Prepared {
         Ok((Self { selection, ..self }, log))
     }
 
+    /// Room for an update of what is `present` on the target.
+    pub(super) fn rooms(&self, job: &Job<'_>, present: &Usage, drive_taken: &ExtentMap) -> Rooms {
+        // What the record describes must stay, also where the filesystem has freed it since.
+        let described = self
+            .previous
+            .as_ref()
+            .map(|record| record.wanted())
+            .unwrap_or_default();
+        let kept = described.union(&self.wanted);
+        let volume = present.extents.union(&kept);
+        let none = ExtentMap::new();
+        let drive_room = job.drive.map_or(&none, |drive| drive.room);
+        Rooms {
+            free: volume.complement(job.target.geometry().size_bytes),
+            unproven: present.unproven.difference(&kept),
+            drive: drive_room.difference(drive_taken),
+            is_drive_given_up: job.drive.is_some_and(|drive| drive.is_given_up),
+        }
+    }
+
     /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
     pub(super) fn output<'a>(
         &'a self,
@@ -179,28 +366,10 @@ impl Prepared {
             let writer = TargetWriter::begin(job.target, &self.wanted, mark, self.first);
             return Ok(Output::InPlace(Box::new(writer)));
         };
-        // What the record describes must stay, also where the filesystem has freed it since.
-        let described = self
-            .previous
-            .as_ref()
-            .map(|record| record.wanted())
-            .unwrap_or_default();
-        let space = Space {
-            volume: job.target,
-            drive: job.drive.map(|drive| drive.device),
-        };
-        let kept = described.union(&self.wanted);
-        let volume = present.extents.union(&kept);
+        let space = space(job);
         let none = ExtentMap::new();
-        let drive_room = job.drive.map_or(&none, |drive| drive.room);
-        let drive_room = drive_room.difference(group.map_or(&none, |group| group.drive_taken));
-        let is_given_up = job.drive.is_some_and(|drive| drive.is_given_up);
-        let rooms = Rooms {
-            free: volume.complement(job.target.geometry().size_bytes),
-            unproven: present.unproven.difference(&kept),
-            drive: drive_room,
-            is_drive_given_up: is_given_up,
-        };
+        let drive_taken = group.map_or(&none, |group| group.drive_taken);
+        let rooms = self.rooms(job, present, drive_taken);
         let is_new = self.staged.is_empty();
         let parts = &self.staged;
         let mut staging = Staging::new(space, rooms, &self.wanted, mark, parts, options.threads)?;

@@ -1,12 +1,17 @@
 //! A run under way: reading the source, and giving what differs to where writes go.
 
+use super::outlook::Outlook;
 use super::output::Output;
 use super::prepared::Prepared;
 use super::task::{self, Task};
+use super::work::Seen;
 use super::{CloneOptions, Job, work};
-use crate::commit::Held;
+use crate::change::proven::Signatures;
+use crate::change::sums;
+use crate::commit::HeldBack;
 use crate::error::Result;
 use crate::intent::IntentLog;
+use crate::live::RestFigures;
 use crate::pipeline;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::{MetadataWriter, RecordWriter};
@@ -32,32 +37,53 @@ pub(super) struct Notes {
     pub(super) changed: ExtentMapBuilder,
     pub(super) read_source_bytes: u64,
     pub(super) read_target_bytes: u64,
+    /// Where signatures were found of what is written past the filesystem.
+    pub(super) signatures: Signatures,
+    /// Whether all content was read, by this run or by those whose evidence was believed.
+    pub(super) is_all_seen: bool,
+    pub(super) outlook: Outlook,
+    /// How the source was at rest.
+    pub(super) rest: RestFigures,
 }
 
 impl Run<'_> {
     /// Brings all but the first chunk to where writes go, and returns that one.
-    pub(super) fn transfer(&mut self, output: &Output<'_>, options: &CloneOptions) -> Result<Held> {
+    pub(super) fn transfer(
+        &mut self,
+        output: &Output<'_>,
+        options: &CloneOptions,
+    ) -> Result<HeldBack> {
         let observer = self.observer;
         let log = &self.log;
         let is_in_place = matches!(output, Output::InPlace(_));
         let begin = |task: Task| {
             let task = unless_cancelled(observer, task)?;
-            if is_in_place {
+            if is_in_place && task.proven().is_none() {
                 log.intend(task.chunk)?;
             }
             Ok(task)
         };
         let (first, others) = task::tasks(self.prepared, &self.metadata)?;
         let others = others.map(|task| begin(task?));
-        let worker = work::Worker::new(self.job, options.rewrite);
+        let is_searched = self.notes.outlook.draft.is_some();
+        let filesystem = sums::filesystem(self.job.source, self.job.usage)?;
+        let outlook = &mut self.notes.outlook;
+        let check = sums::begin(filesystem, self.job.source, &mut outlook.figures);
+        let check = check.unwrap_or_else(|sums::Unchecked| {
+            outlook.draft = None;
+            None
+        });
+        let worker = work::Worker::new(self.job, options.rewrite, is_searched, check.as_ref());
+        let before = self.prepared.selection.approach.proof();
+        let before = before.map(|proof| &proof.signatures);
         let outcome = worker.process(&begin(first)?)?;
-        let held = Held {
+        let held = HeldBack {
             chunk: outcome.chunk,
             content: outcome.content.clone(),
             changed: outcome.changed.iter().copied().collect(),
         };
         let notes = &mut self.notes;
-        notes.add(&outcome, observer)?;
+        notes.add(&outcome, before, observer)?;
         pipeline::run(
             options.threads,
             others,
@@ -67,15 +93,21 @@ impl Run<'_> {
                 for write in &zeroes {
                     output.put_zero(write)?;
                 }
-                if is_in_place {
+                if is_in_place && !matches!(outcome.seen, Seen::Proven(_)) {
                     log.done(outcome.chunk, outcome.digest);
                 }
                 if log.is_due() {
                     checkpoint(output, log)?;
                 }
-                notes.add(&outcome, observer)
+                notes.add(&outcome, before, observer)
             },
         )?;
+        if let Some(check) = check {
+            let outlook = &mut self.notes.outlook;
+            let lost = self.job.filled().extents;
+            let (found, figures) = (check.finish(), &mut outlook.figures);
+            outlook.damaged = sums::end(self.job.source, found, &lost, figures);
+        }
         Ok(held)
     }
 
@@ -86,13 +118,28 @@ impl Run<'_> {
 }
 
 impl Notes {
-    fn add(&mut self, outcome: &work::Outcome, observer: &dyn Observer) -> Result<()> {
+    /// Notes what was found out about a chunk. `before` is where earlier runs found signatures.
+    fn add(
+        &mut self,
+        outcome: &work::Outcome,
+        before: Option<&ExtentMap>,
+        observer: &dyn Observer,
+    ) -> Result<()> {
         self.digests.push(outcome.digest)?;
         if let (Some(metadata), Some(digest)) = (&mut self.metadata, outcome.metadata) {
             metadata.push(digest)?;
         }
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
+        match &outcome.seen {
+            Seen::Read(signatures) => self.signatures.add(signatures.iter().copied()),
+            Seen::Kept => self.is_all_seen = false,
+            Seen::Proven(bytes) => {
+                self.outlook.figures.skipped_bytes += bytes;
+                let before = before.into_iter().flat_map(|map| map.within(outcome.chunk));
+                self.signatures.add(before);
+            }
+        }
         for &extent in &outcome.changed {
             self.changed.push(extent);
         }
@@ -108,6 +155,6 @@ fn checkpoint(output: &Output<'_>, log: &IntentLog) -> Result<()> {
     let staged = output.checkpoint()?;
     match output {
         Output::InPlace(_) => log.checkpoint(),
-        Output::Staged(_) => staged.map_or(Ok(()), |part| log.staged(part)),
+        Output::Staged(_) => log.staged(staged),
     }
 }

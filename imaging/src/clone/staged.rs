@@ -1,18 +1,19 @@
 //! Updates that are staged: waiting for the commit, alone or with the rest of their group, and after
 //! it.
 
+use super::outlook::Kept;
 use super::output::Sealed;
 use super::phase::{During as _, Phase, Stopped};
-use super::run::Run;
-use super::{CloneOptions, CloneSummary, Job, finish};
+use super::prepared::{Prepared, space};
+use super::run::{Notes, Run};
+use super::{CloneOptions, CloneSummary, Job, conclude};
 use crate::error::Result;
 use crate::record::RecordStore;
-use crate::stage::Space;
 use crate::stage::group::{self, Ready};
 use klon_partition::ExtentMap;
 use std::time::Instant;
 
-/// An update of which all is staged, and the record of the new state durable beside the old one.
+/// An update that is completely staged. The record of the new state is durable beside the old one.
 pub struct StagedClone<'a> {
     job: &'a Job<'a>,
     ready: Ready<'a>,
@@ -21,6 +22,11 @@ pub struct StagedClone<'a> {
     drive_taken: ExtentMap,
     freed: ExtentMap,
     summary: CloneSummary,
+    /// The evidence for the next run, and the record that it belongs to.
+    kept: Option<Kept>,
+    record: [u8; 32],
+    /// Whether the source goes on: it was at rest while it was read.
+    is_live: bool,
     started: Instant,
 }
 
@@ -29,6 +35,14 @@ impl StagedClone<'_> {
     #[must_use]
     pub const fn drive_taken(&self) -> &ExtentMap {
         &self.drive_taken
+    }
+
+    /// Checks that the source is as it was, unless it was brought to rest to be read.
+    fn check_source(&self) -> Result<()> {
+        match self.is_live {
+            true => Ok(()),
+            false => self.job.check_source(),
+        }
     }
 
     /// What was zero before it held what was staged is so again: else it could not be told from
@@ -57,13 +71,14 @@ impl StagedClone<'_> {
         self.release();
         let target = self.job.target_identity;
         let keep = || -> Result<u64> {
-            let freed_bytes = finish::treat_freed(&self.freed, self.job, options.freed)?;
+            let freed_bytes = conclude::treat_freed(&self.freed, self.job, options.freed)?;
             records.adopt_pending(target)?;
             records.remove_log(target)?;
             Ok(freed_bytes)
         };
-        self.summary.freed_bytes = keep().map_err(finish::after_commit)?;
-        self.summary.written_bytes = written_bytes;
+        self.summary.freed_bytes = keep().map_err(conclude::after_commit)?;
+        self.summary.kept(self.kept.take(), self.record);
+        self.summary.tally.written_bytes = written_bytes;
         self.summary.seconds = self.started.elapsed().as_secs_f64();
         Ok(self.summary)
     }
@@ -76,12 +91,19 @@ pub(super) fn pend<'a>(
     sealed: Sealed,
     started: Instant,
 ) -> Result<Box<StagedClone<'a>>> {
-    let space = Space {
-        volume: job.target,
-        drive: job.drive.map(|drive| drive.device),
-    };
     // Whoever commits later, or never does, need not stage it again.
-    run.log.staged(sealed.part)?;
+    run.log.staged(Some(sealed.part))?;
+    pend_as(job, (run.prepared, run.notes), sealed, started)
+}
+
+/// The same without a log.
+pub(super) fn pend_as<'a>(
+    job: &'a Job<'a>,
+    (prepared, notes): (&Prepared, Notes),
+    sealed: Sealed,
+    started: Instant,
+) -> Result<Box<StagedClone<'a>>> {
+    let space = space(job);
     let used_bytes = job.usage.extents.total_bytes();
     let ready = Ready {
         space,
@@ -89,14 +111,17 @@ pub(super) fn pend<'a>(
         seat: sealed.seat,
         used_bytes,
     };
-    let freed = finish::run_freed(run.prepared);
-    let written = finish::Written {
+    let freed = conclude::run_freed(prepared);
+    let is_live = notes.rest.consistency.is_short();
+    let written = conclude::Written {
         in_place_bytes: ready.checked.in_place_bytes(space),
         staged_bytes: sealed.staged_bytes,
     };
     // What is in use will be the source's, byte by byte, its change token included.
     let token = job.usage.token;
-    let (summary, record) = finish::record(run, token, written, started)?;
+    let (summary, record, kept) =
+        conclude::record((job, prepared), notes, token, written, started)?;
+    let digest = record.digest();
     record.keep_pending()?;
     Ok(Box::new(StagedClone {
         job,
@@ -106,6 +131,9 @@ pub(super) fn pend<'a>(
         drive_taken: sealed.drive_taken,
         freed,
         summary,
+        kept,
+        record: digest,
+        is_live,
         started,
     }))
 }
@@ -119,7 +147,7 @@ pub(super) fn commit_one(
     records: &RecordStore,
     options: &CloneOptions,
 ) -> Result<CloneSummary, Stopped> {
-    update.job.check_source().during(Phase::Checking)?;
+    update.check_source().during(Phase::Checking)?;
     let written_bytes = commit_and_apply(&mut [&mut update.ready], options)?;
     let written_bytes = written_bytes.into_iter().sum();
     update
@@ -142,7 +170,7 @@ pub fn commit(
     options: &CloneOptions,
 ) -> Result<Vec<CloneSummary>, Stopped> {
     for update in &updates {
-        update.job.check_source().during(Phase::Checking)?;
+        update.check_source().during(Phase::Checking)?;
     }
     for job in unchanged {
         job.check_source().during(Phase::Checking)?;

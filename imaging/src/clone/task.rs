@@ -2,7 +2,8 @@
 
 use super::known::{Knowledge, Known};
 use super::{Prepared, within};
-use crate::chunk;
+use crate::change::Proof;
+use crate::chunk::{self, Digest};
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
 
@@ -17,6 +18,8 @@ pub(super) struct Task {
     pub(super) metadata: Vec<Extent>,
     /// What is known of the target's chunk.
     pub(super) known: Knowledge,
+    /// Whether its content is proven to be as the record says.
+    pub(super) is_proven: bool,
 }
 
 impl Task {
@@ -30,10 +33,18 @@ impl Task {
     pub(super) const fn is_plain(&self) -> bool {
         self.metadata.is_empty() && self.chunk.offset_bytes() != 0
     }
+
+    /// The digest of a chunk that need not be read, on either side.
+    pub(super) fn proven(&self) -> Option<Digest> {
+        match self.known {
+            Knowledge::Digest(digest) if self.is_proven && self.is_plain() => Some(digest),
+            _ => None,
+        }
+    }
 }
 
-/// The task of the first chunk, which is held back, and those of the others in order. Of `metadata`
-/// there are digests in the record.
+/// The task of the first chunk, which is held back, and the tasks of the others in order. The record keeps
+/// digests of `metadata`.
 pub(super) fn tasks<'a>(
     prepared: &'a Prepared,
     metadata: &'a ExtentMap,
@@ -45,10 +56,13 @@ pub(super) fn tasks<'a>(
         first,
         ..
     } = prepared;
+    let proof = prepared.selection.approach.proof();
     let mut task = move |chunk| {
         let wanted = within(wanted, chunk);
         let known = known.of(chunk, &wanted)?;
+        let covers = |proof: &Proof| proof.unchanged.covers(chunk, &wanted);
         Ok(Task {
+            is_proven: proof.is_some_and(covers),
             chunk,
             copy: within(&plan.copy, chunk),
             metadata: within(metadata, chunk),

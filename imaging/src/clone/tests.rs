@@ -1,7 +1,7 @@
 //! Clones of random volumes against the law: what is wanted is equal, what is not is untouched.
 
 use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
-use crate::change::RungChoice;
+use crate::change::{Reliance, RungChoice};
 use crate::mark::Mark;
 use crate::progress::{Event, Observer, Silent};
 use crate::record::{RecordStore, Role};
@@ -17,6 +17,7 @@ use std::num::NonZeroUsize;
 mod phase;
 mod resume;
 mod staged;
+mod unread;
 
 const SIZE: usize = 3 << 20;
 const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -28,6 +29,7 @@ fn options(rung: RungChoice) -> CloneOptions {
         freed: Freed::Leave,
         update: Update::Staged,
         threads: THREADS,
+        reliance: Reliance::USUAL,
     }
 }
 
@@ -73,6 +75,10 @@ impl World {
             role: Role::Backup,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         };
         Ok(clone(&job, &self.records, &options(rung), observer)?)
     }
@@ -140,9 +146,9 @@ proptest! {
             let blocks = (0..SIZE / 4096)
                 .filter(|at| previous[at * 4096..][..4096] != target[at * 4096..][..4096])
                 .count() as u64;
-            prop_assert!(again.changed_bytes <= blocks * 4096);
+            prop_assert!(again.tally.changed_bytes <= blocks * 4096);
             let commit_bytes = if blocks == 0 { 0 } else { 18 * 4096 };
-            prop_assert!(again.written_bytes <= again.changed_bytes + commit_bytes);
+            prop_assert!(again.tally.written_bytes <= again.tally.changed_bytes + commit_bytes);
         }
         let record = world.records.load(&Identity::Path("/target".to_owned())).unwrap().unwrap();
         prop_assert_eq!(record.manifest.history.len(), 2);
@@ -220,7 +226,10 @@ fn an_interrupted_clone_is_marked_and_the_next_run_completes_it() {
     );
     let again = world.run(&used, RungChoice::Auto, &Silent).unwrap();
     assert_eq!(again.rung, Rung::Resume, "{}", again.reason);
-    assert!(again.changed_bytes < SIZE as u64, "what was done is kept");
+    assert!(
+        again.tally.changed_bytes < SIZE as u64,
+        "what was done is kept"
+    );
     assert_eq!(world.target.to_vec(), world.source.to_vec());
 }
 
@@ -244,6 +253,10 @@ fn freed_space_is_treated_as_asked() {
             role: Role::Backup,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         };
         let options = CloneOptions {
             freed,

@@ -4,6 +4,9 @@ use super::known::Knowledge;
 use super::task::Task;
 use super::{Job, Rewrite};
 use crate::buffer::{Pool, Pooled};
+use crate::change::proven::signatures_in;
+use crate::change::sectors::SectorCheck;
+use crate::change::sums;
 use crate::chunk::{CHUNK_LEN, Digest, differing, read_chunk, read_data, to_len};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
@@ -14,6 +17,10 @@ pub(super) struct Worker<'a> {
     source: &'a dyn ReadAt,
     target: &'a dyn ReadAt,
     rewrite: Rewrite,
+    /// Whether signatures are looked for.
+    is_searched: bool,
+    /// Compares what is read with the filesystem's checksums.
+    check: Option<&'a SectorCheck<'a>>,
     pool: Pool,
     zeroes: Bytes,
 }
@@ -31,15 +38,34 @@ pub(super) struct Outcome {
     pub(super) wanted_bytes: u64,
     pub(super) read_source_bytes: u64,
     pub(super) read_target_bytes: u64,
+    /// How its content is known.
+    pub(super) seen: Seen,
+}
+
+/// How the content of a chunk is known.
+pub(super) enum Seen {
+    /// It was read. Where signatures were found of what is written past the filesystem, if anyone asks.
+    Read(Vec<Extent>),
+    /// The source keeps its digest.
+    Kept,
+    /// It is proven to be as the record says: so many bytes were not read.
+    Proven(u64),
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(job: &Job<'a>, rewrite: Rewrite) -> Self {
+    pub(super) fn new(
+        job: &Job<'a>,
+        rewrite: Rewrite,
+        is_searched: bool,
+        check: Option<&'a SectorCheck<'a>>,
+    ) -> Self {
         let pool = Pool::new(CHUNK_LEN);
         Self {
             source: job.source,
             target: job.target,
             rewrite,
+            is_searched,
+            check,
             // A new buffer of the pool is zero.
             zeroes: pool.take().freeze(),
             pool,
@@ -48,6 +74,11 @@ impl<'a> Worker<'a> {
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
         let chunk = task.chunk;
+        if let Some(digest) = task.proven() {
+            let copied = task.copy.iter().map(|extent| extent.len_bytes());
+            let seen = Seen::Proven(copied.sum());
+            return Ok(self.same(task, (digest, seen), 0));
+        }
         let current = match self.kept(task)? {
             Some(kept) => match self.compare(task, kept)? {
                 Compared::Same(outcome) => return Ok(outcome),
@@ -57,6 +88,7 @@ impl<'a> Worker<'a> {
             None => None,
         };
         let (content, read_source_bytes) = self.content(task)?;
+        self.compare_sums(task, &content);
         // Where nothing is to be read, the chunk is zero and its digest is known.
         let zero = || Digest::of_zeroes(content.len()).filter(|_| task.copy.is_empty());
         let digest = zero().unwrap_or_else(|| Digest::of(&content));
@@ -64,7 +96,12 @@ impl<'a> Worker<'a> {
             .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
         let (changed, read_target_bytes) = self.changed(task, digest, &content, current)?;
         let wanted_bytes = task.wanted_bytes();
+        let signatures = match self.is_searched && !task.copy.is_empty() {
+            true => signatures_in(chunk.offset_bytes(), &content).collect(),
+            false => Vec::new(),
+        };
         Ok(Outcome {
+            seen: Seen::Read(signatures),
             chunk,
             digest,
             metadata,
@@ -89,6 +126,15 @@ impl<'a> Worker<'a> {
         Ok((content.freeze().slice(..len), read_bytes))
     }
 
+    /// Compares what was read of a chunk with the filesystem's checksums.
+    fn compare_sums(&self, task: &Task, content: &[u8]) {
+        let Some(check) = self.check else {
+            return;
+        };
+        let content = (task.chunk.offset_bytes(), content);
+        sums::look(check, &task.copy, content);
+    }
+
     /// The digest of a chunk, where the source keeps it and nothing else of the chunk is needed.
     fn kept(&self, task: &Task) -> Result<Option<Digest>> {
         if !task.is_plain() {
@@ -105,10 +151,10 @@ impl<'a> Worker<'a> {
 
     /// Whether the target has a chunk already, by the digest that the source keeps.
     fn compare(&self, task: &Task, digest: Digest) -> Result<Compared> {
-        let len = to_len(task.chunk.len_bytes());
         let current = match task.known {
             Knowledge::Digest(known) if known == digest => None,
             Knowledge::Unknown => {
+                let len = to_len(task.chunk.len_bytes());
                 let current = self.current(task)?;
                 if Digest::of(&current.content[..len]) != digest {
                     return Ok(Compared::Read(current));
@@ -117,17 +163,25 @@ impl<'a> Worker<'a> {
             }
             Knowledge::Digest(_) | Knowledge::Nothing => return Ok(Compared::Unread),
         };
-        Ok(Compared::Same(Outcome {
+        let read_bytes = current.map_or(0, |current| current.read_bytes);
+        let outcome = self.same(task, (digest, Seen::Kept), read_bytes);
+        Ok(Compared::Same(outcome))
+    }
+
+    /// A chunk that the target has already, without its content.
+    fn same(&self, task: &Task, (digest, seen): (Digest, Seen), read_target_bytes: u64) -> Outcome {
+        Outcome {
             chunk: task.chunk,
             digest,
             metadata: None,
             // Nothing of it will be written.
-            content: self.zeroes.slice(..len),
+            content: self.zeroes.slice(..to_len(task.chunk.len_bytes())),
             changed: Vec::new(),
             wanted_bytes: task.wanted_bytes(),
             read_source_bytes: 0,
-            read_target_bytes: current.map_or(0, |current| current.read_bytes),
-        }))
+            read_target_bytes,
+            seen,
+        }
     }
 
     fn current(&self, task: &Task) -> Result<Current> {

@@ -1,6 +1,6 @@
 //! The order of writes, on a device that remembers them.
 
-use super::{HELD_BYTES, Held, TargetWriter, Write};
+use super::{HELD_BYTES, HeldBack, TargetWriter, Write};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use bytes::Bytes;
@@ -72,9 +72,9 @@ fn extent(offset: u64, len: u64) -> Extent {
     Extent::new(offset, len).unwrap()
 }
 
-fn held(changed: ExtentMap) -> Held {
+fn held(changed: ExtentMap) -> HeldBack {
     let chunk = extent(0, HELD_BYTES);
-    Held {
+    HeldBack {
         chunk,
         content: Bytes::from(vec![7; 1 << 20]),
         changed,
@@ -88,7 +88,7 @@ fn data(offset_bytes: u64) -> Write {
     }
 }
 
-fn commit(writer: TargetWriter<'_>, held: &Held) -> Result<u64> {
+fn commit(writer: TargetWriter<'_>, held: &HeldBack) -> Result<u64> {
     writer.commit(held, || Ok(()))
 }
 
@@ -204,7 +204,7 @@ fn a_volume_smaller_than_a_block_works() {
     let allowed = ExtentMap::whole(512);
     let chunk = extent(0, 512);
     let writer = TargetWriter::begin(&target, &allowed, Mark::new("x"), chunk);
-    let held = Held {
+    let held = HeldBack {
         chunk,
         content: Bytes::from(vec![7; 512]),
         changed: chunk.into(),

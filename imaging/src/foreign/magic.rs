@@ -124,7 +124,35 @@ const MAGICS: &[Magic] = &[
         "the saved state of a virtual machine",
         "it holds memory, and no disk",
     ),
+    // vma_spec.txt of Proxmox: magic, version 1 in big-endian order.
+    saved(
+        b"VMA\0\0\0\0\x01",
+        "a backup of Proxmox (VMA)",
+        "`vma extract {} DIRECTORY` makes its disks raw",
+    ),
+    saved(
+        b"btrfs-stream\0",
+        "a stream of btrfs send",
+        "`btrfs receive` makes a subvolume of it",
+    ),
+    saved(
+        b"xFSdump0",
+        "a dump of xfsdump",
+        "`xfsrestore` brings it to a formatted volume, which can be cloned",
+    ),
+    saved(
+        b"age-encryption.org/",
+        "an encrypted file (age)",
+        "decrypt it with `age -d`, and name what comes out",
+    ),
+    saved(
+        b"-----BEGIN PGP MESSAGE-----",
+        "an encrypted file (PGP)",
+        "decrypt it with `gpg -d`, and name what comes out",
+    ),
     archive(b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    archive(b"\xed\xab\xee\xdb\x03\0", "an RPM package"),
+    archive(b"PAR2\0PKT", "a PAR2 file"),
     archive(b"Rar!\x1a\x07", "a RAR archive"),
     archive(b"MSCF\0\0\0\0", "a cabinet archive"),
     archive(b"!<arch>\n", "an ar archive"),

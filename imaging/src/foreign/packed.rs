@@ -1,7 +1,7 @@
 //! Packed streams: a magic number of a few bytes, and what shows that it is none by chance.
 
 use super::{Foreign, Form, Seen};
-use crate::image::import::unpack::{Packing, unpack};
+use crate::packed::{Packing, unpack};
 use klon_partition::ReadAt;
 use klon_partition::device::read_vec;
 use std::io::{Cursor, Read};

@@ -1,7 +1,7 @@
 //! Headers that are right, nearly right, and chance.
 
 use super::{Foreign, Form, recognize};
-use crate::image::import::unpack::Packing;
+use crate::packed::Packing;
 use klon_partition::device::MemoryDevice;
 
 const SIZE: usize = 64 << 10;
@@ -58,6 +58,14 @@ fn formats_are_told_by_their_headers() {
         (&[(0, b"PaRtImAgE-VoLuMe")], "an image of partimage"),
         (&[(0, b"partclone-image")], "an image of partclone"),
         (&[(0, b"MSWIM\0\0\0")], "a Windows image (WIM)"),
+        (&[(0, b"VMA\0\0\0\0\x01")], "a backup of Proxmox (VMA)"),
+        (&[(0, b"btrfs-stream\0")], "a stream of btrfs send"),
+        (&[(0, b"xFSdump0")], "a dump of xfsdump"),
+        (
+            &[(0, b"age-encryption.org/v1\n")],
+            "an encrypted file (age)",
+        ),
+        (&[(0, b"\xed\xab\xee\xdb\x03\0")], "an RPM package"),
         (&[(0, b"7z\xbc\xaf\x27\x1c")], "a 7z archive"),
         (
             &[(0, b"PK\x03\x04\x14\0\0\0\x08\0"), (26, b"\x01\0\0\0x")],

@@ -79,7 +79,7 @@ impl FileAppend {
         Self::over(file, position)
     }
 
-    /// The same of a file that is open for reading and writing.
+    /// Appends to a file that is open for reading and writing.
     ///
     /// # Errors
     /// What the system says.

@@ -3,11 +3,13 @@
 pub(super) mod pages;
 
 use super::frame::FrameType;
+use super::manifest::is_all;
 use super::reference::Reference;
 use crate::chunk::Digest;
 use crate::hex::Hex;
+use crate::record::Consistency;
 use klon_partition::error::Corrupt;
-use klon_partition::{Error, Result};
+use klon_partition::{Error, Outside, Result};
 use serde::{Deserialize, Serialize};
 
 /// All snapshots of a file.
@@ -42,6 +44,19 @@ pub struct CatalogEntry {
     pub source_bytes: u64,
     /// Bytes of it in use.
     pub used_bytes: u64,
+    /// Bytes that no one proved free and that it leaves out; unknown in entries of before there was this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out_bytes: Option<u64>,
+    /// Which of the bytes that no one proved free it has; absent for all, and where that is not known.
+    #[serde(default, skip_serializing_if = "is_all")]
+    pub outside: Outside,
+    /// Bytes that could not be read from the source; unknown in entries of before there was this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_bytes: Option<u64>,
+    /// How the source was at rest; absent when nobody had it mounted for writing, and in entries of before
+    /// there was this.
+    #[serde(default, skip_serializing_if = "Consistency::is_still")]
+    pub consistency: Consistency,
     /// Bytes that it added to the file.
     pub added_bytes: u64,
 }

@@ -1,8 +1,9 @@
-//! Verify an image: reads every frame of its snapshots once, and says which data a damaged one costs.
+//! Verifying an image: every frame of its snapshots is read once. Of a damaged frame it is told which data
+//! it costs.
 
 use super::catalog::pages::{PageNode, read_page};
 use super::frame::FrameType;
-use super::frames::Frames;
+use super::frames_in_use::FramesInUse;
 use super::load::LoadFrames;
 use super::reader::Image;
 use super::reference::Reference;
@@ -90,8 +91,8 @@ pub fn check(
     observer: &dyn Observer,
 ) -> Result<CheckSummary> {
     let started = Instant::now();
-    let mut checked = Checked::open(image, number)?;
-    let frames = Frames::of(image, &checked.snapshots);
+    let mut checked = Findings::open(image, number)?;
+    let frames = FramesInUse::of(image, &checked.snapshots);
     let stored_bytes = total(&frames.data);
     observer.event(&Event::Started {
         name,
@@ -149,14 +150,14 @@ fn total(references: &[Reference]) -> u64 {
 }
 
 /// The snapshots that are looked at, and what was found of them.
-struct Checked {
+struct Findings {
     numbers: Vec<u64>,
     snapshots: Vec<Snapshot>,
     lost: Vec<SnapshotDamage>,
     bad: HashMap<Reference, String>,
 }
 
-impl Checked {
+impl Findings {
     fn open(image: &Image, number: Option<u64>) -> Result<Self> {
         let mut checked = Self {
             numbers: Vec::new(),
@@ -309,7 +310,7 @@ impl<'a> Lost<'a> {
     }
 }
 
-/// Digests of zeroes, by how many they are: those of a chunk, and of the last one.
+/// Digests of zeroes, by how many zeroes there are: as many as in a chunk, and as in the last one.
 #[derive(Default)]
 struct Zeroes(HashMap<u32, Digest>);
 

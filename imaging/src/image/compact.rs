@@ -3,7 +3,7 @@
 use super::append::Append;
 use super::catalog::Catalog;
 use super::frame::{FrameType, room_bytes};
-use super::frames::Frames;
+use super::frames_in_use::FramesInUse;
 use super::header::{HEADER_LEN, Header};
 use super::prune::{damaged, open_all};
 use super::reader::Image;
@@ -28,7 +28,7 @@ const CATALOG_ENTRY_BYTES: u64 = 1024;
 /// As [`compact`].
 pub fn compact_bytes(image: &Image, remove: &[u64]) -> Result<u64> {
     let snapshots = open_all(image, &remaining(image, remove))?;
-    let frames = found(Frames::of(image, &snapshots))?;
+    let frames = found(FramesInUse::of(image, &snapshots))?;
     let manifests = snapshots
         .iter()
         .map(|snapshot| Reference::from(snapshot.entry().manifest));
@@ -58,7 +58,7 @@ pub fn compact<A: Append>(
     let mut catalog = remaining(image, remove);
     check_possible(image)?;
     let snapshots = open_all(image, &catalog)?;
-    let frames = found(Frames::of(image, &snapshots))?;
+    let frames = found(FramesInUse::of(image, &snapshots))?;
     let stored = |reference: &Reference| u64::from(reference.stored_bytes);
     observer.event(&Event::Started {
         name,
@@ -112,11 +112,11 @@ fn remaining(image: &Image, remove: &[u64]) -> Catalog {
     catalog
 }
 
-fn found(frames: Frames) -> Result<Frames> {
-    let Frames { pages, data, lost } = frames;
+fn found(frames: FramesInUse) -> Result<FramesInUse> {
+    let FramesInUse { pages, data, lost } = frames;
     match lost.into_iter().next() {
         Some((_, error)) => Err(damaged(error)),
-        None => Ok(Frames {
+        None => Ok(FramesInUse {
             pages,
             data,
             lost: Vec::new(),

@@ -1,5 +1,5 @@
-//! Comparing what is on two devices of which at least one is a snapshot: by digests where they are
-//! known, byte for byte where those differ.
+//! Comparing what is on two devices. At least one is a snapshot. Digests are compared where both are known;
+//! where they differ, bytes are.
 
 use crate::buffer::Pool;
 use crate::chunk::{ChunkSize, Digest, differing, range_in, read_chunk, to_len};
@@ -52,7 +52,7 @@ pub fn compare(
     observer.event(&Event::Started {
         name,
         rung: None,
-        reason: "comparing the digests, and the bytes where the digests differ",
+        reason: "by digests where both sides keep them, else byte by byte",
         total_bytes: compared_bytes,
     });
     let [size_bytes, other_bytes] =

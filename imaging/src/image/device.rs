@@ -1,7 +1,7 @@
 //! A snapshot as a device: what was imaged, to be read at any place.
 
+use super::chunk_cache::Check;
 use super::snapshot::Snapshot;
-use super::unpack::Check;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
@@ -34,9 +34,9 @@ impl SnapshotDevice {
         Self::checked_by(snapshot, Check::Digest)
     }
 
-    /// The same for many small reads at any place. The first piece of a chunk is checked by the
-    /// checksum of the stored bytes, which takes a fraction of the time. Whole chunks, and further
-    /// pieces, are checked by their digest.
+    /// The device for many small reads at any place. The first piece of a chunk is checked by the checksum of
+    /// the stored bytes, which takes a fraction of the time. Whole chunks, and further pieces, are checked by
+    /// their digest.
     #[must_use]
     pub fn for_pieces(snapshot: Arc<Snapshot>) -> Self {
         Self::checked_by(snapshot, Check::Stored)

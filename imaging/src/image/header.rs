@@ -44,7 +44,7 @@ impl Header {
         }
     }
 
-    /// The same with chunks of another size; `None` for one that the format does not have.
+    /// The header with chunks of another size; `None` for a size that the format does not have.
     #[must_use]
     pub fn with_chunks(self, chunk_bytes: u64) -> Option<Self> {
         let chunk_size = ChunkSize::new(chunk_bytes)?;

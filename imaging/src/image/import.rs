@@ -11,7 +11,6 @@ pub mod qcow2;
 mod raw;
 pub mod split;
 mod stream;
-pub mod unpack;
 mod zeroes;
 
 pub use raw::RawForward;

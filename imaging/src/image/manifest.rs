@@ -4,7 +4,7 @@ use super::reference::Reference;
 use crate::extents::{decode_extents, encode_extents};
 use crate::hex::Hex;
 use crate::record::format::META_BYTES_MAX;
-use crate::record::manifest::FilesystemId;
+use crate::record::manifest::{Consistency, FilesystemId};
 use crate::rung::Rung;
 use crate::section::{self, Fault, Section, Sections, Tag};
 use klon_partition::bytes::le64;
@@ -66,6 +66,17 @@ pub struct SnapshotMeta {
     /// Which of the bytes that are not proven free were imaged; absent when all were.
     #[serde(default, skip_serializing_if = "is_all")]
     pub outside: Outside,
+    /// Whether a journal of the source was replayed for it: the source itself was not in the state that was
+    /// imaged. `replayed`, absent when it was not.
+    #[serde(
+        default,
+        rename = "replayed",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_replayed: bool,
+    /// How the source was at rest when it was read; absent when nobody had it mounted for writing.
+    #[serde(default, skip_serializing_if = "Consistency::is_still")]
+    pub consistency: Consistency,
     /// When a clone was imaged: where it ends, by its record. Bytes behind it were on the drive before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_bytes: Option<u64>,
@@ -73,7 +84,8 @@ pub struct SnapshotMeta {
     pub run: SnapshotRun,
 }
 
-fn is_all(outside: &Outside) -> bool {
+/// Whether a choice need not be written.
+pub(super) fn is_all(outside: &Outside) -> bool {
     *outside == Outside::All
 }
 

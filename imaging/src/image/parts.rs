@@ -48,7 +48,7 @@ impl Part {
 }
 
 impl ImageFiles {
-    /// Finds the image `path`: that file, or the parts of which it is the name or the first.
+    /// Finds the image `path`. It is that file, or parts: `path` is their common name, or the first of them.
     ///
     /// # Errors
     /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing.
@@ -99,7 +99,7 @@ impl ImageFiles {
         })
     }
 
-    /// The name that all parts share, or that of the file.
+    /// The name that all parts share, or the name of the only file.
     #[must_use]
     pub fn name(&self) -> &Path {
         &self.name
@@ -180,7 +180,7 @@ fn part_path(name: &Path, number: usize) -> PathBuf {
     path.into()
 }
 
-/// The name of an image of which `path` is the first part.
+/// The name of an image whose first part is `path`.
 fn without_number(path: &Path) -> Option<PathBuf> {
     let is_first = path.extension().is_some_and(|extension| extension == "000");
     is_first.then(|| path.with_extension(""))

@@ -7,7 +7,7 @@ use super::append::Append;
 use super::catalog::Catalog;
 use super::catalog::pages::PageNode;
 use super::frame::room_bytes;
-use super::frames::Frames;
+use super::frames_in_use::FramesInUse;
 use super::header::HEADER_LEN;
 use super::reader::Image;
 use super::reference::Reference;
@@ -215,7 +215,7 @@ pub(super) fn damaged(error: klon_partition::Error) -> Error {
 /// Everything that the header and the snapshots of `catalog` occupy.
 fn live_frames(image: &Image, catalog: &Catalog) -> Result<Vec<Extent>> {
     let snapshots = open_all(image, catalog)?;
-    let frames = Frames::of(image, &snapshots);
+    let frames = FramesInUse::of(image, &snapshots);
     if let Some((_, error)) = frames.lost.into_iter().next() {
         return Err(damaged(error));
     }

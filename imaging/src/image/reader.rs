@@ -1,6 +1,7 @@
 //! Reading an image: its header, its catalog, and any frame of it.
 
 use super::catalog::Catalog;
+use super::chunk_cache::ChunkCache;
 use super::encoded::Encoded;
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
@@ -9,7 +10,6 @@ use super::page::Page;
 use super::recent::Recent;
 use super::reference::Reference;
 use super::tail::Tail;
-use super::unpack::Unpacker;
 use crate::buffer::Pool;
 use bytes::Bytes;
 use klon_partition::device::aligned;
@@ -29,7 +29,7 @@ pub struct Image {
     header: Header,
     tail: Arc<Tail>,
     pages: Arc<Recent<(Reference, Arc<Page>)>>,
-    unpacker: Arc<Unpacker>,
+    unpacker: Arc<ChunkCache>,
     /// Buffers for what is stored of a chunk, and the blocks around it.
     stored: Pool,
     /// Why the header had to be rebuilt from the frames.
@@ -45,7 +45,7 @@ impl Image {
             tail: Arc::new(tail),
             header_damage: None,
             pages: Arc::new(Recent::new(PAGES_BYTES)),
-            unpacker: Arc::new(Unpacker::new(header.chunk_size)),
+            unpacker: Arc::new(ChunkCache::new(header.chunk_size)),
             stored: Pool::new(header.chunk_size.buffer_len() + AROUND_BYTES),
         }
     }
@@ -136,7 +136,7 @@ impl Image {
     }
 
     /// Unpacks chunks for readers of pieces.
-    pub(super) fn unpacker(&self) -> &Unpacker {
+    pub(super) fn unpacker(&self) -> &ChunkCache {
         &self.unpacker
     }
 

@@ -20,6 +20,16 @@ impl Reference {
     /// Length in the file.
     pub const LEN: usize = 48;
 
+    /// That of zeroes, which have this digest.
+    pub(super) const fn of_zeroes(plain_bytes: u32, digest: Digest) -> Self {
+        Self {
+            position: 0,
+            stored_bytes: 0,
+            plain_bytes,
+            digest,
+        }
+    }
+
     /// Whether the plain bytes are all zero, and not stored.
     #[must_use]
     pub const fn is_zero(&self) -> bool {

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SECONDS_A_DAY: u64 = 86400;
-/// The beginning of 2026: klon did not exist before.
+/// 2026 begins on a Thursday, as 1970 did, and the years have the same months.
 const FIRST_UNIX_SECONDS: u64 = 1_767_225_600;
 
 /// How many snapshots are kept of each source and name, by rule. Each rule goes from the newest date
@@ -141,7 +141,8 @@ mod tests {
     use crate::chunk::Digest;
     use crate::image::reference::Reference;
     use crate::image::{Catalog, CatalogEntry};
-    use klon_partition::Identity;
+    use crate::record::Consistency;
+    use klon_partition::{Identity, Outside};
 
     fn catalog(days: &[u64]) -> Catalog {
         let manifest = Reference {
@@ -159,7 +160,11 @@ mod tests {
             source: Identity::Path("/s".to_owned()),
             source_bytes: 1,
             used_bytes: 1,
+            left_out_bytes: Some(0),
+            outside: Outside::All,
+            bad_bytes: Some(0),
             added_bytes: 1,
+            consistency: Consistency::Still,
         };
         Catalog {
             snapshots: (1..).zip(days).map(entry).collect(),

@@ -104,9 +104,11 @@ impl SalvageDevice {
         let numbers = size.index(within.offset_bytes())..=size.index(within.end_bytes());
         let met = lock(&self.met);
         let chunks = met.chunks.range(numbers);
-        chunks
+        let read: ExtentMap = chunks
             .filter_map(|&number| self.snapshot().chunk(number)?.intersection(within))
-            .collect()
+            .collect();
+        // What was zero is zero whatever became of its chunk.
+        read.intersection(&self.snapshot().manifest().data)
     }
 
     /// Forgets the damage found so far, for callers that only looked at the device.

@@ -163,7 +163,7 @@ impl Snapshot {
         self.image.read_into(reference, FrameType::Data, plain)
     }
 
-    /// A reference whose length is that of its chunk.
+    /// A reference, if it is as long as its chunk.
     fn checked(&self, number: u64, reference: Reference) -> Result<Reference> {
         let expected = self.chunk(number).map_or(0, Extent::len_bytes);
         if expected == u64::from(reference.plain_bytes) {

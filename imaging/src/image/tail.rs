@@ -31,7 +31,7 @@ pub struct Tail {
     pub commits: u64,
     /// End of the commit, or of the header.
     pub end: u64,
-    /// Why a later commit, of which there are traces, can't be read.
+    /// Why a later commit can't be read that left traces.
     pub damage: Option<String>,
     /// Whether only its footer is damaged.
     pub(super) is_footer_lost: bool,
@@ -44,7 +44,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Finds the last commit of an image of which `header` is the header.
+    /// Finds the last commit of an image with this `header`.
     ///
     /// # Errors
     /// [`Error::Io`].

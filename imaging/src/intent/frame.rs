@@ -122,8 +122,14 @@ impl Iterator for Frames {
     }
 }
 
-pub(super) fn internal(what: &str) -> Error {
-    Error::Internal(what.to_owned())
+/// Says that a log that was there is not there any more.
+pub(super) fn gone(path: &Path) -> Error {
+    io_error(path, "open", io::ErrorKind::NotFound.into())
+}
+
+/// Says that the log at `path` is of the run `found`.
+pub(super) fn of_another(path: &Path, expected: Uuid, found: Uuid) -> Error {
+    corrupt(path, Corrupt::new(NAME, "run", 16, expected, found))
 }
 
 /// The bytes of `count` chunks from number `index` on.

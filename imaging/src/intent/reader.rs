@@ -1,7 +1,7 @@
 //! Reading the log of a run that was interrupted.
 
 use super::RunMeta;
-use super::frame::{Frame, Frames, NAME, chunk_extent, internal};
+use super::frame::{Frame, Frames, NAME, chunk_extent, gone, of_another};
 use crate::chunk::Digest;
 use crate::error::{Result, corrupt, io_error};
 use crate::extents::decode_extents;
@@ -14,7 +14,7 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// Attempts of which staged parts are remembered.
+/// How many attempts' staged parts are remembered.
 const STAGED_MAX: usize = 16;
 
 /// Length of a chunk's number and digest.
@@ -73,9 +73,9 @@ impl Interrupted {
     /// What earlier attempts did, from the log that was just begun at `path`.
     ///
     /// # Errors
-    /// As [`load`](Self::load); [`crate::Error::Internal`] when the log is gone.
+    /// As [`load`](Self::load); [`crate::Error::RecordIo`] when the log is gone.
     pub(crate) fn begun(path: &Path) -> Result<Self> {
-        Self::load(path)?.ok_or_else(|| internal("the write-intent log is gone"))
+        Self::load(path)?.ok_or_else(|| gone(path))
     }
 
     /// The chunks that are known to be durable: number and digest, ascending, read as they are
@@ -101,10 +101,10 @@ impl Interrupted {
     /// What the latest attempt has done, or what earlier ones have.
     fn stream(&self, is_live: bool) -> Result<Done> {
         let Some((run, frames)) = Frames::open(&self.path)? else {
-            return Err(internal("the write-intent log is gone"));
+            return Err(gone(&self.path));
         };
         if run != self.run {
-            return Err(internal("another run has begun a write-intent log"));
+            return Err(of_another(&self.path, self.run, run));
         }
         Ok(Done {
             frames,

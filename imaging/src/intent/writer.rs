@@ -107,17 +107,23 @@ impl IntentLog {
         state.done.extend_from_slice(&digest.0);
     }
 
-    /// That much is staged, and durable.
+    /// That much is staged, and durable; `None` when nothing is.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`].
-    pub fn staged(&self, part: StagedPart) -> Result<()> {
-        self.state()
+    pub fn staged(&self, part: Option<StagedPart>) -> Result<()> {
+        let mut state = self.state();
+        state.checkpoint = Instant::now();
+        let Some(part) = part else {
+            return Ok(());
+        };
+        state
             .append(&staged_frame(part))
             .map_err(|source| io_error(&self.path, "write", source))
     }
 
-    /// Whether it is time to sync the target, and then to call [`checkpoint`](Self::checkpoint).
+    /// Whether it is time to sync the target, and then to call [`checkpoint`](Self::checkpoint),
+    /// or [`staged`](Self::staged) where it is staged.
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.state().checkpoint.elapsed() >= CHECKPOINT_EVERY
@@ -224,4 +230,62 @@ fn write_earlier(
         return Ok(());
     }
     output.write_all(&frame(*b"DONE", &done)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHECKPOINT_EVERY, IntentLog, Start};
+    use crate::hex::Hex;
+    use crate::intent::{RunMeta, Untouched};
+    use crate::spot::{Area, BlockRef, Spot, StagedPart};
+    use klon_partition::{Extent, ExtentMap, Identity};
+    use std::time::Instant;
+    use uuid::Uuid;
+
+    /// Lets as much time pass as makes a checkpoint due.
+    fn wait(log: &IntentLog) {
+        let past = Instant::now().checked_sub(CHECKPOINT_EVERY);
+        log.state().checkpoint = past.unwrap();
+        assert!(log.is_due());
+    }
+
+    #[test]
+    fn after_a_checkpoint_none_is_due_whatever_came_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = RunMeta {
+            source: Identity::Path("/source".to_owned()),
+            target: Identity::Path("/target".to_owned()),
+            source_bytes: 1 << 20,
+            target_bytes: 1 << 20,
+            untouched: Untouched::Record(Hex([1; 32])),
+        };
+        let start = Start {
+            run: Uuid::from_u128(7),
+            meta: &meta,
+            data: &ExtentMap::new(),
+            zero: &ExtentMap::new(),
+            earlier: None,
+            staged: &[],
+        };
+        let log = IntentLog::begin(directory.path().join("log"), &start).unwrap();
+        assert!(!log.is_due());
+        let part = StagedPart {
+            run: start.run,
+            index: BlockRef {
+                spot: Spot {
+                    area: Area::Volume,
+                    extent: Extent::new(4096, 4096).unwrap(),
+                },
+                digest: [2; 32],
+            },
+        };
+        for staged in [None, Some(part)] {
+            wait(&log);
+            log.staged(staged).unwrap();
+            assert!(!log.is_due());
+        }
+        wait(&log);
+        log.checkpoint().unwrap();
+        assert!(!log.is_due());
+    }
 }

@@ -26,11 +26,12 @@
 //! "MDGS"  SHA-256 of what lies in MDEX of each chunk that holds a byte of it, in order, 32 bytes
 //!         each; with MDEX only, and a reader may skip it; `metadata_digest` of META is the SHA-256
 //!         of this payload
-//! "BADS"  extents of DATA that could not be read from the source: they are zero in DGST. Left out
-//!         when there are none
+//! "BADS"  extents of DATA that could not be read from the source, or that it lacked itself: they are
+//!         zero in DGST, or the text of FILL. Left out when there are none
 //! "FILL"  the text (UTF-8) that stands there instead of zeroes, repeated from the start of each
-//!         sector of 512 bytes on; the filesystem's own structures are zero all the same. With BADS
-//!         only; a reader may skip it
+//!         sector of 512 bytes on; the filesystem's own structures are zero all the same. Several
+//!         texts, of which one stands in each sector, have a zero byte between them. With BADS only;
+//!         a reader may skip it
 //! "LEFT"  extents of the source that no one proved free, and that were left out by the user's choice
 //!         (`outside` of META) or because the source did not have them: outside of DATA and ZERO.
 //!         Left out when there are none; a reader may skip it

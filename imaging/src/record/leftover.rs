@@ -14,8 +14,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How the names begin, and what may stand at the start of the file.
-const KINDS: [(&str, &[&[u8]]); 3] = [
+const KINDS: [(&str, &[&[u8]]); 4] = [
     (".record-", &[MAGIC]),
+    (".evidence-", &[b"klonevid"]),
     (".log-", &[b"klonlog\n"]),
     (".map-", &[b"# Mapfile of klon", b"# klon-first: "]),
 ];

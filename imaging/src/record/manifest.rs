@@ -3,10 +3,15 @@
 use crate::chunk::CHUNK_BYTES;
 pub use crate::hex::Hex;
 use crate::rung::Rung;
+use crate::tally::Tally;
 use klon_partition::filesystem::{Kind, Summary};
 use klon_partition::{Identity, Outside};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use uuid::Uuid;
+
+/// With this begins the reason of a run that went around bad sectors.
+pub(crate) const RESCUE: &str = "rescue: ";
 
 /// Runs that a record remembers; older ones are forgotten.
 pub const HISTORY_MAX: usize = 200;
@@ -32,7 +37,8 @@ pub struct Manifest {
     /// shows whether the target was changed since.
     pub token: Option<Hex>,
     /// SHA-256 over the digests of the filesystem's metadata (section `MDGS`), 64 hexadecimal
-    /// digits; none in records of the first versions, or when the filesystem has no token.
+    /// digits; none in records of the first versions, or when the filesystem has no token and the user did
+    /// not have its file records trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_digest: Option<Hex>,
     /// The run that made the record, as its mark on the target has it; none in records of the first
@@ -45,8 +51,83 @@ pub struct Manifest {
     /// What was copied of the bytes that no one proved free; all of them in records that do not say.
     #[serde(default)]
     pub outside: Outside,
+    /// How the source was at rest when it was read; [`Consistency::Still`] in records that do not say.
+    #[serde(default)]
+    pub consistency: Consistency,
+    /// What was made larger on the target since, oldest first: it is no longer, block for block, what this
+    /// record describes. A run that makes a new record ends that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grown: Vec<Growth>,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
+}
+
+/// A filesystem on a clone that was made larger. Sizes and places of the source stay in the record as they
+/// were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// When it was begun, in seconds since 1970 UTC.
+    pub began_unix_seconds: u64,
+    /// The partition of the target, where that is a whole disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The size of the volume before.
+    pub from_bytes: u64,
+    /// The size that it was to have.
+    pub to_bytes: u64,
+    /// Whether the filesystem was seen to be larger afterwards. Otherwise the tool that makes it so failed,
+    /// or was interrupted.
+    pub is_complete: bool,
+}
+
+/// How a source was at rest when it was read, so that what was copied is its state of one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Nobody had it mounted for writing.
+    #[default]
+    Still,
+    /// It was mounted for writing, and frozen.
+    Frozen,
+    /// It was mounted for writing, and read-only for the moment.
+    ReadOnly,
+    /// It was read from a snapshot of LVM.
+    Snapshot,
+}
+
+impl Consistency {
+    /// Whether the source was mounted for writing, and at rest for moments alone.
+    pub(crate) const fn is_short(self) -> bool {
+        matches!(self, Self::Frozen | Self::ReadOnly)
+    }
+
+    /// How the source was at rest, in words to follow "its source"; `None` when nobody had it mounted.
+    #[must_use]
+    pub const fn told(self) -> Option<&'static str> {
+        match self {
+            Self::Still => None,
+            Self::Frozen => Some("was mounted, and frozen"),
+            Self::ReadOnly => Some("was mounted, and read-only for the moment"),
+            Self::Snapshot => Some("was mounted, and read from a snapshot"),
+        }
+    }
+
+    /// Whether nobody had the source mounted for writing.
+    #[must_use]
+    pub const fn is_still(&self) -> bool {
+        matches!(self, Self::Still)
+    }
+}
+
+impl fmt::Display for Consistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Still => "still",
+            Self::Frozen => "frozen",
+            Self::ReadOnly => "read-only",
+            Self::Snapshot => "snapshot",
+        })
+    }
 }
 
 /// What a clone is for: which of the two is the original.
@@ -96,21 +177,30 @@ pub struct RunEntry {
     /// Why that way.
     #[serde(with = "klon_partition::text::stored")]
     pub reason: String,
-    /// Bytes of the source in use.
-    pub used_bytes: u64,
-    /// Bytes read from the source.
-    pub read_source_bytes: u64,
-    /// Bytes read from the target.
-    pub read_target_bytes: u64,
-    /// Bytes in blocks that differed.
-    pub changed_bytes: u64,
-    /// Bytes written to the target in place or made zero there.
-    pub written_bytes: u64,
-    /// Bytes written to free room of the target first; 0 in records of the first version.
-    #[serde(default)]
-    pub staged_bytes: u64,
+    /// Whether the journal of the source was replayed for it: the source itself was not in the state that
+    /// the clone is of. `replayed`, absent when it was not.
+    #[serde(
+        default,
+        rename = "replayed",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_replayed: bool,
+    /// The size of the source's filesystem, where it was shrunk for the target; absent when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk_from_bytes: Option<u64>,
+    /// How much it read and wrote.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// How long it took.
     pub milliseconds: u64,
+}
+
+impl RunEntry {
+    /// Whether the run went around bad sectors of its source.
+    #[must_use]
+    pub fn is_rescue(&self) -> bool {
+        self.reason.starts_with(RESCUE)
+    }
 }
 
 impl Manifest {

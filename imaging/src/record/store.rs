@@ -2,27 +2,32 @@
 
 mod digests;
 
-use super::format::{HEADER_LEN, META_BYTES_MAX, NAME};
+use super::format::{HEADER_LEN, NAME};
 use super::leftover::remove_left_over;
 use super::manifest::Manifest;
+use super::outline::Outline;
+use super::reader::{Metadata, Reader, check_bad};
 use super::scan::Sections;
 use super::writer::RecordWriter;
 use crate::chunk::{self, Digest};
 use crate::durable;
 use crate::error::{Result, corrupt, io_error};
-use crate::extents::decode_extents;
+use crate::source::FillTexts;
 use klon_partition::error::Corrupt;
 use klon_partition::{Extent, ExtentMap, Identity};
-use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// File name extension of write-intent logs.
 const LOG_EXTENSION: &str = "klonlog";
 
 /// File name extension of map files of rescues.
 const MAP_EXTENSION: &str = "map";
+
+/// File name extension of evidence.
+const EVIDENCE_EXTENSION: &str = "evidence";
 
 /// File name extension of records.
 const EXTENSION: &str = "klonrec";
@@ -60,6 +65,38 @@ impl RecordStore {
             .join(format!("{}.{LOG_EXTENSION}", file_stem(target)))
     }
 
+    /// The file of what the last run to `target` kept of the source's files.
+    #[must_use]
+    pub fn evidence_path(&self, target: &Identity) -> PathBuf {
+        self.directory
+            .join(format!("{}.{EVIDENCE_EXTENSION}", file_stem(target)))
+    }
+
+    /// The file of the evidence for a volume in an image: partition `number`, or 0 for the whole source. The
+    /// last run that added a snapshot of `source`, called `given_name`, wrote it. The image is known by its
+    /// UUID, wherever its file is.
+    #[must_use]
+    pub fn image_evidence_path(
+        &self,
+        image: Uuid,
+        (source, given_name): (&Identity, Option<&str>),
+        number: u32,
+    ) -> PathBuf {
+        let source = String::from(source.clone());
+        // No name has a control character.
+        let text = format!("{source}\n{number}\n{}", given_name.unwrap_or_default());
+        let name = Digest::of(text.as_bytes()).to_string();
+        self.directory.join(format!(
+            "image-{image}-{}.{EVIDENCE_EXTENSION}",
+            &name[..32]
+        ))
+    }
+
+    /// Removes what killed runs left.
+    pub(crate) fn remove_left_over(&self) {
+        remove_left_over(&self.directory);
+    }
+
     /// Forgets the log of an interrupted run to `target`, if there is one.
     ///
     /// # Errors
@@ -79,6 +116,24 @@ impl RecordStore {
         Self::load_at(&self.path(target), target)
     }
 
+    /// The record of `target` without its digests, by the checksums of what is read of it; `None` when
+    /// there is none. What is damaged elsewhere is found when the record is [loaded](Self::load).
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`], [`crate::Error::RecordCorrupt`].
+    pub fn outline(&self, target: &Identity) -> Result<Option<Outline>> {
+        let path = self.path(target);
+        match Outline::open(&path) {
+            Ok(outline) => {
+                let outline = outline?;
+                check_target(&path, target, &outline.manifest)?;
+                Ok(Some(outline))
+            }
+            Err(_) if !path.exists() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The record of `target` at `path`.
     pub(super) fn load_at(path: &Path, target: &Identity) -> Result<Option<Record>> {
         let file = match File::open(path) {
@@ -87,13 +142,7 @@ impl RecordStore {
             Err(source) => return Err(io_error(path, "open", source)),
         };
         let record = Record::read(path, file)?;
-        if &record.manifest.target != target {
-            let found = &record.manifest.target;
-            return Err(corrupt(
-                path,
-                Corrupt::new(NAME, "target", 0, target, found),
-            ));
-        }
+        check_target(path, target, &record.manifest)?;
         Ok(Some(record))
     }
 
@@ -104,7 +153,7 @@ impl RecordStore {
     pub fn begin(&self, target: &Identity, digests_count: u64) -> Result<RecordWriter> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|source| io_error(&self.directory, "create the directory", source))?;
-        remove_left_over(&self.directory);
+        self.remove_left_over();
         RecordWriter::begin(self.path(target), digests_count)
     }
 
@@ -132,7 +181,7 @@ impl RecordStore {
         self.begin(target, 0).map(drop)
     }
 
-    /// The manifests of all records that can be read.
+    /// The manifests of all records. A record whose manifest can't be read is left out.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`] when the directory exists but can't be listed.
@@ -151,12 +200,23 @@ impl RecordStore {
                 .extension()
                 .is_some_and(|extension| extension == EXTENSION)
             {
-                let file = File::open(&path).map_err(|source| io_error(&path, "open", source))?;
                 // A damaged record says nothing; the run that needs it names it.
-                manifests.extend(Record::read(&path, file).ok().map(|record| record.manifest));
+                let outline = Outline::open(&path)?.ok();
+                manifests.extend(outline.map(|outline| outline.manifest));
             }
         }
         Ok(manifests)
+    }
+}
+
+fn check_target(path: &Path, target: &Identity, manifest: &Manifest) -> Result<()> {
+    let found = &manifest.target;
+    match found == target {
+        true => Ok(()),
+        false => Err(corrupt(
+            path,
+            Corrupt::new(NAME, "target", 0, target, found),
+        )),
     }
 }
 
@@ -171,12 +231,6 @@ fn file_stem(target: &Identity) -> String {
     format!("{kind}-{}", &Digest::of(text.as_bytes()).to_string()[..32])
 }
 
-/// A text that stands in the place of bad sectors is never longer: nothing needs more than a sector.
-const FILL_BYTES_MAX: u64 = 4096;
-
-/// The payload of a map is never longer: its extents compress well.
-const MAP_BYTES_MAX: u64 = 1 << 30;
-
 /// A record whose checksums were right when it was opened.
 #[derive(Debug)]
 pub struct Record {
@@ -190,8 +244,8 @@ pub struct Record {
     pub changed: ExtentMap,
     /// Extents of the data that could not be read from the source, and are zero.
     pub bad: ExtentMap,
-    /// What stands there, repeated from the start of each sector on; `None` for zeroes.
-    pub bad_fill: Option<String>,
+    /// What stands there beside zeroes.
+    pub bad_fill: FillTexts,
     /// What of the source no one proved free, and was not copied.
     pub left_out: ExtentMap,
     /// SHA-256 of the record: which one it is.
@@ -202,91 +256,9 @@ pub struct Record {
     metadata: Option<Metadata>,
 }
 
-/// What a record keeps of a filesystem's metadata.
-#[derive(Debug)]
-struct Metadata {
-    map: ExtentMap,
-    digests: Extent,
-}
-
-/// The sections of a record that is being read.
-struct Reader<'a> {
-    path: &'a Path,
-    file: &'a File,
-    sections: &'a Sections,
-}
-
-impl Reader<'_> {
-    /// The payload of a section that must be there.
-    fn payload(&self, tag: &[u8; 4], bytes_max: u64) -> Result<Vec<u8>> {
-        match self.sections.get(self.path, *tag)? {
-            None => Ok(Vec::new()),
-            Some(extent) if extent.len_bytes() > bytes_max => {
-                let expected = format!("at most {bytes_max}");
-                let (offset_bytes, found) = (extent.offset_bytes(), extent.len_bytes());
-                let fault = Corrupt::new(NAME, "section length", offset_bytes, expected, found);
-                Err(corrupt(self.path, fault))
-            }
-            Some(extent) => read_payload(self.file, extent)
-                .map_err(|source| io_error(self.path, "read", source)),
-        }
-    }
-
-    fn invalid(&self, section: &'static str, error: impl Display) -> crate::Error {
-        corrupt(
-            self.path,
-            Corrupt::new(NAME, section, 0, "a valid section", error),
-        )
-    }
-
-    fn manifest(&self) -> Result<Manifest> {
-        let meta = self.payload(b"META", META_BYTES_MAX)?;
-        let manifest: Manifest =
-            serde_json::from_slice(&meta).map_err(|error| self.invalid("META", error))?;
-        manifest
-            .check()
-            .map_err(|error| self.invalid("META", error))?;
-        Ok(manifest)
-    }
-
-    /// A map of what lies below `end_bytes`.
-    fn map(&self, tag: &[u8; 4], name: &'static str, end_bytes: u64) -> Result<ExtentMap> {
-        let payload = self.payload(tag, MAP_BYTES_MAX)?;
-        decode_extents(&payload, end_bytes).map_err(|error| self.invalid(name, error))
-    }
-
-    /// The same of a section that need not be there.
-    fn map_if_any(&self, tag: &[u8; 4], name: &'static str, end_bytes: u64) -> Result<ExtentMap> {
-        match self.sections.has(*tag) {
-            true => self.map(tag, name, end_bytes),
-            false => Ok(ExtentMap::new()),
-        }
-    }
-
-    /// What stands in the place of bad sectors.
-    fn bad_fill(&self) -> Result<Option<String>> {
-        if !self.sections.has(*b"FILL") {
-            return Ok(None);
-        }
-        let text = self.payload(b"FILL", FILL_BYTES_MAX)?;
-        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
-    }
-
-    fn metadata(&self, manifest: &Manifest) -> Result<Option<Metadata>> {
-        let (map, digests) = (self.sections.find(*b"MDEX"), self.sections.find(*b"MDGS"));
-        match (map, digests) {
-            (Some(_), Some(digests)) if manifest.metadata_digest.is_some() => {
-                let map = self.map(b"MDEX", "MDEX", manifest.target_bytes)?;
-                Ok(Some(Metadata { map, digests }))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
 impl Record {
     fn read(path: &Path, file: File) -> Result<Self> {
-        let sections = Sections::scan(path, &file)?;
+        let (sections, digest) = Sections::scan(path, &file)?;
         let reader = Reader {
             path,
             file: &file,
@@ -298,9 +270,7 @@ impl Record {
         let zero = reader.map(b"ZERO", "ZERO", end_bytes)?;
         let changed = reader.map(b"CHNG", "CHNG", end_bytes)?;
         let bad = reader.map_if_any(b"BADS", "BADS", end_bytes)?;
-        if let Some(extent) = bad.difference(&data).iter().next() {
-            return Err(bad_section(path, format!("{extent} is not in DATA")));
-        }
+        check_bad(path, &bad, &data)?;
         let bad_fill = reader.bad_fill()?;
         let left_out = reader.map_if_any(b"LEFT", "LEFT", end_bytes)?;
         let digests = sections.get(path, *b"DGST")?;
@@ -313,7 +283,7 @@ impl Record {
             bad,
             bad_fill,
             left_out,
-            digest: sections.digest,
+            digest,
             path: path.to_owned(),
             file,
             digests,
@@ -364,18 +334,6 @@ impl Record {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-fn bad_section(path: &Path, found: String) -> crate::Error {
-    corrupt(path, Corrupt::new(NAME, "BADS", 0, "a part of DATA", found))
-}
-
-fn read_payload(file: &File, extent: Extent) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let len = usize::try_from(extent.len_bytes()).map_err(io::Error::other)?;
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, extent.offset_bytes())?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use super::format::header;
 use super::manifest::Manifest;
-use super::metadata::MetadataWriter;
+use super::reader::FILL_BYTES_MAX;
+use super::structure_digests::MetadataWriter;
 use crate::chunk::{self, Digest};
 use crate::durable::{self, reserve};
 use crate::error::{Error, Result, io_error};
 use crate::extents::encode_extents;
 use crate::section;
+use crate::source::FillTexts;
 use klon_partition::ExtentMap;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufWriter, Read, Write};
@@ -20,7 +22,7 @@ const SLACK_BYTES: u64 = 64 << 10;
 /// File name extension of records of runs that may not be complete on the target.
 const PENDING_EXTENSION: &str = "pending";
 
-/// A record being written. Dropped without [`finish`](Self::finish) it leaves no trace.
+/// A record being written. Dropped without [`into_place`](Self::into_place) it leaves no trace.
 #[derive(Debug)]
 pub struct RecordWriter {
     output: Hashing<BufWriter<NamedTempFile>>,
@@ -28,7 +30,7 @@ pub struct RecordWriter {
     digests_left: u64,
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
-    bad_fill: Option<String>,
+    bad_fill: FillTexts,
     left_out: ExtentMap,
 }
 
@@ -56,7 +58,7 @@ impl RecordWriter {
             digests_left: digests_count,
             metadata: None,
             bad: ExtentMap::new(),
-            bad_fill: None,
+            bad_fill: FillTexts::default(),
             left_out: ExtentMap::new(),
         })
     }
@@ -91,7 +93,7 @@ impl RecordWriter {
 
     /// Says what of the data could not be read from the source, and what stands there, if it is
     /// not zeroes.
-    pub fn set_bad(&mut self, bad: ExtentMap, fill: Option<String>) {
+    pub fn set_bad(&mut self, bad: ExtentMap, fill: FillTexts) {
         self.bad = bad;
         self.bad_fill = fill;
     }
@@ -105,7 +107,7 @@ impl RecordWriter {
     ///
     /// # Errors
     /// [`Error::RecordIo`]; [`Error::Internal`] when digests are missing.
-    pub fn finish(
+    pub fn into_place(
         self,
         manifest: &Manifest,
         data: &ExtentMap,
@@ -118,7 +120,7 @@ impl RecordWriter {
     /// Completes the record and makes its content durable.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish).
+    /// As [`into_place`](Self::into_place).
     pub fn complete(
         self,
         manifest: &Manifest,
@@ -143,7 +145,7 @@ impl RecordWriter {
             left_out,
             ..
         } = self;
-        let finish = || -> io::Result<NamedTempFile> {
+        let finish = || -> io::Result<(NamedTempFile, [u8; 32])> {
             output.end_section()?;
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
@@ -156,8 +158,8 @@ impl RecordWriter {
             }
             if !bad.is_empty() {
                 output.section(*b"BADS", &encode_extents(&bad)?)?;
-                if let Some(fill) = bad_fill {
-                    output.section(*b"FILL", fill.as_bytes())?;
+                if !bad_fill.is_empty() {
+                    output.section(*b"FILL", &encode_texts(&bad_fill)?)?;
                 }
             }
             if !left_out.is_empty() {
@@ -168,11 +170,21 @@ impl RecordWriter {
             output.section(*b"END ", &digest)?;
             let file = output.inner.into_inner()?;
             file.as_file().sync_all()?;
-            Ok(file)
+            Ok((file, digest))
         };
-        let file = finish().map_err(|source| io_error(&path, "write", source))?;
-        Ok(CompleteRecord { file, path })
+        let (file, digest) = finish().map_err(|source| io_error(&path, "write", source))?;
+        Ok(CompleteRecord { file, path, digest })
     }
+}
+
+/// The payload of FILL.
+fn encode_texts(texts: &FillTexts) -> io::Result<Vec<u8>> {
+    let payload = texts.iter().collect::<Vec<_>>().join("\0").into_bytes();
+    if payload.len() as u64 > FILL_BYTES_MAX {
+        let message = "too many texts stand in the place of bad sectors";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(payload)
 }
 
 /// A record that is complete, but has no name yet. Dropped it leaves no trace.
@@ -180,9 +192,16 @@ impl RecordWriter {
 pub struct CompleteRecord {
     file: NamedTempFile,
     path: PathBuf,
+    digest: [u8; 32],
 }
 
 impl CompleteRecord {
+    /// Which record it is, as [`Record::digest`](super::Record::digest).
+    #[must_use]
+    pub const fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// Puts it in the place of the old one, durably.
     ///
     /// # Errors
@@ -215,14 +234,14 @@ pub(super) fn pending_path(path: &Path) -> PathBuf {
 
 /// Keeps the checksums of what is written.
 #[derive(Debug)]
-struct Hashing<W> {
-    inner: W,
+pub(super) struct Hashing<W> {
+    pub(super) inner: W,
     whole: Sha256,
     section_crc: u32,
 }
 
 impl<W: Write> Hashing<W> {
-    fn new(inner: W) -> Self {
+    pub(super) fn new(inner: W) -> Self {
         Self {
             inner,
             whole: Sha256::new(),
@@ -230,13 +249,13 @@ impl<W: Write> Hashing<W> {
         }
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.whole.update(bytes);
         self.section_crc = crc32c::crc32c_append(self.section_crc, bytes);
         self.inner.write_all(bytes)
     }
 
-    fn copy(&mut self, mut from: impl Read) -> io::Result<()> {
+    pub(super) fn copy(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 16];
         loop {
             match from.read(&mut buffer)? {
@@ -256,13 +275,13 @@ impl<W: Write> Hashing<W> {
         self.write_all(&crc)
     }
 
-    fn section(&mut self, tag: [u8; 4], payload: &[u8]) -> io::Result<()> {
+    pub(super) fn section(&mut self, tag: [u8; 4], payload: &[u8]) -> io::Result<()> {
         self.begin_section(tag, u64::try_from(payload.len()).unwrap_or(u64::MAX))?;
         self.write_all(payload)?;
         self.end_section()
     }
 
-    fn digest(&self) -> [u8; 32] {
+    pub(super) fn digest(&self) -> [u8; 32] {
         self.whole.clone().finalize().into()
     }
 }

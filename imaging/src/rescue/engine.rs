@@ -9,7 +9,7 @@ use super::{RescueOptions, file, fill, first, large, own};
 use crate::buffer::Pool;
 use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, first_chunk, range_in};
 use crate::clone::Job;
-use crate::commit::{Held, TargetWriter};
+use crate::commit::{HeldBack, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::plan::Plan;
@@ -277,7 +277,7 @@ impl<'a> Engine<'a> {
             options,
             ..
         } = self;
-        let held = Held {
+        let held = HeldBack {
             chunk: ledger.first,
             content: Bytes::from(ledger.held),
             changed: plan.wanted().within(ledger.first).collect(),

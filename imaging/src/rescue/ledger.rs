@@ -58,7 +58,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// `extents` of `chunk` were read, and are on the target but for the first chunk.
+    /// `extents` of `chunk` were read. They are on the target, unless the chunk is the first.
     pub(super) fn rescued(&mut self, chunk: Extent, content: &Bytes, extents: &[Extent]) {
         if chunk == self.first {
             for &extent in extents {

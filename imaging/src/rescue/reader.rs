@@ -33,7 +33,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `source`, of which `good` was read by an earlier run.
+    /// A reader of `source`. An earlier run read what is in `good`.
     pub(super) fn new(source: &'a dyn ReadAt, good: impl Iterator<Item = Extent>) -> Self {
         let mut places = Places::default();
         good.for_each(|extent| places.add(extent));

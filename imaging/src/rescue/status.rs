@@ -59,7 +59,7 @@ pub(super) struct StatusMap {
 }
 
 impl StatusMap {
-    /// A volume of `size_bytes` of which nothing was tried.
+    /// A volume of `size_bytes`. Nothing of it was tried.
     pub(super) fn new(size_bytes: u64) -> Self {
         Self {
             runs: BTreeMap::from([(0, Status::NonTried)]),

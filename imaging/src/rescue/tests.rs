@@ -85,6 +85,10 @@ impl World {
             role: crate::Role::Backup,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         })
     }
 
@@ -226,6 +230,7 @@ fn the_next_plain_clone_reads_the_bad_sectors_again() {
         freed: Freed::Leave,
         update: Update::Staged,
         threads: THREADS,
+        reliance: crate::change::Reliance::USUAL,
     };
     world.rescue(&bad, &Silent).unwrap();
     let plain = |bad: &ExtentMap| {

@@ -39,7 +39,7 @@ pub trait Context: Send + Sync {
 /// An export, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Its name; that of the default export is empty.
+    /// Its name. The default export has an empty one.
     pub name: String,
     /// What it is, for people.
     pub description: String,
@@ -59,7 +59,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// An export of a device, damage of which stays within its sectors.
+    /// An export of a device. Damage of the device stays within its sectors.
     #[must_use]
     pub fn new(listing: Listing, device: Arc<dyn ReadAt>) -> Self {
         Self {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 /// What names of other snapshots begin with, as contexts.
 const CHANGED_SINCE: &str = "klon:changed-since:";
 
-/// A snapshot's name, or that of a partition in it: `3`, `3/p2`; empty for the default one.
+/// The name of a snapshot, or of a partition in it: `3`, `3/p2`. The default one has an empty name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportName {
     /// The snapshot's number.
@@ -64,7 +64,7 @@ pub struct ImageExports {
 }
 
 impl ImageExports {
-    /// The snapshots of `image`; the default one is that of the number `default`, or the last.
+    /// The snapshots of `image`. The default one has the number `default`, or is the last.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is none; others when it can't be read.

@@ -6,10 +6,10 @@
 //! [`OPTION_BYTES_MAX`], reads by [`PAYLOAD_BYTES_MAX`], which are done in pieces of a mebibyte.
 
 mod batch;
-pub(crate) mod negotiate;
-pub(crate) mod option;
-pub(crate) mod reply;
-pub(crate) mod request;
+mod negotiate;
+mod option;
+mod reply;
+mod request;
 mod server;
 mod status;
 mod transmit;

@@ -7,7 +7,7 @@ use super::room::{Space, UNIT_BYTES};
 use crate::chunk::{HELD_BYTES, range_in, to_len};
 use crate::commit::{Places, mark_places, restore_places};
 use crate::error::{Error, Result};
-use crate::mark::{MARK_LEN, Mark, Part, Staged};
+use crate::mark::{MARK_LEN, Mark, Membership, Staged};
 use crate::pipeline;
 use crate::spot::{Area, Spot};
 use klon_partition::{Extent, ExtentMap};
@@ -16,27 +16,27 @@ use std::num::NonZeroUsize;
 use uuid::Uuid;
 
 /// A staged update whose every byte was read and matches its digest.
-pub struct Checked {
+pub struct ReadBack {
     pub(super) staged: Staged,
     mark: Mark,
     /// The first chunk, as far as it is staged.
-    held: Held,
+    held: FirstChunk,
     /// The old contents of the places in the first chunk that the mark replaces.
-    pub(super) old: Held,
+    pub(super) old: FirstChunk,
     /// Bytes that go into place, without the first chunk.
     rest_bytes: u64,
     /// Whether some of it may be in its place already.
     was_begun: bool,
 }
 
-/// Parts of the first chunk.
-pub(super) struct Held {
+/// The first chunk, or the parts of it that are staged.
+pub(super) struct FirstChunk {
     pub(super) chunk: Extent,
     pub(super) content: Vec<u8>,
     parts: Vec<Extent>,
 }
 
-impl Held {
+impl FirstChunk {
     fn new(chunk: Extent) -> Self {
         Self {
             chunk,
@@ -78,7 +78,7 @@ pub struct Finished {
     pub others: Vec<Self>,
 }
 
-impl Checked {
+impl ReadBack {
     /// Reads everything that the update `staged` by the run of `mark` consists of, and compares it
     /// with the index.
     ///
@@ -92,8 +92,8 @@ impl Checked {
     ) -> Result<Self> {
         let volume_bytes = space.volume.geometry().size_bytes;
         let chunk = Extent::new(0, volume_bytes.min(HELD_BYTES))
-            .ok_or_else(|| Error::Internal("the volume has no bytes".to_owned()))?;
-        let (mut held, mut old) = (Held::new(chunk), Held::new(chunk));
+            .ok_or_else(|| Error::Refused("the target has no bytes".to_owned()))?;
+        let (mut held, mut old) = (FirstChunk::new(chunk), FirstChunk::new(chunk));
         let (mut to, mut sums) = (Vec::new(), Sums::default());
         let mut from: Vec<Extent> = on_volume(staged.index.spot).into_iter().collect();
         let mut rest_bytes = 0_u64;
@@ -143,9 +143,9 @@ impl Checked {
         self.mark.run
     }
 
-    /// Makes it a part of a group, or not.
-    pub(super) const fn set_part(&mut self, part: Part) {
-        self.staged.part = part;
+    /// Makes it a member of a group, or not.
+    pub(super) const fn set_membership(&mut self, membership: Membership) {
+        self.staged.membership = membership;
         self.mark.staged = Some(self.staged);
     }
 
@@ -207,7 +207,7 @@ impl Checked {
             },
         )?;
         space.volume.sync().map_err(Error::Target)?;
-        let Held { content, .. } = &self.held;
+        let FirstChunk { content, .. } = &self.held;
         let places = self.places(space);
         written_bytes += restore_places(space.volume, &places, content, &self.held.map())?;
         Ok(written_bytes)
@@ -220,7 +220,7 @@ impl Checked {
             return;
         };
         let mut spots = vec![self.staged.index.spot];
-        if let Part::Leader(block) = self.staged.part {
+        if let Membership::Leader(block) = self.staged.membership {
             spots.push(block.spot);
         }
         for block in Chain::new(space, self.mark.run, self.staged.index) {

@@ -1,10 +1,10 @@
 //! Completing a volume's staged update from the drive alone.
 
-use super::apply::{Checked, Finished};
+use super::apply::{Finished, ReadBack};
 use super::group;
 use super::room::Space;
 use crate::error::{Error, Result};
-use crate::mark::{Mark, Part};
+use crate::mark::{Mark, Membership};
 use std::num::NonZeroUsize;
 
 /// Completes the update that is staged for the volume and for its group, from the drive alone. `None`
@@ -23,9 +23,9 @@ pub fn finish(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Finished
     let Some(staged) = mark.staged else {
         return Ok(None);
     };
-    match staged.part {
-        Part::Alone => finish_alone(space, threads),
-        Part::Leader(_) | Part::Member { .. } => {
+    match staged.membership {
+        Membership::Alone => finish_alone(space, threads),
+        Membership::Leader(_) | Membership::Member { .. } => {
             let group = group::of(space, &mark)?;
             group::finish(&group, space.drive()?, &[], threads).map(Some)
         }
@@ -45,7 +45,7 @@ pub fn finish_alone(space: Space<'_>, threads: NonZeroUsize) -> Result<Option<Fi
     let Some(staged) = mark.staged else {
         return Ok(None);
     };
-    let mut checked = Checked::check(space, &mark, staged, threads)?;
+    let mut checked = ReadBack::check(space, &mark, staged, threads)?;
     checked.check_unchanged(space)?;
     let written_bytes = checked.begin(space)? + checked.bring(space, threads)?;
     checked.release(space);

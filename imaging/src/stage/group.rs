@@ -44,11 +44,12 @@ use super::index::damaged;
 use super::room::Space;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
-use crate::mark::{MARK_LEN, Mark, Part, Staged};
+use crate::mark::{MARK_LEN, Mark, Membership, Staged};
 use crate::spot::{BlockRef, Spot};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::Window;
 use klon_partition::error::Remedy;
+use klon_partition::planner::human_size;
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use uuid::Uuid;
 
@@ -142,7 +143,7 @@ impl Member {
         let witness: [u8; 32] = bytes[16..48].try_into().ok()?;
         let mark = Mark::parse(&bytes[64..])?;
         let staged = mark.staged.filter(|staged| !staged.is_begun)?;
-        (staged.part == Part::Member { leader, run }).then_some(())?;
+        (staged.membership == Membership::Member { leader, run }).then_some(())?;
         Some(Self {
             at: Extent::new(le64(bytes, 0), le64(bytes, 8))?,
             mark,
@@ -181,9 +182,9 @@ fn read_block(space: Space<'_>, run: Uuid, block: BlockRef) -> Result<Group> {
 /// [`Error::Refused`] when the volume is in no group, or when its leader no longer names it;
 /// [`Error::StageCorrupt`], [`Error::Target`].
 pub fn of(space: Space<'_>, mark: &Mark) -> Result<Group> {
-    match mark.staged.map(|staged| staged.part) {
-        Some(Part::Leader(block)) => read_block(space, mark.run, block),
-        Some(Part::Member { leader, run }) => {
+    match mark.staged.map(|staged| staged.membership) {
+        Some(Membership::Leader(block)) => read_block(space, mark.run, block),
+        Some(Membership::Member { leader, run }) => {
             let group = led_from(space, leader)?.filter(|group| group.run == run);
             let is_known = |group: &Group| group.members.iter().any(|one| one.mark.run == mark.run);
             group.filter(is_known).ok_or_else(|| leaderless(leader))
@@ -199,7 +200,7 @@ fn led_from(space: Space<'_>, leader: Extent) -> Result<Option<Group>> {
     let Some(mark) = Mark::read(&volume).map_err(Error::Target)? else {
         return Ok(None);
     };
-    let Some(Part::Leader(block)) = mark.staged.map(|staged| staged.part) else {
+    let Some(Membership::Leader(block)) = mark.staged.map(|staged| staged.membership) else {
         return Ok(None);
     };
     let space = Space {
@@ -234,11 +235,10 @@ pub fn find(
 
 fn leaderless(leader: Extent) -> Error {
     let reason = format!(
-        "its update is one of a group that the volume at byte {} of the drive leads, and that volume \
-         does not say so any more: it was overwritten or is damaged, so whether the others of the \
-         group were updated can't be told. Nothing was written. Clone the group again from its \
-         sources",
-        leader.offset_bytes()
+        "its update is one of a group, and the group's first volume, at {} of the drive, does not say so \
+         any more: someone overwrote it, or it is damaged. Nothing shows whether the others of the group \
+         were updated. Nothing was written. Clone the group again from its sources",
+        human_size(leader.offset_bytes())
     );
     let remedy = Remedy::FinishAlone;
     Error::RefusedUnless { reason, remedy }

@@ -185,6 +185,29 @@ impl Room {
         Ok(None)
     }
 
+    /// Hands out nothing of `map` on the volume any more.
+    pub(super) fn keep_off(&mut self, map: &ExtentMap) {
+        let left = std::mem::take(&mut self.left);
+        for (spot, must_be_zero) in left {
+            let spots = apart(spot, map).into_iter().rev();
+            self.left.extend(spots.map(|spot| (spot, must_be_zero)));
+        }
+        self.left_bytes = self
+            .left
+            .iter()
+            .map(|(spot, _)| spot.extent.len_bytes())
+            .sum();
+    }
+
+    /// Takes back a place that was handed out. What of `map` is in it stays taken: it may hold anything by
+    /// now.
+    pub(super) fn give_back(&mut self, spot: Spot, map: &ExtentMap) {
+        for spot in apart(spot, map) {
+            self.left_bytes = self.left_bytes.saturating_add(spot.extent.len_bytes());
+            self.left.push((spot, false));
+        }
+    }
+
     /// The next place of at most `len_bytes`.
     fn cut(&mut self, len_bytes: u64) -> Option<(Spot, bool)> {
         let (mut spot, must_be_zero) = self.left.pop()?;
@@ -209,6 +232,16 @@ impl Room {
             _ => 0,
         }
     }
+}
+
+/// The whole units of a place that hold nothing of `map`, a map of the volume.
+fn apart(spot: Spot, map: &ExtentMap) -> Vec<Spot> {
+    if spot.area != Area::Volume || !map.overlaps(spot.extent) {
+        return vec![spot];
+    }
+    let rest = ExtentMap::from(spot.extent).difference(map);
+    let units = rest.iter().filter_map(whole_units);
+    units.map(|extent| Spot { extent, ..spot }).collect()
 }
 
 fn is_zero_at(space: Space<'_>, spot: Spot) -> Result<bool> {

@@ -5,7 +5,7 @@ use super::index::{Block, ENTRY_LEN, Entry};
 use super::room::{Areas, Room, Rooms, Space, UNIT_BYTES};
 use crate::chunk::{Digest, Write};
 use crate::error::{Error, Result};
-use crate::mark::{Part, Staged};
+use crate::mark::{Membership, Staged};
 use crate::spot::{Area, BLOCK_HEADER_LEN, BLOCK_LEN_MAX, BlockRef, Spot, StagedPart};
 use bytes::Bytes;
 use klon_partition::device::AlignedBuffer;
@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 const BLOCK_ENTRIES_MAX: usize = (BLOCK_LEN_MAX - BLOCK_HEADER_LEN) / ENTRY_LEN;
-const UNIT_ENTRIES: u64 = (UNIT_BYTES - BLOCK_HEADER_LEN as u64) / ENTRY_LEN as u64;
+pub(super) const UNIT_ENTRIES: u64 = (UNIT_BYTES - BLOCK_HEADER_LEN as u64) / ENTRY_LEN as u64;
 
 /// Stages writes. Several threads may [`put`](Self::put) at once.
 pub struct Stager<'a> {
@@ -64,6 +64,40 @@ impl<'a> Stager<'a> {
         })
     }
 
+    /// One that has staged `entries`, with all the `room` that is left. The spots are all the room that was
+    /// ever taken.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub(super) fn of_passes(
+        space: Space<'a>,
+        run: Uuid,
+        room: Room,
+        (entries, spots): (Vec<Entry>, Vec<Spot>),
+    ) -> Result<Self> {
+        let none = ExtentMap::new();
+        let nothing = Areas {
+            volume: &none,
+            drive: &none,
+        };
+        let staged_bytes = entries.iter().filter_map(|entry| entry.from);
+        let staged_bytes = staged_bytes.map(|(spot, _)| spot.extent.len_bytes()).sum();
+        let state = State {
+            room,
+            entries,
+            last: None,
+            blocks: 0,
+            staged_bytes,
+            spots,
+        };
+        Ok(Self {
+            space,
+            run,
+            earlier: Earlier::look(space, &[], nothing)?,
+            state: Mutex::new(state),
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -87,7 +121,7 @@ impl<'a> Stager<'a> {
         self.state().spots.clone()
     }
 
-    /// Stages `writes`, none of which is longer than a chunk.
+    /// Stages `writes`. None may be longer than a chunk.
     ///
     /// # Errors
     /// [`Error::NoRoom`] when there is not enough room, with nothing lost; [`Error::Target`].
@@ -168,7 +202,7 @@ impl<'a> Stager<'a> {
             staged_bytes,
             token,
             is_begun: false,
-            part: Part::Alone,
+            membership: Membership::Alone,
         }))
     }
 
@@ -255,7 +289,7 @@ impl State {
     }
 }
 
-fn data_bytes(write: &Write) -> u64 {
+pub(super) fn data_bytes(write: &Write) -> u64 {
     match write {
         Write::Data { data, .. } => data.len() as u64,
         Write::Zero(_) => 0,
@@ -263,7 +297,7 @@ fn data_bytes(write: &Write) -> u64 {
 }
 
 /// Packs the bytes of `writes` into `spots`, one after the other, and says which are where.
-fn lay_out(writes: &[Write], spots: &[Spot]) -> (Vec<Entry>, Vec<AlignedBuffer>) {
+pub(super) fn lay_out(writes: &[Write], spots: &[Spot]) -> (Vec<Entry>, Vec<AlignedBuffer>) {
     let mut packer = Packer {
         spots,
         buffers: Vec::new(),

@@ -1,6 +1,6 @@
 //! Whether a volume is still what it was when an update for it was staged.
 
-use super::apply::Checked;
+use super::apply::ReadBack;
 use super::room::Space;
 use crate::chunk::range_in;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ const SECTOR_BYTES: u64 = 512;
 /// What of a volume is read at once for its witness.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
-impl Checked {
+impl ReadBack {
     /// A power cut between the mark and the rest of the first sectors leaves a volume that can still
     /// be mounted. Once it was changed, the update no longer fits it.
     ///
@@ -36,8 +36,8 @@ impl Checked {
         }
     }
 
-    /// The same for a volume without its mark, which a power cut leaves between the commit of its
-    /// group and its own mark. It can be mounted like any other volume.
+    /// Checks a volume that lacks its mark. A power cut between the commit of its group and its own mark
+    /// leaves it so, and it can be mounted like any other volume.
     ///
     /// # Errors
     /// As [`check_unchanged`](Self::check_unchanged).

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const PIECE_BYTES: u64 = 64 << 10;
 /// Then: what can't be read of that is not compared.
 const BLOCK_BYTES: u64 = 4096;
-/// After so many chunks in a row of which nothing can be read, the source is gone.
+/// When nothing of this many chunks in a row can be read, the source is gone.
 const CHUNKS_MAX: u32 = 8;
 
-/// Reads around bad sectors; counts chunks of which nothing could be read.
+/// Reads around bad sectors, and counts chunks that can't be read at all.
 #[derive(Default)]
 pub(super) struct Around {
     lost_in_row: AtomicU32,

@@ -3,6 +3,7 @@
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::extents::{DataExtent, ExtentVisitor, Sectors};
+use klon_partition::filesystem::files::{File, FileRun, FileVisitor, Next, RunKind};
 use klon_partition::filesystem::{Kind, probe, usage};
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::ops::ControlFlow;
@@ -86,6 +87,29 @@ impl ExtentVisitor for Extents {
     }
 }
 
+/// Holds a walk over files to what it promises: in one part of a file, runs ascend.
+#[derive(Default)]
+struct Told {
+    last: Option<(RunKind, u64)>,
+}
+
+impl FileVisitor for Told {
+    fn file(&mut self, file: &File<'_>) -> Next {
+        let _ = file.identity();
+        self.last = None;
+        Next::Continue
+    }
+
+    fn run(&mut self, _file: &File<'_>, run: &FileRun) -> Next {
+        if run.kind == RunKind::Contents {
+            let at = (run.kind, run.file_offset_bytes);
+            assert!(self.last.is_none_or(|last| last.1 <= at.1));
+            self.last = Some(at);
+        }
+        Next::Continue
+    }
+}
+
 /// What must hold for a volume, whatever is on it: nothing outside of it is told of, what is
 /// metadata is in use, and so is what its format has in a fixed place.
 pub fn check(volume: &dyn ReadAt) {
@@ -121,6 +145,17 @@ pub fn check(volume: &dyn ReadAt) {
     if let Some(Err(error)) = filesystem.data_extents(&volume, &mut extents) {
         assert!(!matches!(error, Error::Io { .. }), "{error}");
     }
+    if let Some(Ok(checksums)) = filesystem.checksums(&volume) {
+        for extent in ExtentMap::whole(size_bytes).iter().flat_map(|all| all.split(1 << 20)) {
+            for sectors in checksums.within(extent).into_iter().flatten() {
+                assert!(sectors.place.end_bytes() <= size_bytes);
+                let count = sectors.checksums().iter().len() as u64;
+                assert_eq!(count * u64::from(sectors.sector_bytes), sectors.place.len_bytes());
+            }
+        }
+    }
+    let _ = filesystem.instance(&volume);
+    let _ = filesystem.files(&volume, &mut Told::default());
     let _ = filesystem.whole_because();
     let owners = filesystem.owners(&volume, &ExtentMap::whole(size_bytes), 1000);
     assert!(owners.files.len() <= 1000);

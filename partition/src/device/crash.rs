@@ -51,9 +51,9 @@ impl CrashDevice {
         self.state().pending.len()
     }
 
-    /// What a power cut now leaves if, of the changes since the last sync, those sectors have
-    /// reached the medium for which `survives` holds: it gets the number of the change (from 0, in
-    /// order) and the sector, or the part of one, that the change is about.
+    /// What a power cut now leaves. Of the changes since the last sync, a sector has reached the medium if
+    /// `survives` says so. It gets the number of the change (from 0, in order) and the sector, or the part of
+    /// one, that the change is about.
     #[must_use]
     pub fn after_crash(&self, mut survives: impl FnMut(usize, Extent) -> bool) -> Vec<u8> {
         let sector_bytes = u64::from(self.geometry().logical_sector_bytes);

@@ -1,7 +1,8 @@
 //! What decorators hand on of the device beneath them, beside its bytes.
 
 use super::{
-    Fault, FaultAt, Geometry, KnownBad, Overlay, ReadAt, ReopenAt, Window, WriteAt, read_vec,
+    Fault, FaultAt, Geometry, InSectors, KnownBad, Overlay, ReadAt, ReopenAt, Unread, Window,
+    WriteAt, read_vec,
 };
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
@@ -55,11 +56,17 @@ impl ReadAt for Telling {
 fn decorators() -> Vec<(&'static str, bool, Box<dyn ReadAt>)> {
     let bad: ExtentMap = extent(0, 512).into();
     let reopened = ReopenAt::new(Arc::new(Telling), Box::new(|| Ok(Arc::new(Telling))));
+    let in_sectors = InSectors {
+        disk: &Telling,
+        sector_bytes: 4096,
+    };
     vec![
         ("Box", true, Box::new(Box::new(Telling))),
         ("Arc", true, Box::new(Arc::new(Telling))),
         ("reference", true, Box::new(&Telling)),
         ("ReopenAt", true, Box::new(reopened)),
+        ("Unread", true, Box::new(Unread::new(Telling, bad.clone()))),
+        ("InSectors", true, Box::new(in_sectors)),
         ("Overlay", true, Box::new(Overlay::new(Telling, 1 << 20))),
         // Reads may fail, so a digest beneath says nothing of them.
         ("KnownBad", false, Box::new(KnownBad::new(Telling, bad))),
@@ -86,6 +93,12 @@ fn a_window_shifts_what_it_hands_on() {
     let found = window.sha256(extent(512, 512)).unwrap();
     assert_eq!(found, Some(Telling::digest(extent(4608, 512))));
     assert!(window.sha256(extent(65_024, 1024)).is_err());
+}
+
+#[test]
+fn what_is_not_read_has_no_digest() {
+    let unread = Unread::new(Telling, extent(0, 512).into());
+    assert_eq!(unread.sha256(extent(0, 4096)).unwrap(), None);
 }
 
 #[test]

@@ -25,4 +25,8 @@ impl ReadAt for InSectors<'_> {
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         self.disk.data(within)
     }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        self.disk.sha256(extent)
+    }
 }

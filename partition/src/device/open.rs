@@ -275,11 +275,24 @@ fn check_kind(path: &Path, file_type: fs::FileType, expected: Option<Kind>) -> c
             "{} was replaced while it was opened; try again",
             path.shown()
         ))),
-        Err(what) => Err(Error::Invalid(format!(
-            "{} is {what}. Name a block device, or a plain file that holds a disk or a volume",
-            path.shown()
-        ))),
+        Err(what) => Err(no_device(path, what)),
     }
+}
+
+/// The error for what is neither a block device nor a plain file.
+fn no_device(path: &Path, what: &str) -> Error {
+    Error::Invalid(format!(
+        "{} is {what}. Name a block device, or a plain file that holds a disk or a volume",
+        path.shown()
+    ))
+}
+
+/// Which kind of device a file of this type is.
+///
+/// # Errors
+/// [`Error::Invalid`] when it is neither a block device nor a plain file.
+pub(crate) fn kind_of_type(path: &Path, file_type: fs::FileType) -> crate::Result<Kind> {
+    kind_found(file_type).map_err(|what| no_device(path, what))
 }
 
 /// Which kind of device it is, or what else.

@@ -1,4 +1,4 @@
-//! A device of which parts are never read: they hold nothing, and may fail.
+//! A device with parts that are never read: they hold nothing that is needed, and may fail.
 
 use super::{Geometry, ReadAt};
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub struct Unread<D> {
 }
 
 impl<D> Unread<D> {
-    /// `device`, of which no byte of `unread` is asked for.
+    /// `device`. No byte of `unread` is asked for.
     #[must_use]
     pub const fn new(device: D, unread: ExtentMap) -> Self {
         Self { device, unread }
@@ -43,7 +43,14 @@ impl<D: ReadAt> ReadAt for Unread<D> {
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {
-        self.device.data(within)
+        Ok(self.device.data(within)?.difference(&self.unread))
+    }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        if self.unread.overlaps(extent) {
+            return Ok(None);
+        }
+        self.device.sha256(extent)
     }
 }
 
@@ -72,5 +79,11 @@ mod tests {
             assert_eq!(bytes, expected);
         }
         assert!(device.read_exact_at(&mut [0; 2], 12).is_err());
+        let data: ExtentMap = [(0, 3), (5, 4)]
+            .iter()
+            .filter_map(|&(at, len)| Extent::new(at, len))
+            .collect();
+        let whole = Extent::new(0, 12).unwrap();
+        assert_eq!(device.data(whole).unwrap(), data, "known to be zero");
     }
 }

@@ -37,7 +37,7 @@ impl<D: ReadAt> Window<D> {
         Ok(self.extent.offset_bytes() + offset_bytes)
     }
 
-    /// What is known of the window's extents on the device beneath, as those of the window.
+    /// What is known of the window's extents on the device beneath, with offsets in the window.
     fn inner(&self, outer: &ExtentMap) -> ExtentMap {
         let start_bytes = self.extent.offset_bytes();
         let inner = |extent: Extent| {

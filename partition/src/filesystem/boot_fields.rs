@@ -1,8 +1,8 @@
 //! Where a volume says that its partition begins: NTFS and FAT in the field "hidden sectors", exFAT
 //! in PartitionOffset. Windows and the boot code of BIOS systems believe what the field says.
 
+use super::Kind;
 use super::exfat::boot::{REGION_SECTORS, checksum};
-use super::{Kind, probe};
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::device::{ReadAt, WriteAt, read_vec};
 use crate::error::Result;
@@ -29,16 +29,13 @@ pub struct Misfit {
     sector_bytes: u64,
 }
 
-/// The field of `volume`, if it does not fit a partition that begins at `start_bytes`. `None` when it
+/// The field of `volume`, which is of this `kind`, if it does not fit a partition that begins at
+/// `start_bytes`. `None` when it
 /// fits, when the field can't hold the right number, and for other kinds of volumes.
 ///
 /// # Errors
-/// [`crate::Error::Io`] when the device fails, and what recognizing the volume says.
-pub fn misfit(volume: &dyn ReadAt, start_bytes: u64) -> Result<Option<Misfit>> {
-    let Some(filesystem) = probe(volume)? else {
-        return Ok(None);
-    };
-    let kind = filesystem.summary().kind;
+/// [`crate::Error::Io`] when the device fails.
+pub fn misfit(volume: &dyn ReadAt, kind: Kind, start_bytes: u64) -> Result<Option<Misfit>> {
     if volume.geometry().size_bytes < HEAD_BYTES as u64 {
         return Ok(None);
     }

@@ -13,6 +13,8 @@ mod extent_item;
 mod feature;
 mod file_extent;
 mod ids;
+mod instance;
+mod lookup;
 mod names;
 mod owners;
 mod roots;
@@ -21,12 +23,12 @@ mod subvolumes;
 mod superblock;
 mod tree;
 
-use super::extents::{Checksum, ExtentVisitor};
+use super::extents::{Checksum, ChecksumLookup, ExtentVisitor};
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{le32, le64, text};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Error, Result};
+use crate::error::{Checked, Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use chunks::Chunks;
 use owners::Question;
@@ -111,7 +113,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn parse(raw: &[u8]) -> superblock::Checked<Self> {
+    fn parse(raw: &[u8]) -> Checked<Self> {
         let checksum = superblock::checksum(raw)?;
         let mut hazards = feature::recorded(raw);
         if checksum.is_none() {
@@ -230,6 +232,21 @@ impl Filesystem for Btrfs {
             .map()
             .and_then(|map| data_extents::data_extents(map.tree(device), visitor));
         Some(walked)
+    }
+
+    fn checksums<'a>(
+        &'a self,
+        device: &'a dyn ReadAt,
+    ) -> Option<Result<Box<dyn ChecksumLookup + 'a>>> {
+        let lookup = self
+            .map()
+            .and_then(|map| lookup::Lookup::new(map.tree(device)));
+        Some(lookup.map(|lookup| Box::new(lookup) as Box<dyn ChecksumLookup>))
+    }
+
+    fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
+        let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
+        Ok(Some(instance::instance(&raw)))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

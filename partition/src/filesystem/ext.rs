@@ -13,16 +13,18 @@ mod files;
 mod group;
 mod inode;
 mod instance;
+mod journal;
 mod owners;
 mod place;
 mod scan;
 mod state;
 mod status;
 mod superblock;
+mod unused;
 
 use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Replayed, Summary};
 use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -147,11 +149,36 @@ impl Filesystem for Ext {
         superblock.map_or_else(|_| ExtentMap::new(), |it| bad::unclaimed(it, device))
     }
 
+    fn empty_log(&self, device: &dyn ReadAt) -> ExtentMap {
+        let superblock = self.superblock();
+        let log = superblock.and_then(|it| journal::empty_log(it, device));
+        log.unwrap_or_default()
+    }
+
+    /// The log of an empty journal, and what of the format's structures was never used.
+    fn blank(&self, device: &dyn ReadAt) -> ExtentMap {
+        let superblock = self.superblock();
+        let unused = superblock.and_then(|it| unused::structures(it, device));
+        self.empty_log(device).union(&unused.unwrap_or_default())
+    }
+
+    fn replay(&self, device: &dyn ReadAt) -> Option<Result<Replayed>> {
+        let superblock = self.superblock();
+        Some(superblock.and_then(|it| journal::replay(it, device)))
+    }
+
     /// All that is in use but the contents of a user's regular files. The journal, quotas, the
     /// orphan file and values of extended attributes count as metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        let metadata = contents::metadata(self.superblock()?, device)?;
-        Ok(metadata.map(|metadata| metadata.difference(&self.known_bad(device))))
+        match contents::contents(self.superblock()?, device)? {
+            Some(contents) => self.metadata_but(device, &contents),
+            None => Ok(None),
+        }
+    }
+
+    fn metadata_but(&self, device: &dyn ReadAt, contents: &ExtentMap) -> Result<Option<ExtentMap>> {
+        let metadata = contents::others(self.superblock()?, device, contents)?;
+        Ok(Some(metadata.difference(&self.known_bad(device))))
     }
 
     /// Over the superblock (`s_mtime`, `s_wtime`, `s_mnt_count`, counters, feature and state

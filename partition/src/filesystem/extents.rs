@@ -7,6 +7,7 @@ mod checksum;
 
 pub use checksum::Checksum;
 
+use crate::error::Result;
 use crate::extent::Extent;
 use std::ops::ControlFlow;
 
@@ -101,4 +102,46 @@ pub trait ExtentVisitor {
 
     /// Sectors of the extent told last. Each of its sectors is told once, in order.
     fn sectors(&mut self, extent: &DataExtent, sectors: &Sectors<'_>) -> ControlFlow<()>;
+}
+
+/// Sectors that follow each other on the device, with the checksums that their bytes must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummedSectors {
+    /// Where they lie: whole sectors.
+    pub place: Extent,
+    /// The size of each.
+    pub sector_bytes: u32,
+    kind: Checksum,
+    bytes: Vec<u8>,
+}
+
+impl SummedSectors {
+    /// Sectors at `place`, with a checksum for each.
+    pub(super) fn new(place: Extent, sector_bytes: u32, checksums: Checksums<'_>) -> Self {
+        Self {
+            place,
+            sector_bytes,
+            kind: checksums.kind,
+            bytes: checksums.bytes.to_vec(),
+        }
+    }
+
+    /// The checksum of each.
+    #[must_use]
+    pub fn checksums(&self) -> Checksums<'_> {
+        Checksums::new(self.kind, &self.bytes)
+    }
+}
+
+/// Looks up checksums by where data lies on the device. It can be asked from several threads, in any
+/// order; ascending order costs least.
+pub trait ChecksumLookup: Send + Sync {
+    /// The sectors in `extent` that have a checksum, in no particular order, none twice. `extent` is a part
+    /// of what is in use, and a sector counts if a byte of it is there. Both copies of data count, each where
+    /// it lies. Nothing is known of other sectors: they are metadata, or data without checksums.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when a structure fails its check in all copies of it,
+    /// [`crate::Error::Io`] when the device fails.
+    fn within(&self, extent: Extent) -> Result<Vec<SummedSectors>>;
 }

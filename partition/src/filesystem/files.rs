@@ -6,7 +6,7 @@
 mod contents;
 mod first_hits;
 
-pub(super) use contents::Contents;
+pub use contents::{Beside, Contents};
 pub(super) use first_hits::{FirstHits, Hit};
 
 use crate::extent::Extent;
@@ -56,6 +56,8 @@ pub struct File<'a> {
     /// Whether it is marked as a file that must not be changed. Boot loaders write the blocks of such
     /// files directly, without a trace in the inode.
     pub is_immutable: bool,
+    /// Whether its name is one of files that systems write without a stamp in the inode.
+    pub is_unstamped: bool,
     /// Its length.
     pub size_bytes: u64,
     /// Where its contents end. Runs behind this hold something else (hash trees of fs-verity).
@@ -65,6 +67,8 @@ pub struct File<'a> {
     pub cluster_bytes: u64,
     /// When its inode changed last (`ctime`).
     pub changed: Stamp,
+    /// When its inode was made, in seconds since 1970, where that is stored and looked at.
+    pub made_seconds: Option<i64>,
     /// How often it changed, where the filesystem counts that and reading may count as well.
     pub changes: Option<Changes>,
     /// The inode as it lies on the disk.
@@ -101,9 +105,9 @@ impl File<'_> {
     }
 }
 
-/// Which part of a file a run holds.
+/// What a run holds of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum RunKind {
     /// Its contents. For a directory, these are its entries.
     Contents,
     /// Extended attributes.
@@ -115,9 +119,9 @@ pub enum Part {
 /// Bytes that follow each other both in a file and on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRun {
-    /// The part of the file that they are of.
-    pub part: Part,
-    /// Where the first of them is in this part; 0 in a map.
+    /// What they are of the file.
+    pub kind: RunKind,
+    /// Where the first of them is in the contents or the attributes; 0 in a map.
     pub file_offset_bytes: u64,
     /// Where they lie on the volume.
     pub extent: Extent,
@@ -141,7 +145,7 @@ pub trait FileVisitor {
     /// A file begins; its runs follow.
     fn file(&mut self, file: &File<'_>) -> Next;
 
-    /// A run of the file that came last. Runs of one part ascend in the file.
+    /// A run of the file that came last. Runs of one kind ascend in the file.
     fn run(&mut self, file: &File<'_>, run: &FileRun) -> Next;
 }
 

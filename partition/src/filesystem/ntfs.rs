@@ -7,8 +7,10 @@ mod address;
 mod attribute_list;
 mod bitmap;
 mod boot;
+mod files;
 mod hibernation;
 mod index;
+mod instance;
 mod logfile;
 mod mft;
 mod name;
@@ -19,10 +21,13 @@ mod runs;
 mod scan;
 mod state;
 mod stream;
+mod times;
+mod unstamped;
 
+use super::files::FileVisitor;
 use super::named::Named;
-use super::owners::{Wanted, search};
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
+use super::owners::{Wanted, look, search};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
@@ -143,6 +148,22 @@ impl Filesystem for Ntfs {
     /// moves the log's sequence numbers, but a volume may meet both.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {
+        Some(look(Ok(&self.mft), device, |scan| {
+            files::walk(scan, visitor);
+        }))
+    }
+
+    fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
+        let serial = self.summary.uuid.clone().unwrap_or_default();
+        match instance::instance(&self.mft, device, serial) {
+            Ok(instance) => Ok(Some(instance)),
+            // It is told apart by nothing then.
+            Err(Error::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

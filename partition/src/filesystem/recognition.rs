@@ -9,6 +9,9 @@ use super::{
 use crate::device::{ReadAt, Unread};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 type Found = Option<Box<dyn Filesystem>>;
 
@@ -29,6 +32,33 @@ const PARSERS: &[fn(&dyn ReadAt) -> Result<Found>] = &[
     squashfs::probe,
     erofs::probe,
 ];
+
+/// A filesystem that was recognized. It is kept and handed on, so that the same volume is not searched
+/// for signatures again.
+#[derive(Clone)]
+pub struct Recognized(Arc<dyn Filesystem>);
+
+impl Deref for Recognized {
+    type Target = dyn Filesystem;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Recognized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recognized").field(self.summary()).finish()
+    }
+}
+
+/// As [`probe`], for what is kept.
+///
+/// # Errors
+/// As [`probe`].
+pub fn recognize(volume: &dyn ReadAt) -> Result<Option<Recognized>> {
+    Ok(probe(volume)?.map(|filesystem| Recognized(filesystem.into())))
+}
 
 /// Recognises the filesystem on `volume`; `None` when nothing klon knows is there.
 ///

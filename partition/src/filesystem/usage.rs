@@ -1,17 +1,20 @@
 //! The policy on top of the parsers: a byte is left out only when a clean filesystem proves it
 //! free. A filesystem proves nothing about the bytes behind its own end.
 
-use super::{ChangeToken, Filesystem, Summary, beyond, probe};
+use super::{ChangeToken, Filesystem, Recognized, Summary, beyond, recognize};
 use crate::device::ReadAt;
 use crate::error::{Error, Result};
-use crate::extent::ExtentMap;
-use crate::outside::{self, Outside};
+use crate::extent::{Extent, ExtentMap};
+use crate::outside::{self, FIRST_BYTES, Outside};
 
 /// Which bytes of a volume must be copied, and why.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// The filesystem, if one was recognized.
+    /// What the filesystem says of itself, if one was recognized.
     pub summary: Option<Summary>,
+    /// The filesystem itself, where it was recognized on the volume that is at hand. A description of
+    /// a volume by a record or an image has none.
+    pub recognized: Option<Recognized>,
     /// The bytes that must be copied, `unproven` included.
     pub extents: ExtentMap,
     /// The part of `extents` that must be copied only because nothing proves it free: space in no
@@ -26,6 +29,10 @@ pub struct Usage {
     pub choice: Outside,
     /// Where `extents` comes from.
     pub basis: Basis,
+    /// Whether that is what it is once a journal was replayed: the volume itself is still as it was left.
+    pub is_replayed: bool,
+    /// The size that the filesystem has on the volume itself, where it was shrunk for a target.
+    pub shrunk_from_bytes: Option<u64>,
     /// The filesystem's change token, if it has one.
     pub token: Option<ChangeToken>,
 }
@@ -57,13 +64,25 @@ impl Usage {
     pub fn mapped(extents: ExtentMap) -> Self {
         Self {
             summary: None,
+            recognized: None,
             extents,
             unproven: ExtentMap::new(),
             edges: ExtentMap::new(),
             left_out: ExtentMap::new(),
             choice: Outside::All,
             basis: Basis::Map,
+            is_replayed: false,
+            shrunk_from_bytes: None,
             token: None,
+        }
+    }
+
+    /// A volume whose filesystem shows that `extents` are in use.
+    fn of(filesystem: Recognized, extents: ExtentMap) -> Self {
+        Self {
+            summary: Some(filesystem.summary().clone()),
+            recognized: Some(filesystem),
+            ..Self::mapped(extents)
         }
     }
 
@@ -76,14 +95,45 @@ impl Usage {
         }
     }
 
-    /// A volume of `size_bytes` that holds more than the filesystem of this summary, for this reason.
+    /// The same volume, of `size_bytes`, when it holds more than its filesystem, for this reason.
     #[must_use]
-    pub fn contained(size_bytes: u64, summary: Option<Summary>, reason: String) -> Self {
+    pub fn contained(self, size_bytes: u64, reason: String) -> Self {
         Self {
-            summary,
+            summary: self.summary,
+            recognized: self.recognized,
+            is_replayed: self.is_replayed,
             basis: Basis::Contained { reason },
             ..Self::mapped(ExtentMap::whole(size_bytes))
         }
+    }
+
+    /// The filesystem, to be asked more of the volume that it was recognized on; `None` when nothing
+    /// klon knows is there, or when the volume is not at hand.
+    #[must_use]
+    pub fn filesystem(&self) -> Option<&dyn Filesystem> {
+        self.recognized.as_deref()
+    }
+
+    /// The bytes of `volume` that its filesystem lists as bad and that nothing in it claims. They are
+    /// not in use. A volume whose filesystem can't be believed has none.
+    #[must_use]
+    pub fn known_bad(&self, volume: &dyn ReadAt) -> ExtentMap {
+        self.filesystem()
+            .filter(|filesystem| filesystem.summary().hazards.is_empty())
+            .map_or_else(ExtentMap::new, |filesystem| filesystem.known_bad(volume))
+    }
+
+    /// The bytes of `volume` that are in use and that its filesystem does not need, so that zeroes do as well
+    /// ([`Filesystem::blank`]). A volume whose filesystem can't be believed has none, and neither has a
+    /// volume that holds more than its filesystem.
+    #[must_use]
+    pub fn blank(&self, volume: &dyn ReadAt) -> ExtentMap {
+        let clean = self.filesystem().filter(|filesystem| {
+            self.basis == Basis::Map && filesystem.summary().hazards.is_empty()
+        });
+        clean.map_or_else(ExtentMap::new, |filesystem| {
+            filesystem.blank(volume).intersection(&self.used())
+        })
     }
 
     /// The bytes in use: all that must be copied, without those that are only
@@ -98,6 +148,28 @@ impl Usage {
     pub fn used_bytes(&self) -> u64 {
         let unproven_bytes = self.unproven.total_bytes();
         self.extents.total_bytes().saturating_sub(unproven_bytes)
+    }
+
+    /// Where the part of a volume of `size_bytes` ends that a copy of it must have: the filesystem, and
+    /// what else is in use. `None` when nothing shows that it ends before the volume.
+    #[must_use]
+    pub fn end_bytes(&self, size_bytes: u64) -> Option<u64> {
+        let open = self.unproven.union(&self.left_out);
+        let end_bytes = open.complement(size_bytes).end_bytes();
+        (self.basis == Basis::Map && end_bytes < size_bytes).then_some(end_bytes)
+    }
+
+    /// What of this lies in `part`. Offsets stay.
+    #[must_use]
+    pub fn within(&self, part: Option<Extent>) -> Self {
+        let part: ExtentMap = part.into_iter().collect();
+        Self {
+            extents: self.extents.intersection(&part),
+            unproven: self.unproven.intersection(&part),
+            edges: self.edges.intersection(&part),
+            left_out: self.left_out.intersection(&part),
+            ..self.clone()
+        }
     }
 
     /// Leaves out the unproven bytes that the user chose not to copy.
@@ -129,9 +201,6 @@ impl Usage {
     }
 }
 
-/// What of a volume is copied whatever the choice is: boot loaders of the BIOS are there.
-const FIRST_BYTES: u64 = 1 << 20;
-
 /// How the reason in [`Basis::Whole`] begins when the volume's own records can't be read.
 pub const UNREAD: &str = "it can't be read: ";
 
@@ -141,59 +210,58 @@ pub const UNREAD: &str = "it can't be read: ";
 /// [`Error::Io`] when the device fails. When anything is wrong with the filesystem, the whole volume
 /// is in use, and [`Usage::basis`] has the reason.
 pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
-    let Some(filesystem) = probe(volume)? else {
-        return Ok(whole(
-            volume,
-            None,
-            "no filesystem that klon knows".to_owned(),
-            false,
-        ));
-    };
-    let summary = filesystem.summary().clone();
+    Ok(match recognize(volume)? {
+        Some(filesystem) => usage_by(volume, filesystem)?,
+        None => unknown(volume),
+    })
+}
+
+/// As [`usage()`], by the filesystem that was recognized on `volume` before.
+///
+/// # Errors
+/// As [`usage()`].
+pub fn usage_by(volume: &dyn ReadAt, filesystem: Recognized) -> Result<Usage> {
+    let summary = filesystem.summary();
     if !summary.hazards.is_empty() {
-        let reason = dirty_reason(&summary);
-        return Ok(whole(volume, Some(summary), reason, true));
+        let reason = dirty_reason(summary);
+        return Ok(whole(volume, Some(filesystem), reason, true));
     }
     match filesystem.used(volume) {
-        Ok(Some(extents)) => mapped(volume, &*filesystem, summary, extents),
+        Ok(Some(extents)) => mapped(volume, filesystem, extents),
         Ok(None) => {
             let reason = filesystem.whole_because();
-            Ok(whole(volume, Some(summary), reason, false))
+            Ok(whole(volume, Some(filesystem), reason, false))
         }
         Err(error @ (Error::Corrupt(_) | Error::Unsupported { .. })) => {
             let reason = format!("{}: {error}", summary.kind);
-            Ok(whole(volume, Some(summary), reason, true))
+            Ok(whole(volume, Some(filesystem), reason, true))
         }
         Err(error) => Err(error),
     }
 }
 
-/// As [`usage`], for a device with bad sectors. When they hide which bytes are in use, all are.
+/// As [`usage()`], for a device with bad sectors. When they hide which bytes are in use, all are.
+/// `known` is the filesystem, where it was recognized before.
 #[must_use]
-pub fn usage_or_whole(volume: &dyn ReadAt) -> Usage {
-    usage(volume).unwrap_or_else(|error| {
-        let summary = probe(volume)
-            .ok()
-            .flatten()
-            .map(|filesystem| filesystem.summary().clone());
-        whole(volume, summary, format!("{UNREAD}{error}"), true)
-    })
+pub fn usage_or_whole(volume: &dyn ReadAt, known: Option<Recognized>) -> Usage {
+    let unread = |filesystem, error| whole(volume, filesystem, format!("{UNREAD}{error}"), true);
+    match known.map_or_else(|| recognize(volume), |known| Ok(Some(known))) {
+        Ok(Some(filesystem)) => usage_by(volume, filesystem.clone())
+            .unwrap_or_else(|error| unread(Some(filesystem), error)),
+        Ok(None) => unknown(volume),
+        Err(error) => unread(None, error),
+    }
 }
 
-fn mapped(
-    volume: &dyn ReadAt,
-    filesystem: &dyn Filesystem,
-    summary: Summary,
-    extents: ExtentMap,
-) -> Result<Usage> {
+fn mapped(volume: &dyn ReadAt, filesystem: Recognized, extents: ExtentMap) -> Result<Usage> {
     let size_bytes = volume.geometry().size_bytes;
+    let kind = filesystem.summary().kind;
     if extents.end_bytes() > size_bytes {
         let reason = format!(
-            "{} claims bytes up to {:#x} of a volume of {size_bytes:#x} bytes",
-            summary.kind,
+            "{kind} claims bytes up to {:#x} of a volume of {size_bytes:#x} bytes",
             extents.end_bytes()
         );
-        return Ok(whole(volume, Some(summary), reason, true));
+        return Ok(whole(volume, Some(filesystem), reason, true));
     }
     let end_bytes = filesystem.end_bytes().min(size_bytes);
     let proven = extents.union(&ExtentMap::whole(end_bytes));
@@ -203,27 +271,33 @@ fn mapped(
     if end_bytes > 0
         && let Some(what) = covers()
     {
-        let reason = format!(
-            "{what} behind the end of the {} covers its free blocks, too",
-            summary.kind
-        );
-        return Ok(Usage::contained(size_bytes, Some(summary), reason));
+        let reason = format!("{what} behind the end of the {kind} covers its free blocks, too");
+        return Ok(Usage::of(filesystem, extents).contained(size_bytes, reason));
     }
     Ok(Usage {
-        summary: Some(summary),
         edges: outside::edges(&unproven),
         token: filesystem.change_token(volume)?,
-        extents: extents.union(&unproven),
-        unproven,
-        left_out: ExtentMap::new(),
-        choice: Outside::All,
-        basis: Basis::Map,
+        unproven: unproven.clone(),
+        ..Usage::of(filesystem, extents.union(&unproven))
     })
 }
 
-fn whole(volume: &dyn ReadAt, summary: Option<Summary>, reason: String, is_warning: bool) -> Usage {
+/// A volume with nothing on it that klon knows.
+fn unknown(volume: &dyn ReadAt) -> Usage {
+    let reason = "no filesystem that klon knows".to_owned();
+    whole(volume, None, reason, false)
+}
+
+fn whole(
+    volume: &dyn ReadAt,
+    recognized: Option<Recognized>,
+    reason: String,
+    is_warning: bool,
+) -> Usage {
+    let summary = recognized.as_ref().map(|found| found.summary().clone());
     Usage {
         summary,
+        recognized,
         ..Usage::whole(volume.geometry().size_bytes, reason, is_warning)
     }
 }

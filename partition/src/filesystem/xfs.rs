@@ -122,21 +122,24 @@ impl Filesystem for Xfs {
     /// All that is in use but the contents of regular files that directories name. Quotas count as
     /// metadata.
     fn metadata(&self, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-        let superblock = self.superblock()?;
-        let Some(contents) = contents::contents(superblock, device)? else {
-            return Ok(None);
-        };
-        let used = freespace::used(superblock, device)?;
-        Ok(Some(used.difference(&contents)))
+        match contents::contents(self.superblock()?, device)? {
+            Some(contents) => self.metadata_but(device, &contents),
+            None => Ok(None),
+        }
+    }
+
+    fn metadata_but(&self, device: &dyn ReadAt, contents: &ExtentMap) -> Result<Option<ExtentMap>> {
+        let used = freespace::used(self.superblock()?, device)?;
+        Ok(Some(used.difference(contents)))
     }
 
     /// Over the superblock, all AGFs and AGIs, and the log's last record, whose position and
-    /// number every mount for writing moves on; `None` when the log is not clean or is elsewhere.
+    /// number every mount for writing moves on, as does a recovery; `None` when the log is not clean or is elsewhere.
     /// `xfs_repair` and `xfs_admin` leave their mark in one of them. Writes past the filesystem leave
     /// none, nor do the commands of `xfs_db` that change a field of anything else in place.
     fn change_token(&self, device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         let superblock = self.superblock()?;
-        let Some(End::Clean(record)) = log::end(superblock, device)? else {
+        let Some(End::Clean(record) | End::Covered(record)) = log::end(superblock, device)? else {
             return Ok(None);
         };
         let mut digest = Sha256::new();

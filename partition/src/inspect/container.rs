@@ -30,7 +30,7 @@ const MBR_TYPES: &[(u8, &str)] = &[
     (0xfb, "a volume of VMware VMFS"),
 ];
 
-/// The same of GPT: what Microsoft, FreeBSD, NetBSD, Apple and ChromiumOS document of theirs.
+/// Types of GPT, as Microsoft, FreeBSD, NetBSD, Apple and ChromiumOS document them.
 const GPT_TYPES: &[(Uuid, &str)] = &[
     (
         uuid!("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3"),

@@ -5,7 +5,7 @@
 //! size than the disk has. So the table is read in both sizes, and what lies at the
 //! partitions' starts decides.
 
-use super::{MEBIBYTE, data_partitions, summary};
+use super::{MEBIBYTE, data_partitions};
 use crate::device::{InSectors, ReadAt, Window};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -104,7 +104,7 @@ impl Reading {
             }
             Err(error) => return Err(error),
         };
-        if is_plausible(&table) || summary(disk)?.is_none() {
+        if is_plausible(&table) || filesystem::probe(disk)?.is_none() {
             return Self::weighed(disk, table, findings, sector_bytes);
         }
         let how = "the MBR holds no partition beside the whole-disk filesystem and is ignored";
@@ -116,7 +116,8 @@ impl Reading {
     /// Tools that make ISO 9660 bootable from disks as well (isohybrid) write tables whose
     /// partitions begin with the table itself or overlap; the filesystem has all of such a disk.
     fn doubtful(disk: &dyn ReadAt, error: &Error, sector_bytes: u32) -> Result<Self> {
-        if summary(disk)?.is_some_and(|summary| summary.kind == Kind::Iso9660) {
+        let found = filesystem::probe(disk)?;
+        if found.is_some_and(|found| found.summary().kind == Kind::Iso9660) {
             let how = format!("the partition table beside the iso9660 is ignored: {error}");
             return Ok(Self::none(vec![Finding::Filesystem(how)]));
         }
@@ -183,7 +184,7 @@ impl Reading {
         self.findings.iter().find_map(Finding::doubt)
     }
 
-    /// The same with a finding that says in which sectors the table counts.
+    /// The same reading with a finding that says in which sectors the table counts.
     fn in_other_sectors(mut self, disk_sector_bytes: u32) -> Self {
         self.findings.push(Finding::Sectors(format!(
             "it counts in sectors of {} bytes, and the disk is read in sectors of {}",

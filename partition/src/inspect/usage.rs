@@ -2,7 +2,7 @@
 //! partition what its filesystem does not prove free.
 
 use super::container;
-use super::{data_partitions, reading};
+use super::{Volume, data_partitions, reading};
 use crate::bytes::is_zero;
 use crate::device::{ReadAt, Window, read_vec};
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub struct DiskUsage {
 }
 
 impl DiskUsage {
-    /// The same without what belongs to which volume.
+    /// What is in use of the disk as one thing, whichever volume has it.
     #[must_use]
     pub fn into_usage(self) -> Usage {
         Usage {
@@ -61,12 +61,20 @@ pub struct VolumeUsage {
 /// # Errors
 /// [`crate::Error::Io`] when the device fails.
 pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
+    disk_usage_by(disk, &[])
+}
+
+/// As [`disk_usage()`], by the filesystems that were recognized in the `known` volumes of the same disk.
+///
+/// # Errors
+/// As [`disk_usage()`].
+pub fn disk_usage_by(disk: &dyn ReadAt, known: &[Volume]) -> Result<DiskUsage> {
     let reading = reading::read(disk)?;
     if let Some(why) = reading.doubt() {
-        return doubtful(disk, reading.table.as_ref(), why);
+        return doubtful(disk, reading.table.as_ref(), why, known);
     }
     let Some(table) = reading.table else {
-        return unpartitioned(disk);
+        return unpartitioned(disk, known);
     };
     if is_unknown_label(disk, &table)? {
         return Ok(unknown_label(disk, table));
@@ -85,15 +93,14 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     let beside = container::Beside::read(disk, &table)?;
     let mut in_use = used;
     for partition in data_partitions(&table) {
-        let window = Window::new(disk, partition.extent)?;
-        let mut volume = filesystem::usage(&window)?;
+        let mut volume = volume_usage(disk, partition.extent, known)?;
         let because = volume
             .summary
             .as_ref()
             .and_then(|summary| container::whole_because(&table, partition, summary, &beside));
         if let Some(reason) = because.filter(|_| volume.basis == Basis::Map) {
             let size_bytes = partition.extent.len_bytes();
-            volume = Usage::contained(size_bytes, volume.summary, reason);
+            volume = volume.contained(size_bytes, reason);
         }
         in_use = in_use.union(&volume.used().shifted(partition.extent.offset_bytes()));
         usage.add(volume, partition);
@@ -102,6 +109,14 @@ pub fn disk_usage(disk: &dyn ReadAt) -> Result<DiskUsage> {
     usage.unproven = usage.unproven.difference(&in_use);
     usage.table = Some(table);
     Ok(usage)
+}
+
+/// What of the volume at `extent` must be copied.
+fn volume_usage(disk: &dyn ReadAt, extent: Extent, known: &[Volume]) -> Result<Usage> {
+    match known.iter().find(|volume| volume.extent == extent) {
+        Some(volume) => volume.usage(disk),
+        None => filesystem::usage(&Window::new(disk, extent)?),
+    }
 }
 
 /// What is in use whatever the partitions say: the table's structures, an ISO 9660; and the room that
@@ -132,14 +147,19 @@ impl DiskUsage {
 }
 
 /// All of a disk whose table can't be relied on: there may be data where it says there is none.
-fn doubtful(disk: &dyn ReadAt, table: Option<&Table>, why: &str) -> Result<DiskUsage> {
+fn doubtful(
+    disk: &dyn ReadAt,
+    table: Option<&Table>,
+    why: &str,
+    known: &[Volume],
+) -> Result<DiskUsage> {
     let extents = ExtentMap::whole(disk.geometry().size_bytes);
     let mut volumes = Vec::new();
     for partition in table.into_iter().flat_map(data_partitions) {
         volumes.push(VolumeUsage {
             extent: partition.extent,
             partition: Some(partition.clone()),
-            usage: filesystem::usage(&Window::new(disk, partition.extent)?)?,
+            usage: volume_usage(disk, partition.extent, known)?,
         });
     }
     let partitions = volumes.iter().map(|volume| volume.extent).collect();
@@ -163,18 +183,38 @@ impl DiskUsage {
     /// # Errors
     /// [`crate::Error::Io`] when the device fails.
     pub fn known_bad(&self, disk: &dyn ReadAt) -> Result<ExtentMap> {
-        let mut known = ExtentMap::new();
+        self.of_volumes(disk, Usage::known_bad)
+    }
+
+    /// The bytes that the filesystems of `disk` have in use and need nothing of.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] when the device fails.
+    pub fn blank(&self, disk: &dyn ReadAt) -> Result<ExtentMap> {
+        self.of_volumes(disk, Usage::blank)
+    }
+
+    /// What `find` finds on the volumes, as bytes of the disk.
+    fn of_volumes(
+        &self,
+        disk: &dyn ReadAt,
+        find: fn(&Usage, &dyn ReadAt) -> ExtentMap,
+    ) -> Result<ExtentMap> {
+        let mut all = ExtentMap::new();
         for volume in &self.volumes {
             let window = Window::new(disk, volume.extent)?;
-            let bad = filesystem::known_bad(&window)?;
-            known = known.union(&bad.shifted(volume.extent.offset_bytes()));
+            let found = find(&volume.usage, &window);
+            all = all.union(&found.shifted(volume.extent.offset_bytes()));
         }
-        Ok(known)
+        Ok(all)
     }
 }
 
-fn unpartitioned(disk: &dyn ReadAt) -> Result<DiskUsage> {
-    let usage = filesystem::usage(disk)?;
+fn unpartitioned(disk: &dyn ReadAt, known: &[Volume]) -> Result<DiskUsage> {
+    let usage = match disk.geometry().extent() {
+        Some(whole) => volume_usage(disk, whole, known)?,
+        None => filesystem::usage(disk)?,
+    };
     let (extents, basis) = (usage.extents.clone(), usage.basis.clone());
     let (unproven, edges) = (usage.unproven.clone(), usage.edges.clone());
     let volume = disk.geometry().extent().map(|extent| VolumeUsage {

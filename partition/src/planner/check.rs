@@ -3,10 +3,16 @@
 use super::layout::{Plan, PlannedVolume};
 use super::name::{NAME_UNITS_MAX, check_name};
 use super::new_table::{name, new_slots, new_usable};
+use super::original::{BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original};
 use super::slots::{NUMBER_MAX, is_extended};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::table::{Partition, PartitionType, Scheme};
+use crate::text::quoted;
+use std::collections::HashSet;
+
+/// More partitions than this no table has that klon writes.
+const PARTITIONS_MAX: usize = 4096;
 
 impl Plan {
     /// Checks the plan against itself: sizes, names, types, places.
@@ -23,6 +29,9 @@ impl Plan {
             self.check_place(partition)?;
         }
         self.check_beside_each_other(&planned)?;
+        for original in &self.originals {
+            self.check_original(original)?;
+        }
         self.check_names()
     }
 
@@ -204,20 +213,94 @@ impl Plan {
         }
     }
 
+    /// Checks an original against itself, so that it can be laid out; whether it fits a disk is seen there.
+    fn check_original(&self, original: &Original) -> Result<()> {
+        let invalid = |what: String| {
+            let identity = quoted(&original.identity.to_string());
+            Err(Error::Invalid(format!("original {identity}: {what}")))
+        };
+        for group in &original.groups {
+            if !self.volumes.iter().any(|volume| volume.group == *group) {
+                return invalid(format!("no volume has the group {}", quoted(group)));
+            }
+        }
+        let sector = original.logical_sector_bytes;
+        if !sector.is_power_of_two() || !(512..=65536).contains(&sector) {
+            return invalid(format!(
+                "logical_sector_bytes is {sector}: expected a power of two from 512 to 65536"
+            ));
+        }
+        if original.boot_code.len() > BOOT_CODE_BYTES {
+            return invalid(format!("boot_code has more than {BOOT_CODE_BYTES} bytes"));
+        }
+        if let Some(loader) = &original.loader
+            && let Some(wrong) = wrong_loader(loader, original)
+        {
+            return invalid(wrong);
+        }
+        if (original.scheme == Scheme::Gpt) != original.disk_guid.is_some() {
+            return invalid("expected a disk_guid for gpt, and none for mbr".to_owned());
+        }
+        if original.partitions.len() > PARTITIONS_MAX {
+            return invalid(format!("more than {PARTITIONS_MAX} partitions"));
+        }
+        let mut seen = HashSet::new();
+        for partition in &original.partitions {
+            let number = partition.number;
+            if !seen.insert(number) {
+                return invalid(format!("partition {number} is there twice"));
+            }
+            if (original.scheme == Scheme::Gpt) != partition.guid.is_some() {
+                return invalid(format!(
+                    "partition {number}: expected a guid for gpt and none for mbr"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn check_names(&self) -> Result<()> {
         for (index, volume) in self.volumes.iter().enumerate() {
             let name = &volume.name;
             if name.encode_utf16().count() > NAME_UNITS_MAX {
                 return Err(Error::Invalid(format!(
-                    "{name:?} is longer than the {NAME_UNITS_MAX} characters of a partition name"
+                    "{} is longer than the {NAME_UNITS_MAX} characters of a partition name",
+                    quoted(name)
                 )));
             }
             let mut others = self.volumes[..index].iter();
             if others.any(|other| other.name == *name) {
-                return Err(Error::Invalid(format!("two volumes are called {name:?}")));
+                return Err(Error::Invalid(format!(
+                    "two volumes are called {}",
+                    quoted(name)
+                )));
             }
         }
         Ok(())
+    }
+}
+
+/// What is wrong with a loader: it would go over a table or a partition, or is no whole sectors.
+fn wrong_loader(loader: &Loader, original: &Original) -> Option<String> {
+    let sector_bytes = u64::from(original.logical_sector_bytes);
+    let len = loader.bytes.len();
+    if len > LOADER_BYTES_MAX {
+        return Some(format!("loader has more than {LOADER_BYTES_MAX} bytes"));
+    }
+    let is_placed = |extent: &Extent| {
+        extent.offset_bytes() >= sector_bytes
+            && extent.end_bytes() <= LOADER_END_BYTES
+            && extent.offset_bytes().is_multiple_of(sector_bytes)
+            && extent.len_bytes().is_multiple_of(sector_bytes)
+            && !(original.partitions.iter()).any(|one| one.extent.overlaps(*extent))
+    };
+    match loader.extent().filter(is_placed) {
+        Some(_) => None,
+        None => Some(format!(
+            "loader has {len} bytes from {} on: expected whole sectors between the first one and the first \
+             partition, in the first MiB",
+            loader.start_bytes
+        )),
     }
 }
 

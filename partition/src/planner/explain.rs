@@ -67,7 +67,7 @@ fn short_of_space(ground: &Ground, fresh: &[&Wanted]) -> String {
     };
     let limit = match ground.scheme {
         Scheme::Mbr => mbr_limit(ground),
-        Scheme::Gpt => String::new(),
+        Scheme::Gpt => hybrid_limit(ground),
     };
     format!(
         "{} {} {}, and the drive has {} free{places}{limit}",
@@ -91,6 +91,16 @@ fn mbr_limit(ground: &Ground) -> String {
         )
     } else {
         String::new()
+    }
+}
+
+fn hybrid_limit(ground: &Ground) -> String {
+    match ground.barred_bytes() {
+        0 => String::new(),
+        bytes => format!(
+            " (and {} more, where its hybrid MBR lists partitions that its GPT does not)",
+            human_size(bytes)
+        ),
     }
 }
 

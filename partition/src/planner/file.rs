@@ -2,6 +2,9 @@
 //!
 //! It names the drive and the sources by what they are ([`Identity`]), never by /dev/sdX.
 
+mod head;
+mod original;
+
 use super::layout::{Extended, Plan, PlannedDrive, PlannedTable, PlannedVolume, SourceRef};
 use super::size::SizePolicy;
 use crate::error::{Error, Result};
@@ -10,47 +13,15 @@ use crate::filesystem::Kind;
 use crate::identity::Identity;
 use crate::table::{Partition, PartitionType, Scheme};
 use crate::text::{plain, resealed};
+use head::HEAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The version of plan files that this klon writes and reads.
-pub const PLAN_VERSION: u32 = 1;
+/// The version of plan files that this klon writes. It reads those before, too.
+pub const PLAN_VERSION: u32 = 2;
 
-const HEAD: &str = "\
-# A klon plan: what lies where on a backup drive. `klon prepare` writes the drive's table from it,
-# `klon clone` clones each source to its volume. It may be edited; klon checks it when it reads it.
-#
-# Identities are serial:, disk-guid:, partuuid:, fs-uuid: or path: and a value; never /dev/sdX.
-# Sizes and positions are bytes, multiples of the drive's sector.
-#
-# version                format of this file
-# [drive]                the drive: its identity, size_bytes, logical_sector_bytes
-# [table]                scheme: gpt or mbr
-#                        is_new: true for a new table IN PLACE OF ALL THAT IS ON THE DRIVE,
-#                                false to add to the table that is there
-#                        disk_guid (gpt), disk_signature (mbr): of that table
-#                        extended (mbr): the extended partition to be made
-# [[volume]]             one clone volume
-#   name                 its name, also of its partition (gpt): at most 36 characters
-#   group                the name of the source it belongs to
-#   number               its slot in the table: sda3 has number 3
-#   start_bytes, size_bytes
-#                        where it lies; at least as large as source_bytes, or as least_bytes
-#   type                 what it is for: a GUID (gpt) or 0x83 (mbr)
-#   guid                 its own GUID (gpt): the PARTUUID by which klon finds it
-#   attributes           GPT attribute bits
-#   is_bootable          MBR boot indicator
-#   size                 how size_bytes was chosen: match, fit, 40G, grow, or grow with
-#                        weight=, min=, max=, padding= (systemd-repart's Weight, SizeMin, SizeMax,
-#                        Padding), as in grow:weight=2000,max=1T
-#   source               identity; partition (its number on a disk); partuuid; fs_uuid
-#   source_bytes         size of the source
-#   least_bytes          of a clone that is smaller: where the source's filesystem ends
-#   used_bytes           what of it is in use
-#   filesystem           what the source is formatted as
-# [[kept]]               a partition that is on the drive and stays as it is; the plan is refused
-#                        if it is no longer there as described
-";
+/// The version before: the same without the disks of the sources.
+const VERSION_WITHOUT_ORIGINALS: u32 = 1;
 
 #[derive(Deserialize)]
 struct Versioned {
@@ -67,6 +38,8 @@ struct File {
     volumes: Vec<Volume>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     kept: Vec<Kept>,
+    #[serde(default, rename = "original", skip_serializing_if = "Vec::is_empty")]
+    originals: Vec<original::Original>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -240,13 +213,18 @@ impl Plan {
     pub fn from_toml(text: &str) -> Result<Self> {
         let invalid = |error: toml::de::Error| Error::Invalid(format!("plan file: {error}"));
         let Versioned { version } = toml::from_str(text).map_err(invalid)?;
-        if version != PLAN_VERSION {
+        if ![VERSION_WITHOUT_ORIGINALS, PLAN_VERSION].contains(&version) {
             return Err(Error::unsupported(
                 format!("version {version} of the plan file"),
-                format!("this klon reads version {PLAN_VERSION}. Make a new plan"),
+                format!("this klon reads versions up to {PLAN_VERSION}. Make a new plan"),
             ));
         }
         let file: File = toml::from_str(text).map_err(invalid)?;
+        if version == VERSION_WITHOUT_ORIGINALS && !file.originals.is_empty() {
+            return Err(Error::Invalid(format!(
+                "plan file: version {version} has no [[original]]"
+            )));
+        }
         let plan = file.into_plan()?;
         plan.check()?;
         Ok(plan)
@@ -278,6 +256,7 @@ impl File {
             },
             volumes: plan.volumes.iter().map(Volume::of).collect(),
             kept: plan.kept.iter().map(Kept::of).collect(),
+            originals: plan.originals.iter().map(original::Original::of).collect(),
         }
     }
 
@@ -314,6 +293,11 @@ impl File {
                 .kept
                 .into_iter()
                 .map(Kept::into_partition)
+                .collect::<Result<_>>()?,
+            originals: self
+                .originals
+                .into_iter()
+                .map(original::Original::into_original)
                 .collect::<Result<_>>()?,
         })
     }
@@ -394,7 +378,7 @@ impl Kept {
     }
 
     fn into_partition(self) -> Result<Partition> {
-        let what = format!("kept partition {}", self.number);
+        let what = format!("partition {}", self.number);
         Ok(Partition {
             number: self.number,
             extent: extent(&what, self.start_bytes, self.size_bytes)?,

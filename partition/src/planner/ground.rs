@@ -27,6 +27,8 @@ pub(super) struct Ground {
     pub(super) alignment_bytes: u64,
     pub(super) usable: Extent,
     pub(super) slots_max: u32,
+    /// What is free in the table that is kept and no place for a partition.
+    barred: ExtentMap,
     /// Kept free at the end of the largest gap.
     reserve_bytes: u64,
 }
@@ -97,11 +99,12 @@ impl Ground {
                 Error::Refused(format!("a drive of {size} has no space behind its table"))
             })?,
             slots_max: kept.map_or(new_slots(scheme), |table| table.slots_max),
+            barred: kept.map_or_else(ExtentMap::new, |_| drive.listed_elsewhere.clone()),
             reserve_bytes: request.options.reserve.bytes,
         })
     }
 
-    /// The same with all of its gaps to be used.
+    /// The same ground, with all of its gaps to be used.
     pub(super) fn without_reserve(&self) -> Self {
         Self {
             reserve_bytes: 0,
@@ -112,6 +115,12 @@ impl Ground {
     /// The partitions of the table that is kept.
     pub(super) fn existing(&self) -> &[Partition] {
         self.table.as_ref().map_or(&[], |table| &table.partitions)
+    }
+
+    /// Free in the table that is kept, and taken by others: a hybrid MBR.
+    pub(super) fn barred_bytes(&self) -> u64 {
+        let taken: ExtentMap = self.existing().iter().map(|one| one.extent).collect();
+        self.barred.difference(&taken).total_bytes()
     }
 
     /// The extended partition of the table that is kept.
@@ -128,7 +137,7 @@ impl Ground {
         let (logical, primary): (Vec<&Partition>, Vec<&Partition>) =
             self.existing().iter().partition(is_logical);
         let taken: ExtentMap = primary.iter().map(|partition| partition.extent).collect();
-        let mut gaps = self.free(&taken, self.usable, Class::Primary);
+        let mut gaps = self.free(&taken.union(&self.barred), self.usable, Class::Primary);
         self.set_aside(&mut gaps);
         if let Some(extended) = self.extended() {
             // The boot record of a logical partition lies before it, and is not listed.

@@ -1,6 +1,7 @@
 //! The plan itself: what lies where on the drive, the table that says so, and what that changes.
 
 use super::new_table::{new_slots, new_usable};
+use super::original::Original;
 use super::size::SizePolicy;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -23,6 +24,9 @@ pub struct Plan {
     pub volumes: Vec<PlannedVolume>,
     /// Partitions that are on the drive and stay as they are.
     pub kept: Vec<Partition>,
+    /// The disks that the sources are or lie on, as they were when the plan was made; none in plans of
+    /// earlier versions, and of sources that are single volumes.
+    pub originals: Vec<Original>,
 }
 
 /// The drive that a plan is for.
@@ -63,7 +67,7 @@ pub struct Extended {
 /// A volume on the drive that is the clone of a volume of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedVolume {
-    /// Its name, and that of its partition where the table holds names: `BootClone-ESP`.
+    /// Its name. Where the table holds names, its partition has it, too: `BootClone-ESP`.
     pub name: String,
     /// The user's name for the source: `Boot`.
     pub group: String,

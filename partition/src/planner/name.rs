@@ -3,7 +3,7 @@
 use super::request::SourceVolume;
 use super::role::Role;
 use crate::error::{Error, Result};
-use crate::text::{has_foreign_bytes, plain};
+use crate::text::{has_foreign_bytes, plain, quoted};
 
 /// UTF-16 code units of a GPT partition name (UEFI 5.3.3: 72 bytes).
 pub(super) const NAME_UNITS_MAX: usize = 36;
@@ -31,7 +31,8 @@ pub fn check_name(name: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::Invalid(format!(
-        "{name:?} can't be a name: {problem}. Use a short word, as in Boot or Master"
+        "{} can't be a name: {problem}. Use a short word, as in Boot or Master",
+        quoted(name)
     )))
 }
 
@@ -52,7 +53,8 @@ pub(super) fn check_date_stamp(stamp: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Invalid(format!(
-        "{stamp:?} is not a date stamp: expected a date as in 2026-11-21"
+        "{} is not a date stamp: expected a date as in 2026-11-21",
+        quoted(stamp)
     )))
 }
 
@@ -92,8 +94,9 @@ pub(super) fn clone_names(
         .max();
     if longest.unwrap_or(0) > NAME_UNITS_MAX {
         return Err(Error::Invalid(format!(
-            "the name {name:?} is too long: its partitions would be called {}, and a partition's \
+            "the name {} is too long: its partitions would be called {}, and a partition's \
              name has at most {NAME_UNITS_MAX} characters",
+            quoted(name),
             names.join(", ")
         )));
     }

@@ -1,10 +1,11 @@
 //! What a plan is asked for: the drive, the sources, the options.
 
 use super::layout::Plan;
+use super::original::Original;
 use super::role::Role;
 use super::size::SizePolicy;
 use crate::device::Geometry;
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Summary;
 use crate::identity::Identity;
 use crate::inspect::{DiskLayout, Unassigned, Volume};
@@ -33,6 +34,9 @@ pub struct Drive {
     pub table: Option<Table>,
     /// Why the table that is there can't be relied on; `table` is `None` then.
     pub doubt: Option<String>,
+    /// Places that the table lists no partition in and others do: a hybrid MBR. Nothing is laid there
+    /// as long as the table is kept.
+    pub listed_elsewhere: ExtentMap,
     /// What is on a drive without a table, as in `ext4 "Old backups"`; `None` when it is blank
     /// or has a table.
     pub content: Option<String>,
@@ -65,6 +69,8 @@ pub struct Source {
     pub has_boot_code: bool,
     /// What of the disk is in no partition and not zero, boot code at its start left out.
     pub unassigned: Option<Unassigned>,
+    /// The disk that it is or lies on, with its table; its groups are the planner's to fill in.
+    pub original: Option<Original>,
     /// Its volumes: all partitions of a disk, or the one volume that it is.
     pub volumes: Vec<SourceVolume>,
 }
@@ -94,7 +100,7 @@ pub struct SourceVolume {
 }
 
 impl Drive {
-    /// The drive that `layout` was found on.
+    /// The drive that `layout` was found on; `listed_elsewhere` is the caller's to fill in.
     #[must_use]
     pub fn new(identity: Identity, layout: &DiskLayout) -> Self {
         let filesystem = layout.volumes.first().and_then(|v| v.filesystem.as_ref());
@@ -114,13 +120,14 @@ impl Drive {
             geometry: layout.geometry,
             table: layout.believed_table().cloned(),
             doubt: layout.doubt().map(str::to_owned),
+            listed_elsewhere: ExtentMap::new(),
             content,
         }
     }
 }
 
 impl SourceVolume {
-    /// A volume that inspection found on a disk with `table`, of which `used_bytes` get copied.
+    /// A volume that inspection found on a disk with `table`. `used_bytes` of it get copied.
     #[must_use]
     pub fn new(volume: &Volume, table: Option<&Table>, used_bytes: Option<u64>) -> Self {
         let partition = volume.partition.as_ref();
@@ -178,7 +185,7 @@ pub struct Reserve {
 /// How to plan.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The kind of table; `None` for that of the table that is kept, else GPT.
+    /// The kind of table. `None`: the kind of the table that is kept, or else GPT.
     pub scheme: Option<Scheme>,
     /// Whether a new table replaces what is on the drive, which is lost.
     pub replace_table: bool,

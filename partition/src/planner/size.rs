@@ -4,6 +4,7 @@
 //! `Padding`. Units are powers of 1024 as there, whether written `G` or `GiB`.
 
 use crate::error::{Error, Result};
+use crate::text::quoted;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -77,8 +78,9 @@ impl Default for Growth {
 pub fn parse_size(text: &str) -> Result<u64> {
     let invalid = |why: &str| {
         Error::Invalid(format!(
-            "{text:?} is not a size: {why}; expected bytes, or a number and K, M, G, T or P \
-             (powers of 1024), as in 40G or 1.5T"
+            "{} is not a size: {why}; expected bytes, or a number and K, M, G, T or P (powers of 1024), \
+             as in 40G or 1.5T",
+            quoted(text)
         ))
     };
     let split = text
@@ -145,7 +147,7 @@ pub fn human_size(size_bytes: u64) -> String {
     }
 }
 
-/// The same for the least that is needed: never rounded down.
+/// As [`human_size`], for the least size that is needed: it is never rounded down.
 #[must_use]
 pub(super) fn human_size_at_least(size_bytes: u64) -> String {
     let Some((_, unit)) = UNITS.iter().find(|(_, unit)| size_bytes >= *unit) else {
@@ -200,7 +202,8 @@ impl Growth {
             Some(("padding", value)) => self.padding_bytes = parse_size(value)?,
             _ => {
                 return Err(Error::Invalid(format!(
-                    "{option:?} is not an option of grow: expected weight=, min=, max= or padding="
+                    "{} is not an option of grow: expected weight=, min=, max= or padding=",
+                    quoted(option)
                 )));
             }
         }
@@ -214,7 +217,8 @@ fn parse_weight(text: &str) -> Result<u32> {
         .filter(|weight| (1..=WEIGHT_MAX).contains(weight))
         .ok_or_else(|| {
             Error::Invalid(format!(
-                "{text:?} is not a weight: expected 1 to {WEIGHT_MAX}; {WEIGHT_DEFAULT} is usual"
+                "{} is not a weight: expected 1 to {WEIGHT_MAX}; {WEIGHT_DEFAULT} is usual",
+                quoted(text)
             ))
         })
 }
@@ -237,7 +241,8 @@ impl FromStr for SizePolicy {
                 size_bytes: parse_size(size)?,
             }),
             _ => Err(Error::Invalid(format!(
-                "{text:?} is not a size policy: expected match, fit, grow or a size as in 40G"
+                "{} is not a size policy: expected match, fit, grow or a size as in 40G",
+                quoted(text)
             ))),
         }
     }

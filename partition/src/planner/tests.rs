@@ -7,13 +7,14 @@ mod picture;
 mod properties;
 mod rules;
 mod warnings;
+mod way_back;
 
 use super::{
     Drive, Options, Plan, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
 };
 use crate::device::Geometry;
 use crate::error::Result;
-use crate::extent::Extent;
+use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::{Kind, Summary};
 use crate::identity::Identity;
 use crate::table::{PartitionType, Table};
@@ -88,6 +89,7 @@ fn disk(serial: &str, volumes: Vec<SourceVolume>) -> Source {
             .any(|v| v.partition_type == Some(PartitionType::Gpt(ESP))),
         has_boot_code: false,
         unassigned: None,
+        original: None,
         volumes,
     }
 }
@@ -113,6 +115,7 @@ fn data(name: &str, len: u64) -> SourceRequest {
             disk_has_esp: false,
             has_boot_code: false,
             unassigned: None,
+            original: None,
             volumes: vec![volume],
         },
     }
@@ -125,6 +128,7 @@ fn request(size_bytes: u64, sources: Vec<SourceRequest>) -> Request {
             geometry: Geometry::new(size_bytes, 512),
             table: None,
             doubt: None,
+            listed_elsewhere: ExtentMap::new(),
             content: None,
         },
         sources,

@@ -6,11 +6,12 @@ use super::name::{check_date_stamp, check_name, clone_names};
 use super::placement::Claim;
 use super::request::{Request, Source, SourceRequest, SourceVolume};
 use super::role::{self, Role};
-use super::size::{Growth, SizePolicy, human_size};
+use super::size::{Growth, SizePolicy, human_size, human_size_at_least};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::filesystem::Kind;
 use crate::table::{PartitionType, Scheme};
+use crate::text::quoted;
 use uuid::Uuid;
 
 /// A volume that the drive shall have.
@@ -34,7 +35,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The same for a drive that is too small for the sources: as small as the filesystem, unless the
+    /// The same wish on a drive that is too small for the sources: as small as the filesystem, unless the
     /// user asked for a size.
     pub(super) fn tightened(&self) -> Self {
         let is_free = match self.size {
@@ -87,8 +88,8 @@ pub(super) fn expand(request: &Request, ground: &Ground) -> Result<Vec<Wanted>> 
     for (index, one) in wanted.iter().enumerate() {
         if wanted[..index].iter().any(|other| other.name == one.name) {
             return Err(Error::Invalid(format!(
-                "two volumes would be called {:?}; give one of the sources another name",
-                one.name
+                "two volumes would be called {}; give one of the sources another name",
+                quoted(&one.name)
             )));
         }
     }
@@ -114,7 +115,10 @@ fn check_sources(request: &Request) -> Result<()> {
         }
         for other in &request.sources[..index] {
             if other.name == *name {
-                let why = format!("two sources are called {name:?}; give each its own name");
+                let why = format!(
+                    "two sources are called {}; give each its own name",
+                    quoted(name)
+                );
                 return Err(Error::Invalid(why));
             }
             if is_within(source, &other.source) || is_within(&other.source, source) {
@@ -194,18 +198,24 @@ fn in_sectors(bytes: u64, sector_bytes: u64) -> u64 {
 /// The volume that a source is about: the root filesystem if it is marked as one, else the
 /// largest that is not there for booting.
 fn main_volume(volumes: &[(&SourceVolume, Role)]) -> Option<usize> {
-    let rank = |&index: &usize| {
-        let (volume, role) = volumes[index];
-        let rank = match role {
-            Role::Root => 3,
-            Role::Other => 2,
-            Role::Home | Role::Srv | Role::Var => 1,
-            _ => 0,
-        };
-        // The first of equals.
-        (rank, volume.extent.len_bytes(), std::cmp::Reverse(index))
+    let sizes = volumes.iter();
+    main_of(sizes.map(|(volume, role)| (*role, volume.extent.len_bytes())))
+}
+
+/// The same by roles and sizes alone.
+pub(super) fn main_of(volumes: impl Iterator<Item = (Role, u64)>) -> Option<usize> {
+    let rank = |role: Role| match role {
+        Role::Root => 3,
+        Role::Other => 2,
+        Role::Home | Role::Srv | Role::Var => 1,
+        _ => 0,
     };
-    (0..volumes.len()).max_by_key(rank)
+    // The first of equals.
+    let ranked = |&(index, (role, bytes)): &(usize, (Role, u64))| {
+        (rank(role), bytes, std::cmp::Reverse(index))
+    };
+    let main = volumes.enumerate().max_by_key(ranked);
+    main.map(|(index, _)| index)
 }
 
 fn source_ref(source: &Source, volume: &SourceVolume) -> SourceRef {
@@ -255,8 +265,8 @@ fn described(
     })
 }
 
-/// The policy and the claim of each volume. The source's policy is that of its main volume, less
-/// what the others take.
+/// The policy and the claim of each volume. The main volume has the policy of its source, less what the
+/// others take.
 fn claims(
     asked: &SourceRequest,
     volumes: &[(&SourceVolume, Role)],
@@ -289,7 +299,7 @@ fn claims(
     Ok(claims)
 }
 
-const fn fixed(bytes: u64) -> Claim {
+pub(super) const fn fixed(bytes: u64) -> Claim {
     Claim {
         min_bytes: bytes,
         max_bytes: bytes,
@@ -298,24 +308,25 @@ const fn fixed(bytes: u64) -> Claim {
     }
 }
 
-struct MainSize<'a> {
-    name: &'a str,
-    least_bytes: u64,
+/// What the size of a source means for its main volume.
+pub(super) struct MainSize<'a> {
+    pub(super) name: &'a str,
+    pub(super) least_bytes: u64,
     /// Where its filesystem ends.
-    end_bytes: u64,
-    others_bytes: u64,
-    sector_bytes: u64,
+    pub(super) end_bytes: u64,
+    pub(super) others_bytes: u64,
+    pub(super) sector_bytes: u64,
 }
 
 impl MainSize<'_> {
-    fn claim(&self, size: SizePolicy) -> Result<(SizePolicy, Claim)> {
+    pub(super) fn claim(&self, size: SizePolicy) -> Result<(SizePolicy, Claim)> {
         match size {
             SizePolicy::Match => Ok((size, fixed(self.least_bytes))),
             SizePolicy::Fit => Err(Error::Refused(format!(
                 "{}: size \"fit\" may be smaller than the source, and klon can't shrink yet. Use \
                  \"match\", \"grow\" or a size of at least {}",
                 self.name,
-                human_size(self.least_bytes.saturating_add(self.others_bytes))
+                human_size_at_least(self.least_bytes.saturating_add(self.others_bytes))
             ))),
             SizePolicy::Fixed { size_bytes } => {
                 let size_bytes = self.own(size_bytes)?;
@@ -363,10 +374,11 @@ impl MainSize<'_> {
                 let least = self.end_bytes.saturating_add(self.others_bytes);
                 Error::Refused(format!(
                     "{}: {} is less than the source's {}, and klon can't shrink yet. Use \
-                     \"match\" or at least {least} bytes",
+                     \"match\", or a size of at least {}",
                     self.name,
                     human_size(total_bytes),
-                    human_size(least)
+                    human_size(least),
+                    human_size_at_least(least)
                 ))
             })
     }

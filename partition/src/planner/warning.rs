@@ -86,6 +86,14 @@ pub enum Warning {
         /// Bytes at the end of the drive that it can't reach.
         unreachable_bytes: u64,
     },
+    /// Data in no partition that the table goes over: a boot loader, perhaps. The planner reads no
+    /// drive, so the caller adds it.
+    Covered {
+        /// How much is not zero there.
+        covered_bytes: u64,
+        /// Where the first of it is.
+        first_bytes: u64,
+    },
     /// GPT attribute bits that an MBR has no place for.
     AttributesDropped {
         /// Name of the volume.
@@ -118,11 +126,7 @@ impl fmt::Display for Warning {
                 "{group} looks like a boot volume, and the EFI system partition of its disk is \
                  not in the plan, so its clone can't boot. Plan the whole disk to have it"
             ),
-            Self::BootCode { group } => write!(
-                f,
-                "{group} has BIOS boot code outside of its partitions, and it is not cloned. The \
-                 clone boots by UEFI only, or after you install a boot loader on the drive"
-            ),
+            Self::BootCode { group } => boot_code_text(f, group),
             Self::Unassigned {
                 group,
                 room_bytes,
@@ -156,12 +160,33 @@ impl fmt::Display for Warning {
                 size_bytes,
             } => smaller_text(f, volume, *size_bytes, *source_bytes),
             Self::MbrLimits { unreachable_bytes } => mbr_limits_text(f, *unreachable_bytes),
+            Self::Covered {
+                covered_bytes,
+                first_bytes,
+            } => covered_text(f, *covered_bytes, *first_bytes),
             Self::AttributesDropped { volume, attributes } => write!(
                 f,
                 "{volume}: an MBR table has no place for the GPT attributes {attributes:#x}"
             ),
         }
     }
+}
+
+fn covered_text(f: &mut fmt::Formatter<'_>, covered_bytes: u64, first_bytes: u64) -> fmt::Result {
+    write!(
+        f,
+        "the table of the drive goes over {} in no partition, from {} on: a boot loader, perhaps",
+        human_size(covered_bytes),
+        human_size(first_bytes)
+    )
+}
+
+fn boot_code_text(f: &mut fmt::Formatter<'_>, group: &str) -> fmt::Result {
+    write!(
+        f,
+        "{group} has BIOS boot code outside of its partitions, which no clone of it has. The drive boots by \
+         UEFI only, or after you install a boot loader on it. A new disk gets the code back by klon restore"
+    )
 }
 
 fn unassigned_text(
@@ -172,9 +197,10 @@ fn unassigned_text(
 ) -> fmt::Result {
     write!(
         f,
-        "{group} has data in no partition (the first at byte {first_bytes}; {} are in no partition): a \
-         boot loader, or the rest of deleted partitions. No clone of this plan has these data. klon clone \
-         or klon image of the whole disk copies them too",
+        "{group} has data in no partition: a boot loader, or the rest of deleted partitions. The first are \
+         at {}, and {} of the disk are in no partition. No clone of this plan has these data. klon clone or \
+         klon image of the whole disk copies them too",
+        human_size(first_bytes),
         human_size(room_bytes)
     )
 }
@@ -212,7 +238,7 @@ pub(super) fn collect(request: &Request, plan: &Plan) -> Vec<Warning> {
     warnings.extend(lost(request, plan));
     warnings.extend(small_drive(request));
     warnings.extend(no_esp(request));
-    warnings.extend(boot_code(request));
+    warnings.extend(boot_code(request, plan));
     warnings.extend(unassigned(request));
     for (volume, source, asked) in volumes(request, plan) {
         warnings.extend(about_volume(plan, volume, source, asked));
@@ -313,12 +339,17 @@ fn needs_esp(volume: &SourceVolume) -> bool {
     role(volume) == Role::Boot
 }
 
-fn boot_code(request: &Request) -> impl Iterator<Item = Warning> + '_ {
+/// The code is in no clone; a drive that gets it needs no warning.
+fn boot_code<'a>(request: &'a Request, plan: &Plan) -> impl Iterator<Item = Warning> + 'a {
+    let table = plan.table(request.drive.table.as_ref()).ok();
+    let original = table.and_then(|table| plan.boots_as(&table).cloned());
+    let boots = move |name: &String| original.as_ref().is_some_and(|it| it.groups.contains(name));
     let with_code = |asked: &&SourceRequest| {
         let mut volumes = asked.source.volumes.iter();
         asked.source.has_boot_code || volumes.any(|v| role(v) == Role::BiosBoot)
     };
     let groups = request.sources.iter().filter(with_code);
+    let groups = groups.filter(move |asked| !boots(&asked.name));
     groups.map(|asked| Warning::BootCode {
         group: asked.name.clone(),
     })

@@ -43,6 +43,8 @@ pub(super) struct BlockDevice {
     pub(super) loop_file: Option<LoopFile>,
     /// Name under /dev/mapper.
     pub(super) mapper_name: Option<String>,
+    /// Device-mapper's UUID of it, which says whose it is: `LVM-…`, `CRYPT-…`.
+    pub(super) mapper_uuid: Option<String>,
     /// An LVM volume or a partition mapped by kpartx, which shares no bytes with its siblings.
     pub(super) is_shared_out: bool,
 }
@@ -137,6 +139,7 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
         Some(_) => serial::Ids::default(),
         None => serial::Ids::read(root, &disk, (major, minor)),
     };
+    let mapper_uuid = attribute(&sysfs, "dm/uuid");
     Some(BlockDevice {
         number: (major, minor),
         size_bytes: units(&sysfs, "size").unwrap_or(0),
@@ -155,7 +158,8 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
         slot: None,
         transport: transport::of(&disk),
         loop_file: loop_file(root, &sysfs, &name),
-        is_shared_out: attribute(&sysfs, "dm/uuid").is_some_and(|uuid| is_shared_out(&uuid)),
+        is_shared_out: mapper_uuid.as_deref().is_some_and(is_shared_out),
+        mapper_uuid,
         mapper_name: attribute(&sysfs, "dm/name"),
         name,
     })

@@ -75,6 +75,16 @@ pub struct DiskPartition {
     pub is_swap: bool,
 }
 
+impl Disk {
+    /// The partition that the kernel knows there.
+    #[must_use]
+    pub fn partition_at(&self, extent: Extent) -> Option<&DiskPartition> {
+        self.partitions
+            .iter()
+            .find(|partition| partition.extent == extent)
+    }
+}
+
 impl System {
     /// The disks, in order of their names: no memory disks, no optical drives, nothing empty.
     #[must_use]

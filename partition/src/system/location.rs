@@ -13,6 +13,8 @@ pub enum Base {
     Device(u32, u32),
     /// A plain file, by its filesystem's device number and its inode.
     File(u64, u64),
+    /// Something that another machine or a program shows, wherever that has it.
+    Elsewhere,
 }
 
 /// Which bytes of which thing a path stands for. Links, partitions and loop devices are seen
@@ -70,6 +72,9 @@ pub enum Relation {
 /// How `a` lies to `b`.
 #[must_use]
 pub fn relation(a: &Location, b: &Location) -> Relation {
+    if [a.base, b.base].contains(&Base::Elsewhere) {
+        return Relation::Unrelated;
+    }
     if a.base == b.base {
         return relate_extents(a.extent, b.extent);
     }

@@ -3,7 +3,7 @@
 use super::block_device::names_in;
 use crate::error::{Error, Result};
 use crate::text;
-use crate::text::Shown;
+use crate::text::{Shown, quoted, sealed_bytes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,10 +27,14 @@ pub struct MountPoint {
 /// A line of mountinfo.
 #[derive(Clone, Debug)]
 pub(super) struct Mount {
+    /// Unique among the mounts that there are.
+    pub(super) id: u64,
     /// Major and minor number; anonymous (major 0) for Btrfs, network and memory filesystems.
     pub(super) number: (u32, u32),
     pub(super) source: PathBuf,
     pub(super) point: MountPoint,
+    /// The directory of an overlay that what is written comes to (`upperdir=`).
+    pub(super) upper: Option<PathBuf>,
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Mount>> {
@@ -48,8 +52,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Mount>> {
             parse(line).ok_or_else(|| {
                 Error::unsupported(
                     format!(
-                        "the line {:?} of {}",
-                        String::from_utf8_lossy(line),
+                        "the line {} of {}",
+                        quoted(&sealed_bytes(line)),
                         path.shown()
                     ),
                     "it is not as proc_pid_mountinfo(5) describes",
@@ -65,7 +69,12 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let separator = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
     let (major, minor) = std::str::from_utf8(fields.get(2)?).ok()?.split_once(':')?;
     let super_options = fields.get(separator + 3)?;
+    let is_overlay = *fields.get(separator + 1)? == b"overlay";
+    let mut options = super_options.split(|&byte| byte == b',');
+    let upper = options.find_map(|option| option.strip_prefix(b"upperdir="));
     Some(Mount {
+        id: std::str::from_utf8(fields.first()?).ok()?.parse().ok()?,
+        upper: upper.filter(|_| is_overlay).map(unescape),
         number: (major.parse().ok()?, minor.parse().ok()?),
         source: unescape(fields.get(separator + 2)?),
         point: MountPoint {
@@ -126,6 +135,7 @@ mod tests {
     use super::{parse, unescape};
     use proptest::prelude::*;
     use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
 
     proptest! {
         #[test]
@@ -147,5 +157,16 @@ mod tests {
         fn any_line_parses_or_does_not(line in "[0-9: /a-z,\\\\-]{0,60}") {
             let _ = parse(line.as_bytes());
         }
+    }
+
+    #[test]
+    fn the_writable_layer_of_an_overlay_is_known() {
+        let line =
+            br"52 30 0:48 / /merged rw - overlay none rw,lowerdir=/a,upperdir=/b\054c,workdir=/d";
+        let mount = parse(line).unwrap();
+        assert_eq!((mount.id, mount.number), (52, (0, 48)));
+        assert_eq!(mount.upper.as_deref(), Some(Path::new("/b,c")));
+        let line = br"53 30 8:1 / /other rw - ext4 /dev/sda1 rw,upperdir=/x";
+        assert_eq!(parse(line).unwrap().upper, None);
     }
 }

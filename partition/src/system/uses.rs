@@ -236,19 +236,23 @@ impl System {
         };
         let mut points = Vec::new();
         for mount in &self.mounts {
-            // The source is only a name; it decides where the number is that of no device.
-            let is_this = match self.index_of_number(mount.number) {
-                Some(mounted) => mounted == index,
-                None => {
-                    self.index_of_node(&mount.source) == Some(index)
-                        || self.is_btrfs_sibling(mount, &device.name)
-                }
-            };
-            if is_this && !points.contains(&mount.point) {
+            if self.is_mounted(mount, index, &device.name) && !points.contains(&mount.point) {
                 points.push(mount.point.clone());
             }
         }
         points
+    }
+
+    /// Whether `mount` is of that device, which has that name.
+    pub(super) fn is_mounted(&self, mount: &super::Mount, index: usize, name: &str) -> bool {
+        // The source is only a name; it decides where the number is that of no device.
+        match self.index_of_number(mount.number) {
+            Some(mounted) => mounted == index,
+            None => {
+                self.index_of_node(&mount.source) == Some(index)
+                    || self.is_btrfs_sibling(mount, name)
+            }
+        }
     }
 
     /// Whether `name` is a device of the Btrfs that `mount` mounts.

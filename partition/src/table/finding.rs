@@ -19,6 +19,10 @@ impl fmt::Display for Finding {
         match self {
             Self::PrimaryDamaged(how) => write!(f, "the primary GPT is damaged: {how}"),
             Self::BackupDamaged(how) => write!(f, "the backup GPT is damaged: {how}"),
+            Self::BackupDiffers(how) => write!(
+                f,
+                "the backup GPT differs from the primary, which counts: {how}"
+            ),
             Self::BackupMisplaced(at) => {
                 write!(f, "the backup GPT is not at the end of the disk: {at}")
             }

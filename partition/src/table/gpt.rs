@@ -168,8 +168,7 @@ impl Copies {
         self.find_array(disk, header, &[self.primary.named(), Some(2), before])
     }
 
-    /// The same of the backup's array, which tools put right before its header or right behind the
-    /// usable sectors.
+    /// Where the backup's array is. Tools put it right before its header or right behind the usable sectors.
     pub(super) fn backup_array_lba(&self, disk: &dyn ReadAt) -> Option<u64> {
         if let Some(header) = self.backup.header() {
             return Some(header.array_lba);
@@ -243,7 +242,7 @@ impl Copies {
             }
             match self.difference() {
                 Some(how) => findings.push(Finding::CopiesDiffer(how)),
-                None => findings.extend(self.disagreement(header).map(Finding::BackupDamaged)),
+                None => findings.extend(self.disagreement(header).map(Finding::BackupDiffers)),
             }
         }
         findings
@@ -257,27 +256,34 @@ impl Copies {
         if primary.disk_guid != backup.disk_guid {
             return Some("both copies of the GPT are intact and have other disk GUIDs".to_owned());
         }
-        let number = entries::difference((primary, array), (backup, other_array))?;
+        let how = entries::difference((primary, array), (backup, other_array))?;
         Some(format!(
-            "both copies of the GPT are intact and name different partitions: {number} is another, or \
-             in one of them only"
+            "both copies of the GPT are intact and name different partitions: {how}"
         ))
     }
 
+    /// What the backup, whose header is intact, says otherwise than the primary.
     fn disagreement(&self, backup: &Header) -> Option<String> {
         let primary = self.primary.header.as_ref().ok()?;
-        let what = if primary.disk_guid != backup.disk_guid {
-            "another disk GUID"
-        } else if primary.array_crc32 != backup.array_crc32 {
-            "other partition entries"
-        } else if (primary.first_usable_lba, primary.last_usable_lba)
-            != (backup.first_usable_lba, backup.last_usable_lba)
-        {
-            "other usable sectors"
-        } else {
-            return None;
-        };
-        Some(format!("the backup has {what} than the primary"))
+        if primary.disk_guid != backup.disk_guid {
+            return Some(format!(
+                "the disk GUID is {} in the primary, and {} in the backup",
+                primary.disk_guid, backup.disk_guid
+            ));
+        }
+        if primary.array_crc32 != backup.array_crc32 {
+            let copies = self.primary.intact().zip(self.backup.intact());
+            let detail = copies.map(|(one, other)| entries::detail(one, other));
+            return Some(detail.unwrap_or_else(|| "they have other entries".to_owned()));
+        }
+        let usable = |header: &Header| (header.first_usable_lba, header.last_usable_lba);
+        let (one, other) = (usable(primary), usable(backup));
+        (one != other).then(|| {
+            format!(
+                "partitions may have sectors {} to {} in the primary, and {} to {} in the backup",
+                one.0, one.1, other.0, other.1
+            )
+        })
     }
 
     fn into_error(self) -> Error {

@@ -105,7 +105,10 @@ impl Check<'_> {
 
     fn identity(&self) -> Result<()> {
         let signature = self.sector.get(..8).unwrap_or_default();
-        let found = signature.escape_ascii();
+        let found = match signature {
+            [0, 0, 0, 0, 0, 0, 0, 0] => "zeroes".to_owned(),
+            _ => signature.escape_ascii().to_string(),
+        };
         self.require(signature == SIGNATURE, "Signature", "EFI PART", found)?;
         let revision = le32(self.sector, 8);
         let found = format!("{revision:#010x}");
@@ -200,8 +203,8 @@ impl Header {
         Ok(header)
     }
 
-    /// As [`parse`](Self::parse) for a disk that has all that the header speaks of, as the one had
-    /// for which it was made.
+    /// As [`parse`](Self::parse), for a disk that has all that the header speaks of, as the disk that the
+    /// header was made for.
     pub(super) fn parse_claimed(sector: &[u8], sectors: Sectors, lba: u64) -> Result<Self> {
         let last_lba = lba.max(le64(sector, 32)).max(le64(sector, 48));
         Self::parse(sector, sectors.at_least(last_lba.saturating_add(1)), lba)

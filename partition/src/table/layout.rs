@@ -49,7 +49,7 @@ impl GptPlaces {
             .ok_or_else(|| too_small(sectors))
     }
 
-    /// The same with at least the space that the specification reserves.
+    /// The usable range beside an array that has at least the space that the specification reserves.
     fn roomy(sectors: Sectors, array_bytes: u64) -> Result<Extent> {
         Ok(Self::of(sectors, array_bytes.max(ARRAY_BYTES_MIN))?.usable)
     }
@@ -87,6 +87,22 @@ impl Table {
     #[must_use]
     pub fn array_bytes(&self) -> u64 {
         u64::from(self.slots_max).saturating_mul(u64::from(self.entry_bytes))
+    }
+
+    /// The smallest disk with room for partitions up to `end_bytes` and for what the table has behind
+    /// them: a GPT its backup.
+    #[must_use]
+    pub fn least_bytes(&self, end_bytes: u64) -> u64 {
+        let sector_bytes = u64::from(self.logical_sector_bytes.max(1));
+        let backup_bytes = match self.scheme {
+            Scheme::Gpt => self
+                .array_bytes()
+                .div_ceil(sector_bytes)
+                .saturating_add(1)
+                .saturating_mul(sector_bytes),
+            Scheme::Mbr => 0,
+        };
+        end_bytes.saturating_add(backup_bytes)
     }
 
     /// An empty GPT of 128 slots for a disk of `geometry`, in its logical sectors.

@@ -5,7 +5,7 @@
 pub(super) mod chain;
 
 use super::boot::{PROTECTIVE_TYPE, used_entries};
-use super::overlap::overlap;
+use super::overlap::{overlap, overlap_told};
 use super::sectors::Sectors;
 use super::{Partition, PartitionType, Scheme, Table};
 use crate::device::ReadAt;
@@ -45,7 +45,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> R
         partitions.push(primary(number, &entry, sectors)?);
     }
     if let Some(pair) = overlap(partitions.iter().map(|it| (it.number, it.extent))) {
-        return Err(overlap_error(STRUCTURE, pair).into());
+        return Err(overlap_error(STRUCTURE, pair, sectors).into());
     }
     if let Some(extended) = sole_extended(&partitions)? {
         partitions.extend(chain::read(disk, sectors, extended.extent)?.partitions);
@@ -150,19 +150,7 @@ pub(super) fn sole_extended(partitions: &[Partition]) -> Result<Option<&Partitio
 }
 
 /// Says that two things overlap; number 0 is a record of the chain.
-fn overlap_error(structure: &'static str, pair: [(u32, Extent); 2]) -> Corrupt {
-    let [one, other] = pair.map(|(number, extent)| match number {
-        0 => format!("the record at {extent}"),
-        _ => format!("partition {number} at {extent}"),
-    });
-    let offset_bytes = pair[0].1.offset_bytes();
-    let expected = "partitions that do not overlap";
-    let found = format!("{one} overlaps {other}");
-    Corrupt::new(
-        structure,
-        "partition entries",
-        offset_bytes,
-        expected,
-        found,
-    )
+fn overlap_error(structure: &'static str, pair: [(u32, Extent); 2], sectors: Sectors) -> Corrupt {
+    let told = overlap_told(pair, sectors.bytes());
+    Corrupt::contradiction(structure, pair[0].1.offset_bytes(), told)
 }

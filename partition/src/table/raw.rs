@@ -52,7 +52,7 @@ pub fn unknown_hybrid_extents(disk: &dyn ReadAt, table: &Table) -> Result<Extent
     Ok(places.filter(|place| !is_known(place)).collect())
 }
 
-/// The same with the types of those partitions.
+/// The hybrid entries with the types of their partitions.
 ///
 /// # Errors
 /// As [`hybrid_extents`].
@@ -65,7 +65,8 @@ pub(crate) fn hybrid_entries(disk: &dyn ReadAt, table: &Table) -> Result<Vec<(Ex
         return Ok(Vec::new());
     };
     let listed = used_entries(&record).into_iter();
-    let own = listed.filter(|(_, entry)| entry.sys != PROTECTIVE_TYPE);
+    // One from sector 1 is a protective entry of a wrong type.
+    let own = listed.filter(|(_, entry)| entry.sys != PROTECTIVE_TYPE && entry.starting_lba > 1);
     let places = own.filter_map(|(_, entry)| {
         let place = sectors.run(u64::from(entry.starting_lba), u64::from(entry.sectors))?;
         Some((place, entry.sys))

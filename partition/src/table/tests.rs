@@ -205,23 +205,20 @@ fn hybrid_records_are_reported() {
 fn tables_that_contradict_themselves_or_the_disk_are_refused_before_writing() {
     type Change = fn(&mut Table);
     let cases: &[(Change, &str)] = &[
-        (
-            |t| t.partitions[0].extent = extent(MIB, 3 * MIB),
-            "overlaps",
-        ),
+        (|t| t.partitions[0].extent = extent(MIB, 3 * MIB), "overlap"),
         (
             |t| t.partitions[0].extent = extent(MIB + 1, MIB),
             "between sectors",
         ),
         (
             |t| t.partitions[0].extent = extent(7 * MIB, 2 * MIB),
-            "usable range",
+            "room for partitions",
         ),
         (|t| t.partitions[1].number = 1, "number 1"),
         (|t| t.partitions[1].number = 129, "no slot"),
         (|t| t.partitions[1].number = 0, "no slot"),
-        (|t| t.partitions[1].name = "x".repeat(37), "36 UTF-16"),
-        (|t| t.partitions[1].name = "😀".repeat(19), "36 UTF-16"),
+        (|t| t.partitions[1].name = "x".repeat(37), "36 characters"),
+        (|t| t.partitions[1].name = "😀".repeat(19), "36 characters"),
         (|t| t.partitions[1].guid = None, "GUID"),
         (
             |t| t.partitions[1].partition_type = PartitionType::Mbr(0x83),
@@ -234,8 +231,8 @@ fn tables_that_contradict_themselves_or_the_disk_are_refused_before_writing() {
         (|t| t.disk_guid = None, "disk GUID"),
         (|t| t.slots_max = 1025, "slots"),
         (|t| t.slots_max = 0, "slots"),
-        (|t| t.usable = extent(512, 4 * MIB), "usable range"),
-        (|t| t.usable = extent(MIB, 7 * MIB), "usable range"),
+        (|t| t.usable = extent(512, 4 * MIB), "room for partitions"),
+        (|t| t.usable = extent(MIB, 7 * MIB), "room for partitions"),
         (|t| t.logical_sector_bytes = 256, "sectors of 256"),
     ];
     for (change, words) in cases {

@@ -4,13 +4,13 @@ use super::guard::SLOTS_MAX;
 use super::layout::{GptPlaces, MBR_SECTORS_MAX};
 use super::mbr::chain::RECORDS_MAX;
 use super::mbr::{is_extended, usable};
-use super::overlap::overlap;
+use super::overlap::{overlap, overlap_told};
 use super::sectors::Sectors;
 use super::{Partition, PartitionType, Scheme, Table};
 use crate::device::Geometry;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::text::written;
+use crate::text::{quoted, written};
 
 /// Checks that `table` can be written to a disk of `geometry`, and counts the disk as it does.
 ///
@@ -21,8 +21,9 @@ pub(super) fn validate(geometry: Geometry, table: &Table) -> Result<Sectors> {
     let sectors = sectors(geometry, table.logical_sector_bytes)?;
     require(sectors.is_aligned(table.usable), || {
         format!(
-            "the usable range {} does not start and end between sectors",
-            table.usable
+            "the room for partitions (bytes {} to {}) does not start and end between sectors",
+            table.usable.offset_bytes(),
+            table.usable.end_bytes().saturating_sub(1)
         )
     })?;
     for partition in &table.partitions {
@@ -61,18 +62,28 @@ fn sectors(geometry: Geometry, sector_bytes: u32) -> Result<Sectors> {
     Ok(sectors)
 }
 
+fn in_sectors(extent: Extent, sectors: Sectors) -> String {
+    let last = sectors.lba(extent.end_bytes()).saturating_sub(1);
+    format!("sectors {} to {last}", sectors.lba(extent.offset_bytes()))
+}
+
 fn partition_itself(partition: &Partition, table: &Table, sectors: Sectors) -> Result<()> {
     let Partition { number, extent, .. } = partition;
     let sector_bytes = sectors.bytes();
     require(sectors.is_aligned(*extent), || {
         format!(
-            "partition {number} at {extent} does not start and end between sectors of \
-             {sector_bytes} bytes"
+            "partition {number} (bytes {} to {}) does not start and end between sectors of \
+             {sector_bytes} bytes",
+            extent.offset_bytes(),
+            extent.end_bytes().saturating_sub(1)
         )
     })?;
     require(table.usable.contains(*extent), || {
-        let usable = table.usable;
-        format!("partition {number} at {extent} is outside the usable range {usable} of the table")
+        format!(
+            "partition {number} ({}) is outside of the room for partitions ({})",
+            in_sectors(*extent, sectors),
+            in_sectors(table.usable, sectors)
+        )
     })?;
     let is_own_type = match (table.scheme, partition.partition_type) {
         (Scheme::Gpt, PartitionType::Gpt(guid)) => !guid.is_nil(),
@@ -100,13 +111,13 @@ fn numbers(partitions: &[Partition]) -> Result<()> {
     })
 }
 
-fn no_overlap<'a>(partitions: impl Iterator<Item = &'a Partition>) -> Result<()> {
+fn no_overlap<'a>(
+    partitions: impl Iterator<Item = &'a Partition>,
+    sector_bytes: u32,
+) -> Result<()> {
     let found = overlap(partitions.map(|it| (it.number, it.extent)));
-    found.map_or(Ok(()), |[one, other]| {
-        Err(Error::Invalid(format!(
-            "partition {} at {} overlaps partition {} at {}",
-            one.0, one.1, other.0, other.1
-        )))
+    found.map_or(Ok(()), |pair| {
+        Err(Error::Invalid(overlap_told(pair, sector_bytes)))
     })
 }
 
@@ -137,10 +148,14 @@ fn gpt(table: &Table) -> Result<()> {
         let name = written(&partition.name);
         let is_name = !name.contains('\0') && name.encode_utf16().count() <= 36;
         require(is_name, || {
-            format!("partition {number}: the name {name:?} has a NUL or more than 36 UTF-16 units")
+            format!(
+                "the name of partition {number}, {}, has a NUL or more than 36 characters (some, such \
+                 as emoji, count as two)",
+                quoted(&partition.name)
+            )
         })?;
     }
-    no_overlap(table.partitions.iter())
+    no_overlap(table.partitions.iter(), table.logical_sector_bytes)
 }
 
 /// Checks that a new GPT, whose structures go where they are by convention, leaves them room.
@@ -151,8 +166,9 @@ pub(super) fn new_gpt(table: &Table, sectors: Sectors) -> Result<GptPlaces> {
     let places = GptPlaces::of(sectors, table.array_bytes())?;
     require(places.usable.contains(table.usable), || {
         format!(
-            "the table's usable range {} does not fit this disk, where partitions may use {}",
-            table.usable, places.usable
+            "the table's room for partitions ({}) does not fit this disk, where partitions may have {}",
+            in_sectors(table.usable, sectors),
+            in_sectors(places.usable, sectors)
         )
     })?;
     Ok(places)
@@ -162,17 +178,20 @@ fn mbr(table: &Table, sectors: Sectors) -> Result<()> {
     require(
         usable(sectors).is_some_and(|usable| usable.contains(table.usable)),
         || {
-            let usable = table.usable;
             format!(
-                "the usable range {usable} goes beyond the disk or the {MBR_SECTORS_MAX} sectors that \
-             an MBR can count: use a GPT"
+                "the room for partitions ({}) goes beyond the disk or the {MBR_SECTORS_MAX} sectors that \
+                 an MBR can count: use a GPT",
+                in_sectors(table.usable, sectors)
             )
         },
     )?;
     for partition in &table.partitions {
         mbr_partition(partition, sectors)?;
     }
-    no_overlap(table.partitions.iter().filter(|it| it.number <= 4))?;
+    no_overlap(
+        table.partitions.iter().filter(|it| it.number <= 4),
+        table.logical_sector_bytes,
+    )?;
     logical(table, sectors)
 }
 
@@ -226,5 +245,5 @@ fn logical(table: &Table, sectors: Sectors) -> Result<()> {
             },
         )?;
     }
-    no_overlap(logical.into_iter())
+    no_overlap(logical.into_iter(), table.logical_sector_bytes)
 }

@@ -1,15 +1,17 @@
 //! What klon says of a file that it made.
 
 use super::Request;
+use super::exported::Exported as Source;
 use crate::cli::{Common, FormatArg};
+use crate::files_hit;
 use crate::human;
 use crate::messages::say;
 use crate::output;
 use anyhow::Result;
-use klon_imaging::image::Damage;
 use klon_imaging::image::export::Exported;
-use klon_partition::ExtentMap;
-use klon_partition::Shown;
+use klon_imaging::image::{Damage, Snapshot, VolumeKind};
+use klon_partition::device::KnownBad;
+use klon_partition::{Extent, ExtentMap, Shown};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -23,12 +25,38 @@ pub(super) fn damage(damage: &Damage) {
     }
     for part in damage.extents.iter() {
         say(&format!(
-            "klon: zeroes in place of damaged bytes: {:#x} to {:#x} ({})",
+            "klon: {} that are damaged are zeroes in the output: bytes {} to {}",
+            human::size(part.len_bytes()),
             part.offset_bytes(),
-            part.end_bytes() - 1,
-            human::size(part.len_bytes())
+            part.end_bytes().saturating_sub(1)
         ));
     }
+}
+
+/// Warns of what was lost before.
+pub(super) fn bad(name: &str, bad: &ExtentMap) {
+    if !bad.is_empty() {
+        say(&format!(
+            "klon: warning: {name}: {} could not be read when it was imaged (now zeroes)",
+            human::size(bad.total_bytes())
+        ));
+    }
+}
+
+/// Names the files that have what was lost before, of a snapshot or of its partition `number`.
+pub(super) fn files(snapshot: &Snapshot, number: Option<u32>, part: &Source) {
+    if part.bad.is_empty() {
+        return;
+    }
+    let meta = snapshot.meta();
+    let is_disk = meta.kind == VolumeKind::Disk && number.is_none();
+    let partitions: Option<Vec<(u32, Extent)>> = is_disk.then(|| {
+        let partitions = meta.partitions.iter();
+        partitions.map(|it| (it.number, it.extent)).collect()
+    });
+    let known = KnownBad::new(&*part.device, part.bad.clone());
+    let owners = files_hit::owners_in(&known, partitions.as_deref(), &part.bad);
+    say(files_hit::hit(&owners).trim_end());
 }
 
 /// What `--json` prints last.
@@ -41,6 +69,7 @@ struct Line<'a> {
     #[serde(flatten)]
     done: &'a Exported,
     damaged: &'a ExtentMap,
+    bad: &'a ExtentMap,
     file_bytes: u64,
     allocated_bytes: u64,
     seconds: f64,
@@ -50,7 +79,7 @@ struct Line<'a> {
 pub(super) fn report(
     image: &str,
     request: &Request<'_>,
-    (done, damage): (&Exported, &Damage),
+    (done, damage, bad): (&Exported, &Damage, &ExtentMap),
     started: Instant,
     common: &Common,
 ) -> Result<()> {
@@ -70,6 +99,7 @@ pub(super) fn report(
             },
             done,
             damaged: &damage.extents,
+            bad,
             file_bytes,
             allocated_bytes,
             seconds: started.elapsed().as_secs_f64(),

@@ -17,7 +17,7 @@ const LEVEL: i32 = 3;
 pub(super) fn stream(job: &ExportJob<'_>, observer: &dyn Observer) -> Result<Exported> {
     let mut output = RawStream::new(Stream::open()?);
     let done = export(job, &mut output, observer)?;
-    output.finish(done.size_bytes)?;
+    output.fill_to(done.size_bytes)?;
     Ok(done)
 }
 
@@ -38,7 +38,7 @@ fn raw(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> R
     let size_bytes = job.device.geometry().size_bytes;
     let file = NewFile::create(request.output, size_bytes, request.make.force)?;
     let done = export(job, &mut RawFile(&file), observer)?;
-    file.finish(size_bytes)?;
+    file.into_place(size_bytes)?;
     Ok(done)
 }
 
@@ -50,7 +50,7 @@ fn qcow2(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) ->
     let mut writer = Qcow2File::new(&file, job.wanted.clone(), size_bytes, level)?;
     let done = export(job, &mut writer, observer)?;
     let len_bytes = writer.finish()?;
-    file.finish(len_bytes)?;
+    file.into_place(len_bytes)?;
     Ok(done)
 }
 
@@ -72,7 +72,7 @@ fn bmap(job: &ExportJob<'_>, request: &Request<'_>, observer: &dyn Observer) -> 
         // So that at no time a map stands beside a file that is not its.
         let _ = std::fs::remove_file(&path);
     }
-    file.finish(size_bytes)?;
-    map_file.finish(map_bytes)?;
+    file.into_place(size_bytes)?;
+    map_file.into_place(map_bytes)?;
     Ok(done)
 }

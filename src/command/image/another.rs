@@ -1,10 +1,11 @@
 //! Whether a disk is another one than the disk whose snapshots it seems to continue. Disks without
 //! serial numbers that were written from one image have the same identity.
 
+use super::What;
 use crate::human;
 use klon_imaging::image::{CaptureSummary, PartitionId, Snapshot, SnapshotDevice};
 use klon_partition::device::Window;
-use klon_partition::filesystem::{Kind, probe};
+use klon_partition::filesystem::{Kind, Recognized, recognize};
 use klon_partition::{Extent, ReadAt};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ struct Age {
 
 /// What is said when a filesystem of the source has a shorter history than it had in `previous`.
 pub(super) fn went_back(
-    source: &dyn ReadAt,
+    source: &What<'_>,
     partitions: &[PartitionId],
     previous: &Arc<Snapshot>,
 ) -> Option<String> {
@@ -34,11 +35,13 @@ pub(super) fn went_back(
         .map(|partition| partition.extent)
         .collect();
     if places.is_empty() {
-        places.extend(source.geometry().extent());
+        places.extend(source.device.geometry().extent());
     }
     let back = places.into_iter().find_map(|place| {
-        let now = age(&Window::new(source, place).ok()?)?;
-        let then = age(&Window::new(&then as &dyn ReadAt, place).ok()?)?;
+        let now = Window::new(source.device, place).ok()?;
+        let now = age(&source.recognized(place)?, &now)?;
+        let then = Window::new(&then as &dyn ReadAt, place).ok()?;
+        let then = age(&recognize(&then).ok()??, &then)?;
         is_back(&then, &now).then_some(now.kind)
     })?;
     Some(format!(
@@ -52,9 +55,8 @@ fn is_back(then: &Age, now: &Age) -> bool {
     (then.kind, &then.uuid) == (now.kind, &now.uuid) && now.count < then.count
 }
 
-/// What is told by what can be read.
-fn age(volume: &dyn ReadAt) -> Option<Age> {
-    let filesystem = probe(volume).ok()??;
+/// The age of a filesystem, where it can be read.
+fn age(filesystem: &Recognized, volume: &dyn ReadAt) -> Option<Age> {
     let count = filesystem.age(volume).ok()??;
     let summary = filesystem.summary();
     Some(Age {

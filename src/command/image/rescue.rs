@@ -1,12 +1,12 @@
 //! `klon image --rescue`: a source with bad sectors, by way of a file beside the image. An image can't
 //! be filled out of order, and a failing disk must be asked only once for each sector.
 
-use super::{What, add};
+use super::{What, add, code, in_image};
 use crate::advice::{self, ELSEWHERE};
-use crate::cli::{Common, ImageArgs};
-use crate::error::{DIFFERENT, refused};
+use crate::cli::{Common, ImageArgs, ReplayArgs};
+use crate::error::refused;
 use crate::image::ImageName;
-use crate::jobs::{self, BadSectors};
+use crate::jobs::{self, BadSectors, Sources, VolumeJob};
 use crate::messages::say;
 use crate::named::Place;
 use crate::progress::{Progress, Totals};
@@ -16,17 +16,20 @@ use crate::run::consent;
 use crate::run::policy::{Policy, Rescue};
 use crate::run::rescue::rescue_one;
 use crate::signals::interrupt_flag;
+use crate::still::ways::Ways;
 use crate::threads;
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::Filled;
 use klon_imaging::rescue::forget_map;
-use klon_partition::Shown;
 use klon_partition::device::open_source;
 use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
+use klon_partition::{ReadAt, Shown};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Rescues the source to a file, adds a snapshot of that, and removes the file.
 pub(super) fn image(
@@ -41,9 +44,12 @@ pub(super) fn image(
     let map = map.unwrap_or(&own_map);
     check_names(&scratch, map, &own_map)?;
     let policy = policy(map, args);
-    let mut job = jobs::pair::pair(&args.source, &scratch, BadSectors::Around, system)?;
+    let mut job = job(args, &scratch, system)?;
     if let (Some(source), Some(choice)) = (&mut job.source, policy.outside) {
         source.limit(choice);
+    }
+    if let Some(source) = &mut job.source {
+        source.note_recorded(&records);
     }
     let source = job.source.as_ref().context("an image needs a source")?;
     if !consent::is_free(&job, &records, &policy)? {
@@ -62,7 +68,11 @@ pub(super) fn image(
         summary.map = None;
     }
     report::rescued(&summary, &files, common)?;
-    let device = open_source(&scratch).with_context(|| scratch.shown())?;
+    let device: Arc<dyn ReadAt> = Arc::new(open_source(&scratch).with_context(|| scratch.shown())?);
+    let filled = Filled {
+        extents: summary.bad.clone(),
+        texts: summary.bad_fill.clone(),
+    };
     // What was rescued is bytes as they were.
     let layout = Place::resolve(&scratch, system)?.into_raw().open()?.layout;
     // Whether the source was written to is told by its watch; the copy is what was read.
@@ -73,11 +83,11 @@ pub(super) fn image(
     let what = What {
         source,
         usage: &usage,
-        device: &device,
+        device: &*in_image(&device, &filled),
         layout: &layout,
         bad: summary.bad.clone(),
     };
-    add(&what, name, args, common).inspect_err(|_| {
+    let added = add(&what, name, args, common).inspect_err(|_| {
         say(&format!(
             "klon: what was rescued is kept in {}, with its map {}. The same command goes on from there",
             scratch.shown(),
@@ -90,14 +100,24 @@ pub(super) fn image(
     if map == own_map {
         forget_map(map)?;
     }
-    Ok(if summary.bad.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DIFFERENT)
-    })
+    Ok(code(&summary.bad, &added.metadata.damaged))
 }
 
-/// What an earlier rescue has left beside the image must be that.
+/// The pair of the source and the file that it is rescued to. Nobody may have the source mounted for writing,
+/// and it is taken as it is.
+fn job(args: &ImageArgs, scratch: &Path, system: &System) -> Result<VolumeJob> {
+    let ways = Ways::none();
+    let how = Sources {
+        bad: BadSectors::Around,
+        moments: None,
+        ways: &ways,
+        replay: &ReplayArgs::NEVER,
+        may_shrink: false,
+    };
+    jobs::pair::pair(&args.source, scratch, how, system)
+}
+
+/// Refuses a file beside the image that no earlier rescue left there.
 fn check_names(scratch: &Path, map: &Path, own_map: &Path) -> Result<()> {
     if scratch.exists() && !map.exists() {
         return Err(refused(format!(
@@ -119,8 +139,7 @@ fn of_another(scratch: &Path, source: &str) -> anyhow::Error {
     ))
 }
 
-/// What is kept beside the image is a plain file of that name, and no link to one that is somebody
-/// else's.
+/// Refuses a name beside the image that is no plain file, such as a link to somebody else's file.
 fn check_plain(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() || found.nlink() > 1 => Err(refused(format!(

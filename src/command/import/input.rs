@@ -16,13 +16,13 @@ use klon_imaging::image::import::partclone::{self, Partclone};
 use klon_imaging::image::import::plain;
 use klon_imaging::image::import::qcow2::Qcow2;
 use klon_imaging::image::import::split::Parts;
-use klon_imaging::image::import::unpack::Packing;
 use klon_imaging::image::{Forward, ForwardGeometry, PartitionId};
+use klon_imaging::packed::Packing;
 use klon_partition::Shown;
 use klon_partition::bytes::is_zero;
 use klon_partition::device::{Source, Stamp, look_at, read_vec};
 use klon_partition::filesystem::{Hazard, Usage, usage as volume_usage};
-use klon_partition::inspect::{disk_usage, inspect};
+use klon_partition::inspect::{disk_usage_by, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Table;
 use klon_partition::{ExtentMap, Geometry, Identity, ReadAt};
@@ -131,7 +131,7 @@ fn warn_of_unknown(name: &str, device: &dyn ReadAt) -> Result<()> {
     Ok(())
 }
 
-/// Refuses parts of a volume that is damaged: it is, where the last parts are missing.
+/// Refuses parts that make a damaged volume. A volume is damaged, too, when the last parts are missing.
 fn check_whole<'a>(name: &str, mut hazards: impl Iterator<Item = &'a Hazard>) -> Result<()> {
     let damaged = hazards.find(|hazard| matches!(hazard, Hazard::Damaged(_)));
     match damaged {
@@ -158,7 +158,7 @@ fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input
     let name = path.shown();
     let (usage, warnings): (_, Vec<String>) = match table {
         Some(_) => {
-            let disk = disk_usage(&*device)?;
+            let disk = disk_usage_by(&*device, &layout.volumes)?;
             let warnings = disk_warnings(&name, &disk);
             (disk.into_usage(), warnings)
         }
@@ -188,7 +188,7 @@ fn joined(device: Arc<dyn ReadAt>, path: &Path, system: &System) -> Result<Input
     })
 }
 
-/// An image of partclone's, packed or not, or a packed disk or volume.
+/// An image of partclone, packed or not, or a packed disk or volume.
 fn stream(parts: &Parts, path: &Path, found: &Foreign) -> Result<Input> {
     let name = parts.name();
     if matches!(found.form, Form::Packed(Packing::Foreign(_))) {

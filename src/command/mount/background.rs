@@ -8,6 +8,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, ExitCode, Stdio};
 
 /// Starts the klon that stays, and waits until it has mounted.
+///
+/// # Errors
+/// When the process that serves the mount could not begin.
 pub fn run(args: &MountArgs, common: &Common) -> Result<ExitCode> {
     let program = std::env::current_exe().context("klon itself")?;
     let mut command = Command::new(program);
@@ -47,6 +50,9 @@ pub fn run(args: &MountArgs, common: &Common) -> Result<ExitCode> {
 }
 
 /// Lets go of the terminal and the directory that klon was started from.
+///
+/// # Errors
+/// When the system refuses a session of its own.
 pub fn leave() -> Result<()> {
     nix::unistd::setsid().context("a session of its own")?;
     std::env::set_current_dir("/").context("/")?;

@@ -3,22 +3,25 @@
 use crate::error::refused;
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
-use crate::source::contained;
-use crate::source::fit;
+use crate::source::{contained, live};
 use anyhow::Result;
-use klon_partition::device::{Window, read_vec};
-use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::{Unassigned, Volume, unassigned};
-use klon_partition::planner::{Source, SourceVolume};
-use klon_partition::system::System;
-use klon_partition::table::{Partition, Table};
+use klon_partition::device::read_vec;
+use klon_partition::filesystem::{Basis, Hazard, Usage};
+use klon_partition::inspect::{DiskLayout, Unassigned, Volume, unassigned};
+use klon_partition::outside::first_set;
+use klon_partition::planner::{
+    BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original, Source, SourceVolume,
+};
+use klon_partition::system::{MountPoint, System};
+use klon_partition::table::{Partition, Scheme, Table};
 use klon_partition::{Extent, Identity};
 use std::path::Path;
 
-/// Boot code in an MBR: what is before the disk signature.
-const BOOT_CODE_LEN: usize = 440;
-
 /// Describes a disk, a partition, or a file.
+///
+/// # Errors
+/// [`refused`] for a table that can't be relied on, and for a disk without partitions to clone; when it
+/// can't be read.
 pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
     if let (Some(why), None) = (open.layout.doubt(), &open.partition) {
         return Err(refused(format!(
@@ -41,14 +44,19 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         None => open.partition.as_ref().map(|partition| partition.number),
         Some(_) => None,
     };
+    let disk = table
+        .map(|_| identity_of(system, path, layout))
+        .transpose()?;
     Ok(Source {
+        original: match &disk {
+            Some(identity) => original(open, identity.clone(), layout)?,
+            None => None,
+        },
         identity: match in_file {
             Some(_) => identity_of(system, path, layout)?,
             None => open.identity(system)?,
         },
-        disk: table
-            .map(|_| identity_of(system, path, layout))
-            .transpose()?,
+        disk,
         logical_sector_bytes: table.map_or(layout.geometry.logical_sector_bytes, |table| {
             table.logical_sector_bytes
         }),
@@ -56,7 +64,7 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         has_boot_code: has_boot_code(open)?,
         unassigned: data_outside(open)?,
         volumes: if open.is_disk() {
-            partitions(open)?
+            partitions(open, system)?
         } else {
             vec![SourceVolume {
                 number: in_file,
@@ -74,38 +82,114 @@ fn has_esp(table: &Table) -> bool {
 }
 
 fn has_boot_code(open: &OpenPlace) -> Result<bool> {
+    Ok(!boot_code(open)?.is_empty())
+}
+
+/// Boot code in the first sector of a disk, without the zeroes at its end.
+fn boot_code(open: &OpenPlace) -> Result<Vec<u8>> {
     if !open.is_disk() {
-        return Ok(false);
+        return Ok(Vec::new());
     }
-    let code = read_vec(&*open.device, 0, BOOT_CODE_LEN)?;
-    Ok(!klon_partition::bytes::is_zero(&code))
+    let mut code = read_vec(&*open.device, 0, BOOT_CODE_BYTES)?;
+    let len = code.iter().rposition(|&byte| byte != 0);
+    code.truncate(len.map_or(0, |last| last.saturating_add(1)));
+    Ok(code)
+}
+
+/// The disk of a source: its table, and what of a boot loader is outside of its partitions. Where the
+/// source is one partition, only that disk's table is known.
+fn original(open: &OpenPlace, identity: Identity, layout: &DiskLayout) -> Result<Option<Original>> {
+    let Some(table) = layout.believed_table() else {
+        return Ok(None);
+    };
+    let gap = gap(table).filter(|_| open.is_disk());
+    let first = match gap {
+        Some(gap) => first_set(&*open.device, gap)?,
+        None => None,
+    };
+    let loader = match (gap, first) {
+        (Some(gap), Some(first_bytes)) => loader(open, gap, first_bytes)?,
+        _ => None,
+    };
+    Ok(Some(Original {
+        boot_code: boot_code(open)?,
+        has_loader_in_gap: first.is_some(),
+        loader,
+        ..Original::new(identity, layout.geometry.size_bytes, table)
+    }))
+}
+
+/// What is between the table and the first partition, where loaders have their second part.
+fn gap(table: &Table) -> Option<Extent> {
+    let partitions = table.partitions.iter();
+    let first_bytes = partitions.map(|one| one.extent.offset_bytes()).min();
+    let start_bytes = match table.scheme {
+        Scheme::Gpt => table.usable.offset_bytes(),
+        Scheme::Mbr => u64::from(table.logical_sector_bytes),
+    };
+    Extent::between(start_bytes, first_bytes.unwrap_or(0).min(LOADER_END_BYTES))
+}
+
+/// What is not zero in such a gap, of which the first is at `first_bytes`, in whole sectors; `None` when a plan has no
+/// room for it.
+fn loader(open: &OpenPlace, gap: Extent, first_bytes: u64) -> Result<Option<Loader>> {
+    let bytes = read_vec(
+        &*open.device,
+        gap.offset_bytes(),
+        usize::try_from(gap.len_bytes())?,
+    )?;
+    let sector = usize::try_from(open.device.geometry().logical_sector_bytes)?;
+    let skipped =
+        usize::try_from(first_bytes.saturating_sub(gap.offset_bytes()))? / sector * sector;
+    let last = bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0);
+    let end = last
+        .saturating_add(1)
+        .next_multiple_of(sector)
+        .min(bytes.len());
+    let found = bytes.get(skipped..end).unwrap_or_default();
+    if found.is_empty() || found.len() > LOADER_BYTES_MAX {
+        return Ok(None);
+    }
+    Ok(Some(Loader {
+        start_bytes: gap.offset_bytes().saturating_add(skipped as u64),
+        bytes: found.to_vec(),
+    }))
 }
 
 /// Data of a disk in no partition; boot code at its start is told by itself.
 fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
-    /// Where partitions begin at the earliest: before that there are boot loaders.
-    const BOOT_BYTES: u64 = 1 << 20;
-    let from_bytes = if has_boot_code(open)? { BOOT_BYTES } else { 0 };
+    let from_bytes = if has_boot_code(open)? {
+        LOADER_END_BYTES
+    } else {
+        0
+    };
     match open.layout.table.as_ref().filter(|_| open.is_disk()) {
         Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
         None => Ok(None),
     }
 }
 
-fn partitions(open: &OpenPlace) -> Result<Vec<SourceVolume>> {
+fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
     let mut volumes = Vec::new();
+    let disk = system.disk_of(&open.place.path)?;
     for volume in &open.layout.volumes {
-        let mut used = usage(&Window::new(&*open.device, volume.extent)?)?;
+        let mut used = volume.usage(&*open.device)?;
         if let Some(reason) = volume
             .contained_because
             .clone()
             .filter(|_| used.basis == Basis::Map)
         {
-            used = Usage::contained(volume.extent.len_bytes(), used.summary, reason);
+            used = used.contained(volume.extent.len_bytes(), reason);
         }
         let table = open.layout.table.as_ref();
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
-        described.end_bytes = fit::end_bytes(&used, volume.extent.len_bytes());
+        described.end_bytes = used.end_bytes(volume.extent.len_bytes());
+        let node = disk
+            .as_ref()
+            .and_then(|disk| disk.partition_at(volume.extent));
+        if let Some(node) = node {
+            in_use(&mut described, &node.mounts);
+        }
         volumes.push(described);
     }
     if volumes.is_empty() {
@@ -120,20 +204,43 @@ fn single(
     partition: Option<&Partition>,
     system: &System,
 ) -> Result<SourceVolume> {
-    let used = contained::by_disk(usage(&*open.device)?, open, system)?;
+    let used = contained::by_disk(open.usage()?, open, system)?;
     let size_bytes = open.device.geometry().size_bytes;
     let volume = Volume {
         extent: Extent::new(0, size_bytes).ok_or_else(|| refused("it has no bytes"))?,
         partition: partition.cloned(),
         filesystem: used.summary.clone(),
+        recognized: used.recognized.clone(),
         contained_because: None,
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
-    single.end_bytes = fit::end_bytes(&used, size_bytes);
+    single.end_bytes = used.end_bytes(size_bytes);
+    if let Some(disk) = system.disk_of(&open.place.path)? {
+        let own = open.location(system)?;
+        let mut mounts = disk.mounts.clone();
+        for node in &disk.partitions {
+            if system.locate(&node.path)? == own {
+                mounts.clone_from(&node.mounts);
+            }
+        }
+        in_use(&mut single, &mounts);
+    }
     if let Identity::PartUuid(partuuid) = open.identity(system)? {
         single.partuuid = Some(partuuid);
     }
     Ok(single)
+}
+
+/// A journal that is in use is no unclean end where the volume is mounted for writing: `klon clone` freezes it,
+/// and then it is empty.
+fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
+    let is_frozen = |mount: &MountPoint| !mount.is_read_only && live::is_cloned(&mount.filesystem);
+    if let Some(summary) = &mut volume.filesystem
+        && mounts.iter().any(is_frozen)
+    {
+        let is_journal = |hazard: &Hazard| matches!(hazard, Hazard::NeedsRecovery(_));
+        summary.hazards.retain(|hazard| !is_journal(hazard));
+    }
 }
 
 fn used_bytes(usage: &Usage) -> Option<u64> {

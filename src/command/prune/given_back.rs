@@ -38,7 +38,7 @@ impl Room {
         })
     }
 
-    /// How much was given back between `self` and `now`, of holes of that many bytes.
+    /// How many bytes the filesystem gave back between `self` and `now`, for holes of `hole_bytes` bytes.
     pub(super) fn given_back(&self, now: &Self, hole_bytes: u64) -> u64 {
         let given = match (self.free_bytes, now.free_bytes) {
             (Some(before), Some(now)) => now.saturating_sub(before),
@@ -49,7 +49,7 @@ impl Room {
     }
 }
 
-/// Whether so much less came back than there are holes that it must be said.
+/// Whether the user must be told that the filesystem gave back less than the holes have.
 pub(super) const fn is_short(given_bytes: u64, hole_bytes: u64) -> bool {
     given_bytes < hole_bytes / 10 * 9 && hole_bytes.saturating_sub(given_bytes) >= 1 << 18
 }

@@ -88,6 +88,10 @@ fn escape(path: &[u8]) -> String {
 }
 
 /// Listens where the arguments say.
+///
+/// # Errors
+/// [`usage`] for an address that means nothing, [`refused`] for one that others reach and that wasn't
+/// allowed; when the system refuses it.
 pub fn bind(args: &ServeArgs) -> Result<Bound> {
     match &args.socket {
         Some(path) => bind_unix(path),

@@ -8,17 +8,23 @@ use crate::exact;
 use crate::files_hit;
 use crate::human;
 use crate::image::ImageName;
+use crate::listing::{self, NAMED_MAX};
 use crate::named::Place;
 use crate::output;
 use crate::progress::{Progress, Totals};
+use crate::records;
 use crate::side::Side;
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
+use klon_imaging::RecordStore;
 use klon_imaging::VerifySummary;
+use klon_imaging::clone::FillTexts;
 use klon_imaging::image::{
-    CheckSummary, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind, check, compare,
+    CheckSummary, Comparison, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind,
+    check, compare,
 };
+use klon_imaging::record::Record;
 use klon_partition::Shown;
 use klon_partition::device::KnownBad;
 use klon_partition::filesystem::Owners;
@@ -29,9 +35,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Extents and files that are named; the counts are always of all.
-const NAMED_MAX: usize = 20;
 
 /// What `klon verify IMAGE --json` prints.
 #[derive(Serialize)]
@@ -52,7 +55,7 @@ struct Line<'a> {
     seconds: f64,
 }
 
-/// The damage of one snapshot, with whose it is.
+/// The damage of one snapshot, with the files that it hits.
 #[derive(Serialize)]
 struct Hit {
     #[serde(flatten)]
@@ -136,7 +139,7 @@ fn missing_part(name: &ImageName, image: &Image) -> Result<Option<PathBuf>> {
     Ok(name.files()?.missing().filter(|_| !is_complete))
 }
 
-/// Whose the damaged extents are.
+/// Finds the files that the damage hits.
 fn hit(image: &Image, damage: SnapshotDamage) -> Hit {
     let snapshot = match image.snapshot(Some(damage.snapshot)) {
         Ok(snapshot) if !damage.is_lost => Arc::new(snapshot),
@@ -238,10 +241,11 @@ fn of_snapshot(hit: &Hit) -> String {
     };
     if !damage.is_lost {
         if hit.partitions.is_empty() {
-            text.push_str(&extents("", &damage.extents))
+            text.push_str(&listing::extents("    ", &damage.extents))
         } else {
             let part = |part: &HitPartition| {
-                extents(&format!("partition {}, ", part.number), &part.extents)
+                let start = format!("    partition {}, ", part.number);
+                listing::extents(&start, &part.extents)
             };
             text.extend(hit.partitions.iter().map(part));
         }
@@ -250,9 +254,7 @@ fn of_snapshot(hit: &Hit) -> String {
         let from = file.file_offset_bytes;
         text.push_str(&format!("    in {} from byte {from}\n", file.path));
     }
-    let more = hit.owners.files.len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        let more = human::count(more, "more file");
+    if let Some(more) = listing::more(hit.owners.files.len(), "file") {
         text.push_str(&format!("    and in {more}\n"));
     }
     for gap in &hit.owners.gaps {
@@ -264,31 +266,30 @@ fn of_snapshot(hit: &Hit) -> String {
     text
 }
 
-fn extents(of: &str, map: &ExtentMap) -> String {
-    let line = |extent: Extent| {
-        let end = extent.end_bytes().saturating_sub(1);
-        format!("    {of}bytes {} to {end}\n", extent.offset_bytes())
-    };
-    let mut text: String = map.iter().take(NAMED_MAX).map(line).collect();
-    let more = map.extents().len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        let more = human::count(more, "more extent");
-        text.push_str(&format!("    {of}and {more}\n"));
-    }
-    text
+/// The record of a restore of what the first side was made of to the second one.
+fn record_of(first: &Side, second: &Side, records: &RecordStore) -> Option<Record> {
+    let identity = second.identity.as_ref().filter(|_| !second.is_image)?;
+    // One that can't be read says nothing.
+    let record = records.load(identity).unwrap_or_default()?;
+    (first.identity.as_ref() == Some(&record.manifest.source)).then_some(record)
 }
 
-/// Compares a snapshot, or a partition of it, with what it was made of or was restored to.
-fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
-    let system = System::current()?;
-    let given = args.source.as_deref().unwrap_or(Path::new(""));
-    let mut first = Side::open(&args.target, &system)?;
-    let second = Side::open(given, &system)?;
+/// The snapshot as it is on the other side: cut or moved for its size, without what the restore was
+/// told to leave out.
+fn as_there(
+    first: Side,
+    second: &Side,
+    given: &Path,
+    (record, records): (Option<&Record>, &RecordStore),
+    system: &System,
+) -> Result<Side> {
     let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
-    if end_bytes > size_bytes {
+    let first = if end_bytes > size_bytes {
         let name = first.name.clone();
-        let cut = first.cut_for(&args.target, &system, second.device.geometry());
-        first = cut.map_err(|error| match error::code(&error) {
+        let choice = record.map(|record| record.manifest.outside);
+        let target = (second.device.geometry(), choice);
+        let cut = first.cut_for(given, system, target, records);
+        cut.map_err(|error| match error::code(&error) {
             // Its own words are about a restore.
             error::REFUSED => refused(format!(
                 "{} ({}) is smaller than what {name} holds ({}), so they can't be the same",
@@ -297,11 +298,57 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
                 human::size(end_bytes)
             )),
             _ => error,
-        })?;
+        })?
     } else {
-        first = first.on(&second)?;
+        first.on(second)?
+    };
+    Ok(match record {
+        Some(record) => first.without(&record.left_out),
+        None => first,
+    })
+}
+
+/// The result of a comparison without the `bad` bytes. Where the image is damaged there is no difference,
+/// but nobody calls the two sides equal then.
+fn summary(first: &Side, bad: ExtentMap, found: Comparison, seconds: f64) -> VerifySummary {
+    let differences = found.differences.difference(&found.damaged);
+    let damaged_bytes = found.damaged.total_bytes();
+    VerifySummary {
+        is_equal: found.differences.is_empty(),
+        compared_bytes: found.compared_bytes.saturating_sub(damaged_bytes),
+        differing_bytes: differences.total_bytes(),
+        first_difference_bytes: found.first_bytes,
+        bad_bytes: bad.total_bytes(),
+        bad,
+        bad_fill: FillTexts::default(),
+        unread_bytes: 0,
+        unread: ExtentMap::new(),
+        seconds,
+        name: first.name.clone(),
+        left_out: first.left_out.clone(),
+        differences,
     }
-    let within = first.used.difference(&first.bad);
+}
+
+/// Compares a snapshot, or a partition of it, with what it was made of or was restored to.
+fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
+    let system = System::current()?;
+    let given = args.source.as_deref().unwrap_or(Path::new(""));
+    let mut first = Side::open(&args.target, &args.replay, args.freeze.freeze_max, &system)?;
+    let mut second = Side::open(given, &args.replay, args.freeze.freeze_max, &system)?;
+    second.tell_journals(common.quiet);
+    second.tell_in_use(common.quiet);
+    let records = records::store(common)?;
+    let record = record_of(&first, &second, &records);
+    // What neither side nor the restore could read is nobody's content.
+    let bad = first.bad.union(&second.bad);
+    if record.is_some() {
+        second = second.with_all();
+    }
+    let told = (record.as_ref(), &records);
+    first = as_there(first, &second, &args.target, told, &system)?;
+    let bad = bad.intersection(&first.used);
+    let within = first.used.difference(&bad);
     let totals = Totals {
         bytes: within.total_bytes(),
         volumes: 1,
@@ -312,34 +359,34 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let threads = threads::count(args.threads);
     let size = first.chunk_size(&second);
     let found = compare(&first.name, sides, &within, size, threads, &progress)?;
-    let summary = VerifySummary {
-        is_equal: found.differences.is_empty(),
-        compared_bytes: found.compared_bytes,
-        differing_bytes: found.differences.total_bytes(),
-        first_difference_bytes: found.first_bytes,
-        bad_bytes: first.bad.total_bytes(),
-        bad: first.bad.clone(),
-        bad_fill: None,
-        unread_bytes: 0,
-        unread: ExtentMap::new(),
-        seconds: started.elapsed().as_secs_f64(),
-        name: first.name.clone(),
-        left_out: first.left_out.clone(),
-        differences: found.differences,
-    };
+    let seconds = started.elapsed().as_secs_f64();
+    let damaged = found.damaged.clone();
+    let summary = summary(&first, bad, found, seconds);
     let exact = exact::differing(sides.first, sides.second, &summary.differences);
-    let owners = first.files(&exact);
+    let mut owners = first.files(&exact);
+    exact::without_moved((&mut owners, &mut Owners::default()), || {
+        let there = second.used.difference(&first.used);
+        let there = there.union(&summary.differences);
+        (first.files(&summary.differences), second.files(&there))
+    });
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(
         &Answer {
+            grown: &[],
             event: "verified",
             against: "source",
+            with: second.name.clone(),
+            made: "imaged",
             summary: &summary,
+            damaged_bytes: damaged.total_bytes(),
+            damaged: &damaged,
             table_fitted: &first.moved,
             files,
             files_unknown_because: &owners.gaps,
             bad_files: &first.files(&summary.bad),
             unread_files: &Owners::default(),
+            consistency: None,
+            is_in_use: second.is_in_use,
         },
         common,
     )?;

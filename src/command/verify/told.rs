@@ -1,12 +1,15 @@
 //! What klon says of a clone that it verified.
 
-use super::NAMED_MAX;
 use crate::cli::Common;
+use crate::files_hit;
+use crate::grow;
 use crate::human;
+use crate::listing;
 use crate::output;
-use crate::report as reports;
 use anyhow::Result;
-use klon_imaging::VerifySummary;
+use klon_imaging::record::Growth;
+use klon_imaging::{Consistency, VerifySummary};
+use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::table::Moved;
 use serde::Serialize;
@@ -16,12 +19,27 @@ use serde::Serialize;
 pub(super) struct Answer<'a> {
     pub(super) event: &'static str,
     pub(super) against: &'static str,
+    /// What it was compared with, in words.
+    #[serde(skip)]
+    pub(super) with: String,
+    /// What was made of the source: `cloned` or `imaged`.
+    #[serde(skip)]
+    pub(super) made: &'static str,
     #[serde(flatten)]
     pub(super) summary: &'a VerifySummary,
+    /// Bytes that could not be compared, because an image is damaged there.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) damaged_bytes: u64,
+    /// Where they are.
+    #[serde(skip_serializing_if = "ExtentMap::is_empty")]
+    pub(super) damaged: &'a ExtentMap,
     /// What the table of the clone says otherwise than the source's, because the disks are of
     /// different sizes.
     #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
     pub(super) table_fitted: &'a [Moved],
+    /// What was made larger on the clone since its record was written.
+    #[serde(skip_serializing_if = "<[Growth]>::is_empty")]
+    pub(super) grown: &'a [Growth],
     /// Files with bytes in the differing extents, the first of them.
     pub(super) files: &'a [Owner],
     /// Why other files may have some too.
@@ -30,9 +48,20 @@ pub(super) struct Answer<'a> {
     /// Files with bytes that could not be read from the source.
     #[serde(skip_serializing_if = "is_none_hit")]
     pub(super) bad_files: &'a Owners,
+    /// How the source was at rest when the clone was made, or for this comparison with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) consistency: Option<Consistency>,
+    /// Whether the source is mounted and was written to meanwhile.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_in_use: bool,
     /// Files with bytes that can't be read from the source now.
     #[serde(skip_serializing_if = "is_none_hit")]
     pub(super) unread_files: &'a Owners,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+const fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 fn is_none_hit(owners: &Owners) -> bool {
@@ -47,9 +76,9 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     if summary.is_equal {
         if !common.quiet {
             output::line(&format!(
-                "{}: equal to its {}, {} compared",
+                "{}: equal to {}, {} compared",
                 summary.name,
-                answer.against,
+                answer.with,
                 human::size(summary.compared_bytes)
             ))?;
         }
@@ -64,24 +93,25 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
             Ok(output::line(&told)?)
         };
     }
-    let mut text = format!(
-        "{}: DIFFERENT from its {}: {} of {} in {}\n",
-        summary.name,
-        answer.against,
-        human::size(summary.differing_bytes),
-        human::size(summary.compared_bytes),
-        human::count(summary.differences.extents().len(), "extent"),
-    );
+    let compared = human::size(summary.compared_bytes);
+    let mut text = match summary.differences.is_empty() {
+        false => format!(
+            "{}: DIFFERENT from {}: {} of {compared} in {}\n",
+            summary.name,
+            answer.with,
+            human::size(summary.differing_bytes),
+            human::count(summary.differences.extents().len(), "extent"),
+        ),
+        // An image is damaged.
+        true => format!(
+            "{}: what can be compared is equal to {}, {compared} compared\n",
+            summary.name, answer.with,
+        ),
+    };
     if let Some(first_bytes) = summary.first_difference_bytes {
         text.push_str(&format!("  first differing byte: {first_bytes}\n"));
     }
-    for extent in summary.differences.iter().take(NAMED_MAX) {
-        text.push_str(&format!(
-            "  bytes {} to {}\n",
-            extent.offset_bytes(),
-            extent.end_bytes().saturating_sub(1)
-        ));
-    }
+    text.push_str(&listing::extents("  ", &summary.differences));
     // A record knows chunks, a source every byte.
     let place = match answer.against {
         "record" => "perhaps in",
@@ -95,6 +125,12 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     }
     for gap in answer.files_unknown_because {
         text.push_str(&format!("  more files may differ: {gap}\n"));
+    }
+    if let Some(grown) = grow::told(answer.grown) {
+        text.push_str(&format!(
+            "  {grown}. A larger filesystem has other structures than its source, so it differs there; that is no \
+             damage. Its own check (fsck) tells whether it is sound, and `klon clone` makes it a clone again\n"
+        ));
     }
     text.push_str(&fitted(answer));
     text.push_str(&untold(answer));
@@ -114,18 +150,35 @@ fn left_out(summary: &VerifySummary) -> String {
     }
 }
 
-/// What can't be told: what was left out, what could not be read when the clone was made, and what can't be now.
+/// What was not compared, or is not whole: bytes that were left out, that could not be read when the clone
+/// or image was made, that an image is damaged in, and that can't be read now.
 fn untold(answer: &Answer<'_>) -> String {
     let summary = answer.summary;
     let mut text = left_out(summary);
-    if !summary.bad.is_empty() {
+    if !answer.damaged.is_empty() {
         text.push_str(&format!(
-            "{}: {} in {} could not be read from the source when it was cloned ({})\n{}",
+            "{}: {} in {} can't be compared, because the image is damaged there. klon verify of the image alone \
+             says more\n{}",
+            summary.name,
+            human::size(answer.damaged_bytes),
+            human::count(answer.damaged.extents().len(), "extent"),
+            listing::extents("  ", answer.damaged)
+        ));
+    }
+    if !summary.bad.is_empty() {
+        // A record has a digest of what stands there.
+        let compared = match answer.against {
+            "record" => "",
+            _ => ", so klon can't compare it",
+        };
+        text.push_str(&format!(
+            "{}: {} in {} could not be read from the source when it was {} ({}){compared}\n{}",
             summary.name,
             human::size(summary.bad_bytes),
-            human::count(summary.bad.extents().len(), "place"),
-            reports::stands_for_bad(summary.bad_fill.as_deref()),
-            reports::hit(answer.bad_files)
+            human::count(summary.bad.extents().len(), "extent"),
+            answer.made,
+            files_hit::stands_for_bad(&summary.bad_fill),
+            files_hit::hit(answer.bad_files)
         ));
     }
     if !summary.unread.is_empty() {
@@ -135,7 +188,7 @@ fn untold(answer: &Answer<'_>) -> String {
             summary.name,
             human::size(summary.unread_bytes),
             human::count(summary.unread.extents().len(), "place"),
-            reports::hit(answer.unread_files)
+            files_hit::hit(answer.unread_files)
         ));
     }
     text

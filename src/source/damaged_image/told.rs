@@ -4,9 +4,8 @@ use crate::cli::Common;
 use crate::error::Advice;
 use crate::files_hit;
 use crate::human;
-use crate::jobs::VolumeJob;
+use crate::listing;
 use crate::output;
-use crate::report;
 use crate::source::SourceEnd;
 use anyhow::Result;
 use klon_imaging::CloneSummary;
@@ -16,9 +15,6 @@ use klon_partition::device::KnownBad;
 use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::{Error, Extent, ExtentMap};
 use serde::Serialize;
-
-/// Extents and files that are named; the counts are always of all.
-const NAMED_MAX: usize = 20;
 
 /// What was not restored of one volume or disk.
 #[derive(Serialize)]
@@ -43,19 +39,24 @@ struct DamagedPartition {
     extents: ExtentMap,
 }
 
-/// Says what was not restored of a volume, and whose that is.
-pub fn report(job: &VolumeJob, summary: &CloneSummary, common: &Common) -> Result<()> {
-    let Some(source) = &job.source else {
+/// Says what was not restored of the volume `name` of a source, and whose that is.
+///
+/// # Errors
+/// When standard output can't be written.
+pub fn report(
+    name: &str,
+    source: &SourceEnd,
+    summary: &CloneSummary,
+    common: &Common,
+) -> Result<()> {
+    let bad = &summary.bad.difference(&source.lost_before.extents);
+    let (Some(snapshot), false) = (&source.snapshot, bad.is_empty()) else {
         return Ok(());
     };
-    let (Some(snapshot), false) = (&source.snapshot, summary.bad.is_empty()) else {
-        return Ok(());
-    };
-    let bad = &summary.bad;
     let owners = owners(source, snapshot, bad);
     let damaged = Damaged {
         event: "damaged",
-        name: &job.name,
+        name,
         image: &source.name,
         snapshot: snapshot.number(),
         bad_bytes: bad.total_bytes(),
@@ -113,18 +114,8 @@ fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
         damaged.image,
     );
     let mut name = |of: &str, map: &ExtentMap| {
-        let number = damaged.snapshot;
-        for extent in map.iter().take(NAMED_MAX) {
-            let (start, end) = (extent.offset_bytes(), extent.end_bytes().saturating_sub(1));
-            text.push_str(&format!(
-                "  snapshot {number}, {of}bytes {start} to {end}\n"
-            ));
-        }
-        let more = map.extents().len().saturating_sub(NAMED_MAX);
-        if more > 0 {
-            let more = human::count(more, "more extent");
-            text.push_str(&format!("  snapshot {number}, {of}and {more}\n"));
-        }
+        let start = format!("  snapshot {}, {of}", damaged.snapshot);
+        text.push_str(&listing::extents(&start, map));
     };
     for part in &damaged.partitions {
         name(&format!("partition {}, ", part.number), &part.extents);
@@ -141,26 +132,7 @@ fn text(damaged: &Damaged<'_>, owners: &Owners) -> String {
             human::size(rest_bytes)
         ));
     }
-    text.push_str(&hit(owners));
-    text
-}
-
-/// The first of the files that are hit.
-fn hit(owners: &Owners) -> String {
-    let first = Owners {
-        files: owners.files.iter().take(NAMED_MAX).cloned().collect(),
-        gaps: owners.gaps.iter().take(NAMED_MAX).cloned().collect(),
-    };
-    let mut text = report::hit(&first);
-    let more = |what: &str, all: usize| match all.saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!("  and {more} more {what}; --json names all of them\n"),
-    };
-    text.push_str(&more("files", owners.files.len()));
-    text.push_str(&more(
-        "reasons why other files may be hit",
-        owners.gaps.len(),
-    ));
+    text.push_str(&files_hit::hit(owners));
     text
 }
 

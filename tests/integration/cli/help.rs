@@ -56,6 +56,8 @@ fn the_help_of_every_command_tells_its_options() {
         ("restore", &["--partition", "--in-place", "--skip-damaged"]),
         ("import", &["--disk", "--note", "--level", "--threads"]),
         ("map", &[]),
+        ("ledger", &["--ledger"]),
+        ("thaw", &["MOUNTPOINT"]),
         ("serve", &["--listen", "--socket", "--open-to-all"]),
         ("mount", &["--background", "--allow-other"]),
     ] {

@@ -43,6 +43,10 @@ fn scribble(path: &Path, offset_bytes: u64) {
 const RUNS: &[&str] = &[
     "map volume",
     "map disk",
+    "map volume --minimum",
+    "clone volume wide",
+    "grow wide --dry-run",
+    "grow wide --yes",
     "map lvm",
     "devices",
     "devices disk volume lvm",
@@ -63,9 +67,13 @@ const RUNS: &[&str] = &[
     "clone volume edges --outside none",
     "verify edges",
     "clone volume rescued --rescue",
+    "clone volume again",
+    "clone volume again --dry-run --explain",
+    "clone volume again --explain --assume-clean-since-record --audit 100%",
     "image disk i.klon --name N --note T",
     "image disk i.klon",
     "image disk i.klon --outside none",
+    "image disk i.klon --explain --assume-clean-since-record --audit 100%",
     "list i.klon",
     "info i.klon@1",
     "info i.klon",
@@ -81,6 +89,7 @@ const RUNS: &[&str] = &[
     "prune i.klon --keep-last 1 --dry-run",
     "prune i.klon@2 --yes",
     "prune i.klon --compact --yes",
+    "ledger status",
 ];
 
 #[test]
@@ -94,6 +103,7 @@ fn every_key_is_documented() {
     sparse(&klon.path("drive"), 400 * MIB);
     sparse(&klon.path("small"), 300 * MIB);
     sparse(&klon.path("larger"), 230 * MIB);
+    sparse(&klon.path("wide"), 64 * MIB);
     let mut found = BTreeMap::new();
     let mut run = |line: &str, code| {
         let words: Vec<&str> = line.split(' ').chain(["--json"]).collect();
@@ -105,6 +115,7 @@ fn every_key_is_documented() {
     };
     RUNS.iter().for_each(|line| run(line, 0));
     // What differs, and what is damaged.
+    run("verify wide", 1);
     let disk = klon.json(&["devices", "disk"]);
     let root_bytes = disk["volumes"][1]["extent"][0].as_u64().unwrap();
     scribble(&klon.path("restored"), root_bytes + 4096);

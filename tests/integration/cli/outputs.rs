@@ -78,6 +78,39 @@ fn what_can_not_be_printed_is_told_and_cuts_nothing_short() {
 }
 
 #[test]
+fn what_is_only_shown_is_not_shown_to_nobody() {
+    let klon = imaged();
+    for command in [
+        "map source",
+        "map source --json",
+        "devices source",
+        "list x.klon",
+        "info x.klon",
+        "plan --drive target A=source",
+        "completions bash",
+    ] {
+        sparse(&klon.path("target"), 64 * MIB);
+        for closed in [">&-", "1<>/dev/null", "1<source"] {
+            let refused = klon.shell(&format!("$K {command} {closed}")).expect(3);
+            refused.says(&["standard output is closed", "> /dev/null"]);
+        }
+        klon.shell(&format!("$K {command} >/dev/null")).expect(0);
+        klon.shell(&format!("$K {command} | cat >/dev/null"))
+            .expect(0);
+    }
+    // What writes a file, or has its answer as exit code, needs nobody to read along.
+    for command in [
+        "plan --drive target A=source -o plan.toml",
+        "diff x.klon source",
+        "verify x.klon",
+        "clone source copy",
+    ] {
+        klon.shell(&format!("$K {command} >&-")).expect(0);
+    }
+    assert!(klon.path("plan.toml").exists());
+}
+
+#[test]
 fn every_volume_is_cloned_though_nothing_can_be_printed() {
     let klon = Klon::new();
     for name in ["one", "two", "three"] {

@@ -395,3 +395,23 @@ fn a_plan_is_no_source_of_another() {
     assert!(!klon.path("other").exists());
     plan("A=raw:plan", "other").expect(0);
 }
+
+#[test]
+fn a_plan_that_is_not_there_is_told_with_what_makes_one() {
+    let klon = Klon::new();
+    for arguments in [
+        &["prepare", "no plan.toml", "--yes"][..],
+        &["prepare", "no plan.toml", "--dry-run"],
+        &["clone", "no plan.toml"],
+        &["clone", "no plan.toml", "--only", "BootClone", "--json"],
+    ] {
+        let failed = klon.run(arguments).expect(2);
+        failed.says(&[
+            "no plan.toml: there is no such file",
+            "klon plan --drive DRIVE NAME=SOURCE -o 'no plan.toml'",
+        ]);
+    }
+    // One argument may be a source, too.
+    let failed = klon.run(&["clone", "nowhere"]).expect(2);
+    failed.says(&["klon clone SOURCE TARGET", "nowhere: there is no such file"]);
+}

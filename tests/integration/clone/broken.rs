@@ -81,6 +81,12 @@ fn without_a_place_for_records_no_target_is_touched() {
             let arguments = ["clone", "source", target, "--records", records];
             klon.run(&arguments).expect(4).says(&["record", records]);
         }
+        if records.starts_with("file") {
+            // An image is not refused for want of records, but these are none.
+            let arguments = ["image", "source", "i.klon", "--records", records];
+            let said = klon.run(&arguments).expect(4);
+            said.says(&["look for records in", records, "--records DIR"]);
+        }
         assert!(!klon.path("new").exists(), "{records}");
         let target = fs::read(klon.path("target")).unwrap();
         assert!(target.iter().all(|&byte| byte == 0), "{records}");

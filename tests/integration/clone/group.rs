@@ -146,6 +146,10 @@ fn interrupt(klon: &Klon) {
             role: manifest.role,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         })
         .collect();
     let none = ExtentMap::new();

@@ -4,13 +4,16 @@ use crate::support::image::{ext4, put, sparse};
 use crate::support::klon::number;
 use crate::support::library::options;
 use crate::support::tool::command;
+use crate::support::tree::noise;
 use crate::support::{Klon, MIB, run, tree};
+use klon_imaging::clone::{FillTexts, Filled};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{Job, RecordStore, clone};
-use klon_partition::Identity;
 use klon_partition::device::{Fault, FaultAt, look_at, open_target};
 use klon_partition::filesystem::usage;
+use klon_partition::{Extent, Identity};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -51,11 +54,11 @@ fn an_update_is_staged_and_says_how_much() {
 }
 
 /// The clone at the moment at which its update is staged, and nothing of it in place.
-fn interrupt(klon: &Klon) {
+fn interrupt(klon: &Klon, lost: &Filled) {
     let kept = fs::read(klon.path("target")).unwrap();
     for operation in (0..).step_by(3) {
         fs::write(klon.path("target"), &kept).unwrap();
-        update_until(klon, operation);
+        update_until(klon, operation, lost);
         let target = look_at(&klon.path("target")).unwrap();
         let mark = Mark::read(&target).unwrap();
         if mark.is_some_and(|mark| mark.staged.is_some()) {
@@ -64,7 +67,7 @@ fn interrupt(klon: &Klon) {
     }
 }
 
-fn update_until(klon: &Klon, operation: u64) {
+fn update_until(klon: &Klon, operation: u64, lost: &Filled) {
     let source = look_at(&klon.path("source")).unwrap();
     let used = usage(&source).unwrap();
     let target = open_target(&klon.path("target")).unwrap();
@@ -82,7 +85,11 @@ fn update_until(klon: &Klon, operation: u64) {
         drive: None,
         role: klon_imaging::Role::Backup,
         watch: None,
-        lost: None,
+        lost: Some(&|| lost.clone()),
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     clone(&job, &RecordStore::new(klon.records()), &options(), &Silent).unwrap_err();
 }
@@ -90,7 +97,7 @@ fn update_until(klon: &Klon, operation: u64) {
 #[test]
 fn an_interrupted_update_is_finished_without_source_and_record() {
     let klon = changed();
-    interrupt(&klon);
+    interrupt(&klon, &Filled::default());
     klon.refused(&["verify", "target"], &["was not finished", "klon finish"]);
     let devices = klon.ok(&["devices", "target"]).stdout;
     assert!(devices.contains("klon finish completes it"), "{devices}");
@@ -106,9 +113,34 @@ fn an_interrupted_update_is_finished_without_source_and_record() {
 }
 
 #[test]
+fn what_could_not_be_read_of_a_source_is_told_when_its_update_is_finished() {
+    let klon = changed();
+    let lost = Filled {
+        extents: Extent::new(0, 1024).into_iter().collect(),
+        texts: FillTexts::default(),
+    };
+    interrupt(&klon, &lost);
+    let kept = fs::read(klon.path("target")).unwrap();
+    let records = run("cp", &["-a", &klon.text("records"), &klon.text("kept")]);
+    assert_eq!(records, "");
+    let told = "except 1 KiB in 1 place that could not be read (now zeroes)";
+    let again = "klon verify target";
+    klon.run(&["finish", "target", "--quiet"])
+        .expect(1)
+        .shows(&["is in place", told, again]);
+    klon.run(&["verify", "target"]).expect(1);
+    fs::write(klon.path("target"), kept).unwrap();
+    let records = klon.text("kept");
+    let line = ["finish", "target", "--json", "--records", &records];
+    let finished = klon.run(&line).expect(1).last();
+    assert_eq!(finished["bad"], json!([[0, 1024]]));
+    assert_eq!(finished["bad_bytes"], 1024);
+}
+
+#[test]
 fn the_next_run_finishes_an_interrupted_update_first() {
     let klon = changed();
-    interrupt(&klon);
+    interrupt(&klon, &Filled::default());
     let outcome = klon.ok(&["clone", "source", "target", "--json"]);
     outcome.says(&["completed the update"]);
     assert_eq!(number(&outcome.last(), "changed_bytes"), 0);
@@ -171,4 +203,16 @@ fn a_whole_rewrite_without_room_is_refused_before_anything_is_staged() {
     klon.ok(&["clone", "half", "half.clone", "--rung", "full"]);
     klon.ok(&["verify", "half.clone", "half"]);
     run("e2fsck", &["-fn", &klon.text("half.clone")]);
+}
+
+/// A source that nothing tells apart from others, so that only the record knows its clone.
+#[test]
+fn a_new_file_in_the_place_of_a_clone_holds_nothing_to_be_saved() {
+    let klon = Klon::new();
+    fs::write(klon.path("source"), noise(3, 8 * MIB as usize)).unwrap();
+    klon.ok(&["clone", "source", "target"]);
+    fs::remove_file(klon.path("target")).unwrap();
+    sparse(&klon.path("target"), 8 * MIB);
+    klon.ok(&["clone", "source", "target"]);
+    assert!(fs::read(klon.path("source")).unwrap() == fs::read(klon.path("target")).unwrap());
 }

@@ -1,8 +1,10 @@
 //! The table of changes: each is prepared in a folder of its own and made there later, by bash.
 
 mod allocated;
+mod btrfs;
 mod in_place;
 mod named;
+mod ntfs;
 mod past;
 
 pub(super) use past::PAST;
@@ -13,6 +15,10 @@ pub(super) enum On {
     All,
     Ext,
     Xfs,
+    Btrfs,
+    Ntfs,
+    /// Where files can share blocks.
+    Shared,
 }
 
 /// A change of a mounted tree.
@@ -41,6 +47,7 @@ io() {
     said=$(xfs_io "${arguments[@]}" "$file" 2>&1) || return
     case $said in *"not supported"* | *"nvalid argument"* | *ermission*) echo "$said" >&2; return 1 ;; esac
 }
+plain() { : >"$1"; chattr +C "$1"; noise "$1" 48K; }
 pieces() {
     local i
     for ((i = 0; i < $2; i++)); do head -c 3000 /dev/urandom | dd of="$1" bs=1 seek=$((i * 16384)) conv=notrunc status=none; done
@@ -81,7 +88,15 @@ pub(super) fn all(on: On) -> impl Iterator<Item = &'static Change> {
         allocated::ALLOCATED,
         named::NAMED,
         past::PREPARED,
+        btrfs::BTRFS,
+        ntfs::NTFS,
     ];
     let all = tables.into_iter().flatten();
-    all.filter(move |change| change.on == On::All || change.on == on)
+    let fits = move |wanted: On| match wanted {
+        On::All => true,
+        On::Shared => matches!(on, On::Xfs | On::Btrfs),
+        only => only == on,
+    };
+    let lacks = move |name: &str| on == On::Ntfs && ntfs::LACKS.contains(&name);
+    all.filter(move |change| fits(change.on) && !lacks(change.name))
 }

@@ -61,13 +61,20 @@ pub(super) fn set_back_ext(image: &Path, before: &[u8], inode: u64, fields: &[&[
 
 /// The same of XFS, whose checksum is mended.
 pub(super) fn set_back_xfs(image: &Path, before: &[u8], inode: u64, fields: &[Range<usize>]) {
+    edit_xfs(image, inode, |raw, place| {
+        for field in fields {
+            raw[field.clone()].copy_from_slice(&before[place..][field.clone()]);
+        }
+    });
+}
+
+/// Changes an inode of XFS, which lies at the given place.
+pub(super) fn edit_xfs(image: &Path, inode: u64, edit: impl FnOnce(&mut [u8], usize)) {
     let all = std::fs::read(image).unwrap();
     let place = xfs_inode(&all, inode);
     let mut raw = all[place.clone()].to_vec();
     assert_eq!(&raw[..2], b"IN");
-    for field in fields {
-        raw[field.clone()].copy_from_slice(&before[place.clone()][field.clone()]);
-    }
+    edit(&mut raw, place.start);
     raw[100..104].fill(0);
     let crc = crc32c::crc32c(&raw).to_le_bytes();
     raw[100..104].copy_from_slice(&crc);
@@ -110,4 +117,55 @@ pub(super) fn move_block(image: &Path, inode: u64, to_bytes: u64) {
     );
     let to = u32::try_from(to_bytes / 4096).unwrap();
     write(image, entry + 8, &to.to_le_bytes());
+}
+
+/// The chunk items in the leaf at `start` of a Btrfs, all of whose chunks are in one: the length of each
+/// chunk of data, and where its only place on the device is written.
+fn data_chunks(bytes: &[u8], start: usize) -> Vec<(u64, usize)> {
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let short = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let items = (0..short(start + 0x60) as usize).map(|index| start + 101 + index * 25);
+    // `BTRFS_CHUNK_ITEM_KEY`, `BTRFS_BLOCK_GROUP_DATA` alone.
+    let items = items.filter(|&item| bytes[item + 8] == 228);
+    let data = items.map(|item| start + 101 + short(item + 17) as usize);
+    let data = data.filter(|&data| number(data + 0x18) == 1);
+    data.map(|data| (number(data), data + 48 + 8)).collect()
+}
+
+/// Exchanges the places of two chunks of data of a Btrfs, with all that lies there.
+pub(super) fn exchange_chunks(bytes: &mut [u8]) {
+    let number =
+        |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let node_bytes = u32::from_le_bytes(bytes[0x1_0094..0x1_0098].try_into().unwrap()) as usize;
+    // Both copies of the leaf at `chunk_root`.
+    let root = number(bytes, 0x1_0058);
+    let starts = (0..bytes.len() - node_bytes).step_by(4096);
+    let is_leaf = |start: &usize| {
+        let sum = crc32c::crc32c(&bytes[start + 32..start + node_bytes]).to_le_bytes();
+        number(bytes, start + 0x30) == root
+            && number(bytes, start + 0x58) == 3
+            && number(bytes, start + 0x50) == number(bytes, 0x1_00a4)
+            && bytes[start + 0x64] == 0
+            && bytes[*start..start + 4] == sum
+    };
+    let leaves: Vec<usize> = starts.filter(is_leaf).collect();
+    let chunks = data_chunks(bytes, leaves[0]);
+    let largest = chunks.iter().map(|chunk| chunk.0).max().unwrap();
+    let equal: Vec<usize> = chunks
+        .iter()
+        .filter(|chunk| chunk.0 == largest)
+        .map(|chunk| chunk.1)
+        .collect();
+    let [one, other] = [equal[0], equal[1]].map(|field| number(bytes, field));
+    for &start in &leaves {
+        let moved = start - leaves[0];
+        bytes[equal[0] + moved..][..8].copy_from_slice(&other.to_le_bytes());
+        bytes[equal[1] + moved..][..8].copy_from_slice(&one.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[start + 32..start + node_bytes]).to_le_bytes();
+        bytes[start..start + 4].copy_from_slice(&sum);
+    }
+    let [one, other, len] = [one, other, largest].map(|it| usize::try_from(it).unwrap());
+    let (low, high) = (one.min(other), one.max(other));
+    let (before, behind) = bytes.split_at_mut(high);
+    before[low..low + len].swap_with_slice(&mut behind[..len]);
 }

@@ -1,4 +1,35 @@
 //! Each part of the rule is needed: without it, a change is missed that the rule notices.
+//!
+//! A mutant is the rule without one part. Each is killed by a change that it misses, in a file that no
+//! other part protects:
+//!
+//! | part | the mutant | is killed by | test |
+//! |---|---|---|---|
+//! | `Regular` | takes folders for files | new checksums of folders, by `tune2fs -U` | `folders_are_no_files` |
+//! | `Internal` | takes the file of orphans for a user's | a write that the kernel does not stamp | `what_a_filesystem_keeps_for_itself_is_no_file` |
+//! | `Immutable` | takes `chattr +i` for nothing | a boot loader's write to the blocks | `each_part_of_the_rule_is_needed_on_ext`, `each_part_of_the_rule_is_needed_on_xfs` |
+//! | `Unstamped` | takes pagefile.sys for a file like others | a write without a stamp | `what_windows_writes_without_a_stamp_is_always_read` |
+//! | `Changes` | takes any count of changes for one of reads | a write with both stamps set back | `each_part_of_the_rule_is_needed_on_xfs` |
+//! | `Mapping` | does not look where a file lies | a block moved to one that another file had | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `State` | takes unwritten blocks for written ones | a block of zeroes by its map that gets content | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `Written` | proves what was never written | a write to a preallocated block | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `End` | proves what lies behind the end | a write to a block behind the size | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `Horizon` | believes stamps of the last moment | a second write in the tick of the run | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `Signatures` | takes swap for a file | a page written out | `each_part_of_the_rule_is_needed_on_ext` |
+//! | `Described` | proves what the record has not | a block that could not be read then | `each_part_of_the_rule_is_needed_on_ext`, `sectors_without_checksums_may_be_written_in_place` |
+//! | `Owners` | asks one owner of a block | a write by a file that has the same block | `each_part_of_the_rule_is_needed_on_ext`, `each_part_of_the_rule_is_needed_on_xfs` |
+//! | `Places` | does not look where an extent lies | two chunks that change places | `extents_elsewhere_are_told_by_their_places` |
+//! | `Generation` | takes checksums for content | content of the same CRC-32C | `contents_of_the_same_checksum_are_told_by_the_transaction` |
+//! | `Checksums` | takes the transaction for content | an earlier state, brought back, that went another way | `another_past_is_told_by_checksums_alone` |
+//! | `Summed` | proves sectors without checksums | a write in place with `nodatacow` | `sectors_without_checksums_may_be_written_in_place` |
+//! | `Intact` | proves sectors that were damaged | a scrub that repairs a copy | `a_scrub_of_a_damaged_copy_is_told_by_the_damage` |
+//!
+//! Mutants that mask one more field of an inode are in `fields`, each with its own change. With stamps of
+//! changes masked as well, the horizon is the last guard (`each_part_of_the_rule_is_needed_on_ext`, `racy`).
+
+mod btrfs;
+mod fields;
+mod table;
 
 use super::forged::{
     EXT_CTIME, EXT_MTIME, EXT_VERSION, XFS_TIMES, ext_inode, mark_written, move_block,

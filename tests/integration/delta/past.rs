@@ -3,7 +3,7 @@
 use super::state::Bytes;
 use crate::support::tree::noise;
 use klon_partition::Extent;
-use klon_partition::filesystem::files::{File, FileRun, FileVisitor, Next, Part};
+use klon_partition::filesystem::files::{File, FileRun, FileVisitor, Next, RunKind};
 use klon_partition::filesystem::probe;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
@@ -27,10 +27,10 @@ impl FileVisitor for Place {
     }
 
     fn run(&mut self, _file: &File<'_>, run: &FileRun) -> Next {
-        match run.part {
-            Part::Contents => self.runs.push((run.file_offset_bytes, run.extent)),
-            Part::Map => self.maps.push(run.extent),
-            Part::Attributes => {}
+        match run.kind {
+            RunKind::Contents => self.runs.push((run.file_offset_bytes, run.extent)),
+            RunKind::Map => self.maps.push(run.extent),
+            RunKind::Attributes => {}
         }
         Next::Continue
     }

@@ -18,6 +18,8 @@ fn stamped(made: &Made) -> Stamped {
         is_clean: filesystem.summary().hazards.is_empty(),
         seen: u64::try_from(now().seconds).unwrap(),
         continuity: None,
+        written_by: Vec::new(),
+        session: None,
     }
 }
 
@@ -59,6 +61,29 @@ fn another_ext_is_told_apart() {
     made.offline("truncate -s 200M \"$1\"; resize2fs \"$1\"");
     assert_eq!(after(&made, &then), Some(Refusal::Geometry));
     made.offline("e2fsck -fy \"$1\" >/dev/null; tune2fs -f -U random \"$1\"");
+    assert_eq!(after(&made, &then), Some(Refusal::Another));
+}
+
+/// What changes where things are is seen extent by extent, and needs no refusal.
+#[test]
+fn another_btrfs_is_told_apart() {
+    if lacks_root() {
+        return;
+    }
+    let made = Made::new(named("btrfs"));
+    let then = goes_on_and_back(&made);
+    made.offline("truncate -s 500M \"$1\"");
+    script(made.mount().path(), "btrfs filesystem resize max . >&2");
+    script(
+        made.mount().path(),
+        "btrfs balance start --full-balance . >&2",
+    );
+    made.offline("btrfs check --force --clear-space-cache v2 \"$1\" >&2");
+    script(made.mount().path(), "chattr +c .; seq 9999 >packed");
+    assert_eq!(after(&made, &then), None);
+    made.offline("btrfstune -f -u \"$1\" >&2");
+    assert_eq!(after(&made, &then), Some(Refusal::Another));
+    made.offline("mkfs.btrfs -q -f -n 32k \"$1\"");
     assert_eq!(after(&made, &then), Some(Refusal::Another));
 }
 

@@ -2,13 +2,17 @@
 
 use super::volumes::Made;
 use klon_imaging::change::proven::{
-    Found, Horizon, Identities, IdentityWriter, Previous, Rule, Signatures, WalkError, walk,
+    ExtentCount, ExtentVerdict, ExtentWriter, Found, Horizon, Identities, IdentityWriter,
+    KeptExtents, Largest, Previous, PreviousExtents, Rule, Signatures, WalkError, walk,
+    walk_extents,
 };
+use klon_imaging::change::sectors::SectorCheck;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::files::Stamp;
-use klon_partition::filesystem::{Filesystem, probe};
+use klon_partition::filesystem::{Filesystem, Kind, probe};
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A volume at one moment.
@@ -19,9 +23,13 @@ pub(super) struct State {
     stream: Vec<u8>,
     /// Where a signature is, in what was read then or before.
     signatures: ExtentMap,
+    /// Sectors that did not have their checksum, when they were read then or before.
+    pub(super) damaged: ExtentMap,
     /// What the record describes.
     pub(super) described: ExtentMap,
     pub(super) found: Found<()>,
+    /// The extents, where they are compared instead of files.
+    pub(super) extents: BTreeMap<ExtentVerdict, ExtentCount>,
 }
 
 /// A volume in memory.
@@ -75,18 +83,36 @@ impl State {
         let hazards = &filesystem.summary().hazards;
         assert!(hazards.is_empty(), "{hazards:?}");
         let used = filesystem.used(&device).unwrap().unwrap();
-        let (stream, found) = walked(&*filesystem, &device, (previous, rule), horizon).unwrap();
+        let volume = (&*filesystem, &device as &dyn ReadAt);
+        let (stream, found, extents) = match filesystem.summary().kind {
+            Kind::Btrfs => walked_extents(volume, previous, rule).unwrap(),
+            _ => walked(volume, previous, rule, horizon).unwrap(),
+        };
         let mut signatures = Signatures::new();
-        for extent in used.difference(&found.proven).iter() {
-            signatures.look(extent.offset_bytes(), part(&bytes, extent));
+        let check = SectorCheck::begin(&*filesystem, &device).map(Result::unwrap);
+        let read = used.difference(&found.proven);
+        for extent in read.iter() {
+            let content = part(&bytes, extent);
+            signatures.look(extent.offset_bytes(), content);
+            if let Some(check) = &check {
+                check.look(extent.offset_bytes(), content);
+            }
         }
+        let before = previous.map(|state| state.damaged.difference(&read));
+        let now = check.map(|check| {
+            let checked = check.finish();
+            assert_eq!(checked.unchecked_because, None);
+            checked.damaged
+        });
         Self {
+            damaged: before.unwrap_or_default().union(&now.unwrap_or_default()),
             bytes,
             described: used.clone(),
             used,
             stream,
             signatures: signatures.finish(),
             found,
+            extents,
         }
     }
 
@@ -102,8 +128,10 @@ impl State {
     pub(super) fn owners(&self, extents: &ExtentMap) -> Vec<String> {
         let device = Bytes(&self.bytes);
         let filesystem = probe(&device).unwrap().unwrap();
-        let owners = filesystem.owners(&device, extents, 1000);
+        let owners = filesystem.owners(&device, extents, 100_000);
+        // What is in an item of a tree is metadata.
         let files = owners.files.iter();
+        let files = files.filter(|owner| owner.inline_sha256.is_none());
         files.map(|owner| owner.path.to_string()).collect()
     }
 }
@@ -113,12 +141,15 @@ fn part(all: &[u8], extent: Extent) -> &[u8] {
     &all[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()]
 }
 
+type Walked =
+    std::result::Result<(Vec<u8>, Found<()>, BTreeMap<ExtentVerdict, ExtentCount>), WalkError>;
+
 fn walked(
-    filesystem: &dyn Filesystem,
-    device: &dyn ReadAt,
-    (previous, rule): (Option<&State>, &Rule),
+    volume: (&dyn Filesystem, &dyn ReadAt),
+    previous: Option<&State>,
+    rule: &Rule,
     horizon: Horizon,
-) -> std::result::Result<(Vec<u8>, Found<()>), WalkError> {
+) -> Walked {
     let previous = previous.map(|state| Previous {
         identities: Identities::begin(&state.stream[..]).unwrap(),
         signatures: &state.signatures,
@@ -126,20 +157,57 @@ fn walked(
         described: &state.described,
     });
     let keep = IdentityWriter::begin(Vec::new(), horizon).unwrap();
-    let found = walk((filesystem, device), previous, keep, rule, &|| false)?;
+    let found = walk(volume, previous, keep, rule, &|| false)?;
     let Found {
         proven,
         written_past,
         files,
         inner,
         kept,
+        largest,
+        contents,
     } = found;
+    let (filesystem, device) = volume;
+    // What the walk gathered beside it tells metadata as a walk of its own does, where the parser can tell.
+    let gathered = contents
+        .as_ref()
+        .map(|it| filesystem.metadata_but(device, it));
+    match gathered.transpose()?.flatten() {
+        Some(gathered) => assert_eq!(Some(gathered), filesystem.metadata(device)?),
+        None => assert_eq!(filesystem.summary().kind, Kind::Ntfs),
+    }
     let found = Found {
         proven,
         written_past,
         files,
         inner: (),
         kept,
+        largest,
+        contents,
     };
-    Ok((inner, found))
+    Ok((inner, found, BTreeMap::new()))
+}
+
+fn walked_extents(
+    volume: (&dyn Filesystem, &dyn ReadAt),
+    previous: Option<&State>,
+    rule: &Rule,
+) -> Walked {
+    let previous = previous.map(|state| PreviousExtents {
+        extents: KeptExtents::begin(&state.stream[..]).unwrap(),
+        damaged: &state.damaged,
+        described: &state.described,
+    });
+    let keep = ExtentWriter::begin(Vec::new(), Horizon::NEVER).unwrap();
+    let found = walk_extents(volume, previous, keep, rule, &|| false)?;
+    let as_files = Found {
+        proven: found.proven,
+        written_past: ExtentMap::new(),
+        files: BTreeMap::new(),
+        largest: Largest::default(),
+        inner: (),
+        kept: found.kept,
+        contents: None,
+    };
+    Ok((found.inner, as_files, found.extents))
 }

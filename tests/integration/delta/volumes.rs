@@ -1,4 +1,4 @@
-//! The volumes that are changed: feature sets of ext4 and of XFS that this kernel mounts.
+//! The volumes that are changed: feature sets of ext4, XFS and Btrfs that this kernel mounts.
 
 use super::changes::{On, SHELL, all};
 use crate::support::tool::run_command;
@@ -16,6 +16,8 @@ pub(super) struct Volume {
     pub(super) name: &'static str,
     pub(super) on: On,
     size_mib: u64,
+    /// Whether the filesystem keeps a checksum of what is written.
+    pub(super) is_summed: bool,
     mkfs: &'static [&'static str],
     mount: &'static str,
 }
@@ -30,6 +32,7 @@ const fn ext(
         name,
         on: On::Ext,
         size_mib,
+        is_summed: false,
         mkfs,
         mount,
     }
@@ -40,6 +43,23 @@ const fn xfs(name: &'static str, mkfs: &'static [&'static str], mount: &'static 
         name,
         on: On::Xfs,
         size_mib: 300,
+        is_summed: false,
+        mkfs,
+        mount,
+    }
+}
+
+const fn btrfs(
+    name: &'static str,
+    mkfs: &'static [&'static str],
+    mount: &'static str,
+    is_summed: bool,
+) -> Volume {
+    Volume {
+        name,
+        on: On::Btrfs,
+        size_mib: 400,
+        is_summed,
         mkfs,
         mount,
     }
@@ -120,7 +140,45 @@ pub(super) const VOLUMES: &[Volume] = &[
         &["mkfs.xfs", "-n", "size=65536", "-i", "size=1024"],
         "",
     ),
+    btrfs("btrfs", &["mkfs.btrfs"], "", true),
+    btrfs("btrfs-twice", &["mkfs.btrfs", "-d", "dup"], "", true),
+    btrfs("btrfs-mixed", &["mkfs.btrfs", "-M", "-n", "4096"], "", true),
+    btrfs(
+        "btrfs-compressed",
+        &["mkfs.btrfs"],
+        "compress-force=zstd",
+        true,
+    ),
+    btrfs(
+        "btrfs-sha256",
+        &["mkfs.btrfs", "--csum", "sha256"],
+        "autodefrag",
+        true,
+    ),
+    btrfs(
+        "btrfs-xxhash",
+        &["mkfs.btrfs", "--csum", "xxhash", "-m", "single"],
+        "max_inline=0",
+        true,
+    ),
+    btrfs(
+        "btrfs-blake2",
+        &["mkfs.btrfs", "--csum", "blake2"],
+        "compress=lzo",
+        true,
+    ),
+    btrfs("btrfs-in-place", &["mkfs.btrfs"], "nodatacow", false),
+    btrfs("btrfs-no-sums", &["mkfs.btrfs"], "nodatasum", false),
+    btrfs(
+        "btrfs-old-cache",
+        &["mkfs.btrfs", "-R", "^free-space-tree"],
+        "space_cache=v1",
+        true,
+    ),
 ];
+
+/// XFS without checksums, which no new kernel mounts.
+pub(super) const XFS_V4: Volume = xfs("xfs-v4", &["mkfs.xfs", "-m", "crc=0"], "");
 
 /// How much of a volume stays as it is.
 pub(super) const STILL_MIB: usize = 24;
@@ -150,7 +208,7 @@ impl Made {
         let path = path.to_str().unwrap();
         run("truncate", &["-s", &format!("{}M", volume.size_mib), path]);
         let quiet: &[&str] = match volume.on {
-            On::Xfs => &["-q"],
+            On::Xfs | On::Btrfs => &["-q"],
             // Small volumes would have blocks of 1 KiB.
             _ if volume.mkfs.contains(&"-b") => &["-q", "-F"],
             _ => &["-q", "-F", "-b", "4096"],
@@ -176,13 +234,7 @@ impl Made {
     /// Fills it with what stays, and prepares all changes.
     pub(super) fn prepare(&mut self) {
         let mount = self.mount();
-        let still = "mkdir still; for i in $(seq 0 255); do noise still/$i 96K; done";
-        script(mount.path(), still);
-        let steps = all(self.volume.on).map(|change| {
-            let (name, prepare) = (change.name, change.prepare);
-            format!("(set -eu; mkdir -p changes/{name}; cd changes/{name}; {prepare})\n")
-        });
-        script(mount.path(), &steps.collect::<String>());
+        script(mount.path(), &preparation(self.volume.on));
         for change in all(self.volume.on) {
             let file = mount.path().join("changes").join(change.name).join("f");
             if let Ok(metadata) = std::fs::metadata(file) {
@@ -204,28 +256,9 @@ impl Made {
     /// Makes all changes; the names of those that this volume can't have.
     pub(super) fn change(&self) -> Vec<&'static str> {
         let mount = self.mount();
-        let changes = all(self.volume.on).filter(|change| !change.make.is_empty());
-        let changes: Vec<_> = changes.collect();
-        let steps = changes.iter().map(|change| {
-            let (name, make) = (change.name, change.make);
-            format!("(set -eu; cd changes/{name}; {make}) >&2; echo $? {name}\n")
-        });
-        let steps: String = steps.collect();
-        let said = run(
-            "bash",
-            &[
-                "-c",
-                &format!("{SHELL}\ncd \"$1\"; {steps}"),
-                "bash",
-                text(mount.path()),
-            ],
-        );
-        let failed = said.lines().filter(|line| !line.starts_with("0 "));
-        let failed: Vec<&str> = failed
-            .filter_map(|line| line.split(' ').next_back())
-            .collect();
-        let changes = changes.into_iter().map(|change| change.name);
-        changes.filter(|name| failed.contains(name)).collect()
+        let steps = changes(self.volume.on);
+        let said = run("bash", &["-c", &steps, "bash", text(mount.path())]);
+        failed(self.volume.on, &said)
     }
 
     /// Runs a tool on the unmounted volume, in bash: `$1` is its file.
@@ -238,8 +271,44 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// What fills a volume with what stays, and prepares all changes.
+pub(super) fn preparation(on: On) -> String {
+    let still = "mkdir still; for i in $(seq 0 255); do noise still/$i 96K; done\n";
+    let steps = all(on).map(|change| {
+        let (name, prepare) = (change.name, change.prepare);
+        format!("(set -eu; mkdir -p changes/{name}; cd changes/{name}; {prepare})\n")
+    });
+    still.to_owned() + &steps.collect::<String>()
+}
+
+/// What makes all changes of the volume that is mounted at `$1`: it says of each whether it could.
+pub(super) fn changes(on: On) -> String {
+    let changes = all(on).filter(|change| !change.make.is_empty());
+    let steps = changes.map(|change| {
+        let (name, make) = (change.name, change.make);
+        format!("(set -eu; cd changes/{name}; {make}) >&2; echo $? {name}\n")
+    });
+    format!("{SHELL}\ncd \"$1\"\n{}", steps.collect::<String>())
+}
+
+/// The names of changes that a volume can't have, by what was said when they were made.
+pub(super) fn failed(on: On, said: &str) -> Vec<&'static str> {
+    let failed = said.lines().filter(|line| !line.starts_with("0 "));
+    let failed: Vec<&str> = failed
+        .filter_map(|line| line.split(' ').next_back())
+        .collect();
+    let made = all(on).filter(|change| !change.make.is_empty());
+    let names = made.map(|change| change.name);
+    names.filter(|name| failed.contains(name)).collect()
+}
+
 /// Runs a script in a folder of a mounted volume.
 pub(super) fn script(at: &Path, script: &str) {
-    let script = format!("{SHELL}\nset -eu\n{script}");
+    let script = in_folder(script);
     run_command(Command::new("bash").args(["-c", &script]).current_dir(at));
+}
+
+/// A script with what scripts share.
+pub(super) fn in_folder(script: &str) -> String {
+    format!("{SHELL}\nset -eu\n{script}")
 }

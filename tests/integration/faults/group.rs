@@ -7,7 +7,7 @@ use super::{Fault, MIB, after_power_cut, copy_records, is_equal, sweep};
 use boot::{Boot, Volume};
 use klon_imaging::Error;
 use klon_imaging::change::Rung;
-use klon_imaging::mark::{Mark, Part};
+use klon_imaging::mark::{Mark, Membership};
 use klon_imaging::stage::{Space, finish_alone};
 use klon_partition::device::{CrashDevice, FaultAt, MemoryDevice, Window};
 use klon_partition::error::Remedy;
@@ -183,7 +183,7 @@ fn without_its_leader_a_member_is_finished_only_alone() {
     let (mut image, ..) = boot.with_marks(3);
     let leader = (0..3).find(|&index| {
         let mark = Mark::parse(boot.volume(index, &image)).unwrap();
-        matches!(mark.staged.unwrap().part, Part::Leader(_))
+        matches!(mark.staged.unwrap().membership, Membership::Leader(_))
     });
     assert_eq!(leader, Some(UNKNOWN), "the largest without a change token");
     let at = boot.volumes[UNKNOWN].at.offset_bytes() as usize;

@@ -3,7 +3,7 @@
 
 mod extents;
 mod owners;
-mod tool;
+pub(crate) mod tool;
 mod variant;
 
 use super::image_file::ImageFile;

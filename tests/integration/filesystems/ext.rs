@@ -1,10 +1,12 @@
 //! ext2, ext3 and ext4 against e2fsprogs, partclone and the kernel.
 
+mod journal;
 mod metadata;
 mod owners;
 mod reshaped;
 mod states;
 mod tool;
+mod unused;
 mod variant;
 
 use super::image_file::ImageFile;

@@ -5,7 +5,7 @@ use super::image_file::ImageFile;
 use crate::support::{Mount, lacks_root, run};
 use klon_partition::Extent;
 use klon_partition::filesystem::files::{
-    File, FileIdentity, FileKind, FileRun, FileVisitor, Next, Part,
+    File, FileIdentity, FileKind, FileRun, FileVisitor, Next, RunKind,
 };
 use klon_partition::filesystem::probe;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,7 @@ impl FileVisitor for Collector {
     }
 
     fn run(&mut self, file: &File<'_>, run: &FileRun) -> Next {
-        if run.part == Part::Contents {
+        if run.kind == RunKind::Contents {
             let found = self.files.get_mut(&file.number).unwrap();
             push(
                 &mut found.runs,

@@ -26,7 +26,7 @@ fn a_target_file_whose_filesystem_is_full() {
     let target = target.to_str().unwrap();
     let outcome = klon.run(&["clone", "source", target]).expect(4);
     outcome.says(&[
-        "at byte 0x",
+        " from byte ",
         "No space left",
         "is marked as unfinished",
         "Run the same command again",
@@ -46,9 +46,8 @@ fn a_target_that_fails_at_a_position() {
     let served = Hooked::at_write(&klon.path("target"), 4 * MIB, "exit 1");
     let outcome = klon.run(&["clone", "source", served.text()]).expect(4);
     outcome.says(&[
-        "target: write of",
-        "at byte 0x",
-        "Input/output error",
+        "target: ",
+        "can't be written: Input/output error",
         "is marked as unfinished",
         "Check its cable",
     ]);
@@ -91,7 +90,7 @@ fn a_device_that_becomes_smaller() {
     let outcome = klon.run(&["clone", source.text(), device.text()]).expect(4);
     outcome.says(&[
         "target: ",
-        "at byte 0x",
+        " from byte ",
         "is marked as unfinished",
         "Run the same command",
     ]);

@@ -133,7 +133,11 @@ const EXPECTED: &[(&str, &str, u8)] = &[
         3,
     ),
     ("a filesystem on LVM, its volume", "mounted at /mnt/m", 3),
-    ("a mounted volume as source", "would change", 3),
+    (
+        "a mounted volume as source",
+        "can't be copied while it is mounted",
+        3,
+    ),
     ("the volume beside a mounted one", "", 0),
     ("a member of an array", "RAID array md0", 3),
     ("an array from its member", "lies inside the source", 3),

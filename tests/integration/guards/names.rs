@@ -1,6 +1,6 @@
 //! One disk by many names: as source and target it is found to be one.
 
-use crate::support::image::{boot_disk, ext4, sparse};
+use crate::support::image::{ext4, own_boot_disk, sparse};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ fn a_disk_is_known_by_links_and_windows() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     let before = fs::read(klon.path("disk")).unwrap();
     let device = LoopDevice::new(&klon.path("disk"), 512);
     device.scan();
@@ -74,7 +74,7 @@ fn a_window_into_a_file_is_a_part_of_it() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     let window = |offset_mib: u64, size_mib: u64| {
         let [offset, size] = [offset_mib, size_mib].map(|mib| (mib * MIB).to_string());
         let file = klon.text("disk");
@@ -137,12 +137,16 @@ fn source_and_target_on_each_others_filesystems_are_refused() {
     let device = LoopDevice::new(&klon.path("disk"), 512);
     let mount = Mount::new(device.path(), &klon.path("mnt"), "rw");
     let inner = mount.path().join("inner");
-    ext4(&inner, 8, 1);
+    sparse(&inner, 70 * MIB);
     let inner = inner.to_str().unwrap();
     // A file of the filesystem that would be overwritten, and the other way.
     klon.refused(&["clone", inner, device.text()], &["mounted"]);
     klon.refused(
         &["clone", device.text(), inner],
+        &["inner", "mnt", "at rest"],
+    );
+    klon.refused(
+        &["clone", device.text(), inner, "--still", "refuse"],
         &["would change", "mounted"],
     );
 }

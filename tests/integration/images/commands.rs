@@ -32,6 +32,13 @@ fn a_snapshot_is_added_by_each_run_and_listed() {
     klon.ok(&["list", "i.klon"])
         .shows(&["\"the first\"", "path:", "image: "]);
     let info = klon.json(&["info", "i.klon@1"]);
+    // What a snapshot added is one number, whoever says it.
+    let added = [&first, &list[0], &info].map(|one| number(one, "added_bytes"));
+    assert!(added.iter().all(|one| *one == added[0]), "{added:?}");
+    assert_eq!(
+        number(&list[1], "added_bytes"),
+        number(&again, "added_bytes")
+    );
     assert_eq!(
         (&info["kind"], &info["filesystem"]["label"]),
         (&"volume".into(), &"source".into())
@@ -114,6 +121,26 @@ fn snapshots_that_are_not_there_are_named() {
     klon.run(&["restore", "source", "target"])
         .expect(2)
         .says(&["neither a klon image", "klon clone"]);
+    for missing in ["missing.klon", "missing.klon@2", "missing.klon:2"] {
+        klon.run(&["restore", missing, "target"])
+            .expect(2)
+            .says(&["missing.klon: there is no such file"]);
+    }
+    for arguments in [
+        &["list", "missing.klon"][..],
+        &["list", "missing.klon@1"],
+        &["info", "missing.klon@1"],
+        &["prune", "missing.klon", "--keep-last", "1"],
+        &["mount", "missing.klon", "."],
+        &["serve", "missing.klon"],
+    ] {
+        klon.run(arguments)
+            .expect(2)
+            .says(&["klon: missing.klon: there is no such file"]);
+    }
+    klon.ok(&["image", "source", "i.klon"]);
+    klon.ok(&["diff", "i.klon@1", "i.klon@2"])
+        .shows(&["by the digests in the image (klon verify reads"]);
     klon.run(&["restore", "i.klon:2", "target"])
         .expect(2)
         .says(&["no partition table"]);

@@ -72,6 +72,7 @@ fn what_is_whole_is_restored_and_the_rest_is_named() {
     let failed = klon.run(&["restore", "i.klon", "target"]).expect(5);
     let place = format!("it holds bytes {start:#x} to {end:#x} of what was imaged");
     failed.says(&[&place, "restore --skip-damaged", "marked as unfinished"]);
+    assert!(!failed.stderr.contains("same command"), "{}", failed.stderr);
     klon.refused(&["verify", "target"], &["not finished"]);
     let skipped = klon.run(&["restore", "i.klon", "target", "--skip-damaged"]);
     let named = format!("snapshot 1, bytes {start} to {end}");
@@ -267,4 +268,42 @@ fn a_damaged_manifest_costs_one_snapshot() {
     klon.refused(&["prune", "i.klon@1", "--yes"], &["is damaged"]);
     klon.ok(&["prune", "i.klon@2", "--yes"]);
     klon.ok(&["verify", "i.klon"]);
+}
+
+#[test]
+fn what_a_damaged_image_has_no_content_for_is_not_compared_and_told() {
+    let (klon, at) = damaged();
+    let skip = ["restore", "i.klon", "target", "--skip-damaged"];
+    klon.run(&skip).expect(1);
+    let extents = serde_json::to_value(chunk(at)).unwrap();
+    let compared = || {
+        let verified = klon.run(&["verify", "i.klon", "target", "--json"]);
+        verified.expect(1).last()
+    };
+    let found = compared();
+    assert_eq!(found["is_equal"], false, "{found:#}");
+    assert_eq!(
+        (&found["damaged"], number(&found, "damaged_bytes")),
+        (&extents, MIB)
+    );
+    assert_eq!(number(&found, "differing_bytes"), 0, "{found:#}");
+    let told = klon.run(&["verify", "i.klon", "target"]).expect(1);
+    told.shows(&[
+        "what can be compared is equal to target",
+        "1 MiB in 1 extent can't be compared, because the image is damaged there",
+    ]);
+    // A difference elsewhere is one.
+    let elsewhere = data(&klon, "i.klon").difference(&chunk(at));
+    let last = elsewhere.extents().last().copied().unwrap();
+    flip(&klon.path("target"), last.end_bytes() - 1);
+    let found = compared();
+    assert_eq!(
+        (&found["damaged"], number(&found, "differing_bytes")),
+        (&extents, 4096)
+    );
+    let told = klon.run(&["verify", "i.klon", "target"]).expect(1);
+    told.shows(&[
+        "DIFFERENT from target: 4 KiB",
+        "because the image is damaged there",
+    ]);
 }

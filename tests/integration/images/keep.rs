@@ -132,7 +132,7 @@ fn a_snapshot_is_compared_with_its_source() {
     let found = klon.run(&["verify", "i.klon", "source"]).expect(1).stdout;
     let bytes = format!("bytes {} to {}", large + 4096, large + 8191);
     assert!(
-        found.contains(&bytes) && found.contains("DIFFERENT from its source"),
+        found.contains(&bytes) && found.contains("DIFFERENT from "),
         "{found}"
     );
     // Where nothing is in use, nothing is compared.

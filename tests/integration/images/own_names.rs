@@ -136,6 +136,7 @@ fn links_to_nothing_are_not_followed() {
 #[test]
 fn a_clone_that_could_not_begin_leaves_no_file() {
     let klon = imaged(1);
+    fs::remove_dir_all(klon.path("records")).unwrap();
     fs::write(klon.path("records"), "a file where records shall be").unwrap();
     assert_ne!(klon.run(&["clone", "source", "new"]).code, 0);
     assert!(klon.names("new").is_empty());

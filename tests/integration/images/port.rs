@@ -8,6 +8,7 @@ mod foreign;
 mod packed;
 mod partclone;
 mod qcow2;
+mod saved;
 mod split;
 
 use crate::support::image::{fat, sparse};

@@ -23,7 +23,10 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
     let at = first_block(&klon.text("source"), "/large");
     let bad: ExtentMap = Extent::new(at, 1024).into_iter().collect();
     let disk = BadDisk::new(&klon.path("source"), &bad, klon.directory());
-    klon.run(&["image", disk.text(), "plain.klon"]).expect(4);
+    let place = format!("has a bad sector at byte {at}");
+    klon.run(&["image", disk.text(), "plain.klon"])
+        .expect(4)
+        .says(&[&place, "klon image --rescue copies"]);
     let run = klon.run(&["image", disk.text(), "i.klon", "--rescue", "--json"]);
     let lines = run.expect(1).lines();
     let rescued = lines
@@ -50,8 +53,29 @@ fn what_can_be_read_is_imaged_and_the_rest_is_told() {
         (&against["is_equal"], &against["bad_bytes"]),
         (&true.into(), &1024.into())
     );
-    klon.ok(&["restore", "i.klon", "target"])
-        .says(&["1 KiB could not be read when"]);
+    // Whole, with other content where the image has nothing.
+    let told = klon.run(&["verify", "i.klon", "source"]).expect(1);
+    told.shows(&[
+        "i.klon@1: equal to source",
+        "1 KiB in 1 extent could not be read from the source when it was imaged (now zeroes), so klon can't \
+         compare it",
+        "bad: /large",
+    ]);
+    // The side that is named last may be the one that lacks something.
+    klon.ok(&["image", "source", "whole.klon"]);
+    let arguments = ["verify", "whole.klon", "i.klon", "--json"];
+    let against = klon.run(&arguments).expect(1).last();
+    assert_eq!(
+        (&against["is_equal"], &against["bad"]),
+        (&true.into(), &serde_json::json!([[at, 1024]]))
+    );
+    let restored = klon.run(&["restore", "i.klon", "target"]).expect(1);
+    restored.says(&["1 KiB could not be read when snapshot 1 was taken"]);
+    restored.shows(&["except 1 KiB in 1 place that i.klon lacks, too"]);
+    let told = klon.run(&["verify", "i.klon", "target"]).expect(1);
+    told.shows(&["equal to target", "1 KiB in 1 extent", "can't compare it"]);
+    let listed = klon.ok(&["list", "i.klon"]);
+    listed.shows(&["1 KiB could not be read"]);
     let mut expected = fs::read(klon.path("source")).unwrap();
     expected[at as usize..at as usize + 1024].fill(0);
     fs::write(klon.path("expected"), expected).unwrap();

@@ -39,9 +39,10 @@ fn a_dirty_volume_is_copied_whole_and_recovers_with_all_its_files() {
     }
     let klon = with_dirty_copy();
     let words = ["--strict", "journal", "mount and unmount it once"];
-    klon.refused(&["clone", "dirty", "target", "--strict"], &words);
+    let clone = ["clone", "dirty", "target", "--replay", "never"];
+    klon.refused(&[&clone[..], &["--strict"]].concat(), &words);
     assert!(!klon.path("target").exists());
-    let outcome = klon.ok(&["clone", "dirty", "target", "--json"]);
+    let outcome = klon.ok(&[&clone[..], &["--json"]].concat());
     outcome.says(&[
         "warning",
         "dirty",
@@ -51,7 +52,7 @@ fn a_dirty_volume_is_copied_whole_and_recovers_with_all_its_files() {
     let done = outcome.last();
     assert_eq!(number(&done, "used_bytes"), 96 * MIB, "{done:#}");
     assert!(fs::read(klon.path("dirty")).unwrap() == fs::read(klon.path("target")).unwrap());
-    let again = klon.json(&["clone", "dirty", "target"]);
+    let again = klon.json(&clone);
     assert_eq!(
         (&again["rung"], &again["written_bytes"]),
         (&"compare".into(), &0.into())
@@ -80,7 +81,7 @@ fn a_source_may_be_mounted_read_only_but_not_read_write() {
     let mount = Mount::new(node, &klon.path("mnt"), "rw");
     let at = mount.path().to_str().unwrap();
     let words = ["would change while it is cloned", at, "mount -o remount,ro"];
-    klon.refused(&["clone", node, "target"], &words);
+    klon.refused(&["clone", node, "target", "--still", "refuse"], &words);
     klon.refused(&["clone", "source", "target"], &words);
     assert!(!klon.path("target").exists());
     run("mount", &["-o", "remount,ro", at]);

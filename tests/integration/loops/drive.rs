@@ -1,6 +1,6 @@
 //! A boot disk, a data volume and a drive for both, on loop devices.
 
-use crate::support::image::{boot_disk, sparse};
+use crate::support::image::{own_boot_disk, sparse};
 use crate::support::tree::{add_specials, fill};
 use crate::support::{Klon, LoopDevice, MIB, Mount, run};
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Bench {
     /// Sources with files of every kind, and a drive that is blank.
     pub(super) fn new(sector_bytes: u32) -> Self {
         let klon = Klon::new();
-        boot_disk(&klon.path("boot"), sector_bytes);
+        own_boot_disk(&klon.path("boot"), sector_bytes);
         sparse(&klon.path("data"), 160 * MIB);
         run(
             "mkfs.ext4",

@@ -1,6 +1,6 @@
 //! Partitions as sources, by node and by what they are recognized by.
 
-use crate::support::image::{boot_disk, sparse};
+use crate::support::image::{own_boot_disk, sparse};
 use crate::support::{Klon, LoopDevice, MIB, lacks_root, run};
 
 #[test]
@@ -9,9 +9,8 @@ fn a_partition_of_a_disk_is_planned_and_found_again_by_its_guid() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     // Of its own, because other tests attach disks like it.
-    run("sgdisk", &["-G", &klon.text("disk")]);
     sparse(&klon.path("drive"), 256 * MIB);
     let disk = LoopDevice::new(&klon.path("disk"), 512);
     let drive = LoopDevice::new(&klon.path("drive"), 512);
@@ -42,8 +41,7 @@ fn a_copy_beside_its_original_is_not_taken_for_it() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
-    run("sgdisk", &["-G", &klon.text("disk")]);
+    own_boot_disk(&klon.path("disk"), 512);
     let disk = LoopDevice::new(&klon.path("disk"), 512);
     disk.scan();
     let identity = klon.json(&["devices", disk.text()])["volumes"][1]["identity"].clone();

@@ -1,4 +1,4 @@
-//! Volumes as a power cut leaves them: they are copied whole, and what the kernel makes of the clone
+//! Volumes as a power cut leaves them: they are copied whole where nobody replays their journals, and what the kernel makes of the clone
 //! has every file that was durable.
 
 use crate::support::busy::{Host, Kept, check, snapshots};
@@ -131,7 +131,16 @@ fn check_whole(klon: &Klon, case: &Case, host: &Host, name: &str) {
     let path = host.path(name);
     let source = path.to_str().unwrap();
     noisy(&klon.path(name), case.size_mib);
-    let arguments = ["clone", source, name, "--yes", "--confirm", name];
+    let arguments = [
+        "clone",
+        source,
+        name,
+        "--yes",
+        "--confirm",
+        name,
+        "--replay",
+        "never",
+    ];
     let strict = [&arguments[..], &["--strict"]].concat();
     klon.refused(&strict, &["--strict", case.hazard]);
     let outcome = klon.ok(&[&arguments[..], &["--json"]].concat());
@@ -143,7 +152,7 @@ fn check_whole(klon: &Klon, case: &Case, host: &Host, name: &str) {
     ]);
     let used_bytes = number(&outcome.last(), "used_bytes");
     assert_eq!(used_bytes, case.size_mib * MIB);
-    let map = klon.json(&["map", source]);
+    let map = klon.json(&["map", source, "--replay", "never"]);
     let reason = map["whole_because"].as_str().unwrap();
     assert!(reason.contains(case.hazard), "{reason}");
     run("cmp", &[source, &klon.text(name)]);

@@ -1,6 +1,7 @@
 //! Devices that only their content recognizes, and names that the kernel escapes.
 
-use crate::support::image::{boot_disk, ext4, sparse};
+use crate::support::faulty_disk::FaultyDisk;
+use crate::support::image::{ext4, own_boot_disk, sparse};
 use crate::support::klon::number;
 use crate::support::{Klon, LoopDevice, MIB, lacks_root, run};
 use std::ffi::{OsStr, OsString};
@@ -42,7 +43,7 @@ fn a_disk_on_a_part_of_a_file() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("source"), 512);
+    own_boot_disk(&klon.path("source"), 512);
     let size_mib = fs::metadata(klon.path("source")).unwrap().len() / MIB;
     let device = window(&klon, "file", size_mib);
     found_again(&klon, "source", device.text());
@@ -233,4 +234,26 @@ fn who_may_not_open_a_disk_is_told_so_once() {
     assert!(!own[0].contains("no partition table"), "{own:?}");
     assert!(own[1].contains("run klon as root"), "{own:?}");
     assert!(!said.contains("os error"), "{said}");
+}
+
+#[test]
+fn a_disk_that_was_pulled_out_does_not_end_the_list() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    for name in ["dead", "alive"] {
+        ext4(&klon.path(name), 24, 1);
+    }
+    let alive = LoopDevice::new(&klon.path("alive"), 512);
+    let mut dead = FaultyDisk::new(&klon.path("dead"));
+    dead.pull_out();
+    let lines = klon.ok(&["devices", "--json"]).lines();
+    let of = |node: &str| lines.iter().find(|line| line["path"] == node).unwrap();
+    assert!(of(alive.text())["error"].is_null());
+    assert_eq!(number(of(dead.text()), "size_bytes"), 24 * MIB);
+    let error = of(dead.text())["error"].as_str().unwrap();
+    assert!(error.contains("can't be read"), "{error}");
+    // Who names it gets an error.
+    klon.run(&["devices", dead.text()]).expect(4);
 }

@@ -1,6 +1,6 @@
 //! Targets that klon does not write to: devices in use, and the devices of sources.
 
-use crate::support::image::{boot_disk, ext4, sparse};
+use crate::support::image::{ext4, own_boot_disk, sparse};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use std::fs;
 
@@ -54,7 +54,7 @@ fn a_disk_with_a_mounted_partition_is_refused() {
         return;
     }
     let klon = files();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     let device = LoopDevice::new(&klon.path("disk"), 512);
     device.scan();
     let mount = Mount::new(device.part(3), &klon.path("mnt"), "ro,noload");
@@ -92,7 +92,7 @@ fn the_source_is_known_through_loop_devices() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     let device = LoopDevice::new(&klon.path("disk"), 512);
     device.scan();
     let before = fs::read(klon.path("disk")).unwrap();

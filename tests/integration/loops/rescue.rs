@@ -2,6 +2,7 @@
 //! ddrescue.
 
 mod disks;
+mod kept;
 mod kinds;
 mod told;
 
@@ -214,6 +215,10 @@ fn what_klon_began_ddrescue_can_finish() {
         role: klon_imaging::Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     let options = RescueOptions {
         map: &klon.path("map"),

@@ -1,6 +1,6 @@
 //! Drives that hold something already, and drives with an MBR.
 
-use crate::support::image::{boot_disk, check_gpt, ext4, read_range, sfdisk, sparse};
+use crate::support::image::{check_gpt, ext4, own_boot_disk, read_range, sfdisk, sparse};
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use std::fs;
 
@@ -179,7 +179,7 @@ fn a_whole_disk_is_cloned_to_a_disk_and_its_partitions_appear() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     sparse(&klon.path("drive"), 256 * MIB);
     let disk = LoopDevice::new(&klon.path("disk"), 512);
     let drive = LoopDevice::new(&klon.path("drive"), 512);

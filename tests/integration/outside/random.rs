@@ -3,11 +3,13 @@
 //!
 //! `KLON_OUTSIDE_DISKS=100` tries so many more disks, `KLON_OUTSIDE_SEED=7` begins with that one.
 
+mod content;
+mod table;
+
 use crate::support::dice::Dice;
 use crate::support::image::{flip, put, sparse};
-use crate::support::tool::{output, run, run_with_input};
-use crate::support::tree::{fill, noise};
-use crate::support::{Klon, LoopDevice, MIB};
+use crate::support::tree::noise;
+use crate::support::{Klon, MIB};
 use klon_partition::{Extent, ExtentMap};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -15,11 +17,6 @@ use std::path::Path;
 
 /// Partitions begin and end at multiples of this.
 const UNIT: u64 = MIB;
-
-/// What partitions hold.
-const CONTENTS: [&str; 9] = [
-    "nothing", "noise", "ext4", "ext2", "fat", "ntfs", "exfat", "swap", "f2fs",
-];
 
 /// A disk, and what of it must arrive.
 struct Disk {
@@ -34,15 +31,19 @@ fn every_byte_arrives_that_is_not_proven_free() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
     let (first, more) = (number("KLON_OUTSIDE_SEED"), number("KLON_OUTSIDE_DISKS"));
     let first: u64 = first.unwrap_or(1);
-    for seed in first..first + 5 + more.unwrap_or(0) {
+    // One of each kind at least.
+    for seed in first..first + table::KINDS.len() as u64 + more.unwrap_or(0) {
         check(seed);
     }
 }
 
 fn check(seed: u64) {
+    // For failures of tools, which don't tell.
+    println!("seed {seed}");
     let klon = Klon::new();
     let mut dice = Dice::new(seed);
-    let disk = make(&klon, &mut dice);
+    let kind = table::KINDS[seed as usize % table::KINDS.len()];
+    let disk = make(&klon, &mut dice, kind);
     let told = format!("seed {seed}: {}", disk.told);
     let size_bytes = klon.path("disk").metadata().unwrap().len();
     let target = noisy(&klon, "target", size_bytes);
@@ -115,43 +116,51 @@ struct Part {
     start: u64,
     len: u64,
     content: &'static str,
+    /// Its type says that there is more in it than a filesystem.
+    is_container: bool,
 }
 
-fn make(klon: &Klon, dice: &mut Dice) -> Disk {
+fn make(klon: &Klon, dice: &mut Dice, kind: &str) -> Disk {
     let path = klon.path("disk");
-    let label = ["gpt", "dos", "dos-logical", "none"][dice.below(4)];
-    let is_root = nix::unistd::geteuid().is_root();
-    let sector: u32 = [512, 512, 4096][dice.below(if is_root && label == "gpt" { 3 } else { 1 })];
-    let parts = match label {
+    let sector = table::sector_bytes(kind, dice);
+    let parts = match kind {
         "none" => Vec::new(),
         _ => parts(dice),
     };
     let end = parts.last().map_or(1, |part| part.start + part.len);
     let units = end + 2 + dice.below(70) as u64;
     sparse(&path, units * UNIT);
-    let mut told = format!("{label}, {sector}, {units} MiB");
+    let mut told = format!("{kind}, {sector}, {units} MiB");
     let mut nobodys = scatter(&path, dice, units, &parts);
-    match label {
-        "none" => return unlabeled(klon, dice, &path, units, told),
-        _ => write_table(&path, label, sector, &parts),
+    if kind == "none" {
+        return unlabeled(klon, dice, &path, units, told);
     }
+    let more = table::write(&path, dice, kind, sector, &parts);
+    told.push_str(&format!(" {more}"));
     let mut free = ExtentMap::new();
     for (index, part) in parts.iter().enumerate() {
         let name = format!("part{index}");
         let start_bytes = part.start * UNIT;
         told.push_str(&format!(
-            "; {} MiB at {}: {}",
-            part.len, part.start, part.content
+            "; {} MiB at {}: {}, container: {}",
+            part.len, part.start, part.content, part.is_container
         ));
-        let Some((own_bytes, own_free)) = fill_part(klon, dice, &name, part, sector) else {
+        let made = content::make(klon, dice, &name, part, sector);
+        if part.content != "nothing" {
+            put(&klon.path(&name), &path, start_bytes);
+            fs::remove_file(klon.path(&name)).unwrap();
+        }
+        let Some((own_bytes, own_free)) = made else {
             continue;
         };
-        put(&klon.path(&name), &path, start_bytes);
         free = free.union(&own_free.shifted(start_bytes));
-        if let Some(at) = junk_behind(&path, dice, part, own_bytes) {
+        if let Some(at) = content::junk_behind(&path, dice, part, own_bytes) {
             nobodys = Some(at);
         }
-        fs::remove_file(klon.path(&name)).unwrap();
+    }
+    // Of a label that klon can't read no filesystem proves anything free.
+    if kind == "foreign" {
+        free = ExtentMap::new();
     }
     Disk {
         told,
@@ -166,14 +175,13 @@ fn parts(dice: &mut Dice) -> Vec<Part> {
     for _ in 0..1 + dice.below(4) {
         // Room for an extended boot record.
         at += 2 + [0, 1, 3, 20, 45][dice.below(5)];
-        let len = 8 + dice.below(50) as u64;
-        let content = CONTENTS[dice.below(CONTENTS.len())];
-        // The smallest that mkfs.f2fs makes.
-        let len = if content == "f2fs" { len.max(52) } else { len };
+        let (content, len_min) = content::KINDS[dice.below(content::KINDS.len())];
+        let len = (8 + dice.below(50) as u64).max(len_min);
         parts.push(Part {
             start: at,
             len,
             content,
+            is_container: dice.below(6) == 0,
         });
         at += len;
     }
@@ -207,16 +215,19 @@ fn scatter(path: &Path, dice: &mut Dice, units: u64, parts: &[Part]) -> Option<u
 }
 
 fn unlabeled(klon: &Klon, dice: &mut Dice, path: &Path, units: u64, told: String) -> Disk {
-    let content = ["noise", "ext4", "fat", "exfat"][dice.below(4)];
+    // Room for any filesystem.
+    let units = units.max(20);
+    let content = ["noise", "ext4", "fat", "exfat", "xfs", "btrfs", "squashfs"][dice.below(7)];
     let told = format!("{told}, {content}");
     // A filesystem's tools would see what is there.
     let part = Part {
         start: 0,
         len: units,
         content,
+        is_container: false,
     };
     fs::remove_file(path).unwrap();
-    let (own_bytes, free) = match fill_part(klon, dice, "disk", &part, 512) {
+    let (own_bytes, free) = match content::make(klon, dice, "disk", &part, 512) {
         Some((own_bytes, free)) => (own_bytes, free),
         None => (0, ExtentMap::new()),
     };
@@ -224,153 +235,11 @@ fn unlabeled(klon: &Klon, dice: &mut Dice, path: &Path, units: u64, told: String
     file.set_len(units * UNIT).unwrap();
     let nobodys = match own_bytes {
         0 => None,
-        _ => junk_behind(path, dice, &part, own_bytes),
+        _ => content::junk_behind(path, dice, &part, own_bytes),
     };
     Disk {
         told,
         must: ExtentMap::whole(units * UNIT).difference(&free),
         nobodys,
     }
-}
-
-fn write_table(path: &Path, label: &str, sector: u32, parts: &[Part]) {
-    let to_sectors = |units: u64| units * UNIT / u64::from(sector);
-    let mut script = format!("label: {}\n", label.split('-').next().unwrap());
-    let is_logical = label == "dos-logical" && parts.len() > 1;
-    for (index, part) in parts.iter().enumerate() {
-        if is_logical && index == 1 {
-            let start = part.start - 1;
-            let end = parts.last().map_or(0, |last| last.start + last.len);
-            let len = to_sectors(end - start);
-            script.push_str(&format!(
-                "start={}, size={len}, type=5\n",
-                to_sectors(start)
-            ));
-        }
-        let number = match index {
-            index if is_logical && index > 0 => format!("{} : ", index + 4),
-            _ => String::new(),
-        };
-        let (start, len) = (to_sectors(part.start), to_sectors(part.len));
-        script.push_str(&format!("{number}start={start}, size={len}\n"));
-    }
-    let device = (sector != 512).then(|| LoopDevice::new(path, sector));
-    let disk = device
-        .as_ref()
-        .map_or(path.to_str().unwrap(), LoopDevice::text);
-    let options = [
-        "-q",
-        "--wipe",
-        "never",
-        "--wipe-partitions",
-        "never",
-        "--no-reread",
-        disk,
-    ];
-    run_with_input("sfdisk", &options, &script);
-    if let Some(device) = &device {
-        run("blockdev", &["--flushbufs", device.text()]);
-    }
-}
-
-/// Makes what a partition holds: how many bytes its filesystem was made for, and what of them is free;
-/// `None` for no filesystem.
-fn fill_part(
-    klon: &Klon,
-    dice: &mut Dice,
-    name: &str,
-    part: &Part,
-    sector: u32,
-) -> Option<(u64, ExtentMap)> {
-    let path = klon.path(name);
-    let file = path.to_str().unwrap();
-    let part_bytes = part.len * UNIT;
-    let spare_bytes = [0, 0, 4096, 100 * 1024, MIB + 4096][dice.below(5)];
-    let own_bytes = match part.content {
-        "f2fs" => part_bytes - [0, MIB + 4096][dice.below(2)],
-        _ => part_bytes - spare_bytes,
-    };
-    match part.content {
-        "nothing" => {
-            sparse(&path, part_bytes);
-            fs::remove_file(&path).unwrap();
-            return None;
-        }
-        "noise" => {
-            fs::write(&path, noise(part.start + 1, part_bytes as usize)).unwrap();
-            return None;
-        }
-        _ => sparse(&path, own_bytes),
-    }
-    let sector = sector.to_string();
-    match part.content {
-        kind @ ("ext4" | "ext2") => {
-            let tree = klon.path("tree");
-            fill(&tree, part.start, 1);
-            let options = ["-q", "-F", "-t", kind, "-d", tree.to_str().unwrap(), file];
-            run("mke2fs", &options);
-            fs::remove_dir_all(&tree).unwrap();
-        }
-        "fat" => drop(run("mkfs.fat", &["-S", &sector, file])),
-        "ntfs" => drop(run("mkntfs", &["-F", "-Q", "-q", "-s", &sector, file])),
-        "exfat" => drop(run("mkfs.exfat", &[file])),
-        "swap" => drop(run("mkswap", &["-q", file])),
-        "f2fs" => drop(run("mkfs.f2fs", &["-q", file])),
-        other => panic!("{other}"),
-    }
-    let free = match part.content {
-        "ext4" | "ext2" => dumpe2fs_free(&path),
-        // It was made on zeroes: whatever is zero now may be free.
-        _ => zeroes(&path),
-    };
-    Some((own_bytes, free))
-}
-
-/// Data behind the end of a filesystem; where the last of them are.
-fn junk_behind(path: &Path, dice: &mut Dice, part: &Part, own_bytes: u64) -> Option<u64> {
-    let tail = part.len * UNIT - own_bytes;
-    if tail == 0 {
-        return None;
-    }
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    let mut at = 0;
-    for _ in 0..1 + dice.below(3) {
-        at = part.start * UNIT + own_bytes + dice.below(tail as usize) as u64;
-        file.write_all_at(&[1 + dice.below(255) as u8], at).unwrap();
-    }
-    // The last byte of the partition, too.
-    file.write_all_at(&[9], (part.start + part.len) * UNIT - 1)
-        .unwrap();
-    Some(at)
-}
-
-fn dumpe2fs_free(path: &Path) -> ExtentMap {
-    let found = output("dumpe2fs", &[path.to_str().unwrap()]);
-    let text = String::from_utf8(found.stdout).unwrap();
-    let after = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
-        line[key.len()..].trim().parse::<u64>().unwrap()
-    };
-    let block_bytes = after("Block size:");
-    let lists = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("  Free blocks: "));
-    let ranges = lists.flat_map(|list| list.split(", ").filter(|range| !range.is_empty()));
-    ranges
-        .map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            let [first, last] = [first, last].map(|text| text.trim().parse::<u64>().unwrap());
-            Extent::between(first * block_bytes, (last + 1) * block_bytes).unwrap()
-        })
-        .collect()
-}
-
-fn zeroes(path: &Path) -> ExtentMap {
-    const PIECE: usize = 512;
-    let bytes = fs::read(path).unwrap();
-    let pieces = bytes.chunks(PIECE).enumerate();
-    pieces
-        .filter(|(_, piece)| piece.iter().all(|&byte| byte == 0))
-        .filter_map(|(index, piece)| Extent::new((index * PIECE) as u64, piece.len() as u64))
-        .collect()
 }

@@ -43,6 +43,11 @@ impl FaultyDisk {
         self.served.text()
     }
 
+    /// From now on everything fails.
+    pub(crate) fn pull_out(&mut self) {
+        self.served.pull_out();
+    }
+
     /// From now on this fails, and nothing else.
     pub(crate) fn fail(&self, fault: Option<Fault>) {
         let line = fault.map_or(String::new(), |fault| {

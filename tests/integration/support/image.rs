@@ -71,6 +71,20 @@ pub(crate) fn put(volume: &Path, disk: &Path, offset_bytes: u64) {
     }
 }
 
+/// [`boot_disk`] with GUIDs of its own, for loop devices: other tests see those, and take the disks
+/// of their files for copies of them.
+pub(crate) fn own_boot_disk(path: &Path, sector_bytes: u32) {
+    boot_disk(path, sector_bytes);
+    let device = (sector_bytes != 512).then(|| LoopDevice::new(path, sector_bytes));
+    let at = device
+        .as_ref()
+        .map_or(path.to_str().unwrap(), LoopDevice::text);
+    run("sgdisk", &["-G", at]);
+    if let Some(device) = &device {
+        run("blockdev", &["--flushbufs", device.text()]);
+    }
+}
+
 /// A GPT disk of 200 MiB: an ESP in slot 1, an ext4 root volume in slot 3. Other sectors than
 /// those of 512 bytes need root, because sgdisk takes them from a device only.
 pub(crate) fn boot_disk(path: &Path, sector_bytes: u32) {

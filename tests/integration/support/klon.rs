@@ -46,7 +46,9 @@ impl Klon {
     /// The file of the only record.
     pub(crate) fn only_record(&self) -> PathBuf {
         let entries = fs::read_dir(self.records()).unwrap();
-        let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let is_record = |path: &PathBuf| path.extension().is_some_and(|it| it == "klonrec");
+        let paths: Vec<PathBuf> = paths.filter(is_record).collect();
         assert_eq!(paths.len(), 1, "{paths:?}");
         paths[0].clone()
     }
@@ -145,6 +147,8 @@ impl Outcome {
     pub(crate) fn new(arguments: &[&str], output: &Output) -> Self {
         let code = output.status.code();
         let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+        // Numbers of the system's errors say nothing to people.
+        assert!(!stderr.contains("(os error "), "{arguments:?}: {stderr}");
         Self {
             line: format!("klon {}", arguments.join(" ")),
             code: code.unwrap_or_else(|| panic!("{arguments:?}: {}\n{stderr}", output.status)),

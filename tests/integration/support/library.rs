@@ -1,7 +1,7 @@
 //! Runs of the library in the program's place, where a test must end one at a certain moment.
 
 use klon_imaging::CloneOptions;
-use klon_imaging::change::RungChoice;
+use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use std::num::NonZeroUsize;
 
@@ -14,5 +14,6 @@ pub(crate) const fn options() -> CloneOptions {
         freed: Freed::Leave,
         update: Update::Staged,
         threads: NonZeroUsize::MIN,
+        reliance: Reliance::USUAL,
     }
 }

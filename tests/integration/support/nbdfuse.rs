@@ -54,6 +54,12 @@ impl Served {
         new
     }
 
+    /// Ends the server, as a drive that is pulled out: from now on every request fails.
+    pub(crate) fn pull_out(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+
     /// Its node as text.
     pub(crate) fn text(&self) -> &str {
         self.device.as_ref().unwrap().text()

@@ -127,6 +127,29 @@ impl Tree {
         assert_eq!(self.lists, other.lists);
     }
 
+    /// The same without the times of files: the kernel cuts files that were being cut when the power went,
+    /// and notes the time of that.
+    pub(crate) fn without_times(mut self) -> Self {
+        let entries = self.entries.values_mut();
+        entries.for_each(|entry| entry.modified = (0, 0));
+        self
+    }
+
+    /// The same without inode numbers, the times of directories and the blocks that lists of extents take:
+    /// resize2fs numbers inodes anew that have no room any more, and notes the time of that in the directories that
+    /// name them; it and e2fsck join extents.
+    pub(crate) fn without_numbers(mut self) -> Self {
+        for entry in self.entries.values_mut() {
+            entry.inode = 0;
+            entry.blocks = 0;
+            let is_directory = entry.mode & 0o170_000 == 0o040_000;
+            if is_directory {
+                entry.modified = (0, 0);
+            }
+        }
+        self
+    }
+
     /// How many files have holes, extended attributes and links: that a comparison is worth it.
     pub(crate) fn assert_rich(&self) {
         assert!(

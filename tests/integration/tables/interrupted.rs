@@ -49,10 +49,20 @@ fn a_loader_that_a_new_table_goes_over_is_named() {
     file.write_all_at(&noise(1, 8192), 1024).unwrap();
     ext4(&klon.path("source"), 8, 2);
     let plan = ["plan", "--drive", "drive", "A=source", "-o", "plan.toml"];
-    klon.ok(&[&plan[..], &["--replace-table"]].concat());
-    let named = ["goes over 8 KiB from byte 1024", "a boot loader, perhaps"];
+    let named = ["goes over 8 KiB", "from 1 KiB on", "a boot loader, perhaps"];
+    let planned = klon.ok(&[&plan[..], &["--replace-table", "--json"]].concat());
+    assert!(named.iter().all(|part| planned.stderr.contains(part)));
+    let covered = &planned.last()["warnings"][0];
+    assert_eq!(covered["covered_bytes"], 8192, "{covered}");
+    assert_eq!(covered["first_bytes"], 1024, "{covered}");
+    klon.ok(&["prepare", "plan.toml", "--dry-run"])
+        .shows(&named);
+    let places = serde_json::json!([[1024, 8192]]);
+    let would = klon.json(&["prepare", "plan.toml", "--dry-run"]);
+    assert_eq!(would["covered"], places);
     klon.refused(&["prepare", "plan.toml"], &named);
-    klon.ok(&["prepare", "plan.toml", "--yes", "--confirm", &path]);
+    let prepare = ["prepare", "plan.toml", "--yes", "--confirm", &path];
+    assert_eq!(klon.json(&prepare)["covered"], places);
     check_gpt(&path);
 }
 

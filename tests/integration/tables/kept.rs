@@ -52,6 +52,11 @@ fn prepare(klon: &Klon, drive: &str) {
     plan(klon, drive);
     let path = klon.text(drive);
     klon.ok(&["prepare", "plan.toml", "--yes", "--confirm", &path]);
+    // Before its first partition the drive has a copy of the plan, if nothing was there.
+    let drive = klon.path(drive);
+    if read_range(&drive, 512 << 10, 4096).starts_with(b"KLONPLAN") {
+        write_at(&drive, &vec![0; 512 << 10], 512 << 10);
+    }
 }
 
 fn plan(klon: &Klon, drive: &str) {
@@ -169,24 +174,6 @@ fn a_hybrid_mbr_stays() {
         &klon.path("drive"),
         &entry(3, ARRAYS, HEADERS),
     );
-}
-
-#[test]
-fn a_partition_that_only_the_mbr_lists_is_not_written_over() {
-    let klon = Klon::new();
-    disk(&klon, "drive", &["-n1:2048:+8M", "-n2:0:0"]);
-    run("sgdisk", &["-h", "1:2", &klon.text("drive")]);
-    let first = read_range(klon.path("drive"), 0, 512);
-    run("sgdisk", &["-d", "2", &klon.text("drive")]);
-    write_at(&klon.path("drive"), &first, 0);
-    plan(&klon, "drive");
-    let before = fs::read(klon.path("drive")).unwrap();
-    let consent = ["--yes", "--confirm", &klon.text("drive")];
-    for options in [&consent[..], &["--dry-run"]] {
-        let arguments = [&["prepare", "plan.toml"][..], options].concat();
-        klon.refused(&arguments, &["hybrid MBR", "would lie on it", "gdisk"]);
-    }
-    assert!(fs::read(klon.path("drive")).unwrap() == before);
 }
 
 /// Both copies of the table with `edit` made to the array, and the header's `changes`.

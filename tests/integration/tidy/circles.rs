@@ -5,7 +5,7 @@ use super::Source;
 use super::text::split;
 use std::collections::{BTreeMap, BTreeSet};
 
-type Graph = BTreeMap<String, BTreeSet<String>>;
+pub(super) type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// Each circle that is left without the arrows that are allowed, which are written as
 /// `folder/from → folder/to`; named by its files in order.
@@ -27,7 +27,8 @@ pub(super) fn circles(sources: &[Source], allowed: &[&str]) -> Vec<(String, Stri
     circles
 }
 
-fn graph(sources: &[Source], folder: &str) -> Graph {
+/// What each module of a folder imports, but for what holds it.
+pub(super) fn graph(sources: &[Source], folder: &str) -> Graph {
     let is_of = |source: &&Source| source.path.starts_with(folder) && source.is_production();
     let module = |source: &Source| {
         source.path[folder.len()..]

@@ -1,7 +1,7 @@
 //! Each rule finds an offender that was planted.
 
 use super::text::split;
-use super::{Source, circles, lengths, named, options};
+use super::{Source, circles, devices, floors, lengths, named, options};
 
 fn source(path: &str, text: &str) -> Source {
     Source {
@@ -76,6 +76,20 @@ fn a_circle() {
 }
 
 #[test]
+fn an_import_from_a_room_above() {
+    let sources = [
+        source("src/main.rs", "mod low; mod high;"),
+        source("src/low.rs", "mod inner;"),
+        source("src/low/inner.rs", "use crate::{high::Thing, low::Other};"),
+        source("src/high.rs", "use crate::low::inner::Deep;"),
+        source("src/new.rs", ""),
+    ];
+    let house = [("src/", &["low gone", "high"][..])];
+    let expected = ["src/new", "src/gone", "src/low/inner → src/high"];
+    assert_eq!(names(floors::upward(&sources, &house)), expected);
+}
+
+#[test]
 fn an_option_in_a_library() {
     let known = ["--in-place".to_owned(), "--type".to_owned()].into();
     let text = r##"
@@ -85,6 +99,27 @@ fn an_option_in_a_library() {
     let sources = [source("imaging/src/a.rs", text), source("src/a.rs", text)];
     let found = options::in_libraries(&sources, &known);
     assert_eq!(names(found), ["imaging/src/a.rs: --in-place"]);
+}
+
+#[test]
+fn a_decorator_that_hands_on_nothing() {
+    let text = "
+        impl<D: ReadAt> ReadAt for Full<D> {
+            fn data(&self) { if x { y() } }
+            fn sha256(&self) {}
+        }
+        impl ReadAt for Held<'_> { fn geometry(&self) {} }
+        fn sha256(x: &dyn ReadAt) { /* impl ReadAt for Nothing {} */ }
+        impl crate::ReadAt for Half { fn data(&self) {} }
+    ";
+    let sources = [source("src/a.rs", text), source("src/a/tests.rs", text)];
+    let found = names(devices::silent(&sources));
+    let expected = [
+        "src/a.rs: Held lacks data",
+        "src/a.rs: Held lacks sha256",
+        "src/a.rs: Half lacks sha256",
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

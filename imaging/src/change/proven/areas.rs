@@ -30,7 +30,7 @@ pub(super) enum Excess {
 
 /// A set of bytes of bounded size, whose extents come in any order.
 #[derive(Debug)]
-pub(super) struct Area {
+pub(in crate::change) struct Area {
     joined: ExtentMap,
     pending: Vec<Extent>,
     excess: Excess,
@@ -42,6 +42,11 @@ impl Area {
         Self::with_limit(excess, EXTENTS_MAX)
     }
 
+    /// A set that covers all that is pushed.
+    pub(in crate::change) const fn covering() -> Self {
+        Self::new(Excess::Closed)
+    }
+
     const fn with_limit(excess: Excess, extents_max: usize) -> Self {
         Self {
             joined: ExtentMap::new(),
@@ -51,7 +56,7 @@ impl Area {
         }
     }
 
-    pub(super) fn push(&mut self, extent: Extent) {
+    pub(in crate::change) fn push(&mut self, extent: Extent) {
         // Files that follow each other in the table often do so on the volume.
         if let Some(last) = self.pending.last_mut()
             && last.end_bytes() == extent.offset_bytes()
@@ -76,7 +81,7 @@ impl Area {
         };
     }
 
-    pub(super) fn finish(mut self) -> ExtentMap {
+    pub(in crate::change) fn finish(mut self) -> ExtentMap {
         self.join();
         self.joined
     }

@@ -2,14 +2,14 @@
 //! known.
 
 use super::areas::{Area, Excess};
-use super::horizon::Horizon;
+use super::horizon::{Horizon, is_of_clock};
 use super::identities::{Counted, Entry, IdentitiesError, IdentityWriter};
 use super::mapping::Mapping;
 use super::rule::{Guard, Rule};
 use super::signatures::HEAD_BYTES;
-use super::verdict::{Count, Previous, Verdict, WalkError};
+use super::verdict::{Count, Largest, Previous, ReadWhole, Verdict, WalkError};
 use klon_partition::filesystem::files::{
-    File, FileIdentity, FileKind, FileRun, FileVisitor, Next, Part, Stamp,
+    File, FileIdentity, FileKind, FileRun, FileVisitor, Next, RunKind, Stamp,
 };
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(super) struct Fold<'a, R, W> {
     is_cancelled: &'a dyn Fn() -> bool,
     block_bytes: u64,
     shares_blocks: bool,
+    /// When the filesystem was made, where it says so: seconds since 1970.
+    made: Option<u64>,
     previous: Option<Previous<'a, R>>,
     keep: IdentityWriter<W>,
     current: Option<Current>,
@@ -32,6 +34,7 @@ pub(super) struct Fold<'a, R, W> {
     others: Area,
     written_past: Area,
     files: BTreeMap<Verdict, Count>,
+    largest: Largest,
     stopped: Option<WalkError>,
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Folded<W> {
     /// Blocks of files that are written past the filesystem.
     pub(super) written_past: ExtentMap,
     pub(super) files: BTreeMap<Verdict, Count>,
+    pub(super) largest: Largest,
 }
 
 /// A file that can be proven, as far as its runs were told.
@@ -54,9 +58,10 @@ struct Current {
     /// Of a count that is kept, or of none; without, the file can't be compared.
     counted: Option<Option<Counted>>,
     changed: Stamp,
+    made_seconds: Option<i64>,
     cluster_bytes: u64,
     end_bytes: u64,
-    is_immutable: bool,
+    is_written_past: bool,
     has_signature: bool,
     mapping: Mapping,
     written: Vec<Extent>,
@@ -65,7 +70,7 @@ struct Current {
 
 impl<'a, R: Read, W: Write> Fold<'a, R, W> {
     pub(super) fn new(
-        (block_bytes, shares_blocks): (u32, bool),
+        (block_bytes, shares_blocks, made): (u32, bool, Option<u64>),
         previous: Option<Previous<'a, R>>,
         keep: IdentityWriter<W>,
         rule: &'a Rule,
@@ -76,6 +81,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             is_cancelled,
             block_bytes: u64::from(block_bytes).max(1),
             shares_blocks,
+            made,
             previous,
             keep,
             current: None,
@@ -84,6 +90,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             others: Area::new(Excess::Closed),
             written_past: Area::new(Excess::Closed),
             files: BTreeMap::new(),
+            largest: Largest::default(),
             stopped: None,
         }
     }
@@ -95,7 +102,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             return Err(error);
         }
         if let Some(previous) = self.previous {
-            previous.identities.finish()?;
+            previous.identities.read_to_end()?;
         }
         Ok(Folded {
             keep: self.keep,
@@ -103,6 +110,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             others: self.others.finish(),
             written_past: self.written_past.finish(),
             files: self.files,
+            largest: self.largest,
         })
     }
 
@@ -126,9 +134,11 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
                 None => Some(None),
             },
             changed: file.changed,
+            made_seconds: file.made_seconds,
             cluster_bytes: file.cluster_bytes.max(1),
             end_bytes: end_bytes.min(file.contents_end_bytes),
-            is_immutable: file.is_immutable && self.rule.has(Guard::Immutable),
+            is_written_past: file.is_immutable && self.rule.has(Guard::Immutable)
+                || file.is_unstamped && self.rule.has(Guard::Unstamped),
             has_signature: false,
             mapping: Mapping::new(),
             written: Vec::new(),
@@ -152,6 +162,15 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         let count = self.files.entry(verdict).or_default();
         count.files = count.files.saturating_add(1);
         count.bytes = count.bytes.saturating_add(written_bytes);
+        if let Some(&extent) = written.first()
+            && !matches!(verdict, Verdict::Unchanged | Verdict::Empty)
+        {
+            self.largest.add(ReadWhole {
+                bytes: written_bytes,
+                verdict,
+                extent,
+            });
+        }
         let area = match verdict {
             Verdict::Unchanged => &mut self.proven,
             // Who writes past the filesystem writes to blocks that are shared, too.
@@ -169,7 +188,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
 
     /// Compares a file with what was kept of it, and keeps what it is now.
     fn judge(&mut self, current: Current, runs: usize) -> Result<Verdict, WalkError> {
-        if current.is_immutable {
+        if current.is_written_past {
             return Ok(Verdict::WrittenPast);
         }
         if runs > RUNS_MAX {
@@ -204,7 +223,9 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
             (Some(then), Some(now)) => then.is_explained(now),
             (then, now) => then == now,
         };
-        let is_racy = !horizon.is_after(current.changed) && self.rule.has(Guard::Horizon);
+        let is_told = horizon.is_after(current.changed)
+            && is_of_clock(current.changed, current.made_seconds, self.made);
+        let is_racy = !is_told && self.rule.has(Guard::Horizon);
         Ok(match () {
             () if then.identity != now.identity => Verdict::Changed,
             () if !is_explained && self.rule.has(Guard::Changes) => Verdict::Changed,
@@ -249,7 +270,7 @@ impl<R: Read, W: Write> FileVisitor for Fold<'_, R, W> {
         };
         current.mapping.push(run, rule.has(Guard::State));
         let has_content = run.is_written || !rule.has(Guard::Written);
-        if run.part != Part::Contents || !has_content {
+        if run.kind != RunKind::Contents || !has_content {
             self.others.push(run.extent);
             return Next::Continue;
         }

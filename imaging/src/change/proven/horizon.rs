@@ -66,6 +66,20 @@ impl Horizon {
     }
 }
 
+/// Whether a file's stamp can be one of a clock. Boot loaders and other drivers write the same one each
+/// time, and make the file anew: U-Boot writes 0, which is before the filesystem was `made`. What kernels
+/// write has nanoseconds. A stamp without counts only where the file changed, or was made, no earlier than
+/// the filesystem.
+pub(super) fn is_of_clock(changed: Stamp, made_seconds: Option<i64>, made: Option<u64>) -> bool {
+    let made = made.filter(|&seconds| seconds > 0);
+    let is_younger = |seconds: i64| {
+        let seconds = u64::try_from(seconds).ok();
+        made.zip(seconds)
+            .is_some_and(|(made, seconds)| seconds >= made)
+    };
+    changed.nanoseconds > 0 || is_younger(changed.seconds) || made_seconds.is_some_and(is_younger)
+}
+
 const fn earlier(stamp: Stamp, seconds: i64, nanoseconds: u32) -> Stamp {
     let total = match stamp.nanoseconds.checked_sub(nanoseconds) {
         Some(left) => (0, left),
@@ -88,7 +102,7 @@ const fn earlier(stamp: Stamp, seconds: i64, nanoseconds: u32) -> Stamp {
 
 #[cfg(test)]
 mod tests {
-    use super::{Horizon, Stamp};
+    use super::{Horizon, Stamp, is_of_clock};
 
     const fn at(seconds: i64, nanoseconds: u32) -> Stamp {
         Stamp {
@@ -123,5 +137,18 @@ mod tests {
         let horizon = horizon.set_back(3600);
         assert!(horizon.is_after(at(99 - 3600, 4)) && !horizon.is_after(at(99 - 3600, 5)));
         assert!(!Horizon::NEVER.set_back(1).is_after(at(i64::MIN, 0)));
+    }
+
+    #[test]
+    fn a_stamp_that_no_clock_made_says_nothing() {
+        let made = Some(1000);
+        assert!(is_of_clock(at(5, 1), None, made));
+        assert!(is_of_clock(at(1000, 0), None, made));
+        assert!(is_of_clock(at(5, 0), Some(1000), made));
+        assert!(!is_of_clock(at(0, 0), Some(0), made));
+        assert!(!is_of_clock(at(999, 0), None, made));
+        assert!(!is_of_clock(at(-1, 0), Some(-1), made));
+        assert!(!is_of_clock(at(5000, 0), None, None));
+        assert!(!is_of_clock(at(5000, 0), None, Some(0)));
     }
 }

@@ -1,49 +1,27 @@
-//! What is kept of each file from one run to the next, as a stream: written as a walk goes, read in
-//! step with the next one, in the memory of one frame. All integers are little-endian.
+//! What is kept of each file from one run to the next: entries of a [stream](super::stream) whose
+//! number is the inode's. Bit 0 of a frame's flags says that they have a count of changes.
 //!
 //! ```text
-//! header, 32 bytes
-//!  0   8  magic "klonfile"
-//!  8   4  version, 1
-//! 12   4  features that a reader must know; 0
-//! 16   8  horizon: seconds since 1970, signed
-//! 24   4  and nanoseconds
-//! 28   4  CRC-32C of bytes 0 to 27
-//!
-//! frames, one after the other
-//!  0   4  count of entries, at most 4096; 0 ends the stream
-//!  4   4  bit 0: entries have a count of changes
-//!  8   8  number of the first inode; in the last frame, how many entries there are in all
-//! 16   n  entries
-//!  +   4  CRC-32C of all of the frame before
-//!
-//! entry, 34 bytes, or 40
-//!  0   2  number of the inode after the one before; 0 in the first of a frame, and nowhere else
+//! entry, 34 bytes, or 40, with the number before it
 //!  2  16  identity of the inode
 //! 18  16  digest of where the file lies
 //! 34   4  count of changes, below 2^32 - 1
 //! 38   2  digest of the time of access: the lower half of its CRC-32C
 //! ```
-//!
-//! Numbers of inodes ascend. Nothing is compressed, as digests can't be.
 
-mod reader;
-mod writer;
-
-pub use reader::Identities;
-pub use writer::{IdentityWriter, Kept};
-
+use super::stream::{Keep, Stream, StreamWriter, digest_at};
+use klon_partition::bytes::{le16, le32};
 use klon_partition::filesystem::files::{Changes, FileIdentity};
-use std::io;
 
-const MAGIC: &[u8; 8] = b"klonfile";
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 32;
-const FRAME_HEADER_LEN: usize = 16;
-const FRAME_ENTRIES: usize = 4096;
+pub use super::stream::{Kept, StreamError as IdentitiesError};
+
 const HAS_COUNTS: u32 = 1;
-const ENTRY_LEN: usize = 34;
-const COUNTED_ENTRY_LEN: usize = 40;
+
+/// What was kept of each file, in the order of their inodes.
+pub type Identities<R> = Stream<R, Entry>;
+
+/// Writes what is kept of each file, in the order of their inodes.
+pub type IdentityWriter<W> = StreamWriter<W, Entry>;
 
 /// What is kept of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,27 +66,48 @@ impl Counted {
     }
 }
 
-/// What keeps a stream of identities from being read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentitiesError {
-    /// It could not be read.
-    #[error("identities of files: {0}")]
-    Io(#[from] io::Error),
-    /// It is not what was written.
-    #[error(
-        "identities of files: {what} at byte {offset_bytes:#x}: expected {expected}, found {found}"
-    )]
-    Corrupt {
-        /// The field.
-        what: &'static str,
-        /// Where the header or the frame begins in the stream.
-        offset_bytes: u64,
-        /// What would have been valid.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+impl Keep for Entry {
+    const MAGIC: [u8; 8] = *b"klonfile";
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn flags(&self) -> u32 {
+        match self.counted {
+            Some(_) => HAS_COUNTS,
+            None => 0,
+        }
+    }
+
+    fn len(flags: u32) -> Option<usize> {
+        match flags {
+            0 => Some(32),
+            HAS_COUNTS => Some(38),
+            _ => None,
+        }
+    }
+
+    fn put(&self, frame: &mut Vec<u8>) {
+        frame.extend(self.identity);
+        frame.extend(self.mapping);
+        if let Some(counted) = self.counted {
+            frame.extend(counted.count.to_le_bytes());
+            frame.extend(counted.accessed.to_le_bytes());
+        }
+    }
+
+    fn parse(number: u64, flags: u32, raw: &[u8]) -> Self {
+        Self {
+            number,
+            identity: digest_at(raw, 0),
+            mapping: digest_at(raw, 16),
+            counted: (flags == HAS_COUNTS).then(|| Counted {
+                count: le32(raw, 32),
+                accessed: le16(raw, 36),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]

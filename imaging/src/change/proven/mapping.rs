@@ -1,6 +1,6 @@
 //! A digest of where all parts of a file lie.
 
-use klon_partition::filesystem::files::{FileRun, Part};
+use klon_partition::filesystem::files::{FileRun, RunKind};
 use sha2::{Digest, Sha256};
 
 /// A digest of where all parts of a file lie: the first half of a SHA-256 over its runs.
@@ -13,13 +13,13 @@ impl Mapping {
 
     /// Adds the next run, in the order of the walk.
     pub(super) fn push(&mut self, run: &FileRun, heeds_state: bool) {
-        let part = match run.part {
-            Part::Contents => 0_u8,
-            Part::Attributes => 1,
-            Part::Map => 2,
+        let kind = match run.kind {
+            RunKind::Contents => 0_u8,
+            RunKind::Attributes => 1,
+            RunKind::Map => 2,
         };
         let state = u8::from(run.is_written && heeds_state);
-        self.0.update([part, state]);
+        self.0.update([kind, state]);
         for number in [
             run.file_offset_bytes,
             run.extent.offset_bytes(),

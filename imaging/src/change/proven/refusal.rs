@@ -1,8 +1,9 @@
-//! When nothing of a volume may be believed to be proven: what is said by two looks at it.
+//! Reasons to take nothing of a volume for proven. Two looks at the volume tell them.
 
 use klon_partition::filesystem::Instance;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use uuid::Uuid;
 
 /// What is known of a volume as a whole at the time of a run. It is kept with what the run keeps of
 /// the files.
@@ -18,6 +19,33 @@ pub struct Stamped {
     pub seen: u64,
     /// What shows that no power cut came in between; `None` without a ledger.
     pub continuity: Option<Continuity>,
+    /// The runs of klon that wrote to it as to a target, by the records at hand.
+    #[serde(default)]
+    pub written_by: Vec<Uuid>,
+    /// How it was mounted, where the run brought it to rest; `None` of one that was not mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// A filesystem that is mounted, told apart from the same one mounted again.
+///
+/// A mount has its number to itself as long as the system runs. Where one was there both times, the
+/// filesystem was never let go in between: no power cut, no shutdown after a failed write, no repair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+    /// Its mounts, by the numbers that the kernel never gives twice (`STATX_MNT_ID_UNIQUE`).
+    pub mounts: Vec<u64>,
+    /// How far the clock of the day is ahead of the time since the boot, in seconds.
+    pub clock_offset_seconds: i64,
+}
+
+impl Session {
+    /// Whether the filesystem stayed mounted from one to the other.
+    fn goes_on(&self, later: &Self) -> bool {
+        self.boot == later.boot && self.mounts.iter().any(|mount| later.mounts.contains(mount))
+    }
 }
 
 /// What a machine's ledger says at one moment.
@@ -27,8 +55,14 @@ pub struct Continuity {
     pub machine: String,
     /// How often the system went down without the mark that all was unmounted.
     pub unclean_count: u64,
+    /// The boot in which that was looked at (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+    /// The boots that the ledger counted since the last unclean end, that one with them. It is not
+    /// kept: a ledger that was brought back from a backup does not know the boots that came after it.
+    #[serde(skip)]
+    pub boots: Vec<String>,
     /// How far the clock of the day is ahead of the time that counts up, in seconds, over all
-    /// boots: it falls when the clock is set back.
+    /// boots: it falls when the clock is set back, and does not rise when it is set on.
     pub clock_offset_seconds: i64,
 }
 
@@ -55,12 +89,17 @@ pub enum Refusal {
     /// It was written last after this run's clock, or before it was written last when the record was
     /// made: a clock went back.
     Clock,
+    /// klon wrote to it as to a target: a restore, or a clone of something else.
+    Restored,
     /// No ledger covers the time since the record.
     NoLedger,
     /// The ledger is another machine's.
     OtherMachine,
     /// The system went down uncleanly since.
     WentDown,
+    /// The ledger did not count the boot in which the record was made: it is a new one, or an older
+    /// state of it was brought back.
+    UnknownBoot,
 }
 
 /// What would make the next run fast. The program names the command.
@@ -72,8 +111,12 @@ pub enum Remedy {
     MakeClean,
     /// Install the ledger.
     InstallLedger,
+    /// Say with which run a list of changed ranges begins.
+    NameRun,
     /// Say that nothing went down since the record was made, where that is known.
     SayClean,
+    /// Say that file records are to be trusted, by a heuristic.
+    TrustFileRecords,
 }
 
 /// The first reason why what was kept `then` proves nothing `now`; `None` when there is none. With
@@ -97,23 +140,48 @@ pub fn refusal(then: &Stamped, now: &Stamped, is_said_clean: bool) -> Option<Ref
         .or_else(|| same(is_in_order(then.age, now.age), Refusal::WentBack))
         .or_else(|| same(before.checked == after.checked, Refusal::Checked))
         .or_else(|| same(in_order, Refusal::Clock))
-        .or_else(|| match is_said_clean {
+        .or_else(|| same(then.written_by == now.written_by, Refusal::Restored))
+        .or_else(|| match is_said_clean || stayed_mounted(then, now) {
             true => None,
             false => discontinuity(then.continuity.as_ref(), now.continuity.as_ref()),
         })
 }
 
+/// Whether a ledger shows that the system went down uncleanly in between. Without one that knows both
+/// moments, nobody can tell.
+#[must_use]
+pub fn went_down(then: &Stamped, now: &Stamped) -> Option<Refusal> {
+    let found = discontinuity(then.continuity.as_ref(), now.continuity.as_ref());
+    found.filter(|refusal| *refusal == Refusal::WentDown)
+}
+
+/// Whether the filesystem was mounted then and never unmounted since, so that nothing can have gone down
+/// beneath it.
+fn stayed_mounted(then: &Stamped, now: &Stamped) -> bool {
+    let sessions = then.session.as_ref().zip(now.session.as_ref());
+    sessions.is_some_and(|(then, now)| then.goes_on(now))
+}
+
 /// By how much the clock of the machine was set back since, in seconds: stamps of that span may come
-/// again. 0 when no ledger can tell.
+/// again. 0 when neither a ledger nor a mount that stayed can tell.
 #[must_use]
 pub fn set_back_seconds(then: &Stamped, now: &Stamped) -> u64 {
-    let offset = |stamped: &Stamped| {
+    let of_ledger = |stamped: &Stamped| {
         let continuity = stamped.continuity.as_ref();
         continuity.map(|continuity| continuity.clock_offset_seconds)
     };
-    match (offset(then), offset(now)) {
+    let of_session = |stamped: &Stamped| {
+        let session = stamped.session.as_ref();
+        session.map(|session| session.clock_offset_seconds)
+    };
+    let back = |then: Option<i64>, now: Option<i64>| match (then, now) {
         (Some(then), Some(now)) if now < then => then.abs_diff(now),
         _ => 0,
+    };
+    let by_ledger = back(of_ledger(then), of_ledger(now));
+    match stayed_mounted(then, now) {
+        true => by_ledger.max(back(of_session(then), of_session(now))),
+        false => by_ledger,
     }
 }
 
@@ -131,7 +199,10 @@ fn discontinuity(then: Option<&Continuity>, now: Option<&Continuity>) -> Option<
     if then.machine != now.machine {
         return Some(Refusal::OtherMachine);
     }
-    (then.unclean_count != now.unclean_count).then_some(Refusal::WentDown)
+    if then.unclean_count != now.unclean_count {
+        return Some(Refusal::WentDown);
+    }
+    (!now.boots.contains(&then.boot)).then_some(Refusal::UnknownBoot)
 }
 
 impl Refusal {
@@ -150,7 +221,9 @@ impl Refusal {
             | Self::WentBack
             | Self::Checked
             | Self::Clock
-            | Self::WentDown => Remedy::ThisRun,
+            | Self::Restored
+            | Self::WentDown
+            | Self::UnknownBoot => Remedy::ThisRun,
         }
     }
 }
@@ -159,24 +232,29 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoInstance => "klon can't tell this filesystem from another one of its kind",
-            Self::WasNotClean => "the source was not clean when its record was made",
+            Self::WasNotClean => "the source was not clean at the last run",
             Self::IsNotClean => "the source is not clean",
-            Self::Another => "the source holds another filesystem than its record",
-            Self::Geometry => "the source's filesystem was resized since its record was made",
-            Self::Features => "the source's filesystem has other features than its record",
+            Self::Another => "the source holds another filesystem than at the last run",
+            Self::Geometry => "the source's filesystem was resized since the last run",
+            Self::Features => "the source's filesystem has other features than at the last run",
             Self::WentBack => "an earlier state of the source was brought back",
-            Self::Checked => "the source's filesystem was checked since its record was made",
-            Self::Clock => "a clock was set back since the record was made",
-            Self::NoLedger => "nothing shows that the power never failed since the record was made",
-            Self::OtherMachine => "the source was in another machine when its record was made",
-            Self::WentDown => "the system went down uncleanly since the record was made",
+            Self::Checked => "the source's filesystem was checked since the last run",
+            Self::Restored => "klon itself wrote to the source since its record was made",
+            Self::Clock => "a clock was set back since the last run",
+            Self::NoLedger => "nothing shows that the power never failed since the last run",
+            Self::OtherMachine => "the source was in another machine at the last run",
+            Self::WentDown => "the system went down uncleanly since the last run",
+            Self::UnknownBoot => "the ledger knows nothing of the boot of the last run",
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Continuity, Instance, Refusal, Remedy, Stamped, refusal, set_back_seconds};
+    use super::{
+        Continuity, Instance, Refusal, Remedy, Session, Stamped, refusal, set_back_seconds,
+    };
+    use uuid::Uuid;
 
     fn stamped() -> Stamped {
         Stamped {
@@ -194,8 +272,12 @@ mod tests {
             continuity: Some(Continuity {
                 machine: "here".to_owned(),
                 unclean_count: 3,
+                boot: "b2".to_owned(),
+                boots: vec!["b1".to_owned(), "b2".to_owned()],
                 clock_offset_seconds: 500,
             }),
+            written_by: Vec::new(),
+            session: None,
         }
     }
 
@@ -231,10 +313,13 @@ mod tests {
             after(|_, now| instance(now).written = Some(999)),
             after(|_, now| instance(now).written = Some(2001)),
             after(|_, now| now.seen = 1999),
+            after(|_, now| now.written_by.push(Uuid::nil())),
             after(|_, now| now.continuity = None),
             after(|then, _| then.continuity = None),
             after(|_, now| ledger(now).machine.push('x')),
             after(|_, now| ledger(now).unclean_count = 4),
+            after(|_, now| ledger(now).boots = vec!["b3".to_owned()]),
+            after(|then, _| ledger(then).boot = "b0".to_owned()),
         ];
         let expected = [
             Refusal::NoInstance,
@@ -250,10 +335,13 @@ mod tests {
             Refusal::Clock,
             Refusal::Clock,
             Refusal::Clock,
+            Refusal::Restored,
             Refusal::NoLedger,
             Refusal::NoLedger,
             Refusal::OtherMachine,
             Refusal::WentDown,
+            Refusal::UnknownBoot,
+            Refusal::UnknownBoot,
         ];
         assert_eq!(found, expected.map(Some));
     }
@@ -294,6 +382,39 @@ mod tests {
         assert_eq!(set_back_seconds(&now, &then), 0);
         now.continuity = None;
         assert_eq!(set_back_seconds(&then, &now), 0);
+    }
+
+    #[test]
+    fn a_mount_that_stayed_needs_no_ledger() {
+        let session = |boot: &str, mounts: &[u64], clock_offset_seconds| {
+            Some(Session {
+                boot: boot.to_owned(),
+                mounts: mounts.to_vec(),
+                clock_offset_seconds,
+            })
+        };
+        let found = |before, after| {
+            let (mut then, mut now) = (stamped(), stamped());
+            (then.continuity, now.continuity) = (None, None);
+            (then.session, now.session) = (before, after);
+            (refusal(&then, &now, false), set_back_seconds(&then, &now))
+        };
+        let first = || session("b", &[7, 8], 50);
+        assert_eq!(found(first(), session("b", &[9, 8], 50)), (None, 0));
+        assert_eq!(found(first(), session("b", &[8], 40)), (None, 10));
+        let lacks = (Some(Refusal::NoLedger), 0);
+        assert_eq!(
+            found(first(), session("b", &[9], 40)),
+            lacks,
+            "mounted anew"
+        );
+        assert_eq!(
+            found(first(), session("c", &[8], 50)),
+            lacks,
+            "another boot"
+        );
+        assert_eq!(found(first(), None), lacks);
+        assert_eq!(found(session("b", &[], 50), session("b", &[], 50)), lacks);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Guard {
     Internal,
     /// Not what is marked as immutable.
     Immutable,
+    /// Not what is written without a stamp, by its name.
+    Unstamped,
     /// The count of changes is the same, or reading explains it.
     Changes,
     /// The runs are where they were.
@@ -30,14 +32,25 @@ pub enum Guard {
     Described,
     /// Nothing else has the block.
     Owners,
+    /// The extent lies where it lay.
+    Places,
+    /// The same transaction allocated the extent.
+    Generation,
+    /// The checksums of the extent's sectors are the same.
+    Checksums,
+    /// Each of the extent's sectors has a checksum.
+    Summed,
+    /// The sector was not damaged when it was read.
+    Intact,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Regular,
         Self::Internal,
         Self::Immutable,
+        Self::Unstamped,
         Self::Changes,
         Self::Mapping,
         Self::State,
@@ -47,6 +60,11 @@ impl Guard {
         Self::Signatures,
         Self::Described,
         Self::Owners,
+        Self::Places,
+        Self::Generation,
+        Self::Checksums,
+        Self::Summed,
+        Self::Intact,
     ];
 }
 

@@ -1,8 +1,7 @@
 //! Signatures of files that are written past the filesystem: swap's, and a boot loader's variables.
-//!
-//! The kernel writes the blocks of a swap file, and GRUB those of its environment block, where the
-//! filesystem does not know of it. Both can be told by content alone, and what is told so is never
-//! proven, so it is read by each run and told again.
+//! The kernel writes the blocks of a swap file, and GRUB those of its environment block. The filesystem
+//! does not know of it. The content alone shows such blocks. They are never taken for proven, so each run
+//! reads them and sees again what they are.
 
 use klon_partition::{Extent, ExtentMap};
 

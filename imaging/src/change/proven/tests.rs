@@ -97,6 +97,6 @@ fn the_rule_has_all_of_its_parts() {
     assert!(whole.also_volatile.is_empty());
     for guard in Guard::ALL {
         let has = |other: &&Guard| Rule::without(guard).has(**other);
-        assert_eq!(Guard::ALL.iter().filter(has).count(), 11);
+        assert_eq!(Guard::ALL.iter().filter(has).count(), 17);
     }
 }

@@ -3,7 +3,8 @@
 use super::fold::Fold;
 use super::identities::{IdentityWriter, Kept};
 use super::rule::Rule;
-use super::verdict::{Count, Previous, Verdict, WalkError};
+use super::verdict::{Count, Largest, Previous, Verdict, WalkError};
+use klon_partition::filesystem::files::Beside;
 use klon_partition::filesystem::{Filesystem, Kind};
 use klon_partition::{ExtentMap, ReadAt};
 use std::collections::BTreeMap;
@@ -18,10 +19,14 @@ pub struct Found<W> {
     pub written_past: ExtentMap,
     /// The regular files, by what was found of them.
     pub files: BTreeMap<Verdict, Count>,
+    /// The largest of them that are to be read whole.
+    pub largest: Largest,
     /// Where the entries for the next walk went.
     pub inner: W,
     /// How many those are.
     pub kept: Kept,
+    /// The contents of regular files; `None` when they are in too many pieces.
+    pub contents: Option<ExtentMap>,
 }
 
 /// Walks over the files of `filesystem`, which `device` holds: compares them with those of the
@@ -42,20 +47,24 @@ pub fn walk<R: Read, W: Write>(
     let summary = filesystem.summary();
     if !matches!(
         summary.kind,
-        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Xfs
+        Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Xfs | Kind::Ntfs
     ) {
         return Err(WalkError::Kind(summary.kind));
     }
     let doubtful = previous.as_ref().map(Previous::doubtful);
     let described = previous.as_ref().map(|previous| previous.described);
+    let instance = filesystem.instance(device)?;
+    let made = instance.and_then(|instance| instance.made);
     let mut fold = Fold::new(
-        (summary.block_size_bytes, filesystem.shares_blocks()),
+        (summary.block_size_bytes, filesystem.shares_blocks(), made),
         previous,
         keep,
         rule,
         is_cancelled,
     );
-    let gaps = filesystem.files(device, &mut fold);
+    let mut beside = Beside::new(&mut fold);
+    let gaps = filesystem.files(device, &mut beside);
+    let contents = beside.finish().finish();
     let gaps = gaps.ok_or(WalkError::Kind(summary.kind))?;
     let folded = fold.finish()?;
     if !gaps.is_empty() {
@@ -69,7 +78,9 @@ pub fn walk<R: Read, W: Write>(
         proven: rule.limit(&folded.proven, &others, described.unwrap_or(&none)),
         written_past: folded.written_past,
         files: folded.files,
+        largest: folded.largest,
         inner,
         kept,
+        contents,
     })
 }

@@ -1,6 +1,6 @@
 //! A record is believed only when everything about it fits; else the run falls, and says why.
 
-use super::{Recorded, Situation, select};
+use super::{Doubt, Recorded, Situation, doubted, select};
 use crate::change::RungChoice;
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::hex::Hex;
@@ -17,6 +17,10 @@ struct Kept {
 }
 
 fn kept(token: Option<[u8; 32]>) -> Kept {
+    kept_with(token, None)
+}
+
+fn kept_with(token: Option<[u8; 32]>, metadata_digest: Option<Hex>) -> Kept {
     let directory = tempfile::tempdir().unwrap();
     let store = RecordStore::new(directory.path().to_owned());
     let target = Identity::Path("/target".to_owned());
@@ -28,16 +32,18 @@ fn kept(token: Option<[u8; 32]>) -> Kept {
         chunk_bytes: CHUNK_BYTES,
         filesystem: None,
         token: token.map(Hex),
-        metadata_digest: None,
+        metadata_digest,
         run: None,
         role: Role::Backup,
         outside: klon_partition::Outside::All,
+        consistency: Default::default(),
+        grown: Vec::new(),
         history: Vec::new(),
     };
     let mut writer = store.begin(&target, 1).unwrap();
     writer.push(Digest([0; 32])).unwrap();
     let (data, none) = (ExtentMap::whole(CHUNK_BYTES), ExtentMap::new());
-    writer.finish(&manifest, &data, &none, &none).unwrap();
+    writer.into_place(&manifest, &data, &none, &none).unwrap();
     Kept {
         record: Arc::new(store.load(&target).unwrap().unwrap()),
         _directory: directory,
@@ -67,6 +73,7 @@ fn situation(source: &Identity) -> Situation<'_> {
         mark: None,
         interrupted: None,
         record: Recorded::Nothing,
+        trusts_metadata: false,
     }
 }
 
@@ -162,6 +169,33 @@ fn a_record_without_a_token_is_never_believed() {
     );
     assert_eq!(asked.rung(), Rung::Compare);
     assert!(asked.reason.contains("not possible"), "{}", asked.reason);
+}
+
+#[test]
+fn digests_of_metadata_stand_for_a_token_only_where_that_is_asked_for() {
+    let source = Identity::Path("/source".to_owned());
+    let (with, without) = (kept_with(None, Some(Hex([3; 32]))), kept(None));
+    let trusting = || Situation {
+        trusts_metadata: true,
+        ..situation(&source)
+    };
+    let cases = [
+        (trusting(), &with, Rung::Digest),
+        (trusting(), &without, Rung::Compare),
+        (situation(&source), &with, Rung::Compare),
+    ];
+    for (situation, kept, expected) in cases {
+        assert_eq!(rung(situation, found(&kept.record)).0, expected);
+    }
+    let doubt = Doubt::until_now("nobody knows".to_owned());
+    let doubted = |kept: &Kept| {
+        let selection = doubted(RungChoice::Auto, Arc::clone(&kept.record), &doubt);
+        assert!(selection.reason.contains("nobody knows"), "{selection:?}");
+        selection.rung()
+    };
+    // The target was believed by the heuristic alone.
+    assert_eq!(doubted(&with), Rung::Compare);
+    assert_eq!(doubted(&kept(Some([1; 32]))), Rung::Digest);
 }
 
 #[test]

@@ -25,6 +25,10 @@ fn run(target: &dyn WriteAt, watch: Option<&Watch<'_>>) -> Result<(), Stopped> {
         role: Role::Backup,
         watch,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     let options = options(RungChoice::Auto);
     clone(&job, &world.records, &options, &Silent).map(drop)

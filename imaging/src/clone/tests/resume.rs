@@ -29,6 +29,10 @@ fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSum
         role: Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     Ok(clone(
         &job,
@@ -54,7 +58,7 @@ fn a_stopped_run_is_gone_on_with() {
     assert_eq!(done, 1, "the second chunk; the first is held back");
     let again = world.run(&used, RungChoice::Auto, &Silent).unwrap();
     assert_eq!(again.rung, Rung::Resume, "{}", again.reason);
-    assert_eq!(again.read_target_bytes, SIZE as u64 - (1 << 20));
+    assert_eq!(again.tally.read_target_bytes, SIZE as u64 - (1 << 20));
     assert_eq!(world.target.to_vec(), world.source.to_vec());
     assert!(log(&world).is_none(), "nothing is left to go on with");
 }

@@ -30,6 +30,10 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         role: crate::Role::Backup,
         watch: None,
         lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
     };
     Ok(clone(
         &job,
@@ -57,7 +61,7 @@ fn is_new(world: &World) -> bool {
 #[test]
 fn an_interrupted_update_is_not_staged_again() {
     let world = changed();
-    let whole = update(&world, &Silent).unwrap().staged_bytes;
+    let whole = update(&world, &Silent).unwrap().tally.staged_bytes;
     assert!(is_new(&world));
     let world = changed();
     let before = world.target.to_vec();
@@ -72,9 +76,9 @@ fn an_interrupted_update_is_not_staged_again() {
     assert!(is_new(&world));
     // The chunks 1 to 3 are there; the first one, held back until the end, is not.
     assert!(
-        done.staged_bytes < whole * 2 / 3,
+        done.tally.staged_bytes < whole * 2 / 3,
         "{} of {whole}",
-        done.staged_bytes
+        done.tally.staged_bytes
     );
 }
 

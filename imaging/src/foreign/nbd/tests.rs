@@ -137,7 +137,7 @@ fn answers_that_lie_are_errors() {
 #[test]
 fn greetings_that_lie_are_errors() {
     let right = greeting(8192);
-    let negotiated = |said: Vec<u8>| negotiate(&mut Said(Cursor::new(said)));
+    let negotiated = |said: Vec<u8>| negotiate(&mut Said(Cursor::new(said)), "", None);
     let session = negotiated(right.clone()).unwrap();
     assert_eq!((session.size_bytes, session.allocation), (8192, Some(9)));
     for at in 0..right.len() {
@@ -146,6 +146,73 @@ fn greetings_that_lie_are_errors() {
         let _ = negotiated(damaged.clone());
         damaged.truncate(at);
         assert!(negotiated(damaged).is_err());
+    }
+}
+
+#[test]
+fn what_a_server_refuses_or_wants_is_told() {
+    let negotiated = |parts: &[Vec<u8>]| {
+        let start = [
+            b"NBDMAGICIHAVEOPT\0\x03".to_vec(),
+            reply(8, 0x8000_0001, &[]),
+        ];
+        let said = [start.concat(), parts.concat()].concat();
+        negotiate(&mut Said(Cursor::new(said)), "vm", None)
+    };
+    for (kind, text) in [
+        (0x8000_0006, "no export \"vm\""),
+        (0x8000_0005, "encrypted"),
+        (0x8000_0002, "does not let klon read it (no\\u{1b})"),
+    ] {
+        let error = negotiated(&[reply(7, kind, b"no\x1b")]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    let server = |name: &str| {
+        let len = (name.len() as u32).to_be_bytes();
+        reply(3, 2, &[&len[..], name.as_bytes()].concat())
+    };
+    let unknown = reply(7, 0x8000_0006, &[]);
+    let listed = [
+        unknown.clone(),
+        server("a\x1b"),
+        server(""),
+        reply(3, 1, &[]),
+    ];
+    let error = negotiated(&listed).unwrap_err().to_string();
+    assert!(
+        error.ends_with(r#"no export "vm"; it has "a\u{1b}", """#),
+        "{error}"
+    );
+    // A list that is cut, lies about a length, or has no end.
+    let lie = reply(3, 2, &[0xff, 0xff, 0xff, 0xff, b'x']);
+    for list in [
+        &[server("a")][..],
+        &[lie, reply(3, 1, &[])],
+        &vec![server("b"); 1001],
+    ] {
+        let error = negotiated(&[std::slice::from_ref(&unknown), list].concat()).unwrap_err();
+        assert!(error.to_string().ends_with("no export \"vm\""), "{error}");
+    }
+    let many = [&[unknown][..], &vec![server("b"); 20], &[reply(3, 1, &[])]].concat();
+    let error = negotiated(&many).unwrap_err().to_string();
+    assert_eq!(error.matches("\"b\"").count(), 10, "{error}");
+    assert!(error.ends_with("and others"), "{error}");
+    let export = [&[0, 0][..], &8192_u64.to_be_bytes(), &[1, 2]].concat();
+    let sizes = |smallest: u32, largest: u32| {
+        let sizes = [smallest, 4096, largest].map(u32::to_be_bytes).concat();
+        let item = [&[0, 3][..], &sizes].concat();
+        negotiated(&[reply(7, 3, &export), reply(7, 3, &item), reply(7, 1, &[])])
+    };
+    let session = sizes(4096, 70_000).unwrap();
+    assert_eq!(
+        (session.block_bytes, session.request_bytes_max),
+        (4096, 69_632)
+    );
+    assert!(session.is_read_only && session.allows_several);
+    assert_eq!((session.allocation, session.bitmap), (None, None));
+    for (smallest, largest) in [(0, 4096), (3, 4096), (1 << 17, 1 << 20), (4096, 512)] {
+        assert!(sizes(smallest, largest).is_err(), "{smallest} {largest}");
     }
 }
 

@@ -1,10 +1,9 @@
 //! Requests, and the chunks of their answers.
 
-use crate::serve::nbd::reply::{
-    BLOCK_STATUS as STATUS, FLAG_DONE, NONE, OFFSET_DATA, OFFSET_HOLE, SIMPLE_MAGIC,
+use crate::nbd::{
+    BLOCK_STATUS as STATUS, FLAG_DONE, NONE, OFFSET_DATA, OFFSET_HOLE, REQUEST_MAGIC, SIMPLE_MAGIC,
     STRUCTURED_MAGIC,
 };
-use crate::serve::nbd::request::REQUEST_MAGIC;
 use klon_partition::Extent;
 pub(super) use klon_partition::bytes::{be16, be32, be64};
 use std::io::{self, Read, Write};
@@ -12,10 +11,13 @@ use std::io::{self, Read, Write};
 /// Commands.
 pub(super) const READ: u16 = 0;
 pub(super) const BLOCK_STATUS: u16 = 7;
+const DISCONNECT: u16 = 2;
 /// Bit of a chunk that refuses.
 const ERROR: u16 = 1 << 15;
 /// Flag of an extent in `base:allocation`: it reads as zeroes.
-const STATE_ZERO: u32 = 1 << 1;
+pub(super) const STATE_ZERO: u32 = 1 << 1;
+/// Flag of an extent in `qemu:dirty-bitmap:NAME` (docs/interop/nbd.rst of QEMU): it was written to.
+pub(super) const STATE_DIRTY: u32 = 1 << 0;
 /// Longest payload that is no data: some ten thousand extents.
 const PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 /// Chunks of one answer.
@@ -29,9 +31,9 @@ pub(super) enum Reply<'a> {
     Data(Extent, &'a [u8]),
     /// Zeroes are there.
     Hole(Extent),
-    /// Lengths from the start of what was asked for on, and whether that is zero, by the context of
-    /// that number.
-    Status(u32, Vec<(u64, bool)>),
+    /// Lengths from the start of what was asked for on, and the flags of each, by the context of that
+    /// number.
+    Status(u32, Vec<(u64, u32)>),
 }
 
 /// Asks for an extent of at most 4 GiB and hands the pieces of the answer to `take`. Gives what the
@@ -43,13 +45,7 @@ pub(super) fn ask(
     take: &mut dyn FnMut(Reply<'_>) -> io::Result<()>,
 ) -> io::Result<Option<String>> {
     let len = u32::try_from(extent.len_bytes()).map_err(|_| violation("a request too long"))?;
-    let mut request = REQUEST_MAGIC.to_be_bytes().to_vec();
-    request.extend(0_u16.to_be_bytes());
-    request.extend(command.to_be_bytes());
-    request.extend(COOKIE.to_be_bytes());
-    request.extend(extent.offset_bytes().to_be_bytes());
-    request.extend(len.to_be_bytes());
-    server.write_all(&request)?;
+    server.write_all(&request(command, extent.offset_bytes(), len))?;
     let mut refusal = None;
     for _ in 0..CHUNKS_MAX {
         let mut magic = [0; 4];
@@ -73,6 +69,21 @@ pub(super) fn ask(
         }
     }
     Err(violation("chunks without end"))
+}
+
+/// Says that nothing more will be asked.
+pub(super) fn leave(server: &mut impl Write) -> io::Result<()> {
+    server.write_all(&request(DISCONNECT, 0, 0))
+}
+
+fn request(command: u16, offset_bytes: u64, len: u32) -> Vec<u8> {
+    let mut request = REQUEST_MAGIC.to_be_bytes().to_vec();
+    request.extend(0_u16.to_be_bytes());
+    request.extend(command.to_be_bytes());
+    request.extend(COOKIE.to_be_bytes());
+    request.extend(offset_bytes.to_be_bytes());
+    request.extend(len.to_be_bytes());
+    request
 }
 
 /// The rest of an answer in one piece.
@@ -128,7 +139,7 @@ fn chunk(
         }
         STATUS if payload.len() >= 4 => {
             let extents = payload[4..].chunks_exact(8);
-            let extents = extents.map(|one| (be32(one, 0).into(), be32(one, 4) & STATE_ZERO != 0));
+            let extents = extents.map(|one| (be32(one, 0).into(), be32(one, 4)));
             take(Reply::Status(be32(&payload, 0), extents.collect()))?;
         }
         kind if kind & ERROR != 0 && payload.len() >= 6 => {
@@ -141,7 +152,7 @@ fn chunk(
     Ok(None)
 }
 
-/// What the server says of a failure; its numbers are those of the system.
+/// What the server says of a failure. Its error numbers are the system's.
 fn failure(errno: u32, text: &[u8]) -> String {
     let system = io::Error::from_raw_os_error(i32::try_from(errno).unwrap_or(5)).to_string();
     let system = system.split(" (os error").next().unwrap_or_default();

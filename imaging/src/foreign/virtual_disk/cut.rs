@@ -10,7 +10,7 @@ use klon_partition::device::read_vec;
 use klon_partition::{ReadAt, Result};
 use std::path::Path;
 
-/// Refuses a virtual disk of QEMU's `driver` that is cut; `path` names it, for those of several files.
+/// Refuses a virtual disk of QEMU's `driver` that is cut. `path` names the file, as a disk may have several.
 ///
 /// # Errors
 /// [`klon_partition::Error::Corrupt`] with the length that the file has, and the least that it must have;

@@ -7,6 +7,7 @@ use super::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_START, SECTOR_BYTES, to_len};
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::device::{look_at, read_vec};
 use klon_partition::error::Corrupt;
+use klon_partition::text::{quoted, sealed};
 use klon_partition::{ReadAt, Result};
 use std::path::Path;
 
@@ -81,7 +82,7 @@ fn extents(text: &[u8], path: &Path) -> Result<()> {
 fn named(error: klon_partition::Error, name: &str) -> klon_partition::Error {
     match error {
         klon_partition::Error::Corrupt(mut corrupt) => {
-            corrupt.found = format!("{} in {name:?}", corrupt.found);
+            corrupt.found = format!("{} in {}", corrupt.found, quoted(&sealed(name)));
             klon_partition::Error::Corrupt(corrupt)
         }
         other => other,

@@ -18,7 +18,7 @@ pub trait Forward: Send {
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
-    fn finish(&mut self) -> klon_partition::Result<()>;
+    fn check_rest(&mut self) -> klon_partition::Result<()>;
 }
 
 /// The size of a stream, as a device that can't be read.

@@ -5,14 +5,16 @@ use super::super::encoded::Encoded;
 use super::super::frame::Encoding;
 use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
+use super::sums::Checks;
 use crate::buffer::Pool;
+use crate::change::proven::signatures_in;
 use crate::chunk::{ChunkSize, Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::rung::Rung;
 use bytes::Bytes;
 use klon_partition::bytes::is_zero;
 use klon_partition::locks::{lock, read_lock};
-use klon_partition::{Extent, ReadAt};
+use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::sync::{Mutex, RwLock};
 use zstd::bulk::Compressor;
 
@@ -23,8 +25,24 @@ pub(super) struct Task {
     pub(super) copy: Vec<Extent>,
     /// What the snapshot before has there.
     pub(super) known: Option<Reference>,
+    /// Whether its content is proven to be what the snapshot before has there.
+    pub(super) is_proven: bool,
     /// Its content, where that came in order.
     pub(super) content: Option<Bytes>,
+}
+
+impl Task {
+    /// What the snapshot before has there, if that is as long.
+    fn known(&self) -> Option<Reference> {
+        let is_same_len =
+            |known: &Reference| u64::from(known.plain_bytes) == self.chunk.len_bytes();
+        self.known.filter(is_same_len)
+    }
+
+    /// Where a chunk is stored of which nothing needs to be read.
+    fn proven(&self) -> Option<Reference> {
+        self.known().filter(|_| self.is_proven)
+    }
 }
 
 /// What became of a chunk.
@@ -36,6 +54,18 @@ pub(super) struct Outcome {
     /// Whether the snapshot before had something else there.
     pub(super) is_changed: bool,
     pub(super) content: Content,
+    /// How its content is known.
+    pub(super) seen: Seen,
+}
+
+/// How the content of a chunk is known.
+pub(super) enum Seen {
+    /// It was read. Where signatures were found of what is written past the filesystem, if anyone asks.
+    Read(Vec<Extent>),
+    /// The source keeps its digest, so that it was not looked at.
+    Kept,
+    /// It is proven to be what the snapshot before has.
+    Proven,
 }
 
 /// How a chunk gets into the image.
@@ -55,45 +85,68 @@ impl Content {
 pub(super) struct Worker<'a> {
     source: &'a dyn ReadAt,
     rung: Rung,
+    /// Whether the source compares what is read of it with its digests.
+    is_checked: bool,
+    /// Whether signatures are looked for.
+    is_searched: bool,
     previous: Option<&'a Snapshot>,
     dedup: &'a RwLock<Dedup>,
+    /// Compares what is read with the checksums of filesystems.
+    checks: &'a Checks<'a>,
     pool: Pool,
     compressors: Compressors,
 }
 
 impl<'a> Worker<'a> {
     pub(super) fn new(
-        source: &'a dyn ReadAt,
+        (source, is_checked): (&'a dyn ReadAt, bool),
         level: i32,
         chunk_size: ChunkSize,
-        rung: Rung,
+        (rung, is_searched): (Rung, bool),
         previous: Option<&'a Snapshot>,
         dedup: &'a RwLock<Dedup>,
+        checks: &'a Checks<'a>,
     ) -> Self {
         Self {
             source,
             rung,
+            is_checked,
+            is_searched,
             previous,
             dedup,
+            checks,
             pool: Pool::new(chunk_size.buffer_len()),
             compressors: Compressors::new(level),
         }
     }
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
+        if let Some(known) = task.proven() {
+            return Ok(self.unread(task, known, Seen::Proven));
+        }
+        let kept = self.kept(task)?;
+        if let Some(found) = kept.and_then(|digest| self.found(task, digest)) {
+            return Ok(self.unread(task, found, Seen::Kept));
+        }
         let len = to_len(task.chunk.len_bytes());
         let (plain, read_source_bytes) = match &task.content {
-            Some(content) => {
-                let bytes = task.copy.iter().map(|extent| extent.len_bytes()).sum();
-                (content.clone(), bytes)
-            }
+            Some(content) => (content.clone(), bytes_of(&task.copy)),
             None => self.read(task, len)?,
         };
-        let digest = Digest::of(&plain);
+        self.checks.look(task.chunk, &task.copy, &plain);
+        let checked = kept.filter(|_| self.is_checked);
+        let digest = checked.unwrap_or_else(|| Digest::of(&plain));
+        let seen = match kept {
+            Some(_) => Seen::Kept,
+            // Behind the digest, which leaves the chunk in the processor's cache: the search touches one line in
+            // eight, and would wait for the memory of each.
+            None if self.is_searched => {
+                Seen::Read(signatures_in(task.chunk.offset_bytes(), &plain).collect())
+            }
+            None => Seen::Read(Vec::new()),
+        };
         let plain_bytes = u32::try_from(len).unwrap_or(u32::MAX);
-        let same = task
-            .known
-            .filter(|known| known.digest == digest && known.plain_bytes == plain_bytes);
+        let same = task.known().filter(|known| known.digest == digest);
         let content = match same {
             Some(known) if self.is_sound(&known, &plain) => Content::Known(known),
             _ => self.stored_or_new(plain, digest, plain_bytes)?,
@@ -101,11 +154,55 @@ impl<'a> Worker<'a> {
         Ok(Outcome {
             chunk: task.chunk,
             read_source_bytes,
-            copy_bytes: task.copy.iter().map(|extent| extent.len_bytes()).sum(),
+            copy_bytes: bytes_of(&task.copy),
             // Zeroes that were written over a hole read the same.
             is_changed: same.is_none() && !(self.is_hole_before(task) && content.is_zero()),
             content,
+            seen,
         })
+    }
+
+    /// A chunk that the image has, without its content.
+    fn unread(&self, task: &Task, reference: Reference, seen: Seen) -> Outcome {
+        let is_same = |known: Reference| known.digest == reference.digest;
+        let is_zero_over_hole = self.is_hole_before(task) && reference.is_zero();
+        Outcome {
+            chunk: task.chunk,
+            read_source_bytes: 0,
+            copy_bytes: bytes_of(&task.copy),
+            is_changed: !task.known().is_some_and(is_same) && !is_zero_over_hole,
+            content: Content::Known(reference),
+            seen,
+        }
+    }
+
+    /// The digest of a chunk, where the source keeps it.
+    fn kept(&self, task: &Task) -> Result<Option<Digest>> {
+        if task.content.is_some() {
+            return Ok(None);
+        }
+        let kept = self.source.sha256(task.chunk).map_err(Error::Source)?;
+        let Some(kept) = kept else {
+            return Ok(None);
+        };
+        // It covers all data of the chunk, also data that is not to be stored.
+        let data = self.source.data(task.chunk).map_err(Error::Source)?;
+        let copy: ExtentMap = task.copy.iter().copied().collect();
+        Ok(data.difference(&copy).is_empty().then_some(Digest(kept)))
+    }
+
+    /// Where the image has a chunk of that digest. A comparing run has to look at it.
+    fn found(&self, task: &Task, digest: Digest) -> Option<Reference> {
+        if self.rung == Rung::Compare {
+            return None;
+        }
+        let len = to_len(task.chunk.len_bytes());
+        let plain_bytes = u32::try_from(len).unwrap_or(u32::MAX);
+        if Digest::of_zeroes(len) == Some(digest) {
+            return Some(Reference::of_zeroes(plain_bytes, digest));
+        }
+        let same = task.known().filter(|known| known.digest == digest);
+        same.or_else(|| read_lock(self.dedup).find(digest, plain_bytes))
     }
 
     /// Whether the snapshot before has nothing there.
@@ -122,12 +219,7 @@ impl<'a> Worker<'a> {
 
     fn stored_or_new(&self, plain: Bytes, digest: Digest, plain_bytes: u32) -> Result<Content> {
         if is_zero(&plain) {
-            return Ok(Content::Known(Reference {
-                position: 0,
-                stored_bytes: 0,
-                plain_bytes,
-                digest,
-            }));
+            return Ok(Content::Known(Reference::of_zeroes(plain_bytes, digest)));
         }
         let found = {
             let dedup = read_lock(self.dedup);
@@ -157,6 +249,10 @@ impl<'a> Worker<'a> {
                 .read_chunk(reference, stored)
                 .is_ok_and(|()| stored == plain)
     }
+}
+
+fn bytes_of(extents: &[Extent]) -> u64 {
+    extents.iter().map(|extent| extent.len_bytes()).sum()
 }
 
 /// About how much memory zstd needs: its tables grow with the level, and with the length of the

@@ -20,7 +20,7 @@ pub(in crate::image) const ENTRIES_MAX: usize = 32;
 /// More levels than any number of snapshots needs.
 const LEVELS_MAX: u8 = 32;
 
-/// Where a page is, and of which snapshots.
+/// Where a page is, and which snapshots it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct PageReference {
     /// 0 for one with entries, more for one with pages, which are of lower levels.

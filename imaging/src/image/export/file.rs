@@ -49,11 +49,16 @@ impl NewFile {
             .map_err(Error::Target)
     }
 
+    /// The error of doing something for this file.
+    pub(super) fn failed(&self, doing: &'static str) -> impl Fn(io::Error) -> Error + use<> {
+        failed(&self.path, doing)
+    }
+
     /// Cuts the file, makes it durable, and gives it its name.
     ///
     /// # Errors
     /// [`Error::Target`]: what was at the path is as it was.
-    pub fn finish(self, size_bytes: u64) -> Result<()> {
+    pub fn into_place(self, size_bytes: u64) -> Result<()> {
         self.target.sync().map_err(Error::Target)?;
         drop(self.target);
         let file = self.own.file();
@@ -102,12 +107,12 @@ mod tests {
         let file = begin(false).unwrap();
         file.write_at(b"whole", 0).unwrap();
         assert!(!path.exists());
-        file.finish(5).unwrap();
+        file.into_place(5).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert!(begin(false).is_err());
         let second = begin(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        second.finish(3).unwrap();
+        second.into_place(3).unwrap();
         assert_eq!(fs::read(&path).unwrap(), [0; 3]);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -118,7 +123,7 @@ mod tests {
         let path = directory.path().join("out");
         let file = NewFile::create(&path, 1, false).unwrap();
         fs::write(&path, "another's").unwrap();
-        assert!(file.finish(1).is_err());
+        assert!(file.into_place(1).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"another's");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }

@@ -58,6 +58,9 @@ pub fn capacity_bytes(data: &ExtentMap, size_bytes: u64) -> u64 {
     all.saturating_add(refcounts).saturating_mul(CLUSTER)
 }
 
+/// What fails when the compressor does.
+const COMPRESSING: &str = "compress a cluster";
+
 /// Where the table of refcount blocks is.
 struct RefcountTable {
     offset_bytes: u64,
@@ -65,11 +68,12 @@ struct RefcountTable {
 }
 
 impl<'a> Qcow2File<'a> {
-    /// Begins a file for a disk of `size_bytes`, of which `wanted` is in use. With a `level` clusters
-    /// are compressed by zstd.
+    /// Begins a file for a disk of `size_bytes`. `wanted` is in use. With a `level` clusters are compressed
+    /// by zstd.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a disk that is larger than QEMU takes; [`Error::Internal`].
+    /// [`Error::Refused`] for a disk that is larger than QEMU takes; [`Error::Target`] when the
+    /// compressor has no memory.
     pub fn new(
         file: &'a NewFile,
         wanted: ExtentMap,
@@ -88,7 +92,7 @@ impl<'a> Qcow2File<'a> {
             file,
             wanted,
             size_bytes,
-            compressor: compressor.map_err(|error| Error::Internal(error.to_string()))?,
+            compressor: compressor.map_err(file.failed(COMPRESSING))?,
             l1: vec![0; to_len(l1_entries)],
             l2: vec![0; to_len(L2_ENTRIES)],
             l2_index: 0,
@@ -152,11 +156,11 @@ impl<'a> Qcow2File<'a> {
         let mut whole = content.to_vec();
         whole.resize(CLUSTER_LEN, 0);
         let packed = compressor.compress(&whole);
-        let packed = packed.map_err(|error| Error::Internal(error.to_string()))?;
+        let packed = packed.map_err(self.file.failed(COMPRESSING))?;
         Ok((packed.len() + 512 < CLUSTER_LEN).then_some(packed))
     }
 
-    /// Writes the L2 tables before that of `index`.
+    /// Writes the L2 tables up to the one of `index`.
     fn go_to_table(&mut self, index: u64) -> Result<()> {
         while self.l2_index < index {
             self.flush_table()?;

@@ -62,7 +62,7 @@ impl<W: Write> RawStream<W> {
     ///
     /// # Errors
     /// [`Error::Target`].
-    pub fn finish(mut self, size_bytes: u64) -> Result<()> {
+    pub fn fill_to(mut self, size_bytes: u64) -> Result<()> {
         self.zeroes_to(size_bytes)?;
         let flushed = self.output.flush();
         self.noted(0, flushed)

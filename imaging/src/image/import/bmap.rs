@@ -8,28 +8,30 @@ use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// A map of two million runs is smaller.
+/// The largest map that is read. A map of two million runs is smaller.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 const NODES_MAX: u32 = 1 << 24;
 const BLOCK_BYTES: std::ops::RangeInclusive<u64> = 512..=1 << 30;
 
-/// A block map.
+/// A block map: which ranges of a raw image hold data, as bmaptool writes it (element `bmap`, versions 1
+/// and 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bmap {
-    /// Size of the image that it is of.
+    /// Size of the image that the map is of (`ImageSize`), in bytes.
     pub image_bytes: u64,
-    /// What of it matters, in order, each with its SHA-256 where the map has that.
+    /// The ranges with data (`Range`), ascending, in bytes of the image; each with the SHA-256 of its
+    /// bytes, where the map has one.
     pub runs: Vec<(Extent, Option<[u8; 32]>)>,
     /// The kind of the checksums, where they are not of the kind that is compared here.
     pub unchecked: Option<String>,
 }
 
 impl Bmap {
-    /// The map beside a file, found as bmaptool does: `NAME.bmap`, and the same for `NAME` without its
-    /// endings.
+    /// The map beside the file at `path`, and where it was found: `NAME.bmap`, and then the same for
+    /// `NAME` without its endings, as bmaptool looks for it. `None` when there is none.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse); [`Error::Open`].
+    /// As [`parse`](Self::parse); [`Error::Open`] when a map that is there can't be read.
     pub fn beside(path: &Path) -> Result<Option<(PathBuf, Self)>> {
         let mut name = path.to_owned();
         loop {
@@ -58,10 +60,10 @@ impl Bmap {
         }
     }
 
-    /// From the text of a map of version 1 or 2.
+    /// Reads the XML text of a map of version 1 or 2.
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`Error::Corrupt`] names the element that is missing or wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let options = ParsingOptions {
             nodes_limit: NODES_MAX,
@@ -107,14 +109,14 @@ impl Bmap {
         Ok(map)
     }
 
-    /// What of the image matters.
+    /// All ranges with data, in bytes of the image. Nobody needs the bytes between them.
     #[must_use]
     pub fn mapped(&self) -> ExtentMap {
         self.runs.iter().map(|(run, _)| *run).collect()
     }
 }
 
-/// Compares the SHA-256 of the runs with what comes in order.
+/// Compares bytes that come in order with the SHA-256 of their ranges.
 pub(super) struct Checker<'a> {
     map: &'a Bmap,
     run: usize,
@@ -157,7 +159,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The checksum of the map's own file is that with zeroes in its place.
+/// The map's file has a checksum of itself. It is computed with zeroes in the place of the checksum.
 fn check_own(text: &str, root: Node<'_, '_>) -> Result<()> {
     let Some(own) = value(root, "BmapFileChecksum") else {
         return Ok(());

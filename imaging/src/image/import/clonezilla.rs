@@ -1,5 +1,5 @@
-//! Directories of Clonezilla's (`ocs-sr savedisk`), as one disk: what `ocs-sr restoredisk` would make
-//! of an empty one.
+//! Directories that Clonezilla saved (`ocs-sr savedisk`), read as one disk. The disk is what `ocs-sr
+//! restoredisk` would make of an empty one.
 //!
 //! ```text
 //! disk                      names of the disks
@@ -25,7 +25,7 @@ use klon_partition::Shown;
 use super::partclone::{self, Partclone};
 use super::split::Parts;
 use directory::Directory;
-use forward::{Opener, Part};
+use forward::{Opener, PackedPartition};
 use klon_partition::device::Overlay;
 use klon_partition::table::{Partition, PartitionType, Table};
 use klon_partition::{Error, ExtentMap, Geometry, ReadAt, Result};
@@ -33,9 +33,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A disk in a directory of Clonezilla's.
+/// A disk that Clonezilla saved as a directory: its tables, and an image of each partition.
 pub struct ClonezillaDisk {
-    /// Its name then: `sda`.
+    /// The name that the disk had: `sda`.
     pub name: String,
     /// Its size and sectors.
     pub geometry: Geometry,
@@ -46,11 +46,12 @@ pub struct ClonezillaDisk {
     /// What the user should know.
     pub warnings: Vec<String>,
     tables: Arc<dyn ReadAt>,
-    parts: Vec<Part>,
+    parts: Vec<PackedPartition>,
 }
 
 impl ClonezillaDisk {
-    /// Looks at a directory. Where it has several disks, `disk` says which.
+    /// Looks at the directory at `path`. Where it has several disks, `disk` is the name of the one that is
+    /// meant, as in `sda`. Nothing is unpacked yet.
     ///
     /// # Errors
     /// [`Error::Invalid`] when it is no such directory, or the disk is not in it;
@@ -73,7 +74,7 @@ impl ClonezillaDisk {
                 Some((opener, in_use)) => {
                     used = used.union(&in_use.shifted(partition.extent.offset_bytes()));
                     let extent = partition.extent;
-                    parts.push(Part { extent, opener });
+                    parts.push(PackedPartition { extent, opener });
                 }
                 None if saved.contains(&node) => {
                     return Err(Error::Invalid(format!(
@@ -99,7 +100,8 @@ impl ClonezillaDisk {
         })
     }
 
-    /// The disk as it comes in order.
+    /// The disk as a stream: its partitions are unpacked one after the other, in the order in which they
+    /// lie on it.
     #[must_use]
     pub fn into_forward(self) -> DiskForward {
         DiskForward::new(self.tables, self.parts)

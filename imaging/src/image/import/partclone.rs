@@ -22,10 +22,10 @@ use klon_partition::error::Corrupt;
 use klon_partition::{ExtentMap, Result};
 use std::io::Read;
 
-/// The first bytes of every image.
+/// The first bytes of every image of partclone (field `magic` of the image header).
 pub const MAGIC: &[u8] = b"partclone-image";
 
-/// An image of partclone, read in order.
+/// The volume in an image of partclone, formats 0001 and 0002. It is read in order, from any stream.
 pub struct Partclone<R> {
     stream: Stream<R>,
     header: Header,
@@ -48,8 +48,9 @@ impl<R: Read + Send> Partclone<R> {
     /// Reads header and bitmap of the image that is in `input`; errors call it `name`.
     ///
     /// # Errors
-    /// [`klon_partition::Error::Corrupt`], [`klon_partition::Error::Unsupported`],
-    /// [`klon_partition::Error::Io`].
+    /// [`klon_partition::Error::Corrupt`] for a header or a bitmap that fails its checks,
+    /// [`klon_partition::Error::Unsupported`] for another version, [`klon_partition::Error::Io`] when
+    /// `input` fails or ends early.
     pub fn open(input: R, name: String) -> Result<Self> {
         let mut stream = Stream::new(input, name);
         let header = Header::read(&mut stream)?;
@@ -68,19 +69,20 @@ impl<R: Read + Send> Partclone<R> {
         })
     }
 
-    /// What the image says of itself.
+    /// What the image says of itself in its header.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// What of the volume is in the image; small gaps count, too, when it is in very many pieces.
+    /// The blocks that are in the image, in bytes of the volume. Where they are in very many pieces, small
+    /// gaps between the pieces count as in the image.
     #[must_use]
     pub fn used(&self) -> ExtentMap {
         self.bitmap.extents(&self.header)
     }
 
-    /// Goes on to a block; gives whether it is in the image. Then it is in `self.block`.
+    /// Goes on to a block, and tells whether the image has it. If so, `self.block` holds it.
     fn load(&mut self, number: u64) -> Result<bool> {
         if self.held == number + 1 {
             return Ok(true);
@@ -138,8 +140,8 @@ impl<R: Read + Send> Partclone<R> {
         self.skip_extra()
     }
 
-    /// Some 64-bit versions wrote 8 bytes for each checksum of format 0001. Whether it is so shows
-    /// at the second one.
+    /// Some 64-bit versions wrote 8 bytes for each checksum of format 0001. The second checksum shows
+    /// whether this one did.
     fn skip_extra(&mut self) -> Result<()> {
         let extra = match self.extra {
             Some(extra) => extra,
@@ -193,7 +195,7 @@ impl<R: Read + Send> Forward for Partclone<R> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn check_rest(&mut self) -> Result<()> {
         if self.header.blocks > 0 {
             self.load(self.header.blocks - 1)?;
         }

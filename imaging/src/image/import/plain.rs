@@ -1,11 +1,11 @@
-//! A raw disk or volume that comes as a packed stream: gone through once, before anything is made of
-//! it, so that its size is known and a damaged one costs nothing; then read again.
+//! A raw disk or volume in a packed stream. klon goes through the stream once before it makes anything of
+//! it: then it knows the size, and a damaged stream has cost nothing. Then it reads the stream again.
 
 use super::bmap::{Bmap, Checker};
 use super::split::Parts;
-use super::unpack::Unpacked;
 use super::zeroes::Zeroes;
 use super::{RawForward, Stream};
+use crate::packed::Unpacked;
 use crate::pieces::fill;
 use klon_partition::bytes::is_zero;
 use klon_partition::device::Overlay;
@@ -16,22 +16,23 @@ use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result, WriteAt};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
-/// What is read at once, and kept.
+/// How many bytes are read at once, and kept as one piece.
 const PIECE_BYTES: u64 = 1 << 20;
-/// Unit in which zeroes are told.
+/// Zeroes are looked for in blocks of this size.
 const BLOCK_BYTES: usize = 4096;
-/// Pieces that are kept for those who read a little behind the others.
+/// How many pieces are kept, for threads that read a little behind the others.
 const KEPT: usize = 64;
-/// Two pieces, and what an overlay needs beside them.
+/// Room for the first and the last piece, and for what an overlay needs beside them.
 const ENDS_BYTES_MAX: usize = 8 << 20;
 
-/// A raw disk or volume that comes as a packed stream.
+/// A raw disk or volume in a packed stream, as a device. A read before the place of the last one unpacks
+/// the stream again from its start, so it is meant to be read in order; its start and end are kept.
 pub struct PlainStream {
     parts: Parts,
     size_bytes: u64,
     /// What is not zero.
     data: ExtentMap,
-    /// What matters: all of it, or what a block map says.
+    /// What must be restored: all of it, or what a block map names.
     wanted: ExtentMap,
     /// The first and the last piece, where tables are.
     head: Vec<u8>,
@@ -47,10 +48,11 @@ struct Reading {
     kept: VecDeque<(u64, Vec<u8>)>,
 }
 
-/// What the first bytes of a packed stream are, at most `len`.
+/// The first `len` bytes of what is packed in `parts`; fewer when the stream is shorter.
 ///
 /// # Errors
-/// As [`unpack`](super::unpack::unpack), and for what can't be unpacked.
+/// As [`unpack`](crate::packed::unpack); [`klon_partition::Error::Corrupt`] for a stream that can't be
+/// unpacked so far.
 pub fn start(parts: &Parts, len: usize) -> Result<Vec<u8>> {
     let mut stream = Stream::new(parts.clone().open()?.0, parts.name());
     let mut start = vec![0; len];
@@ -60,11 +62,12 @@ pub fn start(parts: &Parts, len: usize) -> Result<Vec<u8>> {
 }
 
 impl PlainStream {
-    /// Goes through all of it, with the checks of the packer, and those of a block map.
+    /// Unpacks all of `parts` once. This shows the size and where it is zero, and checks it by the checksums
+    /// of the packer and of a block map.
     ///
     /// # Errors
-    /// [`klon_partition::Error::Corrupt`], [`klon_partition::Error::Unsupported`],
-    /// [`klon_partition::Error::Io`].
+    /// [`klon_partition::Error::Corrupt`] when a checksum, or the size by the map, is not right;
+    /// [`klon_partition::Error::Unsupported`] for another packer; [`klon_partition::Error::Io`].
     pub fn scan(parts: &Parts, bmap: Option<&Bmap>) -> Result<Self> {
         let mut stream = Stream::new(parts.clone().open()?.0, parts.name());
         let mut checker = bmap.map(Checker::new);
@@ -114,16 +117,17 @@ impl PlainStream {
         })
     }
 
-    /// What of it matters.
+    /// What must be restored, in bytes of the disk: what the block map names, or all of it.
     #[must_use]
     pub const fn wanted(&self) -> &ExtentMap {
         &self.wanted
     }
 
-    /// Its start and its end with zeroes between them, where tables are found.
+    /// A device of the same size that has the first and the last bytes of the stream and zeroes between
+    /// them. Partition tables are found there without unpacking anything.
     ///
     /// # Errors
-    /// Those of [`Overlay`].
+    /// [`klon_partition::Error::Io`] when these are more than an [`Overlay`] keeps.
     pub fn ends(&self) -> Result<Box<dyn ReadAt>> {
         let ends = Overlay::new(Zeroes(self.geometry()), ENDS_BYTES_MAX);
         ends.write_all_at(&self.tail, self.size_bytes - self.tail.len() as u64)?;
@@ -131,10 +135,10 @@ impl PlainStream {
         Ok(Box::new(ends))
     }
 
-    /// The same, to be read in order.
+    /// The same disk or volume as a stream that is read once, in order.
     ///
     /// # Errors
-    /// As [`unpack`](super::unpack::unpack).
+    /// As [`unpack`](crate::packed::unpack).
     pub fn forward(&self) -> Result<RawForward> {
         let (stream, _) = self.parts.clone().open()?;
         Ok(RawForward::new(stream, self.parts.name(), self.size_bytes))

@@ -18,13 +18,13 @@ use klon_partition::{Extent, ExtentMap, Geometry, ReadAt, Result};
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-/// The first bytes of every image.
+/// The first bytes of every qcow2 image (header field `magic`).
 pub const MAGIC: &[u8; 4] = b"QFI\xfb";
 /// Tables and unpacked clusters that are kept at hand.
 const KEPT: usize = 16;
 const NAME: &str = "qcow2 image";
 
-/// A qcow2 image as the disk that it holds.
+/// The disk in a qcow2 image, versions 2 and 3, as a device: its active state, not its snapshots.
 pub struct Qcow2<D> {
     file: D,
     header: Header,
@@ -74,10 +74,17 @@ impl<D: ReadAt> Qcow2<D> {
         })
     }
 
-    /// Names of the snapshots that are inside of it; only the disk as it is now is read.
+    /// The size of a cluster. The image has a cluster of the disk as a whole, or not at all.
+    pub const fn cluster_bytes(&self) -> u64 {
+        self.header.cluster_bytes()
+    }
+
+    /// The names of the snapshots inside of the image, in the order of its snapshot table. What is in
+    /// them is not read.
     ///
     /// # Errors
-    /// [`klon_partition::Error::Corrupt`], [`klon_partition::Error::Io`].
+    /// [`klon_partition::Error::Corrupt`] for a table that contradicts itself,
+    /// [`klon_partition::Error::Io`].
     pub fn snapshots(&self) -> Result<Vec<String>> {
         let (count, offset_bytes) = self.header.snapshots;
         snapshots::names(&self.file, count, offset_bytes)

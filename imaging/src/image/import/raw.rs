@@ -1,19 +1,19 @@
 //! A volume that comes as its plain bytes, as `dd` and `partclone.dd` make it.
 
 use super::Stream;
-use super::unpack::Unpacked;
 use crate::image::Forward;
+use crate::packed::Unpacked;
 use klon_partition::Result;
 use klon_partition::error::Corrupt;
 
-/// A volume that comes as its plain bytes.
+/// A volume that comes as its plain bytes, in order.
 pub struct RawForward {
     stream: Stream<Unpacked>,
     size_bytes: u64,
 }
 
 impl RawForward {
-    /// A volume of `size_bytes`.
+    /// The volume of `size_bytes` bytes that `input` is; errors call it `name`.
     #[must_use]
     pub const fn new(input: Unpacked, name: String, size_bytes: u64) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Forward for RawForward {
         self.stream.read(buffer)
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn check_rest(&mut self) -> Result<()> {
         self.skip_to(self.size_bytes)?;
         let mut more = [0];
         if self.stream.read_some(&mut more)? == 0 {

@@ -1,15 +1,18 @@
-//! Files that `split` made of one: which they are, and all of them as one again.
+//! Parts that `split` made of one file: which files they are, and all of them read as one again.
 //!
 //! Suffixes are letters (`aa`), or numbers with `-d` (`00`). When they are used up to the last but one
 //! first letter, `split` goes on with longer ones, so that names stay in order: `yz`, `zaaa`, …, `zyzz`,
 //! `zzaaaa`; `89`, `9000`. With `-a` all have one length (GNU Coreutils, "split invocation").
 
-use super::unpack::{Packing, Unpacked, unpack};
+mod counted;
+
 use crate::foreign;
 use crate::image::parts::Joined;
+use crate::packed::{Packing, Unpacked, unpack};
 use klon_partition::Shown;
-use klon_partition::device::look_at;
-use klon_partition::{Error, ReadAt, Result};
+use klon_partition::device::{Window, look_at};
+use klon_partition::filesystem::probe;
+use klon_partition::{Error, Extent, ReadAt, Result};
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,10 +21,12 @@ use std::sync::Arc;
 
 /// Longest suffix of a first part that is looked for.
 const SUFFIX_LEN_MAX: usize = 8;
+/// The backup of a GPT is never longer.
+const BACKUP_BYTES_MAX: u64 = 1 << 20;
 /// Endings of two letters that files beside the parts may have.
 const OTHER_ENDINGS: [&str; 5] = ["gz", "xz", "lz", "md", "sh"];
 
-/// Files that are one, opened one after the other.
+/// The parts of a file that was split, in order; one file alone is its only part. At most one is open.
 #[derive(Clone, Debug)]
 pub struct Parts {
     paths: VecDeque<PathBuf>,
@@ -81,8 +86,8 @@ impl Letters {
         None
     }
 
-    /// The suffix after one, where longer ones come when the last first letter is reached. The first of
-    /// all had `len` letters.
+    /// The next suffix. After the last suffix of a first letter it is a longer one. The first suffix of the
+    /// set had `len` letters.
     fn growing(self, suffix: &str, len: usize) -> Option<String> {
         let last = char::from(self.last());
         let grown = suffix.chars().take_while(|&letter| letter == last).count();
@@ -102,11 +107,9 @@ impl Letters {
 }
 
 impl Parts {
-    /// All parts of which `first` is the first (`NAME.aa`, `NAME.ab`, …; `NAME.00`, …), or that file
-    /// alone.
-    ///
-    /// Files with numbers may also be days of a rotation: where each of them begins like a disk, a volume
-    /// or an image by itself, or their sizes are not those of parts, nobody can tell.
+    /// All parts of the set that begins with `first` (`NAME.aa`, `NAME.ab`, …; `NAME.00`, …), or that file
+    /// alone. Files with numbers may also be backups of several days. They are refused where each of them
+    /// begins like a disk, a volume or an image of its own, or where their sizes are not those of parts.
     ///
     /// # Errors
     /// [`Error::Invalid`] when one between the first and the last is missing, `first` is another part, or
@@ -120,6 +123,9 @@ impl Parts {
         let Some((stem, suffix)) = split.filter(|(stem, _)| !stem.is_empty()) else {
             return Ok(alone());
         };
+        if let Some(counted) = counted::find(first, stem, suffix)? {
+            return Ok(counted);
+        }
         let Some(letters) = Letters::of(suffix) else {
             return Ok(alone());
         };
@@ -197,7 +203,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The plain bytes, and how they are packed.
+    /// The unpacked bytes of all parts, as one stream, and how they were packed.
     ///
     /// # Errors
     /// As [`unpack`].
@@ -210,28 +216,28 @@ impl Parts {
         unpack(reader, &name)
     }
 
-    /// The bytes as they are in the files, at any place.
+    /// The bytes as they are in the files, still packed, as one device. All parts are open then.
     ///
     /// # Errors
-    /// [`Error::Open`].
+    /// [`Error::Open`] names the part that can't be opened.
     pub fn device(&self) -> Result<Arc<dyn ReadAt>> {
         let parts = self.paths.iter().map(|path| look_at(path));
         Ok(Arc::new(Joined::new(parts.collect::<Result<Vec<_>>>()?)))
     }
 
-    /// Whether there are several.
+    /// Whether there are several parts.
     #[must_use]
     pub fn is_split(&self) -> bool {
         self.paths.len() > 1
     }
 
-    /// How many there are.
+    /// How many parts there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.paths.len()
     }
 
-    /// The first file.
+    /// The path of the first part, for messages.
     #[must_use]
     pub fn name(&self) -> String {
         let first = self.paths.front();
@@ -243,10 +249,21 @@ impl Parts {
 fn is_beginning(path: &Path) -> Result<bool> {
     let file = look_at(path)?;
     match foreign::recognize(&file) {
-        Ok(None) => foreign::looks_raw(&file),
+        Ok(None) => begins_raw(&file),
         Err(error @ Error::Io { .. }) => Err(error),
         _ => Ok(true),
     }
+}
+
+/// Whether a file begins like a disk or a volume. The last part of a disk has the backup of its GPT at
+/// the end, and begins like nothing.
+fn begins_raw(file: &dyn ReadAt) -> Result<bool> {
+    let size_bytes = file.geometry().size_bytes;
+    let front_bytes = size_bytes.saturating_sub(BACKUP_BYTES_MAX.min(size_bytes / 2));
+    let Some(front) = Extent::new(0, front_bytes - front_bytes % 512) else {
+        return foreign::looks_raw(file);
+    };
+    Ok(foreign::looks_raw(&Window::new(file, front)?)? || matches!(probe(file), Ok(Some(_))))
 }
 
 /// Whether all parts from `start` up to `suffix` are there.

@@ -1,29 +1,9 @@
 //! A stream of bytes with a name and a position, whose errors say both.
 
+use crate::packed::Unexpected;
 use klon_partition::error::{Corrupt, Operation};
 use klon_partition::{Error, Result};
 use std::io::{self, Read};
-
-/// What an unpacker found wrong in the packed bytes, beside what its library says of the plain ones.
-#[derive(Debug)]
-pub(super) struct Unexpected {
-    pub(super) expected: &'static str,
-    pub(super) found: String,
-}
-
-impl std::fmt::Display for Unexpected {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} instead of {}", self.found, self.expected)
-    }
-}
-
-impl std::error::Error for Unexpected {}
-
-impl From<Unexpected> for io::Error {
-    fn from(unexpected: Unexpected) -> Self {
-        Self::new(io::ErrorKind::InvalidData, unexpected)
-    }
-}
 
 /// A stream of bytes with a name and a position.
 pub(crate) struct Stream<R> {

@@ -5,7 +5,8 @@ use super::super::{Catalog, CatalogEntry, Image, ImageWriter, Reference};
 use super::check::check_all;
 use super::{World, content, header, noise, open};
 use crate::chunk::Digest;
-use klon_partition::Identity;
+use crate::record::Consistency;
+use klon_partition::{Identity, Outside};
 use std::path::Path;
 
 fn entry(number: u64) -> CatalogEntry {
@@ -24,7 +25,11 @@ fn entry(number: u64) -> CatalogEntry {
         source: Identity::Path("/source".to_owned()),
         source_bytes: 5 << 20,
         used_bytes: 1 << 20,
+        left_out_bytes: Some(0),
+        outside: Outside::All,
+        bad_bytes: Some(0),
         added_bytes: 4096,
+        consistency: Consistency::Still,
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::super::{SalvageDevice, Salvaged, SnapshotDevice, Unreadable};
 use super::{MIB, SIZE, World, noise, open, three};
-use crate::change::RungChoice;
-use crate::clone::{CloneOptions, CloneSummary, Freed, Job, Rewrite, Update, clone};
+use crate::change::{Reliance, RungChoice};
+use crate::clone::{
+    CloneOptions, CloneSummary, FillTexts, Filled, Freed, Job, Rewrite, Update, clone,
+};
 use crate::mark::Mark;
 use crate::progress::Silent;
 use crate::record::{Record, RecordStore, Role};
@@ -74,7 +76,10 @@ impl Bench {
         usage: &Usage,
         present: Option<&Usage>,
     ) -> crate::Result<CloneSummary> {
-        let lost = || source.lost_bytes();
+        let lost = || Filled {
+            extents: source.lost_bytes(),
+            texts: FillTexts::default(),
+        };
         let job = Job {
             name: "restored",
             source,
@@ -87,6 +92,10 @@ impl Bench {
             role: Role::Restore,
             watch: None,
             lost: Some(&lost),
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         };
         let options = CloneOptions {
             rung: RungChoice::Auto,
@@ -97,6 +106,7 @@ impl Bench {
                 None => Update::InPlace,
             },
             threads: NonZeroUsize::new(2).unwrap(),
+            reliance: Reliance::USUAL,
         };
         Ok(clone(&job, &self.records, &options, &Silent)?)
     }
@@ -136,7 +146,10 @@ fn damaged_chunks_are_zero_and_bad_in_the_record() {
     expected[5 * MIB..6 * MIB].fill(0);
     assert!(bench.has(&world.usage, &expected) && !bench.is_marked());
     let record = bench.record().unwrap();
-    assert_eq!((&record.bad, &record.bad_fill), (&bad, &None));
+    assert_eq!(
+        (&record.bad, &record.bad_fill),
+        (&bad, &FillTexts::default())
+    );
     let threads = NonZeroUsize::new(2).unwrap();
     let against = Against::Record(&record);
     let verified = verify("x", &bench.target, &against, threads, &Silent).unwrap();
@@ -180,7 +193,7 @@ fn without_the_flag_nothing_is_left_that_looks_whole() {
     // With it, the update is staged, too, and its record says what is bad.
     let source = salvage(&torn, 4);
     let summary = bench.restore(&source, &world.usage, Some(&used)).unwrap();
-    assert!(summary.staged_bytes > 0);
+    assert!(summary.tally.staged_bytes > 0);
     assert_eq!(summary.bad, chunk(5).into());
     assert_eq!(bench.record().unwrap().bad, chunk(5).into());
     let mut expected = changed.expected();

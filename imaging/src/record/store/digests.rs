@@ -1,13 +1,32 @@
 //! The digests in a record, read as they are asked for.
 
-use super::{Metadata, Record};
+use super::Record;
 use crate::chunk::{self, Digest};
-use crate::error::{Result, io_error};
-use klon_partition::{Extent, ExtentMap};
+use crate::error::{Error, Result, io_error};
+use crate::record::reader::Metadata;
+use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 impl Record {
+    /// Whether `device` has the first chunk as it was recorded: where the volume or the disk is told, its
+    /// boot sector or its partition table.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`], and [`Error::Source`] when the device can't be read.
+    pub fn has_first_chunk_of(&self, device: &dyn ReadAt) -> Result<bool> {
+        let Some((chunk, digest)) = self.digests()?.next().transpose()? else {
+            return Ok(false);
+        };
+        if chunk.end_bytes() > device.geometry().size_bytes {
+            return Ok(false);
+        }
+        let extents: Vec<Extent> = self.data.within(chunk).collect();
+        let mut content = vec![0; chunk::to_len(chunk.len_bytes())];
+        chunk::read_chunk(device, chunk, &extents, &mut content).map_err(Error::Source)?;
+        Ok(Digest::of(&content) == digest)
+    }
+
     /// The digest of each chunk that holds a byte of [`wanted`](Self::wanted), in order, read as
     /// they are asked for.
     ///

@@ -4,6 +4,8 @@ use super::{Record, RecordStore};
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::record::{Manifest, Role, RunEntry};
 use crate::rung::Rung;
+use crate::source::FillTexts;
+use crate::tally::Tally;
 use klon_partition::{Extent, ExtentMap, Identity};
 use std::fs;
 
@@ -12,12 +14,15 @@ fn manifest(target: &Identity) -> Manifest {
         ended_unix_seconds: 1,
         rung: Rung::Full,
         reason: "first clone".to_owned(),
-        used_bytes: 10,
-        read_source_bytes: 10,
-        read_target_bytes: 0,
-        changed_bytes: 10,
-        staged_bytes: 0,
-        written_bytes: 10,
+        is_replayed: false,
+        shrunk_from_bytes: None,
+        tally: Tally {
+            used_bytes: 10,
+            read_source_bytes: 10,
+            changed_bytes: 10,
+            written_bytes: 10,
+            ..Tally::default()
+        },
         milliseconds: 3,
     };
     Manifest {
@@ -32,6 +37,8 @@ fn manifest(target: &Identity) -> Manifest {
         run: None,
         role: Role::Backup,
         outside: klon_partition::Outside::All,
+        consistency: Default::default(),
+        grown: Vec::new(),
         history: vec![run],
     }
 }
@@ -51,7 +58,7 @@ fn write(store: &RecordStore, target: &Identity) {
     let data = map(&[(0, 4096), (CHUNK_BYTES + 5, 9)]);
     let zero = map(&[(3 * CHUNK_BYTES, 512)]);
     writer
-        .finish(&manifest(target), &data, &zero, &map(&[(4096, 4096)]))
+        .into_place(&manifest(target), &data, &zero, &map(&[(4096, 4096)]))
         .unwrap();
 }
 
@@ -120,7 +127,7 @@ fn write_with_metadata(store: &RecordStore, target: &Identity) {
     };
     writer.keep_metadata(digests);
     writer
-        .finish(&manifest, &data, &zero, &ExtentMap::new())
+        .into_place(&manifest, &data, &zero, &ExtentMap::new())
         .unwrap();
 }
 
@@ -158,7 +165,7 @@ fn digests_of_metadata_must_be_complete() {
     let digests = writer.begin_metadata(map(&[(0, 4096)])).unwrap();
     writer.keep_metadata(digests);
     let none = ExtentMap::new();
-    let error = writer.finish(&manifest(&target), &none, &none, &none);
+    let error = writer.into_place(&manifest(&target), &none, &none, &none);
     assert!(matches!(error, Err(crate::Error::Internal(_))));
 }
 
@@ -212,6 +219,26 @@ fn targets_that_look_alike_have_files_of_their_own() {
     );
 }
 
+#[test]
+fn each_volume_in_each_image_has_evidence_of_its_own() {
+    let store = RecordStore::new("/state".into());
+    let mut paths = std::collections::BTreeSet::new();
+    for image in [1, 2] {
+        for text in ["/a", "/b"] {
+            for name in [None, Some("n")] {
+                let source = Identity::Path(text.to_owned());
+                for number in [0, 1] {
+                    let image = uuid::Uuid::from_u128(image);
+                    paths.insert(store.image_evidence_path(image, (&source, name), number));
+                }
+            }
+        }
+    }
+    assert_eq!(paths.len(), 16);
+    let target = Identity::Path("/a".to_owned());
+    assert!(!paths.contains(&store.evidence_path(&target)));
+}
+
 /// Records that any version wrote stay readable: images/record-v1.klonrec was written by the first
 /// one, by `write` above for the disk with the serial number GOLDEN.
 #[test]
@@ -243,7 +270,7 @@ fn a_record_of_more_chunks_than_anyone_could_count_is_refused_at_once() {
     let writer = store.begin(&target, 0).unwrap();
     let all = map(&[(0, 1 << 62)]);
     writer
-        .finish(&manifest, &all, &map(&[]), &map(&[]))
+        .into_place(&manifest, &all, &map(&[]), &map(&[]))
         .unwrap();
     let error = store.load(&target).unwrap_err().to_string();
     assert!(error.contains("expected at least 32, found 0"), "{error}");
@@ -305,12 +332,91 @@ fn what_was_left_out_and_why_is_kept() {
     writer.set_left_out(left_out.clone());
     let manifest = Manifest {
         outside: klon_partition::Outside::Edges,
+        consistency: Default::default(),
         ..manifest(&target)
     };
     let none = ExtentMap::new();
-    writer.finish(&manifest, &data, &none, &none).unwrap();
+    writer.into_place(&manifest, &data, &none, &none).unwrap();
     let record = store.load(&target).unwrap().unwrap();
     assert_eq!(record.left_out, left_out);
     assert_eq!(record.wanted(), data);
     assert_eq!(record.manifest.outside, klon_partition::Outside::Edges);
+}
+
+#[test]
+fn an_outline_says_what_the_record_does_and_believes_no_damaged_section() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Path("/target".to_owned());
+    assert!(store.outline(&target).unwrap().is_none());
+    let mut writer = store.begin(&target, 1).unwrap();
+    writer.push(Digest([1; 32])).unwrap();
+    let (data, bad) = (map(&[(0, 4096)]), map(&[(512, 1024)]));
+    let texts: FillTexts = ["BAD", "OTHER\n"].into_iter().collect();
+    writer.set_bad(bad.clone(), texts.clone());
+    let zero = map(&[(8192, 512)]);
+    let none = ExtentMap::new();
+    writer
+        .into_place(&manifest(&target), &data, &zero, &none)
+        .unwrap();
+    let check = || {
+        let outline = store.outline(&target).ok()??;
+        // Whatever else is damaged.
+        assert_eq!(outline.manifest, manifest(&target));
+        let found = outline.bad();
+        if let Ok(found) = &found {
+            assert_eq!(found.extents, bad);
+            assert_eq!(found.texts, texts);
+        }
+        let wanted = outline.wanted();
+        if let Ok(wanted) = &wanted {
+            assert_eq!(wanted, &data.union(&zero));
+        }
+        (found.is_ok() && wanted.is_ok()).then_some(())
+    };
+    check().unwrap();
+    let path = store.path(&target);
+    let whole = fs::read(&path).unwrap();
+    // Tag and length of a section are covered by its own checksum, and read before it.
+    let mut unnoticed = 0;
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 4;
+        fs::write(&path, &damaged).unwrap();
+        unnoticed += u64::from(check().is_some());
+        assert!(store.load(&target).is_err(), "byte {at}");
+    }
+    // The digests, the changed blocks, and the SHA-256 at the end.
+    assert!(unnoticed < 180, "{unnoticed}");
+    for len in 0..whole.len() - 40 {
+        fs::write(&path, &whole[..len]).unwrap();
+        assert!(store.outline(&target).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn the_first_chunk_tells_whether_a_record_is_of_a_device() {
+    use klon_partition::WriteAt;
+    use klon_partition::device::MemoryDevice;
+    let directory = tempfile::tempdir().unwrap();
+    let store = RecordStore::new(directory.path().to_owned());
+    let target = Identity::Path("/target".to_owned());
+    let device = MemoryDevice::new(vec![7; 4 * 1024 * 1024], 512);
+    let mut content = vec![0; 1 << 20];
+    content[..4096].fill(7);
+    let mut writer = store.begin(&target, 1).unwrap();
+    writer.push(Digest::of(&content)).unwrap();
+    let none = ExtentMap::new();
+    let data = map(&[(0, 4096)]);
+    writer
+        .into_place(&manifest(&target), &data, &none, &none)
+        .unwrap();
+    let record = store.load(&target).unwrap().unwrap();
+    assert!(record.has_first_chunk_of(&device).unwrap());
+    device.write_all_at(b"free", 8192).unwrap();
+    assert!(record.has_first_chunk_of(&device).unwrap());
+    device.write_all_at(b"used", 4090).unwrap();
+    assert!(!record.has_first_chunk_of(&device).unwrap());
+    let small = MemoryDevice::zeroed(512);
+    assert!(!record.has_first_chunk_of(&small).unwrap());
 }

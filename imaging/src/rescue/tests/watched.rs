@@ -7,6 +7,7 @@ use crate::progress::{Observer, Silent};
 use crate::rescue::file::MapFile;
 use crate::rescue::status::Status;
 use crate::rescue::{RescueOptions, RescueSummary, rescue};
+use crate::source::FillTexts;
 use crate::verify::{Against, verify};
 use klon_partition::device::{KnownBad, MemoryDevice};
 use klon_partition::filesystem::Usage;
@@ -92,6 +93,10 @@ impl World {
             role: crate::Role::Backup,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         };
         let metadata = match fill {
             Some(_) => Extent::new(1 << 20, 1024).unwrap().into(),
@@ -194,9 +199,10 @@ fn bad_sectors_are_filled_but_for_those_of_the_filesystem() {
     let (world, bad) = small_world();
     let bad = bad.union(&extents(&[(1024, 512)]));
     let source = Watched::new(&world, &bad);
-    let fill = Some("NO ");
-    let found = world.rescue_from(&source, (0, fill), &Silent).unwrap();
-    assert_eq!((found.bad_fill.as_deref(), &found.bad), (fill, &bad));
+    let fill: FillTexts = ["NO "].into_iter().collect();
+    let found = world.rescue_from(&source, (0, Some("NO ")), &Silent);
+    let found = found.unwrap();
+    assert_eq!((&found.bad_fill, &found.bad), (&fill, &bad));
     let bytes = world.target.to_vec();
     let sector = |number: usize| &bytes[number * 512..][..512];
     assert!(sector(2).starts_with(b"NO NO NO "));
@@ -205,7 +211,7 @@ fn bad_sectors_are_filled_but_for_those_of_the_filesystem() {
     assert!(sector(2050).starts_with(b"NO NO NO "));
     let target = Identity::Path("/target".to_owned());
     let record = world.records.load(&target).unwrap().unwrap();
-    assert_eq!(record.bad_fill.as_deref(), fill);
+    assert_eq!(record.bad_fill, fill);
     let verified = verify(
         "x",
         &world.target,
@@ -215,7 +221,7 @@ fn bad_sectors_are_filled_but_for_those_of_the_filesystem() {
     );
     let verified = verified.unwrap();
     assert!(verified.is_equal && verified.bad == bad);
-    assert_eq!(verified.bad_fill.as_deref(), fill);
+    assert_eq!(verified.bad_fill, fill);
     // Without it, they are zero again.
     let found = world.rescue_from(&source, (0, None), &Silent).unwrap();
     world.check(&bad, &found);

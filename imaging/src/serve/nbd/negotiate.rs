@@ -3,27 +3,19 @@
 use super::option::{self, ClientOption, ContextQueries, InfoRequest, OptionHeader};
 use super::transmit::{Selected, Session, Told};
 use super::{Connection, OPTIONS_MAX, PAYLOAD_BYTES_MAX, violation};
+use crate::nbd::{
+    ACK, BASE_ALLOCATION, FIXED_NEWSTYLE, INFO, INFO_EXPORT, META_CONTEXT, NO_ZEROES, OPTION_MAGIC,
+    REPLY_MAGIC, SERVER, SERVER_MAGIC,
+};
 use crate::serve::export::{Export, Exports};
 use std::io;
 use std::sync::Arc;
 
-/// "NBDMAGIC".
-pub(crate) const SERVER_MAGIC: u64 = 0x4e42_444d_4147_4943;
-pub(crate) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-/// Handshake flags of the server, and of the client.
-pub(crate) const FIXED_NEWSTYLE: u16 = 1 << 0;
-pub(crate) const NO_ZEROES: u16 = 1 << 1;
-
-pub(crate) const ACK: u32 = 1;
-const SERVER: u32 = 2;
-pub(crate) const INFO: u32 = 3;
-pub(crate) const META_CONTEXT: u32 = 4;
 const ERR_UNSUP: u32 = (1 << 31) + 1;
 const ERR_INVALID: u32 = (1 << 31) + 3;
 const ERR_UNKNOWN: u32 = (1 << 31) + 6;
 const ERR_TOO_BIG: u32 = (1 << 31) + 9;
 
-pub(crate) const INFO_EXPORT: u16 = 0;
 const INFO_NAME: u16 = 1;
 const INFO_DESCRIPTION: u16 = 2;
 const INFO_BLOCK_SIZE: u16 = 3;
@@ -33,7 +25,6 @@ const READ_ONLY_MULTI: u16 = 1 << 0 | 1 << 1 | 1 << 8;
 /// Reads can be asked for in one piece.
 const SEND_DF: u16 = 1 << 7;
 
-pub(crate) const BASE_ALLOCATION: &str = "base:allocation";
 /// Queries in one option, and contexts at once.
 const QUERIES_MAX: usize = 64;
 const CONTEXTS_MAX: usize = 16;
@@ -44,7 +35,7 @@ pub(super) fn negotiate(
     exports: &dyn Exports,
 ) -> io::Result<Option<Session>> {
     let mut hello = SERVER_MAGIC.to_be_bytes().to_vec();
-    hello.extend(option::OPTION_MAGIC.to_be_bytes());
+    hello.extend(OPTION_MAGIC.to_be_bytes());
     hello.extend((FIXED_NEWSTYLE | NO_ZEROES).to_be_bytes());
     client.write_all(&hello)?;
     let mut flags = [0; 4];

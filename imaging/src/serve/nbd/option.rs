@@ -1,18 +1,12 @@
 //! Options of a client that is not reading yet, taken apart.
 
 use super::{OPTION_BYTES_MAX, STRING_BYTES_MAX};
-
-/// "IHAVEOPT".
-pub(crate) const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
+use crate::nbd::{GO, LIST, OPTION_MAGIC, SET_META_CONTEXT, STRUCTURED_REPLY};
 
 pub(super) const EXPORT_NAME: u32 = 1;
 const ABORT: u32 = 2;
-const LIST: u32 = 3;
 const INFO: u32 = 6;
-pub(crate) const GO: u32 = 7;
-pub(crate) const STRUCTURED_REPLY: u32 = 8;
 const LIST_META_CONTEXT: u32 = 9;
-pub(crate) const SET_META_CONTEXT: u32 = 10;
 
 /// What comes before an option's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

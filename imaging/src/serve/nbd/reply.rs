@@ -1,13 +1,9 @@
 //! Answers to requests, gathered before they are sent.
 
-pub(crate) const SIMPLE_MAGIC: u32 = 0x6744_6698;
-pub(crate) const STRUCTURED_MAGIC: u32 = 0x668e_33ef;
-pub(crate) const FLAG_DONE: u16 = 1;
+use crate::nbd::{
+    BLOCK_STATUS, FLAG_DONE, NONE, OFFSET_DATA, OFFSET_HOLE, SIMPLE_MAGIC, STRUCTURED_MAGIC,
+};
 
-pub(crate) const NONE: u16 = 0;
-pub(crate) const OFFSET_DATA: u16 = 1;
-pub(crate) const OFFSET_HOLE: u16 = 2;
-pub(crate) const BLOCK_STATUS: u16 = 5;
 const ERROR: u16 = (1 << 15) + 1;
 const ERROR_OFFSET: u16 = (1 << 15) + 2;
 

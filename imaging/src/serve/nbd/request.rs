@@ -1,9 +1,8 @@
 //! Requests of a client that reads.
 
 use super::option::Fields;
+use crate::nbd::REQUEST_MAGIC;
 use klon_partition::Extent;
-
-pub(crate) const REQUEST_MAGIC: u32 = 0x2560_9513;
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

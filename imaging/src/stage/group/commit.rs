@@ -1,11 +1,12 @@
 //! Committing the updates of a group, all of them by one write, and bringing them into place.
 
-use super::super::apply::Checked;
+use super::super::apply::ReadBack;
+use super::super::index::damaged;
 use super::super::room::Space;
 use super::super::unchanged::witness;
 use super::{Group, MEMBERS_MAX, Member, read_block, refer};
 use crate::error::{Error, Result};
-use crate::mark::Part;
+use crate::mark::Membership;
 use crate::spot::Spot;
 use klon_partition::Extent;
 use std::num::NonZeroUsize;
@@ -15,7 +16,7 @@ pub struct Ready<'a> {
     /// Where it is staged.
     pub space: Space<'a>,
     /// What is staged, all of it read back.
-    pub checked: Checked,
+    pub checked: ReadBack,
     /// Where the volume lies on the drive, and room for the group's block; without, it can only be
     /// committed by itself.
     pub seat: Option<(Extent, Spot)>,
@@ -28,12 +29,13 @@ pub struct Ready<'a> {
 /// [`leader`]. Returns the bytes written to each volume.
 ///
 /// # Errors
-/// [`Error::Target`]; [`Error::Internal`] when one of several has no seat.
+/// [`Error::Target`]; [`Error::StageCorrupt`] when the group's block is not what was written;
+/// [`Error::Internal`] when one of several has no seat.
 pub fn commit(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
     match updates {
         [] => Ok(Vec::new()),
         [one] => {
-            one.checked.set_part(Part::Alone);
+            one.checked.set_membership(Membership::Alone);
             Ok(vec![one.checked.commit(one.space)?])
         }
         _ => commit_together(updates),
@@ -53,7 +55,9 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
         members: Vec::with_capacity(members.len()),
     };
     for member in members.iter_mut() {
-        member.checked.set_part(Part::Member { leader: at, run });
+        member
+            .checked
+            .set_membership(Membership::Member { leader: at, run });
         group.members.push(Member {
             at: seat(member)?.0,
             mark: member.checked.mark().clone(),
@@ -72,9 +76,10 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
     leader.space.sync()?;
     // Read back, as everything that is staged was.
     if read_block(leader.space, run, block)? != group {
-        return Err(Error::Internal("the group's block is another".to_owned()));
+        let (expected, found) = ("the group that was written", "another");
+        return Err(damaged("group's block", "content", spot, expected, found));
     }
-    leader.checked.set_part(Part::Leader(block));
+    leader.checked.set_membership(Membership::Leader(block));
     let leader_bytes = leader.checked.commit(leader.space)?;
     let mut written_bytes = Vec::new();
     for member in members {

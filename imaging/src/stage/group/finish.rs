@@ -1,12 +1,13 @@
 //! Completing a group from the drive alone.
 
-use super::super::apply::{Checked, Finished};
+use super::super::apply::{Finished, ReadBack};
 use super::super::room::Space;
 use super::{Group, Member, fits};
 use crate::error::{Error, Result};
-use crate::mark::{Mark, Part, Staged};
+use crate::mark::{Mark, Membership, Staged};
 use klon_partition::device::Window;
 use klon_partition::error::Remedy;
+use klon_partition::planner::human_size;
 use klon_partition::{Extent, WriteAt};
 use std::num::NonZeroUsize;
 
@@ -14,13 +15,33 @@ use std::num::NonZeroUsize;
 struct Open<'a> {
     at: Extent,
     space: Space<'a>,
-    checked: Checked,
+    checked: ReadBack,
     /// Whether it bears its mark.
     is_marked: bool,
 }
 
-/// Brings all volumes of a committed group to their new state. `opened` are those of them that are
-/// open for writing, with their places on the drive; the others are reached through `drive`.
+impl Open<'_> {
+    /// Marks it, if it bears no mark, and lets it lose its signatures. Returns the bytes written.
+    fn begin(&mut self) -> Result<u64> {
+        let mut bytes = 0;
+        if !self.is_marked {
+            bytes += self.checked.commit(self.space)?;
+        }
+        Ok(bytes + self.checked.begin(self.space)?)
+    }
+
+    /// Brings what is staged into place, after `begun_bytes` were written.
+    fn bring(&self, begun_bytes: u64, threads: NonZeroUsize) -> Result<Finished> {
+        let written_bytes = self.checked.bring(self.space, threads)?;
+        Ok(Finished {
+            at: Some(self.at),
+            ..self.checked.finished(begun_bytes + written_bytes)
+        })
+    }
+}
+
+/// Brings all volumes of a committed group to their new state. `opened` are those that are open for writing,
+/// with their places on the drive. The others are reached through `drive`.
 ///
 /// It may be interrupted at any point and begun again. The first item of the result is the leader.
 ///
@@ -45,58 +66,43 @@ pub fn finish(
     };
     let leader_space = space_of(0, group.leader);
     let (mark, staged) = leader_mark(group, leader_space)?;
-    let leader = Open {
+    let mut leader = Open {
         at: group.leader,
         space: leader_space,
-        checked: Checked::check(leader_space, &mark, staged, threads)?,
+        checked: ReadBack::check(leader_space, &mark, staged, threads)?,
         is_marked: true,
     };
     let has_begun = leader.checked.staged.is_begun;
-    let mut updates = Vec::new();
+    let mut members = Vec::new();
     for (index, member) in group.members.iter().enumerate() {
         let space = space_of(index + 1, member.at);
         let open = look(member, space, has_begun, threads);
-        updates.extend(open.map_err(|error| about(member.at, error))?);
+        members.extend(open.map_err(|error| about(member.at, error))?);
     }
     let unchanged = leader.checked.check_unchanged(leader.space);
     unchanged.map_err(|error| about(leader.at, error))?;
-    // The leader's mark says last that all have begun, and goes last.
-    updates.push(leader);
-    let mut marked_bytes = Vec::new();
-    for update in &mut updates {
-        let mut bytes = 0;
-        if !update.is_marked {
-            bytes += update.checked.commit(update.space)?;
-        }
-        marked_bytes.push(bytes + update.checked.begin(update.space)?);
-    }
-    let mut done = Vec::new();
-    for (update, marked_bytes) in updates.iter().zip(marked_bytes) {
-        let written_bytes = update.checked.bring(update.space, threads)?;
-        done.push(Finished {
-            at: Some(update.at),
-            ..update.checked.finished(marked_bytes + written_bytes)
-        });
-    }
+    let begun_bytes = members.iter_mut().map(Open::begin);
+    let begun_bytes = begun_bytes.collect::<Result<Vec<u64>>>()?;
+    // The leader's mark says last that all have begun, and the leader goes last.
+    let leader_bytes = leader.begin()?;
+    let brought = members.iter().zip(begun_bytes);
+    let brought = brought.map(|(member, bytes)| member.bring(bytes, threads));
+    let others = brought.collect::<Result<_>>()?;
+    let finished = leader.bring(leader_bytes, threads)?;
     // The block of the leader is needed until every volume is complete.
-    updates
-        .iter()
-        .for_each(|update| update.checked.release(update.space));
-    let leader = done.pop();
-    let leader = leader.ok_or_else(|| Error::Internal("a group without leader".to_owned()))?;
-    Ok(Finished {
-        others: done,
-        ..leader
-    })
+    for update in members.iter().chain([&leader]) {
+        update.checked.release(update.space);
+    }
+    Ok(Finished { others, ..finished })
 }
 
 fn windows<'a>(group: &Group, drive: &'a dyn WriteAt) -> Result<Vec<Window<&'a dyn WriteAt>>> {
     let window = |at: Extent| match fits(drive, at) {
         true => Window::new(drive, at).map_err(Error::Target),
         false => Err(Error::Refused(format!(
-            "the volume at byte {} of the group lies beyond the end of this drive: it is another \
-             drive, or was cut short. Nothing was written",
-            at.offset_bytes()
+            "the group's volume at {} lies behind the end of this drive: it is another drive, or a cut \
+             copy. Nothing was written",
+            human_size(at.offset_bytes())
         ))),
     };
     group.volumes().map(window).collect()
@@ -107,7 +113,7 @@ fn leader_mark(group: &Group, space: Space<'_>) -> Result<(Mark, Staged)> {
     let mark = Mark::read(&space.volume).map_err(Error::Target)?;
     let as_leader = |mark: Mark| {
         let staged = mark.staged?;
-        let is_leader = mark.run == group.run && matches!(staged.part, Part::Leader(_));
+        let is_leader = mark.run == group.run && matches!(staged.membership, Membership::Leader(_));
         is_leader.then_some((mark, staged))
     };
     mark.and_then(as_leader).ok_or_else(|| {
@@ -137,7 +143,7 @@ fn look<'a>(
             }
         },
     };
-    let checked = Checked::check(space, mark, staged, threads)?;
+    let checked = ReadBack::check(space, mark, staged, threads)?;
     match found {
         Some(_) => checked.check_unchanged(space)?,
         None => checked.check_untouched(space, member.witness)?,
@@ -157,9 +163,9 @@ fn about(at: Extent, error: Error) -> Error {
     };
     Error::RefusedUnless {
         reason: format!(
-            "the volume at byte {} of the drive is of a group that was to be updated as one: \
-             {reason}. No volume of the group was written",
-            at.offset_bytes()
+            "the volume at {} of the drive is one of a group that is updated as one: {reason}. No volume \
+             of the group was written",
+            human_size(at.offset_bytes())
         ),
         remedy: Remedy::FinishAlone,
     }

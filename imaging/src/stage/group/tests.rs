@@ -1,7 +1,7 @@
 //! The block of a group.
 
 use super::{Group, HEADER_LEN, MEMBER_LEN, Member, block_bytes};
-use crate::mark::{Mark, Part, Staged};
+use crate::mark::{Mark, Membership, Staged};
 use crate::stage::{Area, BlockRef, Spot};
 use klon_partition::Extent;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ fn member(mib: u64, leader: Extent, run: Uuid) -> Member {
         staged_bytes: 5000,
         token: None,
         is_begun: false,
-        part: Part::Member { leader, run },
+        membership: Membership::Member { leader, run },
     };
     Member {
         at: at(mib),

@@ -101,7 +101,7 @@ impl Bitmaps<'_> {
         order.windows(2).take_while(is_near).count() + 1
     }
 
-    /// Reads the bitmaps of `order`, of which the first is at `start`.
+    /// Reads the bitmaps of `order`. The first is at `start`.
     fn read(&mut self, start: Paddr, order: &[Wanted], bitmaps: &mut [Vec<u8>]) -> Result<()> {
         let superblock = self.chunks.superblock;
         let field = self.chunks.spaceman.object.field("ci_bitmap_addr");

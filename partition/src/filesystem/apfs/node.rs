@@ -150,7 +150,7 @@ impl Node {
         })
     }
 
-    /// The key and the value of a record; that of a node above the leaves is a child's address.
+    /// The key and the value of a record. Above the leaves the value is a child's address.
     ///
     /// # Errors
     /// [`crate::error::Corrupt`] when it is not inside of the node.

@@ -128,8 +128,8 @@ impl Superblock {
         self.object.raw.len()
     }
 
-    /// What a checkpoint and its copy in block 0 must have in common: all fields before the
-    /// counters, but for the checksum.
+    /// What a checkpoint and its copy in block 0 must have in common: all fields before the counters, without
+    /// the checksum.
     pub(super) fn fields(&self) -> &[u8] {
         self.object.raw.get(8..COUNTERS).unwrap_or_default()
     }

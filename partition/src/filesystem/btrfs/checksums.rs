@@ -5,7 +5,7 @@
 
 use super::address::{Logical, LogicalRange};
 use super::superblock::Root;
-use super::tree::{Item, Items, Tree};
+use super::tree::{Item, Items, Key, Tree};
 use crate::error::Result;
 use crate::filesystem::extents::{Checksum, Checksums};
 
@@ -83,19 +83,15 @@ impl<'a> ChecksumTree<'a> {
     ///
     /// # Errors
     /// As [`first`](Self::first).
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn read_to_end(mut self) -> Result<()> {
         while self.advance()? {}
         Ok(())
     }
 
     /// The checksums of the sectors in `range`, a part of what the item covers.
     fn of(&self, covered: LogicalRange, range: LogicalRange) -> Option<Checksums<'_>> {
-        let len = self.checksum.len_bytes();
-        let first = usize::try_from(covered.offset_of(range)? / self.sector_bytes).ok()?;
-        let count = usize::try_from(range.len_bytes() / self.sector_bytes).ok()?;
-        let bytes = self.bytes.get(first.checked_mul(len)?..)?;
-        let bytes = bytes.get(..count.checked_mul(len)?)?;
-        Some(Checksums::new(self.checksum, bytes))
+        let covered = (covered, self.bytes.as_slice());
+        part(covered, range, self.checksum, self.sector_bytes)
     }
 
     /// Reads the next item; whether there is one.
@@ -103,9 +99,6 @@ impl<'a> ChecksumTree<'a> {
         let Some(item) = self.items.next()? else {
             return Ok(false);
         };
-        if (item.key.objectid, item.key.kind) != (EXTENT_CSUM_OBJECTID, EXTENT_CSUM) {
-            return Err(item.unexpected("checksums"));
-        }
         let range = range(&item, self.checksum, self.sector_bytes)?;
         let end = self.covered.map_or(Logical::ZERO, LogicalRange::end);
         if range.start() < end {
@@ -119,8 +112,27 @@ impl<'a> ChecksumTree<'a> {
     }
 }
 
+/// The key of an item that begins with the checksum of the sector at `start`.
+pub(super) const fn key(start: Logical) -> Key {
+    Key {
+        objectid: EXTENT_CSUM_OBJECTID,
+        kind: EXTENT_CSUM,
+        offset: start.bytenr(),
+    }
+}
+
 /// The sectors that an item has checksums of.
-fn range(item: &Item<'_>, checksum: Checksum, sector_bytes: u64) -> Result<LogicalRange> {
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when that is impossible.
+pub(super) fn range(
+    item: &Item<'_>,
+    checksum: Checksum,
+    sector_bytes: u64,
+) -> Result<LogicalRange> {
+    if (item.key.objectid, item.key.kind) != (EXTENT_CSUM_OBJECTID, EXTENT_CSUM) {
+        return Err(item.unexpected("checksums"));
+    }
     let len = checksum.len_bytes();
     if item.data.is_empty() || !item.data.len().is_multiple_of(len) {
         let expected = format!("checksums of {len} bytes");
@@ -132,4 +144,19 @@ fn range(item: &Item<'_>, checksum: Checksum, sector_bytes: u64) -> Result<Logic
         .range(sectors.saturating_mul(sector_bytes))
         .filter(|range| range.is_aligned(sector_bytes))
         .ok_or_else(|| item.corrupt("key.offset", "whole sectors", start))
+}
+
+/// The checksums of the sectors in `range`, a part of the addresses that an item covers, with its data.
+pub(super) fn part(
+    (covered, data): (LogicalRange, &[u8]),
+    range: LogicalRange,
+    checksum: Checksum,
+    sector_bytes: u64,
+) -> Option<Checksums<'_>> {
+    let len = checksum.len_bytes();
+    let first = usize::try_from(covered.offset_of(range)? / sector_bytes).ok()?;
+    let count = usize::try_from(range.len_bytes() / sector_bytes).ok()?;
+    let bytes = data.get(first.checked_mul(len)?..)?;
+    let bytes = bytes.get(..count.checked_mul(len)?)?;
+    Some(Checksums::new(checksum, bytes))
 }

@@ -39,7 +39,7 @@ pub(super) fn data_extents(tree: Tree<'_>, visitor: &mut dyn ExtentVisitor) -> R
             _ => return Err(item.unexpected("an extent, a reference or a block group")),
         }
     }
-    walk.checksums.finish()
+    walk.checksums.read_to_end()
 }
 
 struct Walk<'a> {

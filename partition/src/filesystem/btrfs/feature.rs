@@ -12,6 +12,8 @@ const INCOMPAT_METADATA_UUID: u64 = 1 << 10;
 /// big metadata, extended inode references, RAID5/6, skinny metadata, no holes, metadata UUID,
 /// RAID1 on three and four devices.
 const INCOMPAT_KNOWN: u64 = 0xfff | INCOMPAT_SIMPLE_QUOTA;
+/// Default subvolume, compression by LZO and Zstandard, extended inode references.
+const INCOMPAT_PASSING: u64 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 6;
 const INCOMPAT_SIMPLE_QUOTA: u64 = 1 << 16;
 
 /// Free space tree, and that it is valid.
@@ -72,6 +74,19 @@ impl Features {
         }
         hazards
     }
+}
+
+/// The incompat and the compat_ro features in the superblock `raw` that say how what is there is
+/// kept. The others come with a mount, a compressed file or the first default subvolume.
+pub(super) fn lasting(raw: &[u8]) -> [u64; 2] {
+    let Features {
+        compat_ro,
+        incompat,
+    } = Features::parse(raw);
+    [
+        incompat & !INCOMPAT_PASSING,
+        compat_ro & !(COMPAT_RO_FREE_SPACE_TREE | COMPAT_RO_VERITY),
+    ]
 }
 
 /// Features that have a name but no support.

@@ -179,7 +179,7 @@ impl Search<'_> {
         Ok(self.first(copies))
     }
 
-    /// The same for contents in a leaf, in either copy of it.
+    /// The first hit in contents that a leaf holds, in either copy of it.
     fn inline(&self, leaf: &Block, item: &Item<'_>) -> Option<First> {
         let in_leaf_bytes = item.offset_bytes.checked_sub(leaf.offset_bytes())?;
         let start = leaf.logical().checked_add(in_leaf_bytes)?;

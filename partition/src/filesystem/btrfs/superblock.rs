@@ -7,7 +7,7 @@ use super::address::Logical;
 use super::feature::Features;
 use super::ids::TreeId;
 use crate::bytes::{le16, le32, le64, u8_at};
-use crate::error::Corrupt;
+use crate::error::{Checked, Corrupt};
 use crate::filesystem::extents::Checksum;
 
 /// Where the primary superblock starts.
@@ -27,9 +27,6 @@ const SYS_CHUNK_ARRAY_AT: usize = 0x32b;
 const SYS_CHUNK_ARRAY_BYTES: usize = 2048;
 /// Where the system chunks start on the device.
 pub(super) const SYSTEM_CHUNKS_AT_BYTES: u64 = OFFSET_BYTES + SYS_CHUNK_ARRAY_AT as u64;
-
-/// A value read from the disk, or what is wrong with it.
-pub(super) type Checked<T = ()> = Result<T, Corrupt>;
 
 /// Where a tree starts, or a part of one.
 #[derive(Clone, Copy, Debug)]

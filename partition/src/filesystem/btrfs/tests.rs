@@ -2,6 +2,7 @@
 
 mod data_extents;
 mod group_tree;
+mod lookup;
 
 use super::probe;
 use crate::bytes::le64;
@@ -40,8 +41,11 @@ fn believed(device: &MemoryDevice) -> Option<ExtentMap> {
     let used = filesystem.used(device);
     let metadata = filesystem.metadata(device);
     let extents = data_extents::walk(device);
+    let sums = filesystem.checksums(device).unwrap();
+    let whole = ExtentMap::whole(device.geometry().size_bytes).iter().next();
+    let sums = sums.and_then(|sums| sums.within(whole.unwrap()));
     if !filesystem.summary().hazards.is_empty() {
-        assert!(used.is_err() && metadata.is_err() && extents.is_err());
+        assert!(used.is_err() && metadata.is_err() && extents.is_err() && sums.is_err());
         return None;
     }
     used.ok().flatten()

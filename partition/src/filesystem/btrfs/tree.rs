@@ -8,11 +8,13 @@ mod block;
 mod items;
 mod key;
 mod leaves;
+mod search;
 
 pub(super) use block::Block;
 pub(super) use items::Items;
 pub(super) use key::Key;
 pub(super) use leaves::{Leaves, Reading};
+pub(super) use search::Search;
 
 use super::chunk::{METADATA, SYSTEM};
 use super::chunks::Chunks;

@@ -231,8 +231,8 @@ impl EntrySet {
         }
     }
 
-    /// The clusters that its entries name by the templates (sections 6.3 and 6.4), those of a
-    /// file's contents left out.
+    /// The clusters that its entries name by the templates (sections 6.3 and 6.4), without the clusters of a
+    /// file's contents.
     pub(super) fn other_allocations(&self) -> impl Iterator<Item = Allocation> {
         self.entries
             .iter()

@@ -65,7 +65,11 @@ pub(super) fn structures(superblock: &Superblock, device: &dyn ReadAt) -> Result
     join(&metadata, &mut pending)
 }
 
-fn of_group(superblock: &Superblock, descriptor: &Descriptor) -> impl Iterator<Item = Extent> {
+/// The structures of one group.
+pub(super) fn of_group(
+    superblock: &Superblock,
+    descriptor: &Descriptor,
+) -> impl Iterator<Item = Extent> {
     let group = descriptor.group;
     let header = superblock.group_header(group);
     // The boot area before the primary superblock goes with it.

@@ -10,22 +10,27 @@ use crate::extent::ExtentMap;
 use crate::filesystem::files::Contents;
 use crate::filesystem::owners::Gaps;
 
-/// All that is in use but the contents of regular files; `None` when those are in too many pieces.
+/// All that is in use but the contents of regular files.
 ///
 /// # Errors
-/// [`crate::Error::Corrupt`] when an inode, or a block that says where its contents are, fails a
-/// check; as [`bitmap::used`].
-pub(super) fn metadata(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
-    let Some(contents) = contents(superblock, device)? else {
-        return Ok(None);
-    };
+/// As [`bitmap::used`].
+pub(super) fn others(
+    superblock: &Superblock,
+    device: &dyn ReadAt,
+    contents: &ExtentMap,
+) -> Result<ExtentMap> {
     let used = bitmap::used(superblock, device)?;
     // A damaged file could claim blocks of the format itself.
     let structures = bitmap::structures(superblock, device)?;
-    Ok(Some(used.difference(&contents).union(&structures)))
+    Ok(used.difference(contents).union(&structures))
 }
 
-fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
+/// The contents of regular files; `None` when those are in too many pieces.
+///
+/// # Errors
+/// [`crate::Error::Corrupt`] when an inode, or a block that says where its contents are, fails a
+/// check.
+pub(super) fn contents(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<ExtentMap>> {
     let gaps = Gaps::new();
     let mut contents = Contents::new();
     let scan = Scan {

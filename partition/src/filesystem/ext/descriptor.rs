@@ -27,6 +27,7 @@ pub(super) struct Descriptor {
     pub(super) inode_bitmap: Block,
     pub(super) inode_table: Block,
     pub(super) free_clusters: u32,
+    pub(super) free_inodes: u32,
     /// Inodes at the end of the table that were never used.
     pub(super) unused_inodes: u32,
     /// Whether the block bitmap was never written: only the format's own blocks are in use.
@@ -35,7 +36,9 @@ pub(super) struct Descriptor {
     pub(super) is_inode_uninit: bool,
     /// Checksum of the block bitmap, as far as it is stored.
     bitmap_checksum: u32,
-    /// The bits of the checksum that are stored.
+    /// Checksum of the inode bitmap, as far as it is stored.
+    inode_bitmap_checksum: u32,
+    /// The bits of these checksums that are stored.
     bitmap_checksum_mask: u32,
 }
 
@@ -159,8 +162,10 @@ impl Descriptor {
         let bg_inode_bitmap = block(0x04, 0x24);
         let bg_inode_table = block(0x08, 0x28);
         let bg_free_blocks_count = count(0x0c, 0x2c);
+        let bg_free_inodes_count = count(0x0e, 0x2e);
         let bg_flags = le16(raw, 0x12);
         let bg_block_bitmap_csum = count(0x18, 0x38);
+        let bg_inode_bitmap_csum = count(0x1a, 0x3a);
         let bg_itable_unused = count(0x1c, 0x32);
         // Without checksums these two mean nothing; old volumes may hold anything there.
         let (flags, unused_inodes) = if superblock.features.has_descriptor_checksums() {
@@ -175,10 +180,12 @@ impl Descriptor {
             inode_bitmap: bg_inode_bitmap,
             inode_table: bg_inode_table,
             free_clusters: bg_free_blocks_count,
+            free_inodes: bg_free_inodes_count,
             unused_inodes,
             is_block_uninit: flags & BLOCK_UNINIT != 0,
             is_inode_uninit: flags & INODE_UNINIT != 0,
             bitmap_checksum: bg_block_bitmap_csum,
+            inode_bitmap_checksum: bg_inode_bitmap_csum,
             bitmap_checksum_mask: if is_wide { u32::MAX } else { 0xffff },
         };
         descriptor.check_tables(superblock)?;
@@ -228,6 +235,15 @@ impl Descriptor {
             format!("{stored:#x}"),
             format!("{computed:#x}"),
         ))
+    }
+}
+
+impl Descriptor {
+    /// Whether a bitmap of inodes, without what follows its last bit, has the checksum that is stored of
+    /// the one of this group, where there is one.
+    pub(super) fn has_inode_bitmap(&self, superblock: &Superblock, bits: &[u8]) -> bool {
+        let computed = || crc32c(superblock.checksum_seed, bits) & self.bitmap_checksum_mask;
+        !superblock.features.has_metadata_csum() || self.inode_bitmap_checksum == computed()
     }
 }
 

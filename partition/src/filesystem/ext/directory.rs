@@ -174,7 +174,7 @@ fn entries(inode: &Inode, mut raw: &[u8], visit: &mut Visit<'_>) -> Result<bool>
     Ok(true)
 }
 
-/// The length of an entry: blocks of 64 KiB need 17 bits, the low two of which are spare.
+/// The length of an entry. Blocks of 64 KiB need 17 bits, and the low two are spare.
 fn record_len(stored: u16, block_len: usize) -> usize {
     if block_len < 1 << 16 {
         return stored.into();

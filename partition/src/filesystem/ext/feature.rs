@@ -12,6 +12,7 @@ pub(super) struct Features {
 }
 
 pub(super) const COMPAT_HAS_JOURNAL: u32 = 0x4;
+pub(super) const COMPAT_RESIZE_INODE: u32 = 0x10;
 const COMPAT_LAZY_BG: u32 = 0x40;
 pub(super) const COMPAT_SPARSE_SUPER2: u32 = 0x200;
 

@@ -9,7 +9,7 @@ use super::inode::{FileType, Inode};
 use super::scan::{self, Scan};
 use super::superblock::Superblock;
 use crate::bytes::{le16, le32};
-use crate::filesystem::files::{File, FileKind, FileRun, FileVisitor, Next, Part, Stamp};
+use crate::filesystem::files::{File, FileKind, FileRun, FileVisitor, Next, RunKind, Stamp};
 use std::ops::Range;
 
 /// `i_atime`, `l_i_checksum_lo`, `i_checksum_hi` and `i_atime_extra`.
@@ -51,6 +51,7 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
         },
         is_internal: is_internal || inode.is_attribute_value,
         is_immutable: inode.is_immutable,
+        is_unstamped: false,
         size_bytes: inode.size_bytes,
         // A hostile size near the largest number can't be rounded up.
         contents_end_bytes: inode
@@ -59,6 +60,8 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
             .unwrap_or(u64::MAX),
         cluster_bytes: block_bytes.saturating_mul(superblock.cluster_blocks.into()),
         changed: changed(raw),
+        // `i_crtime`.
+        made_seconds: reaches(raw, 0x94).then(|| le32(raw, 0x90).cast_signed().into()),
         // `i_version` counts no reads, and is part of the identity.
         changes: None,
         inode: raw,
@@ -69,9 +72,9 @@ fn file<'a>(superblock: &Superblock, inode: &Inode, raw: &'a [u8]) -> File<'a> {
 fn file_run(superblock: &Superblock, run: Run) -> FileRun {
     let block_bytes = u64::from(superblock.block_bytes);
     FileRun {
-        part: match run.file_block {
-            Some(_) => Part::Contents,
-            None => Part::Map,
+        kind: match run.file_block {
+            Some(_) => RunKind::Contents,
+            None => RunKind::Map,
         },
         // No map reaches beyond block 2^43 of a file.
         file_offset_bytes: run.file_block.map_or(0, |block| block * block_bytes),

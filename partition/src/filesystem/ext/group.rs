@@ -73,6 +73,18 @@ impl Superblock {
         superblocks + u64::from(table) + u64::from(self.reserved_gdt_blocks)
     }
 
+    /// The space at the end of a group's header that is reserved for its copy of the descriptor table.
+    pub(super) fn spare_descriptors(&self, group: Group) -> Option<Extent> {
+        let is_meta = self.is_meta_group(group.0 / self.descriptors_per_block());
+        if is_meta || !self.has_superblock(group) {
+            return None;
+        }
+        let reserved = u64::from(self.reserved_gdt_blocks);
+        let before = self.header_blocks(group).checked_sub(reserved)?;
+        let first = self.group_header(group).0.checked_add(before)?;
+        self.extent(Block(first), reserved)
+    }
+
     /// Whether a block of the descriptor table lies in the groups that it describes, rather than in
     /// group 0.
     fn is_meta_group(&self, table_block: u32) -> bool {

@@ -3,6 +3,7 @@
 use super::probe;
 use crate::bytes::le32;
 use crate::device::{MemoryDevice, ReadAt, WriteAt, read_vec};
+use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::Hazard;
 use crate::filesystem::golden::{believed, hazards, image};
 use proptest::prelude::{any, proptest};
@@ -66,6 +67,58 @@ fn a_journal_with_transactions_needs_recovery_whatever_the_flag_says() {
     device.write_all_at(&[0; 4], start_field).unwrap();
     device.write_all_at(&[0; 4], start_field - 0x1c).unwrap();
     assert!(matches!(&hazards(&device)[..], [Hazard::Damaged(_)]));
+}
+
+/// Where a journal that is mapped by indirect blocks has its superblock, and its inode the map.
+fn journal_places(device: &MemoryDevice) -> (u64, u64) {
+    let tables = read_vec(device, DESCRIPTORS, 12).unwrap();
+    let map = u64::from(le32(&tables, 8)) * BLOCK_BYTES + 7 * 128 + 0x28;
+    let first = le32(&read_vec(device, map, 4).unwrap(), 0);
+    (u64::from(first) * BLOCK_BYTES, map)
+}
+
+fn empty_log(device: &MemoryDevice) -> ExtentMap {
+    let filesystem = probe(device).unwrap().unwrap();
+    filesystem.empty_log(device)
+}
+
+#[test]
+fn the_log_of_a_journal_is_empty_only_where_all_of_it_is_usual() {
+    let device = image("ext3");
+    let (superblock, map) = journal_places(&device);
+    let log = empty_log(&device);
+    assert_eq!(log.total_bytes(), 1023 * BLOCK_BYTES);
+    assert!(!log.contains(Extent::new(superblock, BLOCK_BYTES).unwrap()));
+    let [blocks, tables] = [map, DESCRIPTORS].map(|at| read_vec(&device, at, 12).unwrap());
+    let inode_table = tables[8..12].to_vec();
+    let unusual: [(u64, Vec<u8>); 9] = [
+        // `s_start`, `s_errno`, `s_first`, and `s_maxlen` behind the file's end.
+        (superblock + 0x1c, vec![0, 0, 0, 1]),
+        (superblock + 0x20, vec![0, 0, 0, 1]),
+        (superblock + 0x14, vec![0; 4]),
+        (superblock + 0x10, vec![0, 0, 4, 1]),
+        // Features that nobody knows.
+        (superblock + 0x28, vec![0, 0, 0, 0x40]),
+        (superblock + 0x2c, vec![0, 0, 0, 1]),
+        // The superblock, the block before and a table of inodes as blocks of the log.
+        (map + 4, blocks[..4].to_vec()),
+        (map + 8, blocks[4..8].to_vec()),
+        (map + 4, inode_table),
+    ];
+    for (at, bytes) in unusual {
+        let before = read_vec(&device, at, bytes.len()).unwrap();
+        assert_ne!(before, bytes);
+        device.write_all_at(&bytes, at).unwrap();
+        assert!(empty_log(&device).is_empty(), "{bytes:?} at {at:#x}");
+        device.write_all_at(&before, at).unwrap();
+    }
+    assert_eq!(empty_log(&device), log);
+    // A log that ends before its file does.
+    device
+        .write_all_at(&[0, 0, 3, 0], superblock + 0x10)
+        .unwrap();
+    assert_eq!(empty_log(&device).total_bytes(), 767 * BLOCK_BYTES);
+    assert!(empty_log(&image("ext2")).is_empty());
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! The checksums of Btrfs: CRC-32C, xxHash64, SHA-256 and BLAKE2b-256.
 
-mod blake2b;
-mod xxhash64;
-
-use blake2b::blake2b_256;
+use blake2::Blake2b256;
 use sha2::{Digest, Sha256};
-use xxhash64::xxhash64;
+use twox_hash::XxHash64;
 
+/// What Btrfs starts xxHash64 with (`btrfs_csum` of fs/btrfs/fs.c).
+const XXHASH64_SEED: u64 = 0;
 /// The room for a checksum in tree blocks and superblocks (`BTRFS_CSUM_SIZE`).
 const FIELD_BYTES: usize = 32;
 
@@ -58,18 +57,20 @@ impl Checksum {
     pub fn matches(self, bytes: &[u8], checksum: &[u8]) -> bool {
         match self {
             Self::Crc32c => checksum == crc32c::crc32c(bytes).to_le_bytes(),
-            Self::Xxhash64 => checksum == xxhash64(bytes).to_le_bytes(),
+            Self::Xxhash64 => checksum == XxHash64::oneshot(XXHASH64_SEED, bytes).to_le_bytes(),
             Self::Sha256 => checksum == Sha256::digest(bytes).as_slice(),
-            Self::Blake2b => checksum == blake2b_256(bytes),
+            Self::Blake2b => checksum == Blake2b256::digest(bytes).as_slice(),
         }
     }
 
     fn compute(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Crc32c => crc32c::crc32c(bytes).to_le_bytes().to_vec(),
-            Self::Xxhash64 => xxhash64(bytes).to_le_bytes().to_vec(),
+            Self::Xxhash64 => XxHash64::oneshot(XXHASH64_SEED, bytes)
+                .to_le_bytes()
+                .to_vec(),
             Self::Sha256 => Sha256::digest(bytes).to_vec(),
-            Self::Blake2b => blake2b_256(bytes).to_vec(),
+            Self::Blake2b => Blake2b256::digest(bytes).to_vec(),
         }
     }
 
@@ -96,7 +97,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Checksum;
+    use super::{Checksum, hexadecimal};
 
     #[test]
     fn every_kind_notices_one_bit() {
@@ -114,5 +115,20 @@ mod tests {
             assert!(checksum.verify(&raw).is_err());
         }
         assert_eq!(Checksum::new(4), None);
+    }
+
+    /// By `b2sum -l 256`, and of the reference implementation of xxHash.
+    #[test]
+    fn known_values() {
+        let blake2b = |len| hexadecimal(&Checksum::Blake2b.compute(&vec![b'a'; len]));
+        let empty = "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8";
+        let long = "3c1292de00a518e36823f9ff908ac2da46be38718c018713403461df077e15f6";
+        assert_eq!([blake2b(0), blake2b(300)], [empty, long]);
+        let xxhash = |bytes: &[u8]| Checksum::Xxhash64.compute(bytes);
+        assert_eq!(xxhash(b""), 0xef46_db37_51d8_e999_u64.to_le_bytes());
+        assert_eq!(
+            xxhash(b"123456789"),
+            0x8cb8_41db_40e6_ae83_u64.to_le_bytes()
+        );
     }
 }

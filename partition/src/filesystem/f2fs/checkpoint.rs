@@ -34,7 +34,7 @@ pub(super) struct LogHead {
 /// A checkpoint whose checksums are right, with fields that fit the superblock.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoint {
-    /// The first block, and those of version bitmaps.
+    /// The first block, and the blocks of version bitmaps.
     raw: Vec<u8>,
     /// Where the pack starts: the index in the checkpoint area, and the block.
     start: u64,

@@ -36,7 +36,7 @@ const INLINE_DATA: u8 = 0x2;
 const INLINE_DENTRY: u8 = 0x4;
 const EXTRA_ATTR: u8 = 0x20;
 
-/// A block with a node whose footer is that of its NAT entry.
+/// A block with a node. Its footer says what its NAT entry says.
 pub(super) struct Block<'a> {
     raw: &'a [u8],
     node: Node,

@@ -165,7 +165,7 @@ fn map(entry: &[u8]) -> &[u8] {
     entry.get(2..MAP_LEN + 2).unwrap_or_default()
 }
 
-/// The count is that of the bits, and the kind is that of a log.
+/// Checks that the count is the number of bits, and that the kind is the kind of a log.
 fn check(entry: &[u8], segment: Segment, at: u64) -> Checked {
     let vblocks = le16(entry, 0);
     let (count, kind) = (u32::from(vblocks & 0x3ff), u32::from(vblocks >> 10));

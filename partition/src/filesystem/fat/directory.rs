@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) is_directory: bool,
     /// None for an empty file.
     pub(super) first_cluster: Cluster,
-    /// 0 for a directory, whose length is that of its chain.
+    /// 0 for a directory: it is as long as its chain.
     pub(super) size_bytes: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The first byte in question of each file.
 
-use super::{File, FileRun, FileVisitor, Next, Part};
+use super::{File, FileRun, FileVisitor, Next, RunKind};
 use crate::extent::Extent;
 use crate::filesystem::owners::{Owner, Wanted};
 
@@ -61,7 +61,7 @@ impl FileVisitor for FirstHits<'_> {
     }
 
     fn run(&mut self, file: &File<'_>, run: &FileRun) -> Next {
-        if run.part == Part::Map {
+        if run.kind == RunKind::Map {
             return Next::Continue;
         }
         let Some(extent) = self.wanted.extents.within(run.extent).next() else {

@@ -1,6 +1,6 @@
 //! Identities, and folds over walks of golden volumes.
 
-use super::{Contents, File, FileKind, FileRun, FileVisitor, FirstHits, Next, Part, Stamp};
+use super::{Contents, File, FileKind, FileRun, FileVisitor, FirstHits, Next, RunKind, Stamp};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::golden::image;
 use crate::filesystem::owners::Wanted;
@@ -12,6 +12,7 @@ fn file(inode: &[u8]) -> File<'_> {
         kind: FileKind::Regular,
         is_internal: false,
         is_immutable: false,
+        is_unstamped: false,
         size_bytes: 5000,
         contents_end_bytes: 8192,
         cluster_bytes: 4096,
@@ -19,6 +20,7 @@ fn file(inode: &[u8]) -> File<'_> {
             seconds: 0,
             nanoseconds: 0,
         },
+        made_seconds: None,
         changes: None,
         inode,
         volatile: &[8..12, 14..16, 40..99],
@@ -46,9 +48,9 @@ fn a_weaker_identity_misses_what_it_leaves_out() {
     assert_ne!(weak(&inode), file(&inode).identity());
 }
 
-fn run(part: Part, file_offset_bytes: u64, start: u64, len: u64) -> FileRun {
+fn run(kind: RunKind, file_offset_bytes: u64, start: u64, len: u64) -> FileRun {
     FileRun {
-        part,
+        kind,
         file_offset_bytes,
         extent: Extent::new(start, len).unwrap(),
         is_written: true,
@@ -60,11 +62,11 @@ fn contents_end_where_the_file_does() {
     let file = file(&[]);
     let mut contents = Contents::new();
     for run in [
-        run(Part::Contents, 0, 100_000, 4096),
-        run(Part::Map, 0, 200_000, 4096),
-        run(Part::Attributes, 0, 300_000, 4096),
-        run(Part::Contents, 4096, 400_000, 8192),
-        run(Part::Contents, 12_288, 500_000, 4096),
+        run(RunKind::Contents, 0, 100_000, 4096),
+        run(RunKind::Map, 0, 200_000, 4096),
+        run(RunKind::Attributes, 0, 300_000, 4096),
+        run(RunKind::Contents, 4096, 400_000, 8192),
+        run(RunKind::Contents, 12_288, 500_000, 4096),
     ] {
         assert_eq!(contents.run(&file, &run), Next::Continue);
     }
@@ -87,10 +89,10 @@ fn the_first_byte_in_question_counts() {
     let file = file(&[]);
     assert_eq!(hits.file(&file), Next::Continue);
     assert_eq!(
-        hits.run(&file, &run(Part::Map, 0, 401_000, 5)),
+        hits.run(&file, &run(RunKind::Map, 0, 401_000, 5)),
         Next::Continue
     );
-    let next = hits.run(&file, &run(Part::Contents, 4096, 400_000, 8192));
+    let next = hits.run(&file, &run(RunKind::Contents, 4096, 400_000, 8192));
     assert_eq!(next, Next::SkipFile);
     assert_eq!(hits.file(&file), Next::Stop);
     let hit = hits.finish()[0];
@@ -120,7 +122,7 @@ impl FileVisitor for Counter {
 
 #[test]
 fn a_walk_stops_when_told() {
-    for name in ["ext4-odd", "ext3", "xfs", "xfs-v4"] {
+    for name in ["ext4-odd", "ext3", "xfs", "xfs-v4", "ntfs"] {
         let device = image(name);
         let filesystem = probe(&device).unwrap().unwrap();
         for (stop_after, expected) in [(1, 1), (3, 3)] {

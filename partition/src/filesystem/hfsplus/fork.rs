@@ -7,7 +7,7 @@ use crate::device::ReadAt;
 use crate::error::{Corrupt, Result};
 use crate::extent::Extent;
 
-/// A fork of which all runs are known.
+/// A fork with all of its runs.
 #[derive(Clone, Debug)]
 pub(super) struct Fork {
     pub(super) logical_bytes: u64,

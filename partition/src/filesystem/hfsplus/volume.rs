@@ -102,7 +102,7 @@ impl Volume {
         ]
     }
 
-    /// The filesystem's own structures but for the journal.
+    /// The filesystem's own structures without the journal.
     pub(super) fn structures(&self) -> ExtentMap {
         let files = self.special_files();
         let files = files.iter().flat_map(|(_, _, fork)| fork.extents());

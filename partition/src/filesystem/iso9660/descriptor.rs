@@ -36,7 +36,7 @@ pub(super) struct Primary {
 }
 
 impl Descriptors {
-    /// Reads those of `volume`; `None` when the first is none of ISO 9660.
+    /// Reads the descriptors of `volume`; `None` when the first is no descriptor of ISO 9660.
     pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Self>> {
         let volume_bytes = volume.geometry().size_bytes;
         let mut found = Self::default();

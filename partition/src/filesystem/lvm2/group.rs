@@ -21,7 +21,7 @@ const GROUP_STATUS: [&str; 6] = [
     "WRITE",
     "PARTIAL",
 ];
-/// Status flags of a physical volume that LVM knows, but for one that is missing.
+/// Status flags of a physical volume that LVM knows. The flag of a missing one is not among them.
 const VOLUME_STATUS: [&str; 2] = ["ALLOCATABLE", "EXPORTED"];
 
 /// A volume group, seen from one of its physical volumes.

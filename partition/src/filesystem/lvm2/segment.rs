@@ -125,7 +125,7 @@ struct Walk<'w, 'a> {
     volumes: &'w HashMap<&'a str, bool>,
     /// Names of logical volumes.
     names: HashSet<&'a str>,
-    /// Names in segments that must be those of logical volumes.
+    /// Names in segments. Each must be the name of a logical volume.
     referred: Vec<&'a str>,
     found: Segments,
 }

@@ -204,7 +204,15 @@ impl Mft {
     }
 
     /// The value of an attribute list.
-    fn list(&self, device: &dyn ReadAt, record: &Record, list: &Attribute<'_>) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when it is too long, or not all of it was written.
+    pub(super) fn list(
+        &self,
+        device: &dyn ReadAt,
+        record: &Record,
+        list: &Attribute<'_>,
+    ) -> Result<Vec<u8>> {
         let stream = part(&self.geometry, record, list)?;
         let stream = whole(&self.geometry, record, stream)?;
         let is_sound = stream.len_bytes() <= LIST_BYTES_MAX
@@ -221,7 +229,15 @@ impl Mft {
     }
 
     /// The record in which a part lies: the base record or one that extends it.
-    fn holder(&self, device: &dyn ReadAt, base: &Record, at: Reference) -> Result<Record> {
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] when it fails its check, or extends another one.
+    pub(super) fn holder(
+        &self,
+        device: &dyn ReadAt,
+        base: &Record,
+        at: Reference,
+    ) -> Result<Record> {
         if at.number == base.number {
             return Ok(base.clone());
         }

@@ -24,7 +24,8 @@ pub(super) struct Name {
     rank: u8,
 }
 
-/// The first of a file's best names: those of Windows, or else of POSIX, or else of DOS.
+/// The first of a file's best names. Names of Windows are better than names of POSIX, and these are better
+/// than names of DOS.
 ///
 /// # Errors
 /// [`crate::Error::Corrupt`] when a record fails its check before there is any name.
@@ -44,7 +45,8 @@ pub(super) fn of(mft: &Mft, device: &dyn ReadAt, record: &Record) -> Result<Opti
     }
 }
 
-fn parse(value: &[u8]) -> Option<Name> {
+/// The name in the value of a `$FILE_NAME`; `None` when it is too short for one.
+pub(super) fn parse(value: &[u8]) -> Option<Name> {
     if value.len() < 0x42 {
         return None;
     }

@@ -12,7 +12,7 @@ use crate::device::ReadAt;
 use crate::error::Result;
 use crate::extent::Extent;
 use crate::filesystem::Owner;
-use crate::filesystem::files::Hit;
+use crate::filesystem::files::{Hit, Next};
 use crate::filesystem::owners::{Forgiving, Gaps, Links, Wanted};
 use std::collections::HashMap;
 
@@ -58,7 +58,7 @@ pub(super) fn owners(
         if let Some(record) = gaps.tolerate(record) {
             search.record(&record);
         }
-        Ok(())
+        Ok(Next::Continue)
     });
     gaps.tolerate(visited);
     let mut links = Links::new(Named::File(mft::ROOT));

@@ -9,6 +9,7 @@ use super::runs::Pairs;
 use crate::bytes::{le16, le32, le64, u8_at};
 use crate::error::{Checked, Corrupt};
 
+pub(super) const STANDARD_INFORMATION: u32 = 0x10;
 pub(super) const ATTRIBUTE_LIST: u32 = 0x20;
 pub(super) const FILE_NAME: u32 = 0x30;
 pub(super) const VOLUME_NAME: u32 = 0x60;
@@ -21,6 +22,8 @@ const END: u32 = 0xffff_ffff;
 
 /// `MFT_RECORD_IN_USE`
 const IN_USE: u16 = 0x0001;
+/// `MFT_RECORD_IS_DIRECTORY`
+const DIRECTORY: u16 = 0x0002;
 /// Marks of files below `$Extend` and of indexes other than directories.
 const SYSTEM: u16 = 0x0004 | 0x0008;
 
@@ -115,6 +118,10 @@ impl Record {
     /// Whether it is one of the filesystem's own files below `$Extend`.
     pub(super) fn is_system(&self) -> bool {
         self.flags() & SYSTEM != 0
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.flags() & DIRECTORY != 0
     }
 
     fn flags(&self) -> u16 {

@@ -14,6 +14,7 @@ use crate::device::ReadAt;
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::bits::{Order, is_set};
+use crate::filesystem::files::Next;
 use crate::filesystem::known_bad::Claims;
 
 /// How much of the master file table is read at once.
@@ -161,11 +162,11 @@ fn for_each_run(
                 visit(record, purpose, extent)?;
             }
         }
-        Ok(())
+        Ok(Next::Continue)
     })
 }
 
-/// Calls `visit` with each record in use, or with what is wrong with it.
+/// Calls `visit` with each record in use, or with what is wrong with it, until it says [`Next::Stop`].
 ///
 /// # Errors
 /// Those of `visit`; [`Error::Io`] when the device fails.
@@ -173,7 +174,7 @@ pub(super) fn for_each_record(
     mft: &Mft,
     device: &dyn ReadAt,
     bits: &Stream,
-    visit: &mut dyn FnMut(Result<Record>) -> Result<()>,
+    visit: &mut dyn FnMut(Result<Record>) -> Result<Next>,
 ) -> Result<()> {
     let geometry = &mft.geometry;
     let record_len = geometry.record_bytes;
@@ -199,7 +200,9 @@ pub(super) fn for_each_record(
                 Ok(record) if !record.is_in_use() => continue,
                 parsed => parsed.map_err(Error::from),
             };
-            visit(record)?;
+            if visit(record)? == Next::Stop {
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! Volumes with more than one signature.
 
-use super::probe;
-use crate::device::MemoryDevice;
-use crate::filesystem::{Hazard, Kind, Summary, usage};
+use super::{probe, recognize};
+use crate::device::{Geometry, MemoryDevice, ReadAt};
+use crate::filesystem::golden::image;
+use crate::filesystem::{Hazard, Kind, Summary, usage, usage_by, usage_or_whole};
+use std::sync::Mutex;
 
 fn swap() -> Vec<u8> {
     let mut bytes = vec![0; 1 << 20];
@@ -58,4 +60,43 @@ fn nothing_is_nothing() {
         assert_eq!(summary(vec![0; len]), None);
         assert_eq!(summary(vec![0xff; len]), None);
     }
+}
+
+/// A volume that notes where it is read.
+struct Noted {
+    volume: MemoryDevice,
+    reads: Mutex<Vec<u64>>,
+}
+
+impl ReadAt for Noted {
+    fn geometry(&self) -> Geometry {
+        self.volume.geometry()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> crate::Result<()> {
+        self.reads.lock().unwrap().push(offset_bytes);
+        self.volume.read_exact_at(buffer, offset_bytes)
+    }
+}
+
+#[test]
+fn what_was_recognized_is_not_searched_for_again() {
+    let volume = Noted {
+        volume: image("ext4"),
+        reads: Mutex::default(),
+    };
+    let reads = || std::mem::take(&mut *volume.reads.lock().unwrap());
+    let expected = usage(&volume).unwrap();
+    assert!(reads().contains(&0), "others have their signatures there");
+    let kept = recognize(&volume).unwrap().unwrap();
+    let _ = reads();
+    let found = usage_by(&volume, kept.clone()).unwrap();
+    assert_eq!(found.extents, expected.extents);
+    assert_eq!(found.token, expected.token);
+    let filesystem = found.filesystem().unwrap();
+    assert!(filesystem.metadata(&volume).unwrap().is_some());
+    assert!(found.known_bad(&volume).is_empty());
+    let whole = usage_or_whole(&volume, Some(kept));
+    assert_eq!(whole.extents, expected.extents);
+    assert!(!reads().contains(&0));
 }

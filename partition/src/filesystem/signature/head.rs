@@ -3,7 +3,7 @@
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 
-/// Up to here most signatures lie; that of swap with pages of 64 KiB is the last.
+/// Most signatures lie before this. The last is the one of swap with pages of 64 KiB.
 const HEAD_BYTES: u64 = 68 << 10;
 
 /// The start of a volume in memory, and the volume for what lies elsewhere.

@@ -99,7 +99,7 @@ impl Features {
         self.incompat & INCOMPAT_NEEDSREPAIR != 0
     }
 
-    /// The words but for that of the log, whose bits come and go.
+    /// The words without the word of the log, whose bits come and go.
     pub(super) fn lasting(self) -> Vec<u64> {
         let words = [self.features2, self.ro_compat, self.incompat].map(u64::from);
         [[self.versionnum.into()].as_slice(), &words].concat()

@@ -6,7 +6,7 @@
 use super::bmap::Bmaps;
 use super::inode::{Fork, Inode};
 use super::scan::{self, Scan};
-use crate::filesystem::files::{File, FileRun, FileVisitor, Next, Part};
+use crate::filesystem::files::{File, FileRun, FileVisitor, Next, RunKind};
 use std::ops::Range;
 
 /// `di_atime`, `di_crc`, `di_changecount` and `di_lsn`.
@@ -37,10 +37,12 @@ impl Walk<'_> {
             kind: inode.kind,
             is_internal: superblock.internal_inodes.contains(&inode.number),
             is_immutable: inode.is_immutable,
+            is_unstamped: false,
             size_bytes: inode.size_bytes,
             contents_end_bytes: u64::MAX,
             cluster_bytes: superblock.block_bytes.into(),
             changed: inode.changed,
+            made_seconds: None,
             changes: inode.changes,
             inode: inode.raw,
             // Version 4 ends before the fields that follow `di_atime`.
@@ -52,20 +54,20 @@ impl Walk<'_> {
         };
         let mut next = self.visitor.file(&file);
         if next == Next::Continue && !inode.is_realtime {
-            next = self.fork(inode, &file, Part::Contents, &inode.data);
+            next = self.fork(inode, &file, RunKind::Contents, &inode.data);
         }
         if next == Next::Continue {
-            next = self.fork(inode, &file, Part::Attributes, &inode.attributes);
+            next = self.fork(inode, &file, RunKind::Attributes, &inode.attributes);
         }
         next
     }
 
-    fn fork(&mut self, inode: &Inode<'_>, file: &File<'_>, part: Part, fork: &Fork<'_>) -> Next {
+    fn fork(&mut self, inode: &Inode<'_>, file: &File<'_>, kind: RunKind, fork: &Fork<'_>) -> Next {
         let superblock = self.scan.superblock;
         let mut next = Next::Continue;
         let visited = self.maps.visit(inode, fork, &mut |run| {
             let run = FileRun {
-                part,
+                kind,
                 file_offset_bytes: superblock.byte(run.file_block),
                 extent: run.extent,
                 is_written: run.is_written,

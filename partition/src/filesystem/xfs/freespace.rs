@@ -52,7 +52,7 @@ pub(super) fn used(superblock: &Superblock, device: &dyn ReadAt) -> Result<Exten
             let ar_blockcount = be32(record, 4);
             walk.free(block_bytes, ar_startblock, ar_blockcount)
         })?;
-        walk.finish()?;
+        walk.end()?;
     }
     Ok(map.finish())
 }
@@ -72,7 +72,7 @@ struct Walk<'a> {
     space: &'a FreeSpace,
     taken: ExtentMap,
     map: &'a mut ExtentMapBuilder,
-    /// The first block of which it isn't known yet whether it is free.
+    /// The first block that may be free or not: nothing told so far.
     next: AgBlock,
     free_blocks: u64,
     longest_blocks: u32,
@@ -108,7 +108,8 @@ impl Walk<'_> {
             .for_each(|used| self.map.push(used));
     }
 
-    fn finish(&mut self) -> Checked {
+    /// Notes what is used behind the last free block, and compares the counters of the group.
+    fn end(&mut self) -> Checked {
         self.push_used(AgBlock(self.space.group.blocks));
         let agf = |field, tree: u64, counter: u32| {
             if tree == counter.into() {

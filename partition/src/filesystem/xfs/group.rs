@@ -63,7 +63,7 @@ pub(super) struct Inodes {
     pub(super) group: Group,
     /// The tree of inodes.
     pub(super) tree: Root,
-    /// The root of the tree of inodes of which some are free.
+    /// The root of the tree of chunks of inodes that have free ones.
     free_root: Option<AgBlock>,
 }
 

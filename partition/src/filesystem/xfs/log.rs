@@ -7,6 +7,7 @@
 //! XFS Algorithms & Data Structures, "Journaling Log": `xlog_rec_header`:
 //! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
+mod covered;
 mod record;
 
 use super::superblock::Superblock;
@@ -29,6 +30,10 @@ const IN_FLIGHT_BLOCKS: u64 = 8 * 512;
 pub(super) enum End {
     /// With the record of a clean unmount, whose first header block this is.
     Clean(Vec<u8>),
+    /// With records that a recovery has to replay, and that hold nothing but the superblock: all else is
+    /// in its place. So a filesystem looks that is frozen, or was mounted and idle. The last record's
+    /// first header block.
+    Covered(Vec<u8>),
     /// With something else.
     Unclean(Hazard),
 }
@@ -198,12 +203,21 @@ impl Log<'_> {
             return Ok(how("amid a record"));
         }
         if !header.is_unmount(record) {
-            return Ok(how("without the record of an unmount"));
+            let number_of = |index: u64| (first + index) % self.blocks;
+            return Ok(
+                match covered::is_covered(superblock, &header, records, number_of) {
+                    true => End::Covered(first_block(record)),
+                    false => how("without the record of an unmount"),
+                },
+            );
         }
         header.check_checksum(record, self.byte(number))?;
-        let block = record.get(..BLOCK_LEN).unwrap_or_default();
-        Ok(End::Clean(block.to_vec()))
+        Ok(End::Clean(first_block(record)))
     }
+}
+
+fn first_block(record: &[u8]) -> Vec<u8> {
+    record.get(..BLOCK_LEN).unwrap_or_default().to_vec()
 }
 
 /// The length of the blocks from `first` up to `end`.

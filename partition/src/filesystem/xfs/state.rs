@@ -46,7 +46,7 @@ pub(super) fn recorded(raw: &[u8]) -> Vec<Hazard> {
 pub(super) fn observed(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<Hazard>> {
     match log::end(superblock, device) {
         Ok(Some(End::Unclean(hazard))) => Ok(Some(hazard)),
-        Ok(Some(End::Clean(_)) | None) => Ok(None),
+        Ok(Some(End::Clean(_) | End::Covered(_)) | None) => Ok(None),
         Err(Error::Corrupt(corrupt)) => Ok(Some(Hazard::Damaged(corrupt.to_string()))),
         Err(error) => Err(error),
     }

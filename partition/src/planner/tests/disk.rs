@@ -180,6 +180,7 @@ fn what_inspection_found_becomes_request() {
         extent: table.partitions[0].extent,
         partition: Some(table.partitions[0].clone()),
         filesystem: Some(summary(Kind::Fat32, 512 * MIB, "AAAA-0001")),
+        recognized: None,
     };
     let found = SourceVolume::new(&volume, Some(&table), Some(MIB));
     assert!(found.is_esp());

@@ -1,6 +1,7 @@
 //! The plan file: what is written comes back, and what would do harm is refused.
 
 use super::*;
+use crate::planner::Loader;
 use crate::table::Scheme;
 
 fn text() -> String {
@@ -21,7 +22,7 @@ fn a_plan_file_reads_well() {
     let start: Vec<&str> = body.lines().take(32).collect();
     assert_eq!(
         start.join("\n"),
-        r#"version = 1
+        r#"version = 2
 
 [drive]
 identity = "serial:WD-WX11"
@@ -78,9 +79,9 @@ fn unknown_keys_versions_and_bad_values_are_refused_by_name() {
     };
     let message = with("group = \"Boot\"", "group = \"Boot\"\ncolor = \"red\"");
     assert!(message.contains("unknown field `color`"), "{message}");
-    let message = with("\nversion = 1", "\nversion = 2");
-    assert!(message.contains("this klon reads version 1"), "{message}");
-    let message = with("\nversion = 1", "");
+    let message = with("\nversion = 2", "\nversion = 3");
+    assert!(message.contains("reads versions up to 2"), "{message}");
+    let message = with("\nversion = 2", "");
     assert!(message.contains("missing field `version`"), "{message}");
     let message = with("identity = \"serial:", "identity = \"/dev/");
     assert!(message.contains("is not an identity"), "{message}");
@@ -95,6 +96,66 @@ fn unknown_keys_versions_and_bad_values_are_refused_by_name() {
         message.contains("number") && message.contains("line"),
         "{message}"
     );
+}
+
+#[test]
+fn the_disk_of_a_source_comes_back_as_it_was() {
+    let mut boot = boot();
+    let mut original = super::way_back::original();
+    original.boot_code = vec![0xeb, 0x63, 0x90, 0, 1];
+    original.has_loader_in_gap = true;
+    original.loader = Some(Loader {
+        start_bytes: 17_408,
+        bytes: vec![0x52; 1024],
+    });
+    boot.source.original = Some(original.clone());
+    let plan = planned(&request(100 * GIB, vec![boot])).unwrap().plan;
+    original.groups = vec!["Boot".to_owned()];
+    assert_eq!(plan.originals, [original]);
+    let text = plan.to_toml().unwrap();
+    assert_eq!(Plan::from_toml(&text).unwrap(), plan);
+    for (from, to, why) in [
+        (
+            "groups = [\"Boot\"]",
+            "groups = [\"Other\"]",
+            "has the group",
+        ),
+        (
+            "boot_code = \"eb",
+            "boot_code = \"e",
+            "two hexadecimal digits",
+        ),
+        (
+            "start_bytes = 17408",
+            "start_bytes = 17409",
+            "expected whole sectors",
+        ),
+        (
+            "start_bytes = 17408",
+            "start_bytes = 0",
+            "expected whole sectors",
+        ),
+        (
+            "start_bytes = 17408",
+            "start_bytes = 1048064",
+            "expected whole sectors",
+        ),
+        (
+            "name = \"swap\"",
+            "name = \"swap\"\ncolor = 1",
+            "unknown field",
+        ),
+        ("\nversion = 2", "\nversion = 1", "has no [[original]]"),
+    ] {
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(edited, text, "{from}");
+        let message = refused(&edited);
+        assert!(message.contains(why), "{from}: {message}");
+    }
+    // Plans of klons before have none, and are read.
+    let body = text.split("\n[[original]]").next().unwrap();
+    let before = body.replacen("\nversion = 2", "\nversion = 1", 1);
+    assert!(Plan::from_toml(&before).unwrap().originals.is_empty());
 }
 
 #[test]

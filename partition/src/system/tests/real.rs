@@ -161,3 +161,33 @@ fn a_lock_keeps_others_off_until_it_is_dropped() {
     lock(device.path()).unwrap();
     let _unneeded = (lock(&path).unwrap(), lock(&path).unwrap());
 }
+
+#[test]
+fn what_a_path_is_written_to_is_found_through_loop_devices() {
+    if lacks_root() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let path = sparse(directory.path(), 8 * MIB);
+    let device = LoopDevice::attach(&path, 512, &[]);
+    let system = System::current().unwrap();
+    let opened = File::open(directory.path()).unwrap();
+    let number = system.superblock_of(&opened).unwrap().number;
+    let beneath = |path: &Path| system.superblocks_beneath(path).unwrap();
+    for path in [
+        &path,
+        device.path(),
+        &directory.path().join("not/there/yet"),
+    ] {
+        assert!(beneath(path).contains(&number), "{path:?}");
+    }
+    assert!(!beneath(Path::new("/proc/self/status")).contains(&number));
+    // The name is another file's now, and the loop device still shows the first.
+    let moved = directory.path().join("moved");
+    fs::rename(&path, &moved).unwrap();
+    fs::write(&path, b"another").unwrap();
+    assert!(beneath(device.path()).contains(&number));
+    let link = directory.path().join("dangling");
+    symlink("/nowhere/at/all", &link).unwrap();
+    system.superblocks_beneath(&link).unwrap_err();
+}

@@ -3,12 +3,12 @@
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::Extent;
 use crate::table::guard::Header;
-use crate::table::overlap::overlap;
+use crate::table::overlap::{overlap, overlap_told};
 use crate::table::sectors::Sectors;
 use crate::table::{Partition, PartitionType, Scheme, Table};
-use crate::text::sealed;
+use crate::text::{quoted, sealed};
 use gpt::disk::LogicalBlockSize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
 const STRUCTURE: &str = "GPT partition entry array";
@@ -27,10 +27,9 @@ pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Resul
     for (number, entry) in decode(header, array)? {
         partitions.push(partition(number, entry, header, sectors)?);
     }
-    if let Some([one, other]) = overlap(partitions.iter().map(|it| (it.number, it.extent))) {
-        let expected = format!("partition {} on no other", one.0);
-        let found = format!("{} overlaps partition {} at {}", one.1, other.0, other.1);
-        return Err(Corrupt::new(STRUCTURE, RANGE, array_bytes, expected, found).into());
+    if let Some(pair) = overlap(partitions.iter().map(|it| (it.number, it.extent))) {
+        let told = overlap_told(pair, sectors.bytes());
+        return Err(Corrupt::contradiction(STRUCTURE, array_bytes, told).into());
     }
     let usable = sectors
         .extent(header.first_usable_lba, header.last_usable_lba)
@@ -74,33 +73,60 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
     Ok(Some(table(header, sectors, usable, partitions)))
 }
 
-/// The number of the first partition that two intact copies place, type or identify differently.
-pub(super) fn difference(one: (&Header, &[u8]), other: (&Header, &[u8])) -> Option<u32> {
-    let (one, other) = (named(one), named(other));
-    let numbers = one.keys().chain(other.keys());
-    numbers
-        .filter(|number| one.get(number) != other.get(number))
-        .min()
-        .copied()
+/// How the backup places, types or identifies the first partition differently than the primary, in words.
+pub(super) fn difference(primary: (&Header, &[u8]), backup: (&Header, &[u8])) -> Option<String> {
+    let (one, other) = (entries(primary), entries(backup));
+    let numbers: BTreeSet<u32> = one.keys().chain(other.keys()).copied().collect();
+    numbers.into_iter().find_map(|number| {
+        let (one, other) = match (one.get(&number), other.get(&number)) {
+            (Some(one), Some(other)) => (one, other),
+            (None, _) => return Some(format!("partition {number} is in the backup only")),
+            (_, None) => return Some(format!("partition {number} is in the primary only")),
+        };
+        let (place, there) = (
+            (one.first_lba, one.last_lba),
+            (other.first_lba, other.last_lba),
+        );
+        if place != there {
+            return Some(format!(
+                "partition {number} has sectors {} to {} in the primary, and {} to {} in the backup",
+                place.0, place.1, there.0, there.1
+            ));
+        }
+        let is_other_type = one.part_type_guid.guid != other.part_type_guid.guid;
+        let what = match (is_other_type, one.part_guid != other.part_guid) {
+            (true, _) => "type",
+            (_, true) => "GUID",
+            _ => return None,
+        };
+        Some(format!("partition {number} has another {what} in the backup"))
+    })
 }
 
-/// Place, type and identity of each partition, by number.
-type Named = BTreeMap<u32, ((u64, u64), String, uuid::Uuid)>;
+/// What else differs between the entries of two copies that name the same partitions.
+pub(super) fn detail(primary: (&Header, &[u8]), backup: (&Header, &[u8])) -> String {
+    let (one, other) = (entries(primary), entries(backup));
+    let differs = one.iter().find_map(|(number, one)| {
+        let other = other.get(number)?;
+        if one.name != other.name {
+            return Some(format!(
+                "partition {number} is called {} in the primary, and {} in the backup",
+                quoted(&sealed(&one.name)),
+                quoted(&sealed(&other.name))
+            ));
+        }
+        (one.flags != other.flags).then(|| {
+            format!(
+                "partition {number} has the attributes {:#x} in the primary, and {:#x} in the backup",
+                one.flags, other.flags
+            )
+        })
+    });
+    differs.unwrap_or_else(|| "bytes of the entries that klon does not use".to_owned())
+}
 
-fn named((header, array): (&Header, &[u8])) -> Named {
-    let entries = decode(header, array).unwrap_or_default();
-    let what = |entry: gpt::partition::Partition| {
-        let place = (entry.first_lba, entry.last_lba);
-        (
-            place,
-            entry.part_type_guid.guid.to_string(),
-            entry.part_guid,
-        )
-    };
-    let entries = entries.into_iter();
-    entries
-        .map(|(number, entry)| (number, what(entry)))
-        .collect()
+fn entries((header, array): (&Header, &[u8])) -> BTreeMap<u32, gpt::partition::Partition> {
+    decode(header, array).unwrap_or_default()
 }
 
 fn partition(

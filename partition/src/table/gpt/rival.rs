@@ -29,9 +29,9 @@ pub(super) fn rival(copies: &Copies, disk: &dyn ReadAt) -> Option<String> {
     if found.iter().all(|&byte| byte == 0) {
         return None;
     }
-    let number = entries::difference((header, found), (header, array))?;
+    let how = entries::difference((header, found), (header, array))?;
     Some(format!(
         "the primary copy of the GPT is damaged, and what is left of it names other partitions than \
-         the backup: {number} is another, or in one of them only"
+         the backup: {how}"
     ))
 }

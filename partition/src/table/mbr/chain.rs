@@ -154,8 +154,9 @@ impl Chain {
             .iter()
             .filter_map(|&lba| Some((0, sectors.run(lba, 1)?)));
         let partitions = self.partitions.iter().map(|it| (it.number, it.extent));
-        overlap(partitions.chain(records))
-            .map_or(Ok(()), |pair| Err(overlap_error(STRUCTURE, pair).into()))
+        overlap(partitions.chain(records)).map_or(Ok(()), |pair| {
+            Err(overlap_error(STRUCTURE, pair, sectors).into())
+        })
     }
 }
 

@@ -16,6 +16,7 @@ fn kinds(findings: &[Finding]) -> Vec<&'static str> {
     let kind = |finding: &Finding| match finding {
         Finding::PrimaryDamaged(_) => "primary",
         Finding::BackupDamaged(_) => "backup",
+        Finding::BackupDiffers(_) => "differs",
         Finding::BackupMisplaced(_) => "misplaced",
         Finding::Hybrid(_) => "hybrid",
         Finding::ProtectiveMbr(_) => "protective",
@@ -320,7 +321,11 @@ fn overlapping_and_outlying_partitions_are_named() {
         (2048_u64, 2047_u64, "partition 1"),
         (0, 4095, "usable"),
         (2048, u64::MAX, "usable"),
-        (2048, 8191, "overlap"),
+        (
+            2048,
+            8191,
+            "partition 1 (sectors 2048 to 8191) and partition 15 (sectors 4096 to 6143) overlap",
+        ),
     ] {
         let disk = written(&gpt(512));
         let bytes = disk.to_vec();

@@ -165,17 +165,14 @@ fn what_an_mbr_can_t_hold_is_refused_with_a_hint() {
             |t| t.partitions[2].extent = extent(2 * MIB, MIB),
             "behind its first sector",
         ),
-        (
-            |t| t.partitions[2].extent = extent(3 * MIB, MIB),
-            "overlaps",
-        ),
+        (|t| t.partitions[2].extent = extent(3 * MIB, MIB), "overlap"),
         (|t| t.partitions[0].name = "x".to_owned(), "names"),
         (
             |t| t.partitions[0].partition_type = crate::table::PartitionType::Mbr(0xee),
             "type",
         ),
         (|t| t.partitions[0].number = 0, "partition 0"),
-        (|t| t.usable = extent(512, 9 * MIB), "usable range"),
+        (|t| t.usable = extent(512, 9 * MIB), "room for partitions"),
     ];
     for (change, words) in cases {
         let mut table = mbr(512);

@@ -118,7 +118,9 @@ fn raw_entry(
             .and_then(|value| u32::try_from(value).ok())
             .ok_or_else(|| {
                 Error::Invalid(format!(
-                    "{extent} is beyond the sectors that an MBR can count. Use a GPT"
+                    "a partition ends at sector {}, and an MBR counts {} sectors. Use a GPT",
+                    sectors.lba(extent.end_bytes()),
+                    u32::MAX
                 ))
             })
     };

@@ -94,13 +94,13 @@ pub(super) const ALLOCATED: &[Change] = &[
             "io g 'swapext f'; put g 8K 4K; io g 'swapext f'; long f",
         ),
     ),
-    only(On::Xfs, change("cloned-over", TWO, "io f 'reflink g'")),
+    only(On::Shared, change("cloned-over", TWO, "io f 'reflink g'")),
     only(
-        On::Xfs,
+        On::Shared,
         change("cloned-in-part", TWO, "io f 'reflink g 8k 16k 8k'"),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         change(
             "deduplicated",
             "noise f 64K; cp f g",
@@ -108,7 +108,7 @@ pub(super) const ALLOCATED: &[Change] = &[
         ),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         change(
             "shared-and-written",
             FILE,
@@ -116,16 +116,19 @@ pub(super) const ALLOCATED: &[Change] = &[
         ),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         change("copy-written", SHARED, "put g 8K 4K; chmod 600 f"),
     ),
-    only(On::Xfs, change("original-written", SHARED, "put f 8K 4K")),
     only(
-        On::Xfs,
+        On::Shared,
+        change("original-written", SHARED, "put f 8K 4K"),
+    ),
+    only(
+        On::Shared,
         change("copy-deleted", SHARED, "rm g; sync .; put f 8K 4K"),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         change(
             "copy-written-direct",
             SHARED,
@@ -133,11 +136,11 @@ pub(super) const ALLOCATED: &[Change] = &[
         ),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         change("unshared", SHARED, "io f 'funshare 0 48k'; put f 4K 4K"),
     ),
     only(
-        On::Xfs,
+        On::Shared,
         keeps(change("copy-alone-written", SHARED, "put g 8K 4K")),
     ),
 ];

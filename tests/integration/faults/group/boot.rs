@@ -286,6 +286,10 @@ impl Volume {
             role: Role::Backup,
             watch: None,
             lost: None,
+            continuity: None,
+            tracked: None,
+            written_by: &[],
+            rested: None,
         }
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn chunks(file: &Path) -> Vec<Chunk> {
 }
 
 /// Every copy of every extent, and what is reserved.
-pub(super) fn used(file: &Path) -> ExtentMap {
+pub(crate) fn used(file: &Path) -> ExtentMap {
     extents(file, |_| true)
 }
 

@@ -38,9 +38,14 @@ impl Mount {
     }
 }
 
+/// What dumpe2fs says of a volume.
+pub(super) fn dumpe2fs(image: &Path) -> String {
+    run("dumpe2fs", &[image.to_str().unwrap()])
+}
+
 /// Everything but the "Free blocks:" of all groups.
 pub(in super::super) fn dumpe2fs_used(image: &Path) -> ExtentMap {
-    let text = run("dumpe2fs", &[image.to_str().unwrap()]);
+    let text = dumpe2fs(image);
     let number = |name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |line| line.trim().parse().unwrap())

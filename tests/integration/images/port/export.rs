@@ -20,6 +20,8 @@ fn names(klon: &Klon) -> Vec<String> {
     let entries = fs::read_dir(klon.directory()).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        // What images keep of the files for the next run is there.
+        .filter(|name| name != "records")
         .collect();
     names.sort();
     names

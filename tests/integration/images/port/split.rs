@@ -79,6 +79,37 @@ fn raw_and_packed_parts_are_the_disk() {
     cmp(&klon, "raw.img.ac", "part");
 }
 
+/// As other tools count them: `.1`, `.2`, …, `.10`.
+#[test]
+fn counted_raw_parts_are_the_disk_and_partitions_with_numbers_are_not() {
+    let klon = Klon::new();
+    boot_disk(&klon.path("disk"), 512);
+    split(&klon, &["-d", "-a", "2", "-b", "16M"], "disk", "two.");
+    let count = (0..).take_while(|number| klon.path(&format!("two.{number:02}")).exists());
+    for number in count {
+        let counted = klon.path(&format!("disk.img.{}", number + 1));
+        fs::rename(klon.path(&format!("two.{number:02}")), counted).unwrap();
+    }
+    klon.ok(&["image", "disk", "whole.klon"]);
+    klon.ok(&["export", "whole.klon", "expected"]);
+    klon.ok(&["import", "disk.img.1", "a.klon"]);
+    klon.ok(&["export", "a.klon", "out"]);
+    cmp(&klon, "out", "expected");
+    klon.run(&["clone", "disk.img.1", "x"])
+        .expect(5)
+        .says(&["the first of", "klon import"]);
+    klon.run(&["import", "disk.img.3", "x.klon"])
+        .expect(2)
+        .says(&["name the first of its parts, disk.img.1"]);
+    // Two volumes, of which one is whole and the other blank.
+    ext4(&klon.path("volume.1"), 16, 2);
+    fs::write(klon.path("volume.2"), vec![0; 16 * MIB as usize]).unwrap();
+    klon.ok(&["clone", "volume.1", "volume.2"]);
+    klon.ok(&["clone", "volume.2", "volume.3"]);
+    klon.ok(&["import", "volume.1", "b.klon"]);
+    klon.ok(&["verify", "b.klon", "volume.3"]);
+}
+
 #[test]
 fn sets_that_are_not_whole_are_refused() {
     let klon = Klon::new();

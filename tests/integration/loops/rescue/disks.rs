@@ -1,7 +1,7 @@
 //! Rescues of whole disks and of the sources of plans.
 
 use super::range_of;
-use crate::support::image::{boot_disk, sparse};
+use crate::support::image::{own_boot_disk, sparse};
 use crate::support::{BadDisk, Klon, MIB, lacks_root};
 use klon_partition::device::{Window, open_source};
 use klon_partition::filesystem::owners;
@@ -28,7 +28,7 @@ fn a_disk_with_bad_partitions_is_rescued_whole_and_by_a_plan() {
         return;
     }
     let klon = Klon::new();
-    boot_disk(&klon.path("disk"), 512);
+    own_boot_disk(&klon.path("disk"), 512);
     let places = [(MIB, 33 * MIB), (36 * MIB, 160 * MIB)];
     let places = places.map(|(at, len)| Extent::new(at, len).unwrap());
     let files = places.map(|place| largest_file(&klon, place));

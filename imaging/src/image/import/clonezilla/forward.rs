@@ -35,20 +35,20 @@ impl Opener {
 }
 
 /// A partition and what restores it.
-pub(super) struct Part {
+pub(super) struct PackedPartition {
     pub(super) extent: Extent,
     pub(super) opener: Opener,
 }
 
-/// A disk that comes in order.
+/// A disk of Clonezilla as a stream: tables and gaps from memory, each partition from its files.
 pub struct DiskForward {
     tables: Arc<dyn ReadAt>,
-    parts: VecDeque<Part>,
+    parts: VecDeque<PackedPartition>,
     current: Option<(Extent, Box<dyn Forward>)>,
 }
 
 impl DiskForward {
-    pub(super) fn new(tables: Arc<dyn ReadAt>, parts: Vec<Part>) -> Self {
+    pub(super) fn new(tables: Arc<dyn ReadAt>, parts: Vec<PackedPartition>) -> Self {
         Self {
             tables,
             parts: parts.into(),
@@ -63,7 +63,7 @@ impl DiskForward {
                 if offset_bytes < extent.end_bytes() {
                     return Ok(Some(*extent));
                 }
-                part.finish()?;
+                part.check_rest()?;
                 self.current = None;
             }
             let Some(next) = self.parts.front().map(|part| part.extent) else {
@@ -72,7 +72,7 @@ impl DiskForward {
             if offset_bytes < next.offset_bytes() {
                 return Ok(Some(next));
             }
-            if let Some(Part { extent, opener }) = self.parts.pop_front() {
+            if let Some(PackedPartition { extent, opener }) = self.parts.pop_front() {
                 self.current = Some((extent, opener.open()?));
             }
         }
@@ -101,7 +101,7 @@ impl Forward for DiskForward {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn check_rest(&mut self) -> Result<()> {
         // Parts of which nothing was in use are checked, too.
         self.go_to(u64::MAX).map(|_| ())
     }
@@ -120,7 +120,7 @@ impl Forward for Bytes {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn check_rest(&mut self) -> Result<()> {
         Ok(())
     }
 }

@@ -99,8 +99,8 @@ fn boot_code(directory: &Directory, disk: &str, device: &Tables) -> Result<()> {
     }
 }
 
-/// The first sector as it was saved, if it says the same as the one that was made: its CHS fields may
-/// differ, and boot code may look at them.
+/// The first sector as it was saved, if it says the same as the one that klon made. Their CHS fields may
+/// differ. Boot code may look at the saved ones.
 fn first_sector(directory: &Directory, disk: &str, device: &Tables) -> Result<()> {
     let mut made = [0; SECTOR_BYTES as usize];
     device.read_exact_at(&mut made, 0)?;

@@ -14,14 +14,15 @@ const BLOCK_BYTES_MAX: u32 = 64 << 20;
 const BLOCKS_MAX: u64 = 1 << 33;
 const LITTLE_ENDIAN: u16 = 0xc0de;
 
-/// How blocks are checked.
+/// Which checksum follows each strip of blocks (field `checksum_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// Not at all.
     None,
     /// CRC-32 without the final inversion.
     Crc32,
-    /// The same, of the first byte of each block as often as the block has bytes: format 0001.
+    /// As the CRC-32, over the first byte of each block, repeated as often as the block has bytes: format
+    /// 0001.
     Crc32OfFirstByte,
     /// XXH64.
     Xxh64,
@@ -37,24 +38,24 @@ pub(super) enum BitmapMode {
     Bytes,
 }
 
-/// What an image says of itself.
+/// The header of an image of partclone: descriptor of the image, of its filesystem, and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// 1 or 2.
+    /// Version of the image format: 1 or 2.
     pub version: u8,
     /// The filesystem, in partclone's words; `raw` for one that it doesn't know.
     pub filesystem: String,
-    /// Size of the volume.
+    /// Size of the volume (`device_size`), in bytes.
     pub device_bytes: u64,
-    /// How many blocks it has; what is behind them is not in the image.
+    /// How many blocks the filesystem has (`totalblock`). What lies behind them is not in the image.
     pub blocks: u64,
-    /// Size of a block.
+    /// Size of a block, in bytes.
     pub block_bytes: u32,
-    /// How blocks are checked.
+    /// Which checksum follows each strip.
     pub checksum: Checksum,
-    /// Blocks that share a checksum.
+    /// How many blocks share a checksum (`blocks_per_checksum`).
     pub strip_blocks: u32,
-    /// Whether each checksum begins anew.
+    /// Whether each checksum begins anew (`reseed_checksum`), or goes on from the one before.
     pub reseeds: bool,
     pub(super) bitmap: BitmapMode,
 }

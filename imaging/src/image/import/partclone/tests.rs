@@ -131,7 +131,7 @@ fn read(image: &[u8], step: usize) -> klon_partition::Result<Vec<u8>> {
     for (at, piece) in volume.chunks_mut(step).enumerate() {
         image.read_at(piece, (at * step) as u64)?;
     }
-    image.finish()?;
+    image.check_rest()?;
     Ok(volume)
 }
 

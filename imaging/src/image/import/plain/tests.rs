@@ -57,7 +57,7 @@ fn every_order_of_reading_gives_the_content() {
     let mut out = vec![0; 1000];
     forward.read_at(&mut out, 3_500_000).unwrap();
     assert!(out == bytes[3_500_000..3_501_000]);
-    forward.finish().unwrap();
+    forward.check_rest().unwrap();
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn write(level: Option<i32>) -> Vec<u8> {
         writer.put(&Piece { chunk, content }).unwrap();
     }
     let len = writer.finish().unwrap();
-    file.finish(len).unwrap();
+    file.into_place(len).unwrap();
     std::fs::read(path).unwrap()
 }
 

@@ -90,3 +90,37 @@ fn numbered_files_are_parts_only_where_nothing_speaks_against_it() {
         assert_eq!(Parts::find(&path(alone)).unwrap().count(), 1);
     }
 }
+
+#[test]
+fn counted_files_are_parts_only_where_everything_speaks_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let count = |name: &str| Parts::find(&path(name)).map(|parts| parts.count());
+    let packed = [&[0x28, 0xb5, 0x2f, 0xfd][..], &[1; 2996]].concat();
+    fs::write(path("a.1"), &packed).unwrap();
+    for number in 2..12 {
+        fs::write(path(&format!("a.{number}")), vec![1; 3000]).unwrap();
+    }
+    fs::write(path("a.12"), "the end").unwrap();
+    assert_eq!(count("a.1").unwrap(), 12);
+    let error = count("a.10").unwrap_err().to_string();
+    assert!(
+        error.contains("name the first of its parts, a.1"),
+        "{error}"
+    );
+    fs::write(path("a.5"), "short").unwrap();
+    let error = count("a.1").unwrap_err().to_string();
+    assert!(error.contains("not whole"), "{error}");
+    fs::remove_file(path("a.5")).unwrap();
+    let error = count("a.1").unwrap_err().to_string();
+    assert!(error.contains("a.5 is missing"), "{error}");
+    // Partitions of one disk, generations of a file, and what tells nothing of itself.
+    fs::write(path("a.2"), &packed).unwrap();
+    fs::write(path("b.1"), &packed).unwrap();
+    fs::write(path("b.2"), vec![1; 4000]).unwrap();
+    fs::write(path("c.1"), vec![1; 3000]).unwrap();
+    fs::write(path("c.2"), vec![1; 3000]).unwrap();
+    for alone in ["a.1", "b.1", "c.1", "c.2"] {
+        assert_eq!(count(alone).unwrap(), 1, "{alone}");
+    }
+}

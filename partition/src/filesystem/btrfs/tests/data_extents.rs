@@ -19,8 +19,8 @@ const FIRST_OFFSET: u64 = FIRST_KEY + 9;
 /// A sector by klon: where its first copy is, and its checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sector {
-    copies: Vec<Extent>,
-    checksum: Option<(Checksum, Vec<u8>)>,
+    pub(super) copies: Vec<Extent>,
+    pub(super) checksum: Option<(Checksum, Vec<u8>)>,
 }
 
 /// Checks what every walk must hold to, and keeps what it tells.

@@ -158,6 +158,20 @@ impl Block {
         Key::parse(self.record(index))
     }
 
+    /// How many items or pointers have keys up to `key`.
+    pub(in crate::filesystem::btrfs) fn count_up_to(&self, key: Key) -> usize {
+        let mut range = 0..self.items;
+        while let Some(middle) = range.len().checked_div(2).filter(|_| !range.is_empty()) {
+            let middle = range.start + middle;
+            if self.key(middle) <= key {
+                range.start = middle + 1;
+            } else {
+                range.end = middle;
+            }
+        }
+        range.start
+    }
+
     /// A child of a block that isn't a leaf. It must name `owner`, if that is known.
     pub(in crate::filesystem::btrfs) fn child(
         &self,

@@ -22,9 +22,11 @@ const UNMOUNT: u8 = 0x20;
 pub(super) struct Header {
     pub(super) cycle: u32,
     pub(super) lsn: u64,
-    header_len: usize,
+    /// Where the first record begins that a recovery would replay, as of this one.
+    pub(super) tail_lsn: u64,
+    pub(super) header_len: usize,
     data_len: usize,
-    operations: u32,
+    pub(super) operations: u32,
 }
 
 impl Header {
@@ -38,6 +40,7 @@ impl Header {
         let h_version = be32(raw, 8);
         let h_len = be32(raw, 12);
         let h_lsn = be64(raw, 16);
+        let h_tail_lsn = be64(raw, 24);
         let h_num_logops = be32(raw, 40);
         let h_fs_uuid = uuid(raw, 304);
         let h_size = be32(raw, 320);
@@ -63,6 +66,7 @@ impl Header {
         Ok(Self {
             cycle: h_cycle,
             lsn: h_lsn,
+            tail_lsn: h_tail_lsn,
             header_len: header_blocks as usize * BLOCK_LEN,
             data_len: (h_len as usize).next_multiple_of(BLOCK_LEN),
             operations: h_num_logops,

@@ -64,7 +64,7 @@ struct Record {
 }
 
 impl Record {
-    /// Where the entry of its partition is, or that of its link; `None` when it has none.
+    /// Where the entry of its partition is, or of its link; `None` when it has none.
     fn entry(&self, is_link: bool) -> Option<usize> {
         [ENTRIES, ENTRIES + ENTRY_LEN].into_iter().find(|&at| {
             let (kind, count) = (u8_at(&self.sector, at + 4), le32(&self.sector, at + 12));

@@ -77,7 +77,7 @@ impl Places {
         })
     }
 
-    /// The same for a usable range of other sectors, on a disk whose last sector is `last_lba`.
+    /// The places for a usable range of other sectors, on a disk whose last sector is `last_lba`.
     fn moved(self, (first_usable_lba, last_usable_lba): (u64, u64), last_lba: u64) -> Self {
         // As far from the end as before, where that is behind the partitions.
         let distance = self.backup_lba.checked_sub(self.backup_array_lba);
@@ -118,9 +118,10 @@ impl Places {
             let place = place.ok_or_else(small)?;
             if let Some((other, _)) = taken.iter().find(|(_, it)| it.overlaps(place)) {
                 return Err(Error::Refused(format!(
-                    "{name} of the GPT, at {place}, would lie on {other}, and klon does not move \
+                    "{name} of the GPT, from sector {} on, would lie on {other}, and klon does not move \
                      either. Move them with sgdisk (--move-main-table, --move-backup-table), or \
-                     choose a disk of another size"
+                     choose a disk of another size",
+                    sectors.lba(place.offset_bytes())
                 )));
             }
             taken.push((name, place));
@@ -295,11 +296,26 @@ impl Edit<'_> {
         Ok((sector, moved))
     }
 
+    /// A backup of this very table at the end of `disk`, from a time when the table fitted that size.
+    fn earlier_backup(&self, disk: &dyn ReadAt) -> ExtentMap {
+        let (sectors, lba) = (self.sectors, self.sectors.last_lba());
+        let sector = read_vec(disk, sectors.offset_bytes(lba), sectors.len());
+        let header = sector.and_then(|sector| Header::parse(&sector, sectors, lba));
+        let Ok(header) = header.map_err(|_| ()) else {
+            return ExtentMap::new();
+        };
+        let is_whole = header.disk_guid == self.header.disk_guid
+            && header.read_array(disk, sectors, header.array_lba).is_ok();
+        let places = [sectors.run(lba, 1), header.array_extent(sectors)];
+        places.into_iter().flatten().filter(|_| is_whole).collect()
+    }
+
     /// What `steps` write over that is neither the old table's nor zero.
     fn covered(&self, disk: &dyn ReadAt, steps: &[Step]) -> Result<ExtentMap> {
         let old = self.old.structures(self.old_sectors);
         let own: ExtentMap = old.into_iter().filter_map(|(_, place)| place).collect();
         let own = own.union(&self.copies.extents().into_iter().collect());
+        let own = own.union(&self.earlier_backup(disk));
         let written: ExtentMap = steps.iter().filter_map(Step::extent).collect();
         let mut covered = Vec::new();
         for extent in written.difference(&own).iter() {

@@ -1,0 +1,166 @@
+//! Audits: before files are left unread, a sample of them is read and compared with what the run before
+//! described. A cursor goes round from run to run, so that all of it is covered in the course of time.
+
+use crate::buffer::Pool;
+use crate::chunk::{Digest, differing, read_chunk, to_len};
+use crate::error::{Error, Result};
+use crate::pipeline::{self, Flow};
+use crate::progress::{Observer, unless_cancelled};
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::filesystem::Owner;
+use klon_partition::{Extent, ExtentMap, ReadAt};
+
+/// Files that are named.
+pub(crate) const FILES_MAX: usize = 10;
+
+/// A chunk that would be left unread.
+pub(crate) struct Task<T> {
+    pub(crate) chunk: Extent,
+    /// What of it would have to be read.
+    pub(crate) copy: Vec<Extent>,
+    /// What the run before says that it is.
+    pub(crate) digest: Digest,
+    /// Where that run stored it.
+    pub(crate) stored: T,
+}
+
+/// How a sample is taken.
+pub(crate) struct Sampling<'a> {
+    pub(crate) source: &'a dyn ReadAt,
+    /// How much is read; the chunk in which that ends is read whole.
+    pub(crate) budget_bytes: u64,
+    /// Where the audit before ended.
+    pub(crate) cursor_bytes: u64,
+    pub(crate) flow: Flow,
+    pub(crate) chunk_len: usize,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+/// What a sample showed.
+pub(crate) struct Sample {
+    pub(crate) read_bytes: u64,
+    /// Where the next audit goes on.
+    pub(crate) cursor_bytes: u64,
+    /// Blocks that are not as described.
+    pub(crate) differs: ExtentMap,
+}
+
+impl Sampling<'_> {
+    /// Reads a sample of `tasks`, which are in order all that would be left unread. It begins at the cursor,
+    /// and goes on from the start. `stored` fills a buffer with what the run before stored of a chunk.
+    ///
+    /// # Errors
+    /// [`Error::Source`], [`Error::Interrupted`], and those of `tasks` and `stored`.
+    pub(crate) fn sample<T: Send, I: Iterator<Item = Result<Task<T>>> + Send>(
+        &self,
+        tasks: impl Fn() -> Result<I>,
+        stored: impl Fn(&Task<T>, &mut [u8]) -> Result<()> + Sync,
+    ) -> Result<Sample> {
+        let mut sample = Sample {
+            read_bytes: 0,
+            cursor_bytes: self.cursor_bytes,
+            differs: ExtentMap::new(),
+        };
+        let start_bytes = self.cursor_bytes;
+        self.go_on(&mut sample, tasks()?, &stored, |at| at >= start_bytes)?;
+        if sample.read_bytes < self.budget_bytes {
+            self.go_on(&mut sample, tasks()?, &stored, |at| at < start_bytes)?;
+        }
+        Ok(sample)
+    }
+
+    /// Reads the chunks of one side of the cursor, as far as the budget goes.
+    fn go_on<T: Send>(
+        &self,
+        sample: &mut Sample,
+        tasks: impl Iterator<Item = Result<Task<T>>> + Send,
+        stored: &(impl Fn(&Task<T>, &mut [u8]) -> Result<()> + Sync),
+        is_meant: impl Fn(u64) -> bool + Send + Sync,
+    ) -> Result<()> {
+        let mut left_bytes = self.budget_bytes.saturating_sub(sample.read_bytes);
+        let is_wanted = |task: &Result<Task<T>>| {
+            let task = task.as_ref().ok();
+            task.is_none_or(|task| is_meant(task.chunk.offset_bytes()))
+        };
+        let tasks = tasks.filter(is_wanted).map_while(|task| {
+            if left_bytes == 0 {
+                return None;
+            }
+            let bytes = task.as_ref().map_or(0, copy_bytes);
+            left_bytes = left_bytes.saturating_sub(bytes);
+            Some(unless_cancelled(self.observer, task).and_then(|task| task))
+        });
+        let pool = Pool::new(self.chunk_len);
+        let mut differs = ExtentMapBuilder::new();
+        pipeline::run(
+            self.flow,
+            tasks,
+            |task| {
+                let found = self.compare(&task, &pool, stored)?;
+                Ok((task, found))
+            },
+            |(task, found)| {
+                sample.read_bytes = sample.read_bytes.saturating_add(copy_bytes(&task));
+                sample.cursor_bytes = task.chunk.end_bytes();
+                found.into_iter().for_each(|extent| differs.push(extent));
+                Ok(())
+            },
+        )?;
+        sample.differs = sample.differs.union(&differs.finish());
+        Ok(())
+    }
+
+    /// The blocks of a chunk that are not as described. What is stored of it shows which ones.
+    fn compare<T>(
+        &self,
+        task: &Task<T>,
+        pool: &Pool,
+        stored: impl Fn(&Task<T>, &mut [u8]) -> Result<()>,
+    ) -> Result<Vec<Extent>> {
+        let len = to_len(task.chunk.len_bytes());
+        let mut content = pool.take();
+        read_chunk(self.source, task.chunk, &task.copy, &mut content).map_err(Error::Source)?;
+        if Digest::of(&content[..len]) == task.digest {
+            return Ok(Vec::new());
+        }
+        let mut current = pool.take();
+        stored(task, &mut current[..len])?;
+        let found = differing(task.chunk, &task.copy, &content, &current);
+        let copy: ExtentMap = task.copy.iter().copied().collect();
+        let found = found.into_iter().collect::<ExtentMap>().intersection(&copy);
+        Ok(match found.is_empty() {
+            // The same is stored: then nobody knows which block it is.
+            true => task.copy.clone(),
+            false => found.iter().collect(),
+        })
+    }
+}
+
+fn copy_bytes<T>(task: &Task<T>) -> u64 {
+    task.copy.iter().map(|extent| extent.len_bytes()).sum()
+}
+
+/// The first file that changed without a trace, and how many others there are at least.
+pub(crate) fn named(files: &[Owner]) -> String {
+    match files {
+        [] => "blocks of no known file".to_owned(),
+        [one] => one.path.clone(),
+        [first, rest @ ..] => format!("{} and {} more", first.path, rest.len()),
+    }
+}
+
+/// Why a run reads everything after its audit found a change in `what` that the account, as in "its
+/// metadata does not show", leaves out.
+pub(crate) fn fallen(what: &str, (account, verb): (&str, &str)) -> String {
+    format!(
+        "the audit found a change in {what} that {account} does not {verb}, so everything is read"
+    )
+}
+
+/// Why the next run reads everything, too.
+pub(crate) fn disabled(what: &str, (account, verb): (&str, &str)) -> String {
+    format!("the audit of the last run found a change in {what} that {account} did not {verb}")
+}
+
+/// What should have shown a change in files.
+pub(crate) const ITS_METADATA: (&str, &str) = ("its metadata", "show");

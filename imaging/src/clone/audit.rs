@@ -1,0 +1,119 @@
+//! The audit of what a clone would leave unread.
+
+use super::{CloneOptions, Job, Prepared, within};
+use crate::change::audit::{
+    FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
+};
+use crate::change::{Approach, AuditResult, Proof, Selection, Tracked};
+use crate::chunk::{CHUNK_LEN, read_data};
+use crate::error::{Error, Result};
+use crate::progress::Observer;
+use klon_partition::filesystem::owners;
+use klon_partition::{Extent, ReadAt};
+use std::sync::Arc;
+
+/// Reads a sample of what `prepared` would leave unread. When that is not as the record says, the run
+/// becomes one that reads everything.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::Target`], [`Error::RecordIo`], [`Error::Interrupted`].
+pub(super) fn audit(
+    job: &Job<'_>,
+    prepared: &mut Prepared,
+    options: &CloneOptions,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let Some(proof) = prepared.selection.approach.proof() else {
+        return Ok(());
+    };
+    let budget_bytes = options.reliance.audit.budget_bytes(job.usage.used_bytes());
+    if budget_bytes == 0 {
+        return Ok(());
+    }
+    let draft = prepared.outlook.draft.as_ref();
+    let sampling = Sampling {
+        source: job.source,
+        budget_bytes,
+        cursor_bytes: draft.map_or(0, |draft| draft.meta.audit_cursor_bytes),
+        flow: options.threads.into(),
+        chunk_len: CHUNK_LEN,
+        observer,
+    };
+    let Sample {
+        read_bytes,
+        cursor_bytes,
+        differs,
+    } = sampling.sample(
+        || tasks(prepared, proof),
+        |task, current| {
+            let target: &dyn ReadAt = &job.target;
+            let read = read_data(target, task.chunk, &task.copy, current);
+            read.map(drop).map_err(Error::Target)
+        },
+    )?;
+    let record = Arc::clone(&proof.record);
+    let figures = &mut prepared.outlook.figures;
+    figures.audited_bytes = read_bytes;
+    if let Some(draft) = &mut prepared.outlook.draft {
+        draft.meta.audit_cursor_bytes = cursor_bytes;
+    }
+    if differs.is_empty() {
+        if read_bytes > 0 {
+            figures.audit = AuditResult::Passed;
+        }
+        return Ok(());
+    }
+    figures.audit = AuditResult::Failed;
+    figures.audit_files = owners(&job.source, &differs, FILES_MAX).files;
+    figures.is_audit_of_tracked = matches!(prepared.selection.approach, Approach::Tracked(_));
+    let what = named(&figures.audit_files);
+    let account = account(job, &prepared.selection);
+    if let Some(draft) = &mut prepared.outlook.draft {
+        draft.meta.disable(disabled(&what, account));
+    }
+    prepared.selection = Selection {
+        // Without a token the target was believed by the very heuristic that failed.
+        approach: match record.manifest.token {
+            Some(_) => Approach::Digest(record),
+            None => Approach::Compare,
+        },
+        reason: fallen(&what, account),
+    };
+    Ok(())
+}
+
+/// What should have told of a change, and how.
+const fn account(job: &Job<'_>, selection: &Selection) -> (&'static str, &'static str) {
+    match (&selection.approach, job.tracked) {
+        (Approach::Tracked(_), Some(Tracked::Bitmap { .. })) => ("the bitmap", "name"),
+        (Approach::Tracked(_), _) => ("the list of changed ranges", "name"),
+        _ => ITS_METADATA,
+    }
+}
+
+/// The chunks that would be left unread.
+fn tasks<'a>(
+    prepared: &'a Prepared,
+    proof: &'a Proof,
+) -> Result<impl Iterator<Item = Result<Task<()>>> + Send + 'a> {
+    let items = proof.record.digests()?;
+    let tasks = items.map(|item| {
+        let (chunk, digest) = item?;
+        let task = |copy| Task {
+            chunk,
+            copy,
+            digest,
+            stored: (),
+        };
+        Ok(copy(prepared, proof, chunk).map(task))
+    });
+    Ok(tasks.filter_map(Result::transpose))
+}
+
+/// What would have to be read of a chunk, if it would be left unread; `None` for any other.
+fn copy(prepared: &Prepared, proof: &Proof, chunk: Extent) -> Option<Vec<Extent>> {
+    let wanted = within(&prepared.wanted, chunk);
+    let copy = within(&prepared.plan.copy, chunk);
+    let is_left = chunk != prepared.first && proof.unchanged.covers(chunk, &wanted);
+    (is_left && !copy.is_empty()).then_some(copy)
+}

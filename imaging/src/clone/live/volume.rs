@@ -1,0 +1,317 @@
+//! One volume that is cloned while it is in use: what is known of it between two passes.
+
+mod look;
+mod noted;
+mod parts;
+mod taken;
+mod way;
+
+use super::LiveJob;
+use crate::change::evidence::{Draft, Evidence};
+use crate::change::sectors::{CheckedSectors, SectorCheck};
+use crate::change::sums;
+use crate::change::{MetadataFigures, Unchanged};
+use crate::chunk::{self, Digest};
+use crate::clone::known::Knowledge;
+use crate::clone::prepared::{OnTarget, Prepared};
+use crate::clone::task::{self, Task};
+use crate::clone::work::Worker;
+use crate::clone::{CloneOptions, Job, pending, within};
+use crate::commit::{HeldBack, TargetWriter};
+use crate::error::{Error, Result};
+use crate::live::{Ice, Quiet};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::progress::{Event, Observer, unless_cancelled};
+use crate::record::RecordStore;
+use klon_partition::{Extent, ExtentMap};
+use noted::Noted;
+pub(super) use parts::{Last, Rest};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use way::{Staging, Way};
+
+/// The tasks of a pass, in order.
+type Tasks<'p> = Box<dyn Iterator<Item = Result<Task>> + Send + 'p>;
+
+/// One volume, between two passes.
+pub(super) struct Volume<'a> {
+    live: &'a LiveJob<'a>,
+    /// What is known of the target, until the source was looked at for the first time.
+    on_target: Option<OnTarget>,
+    /// What was settled by then. Its plan is that of the last pass.
+    prepared: Option<Prepared>,
+    /// The last pass, once it is over.
+    last: Option<Pass>,
+    known: Known,
+    done: Done,
+    /// Whether it may be staged in room of its drive, which the others of its run then leave alone.
+    has_drive_room: bool,
+    /// Where an update of an earlier clone waits; `None` when it is written in place.
+    staging: Option<Arc<Staging<'a>>>,
+}
+
+/// What is known of the source from the passes so far.
+#[derive(Default)]
+struct Known {
+    /// What was in use at the last pass.
+    described: ExtentMap,
+    /// The chunks of that, by their numbers, as they are on the target or staged for it.
+    digests: Vec<Option<Digest>>,
+    /// What tells its files unchanged; `None` where that is not known.
+    evidence: Option<Evidence>,
+    /// Where signatures were found of what is written past the filesystem, by chunks.
+    signatures: BTreeMap<u64, Vec<Extent>>,
+    /// What is damaged by the filesystem's checksums, or could not be compared with them.
+    damaged: ExtentMap,
+}
+
+/// What was done by the passes so far.
+#[derive(Default)]
+struct Done {
+    is_marked: bool,
+    written_bytes: u64,
+    read_source_bytes: u64,
+    read_target_bytes: u64,
+    checksummed_bytes: u64,
+    changed: ExtentMap,
+    /// Chunks of which nothing was ever read.
+    unread: ExtentMap,
+    /// What the first look found of the files, against the record.
+    figures: MetadataFigures,
+    /// The first chunk, which comes to the target last.
+    held: Option<HeldBack>,
+    metadata: Vec<Digest>,
+    /// What the checksums of the filesystem said of what the last pass read.
+    checked: Option<CheckedSectors>,
+    /// Why nothing of that could be compared with them.
+    unchecked_because: Option<String>,
+}
+
+/// What was found of a volume at the start of a pass, at rest.
+pub(super) struct Pass {
+    pub(super) found: super::Found,
+    plan: Plan,
+    wanted: ExtentMap,
+    metadata: Option<ExtentMap>,
+    /// What is as it was at the pass before; the first one has its own proof.
+    unchanged: Option<Unchanged>,
+    draft: Option<Draft>,
+    pub(super) figures: MetadataFigures,
+    /// Bytes that nothing shows to be as they were.
+    pub(super) unproven_bytes: u64,
+}
+
+/// What compares what is read with the filesystem's checksums; `None` where it keeps none, or the reason
+/// why that is not possible.
+type Check<'a> = Result<Option<SectorCheck<'a>>, String>;
+
+/// What a pass copied.
+pub(super) struct Copied<'p> {
+    way: Way<'p>,
+    pub(super) read_bytes: u64,
+    held: HeldBack,
+    noted: Noted,
+    checked: Result<Option<CheckedSectors>, String>,
+}
+
+impl Pass {
+    /// Begins to compare what is read with the filesystem's checksums, or says why that is not possible.
+    /// It is to be called at rest, as the places of the checksums are looked up then.
+    ///
+    /// # Errors
+    /// [`Error::Source`].
+    pub(super) fn check(&self) -> Result<Check<'_>> {
+        let source = &*self.found.source;
+        let Some(filesystem) = sums::filesystem(source, &self.found.usage)? else {
+            return Ok(Ok(None));
+        };
+        let begun = SectorCheck::begin(filesystem, source).transpose();
+        Ok(begun.map_err(|error| error.to_string()))
+    }
+
+    fn job<'p>(&'p self, live: &LiveJob<'p>) -> Job<'p> {
+        Job {
+            source: &*self.found.source,
+            usage: &self.found.usage,
+            ..live.job
+        }
+    }
+}
+
+impl<'a> Volume<'a> {
+    /// Looks at the target, before the source is brought to rest.
+    ///
+    /// # Errors
+    /// As [`clone`](crate::clone::clone).
+    pub(super) fn begin(
+        (live, has_drive_room): (&'a LiveJob<'a>, bool),
+        records: &RecordStore,
+        options: &CloneOptions,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let job = &live.job;
+        pending::settle(job, records, options.threads)?;
+        // It is not kept by this run, and says nothing of what this run does.
+        records.remove_log(job.target_identity)?;
+        let on_target = OnTarget::look(job, records, options, None)?;
+        let on_target = on_target.checked(job, options, observer)?;
+        Ok(Self {
+            live,
+            on_target: Some(on_target),
+            prepared: None,
+            last: None,
+            known: Known::default(),
+            done: Done::default(),
+            has_drive_room,
+            staging: None,
+        })
+    }
+
+    /// Its name, for people.
+    pub(super) const fn name(&self) -> &'a str {
+        self.live.job.name
+    }
+
+    /// Tells that the run begins.
+    pub(super) fn tell_start(&self, pass: &Pass, observer: &dyn Observer) {
+        if let Some(prepared) = &self.prepared {
+            observer.event(&Event::Started {
+                name: self.name(),
+                rung: Some(prepared.selection.rung()),
+                reason: &prepared.selection.reason,
+                total_bytes: pass.wanted.total_bytes(),
+            });
+        }
+    }
+
+    /// Copies what nothing shows to be as it was, while the source is at rest as long as `reserve` is left
+    /// for that, and then while it goes on.
+    ///
+    /// # Errors
+    /// As [`clone`](crate::clone::clone).
+    pub(super) fn copy<'p>(
+        &self,
+        pass: &'p Pass,
+        check: Check<'_>,
+        (ice, reserve): (&Ice<'_>, Duration),
+        options: &CloneOptions,
+        observer: &Quiet<'_, '_>,
+    ) -> Result<Copied<'p>>
+    where
+        'a: 'p,
+    {
+        let job = pass.job(self.live);
+        let prepared = self.prepared()?;
+        let sectors = check.as_ref().ok().and_then(Option::as_ref);
+        let worker = Worker::new(&job, options.rewrite, true, sectors);
+        let way = match &self.staging {
+            Some(staging) => Way::Staged(Arc::clone(staging) as Arc<Staging<'p>>),
+            None => Way::InPlace(self.writer(prepared, &pass.wanted)),
+        };
+        let none = ExtentMap::new();
+        let metadata = pass.metadata.as_ref().unwrap_or(&none);
+        let (first, others) = self.tasks(prepared, pass, metadata)?;
+        let go_on = |task: Task| {
+            let task = unless_cancelled(observer, task)?;
+            ice.keep_while(reserve)?;
+            Ok(task)
+        };
+        let chunks = pass.plan.source_bytes.div_ceil(chunk::CHUNK_BYTES);
+        let mut noted = Noted::of(chunks);
+        // What earlier runs found in what the first pass does not read; later ones know it from that.
+        let before = match self.last {
+            None => prepared
+                .selection
+                .approach
+                .proof()
+                .map(|proof| &proof.signatures),
+            Some(_) => None,
+        };
+        let outcome = worker.process(&go_on(first)?)?;
+        let held = HeldBack {
+            chunk: outcome.chunk,
+            content: outcome.content.clone(),
+            changed: outcome.changed.iter().copied().collect(),
+        };
+        noted.add(&outcome, before, ice, observer);
+        pipeline::run(
+            options.threads,
+            others.map(|task| go_on(task?)),
+            |task| way.put_data(&task, worker.process(&task)?),
+            |(outcome, zeroes)| {
+                for write in &zeroes {
+                    way.put_zero(write)?;
+                }
+                noted.add(&outcome, before, ice, observer);
+                Ok(())
+            },
+        )?;
+        Ok(Copied {
+            way,
+            read_bytes: noted.read_source_bytes,
+            held,
+            noted,
+            checked: check.map(|check| check.map(SectorCheck::finish)),
+        })
+    }
+
+    /// What writes in place.
+    fn writer<'p>(&self, prepared: &Prepared, wanted: &'p ExtentMap) -> Box<TargetWriter<'p>>
+    where
+        'a: 'p,
+    {
+        let begin = match self.done.is_marked {
+            true => TargetWriter::resume,
+            false => TargetWriter::begin,
+        };
+        let (target, first) = (self.live.job.target, prepared.first);
+        Box::new(begin(target, wanted, prepared.mark.clone(), first))
+    }
+
+    /// The task of the first chunk, and those of the others in order.
+    fn tasks<'p>(
+        &'p self,
+        prepared: &'p Prepared,
+        pass: &'p Pass,
+        metadata: &'p ExtentMap,
+    ) -> Result<(Task, Tasks<'p>)> {
+        if self.last.is_none() {
+            let (first, others) = task::tasks(prepared, metadata)?;
+            return Ok((first, Box::new(others)));
+        }
+        let known = &self.known;
+        let task = move |chunk: Extent| {
+            let wanted = within(&pass.wanted, chunk);
+            let number = usize::try_from(chunk::index(chunk)).unwrap_or(usize::MAX);
+            let digest = known.digests.get(number).copied().flatten();
+            // A block that is in use only now may be zero, and the target holds something else there.
+            let is_described = known.described.within(chunk).eq(wanted.iter().copied());
+            // The first chunk is not on the target yet.
+            let is_known = is_described && chunk.offset_bytes() != 0;
+            Task {
+                known: digest
+                    .filter(|_| is_known)
+                    .map_or(Knowledge::Unknown, Knowledge::Digest),
+                is_proven: pass
+                    .unchanged
+                    .as_ref()
+                    .is_some_and(|unchanged| unchanged.covers(chunk, &wanted)),
+                chunk,
+                copy: within(&pass.plan.copy, chunk),
+                metadata: within(metadata, chunk),
+                wanted,
+            }
+        };
+        let first = task(prepared.first);
+        let chunks = chunk::chunks(&pass.wanted, pass.plan.source_bytes);
+        let others = chunks.filter(move |chunk| *chunk != prepared.first);
+        Ok((first, Box::new(others.map(move |chunk| Ok(task(chunk))))))
+    }
+
+    fn prepared(&self) -> Result<&Prepared> {
+        let missing = || Error::Internal("a pass without a look".to_owned());
+        self.prepared.as_ref().ok_or_else(missing)
+    }
+}

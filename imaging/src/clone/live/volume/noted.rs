@@ -1,0 +1,77 @@
+//! What is noted of each chunk of a pass, in order.
+
+use crate::chunk::{self, Digest};
+use crate::clone::work::{Outcome, Seen};
+use crate::live::{Ice, Quiet};
+use crate::progress::{Event, Observer as _};
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::{Extent, ExtentMap};
+use std::collections::BTreeMap;
+
+/// What is noted of each chunk of a pass, in order.
+pub(super) struct Noted {
+    /// By the numbers of the chunks.
+    pub(super) digests: Vec<Option<Digest>>,
+    /// Those of the metadata in each chunk that has any.
+    pub(super) metadata: Vec<Digest>,
+    /// Where signatures were found of what is written past the filesystem, by chunks.
+    pub(super) signatures: BTreeMap<u64, Vec<Extent>>,
+    /// The chunks that were read.
+    pub(super) read: ExtentMapBuilder,
+    pub(super) changed: ExtentMapBuilder,
+    pub(super) read_source_bytes: u64,
+    pub(super) read_target_bytes: u64,
+}
+
+impl Noted {
+    /// Of a volume of so many chunks.
+    pub(super) fn of(chunks: u64) -> Self {
+        Self {
+            digests: vec![None; usize::try_from(chunks).unwrap_or(0)],
+            metadata: Vec::new(),
+            signatures: BTreeMap::new(),
+            read: ExtentMapBuilder::new(),
+            changed: ExtentMapBuilder::new(),
+            read_source_bytes: 0,
+            read_target_bytes: 0,
+        }
+    }
+
+    /// Notes what was found out about a chunk. `before` is where earlier runs found signatures.
+    pub(super) fn add(
+        &mut self,
+        outcome: &Outcome,
+        before: Option<&ExtentMap>,
+        ice: &Ice<'_>,
+        observer: &Quiet<'_, '_>,
+    ) {
+        let number = chunk::index(outcome.chunk);
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(digest) = self.digests.get_mut(at) {
+            *digest = Some(outcome.digest);
+        }
+        self.metadata.extend(outcome.metadata);
+        let signatures: Vec<Extent> = match &outcome.seen {
+            Seen::Read(signatures) => {
+                self.read.push(outcome.chunk);
+                signatures.clone()
+            }
+            Seen::Kept | Seen::Proven(_) => {
+                let before = before.into_iter().flat_map(|map| map.within(outcome.chunk));
+                before.collect()
+            }
+        };
+        if !signatures.is_empty() {
+            self.signatures.insert(number, signatures);
+        }
+        self.read_source_bytes += outcome.read_source_bytes;
+        self.read_target_bytes += outcome.read_target_bytes;
+        ice.read(outcome.read_source_bytes);
+        for &extent in &outcome.changed {
+            self.changed.push(extent);
+        }
+        observer.event(&Event::Advanced {
+            bytes: outcome.wanted_bytes,
+        });
+    }
+}

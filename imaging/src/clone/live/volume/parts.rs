@@ -1,0 +1,164 @@
+//! What is known of a volume at the end of its passes.
+
+use super::way::Staging;
+use super::{Done, Known, Pass, Volume};
+use crate::change::evidence::Draft;
+use crate::change::proven::Signatures;
+use crate::change::sums;
+use crate::clone::live::LiveJob;
+use crate::clone::outlook::Outlook;
+use crate::clone::prepared::Prepared;
+use crate::clone::run::Notes;
+use crate::clone::{CloneOptions, Job};
+use crate::commit::HeldBack;
+use crate::error::{Error, Result};
+use crate::live::RestFigures;
+use crate::record::RecordStore;
+use klon_partition::ExtentMap;
+use klon_partition::extent::ExtentMapBuilder;
+use std::sync::Arc;
+
+/// What stays as it is until the record is written.
+pub(in crate::clone::live) struct Last<'a> {
+    live: &'a LiveJob<'a>,
+    pass: Pass,
+    /// With the plan of the last pass.
+    pub(in crate::clone::live) prepared: Prepared,
+}
+
+/// What goes into the record, or is used up before.
+pub(in crate::clone::live) struct Rest<'a> {
+    known: Known,
+    done: Done,
+    draft: Option<Draft>,
+    pub(in crate::clone::live) held: HeldBack,
+    pub(in crate::clone::live) staging: Option<Staging<'a>>,
+}
+
+impl<'a> Volume<'a> {
+    /// What is known of it at the end.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there was no pass.
+    pub(in crate::clone::live) fn into_parts(mut self) -> Result<(Last<'a>, Rest<'a>)> {
+        let parts = (
+            self.last.take(),
+            self.prepared.take(),
+            self.done.held.take(),
+        );
+        let (Some(mut pass), Some(mut prepared), Some(held)) = parts else {
+            return Err(Error::Internal("a live clone without a pass".to_owned()));
+        };
+        prepared.plan = pass.plan.clone();
+        prepared.wanted = pass.wanted.clone();
+        let draft = pass.draft.take();
+        let last = Last {
+            live: self.live,
+            pass,
+            prepared,
+        };
+        let rest = Rest {
+            known: self.known,
+            done: self.done,
+            draft,
+            held,
+            staging: self.staging.and_then(Arc::into_inner),
+        };
+        Ok((last, rest))
+    }
+}
+
+impl<'a> Last<'a> {
+    /// The job, with the source as it was at rest.
+    pub(in crate::clone::live) fn job<'p>(&'p self) -> Job<'p>
+    where
+        'a: 'p,
+    {
+        self.pass.job(self.live)
+    }
+}
+
+impl Rest<'_> {
+    /// Whether the target bears the mark.
+    pub(in crate::clone::live) const fn is_marked(&self) -> bool {
+        self.done.is_marked
+    }
+
+    /// Bytes that were written in place before the commit.
+    pub(in crate::clone::live) const fn written_bytes(&self) -> u64 {
+        self.done.written_bytes
+    }
+
+    /// What goes into the record, of all passes.
+    ///
+    /// # Errors
+    /// [`Error::RecordIo`].
+    pub(in crate::clone::live) fn notes(
+        self,
+        last: &Last<'_>,
+        records: &RecordStore,
+        options: &CloneOptions,
+        figures: &RestFigures,
+    ) -> Result<Notes> {
+        let target = last.live.job.target_identity;
+        let digests: Vec<_> = self.known.digests.iter().copied().flatten().collect();
+        let mut writer = records.begin(target, digests.len() as u64)?;
+        for digest in digests {
+            writer.push(digest)?;
+        }
+        let metadata = last.pass.metadata.clone();
+        let mut metadata = metadata.map(|map| writer.begin_metadata(map)).transpose()?;
+        if let Some(metadata) = &mut metadata {
+            for &digest in &self.done.metadata {
+                metadata.push(digest)?;
+            }
+        }
+        let mut signatures = Signatures::new();
+        signatures.add(self.known.signatures.values().flatten().copied());
+        let mut changed = ExtentMapBuilder::new();
+        self.done
+            .changed
+            .iter()
+            .for_each(|extent| changed.push(extent));
+        Ok(Notes {
+            digests: writer,
+            metadata,
+            changed,
+            read_source_bytes: self.done.read_source_bytes,
+            read_target_bytes: self.done.read_target_bytes + last.prepared.checked_bytes,
+            signatures,
+            is_all_seen: true,
+            outlook: self.outlook(&last.pass, options),
+            rest: RestFigures {
+                consistency: last.pass.found.consistency,
+                ..figures.clone()
+            },
+        })
+    }
+
+    /// What was found of the files: by the first look against the record, and by the last for the next run.
+    fn outlook(mut self, pass: &Pass, options: &CloneOptions) -> Outlook {
+        let mut figures = std::mem::take(&mut self.done.figures);
+        let copied = pass.plan.copy.intersection(&self.done.unread);
+        figures.skipped_bytes = copied.total_bytes();
+        figures.next_reads_all_because = pass.figures.next_reads_all_because.clone();
+        let is_checked = self.done.unchecked_because.is_none();
+        figures.unchecked_because = self.done.unchecked_because.take();
+        if let Some(checked) = self.done.checked.take() {
+            sums::end(
+                &*pass.found.source,
+                checked,
+                &ExtentMap::new(),
+                &mut figures,
+            );
+            figures.checksummed_bytes = self.done.checksummed_bytes;
+        }
+        let is_kept = !options.reliance.is_off && is_checked;
+        Outlook {
+            figures,
+            draft: self.draft.filter(|_| is_kept),
+            contents: None,
+            damaged: self.known.damaged,
+        }
+    }
+}

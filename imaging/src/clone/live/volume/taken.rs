@@ -1,0 +1,88 @@
+//! What is taken over of a pass, once the source goes on.
+
+use super::{Copied, Known, Pass, Volume};
+use crate::chunk;
+use crate::error::Result;
+use klon_partition::{Extent, ExtentMap};
+use std::collections::BTreeMap;
+
+impl Volume<'_> {
+    /// Takes over what a pass copied. `is_complete` says that the source stayed at rest until all was copied.
+    ///
+    /// # Errors
+    /// [`crate::Error::Target`].
+    pub(in crate::clone::live) fn take(
+        &mut self,
+        copied: Copied<'_>,
+        is_complete: bool,
+    ) -> Result<()> {
+        let Copied {
+            way,
+            held,
+            noted,
+            checked,
+            ..
+        } = copied;
+        let (is_marked, written_bytes) = way.end()?;
+        let done = &mut self.done;
+        done.is_marked |= is_marked;
+        done.written_bytes = done.written_bytes.saturating_add(written_bytes);
+        done.held = Some(held);
+        done.metadata = noted.metadata;
+        done.read_source_bytes += noted.read_source_bytes;
+        done.read_target_bytes += noted.read_target_bytes;
+        done.changed = done.changed.union(&noted.changed.finish());
+        let read = noted.read.finish();
+        done.unread = match self.last {
+            None => read.complement(self.live.job.source.geometry().size_bytes),
+            Some(_) => done.unread.difference(&read),
+        };
+        done.checked = None;
+        let found = match checked {
+            Ok(Some(checked)) => {
+                done.checksummed_bytes += checked.compared_bytes;
+                let found = checked.damaged.union(&checked.unchecked);
+                done.checked = Some(checked);
+                found
+            }
+            Ok(None) => ExtentMap::new(),
+            // Nothing of what was read could be compared.
+            Err(reason) => {
+                done.unchecked_because = is_complete.then_some(reason);
+                read.clone()
+            }
+        };
+        self.known.digests = noted.digests;
+        self.known.replace(&read, noted.signatures, &found);
+        Ok(())
+    }
+
+    /// Keeps what a pass found for the next one, or for the end.
+    pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass) {
+        let known = &mut self.known;
+        known.described = pass.wanted.clone();
+        let signatures = known.signatures.values().flatten().copied().collect();
+        let draft = pass.draft.as_mut();
+        // Without it the next pass reads everything.
+        let evidence = draft.and_then(|draft| draft.so_far(signatures, known.damaged.clone()).ok());
+        known.evidence = evidence;
+        self.done.figures.metadata_read_bytes += pass.figures.metadata_read_bytes;
+        self.last = Some(pass);
+    }
+}
+
+impl Known {
+    /// Replaces what was found in chunks that were `read` again.
+    fn replace(
+        &mut self,
+        read: &ExtentMap,
+        signatures: BTreeMap<u64, Vec<Extent>>,
+        damaged: &ExtentMap,
+    ) {
+        let chunk_at = |number: u64| Extent::new(number * chunk::CHUNK_BYTES, chunk::CHUNK_BYTES);
+        let is_read = |number| chunk_at(number).is_some_and(|chunk| read.overlaps(chunk));
+        self.signatures.retain(|&number, _| !is_read(number));
+        self.signatures.extend(signatures);
+        self.damaged = self.damaged.difference(read).union(damaged);
+    }
+}

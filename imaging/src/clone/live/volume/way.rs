@@ -1,0 +1,115 @@
+//! Where a pass writes: in place, or to room where an update waits until it is whole.
+
+use crate::chunk::{self, Write, chunk_writes};
+use crate::clone::Job;
+use crate::clone::known::Knowledge;
+use crate::clone::output;
+use crate::clone::prepared::{Prepared, space};
+use crate::clone::task::Task;
+use crate::clone::work::Outcome;
+use crate::commit::TargetWriter;
+use crate::error::Result;
+use crate::stage::{PassStager, Rooms};
+use klon_partition::ExtentMap;
+use std::sync::Arc;
+
+/// An update of an earlier clone that is staged in passes.
+pub(in crate::clone::live) struct Staging<'a> {
+    stager: PassStager<'a>,
+    pub(super) holes: ExtentMap,
+    pub(super) unproven: ExtentMap,
+}
+
+impl<'a> Staging<'a> {
+    /// Begins to stage where that is to be done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Target`].
+    pub(super) fn begin(
+        job: &Job<'a>,
+        prepared: &Prepared,
+        has_drive_room: bool,
+    ) -> Result<Option<Self>> {
+        let Some(present) = job.present.filter(|_| prepared.is_staged) else {
+            return Ok(None);
+        };
+        let space = space(job);
+        let mut rooms: Rooms = prepared.rooms(job, present, &ExtentMap::new());
+        if !has_drive_room {
+            rooms.drive = ExtentMap::new();
+        }
+        let (holes, unproven) = (output::holes(space, &rooms)?, rooms.unproven.clone());
+        let stager = PassStager::new(space, rooms);
+        Ok(Some(Self {
+            stager,
+            holes,
+            unproven,
+        }))
+    }
+
+    /// Hands out no room any more that `wanted` needs.
+    pub(super) fn keep_off(&self, wanted: &ExtentMap) {
+        self.stager.keep_off(wanted);
+    }
+
+    /// What stages, with what of its room were holes, and what nobody proved free.
+    pub(in crate::clone::live) fn into_parts(self) -> (PassStager<'a>, (ExtentMap, ExtentMap)) {
+        (self.stager, (self.holes, self.unproven))
+    }
+}
+
+/// Where a pass writes.
+pub(super) enum Way<'p> {
+    InPlace(Box<TargetWriter<'p>>),
+    Staged(Arc<Staging<'p>>),
+}
+
+impl Way<'_> {
+    /// Writes what is not zero, in the worker that read it. Returns the zeroes that are left to be written.
+    pub(super) fn put_data(
+        &self,
+        task: &Task,
+        mut outcome: Outcome,
+    ) -> Result<(Outcome, Vec<Write>)> {
+        let writes = chunk_writes(outcome.chunk, &outcome.content, &outcome.changed);
+        let mut zeroes = Vec::new();
+        match self {
+            Self::InPlace(writer) => {
+                for write in writes {
+                    match write {
+                        Write::Data { .. } => writer.put(&write)?,
+                        Write::Zero(_) => zeroes.push(write),
+                    }
+                }
+            }
+            Self::Staged(staging) => {
+                // What is staged of a chunk, or nothing, stays when it is what was digested before.
+                let is_same = matches!(task.known, Knowledge::Digest(it) if it == outcome.digest);
+                if !is_same {
+                    staging.stager.put(chunk::index(outcome.chunk), &writes)?;
+                }
+            }
+        }
+        outcome.content.clear();
+        Ok((outcome, zeroes))
+    }
+
+    /// Makes zero, in order.
+    pub(super) fn put_zero(&self, write: &Write) -> Result<()> {
+        match self {
+            Self::InPlace(writer) => writer.put(write),
+            Self::Staged(_) => Ok(()),
+        }
+    }
+
+    /// Ends the pass: whether the target bears the mark, and how many bytes of it were written.
+    pub(super) fn end(self) -> Result<(bool, u64)> {
+        match self {
+            Self::InPlace(writer) => {
+                writer.checkpoint()?;
+                Ok((writer.is_marked(), writer.written_bytes()))
+            }
+            Self::Staged(_) => Ok((false, 0)),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The end of a run: its snapshot gets into the catalog, and what tells its files is kept.
+
+use super::super::append::Append;
+use super::super::catalog::CatalogEntry;
+use super::super::manifest::{SnapshotManifest, SnapshotMeta, SnapshotRun};
+use super::super::reference::Reference;
+use super::super::writer::ImageWriter;
+use super::transfer::{Chunks, Notes};
+use super::{CaptureJob, CaptureSummary, outlook};
+use crate::change::MetadataFigures;
+use crate::change::evidence::Draft;
+use crate::chunk::Digest;
+use crate::clock::{milliseconds, unix_seconds_now};
+use crate::error::{Error, Result};
+use crate::hex::Hex;
+use crate::live::RestFigures;
+use crate::plan::Plan;
+use crate::record::manifest::FilesystemId;
+use crate::rung::Rung;
+use klon_partition::{Extent, ExtentMap};
+use std::time::Instant;
+
+/// A run of which all chunks are in the image.
+pub(super) struct Ended<'a> {
+    pub(super) job: &'a CaptureJob<'a>,
+    pub(super) plan: Plan,
+    /// How changes were found, and why that way.
+    pub(super) selected: (Rung, String),
+    /// What the metadata of the source's files showed.
+    pub(super) figures: MetadataFigures,
+    /// The evidence for the next run, with where its volume lies.
+    pub(super) drafts: Vec<(Extent, Draft)>,
+    /// What of the source is damaged, or could not be compared with its checksums.
+    pub(super) doubtful: ExtentMap,
+    pub(super) rest: RestFigures,
+}
+
+impl Ended<'_> {
+    /// Commits the snapshot of a run that began at `started`, when the file had `start_bytes`, and keeps
+    /// what tells its files.
+    ///
+    /// # Errors
+    /// [`Error::ImageWrite`].
+    pub(super) fn commit<A: Append>(
+        self,
+        mut notes: Notes,
+        writer: &mut ImageWriter<A>,
+        (start_bytes, started): (u64, Instant),
+    ) -> Result<CaptureSummary> {
+        let uuid = writer.header().uuid;
+        let chunks = std::mem::replace(&mut notes.chunks, Chunks::Listed(Vec::new()));
+        let tree = chunks.finish(writer)?;
+        let Self { job, plan, .. } = self;
+        let of = (job, &plan, self.rest);
+        let mut summary = summary(of, self.selected, &notes, self.figures);
+        let run = run_entry(&summary, notes.added_bytes, started);
+        let manifest = manifest(job, run, plan, (tree, &summary.rest));
+        let added = add(&manifest, writer, start_bytes)?;
+        (summary.snapshot, summary.added_bytes) = (added.number, added.bytes);
+        if notes.is_all_seen {
+            let found = (notes.signatures.finish(), self.doubtful);
+            let kept = outlook::keep(self.drafts.into_iter(), (uuid, added.manifest), found);
+            let next = &mut summary.metadata.next_reads_all_because;
+            *next = kept.or(next.take());
+        }
+        summary.image_bytes = writer.position();
+        summary.seconds = started.elapsed().as_secs_f64();
+        Ok(summary)
+    }
+}
+
+/// What a run did, as far as that is known before its snapshot is in the file.
+fn summary(
+    (job, plan, rest): (&CaptureJob<'_>, &Plan, RestFigures),
+    (rung, reason): (Rung, String),
+    notes: &Notes,
+    metadata: MetadataFigures,
+) -> CaptureSummary {
+    CaptureSummary {
+        name: job.name.to_owned(),
+        snapshot: 0,
+        rung,
+        reason,
+        source_bytes: plan.source_bytes,
+        used_bytes: job.usage.used_bytes(),
+        unproven_bytes: plan.unproven.total_bytes(),
+        left_out: plan.left_out.clone(),
+        bad: job.bad.intersection(&plan.copy),
+        read_source_bytes: notes.read_source_bytes,
+        changed_bytes: notes.changed_bytes,
+        changed_used_bytes: notes.changed_used_bytes,
+        added_bytes: 0,
+        image_bytes: 0,
+        metadata: MetadataFigures {
+            skipped_bytes: notes.skipped_bytes,
+            ..metadata
+        },
+        rest,
+        seconds: 0.0,
+    }
+}
+
+/// The run, as its snapshot remembers it.
+fn run_entry(summary: &CaptureSummary, added_bytes: u64, started: Instant) -> SnapshotRun {
+    SnapshotRun {
+        ended_unix_seconds: unix_seconds_now(),
+        rung: summary.rung,
+        reason: summary.reason.clone(),
+        used_bytes: summary.used_bytes,
+        read_source_bytes: summary.read_source_bytes,
+        changed_bytes: summary.changed_bytes,
+        added_bytes,
+        milliseconds: milliseconds(started.elapsed()),
+    }
+}
+
+/// A snapshot that was added.
+struct Added {
+    number: u64,
+    /// The digest of its manifest.
+    manifest: Digest,
+    /// Bytes that it added.
+    bytes: u64,
+}
+
+/// Adds a snapshot to the catalog, and commits it.
+fn add<A: Append>(
+    manifest: &SnapshotManifest,
+    writer: &mut ImageWriter<A>,
+    start_bytes: u64,
+) -> Result<Added> {
+    let plain = manifest.to_bytes().map_err(Error::ImageWrite)?;
+    let reference = writer.put_manifest(plain)?;
+    let mut catalog = writer.catalog().clone();
+    let number = catalog.next_number;
+    let meta = &manifest.meta;
+    let added_bytes = writer.position().saturating_sub(start_bytes);
+    catalog.snapshots.push(CatalogEntry {
+        number,
+        manifest: reference.into(),
+        ended_unix_seconds: meta.run.ended_unix_seconds,
+        given_name: meta.given_name.clone(),
+        note: meta.note.clone(),
+        source: meta.source.clone(),
+        source_bytes: meta.source_bytes,
+        used_bytes: meta.run.used_bytes,
+        left_out_bytes: Some(manifest.left_out.total_bytes()),
+        outside: meta.outside,
+        bad_bytes: Some(manifest.bad.total_bytes()),
+        consistency: meta.consistency,
+        added_bytes,
+    });
+    catalog.next_number = number.saturating_add(1);
+    writer.commit(catalog)?;
+    Ok(Added {
+        number,
+        manifest: reference.digest,
+        bytes: added_bytes,
+    })
+}
+
+fn manifest(
+    job: &CaptureJob<'_>,
+    run: SnapshotRun,
+    plan: Plan,
+    (tree, rest): (Vec<(u64, Reference)>, &RestFigures),
+) -> SnapshotManifest {
+    SnapshotManifest {
+        meta: SnapshotMeta {
+            consistency: rest.consistency,
+            ..meta(job, run)
+        },
+        bad: job.bad.intersection(&plan.copy),
+        left_out: plan.left_out,
+        data: plan.copy,
+        zero: plan.zero,
+        tree,
+    }
+}
+
+fn meta(job: &CaptureJob<'_>, run: SnapshotRun) -> SnapshotMeta {
+    let geometry = job.source.geometry();
+    SnapshotMeta {
+        source: job.source_identity.clone(),
+        name: job.name.to_owned(),
+        kind: job.kind,
+        source_bytes: geometry.size_bytes,
+        sector_bytes: geometry.logical_sector_bytes,
+        filesystem: job.usage.summary.as_ref().map(FilesystemId::from),
+        token: job.usage.token.map(Hex::from),
+        disk_guid: job.disk_guid,
+        partitions: job.partitions.clone(),
+        given_name: job.given_name.clone(),
+        note: job.note.clone(),
+        outside: job.usage.choice,
+        is_replayed: job.usage.is_replayed,
+        consistency: job.consistency,
+        clone_bytes: job.clone_bytes,
+        run,
+    }
+}

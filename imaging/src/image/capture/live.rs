@@ -1,0 +1,402 @@
+//! Images of sources that are mounted and written to meanwhile.
+//!
+//! They are made in passes, as clones of such sources are ([`crate::clone::live`]). What a pass stores is a
+//! guess; the next one shows by the metadata of files which of it holds, and reads the rest. The last pass
+//! reads that at rest, and its references are the snapshot's. What earlier passes stored in vain stays in the
+//! file until it is pruned or compacted.
+
+mod look;
+
+use super::super::append::Append;
+use super::super::manifest::PartitionId;
+use super::super::reference::Reference;
+use super::super::snapshot::Snapshot;
+use super::super::writer::ImageWriter;
+use super::begin;
+use super::conclude::Ended;
+use super::job::{CaptureJob, CaptureOptions, CaptureSummary};
+use super::known::Known;
+use super::sums::{self, Checked, Checks};
+use super::transfer::{Chunks, Notes, Transfer};
+use crate::change::evidence::{Draft, Evidence};
+use crate::change::{MetadataFigures, Rested};
+use crate::chunk::ChunkSize;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::live::{Changing, Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
+use crate::plan::Plan;
+use crate::progress::{Event, Observer};
+use crate::record::Consistency;
+use crate::rung::Rung;
+use klon_partition::extent::ExtentMapBuilder;
+use klon_partition::filesystem::Usage;
+use klon_partition::{Extent, ExtentMap, ReadAt};
+use look::Pass;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A source that is imaged while it is in use.
+pub struct LiveCapture<'a> {
+    /// What is imaged. Source, usage, partitions and volumes are those of an earlier look.
+    pub job: CaptureJob<'a>,
+    /// Looks at the source while it is at rest.
+    pub look: &'a LookAt<'a>,
+}
+
+/// Looks at a source that came to rest then.
+pub type LookAt<'a> = dyn Fn(SystemTime) -> Result<LiveSource> + 'a;
+
+/// A source as it is at one moment at rest.
+pub struct LiveSource {
+    /// What is read.
+    pub source: Arc<dyn ReadAt>,
+    /// What of it is in use.
+    pub usage: Usage,
+    /// Of a disk: its partitions.
+    pub partitions: Vec<PartitionId>,
+    /// Its volumes; all of it, where it is one.
+    pub volumes: Vec<LiveVolume>,
+    /// How it is at rest.
+    pub consistency: Consistency,
+}
+
+/// A volume of such a source.
+pub struct LiveVolume {
+    /// The number of its partition; 0 for all of the source.
+    pub number: u32,
+    /// Where it lies in the source.
+    pub part: Extent,
+    /// What of it is in use, at offsets from its own start.
+    pub usage: Usage,
+    /// How it is at rest; `None` of one that nobody has mounted for writing.
+    pub rested: Option<Rested>,
+}
+
+/// Adds a snapshot of a source that is in use to an image: its state of the moment when it was at rest
+/// last.
+///
+/// # Errors
+/// As [`capture`](super::capture). [`Error::RefusedUnless`] when too much keeps changing for the time that
+/// the source may be at rest.
+pub fn capture_live<A: Append>(
+    live: &LiveCapture<'_>,
+    rest: &mut dyn Rest,
+    writer: &mut ImageWriter<A>,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<CaptureSummary> {
+    let began = (writer.position(), Instant::now());
+    begin(&live.job, writer, options)?;
+    let mut run = Run {
+        live,
+        options,
+        observer,
+        schedule: Schedule::new(rest.longest()),
+        rest: RestFigures::default(),
+        selected: (Rung::Full, String::new()),
+        known: BeforePass::default(),
+        done: Done::default(),
+        apart: Vec::new(),
+    };
+    let last = loop {
+        match run.pass(rest, writer) {
+            Ok(None) => {}
+            Ok(Some(last)) => break last,
+            Err(error) => {
+                // The next run can use what is in the file already. Only the first error matters.
+                let _ = writer.sync();
+                return Err(error);
+            }
+        }
+    };
+    observer.event(&Event::Committing);
+    let summary = run.commit(last, writer, began)?;
+    observer.event(&Event::Finished);
+    Ok(summary)
+}
+
+/// A run under way.
+struct Run<'a> {
+    live: &'a LiveCapture<'a>,
+    options: &'a CaptureOptions,
+    observer: &'a dyn Observer,
+    schedule: Schedule,
+    rest: RestFigures,
+    /// How it finds what changed, and why that way, once that is known.
+    selected: (Rung, String),
+    known: BeforePass,
+    done: Done,
+    /// The evidence of volumes that nobody has mounted, with where they lie.
+    apart: Vec<(Extent, Draft)>,
+}
+
+/// What is known from the pass before.
+#[derive(Default)]
+struct BeforePass {
+    /// What was in use.
+    described: ExtentMap,
+    /// Where the image has its chunks.
+    chunks: Vec<(u64, Reference)>,
+    /// What tells the files of each volume unchanged, by where it begins.
+    evidence: BTreeMap<u64, Evidence>,
+    /// Where signatures were found of what is written past the filesystem.
+    signatures: ExtentMap,
+    /// What is damaged by the filesystem's checksums, or could not be compared with them.
+    damaged: ExtentMap,
+}
+
+/// What was done by the passes so far.
+#[derive(Default)]
+struct Done {
+    read_source_bytes: u64,
+    added_bytes: u64,
+    checksummed_bytes: u64,
+    /// Chunks of which nothing was ever read.
+    unread: ExtentMap,
+    /// What the first look found of the files, against the snapshot before.
+    figures: MetadataFigures,
+    metadata_read_bytes: u64,
+}
+
+/// What a pass read.
+struct Copied {
+    notes: Notes,
+    checked: Checked,
+}
+
+/// The last pass, of which all was read at rest.
+struct Last {
+    pass: Pass,
+    copied: Copied,
+}
+
+impl Run<'_> {
+    /// One pass; what it came to, if all that was left was read at rest.
+    fn pass<A: Append>(
+        &mut self,
+        rest: &mut dyn Rest,
+        writer: &mut ImageWriter<A>,
+    ) -> Result<Option<Last>> {
+        let ice = Ice::new(rest.rest()?);
+        let looked = self.look(&ice, writer.header());
+        // What was looked at is worth nothing when the source went on meanwhile, and so is its error.
+        if ice.left().is_none_or(|left| left.is_zero()) {
+            ice.end()?;
+        }
+        let pass = looked?;
+        let (copied, is_complete) = self.copy(&pass, &ice, writer)?;
+        if is_complete {
+            return Ok(Some(Last { pass, copied }));
+        }
+        self.keep(pass, copied);
+        Ok(None)
+    }
+
+    /// Stores what nothing shows to be as it was: at rest as long as that may be, or while the source goes on.
+    /// Whether it was at rest until the end.
+    fn copy<A: Append>(
+        &mut self,
+        pass: &Pass,
+        ice: &Ice<'_>,
+        writer: &mut ImageWriter<A>,
+    ) -> Result<(Copied, bool)> {
+        let job = pass.job(self.live);
+        // Where the checksums are is looked up at rest.
+        let summed = sums::summed(&job)?;
+        let checks = Checks::begin(&summed);
+        let unproven_bytes = pass.unproven_bytes(writer.header().chunk_size);
+        let frozen = self.go_on(&job, pass, ice, unproven_bytes)?;
+        let quiet = Quiet::new(self.observer, ice);
+        let copying = Instant::now();
+        let is_told = self.is_first() && !ice.is_whole();
+        if is_told {
+            self.tell_start(pass);
+        }
+        let transfer = Transfer {
+            job: &job,
+            plan: &pass.plan,
+            rung: pass.rung,
+            unread: pass.unread.as_ref(),
+            is_searched: true,
+            before: (!self.is_first()).then_some(&*self.known.chunks),
+            checks: &checks,
+            ice: Some((ice, self.schedule.reserve())),
+            options: self.options,
+            observer: &quiet,
+        };
+        let mut notes = transfer.run(&mut None, Chunks::Listed(Vec::new()), writer)?;
+        let read_at_rest = ice.read_at_rest();
+        let ended = ice.end()?;
+        if self.is_first() && !is_told {
+            self.tell_start(pass);
+        }
+        quiet.catch_up();
+        let read_bytes = notes.read_source_bytes;
+        let seconds = frozen.or(ended).or_else(|| ice.ended());
+        self.rest.add(Freeze {
+            seconds: seconds.unwrap_or_default().as_secs_f64(),
+            unproven_bytes,
+            read_bytes: match ended {
+                Some(_) => read_bytes,
+                None => read_at_rest,
+            },
+        });
+        self.schedule.passed(read_bytes, copying.elapsed());
+        let checked = checks.finish(&job);
+        self.note(&mut notes, &checked, job.source.geometry().size_bytes);
+        Ok((Copied { notes, checked }, ended.is_some()))
+    }
+
+    /// Lets the source go on, unless the rest of it is to be read at rest. How long it was at rest then.
+    fn go_on(
+        &mut self,
+        job: &CaptureJob<'_>,
+        pass: &Pass,
+        ice: &Ice<'_>,
+        unproven_bytes: u64,
+    ) -> Result<Option<Duration>> {
+        let left = ice.left().unwrap_or_default();
+        let step = self.schedule.next(unproven_bytes, left);
+        if step == Step::ReadNow {
+            return Ok(None);
+        }
+        let rested = ice.end()?;
+        if step == Step::GiveUp {
+            let changing = Changing {
+                name: job.name,
+                device: job.source,
+                figures: &pass.figures,
+            };
+            let all = std::iter::once(changing);
+            return Err(give_up(all, &self.schedule, unproven_bytes));
+        }
+        Ok(rested)
+    }
+
+    fn is_first(&self) -> bool {
+        self.rest.freezes.is_empty()
+    }
+
+    fn tell_start(&self, pass: &Pass) {
+        self.observer.event(&Event::Started {
+            name: self.live.job.name,
+            rung: Some(pass.rung),
+            reason: &pass.reason,
+            total_bytes: pass.plan.copy.total_bytes(),
+        });
+    }
+
+    /// Notes what a pass did.
+    fn note(&mut self, notes: &mut Notes, checked: &Checked, size_bytes: u64) {
+        let read = std::mem::replace(&mut notes.read, ExtentMapBuilder::new()).finish();
+        let unread = match self.is_past_first() {
+            true => self.done.unread.difference(&read),
+            false => read.complement(size_bytes),
+        };
+        let done = &mut self.done;
+        done.unread = unread;
+        done.read_source_bytes += notes.read_source_bytes;
+        done.added_bytes += notes.added_bytes;
+        done.checksummed_bytes += checked.figures.checksummed_bytes;
+        let known = &mut self.known;
+        let unchecked: ExtentMap = checked.unchecked.iter().copied().collect();
+        let doubtful = checked.doubtful.union(&unchecked.intersection(&read));
+        known.damaged = known.damaged.difference(&read).union(&doubtful);
+    }
+
+    const fn is_past_first(&self) -> bool {
+        self.rest.freezes.len() > 1
+    }
+
+    /// Keeps what a pass came to for the next one.
+    fn keep(&mut self, mut pass: Pass, copied: Copied) {
+        let known = &mut self.known;
+        known.described = pass.plan.wanted();
+        known.signatures = copied.notes.signatures.finish();
+        known.chunks = match copied.notes.chunks {
+            Chunks::Listed(list) => list,
+            Chunks::Tree(_) => Vec::new(),
+        };
+        known.evidence.clear();
+        for (part, draft) in &mut pass.drafts {
+            let signatures = known.signatures.in_part(*part);
+            // Without it the next pass reads everything.
+            if let Ok(evidence) = draft.so_far(signatures, known.damaged.in_part(*part)) {
+                known.evidence.insert(part.offset_bytes(), evidence);
+            }
+        }
+    }
+
+    /// Commits the snapshot that the last pass found.
+    fn commit<A: Append>(
+        mut self,
+        last: Last,
+        writer: &mut ImageWriter<A>,
+        began: (u64, Instant),
+    ) -> Result<CaptureSummary> {
+        let Last { mut pass, copied } = last;
+        let Copied { mut notes, checked } = copied;
+        let drafts = std::mem::take(&mut pass.drafts);
+        let next_reads_all_because = pass.figures.next_reads_all_because.take();
+        let mut job = pass.job(self.live);
+        let previous = job.previous.filter(|_| pass.rung != Rung::Full);
+        job.consistency = pass.found.consistency;
+        self.rest.consistency = pass.found.consistency;
+        let chunk_size = writer.header().chunk_size;
+        if let Chunks::Listed(list) = &notes.chunks {
+            let changed = changed(previous, list, &pass.plan, chunk_size);
+            (notes.changed_bytes, notes.changed_used_bytes) = changed;
+        }
+        notes.read_source_bytes = self.done.read_source_bytes;
+        notes.added_bytes = self.done.added_bytes;
+        notes.skipped_bytes = pass.plan.copy.intersection(&self.done.unread).total_bytes();
+        let mut figures = std::mem::take(&mut self.done.figures);
+        figures.metadata_read_bytes = self.done.metadata_read_bytes;
+        figures.next_reads_all_because = next_reads_all_because;
+        figures.join(checked.figures, 0);
+        figures.checksummed_bytes = self.done.checksummed_bytes;
+        let is_kept = !self.options.reliance.is_off;
+        let drafts = drafts.into_iter().chain(self.apart);
+        let drafts = drafts.filter(|(part, _)| is_kept && !checked.unchecked.contains(part));
+        let drafts = drafts.collect();
+        let ended = Ended {
+            job: &job,
+            plan: pass.plan.clone(),
+            selected: (pass.rung, pass.reason.clone()),
+            figures,
+            drafts,
+            doubtful: self.known.damaged,
+            rest: self.rest,
+        };
+        ended.commit(notes, writer, began)
+    }
+}
+
+/// Plain bytes of chunks that the snapshot before does not have, and what of them is in use.
+fn changed(
+    previous: Option<&Snapshot>,
+    chunks: &[(u64, Reference)],
+    plan: &Plan,
+    chunk_size: ChunkSize,
+) -> (u64, u64) {
+    let mut before = Known::new(previous);
+    let (mut changed_bytes, mut used_bytes) = (0, 0);
+    for (number, reference) in chunks {
+        let plain_bytes = u64::from(reference.plain_bytes);
+        let is_same = match before.at(*number) {
+            Some(known) => {
+                known.plain_bytes == reference.plain_bytes && known.digest == reference.digest
+            }
+            // Zeroes that were written over a hole read the same.
+            None => previous.is_some() && reference.is_zero(),
+        };
+        let start_bytes = number.saturating_mul(chunk_size.bytes());
+        if let Some(chunk) = Extent::new(start_bytes, plain_bytes).filter(|_| !is_same) {
+            changed_bytes += plain_bytes;
+            used_bytes += plan.copy.within(chunk).map(Extent::len_bytes).sum::<u64>();
+        }
+    }
+    (changed_bytes, used_bytes)
+}

@@ -1,0 +1,206 @@
+//! The look at a source at rest, with which a pass begins.
+
+use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
+use super::super::outlook::{self, Unread, apart};
+use super::super::{plan, rung};
+use super::{LiveCapture, LiveSource, LiveVolume, Run};
+use crate::change::evidence::Draft;
+use crate::change::look::Subject;
+use crate::change::{MetadataFigures, Reliance, Unchanged};
+use crate::chunk::ChunkSize;
+use crate::error::{Error, Result};
+use crate::image::header::Header;
+use crate::live::{Ice, again};
+use crate::plan::Plan;
+use crate::rung::Rung;
+use klon_partition::device::Window;
+use klon_partition::filesystem::Basis;
+use klon_partition::{Extent, ReadAt};
+
+/// What was found of a source at the start of a pass, at rest.
+pub(super) struct Pass {
+    pub(super) found: LiveSource,
+    pub(super) plan: Plan,
+    /// How the run found what changed, and why that way.
+    pub(super) rung: Rung,
+    pub(super) reason: String,
+    /// What is as the image has it; `None` when nothing shows that.
+    pub(super) unread: Option<Unread>,
+    /// What tells the files of mounted volumes unchanged at the next look, with where the volumes lie.
+    pub(super) drafts: Vec<(Extent, Draft)>,
+    pub(super) figures: MetadataFigures,
+}
+
+impl Pass {
+    /// The job, with the source as it was found.
+    pub(super) fn job<'p>(&'p self, live: &LiveCapture<'p>) -> CaptureJob<'p> {
+        job(live, &self.found)
+    }
+
+    /// What would have to be read.
+    pub(super) fn unproven_bytes(&self, chunk_size: ChunkSize) -> u64 {
+        let chunks = chunk_size.chunks(&self.plan.copy, self.plan.source_bytes);
+        let is_read = |chunk: &Extent| {
+            let unread = self.unread.as_ref();
+            unread.is_none_or(|unread| !unread.covers(*chunk))
+        };
+        let copied = |chunk| self.plan.copy.within(chunk).map(Extent::len_bytes);
+        chunks.filter(is_read).flat_map(copied).sum()
+    }
+}
+
+fn job<'p>(live: &LiveCapture<'p>, found: &'p LiveSource) -> CaptureJob<'p> {
+    let of = |volume: &'p LiveVolume| SourceVolume {
+        number: volume.number,
+        part: volume.part,
+        usage: &volume.usage,
+        rested: volume.rested.as_ref(),
+    };
+    let volumes = live.job.volumes.as_ref().map(|volumes| Volumes {
+        all: found.volumes.iter().map(of).collect(),
+        ..volumes.clone()
+    });
+    CaptureJob {
+        source: &*found.source,
+        usage: &found.usage,
+        partitions: found.partitions.clone(),
+        volumes,
+        watch: None,
+        ..live.job.clone()
+    }
+}
+
+impl Run<'_> {
+    /// Looks at the source, which is at rest: what is in use, and what of it is as it was.
+    ///
+    /// # Errors
+    /// [`Error::Source`], [`Error::Interrupted`]; [`Error::Refused`] when a mounted volume's map can't be
+    /// believed at rest either.
+    pub(super) fn look(&mut self, ice: &Ice<'_>, header: &Header) -> Result<Pass> {
+        let found = (self.live.look)(ice.since())?;
+        self.check(&found)?;
+        let job = job(self.live, &found);
+        let plan = plan(&job)?;
+        // The passes rely on the files in any case.
+        let options = CaptureOptions {
+            reliance: Reliance {
+                is_off: false,
+                ..self.options.reliance
+            },
+            ..*self.options
+        };
+        let looked = match self.is_first() {
+            true => self.first(&job, &plan, header, &options)?,
+            false => self.again(&job, &plan, header, &options)?,
+        };
+        drop(job);
+        self.done.metadata_read_bytes += looked.figures.metadata_read_bytes;
+        Ok(Pass {
+            found,
+            plan,
+            rung: self.selected.0,
+            reason: self.selected.1.clone(),
+            unread: looked.unread,
+            drafts: looked.drafts,
+            figures: looked.figures,
+        })
+    }
+
+    fn check(&self, found: &LiveSource) -> Result<()> {
+        let base = &self.live.job;
+        let is_same_size = found.source.geometry() == base.source.geometry();
+        if !is_same_size {
+            return Err(Error::SourceChanged("it has another size".to_owned()));
+        }
+        for volume in found.volumes.iter().filter(|it| it.rested.is_some()) {
+            if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &volume.usage.basis {
+                return Err(Error::Refused(format!(
+                    "{} can't be imaged while it is mounted: {reason}. Unmount it first",
+                    base.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the files show against the snapshot before.
+    fn first(
+        &mut self,
+        job: &CaptureJob<'_>,
+        plan: &Plan,
+        header: &Header,
+        options: &CaptureOptions,
+    ) -> Result<outlook::Outlook> {
+        let selected = rung(job, options.rung);
+        let of = (job, plan);
+        let (mut found, selected) =
+            outlook::look(of, header.uuid, options, selected, self.observer)?;
+        self.selected = selected;
+        self.done.figures = MetadataFigures {
+            metadata_read_bytes: 0,
+            ..found.figures.clone()
+        };
+        let drafts = std::mem::take(&mut found.drafts).into_iter();
+        let is_mounted = |(part, _): &(Extent, Draft)| mounted(job).any(|it| it.part == *part);
+        (found.drafts, self.apart) = drafts.partition(is_mounted);
+        Ok(found)
+    }
+
+    /// What is as the pass before found it: what nobody has mounted, and what the files show.
+    fn again(
+        &self,
+        job: &CaptureJob<'_>,
+        plan: &Plan,
+        header: &Header,
+        options: &CaptureOptions,
+    ) -> Result<outlook::Outlook> {
+        let known = &self.known;
+        let mut found = outlook::Outlook::default();
+        let parts = mounted(job).map(|volume| volume.part).collect();
+        let mut proven = known
+            .described
+            .difference(&parts)
+            .difference(&known.damaged);
+        let all = job.volumes.iter().flat_map(|volumes| apart(&volumes.all));
+        for volume in all.filter(|volume| volume.rested.is_some()) {
+            let (Ok(window), Some(volumes)) = (Window::new(job.source, volume.part), &job.volumes)
+            else {
+                continue;
+            };
+            let start_bytes = volume.part.offset_bytes();
+            let subject = Subject {
+                source: &window,
+                usage: volume.usage,
+                continuity: volumes.continuity,
+                written_by: volumes.written_by,
+                rested: volume.rested,
+            };
+            let of = (job.source_identity, job.given_name.as_deref());
+            let path = volumes
+                .records
+                .image_evidence_path(header.uuid, of, volume.number);
+            let described = known.described.in_part(volume.part);
+            let with = (known.evidence.get(&start_bytes), &described, &*path);
+            let shown = again(subject, with, &options.reliance, self.observer)?;
+            if let Some(extents) = shown.proven {
+                proven = proven.union(&extents.shifted(start_bytes));
+            }
+            found
+                .drafts
+                .extend(shown.draft.map(|draft| (volume.part, draft)));
+            found.figures.join(shown.figures, start_bytes);
+        }
+        found.unread = Some(Unread {
+            unchanged: Unchanged::new(proven, known.described.clone()),
+            wanted: plan.wanted(),
+            signatures: known.signatures.clone(),
+        });
+        Ok(found)
+    }
+}
+
+/// The volumes that are mounted for writing.
+fn mounted<'j>(job: &'j CaptureJob<'_>) -> impl Iterator<Item = &'j SourceVolume<'j>> {
+    let all = job.volumes.iter().flat_map(|volumes| &volumes.all);
+    all.filter(|volume| volume.rested.is_some())
+}

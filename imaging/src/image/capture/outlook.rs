@@ -1,0 +1,295 @@
+//! What the files of a source's volumes show before a run, and what is kept of them for the next one.
+
+use super::super::snapshot::Snapshot;
+use super::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
+use crate::change::evidence::{Belonging, Draft};
+use crate::change::look::{Doubt, Subject, unwritable};
+use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
+use crate::change::{MetadataFigures, RungChoice, Unchanged, not_possible};
+use crate::chunk::Digest;
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::progress::Observer;
+use crate::rung::Rung;
+use klon_partition::device::Window;
+use klon_partition::{Extent, ExtentMap};
+use uuid::Uuid;
+
+/// Volumes whose doubts are told.
+const DOUBTS_MAX: usize = 3;
+
+/// What is known of the files of a source.
+#[derive(Default)]
+pub(super) struct Outlook {
+    pub(super) figures: MetadataFigures,
+    /// What need not be read; `None` when everything must.
+    pub(super) unread: Option<Unread>,
+    /// The evidence for the next run, with where its volume lies.
+    pub(super) drafts: Vec<(Extent, Draft)>,
+}
+
+/// What need not be read.
+pub(super) struct Unread {
+    pub(super) unchanged: Unchanged,
+    /// All that is in use now.
+    pub(super) wanted: ExtentMap,
+    /// Where the runs before found signatures of what is written past the filesystem.
+    pub(super) signatures: ExtentMap,
+}
+
+impl Unread {
+    /// Whether the snapshot before has what is in use of a chunk, and nothing else of it.
+    pub(super) fn covers(&self, chunk: Extent) -> bool {
+        let wanted: Vec<Extent> = self.wanted.within(chunk).collect();
+        self.unchanged.covers(chunk, &wanted)
+    }
+}
+
+/// What is asked of all volumes.
+struct Asked<'a> {
+    job: &'a CaptureJob<'a>,
+    volumes: &'a Volumes<'a>,
+    plan: &'a Plan,
+    /// The UUID of the image.
+    image: Uuid,
+    options: &'a CaptureOptions,
+    /// The snapshot before with all that it describes, when it is to be relied on.
+    before: Option<(&'a Snapshot, ExtentMap)>,
+    observer: &'a dyn Observer,
+}
+
+/// Looks at the files of a source. Where `selected` is [`Rung::Digest`], and nothing speaks against it, it
+/// becomes [`Rung::Metadata`], else it says why not.
+///
+/// # Errors
+/// [`crate::Error::Source`], [`crate::Error::Interrupted`].
+pub(super) fn look(
+    (job, plan): (&CaptureJob<'_>, &Plan),
+    image: Uuid,
+    options: &CaptureOptions,
+    (rung, reason): (Rung, String),
+    observer: &dyn Observer,
+) -> Result<(Outlook, (Rung, String))> {
+    let is_wanted = options.rung == RungChoice::Only(Rung::Metadata);
+    let is_asked = rung == Rung::Digest && (is_wanted || options.rung == RungChoice::Auto);
+    let previous = job.previous.filter(|_| is_asked);
+    let volumes = job.volumes.as_ref();
+    let Some(volumes) = volumes.filter(|_| !options.reliance.is_off) else {
+        let reason = match previous.filter(|_| is_wanted) {
+            Some(_) => not_possible(Rung::Metadata, &outlook::without().reason),
+            None => reason,
+        };
+        return Ok((Outlook::default(), (rung, reason)));
+    };
+    let asked = Asked {
+        job,
+        volumes,
+        plan,
+        image,
+        options,
+        before: previous.map(|snapshot| (snapshot, snapshot.manifest().wanted())),
+        observer,
+    };
+    let mut found = Found::default();
+    for volume in apart(&volumes.all) {
+        found.join(asked.volume(volume)?, volume);
+    }
+    let selected = match previous {
+        Some(previous) => found.selected(previous, is_wanted, reason),
+        None => (rung, reason),
+    };
+    let is_proven = selected.0 == Rung::Metadata;
+    let unread = asked.before.filter(|_| is_proven).map(|before| Unread {
+        unchanged: Unchanged::new(found.proven, before.1),
+        wanted: plan.wanted(),
+        signatures: found.signatures,
+    });
+    let outlook = Outlook {
+        figures: found.figures,
+        unread,
+        drafts: found.drafts,
+    };
+    Ok((outlook, selected))
+}
+
+/// The volumes that share no byte with another one: what is written to a volume is no trace in
+/// another's files.
+pub(super) fn apart<'a>(all: &'a [SourceVolume<'a>]) -> impl Iterator<Item = SourceVolume<'a>> {
+    let is_apart = |volume: &SourceVolume<'_>| {
+        let overlapping = all.iter().filter(|other| other.part.overlaps(volume.part));
+        overlapping.count() == 1
+    };
+    all.iter().copied().filter(is_apart)
+}
+
+impl Asked<'_> {
+    /// Whether any of the volumes is mounted, and at rest for the moment.
+    fn is_at_rest(&self) -> bool {
+        let rested = self.volumes.all.iter().filter_map(|volume| volume.rested);
+        rested
+            .into_iter()
+            .any(|rested| rested.consistency.is_short())
+    }
+
+    /// What the files of one volume show.
+    fn volume(&self, volume: SourceVolume<'_>) -> Result<outlook::Outlook> {
+        let Self { job, plan, .. } = self;
+        let SourceVolume {
+            number,
+            part,
+            usage,
+            rested,
+        } = volume;
+        let Ok(window) = Window::new(job.source, part) else {
+            return Ok(outlook::Outlook::default());
+        };
+        let records = self.volumes.records;
+        let of = (job.source_identity, job.given_name.as_deref());
+        let question = Question {
+            subject: Subject {
+                source: &window,
+                usage,
+                continuity: self.volumes.continuity,
+                written_by: self.volumes.written_by,
+                rested,
+            },
+            rung: self.options.rung,
+            reliance: &self.options.reliance,
+            tracked: None,
+            copy: &plan.copy.in_part(part),
+            zero: &plan.zero.in_part(part),
+            lost: &job.bad.in_part(part),
+            path: &records.image_evidence_path(self.image, of, number),
+            purpose: Purpose::Run,
+            is_at_rest: self.is_at_rest(),
+            observer: self.observer,
+        };
+        let Some((previous, described)) = &self.before else {
+            return outlook::look(&question, None);
+        };
+        let manifest = Digest(previous.entry().manifest.sha256.0);
+        let past = Past {
+            belonging: Belonging::of_snapshot(self.image, manifest, part),
+            run: None,
+            described: &described.in_part(part),
+            zero: &previous.manifest().zero.in_part(part),
+            bad: &previous.manifest().bad.in_part(part),
+        };
+        outlook::look(&question, Some(&past))
+    }
+}
+
+/// What was found of the volumes so far, at offsets of the source.
+#[derive(Default)]
+struct Found {
+    figures: MetadataFigures,
+    proven: ExtentMap,
+    signatures: ExtentMap,
+    drafts: Vec<(Extent, Draft)>,
+    is_any_proven: bool,
+    doubts: Vec<String>,
+}
+
+impl Found {
+    fn join(&mut self, found: outlook::Outlook, volume: SourceVolume<'_>) {
+        let outlook::Outlook {
+            mut figures,
+            draft,
+            answer,
+            ..
+        } = found;
+        let start_bytes = volume.part.offset_bytes();
+        let reason = figures.next_reads_all_because.take();
+        figures.next_reads_all_because = reason.map(|reason| of(volume, &reason));
+        self.figures.join(figures, start_bytes);
+        self.drafts.extend(draft.map(|draft| (volume.part, draft)));
+        match answer {
+            Answer::None => {}
+            Answer::Doubtful(Doubt { reason, .. }) => self.doubts.push(of(volume, &reason)),
+            Answer::Proven(Proven {
+                extents,
+                signatures,
+            })
+            | Answer::Tracked(Proven {
+                extents,
+                signatures,
+            }) => {
+                self.is_any_proven = true;
+                self.proven = self.proven.union(&extents.shifted(start_bytes));
+                let signatures = signatures.shifted(start_bytes);
+                self.signatures = self.signatures.union(&signatures);
+            }
+        }
+    }
+
+    /// The rung that this allows, and why.
+    fn selected(&self, previous: &Snapshot, is_wanted: bool, otherwise: String) -> (Rung, String) {
+        let shown = self.doubts.iter().take(DOUBTS_MAX);
+        let doubts: Vec<&str> = shown.map(String::as_str).collect();
+        let doubts = doubts.join("; ");
+        let since = format!("snapshot {}", previous.number());
+        match (self.is_any_proven, doubts.is_empty()) {
+            (true, true) => (Rung::Metadata, self.figures.shown(&since)),
+            (true, false) => {
+                let reason = format!("{}; {doubts}", self.figures.shown(&since));
+                (Rung::Metadata, reason)
+            }
+            (false, true) if is_wanted => {
+                let reason = outlook::without().reason;
+                (Rung::Digest, not_possible(Rung::Metadata, &reason))
+            }
+            (false, true) => (Rung::Digest, otherwise),
+            (false, false) if is_wanted => (Rung::Digest, not_possible(Rung::Metadata, &doubts)),
+            (false, false) => (Rung::Digest, format!("{otherwise}; {doubts}")),
+        }
+    }
+}
+
+/// A reason, with the volume that it is of.
+fn of(volume: SourceVolume<'_>, reason: &str) -> String {
+    match volume.number {
+        0 => reason.to_owned(),
+        number => format!("partition {number}: {reason}"),
+    }
+}
+
+/// Keeps the evidence of a run whose snapshot has that manifest and is durable in that image. Why it could
+/// not be kept. In what was read signatures were found, and what is `damaged` or could not be compared.
+pub(super) fn keep(
+    drafts: impl Iterator<Item = (Extent, Draft)>,
+    (image, manifest): (Uuid, Digest),
+    (signatures, damaged): (ExtentMap, ExtentMap),
+) -> Option<String> {
+    let mut failed = None;
+    for (part, draft) in drafts {
+        let belonging = Belonging::of_snapshot(image, manifest, part);
+        let found = (&signatures.in_part(part), &damaged.in_part(part));
+        let kept = draft.keep(belonging, found);
+        failed = failed.or(kept.err());
+    }
+    failed.map(|error| unwritable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SourceVolume, apart};
+    use klon_partition::filesystem::Usage;
+    use klon_partition::{Extent, ExtentMap};
+
+    #[test]
+    fn volumes_that_share_bytes_are_no_witnesses_of_each_other() {
+        let usage = Usage::mapped(ExtentMap::new());
+        let places = [(0, 10), (10, 10), (19, 5), (30, 10), (32, 2)];
+        let volumes: Vec<SourceVolume<'_>> = (1..)
+            .zip(places)
+            .map(|(number, (at, len))| SourceVolume {
+                number,
+                part: Extent::new(at, len).unwrap(),
+                usage: &usage,
+                rested: None,
+            })
+            .collect();
+        let found: Vec<u32> = apart(&volumes).map(|volume| volume.number).collect();
+        assert_eq!(found, [1]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Sources at rest, until they go on: at the end of what is to be done at rest, or when the time for it
+//! runs out.
+
+use super::AtRest;
+use crate::error::Result;
+use crate::progress::{Event, Observer};
+use klon_partition::locks::{into_inner, lock};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// Sources that were brought to rest.
+pub(crate) struct Ice<'a> {
+    since: SystemTime,
+    state: Mutex<State<'a>>,
+    read_bytes: AtomicU64,
+}
+
+struct State<'a> {
+    at_rest: Option<Box<dyn AtRest + Send + 'a>>,
+    /// How long they were at rest, once they go on.
+    ended: Option<Duration>,
+}
+
+impl<'a> Ice<'a> {
+    pub(crate) fn new(at_rest: Box<dyn AtRest + Send + 'a>) -> Self {
+        Self {
+            since: at_rest.since(),
+            state: Mutex::new(State {
+                at_rest: Some(at_rest),
+                ended: None,
+            }),
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// When they came to rest, or earlier.
+    pub(crate) const fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Whether they are at rest, as far as klon knows.
+    pub(crate) fn is_whole(&self) -> bool {
+        lock(&self.state).at_rest.is_some()
+    }
+
+    /// How long they may stay at rest; `None` when they are not.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        lock(&self.state)
+            .at_rest
+            .as_ref()
+            .map(|at_rest| at_rest.left())
+    }
+
+    /// Lets them go on when they may not stay at rest for `reserve`.
+    ///
+    /// # Errors
+    /// As [`AtRest::end`].
+    pub(crate) fn keep_while(&self, reserve: Duration) -> Result<()> {
+        match self.left() {
+            Some(left) if left < reserve => self.end().map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets them go on. How long they were at rest; `None` when they went on before.
+    ///
+    /// # Errors
+    /// As [`AtRest::end`].
+    pub(crate) fn end(&self) -> Result<Option<Duration>> {
+        let mut state = lock(&self.state);
+        let Some(at_rest) = state.at_rest.take() else {
+            return Ok(None);
+        };
+        let seconds = at_rest.end()?;
+        state.ended = Some(seconds);
+        Ok(Some(seconds))
+    }
+
+    /// How long they were at rest, once they go on.
+    pub(crate) fn ended(&self) -> Option<Duration> {
+        lock(&self.state).ended
+    }
+
+    /// Notes what was read while they may have been at rest.
+    pub(crate) fn read(&self, bytes: u64) {
+        if self.is_whole() {
+            self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read_at_rest(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// An observer that is told nothing while sources are at rest: it may want to write to one of them, or
+/// to a terminal that is kept from going on by one.
+pub(crate) struct Quiet<'a, 'r> {
+    observer: &'a dyn Observer,
+    ice: &'a Ice<'r>,
+    held_bytes: Mutex<u64>,
+}
+
+impl<'a, 'r> Quiet<'a, 'r> {
+    pub(crate) const fn new(observer: &'a dyn Observer, ice: &'a Ice<'r>) -> Self {
+        Self {
+            observer,
+            ice,
+            held_bytes: Mutex::new(0),
+        }
+    }
+
+    /// Tells what was held back, once the sources go on.
+    pub(crate) fn catch_up(self) {
+        let bytes = into_inner(self.held_bytes);
+        self.observer.event(&Event::Advanced { bytes });
+    }
+}
+
+impl Observer for Quiet<'_, '_> {
+    fn event(&self, event: &Event<'_>) {
+        let Event::Advanced { bytes } = event else {
+            return;
+        };
+        let mut held_bytes = lock(&self.held_bytes);
+        *held_bytes = held_bytes.saturating_add(*bytes);
+        if !self.ice.is_whole() {
+            let bytes = std::mem::take(&mut *held_bytes);
+            self.observer.event(&Event::Advanced { bytes });
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.observer.is_cancelled()
+    }
+}

@@ -1,0 +1,68 @@
+//! What keeps changing, by the names of files.
+
+use super::schedule::Schedule;
+use crate::change::MetadataFigures;
+use crate::error::Error;
+use klon_partition::error::Remedy;
+use klon_partition::filesystem::owners;
+use klon_partition::planner::human_size;
+use klon_partition::text::quoted;
+use klon_partition::{ExtentMap, ReadAt};
+
+/// Files that are named.
+const FILES_MAX: usize = 5;
+
+/// A volume that keeps changing.
+pub(crate) struct Changing<'a> {
+    /// What it is called, for people.
+    pub(crate) name: &'a str,
+    pub(crate) device: &'a dyn ReadAt,
+    /// What the last walk found of its files.
+    pub(crate) figures: &'a MetadataFigures,
+}
+
+/// Says that a source never comes so far that the rest of it can be copied at rest.
+pub(crate) fn give_up<'a>(
+    volumes: impl Iterator<Item = Changing<'a>>,
+    schedule: &Schedule,
+    unproven_bytes: u64,
+) -> Error {
+    let mut files = Vec::new();
+    for volume in volumes {
+        files.extend(largest(&volume));
+    }
+    let files = match files.is_empty() {
+        true => String::new(),
+        false => format!(". The largest of what changes: {}", files.join(", ")),
+    };
+    let seconds = |duration: std::time::Duration| duration.as_secs_f64();
+    let reason = format!(
+        "the source changes faster than it can be copied: what is left, {}, would take about {:.1} s, and \
+         the source may be frozen for {:.1} s{files}. Stop what writes to them, or run this at a quieter time",
+        human_size(unproven_bytes),
+        seconds(schedule.estimate(unproven_bytes)),
+        seconds(schedule.longest()),
+    );
+    Error::RefusedUnless {
+        reason,
+        remedy: Remedy::FreezeLonger,
+    }
+}
+
+/// The largest files that are read whole, as far as their names are found while they change.
+fn largest(volume: &Changing<'_>) -> Vec<String> {
+    let mut named = Vec::new();
+    for file in volume.figures.largest.files().iter().take(FILES_MAX) {
+        let extents: ExtentMap = file.extent.into();
+        let found = owners(volume.device, &extents, 1).files;
+        if let Some(owner) = found.first() {
+            let bytes = human_size(file.bytes);
+            named.push(format!(
+                "{} of {} ({bytes})",
+                quoted(&owner.path),
+                volume.name
+            ));
+        }
+    }
+    named
+}

@@ -1,0 +1,232 @@
+//! Which mounted filesystem a path is on, and on which ones that stands: a filesystem has one superblock,
+//! however often, and by whichever of its directories, it is mounted.
+
+use super::mounts::Mount;
+use super::{Object, System, split_device_number};
+use crate::error::{Error, Result};
+use crate::text::Shown;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A mounted filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Major and minor number, as mountinfo has it; the same for all subvolumes of a Btrfs.
+    pub number: (u32, u32),
+    /// The filesystem's name in the kernel.
+    pub filesystem: String,
+    /// Whether nothing can be written to it, through any mount.
+    pub is_read_only: bool,
+    /// Where the mount is that was asked for.
+    pub at: PathBuf,
+}
+
+impl System {
+    /// The mounted filesystem that an open file is on.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the system does not say, [`Error::Invalid`] when it is on a mount that came
+    /// later than the snapshot, or on none that this process sees.
+    pub fn superblock_of(&self, file: impl AsFd) -> Result<Superblock> {
+        let descriptor = file.as_fd().as_raw_fd();
+        let mount = self.mount_of(&format!("/proc/self/fdinfo/{descriptor}"))?;
+        Ok(Superblock {
+            number: mount.number,
+            filesystem: mount.point.filesystem.clone(),
+            is_read_only: mount.point.is_read_only,
+            at: mount.point.at.clone(),
+        })
+    }
+
+    /// The numbers of all filesystems to which bytes come that are written to `path`: that of the file or
+    /// directory (for a name that there is not yet, of what will have it); for a device the ones of the
+    /// files that loop devices beneath it show; through every layer, overlays included.
+    ///
+    /// What a program serves (FUSE, NBD, a network) is where that program has it: nobody can tell here.
+    ///
+    /// # Errors
+    /// As [`System::superblock_of`], and [`Error::Invalid`] where a loop device shows a file that can't be
+    /// found any more.
+    pub fn superblocks_beneath(&self, path: &Path) -> Result<BTreeSet<(u32, u32)>> {
+        let mut beneath = Beneath::new(self);
+        beneath.path(path)?;
+        beneath.follow()
+    }
+
+    /// The numbers of the filesystems beneath a mounted one, without its own.
+    ///
+    /// # Errors
+    /// As [`System::superblocks_beneath`].
+    pub fn superblocks_beneath_mount(&self, mounted: &Superblock) -> Result<BTreeSet<(u32, u32)>> {
+        let mut beneath = Beneath::new(self);
+        beneath.filesystem(mounted.number)?;
+        let mut found = beneath.follow()?;
+        found.remove(&mounted.number);
+        Ok(found)
+    }
+
+    /// The mount by its number, which `/proc/self/fdinfo` has (proc_pid_fdinfo(5)).
+    fn mount_of(&self, fdinfo: &str) -> Result<&Mount> {
+        let text = fs::read_to_string(fdinfo).map_err(|source| Error::Open {
+            path: fdinfo.into(),
+            doing: "read which mount a file is on",
+            source,
+        })?;
+        let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+        let id = id.and_then(|id| id.trim().parse::<u64>().ok());
+        let mut mounts = self.mounts.iter();
+        let mount = id.and_then(|id| mounts.find(|mount| mount.id == id));
+        mount.ok_or_else(|| {
+            Error::Invalid("it is on a mount that is not among those of this process".to_owned())
+        })
+    }
+}
+
+/// The search for what is beneath; each device and each filesystem is looked at once.
+struct Beneath<'a> {
+    system: &'a System,
+    devices: BTreeSet<usize>,
+    pending: Vec<usize>,
+    found: BTreeSet<(u32, u32)>,
+}
+
+impl<'a> Beneath<'a> {
+    const fn new(system: &'a System) -> Self {
+        Self {
+            system,
+            devices: BTreeSet::new(),
+            pending: Vec::new(),
+            found: BTreeSet::new(),
+        }
+    }
+
+    fn path(&mut self, path: &Path) -> Result<()> {
+        let metadata = fs::metadata(path);
+        if let Ok(metadata) = &metadata
+            && metadata.file_type().is_block_device()
+        {
+            return match self.system.object(path)? {
+                Object::Device(index) => {
+                    self.pending.push(index);
+                    Ok(())
+                }
+                Object::File { .. } => Err(Error::Invalid(format!(
+                    "{} is no device any more",
+                    path.shown()
+                ))),
+            };
+        }
+        let is_link = fs::symlink_metadata(path).is_ok();
+        let there = match metadata {
+            // A link that leads nowhere yet can lead to another filesystem.
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_link => parent(path),
+            _ => None,
+        };
+        if let Some(there) = there {
+            return self.path(&there);
+        }
+        let opened = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let opened = opened.map_err(|errno| Error::Open {
+            path: path.to_owned(),
+            doing: "find which filesystem it is on",
+            source: errno.into(),
+        })?;
+        let number = match self.system.superblock_of(&opened) {
+            Ok(superblock) => superblock.number,
+            // Files in memory alone have a mount that is in no list, and so do those of a mount that was
+            // taken away while they were open.
+            Err(Error::Invalid(_)) => split_device_number(metadata_of(path)?.dev()),
+            Err(error) => return Err(error),
+        };
+        self.filesystem(number)
+    }
+
+    fn filesystem(&mut self, number: (u32, u32)) -> Result<()> {
+        if !self.found.insert(number) {
+            return Ok(());
+        }
+        let system = self.system;
+        let mut mounts = system.mounts.iter();
+        let upper =
+            mounts.find_map(|mount| mount.upper.as_ref().filter(|_| mount.number == number));
+        if let Some(upper) = upper {
+            return self.path(&system.real(upper));
+        }
+        let is_on = |index: &usize| {
+            let mut mounts = system.mounts.iter().filter(|mount| mount.number == number);
+            let name = system.device(*index).map(|device| &device.name);
+            name.is_some_and(|name| mounts.any(|mount| system.is_mounted(mount, *index, name)))
+        };
+        self.pending.extend((0..system.devices.len()).filter(is_on));
+        Ok(())
+    }
+
+    fn follow(mut self) -> Result<BTreeSet<(u32, u32)>> {
+        while let Some(index) = self.pending.pop() {
+            let Some(device) = self.system.device(index) else {
+                continue;
+            };
+            if !self.devices.insert(index) {
+                continue;
+            }
+            let disk = device.partition.as_ref().map(|partition| &partition.disk);
+            let below = device.slaves.iter().chain(disk);
+            let below = below.filter_map(|name| self.system.index_of_name(name));
+            self.pending.extend(below);
+            let Some(backing) = &device.loop_file else {
+                continue;
+            };
+            let path = self.system.real(&backing.path);
+            let identity = |path: &Path| {
+                let metadata = fs::metadata(path).ok()?;
+                Some((metadata.dev(), metadata.ino()))
+            };
+            // Another file may have the name by now, or a mount may cover it.
+            let is_named = !backing.is_deleted
+                && backing
+                    .inode
+                    .is_none_or(|inode| identity(&path) == Some(inode));
+            if is_named {
+                self.path(&path)?;
+                continue;
+            }
+            let number = backing.inode.map(|(device, _)| split_device_number(device));
+            let known = |number: &(u32, u32)| {
+                let mut mounts = self.system.mounts.iter();
+                mounts.any(|mount| mount.number == *number)
+            };
+            let number = number.filter(known).ok_or_else(|| {
+                Error::Invalid(format!(
+                    "{} shows a file that can't be found any more, so nobody can tell which filesystem \
+                     it is on",
+                    device.path().shown()
+                ))
+            })?;
+            self.filesystem(number)?;
+        }
+        Ok(self.found)
+    }
+}
+
+fn metadata_of(path: &Path) -> Result<fs::Metadata> {
+    fs::metadata(path).map_err(|source| Error::Open {
+        path: path.to_owned(),
+        doing: "find which filesystem it is on",
+        source,
+    })
+}
+
+/// The directory that a name will be made in.
+fn parent(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    Some(match parent.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => parent.to_owned(),
+    })
+}

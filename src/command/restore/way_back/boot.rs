@@ -1,0 +1,70 @@
+//! What of a disk that comes back will boot, said before anything is written.
+
+use klon_partition::planner::{Original, WayBack};
+use klon_partition::table::PartitionType;
+use klon_partition::table::types::BIOS_BOOT;
+
+/// One line for each way of booting that the original had.
+pub fn lines(original: &Original, way: &WayBack) -> Vec<String> {
+    let mut lines = Vec::new();
+    let is_back = |number: u32| way.partition(number).is_some() && !way.empty.contains(&number);
+    let has_esp = (original.partitions.iter())
+        .any(|one| one.partition_type.is_efi_system() && is_back(one.number));
+    if has_esp {
+        lines.push(
+            "UEFI firmware finds the EFI system partition by the PARTUUID that it had. On another computer \
+             it takes EFI/BOOT there, if there is one"
+                .to_owned(),
+        );
+    }
+    if let Some(line) = bios(original, way) {
+        lines.push(line.to_owned());
+    }
+    lines
+}
+
+fn bios(original: &Original, way: &WayBack) -> Option<&'static str> {
+    let loader = original
+        .partitions
+        .iter()
+        .find(|one| one.partition_type == PartitionType::Gpt(BIOS_BOOT));
+    let is_moved = loader.is_some_and(|one| {
+        let now = way.partition(one.number);
+        now.is_none_or(|now| now.extent.offset_bytes() != one.extent.offset_bytes())
+    });
+    let has_code = !original.boot_code.is_empty();
+    if original.loader_for(&way.table).is_some() {
+        return Some(match has_code {
+            true => {
+                "the BIOS boot code of the first sector and the loader before the first partition come back, as \
+                 they were when the plan was made"
+            }
+            false => {
+                "what the original had between its table and its first partition comes back, as it was when \
+                 the plan was made"
+            }
+        });
+    }
+    match (!has_code, original.has_loader_in_gap) {
+        (true, true) => Some(
+            "the original had data between its table and its first partition, a boot loader perhaps, that do \
+             not come back: there is no place for them on this disk, or the plan does not have them",
+        ),
+        (true, false) => loader.is_some().then_some(
+            "the plan has no BIOS boot code for the first sector. To boot by BIOS, install the boot loader \
+             anew (grub-install)",
+        ),
+        (false, true) => Some(
+            "the BIOS boot code of the first sector comes back, but what the original had of its boot loader \
+             before the first partition does not: there is no place for it on this disk, or the plan does not \
+             have it. To boot by BIOS, install the boot loader anew (grub-install)",
+        ),
+        (false, false) if is_moved => Some(
+            "the BIOS boot code of the first sector comes back, but the BIOS boot partition begins elsewhere \
+             than it did. To boot by BIOS, install the boot loader anew (grub-install)",
+        ),
+        (false, false) => Some(
+            "the BIOS boot code of the first sector comes back, as it was when the plan was made",
+        ),
+    }
+}

@@ -1,0 +1,107 @@
+//! How the sources of a command are opened.
+
+use super::BadSectors;
+use crate::cli::ReplayArgs;
+use crate::guard;
+use crate::named::Place;
+use crate::named::open::OpenPlace;
+use crate::source::{SourceEnd, bad_sectors, live};
+use crate::still::Moments;
+use crate::still::ways::{Rest, Ways};
+use anyhow::Result;
+use klon_partition::Geometry;
+use klon_partition::system::System;
+use klon_partition::table::Partition;
+
+/// How sources are opened.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// What is done about bad sectors.
+    pub bad: BadSectors,
+    /// How one is brought to rest for moments that is mounted for writing; `None` when none may be.
+    pub moments: Option<Moments>,
+    /// How they are brought to rest otherwise.
+    pub ways: &'a Ways,
+    /// Whether a journal that awaits recovery is replayed over the source.
+    pub replay: &'a ReplayArgs,
+    /// Whether the filesystem of one may be shrunk for a target that is too small.
+    pub may_shrink: bool,
+}
+
+/// A source, and the partition that it is of what was opened.
+pub type Opened = (Option<Partition>, SourceEnd);
+
+impl Sources<'_> {
+    /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
+    ///
+    /// # Errors
+    /// As [`SourceEnd::open`] and [`live::open_mounted`].
+    pub fn open(
+        &self,
+        place: &Place,
+        system: &System,
+        target: Option<Geometry>,
+    ) -> Result<SourceEnd> {
+        match self.bad {
+            BadSectors::Around => bad_sectors::open(place, system, target),
+            BadSectors::Stop => Ok(self.sound(place, SourceEnd::of, system, target)?.1),
+            BadSectors::AroundIfNeeded => match self.sound(place, SourceEnd::of, system, target) {
+                Err(error) if bad_sectors::is_unread(&error) => {
+                    bad_sectors::open(place, system, target)
+                }
+                found => Ok(found?.1),
+            },
+        }
+    }
+
+    /// Opens one volume of a plan, for a target of that geometry.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn volume(&self, place: &Place, system: &System, target: Geometry) -> Result<Opened> {
+        let sound = || self.sound(place, SourceEnd::volume, system, Some(target));
+        let around = || -> Result<_> {
+            guard::still(system, &place.path)?;
+            let open = place.claim_around(system)?;
+            let source = bad_sectors::volume(&open, system, Some(target))?;
+            Ok((open.partition, source))
+        };
+        match self.bad {
+            BadSectors::Stop => sound(),
+            BadSectors::Around => around(),
+            BadSectors::AroundIfNeeded => match sound() {
+                Err(error) if bad_sectors::is_unread(&error) => around(),
+                found => found,
+            },
+        }
+    }
+
+    /// A source without bad sectors: as it is, by its snapshot, or frozen, whichever is the best.
+    fn sound(
+        &self,
+        place: &Place,
+        read: fn(&OpenPlace, &System, Option<Geometry>) -> Result<SourceEnd>,
+        system: &System,
+        target: Option<Geometry>,
+    ) -> Result<Opened> {
+        // One that is frozen is mounted, so its journal is the kernel's to replay.
+        let replaying = place.clone().replaying(self.replay);
+        let replaying = replaying.shrinking(self.may_shrink, self.replay.scratch.as_deref());
+        let moving = match self.ways.rest(&replaying, system)? {
+            Rest::Claimed(open) => {
+                let source = read(&open, system, target)?;
+                return Ok((open.partition, source));
+            }
+            Rest::Moving(moving) => moving,
+        };
+        let frozen = match self.moments {
+            Some(moments) => live::open_mounted(place, system, target, moments)?,
+            None => None,
+        };
+        let Some(source) = frozen else {
+            return Err(moving.into());
+        };
+        self.ways.tell_frozen(place, &moving);
+        Ok((None, source))
+    }
+}

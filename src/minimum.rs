@@ -1,0 +1,217 @@
+//! How small the clone of a volume could be: as it is, by klon's own map, and once its filesystem was made
+//! smaller, by the filesystem's own tool, which only reads.
+
+use crate::grow::node::Node;
+use crate::grow::tool::{Tool, missing};
+use crate::human;
+use crate::named::open::OpenPlace;
+use anyhow::Result;
+use klon_partition::Extent;
+use klon_partition::filesystem::{Kind, Usage};
+use klon_partition::system::{MountPoint, System};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The least sizes of a volume.
+#[derive(Debug, Serialize)]
+pub struct Minimum {
+    /// The number of its partition; null for a volume that is all of its disk or file.
+    pub partition: Option<u32>,
+    /// What a clone needs that is smaller and otherwise as the volume is: up to the end of its filesystem, and
+    /// of all else in use.
+    pub trim_bytes: u64,
+    /// Where the last byte in use ends: no filesystem gets below it without moving anything.
+    pub last_used_bytes: u64,
+    /// What its filesystem needs once it was made smaller, by its own tool; null when that is not known.
+    pub shrink_bytes: Option<u64>,
+    /// The tool that makes it smaller; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shrink_by: Option<&'static str>,
+    /// Why it is not known how small the filesystem can be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shrink_unknown_because: Option<String>,
+}
+
+/// A volume of which the least sizes are asked.
+pub struct Subject<'a> {
+    /// What was opened: the volume, or the disk around it.
+    pub open: &'a OpenPlace,
+    /// The partition, and where it lies; `None` for what is all of its disk or file.
+    pub part: Option<(u32, Extent)>,
+    /// What of it is in use, counted from its own beginning.
+    pub usage: &'a Usage,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// Finds the least sizes of a volume. Nothing is written: tools get what they read by a node that is opened for
+/// reading, or a loop device that can't be written.
+pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
+    let usage = subject.usage;
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    let (shrink_by, asked) = match kind {
+        Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4) => (Some("resize2fs"), ask_ext(subject)),
+        Some(Kind::Ntfs) => (Some("ntfsresize"), ask_ntfs(subject)),
+        Some(Kind::Btrfs) => (Some("btrfs"), ask_btrfs(subject, system)),
+        Some(Kind::Xfs) => (None, Err("an XFS can't be made smaller".to_owned())),
+        _ => (
+            None,
+            Err("klon knows of no tool that makes it smaller".to_owned()),
+        ),
+    };
+    let (shrink_bytes, shrink_unknown_because) = match asked {
+        // A tool may want more room to work in than there is.
+        Ok(bytes) => (Some(bytes.min(subject.size_bytes)), None),
+        Err(why) => (None, Some(why)),
+    };
+    Minimum {
+        partition: subject.part.map(|(number, _)| number),
+        trim_bytes: usage
+            .end_bytes(subject.size_bytes)
+            .unwrap_or(subject.size_bytes),
+        last_used_bytes: usage.used().end_bytes(),
+        shrink_bytes,
+        shrink_by,
+        shrink_unknown_because,
+    }
+}
+
+/// The least sizes in lines.
+pub fn told(minimum: &Minimum) -> String {
+    let of = match minimum.partition {
+        Some(number) => format!("partition {number}: "),
+        None => String::new(),
+    };
+    let mut text = format!(
+        "  {of}least size as it is: {} (its last byte in use ends at {})\n",
+        human::size(minimum.trim_bytes),
+        human::size(minimum.last_used_bytes)
+    );
+    text.push_str(&match (minimum.shrink_bytes, minimum.shrink_by, &minimum.shrink_unknown_because) {
+        (Some(bytes), Some(tool), _) => format!(
+            "  {of}least size once its filesystem was made smaller: {} (by {tool}, which moves blocks)\n",
+            human::size(bytes)
+        ),
+        (_, _, why) => format!(
+            "  {of}least size of a smaller filesystem: not known: {}\n",
+            why.as_deref().unwrap_or("no tool was asked")
+        ),
+    });
+    text
+}
+
+/// Runs a tool, of which the answer is on a line with `key`: the number behind it.
+fn ask(name: &str, arguments: &[OsString], key: &str) -> Result<u64, String> {
+    let tool = Tool::find(name).ok_or_else(|| missing(name).to_string())?;
+    let (status, said) = tool.run(arguments).map_err(|error| format!("{error:#}"))?;
+    if !status.success() {
+        return Err(format!("{name} failed ({status}): {said}"));
+    }
+    number_behind(&said, key).ok_or_else(|| format!("{name} names no size: {said}"))
+}
+
+/// The first number behind `key`.
+fn number_behind(said: &str, key: &str) -> Option<u64> {
+    let (_, rest) = said.split_once(key)?;
+    let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// What a tool is given to read.
+fn node(subject: &Subject<'_>) -> Result<Node, String> {
+    let open = subject.open;
+    if open.snapshot.is_some() || open.container.is_some() || open.place.is_export() {
+        return Err(
+            "what is in an image, or on a server, is no device that a tool can read".to_owned(),
+        );
+    }
+    let own = open.partition.as_ref().map(|partition| partition.extent);
+    let part = subject.part.map(|(_, extent)| extent).or(own);
+    let node = match part {
+        // The tools open it for reading alone.
+        None => Node::new(&open.place.path, None, false),
+        Some(_) => Node::to_read(&open.place.path, part),
+    };
+    node.map_err(|error| format!("{error:#}"))
+}
+
+fn ask_ext(subject: &Subject<'_>) -> Result<u64, String> {
+    let block_bytes = subject
+        .usage
+        .summary
+        .as_ref()
+        .map_or(0, |it| it.block_size_bytes);
+    let node = node(subject)?;
+    let arguments = ["-P".into(), node.path().into()];
+    let blocks = ask("resize2fs", &arguments, "minimum size of the filesystem:")?;
+    blocks
+        .checked_mul(block_bytes.into())
+        .ok_or_else(|| "resize2fs names too many blocks".to_owned())
+}
+
+fn ask_ntfs(subject: &Subject<'_>) -> Result<u64, String> {
+    let node = node(subject)?;
+    let arguments = [
+        "--info".into(),
+        "--no-progress-bar".into(),
+        node.path().into(),
+    ];
+    ask("ntfsresize", &arguments, "You might resize at ")
+}
+
+/// The tool for Btrfs asks the kernel, of what is mounted.
+fn ask_btrfs(subject: &Subject<'_>, system: &System) -> Result<u64, String> {
+    let mounted = mount_of(subject, system).map_err(|error| format!("{error:#}"))?;
+    let Some(at) = mounted else {
+        return Err("a Btrfs tells that only where it is mounted".to_owned());
+    };
+    let arguments = ["inspect-internal", "min-dev-size"].map(OsString::from);
+    let all = [&arguments[..], &[at.into_os_string()]].concat();
+    ask("btrfs", &all, "")
+}
+
+/// Where the volume is mounted.
+fn mount_of(subject: &Subject<'_>, system: &System) -> Result<Option<PathBuf>> {
+    let open = subject.open;
+    let first = |mounts: &[MountPoint]| mounts.first().map(|mount| mount.at.clone());
+    let Some(disk) = system.disk_of(&open.place.path)? else {
+        return Ok(None);
+    };
+    if let Some((_, extent)) = subject.part {
+        return Ok(disk
+            .partition_at(extent)
+            .and_then(|node| first(&node.mounts)));
+    }
+    let own = open.location(system)?;
+    for node in &disk.partitions {
+        if system.locate(&node.path)? == own {
+            return Ok(first(&node.mounts));
+        }
+    }
+    Ok(first(&disk.mounts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_behind;
+
+    #[test]
+    fn what_tools_say_is_read() {
+        let ext = "resize2fs 1.47.0 (5-Feb-2023); Estimated minimum size of the filesystem: 1234";
+        assert_eq!(
+            number_behind(ext, "minimum size of the filesystem:"),
+            Some(1234)
+        );
+        let ntfs =
+            "Cluster size : 4096 bytes; You might resize at 2433024 bytes or 3 MB (freeing 39 MB).";
+        assert_eq!(number_behind(ntfs, "You might resize at "), Some(2_433_024));
+        assert_eq!(
+            number_behind("112197632 bytes (107.00MiB)", ""),
+            Some(112_197_632)
+        );
+        assert_eq!(number_behind("nothing", "You might"), None);
+        assert_eq!(number_behind("at 99999999999999999999999", "at"), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! What is done in a room.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is done to the volume that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Mounted and unmounted, so that the kernel replays its log.
+    ReplayXfs,
+    /// The same of a Btrfs.
+    ReplayBtrfs,
+    /// An ext2, ext3 or ext4 is made to have at most so many bytes.
+    ShrinkExt(u64),
+    /// The same of an NTFS.
+    ShrinkNtfs(u64),
+    /// The same of a Btrfs.
+    ShrinkBtrfs(u64),
+    /// An NTFS that wants to be checked is shown as if it did not.
+    UnmarkNtfs,
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReplayXfs => f.write_str("replay-xfs"),
+            Self::ReplayBtrfs => f.write_str("replay-btrfs"),
+            Self::ShrinkExt(bytes) => write!(f, "shrink-ext:{bytes}"),
+            Self::ShrinkNtfs(bytes) => write!(f, "shrink-ntfs:{bytes}"),
+            Self::ShrinkBtrfs(bytes) => write!(f, "shrink-btrfs:{bytes}"),
+            Self::UnmarkNtfs => f.write_str("unmark-ntfs"),
+        }
+    }
+}
+
+impl FromStr for Job {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let missing = || format!("there is no job {text}");
+        let (name, bytes) = match text.split_once(':') {
+            Some((name, bytes)) => (name, Some(bytes.parse().map_err(|_| missing())?)),
+            None => (text, None),
+        };
+        match (name, bytes) {
+            ("replay-xfs", None) => Ok(Self::ReplayXfs),
+            ("replay-btrfs", None) => Ok(Self::ReplayBtrfs),
+            ("shrink-ext", Some(bytes)) => Ok(Self::ShrinkExt(bytes)),
+            ("shrink-ntfs", Some(bytes)) => Ok(Self::ShrinkNtfs(bytes)),
+            ("shrink-btrfs", Some(bytes)) => Ok(Self::ShrinkBtrfs(bytes)),
+            ("unmark-ntfs", None) => Ok(Self::UnmarkNtfs),
+            _ => Err(missing()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Job;
+
+    #[test]
+    fn a_job_is_read_as_it_is_written() {
+        let all = [
+            Job::ReplayXfs,
+            Job::ReplayBtrfs,
+            Job::ShrinkExt(7),
+            Job::ShrinkNtfs(u64::MAX),
+            Job::ShrinkBtrfs(1 << 30),
+            Job::UnmarkNtfs,
+        ];
+        for job in all {
+            assert_eq!(job.to_string().parse(), Ok(job));
+        }
+        for wrong in ["", "replay", "replay-xfs:1", "shrink-ext", "shrink-ext:-1"] {
+            assert!(wrong.parse::<Job>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What is done in a room, job by job.
+
+use super::Job;
+use super::namespace::Place;
+use super::{shrink, tool};
+use anyhow::{Context as _, Result, anyhow};
+use klon_partition::Shown as _;
+use klon_partition::system;
+use nix::mount::{MntFlags, umount2};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+const MOUNT: (&str, &str) = ("mount", "mount");
+/// How long the kernel may take to give a loop device back: whoever looks at new disks may hold it.
+const DETACH_TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Nothing is resumed that was under way, nothing is discarded, and nothing on it is run.
+const XFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nouuid";
+const BTRFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance";
+
+/// Does a job.
+///
+/// # Errors
+/// Why it could not be done.
+pub(super) fn run(job: Job, place: &Place) -> Result<()> {
+    match job {
+        Job::ReplayXfs => around(place, ("xfs", XFS), |_| Ok(())),
+        Job::ReplayBtrfs => around(place, ("btrfs", BTRFS), |_| Ok(())),
+        Job::ShrinkExt(bytes) => shrink::ext(&place.volume, bytes),
+        Job::ShrinkNtfs(bytes) => shrink::ntfs(&place.volume, bytes),
+        Job::ShrinkBtrfs(bytes) => around(place, ("btrfs", BTRFS), |at| shrink::btrfs(at, bytes)),
+        Job::UnmarkNtfs => shrink::unmark_ntfs(&place.volume),
+    }
+}
+
+/// Mounts the volume, lets `work` be done in it, and unmounts it.
+fn around(
+    place: &Place,
+    (kind, options): (&str, &str),
+    work: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let at = &place.mount_point;
+    let arguments = ["-n", "-i", "-t", kind, "-o", options];
+    let arguments = arguments.map(OsString::from).into_iter();
+    let paths = [place.volume.clone().into(), at.clone().into()];
+    tool::run(MOUNT, arguments.chain(paths))?;
+    let device = device_of(at)?;
+    let done = work(at);
+    umount2(at, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("unmounting {kind}"))?;
+    if kind == "btrfs" {
+        // The kernel must not take the overlay for a newer state of the volume itself.
+        system::forget_btrfs(&device);
+    }
+    await_detached(&device)?;
+    done
+}
+
+/// The loop device that is mounted there.
+fn device_of(at: &Path) -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    let at = at.to_str().context("the mount point")?;
+    // As the kernel writes it there.
+    let escapes = [
+        ("\\", "\\134"),
+        (" ", "\\040"),
+        ("\t", "\\011"),
+        ("\n", "\\012"),
+    ];
+    let at = escapes
+        .iter()
+        .fold(at.to_owned(), |at, (raw, code)| at.replace(raw, code));
+    let found = mounts.lines().rev().find_map(|line| {
+        let (mount, source) = line.split_once(" - ")?;
+        let is_it = mount.split(' ').nth(4) == Some(&at);
+        let source = source.split(' ').nth(1)?;
+        is_it.then(|| PathBuf::from(source))
+    });
+    found.ok_or_else(|| anyhow!("{at} is not mounted"))
+}
+
+/// Waits until the kernel has given the loop device back, and so all of it to klon.
+fn await_detached(device: &Path) -> Result<()> {
+    let name = device.file_name().context("the loop device")?;
+    let file = Path::new("/sys/block").join(name).join("loop/backing_file");
+    let covered = |text: &str| text.contains(super::served::NAME);
+    for _ in 0..DETACH_TRIES {
+        match fs::read_to_string(&file) {
+            Ok(text) if covered(&text) => sleep(PAUSE),
+            _ => return Ok(()),
+        }
+    }
+    Err(anyhow!("{} is held by another program", device.shown()))
+}

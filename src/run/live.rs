@@ -1,0 +1,180 @@
+//! Volumes that are mounted for writing: brought to rest for moments, and cloned in passes.
+
+use super::end::{Context, End, listed};
+use crate::cli::HookArgs;
+use crate::error::message;
+use crate::messages::say;
+use crate::source::live::Live;
+use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal};
+use anyhow::Result;
+use klon_imaging::clone::Job;
+use klon_imaging::clone::live::{self, AtRest, LiveJob, Look, Rest};
+use klon_imaging::{CloneSummary, Error as ImagingError, Result as ImagingResult};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+/// Clones those that are mounted for writing, all of them as they are at the same moment.
+///
+/// # Errors
+/// The failure of the first volume, with what stands on the targets now.
+pub(super) fn clone_live(
+    ends: &[End<'_>],
+    jobs: &[Job<'_>],
+    with: Context<'_>,
+) -> Result<Vec<(usize, CloneSummary)>> {
+    let mut volumes = Vec::new();
+    for (index, end) in ends.iter().enumerate() {
+        volumes.extend(end.source.live.as_ref().map(|source| (index, source)));
+    }
+    let Some(&(first, Live { longest, .. })) = volumes.first() else {
+        return Ok(Vec::new());
+    };
+    let held: Vec<(PathBuf, How)> = volumes
+        .iter()
+        .filter_map(|(_, source)| source.held())
+        .collect();
+    let targets: Vec<(Role, PathBuf)> = volumes
+        .iter()
+        .map(|&(index, _)| (Role::Target, ends[index].job.target.place.path.clone()))
+        .collect();
+    let hooks = with.policy.hooks.as_ref();
+    let mut sources = Sources::begin((&held, *longest), &targets, hooks, with.interrupt)?;
+    let looks: Vec<_> = volumes
+        .iter()
+        .map(|&(index, source)| {
+            move || {
+                let found = source.look(ends[index].source, with.system);
+                found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
+            }
+        })
+        .collect();
+    let of = |(&(index, _), look)| LiveJob {
+        job: Job {
+            watch: None,
+            ..jobs[index]
+        },
+        look,
+    };
+    let looks = looks.iter().map(|look| look as &Look<'_>);
+    let all: Vec<LiveJob<'_>> = volumes.iter().zip(looks).map(of).collect();
+    let options = with.policy.options_for(ends[first].job);
+    let done = live::clone(&all, &mut sources, with.records, &options, with.progress);
+    let done = done.map_err(|stopped| {
+        let members: Vec<&str> = volumes
+            .iter()
+            .map(|&(index, _)| &*ends[index].job.name)
+            .collect();
+        ends[first].told(stopped, &listed(&members), with.records)
+    })?;
+    Ok(volumes.iter().map(|&(index, _)| index).zip(done).collect())
+}
+
+/// The sources of a run, brought to rest together.
+pub struct Sources {
+    freezer: Freezer,
+    hooks: Option<Hooks>,
+    longest: Duration,
+}
+
+impl Sources {
+    /// Makes ready to bring to rest what is mounted there, in those ways, for as long as `longest` at once.
+    /// `written` is written to meanwhile.
+    ///
+    /// # Errors
+    /// A refusal when one can't be brought to rest, or what is written lies on one.
+    pub fn begin(
+        (held, longest): (&[(PathBuf, How)], Duration),
+        written: &[(Role, PathBuf)],
+        hooks: Option<&HookArgs>,
+        interrupt: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let mounts: Vec<PathBuf> = held.iter().map(|(at, _)| at.clone()).collect();
+        let obstacles = in_the_way(written, &mounts)?;
+        if !obstacles.is_empty() {
+            return Err(refusal(&obstacles));
+        }
+        let find = |args| Hooks::find(args, &mounts, Arc::clone(interrupt));
+        Ok(Self {
+            freezer: Freezer::holding(held, longest)?,
+            hooks: hooks.map(find).transpose()?,
+            longest,
+        })
+    }
+}
+
+impl Rest for Sources {
+    fn rest(&mut self) -> ImagingResult<Box<dyn AtRest + Send + '_>> {
+        let hooks = &mut self.hooks;
+        if let Some(hooks) = hooks {
+            hooks.before().map_err(refused)?;
+        }
+        match self.freezer.freeze() {
+            Ok(frozen) => Ok(Box::new(Frozen { frozen, hooks })),
+            Err(error) => {
+                after(hooks);
+                Err(refused(error))
+            }
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        self.longest
+    }
+}
+
+fn refused(error: anyhow::Error) -> ImagingError {
+    let said = message(&error);
+    let said = said.strip_prefix("refused: ").unwrap_or(&said);
+    ImagingError::Refused(said.to_owned())
+}
+
+/// Lets go on what was brought to rest before the freeze. Nothing of the clone depends on it.
+fn after(hooks: &mut Option<Hooks>) {
+    if let Some(hooks) = hooks
+        && let Err(error) = hooks.after()
+    {
+        say(&format!("klon: warning: {}", message(&error)));
+    }
+}
+
+struct Frozen<'a> {
+    frozen: crate::still::Frozen<'a>,
+    hooks: &'a mut Option<Hooks>,
+}
+
+impl AtRest for Frozen<'_> {
+    fn since(&self) -> SystemTime {
+        self.frozen.since()
+    }
+
+    fn left(&self) -> Duration {
+        self.frozen.left()
+    }
+
+    fn end(self: Box<Self>) -> ImagingResult<Duration> {
+        #[cfg(debug_assertions)]
+        keep_frozen();
+        let Self { frozen, hooks } = *self;
+        let ended = frozen.thaw();
+        after(hooks);
+        ended.map_err(refused)
+    }
+}
+
+/// For tests: copies what is frozen before it goes on, by a command that a variable names, so that a clone
+/// can be compared with it. No release has it.
+#[cfg(debug_assertions)]
+fn keep_frozen() {
+    if let Some(command) = std::env::var_os("KLON_TEST_WHILE_FROZEN") {
+        let status = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(command)
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "KLON_TEST_WHILE_FROZEN failed"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Filesystems that are frozen together, and thawed whatever happens.
+
+use super::keeper::{Keeper, Since};
+use super::mounted;
+use super::volume::How;
+use anyhow::Result;
+use klon_partition::system::System;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// Filesystems that can be brought to rest together. Made once for a run: everything is opened, memory is
+/// locked and the watchdog started before anything is frozen.
+#[derive(Debug)]
+pub struct Freezer(Keeper);
+
+impl Freezer {
+    /// Makes everything ready for the filesystems that are mounted at `mounts`; of several mounts of one
+    /// filesystem one is enough. `max`: the longest that they may be at rest at once.
+    ///
+    /// # Errors
+    /// A refusal of a filesystem that can't be frozen, or when memory can't be locked or the watchdog can't be
+    /// started.
+    pub fn begin(mounts: &[PathBuf], max: Duration) -> Result<Self> {
+        let frozen: Vec<_> = mounts.iter().map(|at| (at.clone(), How::Frozen)).collect();
+        Self::holding(&frozen, max)
+    }
+
+    /// The same for filesystems of which some can't be frozen, and are made read-only for the moment.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); [`freeze`](Self::freeze) refuses when a file on such a one is open for writing.
+    pub fn holding(mounts: &[(PathBuf, How)], max: Duration) -> Result<Self> {
+        let system = System::current()?;
+        let volumes = mounted::opened(&system, mounts)?;
+        Ok(Self(Keeper::begin(volumes, max)?))
+    }
+
+    /// Freezes all, top of the stack first; released in reverse. On any error, all are thawed.
+    ///
+    /// It may take longer than `max` when the devices are slow: the kernel ends no freeze that it has begun. The
+    /// watchdog thaws then as soon as it can, and this fails.
+    ///
+    /// # Errors
+    /// A refusal when one is frozen already or can't be, when the watchdog is gone, or when they were thawed
+    /// meanwhile.
+    pub fn freeze(&mut self) -> Result<Frozen<'_>> {
+        let since = self.0.hold()?;
+        Ok(Frozen {
+            keeper: &self.0,
+            since,
+        })
+    }
+}
+
+/// Frozen filesystems, thawed when dropped. As long as there is one, this process must write to none of them, nor
+/// wait for anyone who does, nor start programs.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    keeper: &'a Keeper,
+    since: Since,
+}
+
+impl Frozen<'_> {
+    /// The wall clock just before the first was frozen. What was written by a call that had returned by then is
+    /// on the devices. A write that was under way may be there or not, and one that came later, but before its
+    /// filesystem was frozen, may be there with a later stamp: each filesystem shows its own instant, all of them
+    /// between `since` and the return of [`Freezer::freeze`]. From that return until the thaw nothing is written to
+    /// any of them through its filesystem, but to files that are swapped to.
+    pub fn since(&self) -> SystemTime {
+        self.since.wall
+    }
+
+    /// How long they are frozen.
+    pub fn elapsed(&self) -> Duration {
+        self.since.clock.elapsed()
+    }
+
+    /// Time that is left before the watchdog thaws; none when they are thawed already, so that there is no sense
+    /// in reading on.
+    pub fn left(&self) -> Duration {
+        self.keeper.left()
+    }
+
+    /// Thaws, and says how long they were frozen.
+    ///
+    /// # Errors
+    /// A refusal when one was thawed by someone else before (the watchdog, an administrator): then nothing that
+    /// was read counts. What nobody can notice: that someone thawed it and froze it again. When one can't be
+    /// thawed.
+    pub fn thaw(self) -> Result<Duration> {
+        self.keeper.let_go()?;
+        Ok(self.since.clock.elapsed())
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.keeper.let_go_or_say();
+    }
+}

@@ -1,0 +1,58 @@
+//! Memory that stays in memory: while the volume is frozen from which klon runs, or to which is swapped, nothing may
+//! have to be read or written for klon to go on.
+
+use crate::error::refused;
+use anyhow::Result;
+use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// How many want it.
+static LOCKS: Mutex<u32> = Mutex::new(0);
+
+/// As long as there is one, all pages of this process are and stay in memory: code, stacks of all threads, and
+/// what is allocated meanwhile.
+#[derive(Debug)]
+pub struct Locked(());
+
+impl Locked {
+    /// Brings all pages to memory.
+    ///
+    /// # Errors
+    /// A refusal when there is not enough of it, or klon may not.
+    pub fn all() -> Result<Self> {
+        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+        if *locks == 0 {
+            lock().map_err(|error| {
+                refused(format!(
+                    "klon's memory can't be locked ({error}), and without that a frozen volume could stop \
+                     klon itself. Let klon run as root, with more free memory or more locked memory \
+                     allowed (ulimit -l unlimited)"
+                ))
+            })?;
+        }
+        *locks += 1;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+        *locks -= 1;
+        if *locks == 0 {
+            // Nothing is held any more, so pages that stay locked do no harm.
+            let _ = munlockall();
+        }
+    }
+}
+
+/// Locks all pages that there are and all to come; stacks of threads are brought to memory as a whole by that.
+///
+/// # Errors
+/// What the system says.
+pub fn lock() -> io::Result<()> {
+    Ok(mlockall(
+        MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE,
+    )?)
+}

@@ -1,0 +1,117 @@
+//! FAT, which can't be frozen, in a guest: this machine's kernel may have no FAT.
+
+use crate::support::image::sparse;
+use crate::support::{Klon, MIB, lacks_root, run};
+use std::fs;
+use std::path::Path;
+
+const SCRIPT: &str = r#"
+mkdir -p /esp
+mount -t vfat -o umask=0077,noatime /dev/vda /esp
+grep esp /proc/mounts >/tmp/before
+exec 3>/esp/open
+code=0; klon hold /esp || code=$?; echo "open: $code"
+exec 3>&-
+code=0; klon hold /esp --still freeze || code=$?; echo "freeze: $code"
+klon hold /esp --for 100s --freeze-max 100s >/tmp/said &
+until grep rest /tmp/said; do sleep 1; done
+(echo x >/esp/x) 2>/dev/null || echo "read-only"
+cp /dev/vda /tmp/frozen
+kill -9 $!
+until (echo y >/esp/y) 2>/dev/null; do sleep 1; done
+echo "writable"
+grep esp /proc/mounts | cmp - /tmp/before && echo "as it was"
+klon hold /esp --for 100ms
+umount /esp
+"#;
+
+/// While it is mounted for writing, and one file is written to all the time but when klon may have it.
+const CLONED: &str = r#"
+mkdir -p /esp /there
+mount -t vfat -o umask=0077 /dev/vda /esp
+dd if=/dev/urandom of=/esp/loader bs=64k count=40
+exec 3>/esp/open
+code=0; klon clone /dev/vda /dev/vdb --yes || code=$?; echo "open: $code"
+exec 3>&-
+for round in first second; do
+    echo "$round" >/esp/$round
+    klon clone /dev/vda /dev/vdb --yes --json
+    mount -t vfat -o ro /dev/vdb /there
+    cmp /esp/loader /there/loader && cmp /esp/$round /there/$round && echo "$round: whole"
+    umount /there
+done
+echo third >/esp/third
+klon image /dev/vda /tmp/x.klon --json
+klon list /tmp/x.klon
+klon restore /tmp/x.klon /dev/vdb --yes --confirm /dev/vdb
+mount -t vfat -o ro /dev/vdb /there
+cmp /esp/third /there/third && echo "third: whole"
+umount /there
+echo y >/esp/writable && echo "still writable"
+umount /esp
+"#;
+
+/// Runs a script in a guest, with a FAT volume and a target.
+fn in_guest(klon: &Klon, script: &str) -> String {
+    for name in ["esp", "target"] {
+        sparse(&klon.path(name), 64 * MIB);
+    }
+    run("mkfs.fat", &["-F", "32", &klon.text("esp")]);
+    fs::write(klon.path("script"), script).unwrap();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/guest");
+    let files = ["script", "esp", "target"].map(|name| klon.text(name));
+    let modules = [
+        "--modules",
+        "vfat nls_cp437 nls_iso8859-1 nls_utf8 nls_ascii",
+    ];
+    let program = program.to_str().unwrap();
+    let with = ["--with", env!("CARGO_BIN_EXE_klon")];
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    run(program, &[&modules[..], &with, &files].concat())
+}
+
+#[test]
+fn an_efi_system_partition_is_cloned_and_imaged_while_it_is_mounted() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    let said = in_guest(&klon, CLONED);
+    let expected = [
+        "open: 3",
+        "first: whole",
+        "second: whole",
+        "third: whole",
+        "\"consistency\":\"read_only\"",
+        "its source was mounted, and read-only for the moment",
+        "still writable",
+    ];
+    for part in expected {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    for name in ["esp", "target"] {
+        run("fsck.fat", &["-n", &klon.text(name)]);
+    }
+}
+
+#[test]
+fn an_efi_system_partition_is_made_read_only_for_the_moment() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    let said = in_guest(&klon, SCRIPT);
+    let expected = [
+        "open: 3",
+        "freeze: 3",
+        "at rest: /esp",
+        "read-only",
+        "writable",
+        "as it was",
+        "read-only since",
+    ];
+    for part in expected {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    run("fsck.fat", &["-n", &klon.text("esp")]);
+}
