@@ -18,6 +18,43 @@ pub struct Loss<'a> {
     pub description: &'a str,
 }
 
+/// What the user is asked before a volume is overwritten.
+pub struct Question {
+    /// How what would be lost is recognized.
+    pub identity: Identity,
+    /// What replaces it, where the user must name that, too.
+    pub origin: Option<Identity>,
+    /// What it is and what is on it now, several lines.
+    pub description: String,
+}
+
+impl Question {
+    /// Asks it.
+    ///
+    /// # Errors
+    /// As [`ask`].
+    pub fn ask(&self, consent: &Consent) -> Result<()> {
+        let loss = Loss {
+            identity: &self.identity,
+            description: &self.description,
+        };
+        ask_with(&loss, self.origin.as_ref(), consent)
+    }
+
+    /// Whether options answer it already.
+    pub fn is_answered(&self, consent: &Consent) -> bool {
+        consent.yes
+            && self
+                .identities()
+                .all(|identity| is_named(identity, consent))
+    }
+
+    /// Which identities must be named.
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
+        std::iter::once(&self.identity).chain(&self.origin)
+    }
+}
+
 /// Asks for consent to `loss`.
 ///
 /// # Errors
@@ -51,22 +88,14 @@ pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -
             )));
         }
     }
-    let is_named = |identity| {
-        consent
-            .confirm
-            .iter()
-            .any(|given| is_meant(given, identity))
-    };
-    if consent.yes && all().all(is_named) {
+    if consent.yes && all().all(|identity| is_named(identity, consent)) {
         return Ok(());
     }
     if consent.yes || !io::stdin().is_terminal() {
         return Err(refused(format!(
-            "this would overwrite\n{}\nTo do it, add: --yes{}",
+            "this would overwrite\n{}\nTo do it, add: {}",
             loss.description,
-            all()
-                .map(|identity| format!(" --confirm {}", quoted(identity.value())))
-                .collect::<String>()
+            options(all())
         )));
     }
     let what = format!("This will overwrite\n{}\n", loss.description);
@@ -75,6 +104,17 @@ pub fn ask_with(loss: &Loss<'_>, origin: Option<&Identity>, consent: &Consent) -
         Some(origin) => prompt("And type what replaces it. ", origin.value()),
         None => Ok(()),
     }
+}
+
+/// The options that give consent to what has these identities.
+pub fn options<'a>(identities: impl Iterator<Item = &'a Identity>) -> String {
+    let named = identities.map(|identity| format!(" --confirm {}", quoted(identity.value())));
+    format!("--yes{}", named.collect::<String>())
+}
+
+fn is_named(identity: &Identity, consent: &Consent) -> bool {
+    let mut given = consent.confirm.iter();
+    given.any(|given| is_meant(given, identity))
 }
 
 fn prompt(what: &str, identity: &str) -> Result<()> {

@@ -1,8 +1,7 @@
 //! Which of two volumes is the original: by records, by names that hint at it, and by the consent of
 //! the user to clone the other way.
 
-use crate::cli::Consent;
-use crate::confirm::{self, Loss};
+use crate::confirm::Question;
 use crate::description::describe;
 use crate::error::{refused, usage};
 use crate::human;
@@ -11,6 +10,7 @@ use crate::messages::say;
 use crate::named::identity::partition_identity;
 use crate::named::open::OpenPlace;
 use crate::source::SourceEnd;
+use crate::target::TargetNow;
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::Shown;
@@ -277,25 +277,23 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     ));
 }
 
-/// Asks for consent to clone over an original: both must be named. Says whether there is one.
-///
-/// # Errors
-/// [`refused`] when the user doesn't consent, or nobody can be asked.
-pub fn ask(job: &VolumeJob, reversal: &str, consent: &Consent, system: &System) -> Result<bool> {
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(false);
-    };
+/// What the user is asked before an original is cloned over: both must be named.
+pub fn question(
+    job: &VolumeJob,
+    source: &SourceEnd,
+    now: &TargetNow,
+    reversal: &str,
+    system: &System,
+) -> Question {
     let there = describe(&now.open, system, |_| true);
-    let description = format!(
-        "{there}\n  which is the ORIGINAL that {} ({}) is a backup of\n  {reversal}",
-        source.name, source.identity
-    );
-    let loss = Loss {
-        identity: &job.target.identity,
-        description: &description,
-    };
-    confirm::ask_with(&loss, Some(&source.identity), consent)?;
-    Ok(true)
+    Question {
+        identity: job.target.identity.clone(),
+        origin: Some(source.identity.clone()),
+        description: format!(
+            "{there}\n  which is the ORIGINAL that {} ({}) is a backup of\n  {reversal}",
+            source.name, source.identity
+        ),
+    }
 }
 
 #[cfg(test)]

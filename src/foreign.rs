@@ -120,6 +120,7 @@ pub fn refusal(given: &str, found: &Foreign) -> anyhow::Error {
             "{given} is {name}, not a disk. Take the disk out of it, and name \
             that file"
         ),
+        Form::Document => format!("{given} is {name}, and no disk is in it"),
         Form::Qcow2 | Form::FixedVhd { .. } | Form::VirtualDisk { .. } => format!(
             "{given} is {name}. To read it, klon needs qemu-nbd (apt install qemu-utils). Or make a \
              raw file of it: `qemu-img convert -O raw {given} {given}.raw`"

@@ -1,6 +1,7 @@
 //! What a clone or a verify did, for people and as JSON.
 
 use crate::cli::Common;
+use crate::confirm::{self, Question};
 use crate::error::faster;
 use crate::explain;
 use crate::files_hit::{hit, stands_for_bad};
@@ -288,16 +289,18 @@ struct Would<'a> {
     unproven: &'a ExtentMap,
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     left_out: &'a ExtentMap,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    confirm: Vec<&'a str>,
 }
 
-/// A dry run of a clone to something that exists.
+/// A dry run of a clone to something that exists, with what it would ask first.
 ///
 /// # Errors
 /// When standard output can't be written.
 pub fn would_clone(
     job: &VolumeJob,
     source: &SourceEnd,
-    found: &Preview,
+    (found, question): (&Preview, Option<&Question>),
     common: &Common,
 ) -> Result<()> {
     let plan = &found.plan;
@@ -318,12 +321,20 @@ pub fn would_clone(
         leave: &plan.leave,
         unproven: &plan.unproven,
         left_out: &plan.left_out,
+        confirm: named(question),
     };
     if common.json {
         return Ok(output::json(&would)?);
     }
+    let asked = question.map_or_else(String::new, |question| {
+        format!(
+            "\n  would ask first, because it overwrites\n{}\n  without being asked: {}",
+            question.description,
+            confirm::options(question.identities())
+        )
+    });
     Ok(output::line(&format!(
-        "{}: would clone {} to {} ({})\n  would {}{}, and leave {} as it is",
+        "{}: would clone {} to {} ({})\n  would {}{}, and leave {} as it is{asked}",
         job.name,
         source.name,
         would.target,
@@ -339,6 +350,12 @@ pub fn would_clone(
         zeroed(would.zero_bytes),
         human::size(would.leave_bytes),
     ))?)
+}
+
+/// What must be named in an answer.
+fn named(question: Option<&Question>) -> Vec<&str> {
+    let identities = question.into_iter().flat_map(Question::identities);
+    identities.map(|identity| &**identity.value()).collect()
 }
 
 /// What a run would do with what is in use.
@@ -386,6 +403,7 @@ pub fn would_create(job: &VolumeJob, source: &SourceEnd, common: &Common) -> Res
             leave: &leave,
             unproven: &source.usage.unproven,
             left_out: &source.usage.left_out,
+            confirm: Vec::new(),
         })?);
     }
     Ok(output::line(&format!(

@@ -12,7 +12,6 @@ mod read_back;
 pub mod rescue;
 
 use crate::cli::Common;
-use crate::direction;
 use crate::error::{DIFFERENT, refused};
 use crate::explain;
 use crate::jobs::VolumeJob;
@@ -104,13 +103,10 @@ pub fn carry_on(
     system: &System,
 ) -> Result<ExitCode> {
     if policy.is_dry_run {
-        return show(jobs, records, policy, common);
+        return show(jobs, records, (policy, common), system);
     }
     for job in jobs.iter_mut().filter(|job| !job.is_asked) {
-        job.is_asked = match &job.reversal {
-            Some(reversal) => direction::ask(job, reversal, &policy.consent, system)?,
-            None => consent::ask(job, records, policy, system)?,
-        };
+        job.is_asked = consent::ask(job, records, policy, system)?;
     }
     let jobs = &*jobs;
     for job in jobs {
@@ -239,8 +235,8 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
 fn show(
     jobs: &[VolumeJob],
     records: &RecordStore,
-    policy: &Policy,
-    common: &Common,
+    (policy, common): (&Policy, &Common),
+    system: &System,
 ) -> Result<ExitCode> {
     for job in jobs {
         let source = job.source.as_ref().context("a clone needs a source")?;
@@ -253,26 +249,27 @@ fn show(
         let lost = || source.lost_before.clone();
         let found: Preview = preview(
             &Job {
-                name: &job.name,
-                source: &*source.device,
-                usage: &source.usage,
-                source_identity: &source.identity,
-                target: &overlay,
-                target_identity: &job.target.identity,
-                present: None,
-                drive: None,
                 role: job.role,
-                watch: None,
                 lost: Some(&lost),
                 continuity: policy.continuity.as_ref(),
                 tracked: job.tracking.as_ref().map(|found| &found.tracked),
                 written_by: &source.written_by,
                 rested: source.rested.as_ref(),
+                ..Job::new(
+                    &job.name,
+                    &*source.device,
+                    &source.usage,
+                    &source.identity,
+                    &overlay,
+                    &job.target.identity,
+                )
             },
             records,
             &policy.options_for(job),
         )?;
-        report::would_clone(job, source, &found, common)?;
+        let question = consent::question(job, records, policy, system)?;
+        let unanswered = question.filter(|question| !question.is_answered(&policy.consent));
+        report::would_clone(job, source, (&found, unanswered.as_ref()), common)?;
         if policy.is_explained {
             let way = (found.rung, &*found.reason);
             let from = (&*source.device, source.table.as_ref());

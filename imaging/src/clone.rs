@@ -3,6 +3,7 @@
 mod asked;
 mod audit;
 mod conclude;
+mod job;
 mod known;
 pub mod live;
 mod outlook;
@@ -17,8 +18,8 @@ mod task;
 mod work;
 
 use crate::change::outlook::Purpose;
-use crate::change::proven::{Continuity, Signatures};
-use crate::change::{MetadataFigures, Reliance, Rested, RungChoice, Tracked};
+use crate::change::proven::Signatures;
+use crate::change::{MetadataFigures, Reliance, RungChoice};
 use crate::chunk;
 use crate::commit::HeldBack;
 use crate::error::{Error, Result};
@@ -26,12 +27,11 @@ use crate::intent::IntentLog;
 use crate::live::RestFigures;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::{RecordStore, Role};
+use crate::record::RecordStore;
 use crate::rung::Rung;
 use crate::tally::Tally;
 use klon_partition::extent::ExtentMapBuilder;
-use klon_partition::filesystem::Usage;
-use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use klon_partition::{Extent, ExtentMap};
 use outlook::Outlook;
 use output::Output;
 use phase::During as _;
@@ -44,60 +44,10 @@ use uuid::Uuid;
 
 pub use crate::source::{FillTexts, Filled, Lost, Watch};
 pub(crate) use conclude::{manifest, target_token};
+pub use job::{Drive, Job};
 pub use pending::recorded;
 pub use phase::{Phase, Stopped};
 pub use staged::{StagedClone, commit};
-
-/// One volume to be cloned.
-#[derive(Clone, Copy)]
-pub struct Job<'a> {
-    /// The name of the clone, for people.
-    pub name: &'a str,
-    /// What is cloned.
-    pub source: &'a dyn ReadAt,
-    /// What of it is in use.
-    pub usage: &'a Usage,
-    /// How it is recognized.
-    pub source_identity: &'a Identity,
-    /// Where it goes.
-    pub target: &'a dyn WriteAt,
-    /// How that is recognized; the key of its record.
-    pub target_identity: &'a Identity,
-    /// What an earlier clone on the target uses. When it is given, the update is staged, so that the
-    /// earlier clone stays intact until the commit. Space that no one proved free holds staged bytes
-    /// only where it is zero and lies behind the end of the clone.
-    pub present: Option<&'a Usage>,
-    /// The drive that the target is a partition of, and room on it that nothing uses.
-    pub drive: Option<Drive<'a>>,
-    /// What the clone is for, for its record.
-    pub role: Role,
-    /// Asked before the commit whether the source was written to, beside its change token.
-    pub watch: Option<&'a Watch<'a>>,
-    /// Asked before the first read and after the last which parts of the source are lost.
-    pub lost: Option<&'a Lost<'a>>,
-    /// What the machine's ledger says of power cuts; `None` without one.
-    pub continuity: Option<&'a Continuity>,
-    /// What someone else tells of its changes; `None` where nobody does.
-    pub tracked: Option<&'a Tracked>,
-    /// The runs that wrote to the source when it was a target, by its records: klon writes past the
-    /// filesystem, so nothing else shows it.
-    pub written_by: &'a [Uuid],
-    /// Since when the source is at rest, of one that is mounted for writing.
-    pub rested: Option<&'a Rested>,
-}
-
-/// The drive that a target is a partition of.
-#[derive(Clone, Copy)]
-pub struct Drive<'a> {
-    /// The whole drive.
-    pub device: &'a dyn WriteAt,
-    /// What of it belongs to no partition and no table.
-    pub room: &'a ExtentMap,
-    /// Whether the contents of the room may be lost; else only zeroes are overwritten.
-    pub is_given_up: bool,
-    /// Where the target lies on it.
-    pub at: Extent,
-}
 
 /// How to clone.
 #[derive(Clone, Copy, Debug)]

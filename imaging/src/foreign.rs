@@ -1,6 +1,7 @@
 //! Files of other programs: what they are, told by their bytes, so that none is taken for a raw disk.
 
 mod archive;
+mod document;
 mod magic;
 mod nbd;
 mod packed;
@@ -18,6 +19,8 @@ use klon_partition::{Error, ReadAt, Result};
 
 /// What all signatures at the start lie in.
 const HEAD_BYTES: u64 = 4096;
+/// From this length on a magic number is no chance.
+const SURE_BYTES: usize = 6;
 
 /// A file that is no raw disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub enum Form {
     },
     /// Several files in one, and no disk.
     Archive,
+    /// One file that is of use by itself: a document, a program, a picture.
+    Document,
 }
 
 /// What was seen, and whether that can be chance.
@@ -82,7 +87,8 @@ pub fn recognize(file: &dyn ReadAt) -> Result<Option<Foreign>> {
         Some(seen) => Some(seen),
         None => (magic::see(&head))
             .or_else(|| packed::see(file, &head))
-            .or_else(|| archive::see(&head)),
+            .or_else(|| archive::see(&head))
+            .or_else(|| document::see(&head)),
     };
     match seen {
         Some(seen) if seen.is_sure || !looks_raw(file)? => Ok(Some(seen.foreign)),

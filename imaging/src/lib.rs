@@ -15,7 +15,7 @@
 //! use klon_imaging::clone::{Freed, Rewrite};
 //! use klon_imaging::progress::Silent;
 //! use klon_imaging::verify::Against;
-//! use klon_imaging::{CloneOptions, Job, RecordStore, Role, Update, clone, verify};
+//! use klon_imaging::{CloneOptions, Job, RecordStore, Update, clone, verify};
 //! use klon_partition::device::MemoryDevice;
 //! use klon_partition::filesystem::usage;
 //! use klon_partition::{Identity, WriteAt};
@@ -28,23 +28,8 @@
 //! let used = usage(&source)?;
 //! let directory = tempfile::tempdir()?;
 //! let records = RecordStore::new(directory.path().to_owned());
-//! let job = Job {
-//!     name: "Example",
-//!     source: &source,
-//!     usage: &used,
-//!     source_identity: &Identity::Path("/source".to_owned()),
-//!     target: &target,
-//!     target_identity: &Identity::Path("/target".to_owned()),
-//!     present: None,
-//!     drive: None,
-//!     role: Role::Backup,
-//!     watch: None,
-//!     lost: None,
-//!     continuity: None,
-//!     tracked: None,
-//!     rested: None,
-//!     written_by: &[],
-//! };
+//! let (from, to) = (Identity::Path("/source".to_owned()), Identity::Path("/target".to_owned()));
+//! let job = Job::new("Example", &source, &used, &from, &target, &to);
 //! let threads = NonZeroUsize::MIN;
 //! let options = CloneOptions {
 //!     rung: RungChoice::Auto,

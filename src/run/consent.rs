@@ -1,8 +1,9 @@
 //! Whether a clone would destroy something, and the user must be asked.
 
 use super::policy::Policy;
-use crate::confirm::{self, Loss};
+use crate::confirm::{self, Question};
 use crate::description::describe;
+use crate::direction;
 use crate::error::refused;
 use crate::grow;
 use crate::jobs::VolumeJob;
@@ -42,18 +43,44 @@ pub fn ask(
     system: &System,
 ) -> Result<bool> {
     let consent = &policy.consent;
-    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
-        return Ok(false);
-    };
-    if let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity) {
+    if job.reversal.is_none()
+        && job.source.is_some()
+        && job.target.now.is_some()
+        && let Some(wrong) = unmatched(&consent.confirm, &job.consent_identity)
+    {
         return Err(refused(format!(
             "--confirm names {}, but the target is {}",
             quoted(wrong),
             job.consent_identity
         )));
     }
-    if is_free(job, records, policy)? {
+    let Some(question) = question(job, records, policy, system)? else {
         return Ok(false);
+    };
+    question.ask(consent)?;
+    Ok(true)
+}
+
+/// What the user is asked before the target is overwritten; `None` where nothing need be asked.
+///
+/// # Errors
+/// When the target can't be read.
+pub fn question(
+    job: &VolumeJob,
+    records: &RecordStore,
+    policy: &Policy,
+    system: &System,
+) -> Result<Option<Question>> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(None);
+    };
+    if let Some(reversal) = &job.reversal {
+        return Ok(Some(direction::question(
+            job, source, now, reversal, system,
+        )));
+    }
+    if is_free(job, records, policy)? {
+        return Ok(None);
     }
     let there = describe(&now.open, system, |_| true);
     let mut description = format!("{there}\n  with a clone of {}", source.name);
@@ -69,12 +96,11 @@ pub fn ask(
             source.identity
         ));
     }
-    let loss = Loss {
-        identity: &job.consent_identity,
-        description: &description,
-    };
-    confirm::ask(&loss, consent)?;
-    Ok(true)
+    Ok(Some(Question {
+        identity: job.consent_identity.clone(),
+        origin: None,
+        description,
+    }))
 }
 
 /// Whether what stands on the target may be overwritten without asking.

@@ -221,12 +221,6 @@ fn job<'a>(
 ) -> Job<'a> {
     let space = end.target.space();
     Job {
-        name: &end.job.name,
-        source: &*end.source.device,
-        usage: &end.source.usage,
-        source_identity: &end.source.identity,
-        target: &*end.target.volume,
-        target_identity: &end.job.target.identity,
         present: end.present.as_ref(),
         drive: space
             .drive
@@ -241,10 +235,17 @@ fn job<'a>(
         role: end.job.role,
         watch: Some(watch),
         lost: Some(lost),
-        continuity: None,
         tracked: end.job.tracking.as_ref().map(|found| &found.tracked),
         written_by: &end.source.written_by,
         rested: end.source.rested.as_ref(),
+        ..Job::new(
+            &end.job.name,
+            &*end.source.device,
+            &end.source.usage,
+            &end.source.identity,
+            &*end.target.volume,
+            &end.job.target.identity,
+        )
     }
 }
 

@@ -72,22 +72,18 @@ pub fn rescue_one(
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let lost = || source.lost_before.clone();
     let imaging_job = Job {
-        name: &job.name,
-        source: &*source.device,
-        usage: &source.usage,
-        source_identity: &source.identity,
-        target: &*target.volume,
-        target_identity: &job.target.identity,
-        present: None,
-        drive: None,
         role: job.role,
         watch: Some(&watch),
         // A rescue lists what it could not read by itself.
         lost: Some(&lost),
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            &job.name,
+            &*source.device,
+            &source.usage,
+            &source.identity,
+            &*target.volume,
+            &job.target.identity,
+        )
     };
     let summary = rescue(&imaging_job, records, &options, progress)
         .map_err(|error| kept(error.into(), options.map))?;

@@ -12,7 +12,7 @@ use crate::support::scratch::in_memory;
 use klon_imaging::clone::Drive;
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{Error, Job, RecordStore, Role, clone};
+use klon_imaging::{Error, Job, RecordStore, clone};
 use klon_partition::device::MemoryDevice;
 use klon_partition::device::crash::CrashDevice;
 use klon_partition::device::fault::{Fault, FaultAt, sweep};
@@ -138,22 +138,19 @@ fn clone_saving(
         .with_borrow(Clone::clone)
         .expect("set_source comes first");
     let present = present.map(|present| Usage::mapped(present.clone()));
+    let source_identity = Identity::Path("/source".to_owned());
+    let target_identity = Identity::Path("/target".to_owned());
     let job = Job {
-        name: "Clone",
-        source,
-        usage: &used,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target,
-        target_identity: &Identity::Path("/target".to_owned()),
         present: present.as_ref(),
         drive,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            "Clone",
+            source,
+            &used,
+            &source_identity,
+            target,
+            &target_identity,
+        )
     };
     clone(&job, records, &options(), &Silent)?;
     Ok(())

@@ -4,7 +4,7 @@ use super::{SCRATCH, target};
 use klon_imaging::clone::Job;
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{RecordStore, RescueOptions, Role, rescue};
+use klon_imaging::{RecordStore, RescueOptions, rescue};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity};
@@ -63,23 +63,16 @@ pub(crate) fn rescue_to(
     is_own_map: bool,
 ) -> klon_imaging::Result<ExtentMap> {
     let usage = Usage::mapped(used());
-    let job = Job {
-        name: "Fuzzed",
+    let source_identity = Identity::Path("/source".to_owned());
+    let target_identity = target();
+    let job = Job::new(
+        "Fuzzed",
         source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: image,
-        target_identity: &target(),
-        present: None,
-        drive: None,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
-    };
+        &usage,
+        &source_identity,
+        image,
+        &target_identity,
+    );
     let options = RescueOptions {
         map,
         is_own_map,

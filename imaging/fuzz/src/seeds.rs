@@ -7,7 +7,7 @@ use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Job, RecordStore, Role, clone};
+use klon_imaging::{CloneOptions, Job, RecordStore, clone};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::planner::{
@@ -222,22 +222,18 @@ fn run(
     present: Option<&ExtentMap>,
 ) -> klon_imaging::Result<()> {
     let present = present.map(|present| Usage::mapped(present.clone()));
+    let source_identity = Identity::Path("/source".to_owned());
+    let target_identity = target();
     let job = Job {
-        name: "Seed",
-        source,
-        usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: image,
-        target_identity: &target(),
         present: present.as_ref(),
-        drive: None,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            "Seed",
+            source,
+            usage,
+            &source_identity,
+            image,
+            &target_identity,
+        )
     };
     let options = CloneOptions {
         rung: RungChoice::Auto,

@@ -4,7 +4,7 @@ use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
 use crate::change::{Reliance, RungChoice};
 use crate::mark::Mark;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::{RecordStore, Role};
+use crate::record::RecordStore;
 use crate::rung::Rung;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
@@ -63,25 +63,22 @@ impl World {
         observer: &dyn Observer,
     ) -> crate::Result<CloneSummary> {
         let usage = usage(used.clone());
-        let job = Job {
-            name: "TestClone",
-            source: &self.source,
-            usage: &usage,
-            source_identity: &Identity::Path("/source".to_owned()),
-            target: &self.target,
-            target_identity: &Identity::Path("/target".to_owned()),
-            present: None,
-            drive: None,
-            role: Role::Backup,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
-        };
+        let [source_identity, target_identity] = identities();
+        let job = Job::new(
+            "TestClone",
+            &self.source,
+            &usage,
+            &source_identity,
+            &self.target,
+            &target_identity,
+        );
         Ok(clone(&job, &self.records, &options(rung), observer)?)
     }
+}
+
+/// Of a source and a target.
+fn identities() -> [Identity; 2] {
+    ["/source", "/target"].map(|path| Identity::Path(path.to_owned()))
 }
 
 fn usage(extents: ExtentMap) -> Usage {
@@ -241,23 +238,15 @@ fn freed_space_is_treated_as_asked() {
             .run(&ExtentMap::whole(SIZE as u64), RungChoice::Auto, &Silent)
             .unwrap();
         let usage = usage(ExtentMap::whole(2 << 20));
-        let job = Job {
-            name: "x",
-            source: &world.source,
-            usage: &usage,
-            source_identity: &Identity::Path("/source".to_owned()),
-            target: &world.target,
-            target_identity: &Identity::Path("/target".to_owned()),
-            present: None,
-            drive: None,
-            role: Role::Backup,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
-        };
+        let [source_identity, target_identity] = identities();
+        let job = Job::new(
+            "x",
+            &world.source,
+            &usage,
+            &source_identity,
+            &world.target,
+            &target_identity,
+        );
         let options = CloneOptions {
             freed,
             ..options(RungChoice::Auto)

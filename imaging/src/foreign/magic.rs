@@ -1,6 +1,6 @@
 //! Formats that are told by a few bytes at a fixed place of the start (file(1), QEMU's block drivers).
 
-use super::{Foreign, Form, Seen};
+use super::{Foreign, Form, SURE_BYTES, Seen};
 
 struct Magic {
     at: usize,
@@ -30,9 +30,6 @@ const fn archive(bytes: &'static [u8], name: &'static str) -> Magic {
 
 const OWN_PROGRAM: &str =
     "restore it with the program that made it to a disk or a file, and clone that";
-
-/// From this length on a magic number is no chance.
-const SURE_BYTES: usize = 6;
 
 const MAGICS: &[Magic] = &[
     Magic {

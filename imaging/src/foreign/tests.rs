@@ -76,6 +76,17 @@ fn formats_are_told_by_their_headers() {
             &[(0, &[b"070701".as_slice(), &[b'0'; 104]].concat())],
             "a cpio archive",
         ),
+        (&[(0, b"%PDF-1.7\n")], "a PDF document"),
+        (
+            &[(0, b"\x7fELF\x02\x01\x01\0")],
+            "an ELF program or core dump",
+        ),
+        (&[(0, b"SQLite format 3\0")], "a database of SQLite"),
+        (
+            &[(0, b"MZ"), (60, &[128]), (128, b"PE\0\0")],
+            "a program of Windows or EFI",
+        ),
+        (&[(4, b"ftypisom")], "a film (MP4)"),
     ] {
         assert_eq!(name(at(parts)), Some(expected));
     }
@@ -122,6 +133,24 @@ fn chance_in_boot_code_is_none() {
         assert_eq!(name(mbr(code)), None);
         assert_eq!(name(at(&[(0, code), (510, &[0x55, 0xaa])])), None);
     }
+}
+
+#[test]
+fn lines_of_text_are_no_disk() {
+    let text = "# Menü\nset default=0\r\n\tboot\n".repeat(200);
+    assert_eq!(name(text.clone().into_bytes()), Some("a text file"));
+    // The start ends within a character.
+    let shifted = format!("x{}\n{}", "\n", "ü".repeat(SIZE));
+    assert_eq!(name(shifted.into_bytes()), Some("a text file"));
+    for disk in [
+        vec![b'a'; SIZE],
+        at(&[(0, b"a line\n")]),
+        [text.as_bytes(), &[0xff; 9000]].concat()[5000..].to_vec(),
+    ] {
+        assert_eq!(name(disk), None);
+    }
+    // A disk on which some program wrote text before its table.
+    assert_eq!(name(mbr("a line\n".repeat(60).as_bytes())), None);
 }
 
 #[test]

@@ -359,29 +359,23 @@ fn a_restore_reads_only_what_the_target_lacks() {
     let target = MemoryDevice::new(noise(3, SIZE), 512);
     let store = tempfile::tempdir().unwrap();
     let records = RecordStore::new(store.path().to_owned());
-    let (source_identity, target_identity) = ("/image", "/target");
+    let [source_identity, target_identity] =
+        ["/image", "/target"].map(|path| Identity::Path(path.to_owned()));
     let restore = |device: &SnapshotDevice, rung| {
         let usage = Usage {
             extents: device.snapshot().manifest().wanted(),
             ..world.usage.clone()
         };
-        let identity = |path: &str| Identity::Path(path.to_owned());
         let job = Job {
-            name: "restored",
-            source: device,
-            usage: &usage,
-            source_identity: &identity(source_identity),
-            target: &target,
-            target_identity: &identity(target_identity),
-            present: None,
-            drive: None,
             role: Role::Restore,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
+            ..Job::new(
+                "restored",
+                device,
+                &usage,
+                &source_identity,
+                &target,
+                &target_identity,
+            )
         };
         let options = CloneOptions {
             rung,

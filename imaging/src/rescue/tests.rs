@@ -73,23 +73,14 @@ impl World {
 
     fn with<T>(&self, bad: &ExtentMap, target: &str, run: impl FnOnce(&Job<'_>) -> T) -> T {
         let usage = Usage::mapped(self.used.clone());
-        run(&Job {
-            name: "TestClone",
-            source: &self.source(bad),
-            usage: &usage,
-            source_identity: &Identity::Path("/source".to_owned()),
-            target: &self.target,
-            target_identity: &Identity::Path(target.to_owned()),
-            present: None,
-            drive: None,
-            role: crate::Role::Backup,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
-        })
+        run(&Job::new(
+            "TestClone",
+            &self.source(bad),
+            &usage,
+            &Identity::Path("/source".to_owned()),
+            &self.target,
+            &Identity::Path(target.to_owned()),
+        ))
     }
 
     fn rescue(&self, bad: &ExtentMap, observer: &dyn Observer) -> crate::Result<RescueSummary> {

@@ -112,7 +112,9 @@ impl Input {
                 )));
             }
             Form::Qcow2 | Form::FixedVhd { .. } | Form::VirtualDisk { .. } => return Ok(None),
-            Form::Saved { .. } | Form::Archive => return Err(foreign::refusal(&text, &found)),
+            Form::Saved { .. } | Form::Archive | Form::Document => {
+                return Err(foreign::refusal(&text, &found));
+            }
         };
         Ok(Some(Self { stamp, ..input }))
     }

@@ -25,6 +25,41 @@ fn only_the_identity_typed_at_the_terminal_is_consent() {
     klon.ok(&["verify", "target", "source"]);
 }
 
+#[test]
+fn a_dry_run_says_what_would_be_asked() {
+    let klon = Klon::new();
+    ext4(&klon.path("source"), 24, 2);
+    ext4(&klon.path("target"), 24, 1);
+    let dry_run = ["clone", "source", "target", "--dry-run"];
+    let named = klon.text("target");
+    let said = klon.ok(&dry_run).stdout;
+    for part in [
+        "would ask first, because it overwrites",
+        "ext4 \"target\"",
+        &format!("--yes --confirm {named}"),
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let confirm = |arguments: &[&str]| klon.json(arguments)["confirm"].clone();
+    assert_eq!(confirm(&dry_run), serde_json::json!([named]));
+    let given = [&dry_run[..], &["--yes", "--confirm", "target"]].concat();
+    assert!(confirm(&given).is_null(), "it would not ask");
+    klon.ok(&["clone", "source", "target", "--yes", "--confirm", "target"]);
+    assert!(confirm(&dry_run).is_null(), "it is an earlier clone");
+    sparse(&klon.path("blank"), 24 * MIB);
+    assert!(confirm(&["clone", "source", "blank", "--dry-run"]).is_null());
+    // An original that is cloned over is named with what replaces it.
+    let back = [
+        "clone",
+        "target",
+        "source",
+        "--dry-run",
+        "--force-direction",
+    ];
+    let both = serde_json::json!([klon.text("source"), named]);
+    assert_eq!(confirm(&back), both);
+}
+
 /// Writes a mebibyte of something that is no filesystem.
 fn junk(path: &Path, offset_bytes: u64) {
     let from = path.with_extension("junk");

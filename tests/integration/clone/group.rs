@@ -130,12 +130,6 @@ fn interrupt(klon: &Klon) {
         .iter()
         .zip(&ends)
         .map(|(manifest, (usage, source, at, target, present))| Job {
-            name: "Clone",
-            source,
-            usage,
-            source_identity: &manifest.source,
-            target,
-            target_identity: &manifest.target,
             present: Some(present),
             drive: Some(Drive {
                 device: &drive,
@@ -144,12 +138,14 @@ fn interrupt(klon: &Klon) {
                 at: *at,
             }),
             role: manifest.role,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
+            ..Job::new(
+                "Clone",
+                source,
+                usage,
+                &manifest.source,
+                target,
+                &manifest.target,
+            )
         })
         .collect();
     let none = ExtentMap::new();

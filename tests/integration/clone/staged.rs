@@ -74,22 +74,18 @@ fn update_until(klon: &Klon, operation: u64, lost: &Filled) {
     let present = usage(&target).unwrap();
     let target = FaultAt::new(target, Some(Fault::TornAtSector(operation)));
     let identity = |name: &str| Identity::Path(klon.text(name));
+    let [source_identity, target_identity] = ["source", "target"].map(identity);
     let job = Job {
-        name: "target",
-        source: &source,
-        usage: &used,
-        source_identity: &identity("source"),
-        target: &target,
-        target_identity: &identity("target"),
         present: Some(&present),
-        drive: None,
-        role: klon_imaging::Role::Backup,
-        watch: None,
         lost: Some(&|| lost.clone()),
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            "target",
+            &source,
+            &used,
+            &source_identity,
+            &target,
+            &target_identity,
+        )
     };
     clone(&job, &RecordStore::new(klon.records()), &options(), &Silent).unwrap_err();
 }

@@ -203,23 +203,16 @@ fn what_klon_began_ddrescue_can_finish() {
     let device = open_source(Path::new(disk.text())).unwrap();
     let target = create_target_file(&klon.path("target"), 64 * MIB).unwrap();
     let usage = usage(&device).unwrap();
-    let job = Job {
-        name: "target",
-        source: &device,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: &target,
-        target_identity: &Identity::Path("/target".to_owned()),
-        present: None,
-        drive: None,
-        role: klon_imaging::Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
-    };
+    let source_identity = Identity::Path("/source".to_owned());
+    let target_identity = Identity::Path("/target".to_owned());
+    let job = Job::new(
+        "target",
+        &device,
+        &usage,
+        &source_identity,
+        &target,
+        &target_identity,
+    );
     let options = RescueOptions {
         map: &klon.path("map"),
         is_own_map: false,

@@ -26,6 +26,7 @@ umount /esp
 "#;
 
 /// While it is mounted for writing, and one file is written to all the time but when klon may have it.
+/// Both disks have no name but their volume's, so the target must be named each time.
 const CLONED: &str = r#"
 mkdir -p /esp /there
 mount -t vfat -o umask=0077 /dev/vda /esp
@@ -35,7 +36,7 @@ code=0; klon clone /dev/vda /dev/vdb --yes || code=$?; echo "open: $code"
 exec 3>&-
 for round in first second; do
     echo "$round" >/esp/$round
-    klon clone /dev/vda /dev/vdb --yes --json
+    klon clone /dev/vda /dev/vdb --yes --confirm /dev/vdb --json
     mount -t vfat -o ro /dev/vdb /there
     cmp /esp/loader /there/loader && cmp /esp/$round /there/$round && echo "$round: whole"
     umount /there

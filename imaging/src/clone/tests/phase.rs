@@ -1,34 +1,28 @@
 //! A run that stops says in which phase.
 
-use super::{SIZE, World, options, usage};
+use super::{SIZE, World, identities, options, usage};
 use crate::Error;
 use crate::change::RungChoice;
 use crate::clone::{Job, Phase, Stopped, Watch, clone};
 use crate::mark::Mark;
 use crate::progress::Silent;
-use crate::record::Role;
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
-use klon_partition::{ExtentMap, Identity, WriteAt};
+use klon_partition::{ExtentMap, WriteAt};
 
 fn run(target: &dyn WriteAt, watch: Option<&Watch<'_>>) -> Result<(), Stopped> {
     let world = World::new(vec![1; SIZE], Vec::new());
     let usage = usage(ExtentMap::whole(SIZE as u64));
+    let [source_identity, target_identity] = identities();
     let job = Job {
-        name: "TestClone",
-        source: &world.source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target,
-        target_identity: &Identity::Path("/target".to_owned()),
-        present: None,
-        drive: None,
-        role: Role::Backup,
         watch,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            "TestClone",
+            &world.source,
+            &usage,
+            &source_identity,
+            target,
+            &target_identity,
+        )
     };
     let options = options(RungChoice::Auto);
     clone(&job, &world.records, &options, &Silent).map(drop)

@@ -1,11 +1,10 @@
 //! Runs that are interrupted while they write in place, and gone on with.
 
-use super::{SIZE, StopAfter, World, noise, options, usage, used};
+use super::{SIZE, StopAfter, World, identities, noise, options, usage, used};
 use crate::change::RungChoice;
 use crate::clone::{Job, clone};
 use crate::intent::Interrupted;
 use crate::progress::Silent;
-use crate::record::Role;
 use crate::rung::Rung;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
@@ -17,23 +16,15 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSummary, Error> {
     let target = FaultAt::new(&world.target, Some(Fault::Torn(operation)));
     let usage = usage(used.clone());
-    let job = Job {
-        name: "TestClone",
-        source: &world.source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: &target,
-        target_identity: &Identity::Path("/target".to_owned()),
-        present: None,
-        drive: None,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
-    };
+    let [source_identity, target_identity] = identities();
+    let job = Job::new(
+        "TestClone",
+        &world.source,
+        &usage,
+        &source_identity,
+        &target,
+        &target_identity,
+    );
     Ok(clone(
         &job,
         &world.records,

@@ -1,12 +1,12 @@
 //! Updates that are staged, interrupted while they are, and begun again.
 
-use super::{StopAfter, World, noise, options, usage};
+use super::{StopAfter, World, identities, noise, options, usage};
 use crate::change::RungChoice;
 use crate::clone::{Job, clone};
 use crate::mark::Mark;
 use crate::progress::{Observer, Silent};
 use crate::{CloneSummary, Error};
-use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
+use klon_partition::{Extent, ExtentMap, WriteAt};
 
 const MIB: usize = 1 << 20;
 const SIZE: usize = 12 * MIB;
@@ -18,22 +18,17 @@ fn used() -> ExtentMap {
 
 fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error> {
     let usage = usage(used());
+    let [source_identity, target_identity] = identities();
     let job = Job {
-        name: "TestClone",
-        source: &world.source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: &world.target,
-        target_identity: &Identity::Path("/target".to_owned()),
         present: Some(&usage),
-        drive: None,
-        role: crate::Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
+        ..Job::new(
+            "TestClone",
+            &world.source,
+            &usage,
+            &source_identity,
+            &world.target,
+            &target_identity,
+        )
     };
     Ok(clone(
         &job,

@@ -3,10 +3,10 @@
 use super::super::known::Knowledge;
 use super::super::task::Task;
 use super::super::work::{Outcome, Seen, Worker};
-use super::{Job, Rewrite, Role, usage};
+use super::{Job, Rewrite, identities, usage};
 use crate::chunk::{CHUNK_BYTES, Digest};
 use klon_partition::device::MemoryDevice;
-use klon_partition::{Extent, ExtentMap, Identity};
+use klon_partition::{Extent, ExtentMap};
 
 const KNOWN: Digest = Digest([5; 32]);
 
@@ -27,23 +27,15 @@ fn task() -> Task {
 fn process(task: &Task) -> crate::Result<Outcome> {
     let (source, target) = (MemoryDevice::zeroed(512), MemoryDevice::zeroed(512));
     let usage = usage(ExtentMap::whole(512));
-    let job = Job {
-        name: "x",
-        source: &source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target: &target,
-        target_identity: &Identity::Path("/target".to_owned()),
-        present: None,
-        drive: None,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
-    };
+    let [source_identity, target_identity] = identities();
+    let job = Job::new(
+        "x",
+        &source,
+        &usage,
+        &source_identity,
+        &target,
+        &target_identity,
+    );
     Worker::new(&job, Rewrite::Blocks, true, None).process(task)
 }
 

@@ -80,22 +80,20 @@ impl Bench {
             extents: source.lost_bytes(),
             texts: FillTexts::default(),
         };
+        let source_identity = Identity::Path("/image".to_owned());
+        let target_identity = Identity::Path("/target".to_owned());
         let job = Job {
-            name: "restored",
-            source,
-            usage,
-            source_identity: &Identity::Path("/image".to_owned()),
-            target: &self.target,
-            target_identity: &Identity::Path("/target".to_owned()),
             present,
-            drive: None,
             role: Role::Restore,
-            watch: None,
             lost: Some(&lost),
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
+            ..Job::new(
+                "restored",
+                source,
+                usage,
+                &source_identity,
+                &self.target,
+                &target_identity,
+            )
         };
         let options = CloneOptions {
             rung: RungChoice::Auto,

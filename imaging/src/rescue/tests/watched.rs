@@ -81,22 +81,17 @@ impl World {
         observer: &dyn Observer,
     ) -> crate::Result<RescueSummary> {
         let usage = Usage::mapped(self.used.clone());
+        let source_identity = Identity::Path("/source".to_owned());
+        let target_identity = Identity::Path("/target".to_owned());
         let job = crate::clone::Job {
-            name: "TestClone",
-            source,
-            usage: &usage,
-            source_identity: &Identity::Path("/source".to_owned()),
-            target: &self.target,
-            target_identity: &Identity::Path("/target".to_owned()),
-            present: None,
-            drive: None,
-            role: crate::Role::Backup,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
+            ..crate::clone::Job::new(
+                "TestClone",
+                source,
+                &usage,
+                &source_identity,
+                &self.target,
+                &target_identity,
+            )
         };
         let metadata = match fill {
             Some(_) => Extent::new(1 << 20, 1024).unwrap().into(),

@@ -7,7 +7,7 @@ use klon_imaging::clone::{Begun, Drive, Group, Watch, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::stage::{Space, finish, group};
-use klon_imaging::{CloneSummary, Error, Job, RecordStore, Role, clone};
+use klon_imaging::{CloneSummary, Error, Job, RecordStore, clone};
 use klon_partition::device::{FaultAt, MemoryDevice, Window};
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
@@ -275,21 +275,16 @@ impl Volume {
         drive: Option<Drive<'a>>,
     ) -> Job<'a> {
         Job {
-            name: "Clone",
-            source,
-            usage: &self.usage[state],
-            source_identity: &self.source,
-            target,
-            target_identity: &self.target,
             present: drive.map(|_| &self.usage[0]),
             drive,
-            role: Role::Backup,
-            watch: None,
-            lost: None,
-            continuity: None,
-            tracked: None,
-            written_by: &[],
-            rested: None,
+            ..Job::new(
+                "Clone",
+                source,
+                &self.usage[state],
+                &self.source,
+                target,
+                &self.target,
+            )
         }
     }
 }
