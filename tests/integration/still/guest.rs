@@ -56,7 +56,10 @@ fn in_guest(klon: &Klon, script: &str) -> String {
     for name in ["esp", "target"] {
         sparse(&klon.path(name), 64 * MIB);
     }
-    run("mkfs.fat", &["-F", "32", "-i", "4b4c4f4e", &klon.text("esp")]);
+    run(
+        "mkfs.fat",
+        &["-F", "32", "-i", "4b4c4f4e", &klon.text("esp")],
+    );
     fs::write(klon.path("script"), script).unwrap();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/guest");
     let files = ["script", "esp", "target"].map(|name| klon.text(name));

@@ -7,7 +7,8 @@ use crate::extent::Extent;
 use crate::filesystem::golden::image;
 use crate::filesystem::xfs::checksum;
 use crate::filesystem::xfs::superblock::Superblock;
-use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use std::sync::OnceLock;
 
 const BLOCK: usize = 512;
 const RING_BLOCKS: usize = 6000;
@@ -84,7 +85,9 @@ const FIELDS: [usize; 36] = [
 
 impl Frozen {
     fn new(shape: Shape) -> Self {
-        let device = image("xfs");
+        static VOLUME: OnceLock<Vec<u8>> = OnceLock::new();
+        let volume = VOLUME.get_or_init(|| image("xfs").to_vec());
+        let device = MemoryDevice::new(volume.clone(), 512);
         let raw = read_vec(&device, 0, BLOCK).unwrap();
         let mut superblock = Superblock::parse(&raw, device.geometry().size_bytes).unwrap();
         let start_bytes = superblock.log.unwrap().offset_bytes();
@@ -324,6 +327,8 @@ fn harmful() -> impl Strategy<Value = What> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn what_is_in_place_covers_the_log_wherever_it_begins(shape in shape(), all in harmless()) {
         assert!(all.iter().all(|what| what.is_harmless()));
