@@ -20,9 +20,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whether a filesystem of that name (as the kernel has it) is cloned while it is mounted for writing.
-pub fn is_cloned(filesystem: &str) -> bool {
-    Moments::asked(StillArg::Auto, Duration::ZERO).is_some_and(|it| it.how(filesystem).is_some())
+/// How a filesystem of that name (as the kernel has it) is held for a clone while it is mounted for writing, if
+/// it can be.
+pub fn held_as(filesystem: &str) -> Option<How> {
+    Moments::asked(StillArg::Auto, Duration::ZERO)?.how(filesystem)
 }
 
 /// Bytes a second that are taken for granted of a comparison.

@@ -4,6 +4,7 @@ use crate::error::refused;
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
 use crate::source::{contained, live};
+use crate::still::How;
 use anyhow::Result;
 use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Basis, Hazard, Usage};
@@ -231,15 +232,21 @@ fn single(
     Ok(single)
 }
 
-/// A journal that is in use is no unclean end where the volume is mounted for writing: `klon clone` freezes it,
-/// and then it is empty.
+/// What a volume that is mounted for writing says of itself is no unclean end: `klon clone` brings it to rest, and
+/// then its journal is empty, or its mark of being in use (FAT) is gone.
 fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
-    let is_frozen = |mount: &MountPoint| !mount.is_read_only && live::is_cloned(&mount.filesystem);
-    if let Some(summary) = &mut volume.filesystem
-        && mounts.iter().any(is_frozen)
-    {
-        let is_journal = |hazard: &Hazard| matches!(hazard, Hazard::NeedsRecovery(_));
-        summary.hazards.retain(|hazard| !is_journal(hazard));
+    let writable = |mount: &&MountPoint| !mount.is_read_only;
+    let held: Vec<_> = mounts
+        .iter()
+        .filter(writable)
+        .filter_map(|mount| live::held_as(&mount.filesystem))
+        .collect();
+    if let Some(summary) = &mut volume.filesystem {
+        summary.hazards.retain(|hazard| match hazard {
+            Hazard::NeedsRecovery(_) => held.is_empty(),
+            Hazard::NotCleanlyUnmounted(_) => !held.contains(&How::ReadOnly),
+            _ => true,
+        });
     }
 }
 

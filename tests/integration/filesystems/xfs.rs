@@ -1,5 +1,6 @@
 //! XFS against xfsprogs, partclone and the kernel.
 
+mod frozen;
 mod metadata;
 mod oracle;
 mod owners;

@@ -44,7 +44,7 @@ done
 echo third >/esp/third
 klon image /dev/vda /tmp/x.klon --json
 klon list /tmp/x.klon
-klon restore /tmp/x.klon /dev/vdb --yes --confirm /dev/vdb
+klon restore /tmp/x.klon /dev/vdb --yes --confirm fs-uuid:4B4C-4F4E
 mount -t vfat -o ro /dev/vdb /there
 cmp /esp/third /there/third && echo "third: whole"
 umount /there
@@ -57,7 +57,10 @@ fn in_guest(klon: &Klon, script: &str) -> String {
     for name in ["esp", "target"] {
         sparse(&klon.path(name), 64 * MIB);
     }
-    run("mkfs.fat", &["-F", "32", &klon.text("esp")]);
+    run(
+        "mkfs.fat",
+        &["-F", "32", "-i", "4b4c4f4e", &klon.text("esp")],
+    );
     fs::write(klon.path("script"), script).unwrap();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/guest");
     let files = ["script", "esp", "target"].map(|name| klon.text(name));

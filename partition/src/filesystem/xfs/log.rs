@@ -8,13 +8,16 @@
 //! <https://mirrors.edge.kernel.org/pub/linux/utils/fs/xfs/docs/xfs_filesystem_structure.pdf>.
 
 mod covered;
+mod item;
 mod record;
+mod transaction;
 
 use super::superblock::Superblock;
 use crate::bytes::be32;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::filesystem::Hazard;
+use covered::Written;
 use record::Header;
 
 /// A basic block.
@@ -30,9 +33,9 @@ const IN_FLIGHT_BLOCKS: u64 = 8 * 512;
 pub(super) enum End {
     /// With the record of a clean unmount, whose first header block this is.
     Clean(Vec<u8>),
-    /// With records that a recovery has to replay, and that hold nothing but the superblock: all else is
-    /// in its place. So a filesystem looks that is frozen, or was mounted and idle. The last record's
-    /// first header block.
+    /// With records that a recovery has to replay, and of which it would write nothing but the superblock:
+    /// all else is in its place. So a filesystem looks that is frozen, or was mounted and idle. The last
+    /// record's first header block.
     Covered(Vec<u8>),
     /// With something else.
     Unclean(Hazard),
@@ -203,13 +206,16 @@ impl Log<'_> {
             return Ok(how("amid a record"));
         }
         if !header.is_unmount(record) {
-            let number_of = |index: u64| (first + index) % self.blocks;
-            return Ok(
-                match covered::is_covered(superblock, &header, records, number_of) {
-                    true => End::Covered(first_block(record)),
-                    false => how("without the record of an unmount"),
-                },
-            );
+            let written = Written {
+                raw: records,
+                first,
+                blocks: self.blocks,
+            };
+            let is_covered = covered::is_covered(superblock, self.device, &header, &written)?;
+            return Ok(match is_covered {
+                true => End::Covered(first_block(record)),
+                false => how("without the record of an unmount"),
+            });
         }
         header.check_checksum(record, self.byte(number))?;
         Ok(End::Clean(first_block(record)))
@@ -255,3 +261,6 @@ impl Part {
         torn.next().map(|(number, _)| number)
     }
 }
+
+#[cfg(test)]
+mod tests;
