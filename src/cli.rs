@@ -191,10 +191,14 @@ pub struct PlanArgs {
     #[arg(required = true, value_name = "NAME=SOURCE", value_parser = sealed_text())]
     pub sources: Vec<String>,
     /// Size of a source's clone: `match` (the source's size, default), a size like 40G, `grow` (a
-    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit` (refused: klon
-    /// can't make a filesystem smaller yet).
+    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit`: as small as the
+    /// filesystem can be made by its own tool, and 10 % more, at least 256 MiB. `klon clone` shrinks the
+    /// filesystem on its way then; nothing is written to the source.
     #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
+    /// Let filesystems be shrunk, as for `fit`, where the drive is too small for them. They take what room there is.
+    #[arg(long)]
+    pub shrink: bool,
     /// Space outside of all partitions, to stage updates in if the volumes themselves have no room: a
     /// size like 40G, or a share like 2% [default: 1%, or less if the volumes don't fit beside it].
     #[arg(long, value_name = "SIZE")]
