@@ -111,6 +111,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Show which parts of a volume are in use.
     Map(MapArgs),
+    /// Say what firmware will find on a disk and what will be mounted, without booting it; name what is missing.
+    CheckBoot(CheckBootArgs),
     /// Let other programs read the snapshots of an image, as network block devices (NBD).
     Serve(ServeArgs),
     /// Show the snapshots of an image as files of a read-only file system (FUSE).
@@ -253,6 +255,14 @@ pub struct FinishArgs {
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon check-boot`.
+#[derive(Debug, Args)]
+pub struct CheckBootArgs {
+    /// The disk, or a file that holds one, or a snapshot of one in an image.
+    #[arg(value_name = "DISK")]
+    pub target: PathBuf,
 }
 
 /// Arguments of `klon grow`.
