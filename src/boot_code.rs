@@ -1,6 +1,8 @@
 //! What boots a disk by BIOS and is in no partition: code in the first sector, and the loader before the first
 //! partition to which it refers.
 
+pub mod found;
+
 use anyhow::Result;
 use klon_partition::device::{Target, read_vec};
 use klon_partition::planner::{BOOT_CODE_BYTES, Loader, Original};

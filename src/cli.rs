@@ -111,6 +111,8 @@ pub enum Command {
     Prune(PruneArgs),
     /// Show which parts of a volume are in use.
     Map(MapArgs),
+    /// Say what firmware will find on a disk and what will be mounted, without booting it; name what is missing.
+    CheckBoot(CheckBootArgs),
     /// Let other programs read the snapshots of an image, as network block devices (NBD).
     Serve(ServeArgs),
     /// Show the snapshots of an image as files of a read-only file system (FUSE).
@@ -191,10 +193,14 @@ pub struct PlanArgs {
     #[arg(required = true, value_name = "NAME=SOURCE", value_parser = sealed_text())]
     pub sources: Vec<String>,
     /// Size of a source's clone: `match` (the source's size, default), a size like 40G, `grow` (a
-    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit` (refused: klon
-    /// can't make a filesystem smaller yet).
+    /// share of what remains; grow:weight=2000,min=40G,max=1T,padding=10G), or `fit`: as small as the
+    /// filesystem can be made by its own tool, and 10 % more, at least 256 MiB. `klon clone` shrinks the
+    /// filesystem on its way then; nothing is written to the source.
     #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
+    /// Let filesystems be shrunk, as for `fit`, where the drive is too small for them. They take what room there is.
+    #[arg(long)]
+    pub shrink: bool,
     /// Space outside of all partitions, to stage updates in if the volumes themselves have no room: a
     /// size like 40G, or a share like 2% [default: 1%, or less if the volumes don't fit beside it].
     #[arg(long, value_name = "SIZE")]
@@ -249,6 +255,14 @@ pub struct FinishArgs {
     /// How many threads read and digest [default: two more than there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Arguments of `klon check-boot`.
+#[derive(Debug, Args)]
+pub struct CheckBootArgs {
+    /// The disk, or a file that holds one, or a snapshot of one in an image.
+    #[arg(value_name = "DISK")]
+    pub target: PathBuf,
 }
 
 /// Arguments of `klon grow`.

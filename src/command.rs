@@ -1,5 +1,6 @@
 //! One module for each command. A command shows what it will do, asks, runs and reports, in this order.
 
+pub mod check_boot;
 pub mod clone;
 pub mod devices;
 pub mod diff;

@@ -4,7 +4,7 @@ pub mod pair;
 pub mod planned;
 mod sources;
 
-pub use sources::Sources;
+pub use sources::{Shrinks, Sources};
 
 use crate::source::SourceEnd;
 use crate::source::tracking::Tracking;

@@ -137,6 +137,7 @@ const NOTHING: &str = "nothing failed";
 fn only_shows(command: &Command) -> bool {
     match command {
         Command::Devices(_) | Command::List(_) | Command::Info(_) | Command::Map(_) => true,
+        Command::CheckBoot(_) => true,
         Command::Completions { .. } => true,
         Command::Plan(args) => args.output.is_none(),
         _ => false,
@@ -166,6 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Diff(args) => command::diff::run(&args, &common),
         Command::Prune(args) => command::prune::run(&args, &common),
         Command::Map(args) => command::map::run(&args, &common),
+        Command::CheckBoot(args) => command::check_boot::run(&args, &common),
         Command::Mount(args) => command::mount::run(&args, &common),
         Command::Serve(args) => command::serve::run(&args, &common),
         Command::Ledger(args) => command::ledger::run(&args, &common),

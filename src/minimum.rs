@@ -1,17 +1,26 @@
 //! How small the clone of a volume could be: as it is, by klon's own map, and once its filesystem was made
-//! smaller, by the filesystem's own tool, which only reads.
+//! smaller, by the filesystem's own tool. The tool only reads; what it can't open by itself, and a Btrfs that is not
+//! mounted, it gets in an overlay.
 
 use crate::grow::node::Node;
 use crate::grow::tool::{Tool, missing};
 use crate::human;
 use crate::named::open::OpenPlace;
+use crate::overlay::{Ended, Job, Scratch, run};
 use anyhow::Result;
-use klon_partition::Extent;
+use klon_partition::device::Window;
 use klon_partition::filesystem::{Kind, Usage};
-use klon_partition::system::{MountPoint, System};
+use klon_partition::planner;
+use klon_partition::system::{MountPoint, System, is_btrfs_mounted};
+use klon_partition::{Extent, ReadAt};
+use nix::unistd::geteuid;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the kernel may write to an overlay while a Btrfs is asked.
+const CHANGES_BYTES: u64 = 32 << 20;
 
 /// The least sizes of a volume.
 #[derive(Debug, Serialize)]
@@ -45,8 +54,19 @@ pub struct Subject<'a> {
     pub size_bytes: u64,
 }
 
+impl From<Minimum> for planner::Minimum {
+    fn from(found: Minimum) -> Self {
+        let why = found.shrink_unknown_because.unwrap_or_default();
+        match (found.shrink_bytes, found.shrink_by) {
+            (Some(bytes), _) => Self::Known(bytes),
+            (None, Some(_)) => Self::Unknown(why),
+            (None, None) => Self::Never(why),
+        }
+    }
+}
+
 /// Finds the least sizes of a volume. Nothing is written: tools get what they read by a node that is opened for
-/// reading, or a loop device that can't be written.
+/// reading, by a loop device that can't be written, or in an overlay.
 pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
     let usage = subject.usage;
     let kind = usage.summary.as_ref().map(|summary| summary.kind);
@@ -54,11 +74,7 @@ pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
         Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4) => (Some("resize2fs"), ask_ext(subject)),
         Some(Kind::Ntfs) => (Some("ntfsresize"), ask_ntfs(subject)),
         Some(Kind::Btrfs) => (Some("btrfs"), ask_btrfs(subject, system)),
-        Some(Kind::Xfs) => (None, Err("an XFS can't be made smaller".to_owned())),
-        _ => (
-            None,
-            Err("klon knows of no tool that makes it smaller".to_owned()),
-        ),
+        kind => (None, Err(never(kind))),
     };
     let (shrink_bytes, shrink_unknown_because) = match asked {
         // A tool may want more room to work in than there is.
@@ -74,6 +90,21 @@ pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
         shrink_bytes,
         shrink_by,
         shrink_unknown_because,
+    }
+}
+
+/// Why a filesystem of that kind is not made smaller, and what can be done instead.
+fn never(kind: Option<Kind>) -> String {
+    match kind {
+        Some(Kind::Xfs) => "an XFS can't be made smaller. Make a new one of the size that you want, and copy its files \
+             (xfsdump and xfsrestore, or rsync -aHAXS)"
+            .to_owned(),
+        Some(kind @ (Kind::Fat12 | Kind::Fat16 | Kind::Fat32 | Kind::Exfat)) => format!(
+            "klon can't make {kind} smaller. Make a new one of the size that you want, and copy its files"
+        ),
+        Some(Kind::Swap) => "it holds nothing. Make it anew with mkswap, which can keep the UUID (-U)".to_owned(),
+        Some(kind) => format!("klon knows of no tool that makes {kind} smaller"),
+        None => "klon does not recognize what is in it".to_owned(),
     }
 }
 
@@ -119,22 +150,50 @@ fn number_behind(said: &str, key: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// What a tool is given to read.
-fn node(subject: &Subject<'_>) -> Result<Node, String> {
+/// What a tool can open for reading; `None` for what is in an image or on a server, and for a partition in a file
+/// without root, who makes loop devices.
+fn node(subject: &Subject<'_>) -> Result<Option<Node>, String> {
     let open = subject.open;
     if open.snapshot.is_some() || open.container.is_some() || open.place.is_export() {
-        return Err(
-            "what is in an image, or on a server, is no device that a tool can read".to_owned(),
-        );
+        return Ok(None);
     }
-    let own = open.partition.as_ref().map(|partition| partition.extent);
-    let part = subject.part.map(|(_, extent)| extent).or(own);
-    let node = match part {
+    let node = match part(subject) {
         // The tools open it for reading alone.
         None => Node::new(&open.place.path, None, false),
-        Some(_) => Node::to_read(&open.place.path, part),
+        Some(_) if open.place.path.is_file() && !geteuid().is_root() => return Ok(None),
+        part => Node::to_read(&open.place.path, part),
     };
-    node.map_err(|error| format!("{error:#}"))
+    node.map(Some).map_err(|error| format!("{error:#}"))
+}
+
+/// Where the volume lies on the disk or in the file that the place names; `None` when it is all of that.
+fn part(subject: &Subject<'_>) -> Option<Extent> {
+    let own = subject.open.partition.as_ref();
+    let own = own.map(|partition| partition.extent);
+    subject.part.map(|(_, extent)| extent).or(own)
+}
+
+/// Asks in an overlay over the volume.
+fn ask_in_room(subject: &Subject<'_>, job: Job) -> Result<u64, String> {
+    let asked = || -> Result<Ended> {
+        let open = subject.open;
+        let device: Arc<dyn ReadAt> = match subject.part {
+            Some((_, extent)) => Arc::new(Window::new(open.device.clone(), extent)?),
+            None => open.device.clone(),
+        };
+        let scratch = open.place.replay.clone();
+        let scratch = scratch.unwrap_or_else(|| Scratch::new(None));
+        run(
+            Arc::new(scratch.spill(device, CHANGES_BYTES)?),
+            job,
+            &scratch,
+        )
+    };
+    match asked().map_err(|error| format!("{error:#}"))? {
+        Ended::Done(Some(bytes)) => Ok(bytes),
+        Ended::Done(None) => Err("the tool names no size".to_owned()),
+        Ended::Failed(why) => Err(why),
+    }
 }
 
 fn ask_ext(subject: &Subject<'_>) -> Result<u64, String> {
@@ -143,16 +202,36 @@ fn ask_ext(subject: &Subject<'_>) -> Result<u64, String> {
         .summary
         .as_ref()
         .map_or(0, |it| it.block_size_bytes);
-    let node = node(subject)?;
-    let arguments = ["-P".into(), node.path().into()];
+    let in_file = part(subject).and_then(|part| in_file(subject, part));
+    let node = match in_file {
+        Some(_) => None,
+        None => node(subject)?,
+    };
+    let Some(path) = in_file.or_else(|| Some(node.as_ref()?.path().into())) else {
+        return ask_in_room(subject, Job::LeastExt);
+    };
+    let arguments = ["-P".into(), path];
     let blocks = ask("resize2fs", &arguments, "minimum size of the filesystem:")?;
     blocks
         .checked_mul(block_bytes.into())
         .ok_or_else(|| "resize2fs names too many blocks".to_owned())
 }
 
+/// A partition in a file, as the tools for ext name it.
+fn in_file(subject: &Subject<'_>, part: Extent) -> Option<OsString> {
+    let open = subject.open;
+    let path = &open.place.path;
+    let is_plain = open.snapshot.is_none() && open.container.is_none() && path.is_file();
+    let mut named = path.clone().into_os_string();
+    let is_clear = !named.as_encoded_bytes().contains(&b'?');
+    named.push(format!("?offset={}", part.offset_bytes()));
+    (is_plain && is_clear).then_some(named)
+}
+
 fn ask_ntfs(subject: &Subject<'_>) -> Result<u64, String> {
-    let node = node(subject)?;
+    let Some(node) = node(subject)? else {
+        return ask_in_room(subject, Job::LeastNtfs);
+    };
     let arguments = [
         "--info".into(),
         "--no-progress-bar".into(),
@@ -161,15 +240,30 @@ fn ask_ntfs(subject: &Subject<'_>) -> Result<u64, String> {
     ask("ntfsresize", &arguments, "You might resize at ")
 }
 
-/// The tool for Btrfs asks the kernel, of what is mounted.
+/// The tool for Btrfs asks the kernel, of what is mounted: where that is, or in an overlay.
 fn ask_btrfs(subject: &Subject<'_>, system: &System) -> Result<u64, String> {
     let mounted = mount_of(subject, system).map_err(|error| format!("{error:#}"))?;
     let Some(at) = mounted else {
-        return Err("a Btrfs tells that only where it is mounted".to_owned());
+        return ask_btrfs_unmounted(subject);
     };
     let arguments = ["inspect-internal", "min-dev-size"].map(OsString::from);
     let all = [&arguments[..], &[at.into_os_string()]].concat();
     ask("btrfs", &all, "")
+}
+
+fn ask_btrfs_unmounted(subject: &Subject<'_>) -> Result<u64, String> {
+    if !geteuid().is_root() {
+        return Err("the kernel tells that, and only to root".to_owned());
+    }
+    let summary = subject.usage.summary.as_ref();
+    let uuid = summary.and_then(|summary| summary.uuid.clone());
+    let uuid = uuid.unwrap_or_default();
+    if is_btrfs_mounted(&uuid) {
+        return Err(format!(
+            "a Btrfs with the same UUID ({uuid}) is mounted, and the kernel could take one for the other"
+        ));
+    }
+    ask_in_room(subject, Job::LeastBtrfs)
 }
 
 /// Where the volume is mounted.

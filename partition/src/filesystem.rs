@@ -6,6 +6,7 @@ mod beyond;
 mod bits;
 pub mod boot_fields;
 mod btrfs;
+mod by_path;
 mod chain;
 mod cluster;
 mod erofs;
@@ -37,6 +38,7 @@ mod swap;
 pub mod usage;
 mod xfs;
 
+pub use by_path::{Node, NodeKind, Paths};
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
 pub use known_bad::known_bad;
@@ -386,6 +388,13 @@ pub trait Filesystem: Send + Sync {
         &'a self,
         device: &'a dyn ReadAt,
     ) -> Option<Result<Box<dyn extents::ChecksumLookup + 'a>>> {
+        let _ = device;
+        None
+    }
+
+    /// Its files by their paths; `None` when this parser reads no directories for that. A volume that is not clean
+    /// may show what is no longer so.
+    fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {
         let _ = device;
         None
     }

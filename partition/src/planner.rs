@@ -5,7 +5,8 @@
 //! [`Plan::to_toml`] and [`Plan::from_toml`] its file, [`Plan::picture`] what a person looks at.
 //!
 //! What always holds for a plan: its partitions start at multiples of the alignment, lie inside
-//! of what the table can use and do not overlap; each volume is at least as large as its source;
+//! of what the table can use and do not overlap; each volume is at least as large as the filesystem of its
+//! source, or as that can be made where the plan says that it is shrunk;
 //! partitions that are on the drive are kept as they are unless the table is replaced; planning
 //! the same sources on the drive as planned changes nothing.
 
@@ -15,6 +16,8 @@ mod explain;
 mod file;
 mod ground;
 mod layout;
+mod main_size;
+mod minimum;
 mod name;
 mod new_table;
 mod original;
@@ -35,6 +38,7 @@ mod tests;
 
 pub use file::PLAN_VERSION;
 pub use layout::{Change, Extended, Plan, PlannedDrive, PlannedTable, PlannedVolume, SourceRef};
+pub use minimum::{Minimum, VolumeSizes};
 pub use name::check_name;
 pub use original::{BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original};
 pub use picture::Style;
@@ -57,6 +61,8 @@ pub struct Proposal {
     /// The plan.
     #[serde(flatten)]
     pub plan: Plan,
+    /// How large its volumes are, could be and become, in their order.
+    pub sizes: Vec<VolumeSizes>,
     /// What to think about first; none of it is forbidden.
     pub warnings: Vec<Warning>,
 }
@@ -72,7 +78,14 @@ pub fn plan(request: &Request, ids: &mut dyn FnMut() -> Uuid) -> Result<Proposal
     let plan = lay_out(request, &ground, &wanted, ids)?;
     plan.check()?;
     let warnings = warning::collect(request, &plan);
-    Ok(Proposal { plan, warnings })
+    let volumes = wanted.iter().zip(&plan.volumes);
+    Ok(Proposal {
+        sizes: volumes
+            .map(|(one, volume)| one.sizes(volume.extent))
+            .collect(),
+        plan,
+        warnings,
+    })
 }
 
 fn lay_out(
@@ -81,31 +94,27 @@ fn lay_out(
     wanted: &[Wanted],
     ids: &mut dyn FnMut() -> Uuid,
 ) -> Result<Plan> {
-    let found = reuse::find(ground, wanted, request.options.previous.as_ref())?;
-    let fresh: Vec<&Wanted> = wanted
-        .iter()
-        .zip(&found)
-        .filter_map(|(one, there)| there.is_none().then_some(one))
-        .collect();
-    let mut found_slots = slots::find(ground, &fresh);
-    if found_slots.is_none() && !request.options.reserve.is_required {
-        found_slots = slots::find(&ground.without_reserve(), &fresh);
-    }
+    let options = &request.options;
+    let previous = options.previous.as_ref();
+    let found = reuse::find(ground, wanted, (previous, options.may_shrink))?;
+    let is_fresh: Vec<bool> = found.iter().map(Option::is_none).collect();
+    // A volume may be smaller than its source where its filesystem ends before, or is made smaller.
     let tight: Vec<Wanted> = wanted.iter().map(Wanted::tightened).collect();
-    let tight_fresh: Vec<&Wanted> = tight
-        .iter()
-        .zip(&found)
-        .filter_map(|(one, there)| there.is_none().then_some(one))
-        .collect();
-    // A volume may be smaller than its source where its filesystem ends before.
-    if found_slots.is_none() {
-        found_slots = slots::find(ground, &tight_fresh);
-    }
-    if found_slots.is_none() && !request.options.reserve.is_required {
-        found_slots = slots::find(&ground.without_reserve(), &tight_fresh);
-    }
-    let Some((placed, extended)) = found_slots else {
-        return Err(explain::misfit(request, ground, &tight, &tight_fresh));
+    let shrunken: Vec<Wanted> = wanted.iter().map(Wanted::shrunken).collect();
+    let wishes = [
+        Some(wanted),
+        Some(&*tight),
+        options.may_shrink.then_some(&*shrunken),
+    ];
+    let mut wishes = wishes.into_iter().flatten();
+    let placed = wishes.find_map(|wish| place(request, ground, &fresh(wish, &is_fresh)));
+    let Some((placed, extended)) = placed else {
+        let wish = explain::Wish {
+            tight: &tight,
+            shrunken: &shrunken,
+            is_fresh: &is_fresh,
+        };
+        return Err(explain::misfit(request, ground, &wish));
     };
     let table = planned_table(ground, extended, ids);
     let mut placed = placed.into_iter();
@@ -140,6 +149,26 @@ fn lay_out(
         kept: ground.existing().iter().filter(is_kept).cloned().collect(),
         originals: originals(request),
     })
+}
+
+/// Those of `wish` that are not on the drive yet.
+fn fresh<'a>(wish: &'a [Wanted], is_fresh: &[bool]) -> Vec<&'a Wanted> {
+    let all = wish.iter().zip(is_fresh);
+    all.filter_map(|(one, is_fresh)| is_fresh.then_some(one))
+        .collect()
+}
+
+/// Places for `fresh`; without the reserve where they don't fit beside it and nobody asked for it.
+fn place(
+    request: &Request,
+    ground: &Ground,
+    fresh: &[&Wanted],
+) -> Option<(Vec<slots::Placed>, Option<Extended>)> {
+    let found = slots::find(ground, fresh);
+    match found.is_none() && !request.options.reserve.is_required {
+        true => slots::find(&ground.without_reserve(), fresh),
+        false => found,
+    }
 }
 
 /// The disks of the sources of `request`, each once.

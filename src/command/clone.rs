@@ -4,7 +4,7 @@ use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, StillArg};
 use crate::direction;
 use crate::error::usage;
-use crate::jobs::{self, BadSectors, Sources, VolumeJob};
+use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::ledger;
 use crate::named::Place;
 use crate::outside;
@@ -127,7 +127,11 @@ fn sources<'a>(args: &'a CloneArgs, ways: &'a Ways) -> Result<Sources<'a>> {
         moments,
         ways,
         replay: &args.replay,
-        may_shrink: args.shrink.shrink && !is_rescue,
+        shrinks: match (args.shrink.shrink, is_rescue) {
+            (_, true) => Shrinks::Nothing,
+            (true, false) => Shrinks::All,
+            (false, false) => Shrinks::AsPlanned,
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! `klon plan`: lay out a drive and write that down; no disk is written.
 
+mod sizes;
 mod source;
 
 use crate::advice;
@@ -55,8 +56,7 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         })?,
         options: options(args, drive.layout.geometry.size_bytes)?,
     };
-    let mut proposal =
-        plan(&request, &mut random_id).map_err(|error| by_replacing(&request, error))?;
+    let mut proposal = plan(&request, &mut random_id).map_err(|error| mended(&request, error))?;
     let changes = proposal.plan.changes(request.drive.table.as_ref())?;
     if !changes.is_empty() {
         let covered = covered(&request, &proposal.plan, &drive)?;
@@ -103,20 +103,32 @@ fn covered(request: &Request, plan: &Plan, drive: &OpenPlace) -> Result<ExtentMa
     Ok(rewrite.covered().clone())
 }
 
+/// Adds to the refusal of a plan the option that helps, where one does.
+fn mended(request: &Request, error: PartitionError) -> Error {
+    let is_refusal = matches!(error, PartitionError::Refused(_));
+    if is_refusal && helps(request, |options| options.may_shrink = true) {
+        let advice =
+            "To let klon shrink filesystems on their way, add --shrink, or --size NAME=fit";
+        return Error::from(error).context(Advice(advice.to_owned()));
+    }
+    by_replacing(request, error)
+}
+
 /// Adds to a refusal the option that helps, where replacing the drive's table does.
 fn by_replacing(request: &Request, error: PartitionError) -> Error {
-    let mut replacing = request.clone();
-    replacing.options.replace_table = true;
-    let helps = !request.options.replace_table
-        && matches!(error, PartitionError::Refused(_))
-        && plan(&replacing, &mut random_id).is_ok();
-    if helps {
-        Error::from(error).context(Advice(
-            "To replace the table of the drive, add --replace-table".to_owned(),
-        ))
-    } else {
-        error.into()
+    let is_refusal = matches!(error, PartitionError::Refused(_));
+    if is_refusal && helps(request, |options| options.replace_table = true) {
+        let advice = "To replace the table of the drive, add --replace-table";
+        return Error::from(error).context(Advice(advice.to_owned()));
     }
+    error.into()
+}
+
+/// Whether there is a plan with other options.
+fn helps(request: &Request, change: fn(&mut Options)) -> bool {
+    let mut other = request.clone();
+    change(&mut other.options);
+    other.options != request.options && plan(&other, &mut random_id).is_ok()
 }
 
 fn show(
@@ -128,9 +140,12 @@ fn show(
 ) -> Result<()> {
     let Some(path) = &args.output else {
         say(&proposal.plan.picture(request.drive.table.as_ref(), style()));
+        say(&sizes::told(&proposal.sizes));
         return Ok(output::document(toml)?);
     };
     let mut text = proposal.plan.picture(request.drive.table.as_ref(), style());
+    text.push('\n');
+    text.push_str(&sizes::told(&proposal.sizes));
     let shown = confirm::quoted(&path.shown());
     text.push_str(&if is_unchanged {
         format!("\nThe drive is as planned already. Next: klon clone {shown}\n")
@@ -186,6 +201,7 @@ fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {
             TableKind::Mbr => Scheme::Mbr,
         }),
         replace_table: args.replace_table,
+        may_shrink: args.shrink,
         date_stamp,
         reserve: reserve(args, drive_bytes)?,
         alignment_bytes: None,

@@ -44,6 +44,10 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     if let Some((plan, drive)) = planned(args, &system)? {
         return way_back::run(args, (&plan, &drive), common, &system);
     }
+    if let Some((image, place)) = way_back::shrunk_image(args, &system)? {
+        check_options(args)?;
+        return way_back::run_image(args, (&image, &place), common, &system);
+    }
     check_options(args)?;
     let records = records::store(common)?;
     let policy = policy(args);

@@ -9,7 +9,7 @@ use crate::confirm;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::exact;
 use crate::files_hit;
-use crate::jobs::{self, BadSectors, Sources, VolumeJob};
+use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::listing::NAMED_MAX;
 use crate::messages::say;
 use crate::named::Place;
@@ -132,7 +132,7 @@ fn checks(
         moments: Moments::asked(args.still.still, args.freeze.freeze_max),
         ways,
         replay: &args.replay,
-        may_shrink: false,
+        shrinks: Shrinks::Nothing,
     };
     // What klon wrote there is plain bytes.
     let place = Place::resolve(&args.target, system)?;

@@ -1,6 +1,6 @@
 //! The volumes of a plan: its drive, found again, and the sources that it names.
 
-use super::{Sources, VolumeJob};
+use super::{BadSectors, Shrinks, Sources, VolumeJob};
 use crate::error::{refused, usage};
 use crate::guard::{self, Protected};
 use crate::human;
@@ -252,6 +252,12 @@ fn planned_source(volume: &PlannedVolume, how: Sources<'_>, system: &System) -> 
     } = &volume.source;
     let place = source_place(&volume.source, &volume.name, system)?.at_node(system)?;
     let target = Geometry::new(volume.extent.len_bytes(), 512);
+    let shrinks = match (how.shrinks, volume.is_shrunk) {
+        (Shrinks::Nothing, true) => return Err(not_shrunk_here(how.bad)),
+        (Shrinks::AsPlanned, true) => Shrinks::All,
+        (shrinks, _) => shrinks,
+    };
+    let how = Sources { shrinks, ..how };
     let (partition, mut source) = how.volume(&place, system, target)?;
     let found = match &source.identity {
         Identity::PartUuid(found) => Some(found.clone()),
@@ -278,6 +284,20 @@ fn planned_source(volume: &PlannedVolume, how: Sources<'_>, system: &System) -> 
         source.name = format!("{}, partition {}", source.name, partition.number);
     }
     Ok(source)
+}
+
+/// Why nothing can be done with a volume that the plan has shrunk.
+fn not_shrunk_here(bad: BadSectors) -> anyhow::Error {
+    refused(match bad {
+        BadSectors::Around => {
+            "the plan has its filesystem shrunk on its way, and a rescue copies blocks as they are. Rescue the source \
+             to a disk of its size"
+        }
+        BadSectors::Stop | BadSectors::AroundIfNeeded => {
+            "its filesystem was shrunk on its way to the clone, so the two differ block by block. Without the source, \
+             klon verify compares the clone with its record"
+        }
+    })
 }
 
 fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> Result<()> {

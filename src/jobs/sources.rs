@@ -25,7 +25,18 @@ pub struct Sources<'a> {
     /// Whether a journal that awaits recovery is replayed over the source.
     pub replay: &'a ReplayArgs,
     /// Whether the filesystem of one may be shrunk for a target that is too small.
-    pub may_shrink: bool,
+    pub shrinks: Shrinks,
+}
+
+/// Which filesystems may be shrunk for targets that are too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shrinks {
+    /// None.
+    Nothing,
+    /// Those that the plan says so of.
+    AsPlanned,
+    /// Any.
+    All,
 }
 
 /// A source, and the partition that it is of what was opened.
@@ -86,7 +97,8 @@ impl Sources<'_> {
     ) -> Result<Opened> {
         // One that is frozen is mounted, so its journal is the kernel's to replay.
         let replaying = place.clone().replaying(self.replay);
-        let replaying = replaying.shrinking(self.may_shrink, self.replay.scratch.as_deref());
+        let replaying =
+            replaying.shrinking(self.shrinks == Shrinks::All, self.replay.scratch.as_deref());
         let moving = match self.ways.rest(&replaying, system)? {
             Rest::Claimed(open) => {
                 let source = read(&open, system, target)?;

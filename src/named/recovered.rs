@@ -49,7 +49,7 @@ pub(super) fn by_kernel(
                 klon_partition::Shown::shown(scratch.directory()?.as_path())
             )),
             Ended::Failed(why) => Some(format!("the kernel could not: {why}")),
-            Ended::Done => doubt(&*volume)?,
+            Ended::Done(_) => doubt(&*volume)?,
         };
         journals.push(match why {
             Some(why) => one.impossible(why),

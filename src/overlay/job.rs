@@ -18,6 +18,12 @@ pub enum Job {
     ShrinkBtrfs(u64),
     /// An NTFS that wants to be checked is shown as if it did not.
     UnmarkNtfs,
+    /// It is asked how small an ext2, ext3 or ext4 can be made; the room says it in bytes.
+    LeastExt,
+    /// The same of an NTFS.
+    LeastNtfs,
+    /// The same of a Btrfs.
+    LeastBtrfs,
 }
 
 impl fmt::Display for Job {
@@ -29,6 +35,9 @@ impl fmt::Display for Job {
             Self::ShrinkNtfs(bytes) => write!(f, "shrink-ntfs:{bytes}"),
             Self::ShrinkBtrfs(bytes) => write!(f, "shrink-btrfs:{bytes}"),
             Self::UnmarkNtfs => f.write_str("unmark-ntfs"),
+            Self::LeastExt => f.write_str("least-ext"),
+            Self::LeastNtfs => f.write_str("least-ntfs"),
+            Self::LeastBtrfs => f.write_str("least-btrfs"),
         }
     }
 }
@@ -49,6 +58,9 @@ impl FromStr for Job {
             ("shrink-ntfs", Some(bytes)) => Ok(Self::ShrinkNtfs(bytes)),
             ("shrink-btrfs", Some(bytes)) => Ok(Self::ShrinkBtrfs(bytes)),
             ("unmark-ntfs", None) => Ok(Self::UnmarkNtfs),
+            ("least-ext", None) => Ok(Self::LeastExt),
+            ("least-ntfs", None) => Ok(Self::LeastNtfs),
+            ("least-btrfs", None) => Ok(Self::LeastBtrfs),
             _ => Err(missing()),
         }
     }
@@ -67,6 +79,9 @@ mod tests {
             Job::ShrinkNtfs(u64::MAX),
             Job::ShrinkBtrfs(1 << 30),
             Job::UnmarkNtfs,
+            Job::LeastExt,
+            Job::LeastNtfs,
+            Job::LeastBtrfs,
         ];
         for job in all {
             assert_eq!(job.to_string().parse(), Ok(job));

@@ -13,7 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does one job, and says on standard output what went wrong. klon of that process ID waits for it.
+/// Does one job, and says on standard output what was asked for, or what went wrong. klon of that process ID
+/// waits for it.
 ///
 /// # Errors
 /// When klon did not start it.
@@ -32,7 +33,12 @@ pub fn run(job: &str, klon: i32, covered: &Path) -> Result<ExitCode> {
     std::env::set_current_dir("/").context("/")?;
     let done = namespace::enter(covered, &socket).and_then(|place| work::run(job, &place));
     match done {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(answer) => {
+            if let Some(answer) = answer {
+                output::line(&answer.to_string())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) => {
             output::line(&message(&error))?;
             Ok(ExitCode::FAILURE)

@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How the work in a room ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// All of it was done.
-    Done,
+    /// All of it was done; what was asked for, where something was.
+    Done(Option<u64>),
     /// Not all; why. What is in the overlay is good for nothing.
     Failed(String),
 }
@@ -92,7 +92,7 @@ fn wait(child: &mut Child) -> Result<(ExitStatus, String)> {
 
 fn outcome(status: ExitStatus, said: String) -> Result<Ended> {
     if status.success() {
-        return Ok(Ended::Done);
+        return Ok(Ended::Done(said.parse().ok()));
     }
     use nix::libc::{SIGHUP, SIGINT, SIGTERM};
     if status
@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn how_a_room_ends_is_told() {
         let ended = |status, said: &str| outcome(ExitStatus::from_raw(status), said.to_owned());
-        assert!(matches!(ended(0, ""), Ok(Ended::Done)));
+        assert!(matches!(ended(0, ""), Ok(Ended::Done(None))));
+        assert!(matches!(ended(0, "4096"), Ok(Ended::Done(Some(4096)))));
         let Ok(Ended::Failed(why)) = ended(1 << 8, "mount: no") else {
             panic!("it failed");
         };

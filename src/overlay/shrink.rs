@@ -30,7 +30,7 @@ pub(super) fn ext(volume: &Path, size_bytes: u64) -> Result<()> {
     }
     let size = format!("{}s", size_bytes / SECTOR_BYTES);
     let done = run(RESIZE2FS, [volume.as_os_str(), option(&size)]);
-    done.map_err(|error| with_least(error, "resize2fs", ext_least_bytes(volume)))?;
+    done.map_err(|error| with_least(error, "resize2fs", ext_least_bytes(volume).ok()))?;
     let arguments = [option("-f"), option("-n"), volume.as_os_str()];
     run(E2FSCK, arguments).context("the shrunken filesystem")
 }
@@ -44,7 +44,7 @@ pub(super) fn ntfs(volume: &Path, size_bytes: u64) -> Result<()> {
     let options = ["--force", "--no-progress-bar", "--size", &size];
     let arguments = options.map(OsStr::new).into_iter();
     let done = run(NTFSRESIZE, arguments.chain([volume.as_os_str()]));
-    done.map_err(|error| with_least(error, "ntfsresize", ntfs_least_bytes(volume)))
+    done.map_err(|error| with_least(error, "ntfsresize", ntfs_least_bytes(volume).ok()))
 }
 
 /// What a program can't do, with the least size that it knows of.
@@ -59,25 +59,49 @@ fn with_least(error: anyhow::Error, program: &str, least_bytes: Option<u64>) -> 
 }
 
 /// What follows `words` in what a program prints.
-fn number_after(program: (&str, &str), arguments: &[&OsStr], words: &str) -> Option<u64> {
-    let said = output(program, arguments).ok()?.stdout;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let (_, behind) = said.split_once(words)?;
-    let behind = behind.trim_start();
-    let end = behind.find(|c: char| !c.is_ascii_digit());
-    behind.get(..end.unwrap_or(behind.len()))?.parse().ok()
+fn number_after(program: (&str, &str), arguments: &[&OsStr], words: &str) -> Result<u64> {
+    let ended = output(program, arguments)?;
+    let said = String::from_utf8_lossy(&ended.stdout);
+    let number = || {
+        let (_, behind) = said.split_once(words)?;
+        let behind = behind.trim_start();
+        let end = behind.find(|c: char| !c.is_ascii_digit());
+        behind.get(..end.unwrap_or(behind.len()))?.parse().ok()
+    };
+    number().ok_or_else(|| failed(program.0, &ended))
 }
 
-fn ext_least_bytes(volume: &Path) -> Option<u64> {
+/// How small an ext2, ext3 or ext4 can be made.
+///
+/// # Errors
+/// What the program says.
+pub(super) fn ext_least_bytes(volume: &Path) -> Result<u64> {
     let arguments = [OsStr::new("-P"), volume.as_os_str()];
     let blocks = number_after(RESIZE2FS, &arguments, "minimum size of the filesystem:")?;
     // `s_log_block_size`: how many times 1024 bytes are doubled.
-    let field = read_vec(&look_at(volume).ok()?, 1024 + 24, 4).ok()?;
-    let doubled = u32::from_le_bytes(field.try_into().ok()?);
-    blocks.checked_mul(1024_u64.checked_shl(doubled)?)
+    let field = read_vec(&look_at(volume)?, 1024 + 24, 4)?;
+    let doubled = field.try_into().map_or(0, u32::from_le_bytes);
+    let block_bytes = 1024_u64.checked_shl(doubled);
+    block_bytes
+        .and_then(|bytes| blocks.checked_mul(bytes))
+        .context("resize2fs names too many blocks")
 }
 
-fn ntfs_least_bytes(volume: &Path) -> Option<u64> {
+/// How small a Btrfs that is mounted there can be made.
+///
+/// # Errors
+/// What the program says.
+pub(super) fn btrfs_least_bytes(mounted: &Path) -> Result<u64> {
+    let arguments = ["inspect-internal", "min-dev-size"].map(OsStr::new);
+    let arguments = [&arguments[..], &[mounted.as_os_str()]].concat();
+    number_after(BTRFS, &arguments, "")
+}
+
+/// How small an NTFS can be made.
+///
+/// # Errors
+/// What the program says.
+pub(super) fn ntfs_least_bytes(volume: &Path) -> Result<u64> {
     let options = ["--info", "--force", "--no-progress-bar"].map(OsStr::new);
     let arguments = [&options[..], &[volume.as_os_str()]].concat();
     number_after(NTFSRESIZE, &arguments, "You might resize at")

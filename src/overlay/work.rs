@@ -22,27 +22,38 @@ const PAUSE: Duration = Duration::from_millis(100);
 const XFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nouuid";
 const BTRFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance";
 
-/// Does a job.
+/// Does a job. Of one that asks for something: the answer.
 ///
 /// # Errors
 /// Why it could not be done.
-pub(super) fn run(job: Job, place: &Place) -> Result<()> {
+pub(super) fn run(job: Job, place: &Place) -> Result<Option<u64>> {
+    let volume = &*place.volume;
+    let nothing = |()| None;
     match job {
-        Job::ReplayXfs => around(place, ("xfs", XFS), |_| Ok(())),
-        Job::ReplayBtrfs => around(place, ("btrfs", BTRFS), |_| Ok(())),
-        Job::ShrinkExt(bytes) => shrink::ext(&place.volume, bytes),
-        Job::ShrinkNtfs(bytes) => shrink::ntfs(&place.volume, bytes),
-        Job::ShrinkBtrfs(bytes) => around(place, ("btrfs", BTRFS), |at| shrink::btrfs(at, bytes)),
-        Job::UnmarkNtfs => shrink::unmark_ntfs(&place.volume),
+        Job::ReplayXfs => around(place, ("xfs", XFS), |_| Ok(None)),
+        Job::ReplayBtrfs => around(place, ("btrfs", BTRFS), |_| Ok(None)),
+        Job::ShrinkExt(bytes) => shrink::ext(volume, bytes).map(nothing),
+        Job::ShrinkNtfs(bytes) => shrink::ntfs(volume, bytes).map(nothing),
+        Job::ShrinkBtrfs(bytes) => {
+            let done = around(place, ("btrfs", BTRFS), |at| shrink::btrfs(at, bytes));
+            done.map(nothing)
+        }
+        Job::UnmarkNtfs => shrink::unmark_ntfs(volume).map(nothing),
+        Job::LeastExt => shrink::ext_least_bytes(volume).map(Some),
+        Job::LeastNtfs => shrink::ntfs_least_bytes(volume).map(Some),
+        Job::LeastBtrfs => {
+            let least = around(place, ("btrfs", BTRFS), shrink::btrfs_least_bytes);
+            least.map(Some)
+        }
     }
 }
 
 /// Mounts the volume, lets `work` be done in it, and unmounts it.
-fn around(
+fn around<T>(
     place: &Place,
     (kind, options): (&str, &str),
-    work: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
     let at = &place.mount_point;
     let arguments = ["-n", "-i", "-t", kind, "-o", options];
     let arguments = arguments.map(OsString::from).into_iter();

@@ -21,9 +21,16 @@ use klon_partition::table::{self, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
 
-/// What klon does not do, and what can be done instead.
-const NOT_OF_DISKS: &str = ": klon shrinks no partition of a whole disk. Clone its partitions one by one, with \
-                            --shrink where one has to be smaller";
+/// What can be done about a disk of which a partition has no room.
+const fn way_out_of_disk(open: &OpenPlace) -> &'static str {
+    match open.snapshot {
+        Some(_) => ", unless klon shrinks partitions on their way (klon restore --shrink)",
+        None => {
+            ": klon clone shrinks no partition of a whole disk. Plan for the target (klon plan --shrink), or clone its \
+             partitions one by one, with --shrink where one has to be smaller"
+        }
+    }
+}
 
 /// Reading more than this is announced.
 const ANNOUNCED_BYTES: u64 = 1 << 30;
@@ -197,7 +204,7 @@ fn fitting(open: &OpenPlace, found: Fitting, target_bytes: u64) -> Result<inspec
     };
     let way_out = match &overrun {
         Overrun::Filesystem { kind, .. } => shrunk::way_out(*kind),
-        Overrun::Partition { .. } => NOT_OF_DISKS,
+        Overrun::Partition { .. } => way_out_of_disk(open),
         Overrun::Whole { .. } | Overrun::Used { .. } => "",
     };
     Err(too_small(
@@ -215,7 +222,11 @@ fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resize
         let end_bytes = ends.max().unwrap_or(0);
         let what = format!("its last partition ends at {}", exact(end_bytes));
         let least_bytes = table.least_bytes(end_bytes);
-        too_small(open, target_bytes, (&what, least_bytes, NOT_OF_DISKS))
+        too_small(
+            open,
+            target_bytes,
+            (&what, least_bytes, way_out_of_disk(open)),
+        )
     })?;
     Resized::new(&open.place.given, &open.device, Some(table), Some(target))
 }

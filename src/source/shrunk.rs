@@ -67,7 +67,7 @@ pub fn volume(
     let shown =
         Arc::new(scratch.spill(open.device.clone(), needed_bytes(usage, kind, target_bytes))?);
     match run(shown.clone(), job, scratch)? {
-        Ended::Done => {}
+        Ended::Done(_) => {}
         Ended::Failed(_) if shown.is_full() => {
             let place = scratch.directory()?.shown();
             return Err(not(&format!(
@@ -106,10 +106,11 @@ pub fn note(name: &str, size_bytes: u64, usage: &Usage) -> Option<String> {
     let from_bytes = usage.shrunk_from_bytes?;
     let kind = usage.summary.as_ref()?.kind;
     Some(format!(
-        "{name}: its {kind} ({}) was shrunk to {} in an overlay, and klon reads it as it is then; nothing is \
-         written to it",
+        "{name}: its {kind} ({}) was shrunk to {} in an overlay, and klon reads it as it is then, all {} that are \
+         in use, each time; nothing is written to it",
         human::size(from_bytes),
-        human::size(size_bytes)
+        human::size(size_bytes),
+        human::size(usage.used_bytes())
     ))
 }
 
@@ -164,7 +165,7 @@ fn needed_bytes(usage: &Usage, kind: Kind, target_bytes: u64) -> u64 {
 fn ntfs_usage(device: Arc<dyn ReadAt>, scratch: &Scratch) -> Result<Usage> {
     let unmarked = Arc::new(scratch.spill(device, CHANGES_LEAST_BYTES)?);
     match run(unmarked.clone(), Job::UnmarkNtfs, scratch)? {
-        Ended::Done => Ok(usage_of(&*unmarked)?),
+        Ended::Done(_) => Ok(usage_of(&*unmarked)?),
         Ended::Failed(why) => Err(refused(format!(
             "the shrunken NTFS can't be looked at: {why}"
         ))),

@@ -1,5 +1,6 @@
 //! The command line: exit codes, JSON, help, and what is refused.
 
+mod check_boot;
 mod consent;
 mod help;
 mod json;

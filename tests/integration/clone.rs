@@ -6,6 +6,7 @@ mod disks;
 mod doubtful;
 mod drill;
 mod exports;
+mod fit;
 mod gap;
 mod group;
 mod grow;

@@ -18,4 +18,6 @@ mod refusals;
 mod replay;
 mod rescue;
 mod shrink;
+mod shrink_disk;
+mod shrink_killed;
 mod tables;

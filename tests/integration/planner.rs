@@ -3,7 +3,7 @@
 use crate::support::run;
 use crate::support::tool::run_with_input;
 use klon_partition::planner::{
-    Drive, Options, Plan, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
+    Drive, Minimum, Options, Plan, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
 };
 use klon_partition::table::{PartitionType, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Identity};
@@ -36,6 +36,7 @@ fn source(name: &str, size_bytes: u64, size: SizePolicy) -> SourceRequest {
                 filesystem: None,
                 used_bytes: None,
                 end_bytes: None,
+                minimum: Minimum::Never("nobody asked".to_owned()),
             }],
         },
     }

@@ -11,7 +11,8 @@ use klon_imaging::{CloneOptions, Job, RecordStore, clone};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::planner::{
-    Drive, Options, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan, random_id,
+    Drive, Minimum, Options, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
+    random_id,
 };
 use klon_partition::table::Scheme;
 use klon_partition::{Extent, ExtentMap, Geometry, Identity, ReadAt, WriteAt};
@@ -260,6 +261,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
         filesystem: None,
         used_bytes: Some(MIB),
         end_bytes: None,
+        minimum: Minimum::Never("nobody asked".to_owned()),
     };
     let request = |name: &str, size: SizePolicy| SourceRequest {
         name: name.to_owned(),

@@ -4,6 +4,7 @@ mod address;
 mod bad;
 mod bitmap;
 mod blockmap;
+mod by_path;
 mod checksum;
 mod contents;
 mod descriptor;
@@ -24,7 +25,7 @@ mod unused;
 
 use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Replayed, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Paths, Replayed, Summary};
 use crate::bytes::{le16, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
@@ -216,6 +217,11 @@ impl Filesystem for Ext {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
         let s_kbytes_written = le64(&raw, 0x178);
         Ok((s_kbytes_written != 0).then_some(s_kbytes_written))
+    }
+
+    fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {
+        let superblock = self.superblock().ok()?;
+        Some(Paths::new(by_path::Reader { superblock, device }))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -8,6 +8,7 @@
 
 mod allocation;
 mod boot;
+mod by_path;
 mod directory;
 mod layout;
 mod metadata;
@@ -18,7 +19,7 @@ use super::chain;
 use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Owners, Paths, Summary};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
@@ -132,6 +133,13 @@ impl Filesystem for Fat {
     /// so no few fields show that nothing was written.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {
+        Some(Paths::new(by_path::Reader {
+            device,
+            layout: &self.layout,
+        }))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -93,10 +93,25 @@ impl Plan {
             return invalid("an mbr has no attributes".to_owned());
         }
         let size_bytes = volume.extent.len_bytes();
-        let least_bytes = volume.least_bytes.unwrap_or(volume.source_bytes);
+        let (least_bytes, whose) = match volume.is_shrunk {
+            true => (
+                volume.minimum_bytes.unwrap_or(0),
+                "what the source's filesystem can be shrunk to,",
+            ),
+            false => (
+                volume.least_bytes.unwrap_or(volume.source_bytes),
+                "the source's",
+            ),
+        };
         if size_bytes < least_bytes {
             return invalid(format!(
-                "size_bytes is {size_bytes}, less than the source's {least_bytes}"
+                "size_bytes is {size_bytes}, less than {whose} {least_bytes}"
+            ));
+        }
+        if volume.is_shrunk && size_bytes >= volume.source_bytes {
+            return invalid(format!(
+                "is_shrunk is true, and size_bytes {size_bytes} is not less than the source's {}",
+                volume.source_bytes
             ));
         }
         Ok(())

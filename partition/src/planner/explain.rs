@@ -1,5 +1,6 @@
 //! Why volumes do not fit on a drive, and what would do.
 
+use super::fresh;
 use super::ground::Ground;
 use super::new_table::name;
 use super::placement::Class;
@@ -10,17 +11,28 @@ use super::wanted::Wanted;
 use crate::error::Error;
 use crate::table::Scheme;
 
-/// The refusal for volumes `fresh` of all that are `wanted`, which [`slots::find`] can't place.
-pub(super) fn misfit(
-    request: &Request,
-    ground: &Ground,
-    wanted: &[Wanted],
-    fresh: &[&Wanted],
-) -> Error {
+/// What the drive has no room for.
+pub(super) struct Wish<'a> {
+    /// All volumes that are wanted, as small as their filesystems are.
+    pub(super) tight: &'a [Wanted],
+    /// The same, as small as what fits.
+    pub(super) shrunken: &'a [Wanted],
+    /// Which of them are not on the drive yet.
+    pub(super) is_fresh: &'a [bool],
+}
+
+/// The refusal for a wish that [`slots::find`] can't place.
+pub(super) fn misfit(request: &Request, ground: &Ground, wish: &Wish<'_>) -> Error {
+    let wanted = match request.options.may_shrink {
+        true => wish.shrunken,
+        false => wish.tight,
+    };
+    let fresh = &fresh(wanted, wish.is_fresh)[..];
     let mut ways = Vec::new();
+    ways.extend(by_shrinking(request, ground, wish));
     ways.extend(without_one(request, ground, fresh));
     ways.extend(on_a_new_table(request, wanted));
-    ways.push(elsewhere(ground, wanted));
+    ways.push(elsewhere(ground, wish, wanted));
     let problem = if is_short_of_slots(ground, fresh) {
         format!(
             "the drive's {} table has too few free slots ({} of {} needed)",
@@ -127,13 +139,43 @@ fn least_drive_bytes(ground: &Ground, wanted: &[Wanted]) -> u64 {
         .saturating_add(ground.alignment_bytes)
 }
 
-fn elsewhere(ground: &Ground, wanted: &[Wanted]) -> String {
+/// That it fits with filesystems made smaller, and how small they become.
+fn by_shrinking(request: &Request, ground: &Ground, wish: &Wish<'_>) -> Option<String> {
+    if request.options.may_shrink {
+        return None;
+    }
+    let shrunken = fresh(wish.shrunken, wish.is_fresh);
+    slots::find(&ground.without_reserve(), &shrunken)?;
+    let pairs = fresh(wish.tight, wish.is_fresh).into_iter().zip(shrunken);
+    let smaller = pairs.filter(|(tight, one)| one.claim.min_bytes < tight.claim.min_bytes);
+    let smaller: Vec<String> = smaller
+        .map(|(tight, one)| {
+            format!(
+                "{} from {} to {} (its least is {})",
+                one.name,
+                human_size(tight.claim.min_bytes),
+                human_size_at_least(one.claim.min_bytes),
+                human_size_at_least(one.minimum.bytes().unwrap_or(0))
+            )
+        })
+        .collect();
+    (!smaller.is_empty()).then(|| format!("let filesystems be shrunk: {}", smaller.join(", ")))
+}
+
+fn elsewhere(ground: &Ground, wish: &Wish<'_>, wanted: &[Wanted]) -> String {
     let bytes = least_drive_bytes(ground, wanted);
     if ground.scheme == Scheme::Mbr && bytes > mbr_reach(ground) {
         return "use a GPT instead of an MBR table".to_owned();
     }
     let size = human_size_at_least(bytes);
-    format!("use an empty drive of at least {size}")
+    let shrunken_bytes = least_drive_bytes(ground, wish.shrunken);
+    match shrunken_bytes < bytes {
+        true => format!(
+            "use an empty drive of at least {size}, or of {} with filesystems shrunk",
+            human_size_at_least(shrunken_bytes)
+        ),
+        false => format!("use an empty drive of at least {size}"),
+    }
 }
 
 fn without_one(request: &Request, ground: &Ground, fresh: &[&Wanted]) -> Vec<String> {

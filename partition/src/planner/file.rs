@@ -92,6 +92,10 @@ struct Volume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     least_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    minimum_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_shrunk: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     used_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filesystem: Option<Kind>,
@@ -327,6 +331,8 @@ impl Volume {
             size: volume.size,
             source_bytes: volume.source_bytes,
             least_bytes: volume.least_bytes,
+            minimum_bytes: volume.minimum_bytes,
+            is_shrunk: volume.is_shrunk,
             used_bytes: volume.used_bytes,
             filesystem: volume.filesystem,
             source: SourceText {
@@ -357,6 +363,8 @@ impl Volume {
             size: self.size,
             source_bytes: self.source_bytes,
             least_bytes: self.least_bytes,
+            minimum_bytes: self.minimum_bytes,
+            is_shrunk: self.is_shrunk,
             used_bytes: self.used_bytes,
             filesystem: self.filesystem,
         })

@@ -92,6 +92,12 @@ pub struct PlannedVolume {
     /// What of the source a clone that is smaller must have room for: its filesystem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub least_bytes: Option<u64>,
+    /// How small the source's filesystem could be made when the plan was made, by its own tool; `None` when that
+    /// was not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_bytes: Option<u64>,
+    /// Whether the filesystem is made smaller on its way to the clone.
+    pub is_shrunk: bool,
     /// What a clone copies of it; `None` when that was not found out.
     pub used_bytes: Option<u64>,
     /// What the source volume is formatted as, if it was recognised.

@@ -1,6 +1,7 @@
 //! What a plan is asked for: the drive, the sources, the options.
 
 use super::layout::Plan;
+use super::minimum::Minimum;
 use super::original::Original;
 use super::role::Role;
 use super::size::SizePolicy;
@@ -97,6 +98,8 @@ pub struct SourceVolume {
     pub used_bytes: Option<u64>,
     /// Where its filesystem ends; `None` when a smaller clone would cut it.
     pub end_bytes: Option<u64>,
+    /// How small its filesystem can be made.
+    pub minimum: Minimum,
 }
 
 impl Drive {
@@ -127,7 +130,8 @@ impl Drive {
 }
 
 impl SourceVolume {
-    /// A volume that inspection found on a disk with `table`. `used_bytes` of it get copied.
+    /// A volume that inspection found on a disk with `table`. `used_bytes` of it get copied; what is known of its
+    /// end and its least size is the caller's to fill in.
     #[must_use]
     pub fn new(volume: &Volume, table: Option<&Table>, used_bytes: Option<u64>) -> Self {
         let partition = volume.partition.as_ref();
@@ -149,10 +153,11 @@ impl SourceVolume {
             filesystem: volume.filesystem.clone(),
             used_bytes,
             end_bytes: None,
+            minimum: Minimum::Unknown("no tool was asked".to_owned()),
         }
     }
 
-    /// The least size of its clone.
+    /// The least size of its clone, as long as its filesystem stays as large as it is.
     #[must_use]
     pub fn least_bytes(&self) -> u64 {
         let size_bytes = self.extent.len_bytes();
@@ -183,12 +188,14 @@ pub struct Reserve {
 }
 
 /// How to plan.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The kind of table. `None`: the kind of the table that is kept, or else GPT.
     pub scheme: Option<Scheme>,
     /// Whether a new table replaces what is on the drive, which is lost.
     pub replace_table: bool,
+    /// Whether filesystems may be made smaller where the drive is too small for them.
+    pub may_shrink: bool,
     /// A date for the names, as in `2026-11-21`.
     pub date_stamp: Option<String>,
     /// Space that belongs to no partition, in which updates of clones are staged.

@@ -17,7 +17,7 @@ use crate::table::{Partition, Scheme};
 pub(super) fn find<'a>(
     ground: &'a Ground,
     wanted: &[Wanted],
-    previous: Option<&Plan>,
+    (previous, may_shrink): (Option<&Plan>, bool),
 ) -> Result<Vec<Option<&'a Partition>>> {
     wanted
         .iter()
@@ -32,7 +32,7 @@ pub(super) fn find<'a>(
                     "partitions {} and {} of the drive could both be {}. Rename or remove one",
                     first.number, second.number, one.name
                 ))),
-                (Some(there), None) => suits(there, one).map(|()| Some(there)),
+                (Some(there), None) => suits(there, one, may_shrink).map(|()| Some(there)),
                 (None, _) => Ok(None),
             }
         })
@@ -57,14 +57,15 @@ fn is_placed(plan: &Plan, ground: &Ground, wanted: &Wanted, there: &Partition) -
         })
 }
 
-fn suits(there: &Partition, wanted: &Wanted) -> Result<()> {
+fn suits(there: &Partition, wanted: &Wanted, may_shrink: bool) -> Result<()> {
+    let needed_bytes = wanted.suitable_bytes(may_shrink);
     let problem = if there.partition_type != wanted.partition_type {
         "has another partition type".to_owned()
-    } else if there.extent.len_bytes() < wanted.tightened().claim.min_bytes {
+    } else if there.extent.len_bytes() < needed_bytes {
         format!(
             "has {}, and {} are needed",
             human_size(there.extent.len_bytes()),
-            human_size(wanted.tightened().claim.min_bytes)
+            human_size(needed_bytes)
         )
     } else {
         return Ok(());

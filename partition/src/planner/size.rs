@@ -149,7 +149,7 @@ pub fn human_size(size_bytes: u64) -> String {
 
 /// As [`human_size`], for the least size that is needed: it is never rounded down.
 #[must_use]
-pub(super) fn human_size_at_least(size_bytes: u64) -> String {
+pub(in crate::planner) fn human_size_at_least(size_bytes: u64) -> String {
     let Some((_, unit)) = UNITS.iter().find(|(_, unit)| size_bytes >= *unit) else {
         return human_size(size_bytes);
     };

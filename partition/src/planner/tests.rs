@@ -2,6 +2,7 @@
 
 mod disk;
 mod file;
+mod fit;
 mod mbr;
 mod picture;
 mod properties;
@@ -10,7 +11,8 @@ mod warnings;
 mod way_back;
 
 use super::{
-    Drive, Options, Plan, Proposal, Request, SizePolicy, Source, SourceRequest, SourceVolume, plan,
+    Drive, Minimum, Options, Plan, Proposal, Request, SizePolicy, Source, SourceRequest,
+    SourceVolume, plan,
 };
 use crate::device::Geometry;
 use crate::error::Result;
@@ -62,6 +64,7 @@ fn volume(number: u32, partition_type: Uuid, start: u64, len: u64) -> SourceVolu
         filesystem: None,
         used_bytes: Some(len / 4),
         end_bytes: None,
+        minimum: Minimum::Never("klon can't make it smaller".to_owned()),
     }
 }
 

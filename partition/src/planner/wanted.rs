@@ -2,11 +2,13 @@
 
 use super::ground::Ground;
 use super::layout::{PlannedVolume, SourceRef};
+use super::main_size::{MainSize, fixed};
+use super::minimum::{Minimum, VolumeSizes};
 use super::name::{check_date_stamp, check_name, clone_names};
 use super::placement::Claim;
 use super::request::{Request, Source, SourceRequest, SourceVolume};
 use super::role::{self, Role};
-use super::size::{Growth, SizePolicy, human_size, human_size_at_least};
+use super::size::SizePolicy;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::filesystem::Kind;
@@ -31,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) least_bytes: u64,
     pub(super) used_bytes: Option<u64>,
     pub(super) filesystem: Option<Kind>,
+    /// How small that can be made.
+    pub(super) minimum: Minimum,
     pub(super) claim: Claim,
 }
 
@@ -38,21 +42,69 @@ impl Wanted {
     /// The same wish on a drive that is too small for the sources: as small as the filesystem, unless the
     /// user asked for a size.
     pub(super) fn tightened(&self) -> Self {
+        self.down_to(self.least_bytes)
+    }
+
+    /// The same wish on a drive that is too small for the filesystems: as small as what fits, where the
+    /// filesystem can be made smaller.
+    pub(super) fn shrunken(&self) -> Self {
+        let tightened = self.tightened();
+        match self.minimum.fit_bytes(self.least_bytes) {
+            Some(fit_bytes) => tightened.down_to(fit_bytes),
+            None => tightened,
+        }
+    }
+
+    /// The same wish, content with `least_bytes` unless the user asked for a size.
+    fn down_to(&self, least_bytes: u64) -> Self {
         let is_free = match self.size {
             SizePolicy::Match => true,
             SizePolicy::Grow(growth) => growth.size_min_bytes.is_none(),
             SizePolicy::Fit | SizePolicy::Fixed { .. } => false,
         };
-        let mut tightened = self.clone();
-        if is_free && self.least_bytes < self.claim.min_bytes {
-            tightened.claim.min_bytes = self.least_bytes;
-            tightened.claim.weight = self.claim.weight.max(1);
+        let mut smaller = self.clone();
+        if is_free && least_bytes < self.claim.min_bytes {
+            smaller.claim.min_bytes = least_bytes;
+            smaller.claim.weight = self.claim.weight.max(1);
         }
-        tightened
+        smaller
+    }
+
+    /// The least size of a partition that is there and can be kept for its clone. What was made to fit has less
+    /// room as the source fills up.
+    pub(super) fn suitable_bytes(&self, may_shrink: bool) -> u64 {
+        let asked_bytes = self.tightened().claim.min_bytes;
+        let may_shrink = match self.size {
+            SizePolicy::Fit => true,
+            SizePolicy::Fixed { .. } => false,
+            SizePolicy::Match | SizePolicy::Grow(_) => may_shrink,
+        };
+        let minimum_bytes = self.minimum.bytes().filter(|_| may_shrink);
+        minimum_bytes.map_or(asked_bytes, |bytes| bytes.min(asked_bytes))
+    }
+
+    /// How large it is, could be, and becomes in `extent`.
+    pub(super) fn sizes(&self, extent: Extent) -> VolumeSizes {
+        VolumeSizes {
+            volume: self.name.clone(),
+            used_bytes: self.used_bytes,
+            minimum_bytes: self.minimum.bytes(),
+            minimum_unknown_because: self.minimum.unknown_because().map(str::to_owned),
+            source_bytes: self.source_bytes,
+            size_bytes: extent.len_bytes(),
+            is_shrunk: self.is_shrunk_in(extent),
+        }
+    }
+
+    /// Whether its filesystem has to be made smaller for `extent`.
+    const fn is_shrunk_in(&self, extent: Extent) -> bool {
+        extent.len_bytes() < self.least_bytes
     }
 
     /// The volume at its place.
     pub(super) fn at(&self, number: u32, extent: Extent, guid: Option<Uuid>) -> PlannedVolume {
+        let is_shrunk = self.is_shrunk_in(extent);
+        let is_cut = extent.len_bytes() < self.source_bytes && !is_shrunk;
         PlannedVolume {
             name: self.name.clone(),
             group: self.group.clone(),
@@ -65,7 +117,9 @@ impl Wanted {
             is_bootable: self.is_bootable,
             size: self.size,
             source_bytes: self.source_bytes,
-            least_bytes: (extent.len_bytes() < self.source_bytes).then_some(self.least_bytes),
+            least_bytes: is_cut.then_some(self.least_bytes),
+            minimum_bytes: self.minimum.bytes(),
+            is_shrunk,
             used_bytes: self.used_bytes,
             filesystem: self.filesystem,
         }
@@ -183,6 +237,7 @@ fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec
                 least_bytes: in_sectors(volume.least_bytes(), ground.sector_bytes),
                 used_bytes: volume.used_bytes,
                 filesystem: volume.filesystem.as_ref().map(|summary| summary.kind),
+                minimum: volume.minimum.clone(),
                 claim,
             })
         })
@@ -202,14 +257,23 @@ fn main_volume(volumes: &[(&SourceVolume, Role)]) -> Option<usize> {
     main_of(sizes.map(|(volume, role)| (*role, volume.extent.len_bytes())))
 }
 
-/// The same by roles and sizes alone.
-pub(super) fn main_of(volumes: impl Iterator<Item = (Role, u64)>) -> Option<usize> {
-    let rank = |role: Role| match role {
+/// How much a source is about volumes of this role: not at all about those that are there for booting.
+const fn rank(role: Role) -> u8 {
+    match role {
         Role::Root => 3,
         Role::Other => 2,
         Role::Home | Role::Srv | Role::Var => 1,
         _ => 0,
-    };
+    }
+}
+
+/// Whether volumes of this role are made smaller where their source is to fit.
+const fn is_worth_it(role: Role) -> bool {
+    rank(role) > 0
+}
+
+/// The same by roles and sizes alone.
+pub(super) fn main_of(volumes: impl Iterator<Item = (Role, u64)>) -> Option<usize> {
     // The first of equals.
     let ranked = |&(index, (role, bytes)): &(usize, (Role, u64))| {
         (rank(role), bytes, std::cmp::Reverse(index))
@@ -266,7 +330,7 @@ fn described(
 }
 
 /// The policy and the claim of each volume. The main volume has the policy of its source, less what the
-/// others take.
+/// others take. Of a source that is to fit, all volumes for files become smaller that can.
 fn claims(
     asked: &SourceRequest,
     volumes: &[(&SourceVolume, Role)],
@@ -276,110 +340,39 @@ fn claims(
     let too_large = || Error::Invalid(format!("{}: a size is out of range", asked.name));
     let mut others_bytes: u64 = 0;
     let mut claims = Vec::with_capacity(volumes.len());
-    for (index, (volume, _)) in volumes.iter().enumerate() {
-        let bytes = volume
+    for (index, (volume, role)) in volumes.iter().enumerate() {
+        let own_bytes = volume
             .extent
             .len_bytes()
             .checked_next_multiple_of(sector_bytes)
             .ok_or_else(too_large)?;
+        let end_bytes = in_sectors(volume.least_bytes(), sector_bytes);
+        let fit_bytes = match asked.size {
+            SizePolicy::Fit if is_worth_it(*role) => volume.minimum.fit_bytes(end_bytes),
+            _ => None,
+        };
+        let (size, bytes) = match fit_bytes {
+            Some(bytes) => (
+                SizePolicy::Fit,
+                in_sectors(bytes, sector_bytes).min(own_bytes),
+            ),
+            None => (SizePolicy::Match, own_bytes),
+        };
         if index != main {
             others_bytes = others_bytes.checked_add(bytes).ok_or_else(too_large)?;
         }
-        claims.push((SizePolicy::Match, fixed(bytes)));
+        claims.push((size, fixed(bytes)));
     }
-    let least = claims[main].1.min_bytes;
+    let main_volume = volumes[main].0;
     let checked = MainSize {
         name: &asked.name,
-        least_bytes: least,
-        end_bytes: in_sectors(volumes[main].0.least_bytes(), sector_bytes),
+        own_bytes: in_sectors(main_volume.extent.len_bytes(), sector_bytes),
+        end_bytes: in_sectors(main_volume.least_bytes(), sector_bytes),
+        minimum: &main_volume.minimum,
+        used_bytes: main_volume.used_bytes,
         others_bytes,
         sector_bytes,
     };
     claims[main] = checked.claim(asked.size)?;
     Ok(claims)
-}
-
-pub(super) const fn fixed(bytes: u64) -> Claim {
-    Claim {
-        min_bytes: bytes,
-        max_bytes: bytes,
-        weight: 0,
-        padding_bytes: 0,
-    }
-}
-
-/// What the size of a source means for its main volume.
-pub(super) struct MainSize<'a> {
-    pub(super) name: &'a str,
-    pub(super) least_bytes: u64,
-    /// Where its filesystem ends.
-    pub(super) end_bytes: u64,
-    pub(super) others_bytes: u64,
-    pub(super) sector_bytes: u64,
-}
-
-impl MainSize<'_> {
-    pub(super) fn claim(&self, size: SizePolicy) -> Result<(SizePolicy, Claim)> {
-        match size {
-            SizePolicy::Match => Ok((size, fixed(self.least_bytes))),
-            SizePolicy::Fit => Err(Error::Refused(format!(
-                "{}: size \"fit\" may be smaller than the source, and klon can't shrink yet. Use \
-                 \"match\", \"grow\" or a size of at least {}",
-                self.name,
-                human_size_at_least(self.least_bytes.saturating_add(self.others_bytes))
-            ))),
-            SizePolicy::Fixed { size_bytes } => {
-                let size_bytes = self.own(size_bytes)?;
-                Ok((SizePolicy::Fixed { size_bytes }, fixed(size_bytes)))
-            }
-            SizePolicy::Grow(growth) => self.grow(growth),
-        }
-    }
-
-    fn grow(&self, growth: Growth) -> Result<(SizePolicy, Claim)> {
-        let size_min_bytes = growth.size_min_bytes.map(|b| self.own(b)).transpose()?;
-        let size_max_bytes = growth.size_max_bytes.map(|b| self.own(b)).transpose()?;
-        let min_bytes = size_min_bytes.unwrap_or(self.least_bytes);
-        let max_bytes = size_max_bytes.unwrap_or(u64::MAX);
-        if min_bytes > max_bytes || growth.weight == 0 {
-            return Err(Error::Invalid(format!(
-                "{}: grow from {} to {} with weight {} is impossible",
-                self.name,
-                human_size(min_bytes),
-                human_size(max_bytes),
-                growth.weight
-            )));
-        }
-        let policy = SizePolicy::Grow(Growth {
-            size_min_bytes,
-            size_max_bytes,
-            ..growth
-        });
-        let claim = Claim {
-            min_bytes,
-            max_bytes,
-            weight: growth.weight,
-            padding_bytes: growth.padding_bytes,
-        };
-        Ok((policy, claim))
-    }
-
-    /// What a size for the whole source leaves for its main volume.
-    fn own(&self, total_bytes: u64) -> Result<u64> {
-        total_bytes
-            .checked_next_multiple_of(self.sector_bytes)
-            .and_then(|total| total.checked_sub(self.others_bytes))
-            .filter(|own| *own >= self.end_bytes)
-            .ok_or_else(|| {
-                let least = self.end_bytes.saturating_add(self.others_bytes);
-                Error::Refused(format!(
-                    "{}: {} is less than the source's {}, and klon can't shrink yet. Use \
-                     \"match\", or a size of at least {}",
-                    self.name,
-                    human_size(total_bytes),
-                    human_size(least),
-                    human_size_at_least(least)
-                ))
-            })
-    }
 }

@@ -1,11 +1,13 @@
 //! The way back: the table of a new disk, on which clones take the places of their originals.
 
 use super::ground::natural_alignment;
+use super::main_size::{MainSize, fixed};
+use super::minimum::Minimum;
 use super::original::Original;
 use super::placement::{Claim, Class, Gap, Item, place};
 use super::role::Role;
 use super::size::{SizePolicy, human_size, human_size_at_least};
-use super::wanted::{MainSize, fixed, main_of};
+use super::wanted::main_of;
 use crate::device::Geometry;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
@@ -252,6 +254,7 @@ fn claims(
     for one in returning {
         claims.push(fixed(in_sectors(one.size_bytes, sector_bytes)?));
     }
+    let never = Minimum::Never("klon shrinks nothing on the way back".to_owned());
     for (group, size) in sizes {
         let own: Vec<usize> = (0..returning.len())
             .filter(|&index| returning[index].group == *group)
@@ -273,8 +276,10 @@ fn claims(
             .fold(0, u64::saturating_add);
         let main_size = MainSize {
             name: group,
-            least_bytes: claims[main].min_bytes,
+            own_bytes: claims[main].min_bytes,
             end_bytes: in_sectors(returning[main].least_bytes, sector_bytes)?,
+            minimum: &never,
+            used_bytes: None,
             others_bytes,
             sector_bytes,
         };
@@ -398,7 +403,7 @@ fn misfit(room: &Room, parts: &[Part<'_>], table: &Table, size_bytes: u64) -> Er
         format!(". The disk must have at least {least}")
     });
     Error::Refused(format!(
-        "the disk ({}) is too small for {}, and klon can't shrink filesystems yet{ways}",
+        "the disk ({}) is too small for {}{ways}",
         human_size(size_bytes),
         kept.join(", ")
     ))

@@ -6,7 +6,7 @@ use crate::advice::{self, ELSEWHERE};
 use crate::cli::{Common, ImageArgs, ReplayArgs};
 use crate::error::refused;
 use crate::image::ImageName;
-use crate::jobs::{self, BadSectors, Sources, VolumeJob};
+use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::messages::say;
 use crate::named::Place;
 use crate::progress::{Progress, Totals};
@@ -112,7 +112,7 @@ fn job(args: &ImageArgs, scratch: &Path, system: &System) -> Result<VolumeJob> {
         moments: None,
         ways: &ways,
         replay: &ReplayArgs::NEVER,
-        may_shrink: false,
+        shrinks: Shrinks::Nothing,
     };
     jobs::pair::pair(&args.source, scratch, how, system)
 }

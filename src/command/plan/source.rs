@@ -1,20 +1,18 @@
 //! What a source is, as the planner wants to know it.
 
+use crate::boot_code::found;
 use crate::error::refused;
+use crate::minimum::{self, Subject};
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
 use crate::source::{contained, live};
 use crate::still::How;
 use anyhow::Result;
-use klon_partition::device::read_vec;
 use klon_partition::filesystem::{Basis, Hazard, Usage};
-use klon_partition::inspect::{DiskLayout, Unassigned, Volume, unassigned};
-use klon_partition::outside::first_set;
-use klon_partition::planner::{
-    BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original, Source, SourceVolume,
-};
+use klon_partition::inspect::Volume;
+use klon_partition::planner::{Minimum, Source, SourceVolume};
 use klon_partition::system::{MountPoint, System};
-use klon_partition::table::{Partition, Scheme, Table};
+use klon_partition::table::{Partition, Table};
 use klon_partition::{Extent, Identity};
 use std::path::Path;
 
@@ -50,7 +48,7 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         .transpose()?;
     Ok(Source {
         original: match &disk {
-            Some(identity) => original(open, identity.clone(), layout)?,
+            Some(identity) => found::original(open, identity.clone(), layout)?,
             None => None,
         },
         identity: match in_file {
@@ -62,8 +60,8 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
             table.logical_sector_bytes
         }),
         disk_has_esp: table.is_some_and(has_esp),
-        has_boot_code: has_boot_code(open)?,
-        unassigned: data_outside(open)?,
+        has_boot_code: found::has_code(open)?,
+        unassigned: found::data_outside(open)?,
         volumes: if open.is_disk() {
             partitions(open, system)?
         } else {
@@ -82,94 +80,6 @@ fn has_esp(table: &Table) -> bool {
         .any(|partition| partition.partition_type.is_efi_system())
 }
 
-fn has_boot_code(open: &OpenPlace) -> Result<bool> {
-    Ok(!boot_code(open)?.is_empty())
-}
-
-/// Boot code in the first sector of a disk, without the zeroes at its end.
-fn boot_code(open: &OpenPlace) -> Result<Vec<u8>> {
-    if !open.is_disk() {
-        return Ok(Vec::new());
-    }
-    let mut code = read_vec(&*open.device, 0, BOOT_CODE_BYTES)?;
-    let len = code.iter().rposition(|&byte| byte != 0);
-    code.truncate(len.map_or(0, |last| last.saturating_add(1)));
-    Ok(code)
-}
-
-/// The disk of a source: its table, and what of a boot loader is outside of its partitions. Where the
-/// source is one partition, only that disk's table is known.
-fn original(open: &OpenPlace, identity: Identity, layout: &DiskLayout) -> Result<Option<Original>> {
-    let Some(table) = layout.believed_table() else {
-        return Ok(None);
-    };
-    let gap = gap(table).filter(|_| open.is_disk());
-    let first = match gap {
-        Some(gap) => first_set(&*open.device, gap)?,
-        None => None,
-    };
-    let loader = match (gap, first) {
-        (Some(gap), Some(first_bytes)) => loader(open, gap, first_bytes)?,
-        _ => None,
-    };
-    Ok(Some(Original {
-        boot_code: boot_code(open)?,
-        has_loader_in_gap: first.is_some(),
-        loader,
-        ..Original::new(identity, layout.geometry.size_bytes, table)
-    }))
-}
-
-/// What is between the table and the first partition, where loaders have their second part.
-fn gap(table: &Table) -> Option<Extent> {
-    let partitions = table.partitions.iter();
-    let first_bytes = partitions.map(|one| one.extent.offset_bytes()).min();
-    let start_bytes = match table.scheme {
-        Scheme::Gpt => table.usable.offset_bytes(),
-        Scheme::Mbr => u64::from(table.logical_sector_bytes),
-    };
-    Extent::between(start_bytes, first_bytes.unwrap_or(0).min(LOADER_END_BYTES))
-}
-
-/// What is not zero in such a gap, of which the first is at `first_bytes`, in whole sectors; `None` when a plan has no
-/// room for it.
-fn loader(open: &OpenPlace, gap: Extent, first_bytes: u64) -> Result<Option<Loader>> {
-    let bytes = read_vec(
-        &*open.device,
-        gap.offset_bytes(),
-        usize::try_from(gap.len_bytes())?,
-    )?;
-    let sector = usize::try_from(open.device.geometry().logical_sector_bytes)?;
-    let skipped =
-        usize::try_from(first_bytes.saturating_sub(gap.offset_bytes()))? / sector * sector;
-    let last = bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0);
-    let end = last
-        .saturating_add(1)
-        .next_multiple_of(sector)
-        .min(bytes.len());
-    let found = bytes.get(skipped..end).unwrap_or_default();
-    if found.is_empty() || found.len() > LOADER_BYTES_MAX {
-        return Ok(None);
-    }
-    Ok(Some(Loader {
-        start_bytes: gap.offset_bytes().saturating_add(skipped as u64),
-        bytes: found.to_vec(),
-    }))
-}
-
-/// Data of a disk in no partition; boot code at its start is told by itself.
-fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
-    let from_bytes = if has_boot_code(open)? {
-        LOADER_END_BYTES
-    } else {
-        0
-    };
-    match open.layout.table.as_ref().filter(|_| open.is_disk()) {
-        Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
-        None => Ok(None),
-    }
-}
-
 fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
     let mut volumes = Vec::new();
     let disk = system.disk_of(&open.place.path)?;
@@ -185,6 +95,8 @@ fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
         let table = open.layout.table.as_ref();
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
         described.end_bytes = used.end_bytes(volume.extent.len_bytes());
+        let number = described.number.map(|number| (number, volume.extent));
+        described.minimum = least((open, number), &used, system);
         let node = disk
             .as_ref()
             .and_then(|disk| disk.partition_at(volume.extent));
@@ -216,6 +128,7 @@ fn single(
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.end_bytes = used.end_bytes(size_bytes);
+    single.minimum = least((open, None), &used, system);
     if let Some(disk) = system.disk_of(&open.place.path)? {
         let own = open.location(system)?;
         let mut mounts = disk.mounts.clone();
@@ -230,6 +143,22 @@ fn single(
         single.partuuid = Some(partuuid);
     }
     Ok(single)
+}
+
+/// How small the filesystem of a volume can be made: of all that is open, or of a partition of it.
+fn least(
+    (open, part): (&OpenPlace, Option<(u32, Extent)>),
+    usage: &Usage,
+    system: &System,
+) -> Minimum {
+    let own_bytes = open.device.geometry().size_bytes;
+    let subject = Subject {
+        open,
+        part,
+        usage,
+        size_bytes: part.map_or(own_bytes, |(_, extent)| extent.len_bytes()),
+    };
+    minimum::of(&subject, system).into()
 }
 
 /// What a volume that is mounted for writing says of itself is no unclean end: `klon clone` brings it to rest, and

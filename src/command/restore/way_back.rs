@@ -1,8 +1,10 @@
 //! `klon restore PLAN NAME=DISK`: what a backup drive has of a disk back to a new one, with the table, names
-//! and identities of the original.
+//! and identities of the original. So does the disk of an image to a disk for which it is too large.
 
 mod boot;
 mod disk;
+mod image;
+mod shrink;
 
 use super::{grow, policy, rung};
 use crate::boot_fields;
@@ -10,7 +12,7 @@ use crate::cli::{Common, RestoreArgs};
 use crate::confirm::{self, Loss};
 use crate::description::describe;
 use crate::direction;
-use crate::error::{refused, usage};
+use crate::error::{Advice, refused, usage};
 use crate::jobs::VolumeJob;
 use crate::jobs::planned::partition_target;
 use crate::lay_out::{Prepared, covered_warning, is_drive_blank, takes_data};
@@ -57,8 +59,6 @@ pub fn run(
     system: &System,
 ) -> Result<ExitCode> {
     check_options(args)?;
-    let records = records::store(common)?;
-    let policy = policy(args);
     let sizes = sizes(args, plan)?;
     let mut disks = Vec::new();
     for (place, groups) in &targets(args, plan, system)? {
@@ -66,8 +66,61 @@ pub fn run(
         disk.check_apart(&disks, system)?;
         disks.push(disk);
     }
-    for disk in &mut disks {
-        disk.lay_out(&sizes, args.make_empty)?;
+    bring_back(args, (&mut disks[..], &sizes[..]), common, system)
+}
+
+/// The image that is given, and the disk that it is to be restored to by partitions: with `--shrink`, where
+/// the disk in the image is too large for it.
+///
+/// # Errors
+/// When one of the two can't be opened.
+pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<(OpenPlace, Place)>> {
+    let [target] = &args.target[..] else {
+        return Ok(None);
+    };
+    if !args.shrink.shrink || args.skip_damaged {
+        return Ok(None);
+    }
+    let image = Place::resolve(&args.image, system)?;
+    if image.image.is_none() || image.number.is_some() {
+        return Ok(None);
+    }
+    let place = Place::resolve(target, system)?;
+    let target = place.clone().into_raw().open()?;
+    let image = image.open()?;
+    let target_bytes = target.device.geometry().size_bytes;
+    Ok(image::is_too_large(&image, target_bytes).then_some((image, place)))
+}
+
+/// Brings the disk of an image back to a smaller one.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_image(
+    args: &RestoreArgs,
+    (image, place): (&OpenPlace, &Place),
+    common: &Common,
+    system: &System,
+) -> Result<ExitCode> {
+    let original = image::original(image, system)?;
+    let disk = image::look((image, &original), place, system)?;
+    bring_back(args, (&mut [disk][..], &[][..]), common, system)
+}
+
+fn bring_back(
+    args: &RestoreArgs,
+    (disks, sizes): (&mut [NewDisk<'_>], &[(String, SizePolicy)]),
+    common: &Common,
+    system: &System,
+) -> Result<ExitCode> {
+    let records = records::store(common)?;
+    let policy = policy(args);
+    for disk in &mut *disks {
+        if args.shrink.shrink {
+            shrink::allow(disk, args, system)?;
+        }
+        disk.lay_out(sizes, args.make_empty)
+            .map_err(|error| with_shrink(error, args))?;
         disk.refuse_twice(system)?;
         disk.open_sources(args.outside, system)?;
     }
@@ -76,17 +129,17 @@ pub fn run(
         sources.extend(&mut back.source);
     }
     look(&mut sources, &records, &policy, common)?;
-    for disk in &disks {
+    for disk in &*disks {
         show(disk, args, common)?;
     }
     if policy.is_dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    for disk in &disks {
+    for disk in &*disks {
         ask(disk, args, &records, system)?;
     }
     let mut jobs = Vec::new();
-    for disk in &mut disks {
+    for disk in disks {
         disk.write(system)?;
         // The kernel knows its partitions only now.
         jobs.extend(bring(disk, &System::current()?)?);
@@ -99,6 +152,21 @@ pub fn run(
     let ended = carry_on(&mut jobs, &records, &policy, common, &system)?;
     grow(args, &jobs, common)?;
     Ok(ended)
+}
+
+/// What is to be done about a disk that is too small.
+fn with_shrink(error: anyhow::Error, args: &RestoreArgs) -> anyhow::Error {
+    let is_refused = matches!(
+        error.downcast_ref(),
+        Some(klon_partition::Error::Refused(_))
+    );
+    match is_refused && !args.shrink.shrink {
+        true => error.context(Advice(
+            "With --shrink, klon makes ext, NTFS and Btrfs smaller on their way, where that helps"
+                .to_owned(),
+        )),
+        false => error,
+    }
 }
 
 fn check_options(args: &RestoreArgs) -> Result<()> {
@@ -191,7 +259,7 @@ fn show(disk: &NewDisk<'_>, args: &RestoreArgs, common: &Common) -> Result<()> {
             disk::named(missing)
         ));
     }
-    for line in boot::lines(disk.original, way) {
+    for line in boot::lines(disk.original, way, disk.carrier) {
         say(&format!("klon: {}: {line}", disk.groups()));
     }
     if common.quiet {

@@ -116,6 +116,7 @@ fn every_key_is_documented() {
     RUNS.iter().for_each(|line| run(line, 0));
     // What differs, and what is damaged.
     run("verify wide", 1);
+    run("check-boot disk", 1);
     let disk = klon.json(&["devices", "disk"]);
     let root_bytes = disk["volumes"][1]["extent"][0].as_u64().unwrap();
     scribble(&klon.path("restored"), root_bytes + 4096);

@@ -3,17 +3,15 @@
 
 use crate::support::klon::number;
 use crate::support::overlay::{alone, assert_nothing_stays};
-use crate::support::tool::{self, command};
+use crate::support::tool;
 use crate::support::tree::{Tree, add_specials, fill, noise};
 use crate::support::{Klon, MIB, Mount, NtfsMount, image, lacks_root, run};
 use klon_partition::device::{look_at, read_vec};
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const SIZE_MIB: u64 = 400;
+pub(super) const SIZE_MIB: u64 = 400;
 
 /// Feature sets of ext4.
 const EXT4: [(&str, &[&str]); 4] = [
@@ -26,12 +24,12 @@ const EXT4: [(&str, &[&str]); 4] = [
     ("old", &["-O", "^resize_inode,sparse_super2,^metadata_csum"]),
 ];
 
-fn digest(path: &Path) -> String {
+pub(super) fn digest(path: &Path) -> String {
     run("sha256sum", &[path.to_str().unwrap()])
 }
 
 /// Files over all of a volume: what is in the middle is removed again, so that much of the rest has to move.
-fn spread(root: &Path) {
+pub(super) fn spread(root: &Path) {
     let names = |number: u64| root.join(format!("spread {number}"));
     for number in 0..24 {
         fs::write(names(number), noise(number, 9 << 20)).unwrap();
@@ -44,7 +42,7 @@ fn spread(root: &Path) {
     add_specials(root);
 }
 
-fn tree(klon: &Klon, name: &str) -> Tree {
+pub(super) fn tree(klon: &Klon, name: &str) -> Tree {
     let mount = Mount::new(klon.path(name), &klon.path("mnt"), "loop,ro");
     Tree::read(mount.path()).without_numbers()
 }
@@ -156,13 +154,8 @@ fn ext4_without_resize_inode_and_checksums() {
     run_ext("old");
 }
 
-#[test]
-fn ntfs_with_the_copy_of_its_boot_sector() {
-    if lacks_root() {
-        return;
-    }
-    let _alone = alone();
-    let klon = Klon::new();
+/// An NTFS with files all over it.
+pub(super) fn ntfs(klon: &Klon) {
     image::sparse(&klon.path("source"), SIZE_MIB * MIB);
     run("mkntfs", &["-q", "-F", "-f", &klon.text("source")]);
     let mount = NtfsMount::new(&klon.path("source"), &klon.path("mnt"), "rw");
@@ -174,13 +167,40 @@ fn ntfs_with_the_copy_of_its_boot_sector() {
         fs::remove_file(mount.path().join(format!("spread {number}"))).unwrap();
     });
     fill(mount.path(), 3, 6);
-    drop(mount);
-    let tree = |name: &str| {
-        let mount = NtfsMount::new(&klon.path(name), &klon.path("mnt"), "ro");
-        Tree::read(mount.path())
-    };
+}
+
+pub(super) fn ntfs_tree(klon: &Klon, name: &str) -> Tree {
+    let mount = NtfsMount::new(&klon.path(name), &klon.path("mnt"), "ro");
+    Tree::read(mount.path())
+}
+
+/// A Btrfs with files all over it.
+pub(super) fn btrfs(klon: &Klon) {
+    image::sparse(&klon.path("source"), 1200 * MIB);
+    run("mkfs.btrfs", &["-q", &klon.text("source")]);
+    let mount = Mount::new(klon.path("source"), &klon.path("mnt"), "loop");
+    spread(mount.path());
+}
+
+/// 1.05 times the least size that the tool names of the source.
+fn tight_mib(klon: &Klon) -> u64 {
+    let least = klon.json(&["map", "source", "--minimum"])["minimum"][0].take();
+    let least_bytes = number(&least, "shrink_bytes");
+    (least_bytes + least_bytes / 20).div_ceil(MIB)
+}
+
+#[test]
+fn ntfs_with_the_copy_of_its_boot_sector() {
+    if lacks_root() {
+        return;
+    }
+    let _alone = alone();
+    let klon = Klon::new();
+    ntfs(&klon);
+    let tree = |name: &str| ntfs_tree(&klon, name);
     let whole = tree("source");
-    for (target, size_mib) in [("half", SIZE_MIB / 2), ("small", 96)] {
+    let tight_mib = tight_mib(&klon);
+    for (target, size_mib) in [("half", SIZE_MIB / 2), ("small", 96), ("tight", tight_mib)] {
         let size_bytes = size_mib * MIB;
         shrink_to(&klon, target, size_bytes, &["ntfsinfo", "-f", "-m"]);
         let device = look_at(&klon.path(target)).unwrap();
@@ -203,13 +223,10 @@ fn btrfs_with_what_lies_behind_its_new_end() {
     }
     let _alone = alone();
     let klon = Klon::new();
-    image::sparse(&klon.path("source"), 1200 * MIB);
-    run("mkfs.btrfs", &["-q", &klon.text("source")]);
-    let mount = Mount::new(klon.path("source"), &klon.path("mnt"), "loop");
-    spread(mount.path());
-    drop(mount);
+    btrfs(&klon);
     let whole = tree(&klon, "source");
-    for (target, size_mib) in [("half", 600), ("small", 480)] {
+    let tight_mib = tight_mib(&klon);
+    for (target, size_mib) in [("half", 600), ("small", 480), ("tight", tight_mib)] {
         shrink_to(
             &klon,
             target,
@@ -276,67 +293,4 @@ fn what_can_not_be_shrunk_is_refused_with_the_reason() {
     let outcome = klon.run(&clone);
     run("umount", &[&small]);
     outcome.expect(3).says(&["--scratch", "free"]);
-}
-
-#[test]
-fn nothing_half_shrunk_looks_whole_when_klon_is_killed() {
-    if lacks_root() {
-        return;
-    }
-    let _alone = alone();
-    let klon = Klon::new();
-    image::sparse(&klon.path("source"), SIZE_MIB * MIB);
-    let make = ["-q", "-F", "-t", "ext4", "-b", "4096"];
-    run("mke2fs", &[&make[..], &[&klon.text("source")]].concat());
-    let mount = Mount::new(klon.path("source"), &klon.path("mnt"), "loop");
-    spread(mount.path());
-    drop(mount);
-    let whole = tree(&klon, "source");
-    let before = digest(&klon.path("source"));
-    fs::create_dir(klon.path("scratch")).unwrap();
-    let clone = [
-        "clone",
-        "source",
-        "target",
-        "--shrink",
-        "--scratch",
-        "scratch",
-    ];
-    image::sparse(&klon.path("target"), SIZE_MIB * MIB / 2);
-    let begin = Instant::now();
-    klon.ok(&clone);
-    let usual = begin.elapsed();
-    let kills = std::env::var("KLON_KILLS").map_or(5, |text| text.parse().unwrap());
-    for kill in 0..kills {
-        fs::remove_file(klon.path("target")).unwrap();
-        let _ = fs::remove_dir_all(klon.records());
-        image::sparse(&klon.path("target"), SIZE_MIB * MIB / 2);
-        let mut klon_run = klon.command(&clone);
-        let mut child = klon_run
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        sleep(usual.mul_f64(f64::from(kill + 1) / f64::from(kills + 1)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_nothing_stays();
-        let left = fs::read_dir(klon.path("scratch")).unwrap().count();
-        assert_eq!(left, 0, "a file stays");
-        let seen = command("blkid")
-            .args(["-p", &klon.text("target")])
-            .output()
-            .unwrap();
-        if seen.status.success() {
-            run("e2fsck", &["-fn", &klon.text("target")]);
-        }
-        klon.ok(&[&clone[..], &["--yes", "--confirm", "target"]].concat());
-        run("e2fsck", &["-fn", &klon.text("target")]);
-        tree(&klon, "target").assert_same(&whole);
-        sleep(Duration::from_millis(10));
-    }
-    assert!(
-        digest(&klon.path("source")) == before,
-        "the source was written to"
-    );
 }

@@ -20,7 +20,8 @@ pub(super) const HEAD: &str = "\
 #   group                the name of the source it belongs to
 #   number               its slot in the table: sda3 has number 3
 #   start_bytes, size_bytes
-#                        where it lies; at least as large as source_bytes, or as least_bytes
+#                        where it lies; at least as large as source_bytes, as least_bytes, or, if
+#                        is_shrunk, as minimum_bytes
 #   type                 what it is for: a GUID (gpt) or 0x83 (mbr)
 #   guid                 its own GUID (gpt): the PARTUUID by which klon finds it
 #   attributes           GPT attribute bits
@@ -31,6 +32,8 @@ pub(super) const HEAD: &str = "\
 #   source               identity; partition (its number on a disk); partuuid; fs_uuid
 #   source_bytes         size of the source
 #   least_bytes          of a clone that is smaller: where the source's filesystem ends
+#   minimum_bytes        how small the source's filesystem can be made, by its own tool
+#   is_shrunk            true where klon clone makes it smaller, in an overlay over the source
 #   used_bytes           what of it is in use
 #   filesystem           what the source is formatted as
 # [[kept]]               a partition that is on the drive and stays as it is; the plan is refused

@@ -87,7 +87,7 @@ fn a_size_is_of_the_whole_source_and_at_least_as_large() {
         message.contains("less than the source's 20.5 GiB"),
         "{message}"
     );
-    assert!(message.contains("klon can't shrink yet"));
+    assert!(message.contains("klon can't make it smaller"));
     let message = refusal(&request(100 * GIB, vec![sized(master(), "fit")]));
     assert!(message.contains("a size of at least 40 GiB"), "{message}");
 }

@@ -4,8 +4,8 @@ use klon_partition::planner::{Original, WayBack};
 use klon_partition::table::PartitionType;
 use klon_partition::table::types::BIOS_BOOT;
 
-/// One line for each way of booting that the original had.
-pub fn lines(original: &Original, way: &WayBack) -> Vec<String> {
+/// One line for each way of booting that the original had, as the `carrier` knows of it: a plan or an image.
+pub fn lines(original: &Original, way: &WayBack, carrier: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let is_back = |number: u32| way.partition(number).is_some() && !way.empty.contains(&number);
     let has_esp = (original.partitions.iter())
@@ -17,13 +17,11 @@ pub fn lines(original: &Original, way: &WayBack) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if let Some(line) = bios(original, way) {
-        lines.push(line.to_owned());
-    }
+    lines.extend(bios(original, way, carrier));
     lines
 }
 
-fn bios(original: &Original, way: &WayBack) -> Option<&'static str> {
+fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {
     let loader = original
         .partitions
         .iter()
@@ -33,38 +31,38 @@ fn bios(original: &Original, way: &WayBack) -> Option<&'static str> {
         now.is_none_or(|now| now.extent.offset_bytes() != one.extent.offset_bytes())
     });
     let has_code = !original.boot_code.is_empty();
+    let anew = "To boot by BIOS, install the boot loader anew (grub-install)";
     if original.loader_for(&way.table).is_some() {
         return Some(match has_code {
-            true => {
+            true => format!(
                 "the BIOS boot code of the first sector and the loader before the first partition come back, as \
-                 they were when the plan was made"
-            }
-            false => {
+                 they were when the {carrier} was made"
+            ),
+            false => format!(
                 "what the original had between its table and its first partition comes back, as it was when \
-                 the plan was made"
-            }
+                 the {carrier} was made"
+            ),
         });
     }
     match (!has_code, original.has_loader_in_gap) {
-        (true, true) => Some(
+        (true, true) => Some(format!(
             "the original had data between its table and its first partition, a boot loader perhaps, that do \
-             not come back: there is no place for them on this disk, or the plan does not have them",
-        ),
-        (true, false) => loader.is_some().then_some(
-            "the plan has no BIOS boot code for the first sector. To boot by BIOS, install the boot loader \
-             anew (grub-install)",
-        ),
-        (false, true) => Some(
+             not come back: there is no place for them on this disk, or the {carrier} does not have them"
+        )),
+        (true, false) => loader
+            .is_some()
+            .then(|| format!("the {carrier} has no BIOS boot code for the first sector. {anew}")),
+        (false, true) => Some(format!(
             "the BIOS boot code of the first sector comes back, but what the original had of its boot loader \
-             before the first partition does not: there is no place for it on this disk, or the plan does not \
-             have it. To boot by BIOS, install the boot loader anew (grub-install)",
-        ),
-        (false, false) if is_moved => Some(
+             before the first partition does not: there is no place for it on this disk, or the {carrier} does \
+             not have it. {anew}"
+        )),
+        (false, false) if is_moved => Some(format!(
             "the BIOS boot code of the first sector comes back, but the BIOS boot partition begins elsewhere \
-             than it did. To boot by BIOS, install the boot loader anew (grub-install)",
-        ),
-        (false, false) => Some(
-            "the BIOS boot code of the first sector comes back, as it was when the plan was made",
-        ),
+             than it did. {anew}"
+        )),
+        (false, false) => Some(format!(
+            "the BIOS boot code of the first sector comes back, as it was when the {carrier} was made"
+        )),
     }
 }

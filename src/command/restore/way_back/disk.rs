@@ -28,8 +28,10 @@ pub struct NewDisk<'a> {
     pub open: OpenPlace,
     /// How it is recognized, and what must be named to consent to overwriting it.
     pub identity: Identity,
-    /// What the plan says of the disk that it takes the place of.
+    /// What the plan or the image says of the disk that it takes the place of.
     pub original: &'a Original,
+    /// Which of the two it is, in words.
+    pub carrier: &'static str,
     /// What comes back.
     pub back: Vec<Back>,
     /// Its table, once it is laid out.
@@ -48,10 +50,10 @@ pub struct Back {
     pub group: String,
     /// The number that the original had.
     pub number: u32,
-    /// The clone on the backup drive.
-    open: OpenPlace,
+    /// The clone on the backup drive, or the partition in the image.
+    pub open: OpenPlace,
     /// The size that it should have.
-    returning: Returning,
+    pub returning: Returning,
     /// What is read, once it is known what there is room for.
     pub source: Option<SourceEnd>,
 }
@@ -77,22 +79,7 @@ impl<'a> NewDisk<'a> {
         system: &System,
     ) -> Result<Self> {
         let original = original_of(plan, groups, drive)?;
-        place.refuse_export("can't be a target")?;
-        if place.image.is_some() || place.number.is_some() {
-            return Err(usage(format!(
-                "{}: expected a whole disk, or a file for one",
-                place.given
-            )));
-        }
-        guard::unused(system, &place.path)?;
-        let open = place.clone().into_raw().open()?;
-        if open.parent(system)?.is_some() {
-            return Err(usage(format!(
-                "{} is a partition. A source comes back to a whole disk",
-                place.given
-            )));
-        }
-        guard::beside_others(&open)?;
+        let open = target(place, system)?;
         let (location, on) = (open.location(system)?, drive.location(system)?);
         let protected = Protected {
             name: &drive.place.path.shown(),
@@ -106,15 +93,26 @@ impl<'a> NewDisk<'a> {
             let clone = look_at_clone(volume, original, drive, system);
             back.push(clone.with_context(|| volume.name.clone())?);
         }
-        Ok(Self {
+        Ok(Self::new(open, identity, (original, "plan"), back))
+    }
+
+    /// The disk that was looked at, with what comes back to it.
+    pub const fn new(
+        open: OpenPlace,
+        identity: Identity,
+        (original, carrier): (&'a Original, &'static str),
+        back: Vec<Back>,
+    ) -> Self {
+        Self {
             open,
             identity,
             original,
+            carrier,
             back,
             way: None,
             changes: Vec::new(),
             covered: ExtentMap::new(),
-        })
+        }
     }
 
     /// Refuses a disk that shares bytes with another target of this run, or takes the place of the same
@@ -286,6 +284,30 @@ impl<'a> NewDisk<'a> {
         let mut partitions = self.original.partitions.iter();
         *identity == self.original.identity || partitions.any(is_it)
     }
+}
+
+/// The disk that is named as a target, looked at.
+///
+/// # Errors
+/// When it is in use, or no disk.
+pub fn target(place: &Place, system: &System) -> Result<OpenPlace> {
+    place.refuse_export("can't be a target")?;
+    if place.image.is_some() || place.number.is_some() {
+        return Err(usage(format!(
+            "{}: expected a whole disk, or a file for one",
+            place.given
+        )));
+    }
+    guard::unused(system, &place.path)?;
+    let open = place.clone().into_raw().open()?;
+    if open.parent(system)?.is_some() {
+        return Err(usage(format!(
+            "{} is a partition. A source comes back to a whole disk",
+            place.given
+        )));
+    }
+    guard::beside_others(&open)?;
+    Ok(open)
 }
 
 /// The original of `groups`, which lay on one disk.

@@ -1,0 +1,162 @@
+//! Files by their paths, of filesystems whose directories klon can read.
+
+use crate::device::ReadAt;
+use crate::error::{Error, Result};
+
+/// As many links as the kernel follows on one path.
+const LINKS_MAX: usize = 40;
+/// No path is longer.
+const LINK_BYTES_MAX: usize = 4096;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A device, a pipe, a socket.
+    Other,
+}
+
+/// A file or directory of a filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What the filesystem counts it by: an inode, or its first cluster.
+    pub(super) number: u64,
+    /// What it is.
+    pub kind: NodeKind,
+    /// The length of its contents; 0 for a directory of FAT.
+    pub size_bytes: u64,
+}
+
+/// What a parser reads of directories and files. All of it is bounded by the size of the filesystem.
+pub(super) trait Directories {
+    /// The root directory.
+    fn root(&self) -> Result<Node>;
+
+    /// The names in a directory, sealed, without "." and "..".
+    fn names(&self, directory: &Node) -> Result<Vec<String>>;
+
+    /// What a name in a directory stands for.
+    fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>>;
+
+    /// The first `len_max` bytes of a file or of the target of a link.
+    fn contents(&self, node: &Node, len_max: usize) -> Result<Vec<u8>>;
+}
+
+/// The files of a filesystem by their paths. Names and paths are sealed text (`text`).
+pub struct Paths<'a>(Box<dyn Directories + 'a>);
+
+impl<'a> Paths<'a> {
+    pub(super) fn new(directories: impl Directories + 'a) -> Self {
+        Self(Box::new(directories))
+    }
+
+    /// What is at `path`, which begins at the root directory whether it has a slash there or not. Links are
+    /// followed; `None` where nothing is there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a structure fails its check, [`Error::Unsupported`] for what this reader does not
+    /// know, [`Error::Io`] when the device fails.
+    pub fn find(&self, path: &str) -> Result<Option<Node>> {
+        let root = self.0.root()?;
+        let mut above: Vec<Node> = Vec::new();
+        let mut at = root;
+        let mut left: Vec<String> = components(path).rev().collect();
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                at = above.pop().unwrap_or(root);
+                continue;
+            }
+            if at.kind != NodeKind::Directory {
+                return Ok(None);
+            }
+            let Some(child) = self.0.child(&at, &name)? else {
+                return Ok(None);
+            };
+            if child.kind != NodeKind::Link {
+                above.push(std::mem::replace(&mut at, child));
+                continue;
+            }
+            links += 1;
+            if links > LINKS_MAX {
+                return Ok(None);
+            }
+            let target = self.0.contents(&child, LINK_BYTES_MAX)?;
+            let target = crate::text::sealed_bytes(&target);
+            if target.starts_with('/') {
+                above.clear();
+                at = root;
+            }
+            left.extend(components(&target).rev());
+        }
+        Ok(Some(at))
+    }
+
+    /// The first `len_max` bytes of the file at `path`; `None` where no file is there.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn read(&self, path: &str, len_max: usize) -> Result<Option<Vec<u8>>> {
+        match self.find(path)?.filter(|node| node.kind == NodeKind::File) {
+            Some(node) => self.0.contents(&node, len_max).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The names in the directory at `path`; `None` where no directory is there.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+        match self
+            .find(path)?
+            .filter(|node| node.kind == NodeKind::Directory)
+        {
+            Some(node) => self.0.names(&node).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = String> + '_ {
+    let all = path.split('/');
+    all.filter(|name| !name.is_empty() && *name != ".")
+        .map(str::to_owned)
+}
+
+/// Reads the first `len` bytes of a file that has these runs: where each begins in the file, and where it lies.
+/// What is in none of them is zero.
+pub(super) fn gather(
+    device: &dyn ReadAt,
+    len: usize,
+    runs: impl IntoIterator<Item = (u64, crate::Extent)>,
+) -> Result<Vec<u8>> {
+    let mut contents = vec![0; len];
+    for (file_offset_bytes, extent) in runs {
+        let Some(start) = usize::try_from(file_offset_bytes)
+            .ok()
+            .filter(|&start| start < len)
+        else {
+            continue;
+        };
+        let run_len = usize::try_from(extent.len_bytes()).unwrap_or(usize::MAX);
+        let end = start.saturating_add(run_len).min(len);
+        if let Some(part) = contents.get_mut(start..end) {
+            device.read_exact_at(part, extent.offset_bytes())?;
+        }
+    }
+    Ok(contents)
+}
+
+/// That this reader does not know how a file is kept.
+pub(super) fn unknown(what: &str) -> Error {
+    Error::unsupported(what.to_owned(), "klon can't read such files by their paths")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Paths over a filesystem that is made up.
+
+use super::{Directories, Node, NodeKind, Paths};
+use crate::error::Result;
+
+/// Directories by number, and what is in them: a name, what it stands for, and its contents.
+struct MadeUp;
+
+const TREE: [(u64, &str, u64, NodeKind, &str); 6] = [
+    (1, "etc", 2, NodeKind::Directory, ""),
+    (2, "fstab", 3, NodeKind::File, "a line"),
+    (2, "mtab", 4, NodeKind::Link, "../etc/./fstab"),
+    (1, "round", 5, NodeKind::Link, "/round"),
+    (1, "conf", 6, NodeKind::Link, "etc"),
+    (1, "lost", 7, NodeKind::Link, "/no/such"),
+];
+
+impl Directories for MadeUp {
+    fn root(&self) -> Result<Node> {
+        Ok(Node {
+            number: 1,
+            kind: NodeKind::Directory,
+            size_bytes: 0,
+        })
+    }
+
+    fn names(&self, directory: &Node) -> Result<Vec<String>> {
+        let own = TREE.iter().filter(|it| it.0 == directory.number);
+        Ok(own.map(|it| it.1.to_owned()).collect())
+    }
+
+    fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>> {
+        let found = TREE
+            .iter()
+            .find(|it| it.0 == directory.number && it.1 == name);
+        Ok(found.map(|it| Node {
+            number: it.2,
+            kind: it.3,
+            size_bytes: it.4.len() as u64,
+        }))
+    }
+
+    fn contents(&self, node: &Node, len_max: usize) -> Result<Vec<u8>> {
+        let found = TREE.iter().find(|it| it.2 == node.number);
+        let bytes = found.map_or(&[][..], |it| it.4.as_bytes());
+        Ok(bytes.iter().take(len_max).copied().collect())
+    }
+}
+
+#[test]
+fn paths_are_followed_over_links_and_upwards() {
+    let paths = Paths::new(MadeUp);
+    for path in [
+        "/etc/fstab",
+        "etc//fstab",
+        "conf/mtab",
+        "/../etc/../conf/fstab",
+    ] {
+        assert_eq!(paths.read(path, 99).unwrap().unwrap(), b"a line", "{path}");
+    }
+    assert_eq!(paths.read("etc/fstab", 3).unwrap().unwrap(), b"a l");
+    assert_eq!(paths.list("/conf").unwrap().unwrap(), ["fstab", "mtab"]);
+    assert_eq!(paths.list("/").unwrap().unwrap().len(), 4);
+}
+
+#[test]
+fn what_leads_nowhere_is_nothing() {
+    let paths = Paths::new(MadeUp);
+    for path in ["/round", "/lost", "/etc/fstab/x", "/etc/none", "none/fstab"] {
+        assert_eq!(paths.find(path).unwrap(), None, "{path}");
+    }
+    assert_eq!(paths.read("/etc", 9).unwrap(), None);
+    assert_eq!(paths.list("/etc/fstab").unwrap(), None);
+}

@@ -1,0 +1,102 @@
+//! A whole disk in an image that comes back to a smaller one: by partitions, as some of them become smaller.
+
+use super::disk::{Back, NewDisk, target};
+use crate::boot_code::found;
+use crate::error::refused;
+use crate::guard;
+use crate::human;
+use crate::messages::say;
+use crate::named::Place;
+use crate::named::identity::identity_of;
+use crate::named::open::OpenPlace;
+use crate::source::contained;
+use anyhow::{Context as _, Result};
+use klon_partition::ReadAt;
+use klon_partition::planner::{Original, Returning};
+use klon_partition::system::System;
+use klon_partition::table::{Partition, Table};
+
+/// Whether the partitions of a disk in an image have no room on a target as large as that.
+pub fn is_too_large(image: &OpenPlace, target_bytes: u64) -> bool {
+    let table = image.layout.believed_table().filter(|_| image.is_disk());
+    table.is_some_and(|table| table.least_bytes(end_bytes(table)) > target_bytes)
+}
+
+fn end_bytes(table: &Table) -> u64 {
+    let ends = table.partitions.iter().map(|one| one.extent.end_bytes());
+    ends.max().unwrap_or(0)
+}
+
+/// What the image says of its disk.
+///
+/// # Errors
+/// When it can't be read; [`refused`] when its table can't be relied on.
+pub fn original(image: &OpenPlace, system: &System) -> Result<Original> {
+    let identity = image.identity(system)?;
+    let found = found::original(image, identity, &image.layout)?;
+    let original = found.ok_or_else(|| {
+        refused(format!(
+            "the partition table in {} can't be relied on, so its partitions can't be made smaller",
+            image.place.given
+        ))
+    })?;
+    if let Some(outside) = found::data_outside(image)? {
+        say(&format!(
+            "klon: warning: {}: data in no partition, from {} on, do not come back: {} are in no partition. To have \
+             them, restore to a disk of at least {}",
+            image.place.given,
+            human::size(outside.first_bytes),
+            human::size(outside.room_bytes),
+            human::size(image.device.geometry().size_bytes)
+        ));
+    }
+    Ok(original)
+}
+
+/// The disk `place`, and all partitions of the disk in the image that come back to it.
+///
+/// # Errors
+/// When the disk is in use or is none; when a partition can't be read.
+pub fn look<'a>(
+    (image, original): (&OpenPlace, &'a Original),
+    place: &Place,
+    system: &System,
+) -> Result<NewDisk<'a>> {
+    let open = target(place, system)?;
+    let identity = identity_of(system, &place.path, &open.layout)?;
+    let mut back = Vec::new();
+    for partition in &original.partitions {
+        if !partition.partition_type.is_extended() {
+            back.push(look_at(image, partition, system)?);
+        }
+    }
+    Ok(NewDisk::new(open, identity, (original, "image"), back))
+}
+
+fn look_at(image: &OpenPlace, partition: &Partition, system: &System) -> Result<Back> {
+    let number = partition.number;
+    let name = format!("{}:{number}", image.place.given);
+    let place = Place {
+        given: name.clone(),
+        number: Some(number),
+        ..image.place.clone()
+    };
+    let open = place.open().with_context(|| name.clone())?;
+    guard::is_a_source(&open)?;
+    let usage = contained::by_disk(open.usage()?, &open, system)?;
+    let own_bytes = partition.extent.len_bytes();
+    let group = image.place.given.clone();
+    Ok(Back {
+        name,
+        group: group.clone(),
+        number,
+        returning: Returning {
+            group,
+            number,
+            size_bytes: own_bytes,
+            least_bytes: usage.end_bytes(own_bytes).unwrap_or(own_bytes),
+        },
+        open,
+        source: None,
+    })
+}
