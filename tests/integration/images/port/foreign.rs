@@ -242,29 +242,6 @@ fn what_is_no_disk_is_refused_with_what_makes_one() {
 }
 
 #[test]
-fn documents_and_programs_are_no_disks() {
-    let klon = Klon::new();
-    fs::copy("/bin/true", klon.path("program")).unwrap();
-    fs::copy("/etc/services", klon.path("lines")).unwrap();
-    for (name, what) in [
-        (
-            "program",
-            "is an ELF program or core dump, and no disk is in it",
-        ),
-        ("lines", "is a text file, and no disk is in it"),
-    ] {
-        for command in ["clone", "image", "import"] {
-            let outcome = klon.run(&[command, name, "out"]).expect(5);
-            outcome.says(&[what, &format!("raw:{name}")]);
-            assert!(!klon.path("out").exists());
-        }
-        klon.ok(&["clone", &format!("raw:{name}"), "out"]);
-        cmp(&klon, name, "out");
-        fs::remove_file(klon.path("out")).unwrap();
-    }
-}
-
-#[test]
 fn raw_disks_whose_first_bytes_look_like_something_are_raw() {
     let klon = Klon::new();
     for (index, magic) in [

@@ -1,6 +1,6 @@
-//! Files in which the programs of filesystems save them: e2image, ntfsclone, simg.
+//! Files in which the programs of filesystems save them (e2image, ntfsclone, simg), and files of no disk.
 
-use super::volume;
+use super::{cmp, volume};
 use crate::support::image::ext4;
 use crate::support::{Klon, run};
 use std::fs;
@@ -124,4 +124,27 @@ fn what_ntfsclone_and_img2simg_save_is_made_raw_as_klon_says() {
         fs::remove_file(klon.path("copy")).unwrap();
     }
     assert!(!klon.path("refused.klon").exists());
+}
+
+#[test]
+fn documents_and_programs_are_no_disks() {
+    let klon = Klon::new();
+    fs::copy("/bin/true", klon.path("program")).unwrap();
+    fs::copy("/etc/services", klon.path("lines")).unwrap();
+    for (name, what) in [
+        (
+            "program",
+            "is an ELF program or core dump, and no disk is in it",
+        ),
+        ("lines", "is a text file, and no disk is in it"),
+    ] {
+        for command in ["clone", "image", "import"] {
+            let outcome = klon.run(&[command, name, "out"]).expect(5);
+            outcome.says(&[what, &format!("raw:{name}")]);
+            assert!(!klon.path("out").exists());
+        }
+        klon.ok(&["clone", &format!("raw:{name}"), "out"]);
+        cmp(&klon, name, "out");
+        fs::remove_file(klon.path("out")).unwrap();
+    }
 }
