@@ -339,9 +339,9 @@ fn names_promise_no_other_format() {
     klon.ok(&["export", "a.klon", "out.raw"]);
     cmp(&klon, "disk", "out.raw");
     // Unknown content is imported, and named.
-    fs::write(klon.path("letter.txt"), "Dear reader\n").unwrap();
-    let done = klon.ok(&["import", "letter.txt", "b.klon"]);
-    done.says(&["letter.txt: unknown content"]);
+    fs::write(klon.path("bytes"), [1, 2, 3, 4]).unwrap();
+    let done = klon.ok(&["import", "bytes", "b.klon"]);
+    done.says(&["bytes: unknown content"]);
 }
 
 /// Cuts a file, sees that nothing is made of it, and mends it.
