@@ -130,7 +130,9 @@ mod tests {
         wanted: &[(u64, u64)],
     ) -> Option<InPart> {
         let at = |ranges: &[(u64, u64)]| -> Vec<(u64, u64)> {
-            let scaled = ranges.iter().map(|&(at, len)| ((1024 + at) * KIB, len * KIB));
+            let scaled = ranges
+                .iter()
+                .map(|&(at, len)| ((1024 + at) * KIB, len * KIB));
             scaled.collect()
         };
         let unchanged = Unchanged::new(map(&at(proven)), map(&at(described)));

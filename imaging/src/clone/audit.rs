@@ -9,8 +9,8 @@ use crate::change::{Approach, AuditResult, Proof, Selection, Tracked};
 use crate::chunk::{CHUNK_LEN, read_data};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
+use klon_partition::ReadAt;
 use klon_partition::filesystem::owners;
-use klon_partition::{Extent, ReadAt};
 use std::sync::Arc;
 
 /// Reads a sample of what `prepared` would leave unread. When that is not as the record says, the run

@@ -47,7 +47,8 @@ impl<'a> Known<'a> {
                 let metadata = proof.record.metadata()?;
                 Self {
                     record: Some(of_record(&proof.record)?),
-                    metadata: metadata.map(|(map, digests)| Digests::numbered(map.clone(), digests)),
+                    metadata: metadata
+                        .map(|(map, digests)| Digests::numbered(map.clone(), digests)),
                     ..Self::alike(Knowledge::Unknown)
                 }
             }

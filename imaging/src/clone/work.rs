@@ -100,7 +100,6 @@ impl<'a> Worker<'a> {
     }
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
-        let chunk = task.chunk;
         if let Some(digest) = task.proven() {
             let copied = task.copy.iter().map(|extent| extent.len_bytes());
             let seen = Seen::Proven(copied.sum());

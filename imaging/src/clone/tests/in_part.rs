@@ -9,7 +9,7 @@ use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digest};
 use crate::record::digest_of;
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
-use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{Strategy, prop_assert_eq, proptest};
 
 /// The chunk that is worked on.
 const CHUNK: Extent = match Extent::new(CHUNK_BYTES, CHUNK_BYTES) {
@@ -140,7 +140,7 @@ fn ranges() -> impl Strategy<Value = ExtentMap> {
 }
 
 proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_target_becomes_what_the_source_is(
@@ -243,7 +243,10 @@ fn metadata_that_is_as_recorded_is_all_that_is_read() {
     let metadata = list(&sides.metadata);
     let expected = digest_of(CHUNK, &metadata, &sides.source[CHUNK_LEN..], None);
     assert_eq!(outcome.metadata, Some(expected));
-    assert_eq!((outcome.read_source_bytes, outcome.read_target_bytes), (16 << 10, 0));
+    assert_eq!(
+        (outcome.read_source_bytes, outcome.read_target_bytes),
+        (16 << 10, 0)
+    );
     assert_eq!(outcome.seen.unread_bytes(), (1024 - 16) << 10);
     assert!(outcome.changed.is_empty());
     // Other metadata, or data beside it that is not proven.

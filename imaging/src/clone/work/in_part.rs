@@ -15,16 +15,12 @@ impl Worker<'_> {
     pub(super) fn in_part(&self, task: &Task, part: &Part) -> Result<Outcome> {
         let chunk = task.chunk;
         let mut content = self.pool.take();
-        let read_source_bytes = read_chunk(
-            self.source,
-            chunk,
-            &part.extents.unproven,
-            &mut content,
-        )
-        .map_err(Error::Source)?;
+        let read_source_bytes =
+            read_chunk(self.source, chunk, &part.extents.unproven, &mut content)
+                .map_err(Error::Source)?;
         self.compare_sums(chunk, &part.extents.unproven, &content);
-        let metadata = (!task.metadata.is_empty())
-            .then(|| digest_of(chunk, &task.metadata, &content, None));
+        let metadata =
+            (!task.metadata.is_empty()).then(|| digest_of(chunk, &task.metadata, &content, None));
         let unread_bytes = part.extents.proven.iter().map(|it| it.len_bytes()).sum();
         if metadata.is_some() && metadata == part.metadata {
             return Ok(Outcome {

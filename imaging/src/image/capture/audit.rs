@@ -15,9 +15,9 @@ use crate::pipeline::Flow;
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::rung::Rung;
-use klon_partition::ExtentMap;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Owner, owners};
+use klon_partition::{Extent, ExtentMap};
 
 /// Reads a sample of what would be left unread. When that is not as the snapshot before has it, the run
 /// becomes one that reads everything.

@@ -15,6 +15,7 @@ use crate::pipeline::{self, Flow};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::rung::Rung;
+use klon_partition::Extent;
 use klon_partition::extent::ExtentMapBuilder;
 use std::time::Duration;
 

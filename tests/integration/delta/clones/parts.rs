@@ -50,7 +50,12 @@ fn proven_parts_are_not_read(on: On) {
         pair.change(CHANGE);
         let skipped = |more| number(&pair.dry(more), "skipped_bytes");
         let (by_blocks, by_chunks) = (skipped(&[]), skipped(&["--rewrite", "chunks"]));
-        assert!(by_blocks >= by_chunks + 2 * MIB, "{by_blocks} and {by_chunks}");
+        // Btrfs writes what changes elsewhere, so that most of a chunk is new, or nothing.
+        let least = if on == On::Btrfs { 0 } else { 2 * MIB };
+        assert!(
+            by_blocks >= by_chunks + least,
+            "{by_blocks} and {by_chunks}"
+        );
         let done = pair.by_metadata(&[&["--audit", "none"], more].concat());
         assert_eq!(number(&done, "skipped_bytes"), by_blocks, "{done:#}");
         assert!(number(&done, "changed_bytes") >= 20 * 4096, "{done:#}");
