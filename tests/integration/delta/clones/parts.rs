@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 /// Files of which some share each chunk.
 const SMALL: &str = "mkdir small; for i in $(seq -w 40); do noise small/$i 200K; done";
-/// Every other one changes.
-const CHANGE: &str = "for i in $(seq -w 2 2 40); do put small/$i 96K 4K; done";
+/// One of four changes, so that most of each chunk is proven.
+const CHANGE: &str = "for i in $(seq -w 2 4 40); do put small/$i 96K 4K; done";
 
 impl Pair {
     /// A source with small files, which was cloned with them.
@@ -58,7 +58,7 @@ fn proven_parts_are_not_read(on: On) {
         );
         let done = pair.by_metadata(&[&["--audit", "none"], more].concat());
         assert_eq!(number(&done, "skipped_bytes"), by_blocks, "{done:#}");
-        assert!(number(&done, "changed_bytes") >= 20 * 4096, "{done:#}");
+        assert!(number(&done, "changed_bytes") >= 10 * 4096, "{done:#}");
         pair.assert_equal();
     }
 }
