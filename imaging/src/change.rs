@@ -27,7 +27,7 @@ pub use resemblance::resembles;
 pub use select::{Recorded, Selection, Situation, distrust, select};
 pub(crate) use select::{doubted, not_possible};
 pub use tracked::{Since, Tracked};
-pub use unchanged::Unchanged;
+pub use unchanged::{InPart, Unchanged};
 
 /// Which rung is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

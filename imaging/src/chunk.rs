@@ -9,7 +9,7 @@ mod size;
 pub(crate) use differing::differing;
 pub(crate) use in_step::InStep;
 pub use io::Write;
-pub(crate) use io::{chunk_writes, read_chunk, read_data};
+pub(crate) use io::{chunk_writes, read_chunk, read_data, read_len_bytes};
 pub use size::ChunkSize;
 
 use klon_partition::bytes::is_zero;
@@ -57,6 +57,23 @@ impl Digest {
         }
     }
 
+    /// The digest of `chunk`, of which `content` holds `extents`, and maybe more: everything else is taken as
+    /// zero.
+    pub(crate) fn of_extents(chunk: Extent, extents: &[Extent], content: &[u8]) -> Self {
+        if extents == [chunk] {
+            return Self::of(&content[..to_len(chunk.len_bytes())]);
+        }
+        let mut hash = Sha256::new();
+        let mut start_bytes = chunk.offset_bytes();
+        for &extent in extents {
+            add_zeroes(&mut hash, start_bytes, extent.offset_bytes());
+            hash.update(&content[range_in(chunk, extent)]);
+            start_bytes = extent.end_bytes();
+        }
+        add_zeroes(&mut hash, start_bytes, chunk.end_bytes());
+        Self(hash.finalize().into())
+    }
+
     /// The digest of a whole chunk of zeroes; `None` for what is no size of a chunk.
     pub(crate) fn of_zeroes(len: usize) -> Option<Self> {
         const MIN: usize = ChunkSize::MIN.buffer_len();
@@ -66,6 +83,17 @@ impl Digest {
         let known = ZERO_CHUNKS.get(number as usize)?;
         let zero = || Self(Sha256::digest(vec![0; len]).into());
         len.is_power_of_two().then(|| *known.get_or_init(zero))
+    }
+}
+
+/// Adds the zeroes between two places to a digest.
+fn add_zeroes(hash: &mut Sha256, start_bytes: u64, end_bytes: u64) {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    let mut left = to_len(end_bytes.saturating_sub(start_bytes));
+    while left > 0 {
+        let len = left.min(ZEROES.len());
+        hash.update(&ZEROES[..len]);
+        left -= len;
     }
 }
 
@@ -141,6 +169,26 @@ mod tests {
         assert_eq!(Digest::of(b"").to_string(), empty);
         let zeroes = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
         assert_eq!(Digest::of(&[0; 1 << 20]).to_string(), zeroes);
+    }
+
+    #[test]
+    fn all_but_the_extents_of_a_chunk_is_taken_as_zero() {
+        let chunk = Extent::new(CHUNK_BYTES, 20_000).unwrap();
+        let at = |offset, len| Extent::new(CHUNK_BYTES + offset, len).unwrap();
+        let content = vec![7; 1 << 20];
+        for extents in [
+            vec![],
+            vec![at(0, 1)],
+            vec![at(512, 4096), at(4700, 100), at(19_999, 1)],
+            vec![at(0, 20_000)],
+        ] {
+            let mut plain = vec![0; 20_000];
+            for extent in &extents {
+                plain[super::range_in(chunk, *extent)].fill(7);
+            }
+            let found = Digest::of_extents(chunk, &extents, &content);
+            assert_eq!(found, Digest::of(&plain), "{extents:?}");
+        }
     }
 
     #[test]

@@ -13,13 +13,15 @@ use klon_partition::{Extent, ExtentMap, ReadAt};
 /// Files that are named.
 pub(crate) const FILES_MAX: usize = 10;
 
-/// A chunk that would be left unread.
+/// A chunk that would be left unread, or a part of one.
 pub(crate) struct Task<T> {
     pub(crate) chunk: Extent,
     /// What of it would have to be read.
     pub(crate) copy: Vec<Extent>,
     /// What the run before says that it is.
     pub(crate) digest: Digest,
+    /// What of it the run before described, where only `copy` would be left unread of it.
+    pub(crate) described: Option<Vec<Extent>>,
     /// Where that run stored it.
     pub(crate) stored: T,
 }
@@ -110,7 +112,9 @@ impl Sampling<'_> {
         Ok(())
     }
 
-    /// The blocks of a chunk that are not as described. What is stored of it shows which ones.
+    /// The blocks of a chunk that are not as described. What is stored of it shows which ones. Of a part of a
+    /// chunk that is the only thing to compare with; where it is not what was described, the chunk will be read
+    /// whole, and nothing is to be shown of it.
     fn compare<T>(
         &self,
         task: &Task<T>,
@@ -120,15 +124,20 @@ impl Sampling<'_> {
         let len = to_len(task.chunk.len_bytes());
         let mut content = pool.take();
         read_chunk(self.source, task.chunk, &task.copy, &mut content).map_err(Error::Source)?;
-        if Digest::of(&content[..len]) == task.digest {
+        if task.described.is_none() && Digest::of(&content[..len]) == task.digest {
             return Ok(Vec::new());
         }
         let mut current = pool.take();
         stored(task, &mut current[..len])?;
+        if let Some(described) = &task.described
+            && Digest::of_extents(task.chunk, described, &current) != task.digest
+        {
+            return Ok(Vec::new());
+        }
         let found = differing(task.chunk, &task.copy, &content, &current);
         let copy: ExtentMap = task.copy.iter().copied().collect();
         let found = found.into_iter().collect::<ExtentMap>().intersection(&copy);
-        Ok(match found.is_empty() {
+        Ok(match found.is_empty() && task.described.is_none() {
             // The same is stored: then nobody knows which block it is.
             true => task.copy.clone(),
             false => found.iter().collect(),

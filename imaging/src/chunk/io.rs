@@ -99,6 +99,12 @@ pub(crate) fn read_data(
     read_chunk(device, chunk, &extents, buffer)
 }
 
+/// How many bytes [`read_chunk`] reads of a device for `extents` of `chunk`.
+pub(crate) fn read_len_bytes(chunk: Extent, extents: &[Extent]) -> u64 {
+    let spans = spans(chunk, extents);
+    spans.into_iter().map(Extent::len_bytes).sum()
+}
+
 /// The requests that read `extents` of `chunk`: aligned, and near ones joined.
 fn spans(chunk: Extent, extents: &[Extent]) -> Vec<Extent> {
     let mut spans: Vec<Extent> = Vec::new();

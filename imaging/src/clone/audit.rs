@@ -1,6 +1,7 @@
 //! The audit of what a clone would leave unread.
 
-use super::{CloneOptions, Job, Prepared, within};
+use super::prepared::Unread;
+use super::{CloneOptions, Job, Prepared};
 use crate::change::audit::{
     FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
 };
@@ -8,8 +9,8 @@ use crate::change::{Approach, AuditResult, Proof, Selection, Tracked};
 use crate::chunk::{CHUNK_LEN, read_data};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
+use klon_partition::ReadAt;
 use klon_partition::filesystem::owners;
-use klon_partition::{Extent, ReadAt};
 use std::sync::Arc;
 
 /// Reads a sample of what `prepared` would leave unread. When that is not as the record says, the run
@@ -47,7 +48,8 @@ pub(super) fn audit(
         || tasks(prepared, proof),
         |task, current| {
             let target: &dyn ReadAt = &job.target;
-            let read = read_data(target, task.chunk, &task.copy, current);
+            let stored = task.described.as_ref().unwrap_or(&task.copy);
+            let read = read_data(target, task.chunk, stored, current);
             read.map(drop).map_err(Error::Target)
         },
     )?;
@@ -91,7 +93,7 @@ const fn account(job: &Job<'_>, selection: &Selection) -> (&'static str, &'stati
     }
 }
 
-/// The chunks that would be left unread.
+/// The chunks that would be left unread, and parts of others.
 fn tasks<'a>(
     prepared: &'a Prepared,
     proof: &'a Proof,
@@ -99,21 +101,14 @@ fn tasks<'a>(
     let items = proof.record.digests()?;
     let tasks = items.map(|item| {
         let (chunk, digest) = item?;
-        let task = |copy| Task {
+        let task = |unread: Unread| Task {
             chunk,
-            copy,
+            copy: unread.extents,
             digest,
+            described: unread.described,
             stored: (),
         };
-        Ok(copy(prepared, proof, chunk).map(task))
+        Ok(prepared.unread(proof, chunk).map(task))
     });
     Ok(tasks.filter_map(Result::transpose))
-}
-
-/// What would have to be read of a chunk, if it would be left unread; `None` for any other.
-fn copy(prepared: &Prepared, proof: &Proof, chunk: Extent) -> Option<Vec<Extent>> {
-    let wanted = within(&prepared.wanted, chunk);
-    let copy = within(&prepared.plan.copy, chunk);
-    let is_left = chunk != prepared.first && proof.unchanged.covers(chunk, &wanted);
-    (is_left && !copy.is_empty()).then_some(copy)
 }

@@ -25,6 +25,8 @@ pub(super) struct Known<'a> {
     /// From the log of an interrupted run, with the chunks that it may have touched.
     log: Option<(Digests<'a>, &'a ExtentMap)>,
     record: Option<Digests<'a>>,
+    /// What the record says of metadata, where it is relied on that some files are what it says.
+    metadata: Option<Digests<'a>>,
     /// Of chunks that neither knows.
     otherwise: Knowledge,
 }
@@ -32,9 +34,7 @@ pub(super) struct Known<'a> {
 impl<'a> Known<'a> {
     pub(super) fn new(prepared: &'a Prepared) -> Result<Self> {
         let of_record = |record: &'a Record| -> Result<Digests<'a>> {
-            let digests = record.digests()?;
-            let numbered = digests.map(|item| item.map(|(at, digest)| (chunk::index(at), digest)));
-            Ok(Digests::new(record.wanted(), Box::new(numbered)))
+            Ok(Digests::numbered(record.wanted(), record.digests()?))
         };
         Ok(match &prepared.selection.approach {
             Approach::Full => Self::alike(Knowledge::Nothing),
@@ -43,10 +43,15 @@ impl<'a> Known<'a> {
                 record: Some(of_record(record)?),
                 ..Self::alike(Knowledge::Unknown)
             },
-            Approach::Metadata(proof) | Approach::Tracked(proof) => Self {
-                record: Some(of_record(&proof.record)?),
-                ..Self::alike(Knowledge::Unknown)
-            },
+            Approach::Metadata(proof) | Approach::Tracked(proof) => {
+                let metadata = proof.record.metadata()?;
+                Self {
+                    record: Some(of_record(&proof.record)?),
+                    metadata: metadata
+                        .map(|(map, digests)| Digests::numbered(map.clone(), digests)),
+                    ..Self::alike(Knowledge::Unknown)
+                }
+            }
             Approach::Resume(resume) => {
                 let Resume {
                     interrupted,
@@ -57,6 +62,7 @@ impl<'a> Known<'a> {
                 Self {
                     log: Some((digests, &interrupted.touched)),
                     record: record.as_deref().map(of_record).transpose()?,
+                    metadata: None,
                     otherwise: match interrupted.meta.untouched {
                         Untouched::Nothing => Knowledge::Nothing,
                         Untouched::Unknown | Untouched::Record(_) => Knowledge::Unknown,
@@ -70,26 +76,54 @@ impl<'a> Known<'a> {
         Self {
             log: None,
             record: None,
+            metadata: None,
             otherwise,
         }
     }
 
-    /// What is known of `chunk`. The source uses `wanted` of it.
-    pub(super) fn of(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Knowledge> {
-        let recorded = match &mut self.record {
-            Some(record) => record.at(chunk, wanted)?,
-            None => None,
+    /// What is known of `chunk`. The source uses `wanted` of it, of which `metadata` is metadata.
+    pub(super) fn of(
+        &mut self,
+        chunk: Extent,
+        wanted: &[Extent],
+        metadata: &[Extent],
+    ) -> Result<(Knowledge, Recorded)> {
+        let recorded = Recorded {
+            digest: match &mut self.record {
+                Some(record) => record.at(chunk)?,
+                None => None,
+            },
+            metadata: match &mut self.metadata {
+                Some(record) => {
+                    let digest = record.at(chunk)?;
+                    digest.filter(|_| record.describes_just(chunk, metadata))
+                }
+                None => None,
+            },
         };
         if let Some((log, touched)) = &mut self.log {
-            if let Some(digest) = log.at(chunk, wanted)? {
-                return Ok(Knowledge::Digest(digest));
+            let digest = log.at(chunk)?;
+            if let Some(digest) = digest.filter(|_| log.describes(wanted)) {
+                return Ok((Knowledge::Digest(digest), recorded));
             }
             if touched.overlaps(chunk) {
-                return Ok(Knowledge::Unknown);
+                return Ok((Knowledge::Unknown, recorded));
             }
         }
-        Ok(recorded.map_or(self.otherwise, Knowledge::Digest))
+        let described = self.record.as_ref().filter(|it| it.describes(wanted));
+        let digest = recorded.digest.filter(|_| described.is_some());
+        let known = digest.map_or(self.otherwise, Knowledge::Digest);
+        Ok((known, recorded))
     }
+}
+
+/// What the record says of a chunk, whatever the source uses of it now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recorded {
+    /// The digest of what it describes of the chunk.
+    pub(super) digest: Option<Digest>,
+    /// The digest of the metadata in the chunk, if that lies where it is now.
+    pub(super) metadata: Option<Digest>,
 }
 
 type Items<'a> = Box<dyn Iterator<Item = Result<(u64, Digest)>> + Send + 'a>;
@@ -106,13 +140,30 @@ impl<'a> Digests<'a> {
         Self { wanted, items }
     }
 
-    /// The digest of `chunk`, if there is one and it describes all of `wanted`.
+    /// Digests of the chunks that have some of `wanted`.
+    fn numbered(
+        wanted: ExtentMap,
+        digests: impl Iterator<Item = Result<(Extent, Digest)>> + Send + 'a,
+    ) -> Self {
+        let numbered = digests.map(|item| item.map(|(at, digest)| (chunk::index(at), digest)));
+        Self::new(wanted, Box::new(numbered))
+    }
+
+    /// The digest of `chunk`, if there is one.
+    fn at(&mut self, chunk: Extent) -> Result<Option<Digest>> {
+        self.items.at(chunk::index(chunk))
+    }
+
+    /// Whether the digests are of all of `wanted`.
     ///
     /// A block that is in use only now may be zero and leave the digest as it was, while the
     /// target holds something old there: so the digest alone is not enough.
-    fn at(&mut self, chunk: Extent, wanted: &[Extent]) -> Result<Option<Digest>> {
-        let digest = self.items.at(chunk::index(chunk))?;
-        let is_described = || wanted.iter().all(|&extent| self.wanted.contains(extent));
-        Ok(digest.filter(|_| is_described()))
+    fn describes(&self, wanted: &[Extent]) -> bool {
+        wanted.iter().all(|&extent| self.wanted.contains(extent))
+    }
+
+    /// Whether they are of that and nothing else of `chunk`.
+    fn describes_just(&self, chunk: Extent, wanted: &[Extent]) -> bool {
+        self.wanted.within(chunk).eq(wanted.iter().copied())
     }
 }

@@ -1,6 +1,6 @@
 //! What a run knows of its source's files before it begins, and what is kept of them beside its record.
 
-use super::{CloneOptions, Job};
+use super::{CloneOptions, Job, Rewrite};
 use crate::change::evidence::{Belonging, Draft};
 use crate::change::look::{Subject, unwritable};
 use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
@@ -87,7 +87,10 @@ pub(super) fn look_at(
         bad: &record.bad,
     };
     let mut found = outlook::look(&question, is_asked.then_some(&past))?;
-    let proof = |proven| proof(Arc::clone(&record), described.clone(), proven);
+    let proof = |proven| {
+        let of = (Arc::clone(&record), described.clone());
+        proof(of, proven, options.rewrite)
+    };
     let mut selection = match std::mem::take(&mut found.answer) {
         Answer::None => match record.manifest.token {
             Some(_) => selection,
@@ -127,14 +130,22 @@ impl From<outlook::Outlook> for Outlook {
 }
 
 /// What is left unread, and what showed that.
-fn proof(record: Arc<Record>, described: ExtentMap, proven: Proven) -> Box<Proof> {
+fn proof(
+    (record, described): (Arc<Record>, ExtentMap),
+    proven: Proven,
+    rewrite: Rewrite,
+) -> Box<Proof> {
     let Proven {
         extents,
         signatures,
     } = proven;
+    let unchanged = Unchanged::new(extents, described);
     Box::new(Proof {
         record,
-        unchanged: Unchanged::new(extents, described),
+        unchanged: match rewrite {
+            Rewrite::Blocks => unchanged,
+            Rewrite::Chunks => unchanged.by_chunks(),
+        },
         signatures,
     })
 }

@@ -7,7 +7,7 @@ use super::{CloneOptions, Group, Job, Update, within};
 use crate::change::drift::{Drift, DriftCheck, check};
 use crate::change::look::keeps_metadata;
 use crate::change::outlook::Purpose;
-use crate::change::{Approach, Recorded, Resume, Selection, Situation, distrust, select};
+use crate::change::{Approach, Proof, Recorded, Resume, Selection, Situation, distrust, select};
 use crate::chunk::{self, first_chunk};
 use crate::commit::TargetWriter;
 use crate::error::{Error, Result};
@@ -46,6 +46,14 @@ pub(super) struct Prepared {
     staged: Vec<StagedPart>,
     /// What this run marks the target with.
     pub(super) mark: Mark,
+}
+
+/// What of a chunk would be left unread.
+pub(super) struct Unread {
+    /// What would have to be read otherwise.
+    pub(super) extents: Vec<Extent>,
+    /// What the record describes of the chunk, where another part of it is read.
+    pub(super) described: Option<Vec<Extent>>,
 }
 
 /// The record of the last clone to the target. Only a target that fails is an error.
@@ -278,14 +286,30 @@ impl Prepared {
             return 0;
         };
         let chunks = chunk::chunks(&self.wanted, self.plan.source_bytes);
-        let is_unread = |chunk: &Extent| {
-            *chunk != self.first
-                && proof
-                    .unchanged
-                    .covers(*chunk, &within(&self.wanted, *chunk))
-        };
-        let copied = |chunk| self.plan.copy.within(chunk).map(Extent::len_bytes);
-        chunks.filter(is_unread).flat_map(copied).sum()
+        let unread = chunks.filter_map(|chunk| self.unread(proof, chunk));
+        let bytes = |extents: &[Extent]| extents.iter().map(|it| it.len_bytes()).sum::<u64>();
+        unread.map(|unread| bytes(&unread.extents)).sum()
+    }
+
+    /// What would be left unread of a chunk; `None` when all of it is to be read.
+    pub(super) fn unread(&self, proof: &Proof, chunk: Extent) -> Option<Unread> {
+        if chunk == self.first {
+            return None;
+        }
+        let wanted = within(&self.wanted, chunk);
+        let copy = within(&self.plan.copy, chunk);
+        if proof.unchanged.covers(chunk, &wanted) {
+            let unread = Unread {
+                extents: copy,
+                described: None,
+            };
+            return (!unread.extents.is_empty()).then_some(unread);
+        }
+        let part = proof.unchanged.in_part(chunk, &copy, &wanted)?;
+        Some(Unread {
+            extents: part.proven,
+            described: Some(part.described),
+        })
     }
 
     /// Begins the log of this run, which takes over what earlier attempts have done.

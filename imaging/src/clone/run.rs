@@ -132,14 +132,16 @@ impl Notes {
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
         match &outcome.seen {
-            Seen::Read(signatures) => self.signatures.add(signatures.iter().copied()),
+            Seen::Read(signatures) | Seen::InPart { signatures, .. } => {
+                self.signatures.add(signatures.iter().copied());
+            }
             Seen::Kept => self.is_all_seen = false,
-            Seen::Proven(bytes) => {
-                self.outlook.figures.skipped_bytes += bytes;
+            Seen::Proven(_) | Seen::Same(_) => {
                 let before = before.into_iter().flat_map(|map| map.within(outcome.chunk));
                 self.signatures.add(before);
             }
         }
+        self.outlook.figures.skipped_bytes += outcome.seen.unread_bytes();
         for &extent in &outcome.changed {
             self.changed.push(extent);
         }

@@ -1,8 +1,8 @@
 //! What is to be done with each chunk, in order.
 
-use super::known::{Knowledge, Known};
+use super::known::{Knowledge, Known, Recorded};
 use super::{Prepared, within};
-use crate::change::Proof;
+use crate::change::{InPart, Proof};
 use crate::chunk::{self, Digest};
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
@@ -20,6 +20,32 @@ pub(super) struct Task {
     pub(super) known: Knowledge,
     /// Whether its content is proven to be as the record says.
     pub(super) is_proven: bool,
+    /// What of it is, where the rest is little.
+    pub(super) part: Option<Part>,
+}
+
+/// A chunk that is proven in part to be as the record says.
+pub(super) struct Part {
+    /// What of it.
+    pub(super) extents: InPart,
+    /// The record's digest of the chunk.
+    pub(super) digest: Digest,
+    /// The record's digest of its metadata, where nothing else of the chunk can be another one.
+    pub(super) metadata: Option<Digest>,
+}
+
+impl Part {
+    /// Of a chunk that has `metadata`, and of which the record says that.
+    pub(super) fn of(extents: InPart, metadata: &[Extent], recorded: Recorded) -> Option<Self> {
+        let metadata: ExtentMap = metadata.iter().copied().collect();
+        let doubtful = extents.doubtful.as_ref();
+        let is_all = doubtful.is_some_and(|doubtful| doubtful.difference(&metadata).is_empty());
+        Some(Self {
+            digest: recorded.digest?,
+            metadata: recorded.metadata.filter(|_| is_all),
+            extents,
+        })
+    }
 }
 
 impl Task {
@@ -59,13 +85,20 @@ pub(super) fn tasks<'a>(
     let proof = prepared.selection.approach.proof();
     let mut task = move |chunk| {
         let wanted = within(wanted, chunk);
-        let known = known.of(chunk, &wanted)?;
+        let copy = within(&plan.copy, chunk);
+        let metadata = within(metadata, chunk);
+        let (known, recorded) = known.of(chunk, &wanted, &metadata)?;
         let covers = |proof: &Proof| proof.unchanged.covers(chunk, &wanted);
+        let is_proven = proof.is_some_and(covers);
+        // The first one is held back, and comes to the target by itself.
+        let proof = proof.filter(|_| !is_proven && chunk != *first);
+        let part = proof.and_then(|proof| proof.unchanged.in_part(chunk, &copy, &wanted));
         Ok(Task {
-            is_proven: proof.is_some_and(covers),
+            part: part.and_then(|part| Part::of(part, &metadata, recorded)),
+            is_proven,
             chunk,
-            copy: within(&plan.copy, chunk),
-            metadata: within(metadata, chunk),
+            copy,
+            metadata,
             wanted,
             known,
         })

@@ -14,6 +14,7 @@ use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
 
+mod in_part;
 mod phase;
 mod resume;
 mod staged;

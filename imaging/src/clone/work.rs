@@ -1,5 +1,7 @@
 //! What the worker threads do with a chunk: read, digest, find what differs.
 
+mod in_part;
+
 use super::known::Knowledge;
 use super::task::Task;
 use super::{Job, Rewrite};
@@ -50,6 +52,31 @@ pub(super) enum Seen {
     Kept,
     /// It is proven to be as the record says: so many bytes were not read.
     Proven(u64),
+    /// What could have changed of it was read, and is as the record says: so many bytes were not read.
+    Same(u64),
+    /// What is not proven of it was read from the source, and the rest from the target, which has what the
+    /// record says.
+    InPart {
+        /// So many bytes were not read from the source.
+        unread_bytes: u64,
+        /// As of [`Read`](Self::Read).
+        signatures: Vec<Extent>,
+    },
+}
+
+impl Seen {
+    /// How many bytes of the source are what the record says, and were not read for that.
+    pub(super) const fn unread_bytes(&self) -> u64 {
+        match self {
+            Self::Read(_) | Self::Kept => 0,
+            Self::Proven(bytes)
+            | Self::Same(bytes)
+            | Self::InPart {
+                unread_bytes: bytes,
+                ..
+            } => *bytes,
+        }
+    }
 }
 
 impl<'a> Worker<'a> {
@@ -73,11 +100,13 @@ impl<'a> Worker<'a> {
     }
 
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
-        let chunk = task.chunk;
         if let Some(digest) = task.proven() {
             let copied = task.copy.iter().map(|extent| extent.len_bytes());
             let seen = Seen::Proven(copied.sum());
             return Ok(self.same(task, (digest, seen), 0));
+        }
+        if let Some(part) = &task.part {
+            return self.in_part(task, part);
         }
         let current = match self.kept(task)? {
             Some(kept) => match self.compare(task, kept)? {
@@ -87,30 +116,40 @@ impl<'a> Worker<'a> {
             },
             None => None,
         };
+        self.whole(task, task.known, current)
+    }
+
+    /// Works on a chunk that is read whole. `known` of the target is what it has, or `current`.
+    fn whole(&self, task: &Task, known: Knowledge, current: Option<Current>) -> Result<Outcome> {
+        let chunk = task.chunk;
         let (content, read_source_bytes) = self.content(task)?;
-        self.compare_sums(task, &content);
+        self.compare_sums(chunk, &task.copy, &content);
         // Where nothing is to be read, the chunk is zero and its digest is known.
         let zero = || Digest::of_zeroes(content.len()).filter(|_| task.copy.is_empty());
         let digest = zero().unwrap_or_else(|| Digest::of(&content));
         let metadata = (!task.metadata.is_empty())
             .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
-        let (changed, read_target_bytes) = self.changed(task, digest, &content, current)?;
-        let wanted_bytes = task.wanted_bytes();
-        let signatures = match self.is_searched && !task.copy.is_empty() {
-            true => signatures_in(chunk.offset_bytes(), &content).collect(),
-            false => Vec::new(),
-        };
+        let (changed, read_target_bytes) =
+            self.changed((task, known), digest, &content, current)?;
         Ok(Outcome {
-            seen: Seen::Read(signatures),
+            seen: Seen::Read(self.signatures(task, &content)),
             chunk,
             digest,
             metadata,
             content,
             changed,
-            wanted_bytes,
+            wanted_bytes: task.wanted_bytes(),
             read_source_bytes,
             read_target_bytes,
         })
+    }
+
+    /// Where signatures are in a chunk, if anyone asks.
+    fn signatures(&self, task: &Task, content: &[u8]) -> Vec<Extent> {
+        match self.is_searched && !task.copy.is_empty() {
+            true => signatures_in(task.chunk.offset_bytes(), content).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// The chunk as it is on the source, and how many bytes were read for that.
@@ -126,13 +165,11 @@ impl<'a> Worker<'a> {
         Ok((content.freeze().slice(..len), read_bytes))
     }
 
-    /// Compares what was read of a chunk with the filesystem's checksums.
-    fn compare_sums(&self, task: &Task, content: &[u8]) {
-        let Some(check) = self.check else {
-            return;
-        };
-        let content = (task.chunk.offset_bytes(), content);
-        sums::look(check, &task.copy, content);
+    /// Compares what was `read` of a chunk with the filesystem's checksums.
+    fn compare_sums(&self, chunk: Extent, read: &[Extent], content: &[u8]) {
+        if let Some(check) = self.check {
+            sums::look(check, read, (chunk.offset_bytes(), content));
+        }
     }
 
     /// The digest of a chunk, where the source keeps it and nothing else of the chunk is needed.
@@ -196,12 +233,12 @@ impl<'a> Worker<'a> {
 
     fn changed(
         &self,
-        task: &Task,
+        (task, known): (&Task, Knowledge),
         digest: Digest,
         content: &[u8],
         current: Option<Current>,
     ) -> Result<(Vec<Extent>, u64)> {
-        match task.known {
+        match known {
             Knowledge::Digest(known) if known == digest => return Ok((Vec::new(), 0)),
             Knowledge::Nothing => return Ok((task.wanted.clone(), 0)),
             Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => {

@@ -4,6 +4,7 @@ mod audits;
 mod btrfs;
 mod doubts;
 mod outsiders;
+mod parts;
 mod power;
 
 use super::changes::On;

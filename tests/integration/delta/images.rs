@@ -5,6 +5,7 @@ mod btrfs;
 mod disks;
 mod doubts;
 mod files;
+mod parts;
 
 use super::changes::On;
 use super::clones::{Pair, WORD};

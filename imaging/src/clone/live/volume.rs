@@ -299,6 +299,8 @@ impl<'a> Volume<'a> {
                     .as_ref()
                     .is_some_and(|unchanged| unchanged.covers(chunk, &wanted)),
                 chunk,
+                // What an earlier pass staged of a chunk lies elsewhere.
+                part: None,
                 copy: within(&pass.plan.copy, chunk),
                 metadata: within(metadata, chunk),
                 wanted,

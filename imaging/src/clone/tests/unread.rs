@@ -20,6 +20,7 @@ fn task() -> Task {
         metadata: Vec::new(),
         known: Knowledge::Digest(KNOWN),
         is_proven: true,
+        part: None,
     }
 }
 

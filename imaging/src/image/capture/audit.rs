@@ -15,9 +15,9 @@ use crate::pipeline::Flow;
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::rung::Rung;
-use klon_partition::ExtentMap;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Owner, owners};
+use klon_partition::{Extent, ExtentMap};
 
 /// Reads a sample of what would be left unread. When that is not as the snapshot before has it, the run
 /// becomes one that reads everything.
@@ -87,7 +87,7 @@ pub(super) fn audit(
     Ok((Rung::Digest, fallen(&what, ITS_METADATA)))
 }
 
-/// The chunks that would be left unread.
+/// The chunks that would be left unread, and parts of others.
 fn tasks<'a>(
     plan: &'a Plan,
     unread: &'a Unread,
@@ -99,11 +99,20 @@ fn tasks<'a>(
     chunks.filter_map(move |chunk| {
         let stored = known.at(chunk_size.index(chunk.offset_bytes()))?;
         let is_same_len = u64::from(stored.plain_bytes) == chunk.len_bytes();
-        (is_same_len && unread.covers(chunk)).then(|| {
+        let copy: Vec<Extent> = plan.copy.within(chunk).collect();
+        let (copy, described) = match unread.covers(chunk) {
+            true => (copy, None),
+            false => {
+                let part = unread.in_part(chunk, &copy)?;
+                (part.proven, Some(part.described))
+            }
+        };
+        is_same_len.then(|| {
             Ok(Task {
                 chunk,
-                copy: plan.copy.within(chunk).collect(),
+                copy,
                 digest: stored.digest,
+                described,
                 stored,
             })
         })

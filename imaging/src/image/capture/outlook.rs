@@ -5,7 +5,7 @@ use super::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
 use crate::change::evidence::{Belonging, Draft};
 use crate::change::look::{Doubt, Subject, unwritable};
 use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
-use crate::change::{MetadataFigures, RungChoice, Unchanged, not_possible};
+use crate::change::{InPart, MetadataFigures, RungChoice, Unchanged, not_possible};
 use crate::chunk::Digest;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -42,6 +42,13 @@ impl Unread {
     pub(super) fn covers(&self, chunk: Extent) -> bool {
         let wanted: Vec<Extent> = self.wanted.within(chunk).collect();
         self.unchanged.covers(chunk, &wanted)
+    }
+
+    /// What of a chunk must come from the source, of which `copy` would be read, when the snapshot before has most
+    /// of that.
+    pub(super) fn in_part(&self, chunk: Extent, copy: &[Extent]) -> Option<InPart> {
+        let wanted: Vec<Extent> = self.wanted.within(chunk).collect();
+        self.unchanged.in_part(chunk, copy, &wanted)
     }
 }
 

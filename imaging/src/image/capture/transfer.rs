@@ -15,6 +15,7 @@ use crate::pipeline::{self, Flow};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::rung::Rung;
+use klon_partition::Extent;
 use klon_partition::extent::ExtentMapBuilder;
 use std::time::Duration;
 
@@ -128,11 +129,15 @@ impl Transfer<'_, '_> {
                 Some(stream) => Some(forward::read(&mut **stream, &job.usage.extents, chunk)?),
                 None => None,
             };
+            let copy: Vec<Extent> = plan.copy.within(chunk).collect();
+            let is_proven = unread.is_some_and(|unread| unread.covers(chunk));
+            let in_part = |unread: &Unread| unread.in_part(chunk, &copy);
             Ok(Task {
+                part: unread.filter(|_| !is_proven).and_then(in_part),
                 chunk,
-                copy: plan.copy.within(chunk).collect(),
+                copy,
                 known: known.at(chunk_size.index(chunk.offset_bytes())),
-                is_proven: unread.is_some_and(|unread| unread.covers(chunk)),
+                is_proven,
                 content,
             })
         });
@@ -205,6 +210,11 @@ impl Notes {
         match outcome.seen {
             Seen::Read(signatures) => {
                 self.read.push(chunk);
+                self.signatures.add(signatures);
+            }
+            Seen::InPart(unread_bytes, signatures) => {
+                self.read.push(chunk);
+                self.skipped_bytes += unread_bytes;
                 self.signatures.add(signatures);
             }
             Seen::Kept => self.is_all_seen = false,

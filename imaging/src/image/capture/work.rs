@@ -1,5 +1,7 @@
 //! What is done with each chunk: read, digest, compare with what is there, compress.
 
+mod in_part;
+
 use super::super::dedup::Dedup;
 use super::super::encoded::Encoded;
 use super::super::frame::Encoding;
@@ -7,6 +9,7 @@ use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
 use super::sums::Checks;
 use crate::buffer::Pool;
+use crate::change::InPart;
 use crate::change::proven::signatures_in;
 use crate::chunk::{ChunkSize, Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
@@ -27,6 +30,8 @@ pub(super) struct Task {
     pub(super) known: Option<Reference>,
     /// Whether its content is proven to be what the snapshot before has there.
     pub(super) is_proven: bool,
+    /// What of it is, where the rest is little.
+    pub(super) part: Option<InPart>,
     /// Its content, where that came in order.
     pub(super) content: Option<Bytes>,
 }
@@ -66,6 +71,9 @@ pub(super) enum Seen {
     Kept,
     /// It is proven to be what the snapshot before has.
     Proven,
+    /// What is not proven of it was read, and the rest is what the snapshot before has: so many bytes were not
+    /// read. Signatures as of [`Read`](Self::Read).
+    InPart(u64, Vec<Extent>),
 }
 
 /// How a chunk gets into the image.
@@ -128,6 +136,9 @@ impl<'a> Worker<'a> {
         if let Some(found) = kept.and_then(|digest| self.found(task, digest)) {
             return Ok(self.unread(task, found, Seen::Kept));
         }
+        if let Some(outcome) = self.in_part(task)? {
+            return Ok(outcome);
+        }
         let len = to_len(task.chunk.len_bytes());
         let (plain, read_source_bytes) = match &task.content {
             Some(content) => (content.clone(), bytes_of(&task.copy)),
@@ -138,14 +149,28 @@ impl<'a> Worker<'a> {
         let digest = checked.unwrap_or_else(|| Digest::of(&plain));
         let seen = match kept {
             Some(_) => Seen::Kept,
-            // Behind the digest, which leaves the chunk in the processor's cache: the search touches one line in
-            // eight, and would wait for the memory of each.
-            None if self.is_searched => {
-                Seen::Read(signatures_in(task.chunk.offset_bytes(), &plain).collect())
-            }
-            None => Seen::Read(Vec::new()),
+            None => Seen::Read(self.signatures(task, &plain)),
         };
-        let plain_bytes = u32::try_from(len).unwrap_or(u32::MAX);
+        self.read_outcome(task, (plain, digest), (read_source_bytes, seen))
+    }
+
+    /// Where signatures are in a chunk, if anyone asks. To be called behind the digest, which leaves the chunk
+    /// in the processor's cache: the search touches one line in eight, and would wait for the memory of each.
+    fn signatures(&self, task: &Task, plain: &[u8]) -> Vec<Extent> {
+        match self.is_searched {
+            true => signatures_in(task.chunk.offset_bytes(), plain).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// What becomes of a chunk of that content and digest, of which so much was read.
+    fn read_outcome(
+        &self,
+        task: &Task,
+        (plain, digest): (Bytes, Digest),
+        (read_source_bytes, seen): (u64, Seen),
+    ) -> Result<Outcome> {
+        let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         let same = task.known().filter(|known| known.digest == digest);
         let content = match same {
             Some(known) if self.is_sound(&known, &plain) => Content::Known(known),
@@ -227,12 +252,19 @@ impl<'a> Worker<'a> {
         };
         match found {
             Some(found) if self.is_sound(&found, &plain) => Ok(Content::Known(found)),
-            _ => {
-                let (encoding, payload) = self.compressors.compress(plain)?;
-                let encoded = Encoded::new(encoding, payload, (plain_bytes, digest));
-                Ok(Content::New(encoded))
-            }
+            _ => self.new_content(plain, digest),
         }
+    }
+
+    /// What is stored of a chunk whatever the image has.
+    fn new_content(&self, plain: Bytes, digest: Digest) -> Result<Content> {
+        let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+        if is_zero(&plain) {
+            return Ok(Content::Known(Reference::of_zeroes(plain_bytes, digest)));
+        }
+        let (encoding, payload) = self.compressors.compress(plain)?;
+        let encoded = Encoded::new(encoding, payload, (plain_bytes, digest));
+        Ok(Content::New(encoded))
     }
 
     /// Whether the stored chunk is sound. Only a comparing run looks at it.
@@ -242,13 +274,16 @@ impl<'a> Worker<'a> {
         };
         let mut stored = self.pool.take();
         let stored = &mut stored[..plain.len()];
-        // What this run has stored lies behind the file as it was opened.
-        let is_of_this_run = reference.position >= previous.image().size_bytes();
-        is_of_this_run
+        is_of_this_run(previous, reference)
             || previous
                 .read_chunk(reference, stored)
                 .is_ok_and(|()| stored == plain)
     }
+}
+
+/// Whether this run stored a chunk: what it has stored lies behind the file as it was opened.
+fn is_of_this_run(previous: &Snapshot, reference: &Reference) -> bool {
+    !reference.is_zero() && reference.position >= previous.image().size_bytes()
 }
 
 fn bytes_of(extents: &[Extent]) -> u64 {

@@ -52,11 +52,11 @@ impl Noted {
         }
         self.metadata.extend(outcome.metadata);
         let signatures: Vec<Extent> = match &outcome.seen {
-            Seen::Read(signatures) => {
+            Seen::Read(signatures) | Seen::InPart { signatures, .. } => {
                 self.read.push(outcome.chunk);
                 signatures.clone()
             }
-            Seen::Kept | Seen::Proven(_) => {
+            Seen::Kept | Seen::Proven(_) | Seen::Same(_) => {
                 let before = before.into_iter().flat_map(|map| map.within(outcome.chunk));
                 before.collect()
             }

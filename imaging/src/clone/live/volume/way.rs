@@ -83,9 +83,10 @@ impl Way<'_> {
                 }
             }
             Self::Staged(staging) => {
-                // What is staged of a chunk, or nothing, stays when it is what was digested before.
+                // What is staged of a chunk, or nothing, stays when it is what was digested before, and the target
+                // was not found to have something else.
                 let is_same = matches!(task.known, Knowledge::Digest(it) if it == outcome.digest);
-                if !is_same {
+                if !is_same || !writes.is_empty() {
                     staging.stager.put(chunk::index(outcome.chunk), &writes)?;
                 }
             }

@@ -1,0 +1,260 @@
+//! Of chunks that are proven in part only the rest is read from the source.
+
+use super::super::known::{Knowledge, Recorded};
+use super::super::task::{Part, Task};
+use super::super::work::{Outcome, Seen, Worker};
+use super::{Job, Rewrite, Role, noise, usage};
+use crate::change::Unchanged;
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digest};
+use crate::record::digest_of;
+use klon_partition::device::{Fault, FaultAt, MemoryDevice};
+use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use proptest::prelude::{Strategy, prop_assert_eq, proptest};
+
+/// The chunk that is worked on.
+const CHUNK: Extent = match Extent::new(CHUNK_BYTES, CHUNK_BYTES) {
+    Some(chunk) => chunk,
+    None => panic!("it has bytes"),
+};
+const SIZE: usize = 2 * CHUNK_LEN;
+
+/// By KiB from the start of the chunk.
+fn map(ranges: &[(u64, u64)]) -> ExtentMap {
+    let extents = ranges
+        .iter()
+        .filter_map(|&(at, len)| Extent::new(CHUNK_BYTES + (at << 10), len << 10));
+    extents.collect()
+}
+
+fn list(map: &ExtentMap) -> Vec<Extent> {
+    map.iter().collect()
+}
+
+/// A target, the record of it, and a source that was written to since.
+struct Sides {
+    source: Vec<u8>,
+    target: Vec<u8>,
+    /// What the record describes, and what of that is its metadata.
+    described: ExtentMap,
+    described_metadata: ExtentMap,
+    /// What is proven to be as described.
+    proven: ExtentMap,
+    /// What is in use now, and what of that is read, and is metadata.
+    wanted: ExtentMap,
+    copy: ExtentMap,
+    metadata: ExtentMap,
+}
+
+impl Sides {
+    /// All of the chunk is in use, and the same on both sides.
+    fn equal() -> Self {
+        let all = map(&[(0, 1024)]);
+        Self {
+            source: noise(1, SIZE),
+            target: noise(1, SIZE),
+            described: all.clone(),
+            described_metadata: ExtentMap::new(),
+            proven: all.clone(),
+            wanted: all.clone(),
+            copy: all,
+            metadata: ExtentMap::new(),
+        }
+    }
+
+    /// What the chunk is with all but some of it taken as zero.
+    fn masked(bytes: &[u8], map: &ExtentMap) -> Vec<u8> {
+        let mut plain = vec![0; SIZE];
+        for extent in map.iter() {
+            let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
+            plain[range.clone()].copy_from_slice(&bytes[range]);
+        }
+        plain[CHUNK_LEN..].to_vec()
+    }
+
+    /// The task of the chunk, as the record was made when the target was what it is now.
+    fn task(&self) -> Task {
+        let unchanged = Unchanged::new(self.proven.clone(), self.described.clone());
+        let (copy, wanted) = (list(&self.copy), list(&self.wanted));
+        let recorded = Digest::of(&Self::masked(&self.target, &self.described));
+        let metadata = list(&self.metadata);
+        let is_there = self.metadata == self.described_metadata && !metadata.is_empty();
+        let part = unchanged.in_part(CHUNK, &copy, &wanted);
+        Task {
+            chunk: CHUNK,
+            known: match wanted.iter().all(|&it| self.described.contains(it)) {
+                true => Knowledge::Digest(recorded),
+                false => Knowledge::Unknown,
+            },
+            is_proven: false,
+            part: part.and_then(|extents| {
+                let content = &self.target[CHUNK_LEN..];
+                let recorded = Recorded {
+                    digest: Some(recorded),
+                    metadata: is_there.then(|| digest_of(CHUNK, &metadata, content, None)),
+                };
+                Part::of(extents, &metadata, recorded)
+            }),
+            copy,
+            wanted,
+            metadata,
+        }
+    }
+}
+
+/// Works on a task.
+fn process(task: &Task, source: &dyn ReadAt, target: &dyn WriteAt) -> crate::Result<Outcome> {
+    let usage = usage(ExtentMap::whole(512));
+    let job = Job {
+        name: "x",
+        source,
+        usage: &usage,
+        source_identity: &Identity::Path("/source".to_owned()),
+        target,
+        target_identity: &Identity::Path("/target".to_owned()),
+        present: None,
+        drive: None,
+        role: Role::Backup,
+        watch: None,
+        lost: None,
+        continuity: None,
+        tracked: None,
+        written_by: &[],
+        rested: None,
+    };
+    Worker::new(&job, Rewrite::Blocks, true, None).process(task)
+}
+
+/// A source of which a part can't be read.
+fn without(bytes: &[u8], bad: Extent) -> FaultAt<MemoryDevice> {
+    let device = MemoryDevice::new(bytes.to_vec(), 512);
+    FaultAt::new(device, Some(Fault::Unreadable(bad)))
+}
+
+fn ranges() -> impl Strategy<Value = ExtentMap> {
+    proptest::collection::vec((0..2048_u64, 1..600_u64), 0..8).prop_map(|ranges| {
+        let halves = ranges
+            .iter()
+            .filter_map(|&(at, len)| Extent::new(CHUNK_BYTES + at * 512, len * 512));
+        halves.collect::<ExtentMap>().intersection(&CHUNK.into())
+    })
+}
+
+proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_target_becomes_what_the_source_is(
+        holes in ranges(),
+        zeroes in ranges(),
+        described_holes in ranges(),
+        unproven in ranges(),
+        metadata in ranges(),
+        other_metadata in proptest::bool::ANY,
+        rotten in proptest::option::of(0..CHUNK_LEN),
+    ) {
+        let all = ExtentMap::from(CHUNK);
+        let wanted = all.difference(&holes);
+        let copy = wanted.difference(&zeroes);
+        let described = all.difference(&described_holes);
+        let metadata = metadata.intersection(&wanted);
+        let proven = wanted.intersection(&described).difference(&unproven).difference(&metadata);
+        let mut sides = Sides {
+            source: noise(1, SIZE),
+            target: noise(7, SIZE),
+            described_metadata: match other_metadata {
+                true => ExtentMap::new(),
+                false => metadata.clone(),
+            },
+            described, proven, wanted, copy, metadata,
+        };
+        for extent in sides.wanted.difference(&sides.copy).iter() {
+            sides.source[extent.offset_bytes() as usize..extent.end_bytes() as usize].fill(0);
+        }
+        for extent in sides.proven.iter() {
+            let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
+            sides.target[range.clone()].copy_from_slice(&sides.source[range]);
+        }
+        let task = sides.task();
+        let whole = Task { part: None, known: Knowledge::Unknown, ..sides.task() };
+        if let Some(at) = rotten {
+            sides.target[CHUNK_LEN + at] ^= 1;
+        }
+        let source = MemoryDevice::new(sides.source.clone(), 512);
+        let target = MemoryDevice::new(sides.target.clone(), 512);
+        let outcome = process(&task, &source, &target).unwrap();
+        let compared = process(&whole, &source, &target).unwrap();
+        prop_assert_eq!(outcome.digest, compared.digest);
+        prop_assert_eq!(outcome.metadata, compared.metadata);
+        let is_seen = matches!(outcome.seen, Seen::Read(_) | Seen::InPart { .. });
+        let is_trusted = matches!(task.known, Knowledge::Digest(it) if it == outcome.digest);
+        // What nobody reads of a target that rots nobody mends.
+        if rotten.is_none() || is_seen && !(is_trusted && task.part.is_none()) {
+            prop_assert_eq!(outcome.changed, compared.changed);
+        }
+    }
+}
+
+#[test]
+fn what_is_proven_is_read_from_the_target() {
+    let mut sides = Sides::equal();
+    let changed = map(&[(100, 8), (900, 4)]);
+    sides.proven = sides.proven.difference(&changed);
+    sides.source[CHUNK_LEN + (102 << 10)] ^= 1;
+    let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
+    let target = MemoryDevice::new(sides.target.clone(), 512);
+    let outcome = process(&sides.task(), &source, &target).unwrap();
+    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
+    assert_eq!(outcome.changed, list(&map(&[(100, 4)])));
+    assert_eq!(&outcome.content[..], &sides.source[CHUNK_LEN..]);
+    assert_eq!(outcome.read_source_bytes, 12 << 10);
+    assert_eq!(outcome.read_target_bytes, CHUNK_BYTES);
+    assert_eq!(outcome.seen.unread_bytes(), (1024 - 12) << 10);
+}
+
+#[test]
+fn a_target_that_is_not_as_recorded_is_not_taken_for_it() {
+    let mut sides = Sides::equal();
+    sides.proven = sides.proven.difference(&map(&[(100, 8)]));
+    let task = sides.task();
+    // It rots where the source is proven; nothing of the source changed.
+    sides.target[CHUNK_LEN + (500 << 10)] ^= 1;
+    let target = MemoryDevice::new(sides.target.clone(), 512);
+    let source = MemoryDevice::new(sides.source.clone(), 512);
+    let outcome = process(&task, &source, &target).unwrap();
+    assert!(matches!(outcome.seen, Seen::Read(_)));
+    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
+    assert_eq!(outcome.changed, list(&map(&[(500, 4)])));
+    // It is read whole then.
+    let source = without(&sides.source, map(&[(300, 4)]).extents()[0]);
+    assert!(process(&task, &source, &target).is_err());
+}
+
+#[test]
+fn metadata_that_is_as_recorded_is_all_that_is_read() {
+    let mut sides = Sides::equal();
+    sides.metadata = map(&[(64, 16)]);
+    sides.described_metadata = sides.metadata.clone();
+    sides.proven = sides.proven.difference(&sides.metadata);
+    let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
+    let unreadable = MemoryDevice::zeroed(512);
+    let outcome = process(&sides.task(), &source, &unreadable).unwrap();
+    assert!(matches!(outcome.seen, Seen::Same(_)));
+    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
+    let metadata = list(&sides.metadata);
+    let expected = digest_of(CHUNK, &metadata, &sides.source[CHUNK_LEN..], None);
+    assert_eq!(outcome.metadata, Some(expected));
+    assert_eq!(
+        (outcome.read_source_bytes, outcome.read_target_bytes),
+        (16 << 10, 0)
+    );
+    assert_eq!(outcome.seen.unread_bytes(), (1024 - 16) << 10);
+    assert!(outcome.changed.is_empty());
+    // Other metadata, or data beside it that is not proven.
+    sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
+    let source = MemoryDevice::new(sides.source.clone(), 512);
+    assert!(process(&sides.task(), &source, &unreadable).is_err());
+    sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
+    sides.proven = sides.proven.difference(&map(&[(512, 4)]));
+    let source = MemoryDevice::new(sides.source.clone(), 512);
+    assert!(process(&sides.task(), &source, &unreadable).is_err());
+}
