@@ -83,7 +83,6 @@ pub mod change;
 pub mod chunk;
 pub mod clock;
 pub mod clone;
-pub mod commit;
 mod durable;
 pub mod error;
 mod extents;
@@ -109,6 +108,7 @@ mod source;
 mod spot;
 pub mod stage;
 mod tally;
+pub mod target_writer;
 pub mod verify;
 
 pub use chunk::{CHUNK_BYTES, ChunkSize, Digest};

@@ -2,11 +2,11 @@
 
 use super::{Group, work};
 use crate::chunk::{Write, chunk_writes};
-use crate::commit::{HeldBack, Places, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::spot::{Area, Spot, StagedPart};
 use crate::stage::{Rooms, Space, Stager, apply::ReadBack, group};
+use crate::target_writer::{HeldBack, Places, TargetWriter};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
 use klon_partition::{Extent, ExtentMap};
@@ -42,18 +42,10 @@ impl<'a> Output<'a> {
         mut outcome: work::Outcome,
     ) -> Result<(work::Outcome, Vec<Write>)> {
         let writes = chunk_writes(outcome.chunk, &outcome.content, &outcome.changed);
-        let mut zeroes = Vec::new();
-        match self {
-            Self::InPlace(writer) => {
-                for write in writes {
-                    match write {
-                        Write::Data { .. } => writer.put(&write)?,
-                        Write::Zero(_) => zeroes.push(write),
-                    }
-                }
-            }
-            Self::Staged(staging) => staging.put(&writes)?,
-        }
+        let zeroes = match self {
+            Self::InPlace(writer) => writer.put_data(writes)?,
+            Self::Staged(staging) => staging.put(&writes).map(|()| Vec::new())?,
+        };
         // The buffer goes back at once, not when its turn has come.
         outcome.content.clear();
         Ok((outcome, zeroes))

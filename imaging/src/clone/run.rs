@@ -8,13 +8,13 @@ use super::work::Seen;
 use super::{CloneOptions, Job, work};
 use crate::change::proven::Signatures;
 use crate::change::sums;
-use crate::commit::HeldBack;
 use crate::error::Result;
 use crate::intent::IntentLog;
 use crate::live::RestFigures;
 use crate::pipeline;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::{MetadataWriter, RecordWriter};
+use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
 

@@ -9,11 +9,11 @@ use super::{RescueOptions, file, fill, first, large, own};
 use crate::buffer::Pool;
 use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, first_chunk, range_in};
 use crate::clone::Job;
-use crate::commit::{HeldBack, TargetWriter};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
 use crate::plan::Plan;
 use crate::progress::Observer;
+use crate::target_writer::{HeldBack, TargetWriter};
 use bytes::Bytes;
 use klon_partition::{Extent, ExtentMap};
 

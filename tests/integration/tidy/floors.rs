@@ -27,7 +27,7 @@ pub(super) const HOUSES: &[House] = &[
         &[
             "buffer chunk clock durable extents hex nbd packed pieces pipeline rung section spot tally",
             "error foreign mark own_file",
-            "commit intent plan progress source",
+            "intent plan progress source target_writer",
             "record stage",
             "change verify live",
             "clone image",

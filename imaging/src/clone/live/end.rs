@@ -5,10 +5,10 @@ use crate::clone::output::Staging;
 use crate::clone::phase::{During as _, Phase, Stopped};
 use crate::clone::prepared::space;
 use crate::clone::{CloneOptions, CloneSummary, Group, Job, StagedClone, conclude, staged};
-use crate::commit::TargetWriter;
 use crate::error::Result;
 use crate::live::RestFigures;
 use crate::record::RecordStore;
+use crate::target_writer::TargetWriter;
 use klon_partition::ExtentMap;
 use std::time::Instant;
 

@@ -7,9 +7,9 @@ use crate::clone::output;
 use crate::clone::prepared::{Prepared, space};
 use crate::clone::task::Task;
 use crate::clone::work::Outcome;
-use crate::commit::TargetWriter;
 use crate::error::Result;
 use crate::stage::{PassStager, Rooms};
+use crate::target_writer::TargetWriter;
 use klon_partition::ExtentMap;
 use std::sync::Arc;
 
@@ -72,16 +72,8 @@ impl Way<'_> {
         mut outcome: Outcome,
     ) -> Result<(Outcome, Vec<Write>)> {
         let writes = chunk_writes(outcome.chunk, &outcome.content, &outcome.changed);
-        let mut zeroes = Vec::new();
-        match self {
-            Self::InPlace(writer) => {
-                for write in writes {
-                    match write {
-                        Write::Data { .. } => writer.put(&write)?,
-                        Write::Zero(_) => zeroes.push(write),
-                    }
-                }
-            }
+        let zeroes = match self {
+            Self::InPlace(writer) => writer.put_data(writes)?,
             Self::Staged(staging) => {
                 // What is staged of a chunk, or nothing, stays when it is what was digested before, and the target
                 // was not found to have something else.
@@ -89,8 +81,9 @@ impl Way<'_> {
                 if !is_same || !writes.is_empty() {
                     staging.stager.put(chunk::index(outcome.chunk), &writes)?;
                 }
+                Vec::new()
             }
-        }
+        };
         outcome.content.clear();
         Ok((outcome, zeroes))
     }

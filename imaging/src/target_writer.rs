@@ -115,6 +115,22 @@ impl<'a> TargetWriter<'a> {
         }
     }
 
+    /// Writes the data among `writes` now. Hands back what is to be made zero: that is put in order, so that
+    /// neighbors become one call.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_data(&self, writes: Vec<Write>) -> Result<Vec<Write>> {
+        let mut zeroes = Vec::new();
+        for write in writes {
+            match write {
+                Write::Data { .. } => self.put(&write)?,
+                Write::Zero(_) => zeroes.push(write),
+            }
+        }
+        Ok(zeroes)
+    }
+
     fn write(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
         self.target
             .write_all_at(data, offset_bytes)
