@@ -3,12 +3,12 @@
 use super::super::known::{Knowledge, Recorded};
 use super::super::task::{Part, Task};
 use super::super::work::{Outcome, Seen, Worker};
-use super::{Job, Rewrite, Role, noise, usage};
+use super::{Job, Rewrite, identities, noise, usage};
 use crate::change::Unchanged;
 use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digest};
 use crate::record::digest_of;
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
-use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
+use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
 use proptest::prelude::{Strategy, prop_assert_eq, proptest};
 
 /// The chunk that is worked on.
@@ -104,23 +104,8 @@ impl Sides {
 /// Works on a task.
 fn process(task: &Task, source: &dyn ReadAt, target: &dyn WriteAt) -> crate::Result<Outcome> {
     let usage = usage(ExtentMap::whole(512));
-    let job = Job {
-        name: "x",
-        source,
-        usage: &usage,
-        source_identity: &Identity::Path("/source".to_owned()),
-        target,
-        target_identity: &Identity::Path("/target".to_owned()),
-        present: None,
-        drive: None,
-        role: Role::Backup,
-        watch: None,
-        lost: None,
-        continuity: None,
-        tracked: None,
-        written_by: &[],
-        rested: None,
-    };
+    let [from, to] = identities();
+    let job = Job::new("x", source, &usage, &from, target, &to);
     Worker::new(&job, Rewrite::Blocks, true, None).process(task)
 }
 

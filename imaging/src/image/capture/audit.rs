@@ -107,15 +107,14 @@ fn tasks<'a>(
                 (part.proven, Some(part.described))
             }
         };
-        is_same_len.then(|| {
-            Ok(Task {
-                chunk,
-                copy,
-                digest: stored.digest,
-                described,
-                stored,
-            })
-        })
+        let task = Task {
+            chunk,
+            copy,
+            digest: stored.digest,
+            described,
+            stored,
+        };
+        is_same_len.then_some(Ok(task))
     })
 }
 
