@@ -36,7 +36,7 @@ cycle() {
 drill_gpt() { cycle gpt uefi bios; }
 drill_mbr() { cycle mbr bios; }
 
-# live KIND: with the EFI system partition mounted for writing, and again in the same session, which needs no ledger.
+# live KIND: with the EFI system partition mounted for writing, and again while it still runs.
 live() {
     heading "Installing a Debian ($1)"
     install_debian "$1" source.img 1200M
