@@ -68,16 +68,13 @@ UNIT
 
 # install_debian KIND IMAGE SIZE: an installed system on a new disk. KIND:
 #   gpt    ESP, BIOS boot partition and ext4: boots by UEFI and by BIOS
-#   btrfs  the same with Btrfs
 #   mbr    ext4 alone under an MBR, GRUB before it: boots by BIOS
 install_debian() (
     kind=$1 image=$2
-    target=$(mktemp --directory) start=136314880 filesystem=ext4 pass=1
-    [ "$kind" != btrfs ] || { filesystem=btrfs && pass=0; }
+    target=$(mktemp --directory) start=136314880
     clean_up() {
         ! mountpoint --quiet "$target" || umount --recursive "$target"
         ! mountpoint --quiet "$target.base" || umount "$target.base"
-        [ -z "${device:-}" ] || losetup --detach "$device"
         rm -r "$target.boot"
         rmdir "$target" "$target.base"
     }
@@ -99,14 +96,13 @@ TABLE
     # What is behind the table is the last partition, but for the backup of a GPT.
     size=$(($(stat --format=%s "$image") / 1048576 * 1048576 - start - 1048576))
     uuid=$(cat /proc/sys/kernel/random/uuid)
-    device=$(losetup --find --show --offset "$start" --sizelimit "$size" "$image")
-    "mkfs.$filesystem" -q -U "$uuid" "$device"
-    mount "$device" "$target"
+    mkfs.ext4 -q -U "$uuid" -E "offset=$start" "$image" "$((size >> 10))K"
+    mount -o "loop,offset=$start,sizelimit=$size" "$image" "$target"
     mount -o loop,ro "$base" "$target.base"
     cp --archive "$target.base/." "$target"
     mkdir -p "$target/boot/grub"
     version=$(basename "$target"/lib/modules/*)
-    printf 'UUID=%s / %s defaults 0 %s\n' "$uuid" "$filesystem" "$pass" >"$target/etc/fstab"
+    printf 'UUID=%s / ext4 defaults 0 1\n' "$uuid" >"$target/etc/fstab"
     cat >"$target/boot/grub/grub.cfg" <<GRUB
 linux /boot/vmlinuz-$version root=UUID=$uuid ro console=ttyS0 loglevel=4 mitigations=off no_timer_check
 initrd /boot/initrd.img-$version
@@ -119,7 +115,7 @@ GRUB
 # boot_loader: GRUB where grub-install puts it; the kernel of this machine may have neither FAT nor partitions on loop
 # devices. It finds its folder by the number of the partition, by UEFI by the UUID.
 boot_loader() {
-    local modules=(part_gpt part_msdos "${filesystem/ext4/ext2}" search search_fs_uuid configfile normal linux echo)
+    local modules=(part_gpt part_msdos ext2 search search_fs_uuid configfile normal linux echo)
     local boot=$target.boot number=3 core_lba=2048
     [ "$kind" != mbr ] || { number=1 && core_lba=1; }
     grub-mkimage --directory="$target/usr/lib/grub/i386-pc" --format=i386-pc --output="$boot/core.img" \
