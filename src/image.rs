@@ -79,7 +79,7 @@ impl ImageName {
     /// # Errors
     /// When the file is there and can't be read.
     pub fn is_image(&self) -> Result<bool> {
-        // One of which a part is missing is one, too.
+        // An image that lacks a part is one, too.
         let whole = ImageFiles::find(&self.path).and_then(|files| files.open());
         match (whole, look_at(&self.path)) {
             (Ok(whole), _) => Ok(Image::is_image(&*whole)?),

@@ -42,7 +42,7 @@ pub struct Minimum {
     pub shrink_unknown_because: Option<String>,
 }
 
-/// A volume of which the least sizes are asked.
+/// A volume whose least sizes are asked for.
 pub struct Subject<'a> {
     /// What was opened: the volume, or the disk around it.
     pub open: &'a OpenPlace,
@@ -132,7 +132,7 @@ pub fn told(minimum: &Minimum) -> String {
     text
 }
 
-/// Runs a tool, of which the answer is on a line with `key`: the number behind it.
+/// Runs a tool that answers on a line with `key`: the number behind it.
 fn ask(name: &str, arguments: &[OsString], key: &str) -> Result<u64, String> {
     let tool = Tool::find(name).ok_or_else(|| missing(name).to_string())?;
     let (status, said) = tool.run(arguments).map_err(|error| format!("{error:#}"))?;

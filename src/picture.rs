@@ -1,4 +1,4 @@
-//! A picture of which parts of a volume are in use.
+//! A picture that shows which parts of a volume are in use.
 
 use klon_partition::{Extent, ExtentMap};
 

@@ -1,4 +1,4 @@
-//! Tagged sections, of which records and the manifests of images consist: each one has a checksum,
+//! Tagged sections, the parts of records and of the manifests of images: each one has a checksum,
 //! and says whether a reader that does not know it may go on.
 //!
 //! ```text

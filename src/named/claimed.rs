@@ -13,7 +13,7 @@ use std::path::Path;
 /// Filesystems that show under /sys/fs, for all mount namespaces, which devices they are mounted from.
 const SHOWN_BY_DEVICE: [&str; 3] = ["ext4", "xfs", "f2fs"];
 
-/// As [`open_source`], for a device of which klon knows who else uses it.
+/// As [`open_source`], for a device whose other users klon knows.
 ///
 /// # Errors
 /// As [`open_source`]; [`Error::Refused`] for one that is mounted where klon can't see it (in another mount

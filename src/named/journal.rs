@@ -44,7 +44,7 @@ pub struct Found {
     pub waiting: Vec<Waiting>,
 }
 
-/// A volume of which the kernel could replay the journal.
+/// A volume whose journal the kernel could replay.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     number: Option<u32>,

@@ -11,7 +11,7 @@ use klon_partition::{ReadAt, WriteAt};
 use nix::unistd::geteuid;
 use std::sync::Arc;
 
-/// The changes of a replay are hardly more than the log itself, of which these are the largest there are.
+/// The changes of a replay are hardly more than the log itself. These are the largest logs.
 const CHANGES_LEAST_BYTES: u64 = 16 << 20;
 const CHANGES_MOST_BYTES: u64 = 2 << 30;
 /// A log is at most this part of its volume, but for the smallest.

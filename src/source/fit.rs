@@ -21,7 +21,7 @@ use klon_partition::table::{self, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
 
-/// What can be done about a disk of which a partition has no room.
+/// What can be done about a disk with a partition that has no room.
 const fn way_out_of_disk(open: &OpenPlace) -> &'static str {
     match open.snapshot {
         Some(_) => ", unless klon shrinks partitions on their way (klon restore --shrink)",

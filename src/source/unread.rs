@@ -1,6 +1,6 @@
 //! What of a source is not read, and is zero on its clone. The first mebibyte is read even if nothing there
 //! is in use. Blocks that the filesystem lists as bad are never read: they hold nothing, and the drive may
-//! fail there. The filesystem may have blocks in use of which it needs nothing. The target must not keep its
+//! fail there. The filesystem may have blocks in use that it does not need. The target must not keep its
 //! own content there: a recovery could replay what is in the log of an empty journal.
 
 use anyhow::Result;

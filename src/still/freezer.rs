@@ -25,7 +25,7 @@ impl Freezer {
         Self::holding(&frozen, max)
     }
 
-    /// The same for filesystems of which some can't be frozen, and are made read-only for the moment.
+    /// The same, where some filesystems can't be frozen and are made read-only for the moment.
     ///
     /// # Errors
     /// As [`begin`](Self::begin); [`freeze`](Self::freeze) refuses when a file on such a one is open for writing.

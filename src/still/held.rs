@@ -50,7 +50,7 @@ struct State {
 }
 
 impl Held {
-    /// Volumes of which none is held, and the socket to the watchdog.
+    /// Volumes that are not held yet, and the socket to the watchdog.
     pub fn new(volumes: Vec<Volume>, socket: UnixStream) -> Self {
         let state = State {
             is_held: vec![false; volumes.len()],

@@ -74,7 +74,7 @@ impl Hooks {
     }
 
     /// Runs those for before the freeze. When one fails, those for after the thaw are run at once, so that what
-    /// was brought to rest goes on: all but those of which the namesake for before the freeze was not started.
+    /// was brought to rest goes on: all but the ones whose namesake for before the freeze was not started.
     ///
     /// # Errors
     /// A refusal that names the hook that failed: nothing may be frozen then.

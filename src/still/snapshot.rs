@@ -65,7 +65,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsuited(pub String);
 
-/// A volume of which a snapshot can be made.
+/// A volume that can have a snapshot.
 #[derive(Debug)]
 pub struct Origin {
     lvm: Lvm,

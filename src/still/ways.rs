@@ -183,7 +183,7 @@ impl Ways {
         Ok(())
     }
 
-    /// The volume of which a snapshot can be made; why not, or `None` for what is no volume of LVM.
+    /// The volume that can have a snapshot; why not, or `None` for what is no volume of LVM.
     fn origin(
         &self,
         place: &Place,

@@ -29,7 +29,7 @@ pub struct MetadataFigures {
     pub files_unchanged: u64,
     /// Those that are new, or changed, or lie elsewhere.
     pub files_changed: u64,
-    /// Those of which nothing can be proven.
+    /// Files about which nothing can be proven.
     pub files_always_read: u64,
     /// Data extents, where these are compared instead of files.
     pub extents_examined: u64,

@@ -35,7 +35,7 @@ pub struct Subject<'a> {
     pub rested: Option<&'a Rested>,
 }
 
-/// A filesystem that is mounted for writing, of which one instant is read.
+/// A filesystem that is mounted for writing and read at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rested {
     /// That instant, or an earlier moment: what is read has nothing that was written after it.

@@ -24,7 +24,7 @@
 //!    else but regular files has it now. No file had it then, or has it now, that is written past
 //!    the filesystem. Where files can't share blocks, no other file has it.
 //!
-//! A file's runs are compared as a whole. Blocks of a file of which only some moved are all read
+//! A file's runs are compared as a whole. If only some blocks of a file moved, all of them are read
 //! again: that is what defragmentation and shrinking do, which are rare; extents of each file
 //! would make what is kept several times as large on volumes whose files are in pieces.
 //!

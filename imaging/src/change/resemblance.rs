@@ -35,7 +35,7 @@ pub fn resembles(source: &dyn ReadAt, target: &dyn ReadAt) -> Result<Option<bool
     Ok(Some(false))
 }
 
-/// The chunks of which the source has all bytes.
+/// The chunks whose bytes the source has all.
 fn whole_chunks(source: &dyn ReadAt, whole: Extent) -> Result<Vec<Extent>> {
     let data = source.data(whole)?;
     let chunks = data.iter().flat_map(|extent| {

@@ -140,7 +140,7 @@ fn compare(sectors: &SummedSectors, extent: Extent, content: &[u8]) -> Compared 
     compared
 }
 
-/// The bytes of `sector` in `content`, which are those of `extent`; `None` unless all are there.
+/// The bytes of `sector` in `content`, the bytes of `extent`; `None` unless all are there.
 fn part(extent: Extent, content: &[u8], sector: Extent) -> Option<&[u8]> {
     let start = sector.offset_bytes().checked_sub(extent.offset_bytes())?;
     let start = usize::try_from(start).ok()?;

@@ -75,7 +75,7 @@ pub(crate) fn end(
     doubtful
 }
 
-/// Compares what was read of `copy`, whose bytes are those of `content`, which begins at `start_bytes`.
+/// Compares what was read of `copy` with its checksums. Its bytes are in `content`, which begins at `start_bytes`.
 pub(crate) fn look(check: &SectorCheck<'_>, copy: &[Extent], (start_bytes, content): (u64, &[u8])) {
     for extent in copy {
         let at = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -81,7 +81,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// What is known of `chunk`. The source uses `wanted` of it, of which `metadata` is metadata.
+    /// What is known of `chunk`. The source uses `wanted` of it; `metadata` is the metadata among that.
     pub(super) fn of(
         &mut self,
         chunk: Extent,

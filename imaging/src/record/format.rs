@@ -30,7 +30,7 @@
 //!         zero in DGST, or the text of FILL. Left out when there are none
 //! "FILL"  the text (UTF-8) that stands there instead of zeroes, repeated from the start of each
 //!         sector of 512 bytes on; the filesystem's own structures are zero all the same. Several
-//!         texts, of which one stands in each sector, have a zero byte between them. With BADS only;
+//!         texts, one of them in each sector, have a zero byte between them. With BADS only;
 //!         a reader may skip it
 //! "LEFT"  extents of the source that no one proved free, and that were left out by the user's choice
 //!         (`outside` of META) or because the source did not have them: outside of DATA and ZERO.

@@ -138,8 +138,8 @@ pub(super) fn each(
     Ok(())
 }
 
-/// How many of `entries`, the first of which begins at `start`, follow each other in room, and
-/// the room that they take together.
+/// How many of `entries` follow each other in room, the first of them at `start`, and the room that they
+/// take together.
 fn run_of(entries: &[Entry], start: Spot) -> (usize, Extent) {
     let mut extent = start.extent;
     let mut count = 1;

@@ -11,7 +11,7 @@
 //!    without a mark is complete.
 //! 3. What is staged is brought into place, the leader's last.
 //!
-//! The block, of which the leader's mark has the place and the digest; integers little-endian:
+//! The block, whose place and digest are in the leader's mark; integers little-endian:
 //!
 //! ```text
 //! header, 96 bytes

@@ -52,7 +52,7 @@ struct BtrfsArgument {
     name: [u8; 4088],
 }
 
-/// `struct loop_info64` of `linux/loop.h`: 232 bytes, of which only the first fields are looked at.
+/// `struct loop_info64` of `linux/loop.h`: 232 bytes; only the first fields are looked at.
 #[repr(C)]
 #[derive(Default)]
 struct LoopInfo64 {

@@ -44,7 +44,7 @@ impl System {
         })
     }
 
-    /// The numbers of all filesystems to which bytes come that are written to `path`: that of the file or
+    /// The numbers of all filesystems that bytes written to `path` come to: that of the file or
     /// directory (for a name that there is not yet, of what will have it); for a device the ones of the
     /// files that loop devices beneath it show; through every layer, overlays included.
     ///

@@ -43,7 +43,7 @@ pub fn check(volumes: &[Volume], report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A volume that may hold a system, of which klon reads no files.
+/// A volume that may hold a system, whose files klon can't read.
 fn unreadable(volume: &Volume, report: &mut Report) {
     let may_hold_one = match volume.kind() {
         None | Some(Kind::Swap) => false,

@@ -50,7 +50,7 @@ impl Seen {
 /// Compares a clone with its source if that is open, else with its record.
 ///
 /// # Errors
-/// When a side can't be read; a refusal of a clone that is not finished, or of which there is no record.
+/// When a side can't be read; a refusal of a clone that is not finished or has no record.
 pub(super) fn verify_one(
     check: &Check,
     (records, system): (&RecordStore, &System),

@@ -14,7 +14,7 @@ fn moment(boot: &str, unix_seconds: i64, up_seconds: i64) -> Moment {
     }
 }
 
-/// What a run sees, with a source of which everything else is in order.
+/// What a run sees, where everything else of the source is in order.
 fn look(state: &State, now: &Moment) -> Option<Stamped> {
     let continuity = Continuity {
         machine: state.machine.clone(),

@@ -114,7 +114,7 @@ impl<'a, R: Read, W: Write> Fold<'a, R, W> {
         })
     }
 
-    /// Whether a file is of a kind of which anything is proven.
+    /// Whether anything can be proven of a file of this kind.
     fn can_be_proven(&self, file: &File<'_>) -> bool {
         let is_regular = file.kind == FileKind::Regular || !self.rule.has(Guard::Regular);
         // The walk tells files in this order, and what is kept of them relies on it.

@@ -40,7 +40,7 @@ const FRAME_ENTRIES: usize = 4096;
 /// Length of the field before what is kept.
 const GAP_LEN: usize = 2;
 
-/// Something of which such a stream keeps one entry.
+/// Something that has one entry in such a stream.
 pub trait Keep: Copy + Debug {
     /// The first bytes of a stream of them.
     const MAGIC: [u8; 8];

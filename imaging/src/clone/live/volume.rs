@@ -76,7 +76,7 @@ struct Done {
     read_target_bytes: u64,
     checksummed_bytes: u64,
     changed: ExtentMap,
-    /// Chunks of which nothing was ever read.
+    /// Chunks that were never read.
     unread: ExtentMap,
     /// What the first look found of the files, against the record.
     figures: MetadataFigures,

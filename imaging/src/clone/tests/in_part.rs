@@ -109,7 +109,7 @@ fn process(task: &Task, source: &dyn ReadAt, target: &dyn WriteAt) -> crate::Res
     Worker::new(&job, Rewrite::Blocks, true, None).process(task)
 }
 
-/// A source of which a part can't be read.
+/// A source that can't be read in part.
 fn without(bytes: &[u8], bad: Extent) -> FaultAt<MemoryDevice> {
     let device = MemoryDevice::new(bytes.to_vec(), 512);
     FaultAt::new(device, Some(Fault::Unreadable(bad)))

@@ -8,7 +8,7 @@ use crate::record::digest_of;
 use klon_partition::ExtentMap;
 
 impl Worker<'_> {
-    /// Works on a chunk of which a part is proven. Where the rest is metadata, and that is as the record says, so
+    /// Works on a chunk that is proven in part. Where the rest is metadata, and that is as the record says, so
     /// is the chunk. Else the target is read, too: where its chunk has the digest of the record, it has the proven
     /// part, and what was read of the source comes over that. Where it has not, the source is read whole, and
     /// the target is known to be another one.

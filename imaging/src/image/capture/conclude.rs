@@ -20,7 +20,7 @@ use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap};
 use std::time::Instant;
 
-/// A run of which all chunks are in the image.
+/// A run whose chunks are all in the image.
 pub(super) struct Ended<'a> {
     pub(super) job: &'a CaptureJob<'a>,
     pub(super) plan: Plan,

@@ -36,7 +36,7 @@ impl ReadAt for ForwardGeometry {
     }
 }
 
-/// The content of a chunk of which `used` is wanted; everything else is zero.
+/// The content of a chunk. `used` of it is wanted; everything else is zero.
 pub(super) fn read(stream: &mut dyn Forward, used: &ExtentMap, chunk: Extent) -> Result<Bytes> {
     let mut content = vec![0; to_len(chunk.len_bytes())];
     for part in used.within(chunk) {

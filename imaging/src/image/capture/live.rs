@@ -153,7 +153,7 @@ struct Done {
     read_source_bytes: u64,
     added_bytes: u64,
     checksummed_bytes: u64,
-    /// Chunks of which nothing was ever read.
+    /// Chunks that were never read.
     unread: ExtentMap,
     /// What the first look found of the files, against the snapshot before.
     figures: MetadataFigures,
@@ -166,7 +166,7 @@ struct Copied {
     checked: Checked,
 }
 
-/// The last pass, of which all was read at rest.
+/// The last pass. All of it was read at rest.
 struct Last {
     pass: Pass,
     copied: Copied,

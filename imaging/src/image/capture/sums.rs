@@ -51,7 +51,7 @@ pub(super) struct Checked {
     pub(super) figures: MetadataFigures,
     /// What of the source is damaged, or could not be compared.
     pub(super) doubtful: ExtentMap,
-    /// Volumes of which nothing could be compared.
+    /// Volumes where nothing could be compared.
     pub(super) unchecked: Vec<Extent>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Checks<'a> {
         Self { checks, found }
     }
 
-    /// Compares what was read of `copy`, whose bytes are those of `content`, which are those of `chunk`.
+    /// Compares what was read of `copy` with its checksums. Its bytes are in `content`, the bytes of `chunk`.
     pub(super) fn look(&self, chunk: Extent, copy: &[Extent], content: &[u8]) {
         for (summed, check) in &self.checks {
             let part = summed.volume.part;

@@ -44,7 +44,7 @@ impl Task {
         self.known.filter(is_same_len)
     }
 
-    /// Where a chunk is stored of which nothing needs to be read.
+    /// Where a chunk is stored that need not be read.
     fn proven(&self) -> Option<Reference> {
         self.known().filter(|_| self.is_proven)
     }

@@ -290,7 +290,7 @@ fn images_of_before_pages_are_read_and_added_to() {
     assert!(compacted.header().has_catalog_pages && !compacted.tail().catalog_pages.is_empty());
 }
 
-/// images/image-pages.klon.zst has 40 snapshots, of which 8 are in the catalog itself.
+/// images/image-pages.klon.zst has 40 snapshots; 8 of them are in the catalog itself.
 #[test]
 fn images_with_pages_stay_readable() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/image-pages.klon.zst");

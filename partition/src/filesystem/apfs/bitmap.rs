@@ -128,7 +128,7 @@ impl Bitmaps<'_> {
         let mut used_blocks = 0_u64;
         let bits = chunk.bitmap.map_or(0, |_| chunk.blocks);
         for_each_run_or_missing(bitmap, Order::LeastFirst, bits, &mut |first, count| {
-            // No more bits than the chunk has blocks, all of which the container has.
+            // No more bits than the chunk has blocks, and the container has all of these.
             used_blocks += count;
             let start = Paddr(chunk.start.0 + first);
             let container = self.chunks.superblock.container;

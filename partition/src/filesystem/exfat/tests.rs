@@ -186,7 +186,7 @@ fn what_others_add_to_a_directory_is_read_by_its_template() {
     used(&volume).unwrap();
 }
 
-/// TexFAT: two FATs, two bitmaps, of which the first is stale.
+/// TexFAT: two FATs, two bitmaps; the first is stale.
 fn texfat() -> Handmade {
     let mut volume = filled();
     volume.bytes[110] = 2;

@@ -6,7 +6,7 @@ use crate::chunk::{Digest, range_in, read_chunk, to_len};
 use crate::error::{Error, Result};
 
 impl Worker<'_> {
-    /// Works on a chunk of which a part is proven; `None` where none is.
+    /// Works on a chunk that is proven in part; `None` where nothing is.
     pub(super) fn in_part(&self, task: &Task) -> Result<Option<Outcome>> {
         let (Some(part), Some(known), Some(previous)) = (&task.part, task.known(), self.previous)
         else {

@@ -102,7 +102,7 @@ impl Forward for DiskForward {
     }
 
     fn check_rest(&mut self) -> Result<()> {
-        // Parts of which nothing was in use are checked, too.
+        // Parts with nothing in use are checked, too.
         self.go_to(u64::MAX).map(|_| ())
     }
 }

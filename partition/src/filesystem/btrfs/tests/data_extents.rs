@@ -97,7 +97,7 @@ pub(super) fn walk(device: &MemoryDevice) -> Result<Vec<Sector>> {
     Ok(collector.sectors)
 }
 
-/// Where sectors are that have a checksum and not that of their bytes.
+/// Where sectors are whose checksum is not that of their bytes.
 fn mismatches(device: &MemoryDevice) -> Vec<Extent> {
     let mut found = Vec::new();
     for sector in walk(device).unwrap() {

@@ -152,7 +152,7 @@ impl Form {
                 break;
             };
             let t_blocknr = be32(raw, 0);
-            // Version 3 has 32 bits of flags, of which these are the lower ones.
+            // Version 3 has 32 bits of flags. These are the lower ones.
             let t_flags = be16(raw, 6);
             let t_blocknr_high = if self.is_wide { be32(raw, 8) } else { 0 };
             let checksum = match self.version {

@@ -65,7 +65,7 @@ fn is_superblock(superblock: &Superblock, format: &[u8]) -> bool {
     blf_blkno == 0 && blf_flags & CANCEL == 0 && blf_len == superblock.sector_bytes / 512
 }
 
-/// Where an inode lies of which the core alone is logged.
+/// Where an inode lies whose core alone is logged.
 fn place(superblock: &Superblock, device: &dyn ReadAt, format: &[u8]) -> Option<u64> {
     if format.len() != INODE_FORMAT_LEN || le32(format, 4) != CORE {
         return None;

@@ -25,7 +25,7 @@ enum What {
     Superblock,
     /// The core of an inode as it lies on the disk.
     Inode,
-    /// The same, of which the disk has a newer state.
+    /// The same, where the disk has a newer state.
     OlderInode,
     Unmount,
     /// What is left of a transaction that began before the tail.
@@ -165,7 +165,7 @@ impl Frozen {
         blocks + count
     }
 
-    /// The operations of a transaction, of which the inode is logged at that LSN.
+    /// The operations of a transaction that logs the inode at that LSN.
     fn operations(&self, id: u32, what: What, lsn: u64) -> Vec<Vec<u8>> {
         let header = [&b"NART"[..], &[0; 4], &id.to_le_bytes(), &[2, 0, 0, 0]].concat();
         let mut core = self.logged_core();
