@@ -69,7 +69,7 @@
 //! # Where to go next
 //!
 //! - [`change`]: how changes are found, and when a record is believed.
-//! - [`commit`] and [`stage`]: the order of writes, in place and staged.
+//! - [`target_writer`] and [`stage`]: the order of writes, in place and staged.
 //! - [`pipeline`]: reading in order, work on several threads, results in order.
 //! - [`image`]: many snapshots of disks in one file; [`serve`] shows them as devices.
 //! - [`mod@rescue`]: copies of drives with bad sectors.
