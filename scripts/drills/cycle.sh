@@ -39,6 +39,7 @@ drill_mbr() { cycle mbr bios; }
 # drill_live: with the EFI system partition mounted for writing, and again while it still runs.
 drill_live() {
     # Two clones in one guest, on a machine that may have other things to do.
+    # shellcheck disable=SC2034 # in_guest has it.
     local drill_seconds=1800
     heading "Installing a Debian (gpt)"
     install_debian gpt source.img 1200M
