@@ -7,6 +7,7 @@ mod qemu;
 use crate::error::{CORRUPT, Failure};
 use crate::human;
 use crate::listing::{self, NAMED_MAX};
+use crate::plan_file::{find_plan, no_source};
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
@@ -68,6 +69,9 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
             }
             None => return Err(refusal(given, &found)),
         },
+        Form::Document if matches!(find_plan(source.path()), Ok(Some(_))) => {
+            return Err(no_source(given));
+        }
         _ => return Err(refusal(given, &found)),
     };
     Ok(Some((device, container)))

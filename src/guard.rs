@@ -1,9 +1,8 @@
 //! What klon refuses to write to, each with its reason.
 
-use crate::confirm;
-use crate::error::{refused, usage};
+use crate::error::refused;
 use crate::named::open::OpenPlace;
-use crate::plan_file::find_plan;
+use crate::plan_file::{find_plan, no_source};
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
@@ -178,7 +177,7 @@ pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
 /// A source with bytes in it, that is no plan of klon's: a plan says by itself what goes where.
 ///
 /// # Errors
-/// [`refused`] for a source without bytes, [`usage`] for a plan.
+/// [`refused`] for a source without bytes, [`usage`](crate::error::usage) for a plan.
 pub fn is_a_source(open: &OpenPlace) -> Result<()> {
     let place = &open.place;
     if open.device.geometry().size_bytes == 0 {
@@ -189,11 +188,7 @@ pub fn is_a_source(open: &OpenPlace) -> Result<()> {
     }
     let is_plan = || matches!(find_plan(&place.path), Ok(Some(_)));
     if !place.is_raw && place.image.is_none() && is_plan() {
-        return Err(usage(format!(
-            "{0} is a plan, which names its sources and targets itself: klon clone {0}. To copy \
-             the file itself, name it raw:{0}",
-            confirm::quoted(&place.given)
-        )));
+        return Err(no_source(&place.given));
     }
     Ok(())
 }

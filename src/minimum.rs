@@ -9,7 +9,7 @@ use crate::named::open::OpenPlace;
 use crate::overlay::{Ended, Job, Scratch, run};
 use anyhow::Result;
 use klon_partition::device::Window;
-use klon_partition::filesystem::{Kind, Usage};
+use klon_partition::filesystem::{Basis, Hazard, Kind, Usage};
 use klon_partition::planner;
 use klon_partition::system::{MountPoint, System, is_btrfs_mounted};
 use klon_partition::{Extent, ReadAt};
@@ -52,6 +52,8 @@ pub struct Subject<'a> {
     pub usage: &'a Usage,
     /// Its size.
     pub size_bytes: u64,
+    /// Whether the kernel may mount it in an overlay to tell. That replays its log.
+    pub may_mount: bool,
 }
 
 impl From<Minimum> for planner::Minimum {
@@ -71,6 +73,7 @@ pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
     let usage = subject.usage;
     let kind = usage.summary.as_ref().map(|summary| summary.kind);
     let (shrink_by, asked) = match kind {
+        _ if let Some(why) = copied_whole(usage) => (None, Err(why)),
         Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4) => (Some("resize2fs"), ask_ext(subject)),
         Some(Kind::Ntfs) => (Some("ntfsresize"), ask_ntfs(subject)),
         Some(Kind::Btrfs) => (Some("btrfs"), ask_btrfs(subject, system)),
@@ -90,6 +93,24 @@ pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
         shrink_bytes,
         shrink_by,
         shrink_unknown_because,
+    }
+}
+
+/// Why klon copies all of a volume, and so makes no smaller clone of it, whatever a tool would say. A journal that
+/// a clone replays is no reason.
+fn copied_whole(usage: &Usage) -> Option<String> {
+    let summary = usage.summary.as_ref()?;
+    let is_replayed = |hazard: &Hazard| matches!(hazard, Hazard::NeedsRecovery(_));
+    match &usage.basis {
+        Basis::Map => None,
+        Basis::Whole { .. }
+            if !summary.hazards.is_empty() && summary.hazards.iter().all(is_replayed) =>
+        {
+            None
+        }
+        Basis::Whole { reason, .. } | Basis::Contained { reason } => {
+            Some(format!("klon copies all of it ({reason})"))
+        }
     }
 }
 
@@ -244,7 +265,12 @@ fn ask_ntfs(subject: &Subject<'_>) -> Result<u64, String> {
 fn ask_btrfs(subject: &Subject<'_>, system: &System) -> Result<u64, String> {
     let mounted = mount_of(subject, system).map_err(|error| format!("{error:#}"))?;
     let Some(at) = mounted else {
-        return ask_btrfs_unmounted(subject);
+        return match subject.may_mount {
+            true => ask_btrfs_unmounted(subject),
+            false => Err(
+                "`klon map --minimum` and `klon plan --shrink` let the kernel tell it".to_owned(),
+            ),
+        };
     };
     let arguments = ["inspect-internal", "min-dev-size"].map(OsString::from);
     let all = [&arguments[..], &[at.into_os_string()]].concat();

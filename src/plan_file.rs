@@ -25,6 +25,15 @@ pub fn read_plan(path: &Path) -> Result<Plan> {
     })
 }
 
+/// What to say of a plan that is given as a source.
+pub fn no_source(given: &str) -> anyhow::Error {
+    usage(format!(
+        "{0} is a plan, which names its sources and targets itself: klon clone {0}. To copy \
+         the file itself, name it raw:{0}",
+        quoted(given)
+    ))
+}
+
 /// The plan in a small text file; `None` for any other file. Of such a file klon reads only as much as shows
 /// that it is no plan.
 ///

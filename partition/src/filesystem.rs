@@ -327,6 +327,13 @@ pub trait Filesystem: Send + Sync {
         None
     }
 
+    /// Whether the filesystem says that it was unmounted. A clean one need not have been: stamps of files may be
+    /// in memory only. Fails as `change_token`.
+    fn is_unmounted(&self, device: &dyn ReadAt) -> Result<bool> {
+        let _ = device;
+        Ok(self.summary().hazards.is_empty())
+    }
+
     /// The change token now; `None` when this filesystem has no fields that prove anything.
     ///
     /// # Errors

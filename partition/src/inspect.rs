@@ -12,7 +12,7 @@ mod verity;
 pub use cut::{Cut, Fitting, Overrun, cut_of_disk, cut_of_volume, data_in};
 pub use growth::{GrownTable, grown};
 pub use room::room;
-pub use unassigned::{Unassigned, unassigned};
+pub use unassigned::{Unassigned, first_unassigned, unassigned};
 pub use usage::{DiskUsage, VolumeUsage, disk_usage, disk_usage_by};
 
 use crate::device::{Geometry, ReadAt, Window, is_zero_up_to};

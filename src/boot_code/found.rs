@@ -3,13 +3,13 @@
 use crate::named::open::OpenPlace;
 use anyhow::Result;
 use klon_partition::device::read_vec;
-use klon_partition::inspect::{DiskLayout, Unassigned, unassigned};
+use klon_partition::inspect::{DiskLayout, Unassigned, first_unassigned, unassigned};
 use klon_partition::outside::first_set;
 use klon_partition::planner::{
     BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original,
 };
 use klon_partition::table::{Scheme, Table};
-use klon_partition::{Extent, Identity};
+use klon_partition::{Extent, ExtentMap, Identity};
 
 /// Whether a disk has boot code in its first sector.
 ///
@@ -105,6 +105,20 @@ pub fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
     let from_bytes = if has_code(open)? { LOADER_END_BYTES } else { 0 };
     match open.layout.table.as_ref().filter(|_| open.is_disk()) {
         Some(table) => Ok(unassigned(&*open.device, table, from_bytes)?),
+        None => Ok(None),
+    }
+}
+
+/// Data of a disk in no partition that `original` does not carry. All of that room is read.
+///
+/// # Errors
+/// When it can't be read.
+pub fn not_carried(open: &OpenPlace, original: &Original) -> Result<Option<Unassigned>> {
+    let loader = original.loader.as_ref();
+    let loader = loader.and_then(|it| Extent::new(it.start_bytes, it.bytes.len() as u64));
+    let carried: ExtentMap = loader.into_iter().collect();
+    match open.layout.table.as_ref().filter(|_| open.is_disk()) {
+        Some(table) => Ok(first_unassigned(&*open.device, table, &carried)?),
         None => Ok(None),
     }
 }

@@ -142,6 +142,7 @@ fn least(open: &OpenPlace, used: &Usage, system: &System) -> Result<Vec<Minimum>
             part: None,
             usage: used,
             size_bytes: open.device.geometry().size_bytes,
+            may_mount: true,
         };
         return Ok(vec![minimum::of(&subject, system)]);
     }
@@ -154,6 +155,7 @@ fn least(open: &OpenPlace, used: &Usage, system: &System) -> Result<Vec<Minimum>
             part: number.map(|number| (number, volume.extent)),
             usage: &usage,
             size_bytes: volume.extent.len_bytes(),
+            may_mount: true,
         };
         all.push(minimum::of(&subject, system));
     }

@@ -20,9 +20,10 @@ use klon_imaging::OwnFile;
 use klon_partition::Error as PartitionError;
 use klon_partition::ExtentMap;
 use klon_partition::Shown;
+use klon_partition::filesystem::Kind;
 use klon_partition::planner::{
-    Drive, Options, Plan, Proposal, Request, Reserve, SourceRequest, Style, parse_size, plan,
-    random_id,
+    Drive, Minimum, Options, Plan, Proposal, Request, Reserve, SizePolicy, SourceRequest, Style,
+    parse_size, plan, random_id,
 };
 use klon_partition::system::System;
 use klon_partition::table::{Rewrite, Scheme, unknown_hybrid_extents};
@@ -111,7 +112,22 @@ fn mended(request: &Request, error: PartitionError) -> Error {
             "To let klon shrink filesystems on their way, add --shrink, or --size NAME=fit";
         return Error::from(error).context(Advice(advice.to_owned()));
     }
+    if is_refusal && !request.options.may_shrink && asks_kernel(request) {
+        let advice = "How small a Btrfs can be is not known yet. With --shrink klon lets the kernel tell it,              in an overlay, and shrinks what has no room";
+        return Error::from(error).context(Advice(advice.to_owned()));
+    }
     by_replacing(request, error)
+}
+
+/// Whether there is a Btrfs whose least size only the kernel knows.
+fn asks_kernel(request: &Request) -> bool {
+    let sources = request.sources.iter();
+    let mut volumes = sources.flat_map(|source| &source.source.volumes);
+    volumes.any(|volume| {
+        let summary = volume.filesystem.as_ref();
+        summary.is_some_and(|summary| summary.kind == Kind::Btrfs)
+            && matches!(volume.minimum, Minimum::Unknown(_))
+    })
 }
 
 /// Adds to a refusal the option that helps, where replacing the drive's table does.
@@ -276,10 +292,12 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
         guard::apart("the drive", &drive_location, &protected)?;
         let at = sizes.iter().position(|(of, _)| of == name);
         let size = at.map(|at| sizes.remove(at).1).unwrap_or_default();
+        let is_small = matches!(size, SizePolicy::Fit | SizePolicy::Fixed { .. });
+        let source = source::describe(&open, args.shrink || is_small, system);
         requests.push(SourceRequest {
             name: name.to_owned(),
             size,
-            source: source::describe(&open, system).with_context(|| path.to_owned())?,
+            source: source.with_context(|| path.to_owned())?,
         });
     }
     match sizes.first() {

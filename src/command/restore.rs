@@ -44,8 +44,11 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     if let Some((plan, drive)) = planned(args, &system)? {
         return way_back::run(args, (&plan, &drive), common, &system);
     }
-    if let Some((image, place)) = way_back::shrunk_image(args, &system)? {
+    let shrunk = way_back::shrunk_image(args, &system);
+    let shrunk = shrunk.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?;
+    if let Some((image, place)) = shrunk {
         check_options(args)?;
+        warn_of_damage(&args.image)?;
         return way_back::run_image(args, (&image, &place), common, &system);
     }
     check_options(args)?;

@@ -92,7 +92,10 @@ fn whereabouts(place: &Place) -> Result<Identity> {
 }
 
 /// Before the source is opened: a loop device over the target would be told as the wrong problem.
-fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()> {
+///
+/// # Errors
+/// [`refused`](crate::error::refused) when they have bytes in common.
+pub fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Result<()> {
     let Some(now) = &target.now else {
         return Ok(());
     };

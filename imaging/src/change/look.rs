@@ -148,7 +148,10 @@ impl<'a> Look<'a> {
         let stamped = Stamped {
             instance: filesystem.instance(&device).map_err(Error::Source)?,
             age: filesystem.age(&device).map_err(Error::Source)?,
-            is_clean: filesystem.summary().hazards.is_empty(),
+            // Without a freeze that klon knows of, stamps may be missing.
+            is_clean: filesystem.summary().hazards.is_empty()
+                && (subject.rested.is_some()
+                    || filesystem.is_unmounted(&device).map_err(Error::Source)?),
             seen: u64::try_from(begin.seconds).unwrap_or(0),
             continuity: subject.continuity.cloned(),
             written_by: subject.written_by.to_vec(),

@@ -3,6 +3,9 @@
 use crate::chunk::read_len_bytes;
 use klon_partition::{Extent, ExtentMap};
 
+/// What is read whole or not at all: a block, which may have a checksum.
+const UNIT_BYTES: u64 = 4096;
+
 /// What of a source is proven to be as its record says.
 #[derive(Debug)]
 pub struct Unchanged {
@@ -71,7 +74,7 @@ impl Unchanged {
         let described: ExtentMap = self.described.within(chunk).collect();
         // Of what the record does not describe nothing is known.
         let known: ExtentMap = self.proven.within(chunk).collect();
-        let known = known.intersection(&described);
+        let known = whole_units(chunk, &known.intersection(&described));
         let proven = copy.intersection(&known);
         let unproven = copy.difference(&proven);
         let all_bytes = read_len_bytes(chunk, copy.extents());
@@ -86,6 +89,13 @@ impl Unchanged {
             unproven: unproven.iter().collect(),
         })
     }
+}
+
+/// The units of `chunk` that are all in `known`.
+fn whole_units(chunk: Extent, known: &ExtentMap) -> ExtentMap {
+    let all = ExtentMap::from(chunk);
+    let rest = all.difference(known);
+    all.difference(&rest.aligned_out(UNIT_BYTES, chunk.end_bytes()))
 }
 
 #[cfg(test)]

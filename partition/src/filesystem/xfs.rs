@@ -133,6 +133,12 @@ impl Filesystem for Xfs {
         Ok(Some(used.difference(contents)))
     }
 
+    /// A log that is only covered is that of a mounted filesystem, or of one whose power was cut.
+    fn is_unmounted(&self, device: &dyn ReadAt) -> Result<bool> {
+        let end = log::end(self.superblock()?, device);
+        Ok(matches!(end, Ok(Some(End::Clean(_)))))
+    }
+
     /// Over the superblock, all AGFs and AGIs, and the log's last record, whose position and
     /// number every mount for writing moves on, as does a recovery; `None` when the log is not clean or is elsewhere.
     /// `xfs_repair` and `xfs_admin` leave their mark in one of them. Writes past the filesystem leave

@@ -47,6 +47,27 @@ pub fn unassigned(disk: &dyn ReadAt, table: &Table, from_bytes: u64) -> Result<O
     Ok(None)
 }
 
+/// The first data in no partition that are not in `carried`; `None` when there are none. Reads all of that room.
+///
+/// # Errors
+/// As of [`unassigned`].
+pub fn first_unassigned(
+    disk: &dyn ReadAt,
+    table: &Table,
+    carried: &ExtentMap,
+) -> Result<Option<Unassigned>> {
+    let (_, room) = outside_of(disk, table)?;
+    for extent in room.difference(carried).iter() {
+        if let Some(first_bytes) = first_set(disk, extent)? {
+            return Ok(Some(Unassigned {
+                room_bytes: room.total_bytes(),
+                first_bytes,
+            }));
+        }
+    }
+    Ok(None)
+}
+
 fn samples(room: Extent) -> impl Iterator<Item = Extent> {
     let step_bytes = room.len_bytes() / SAMPLES;
     (1..SAMPLES).filter_map(move |index| {

@@ -16,12 +16,12 @@ use klon_partition::table::{Partition, Table};
 use klon_partition::{Extent, Identity};
 use std::path::Path;
 
-/// Describes a disk, a partition, or a file.
+/// Describes a disk, a partition, or a file. With `may_mount` the kernel may tell how small its Btrfs could be.
 ///
 /// # Errors
 /// [`refused`] for a table that can't be relied on, and for a disk without partitions to clone; when it
 /// can't be read.
-pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
+pub fn describe(open: &OpenPlace, may_mount: bool, system: &System) -> Result<Source> {
     if let (Some(why), None) = (open.layout.doubt(), &open.partition) {
         return Err(refused(format!(
             "its partition table can't be relied on ({why}), so klon can't say what is on it. Plan \
@@ -63,11 +63,11 @@ pub fn describe(open: &OpenPlace, system: &System) -> Result<Source> {
         has_boot_code: found::has_code(open)?,
         unassigned: found::data_outside(open)?,
         volumes: if open.is_disk() {
-            partitions(open, system)?
+            partitions((open, may_mount), system)?
         } else {
             vec![SourceVolume {
                 number: in_file,
-                ..single(open, partition.as_ref(), system)?
+                ..single((open, may_mount), partition.as_ref(), system)?
             }]
         },
     })
@@ -80,7 +80,7 @@ fn has_esp(table: &Table) -> bool {
         .any(|partition| partition.partition_type.is_efi_system())
 }
 
-fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
+fn partitions((open, may_mount): (&OpenPlace, bool), system: &System) -> Result<Vec<SourceVolume>> {
     let mut volumes = Vec::new();
     let disk = system.disk_of(&open.place.path)?;
     for volume in &open.layout.volumes {
@@ -96,7 +96,7 @@ fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
         described.end_bytes = used.end_bytes(volume.extent.len_bytes());
         let number = described.number.map(|number| (number, volume.extent));
-        described.minimum = least((open, number), &used, system);
+        described.minimum = least((open, number), (&used, may_mount), system);
         let node = disk
             .as_ref()
             .and_then(|disk| disk.partition_at(volume.extent));
@@ -113,7 +113,7 @@ fn partitions(open: &OpenPlace, system: &System) -> Result<Vec<SourceVolume>> {
 
 /// A partition, or a file or disk that is one volume.
 fn single(
-    open: &OpenPlace,
+    (open, may_mount): (&OpenPlace, bool),
     partition: Option<&Partition>,
     system: &System,
 ) -> Result<SourceVolume> {
@@ -128,7 +128,7 @@ fn single(
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.end_bytes = used.end_bytes(size_bytes);
-    single.minimum = least((open, None), &used, system);
+    single.minimum = least((open, None), (&used, may_mount), system);
     if let Some(disk) = system.disk_of(&open.place.path)? {
         let own = open.location(system)?;
         let mut mounts = disk.mounts.clone();
@@ -148,7 +148,7 @@ fn single(
 /// How small the filesystem of a volume can be made: of all that is open, or of a partition of it.
 fn least(
     (open, part): (&OpenPlace, Option<(u32, Extent)>),
-    usage: &Usage,
+    (usage, may_mount): (&Usage, bool),
     system: &System,
 ) -> Minimum {
     let own_bytes = open.device.geometry().size_bytes;
@@ -157,6 +157,7 @@ fn least(
         part,
         usage,
         size_bytes: part.map_or(own_bytes, |(_, extent)| extent.len_bytes()),
+        may_mount,
     };
     minimum::of(&subject, system).into()
 }

@@ -14,6 +14,7 @@ use crate::description::describe;
 use crate::direction;
 use crate::error::{Advice, refused, usage};
 use crate::jobs::VolumeJob;
+use crate::jobs::pair::check_apart;
 use crate::jobs::planned::partition_target;
 use crate::lay_out::{Prepared, covered_warning, is_drive_blank, takes_data};
 use crate::messages::say;
@@ -25,6 +26,7 @@ use crate::plan_file::size;
 use crate::records;
 use crate::run::{carry_on, look};
 use crate::source::SourceEnd;
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use disk::{Back, NewDisk};
 use klon_imaging::{RecordStore, Role};
@@ -85,11 +87,15 @@ pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<(OpenP
     if image.image.is_none() || image.number.is_some() {
         return Ok(None);
     }
-    let place = Place::resolve(target, system)?;
-    let target = place.clone().into_raw().open()?;
+    let target = TargetEnd::look(target, system)?;
+    check_apart(&image, &target, system)?;
+    let Some(now) = &target.now else {
+        // A file that is made gets the size of its source.
+        return Ok(None);
+    };
     let image = image.open()?;
-    let target_bytes = target.device.geometry().size_bytes;
-    Ok(image::is_too_large(&image, target_bytes).then_some((image, place)))
+    let target_bytes = now.open.device.geometry().size_bytes;
+    Ok(image::is_too_large(&image, target_bytes).then_some((image, target.place)))
 }
 
 /// Brings the disk of an image back to a smaller one.
@@ -102,7 +108,7 @@ pub fn run_image(
     common: &Common,
     system: &System,
 ) -> Result<ExitCode> {
-    let original = image::original(image, system)?;
+    let original = image::original(image, args.outside, system)?;
     let disk = image::look((image, &original), place, system)?;
     bring_back(args, (&mut [disk][..], &[][..]), common, system)
 }

@@ -52,3 +52,15 @@ fn the_least_sizes_are_those_that_the_tools_say() {
     );
     assert_eq!(least["partition"], 1);
 }
+
+#[test]
+fn what_klon_copies_whole_has_no_smaller_size() {
+    let klon = Klon::new();
+    ext4(&klon.path("data"), 40, 4);
+    // It says that it has errors.
+    run("debugfs", &["-w", "-R", "ssv state 2", &klon.text("data")]);
+    let least = klon.json(&["map", "data", "--minimum"])["minimum"][0].clone();
+    assert!(least["shrink_bytes"].is_null(), "{least}");
+    let why = least["shrink_unknown_because"].as_str().unwrap();
+    assert!(why.contains("klon copies all of it"), "{why}");
+}

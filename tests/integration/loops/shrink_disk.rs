@@ -160,3 +160,41 @@ fn an_mbr_disk_comes_back_with_its_loader_and_its_numbers() {
     );
     assert_nothing_stays();
 }
+
+#[test]
+fn what_partitions_do_not_carry_is_left_out_only_when_asked() {
+    if lacks_root() {
+        return;
+    }
+    let _alone = alone();
+    let klon = Klon::new();
+    image::ext4(&klon.path("data"), 600, 4);
+    image::sparse(&klon.path("disk"), 700 * MIB);
+    run_with_input(
+        "sfdisk",
+        &["-q", &klon.text("disk")],
+        "label: gpt\n1MiB,600MiB,L\n",
+    );
+    image::put(&klon.path("data"), &klon.path("disk"), MIB);
+    let file = fs::File::options().write(true).open(klon.path("disk"));
+    // Where a look here and there would not find it.
+    file.unwrap()
+        .write_all_at(b"kept", 683 * MIB + 12_345)
+        .unwrap();
+    klon.ok(&["image", "disk", "i.klon"]);
+    image::sparse(&klon.path("small"), 450 * MIB);
+    let restore = ["restore", "i.klon", "small", "--shrink"];
+    klon.refused(&restore, &["data in no partition", "--outside none"]);
+    assert_eq!(image::allocated_bytes(&klon.path("small")), 0);
+    klon.ok(&[&restore[..], &["--outside", "none"]].concat())
+        .says(&["data in no partition"]);
+    image::check_gpt(&klon.text("small"));
+    // A file that is made has room for all of it.
+    klon.ok(&["restore", "i.klon", "fresh", "--shrink"]);
+    let images = [klon.text("disk"), klon.text("fresh")];
+    run("cmp", &["--bytes=600M", &images[0], &images[1]]);
+    // The image is no target for what is in it.
+    let own = ["restore", "i.klon", "raw:i.klon", "--shrink", "--yes"];
+    klon.refused(&own, &["klon image"]);
+    assert_nothing_stays();
+}

@@ -39,7 +39,7 @@ pub(super) const HOUSES: &[House] = &[
         &[
             "error exact human inventory json likeness mending messages signals threads cli",
             "advice confirm ledger listing mount output picture records zone",
-            "files_hit foreign image manual plan_file progress",
+            "files_hit image manual plan_file foreign progress",
             "overlay explain named",
             "description guard",
             "lay_out still target",

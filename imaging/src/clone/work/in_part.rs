@@ -18,11 +18,11 @@ impl Worker<'_> {
         let read_source_bytes =
             read_chunk(self.source, chunk, &part.extents.unproven, &mut content)
                 .map_err(Error::Source)?;
-        self.compare_sums(chunk, &part.extents.unproven, &content);
         let metadata =
             (!task.metadata.is_empty()).then(|| digest_of(chunk, &task.metadata, &content, None));
         let unread_bytes = part.extents.proven.iter().map(|it| it.len_bytes()).sum();
         if metadata.is_some() && metadata == part.metadata {
+            self.compare_sums(chunk, &part.extents.unproven, &content);
             return Ok(Outcome {
                 metadata,
                 read_source_bytes,
@@ -37,6 +37,7 @@ impl Worker<'_> {
                 ..outcome
             });
         }
+        self.compare_sums(chunk, &part.extents.unproven, &content);
         for &extent in &part.extents.proven {
             let range = range_in(chunk, extent);
             content[range.clone()].copy_from_slice(&current.content[range]);

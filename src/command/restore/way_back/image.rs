@@ -12,6 +12,7 @@ use crate::named::open::OpenPlace;
 use crate::source::contained;
 use anyhow::{Context as _, Result};
 use klon_partition::ReadAt;
+use klon_partition::outside::Outside;
 use klon_partition::planner::{Original, Returning};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
@@ -30,8 +31,9 @@ fn end_bytes(table: &Table) -> u64 {
 /// What the image says of its disk.
 ///
 /// # Errors
-/// When it can't be read; [`refused`] when its table can't be relied on.
-pub fn original(image: &OpenPlace, system: &System) -> Result<Original> {
+/// When it can't be read; [`refused`] when its table can't be relied on, and when there are data in no partition,
+/// which can't come back, unless `outside` leaves them out.
+pub fn original(image: &OpenPlace, outside: Outside, system: &System) -> Result<Original> {
     let identity = image.identity(system)?;
     let found = found::original(image, identity, &image.layout)?;
     let original = found.ok_or_else(|| {
@@ -40,15 +42,18 @@ pub fn original(image: &OpenPlace, system: &System) -> Result<Original> {
             image.place.given
         ))
     })?;
-    if let Some(outside) = found::data_outside(image)? {
-        say(&format!(
-            "klon: warning: {}: data in no partition, from {} on, do not come back: {} are in no partition. To have \
-             them, restore to a disk of at least {}",
+    if let Some(left) = found::not_carried(image, &original)? {
+        let told = format!(
+            "{}: there are data in no partition, from {} on, and only partitions come back to a smaller disk. \
+             To have them, restore to a disk of at least {}",
             image.place.given,
-            human::size(outside.first_bytes),
-            human::size(outside.room_bytes),
+            human::size(left.first_bytes),
             human::size(image.device.geometry().size_bytes)
-        ));
+        );
+        if outside != Outside::None {
+            return Err(refused(format!("{told}. `--outside none` leaves them out")));
+        }
+        say(&format!("klon: warning: {told}"));
     }
     Ok(original)
 }

@@ -42,6 +42,7 @@ fn least(back: &Back, system: &System) -> Result<Minimum> {
         part: None,
         usage: &usage,
         size_bytes: open.device.geometry().size_bytes,
+        may_mount: true,
     };
     Ok(minimum::of(&subject, system).into())
 }

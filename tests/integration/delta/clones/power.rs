@@ -29,7 +29,7 @@ impl<'a> Ledger<'a> {
         let mounts = "22 21 0:5 / /proc rw - proc proc rw\n";
         ledger.put("proc/self/mountinfo", mounts);
         fs::create_dir_all(klon.path("root/usr/lib/systemd")).unwrap();
-        ledger.boots(&ledger.this());
+        ledger.begins();
         ledger.tell("install");
         let status = ledger.command(&["ledger", "status", "--json"]).last();
         let is_covered = status["is_covered"] == true;
@@ -50,8 +50,9 @@ impl<'a> Ledger<'a> {
         fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap()
     }
 
-    fn boots(&self, id: &str) {
-        self.put("proc/sys/kernel/random/boot_id", id);
+    /// Shows the ledger this boot.
+    fn begins(&self) {
+        self.put("proc/sys/kernel/random/boot_id", &self.this());
         let uptime = fs::read_to_string("/proc/uptime").unwrap();
         self.put("proc/uptime", &uptime);
     }
@@ -60,15 +61,17 @@ impl<'a> Ledger<'a> {
         self.0.ok(&["ledger", "--root", "root", action]);
     }
 
-    /// The machine goes down, cleanly or not, and another boot ends cleanly before this one.
-    fn goes_down(&self, is_clean: bool) {
-        if is_clean {
-            self.tell("shutdown");
-        }
-        self.boots("00000002-0000-4000-8000-000000000000\n");
+    /// The power goes, and another boot ends cleanly before this one. (After a clean end this boot could not come
+    /// again: the ledger knows it.)
+    fn power_goes(&self) {
+        self.put(
+            "proc/sys/kernel/random/boot_id",
+            "00000002-0000-4000-8000-000000000000\n",
+        );
+        self.put("proc/uptime", "1.00 1.00\n");
         self.tell("boot");
         self.tell("shutdown");
-        self.boots(&self.this());
+        self.begins();
         self.tell("boot");
     }
 
@@ -119,16 +122,15 @@ fn a_power_cut_is_known_by_the_ledger(on: On) {
     let first = ledger.clone(&[]);
     assert_eq!(first["rung"], "digest", "{first:#}");
     pair.change("put f 8K 4K");
-    ledger.goes_down(true);
     let clean = ledger.clone(&["--audit", "none"]);
     assert_eq!(clean["rung"], "metadata", "{clean:#}");
     pair.assert_equal();
     pair.cut_after(DATA);
-    ledger.goes_down(false);
+    ledger.power_goes();
     let after = ledger.clone(&[]);
     assert_eq!(after["rung"], "digest", "{after:#}");
     let reason = after["reason"].as_str().unwrap();
-    let expected = "the system went down uncleanly since the record was made";
+    let expected = "the system went down uncleanly since the last run";
     assert!(reason.contains(expected), "{reason}");
     assert_eq!(number(&after, "skipped_bytes"), 0, "{after:#}");
     pair.assert_equal();

@@ -4,9 +4,10 @@
 use super::mkfs;
 use crate::filesystems::image_file::ImageFile;
 use crate::support::dice::Dice;
+use crate::support::klon::number;
 use crate::support::tree::noise;
-use crate::support::{LoopDevice, Mount, image, lacks_root, run};
-use klon_partition::filesystem::{Basis, usage};
+use crate::support::{Klon, LoopDevice, Mount, image, lacks_root, run};
+use klon_partition::filesystem::{Basis, probe, usage};
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -163,9 +164,9 @@ fn rounds(name: &str, options: &[&str], mount: &str, count: usize, seed: u64) {
     mkfs(&arguments);
     let device = LoopDevice::new(&volume, 512);
     let mounted = Mount::new(device.path(), &path("mount"), mount);
-    for number in 0..6 {
-        let file = path("mount").join(number.to_string());
-        fs::write(file, noise(number, 100_000)).unwrap();
+    for name in 0..6 {
+        let file = path("mount").join(name.to_string());
+        fs::write(file, noise(name, 100_000)).unwrap();
     }
     let mut busy = Busy {
         at: mounted.path().to_owned(),
@@ -180,6 +181,7 @@ fn rounds(name: &str, options: &[&str], mount: &str, count: usize, seed: u64) {
         let held = Frozen::new(mounted.path());
         let found = usage(&ImageFile::open(&volume)).unwrap();
         assert_eq!(found.basis, Basis::Map, "{why}");
+        assert!(!is_unmounted(&volume), "{why}");
         let files = [&volume, &frozen].map(|path| path.to_str().unwrap());
         run("cp", &["--sparse=always", files[0], files[1]]);
         drop(held);
@@ -191,6 +193,13 @@ fn rounds(name: &str, options: &[&str], mount: &str, count: usize, seed: u64) {
     drop((busy, mounted));
     let found = usage(&ImageFile::open(&volume)).unwrap();
     assert_eq!(found.basis, Basis::Map, "{name}, unmounted");
+    assert!(is_unmounted(&volume), "{name}, unmounted");
+}
+
+fn is_unmounted(path: &Path) -> bool {
+    let image = ImageFile::open(path);
+    let filesystem = probe(&image).unwrap().unwrap();
+    filesystem.is_unmounted(&image).unwrap()
 }
 
 #[test]
@@ -226,4 +235,55 @@ fn a_file_that_was_written_in_place_between_two_freezes_changes_nothing() {
         assert_eq!(found.basis, Basis::Map, "round {round}");
         drop(held);
     }
+}
+
+/// The state of an idle filesystem that someone else took, without a freeze that klon knows of.
+#[test]
+fn files_of_what_was_not_unmounted_prove_nothing() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    image::sparse(&klon.path("volume"), SIZE_BYTES);
+    mkfs(&["-q", &klon.text("volume")]);
+    let device = LoopDevice::new(&klon.path("volume"), 512);
+    let mounted = Mount::new(device.path(), &klon.path("mount"), "rw");
+    fs::write(mounted.path().join("file"), noise(1, 3_000_000)).unwrap();
+    let held = Frozen::new(mounted.path());
+    run(
+        "cp",
+        &["--sparse=always", &klon.text("volume"), &klon.text("copy")],
+    );
+    drop(held);
+    drop((mounted, device));
+    klon.ok(&["clone", "copy", "target"]);
+    let word = "--assume-clean-since-record";
+    let again = klon.json(&["clone", "copy", "target", word]);
+    assert_ne!(again["rung"], "metadata", "{again:#}");
+    assert!(number(&again, "read_source_bytes") > 3_000_000, "{again:#}");
+}
+
+/// New groups are written to their place past the log, and the superblock that names them is first in the log.
+#[test]
+fn a_filesystem_that_just_grew_is_not_taken_for_what_it_was() {
+    if lacks_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let text = |name: &str| path(name).to_str().unwrap().to_owned();
+    image::sparse(&path("volume"), 2 * SIZE_BYTES);
+    mkfs(&["-q", "-d", "agsize=64m,size=256m", &text("volume")]);
+    let device = LoopDevice::new(&path("volume"), 512);
+    let mounted = Mount::new(device.path(), &path("mount"), "rw");
+    fs::write(path("mount").join("file"), noise(1, 100_000)).unwrap();
+    drop(Frozen::new(mounted.path()));
+    run("xfs_growfs", &["-d", mounted.path().to_str().unwrap()]);
+    run("cp", &["--sparse=always", &text("volume"), &text("copy")]);
+    let copy = ImageFile::open(&path("copy"));
+    let mut groups = [0; 4];
+    copy.read_exact_at(&mut groups, 88).unwrap();
+    let found = usage(&copy).unwrap();
+    let is_told = found.basis != Basis::Map || u32::from_be_bytes(groups) > 4;
+    assert!(is_told, "of {} bytes in use", found.used_bytes());
 }

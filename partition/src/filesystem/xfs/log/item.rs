@@ -17,6 +17,8 @@ const BUFFER_FORMAT_LEN: usize = 24;
 const INODE_FORMAT_LEN: usize = 56;
 /// `XFS_BLF_CANCEL` of `blf_flags`.
 const CANCEL: u16 = 2;
+/// `XFS_BLF_CHUNK`: what a bit of `blf_data_map` stands for.
+const BUFFER_CHUNK_LEN: usize = 128;
 /// `XFS_ILOG_CORE` of `ilf_fields`.
 const CORE: u32 = 1;
 /// `XFS_DINODE_MAGIC`
@@ -42,7 +44,9 @@ pub(super) fn is_in_place(
         return Ok(false);
     };
     match (le16(format, 0), held) {
-        (BUFFER, [_, ..]) => Ok(is_superblock(superblock, format)),
+        (BUFFER, [first, ..]) => {
+            Ok(is_superblock(superblock, format) && has_geometry(device, format, first)?)
+        }
         (INODE, [core]) => match place(superblock, device, format) {
             Some(offset_bytes) => {
                 let there = read_vec(device, offset_bytes, CORE_LEN)?;
@@ -63,6 +67,18 @@ fn is_superblock(superblock: &Superblock, format: &[u8]) -> bool {
     let blf_len = u32::from(le16(format, 6));
     let blf_blkno = le64(format, 8);
     blf_blkno == 0 && blf_flags & CANCEL == 0 && blf_len == superblock.sector_bytes / 512
+}
+
+/// Whether a logged superblock has the sizes, groups and features that are there. They are in its first
+/// chunk; behind it are counters, which say nothing of what is in use. A filesystem that was grown has the new
+/// groups in its place already, and for a while only the log knows of them.
+fn has_geometry(device: &dyn ReadAt, format: &[u8], first: &[u8]) -> Result<bool> {
+    let blf_data_map = le32(format, 20);
+    if blf_data_map & 1 == 0 {
+        return Ok(true);
+    }
+    let there = read_vec(device, 0, BUFFER_CHUNK_LEN)?;
+    Ok(first.get(..BUFFER_CHUNK_LEN) == Some(&there[..]))
 }
 
 /// Where an inode lies whose core alone is logged.

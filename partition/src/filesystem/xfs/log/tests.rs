@@ -38,6 +38,8 @@ enum What {
     /// With the extents of the file.
     InodeWithFork,
     CancelledSuperblock,
+    /// With more groups than the superblock on the disk has.
+    GrownSuperblock,
     OtherBuffer,
     /// An item of another kind.
     Intent,
@@ -178,7 +180,9 @@ impl Frozen {
         let mut format = vec![0; if kind == 0x123b { 56 } else { 24 }];
         format[..2].copy_from_slice(&kind.to_le_bytes());
         format[2..4].copy_from_slice(&size.to_le_bytes());
-        let mut regions = vec![vec![0x55; 384]];
+        let mut regions = vec![read_vec(&self.device, 0, 384).unwrap()];
+        // What is behind its first chunk is no geometry.
+        regions[0][128..].fill(0x55);
         if kind == 0x123b {
             let at = self.inode_offset_bytes;
             format[4] = if what == What::InodeWithFork { 5 } else { 1 };
@@ -198,6 +202,12 @@ impl Frozen {
             } else {
                 0
             };
+            if what == What::GrownSuperblock {
+                // sb_agcount
+                regions[0][91] += 1;
+            }
+            format[16] = 1;
+            format[20] = 0b111;
             format[6..8].copy_from_slice(&1_u16.to_le_bytes());
             format[8] = if what == What::OtherBuffer { 1 } else { 0 };
             regions.truncate(usize::from(size) - 1);
@@ -321,6 +331,7 @@ fn harmful() -> impl Strategy<Value = What> {
         Just(What::NewerInode),
         Just(What::InodeWithFork),
         Just(What::CancelledSuperblock),
+        Just(What::GrownSuperblock),
         Just(What::OtherBuffer),
         Just(What::Intent),
     ]
