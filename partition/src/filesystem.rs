@@ -38,7 +38,7 @@ mod swap;
 pub mod usage;
 mod xfs;
 
-pub use by_path::{Node, NodeKind, Paths};
+pub use by_path::{Listing, Node, NodeKind, Paths};
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
 pub use known_bad::known_bad;

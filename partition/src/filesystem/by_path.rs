@@ -32,13 +32,31 @@ pub struct Node {
     pub size_bytes: u64,
 }
 
+/// Names in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The first of them, in the order of the directory.
+    pub names: Vec<String>,
+    /// Whether there are no more.
+    pub is_whole: bool,
+}
+
+impl Listing {
+    /// The first `names_max` of all names.
+    pub(super) fn first(mut all: impl Iterator<Item = String>, names_max: usize) -> Self {
+        let names = all.by_ref().take(names_max).collect();
+        let is_whole = all.next().is_none();
+        Self { names, is_whole }
+    }
+}
+
 /// What a parser reads of directories and files. All of it is bounded by the size of the filesystem.
 pub(super) trait Directories {
     /// The root directory.
     fn root(&self) -> Result<Node>;
 
-    /// The names in a directory, sealed, without "." and "..".
-    fn names(&self, directory: &Node) -> Result<Vec<String>>;
+    /// At most `names_max` of the names in a directory, sealed, without "." and "..".
+    fn names(&self, directory: &Node, names_max: usize) -> Result<Listing>;
 
     /// What a name in a directory stands for.
     fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>>;
@@ -108,16 +126,16 @@ impl<'a> Paths<'a> {
         }
     }
 
-    /// The names in the directory at `path`; `None` where no directory is there.
+    /// At most `names_max` of the names in the directory at `path`; `None` where no directory is there.
     ///
     /// # Errors
     /// As [`find`](Self::find).
-    pub fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+    pub fn list(&self, path: &str, names_max: usize) -> Result<Option<Listing>> {
         match self
             .find(path)?
             .filter(|node| node.kind == NodeKind::Directory)
         {
-            Some(node) => self.0.names(&node).map(Some),
+            Some(node) => self.0.names(&node, names_max).map(Some),
             None => Ok(None),
         }
     }
@@ -153,7 +171,7 @@ pub(super) fn gather(
     Ok(contents)
 }
 
-/// That this reader does not know how a file is kept.
+/// That this reader does not know how a file or directory is kept.
 pub(super) fn unknown(what: &str) -> Error {
     Error::unsupported(what.to_owned(), "klon can't read such files by their paths")
 }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// The most of one configuration that is read.
 const CONFIG_LEN_MAX: usize = 1 << 20;
 
+/// The most names of one directory that are looked at.
+const NAMES_MAX: usize = 256;
+
 /// A partition, with what is in it.
 pub struct Volume {
     /// The partition.
@@ -136,7 +139,7 @@ impl Volume {
     /// When it can't be read.
     pub fn names(&self, path: &str) -> Result<Vec<String>> {
         match self.paths() {
-            Some(paths) => Ok(paths.list(path)?.unwrap_or_default()),
+            Some(paths) => Ok(paths.list(path, NAMES_MAX)?.map_or_else(Vec::new, |it| it.names)),
             None => Ok(Vec::new()),
         }
     }

@@ -1,6 +1,6 @@
 //! Paths over a filesystem that is made up.
 
-use super::{Directories, Node, NodeKind, Paths};
+use super::{Directories, Listing, Node, NodeKind, Paths};
 use crate::error::Result;
 
 /// Directories by number, and what is in them: a name, what it stands for, and its contents.
@@ -24,9 +24,9 @@ impl Directories for MadeUp {
         })
     }
 
-    fn names(&self, directory: &Node) -> Result<Vec<String>> {
+    fn names(&self, directory: &Node, names_max: usize) -> Result<Listing> {
         let own = TREE.iter().filter(|it| it.0 == directory.number);
-        Ok(own.map(|it| it.1.to_owned()).collect())
+        Ok(Listing::first(own.map(|it| it.1.to_owned()), names_max))
     }
 
     fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>> {
@@ -59,8 +59,21 @@ fn paths_are_followed_over_links_and_upwards() {
         assert_eq!(paths.read(path, 99).unwrap().unwrap(), b"a line", "{path}");
     }
     assert_eq!(paths.read("etc/fstab", 3).unwrap().unwrap(), b"a l");
-    assert_eq!(paths.list("/conf").unwrap().unwrap(), ["fstab", "mtab"]);
-    assert_eq!(paths.list("/").unwrap().unwrap().len(), 4);
+}
+
+#[test]
+fn a_list_of_names_ends_where_it_is_to_and_says_so() {
+    let paths = Paths::new(MadeUp);
+    let listed = |names_max| paths.list("/conf", names_max).unwrap().unwrap();
+    let listing = |names: &[&str], is_whole| Listing {
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        is_whole,
+    };
+    assert_eq!(listed(3), listing(&["fstab", "mtab"], true));
+    assert_eq!(listed(2), listing(&["fstab", "mtab"], true));
+    assert_eq!(listed(1), listing(&["fstab"], false));
+    assert_eq!(listed(0), listing(&[], false));
+    assert_eq!(paths.list("/", 9).unwrap().unwrap().names.len(), 4);
 }
 
 #[test]
@@ -70,5 +83,5 @@ fn what_leads_nowhere_is_nothing() {
         assert_eq!(paths.find(path).unwrap(), None, "{path}");
     }
     assert_eq!(paths.read("/etc", 9).unwrap(), None);
-    assert_eq!(paths.list("/etc/fstab").unwrap(), None);
+    assert_eq!(paths.list("/etc/fstab", 9).unwrap(), None);
 }

@@ -7,13 +7,12 @@ use super::inode::{FileType, Inode};
 use super::scan::Scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
-use crate::error::{Error, Result};
-use crate::filesystem::by_path::{Directories, Node, NodeKind, gather, unknown};
+use crate::error::Result;
+use crate::extent::Extent;
+use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, gather, unknown};
 use crate::filesystem::owners::Gaps;
-use crate::text::sealed_bytes;
-
-/// The most runs of one file that are looked at.
-const RUNS_MAX: usize = 1 << 16;
+use crate::text::{sealed_bytes, unsealed};
+use std::os::unix::ffi::OsStrExt;
 
 pub(super) struct Reader<'a> {
     pub(super) superblock: &'a Superblock,
@@ -42,6 +41,9 @@ impl Reader<'_> {
     }
 
     /// Visits the entries of a directory until `visit` says that it is enough.
+    ///
+    /// # Errors
+    /// Also where a part of the directory was left out: what is not among the entries may be there then.
     fn visit(&self, node: &Node, visit: &mut directory::Visit<'_>) -> Result<()> {
         let inode = self.inode(node.number)?;
         let gaps = Gaps::new();
@@ -52,12 +54,48 @@ impl Reader<'_> {
         };
         let mut directories = directory::Directories::new(scan, self.superblock.blocks);
         directories.visit(&inode, visit);
-        match gaps.list().into_iter().next() {
-            Some(gap) => Err(Error::Refused(format!(
-                "the directory of inode {} can't be read: {gap}",
-                node.number
-            ))),
-            None => Ok(()),
+        // What follows the entries in `i_block` is an extended attribute, which the reader of directories leaves out.
+        let has_more = !inode.has_blocks && inode.size_bytes > inode.block_map.len() as u64;
+        gaps.none()?;
+        match has_more {
+            true => Err(unknown(
+                "a directory of which the rest is among extended attributes (inline_data)",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The runs of the first `len_bytes` of a file: where each begins in it, and where it lies.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corrupt`] where runs overlap in the file, as many that do would have the same bytes read again and
+    /// again.
+    fn runs(&self, inode: &Inode, len_bytes: u64) -> Result<Vec<(u64, Extent)>> {
+        let block_bytes = u64::from(self.superblock.block_bytes);
+        let (mut runs, mut end_bytes, mut overlap) = (Vec::new(), 0, None);
+        BlockMaps::new(self.superblock, self.device).visit(inode, &mut |run| {
+            let Some(block) = run.file_block else {
+                return true;
+            };
+            let start_bytes = block.saturating_mul(block_bytes);
+            if start_bytes < end_bytes {
+                overlap = Some(block);
+                return false;
+            }
+            end_bytes = start_bytes.saturating_add(run.extent.len_bytes());
+            if run.is_written {
+                runs.push((start_bytes, run.extent));
+            }
+            end_bytes < len_bytes
+        })?;
+        match overlap {
+            Some(block) => {
+                let expected = format!("block {} or later", end_bytes / block_bytes);
+                Err(inode.corrupt("ee_block", expected, block).into())
+            }
+            None => Ok(runs),
         }
     }
 }
@@ -67,26 +105,35 @@ impl Directories for Reader<'_> {
         self.node(Ino::ROOT)
     }
 
-    fn names(&self, directory: &Node) -> Result<Vec<String>> {
+    fn names(&self, directory: &Node, names_max: usize) -> Result<Listing> {
         let mut names = Vec::new();
+        let mut is_whole = true;
         self.visit(directory, &mut |entry| {
-            if entry.name != b"." && entry.name != b".." {
+            if entry.name == b"." || entry.name == b".." {
+                return true;
+            }
+            is_whole = names.len() < names_max;
+            if is_whole {
                 names.push(sealed_bytes(entry.name));
             }
-            true
+            is_whole
         })?;
-        Ok(names)
+        Ok(Listing { names, is_whole })
     }
 
     fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>> {
+        let name = unsealed(name);
         let mut found = None;
-        self.visit(directory, &mut |entry| {
-            if sealed_bytes(entry.name) == name {
+        let visited = self.visit(directory, &mut |entry| {
+            if entry.name == name.as_bytes() {
                 found = Some(entry.inode);
             }
             found.is_none()
-        })?;
-        found.map(|number| self.node(number)).transpose()
+        });
+        match found {
+            Some(number) => self.node(number).map(Some),
+            None => visited.map(|()| None),
+        }
     }
 
     fn contents(&self, file: &Node, len_max: usize) -> Result<Vec<u8>> {
@@ -98,13 +145,9 @@ impl Directories for Reader<'_> {
                 unknown("a file of which the rest is among extended attributes (inline_data)")
             });
         }
-        let block_bytes = u64::from(self.superblock.block_bytes);
-        let mut runs = Vec::new();
-        BlockMaps::new(self.superblock, self.device).visit(&inode, &mut |run| {
-            let at = run.file_block.filter(|_| run.is_written);
-            runs.extend(at.map(|block| (block.saturating_mul(block_bytes), run.extent)));
-            runs.len() < RUNS_MAX
-        })?;
-        gather(self.device, len, runs)
+        gather(self.device, len, self.runs(&inode, len as u64)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

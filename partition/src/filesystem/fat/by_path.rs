@@ -5,7 +5,7 @@ use super::directory::{self, Directory, Entry};
 use super::layout::Layout;
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::filesystem::by_path::{Directories, Node, NodeKind, gather};
+use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, gather};
 use crate::filesystem::cluster::Cluster;
 
 /// The number of the root directory, which may have no cluster. No chain begins there.
@@ -50,10 +50,10 @@ impl Directories for Reader<'_> {
         })
     }
 
-    fn names(&self, directory: &Node) -> Result<Vec<String>> {
+    fn names(&self, directory: &Node, names_max: usize) -> Result<Listing> {
         let directory = self.directory(directory)?;
         let entries = directory::entries(&directory.bytes, self.layout);
-        Ok(entries.map(|entry| entry.name).collect())
+        Ok(Listing::first(entries.map(|entry| entry.name), names_max))
     }
 
     fn child(&self, directory: &Node, name: &str) -> Result<Option<Node>> {
