@@ -1,9 +1,14 @@
 //! `klon check-boot`: what firmware would find on a disk, and what would be mounted then. Nothing is written, and
 //! nothing is booted or mounted.
 
+mod checked;
 mod config;
 mod disk;
 mod firmware;
+mod loaders;
+mod look;
+mod meter;
+mod report;
 mod system;
 
 use crate::cli::{CheckBootArgs, Common};
@@ -13,65 +18,9 @@ use crate::named::Place;
 use crate::output;
 use anyhow::Result;
 use klon_partition::system::System;
+use report::{Finding, Report, State};
 use serde::Serialize;
 use std::process::ExitCode;
-
-/// What is known of one thing that a boot needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    /// It is there.
-    Found,
-    /// It is not.
-    Missing,
-    /// It could not be looked at.
-    Unknown,
-    /// It need not be there.
-    Note,
-}
-
-/// One thing that was looked for.
-#[derive(Debug, Serialize)]
-struct Finding {
-    state: State,
-    text: String,
-}
-
-/// All that was looked for.
-#[derive(Debug, Default)]
-struct Report(Vec<Finding>);
-
-impl Report {
-    fn add(&mut self, state: State, text: &str) {
-        self.0.push(Finding {
-            state,
-            text: text.to_owned(),
-        });
-    }
-
-    fn found(&mut self, text: &str) {
-        self.add(State::Found, text);
-    }
-
-    fn missing(&mut self, text: &str) {
-        self.add(State::Missing, text);
-    }
-
-    fn unknown(&mut self, text: &str) {
-        self.add(State::Unknown, text);
-    }
-
-    fn note(&mut self, text: &str) {
-        self.add(State::Note, text);
-    }
-
-    fn count(&self, state: State) -> usize {
-        self.0
-            .iter()
-            .filter(|finding| finding.state == state)
-            .count()
-    }
-}
 
 /// The answer of `klon check-boot --json`.
 #[derive(Serialize)]
@@ -108,13 +57,14 @@ pub fn run(args: &CheckBootArgs, common: &Common) -> Result<ExitCode> {
     let mut report = Report::default();
     firmware::check(&open, &volumes, &mut report, &system)?;
     system::check(&volumes, &mut report)?;
+    report.end();
     let missing = report.count(State::Missing);
     if common.json {
         output::json(&Answer {
             event: "boot_checked",
             name: &open.place.given,
             is_complete: missing == 0,
-            findings: &report.0,
+            findings: report.findings(),
         })?;
     } else {
         output::line(&told(&report, &open.place.given))?;
@@ -128,7 +78,7 @@ pub fn run(args: &CheckBootArgs, common: &Common) -> Result<ExitCode> {
 /// A line for each, and a sum.
 fn told(report: &Report, name: &str) -> String {
     let mut text = String::new();
-    for finding in &report.0 {
+    for finding in report.findings() {
         let state = match finding.state {
             State::Found => "found  ",
             State::Missing => "MISSING",

@@ -1,7 +1,8 @@
 //! What firmware finds on a disk: a loader by UEFI, boot code by BIOS.
 
-use super::Report;
 use super::disk::Volume;
+use super::look;
+use super::report::{Report, State};
 use crate::boot_code::found;
 use crate::named::open::OpenPlace;
 use anyhow::Result;
@@ -23,12 +24,8 @@ const FALLBACKS: [(&str, &str); 4] = [
 /// Bit 2 of GPT attributes: the partition from which the boot code of syslinux goes on.
 const LEGACY_BOOT: u64 = 1 << 2;
 
-/// By which firmware the disk can be started.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ways {
-    uefi: bool,
-    bios: bool,
-}
+/// The most files on an ESP that are looked at as loaders.
+const LOADERS_MAX: usize = 256;
 
 /// Looks at what both kinds of firmware look at.
 ///
@@ -40,19 +37,17 @@ pub fn check(
     report: &mut Report,
     system: &System,
 ) -> Result<()> {
-    let ways = Ways {
-        uefi: uefi(volumes, report)?,
-        bios: bios(open, volumes, report, system)?,
-    };
-    if !ways.uefi && !ways.bios {
+    let by_uefi = uefi(volumes, report)?;
+    let by_bios = bios(open, (volumes, by_uefi), report, system)?;
+    if by_uefi == Some(false) && !by_bios {
         report.missing("firmware: nothing on this disk is started, neither by UEFI nor by BIOS");
     }
     Ok(())
 }
 
-/// Whether UEFI firmware finds a loader.
-fn uefi(volumes: &[Volume], report: &mut Report) -> Result<bool> {
-    let mut finds = false;
+/// Whether UEFI firmware finds a loader; `None` where that can't be told.
+fn uefi(volumes: &[Volume], report: &mut Report) -> Result<Option<bool>> {
+    let mut finds = Some(false);
     let mut esps = volumes.iter().filter(|volume| volume.is_esp()).peekable();
     if esps.peek().is_none() {
         report.note("UEFI: there is no EFI system partition, so UEFI firmware starts nothing from this disk");
@@ -66,37 +61,33 @@ fn uefi(volumes: &[Volume], report: &mut Report) -> Result<bool> {
             continue;
         }
         report.found(&format!("UEFI: the EFI system partition is {name}"));
-        finds |= loaders(esp, report)?;
+        finds = match (finds, loaders(esp, report)?) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (None, _) | (_, None) => None,
+            (Some(false), Some(false)) => Some(false),
+        };
     }
     Ok(finds)
 }
 
-/// Whether there is any loader on an ESP.
-fn loaders(esp: &Volume, report: &mut Report) -> Result<bool> {
+/// Whether there is any loader on an ESP; `None` where it has none in what klon could look at.
+fn loaders(esp: &Volume, report: &mut Report) -> Result<Option<bool>> {
     let name = esp.name();
+    let unknown_before = report.count(State::Unknown);
     let mut has_fallback = false;
     for (path, machine) in FALLBACKS {
-        if esp.has(path)? {
+        if look::has_file(esp, path, report)? == Some(true) {
             has_fallback = true;
             report.found(&format!("UEFI: {path} on {name}: firmware of {machine} starts it without an entry of its own"));
         }
     }
-    let mut others = Vec::new();
-    for vendor in esp.names("EFI")? {
-        if vendor.eq_ignore_ascii_case("BOOT") {
-            continue;
-        }
-        let files = esp.names(&format!("EFI/{vendor}"))?;
-        let is_loader = |file: &&String| file.to_ascii_lowercase().ends_with(".efi");
-        others.extend(
-            files
-                .iter()
-                .filter(is_loader)
-                .map(|file| format!("EFI/{vendor}/{file}")),
-        );
-    }
+    let others = others(esp, report)?;
     for path in &others {
         report.found(&format!("UEFI: {path} on {name}"));
+    }
+    let has_loader = has_fallback || !others.is_empty();
+    if report.count(State::Unknown) > unknown_before {
+        return Ok(has_loader.then_some(true));
     }
     match (has_fallback, others.is_empty()) {
         (false, true) => report.missing(&format!("UEFI: {name} has no loader: neither EFI/BOOT/BOOTX64.EFI nor any other")),
@@ -106,13 +97,44 @@ fn loaders(esp: &Volume, report: &mut Report) -> Result<bool> {
         )),
         (true, _) => {}
     }
-    Ok(has_fallback || !others.is_empty())
+    Ok(Some(has_loader))
 }
 
-/// Whether BIOS firmware finds boot code that can go on.
+/// Loaders on an ESP that firmware starts when it has entries for them.
+fn others(esp: &Volume, report: &mut Report) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut left = LOADERS_MAX;
+    for vendor in look::names(esp, "EFI", report)? {
+        if vendor.eq_ignore_ascii_case("BOOT") {
+            continue;
+        }
+        for file in look::names(esp, &format!("EFI/{vendor}"), report)? {
+            if !file.to_ascii_lowercase().ends_with(".efi") {
+                continue;
+            }
+            let Some(rest) = left.checked_sub(1) else {
+                report.unknown(&format!(
+                    "UEFI: {} has more than {LOADERS_MAX} files whose names are those of loaders, and the others were \
+                     not looked at",
+                    esp.name()
+                ));
+                return Ok(found);
+            };
+            left = rest;
+            let path = format!("EFI/{vendor}/{file}");
+            if look::has_file(esp, &path, report)? == Some(true) {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether BIOS firmware finds boot code that can go on. Where UEFI firmware finds its way, a partition to go on from
+/// need not be there: boot code of an earlier system stays in the first sector.
 fn bios(
     open: &OpenPlace,
-    volumes: &[Volume],
+    (volumes, by_uefi): (&[Volume], Option<bool>),
     report: &mut Report,
     system: &System,
 ) -> Result<bool> {
@@ -143,7 +165,12 @@ fn bios(
             Ok(true)
         }
         None => {
-            report.missing(
+            let state = match by_uefi {
+                Some(true) => State::Note,
+                Some(false) | None => State::Missing,
+            };
+            report.add(
+                state,
                 "BIOS: no partition is marked as the one to start from (active, or legacy boot)",
             );
             Ok(false)

@@ -1,5 +1,8 @@
 //! `klon check-boot`: what is there for a boot, and what is missing, on disks in plain files.
 
+mod hostile;
+mod sound;
+
 use crate::support::image::{put, sparse};
 use crate::support::tool::run_with_input;
 use crate::support::{Klon, MIB, run};
