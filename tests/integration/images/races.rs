@@ -1,7 +1,9 @@
 //! Two at once: whoever ends well is in the image, and the other has touched nothing.
 
 use crate::support::image::ext4;
+use crate::support::tool::signal;
 use crate::support::{Klon, run};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Stdio};
@@ -138,7 +140,7 @@ fn two_servers_at_one_socket_that_an_earlier_one_has_left() {
         assert!(other.try_wait().unwrap().is_none(), "{pair}");
         // Its socket is still the one of that name.
         UnixStream::connect(&socket).unwrap();
-        run("kill", &[&other.id().to_string()]);
+        signal(other, Signal::SIGTERM);
         other.wait().unwrap();
         assert!(!socket.exists());
     }

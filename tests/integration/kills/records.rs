@@ -1,8 +1,9 @@
 //! What a killed run leaves beside the records goes with the next run; what is in use or another's stays.
 
-use crate::support::tool::run;
+use crate::support::tool::signal;
 use crate::support::tree::noise;
 use crate::support::{Klon, MIB};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -26,17 +27,16 @@ fn unnamed(klon: &Klon) -> Vec<PathBuf> {
 fn stopped(klon: &Klon, target: &str) -> (Child, PathBuf) {
     let mut command = klon.command(&["clone", "source", target, "--quiet"]);
     let mut process = command.stderr(Stdio::null()).spawn().unwrap();
-    let id = process.id().to_string();
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
         if process.try_wait().unwrap().is_none() && unnamed(klon).len() == 1 {
-            run("kill", &["-STOP", &id]);
+            signal(&process, Signal::SIGSTOP);
             // Whether a record can be written is tried beforehand, for a moment.
             sleep(Duration::from_millis(20));
             if let [path] = &unnamed(klon)[..] {
                 return (process, path.clone());
             }
-            run("kill", &["-CONT", &id]);
+            signal(&process, Signal::SIGCONT);
         }
         sleep(Duration::from_micros(200));
     }
@@ -75,7 +75,7 @@ fn a_run_that_was_taken_for_killed_keeps_its_record() {
     fs::write(klon.path("small"), noise(4, MIB as usize)).unwrap();
     let (process, _) = stopped(&klon, "target");
     klon.ok(&["clone", "small", "other"]);
-    run("kill", &["-CONT", &process.id().to_string()]);
+    signal(&process, Signal::SIGCONT);
     assert!(process.wait_with_output().unwrap().status.success());
     assert!(unnamed(&klon).is_empty());
     klon.ok(&["verify", "target"]);

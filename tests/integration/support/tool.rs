@@ -1,7 +1,15 @@
 //! Outside tools.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Sends a signal to a program that was started; `kill`, which does that too, is no part of a bare system.
+pub(crate) fn signal(process: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
+    kill(pid, signal).unwrap();
+}
 
 /// A tool to be run with the same language and letters everywhere: tests read what tools print, and
 /// mtools takes names of files in the locale's letters.

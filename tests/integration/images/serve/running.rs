@@ -1,6 +1,8 @@
 //! klon while it serves.
 
-use crate::support::{Klon, run};
+use crate::support::Klon;
+use crate::support::tool;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Stdio};
@@ -57,7 +59,8 @@ impl Running {
 
     /// Sends it a signal.
     pub(in super::super) fn signal(&self, signal: &str) {
-        run("kill", &["-s", signal, &self.child.id().to_string()]);
+        let signal: Signal = format!("SIG{signal}").parse().unwrap();
+        tool::signal(&self.child, signal);
     }
 }
 
