@@ -197,8 +197,12 @@ fn a_bad_checksum_names_blocks_and_file_and_nothing_is_committed() {
         fs::metadata(klon.path("packed")).unwrap().len() / 2,
     );
     klon.run(&["import", "packed", "a.klon"]).expect(5);
-    fs::write(klon.path("text.gz"), "").unwrap();
+    // What is packed is looked at as well.
     pack(&klon, "gzip -1", "log", "text.gz");
-    let done = klon.ok(&["import", "text.gz", "b.klon"]);
-    done.says(&["text.gz: unknown content"]);
+    let refused = klon.run(&["import", "text.gz", "b.klon"]).expect(5);
+    refused.says(&["has a text file packed in it"]);
+    fs::write(klon.path("bytes"), [1, 2, 3, 4]).unwrap();
+    pack(&klon, "gzip -1", "bytes", "bytes.gz");
+    let done = klon.ok(&["import", "bytes.gz", "b.klon"]);
+    done.says(&["bytes.gz: unknown content"]);
 }

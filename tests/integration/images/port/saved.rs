@@ -130,7 +130,7 @@ fn what_ntfsclone_and_img2simg_save_is_made_raw_as_klon_says() {
 fn documents_and_programs_are_no_disks() {
     let klon = Klon::new();
     fs::copy("/bin/true", klon.path("program")).unwrap();
-    fs::copy("/etc/services", klon.path("lines")).unwrap();
+    fs::write(klon.path("lines"), "one of many lines\n".repeat(400)).unwrap();
     for (name, what) in [
         (
             "program",
