@@ -293,6 +293,20 @@ mod tests {
     use klon_imaging::change::MetadataFigures;
     use klon_imaging::change::proven::{ExtentVerdict, Remedy, Verdict};
 
+    fn explained() -> Explained<'static> {
+        Explained {
+            event: "explained",
+            name: "Boot",
+            rung: "metadata".to_owned(),
+            reason: "because",
+            remedy: None,
+            heuristic: false,
+            files: Vec::new(),
+            extents: Vec::new(),
+            largest: Vec::new(),
+        }
+    }
+
     #[test]
     fn an_explanation_names_counts_and_the_largest() {
         let files = |verdict, count| Files {
@@ -301,19 +315,13 @@ mod tests {
             written_bytes: 3 << 20,
         };
         let said = text(&Explained {
-            event: "explained",
-            name: "Boot",
-            rung: "metadata".to_owned(),
-            reason: "because",
-            remedy: None,
-            heuristic: false,
             files: vec![files(Verdict::Unchanged, 1204), files(Verdict::New, 1)],
-            extents: Vec::new(),
             largest: vec![Large {
                 path: Some("/var/big".to_owned()),
                 verdict: Verdict::New,
                 written_bytes: 2 << 20,
             }],
+            ..explained()
         });
         for wanted in [
             "Boot: rung metadata: because\n",
@@ -333,18 +341,11 @@ mod tests {
             written_bytes: 3 << 20,
         };
         let said = text(&Explained {
-            event: "explained",
-            name: "Boot",
-            rung: "metadata".to_owned(),
-            reason: "because",
-            remedy: None,
-            heuristic: false,
-            files: Vec::new(),
             extents: vec![
                 extents(ExtentVerdict::Unchanged, 2),
                 extents(ExtentVerdict::Unsummed, 1),
             ],
-            largest: Vec::new(),
+            ..explained()
         });
         for wanted in [
             "  2 extents, 3 MiB: unchanged, not read",

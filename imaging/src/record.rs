@@ -12,6 +12,8 @@ pub mod manifest;
 mod outline;
 mod pending;
 mod reader;
+#[cfg(test)]
+pub(crate) mod sample;
 mod scan;
 pub mod store;
 mod structure_digests;

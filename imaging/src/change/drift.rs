@@ -90,7 +90,7 @@ mod tests {
     use crate::Error;
     use crate::chunk::{CHUNK_BYTES, Digest};
     use crate::hex::Hex;
-    use crate::record::{Manifest, Record, RecordStore, digest_of};
+    use crate::record::{Manifest, Record, RecordStore, digest_of, sample};
     use klon_partition::device::MemoryDevice;
     use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
     use std::num::NonZeroUsize;
@@ -138,20 +138,11 @@ mod tests {
         let mut metadata_digest = digests.digest();
         metadata_digest[5] ^= u8::from(!is_stated_right);
         let manifest = Manifest {
-            source: Identity::Path("/source".to_owned()),
-            target: target.clone(),
             source_bytes: SIZE_BYTES,
             target_bytes: SIZE_BYTES,
-            chunk_bytes: CHUNK_BYTES,
-            filesystem: None,
             token: Some(Hex([1; 32])),
             metadata_digest: Some(Hex(metadata_digest)),
-            run: None,
-            role: crate::Role::Backup,
-            outside: klon_partition::Outside::All,
-            consistency: Default::default(),
-            grown: Vec::new(),
-            history: Vec::new(),
+            ..sample::manifest(&target)
         };
         writer.keep_metadata(digests);
         let none = ExtentMap::new();

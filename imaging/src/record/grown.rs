@@ -87,7 +87,7 @@ fn part(mut file: &File, range: Range<u64>) -> io::Result<impl Read> {
 mod tests {
     use super::add;
     use crate::chunk::{CHUNK_BYTES, Digest};
-    use crate::record::{Growth, Manifest, RecordStore, Role};
+    use crate::record::{Growth, Manifest, RecordStore, sample};
     use klon_partition::{ExtentMap, Identity};
 
     const GROWTH: Growth = Growth {
@@ -131,22 +131,7 @@ mod tests {
         let store = RecordStore::new(directory.path().to_owned());
         let target = Identity::Path("/target".to_owned());
         assert!(!store.note_growth(&target, GROWTH).unwrap());
-        let manifest = Manifest {
-            source: Identity::Path("/source".to_owned()),
-            target: target.clone(),
-            source_bytes: CHUNK_BYTES,
-            target_bytes: CHUNK_BYTES,
-            chunk_bytes: CHUNK_BYTES,
-            filesystem: None,
-            token: None,
-            metadata_digest: None,
-            run: None,
-            role: Role::Backup,
-            outside: klon_partition::Outside::All,
-            consistency: Default::default(),
-            grown: Vec::new(),
-            history: Vec::new(),
-        };
+        let manifest = sample::manifest(&target);
         let mut writer = store.begin(&target, 1).unwrap();
         writer.push(Digest([3; 32])).unwrap();
         let (data, none) = (ExtentMap::whole(CHUNK_BYTES), ExtentMap::new());

@@ -1,7 +1,7 @@
 //! Tools that change an unmounted volume: checks, repairs, new names, new sizes.
 
 use super::changes::On;
-use super::sound::assert_sound;
+use super::sound::{assert_nothing_missed, assert_sound};
 use super::state::State;
 use super::volumes::{Made, VOLUMES};
 use crate::support::lacks_root;
@@ -48,13 +48,7 @@ fn tools_are_seen_on(on: On, tools: &[(&str, bool)]) {
         for (script, stays) in tools.iter().filter(|(script, _)| fits(script)) {
             made.offline(&format!("({script}) >&2"));
             let after = State::of(&made, Some(&before), &rule);
-            let missed = after.missed(&before);
-            assert!(
-                missed.is_empty(),
-                "{}, {script}: {:?}",
-                volume.name,
-                after.owners(&missed)
-            );
+            assert_nothing_missed(&made, &before, &after, script);
             if *stays {
                 assert_sound(&made, &before, &after, script);
             }

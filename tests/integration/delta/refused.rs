@@ -1,26 +1,14 @@
 //! What makes all of what was kept useless: another filesystem, a check, an earlier state.
 
-use super::state::{Bytes, now};
+use super::state;
 use super::volumes::{Made, named, script};
 use crate::support::lacks_root;
 use klon_imaging::change::proven::{Refusal, Stamped, refusal};
-use klon_partition::filesystem::probe;
 use std::thread::sleep;
 use std::time::Duration;
 
 fn stamped(made: &Made) -> Stamped {
-    let bytes = std::fs::read(made.image()).unwrap();
-    let device = Bytes(&bytes);
-    let filesystem = probe(&device).unwrap().unwrap();
-    Stamped {
-        instance: filesystem.instance(&device).unwrap(),
-        age: filesystem.age(&device).unwrap(),
-        is_clean: filesystem.summary().hazards.is_empty(),
-        seen: u64::try_from(now().seconds).unwrap(),
-        continuity: None,
-        written_by: Vec::new(),
-        session: None,
-    }
+    state::stamped(&std::fs::read(made.image()).unwrap())
 }
 
 fn after(made: &Made, then: &Stamped) -> Option<Refusal> {

@@ -7,17 +7,23 @@ use super::volumes::{Made, STILL_MIB, VOLUMES, Volume};
 use crate::support::{MIB, lacks_root};
 use klon_imaging::change::proven::Rule;
 
+/// Fails when a proven byte is not what it was.
+pub(super) fn assert_nothing_missed(made: &Made, before: &State, after: &State, what: &str) {
+    let missed = after.missed(before);
+    if !missed.is_empty() {
+        panic!(
+            "{}, {what}: {} bytes missed of {:?}",
+            made.volume.name,
+            missed.total_bytes(),
+            after.owners(&missed)
+        );
+    }
+}
+
 /// Fails when a proven byte is not what it was, or hardly anything is proven.
 pub(super) fn assert_sound(made: &Made, before: &State, after: &State, what: &str) {
     let name = made.volume.name;
-    let missed = after.missed(before);
-    if !missed.is_empty() {
-        let owners = after.owners(&missed);
-        panic!(
-            "{name}, {what}: {} bytes missed of {owners:?}",
-            missed.total_bytes()
-        );
-    }
+    assert_nothing_missed(made, before, after, what);
     let free = after.found.proven.difference(&after.used);
     assert!(
         free.is_empty(),

@@ -3,7 +3,7 @@
 use super::volumes::Made;
 use klon_imaging::change::proven::{
     ExtentCount, ExtentVerdict, ExtentWriter, Found, Horizon, Identities, IdentityWriter,
-    KeptExtents, Largest, Previous, PreviousExtents, Rule, Signatures, WalkError, walk,
+    KeptExtents, Largest, Previous, PreviousExtents, Rule, Signatures, Stamped, WalkError, walk,
     walk_extents,
 };
 use klon_imaging::change::sectors::SectorCheck;
@@ -56,6 +56,21 @@ pub(super) fn now() -> Stamp {
     Stamp {
         seconds: i64::try_from(now.as_secs()).unwrap(),
         nanoseconds: now.subsec_nanos(),
+    }
+}
+
+/// What a run notes now of a volume of those bytes.
+pub(super) fn stamped(bytes: &[u8]) -> Stamped {
+    let device = Bytes(bytes);
+    let filesystem = probe(&device).unwrap().unwrap();
+    Stamped {
+        instance: filesystem.instance(&device).unwrap(),
+        age: filesystem.age(&device).unwrap(),
+        is_clean: filesystem.summary().hazards.is_empty(),
+        seen: u64::try_from(now().seconds).unwrap(),
+        continuity: None,
+        written_by: Vec::new(),
+        session: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is done to a Btrfs as a whole: balances, scrubs, snapshots, other sizes and devices, tools.
 
-use super::sound::assert_sound;
+use super::sound::{assert_nothing_missed, assert_sound};
 use super::state::State;
 use super::volumes::{Made, Volume, named};
 use crate::delta::changes::SHELL;
@@ -106,18 +106,12 @@ fn no_change_of_the_whole_is_missed_on(volume: &'static Volume) {
             false => made.offline(&format!("({script}) >&2")),
         }
         let after = State::of(&made, Some(&before), &rule);
-        let missed = after.missed(&before);
         let proven_bytes = after.found.proven.total_bytes();
         println!(
             "{}, {script}: {proven_bytes} {:?}",
             volume.name, after.extents
         );
-        assert!(
-            missed.is_empty(),
-            "{}, {script}: {:?}",
-            volume.name,
-            after.owners(&missed)
-        );
+        assert_nothing_missed(&made, &before, &after, script);
         if *stays {
             assert_sound(&made, &before, &after, script);
         }

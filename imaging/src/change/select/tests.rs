@@ -5,7 +5,7 @@ use crate::change::RungChoice;
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::hex::Hex;
 use crate::mark::Mark;
-use crate::record::{Manifest, Record, RecordStore, Role};
+use crate::record::{Manifest, Record, RecordStore, sample};
 use crate::rung::Rung;
 use klon_partition::filesystem::{ChangeToken, Kind, Summary};
 use klon_partition::{ExtentMap, Identity};
@@ -25,20 +25,9 @@ fn kept_with(token: Option<[u8; 32]>, metadata_digest: Option<Hex>) -> Kept {
     let store = RecordStore::new(directory.path().to_owned());
     let target = Identity::Path("/target".to_owned());
     let manifest = Manifest {
-        source: Identity::Path("/source".to_owned()),
-        target: target.clone(),
-        source_bytes: CHUNK_BYTES,
-        target_bytes: CHUNK_BYTES,
-        chunk_bytes: CHUNK_BYTES,
-        filesystem: None,
         token: token.map(Hex),
         metadata_digest,
-        run: None,
-        role: Role::Backup,
-        outside: klon_partition::Outside::All,
-        consistency: Default::default(),
-        grown: Vec::new(),
-        history: Vec::new(),
+        ..sample::manifest(&target)
     };
     let mut writer = store.begin(&target, 1).unwrap();
     writer.push(Digest([0; 32])).unwrap();

@@ -4,11 +4,10 @@
 use super::{Made, assert_sound, state};
 use crate::delta::forged::write;
 use crate::delta::past;
-use crate::delta::state::{Bytes, State, now};
+use crate::delta::state::{State, now, stamped};
 use crate::support::{lacks_root, run};
-use klon_imaging::change::proven::{Guard, Horizon, Refusal, Rule, Stamped, refusal};
+use klon_imaging::change::proven::{Guard, Horizon, Refusal, Rule, refusal};
 use klon_partition::filesystem::files::Stamp;
-use klon_partition::filesystem::probe;
 use std::ops::Range;
 
 /// A field of a file record, where it lies, and bits of one of its bytes.
@@ -201,21 +200,6 @@ fn what_windows_writes_without_a_stamp_is_always_read() {
     assert_eq!(missed.len(), 7, "{missed:?}");
 }
 
-fn stamped(made: &Made) -> Stamped {
-    let bytes = made.bytes();
-    let device = Bytes(&bytes);
-    let filesystem = probe(&device).unwrap().unwrap();
-    Stamped {
-        instance: filesystem.instance(&device).unwrap(),
-        age: filesystem.age(&device).unwrap(),
-        is_clean: filesystem.summary().hazards.is_empty(),
-        seen: u64::try_from(now().seconds).unwrap(),
-        continuity: None,
-        written_by: Vec::new(),
-        session: None,
-    }
-}
-
 #[test]
 fn another_ntfs_is_told_apart() {
     if lacks_root() {
@@ -223,8 +207,8 @@ fn another_ntfs_is_told_apart() {
     }
     let made = Made::new("4k", &[], "rw");
     made.script("noise f 48K");
-    let then = stamped(&made);
-    let after = || refusal(&then, &stamped(&made), true);
+    let then = stamped(&made.bytes());
+    let after = || refusal(&then, &stamped(&made.bytes()), true);
     made.script("put f 4K 20K; noise g 3M");
     let image = made.image();
     let image = image.to_str().unwrap();
