@@ -6,7 +6,7 @@ use crate::grow::node::Node;
 use crate::grow::tool::{Tool, missing};
 use crate::human;
 use crate::named::open::OpenPlace;
-use crate::overlay::{Ended, Job, Scratch, run};
+use crate::overlay::{Ended, Job, Scratch, number_behind, run};
 use anyhow::Result;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Kind, Usage};
@@ -163,14 +163,6 @@ fn ask(name: &str, arguments: &[OsString], key: &str) -> Result<u64, String> {
     number_behind(&said, key).ok_or_else(|| format!("{name} names no size: {said}"))
 }
 
-/// The first number behind `key`.
-fn number_behind(said: &str, key: &str) -> Option<u64> {
-    let (_, rest) = said.split_once(key)?;
-    let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
-}
-
 /// What a tool can open for reading; `None` for what is in an image or on a server, and for a partition in a file
 /// without root, who makes loop devices.
 fn node(subject: &Subject<'_>) -> Result<Option<Node>, String> {
@@ -311,27 +303,4 @@ fn mount_of(subject: &Subject<'_>, system: &System) -> Result<Option<PathBuf>> {
         }
     }
     Ok(first(&disk.mounts))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number_behind;
-
-    #[test]
-    fn what_tools_say_is_read() {
-        let ext = "resize2fs 1.47.0 (5-Feb-2023); Estimated minimum size of the filesystem: 1234";
-        assert_eq!(
-            number_behind(ext, "minimum size of the filesystem:"),
-            Some(1234)
-        );
-        let ntfs =
-            "Cluster size : 4096 bytes; You might resize at 2433024 bytes or 3 MB (freeing 39 MB).";
-        assert_eq!(number_behind(ntfs, "You might resize at "), Some(2_433_024));
-        assert_eq!(
-            number_behind("112197632 bytes (107.00MiB)", ""),
-            Some(112_197_632)
-        );
-        assert_eq!(number_behind("nothing", "You might"), None);
-        assert_eq!(number_behind("at 99999999999999999999999", "at"), None);
-    }
 }

@@ -21,3 +21,4 @@ pub use job::Job;
 pub use room::run as run_room;
 pub use scratch::Scratch;
 pub use session::{Ended, run};
+pub use shrink::number_behind;

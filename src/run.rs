@@ -103,7 +103,7 @@ pub fn carry_on(
     system: &System,
 ) -> Result<ExitCode> {
     if policy.is_dry_run {
-        return show(jobs, records, (policy, common), system);
+        return show(jobs, records, policy, common, system);
     }
     for job in jobs.iter_mut().filter(|job| !job.is_asked) {
         job.is_asked = consent::ask(job, records, policy, system)?;
@@ -235,7 +235,8 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
 fn show(
     jobs: &[VolumeJob],
     records: &RecordStore,
-    (policy, common): (&Policy, &Common),
+    policy: &Policy,
+    common: &Common,
     system: &System,
 ) -> Result<ExitCode> {
     for job in jobs {
@@ -269,7 +270,7 @@ fn show(
         )?;
         let question = consent::question(job, records, policy, system)?;
         let unanswered = question.filter(|question| !question.is_answered(&policy.consent));
-        report::would_clone(job, source, (&found, unanswered.as_ref()), common)?;
+        report::would_clone(job, source, &found, unanswered.as_ref(), common)?;
         if policy.is_explained {
             let way = (found.rung, &*found.reason);
             let from = (&*source.device, source.table.as_ref());

@@ -113,7 +113,8 @@ fn mended(request: &Request, error: PartitionError) -> Error {
         return Error::from(error).context(Advice(advice.to_owned()));
     }
     if is_refusal && !request.options.may_shrink && asks_kernel(request) {
-        let advice = "How small a Btrfs can be is not known yet. With --shrink klon lets the kernel tell it,              in an overlay, and shrinks what has no room";
+        let advice = "How small a Btrfs can be is not known yet. With --shrink klon lets the kernel tell it, \
+                      in an overlay, and shrinks what has no room";
         return Error::from(error).context(Advice(advice.to_owned()));
     }
     by_replacing(request, error)

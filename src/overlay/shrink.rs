@@ -58,17 +58,19 @@ fn with_least(error: anyhow::Error, program: &str, least_bytes: Option<u64>) -> 
     }
 }
 
+/// The number that a program said right behind `words`.
+pub fn number_behind(said: &str, words: &str) -> Option<u64> {
+    let (_, behind) = said.split_once(words)?;
+    let behind = behind.trim_start();
+    let end = behind.find(|c: char| !c.is_ascii_digit());
+    behind.get(..end.unwrap_or(behind.len()))?.parse().ok()
+}
+
 /// What follows `words` in what a program prints.
 fn number_after(program: (&str, &str), arguments: &[&OsStr], words: &str) -> Result<u64> {
     let ended = output(program, arguments)?;
     let said = String::from_utf8_lossy(&ended.stdout);
-    let number = || {
-        let (_, behind) = said.split_once(words)?;
-        let behind = behind.trim_start();
-        let end = behind.find(|c: char| !c.is_ascii_digit());
-        behind.get(..end.unwrap_or(behind.len()))?.parse().ok()
-    };
-    number().ok_or_else(|| failed(program.0, &ended))
+    number_behind(&said, words).ok_or_else(|| failed(program.0, &ended))
 }
 
 /// How small an ext2, ext3 or ext4 can be made.
@@ -137,4 +139,27 @@ pub(super) fn btrfs(mounted: &Path, size_bytes: u64) -> Result<()> {
         true => error,
         false => anyhow!("{}; {error:#}", failed("btrfs balance", &balanced)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_behind;
+
+    #[test]
+    fn what_tools_say_is_read() {
+        let ext = "resize2fs 1.47.0 (5-Feb-2023); Estimated minimum size of the filesystem: 1234";
+        assert_eq!(
+            number_behind(ext, "minimum size of the filesystem:"),
+            Some(1234)
+        );
+        let ntfs =
+            "Cluster size : 4096 bytes; You might resize at 2433024 bytes or 3 MB (freeing 39 MB).";
+        assert_eq!(number_behind(ntfs, "You might resize at "), Some(2_433_024));
+        assert_eq!(
+            number_behind("112197632 bytes (107.00MiB)", ""),
+            Some(112_197_632)
+        );
+        assert_eq!(number_behind("nothing", "You might"), None);
+        assert_eq!(number_behind("at 99999999999999999999999", "at "), None);
+    }
 }

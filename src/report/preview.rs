@@ -48,7 +48,8 @@ struct Would<'a> {
 pub fn would_clone(
     job: &VolumeJob,
     source: &SourceEnd,
-    (found, question): (&Preview, Option<&Question>),
+    found: &Preview,
+    question: Option<&Question>,
     common: &Common,
 ) -> Result<()> {
     let plan = &found.plan;

@@ -63,11 +63,11 @@ pub fn describe(open: &OpenPlace, may_mount: bool, system: &System) -> Result<So
         has_boot_code: found::has_code(open)?,
         unassigned: found::data_outside(open)?,
         volumes: if open.is_disk() {
-            partitions((open, may_mount), system)?
+            partitions(open, may_mount, system)?
         } else {
             vec![SourceVolume {
                 number: in_file,
-                ..single((open, may_mount), partition.as_ref(), system)?
+                ..single(open, partition.as_ref(), may_mount, system)?
             }]
         },
     })
@@ -80,7 +80,7 @@ fn has_esp(table: &Table) -> bool {
         .any(|partition| partition.partition_type.is_efi_system())
 }
 
-fn partitions((open, may_mount): (&OpenPlace, bool), system: &System) -> Result<Vec<SourceVolume>> {
+fn partitions(open: &OpenPlace, may_mount: bool, system: &System) -> Result<Vec<SourceVolume>> {
     let mut volumes = Vec::new();
     let disk = system.disk_of(&open.place.path)?;
     for volume in &open.layout.volumes {
@@ -96,7 +96,7 @@ fn partitions((open, may_mount): (&OpenPlace, bool), system: &System) -> Result<
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
         described.end_bytes = used.end_bytes(volume.extent.len_bytes());
         let number = described.number.map(|number| (number, volume.extent));
-        described.minimum = least((open, number), (&used, may_mount), system);
+        described.minimum = least((open, number), &used, may_mount, system);
         let node = disk
             .as_ref()
             .and_then(|disk| disk.partition_at(volume.extent));
@@ -113,8 +113,9 @@ fn partitions((open, may_mount): (&OpenPlace, bool), system: &System) -> Result<
 
 /// A partition, or a file or disk that is one volume.
 fn single(
-    (open, may_mount): (&OpenPlace, bool),
+    open: &OpenPlace,
     partition: Option<&Partition>,
+    may_mount: bool,
     system: &System,
 ) -> Result<SourceVolume> {
     let used = contained::by_disk(open.usage()?, open, system)?;
@@ -128,7 +129,7 @@ fn single(
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.end_bytes = used.end_bytes(size_bytes);
-    single.minimum = least((open, None), (&used, may_mount), system);
+    single.minimum = least((open, None), &used, may_mount, system);
     if let Some(disk) = system.disk_of(&open.place.path)? {
         let own = open.location(system)?;
         let mut mounts = disk.mounts.clone();
@@ -148,7 +149,8 @@ fn single(
 /// How small the filesystem of a volume can be made: of all that is open, or of a partition of it.
 fn least(
     (open, part): (&OpenPlace, Option<(u32, Extent)>),
-    (usage, may_mount): (&Usage, bool),
+    usage: &Usage,
+    may_mount: bool,
     system: &System,
 ) -> Minimum {
     let own_bytes = open.device.geometry().size_bytes;
