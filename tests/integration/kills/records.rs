@@ -25,24 +25,36 @@ fn unnamed(klon: &Klon) -> Vec<PathBuf> {
 
 /// A clone that stands still while its record is being written, and the file of that.
 fn stopped(klon: &Klon, target: &str) -> (Child, PathBuf) {
-    let mut command = klon.command(&["clone", "source", target, "--quiet"]);
-    let mut process = command.stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
-        if process.try_wait().unwrap().is_none() && unnamed(klon).len() == 1 {
-            signal(&process, Signal::SIGSTOP);
+        let mut command = klon.command(&["clone", "source", target, "--quiet"]);
+        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+        if let Some(begun) = stop_at_record(klon, &mut process) {
+            return (process, begun);
+        }
+        // On a busy machine a run may end between two looks; a repeat writes a record as well.
+    }
+    panic!("no record was begun");
+}
+
+/// Stops `process` while its record is being written; its file, or nothing when it ended before.
+fn stop_at_record(klon: &Klon, process: &mut Child) -> Option<PathBuf> {
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            assert!(status.success(), "the clone ended with {status}");
+            return None;
+        }
+        if unnamed(klon).len() == 1 {
+            signal(process, Signal::SIGSTOP);
             // Whether a record can be written is tried beforehand, for a moment.
             sleep(Duration::from_millis(20));
             if let [path] = &unnamed(klon)[..] {
-                return (process, path.clone());
+                return Some(path.clone());
             }
-            signal(&process, Signal::SIGCONT);
+            signal(process, Signal::SIGCONT);
         }
         sleep(Duration::from_micros(200));
     }
-    process.kill().unwrap();
-    process.wait().unwrap();
-    panic!("no record was begun");
 }
 
 #[test]
