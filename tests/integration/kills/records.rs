@@ -4,8 +4,8 @@ use crate::support::tool::signal;
 use crate::support::tree::noise;
 use crate::support::{Klon, MIB};
 use nix::sys::signal::Signal;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -23,18 +23,34 @@ fn unnamed(klon: &Klon) -> Vec<PathBuf> {
     paths.filter(is_unnamed).collect()
 }
 
+/// A run that ends with its test, whatever becomes of that.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A clone that stands still while its record is being written, and the file of that.
-fn stopped(klon: &Klon, target: &str) -> (Child, PathBuf) {
+fn stopped(klon: &Klon, target: &str) -> (Run, PathBuf) {
     let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until {
         let mut command = klon.command(&["clone", "source", target, "--quiet"]);
-        let mut process = command.stderr(Stdio::null()).spawn().unwrap();
-        if let Some(begun) = stop_at_record(klon, &mut process) {
-            return (process, begun);
+        let mut run = Run(command.stderr(Stdio::null()).spawn().unwrap());
+        if let Some(begun) = stop_at_record(klon, &mut run.0) {
+            return (run, begun);
         }
         // On a busy machine a run may end between two looks; a repeat writes a record as well.
     }
     panic!("no record was begun");
+}
+
+/// Whether someone holds the lock of a file. Before its writer has locked it, it may be taken for left over.
+fn is_locked(path: &Path) -> bool {
+    let file = File::open(path).unwrap();
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
 /// Stops `process` while its record is being written; its file, or nothing when it ended before.
@@ -48,7 +64,9 @@ fn stop_at_record(klon: &Klon, process: &mut Child) -> Option<PathBuf> {
             signal(process, Signal::SIGSTOP);
             // Whether a record can be written is tried beforehand, for a moment.
             sleep(Duration::from_millis(20));
-            if let [path] = &unnamed(klon)[..] {
+            if let [path] = &unnamed(klon)[..]
+                && is_locked(path)
+            {
                 return Some(path.clone());
             }
             signal(process, Signal::SIGCONT);
@@ -62,7 +80,7 @@ fn the_record_that_a_killed_run_began_goes_with_the_next_run() {
     let klon = Klon::new();
     fs::write(klon.path("source"), noise(3, 64 * MIB as usize)).unwrap();
     fs::write(klon.path("small"), noise(4, MIB as usize)).unwrap();
-    let (mut process, begun) = stopped(&klon, "target");
+    let (run, begun) = stopped(&klon, "target");
     let foreign = klon.records().join(".record-Ab3xYz");
     fs::write(&foreign, "not a record").unwrap();
 
@@ -70,8 +88,7 @@ fn the_record_that_a_killed_run_began_goes_with_the_next_run() {
     klon.ok(&["clone", "small", "other"]);
     assert!(begun.exists() && foreign.exists());
 
-    process.kill().unwrap();
-    process.wait().unwrap();
+    drop(run);
     assert!(begun.exists());
     klon.ok(&["clone", "small", "other"]);
     assert_eq!(unnamed(&klon), [foreign]);
@@ -85,10 +102,10 @@ fn a_run_that_was_taken_for_killed_keeps_its_record() {
     let klon = Klon::new();
     fs::write(klon.path("source"), noise(3, 64 * MIB as usize)).unwrap();
     fs::write(klon.path("small"), noise(4, MIB as usize)).unwrap();
-    let (process, _) = stopped(&klon, "target");
+    let (mut run, _) = stopped(&klon, "target");
     klon.ok(&["clone", "small", "other"]);
-    signal(&process, Signal::SIGCONT);
-    assert!(process.wait_with_output().unwrap().status.success());
+    signal(&run.0, Signal::SIGCONT);
+    assert!(run.0.wait().unwrap().success());
     assert!(unnamed(&klon).is_empty());
     klon.ok(&["verify", "target"]);
 }
