@@ -3,6 +3,7 @@
 mod asked;
 mod audit;
 mod conclude;
+mod context;
 mod job;
 mod known;
 pub mod live;
@@ -30,6 +31,7 @@ use crate::record::RecordStore;
 use crate::rung::Rung;
 use crate::tally::Tally;
 use crate::target_writer::HeldBack;
+use context::Context;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use outlook::Outlook;
@@ -177,7 +179,12 @@ pub struct Preview {
 /// # Errors
 /// As [`clone`].
 pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
-    let prepared = Prepared::new(job, records, options, (Purpose::Preview, &Silent))?;
+    let with = Context {
+        records,
+        options,
+        observer: &Silent,
+    };
+    let (prepared, outlook) = Prepared::new(job, with, Purpose::Preview)?;
     let skipped_bytes = prepared.unread_bytes();
     Ok(Preview {
         plan: prepared.plan,
@@ -185,7 +192,7 @@ pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> 
         reason: prepared.selection.reason,
         metadata: MetadataFigures {
             skipped_bytes,
-            ..prepared.outlook.figures
+            ..outlook.figures
         },
     })
 }
@@ -246,16 +253,24 @@ pub fn begin<'a>(
     observer: &dyn Observer,
 ) -> Result<Begun<'a>, Stopped> {
     let started = Instant::now();
-    let (mut prepared, metadata, log) =
-        plan(job, records, options, observer).during(Phase::Planning)?;
-    let outlook = std::mem::take(&mut prepared.outlook);
+    let with = Context {
+        records,
+        options,
+        observer,
+    };
+    let Planned {
+        prepared,
+        outlook,
+        metadata,
+        log,
+    } = plan(job, with).during(Phase::Planning)?;
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(prepared.selection.rung()),
         reason: &prepared.selection.reason,
         total_bytes: prepared.wanted.total_bytes(),
     });
-    let notes = notes(job, records, &prepared, (metadata.clone(), outlook));
+    let notes = notes(job, records, &prepared, outlook, metadata.clone());
     let notes = notes.during(Phase::Planning)?;
     let mut run = Run {
         job,
@@ -265,9 +280,7 @@ pub fn begin<'a>(
         metadata: metadata.unwrap_or_default(),
         notes,
     };
-    let output = prepared
-        .output(job, options, group)
-        .during(Phase::Planning)?;
+    let output = Output::begin(&prepared, job, options, group).during(Phase::Planning)?;
     let held = copy(&mut run, &output, options).during(Phase::Copying)?;
     let written_bytes = match output {
         Output::Staged(staging) => match staging.seal(&held, group).during(Phase::Copying)? {
@@ -301,21 +314,30 @@ pub fn begin<'a>(
     Ok(Begun::Complete(Box::new(summary)))
 }
 
-/// What is settled before a run, where the source has metadata, and the log of the run.
-fn plan(
-    job: &Job<'_>,
-    records: &RecordStore,
-    options: &CloneOptions,
-    observer: &dyn Observer,
-) -> Result<(Prepared, Option<ExtentMap>, IntentLog)> {
-    pending::settle(job, records, options.threads)?;
-    let mut prepared = Prepared::new(job, records, options, (Purpose::Run, observer))?;
-    audit::audit(job, &mut prepared, options, observer)?;
-    let contents = prepared.outlook.contents.take();
+/// What is settled before a run.
+struct Planned {
+    prepared: Prepared,
+    outlook: Outlook,
+    /// Where the source has metadata whose digests go into the record.
+    metadata: Option<ExtentMap>,
+    log: IntentLog,
+}
+
+fn plan(job: &Job<'_>, with: Context<'_>) -> Result<Planned> {
+    pending::settle(job, with.records, with.options.threads)?;
+    let (mut prepared, mut outlook) = Prepared::new(job, with, Purpose::Run)?;
+    audit::audit(job, &mut prepared, &mut outlook, with)?;
+    // Nobody asks for them later, and they may be many.
+    let contents = outlook.contents.take();
     let known = contents.as_ref();
-    let metadata = structures::metadata(job, &prepared.plan, known, &options.reliance)?;
-    let (prepared, log) = prepared.begin_log(job, records)?;
-    Ok((prepared, metadata, log))
+    let metadata = structures::metadata(job, &prepared.plan, known, &with.options.reliance)?;
+    let (prepared, log) = prepared.begin_log(job, with.records)?;
+    Ok(Planned {
+        prepared,
+        outlook,
+        metadata,
+        log,
+    })
 }
 
 /// Begins the record of a run.
@@ -323,7 +345,8 @@ fn notes(
     job: &Job<'_>,
     records: &RecordStore,
     prepared: &Prepared,
-    (metadata, outlook): (Option<ExtentMap>, Outlook),
+    outlook: Outlook,
+    metadata: Option<ExtentMap>,
 ) -> Result<Notes> {
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
     let digests = records.begin(job.target_identity, chunks_count as u64)?;

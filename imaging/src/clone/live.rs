@@ -15,6 +15,7 @@
 mod end;
 mod volume;
 
+use super::context::Context;
 use super::phase::{During as _, Phase, Stopped};
 use super::{CloneOptions, CloneSummary, Job};
 use crate::change::proven::Session;
@@ -70,17 +71,17 @@ pub fn clone(
     observer: &dyn Observer,
 ) -> Result<Vec<CloneSummary>, Stopped> {
     let started = Instant::now();
-    let begin = |(index, live)| Volume::begin((live, index == 0), records, options, observer);
+    let with = Context {
+        records,
+        options,
+        observer,
+    };
+    let begin = |(index, live)| Volume::begin(live, index == 0, with);
     let volumes: Result<Vec<_>> = jobs.iter().enumerate().map(begin).collect();
     let mut volumes = volumes.during(Phase::Planning)?;
     let mut schedule = Schedule::new(rest.longest());
     let mut figures = RestFigures::default();
-    while !pass(
-        &mut volumes,
-        rest,
-        (&mut schedule, &mut figures),
-        (records, options, observer),
-    )? {}
+    while !pass(&mut volumes, rest, &mut schedule, &mut figures, with)? {}
     observer.event(&Event::Committing);
     let summaries = end::commit(volumes, (records, options), &figures, started)?;
     observer.event(&Event::Finished);
@@ -88,14 +89,10 @@ pub fn clone(
 }
 
 /// Looks at all volumes, which are at rest.
-fn look(
-    volumes: &mut [Volume<'_>],
-    ice: &Ice<'_>,
-    (records, options, observer): (&RecordStore, &CloneOptions, &dyn Observer),
-) -> Result<Vec<Pass>> {
-    let look = |volume: &mut Volume<'_>| volume.look(ice, records, options, observer);
+fn look(volumes: &mut [Volume<'_>], ice: &Ice<'_>, with: Context<'_>) -> Result<Vec<Pass>> {
+    let look = |volume: &mut Volume<'_>| volume.look(ice, with);
     let looked: Result<Vec<_>> = volumes.iter_mut().map(look).collect();
-    // What was looked at is worth nothing when the source went on meanwhile, and so is its error.
+    // If the source was thawed meanwhile, the look is void, and so is its error.
     if ice.left().is_none_or(|left| left.is_zero()) {
         ice.end()?;
     }
@@ -103,7 +100,7 @@ fn look(
 }
 
 /// A volume as it is told when it changes too fast.
-fn changing<'p>((volume, pass): (&'p Volume<'_>, &'p Pass)) -> Changing<'p> {
+fn changing<'p>(volume: &'p Volume<'_>, pass: &'p Pass) -> Changing<'p> {
     Changing {
         name: volume.name(),
         device: &*pass.found.source,
@@ -116,12 +113,16 @@ fn changing<'p>((volume, pass): (&'p Volume<'_>, &'p Pass)) -> Changing<'p> {
 fn pass(
     volumes: &mut [Volume<'_>],
     rest: &mut dyn Rest,
-    (schedule, figures): (&mut Schedule, &mut RestFigures),
-    (records, options, observer): (&RecordStore, &CloneOptions, &dyn Observer),
+    schedule: &mut Schedule,
+    figures: &mut RestFigures,
+    with: Context<'_>,
 ) -> Result<bool, Stopped> {
+    let Context {
+        options, observer, ..
+    } = with;
     let is_first = schedule.passes() == 0;
     let ice = Ice::new(rest.rest().during(Phase::Planning)?);
-    let passes = look(volumes, &ice, (records, options, observer)).during(Phase::Planning)?;
+    let passes = look(volumes, &ice, with).during(Phase::Planning)?;
     let checks: Result<Vec<_>> = passes.iter().map(Pass::check).collect();
     let checks = checks.during(Phase::Planning)?;
     let unproven_bytes = passes.iter().map(|pass| pass.unproven_bytes).sum();
@@ -131,7 +132,8 @@ fn pass(
         frozen = ice.end().during(Phase::Planning)?;
     }
     if step == Step::GiveUp {
-        let changing = volumes.iter().zip(&passes).map(changing);
+        let changing = volumes.iter().zip(&passes);
+        let changing = changing.map(|(volume, pass)| self::changing(volume, pass));
         return Err(give_up(changing, schedule, unproven_bytes)).during(Phase::Copying);
     }
     let quiet = Quiet::new(observer, &ice);

@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Names what a run in place is about to touch, or what is staged.
     pub(super) log: IntentLog,
-    /// What of the source is metadata whose digests go into the record.
+    /// The source's metadata whose digests go into the record.
     pub(super) metadata: ExtentMap,
     pub(super) notes: Notes,
 }
@@ -37,7 +37,7 @@ pub(super) struct Notes {
     pub(super) changed: ExtentMapBuilder,
     pub(super) read_source_bytes: u64,
     pub(super) read_target_bytes: u64,
-    /// Where signatures were found of what is written past the filesystem.
+    /// Signatures of data that is written past the filesystem.
     pub(super) signatures: Signatures,
     /// Whether all content was read, by this run or by those whose evidence was believed.
     pub(super) is_all_seen: bool,
@@ -118,7 +118,7 @@ impl Run<'_> {
 }
 
 impl Notes {
-    /// Notes what was found out about a chunk. `before` is where earlier runs found signatures.
+    /// Notes what was found out about a chunk. `before` has the signatures that earlier runs found.
     fn add(
         &mut self,
         outcome: &work::Outcome,

@@ -1,9 +1,8 @@
 //! The end of live clones: the sources went on, and all of their state at rest is on the targets or staged.
 
 use super::volume::{Last, Rest, Volume};
-use crate::clone::output::Staging;
+use crate::clone::output::{Goal, Staging};
 use crate::clone::phase::{During as _, Phase, Stopped};
-use crate::clone::prepared::space;
 use crate::clone::{CloneOptions, CloneSummary, Group, Job, StagedClone, conclude, staged};
 use crate::error::Result;
 use crate::live::RestFigures;
@@ -93,15 +92,14 @@ impl With<'_> {
     ) -> Result<Ended<'j>> {
         let prepared = &last.prepared;
         let wanted = &prepared.wanted;
-        let Some((stager, rooms)) = rest.staging.take().map(|staging| staging.into_parts()) else {
+        let Some((stager, borrowed)) = rest.staging.take().map(|staging| staging.into_parts())
+        else {
             let summary = self.conclude(job, last, rest, 0)?;
             return Ok(Ended::Same(Box::new(summary)));
         };
         let stager = stager.finish(prepared.mark.run, wanted)?;
-        let threads = self.options.threads;
-        let of = (stager, wanted);
-        let mut staging = Staging::of_passes(space(job), of, prepared.mark.clone(), rooms, threads);
-        staging.token = prepared.target_token.map(|token| token.0);
+        let goal = Goal::of(prepared, job, self.options);
+        let staging = Staging::of_passes(goal, stager, borrowed);
         match staging.seal(&rest.held, group)? {
             Some(sealed) => {
                 let notes = rest.notes(last, self.records, self.options, self.figures)?;

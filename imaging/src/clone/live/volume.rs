@@ -12,6 +12,7 @@ use crate::change::sectors::{CheckedSectors, SectorCheck};
 use crate::change::sums;
 use crate::change::{MetadataFigures, Unchanged};
 use crate::chunk::{self, Digest};
+use crate::clone::context::Context;
 use crate::clone::known::Knowledge;
 use crate::clone::prepared::{OnTarget, Prepared};
 use crate::clone::task::{self, Task};
@@ -22,7 +23,6 @@ use crate::live::{Ice, Quiet};
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
-use crate::record::RecordStore;
 use crate::target_writer::{HeldBack, TargetWriter};
 use klon_partition::{Extent, ExtentMap};
 use noted::Noted;
@@ -146,17 +146,16 @@ impl<'a> Volume<'a> {
     /// # Errors
     /// As [`clone`](crate::clone::clone).
     pub(super) fn begin(
-        (live, has_drive_room): (&'a LiveJob<'a>, bool),
-        records: &RecordStore,
-        options: &CloneOptions,
-        observer: &dyn Observer,
+        live: &'a LiveJob<'a>,
+        has_drive_room: bool,
+        with: Context<'_>,
     ) -> Result<Self> {
         let job = &live.job;
-        pending::settle(job, records, options.threads)?;
-        // It is not kept by this run, and says nothing of what this run does.
-        records.remove_log(job.target_identity)?;
-        let on_target = OnTarget::look(job, records, options, None)?;
-        let on_target = on_target.checked(job, options, observer)?;
+        pending::settle(job, with.records, with.options.threads)?;
+        // This run keeps no log, and an old one says nothing of what this run does.
+        with.records.remove_log(job.target_identity)?;
+        let on_target = OnTarget::look(job, with, None)?;
+        let on_target = on_target.checked(job, with)?;
         Ok(Self {
             live,
             on_target: Some(on_target),

@@ -7,16 +7,15 @@ use crate::change::look::{Rested, Subject};
 use crate::change::outlook::Purpose;
 use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk;
+use crate::clone::context::Context;
 use crate::clone::live::Consistency;
 use crate::clone::live::Found;
-use crate::clone::outlook;
+use crate::clone::outlook::{self, Outlook, Viewed};
 use crate::clone::prepared::{OnTarget, Prepared, data};
 use crate::clone::{CloneOptions, Job, structures, within};
 use crate::error::{Error, Result};
 use crate::live::{Ice, Walked, again, unmapped};
 use crate::plan::Plan;
-use crate::progress::Observer;
-use crate::record::RecordStore;
 use klon_partition::filesystem::Basis;
 use klon_partition::{Extent, ExtentMap};
 use std::sync::Arc;
@@ -53,9 +52,7 @@ impl Volume<'_> {
     pub(in crate::clone::live) fn look(
         &mut self,
         ice: &Ice<'_>,
-        records: &RecordStore,
-        options: &CloneOptions,
-        observer: &dyn Observer,
+        with: Context<'_>,
     ) -> Result<Pass> {
         let found = (self.live.look)()?;
         self.check(&found)?;
@@ -81,20 +78,29 @@ impl Volume<'_> {
         let options = CloneOptions {
             reliance: Reliance {
                 is_off: false,
-                ..options.reliance
+                ..with.options.reliance
             },
-            ..*options
+            ..*with.options
+        };
+        let with = Context {
+            options: &options,
+            ..with
         };
         let shown = match self.on_target.take() {
             Some(on_target) => {
-                let of = (&job, subject, &plan);
-                self.first(on_target, of, (records, &options), observer)?
+                let viewed = Viewed {
+                    job: &job,
+                    subject,
+                    plan: &plan,
+                    purpose: Purpose::Run,
+                };
+                self.first(on_target, viewed, with)?
             }
             None => {
-                let path = records.evidence_path(job.target_identity);
+                let path = with.records.evidence_path(job.target_identity);
                 let evidence = self.known.evidence.as_ref();
-                let with = (evidence, &self.known.described, &*path);
-                let shown = again(subject, with, &options.reliance, observer)?;
+                let before = (evidence, &self.known.described, &*path);
+                let shown = again(subject, before, &options.reliance, with.observer)?;
                 Shown::of(shown, &self.known.described)
             }
         };
@@ -139,18 +145,18 @@ impl Volume<'_> {
     fn first(
         &mut self,
         on_target: OnTarget,
-        (job, subject, plan): (&Job<'_>, Subject<'_>, &Plan),
-        (records, options): (&RecordStore, &CloneOptions),
-        observer: &dyn Observer,
+        viewed: Viewed<'_>,
+        with: Context<'_>,
     ) -> Result<Shown> {
-        let with = (Purpose::Run, observer);
-        let (on_target, mut outlook) = on_target.with_selection(|selection| {
-            let of = (job, subject, plan);
-            outlook::look_at(of, records, options, selection, with)
-        })?;
-        let (draft, figures) = (outlook.draft.take(), outlook.figures.clone());
-        let contents = outlook.contents.take();
-        let prepared = Prepared::of(job, on_target, (plan.clone(), outlook))?;
+        let look = |selection| outlook::look(viewed, with, selection);
+        let (on_target, outlook) = on_target.with_selection(look)?;
+        let Outlook {
+            figures,
+            draft,
+            contents,
+            ..
+        } = outlook;
+        let prepared = Prepared::of(viewed.job, on_target, viewed.plan.clone())?;
         let staging = Staging::begin(&self.live.job, &prepared, self.has_drive_room)?;
         self.staging = staging.map(Arc::new);
         self.prepared = Some(prepared);
