@@ -14,11 +14,11 @@ use crate::bytes::{le32, u8_at};
 use crate::device::redirected::{Redirected, Redirection};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
+use crate::filesystem::Replayed;
 use crate::filesystem::ext::checksum::crc32c;
 use crate::filesystem::ext::descriptor::Descriptors;
 use crate::filesystem::ext::feature::{self, Features};
 use crate::filesystem::ext::superblock::{self, Superblock};
-use crate::filesystem::replay::Replayed;
 
 /// `JBD2_CRC32C_CHKSUM`
 const CHECKSUM_TYPE: u8 = 4;
