@@ -179,13 +179,8 @@ impl Run<'_> {
         rest: &mut dyn Rest,
         writer: &mut ImageWriter<A>,
     ) -> Result<Option<Last>> {
-        let ice = Ice::new(rest.rest()?);
-        let looked = self.look(&ice, writer.header());
-        // What was looked at is worth nothing when the source went on meanwhile, and so is its error.
-        if ice.left().is_none_or(|left| left.is_zero()) {
-            ice.end()?;
-        }
-        let pass = looked?;
+        let ice = Ice::new(rest.rest()?, self.schedule.reserve());
+        let pass = ice.looked(self.look(&ice, writer.header()))?;
         let (copied, is_complete) = self.copy(&pass, &ice, writer)?;
         if is_complete {
             return Ok(Some(Last { pass, copied }));
@@ -222,7 +217,7 @@ impl Run<'_> {
             is_searched: true,
             before: (!self.is_first()).then_some(&*self.known.chunks),
             checks: &checks,
-            ice: Some((ice, self.schedule.reserve())),
+            ice: Some(ice),
             options: self.options,
             observer: &quiet,
         };

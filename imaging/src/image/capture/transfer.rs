@@ -17,7 +17,6 @@ use crate::progress::{Event, Observer, unless_cancelled};
 use crate::rung::Rung;
 use klon_partition::Extent;
 use klon_partition::extent::ExtentMapBuilder;
-use std::time::Duration;
 
 /// A run under way.
 pub(super) struct Transfer<'a, 'r> {
@@ -32,8 +31,8 @@ pub(super) struct Transfer<'a, 'r> {
     pub(super) before: Option<&'a [(u64, Reference)]>,
     /// Compares what is read with the checksums of filesystems.
     pub(super) checks: &'a Checks<'a>,
-    /// The source at rest, and how much time for that is kept in reserve.
-    pub(super) ice: Option<(&'a Ice<'r>, Duration)>,
+    /// The source, if it is at rest.
+    pub(super) ice: Option<&'a Ice<'r>>,
     pub(super) options: &'a CaptureOptions,
     pub(super) observer: &'a dyn Observer,
 }
@@ -122,8 +121,8 @@ impl Transfer<'_, '_> {
         let extents = chunk_size.chunks(&plan.copy, plan.source_bytes);
         let tasks = extents.map(|chunk| {
             unless_cancelled(*observer, ())?;
-            if let Some((ice, reserve)) = ice {
-                ice.keep_while(*reserve)?;
+            if let Some(ice) = ice {
+                ice.mind_the_time()?;
             }
             let content = match stream {
                 Some(stream) => Some(forward::read(&mut **stream, &job.usage.extents, chunk)?),
@@ -160,7 +159,7 @@ impl Transfer<'_, '_> {
             tasks,
             |task| worker.process(&task),
             |outcome| {
-                if let Some((ice, _)) = ice {
+                if let Some(ice) = ice {
                     ice.read(outcome.read_source_bytes);
                 }
                 notes.add(outcome, *unread, *observer, writer)

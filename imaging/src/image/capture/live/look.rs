@@ -10,7 +10,7 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Ice, again};
+use crate::live::{Earlier, Ice, again};
 use crate::plan::Plan;
 use crate::rung::Rung;
 use klon_partition::device::Window;
@@ -180,8 +180,12 @@ impl Run<'_> {
                 .records
                 .image_evidence_path(header.uuid, of, volume.number);
             let described = known.described.in_part(volume.part);
-            let with = (known.evidence.get(&start_bytes), &described, &*path);
-            let shown = again(subject, with, &options.reliance, self.observer)?;
+            let earlier = Earlier {
+                evidence: known.evidence.get(&start_bytes),
+                described: &described,
+                path: &path,
+            };
+            let shown = again(subject, earlier, &options.reliance, self.observer)?;
             if let Some(extents) = shown.proven {
                 proven = proven.union(&extents.shifted(start_bytes));
             }
