@@ -21,7 +21,7 @@ mod writer;
 
 pub use manifest::{Consistency, Growth, Manifest, Role, RunEntry};
 pub use outline::Outline;
-pub use store::{Record, RecordStore};
+pub use store::{ImageSource, Record, RecordStore};
 pub use structure_digests::MetadataWriter;
 pub use writer::{CompleteRecord, RecordWriter};
 

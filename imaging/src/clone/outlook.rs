@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::{Job, Rewrite};
-use crate::change::evidence::{Belonging, Draft};
+use crate::change::evidence::{Belonging, Draft, Findings};
 use crate::change::look::{Subject, unwritable};
 use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
 use crate::change::{
@@ -150,30 +150,24 @@ impl Outlook {
     /// The evidence for the next run, of one that saw all content and found those signatures in it.
     pub(super) fn kept(self, is_all_seen: bool, signatures: ExtentMap) -> Option<Kept> {
         let draft = self.draft.filter(|_| is_all_seen)?;
-        Some(Kept {
-            draft,
+        let findings = Findings {
             signatures,
             damaged: self.damaged,
-        })
+        };
+        Some(Kept { draft, findings })
     }
 }
 
 /// The evidence for the next run, when this one is over.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) draft: Draft,
-    pub(super) signatures: ExtentMap,
-    /// What of the source is damaged, or could not be compared with its checksums.
-    pub(super) damaged: ExtentMap,
+    draft: Draft,
+    findings: Findings,
 }
 
 /// Keeps it of a run whose record, of that digest, is in its place. Why it could not be kept.
 pub(super) fn keep(kept: Option<Kept>, record: [u8; 32]) -> Option<String> {
-    let Kept {
-        draft,
-        signatures,
-        damaged,
-    } = kept?;
-    let kept = draft.keep(Belonging::Record(record), (&signatures, &damaged));
+    let Kept { draft, findings } = kept?;
+    let kept = draft.keep(Belonging::Record(record), &findings);
     kept.err().map(|error| unwritable(&error))
 }

@@ -13,12 +13,13 @@ use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
 use super::super::writer::ImageWriter;
 use super::begin;
-use super::conclude::Ended;
+use super::conclude::{Began, Ended};
 use super::job::{CaptureJob, CaptureOptions, CaptureSummary};
 use super::known::Known;
+use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
-use crate::change::evidence::{Draft, Evidence};
+use crate::change::evidence::{Draft, Evidence, Findings};
 use crate::change::{MetadataFigures, Rested};
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
@@ -87,7 +88,7 @@ pub fn capture_live<A: Append>(
     options: &CaptureOptions,
     observer: &dyn Observer,
 ) -> Result<CaptureSummary> {
-    let began = (writer.position(), Instant::now());
+    let began = Began::now(writer);
     begin(&live.job, writer, options)?;
     let mut run = Run {
         live,
@@ -95,7 +96,7 @@ pub fn capture_live<A: Append>(
         observer,
         schedule: Schedule::new(rest.longest()),
         rest: RestFigures::default(),
-        selected: (Rung::Full, String::new()),
+        selected: Selected::by_snapshot(&live.job, options.rung),
         known: BeforePass::default(),
         done: Done::default(),
         apart: Vec::new(),
@@ -124,8 +125,8 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     schedule: Schedule,
     rest: RestFigures,
-    /// How it finds what changed, and why that way, once that is known.
-    selected: (Rung, String),
+    /// What the first look settled; until then, what the snapshot before allows.
+    selected: Selected,
     known: BeforePass,
     done: Done,
     /// The evidence of volumes that nobody has mounted, with where they lie.
@@ -212,7 +213,7 @@ impl Run<'_> {
         let transfer = Transfer {
             job: &job,
             plan: &pass.plan,
-            rung: pass.rung,
+            rung: pass.selected.rung,
             unread: pass.unread.as_ref(),
             is_searched: true,
             before: (!self.is_first()).then_some(&*self.known.chunks),
@@ -277,8 +278,8 @@ impl Run<'_> {
     fn tell_start(&self, pass: &Pass) {
         self.observer.event(&Event::Started {
             name: self.live.job.name,
-            rung: Some(pass.rung),
-            reason: &pass.reason,
+            rung: Some(pass.selected.rung),
+            reason: &pass.selected.reason,
             total_bytes: pass.plan.copy.total_bytes(),
         });
     }
@@ -316,9 +317,12 @@ impl Run<'_> {
         };
         known.evidence.clear();
         for (part, draft) in &mut pass.drafts {
-            let signatures = known.signatures.in_part(*part);
+            let findings = Findings {
+                signatures: known.signatures.in_part(*part),
+                damaged: known.damaged.in_part(*part),
+            };
             // Without it the next pass reads everything.
-            if let Ok(evidence) = draft.so_far(signatures, known.damaged.in_part(*part)) {
+            if let Ok(evidence) = draft.so_far(findings) {
                 known.evidence.insert(part.offset_bytes(), evidence);
             }
         }
@@ -329,14 +333,14 @@ impl Run<'_> {
         mut self,
         last: Last,
         writer: &mut ImageWriter<A>,
-        began: (u64, Instant),
+        began: Began,
     ) -> Result<CaptureSummary> {
         let Last { mut pass, copied } = last;
         let Copied { mut notes, checked } = copied;
         let drafts = std::mem::take(&mut pass.drafts);
         let next_reads_all_because = pass.figures.next_reads_all_because.take();
         let mut job = pass.job(self.live);
-        let previous = job.previous.filter(|_| pass.rung != Rung::Full);
+        let previous = job.previous.filter(|_| pass.selected.rung != Rung::Full);
         job.consistency = pass.found.consistency;
         self.rest.consistency = pass.found.consistency;
         let chunk_size = writer.header().chunk_size;
@@ -359,7 +363,7 @@ impl Run<'_> {
         let ended = Ended {
             job: &job,
             plan: pass.plan.clone(),
-            selected: (pass.rung, pass.reason.clone()),
+            selected: pass.selected.clone(),
             figures,
             drafts,
             doubtful: self.known.damaged,

@@ -1,6 +1,7 @@
 //! What is taken over of a pass, once the source goes on.
 
 use super::{Against, Copied, Ended, Known, Pass, Taken, Volume};
+use crate::change::evidence::Findings;
 use crate::chunk;
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
@@ -54,10 +55,13 @@ impl Volume<'_> {
     pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass, taken: Taken) -> Ended {
         let known = &mut self.known;
         known.described = pass.wanted.clone();
-        let signatures = known.signatures.values().flatten().copied().collect();
+        let findings = Findings {
+            signatures: known.signatures.values().flatten().copied().collect(),
+            damaged: known.damaged.clone(),
+        };
         let draft = pass.draft.as_mut();
         // Without it the next pass reads everything.
-        let evidence = draft.and_then(|draft| draft.so_far(signatures, known.damaged.clone()).ok());
+        let evidence = draft.and_then(|draft| draft.so_far(findings).ok());
         known.evidence = evidence;
         self.done.figures.metadata_read_bytes += pass.figures.metadata_read_bytes;
         Ended { pass, taken }
