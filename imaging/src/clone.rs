@@ -27,7 +27,7 @@ use crate::intent::IntentLog;
 use crate::live::RestFigures;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::RecordStore;
+use crate::record::{MetadataWriter, RecordStore, RecordWriter};
 use crate::rung::Rung;
 use crate::tally::Tally;
 use crate::target_writer::HeldBack;
@@ -35,7 +35,7 @@ use context::Context;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use outlook::Outlook;
-use output::Output;
+use output::{Output, Sealed};
 use phase::During as _;
 use prepared::Prepared;
 use run::{Notes, Run};
@@ -270,48 +270,73 @@ pub fn begin<'a>(
         reason: &prepared.selection.reason,
         total_bytes: prepared.wanted.total_bytes(),
     });
-    let notes = notes(job, records, &prepared, outlook, metadata.clone());
-    let notes = notes.during(Phase::Planning)?;
+    let digests = digests(job, records, &prepared, metadata.as_ref()).during(Phase::Planning)?;
     let mut run = Run {
         job,
         prepared: &prepared,
         observer,
         log,
         metadata: metadata.unwrap_or_default(),
-        notes,
-    };
-    let output = Output::begin(&prepared, job, options, group).during(Phase::Planning)?;
-    let held = copy(&mut run, &output, options).during(Phase::Copying)?;
-    let written_bytes = match output {
-        Output::Staged(staging) => match staging.seal(&held, group).during(Phase::Copying)? {
-            Some(sealed) => {
-                let staged = staged::pend(job, run, sealed, started);
-                return staged.map(Begun::Staged).during(Phase::Copying);
-            }
-            None => {
-                job.check_source().during(Phase::Checking)?;
-                0
-            }
+        notes: Notes {
+            started,
+            digests: digests.chunks,
+            metadata: digests.metadata,
+            changed: ExtentMapBuilder::new(),
+            read_source_bytes: outlook.figures.audited_bytes,
+            read_target_bytes: prepared.checked_bytes,
+            signatures: Signatures::new(),
+            is_all_seen: true,
+            outlook,
+            rest: RestFigures::of(job.consistency()),
         },
-        Output::InPlace(writer) => {
-            observer.event(&Event::Committing);
-            let settled = writer.settle(&held).during(Phase::Copying)?;
-            job.check_source().during(Phase::Checking)?;
-            settled.commit().during(Phase::Committing)?
-        }
     };
-    let summary = conclude::conclude(run, options, written_bytes, started)
-        .map_err(conclude::after_commit)
-        .during(Phase::Recording)?;
-    // A pending record of an earlier run that was never completed is of no use any more.
-    let forget = records
-        .remove_pending(job.target_identity)
-        .and_then(|()| records.remove_log(job.target_identity));
-    forget
+    let written_bytes = match write(&mut run, options, group)? {
+        Written::Staged(sealed) => {
+            let staged = staged::pend(job, run, *sealed);
+            return staged.map(Begun::Staged).during(Phase::Copying);
+        }
+        Written::InPlace(bytes) => bytes,
+    };
+    let summary = conclude::conclude(run, with, written_bytes)
         .map_err(conclude::after_commit)
         .during(Phase::Recording)?;
     observer.event(&Event::Finished);
     Ok(Begun::Complete(Box::new(summary)))
+}
+
+/// What a run wrote.
+enum Written {
+    /// An update waits for its commit.
+    Staged(Box<Sealed>),
+    /// The target is the new clone, and so many bytes of it were written in place.
+    InPlace(u64),
+}
+
+/// Copies what differs, and commits it unless it is staged.
+fn write(
+    run: &mut Run<'_>,
+    options: &CloneOptions,
+    group: Option<Group<'_>>,
+) -> Result<Written, Stopped> {
+    let job = run.job;
+    let output = Output::begin(run.prepared, job, options, group).during(Phase::Planning)?;
+    let held = copy(run, &output, options).during(Phase::Copying)?;
+    match output {
+        Output::Staged(staging) => {
+            if let Some(sealed) = staging.seal(&held, group).during(Phase::Copying)? {
+                return Ok(Written::Staged(Box::new(sealed)));
+            }
+            job.check_source().during(Phase::Checking)?;
+            Ok(Written::InPlace(0))
+        }
+        Output::InPlace(writer) => {
+            run.observer.event(&Event::Committing);
+            let settled = writer.settle(&held).during(Phase::Copying)?;
+            job.check_source().during(Phase::Checking)?;
+            let written_bytes = settled.commit().during(Phase::Committing)?;
+            Ok(Written::InPlace(written_bytes))
+        }
+    }
 }
 
 /// What is settled before a run.
@@ -340,27 +365,25 @@ fn plan(job: &Job<'_>, with: Context<'_>) -> Result<Planned> {
     })
 }
 
+/// What takes the digests of a run.
+struct Digests {
+    chunks: RecordWriter,
+    metadata: Option<MetadataWriter>,
+}
+
 /// Begins the record of a run.
-fn notes(
+fn digests(
     job: &Job<'_>,
     records: &RecordStore,
     prepared: &Prepared,
-    outlook: Outlook,
-    metadata: Option<ExtentMap>,
-) -> Result<Notes> {
+    metadata: Option<&ExtentMap>,
+) -> Result<Digests> {
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
-    let digests = records.begin(job.target_identity, chunks_count as u64)?;
-    let metadata = metadata.map(|map| digests.begin_metadata(map));
-    Ok(Notes {
+    let chunks = records.begin(job.target_identity, chunks_count as u64)?;
+    let metadata = metadata.map(|map| chunks.begin_metadata(map.clone()));
+    Ok(Digests {
         metadata: metadata.transpose()?,
-        digests,
-        changed: ExtentMapBuilder::new(),
-        read_source_bytes: outlook.figures.audited_bytes,
-        read_target_bytes: prepared.checked_bytes,
-        signatures: Signatures::new(),
-        is_all_seen: true,
-        outlook,
-        rest: RestFigures::of(job.consistency()),
+        chunks,
     })
 }
 

@@ -4,7 +4,7 @@
 use super::evidence::{Draft, Evidence, EvidenceMeta, Spool};
 use super::proven::{
     Continuity, Count, ExtentCount, ExtentVerdict, ExtentWriter, Horizon, IdentityWriter, Largest,
-    Previous, PreviousExtents, Remedy, Rule, Session, Stamped, Verdict, WalkError, refusal,
+    Previous, PreviousExtents, Remedy, Rule, Session, Stamped, Verdict, Walk, WalkError, refusal,
     set_back_seconds, walk, walk_extents, went_down,
 };
 use super::reliance::{Reliance, Witness};
@@ -245,8 +245,8 @@ impl<'a> Look<'a> {
             }
         };
         let keep = IdentityWriter::begin(spool, self.horizon).map_err(WalkError::Keep)?;
-        let volume = (self.filesystem, &self.device as &dyn ReadAt);
-        let found = walk(volume, previous, keep, &Rule::default(), is_cancelled)?;
+        let rule = Rule::default();
+        let found = walk(self.over(&rule, is_cancelled), previous, keep)?;
         let meta = self.meta(is_said_clean);
         let identities_bytes = found.kept.len_bytes;
         Ok(Walked {
@@ -257,6 +257,15 @@ impl<'a> Look<'a> {
             contents: found.contents,
             draft: Draft::new(found.inner, identities_bytes, found.written_past, meta),
         })
+    }
+
+    fn over<'w>(&'w self, rule: &'w Rule, is_cancelled: &'w dyn Fn() -> bool) -> Walk<'w> {
+        Walk {
+            filesystem: self.filesystem,
+            device: &self.device,
+            rule,
+            is_cancelled,
+        }
     }
 
     fn walk_extents(
@@ -274,8 +283,8 @@ impl<'a> Look<'a> {
             }),
         };
         let keep = ExtentWriter::begin(spool, Horizon::NEVER).map_err(WalkError::Keep)?;
-        let volume = (self.filesystem, &self.device as &dyn ReadAt);
-        let found = walk_extents(volume, previous, keep, &Rule::default(), is_cancelled)?;
+        let rule = Rule::default();
+        let found = walk_extents(self.over(&rule, is_cancelled), previous, keep)?;
         let (kept_bytes, meta) = (found.kept.len_bytes, self.meta(false));
         Ok(Walked {
             proven: found.proven,

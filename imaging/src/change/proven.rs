@@ -44,6 +44,7 @@ mod horizon;
 mod identities;
 mod mapping;
 mod refusal;
+mod request;
 mod rule;
 mod signatures;
 mod stream;
@@ -60,6 +61,7 @@ pub use identities::{Counted, Entry, Identities, IdentitiesError, IdentityWriter
 pub use refusal::{
     Continuity, Refusal, Remedy, Session, Stamped, refusal, set_back_seconds, went_down,
 };
+pub use request::Walk;
 pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
 pub use stream::{Keep, Stream, StreamWriter};

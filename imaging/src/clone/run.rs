@@ -17,6 +17,7 @@ use crate::record::{MetadataWriter, RecordWriter};
 use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
+use std::time::Instant;
 
 /// A run under way.
 pub(super) struct Run<'a> {
@@ -32,6 +33,8 @@ pub(super) struct Run<'a> {
 
 /// What is noted of each chunk, in order.
 pub(super) struct Notes {
+    /// When the run began.
+    pub(super) started: Instant,
     pub(super) digests: RecordWriter,
     pub(super) metadata: Option<MetadataWriter>,
     pub(super) changed: ExtentMapBuilder,

@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
     /// Compares what was `read` of a chunk with the filesystem's checksums.
     fn compare_sums(&self, chunk: Extent, read: &[Extent], content: &[u8]) {
         if let Some(check) = self.check {
-            sums::look(check, read, (chunk.offset_bytes(), content));
+            sums::look(check, read, chunk.offset_bytes(), content);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of live clones: the sources went on, and all of their state at rest is on the targets or staged.
 
-use super::volume::{Ended, Last, Leftover, Volume};
+use super::volume::{Ended, Ending, Last, Leftover, Volume};
 use crate::clone::context::Context;
 use crate::clone::output::{Goal, Staging};
 use crate::clone::phase::{During as _, Phase, Stopped};
@@ -75,14 +75,6 @@ enum Outcome<'a> {
     Same(Box<CloneSummary>),
 }
 
-/// What the ends of all volumes have in common.
-#[derive(Clone, Copy)]
-struct Ending<'a> {
-    with: Context<'a>,
-    figures: &'a RestFigures,
-    started: Instant,
-}
-
 impl Ending<'_> {
     /// Completes an update that is staged: its index, and its record beside the old one.
     fn stage<'j>(
@@ -104,8 +96,8 @@ impl Ending<'_> {
         let staging = Staging::of_passes(goal, stager, borrowed);
         match staging.seal(leftover.held(), group)? {
             Some(sealed) => {
-                let notes = leftover.notes(last, self.with, self.figures)?;
-                let update = staged::pend_as(job, (prepared, notes), sealed, self.started)?;
+                let notes = leftover.notes(last, self)?;
+                let update = staged::pend_as(job, prepared, notes, sealed)?;
                 Ok(Outcome::Staged(update))
             }
             None => {
@@ -146,15 +138,13 @@ impl Ending<'_> {
     ) -> Result<CloneSummary> {
         let freed = conclude::run_freed(&last.prepared);
         let freed_bytes = conclude::treat_freed(&freed, job, self.with.options.freed)?;
-        let token = conclude::target_token(job)?;
         let written = conclude::Written {
             in_place_bytes: written_bytes,
             staged_bytes: 0,
+            token: conclude::target_token(job)?,
         };
-        let notes = leftover.notes(last, self.with, self.figures)?;
-        let of = (job, &last.prepared);
-        let (mut summary, record, kept) =
-            conclude::record(of, notes, token, written, self.started)?;
+        let notes = leftover.notes(last, self)?;
+        let (mut summary, record, kept) = conclude::record(job, &last.prepared, notes, written)?;
         let digest = record.digest();
         record.replace()?;
         summary.kept(kept, digest);

@@ -28,7 +28,7 @@ use crate::progress::{Event, Observer, unless_cancelled};
 use crate::target_writer::{HeldBack, TargetWriter};
 use klon_partition::{Extent, ExtentMap};
 use noted::Noted;
-pub(super) use parts::{Last, Leftover};
+pub(super) use parts::{Ending, Last, Leftover};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use way::{Staging, Way};

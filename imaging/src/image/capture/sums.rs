@@ -84,8 +84,8 @@ impl<'a> Checks<'a> {
                 .ok()
                 .and_then(|skip| content.get(skip..));
             let start_bytes = here.offset_bytes().saturating_sub(part.offset_bytes());
-            let content = (start_bytes, content.unwrap_or_default());
-            sums::look(check, copy.extents(), content);
+            let content = content.unwrap_or_default();
+            sums::look(check, copy.extents(), start_bytes, content);
         }
     }
 

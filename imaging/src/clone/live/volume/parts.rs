@@ -17,6 +17,15 @@ use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// What the ends of all volumes have in common.
+#[derive(Clone, Copy)]
+pub(in crate::clone::live) struct Ending<'a> {
+    pub(in crate::clone::live) with: Context<'a>,
+    pub(in crate::clone::live) figures: &'a RestFigures,
+    pub(in crate::clone::live) started: Instant,
+}
 
 /// What stays as it is until the record is written.
 pub(in crate::clone::live) struct Last<'a> {
@@ -92,9 +101,13 @@ impl Leftover<'_> {
     pub(in crate::clone::live) fn notes(
         self,
         last: &Last<'_>,
-        with: Context<'_>,
-        figures: &RestFigures,
+        ending: Ending<'_>,
     ) -> Result<Notes> {
+        let Ending {
+            with,
+            figures,
+            started,
+        } = ending;
         let target = last.live.job.target_identity;
         let digests: Vec<_> = self.known.digests.iter().copied().flatten().collect();
         let mut writer = with.records.begin(target, digests.len() as u64)?;
@@ -116,6 +129,7 @@ impl Leftover<'_> {
             .iter()
             .for_each(|extent| changed.push(extent));
         Ok(Notes {
+            started,
             digests: writer,
             metadata,
             changed,
