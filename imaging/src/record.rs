@@ -5,6 +5,7 @@
 //! is brought into place, the record of the new state waits beside it, in a file of the same format
 //! whose name ends with `.pending`.
 
+mod counted;
 pub mod format;
 mod grown;
 mod leftover;

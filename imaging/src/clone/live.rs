@@ -39,7 +39,7 @@ use volume::Waiting;
 pub struct Found {
     /// What is read.
     pub source: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: Usage,
     /// How it is mounted; `None` where the kernel can't tell its mounts apart.
     pub session: Option<Session>,

@@ -20,7 +20,7 @@ pub(super) struct Outlook {
     pub(super) figures: MetadataFigures,
     /// The evidence for the next run, as far as it is known before this one begins.
     pub(super) draft: Option<Draft>,
-    /// What of the source is damaged, or could not be compared with its filesystem's checksums.
+    /// The bytes of the source that are damaged, or could not be compared with its filesystem's checksums.
     pub(super) damaged: ExtentMap,
     /// The contents of regular files, where those are known.
     pub(super) contents: Option<ExtentMap>,

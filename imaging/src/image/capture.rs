@@ -149,7 +149,7 @@ fn begin<A: Append>(
     Ok(())
 }
 
-/// What of the source goes into the image.
+/// Which bytes of the source go into the image.
 fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
     let geometry = job.source.geometry();
     let mut data = ExtentMap::new();

@@ -256,7 +256,7 @@ pub struct Record {
     pub bad: ExtentMap,
     /// What stands there beside zeroes.
     pub bad_fill: FillTexts,
-    /// What of the source no one proved free, and was not copied.
+    /// The bytes of the source that nobody proved free, and that were not copied.
     pub left_out: ExtentMap,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],

@@ -30,7 +30,7 @@ pub(super) struct Ended<'a> {
     pub(super) figures: MetadataFigures,
     /// The evidence for the next run, with where its volume lies.
     pub(super) drafts: Vec<(Extent, Draft)>,
-    /// What of the source is damaged, or could not be compared with its checksums.
+    /// The bytes of the source that are damaged, or could not be compared with their checksums.
     pub(super) doubtful: ExtentMap,
     pub(super) rest: RestFigures,
 }

@@ -53,7 +53,7 @@ pub type LookAt<'a> = dyn Fn(SystemTime) -> Result<LiveSource> + 'a;
 pub struct LiveSource {
     /// What is read.
     pub source: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: Usage,
     /// Of a disk: its partitions.
     pub partitions: Vec<PartitionId>,
@@ -69,7 +69,7 @@ pub struct LiveVolume {
     pub number: u32,
     /// Where it lies in the source.
     pub part: Extent,
-    /// What of it is in use, at offsets from its own start.
+    /// The bytes of it that are in use, at offsets from its own start.
     pub usage: Usage,
     /// How it is at rest; `None` of one that nobody has mounted for writing.
     pub rested: Option<Rested>,
@@ -191,7 +191,7 @@ impl Run<'_> {
     }
 
     /// Stores what nothing shows to be as it was: at rest as long as that may be, or while the source goes on.
-    /// Whether it was at rest until the end.
+    /// Says whether the source was at rest until the end.
     fn copy<A: Append>(
         &mut self,
         pass: &Pass,

@@ -47,8 +47,8 @@ impl Unread {
         self.unchanged.covers(chunk, &wanted)
     }
 
-    /// What of a chunk must come from the source, of which `copy` would be read, when the snapshot before has most
-    /// of that.
+    /// Which part of a chunk must come from the source, if the snapshot before has most of it. Without the
+    /// snapshot, `copy` would be read.
     pub(super) fn in_part(&self, chunk: Extent, copy: &[Extent]) -> Option<InPart> {
         let wanted: Vec<Extent> = self.wanted.within(chunk).collect();
         self.unchanged.in_part(chunk, copy, &wanted)

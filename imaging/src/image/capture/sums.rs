@@ -49,7 +49,7 @@ pub(super) struct Checks<'a> {
 pub(super) struct Checked {
     /// What is told of it.
     pub(super) figures: MetadataFigures,
-    /// What of the source is damaged, or could not be compared.
+    /// The bytes of the source that are damaged, or could not be compared.
     pub(super) doubtful: ExtentMap,
     /// Volumes where nothing could be compared.
     pub(super) unchecked: Vec<Extent>,

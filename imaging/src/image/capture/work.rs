@@ -24,13 +24,13 @@ use zstd::bulk::Compressor;
 /// A chunk of the source.
 pub(super) struct Task {
     pub(super) chunk: Extent,
-    /// What of it is read.
+    /// The extents that are read.
     pub(super) copy: Vec<Extent>,
     /// What the snapshot before has there.
     pub(super) known: Option<Reference>,
     /// Whether its content is proven to be what the snapshot before has there.
     pub(super) is_proven: bool,
-    /// What of it is, where the rest is little.
+    /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<InPart>,
     /// Its content, where that came in order.
     pub(super) content: Option<Bytes>,
