@@ -1,7 +1,7 @@
 //! From errors to exit codes.
 
 use klon_imaging::Error as ImagingError;
-use klon_imaging::change::proven::Remedy as Faster;
+use klon_imaging::change::proven::Faster;
 use klon_partition::Error as PartitionError;
 use klon_partition::error::Remedy;
 use std::process::ExitCode;

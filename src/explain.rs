@@ -291,7 +291,7 @@ const fn words_of_extents(verdict: ExtentVerdict) -> &'static str {
 mod tests {
     use super::{Explained, Extents, Files, Large, hints, text};
     use klon_imaging::change::MetadataFigures;
-    use klon_imaging::change::proven::{ExtentVerdict, Remedy, Verdict};
+    use klon_imaging::change::proven::{ExtentVerdict, Faster, Verdict};
 
     fn explained() -> Explained<'static> {
         Explained {
@@ -360,7 +360,7 @@ mod tests {
     fn hints_are_given_where_there_is_something_to_do() {
         assert!(hints(&MetadataFigures::default()).is_empty());
         let figures = MetadataFigures {
-            remedy: Some(Remedy::SayClean),
+            remedy: Some(Faster::SayClean),
             next_reads_all_because: Some("no room".to_owned()),
             ..MetadataFigures::default()
         };

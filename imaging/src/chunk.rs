@@ -114,10 +114,9 @@ pub fn chunks(map: &ExtentMap, size_bytes: u64) -> impl Iterator<Item = Extent> 
     ChunkSize::USUAL.chunks(map, size_bytes)
 }
 
-/// The chunk that comes to the target last.
-pub(crate) fn first_chunk(size_bytes: u64) -> crate::Result<Extent> {
+/// The chunk that comes to the target last; `None` of a volume without bytes.
+pub(crate) fn first_chunk(size_bytes: u64) -> Option<Extent> {
     Extent::new(0, size_bytes.min(HELD_BYTES))
-        .ok_or_else(|| crate::Error::Refused("the source has no bytes".to_owned()))
 }
 
 /// The position of a chunk among all chunks of its volume.

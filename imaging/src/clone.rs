@@ -3,6 +3,7 @@
 mod asked;
 mod audit;
 mod conclude;
+mod context;
 mod job;
 mod known;
 pub mod live;
@@ -26,14 +27,15 @@ use crate::intent::IntentLog;
 use crate::live::RestFigures;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, Silent};
-use crate::record::RecordStore;
+use crate::record::{MetadataWriter, RecordStore, RecordWriter};
 use crate::rung::Rung;
 use crate::tally::Tally;
 use crate::target_writer::HeldBack;
+use context::Context;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use outlook::Outlook;
-use output::Output;
+use output::{Output, Sealed};
 use phase::During as _;
 use prepared::Prepared;
 use run::{Notes, Run};
@@ -177,7 +179,12 @@ pub struct Preview {
 /// # Errors
 /// As [`clone`].
 pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Preview> {
-    let prepared = Prepared::new(job, records, options, (Purpose::Preview, &Silent))?;
+    let with = Context {
+        records,
+        options,
+        observer: &Silent,
+    };
+    let (prepared, outlook) = Prepared::new(job, with, Purpose::Preview)?;
     let skipped_bytes = prepared.unread_bytes();
     Ok(Preview {
         plan: prepared.plan,
@@ -185,7 +192,7 @@ pub fn preview(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> 
         reason: prepared.selection.reason,
         metadata: MetadataFigures {
             skipped_bytes,
-            ..prepared.outlook.figures
+            ..outlook.figures
         },
     })
 }
@@ -246,98 +253,137 @@ pub fn begin<'a>(
     observer: &dyn Observer,
 ) -> Result<Begun<'a>, Stopped> {
     let started = Instant::now();
-    let (mut prepared, metadata, log) =
-        plan(job, records, options, observer).during(Phase::Planning)?;
-    let outlook = std::mem::take(&mut prepared.outlook);
+    let with = Context {
+        records,
+        options,
+        observer,
+    };
+    let Planned {
+        prepared,
+        outlook,
+        metadata,
+        log,
+    } = plan(job, with).during(Phase::Planning)?;
     observer.event(&Event::Started {
         name: job.name,
         rung: Some(prepared.selection.rung()),
         reason: &prepared.selection.reason,
         total_bytes: prepared.wanted.total_bytes(),
     });
-    let notes = notes(job, records, &prepared, (metadata.clone(), outlook));
-    let notes = notes.during(Phase::Planning)?;
+    let digests = digests(job, records, &prepared, metadata.as_ref()).during(Phase::Planning)?;
     let mut run = Run {
         job,
         prepared: &prepared,
         observer,
         log,
         metadata: metadata.unwrap_or_default(),
-        notes,
-    };
-    let output = prepared
-        .output(job, options, group)
-        .during(Phase::Planning)?;
-    let held = copy(&mut run, &output, options).during(Phase::Copying)?;
-    let written_bytes = match output {
-        Output::Staged(staging) => match staging.seal(&held, group).during(Phase::Copying)? {
-            Some(sealed) => {
-                let staged = staged::pend(job, run, sealed, started);
-                return staged.map(Begun::Staged).during(Phase::Copying);
-            }
-            None => {
-                job.check_source().during(Phase::Checking)?;
-                0
-            }
+        notes: Notes {
+            started,
+            digests: digests.chunks,
+            metadata: digests.metadata,
+            changed: ExtentMapBuilder::new(),
+            read_source_bytes: outlook.figures.audited_bytes,
+            read_target_bytes: prepared.checked_bytes,
+            signatures: Signatures::new(),
+            is_all_seen: true,
+            outlook,
+            rest: RestFigures::of(job.consistency()),
         },
-        Output::InPlace(writer) => {
-            observer.event(&Event::Committing);
-            let settled = writer.settle(&held).during(Phase::Copying)?;
-            job.check_source().during(Phase::Checking)?;
-            settled.commit().during(Phase::Committing)?
-        }
     };
-    let summary = conclude::conclude(run, options, written_bytes, started)
-        .map_err(conclude::after_commit)
-        .during(Phase::Recording)?;
-    // A pending record of an earlier run that was never completed is of no use any more.
-    let forget = records
-        .remove_pending(job.target_identity)
-        .and_then(|()| records.remove_log(job.target_identity));
-    forget
+    let written_bytes = match write(&mut run, options, group)? {
+        Written::Staged(sealed) => {
+            let staged = staged::pend(job, run, *sealed);
+            return staged.map(Begun::Staged).during(Phase::Copying);
+        }
+        Written::InPlace(bytes) => bytes,
+    };
+    let summary = conclude::conclude(run, with, written_bytes)
         .map_err(conclude::after_commit)
         .during(Phase::Recording)?;
     observer.event(&Event::Finished);
     Ok(Begun::Complete(Box::new(summary)))
 }
 
-/// What is settled before a run, where the source has metadata, and the log of the run.
-fn plan(
-    job: &Job<'_>,
-    records: &RecordStore,
+/// What a run wrote.
+enum Written {
+    /// An update waits for its commit.
+    Staged(Box<Sealed>),
+    /// The target is the new clone, and so many bytes of it were written in place.
+    InPlace(u64),
+}
+
+/// Copies what differs, and commits it unless it is staged.
+fn write(
+    run: &mut Run<'_>,
     options: &CloneOptions,
-    observer: &dyn Observer,
-) -> Result<(Prepared, Option<ExtentMap>, IntentLog)> {
-    pending::settle(job, records, options.threads)?;
-    let mut prepared = Prepared::new(job, records, options, (Purpose::Run, observer))?;
-    audit::audit(job, &mut prepared, options, observer)?;
-    let contents = prepared.outlook.contents.take();
+    group: Option<Group<'_>>,
+) -> Result<Written, Stopped> {
+    let job = run.job;
+    let output = Output::begin(run.prepared, job, options, group).during(Phase::Planning)?;
+    let held = copy(run, &output, options).during(Phase::Copying)?;
+    match output {
+        Output::Staged(staging) => {
+            if let Some(sealed) = staging.seal(&held, group).during(Phase::Copying)? {
+                return Ok(Written::Staged(Box::new(sealed)));
+            }
+            job.check_source().during(Phase::Checking)?;
+            Ok(Written::InPlace(0))
+        }
+        Output::InPlace(writer) => {
+            run.observer.event(&Event::Committing);
+            let settled = writer.settle(&held).during(Phase::Copying)?;
+            job.check_source().during(Phase::Checking)?;
+            let written_bytes = settled.commit().during(Phase::Committing)?;
+            Ok(Written::InPlace(written_bytes))
+        }
+    }
+}
+
+/// What is settled before a run.
+struct Planned {
+    prepared: Prepared,
+    outlook: Outlook,
+    /// Where the source has metadata whose digests go into the record.
+    metadata: Option<ExtentMap>,
+    log: IntentLog,
+}
+
+fn plan(job: &Job<'_>, with: Context<'_>) -> Result<Planned> {
+    pending::settle(job, with.records, with.options.threads)?;
+    let (mut prepared, mut outlook) = Prepared::new(job, with, Purpose::Run)?;
+    audit::audit(job, &mut prepared, &mut outlook, with)?;
+    // Nobody asks for them later, and they may be many.
+    let contents = outlook.contents.take();
     let known = contents.as_ref();
-    let metadata = structures::metadata(job, &prepared.plan, known, &options.reliance)?;
-    let (prepared, log) = prepared.begin_log(job, records)?;
-    Ok((prepared, metadata, log))
+    let metadata = structures::metadata(job, &prepared.plan, known, &with.options.reliance)?;
+    let (prepared, log) = prepared.begin_log(job, with.records)?;
+    Ok(Planned {
+        prepared,
+        outlook,
+        metadata,
+        log,
+    })
+}
+
+/// What takes the digests of a run.
+struct Digests {
+    chunks: RecordWriter,
+    metadata: Option<MetadataWriter>,
 }
 
 /// Begins the record of a run.
-fn notes(
+fn digests(
     job: &Job<'_>,
     records: &RecordStore,
     prepared: &Prepared,
-    (metadata, outlook): (Option<ExtentMap>, Outlook),
-) -> Result<Notes> {
+    metadata: Option<&ExtentMap>,
+) -> Result<Digests> {
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
-    let digests = records.begin(job.target_identity, chunks_count as u64)?;
-    let metadata = metadata.map(|map| digests.begin_metadata(map));
-    Ok(Notes {
+    let chunks = records.begin(job.target_identity, chunks_count as u64)?;
+    let metadata = metadata.map(|map| chunks.begin_metadata(map.clone()));
+    Ok(Digests {
         metadata: metadata.transpose()?,
-        digests,
-        changed: ExtentMapBuilder::new(),
-        read_source_bytes: outlook.figures.audited_bytes,
-        read_target_bytes: prepared.checked_bytes,
-        signatures: Signatures::new(),
-        is_all_seen: true,
-        outlook,
-        rest: RestFigures::of(job.consistency()),
+        chunks,
     })
 }
 

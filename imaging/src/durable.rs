@@ -37,6 +37,12 @@ pub(crate) fn name(file: NamedTempFile, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Puts the file at `from`, whose content is durable, in the place of the one at `to`, durably.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_name(to)
+}
+
 /// Removes the file at `path`; `false` when there is none. The removal becomes durable with the next
 /// one in its directory that is.
 pub(crate) fn remove_lazily(path: &Path) -> io::Result<bool> {

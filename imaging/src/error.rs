@@ -113,6 +113,13 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Says that there is nothing to read.
+    pub(crate) fn no_bytes() -> Self {
+        Self::Refused("the source has no bytes".to_owned())
+    }
+}
+
 /// Says that the file at `path` could not be read or written.
 pub(crate) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> Error {
     Error::RecordIo {

@@ -15,7 +15,7 @@ pub(crate) use ice::{Ice, Quiet};
 pub(crate) use names::{Changing, give_up};
 pub(crate) use schedule::{Schedule, Step};
 use std::time::{Duration, SystemTime};
-pub(crate) use walk::{Walked, again, unmapped};
+pub(crate) use walk::{Earlier, again, unmapped};
 
 /// What brings the sources of a run to rest, all of them at once.
 pub trait Rest {

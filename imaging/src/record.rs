@@ -5,6 +5,7 @@
 //! is brought into place, the record of the new state waits beside it, in a file of the same format
 //! whose name ends with `.pending`.
 
+mod counted;
 pub mod format;
 mod grown;
 mod leftover;
@@ -21,7 +22,7 @@ mod writer;
 
 pub use manifest::{Consistency, Growth, Manifest, Role, RunEntry};
 pub use outline::Outline;
-pub use store::{Record, RecordStore};
+pub use store::{ImageSource, Record, RecordStore};
 pub use structure_digests::MetadataWriter;
 pub use writer::{CompleteRecord, RecordWriter};
 

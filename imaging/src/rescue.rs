@@ -55,7 +55,7 @@ pub struct RescueOptions<'a> {
     /// Whether the map is klon's own: it is begun again when it does not fit, and removed when it is
     /// no longer needed.
     pub is_own_map: bool,
-    /// What of the source holds the filesystem's own structures: it is read first.
+    /// Where the source has the filesystem's own structures. They are read first.
     pub metadata: &'a ExtentMap,
     /// How often each bad sector is tried again.
     pub retries: u32,

@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 /// Says what happened to a source since it was opened; `None` for nothing.
 pub type Watch<'a> = dyn Fn() -> klon_partition::Result<Option<String>> + Sync + 'a;
 
-/// Says what of a source nobody has any more: what was read so far and came as zeroes, and what was lost
-/// before. What was lost before is known from the start, as a hole counts as data there.
+/// Says which bytes of a source nobody has any more: those that were read so far and came as zeroes, and those
+/// that were lost before. The latter are known from the start, so that a hole there counts as data.
 pub type Lost<'a> = dyn Fn() -> Filled + Sync + 'a;
 
 /// Where something else stands in the place of bytes that could not be read.
@@ -23,7 +23,7 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// What of it lies in `within`; texts only where there is anything.
+    /// The part of it in `within`. It has texts only if there is anything.
     pub(crate) fn within(self, within: &ExtentMap) -> Self {
         let extents = self.extents.intersection(within);
         let texts = self.texts.if_any(&extents);

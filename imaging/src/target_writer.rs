@@ -30,7 +30,7 @@ pub struct HeldBack {
     pub chunk: Extent,
     /// All of it.
     pub content: Bytes,
-    /// What of it differs from the target.
+    /// The parts of it that differ from the target.
     pub changed: ExtentMap,
 }
 

@@ -27,9 +27,9 @@ pub enum Against<'a> {
     Source {
         /// What it was made from.
         device: &'a dyn ReadAt,
-        /// What of it is in use.
+        /// The bytes of it that are in use.
         usage: &'a Usage,
-        /// What of that could not be read when the clone was made, and is not compared.
+        /// The bytes that could not be read when the clone was made. They are not compared.
         bad: &'a ExtentMap,
     },
 }

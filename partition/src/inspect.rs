@@ -91,7 +91,7 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// What of it must be copied, by the filesystem that was recognized in it.
+    /// The bytes of it that must be copied, by the filesystem that was recognized in it.
     ///
     /// # Errors
     /// As [`filesystem::usage()`].

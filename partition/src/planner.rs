@@ -96,7 +96,7 @@ fn lay_out(
 ) -> Result<Plan> {
     let options = &request.options;
     let previous = options.previous.as_ref();
-    let found = reuse::find(ground, wanted, (previous, options.may_shrink))?;
+    let found = reuse::find(ground, wanted, previous, options.may_shrink)?;
     let is_fresh: Vec<bool> = found.iter().map(Option::is_none).collect();
     // A volume may be smaller than its source where its filesystem ends before, or is made smaller.
     let tight: Vec<Wanted> = wanted.iter().map(Wanted::tightened).collect();

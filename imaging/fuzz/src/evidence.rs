@@ -1,7 +1,7 @@
 //! Evidence: what is kept beside a record.
 
 use super::{SCRATCH, number, seal};
-use klon_imaging::change::evidence::{Belonging, Draft, Evidence, EvidenceMeta, Spool};
+use klon_imaging::change::evidence::{Belonging, Draft, Evidence, EvidenceMeta, Findings, Spool};
 use klon_imaging::change::proven::{Entry, Horizon, IdentityWriter, Stamped};
 use klon_partition::{Extent, ExtentMap};
 use std::path::Path;
@@ -58,9 +58,11 @@ pub fn of_files() -> Vec<u8> {
         let draft = Draft::new(spool, kept.len_bytes, area.clone(), meta);
         let draft = draft.expect("a spool that is kept");
         let belonging = Belonging::Record([5; 32]);
-        draft
-            .keep(belonging, (&area, &area))
-            .expect("a scratch file");
+        let findings = Findings {
+            signatures: area.clone(),
+            damaged: area,
+        };
+        draft.keep(belonging, &findings).expect("a scratch file");
         std::fs::read(&path).expect("a scratch file")
     })
 }

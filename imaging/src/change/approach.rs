@@ -29,7 +29,7 @@ pub enum Approach {
 pub struct Proof {
     /// The record that describes the target.
     pub record: Arc<Record>,
-    /// What of the source is as that record says.
+    /// The bytes of the source that are as that record says.
     pub unchanged: Unchanged,
     /// Where the runs before found signatures of what is written past the filesystem.
     pub signatures: ExtentMap,
@@ -68,7 +68,7 @@ impl Approach {
         }
     }
 
-    /// What of the source need not be read.
+    /// The bytes of the source that need not be read.
     pub(crate) const fn proof(&self) -> Option<&Proof> {
         match self {
             Self::Metadata(proof) | Self::Tracked(proof) => Some(proof),

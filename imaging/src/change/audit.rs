@@ -1,5 +1,5 @@
 //! Audits: before files are left unread, a sample of them is read and compared with what the run before
-//! described. A cursor goes round from run to run, so that all of it is covered in the course of time.
+//! described. Each run begins where the audit before ended, so that in time all files are covered.
 
 use crate::buffer::Pool;
 use crate::chunk::{Digest, differing, read_chunk, to_len};
@@ -20,7 +20,7 @@ pub(crate) struct Task<T> {
     pub(crate) copy: Vec<Extent>,
     /// What the run before says that it is.
     pub(crate) digest: Digest,
-    /// What of it the run before described, where only `copy` would be left unread of it.
+    /// What the run before described of it, if only the part `copy` would be left unread.
     pub(crate) described: Option<Vec<Extent>>,
     /// Where that run stored it.
     pub(crate) stored: T,
@@ -48,8 +48,9 @@ pub(crate) struct Sample {
 }
 
 impl Sampling<'_> {
-    /// Reads a sample of `tasks`, which are in order all that would be left unread. It begins at the cursor,
-    /// and goes on from the start. `stored` fills a buffer with what the run before stored of a chunk.
+    /// Reads a sample of `tasks`, which are all that would be left unread, in order. It begins at the cursor
+    /// and goes on from the start of the volume. `stored` fills a buffer with what the run before stored of a
+    /// chunk.
     ///
     /// # Errors
     /// [`Error::Source`], [`Error::Interrupted`], and those of `tasks` and `stored`.
@@ -112,9 +113,9 @@ impl Sampling<'_> {
         Ok(())
     }
 
-    /// The blocks of a chunk that are not as described. What is stored of it shows which ones. Of a part of a
-    /// chunk that is the only thing to compare with; where it is not what was described, the chunk will be read
-    /// whole, and nothing is to be shown of it.
+    /// The blocks of a chunk that are not as described, found by comparison with what is stored of it. A part
+    /// of a chunk has nothing else to be compared with. If what is stored is not what was described, the chunk
+    /// will be read whole, and there is nothing to show.
     fn compare<T>(
         &self,
         task: &Task<T>,
@@ -138,7 +139,7 @@ impl Sampling<'_> {
         let copy: ExtentMap = task.copy.iter().copied().collect();
         let found = found.into_iter().collect::<ExtentMap>().intersection(&copy);
         Ok(match found.is_empty() && task.described.is_none() {
-            // The same is stored: then nobody knows which block it is.
+            // What is stored equals what was read: then nobody knows which block differs.
             true => task.copy.clone(),
             false => found.iter().collect(),
         })
@@ -158,18 +159,28 @@ pub(crate) fn named(files: &[Owner]) -> String {
     }
 }
 
-/// Why a run reads everything after its audit found a change in `what` that the account, as in "its
-/// metadata does not show", leaves out.
-pub(crate) fn fallen(what: &str, (account, verb): (&str, &str)) -> String {
-    format!(
-        "the audit found a change in {what} that {account} does not {verb}, so everything is read"
-    )
+/// What should have told of a change and did not, as in "its metadata does not show".
+#[derive(Clone, Copy)]
+pub(crate) struct Account {
+    pub(crate) name: &'static str,
+    /// What it does when it tells of a change.
+    pub(crate) verb: &'static str,
+}
+
+/// The account that a filesystem gives of its files.
+pub(crate) const ITS_METADATA: Account = Account {
+    name: "its metadata",
+    verb: "show",
+};
+
+/// Why a run reads everything after its audit found a change in `what` that `account` leaves out.
+pub(crate) fn fallen(what: &str, account: Account) -> String {
+    let Account { name, verb } = account;
+    format!("the audit found a change in {what} that {name} does not {verb}, so everything is read")
 }
 
 /// Why the next run reads everything, too.
-pub(crate) fn disabled(what: &str, (account, verb): (&str, &str)) -> String {
-    format!("the audit of the last run found a change in {what} that {account} did not {verb}")
+pub(crate) fn disabled(what: &str, account: Account) -> String {
+    let Account { name, verb } = account;
+    format!("the audit of the last run found a change in {what} that {name} did not {verb}")
 }
-
-/// What should have shown a change in files.
-pub(crate) const ITS_METADATA: (&str, &str) = ("its metadata", "show");

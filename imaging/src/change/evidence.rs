@@ -35,7 +35,7 @@ mod reader;
 mod writer;
 
 pub use reader::Evidence;
-pub use writer::{Draft, Spool};
+pub use writer::{Draft, Findings, Spool};
 
 use super::proven::Stamped;
 use crate::chunk::Digest;

@@ -1,7 +1,7 @@
 //! What a run found of a source's files by their metadata, in figures.
 
 use super::look::{Doubt, Walked};
-use super::proven::{ExtentVerdict, Largest, Remedy, Verdict};
+use super::proven::{ExtentVerdict, Faster, Largest, Verdict};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::Owner;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct MetadataFigures {
     /// What would make the next run fast, where this one had to read everything.
     #[serde(skip)]
-    pub remedy: Option<Remedy>,
+    pub remedy: Option<Faster>,
     /// Bytes that a list or a bitmap names as changed, where the run went by one.
     pub tracked_bytes: u64,
     /// Whether the audit was one of what a list or a bitmap does not name.
@@ -181,7 +181,7 @@ impl MetadataFigures {
 
     /// Says why this run reads everything.
     pub(crate) fn doubt(&mut self, doubt: &Doubt) {
-        self.remedy = (doubt.remedy != Remedy::ThisRun).then_some(doubt.remedy);
+        self.remedy = (doubt.remedy != Faster::ThisRun).then_some(doubt.remedy);
     }
 }
 
@@ -198,7 +198,7 @@ fn summed<V: Ord>(one: Vec<(V, u64, u64)>, other: Vec<(V, u64, u64)>) -> Vec<(V,
 
 #[cfg(test)]
 mod tests {
-    use super::{MetadataFigures, Remedy, Verdict};
+    use super::{Faster, MetadataFigures, Verdict};
 
     #[test]
     fn the_figures_of_the_volumes_of_a_disk_are_one() {
@@ -212,7 +212,7 @@ mod tests {
         let mut all = MetadataFigures::default();
         all.join(figures(3, Verdict::New), 0);
         let second = MetadataFigures {
-            remedy: Some(Remedy::SayClean),
+            remedy: Some(Faster::SayClean),
             next_reads_all_because: Some("no room".to_owned()),
             ..figures(4, Verdict::Changed)
         };
@@ -231,7 +231,7 @@ mod tests {
                 (Verdict::Changed, 1, 5)
             ]
         );
-        assert_eq!(all.remedy, Some(Remedy::SayClean));
+        assert_eq!(all.remedy, Some(Faster::SayClean));
         assert_eq!(all.next_reads_all_because.as_deref(), Some("no room"));
         let shown = all.shown("snapshot 3");
         assert!(shown.starts_with("the metadata of 7 of 9 files"), "{shown}");

@@ -3,8 +3,8 @@
 
 use super::evidence::{Draft, Evidence, EvidenceMeta, Spool};
 use super::proven::{
-    Continuity, Count, ExtentCount, ExtentVerdict, ExtentWriter, Horizon, IdentityWriter, Largest,
-    Previous, PreviousExtents, Remedy, Rule, Session, Stamped, Verdict, WalkError, refusal,
+    Continuity, Count, ExtentCount, ExtentVerdict, ExtentWriter, Faster, Horizon, IdentityWriter,
+    Largest, Previous, PreviousExtents, Rule, Session, Stamped, Verdict, Walk, WalkError, refusal,
     set_back_seconds, walk, walk_extents, went_down,
 };
 use super::reliance::{Reliance, Witness};
@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub struct Subject<'a> {
     /// The source.
     pub source: &'a dyn ReadAt,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: &'a Usage,
     /// What the machine's ledger says now; `None` without one.
     pub continuity: Option<&'a Continuity>,
@@ -52,13 +52,13 @@ pub struct Doubt {
     /// The reason.
     pub reason: String,
     /// What would make the next run fast.
-    pub remedy: Remedy,
+    pub remedy: Faster,
 }
 
 impl Doubt {
     /// One that this run ends.
     pub(crate) const fn until_now(reason: String) -> Self {
-        let remedy = Remedy::ThisRun;
+        let remedy = Faster::ThisRun;
         Self { reason, remedy }
     }
 }
@@ -75,7 +75,7 @@ pub struct Look<'a> {
 /// What a walk over the files of a source came to.
 #[derive(Debug)]
 pub struct Walked {
-    /// What of the source is as the record says.
+    /// The bytes of the source that are as the record says.
     pub proven: ExtentMap,
     /// The regular files, by what was found of them.
     pub files: BTreeMap<Verdict, Count>,
@@ -245,8 +245,8 @@ impl<'a> Look<'a> {
             }
         };
         let keep = IdentityWriter::begin(spool, self.horizon).map_err(WalkError::Keep)?;
-        let volume = (self.filesystem, &self.device as &dyn ReadAt);
-        let found = walk(volume, previous, keep, &Rule::default(), is_cancelled)?;
+        let rule = Rule::default();
+        let found = walk(self.over(&rule, is_cancelled), previous, keep)?;
         let meta = self.meta(is_said_clean);
         let identities_bytes = found.kept.len_bytes;
         Ok(Walked {
@@ -257,6 +257,15 @@ impl<'a> Look<'a> {
             contents: found.contents,
             draft: Draft::new(found.inner, identities_bytes, found.written_past, meta),
         })
+    }
+
+    fn over<'w>(&'w self, rule: &'w Rule, is_cancelled: &'w dyn Fn() -> bool) -> Walk<'w> {
+        Walk {
+            filesystem: self.filesystem,
+            device: &self.device,
+            rule,
+            is_cancelled,
+        }
     }
 
     fn walk_extents(
@@ -274,8 +283,8 @@ impl<'a> Look<'a> {
             }),
         };
         let keep = ExtentWriter::begin(spool, Horizon::NEVER).map_err(WalkError::Keep)?;
-        let volume = (self.filesystem, &self.device as &dyn ReadAt);
-        let found = walk_extents(volume, previous, keep, &Rule::default(), is_cancelled)?;
+        let rule = Rule::default();
+        let found = walk_extents(self.over(&rule, is_cancelled), previous, keep)?;
         let (kept_bytes, meta) = (found.kept.len_bytes, self.meta(false));
         Ok(Walked {
             proven: found.proven,

@@ -3,7 +3,7 @@
 
 use super::evidence::{Belonging, Draft, Evidence, Spool};
 use super::look::{Doubt, Look, Subject, Walked, is_guesswork, unwritable};
-use super::proven::{Remedy, WalkError};
+use super::proven::{Faster, WalkError};
 use super::{MetadataFigures, Reliance, Rung, RungChoice, Tracked};
 use crate::error::{Error, Result};
 use crate::progress::Observer;
@@ -20,11 +20,11 @@ pub(crate) struct Question<'a> {
     pub(crate) reliance: &'a Reliance,
     /// What someone else tells of changes.
     pub(crate) tracked: Option<&'a Tracked>,
-    /// What of the source is read.
+    /// The bytes of the source that are read.
     pub(crate) copy: &'a ExtentMap,
-    /// What of it is in use and known to be zero.
+    /// The bytes of it that are in use and known to be zero.
     pub(crate) zero: &'a ExtentMap,
-    /// What of it nobody has any more.
+    /// The bytes of it that nobody has any more.
     pub(crate) lost: &'a ExtentMap,
     /// Where evidence is kept.
     pub(crate) path: &'a Path,
@@ -79,7 +79,7 @@ pub(crate) enum Answer {
 /// What files are proven to be by their metadata.
 #[derive(Debug)]
 pub(crate) struct Proven {
-    /// What of the source is as the earlier run described it.
+    /// The bytes of the source that are as the earlier run described them.
     pub(crate) extents: ExtentMap,
     /// Where the runs before found signatures of what is written past the filesystem.
     pub(crate) signatures: ExtentMap,
@@ -154,7 +154,7 @@ fn blind(question: &Question<'_>, past: Option<&Past<'_>>) -> Outlook {
             reason:
                 "of NTFS only a heuristic could show which files changed, and nobody asked for it"
                     .to_owned(),
-            remedy: Remedy::TrustFileRecords,
+            remedy: Faster::TrustFileRecords,
         },
         false => without(),
     };
@@ -191,7 +191,7 @@ impl Looking<'_> {
             Ok(believed) => believed,
             Err(doubt) => {
                 let found = self.by_metadata(past)?;
-                if doubt.remedy != Remedy::ThisRun {
+                if doubt.remedy != Faster::ThisRun {
                     self.figures.doubt(&doubt);
                 }
                 self.untracked = Some(doubt.reason);

@@ -1,4 +1,4 @@
-//! What of a volume is proven to be as it was, by the metadata of its files alone.
+//! Which blocks of a volume are proven to be as they were, by the metadata of its files alone.
 //!
 //! Of each regular file a run keeps an [`Entry`]: a digest of its inode and one of where its bytes
 //! lie. If every operation that changes a file's bytes changes its inode, then a block that a file
@@ -44,6 +44,7 @@ mod horizon;
 mod identities;
 mod mapping;
 mod refusal;
+mod request;
 mod rule;
 mod signatures;
 mod stream;
@@ -58,8 +59,9 @@ pub use extents::{
 pub use horizon::Horizon;
 pub use identities::{Counted, Entry, Identities, IdentitiesError, IdentityWriter, Kept};
 pub use refusal::{
-    Continuity, Refusal, Remedy, Session, Stamped, refusal, set_back_seconds, went_down,
+    Continuity, Faster, Refusal, Session, Stamped, refusal, set_back_seconds, went_down,
 };
+pub use request::Walk;
 pub use rule::{Guard, Rule};
 pub use signatures::{Signatures, signatures_in};
 pub use stream::{Keep, Stream, StreamWriter};

@@ -6,8 +6,9 @@
 use super::proven::Area;
 use klon_partition::filesystem::Filesystem;
 use klon_partition::filesystem::extents::{ChecksumLookup, SummedSectors};
+use klon_partition::locks::{into_inner, lock};
 use klon_partition::{Extent, ExtentMap, ReadAt, Result};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Compares what is read of a source with the checksums of its data, in any order and from several
 /// threads. It takes a few mebibytes of memory, however large the source is.
@@ -70,7 +71,7 @@ impl<'a> SectorCheck<'a> {
             .flatten()
             .map(|sectors| compare(sectors, extent, content))
             .collect();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if let Err(error) = found {
             state.miss(extent, || error.to_string());
         }
@@ -89,8 +90,7 @@ impl<'a> SectorCheck<'a> {
     /// What was found.
     #[must_use]
     pub fn finish(self) -> CheckedSectors {
-        let state = self.state.into_inner();
-        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let state = into_inner(self.state);
         CheckedSectors {
             damaged: state.damaged.finish(),
             compared_bytes: state.compared_bytes,

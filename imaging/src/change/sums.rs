@@ -75,8 +75,9 @@ pub(crate) fn end(
     doubtful
 }
 
-/// Compares what was read of `copy` with its checksums. Its bytes are in `content`, which begins at `start_bytes`.
-pub(crate) fn look(check: &SectorCheck<'_>, copy: &[Extent], (start_bytes, content): (u64, &[u8])) {
+/// Compares what was read of `copy` with its checksums. The bytes are in `content`, which begins at
+/// `start_bytes`.
+pub(crate) fn look(check: &SectorCheck<'_>, copy: &[Extent], start_bytes: u64, content: &[u8]) {
     for extent in copy {
         let at = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let begin = at(extent.offset_bytes().saturating_sub(start_bytes));

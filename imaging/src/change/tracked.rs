@@ -4,7 +4,7 @@
 
 use super::evidence::Bitmap;
 use super::look::Doubt;
-use super::proven::Remedy;
+use super::proven::Faster;
 use klon_partition::ExtentMap;
 use klon_partition::text::quoted;
 use uuid::Uuid;
@@ -14,14 +14,14 @@ use uuid::Uuid;
 pub enum Tracked {
     /// A list of ranges.
     List {
-        /// What of the source it names as changed.
+        /// The bytes of the source that it names as changed.
         changed: ExtentMap,
         /// Since when.
         since: Since,
     },
     /// A bitmap that a server keeps.
     Bitmap {
-        /// What of the source it has as written to.
+        /// The bytes of the source that were written to, by the bitmap.
         changed: ExtentMap,
         /// Which one it is.
         bitmap: Bitmap,
@@ -72,14 +72,14 @@ impl Tracked {
                         "the list of changed ranges begins with run {since}, and the record is of \
                          run {own}"
                     ),
-                    remedy: Remedy::NameRun,
+                    remedy: Faster::NameRun,
                 }),
                 Since::Unsaid => Some(Doubt {
                     reason: format!(
                         "the list of changed ranges does not say with which run it begins; the \
                          record is of run {own}"
                     ),
-                    remedy: Remedy::NameRun,
+                    remedy: Faster::NameRun,
                 }),
             },
             Self::Bitmap { bitmap, .. } => match kept {

@@ -6,7 +6,7 @@ use klon_partition::{Extent, ExtentMap};
 /// What is read whole or not at all: a block, which may have a checksum.
 const UNIT_BYTES: u64 = 4096;
 
-/// What of a source is proven to be as its record says.
+/// The bytes of a source that are proven to be as its record says.
 #[derive(Debug)]
 pub struct Unchanged {
     proven: ExtentMap,
@@ -19,11 +19,11 @@ pub struct Unchanged {
 /// where the chunk is as the record says, which its digest shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InPart {
-    /// What of the chunk the record describes; its digest takes all else as zero.
+    /// The parts of the chunk that the record describes. Its digest takes all else as zero.
     pub described: Vec<Extent>,
-    /// What of it would be read and is proven.
+    /// The parts that would be read and are proven.
     pub proven: Vec<Extent>,
-    /// What of it is to be read from the source.
+    /// The parts that are to be read from the source.
     pub unproven: Vec<Extent>,
     /// Whatever could make the chunk another one than the record describes; `None` where another part of it is in use
     /// now.
@@ -72,7 +72,7 @@ impl Unchanged {
         let map = |extents: &[Extent]| extents.iter().copied().collect::<ExtentMap>();
         let (copy, wanted) = (map(copy), map(wanted));
         let described: ExtentMap = self.described.within(chunk).collect();
-        // Of what the record does not describe nothing is known.
+        // Nothing is known of what the record does not describe.
         let known: ExtentMap = self.proven.within(chunk).collect();
         let known = whole_units(chunk, &known.intersection(&described));
         let proven = copy.intersection(&known);

@@ -7,7 +7,7 @@ use crate::record::Consistency;
 use crate::source::{self, Filled};
 
 impl Job<'_> {
-    /// What of the source nobody has any more, as far as that is known now.
+    /// The bytes of the source that nobody has any more, as far as that is known now.
     pub(crate) fn filled(&self) -> Filled {
         self.lost.map_or_else(Filled::default, |lost| lost())
     }

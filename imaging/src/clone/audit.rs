@@ -1,44 +1,49 @@
 //! The audit of what a clone would leave unread.
 
-use super::prepared::Unread;
-use super::{CloneOptions, Job, Prepared};
+use super::Job;
+use super::context::Context;
+use super::outlook::Outlook;
+use super::prepared::{Prepared, Unread};
 use crate::change::audit::{
-    FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
+    Account, FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
 };
 use crate::change::{Approach, AuditResult, Proof, Selection, Tracked};
 use crate::chunk::{CHUNK_LEN, read_data};
 use crate::error::{Error, Result};
-use crate::progress::Observer;
 use klon_partition::ReadAt;
 use klon_partition::filesystem::owners;
 use std::sync::Arc;
 
-/// Reads a sample of what `prepared` would leave unread. When that is not as the record says, the run
-/// becomes one that reads everything.
+/// Reads a sample of what `prepared` would leave unread, and notes in `outlook` what it showed. When the
+/// sample is not as the record says, the run becomes one that reads everything.
 ///
 /// # Errors
 /// [`Error::Source`], [`Error::Target`], [`Error::RecordIo`], [`Error::Interrupted`].
 pub(super) fn audit(
     job: &Job<'_>,
     prepared: &mut Prepared,
-    options: &CloneOptions,
-    observer: &dyn Observer,
+    outlook: &mut Outlook,
+    with: Context<'_>,
 ) -> Result<()> {
     let Some(proof) = prepared.selection.approach.proof() else {
         return Ok(());
     };
-    let budget_bytes = options.reliance.audit.budget_bytes(job.usage.used_bytes());
+    let budget_bytes = with
+        .options
+        .reliance
+        .audit
+        .budget_bytes(job.usage.used_bytes());
     if budget_bytes == 0 {
         return Ok(());
     }
-    let draft = prepared.outlook.draft.as_ref();
+    let draft = outlook.draft.as_ref();
     let sampling = Sampling {
         source: job.source,
         budget_bytes,
         cursor_bytes: draft.map_or(0, |draft| draft.meta.audit_cursor_bytes),
-        flow: options.threads.into(),
+        flow: with.options.threads.into(),
         chunk_len: CHUNK_LEN,
-        observer,
+        observer: with.observer,
     };
     let Sample {
         read_bytes,
@@ -54,9 +59,9 @@ pub(super) fn audit(
         },
     )?;
     let record = Arc::clone(&proof.record);
-    let figures = &mut prepared.outlook.figures;
+    let figures = &mut outlook.figures;
     figures.audited_bytes = read_bytes;
-    if let Some(draft) = &mut prepared.outlook.draft {
+    if let Some(draft) = &mut outlook.draft {
         draft.meta.audit_cursor_bytes = cursor_bytes;
     }
     if differs.is_empty() {
@@ -70,7 +75,7 @@ pub(super) fn audit(
     figures.is_audit_of_tracked = matches!(prepared.selection.approach, Approach::Tracked(_));
     let what = named(&figures.audit_files);
     let account = account(job, &prepared.selection);
-    if let Some(draft) = &mut prepared.outlook.draft {
+    if let Some(draft) = &mut outlook.draft {
         draft.meta.disable(disabled(&what, account));
     }
     prepared.selection = Selection {
@@ -84,11 +89,17 @@ pub(super) fn audit(
     Ok(())
 }
 
-/// What should have told of a change, and how.
-const fn account(job: &Job<'_>, selection: &Selection) -> (&'static str, &'static str) {
+/// What should have told of a change.
+const fn account(job: &Job<'_>, selection: &Selection) -> Account {
     match (&selection.approach, job.tracked) {
-        (Approach::Tracked(_), Some(Tracked::Bitmap { .. })) => ("the bitmap", "name"),
-        (Approach::Tracked(_), _) => ("the list of changed ranges", "name"),
+        (Approach::Tracked(_), Some(Tracked::Bitmap { .. })) => Account {
+            name: "the bitmap",
+            verb: "name",
+        },
+        (Approach::Tracked(_), _) => Account {
+            name: "the list of changed ranges",
+            verb: "name",
+        },
         _ => ITS_METADATA,
     }
 }

@@ -1,9 +1,10 @@
 //! The end of a run: what was freed, and the new record.
 
+use super::context::Context;
 use super::outlook::{self, Kept};
 use super::prepared::Prepared;
 use super::run::{Notes, Run};
-use super::{CloneOptions, CloneSummary, Freed, Job};
+use super::{CloneSummary, Freed, Job};
 use crate::chunk::CHUNK_BYTES;
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::record::{CompleteRecord, Manifest, Record, RunEntry};
 use crate::tally::Tally;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{ChangeToken, probe};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Whatever fails after the commit, the clone is whole; but what failed on the target itself may be
 /// more than a lost record.
@@ -25,29 +26,26 @@ pub(super) fn after_commit(error: Error) -> Error {
     }
 }
 
-/// Treats freed space, keeps the record of a clone that is in its place, and sums up.
+/// Treats freed space, keeps the record of a clone that is in its place, and sums up. A pending record of an
+/// earlier run that was never completed is of no use any more, and goes.
 pub(super) fn conclude(
     run: Run<'_>,
-    options: &CloneOptions,
+    with: Context<'_>,
     written_bytes: u64,
-    started: Instant,
 ) -> Result<CloneSummary> {
     let job = run.job;
-    let freed_bytes = treat_freed(&run_freed(run.prepared), job, options.freed)?;
-    let token = target_token(job)?;
-    let (mut summary, record, kept) = record(
-        (job, run.prepared),
-        run.notes,
-        token,
-        Written {
-            in_place_bytes: written_bytes,
-            staged_bytes: 0,
-        },
-        started,
-    )?;
+    let freed_bytes = treat_freed(&run_freed(run.prepared), job, with.options.freed)?;
+    let written = Written {
+        in_place_bytes: written_bytes,
+        staged_bytes: 0,
+        token: target_token(job)?,
+    };
+    let (mut summary, record, kept) = record(job, run.prepared, run.notes, written)?;
     let digest = record.digest();
     record.replace()?;
     summary.kept(kept, digest);
+    with.records.remove_pending(job.target_identity)?;
+    with.records.remove_log(job.target_identity)?;
     Ok(CloneSummary {
         freed_bytes,
         ..summary
@@ -61,17 +59,19 @@ pub(super) struct Written {
     pub(super) in_place_bytes: u64,
     /// Bytes that were written to free room first.
     pub(super) staged_bytes: u64,
+    /// The change token that the target has then.
+    pub(super) token: Option<ChangeToken>,
 }
 
 /// The record of a run, complete and durable but not in its place, and what the run did.
 pub(super) fn record(
-    (job, prepared): (&Job<'_>, &Prepared),
+    job: &Job<'_>,
+    prepared: &Prepared,
     notes: Notes,
-    token: Option<ChangeToken>,
     written: Written,
-    started: Instant,
 ) -> Result<(CloneSummary, CompleteRecord, Option<Kept>)> {
     let Notes {
+        started,
         mut digests,
         metadata,
         changed,
@@ -82,17 +82,18 @@ pub(super) fn record(
         mut outlook,
         rest: notes_rest,
     } = notes;
+    let plan = &prepared.plan;
     let changed = changed.finish();
     let elapsed = started.elapsed();
-    let filled = job.filled().within(&prepared.plan.copy);
+    let filled = job.filled().within(&plan.copy);
     digests.set_bad(filled.extents.clone(), filled.texts.clone());
-    digests.set_left_out(prepared.plan.left_out.clone());
+    digests.set_left_out(plan.left_out.clone());
     let summary = CloneSummary {
         name: job.name.to_owned(),
         run: prepared.mark.run,
         rung: prepared.selection.rung(),
         reason: prepared.selection.reason.clone(),
-        source_bytes: prepared.plan.source_bytes,
+        source_bytes: plan.source_bytes,
         tally: Tally {
             used_bytes: job.usage.used_bytes(),
             read_source_bytes,
@@ -101,8 +102,8 @@ pub(super) fn record(
             written_bytes: written.in_place_bytes,
             staged_bytes: written.staged_bytes,
         },
-        unproven_bytes: prepared.plan.unproven.total_bytes(),
-        left_out: prepared.plan.left_out.clone(),
+        unproven_bytes: plan.unproven.total_bytes(),
+        left_out: plan.left_out.clone(),
         is_replayed: job.usage.is_replayed,
         shrunk_from_bytes: job.usage.shrunk_from_bytes,
         checked_bytes: prepared.checked_bytes,
@@ -113,7 +114,7 @@ pub(super) fn record(
         rest: notes_rest,
         seconds: elapsed.as_secs_f64(),
     };
-    let mut manifest = manifest(job, &prepared.plan, prepared.previous.as_deref(), token);
+    let mut manifest = manifest(job, plan, prepared.previous.as_deref(), written.token);
     manifest.run = Some(prepared.mark.run);
     manifest.consistency = summary.rest.consistency;
     // Of a source with a token they would say nothing without the target's.
@@ -123,12 +124,7 @@ pub(super) fn record(
         digests.keep_metadata(metadata);
     }
     manifest.remember(entry(&summary, elapsed));
-    let record = digests.complete(
-        &manifest,
-        &prepared.plan.copy,
-        &prepared.plan.zero,
-        &changed,
-    )?;
+    let record = digests.complete(&manifest, &plan.copy, &plan.zero, &changed)?;
     let kept = outlook.kept(is_all_seen, signatures.finish());
     Ok((summary, record, kept))
 }

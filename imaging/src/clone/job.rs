@@ -15,7 +15,7 @@ pub struct Job<'a> {
     pub name: &'a str,
     /// What is cloned.
     pub source: &'a dyn ReadAt,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: &'a Usage,
     /// How it is recognized.
     pub source_identity: &'a Identity,
@@ -82,7 +82,7 @@ impl<'a> Job<'a> {
 pub struct Drive<'a> {
     /// The whole drive.
     pub device: &'a dyn WriteAt,
-    /// What of it belongs to no partition and no table.
+    /// The bytes of it that belong to no partition and no table.
     pub room: &'a ExtentMap,
     /// Whether the contents of the room may be lost; else only zeroes are overwritten.
     pub is_given_up: bool,

@@ -1,7 +1,7 @@
 //! What is known of the target's chunks before a run: from its record, and from the log of a run
 //! that was interrupted.
 
-use super::Prepared;
+use super::prepared::Prepared;
 use crate::change::{Approach, Resume};
 use crate::chunk::{self, Digest, InStep};
 use crate::error::Result;

@@ -13,30 +13,33 @@
 //! compares.
 
 mod end;
+mod passes;
 mod volume;
 
+use super::context::Context;
 use super::phase::{During as _, Phase, Stopped};
 use super::{CloneOptions, CloneSummary, Job};
 use crate::change::proven::Session;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::live::Schedule;
 pub use crate::live::{AtRest, Freeze, Rest, RestFigures};
-use crate::live::{Changing, Ice, Quiet, Schedule, Step, give_up};
 use crate::progress::{Event, Observer};
 use crate::record::RecordStore;
 pub use crate::record::manifest::Consistency;
 use klon_partition::ReadAt;
 use klon_partition::filesystem::Usage;
+use passes::Passes;
 use std::sync::Arc;
 use std::time::Instant;
-use volume::{Pass, Volume};
+use volume::Waiting;
 
 /// A source as it is at one moment at rest.
 pub struct Found {
     /// What is read.
     pub source: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: Usage,
     /// How it is mounted; `None` where the kernel can't tell its mounts apart.
     pub session: Option<Session>,
@@ -70,114 +73,22 @@ pub fn clone(
     observer: &dyn Observer,
 ) -> Result<Vec<CloneSummary>, Stopped> {
     let started = Instant::now();
-    let begin = |(index, live)| Volume::begin((live, index == 0), records, options, observer);
-    let volumes: Result<Vec<_>> = jobs.iter().enumerate().map(begin).collect();
-    let mut volumes = volumes.during(Phase::Planning)?;
-    let mut schedule = Schedule::new(rest.longest());
-    let mut figures = RestFigures::default();
-    while !pass(
-        &mut volumes,
-        rest,
-        (&mut schedule, &mut figures),
-        (records, options, observer),
-    )? {}
+    let with = Context {
+        records,
+        options,
+        observer,
+    };
+    let begin = |(index, live)| Waiting::begin(live, index == 0, with);
+    let waiting: Result<Vec<_>> = jobs.iter().enumerate().map(begin).collect();
+    let waiting = waiting.during(Phase::Planning)?;
+    let mut passes = Passes {
+        schedule: Schedule::new(rest.longest()),
+        figures: RestFigures::default(),
+        with,
+    };
+    let copied = passes.run(waiting, rest)?;
     observer.event(&Event::Committing);
-    let summaries = end::commit(volumes, (records, options), &figures, started)?;
+    let summaries = end::commit(copied, with, &passes.figures, started)?;
     observer.event(&Event::Finished);
     Ok(summaries)
-}
-
-/// Looks at all volumes, which are at rest.
-fn look(
-    volumes: &mut [Volume<'_>],
-    ice: &Ice<'_>,
-    (records, options, observer): (&RecordStore, &CloneOptions, &dyn Observer),
-) -> Result<Vec<Pass>> {
-    let look = |volume: &mut Volume<'_>| volume.look(ice, records, options, observer);
-    let looked: Result<Vec<_>> = volumes.iter_mut().map(look).collect();
-    // What was looked at is worth nothing when the source went on meanwhile, and so is its error.
-    if ice.left().is_none_or(|left| left.is_zero()) {
-        ice.end()?;
-    }
-    looked
-}
-
-/// A volume as it is told when it changes too fast.
-fn changing<'p>((volume, pass): (&'p Volume<'_>, &'p Pass)) -> Changing<'p> {
-    Changing {
-        name: volume.name(),
-        device: &*pass.found.source,
-        figures: &pass.figures,
-    }
-}
-
-/// One pass over all volumes; whether all that is left of them was copied at rest, so that they are
-/// complete.
-fn pass(
-    volumes: &mut [Volume<'_>],
-    rest: &mut dyn Rest,
-    (schedule, figures): (&mut Schedule, &mut RestFigures),
-    (records, options, observer): (&RecordStore, &CloneOptions, &dyn Observer),
-) -> Result<bool, Stopped> {
-    let is_first = schedule.passes() == 0;
-    let ice = Ice::new(rest.rest().during(Phase::Planning)?);
-    let passes = look(volumes, &ice, (records, options, observer)).during(Phase::Planning)?;
-    let checks: Result<Vec<_>> = passes.iter().map(Pass::check).collect();
-    let checks = checks.during(Phase::Planning)?;
-    let unproven_bytes = passes.iter().map(|pass| pass.unproven_bytes).sum();
-    let step = schedule.next(unproven_bytes, ice.left().unwrap_or_default());
-    let mut frozen = None;
-    if step != Step::ReadNow {
-        frozen = ice.end().during(Phase::Planning)?;
-    }
-    if step == Step::GiveUp {
-        let changing = volumes.iter().zip(&passes).map(changing);
-        return Err(give_up(changing, schedule, unproven_bytes)).during(Phase::Copying);
-    }
-    let quiet = Quiet::new(observer, &ice);
-    let copying = Instant::now();
-    let mut read_bytes = 0;
-    let mut outputs = Vec::new();
-    let mut is_told = !is_first;
-    for ((volume, pass), check) in volumes.iter_mut().zip(&passes).zip(checks) {
-        if is_first && !ice.is_whole() {
-            volume.tell_start(pass, observer);
-            is_told = true;
-        }
-        let copied = volume.copy(pass, check, (&ice, schedule.reserve()), options, &quiet);
-        let copied = copied.during(Phase::Copying)?;
-        read_bytes += copied.read_bytes;
-        outputs.push(copied);
-    }
-    let read_at_rest = ice.read_at_rest();
-    let is_complete = match ice.end().during(Phase::Checking)? {
-        Some(seconds) => {
-            frozen = Some(seconds);
-            true
-        }
-        None => false,
-    };
-    if !is_told {
-        let of = volumes.iter().zip(&passes);
-        of.for_each(|(volume, pass)| volume.tell_start(pass, observer));
-    }
-    quiet.catch_up();
-    let seconds = frozen.or_else(|| ice.ended()).unwrap_or_default();
-    figures.add(Freeze {
-        seconds: seconds.as_secs_f64(),
-        unproven_bytes,
-        read_bytes: if is_complete {
-            read_bytes
-        } else {
-            read_at_rest
-        },
-    });
-    schedule.passed(read_bytes, copying.elapsed());
-    for (volume, copied) in volumes.iter_mut().zip(outputs) {
-        volume.take(copied, is_complete).during(Phase::Copying)?;
-    }
-    for (volume, pass) in volumes.iter_mut().zip(passes) {
-        volume.keep(pass);
-    }
-    Ok(is_complete)
 }

@@ -1,7 +1,8 @@
 //! What a run knows of its source's files before it begins, and what is kept of them beside its record.
 
-use super::{CloneOptions, Job, Rewrite};
-use crate::change::evidence::{Belonging, Draft};
+use super::context::Context;
+use super::{Job, Rewrite};
+use crate::change::evidence::{Belonging, Draft, Findings};
 use crate::change::look::{Subject, unwritable};
 use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
 use crate::change::{
@@ -9,8 +10,7 @@ use crate::change::{
 };
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::progress::Observer;
-use crate::record::{Consistency, Record, RecordStore};
+use crate::record::{Consistency, Record};
 use klon_partition::ExtentMap;
 use std::sync::Arc;
 
@@ -20,44 +20,39 @@ pub(super) struct Outlook {
     pub(super) figures: MetadataFigures,
     /// The evidence for the next run, as far as it is known before this one begins.
     pub(super) draft: Option<Draft>,
-    /// What of the source is damaged, or could not be compared with its filesystem's checksums.
+    /// The bytes of the source that are damaged, or could not be compared with its filesystem's checksums.
     pub(super) damaged: ExtentMap,
     /// The contents of regular files, where those are known.
     pub(super) contents: Option<ExtentMap>,
 }
 
-/// Looks at the files of a source. Where `selection` is [`Approach::Digest`], and nothing speaks against
+/// A source whose files are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Viewed<'a> {
+    pub(super) job: &'a Job<'a>,
+    /// The source as the look takes it; it may be mounted and at rest.
+    pub(super) subject: Subject<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) purpose: Purpose,
+}
+
+/// Looks at the files of a source. If `selection` is [`Approach::Digest`], and nothing speaks against
 /// it, it becomes [`Approach::Metadata`], else it says why not.
 ///
 /// # Errors
 /// [`crate::Error::Source`], [`crate::Error::Interrupted`].
 pub(super) fn look(
-    (job, plan): (&Job<'_>, &Plan),
-    records: &RecordStore,
-    options: &CloneOptions,
+    viewed: Viewed<'_>,
+    with: Context<'_>,
     selection: Selection,
-    with: (Purpose, &dyn Observer),
 ) -> Result<(Selection, Outlook)> {
-    look_at(
-        (job, job.subject(), plan),
-        records,
-        options,
-        selection,
-        with,
-    )
-}
-
-/// Looks at a source that may be mounted and at rest.
-///
-/// # Errors
-/// As [`look`].
-pub(super) fn look_at(
-    (job, subject, plan): (&Job<'_>, Subject<'_>, &Plan),
-    records: &RecordStore,
-    options: &CloneOptions,
-    selection: Selection,
-    (purpose, observer): (Purpose, &dyn Observer),
-) -> Result<(Selection, Outlook)> {
+    let Viewed {
+        job,
+        subject,
+        plan,
+        purpose,
+    } = viewed;
+    let options = with.options;
     let is_asked = options.asks_files();
     let rested = subject.rested.map(|rested| rested.consistency);
     let question = Question {
@@ -69,9 +64,9 @@ pub(super) fn look_at(
         copy: &plan.copy,
         zero: &plan.zero,
         lost: &job.filled().extents,
-        path: &records.evidence_path(job.target_identity),
+        path: &with.records.evidence_path(job.target_identity),
         purpose,
-        observer,
+        observer: with.observer,
     };
     let Approach::Digest(record) = &selection.approach else {
         let found = outlook::look(&question, None)?;
@@ -87,9 +82,9 @@ pub(super) fn look_at(
         bad: &record.bad,
     };
     let mut found = outlook::look(&question, is_asked.then_some(&past))?;
-    let proof = |proven| {
-        let of = (Arc::clone(&record), described.clone());
-        proof(of, proven, options.rewrite)
+    let of_record = |proven| {
+        let record = Arc::clone(&record);
+        proof(record, described.clone(), proven, options.rewrite)
     };
     let mut selection = match std::mem::take(&mut found.answer) {
         Answer::None => match record.manifest.token {
@@ -98,11 +93,11 @@ pub(super) fn look_at(
         },
         Answer::Doubtful(doubt) => doubted(options.rung, Arc::clone(&record), &doubt),
         Answer::Proven(proven) => Selection {
-            approach: Approach::Metadata(proof(proven)),
+            approach: Approach::Metadata(of_record(proven)),
             reason: found.figures.shown("the last clone"),
         },
         Answer::Tracked(proven) => Selection {
-            approach: Approach::Tracked(proof(proven)),
+            approach: Approach::Tracked(of_record(proven)),
             reason: job.tracked.map(Tracked::reason).unwrap_or_default(),
         },
     };
@@ -131,7 +126,8 @@ impl From<outlook::Outlook> for Outlook {
 
 /// What is left unread, and what showed that.
 fn proof(
-    (record, described): (Arc<Record>, ExtentMap),
+    record: Arc<Record>,
+    described: ExtentMap,
     proven: Proven,
     rewrite: Rewrite,
 ) -> Box<Proof> {
@@ -154,30 +150,24 @@ impl Outlook {
     /// The evidence for the next run, of one that saw all content and found those signatures in it.
     pub(super) fn kept(self, is_all_seen: bool, signatures: ExtentMap) -> Option<Kept> {
         let draft = self.draft.filter(|_| is_all_seen)?;
-        Some(Kept {
-            draft,
+        let findings = Findings {
             signatures,
             damaged: self.damaged,
-        })
+        };
+        Some(Kept { draft, findings })
     }
 }
 
 /// The evidence for the next run, when this one is over.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) draft: Draft,
-    pub(super) signatures: ExtentMap,
-    /// What of the source is damaged, or could not be compared with its checksums.
-    pub(super) damaged: ExtentMap,
+    draft: Draft,
+    findings: Findings,
 }
 
 /// Keeps it of a run whose record, of that digest, is in its place. Why it could not be kept.
 pub(super) fn keep(kept: Option<Kept>, record: [u8; 32]) -> Option<String> {
-    let Kept {
-        draft,
-        signatures,
-        damaged,
-    } = kept?;
-    let kept = draft.keep(Belonging::Record(record), (&signatures, &damaged));
+    let Kept { draft, findings } = kept?;
+    let kept = draft.keep(Belonging::Record(record), &findings);
     kept.err().map(|error| unwritable(&error))
 }

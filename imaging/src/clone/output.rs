@@ -1,11 +1,15 @@
 //! Where a run's writes go: into place, or staged beside it first.
 
-use super::{Group, work};
+use super::prepared::{Prepared, space};
+use super::work::Outcome;
+use super::{CloneOptions, Group, Job};
+use crate::change::Approach;
 use crate::chunk::{Write, chunk_writes};
 use crate::error::{Error, Result};
 use crate::mark::Mark;
-use crate::spot::{Area, Spot, StagedPart};
-use crate::stage::{Rooms, Space, Stager, apply::ReadBack, group};
+use crate::spot::{Area, StagedPart};
+use crate::stage::group::{self, Seat};
+use crate::stage::{Rooms, Space, Stager, apply::ReadBack};
 use crate::target_writer::{HeldBack, Places, TargetWriter};
 use bytes::Bytes;
 use klon_partition::device::read_vec;
@@ -20,8 +24,8 @@ pub(super) enum Output<'a> {
 /// An update that is completely staged and was read back.
 pub(super) struct Sealed {
     pub(super) checked: ReadBack,
-    /// Room for the block of a group, and where the volume lies on its drive.
-    pub(super) seat: Option<(Extent, Spot)>,
+    /// The volume's place in its group, if it is updated with others.
+    pub(super) seat: Option<Seat>,
     /// Room on the volume that was a hole in a sparse file, and becomes one again.
     pub(super) holes: ExtentMap,
     /// Room on the volume that was zero and becomes zero again, because no one proved it free.
@@ -35,12 +39,38 @@ pub(super) struct Sealed {
 }
 
 impl<'a> Output<'a> {
+    /// Begins to write. A target that an earlier run left unfinished has nothing to be saved: it is written
+    /// in place.
+    pub(super) fn begin(
+        prepared: &'a Prepared,
+        job: &Job<'a>,
+        options: &CloneOptions,
+        group: Option<Group<'_>>,
+    ) -> Result<Self> {
+        let Some(present) = job.present.filter(|_| prepared.is_staged) else {
+            let mark = prepared.mark.clone();
+            let writer = TargetWriter::begin(job.target, &prepared.wanted, mark, prepared.first);
+            return Ok(Self::InPlace(Box::new(writer)));
+        };
+        let none = ExtentMap::new();
+        let drive_taken = group.map_or(&none, |group| group.drive_taken);
+        let rooms = prepared.rooms(job, present, drive_taken);
+        let goal = Goal::of(prepared, job, options);
+        let staging = Staging::new(goal, rooms, &prepared.staged)?;
+        // All of it is staged then, and only long runs of zeroes that no map tells of would need none;
+        // what no one proved free often is nothing else.
+        let room_bytes = staging.stager.room_bytes();
+        let known = prepared.plan.copy.difference(&job.usage.unproven);
+        let is_full = matches!(prepared.selection.approach, Approach::Full);
+        if is_full && prepared.staged.is_empty() && known.total_bytes() > room_bytes {
+            return Err(Error::NoRoom { room_bytes });
+        }
+        Ok(Self::Staged(Box::new(staging)))
+    }
+
     /// Writes what is not zero, in the worker that read it: drives are faster with several
     /// requests under way than with one. Returns the zeroes that are left to be written.
-    pub(super) fn put_data(
-        &self,
-        mut outcome: work::Outcome,
-    ) -> Result<(work::Outcome, Vec<Write>)> {
+    pub(super) fn put_data(&self, mut outcome: Outcome) -> Result<(Outcome, Vec<Write>)> {
         let writes = chunk_writes(outcome.chunk, &outcome.content, &outcome.changed);
         let zeroes = match self {
             Self::InPlace(writer) => writer.put_data(writes)?,
@@ -68,62 +98,72 @@ impl<'a> Output<'a> {
     }
 }
 
+/// What a staged update shall become on its target.
+pub(super) struct Goal<'a> {
+    space: Space<'a>,
+    /// The new state: nothing else is written.
+    allowed: &'a ExtentMap,
+    mark: Mark,
+    /// The change token of what is on the target.
+    token: Option<[u8; 32]>,
+    threads: NonZeroUsize,
+}
+
+impl<'a> Goal<'a> {
+    pub(super) fn of(prepared: &'a Prepared, job: &Job<'a>, options: &CloneOptions) -> Self {
+        Self {
+            space: space(job),
+            allowed: &prepared.wanted,
+            mark: prepared.mark.clone(),
+            token: prepared.target_token.map(|token| token.0),
+            threads: options.threads,
+        }
+    }
+}
+
+/// Room on the volume that becomes again what it was, once the update is in its place.
+pub(super) struct Borrowed {
+    /// Holes of a sparse file.
+    holes: ExtentMap,
+    /// What was zero, and what no one proved free.
+    unproven: ExtentMap,
+}
+
+impl Borrowed {
+    /// What is borrowed of `rooms`.
+    pub(super) fn of(space: Space<'_>, rooms: &Rooms) -> Result<Self> {
+        let unproven = rooms.unproven.clone();
+        let Some(whole) = space.volume.geometry().extent() else {
+            let holes = rooms.free.clone();
+            return Ok(Self { holes, unproven });
+        };
+        let data = space.volume.data(whole).map_err(Error::Target)?;
+        let holes = rooms.free.difference(&data);
+        Ok(Self { holes, unproven })
+    }
+}
+
 /// An update that is staged.
 pub(super) struct Staging<'a> {
-    pub(super) stager: Stager<'a>,
-    pub(super) space: Space<'a>,
-    pub(super) allowed: &'a ExtentMap,
-    pub(super) mark: Mark,
-    /// The change token of what is on the target.
-    pub(super) token: Option<[u8; 32]>,
-    pub(super) threads: NonZeroUsize,
-    /// Room on the volume that was zero, and that no one proved free.
-    unproven: ExtentMap,
-    /// Room that was a hole in a sparse file, and becomes one again.
-    pub(super) holes: ExtentMap,
+    stager: Stager<'a>,
+    goal: Goal<'a>,
+    borrowed: Borrowed,
 }
 
 impl<'a> Staging<'a> {
-    /// Stages in `rooms` what goes to `allowed`, the new state. What earlier attempts staged, `parts`,
-    /// is taken over.
-    pub(super) fn new(
-        space: Space<'a>,
-        rooms: Rooms,
-        allowed: &'a ExtentMap,
-        mark: Mark,
-        parts: &[StagedPart],
-        threads: NonZeroUsize,
-    ) -> Result<Self> {
-        let holes = holes(space, &rooms)?;
-        let unproven = rooms.unproven.clone();
-        let stager = Stager::new(space, mark.run, rooms, parts)?;
-        let staged = (stager, allowed);
-        Ok(Self::of_passes(
-            space,
-            staged,
-            mark,
-            (holes, unproven),
-            threads,
-        ))
+    /// Stages in `rooms`. It takes over what earlier attempts staged, which are `parts`.
+    fn new(goal: Goal<'a>, rooms: Rooms, parts: &[StagedPart]) -> Result<Self> {
+        let borrowed = Borrowed::of(goal.space, &rooms)?;
+        let stager = Stager::new(goal.space, goal.mark.run, rooms, parts)?;
+        Ok(Self::of_passes(goal, stager, borrowed))
     }
 
     /// The update that was staged in passes.
-    pub(super) fn of_passes(
-        space: Space<'a>,
-        (stager, allowed): (Stager<'a>, &'a ExtentMap),
-        mark: Mark,
-        (holes, unproven): (ExtentMap, ExtentMap),
-        threads: NonZeroUsize,
-    ) -> Self {
+    pub(super) const fn of_passes(goal: Goal<'a>, stager: Stager<'a>, borrowed: Borrowed) -> Self {
         Self {
             stager,
-            unproven,
-            space,
-            allowed,
-            mark,
-            token: None,
-            threads,
-            holes,
+            goal,
+            borrowed,
         }
     }
 
@@ -131,7 +171,7 @@ impl<'a> Staging<'a> {
         if let Some(extent) = writes
             .iter()
             .filter_map(Write::extent)
-            .find(|&extent| !self.allowed.contains(extent))
+            .find(|&extent| !self.goal.allowed.contains(extent))
         {
             return Err(Error::Internal(format!("{extent} is not to be written")));
         }
@@ -141,6 +181,13 @@ impl<'a> Staging<'a> {
     /// Stages the first chunk, makes all of it durable, and reads it back; `None` when nothing
     /// differs. For a group of volumes, room is kept for the block that names its members.
     pub(super) fn seal(self, held: &HeldBack, group: Option<Group<'_>>) -> Result<Option<Sealed>> {
+        let Goal {
+            space,
+            mark,
+            threads,
+            token,
+            ..
+        } = &self.goal;
         if self.stager.is_empty() && held.changed.is_empty() {
             return Ok(None);
         }
@@ -148,23 +195,27 @@ impl<'a> Staging<'a> {
         let seat = match group.filter(|group| group.volumes > 1) {
             Some(group) => {
                 let block_bytes = group::block_bytes(group.volumes);
-                Some((group.at, self.stager.reserve(block_bytes)?))
+                Some(Seat {
+                    at: group.at,
+                    spot: self.stager.reserve(block_bytes)?,
+                })
             }
             None => None,
         };
-        let Some(staged) = self.stager.seal(self.token)? else {
+        let Some(staged) = self.stager.seal(*token)? else {
             return Ok(None);
         };
-        let run = self.mark.run;
-        let mark = self.mark.with_staged(staged);
+        let run = mark.run;
+        let mark = mark.with_staged(staged);
         let on_volume = self.stager.spots().into_iter();
         let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
+        let taken = self.stager.taken(Area::Volume);
         let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
         Ok(Some(Sealed {
-            checked: ReadBack::check(self.space, &mark, staged, self.threads)?,
+            checked: ReadBack::check(*space, &mark, staged, *threads)?,
             seat,
-            holes: used.intersection(&self.holes),
-            zeroes: self.stager.taken(Area::Volume).intersection(&self.unproven),
+            holes: used.intersection(&self.borrowed.holes),
+            zeroes: taken.intersection(&self.borrowed.unproven),
             drive_taken: self.stager.taken(Area::Drive),
             part: StagedPart {
                 run,
@@ -176,23 +227,15 @@ impl<'a> Staging<'a> {
 
     /// Stages the first chunk, and the places that the mark replaces: both old and new contents.
     fn put_first_chunk(&self, held: &HeldBack) -> Result<()> {
-        let places = Places::new(self.space.volume.geometry(), held.chunk).all();
+        let volume = self.goal.space.volume;
+        let places = Places::new(volume.geometry(), held.chunk).all();
         let changed: Vec<Extent> = held.changed.union(&places).iter().collect();
         self.stager
             .put(&chunk_writes(held.chunk, &held.content, &changed))?;
         let len = held.content.len();
-        let old = read_vec(&self.space.volume, 0, len).map_err(Error::Target)?;
+        let old = read_vec(&volume, 0, len).map_err(Error::Target)?;
         let places: Vec<Extent> = places.iter().collect();
         self.stager
             .keep(&chunk_writes(held.chunk, &Bytes::from(old), &places))
     }
-}
-
-/// What of the room is a hole in a sparse file.
-pub(super) fn holes(space: Space<'_>, rooms: &Rooms) -> Result<ExtentMap> {
-    let Some(whole) = space.volume.geometry().extent() else {
-        return Ok(rooms.free.clone());
-    };
-    let data = space.volume.data(whole).map_err(Error::Target)?;
-    Ok(rooms.free.difference(&data))
 }

@@ -1,9 +1,9 @@
 //! What is settled before a run: its plan, how it finds what must be written, and where writes go.
 
-use super::outlook::{self, Outlook};
-use super::output::{Output, Staging};
+use super::context::Context;
+use super::outlook::{self, Outlook, Viewed};
 use super::pending::recorded;
-use super::{CloneOptions, Group, Job, Update, within};
+use super::{CloneOptions, Job, Update, within};
 use crate::change::drift::{Drift, DriftCheck, check};
 use crate::change::look::keeps_metadata;
 use crate::change::outlook::Purpose;
@@ -14,11 +14,9 @@ use crate::hex::Hex;
 use crate::intent::{IntentLog, Interrupted, RunMeta, Start, Untouched};
 use crate::mark::Mark;
 use crate::plan::Plan;
-use crate::progress::Observer;
 use crate::record::{Record, RecordStore};
 use crate::spot::StagedPart;
 use crate::stage::{Rooms, Space};
-use crate::target_writer::TargetWriter;
 use klon_partition::filesystem::{ChangeToken, Usage, probe};
 use klon_partition::{Extent, ExtentMap};
 use std::sync::Arc;
@@ -31,8 +29,6 @@ pub(super) struct Prepared {
     /// The first chunk, which comes to the target last.
     pub(super) first: Extent,
     pub(super) selection: Selection,
-    /// What is known of the source's files.
-    pub(super) outlook: Outlook,
     /// Bytes of the target that were read for the selection.
     pub(super) checked_bytes: u64,
     /// The record of the last clone to the target, for its history and for what it described. It
@@ -43,7 +39,7 @@ pub(super) struct Prepared {
     /// Whether what is on the target is to be saved.
     pub(super) is_staged: bool,
     /// What interrupted attempts at this update have staged.
-    staged: Vec<StagedPart>,
+    pub(super) staged: Vec<StagedPart>,
     /// What this run marks the target with.
     pub(super) mark: Mark,
 }
@@ -57,8 +53,9 @@ pub(super) struct Unread {
 }
 
 /// The record of the last clone to the target. Only a target that fails is an error.
-fn last_record(job: &Job<'_>, records: &RecordStore, options: &CloneOptions) -> Result<Recorded> {
-    match recorded(records, job.target_identity, &job.target, options.threads) {
+fn last_record(job: &Job<'_>, with: Context<'_>) -> Result<Recorded> {
+    let threads = with.options.threads;
+    match recorded(with.records, job.target_identity, &job.target, threads) {
         Ok(Some(record)) => Ok(Recorded::Found(Arc::new(record))),
         Ok(None) => Ok(Recorded::Nothing),
         Err(error @ Error::Target(_)) => Err(error),
@@ -82,13 +79,8 @@ pub(super) fn data(job: &Job<'_>) -> Result<ExtentMap> {
     Ok(data.union(&job.filled().extents))
 }
 
-/// What reading the target's metadata shows, where the run is to rely on that record.
-fn checked(
-    job: &Job<'_>,
-    options: &CloneOptions,
-    record: &Record,
-    observer: &dyn Observer,
-) -> Result<DriftCheck> {
+/// What the target's metadata shows, read because the run is to rely on `record`.
+fn checked(job: &Job<'_>, record: &Record, with: Context<'_>) -> Result<DriftCheck> {
     if record.manifest.token.is_none() && record.metadata()?.is_none() {
         // Such a record would be believed for its digests of metadata, and has none.
         return Ok(DriftCheck {
@@ -96,8 +88,8 @@ fn checked(
             ..DriftCheck::default()
         });
     }
-    let is_cancelled = || observer.is_cancelled();
-    check(&job.target, record, options.threads, &is_cancelled)
+    let is_cancelled = || with.observer.is_cancelled();
+    check(&job.target, record, with.options.threads, &is_cancelled)
 }
 
 /// What a thread came to.
@@ -131,17 +123,17 @@ impl OnTarget {
     /// earlier run tells. What the selection relies on is not checked yet.
     pub(super) fn look(
         job: &Job<'_>,
-        records: &RecordStore,
-        options: &CloneOptions,
+        with: Context<'_>,
         interrupted: Option<Interrupted>,
     ) -> Result<Self> {
+        let options = with.options;
         let mark = Mark::read(&job.target).map_err(Error::Target)?;
         let on_target = probe(&job.target).map_err(Error::Target)?;
         let token = match &on_target {
             Some(filesystem) => filesystem.change_token(&job.target).unwrap_or_default(),
             None => None,
         };
-        let record = last_record(job, records, options)?;
+        let record = last_record(job, with)?;
         let previous = record.found().cloned();
         // What an earlier run left unfinished is not to be saved.
         let is_staged = job.present.is_some() && options.update == Update::Staged && mark.is_none();
@@ -171,19 +163,14 @@ impl OnTarget {
         })
     }
 
-    /// Reads the target's metadata, where the selection relies on it.
-    pub(super) fn checked(
-        self,
-        job: &Job<'_>,
-        options: &CloneOptions,
-        observer: &dyn Observer,
-    ) -> Result<Self> {
+    /// Reads the target's metadata, if the selection relies on it.
+    pub(super) fn checked(self, job: &Job<'_>, with: Context<'_>) -> Result<Self> {
         let Approach::Digest(record) = &self.selection.approach else {
             return Ok(self);
         };
-        let DriftCheck { drift, read_bytes } = checked(job, options, record, observer)?;
+        let DriftCheck { drift, read_bytes } = checked(job, record, with)?;
         let selection = match drift {
-            Some(drift) => distrust(options.rung, drift),
+            Some(drift) => distrust(with.options.rung, drift),
             None => self.selection,
         };
         Ok(Self {
@@ -193,11 +180,12 @@ impl OnTarget {
         })
     }
 
-    /// The same beside a look at the source, which takes about as long: they are mostly two drives.
+    /// Reads the target's metadata while `look` reads the source: both take about as long, and mostly they
+    /// are two drives.
     fn checked_beside<T>(
         self,
         job: &Job<'_>,
-        (options, observer): (&CloneOptions, &dyn Observer),
+        with: Context<'_>,
         look: impl Fn(Selection) -> Result<(Selection, T)>,
     ) -> Result<(Self, T)> {
         let Approach::Digest(record) = &self.selection.approach else {
@@ -206,14 +194,14 @@ impl OnTarget {
         let record = Arc::clone(record);
         let selection = self.selection;
         let (checked, looked) = thread::scope(|scope| {
-            let check = scope.spawn(|| checked(job, options, &record, observer));
+            let check = scope.spawn(|| checked(job, &record, with));
             let looked = look(selection);
             (joined(check), looked)
         });
         let DriftCheck { drift, read_bytes } = checked?;
         let (selection, found) = match drift {
             // What was found of the source is of no use then.
-            Some(drift) => look(distrust(options.rung, drift))?,
+            Some(drift) => look(distrust(with.options.rung, drift))?,
             None => looked?,
         };
         let found_there = Self {
@@ -235,42 +223,42 @@ impl OnTarget {
 }
 
 impl Prepared {
+    /// Settles a job, and says what is known of its source's files.
     pub(super) fn new(
         job: &Job<'_>,
-        records: &RecordStore,
-        options: &CloneOptions,
-        (purpose, observer): (Purpose, &dyn Observer),
-    ) -> Result<Self> {
+        with: Context<'_>,
+        purpose: Purpose,
+    ) -> Result<(Self, Outlook)> {
         let source_bytes = job.source.geometry().size_bytes;
         let target_bytes = job.target.geometry().size_bytes;
         let plan = Plan::new(job.usage, &data(job)?, source_bytes, target_bytes)?;
         // A log that can't be read says nothing: then the target is compared.
-        let interrupted = Interrupted::load(&records.log_path(job.target_identity))
+        let interrupted = Interrupted::load(&with.records.log_path(job.target_identity))
             .ok()
             .flatten();
-        let found = OnTarget::look(job, records, options, interrupted)?;
-        let with = (purpose, observer);
-        let looked = |selection| outlook::look((job, &plan), records, options, selection, with);
-        let (found, outlook) = found.checked_beside(job, (options, observer), looked)?;
-        Self::of(job, found, (plan, outlook))
+        let found = OnTarget::look(job, with, interrupted)?;
+        let viewed = Viewed {
+            job,
+            subject: job.subject(),
+            plan: &plan,
+            purpose,
+        };
+        let looked = |selection| outlook::look(viewed, with, selection);
+        let (found, outlook) = found.checked_beside(job, with, looked)?;
+        Ok((Self::of(job, found, plan)?, outlook))
     }
 
     /// A job whose target was looked at, and its source.
-    pub(super) fn of(
-        job: &Job<'_>,
-        found: OnTarget,
-        (plan, outlook): (Plan, Outlook),
-    ) -> Result<Self> {
+    pub(super) fn of(job: &Job<'_>, found: OnTarget, plan: Plan) -> Result<Self> {
         let mut own_mark = Mark::new(&job.source_identity.to_string());
         if let Some(interrupted) = found.selection.approach.resumed() {
             own_mark.run = interrupted.run;
         }
         Ok(Self {
-            first: first_chunk(plan.source_bytes)?,
+            first: first_chunk(plan.source_bytes).ok_or_else(Error::no_bytes)?,
             wanted: plan.wanted(),
             plan,
             selection: found.selection,
-            outlook,
             checked_bytes: found.checked_bytes,
             previous: found.previous,
             target_token: found.token,
@@ -376,36 +364,5 @@ impl Prepared {
             drive: drive_room.difference(drive_taken),
             is_drive_given_up: job.drive.is_some_and(|drive| drive.is_given_up),
         }
-    }
-
-    /// Where writes go: a target that an earlier run left unfinished has nothing to be saved.
-    pub(super) fn output<'a>(
-        &'a self,
-        job: &Job<'a>,
-        options: &CloneOptions,
-        group: Option<Group<'_>>,
-    ) -> Result<Output<'a>> {
-        let mark = self.mark.clone();
-        let Some(present) = job.present.filter(|_| self.is_staged) else {
-            let writer = TargetWriter::begin(job.target, &self.wanted, mark, self.first);
-            return Ok(Output::InPlace(Box::new(writer)));
-        };
-        let space = space(job);
-        let none = ExtentMap::new();
-        let drive_taken = group.map_or(&none, |group| group.drive_taken);
-        let rooms = self.rooms(job, present, drive_taken);
-        let is_new = self.staged.is_empty();
-        let parts = &self.staged;
-        let mut staging = Staging::new(space, rooms, &self.wanted, mark, parts, options.threads)?;
-        // All of it is staged then, and only long runs of zeroes that no map tells of would need none;
-        // what no one proved free often is nothing else.
-        let room_bytes = staging.stager.room_bytes();
-        let known = self.plan.copy.difference(&job.usage.unproven);
-        let is_full = matches!(self.selection.approach, Approach::Full);
-        if is_full && is_new && known.total_bytes() > room_bytes {
-            return Err(Error::NoRoom { room_bytes });
-        }
-        staging.token = self.target_token.map(|token| token.0);
-        Ok(Output::Staged(Box::new(staging)))
     }
 }

@@ -17,6 +17,7 @@ use crate::record::{MetadataWriter, RecordWriter};
 use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
+use std::time::Instant;
 
 /// A run under way.
 pub(super) struct Run<'a> {
@@ -25,19 +26,21 @@ pub(super) struct Run<'a> {
     pub(super) observer: &'a dyn Observer,
     /// Names what a run in place is about to touch, or what is staged.
     pub(super) log: IntentLog,
-    /// What of the source is metadata whose digests go into the record.
+    /// The source's metadata whose digests go into the record.
     pub(super) metadata: ExtentMap,
     pub(super) notes: Notes,
 }
 
 /// What is noted of each chunk, in order.
 pub(super) struct Notes {
+    /// When the run began.
+    pub(super) started: Instant,
     pub(super) digests: RecordWriter,
     pub(super) metadata: Option<MetadataWriter>,
     pub(super) changed: ExtentMapBuilder,
     pub(super) read_source_bytes: u64,
     pub(super) read_target_bytes: u64,
-    /// Where signatures were found of what is written past the filesystem.
+    /// Signatures of data that is written past the filesystem.
     pub(super) signatures: Signatures,
     /// Whether all content was read, by this run or by those whose evidence was believed.
     pub(super) is_all_seen: bool,
@@ -118,7 +121,7 @@ impl Run<'_> {
 }
 
 impl Notes {
-    /// Notes what was found out about a chunk. `before` is where earlier runs found signatures.
+    /// Notes what was found out about a chunk. `before` has the signatures that earlier runs found.
     fn add(
         &mut self,
         outcome: &work::Outcome,

@@ -89,19 +89,18 @@ pub(super) fn pend<'a>(
     job: &'a Job<'a>,
     run: Run<'_>,
     sealed: Sealed,
-    started: Instant,
 ) -> Result<Box<StagedClone<'a>>> {
     // Whoever commits later, or never does, need not stage it again.
     run.log.staged(Some(sealed.part))?;
-    pend_as(job, (run.prepared, run.notes), sealed, started)
+    pend_as(job, run.prepared, run.notes, sealed)
 }
 
 /// The same without a log.
 pub(super) fn pend_as<'a>(
     job: &'a Job<'a>,
-    (prepared, notes): (&Prepared, Notes),
+    prepared: &Prepared,
+    notes: Notes,
     sealed: Sealed,
-    started: Instant,
 ) -> Result<Box<StagedClone<'a>>> {
     let space = space(job);
     let used_bytes = job.usage.extents.total_bytes();
@@ -112,15 +111,15 @@ pub(super) fn pend_as<'a>(
         used_bytes,
     };
     let freed = conclude::run_freed(prepared);
+    let started = notes.started;
     let is_live = notes.rest.consistency.is_short();
     let written = conclude::Written {
         in_place_bytes: ready.checked.in_place_bytes(space),
         staged_bytes: sealed.staged_bytes,
+        // What is in use will be the source's, byte by byte, its change token included.
+        token: job.usage.token,
     };
-    // What is in use will be the source's, byte by byte, its change token included.
-    let token = job.usage.token;
-    let (summary, record, kept) =
-        conclude::record((job, prepared), notes, token, written, started)?;
+    let (summary, record, kept) = conclude::record(job, prepared, notes, written)?;
     let digest = record.digest();
     record.keep_pending()?;
     Ok(Box::new(StagedClone {

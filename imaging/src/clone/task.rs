@@ -1,7 +1,8 @@
 //! What is to be done with each chunk, in order.
 
 use super::known::{Knowledge, Known, Recorded};
-use super::{Prepared, within};
+use super::prepared::Prepared;
+use super::within;
 use crate::change::{InPart, Proof};
 use crate::chunk::{self, Digest};
 use crate::error::Result;
@@ -10,32 +11,32 @@ use klon_partition::{Extent, ExtentMap};
 /// One chunk of the source.
 pub(super) struct Task {
     pub(super) chunk: Extent,
-    /// What of it is read.
+    /// The extents that are read.
     pub(super) copy: Vec<Extent>,
-    /// What of it the target shall share with the source: `copy`, and what is known to be zero.
+    /// The extents that the target shall share with the source: `copy`, and what is known to be zero.
     pub(super) wanted: Vec<Extent>,
-    /// What of `wanted` is the filesystem's metadata, where that goes into the record.
+    /// The extents of `wanted` that are the filesystem's metadata, if its digests go into the record.
     pub(super) metadata: Vec<Extent>,
     /// What is known of the target's chunk.
     pub(super) known: Knowledge,
     /// Whether its content is proven to be as the record says.
     pub(super) is_proven: bool,
-    /// What of it is, where the rest is little.
+    /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<Part>,
 }
 
 /// A chunk that is proven in part to be as the record says.
 pub(super) struct Part {
-    /// What of it.
+    /// What is proven, and what is not.
     pub(super) extents: InPart,
     /// The record's digest of the chunk.
     pub(super) digest: Digest,
-    /// The record's digest of its metadata, where nothing else of the chunk can be another one.
+    /// The record's digest of the chunk's metadata, if nothing else of the chunk can have changed.
     pub(super) metadata: Option<Digest>,
 }
 
 impl Part {
-    /// Of a chunk that has `metadata`, and of which the record says that.
+    /// The proven part of a chunk that has `metadata`. `recorded` is what the record says of the chunk.
     pub(super) fn of(extents: InPart, metadata: &[Extent], recorded: Recorded) -> Option<Self> {
         let metadata: ExtentMap = metadata.iter().copied().collect();
         let doubtful = extents.doubtful.as_ref();
@@ -54,8 +55,8 @@ impl Task {
         self.wanted.iter().map(|extent| extent.len_bytes()).sum()
     }
 
-    /// Whether its content is not needed when the target has it already. The first chunk is held
-    /// back until the end, and of metadata there is a digest of its own.
+    /// Whether its content is not needed when the target has it already. The first chunk is needed at the
+    /// end, and metadata for a digest of its own.
     pub(super) const fn is_plain(&self) -> bool {
         self.metadata.is_empty() && self.chunk.offset_bytes() != 0
     }

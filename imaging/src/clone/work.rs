@@ -46,20 +46,22 @@ pub(super) struct Outcome {
 
 /// How the content of a chunk is known.
 pub(super) enum Seen {
-    /// It was read. Where signatures were found of what is written past the filesystem, if anyone asks.
+    /// The chunk was read. The extents are signatures of data that is written past the filesystem, if anyone
+    /// asks for them.
     Read(Vec<Extent>),
-    /// The source keeps its digest.
+    /// The source keeps the chunk's digest.
     Kept,
-    /// It is proven to be as the record says: so many bytes were not read.
+    /// The chunk is proven to be as the record says. The number is the bytes that were not read.
     Proven(u64),
-    /// What could have changed of it was read, and is as the record says: so many bytes were not read.
+    /// The bytes that could have changed were read, and are as the record says. The number is the bytes that
+    /// were not read.
     Same(u64),
-    /// What is not proven of it was read from the source, and the rest from the target, which has what the
-    /// record says.
+    /// The unproven part was read from the source, and the rest from the target, which has what the record
+    /// says.
     InPart {
-        /// So many bytes were not read from the source.
+        /// Bytes that were not read from the source.
         unread_bytes: u64,
-        /// As of [`Read`](Self::Read).
+        /// The same as those of [`Read`](Self::Read).
         signatures: Vec<Extent>,
     },
 }
@@ -103,7 +105,7 @@ impl<'a> Worker<'a> {
         if let Some(digest) = task.proven() {
             let copied = task.copy.iter().map(|extent| extent.len_bytes());
             let seen = Seen::Proven(copied.sum());
-            return Ok(self.same(task, (digest, seen), 0));
+            return Ok(self.same(task, digest, seen, 0));
         }
         if let Some(part) = &task.part {
             return self.in_part(task, part);
@@ -119,7 +121,7 @@ impl<'a> Worker<'a> {
         self.whole(task, task.known, current)
     }
 
-    /// Works on a chunk that is read whole. `known` of the target is what it has, or `current`.
+    /// Works on a chunk that is read whole. `known` says what the target has, or `current` is that.
     fn whole(&self, task: &Task, known: Knowledge, current: Option<Current>) -> Result<Outcome> {
         let chunk = task.chunk;
         let (content, read_source_bytes) = self.content(task)?;
@@ -129,8 +131,18 @@ impl<'a> Worker<'a> {
         let digest = zero().unwrap_or_else(|| Digest::of(&content));
         let metadata = (!task.metadata.is_empty())
             .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
-        let (changed, read_target_bytes) =
-            self.changed((task, known), digest, &content, current)?;
+        let (changed, read_target_bytes) = match self.rewritten(known, digest) {
+            Rewritten::Nothing => (Vec::new(), 0),
+            Rewritten::Everything => (task.wanted.clone(), 0),
+            Rewritten::Differing => {
+                let current = match current {
+                    Some(current) => current,
+                    None => self.current(task)?,
+                };
+                let changed = differing(chunk, &task.wanted, &content, &current.content);
+                (changed, current.read_bytes)
+            }
+        };
         Ok(Outcome {
             seen: Seen::Read(self.signatures(task, &content)),
             chunk,
@@ -168,7 +180,7 @@ impl<'a> Worker<'a> {
     /// Compares what was `read` of a chunk with the filesystem's checksums.
     fn compare_sums(&self, chunk: Extent, read: &[Extent], content: &[u8]) {
         if let Some(check) = self.check {
-            sums::look(check, read, (chunk.offset_bytes(), content));
+            sums::look(check, read, chunk.offset_bytes(), content);
         }
     }
 
@@ -201,12 +213,12 @@ impl<'a> Worker<'a> {
             Knowledge::Digest(_) | Knowledge::Nothing => return Ok(Compared::Unread),
         };
         let read_bytes = current.map_or(0, |current| current.read_bytes);
-        let outcome = self.same(task, (digest, Seen::Kept), read_bytes);
+        let outcome = self.same(task, digest, Seen::Kept, read_bytes);
         Ok(Compared::Same(outcome))
     }
 
     /// A chunk that the target has already, without its content.
-    fn same(&self, task: &Task, (digest, seen): (Digest, Seen), read_target_bytes: u64) -> Outcome {
+    fn same(&self, task: &Task, digest: Digest, seen: Seen, read_target_bytes: u64) -> Outcome {
         Outcome {
             chunk: task.chunk,
             digest,
@@ -231,30 +243,25 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn changed(
-        &self,
-        (task, known): (&Task, Knowledge),
-        digest: Digest,
-        content: &[u8],
-        current: Option<Current>,
-    ) -> Result<(Vec<Extent>, u64)> {
+    /// What must be written of a chunk with that digest, by what is known of the target.
+    fn rewritten(&self, known: Knowledge, digest: Digest) -> Rewritten {
         match known {
-            Knowledge::Digest(known) if known == digest => return Ok((Vec::new(), 0)),
-            Knowledge::Nothing => return Ok((task.wanted.clone(), 0)),
-            Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => {
-                return Ok((task.wanted.clone(), 0));
-            }
-            Knowledge::Digest(_) | Knowledge::Unknown => {}
+            Knowledge::Digest(known) if known == digest => Rewritten::Nothing,
+            Knowledge::Nothing => Rewritten::Everything,
+            Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => Rewritten::Everything,
+            Knowledge::Digest(_) | Knowledge::Unknown => Rewritten::Differing,
         }
-        let current = match current {
-            Some(current) => current,
-            None => self.current(task)?,
-        };
-        Ok((
-            differing(task.chunk, &task.wanted, content, &current.content),
-            current.read_bytes,
-        ))
     }
+}
+
+/// What must be written of a chunk.
+enum Rewritten {
+    /// The target has it.
+    Nothing,
+    /// All of it, without a look at the target.
+    Everything,
+    /// Blocks that differ from what the target has.
+    Differing,
 }
 
 /// What a comparison by the source's digest showed.

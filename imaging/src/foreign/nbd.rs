@@ -109,7 +109,7 @@ impl NbdDisk {
         }
     }
 
-    /// What of `within` was written to since the bitmap began that was asked for; `None` when none was.
+    /// The parts of `within` that were written to since the bitmap began; `None` if no bitmap was asked for.
     ///
     /// # Errors
     /// As reading has them.

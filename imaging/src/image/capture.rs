@@ -8,6 +8,7 @@ mod job;
 mod known;
 mod live;
 mod outlook;
+mod selected;
 mod sums;
 mod transfer;
 mod work;
@@ -17,7 +18,6 @@ pub use job::{CaptureJob, CaptureOptions, CaptureSummary, SourceVolume, Volumes}
 pub use live::{LiveCapture, LiveSource, LiveVolume, LookAt, capture_live};
 
 use super::append::Append;
-use super::header::Header;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::change::RungChoice;
 use crate::error::{Error, Result};
@@ -26,9 +26,10 @@ use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::rung::Rung;
 use crate::source;
-use conclude::Ended;
+use conclude::{Began, Ended};
 use klon_partition::ExtentMap;
-use std::time::Instant;
+use outlook::Viewed;
+use selected::Selected;
 use sums::Checks;
 use transfer::{Chunks, Transfer};
 
@@ -68,22 +69,23 @@ fn capture_from<A: Append>(
     options: &CaptureOptions,
     observer: &dyn Observer,
 ) -> Result<CaptureSummary> {
-    let started = Instant::now();
-    let start_bytes = writer.position();
+    let began = Began::now(writer);
     let plan = plan(job)?;
-    let Header {
-        uuid, chunk_size, ..
-    } = *writer.header();
-    let from = (job, &plan);
     begin(job, writer, options)?;
-    let selected = rung(job, options.rung);
-    let (mut outlook, selected) = outlook::look(from, uuid, options, selected, observer)?;
-    let with = (options, chunk_size);
-    let (rung, reason) = audit::audit(from, &mut outlook, selected, with, observer)?;
+    let viewed = Viewed {
+        job,
+        plan: &plan,
+        header: writer.header(),
+        options,
+        observer,
+    };
+    let selected = Selected::by_snapshot(job, options.rung);
+    let (mut outlook, selected) = outlook::look(viewed, selected)?;
+    let selected = audit::audit(viewed, &mut outlook, selected)?;
     observer.event(&Event::Started {
         name: job.name,
-        rung: Some(rung),
-        reason: &reason,
+        rung: Some(selected.rung),
+        reason: &selected.reason,
         total_bytes: plan.copy.total_bytes(),
     });
     let summed = sums::summed(job)?;
@@ -91,7 +93,7 @@ fn capture_from<A: Append>(
     let transfer = Transfer {
         job,
         plan: &plan,
-        rung,
+        rung: selected.rung,
         unread: outlook.unread.as_ref(),
         is_searched: !outlook.drafts.is_empty(),
         before: None,
@@ -120,13 +122,13 @@ fn capture_from<A: Append>(
     let ended = Ended {
         job,
         plan,
-        selected: (rung, reason),
+        selected,
         figures: outlook.figures,
         drafts: drafts.collect(),
         doubtful: checked.doubtful,
         rest: RestFigures::of(job.consistency),
     };
-    let summary = ended.commit(notes, writer, (start_bytes, started))?;
+    let summary = ended.commit(notes, writer, began)?;
     observer.event(&Event::Finished);
     Ok(summary)
 }
@@ -147,7 +149,7 @@ fn begin<A: Append>(
     Ok(())
 }
 
-/// What of the source goes into the image.
+/// Which bytes of the source go into the image.
 fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
     let geometry = job.source.geometry();
     let mut data = ExtentMap::new();
@@ -157,21 +159,4 @@ fn plan(job: &CaptureJob<'_>) -> Result<Plan> {
     // Unknown bytes must not count as zero.
     data = data.union(&job.bad);
     Plan::new(job.usage, &data, geometry.size_bytes, geometry.size_bytes)
-}
-
-fn rung(job: &CaptureJob<'_>, choice: RungChoice) -> (Rung, String) {
-    let text = |text: &str| text.to_owned();
-    match (job.previous, choice) {
-        (_, RungChoice::Only(Rung::Full)) => {
-            (Rung::Full, text("all of it is stored, as asked for"))
-        }
-        (None, _) => (Rung::Full, text("the first snapshot of this source")),
-        (Some(_), RungChoice::Only(Rung::Compare)) => {
-            (Rung::Compare, text("compared byte for byte, as asked for"))
-        }
-        (Some(previous), _) => {
-            let number = previous.number();
-            (Rung::Digest, format!("compared with snapshot {number}"))
-        }
-    }
 }

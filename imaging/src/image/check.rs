@@ -51,7 +51,7 @@ pub struct CheckSummary {
     pub seconds: f64,
 }
 
-/// What of a snapshot could not be read from its source, and is zero.
+/// The bytes of a snapshot that could not be read from its source, and are zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SnapshotBad {
     /// Its number.
@@ -62,7 +62,7 @@ pub struct SnapshotBad {
     pub extents: ExtentMap,
 }
 
-/// What of a snapshot is damaged.
+/// The bytes of a snapshot that are damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SnapshotDamage {
     /// Its number.

@@ -93,7 +93,7 @@ pub fn compare(
     Ok(found)
 }
 
-/// What of a chunk is not the same.
+/// The parts of a chunk that differ.
 #[derive(Default)]
 struct Unlike {
     extents: Vec<Extent>,

@@ -32,9 +32,9 @@ pub struct ExportJob<'a> {
     pub device: &'a dyn ReadAt,
     /// Size of the image's chunks. What is exported comes in pieces as large, of a mebibyte at most.
     pub chunk_size: ChunkSize,
-    /// What of it may be anything but zero.
+    /// The bytes of it that may be anything but zero.
     pub data: ExtentMap,
-    /// What of it was in use.
+    /// The bytes of it that were in use.
     pub wanted: ExtentMap,
     /// How many threads read and check.
     pub threads: NonZeroUsize,

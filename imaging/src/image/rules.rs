@@ -272,7 +272,7 @@ mod tests {
         for entry in &mut catalog.snapshots[6..] {
             entry.ended_unix_seconds = 60 + entry.number;
         }
-        // Of those that can't be, as many days are kept by themselves.
+        // As many days that can't be are kept by themselves.
         assert_eq!(kept_of(daily, &catalog), [2, 4, 5, 6, 8]);
         // A day ahead may be, where a clock is set a little wrong.
         let (tomorrow, later) = (1000, 1002);

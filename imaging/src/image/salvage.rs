@@ -204,7 +204,7 @@ pub struct Salvaged {
     device: Arc<SalvageDevice>,
     /// Where the source lies in what was imaged.
     at: Extent,
-    /// What of the source is read from elsewhere.
+    /// The bytes of the source that are read from elsewhere.
     replaced: ExtentMap,
 }
 

@@ -160,7 +160,7 @@ impl Parts {
     fn add_staged(&mut self, payload: &[u8]) -> std::result::Result<(), String> {
         let run = Uuid::from_slice(&payload[..16]).map_err(|error| error.to_string())?;
         let index = BlockRef::parse(&payload[16..]).ok_or("no reference to an index")?;
-        // Of each attempt, the last one says it all.
+        // The last one of each attempt says it all.
         self.staged.retain(|part| part.run != run);
         self.staged.push(StagedPart { run, index });
         let surplus = self.staged.len().saturating_sub(STAGED_MAX);

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 /// How many chunks are named at once.
 const INTENT_CHUNKS: u64 = 256;
-/// How often what is done is made durable: each time costs a sync of the target.
+/// The time between two checkpoints. Each checkpoint syncs the target.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 /// Digests in one frame of earlier attempts.
 const FRAME_DIGESTS: usize = 1024;

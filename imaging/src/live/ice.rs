@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 /// Sources that were brought to rest.
 pub(crate) struct Ice<'a> {
     since: SystemTime,
+    /// When less time is left, they have to go on.
+    reserve: Duration,
     state: Mutex<State<'a>>,
     read_bytes: AtomicU64,
 }
@@ -23,9 +25,10 @@ struct State<'a> {
 }
 
 impl<'a> Ice<'a> {
-    pub(crate) fn new(at_rest: Box<dyn AtRest + Send + 'a>) -> Self {
+    pub(crate) fn new(at_rest: Box<dyn AtRest + Send + 'a>, reserve: Duration) -> Self {
         Self {
             since: at_rest.since(),
+            reserve,
             state: Mutex::new(State {
                 at_rest: Some(at_rest),
                 ended: None,
@@ -52,15 +55,26 @@ impl<'a> Ice<'a> {
             .map(|at_rest| at_rest.left())
     }
 
-    /// Lets them go on when they may not stay at rest for `reserve`.
+    /// Lets them go on when less time is left than the reserve.
     ///
     /// # Errors
     /// As [`AtRest::end`].
-    pub(crate) fn keep_while(&self, reserve: Duration) -> Result<()> {
+    pub(crate) fn mind_the_time(&self) -> Result<()> {
         match self.left() {
-            Some(left) if left < reserve => self.end().map(drop),
+            Some(left) if left < self.reserve => self.end().map(drop),
             _ => Ok(()),
         }
+    }
+
+    /// What a look at them came to. If they went on meanwhile, the look is void, and so is its error.
+    ///
+    /// # Errors
+    /// As [`AtRest::end`], and those of the look.
+    pub(crate) fn looked<T>(&self, looked: Result<T>) -> Result<T> {
+        if self.left().is_none_or(|left| left.is_zero()) {
+            self.end()?;
+        }
+        looked
     }
 
     /// Lets them go on. How long they were at rest; `None` when they went on before.
@@ -109,6 +123,11 @@ impl<'a, 'r> Quiet<'a, 'r> {
             ice,
             held_bytes: Mutex::new(0),
         }
+    }
+
+    /// The sources.
+    pub(crate) const fn ice(&self) -> &'a Ice<'r> {
+        self.ice
     }
 
     /// Tells what was held back, once the sources go on.

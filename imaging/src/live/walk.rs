@@ -1,4 +1,4 @@
-//! Walks over the files of a source at rest, against the pass before.
+//! Walks over the files of a frozen source and compares them with the previous pass.
 
 use crate::change::evidence::{Draft, Evidence, Spool};
 use crate::change::look::{Look, Subject, unwritable};
@@ -21,17 +21,32 @@ pub(crate) struct Walked {
     pub(crate) contents: Option<ExtentMap>,
 }
 
-/// What of a source is as `evidence` of the pass before tells, which described that; and what tells it
-/// unchanged at the next one.
+/// What the pass before left.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    /// What tells the files unchanged; `None` if that is not known.
+    pub(crate) evidence: Option<&'a Evidence>,
+    /// What was in use.
+    pub(crate) described: &'a ExtentMap,
+    /// Where evidence would be kept, for messages.
+    pub(crate) path: &'a Path,
+}
+
+/// Which parts of a source are as the pass before found them, and what tells them unchanged at the next one.
 ///
 /// # Errors
 /// [`Error::Source`], [`Error::Interrupted`].
 pub(crate) fn again(
     subject: Subject<'_>,
-    (evidence, described, path): (Option<&Evidence>, &ExtentMap, &Path),
+    earlier: Earlier<'_>,
     reliance: &Reliance,
     observer: &dyn Observer,
 ) -> Result<Walked> {
+    let Earlier {
+        evidence,
+        described,
+        path,
+    } = earlier;
     let mut figures = MetadataFigures::default();
     let Some(look) = Look::new(subject, reliance)? else {
         return Ok(Walked {

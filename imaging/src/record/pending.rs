@@ -2,10 +2,9 @@
 
 use super::store::{Record, RecordStore};
 use super::writer::pending_path;
-use crate::durable::{self, sync_name};
+use crate::durable;
 use crate::error::{Result, io_error};
 use klon_partition::Identity;
-use std::fs;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -30,8 +29,7 @@ impl RecordStore {
     /// [`crate::Error::RecordIo`].
     pub fn adopt_pending(&self, target: &Identity) -> Result<()> {
         let path = self.path(target);
-        fs::rename(pending_path(&path), &path)
-            .and_then(|()| sync_name(&path))
+        durable::replace(&pending_path(&path), &path)
             .map_err(|source| io_error(&path, "replace", source))
     }
 

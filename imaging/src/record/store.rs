@@ -38,6 +38,17 @@ pub struct RecordStore {
     directory: PathBuf,
 }
 
+/// A volume that an image has snapshots of.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageSource<'a> {
+    /// The source that the volume is on.
+    pub identity: &'a Identity,
+    /// The name that the user gave to the source.
+    pub given_name: Option<&'a str>,
+    /// The number of the partition; 0 for the whole source.
+    pub partition: u32,
+}
+
 impl RecordStore {
     /// The records in `directory`, which is created when the first one is written.
     #[must_use]
@@ -72,19 +83,18 @@ impl RecordStore {
             .join(format!("{}.{EVIDENCE_EXTENSION}", file_stem(target)))
     }
 
-    /// The file of the evidence for a volume in an image: partition `number`, or 0 for the whole source. The
-    /// last run that added a snapshot of `source`, called `given_name`, wrote it. The image is known by its
-    /// UUID, wherever its file is.
+    /// The file of the evidence for a volume in an image. The last run that added a snapshot of it wrote the
+    /// file. The image is known by its UUID, wherever its file is.
     #[must_use]
-    pub fn image_evidence_path(
-        &self,
-        image: Uuid,
-        (source, given_name): (&Identity, Option<&str>),
-        number: u32,
-    ) -> PathBuf {
-        let source = String::from(source.clone());
+    pub fn image_evidence_path(&self, image: Uuid, of: ImageSource<'_>) -> PathBuf {
+        let ImageSource {
+            identity,
+            given_name,
+            partition,
+        } = of;
+        let source = String::from(identity.clone());
         // No name has a control character.
-        let text = format!("{source}\n{number}\n{}", given_name.unwrap_or_default());
+        let text = format!("{source}\n{partition}\n{}", given_name.unwrap_or_default());
         let name = Digest::of(text.as_bytes()).to_string();
         self.directory.join(format!(
             "image-{image}-{}.{EVIDENCE_EXTENSION}",
@@ -246,7 +256,7 @@ pub struct Record {
     pub bad: ExtentMap,
     /// What stands there beside zeroes.
     pub bad_fill: FillTexts,
-    /// What of the source no one proved free, and was not copied.
+    /// The bytes of the source that nobody proved free, and that were not copied.
     pub left_out: ExtentMap,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],

@@ -1,9 +1,10 @@
 //! Digests of a clone's metadata: what shows, beside the change token, that a target is still as
 //! its record says.
 
+use super::counted::Counted;
 use crate::chunk::{Digest, range_in};
 use crate::durable::{directory_of, reserve};
-use crate::error::{Error, Result, io_error};
+use crate::error::{Result, io_error};
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -49,7 +50,7 @@ pub struct MetadataWriter {
     pub(super) map: ExtentMap,
     spool: BufWriter<File>,
     path: PathBuf,
-    len_bytes: u64,
+    digests: Counted,
     whole: Whole,
 }
 
@@ -70,7 +71,7 @@ impl MetadataWriter {
             map,
             spool: BufWriter::new(spool),
             path,
-            len_bytes: 0,
+            digests: Counted::default(),
             whole: Whole::default(),
         })
     }
@@ -81,7 +82,7 @@ impl MetadataWriter {
     /// [`Error::RecordIo`].
     pub fn push(&mut self, digest: Digest) -> Result<()> {
         self.whole.push(digest);
-        self.len_bytes = self.len_bytes.saturating_add(Digest::LEN as u64);
+        self.digests.add();
         let written = self.spool.write_all(&digest.0);
         written.map_err(|source| io_error(&self.path, "write", source))
     }
@@ -93,7 +94,7 @@ impl MetadataWriter {
     }
 
     pub(super) const fn len_bytes(&self) -> u64 {
-        self.len_bytes
+        self.digests.len_bytes()
     }
 
     /// All digests, from the first.
@@ -103,14 +104,8 @@ impl MetadataWriter {
         Ok(BufReader::new(file))
     }
 
-    /// How many digests there must be.
-    pub(super) fn check(&self, expected_bytes: u64) -> Result<()> {
-        if self.len_bytes == expected_bytes {
-            return Ok(());
-        }
-        Err(Error::Internal(format!(
-            "{} bytes of digests of metadata, expected {expected_bytes}",
-            self.len_bytes
-        )))
+    /// Checks that there is a digest of each chunk that holds metadata.
+    pub(super) fn check(&self, chunks: u64) -> Result<()> {
+        self.digests.check("metadata", chunks)
     }
 }

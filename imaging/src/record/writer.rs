@@ -1,12 +1,15 @@
 //! Writing a record: beside the old one, which it replaces when it is complete and durable.
 
+use super::counted::Counted;
 use super::format::header;
 use super::manifest::Manifest;
 use super::reader::FILL_BYTES_MAX;
 use super::structure_digests::MetadataWriter;
 use crate::chunk::{self, Digest};
 use crate::durable::{self, reserve};
-use crate::error::{Error, Result, io_error};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, io_error};
 use crate::extents::encode_extents;
 use crate::section;
 use crate::source::FillTexts;
@@ -27,7 +30,8 @@ const PENDING_EXTENSION: &str = "pending";
 pub struct RecordWriter {
     output: Hashing<BufWriter<NamedTempFile>>,
     path: PathBuf,
-    digests_left: u64,
+    digests: Counted,
+    digests_count: u64,
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
     bad_fill: FillTexts,
@@ -55,7 +59,8 @@ impl RecordWriter {
         Ok(Self {
             output,
             path,
-            digests_left: digests_count,
+            digests: Counted::default(),
+            digests_count,
             metadata: None,
             bad: ExtentMap::new(),
             bad_fill: FillTexts::default(),
@@ -66,12 +71,9 @@ impl RecordWriter {
     /// Adds the digest of the next chunk.
     ///
     /// # Errors
-    /// [`Error::RecordIo`]; [`Error::Internal`] for one digest too many.
+    /// [`Error::RecordIo`].
     pub fn push(&mut self, digest: Digest) -> Result<()> {
-        self.digests_left = self
-            .digests_left
-            .checked_sub(1)
-            .ok_or_else(|| Error::Internal("one digest too many for the record".to_owned()))?;
+        self.digests.add();
         self.output
             .write_all(&digest.0)
             .map_err(|source| io_error(&self.path, "write", source))
@@ -106,7 +108,7 @@ impl RecordWriter {
     /// Completes the record, makes it durable, and puts it in the place of the old one.
     ///
     /// # Errors
-    /// [`Error::RecordIo`]; [`Error::Internal`] when digests are missing.
+    /// [`Error::RecordIo`]; [`Error::Internal`] when there are more or fewer digests than chunks.
     pub fn into_place(
         self,
         manifest: &Manifest,
@@ -128,13 +130,10 @@ impl RecordWriter {
         zero: &ExtentMap,
         changed: &ExtentMap,
     ) -> Result<CompleteRecord> {
-        if self.digests_left != 0 {
-            let message = format!("{} digests are missing from the record", self.digests_left);
-            return Err(Error::Internal(message));
-        }
+        self.digests.check("chunks", self.digests_count)?;
         if let Some(metadata) = &self.metadata {
             let chunks = chunk::chunks(&metadata.map, manifest.source_bytes);
-            metadata.check((chunks.count() as u64).saturating_mul(Digest::LEN as u64))?;
+            metadata.check(chunks.count() as u64)?;
         }
         let Self {
             mut output,
@@ -227,7 +226,7 @@ impl CompleteRecord {
     }
 }
 
-/// Where the record of a run waits that is not complete on the target; beside the one at `path`.
+/// The path of a pending record, beside the record at `path`. It waits until its run is complete on the target.
 pub(super) fn pending_path(path: &Path) -> PathBuf {
     path.with_extension(PENDING_EXTENSION)
 }

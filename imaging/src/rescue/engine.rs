@@ -40,7 +40,7 @@ impl<'a> Engine<'a> {
         begun: Begun,
         observer: &'a dyn Observer,
     ) -> Result<Self> {
-        let first = first_chunk(plan.source_bytes)?;
+        let first = first_chunk(plan.source_bytes).ok_or_else(Error::no_bytes)?;
         let mut mark = Mark::new(&job.source_identity.to_string());
         mark.run = begun.origin.run;
         let writer = TargetWriter::begin(job.target, wanted, mark, first);

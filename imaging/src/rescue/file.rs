@@ -260,7 +260,7 @@ fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
 /// What `error` is about: the map can't be used.
 pub(super) fn of_another(path: &Path, why: &str) -> Error {
     Error::Refused(format!(
-        "the map {} can't be gone on with: {why}; name another map file, or delete this one to \
+        "klon can't go on with the map {}: {why}. Name another map file, or delete this one to \
          begin anew",
         path.shown()
     ))

@@ -40,7 +40,10 @@ pub(super) fn begin(
     let fresh = Begun {
         statuses: StatusMap::new(size_bytes),
         origin: origin(job, plan),
-        held: vec![0; to_len(first_chunk(size_bytes)?.len_bytes())],
+        held: {
+            let first = first_chunk(size_bytes).ok_or_else(Error::no_bytes)?;
+            vec![0; to_len(first.len_bytes())]
+        },
         reason: "nothing of it is rescued yet".to_owned(),
     };
     let found = match MapFile::load(options.map, size_bytes) {
@@ -163,7 +166,7 @@ impl Begun {
         options: &RescueOptions<'_>,
         is_marked: bool,
     ) -> Result<()> {
-        let first = first_chunk(self.statuses.size_bytes())?;
+        let first = first_chunk(self.statuses.size_bytes()).ok_or_else(Error::no_bytes)?;
         if is_marked {
             self.statuses
                 .replace(first, Status::Finished, Status::NonTried);

@@ -240,7 +240,7 @@ fn describe(snapshot: &Snapshot, partition: Option<u32>) -> String {
     if let Some(note) = &meta.note {
         text = format!("{}: {note}", text.trim_end());
     }
-    // Of what an image says, terminals get no more than text.
+    // A terminal gets nothing but text of what an image says.
     let text = printable(&text);
     text.chars()
         .take(200)

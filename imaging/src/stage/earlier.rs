@@ -88,7 +88,7 @@ impl Earlier {
         }
     }
 
-    /// What of `area` is in use, as [`occupied`](Self::occupied) found it.
+    /// The bytes of `area` that are in use, as [`occupied`](Self::occupied) found it.
     pub(super) const fn taken(&self, area: Area) -> &ExtentMap {
         match area {
             Area::Volume => &self.volume,

@@ -37,7 +37,7 @@ mod finish;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{Ready, apply, commit, leader};
+pub use commit::{Ready, Seat, apply, commit, leader};
 pub use finish::finish;
 
 use super::index::damaged;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 /// The largest write that a power cut never splits.
 const SECTOR_BYTES: u64 = 512;
 
-/// What of a volume is read at once for its witness.
+/// How much of a volume is read at once for its witness.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
 impl ReadBack {

@@ -23,7 +23,7 @@ impl Around {
         self.lost_in_row.store(0, Ordering::Relaxed);
     }
 
-    /// Reads `extents` of `chunk` into `buffer`, as far as that goes. Returns what can't be read.
+    /// Reads `extents` of `chunk` into `buffer`. Skips extents that can't be read, and returns them.
     ///
     /// # Errors
     /// When the source is gone; `None` for the error that led here.

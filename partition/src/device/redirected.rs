@@ -76,7 +76,7 @@ impl Redirection {
         blocks.saturating_mul(self.block_bytes.into())
     }
 
-    /// What of `within` is not as the device has it, at positions of the volume.
+    /// The parts of `within` that are not as the device has them, at positions of the volume.
     fn touched(&self, within: Extent) -> ExtentMap {
         let block_bytes = u64::from(self.block_bytes);
         let block = |(&block, _): (&u64, _)| {

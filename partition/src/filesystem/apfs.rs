@@ -70,7 +70,7 @@ pub(crate) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
         Ok(map) => Some(map).filter(|_| summary.hazards.is_empty()),
         Err(error) => {
             let hazard = hazard(error)?;
-            // Of what is wrong, the features say more than what they lead to.
+            // The features say more of what is wrong than what they lead to.
             if summary.hazards.is_empty() {
                 summary.hazards.push(hazard);
             }

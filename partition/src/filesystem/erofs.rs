@@ -124,7 +124,7 @@ fn check(raw: &[u8], block_bytes: u32, volume: &dyn ReadAt) -> Result<Checked> {
     Ok(checksum(raw, covered))
 }
 
-/// Where that ends which the checksum covers: the superblock and the rest of its block.
+/// The end of what the checksum covers: the superblock and the rest of its block.
 fn covered_end_bytes(block_bytes: u32) -> u64 {
     let block_bytes = u64::from(block_bytes);
     if block_bytes > OFFSET {

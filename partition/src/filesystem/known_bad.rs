@@ -3,9 +3,6 @@
 //! Then the list or the claim is wrong, nobody can say which, and the blocks count as in use.
 
 use super::gather::Gather;
-use super::probe;
-use crate::device::ReadAt;
-use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
 
 /// Which of the listed blocks something else claims.
@@ -44,17 +41,6 @@ impl Claims {
             _ => ExtentMap::new(),
         }
     }
-}
-
-/// The bytes of `volume` that its filesystem lists as bad and that nothing in it claims. They are not
-/// in use. A volume that must be copied whole has none.
-///
-/// # Errors
-/// [`crate::Error::Io`] when the device fails.
-pub fn known_bad(volume: &dyn ReadAt) -> Result<ExtentMap> {
-    let filesystem = probe(volume)?;
-    let clean = filesystem.filter(|filesystem| filesystem.summary().hazards.is_empty());
-    Ok(clean.map_or_else(ExtentMap::new, |filesystem| filesystem.known_bad(volume)))
 }
 
 #[cfg(test)]

@@ -120,8 +120,16 @@ fn ambiguity(found: &[Box<dyn Filesystem>]) -> Hazard {
     ))
 }
 
-#[cfg(test)]
-mod tests;
+/// The bytes of `volume` that its filesystem lists as bad and that nothing in it claims. They are not
+/// in use. A volume that must be copied whole has none.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub fn known_bad(volume: &dyn ReadAt) -> Result<ExtentMap> {
+    let filesystem = probe(volume)?;
+    let clean = filesystem.filter(|filesystem| filesystem.summary().hazards.is_empty());
+    Ok(clean.map_or_else(ExtentMap::new, |filesystem| filesystem.known_bad(volume)))
+}
 
 /// The files of the filesystem on `device` that hold bytes of `extents`: at most `files_max`.
 ///
@@ -146,3 +154,6 @@ pub fn owners(device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Own
         gaps: gaps.list(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,33 +1,11 @@
 //! Volumes whose journal awaits recovery, shown as they are once it was replayed. The volume itself stays
 //! as it is.
 
+use super::replayed::{Replay, Replayed};
 use super::{Basis, Filesystem, Hazard, recognize, usage_by};
 use crate::device::ReadAt;
-use crate::device::redirected::{Redirected, Redirection};
+use crate::device::redirected::Redirected;
 use crate::error::{Error, Result};
-
-/// Whether the journal of a volume was replayed.
-#[derive(Debug)]
-pub enum Replay {
-    /// Nothing awaits recovery; or recovery alone would not make the volume a clean one, or klon replays
-    /// no such journal. The volume is taken as it is.
-    Unneeded,
-    /// It was. The volume is clean then, and its map can be believed.
-    Done(Replayed),
-    /// It can't be, for this reason. The volume is taken as it is.
-    Impossible(String),
-}
-
-/// What the replay of a journal comes to.
-#[derive(Clone, Debug)]
-pub struct Replayed {
-    /// What has to be read from elsewhere on the volume, or has other bytes.
-    pub redirection: Redirection,
-    /// How many transactions were replayed.
-    pub transactions: u32,
-    /// How many bytes of the volume come from its log.
-    pub replayed_bytes: u64,
-}
 
 /// Replays the journal of `volume`, on which `filesystem` was recognized, if that is all that keeps its map
 /// from being believed. What comes out is checked: the volume must be clean then, and its map consistent.

@@ -80,7 +80,7 @@ pub(super) struct Beside {
     hash_trees: Vec<u64>,
     /// What a hybrid MBR lists.
     hybrid: Vec<(Extent, u8)>,
-    /// What of it no entry of the GPT is.
+    /// The bytes of it in no entry of the GPT.
     unknown: ExtentMap,
 }
 

@@ -18,7 +18,7 @@ const FOOTER_BYTES: u64 = 512;
 pub struct Cut {
     /// Where the target ends.
     pub target_bytes: u64,
-    /// What of the end nothing proves free; at offsets of the source.
+    /// The bytes of the end that nothing proves free, at offsets of the source.
     pub rest: Usage,
     /// How much nothing proves free before that end.
     pub unproven_bytes: u64,
@@ -100,7 +100,7 @@ pub fn cut_of_volume(volume: &dyn ReadAt, usage: &Usage, target_bytes: u64) -> R
             },
         }));
     }
-    Ok(split(usage, size_bytes, (target_bytes, target_bytes)))
+    Ok(split(usage, size_bytes, target_bytes, target_bytes))
 }
 
 /// What a target of `target_bytes` cuts off of a disk. `usage` says what of the disk is in use. No partition
@@ -148,10 +148,11 @@ pub fn cut_of_disk(
     let moved = gpt.and_then(|table| table::relocated(table, target_bytes).ok());
     let kept_bytes = moved.map_or(target_bytes, |moved| moved.usable.end_bytes());
     let size_bytes = disk.geometry().size_bytes;
-    Ok(split(&usage, size_bytes, (target_bytes, kept_bytes)))
+    Ok(split(&usage, size_bytes, target_bytes, kept_bytes))
 }
 
-fn split(usage: &Usage, size_bytes: u64, (target_bytes, kept_bytes): (u64, u64)) -> Fitting {
+/// A source of `size_bytes` of which the target keeps the first `kept_bytes`.
+fn split(usage: &Usage, size_bytes: u64, target_bytes: u64, kept_bytes: u64) -> Fitting {
     let kept = usage.within(Extent::new(0, kept_bytes));
     Fitting::Fits(Box::new(Cut {
         target_bytes,

@@ -104,7 +104,7 @@ fn limit(disk: &dyn ReadAt, table: &Table, own: &Partition) -> Result<u64> {
     Ok(first.map_or(bound_bytes, Extent::offset_bytes))
 }
 
-/// What of a map begins at `start_bytes` or behind it.
+/// The part of a map that begins at `start_bytes` or behind it.
 fn behind(map: &ExtentMap, start_bytes: u64) -> ExtentMap {
     let begins = |extent: &Extent| extent.offset_bytes() >= start_bytes;
     map.iter().filter(begins).collect()

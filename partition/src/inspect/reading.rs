@@ -26,7 +26,7 @@ pub(super) struct Reading {
     sector_bytes: u32,
     /// Partitions with a filesystem at their start.
     begun: usize,
-    /// Of those, the ones that the filesystem fills, and the chain of logical partitions.
+    /// How many of these partitions their filesystem fills. The chain of logical partitions counts as one.
     filled: usize,
 }
 

@@ -11,7 +11,7 @@ use crate::filesystem::{self, Basis, Usage};
 use crate::outside;
 use crate::table::{self, Partition, Scheme, Table};
 
-/// What of a whole disk must be copied.
+/// The bytes of a whole disk that must be copied.
 #[derive(Clone, Debug)]
 pub struct DiskUsage {
     /// The table, if there is one.
@@ -45,7 +45,7 @@ impl DiskUsage {
     }
 }
 
-/// What of one volume of a disk must be copied.
+/// The bytes of one volume of a disk that must be copied.
 #[derive(Clone, Debug)]
 pub struct VolumeUsage {
     /// Where it lies on the disk.
@@ -111,7 +111,7 @@ pub fn disk_usage_by(disk: &dyn ReadAt, known: &[Volume]) -> Result<DiskUsage> {
     Ok(usage)
 }
 
-/// What of the volume at `extent` must be copied.
+/// The bytes of the volume at `extent` that must be copied.
 fn volume_usage(disk: &dyn ReadAt, extent: Extent, known: &[Volume]) -> Result<Usage> {
     match known.iter().find(|volume| volume.extent == extent) {
         Some(volume) => volume.usage(disk),

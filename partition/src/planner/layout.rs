@@ -89,7 +89,7 @@ pub struct PlannedVolume {
     pub size: SizePolicy,
     /// Size of the source volume.
     pub source_bytes: u64,
-    /// What of the source a clone that is smaller must have room for: its filesystem.
+    /// The part of the source that a smaller clone must have room for: its filesystem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub least_bytes: Option<u64>,
     /// How small the source's filesystem could be made when the plan was made, by its own tool; `None` when that

@@ -68,7 +68,7 @@ pub struct Source {
     pub disk_has_esp: bool,
     /// Whether it is a disk with boot code in its first sector.
     pub has_boot_code: bool,
-    /// What of the disk is in no partition and not zero, boot code at its start left out.
+    /// The bytes of the disk that are in no partition and not zero, without boot code at its start.
     pub unassigned: Option<Unassigned>,
     /// The disk that it is or lies on, with its table; its groups are the planner's to fill in.
     pub original: Option<Original>,

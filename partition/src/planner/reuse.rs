@@ -17,7 +17,8 @@ use crate::table::{Partition, Scheme};
 pub(super) fn find<'a>(
     ground: &'a Ground,
     wanted: &[Wanted],
-    (previous, may_shrink): (Option<&Plan>, bool),
+    previous: Option<&Plan>,
+    may_shrink: bool,
 ) -> Result<Vec<Option<&'a Partition>>> {
     wanted
         .iter()

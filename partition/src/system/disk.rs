@@ -51,7 +51,7 @@ pub struct Disk {
     /// The file that a loop device shows.
     #[serde(serialize_with = "text::path_option")]
     pub loop_file: Option<PathBuf>,
-    /// What of the running system is on it.
+    /// The parts of the running system that are on it.
     pub system: Option<String>,
 }
 

@@ -69,7 +69,7 @@ pub enum Use {
     SystemDisk {
         /// The kernel's name of the disk.
         disk: String,
-        /// What of the system is there.
+        /// The part of the system that is there.
         why: String,
     },
     /// It can't be written.
@@ -187,8 +187,8 @@ impl System {
         };
         let on = &device.name;
         let is_shown = device.loop_file.is_some() && Some(index) != own;
-        // The loop device that the request itself goes through is no other use, nor is the one
-        // under a partition that was asked for.
+        // Two loop devices don't count as other uses: the one that was asked for, and the one whose
+        // partition was asked for.
         if is_shown && !self.is_disk_of(index, own) {
             uses.push(Use::LoopBacked { name: on.clone() });
         }

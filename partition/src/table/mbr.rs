@@ -53,8 +53,8 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors, record: &MBRHeader) -> R
     Ok(table(record, sectors, usable, partitions))
 }
 
-/// What can be told of a table that [`read`] refuses: the partitions that are wholly on the disk.
-/// Logical ones only where it is clear which extended partition they are in.
+/// The partitions that lie wholly on the disk, for a table that [`read`] refuses. A logical partition
+/// counts only if its extended partition is known.
 ///
 /// # Errors
 /// [`Error::Io`] when the device fails.

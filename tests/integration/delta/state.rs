@@ -3,8 +3,8 @@
 use super::volumes::Made;
 use klon_imaging::change::proven::{
     ExtentCount, ExtentVerdict, ExtentWriter, Found, Horizon, Identities, IdentityWriter,
-    KeptExtents, Largest, Previous, PreviousExtents, Rule, Signatures, Stamped, WalkError, walk,
-    walk_extents,
+    KeptExtents, Largest, Previous, PreviousExtents, Rule, Signatures, Stamped, Walk, WalkError,
+    walk, walk_extents,
 };
 use klon_imaging::change::sectors::SectorCheck;
 use klon_partition::device::check_range;
@@ -159,6 +159,18 @@ fn part(all: &[u8], extent: Extent) -> &[u8] {
 type Walked =
     std::result::Result<(Vec<u8>, Found<()>, BTreeMap<ExtentVerdict, ExtentCount>), WalkError>;
 
+fn over<'a>(
+    (filesystem, device): (&'a dyn Filesystem, &'a dyn ReadAt),
+    rule: &'a Rule,
+) -> Walk<'a> {
+    Walk {
+        filesystem,
+        device,
+        rule,
+        is_cancelled: &|| false,
+    }
+}
+
 fn walked(
     volume: (&dyn Filesystem, &dyn ReadAt),
     previous: Option<&State>,
@@ -172,7 +184,7 @@ fn walked(
         described: &state.described,
     });
     let keep = IdentityWriter::begin(Vec::new(), horizon).unwrap();
-    let found = walk(volume, previous, keep, rule, &|| false)?;
+    let found = walk(over(volume, rule), previous, keep)?;
     let Found {
         proven,
         written_past,
@@ -214,7 +226,7 @@ fn walked_extents(
         described: &state.described,
     });
     let keep = ExtentWriter::begin(Vec::new(), Horizon::NEVER).unwrap();
-    let found = walk_extents(volume, previous, keep, rule, &|| false)?;
+    let found = walk_extents(over(volume, rule), previous, keep)?;
     let as_files = Found {
         proven: found.proven,
         written_past: ExtentMap::new(),

@@ -3,33 +3,6 @@
 use super::Source;
 use super::text::split;
 
-/// Devices that leave an answer to the default, each with why.
-pub(super) const SILENT: &[&str] = &[
-    // They have bytes and keep no digests.
-    "imaging/src/foreign/nbd.rs: NbdDisk lacks sha256",
-    "imaging/src/image/import/plain.rs: PlainStream lacks sha256",
-    "imaging/src/image/import/zeroes.rs: Zeroes lacks sha256",
-    "partition/src/device/memory.rs: MemoryDevice lacks data",
-    "partition/src/device/memory.rs: MemoryDevice lacks sha256",
-    "partition/src/device/source.rs: Source lacks sha256",
-    "partition/src/device/target.rs: Target lacks sha256",
-    "src/foreign/qemu.rs: QemuDisk lacks sha256",
-    // It is read in order, and never by a device's means.
-    "imaging/src/image/capture/forward.rs: ForwardGeometry lacks data",
-    "imaging/src/image/capture/forward.rs: ForwardGeometry lacks sha256",
-    // Their chunks lie in pieces beneath, and are packed.
-    "imaging/src/image/import/qcow2.rs: Qcow2 lacks sha256",
-    "imaging/src/image/parts/joined.rs: Joined lacks sha256",
-    // Reads may fail or be zeroes, so what the device beneath says does not hold.
-    "partition/src/device/fault.rs: FaultAt lacks sha256",
-    "partition/src/device/known_bad.rs: KnownBad lacks sha256",
-    "partition/src/filesystem/owners/forgiving.rs: Forgiving lacks data",
-    "partition/src/filesystem/owners/forgiving.rs: Forgiving lacks sha256",
-    // It forgets writes.
-    "partition/src/device/crash.rs: CrashDevice lacks data",
-    "partition/src/device/crash.rs: CrashDevice lacks sha256",
-];
-
 /// The answers that have a default.
 const ANSWERS: [&str; 2] = ["data", "sha256"];
 

@@ -1,7 +1,8 @@
 //! Each rule finds an offender that was planted.
 
 use super::text::split;
-use super::{Source, circles, devices, floors, lengths, named, options};
+use super::{Source, assert_only_allowed, circles, devices, floors, lengths, named, options};
+use std::panic::catch_unwind;
 
 fn source(path: &str, text: &str) -> Source {
     Source {
@@ -73,6 +74,63 @@ fn a_circle() {
     assert!(circles::circles(&sources[..5], &[]).is_empty());
     let allowed = ["imaging/src/b → imaging/src/d"];
     assert!(circles::circles(&sources, &allowed).is_empty());
+}
+
+#[test]
+fn a_circle_through_re_exports() {
+    let house = |used: &str| {
+        [
+            source("imaging/src/lib.rs", "mod house;"),
+            source(
+                "imaging/src/house.rs",
+                "mod a;\nmod b;\npub use a::{Thing as Known, other};\nuse b::Low;\nstruct Own;",
+            ),
+            source("imaging/src/house/a.rs", &format!("use super::{used};")),
+            source("imaging/src/house/b.rs", "use crate::house::{Own, Known};"),
+        ]
+    };
+    let expected = "imaging/src/house/a imaging/src/house/b";
+    assert_eq!(names(circles::circles(&house("Low"), &[])), [expected]);
+    assert!(circles::circles(&house("Own"), &[]).is_empty());
+}
+
+#[test]
+fn a_circle_through_modules_of_few() {
+    for visibility in ["pub(super)", "pub(in crate::x)", "pub(crate)", "pub", ""] {
+        let above = format!("{visibility} mod below;\nfn f() {{ below::g() }}");
+        let sources = [
+            source("imaging/src/lib.rs", "mod a; mod b;"),
+            source("imaging/src/a.rs", &above),
+            source("imaging/src/a/below.rs", "use crate::b::T;"),
+            source("imaging/src/b.rs", "use crate::a::U;"),
+        ];
+        let expected = "imaging/src/a imaging/src/a/below imaging/src/b";
+        assert_eq!(names(circles::circles(&sources, &[])), [expected]);
+    }
+}
+
+/// What the failure says.
+fn failure(offenders: &[&str], allowed: &[&str]) -> String {
+    let offenders: Vec<(String, String)> = offenders
+        .iter()
+        .map(|name| ((*name).to_owned(), format!("{name}, in full")))
+        .collect();
+    let failure = catch_unwind(|| assert_only_allowed(&offenders, allowed, "It has a reason:"));
+    *failure.unwrap_err().downcast::<String>().unwrap()
+}
+
+#[test]
+fn an_offender_is_told_with_the_reason() {
+    assert_only_allowed(&[("a".to_owned(), "a".to_owned())], &["a"], "");
+    let told = failure(&["a", "b"], &["a"]);
+    assert_eq!(told, "It has a reason:\nb, in full");
+}
+
+#[test]
+fn an_idle_allowance() {
+    let told = failure(&["a"], &["a", "b"]);
+    assert!(told.contains("not needed any more"), "{told}");
+    assert!(told.ends_with("[\"b\"]"), "{told}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Evidence comes back as it was written, and any other bytes are refused.
 
-use super::{Belonging, Draft, Evidence, EvidenceMeta, Spool};
+use super::{Belonging, Draft, Evidence, EvidenceMeta, Findings, Spool};
 use crate::Error;
 use crate::change::Bitmap;
 use crate::change::proven::{Entry, Horizon, IdentityWriter, Stamped};
@@ -69,8 +69,11 @@ fn draft(path: &Path) -> Draft {
 }
 
 fn written(path: &Path) -> Vec<u8> {
-    let maps = (&map(&[(512, 512)]), &map(&[(8192, 4096)]));
-    draft(path).keep(OWN, maps).unwrap();
+    let findings = Findings {
+        signatures: map(&[(512, 512)]),
+        damaged: map(&[(8192, 4096)]),
+    };
+    draft(path).keep(OWN, &findings).unwrap();
     fs::read(path).unwrap()
 }
 
@@ -170,7 +173,7 @@ fn what_is_of_a_snapshot_is_of_that_volume_in_it_alone() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x.evidence");
-    draft(&path).keep(own, (&map(&[]), &map(&[]))).unwrap();
+    draft(&path).keep(own, &Findings::default()).unwrap();
     let found = Evidence::open(&path, SIZE_BYTES).unwrap().unwrap();
     assert_eq!(found.belonging, own);
 }

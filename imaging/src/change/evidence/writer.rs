@@ -4,7 +4,7 @@ use super::{Belonging, CRC_AT, Evidence, EvidenceMeta, HEADER_LEN, MAGIC, VERSIO
 use crate::durable;
 use crate::extents::encode_extents;
 use crate::section;
-use klon_partition::ExtentMap;
+use klon_partition::{Extent, ExtentMap};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -170,11 +170,11 @@ impl Draft {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn so_far(
-        &mut self,
-        signatures: ExtentMap,
-        damaged: ExtentMap,
-    ) -> io::Result<Evidence> {
+    pub(crate) fn so_far(&mut self, findings: Findings) -> io::Result<Evidence> {
+        let Findings {
+            signatures,
+            damaged,
+        } = findings;
         self.file.flush()?;
         Ok(Evidence {
             belonging: Belonging::Record([0; 32]),
@@ -189,16 +189,11 @@ impl Draft {
     }
 
     /// Completes it and puts it in the place of the old one, durably. It belongs to `belonging`, which
-    /// must be durable by now; `signatures` is where some were found in all that the run read, and `damaged` what of it
-    /// is damaged or could not be compared.
+    /// must be durable by now. `findings` are those of all that the run read.
     ///
     /// # Errors
     /// What the system says.
-    pub fn keep(
-        self,
-        belonging: Belonging,
-        (signatures, damaged): (&ExtentMap, &ExtentMap),
-    ) -> io::Result<()> {
+    pub fn keep(self, belonging: Belonging, findings: &Findings) -> io::Result<()> {
         let Self {
             mut file,
             path,
@@ -207,9 +202,13 @@ impl Draft {
             meta,
         } = self;
         let mut sections = Vec::new();
-        section::push(&mut sections, *b"SIGN", &encode_extents(signatures)?);
+        section::push(
+            &mut sections,
+            *b"SIGN",
+            &encode_extents(&findings.signatures)?,
+        );
         section::push(&mut sections, *b"PAST", &encode_extents(&written_past)?);
-        section::push(&mut sections, *b"DMGD", &encode_extents(damaged)?);
+        section::push(&mut sections, *b"DMGD", &encode_extents(&findings.damaged)?);
         section::push(&mut sections, *b"META", &serde_json::to_vec(&meta)?);
         file.write_all(&sections)?;
         let mut file = file.into_inner()?.beside(&path)?;
@@ -218,6 +217,25 @@ impl Draft {
         file.as_file().write_all_at(&header, 0)?;
         file.as_file().sync_all()?;
         durable::name(file, &path).map(drop)
+    }
+}
+
+/// What a run found in the bytes that it read of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Signatures of data that is written past the filesystem.
+    pub signatures: ExtentMap,
+    /// What is damaged by the checksums of its filesystem, or could not be compared with them.
+    pub damaged: ExtentMap,
+}
+
+impl Findings {
+    /// Those in `part`, at offsets from its start.
+    pub(crate) fn in_part(&self, part: Extent) -> Self {
+        Self {
+            signatures: self.signatures.in_part(part),
+            damaged: self.damaged.in_part(part),
+        }
     }
 }
 

@@ -10,12 +10,12 @@
 
 mod fold;
 
-use super::rule::{Guard, Rule};
+use super::request::Walk;
+use super::rule::Guard;
 use super::stream::{Keep, Kept, Stream, StreamWriter, digest_at};
 use super::verdict::WalkError;
 use fold::Fold;
-use klon_partition::filesystem::Filesystem;
-use klon_partition::{ExtentMap, ReadAt};
+use klon_partition::ExtentMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -112,8 +112,8 @@ pub struct FoundExtents<W> {
     pub kept: Kept,
 }
 
-/// Walks over the data extents of `filesystem`, which `device` holds: compares them with those of the
-/// `previous` run, and keeps what the next one needs. Nothing is proven without a previous run.
+/// Walks over the data extents of a filesystem: compares them with those of the `previous` run, and keeps
+/// what the next one needs. Nothing is proven without a previous run.
 ///
 /// Memory is bounded whatever the number of extents; of more than 2²¹ proven pieces of the device only
 /// the larger ones are.
@@ -121,12 +121,16 @@ pub struct FoundExtents<W> {
 /// # Errors
 /// [`WalkError`]; then nothing is proven and nothing is kept.
 pub fn walk_extents<R: Read, W: Write>(
-    (filesystem, device): (&dyn Filesystem, &dyn ReadAt),
+    of: Walk<'_>,
     previous: Option<PreviousExtents<'_, R>>,
     keep: ExtentWriter<W>,
-    rule: &Rule,
-    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<FoundExtents<W>, WalkError> {
+    let Walk {
+        filesystem,
+        device,
+        rule,
+        is_cancelled,
+    } = of;
     let (previous, limits) = match previous {
         Some(previous) => (
             Some(previous.extents),

@@ -5,6 +5,7 @@ use super::areas::{Area, Excess};
 use super::horizon::{Horizon, is_of_clock};
 use super::identities::{Counted, Entry, IdentitiesError, IdentityWriter};
 use super::mapping::Mapping;
+use super::request::Walk;
 use super::rule::{Guard, Rule};
 use super::signatures::HEAD_BYTES;
 use super::verdict::{Count, Largest, Previous, ReadWhole, Verdict, WalkError};
@@ -69,18 +70,19 @@ struct Current {
 }
 
 impl<'a, R: Read, W: Write> Fold<'a, R, W> {
+    /// A walk over a filesystem that was `made` then, if it says so.
     pub(super) fn new(
-        (block_bytes, shares_blocks, made): (u32, bool, Option<u64>),
+        of: Walk<'a>,
+        made: Option<u64>,
         previous: Option<Previous<'a, R>>,
         keep: IdentityWriter<W>,
-        rule: &'a Rule,
-        is_cancelled: &'a dyn Fn() -> bool,
     ) -> Self {
+        let block_bytes = of.filesystem.summary().block_size_bytes;
         Self {
-            rule,
-            is_cancelled,
+            rule: of.rule,
+            is_cancelled: of.is_cancelled,
             block_bytes: u64::from(block_bytes).max(1),
-            shares_blocks,
+            shares_blocks: of.filesystem.shares_blocks(),
             made,
             previous,
             keep,

@@ -104,7 +104,7 @@ pub enum Refusal {
 
 /// What would make the next run fast. The program names the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
+pub enum Faster {
     /// Nothing but this run, whose record will do.
     ThisRun,
     /// Mount it and unmount it, or check it.
@@ -208,11 +208,11 @@ fn discontinuity(then: Option<&Continuity>, now: Option<&Continuity>) -> Option<
 impl Refusal {
     /// What would make the next run fast.
     #[must_use]
-    pub const fn remedy(self) -> Remedy {
+    pub const fn remedy(self) -> Faster {
         match self {
-            Self::IsNotClean => Remedy::MakeClean,
-            Self::NoLedger => Remedy::InstallLedger,
-            Self::OtherMachine => Remedy::SayClean,
+            Self::IsNotClean => Faster::MakeClean,
+            Self::NoLedger => Faster::InstallLedger,
+            Self::OtherMachine => Faster::SayClean,
             Self::NoInstance
             | Self::WasNotClean
             | Self::Another
@@ -223,7 +223,7 @@ impl Refusal {
             | Self::Clock
             | Self::Restored
             | Self::WentDown
-            | Self::UnknownBoot => Remedy::ThisRun,
+            | Self::UnknownBoot => Faster::ThisRun,
         }
     }
 }
@@ -252,7 +252,7 @@ impl fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::{
-        Continuity, Instance, Refusal, Remedy, Session, Stamped, refusal, set_back_seconds,
+        Continuity, Faster, Instance, Refusal, Session, Stamped, refusal, set_back_seconds,
     };
     use uuid::Uuid;
 
@@ -419,8 +419,8 @@ mod tests {
 
     #[test]
     fn what_helps_is_told() {
-        assert_eq!(Refusal::NoLedger.remedy(), Remedy::InstallLedger);
-        assert_eq!(Refusal::WentDown.remedy(), Remedy::ThisRun);
+        assert_eq!(Refusal::NoLedger.remedy(), Faster::InstallLedger);
+        assert_eq!(Refusal::WentDown.remedy(), Faster::ThisRun);
         assert_eq!(Refusal::IsNotClean.to_string(), "the source is not clean");
     }
 }

@@ -1,7 +1,8 @@
 //! Walks over golden volumes.
 
 use super::{
-    Found, Guard, Horizon, Identities, IdentityWriter, Previous, Rule, Verdict, WalkError, walk,
+    Found, Guard, Horizon, Identities, IdentityWriter, Previous, Rule, Verdict, Walk, WalkError,
+    walk,
 };
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::files::Stamp;
@@ -36,8 +37,13 @@ fn walked(device: &MemoryDevice, stream: Option<&[u8]>, files_max: usize) -> Wal
     let keep = IdentityWriter::begin(Vec::new(), LATE).unwrap();
     let met = std::cell::Cell::new(0);
     let is_cancelled = || met.replace(met.get() + 1) >= files_max;
-    let volume = (&*filesystem, device as &dyn ReadAt);
-    walk(volume, previous, keep, &Rule::default(), &is_cancelled)
+    let of = Walk {
+        filesystem: &*filesystem,
+        device,
+        rule: &Rule::default(),
+        is_cancelled: &is_cancelled,
+    };
+    walk(of, previous, keep)
 }
 
 #[test]

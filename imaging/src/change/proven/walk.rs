@@ -2,11 +2,11 @@
 
 use super::fold::Fold;
 use super::identities::{IdentityWriter, Kept};
-use super::rule::Rule;
+use super::request::Walk;
 use super::verdict::{Count, Largest, Previous, Verdict, WalkError};
+use klon_partition::ExtentMap;
+use klon_partition::filesystem::Kind;
 use klon_partition::filesystem::files::Beside;
-use klon_partition::filesystem::{Filesystem, Kind};
-use klon_partition::{ExtentMap, ReadAt};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -29,8 +29,8 @@ pub struct Found<W> {
     pub contents: Option<ExtentMap>,
 }
 
-/// Walks over the files of `filesystem`, which `device` holds: compares them with those of the
-/// `previous` run, and keeps what the next one needs. Nothing is proven without a previous run.
+/// Walks over the files of a filesystem: compares them with those of the `previous` run, and keeps
+/// what the next one needs. Nothing is proven without a previous run.
 ///
 /// Memory is bounded whatever the number of files; of a file in more than 2¹⁹ pieces nothing is
 /// proven, and of more than 2²⁰ proven extents only the larger ones are.
@@ -38,12 +38,16 @@ pub struct Found<W> {
 /// # Errors
 /// [`WalkError`]; then nothing is proven and nothing is kept.
 pub fn walk<R: Read, W: Write>(
-    (filesystem, device): (&dyn Filesystem, &dyn ReadAt),
+    of: Walk<'_>,
     previous: Option<Previous<'_, R>>,
     keep: IdentityWriter<W>,
-    rule: &Rule,
-    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Found<W>, WalkError> {
+    let Walk {
+        filesystem,
+        device,
+        rule,
+        ..
+    } = of;
     let summary = filesystem.summary();
     if !matches!(
         summary.kind,
@@ -55,13 +59,7 @@ pub fn walk<R: Read, W: Write>(
     let described = previous.as_ref().map(|previous| previous.described);
     let instance = filesystem.instance(device)?;
     let made = instance.and_then(|instance| instance.made);
-    let mut fold = Fold::new(
-        (summary.block_size_bytes, filesystem.shares_blocks(), made),
-        previous,
-        keep,
-        rule,
-        is_cancelled,
-    );
+    let mut fold = Fold::new(of, made, previous, keep);
     let mut beside = Beside::new(&mut fold);
     let gaps = filesystem.files(device, &mut beside);
     let contents = beside.finish().finish();

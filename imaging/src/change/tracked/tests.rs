@@ -2,7 +2,7 @@
 
 use super::{Bitmap, Since, Tracked};
 use crate::change::Rung;
-use crate::change::proven::Remedy;
+use crate::change::proven::Faster;
 use klon_partition::ExtentMap;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ fn a_list_must_begin_with_the_run_of_the_record() {
     ];
     for (since, run) in doubts {
         let doubt = list(since).doubt(run, None).unwrap();
-        assert_eq!(doubt.remedy, Remedy::NameRun, "{since:?}");
+        assert_eq!(doubt.remedy, Faster::NameRun, "{since:?}");
         let own = run.map_or("unknown".to_owned(), |run| run.to_string());
         assert!(
             doubt.reason.ends_with(&format!("of run {own}")),

@@ -12,42 +12,45 @@ use crate::change::sectors::{CheckedSectors, SectorCheck};
 use crate::change::sums;
 use crate::change::{MetadataFigures, Unchanged};
 use crate::chunk::{self, Digest};
+use crate::clone::context::Context;
 use crate::clone::known::Knowledge;
 use crate::clone::prepared::{OnTarget, Prepared};
 use crate::clone::task::{self, Task};
 use crate::clone::work::Worker;
 use crate::clone::{CloneOptions, Job, pending, within};
-use crate::error::{Error, Result};
-use crate::live::{Ice, Quiet};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::live::Quiet;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
-use crate::record::RecordStore;
 use crate::target_writer::{HeldBack, TargetWriter};
 use klon_partition::{Extent, ExtentMap};
 use noted::Noted;
-pub(super) use parts::{Last, Rest};
+pub(super) use parts::{Ending, Last, Leftover};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use way::{Staging, Way};
 
 /// The tasks of a pass, in order.
 type Tasks<'p> = Box<dyn Iterator<Item = Result<Task>> + Send + 'p>;
 
-/// One volume, between two passes.
-pub(super) struct Volume<'a> {
+/// One volume whose source was not looked at yet.
+pub(super) struct Waiting<'a> {
     live: &'a LiveJob<'a>,
-    /// What is known of the target, until the source was looked at for the first time.
-    on_target: Option<OnTarget>,
-    /// What was settled by then. Its plan is that of the last pass.
-    prepared: Option<Prepared>,
-    /// The last pass, once it is over.
-    last: Option<Pass>,
-    known: Known,
-    done: Done,
+    on_target: OnTarget,
     /// Whether it may be staged in room of its drive, which the others of its run then leave alone.
     has_drive_room: bool,
+}
+
+/// One volume, from the first look at its source on.
+pub(super) struct Volume<'a> {
+    live: &'a LiveJob<'a>,
+    /// What the first look settled. The plan is that of the first pass.
+    prepared: Prepared,
+    known: Known,
+    done: Done,
     /// Where an update of an earlier clone waits; `None` when it is written in place.
     staging: Option<Arc<Staging<'a>>>,
 }
@@ -80,13 +83,29 @@ struct Done {
     unread: ExtentMap,
     /// What the first look found of the files, against the record.
     figures: MetadataFigures,
+}
+
+/// What the last pass read itself, or left for the end.
+pub(super) struct Taken {
     /// The first chunk, which comes to the target last.
-    held: Option<HeldBack>,
+    held: HeldBack,
+    /// The digests of the metadata in each chunk that has any.
     metadata: Vec<Digest>,
-    /// What the checksums of the filesystem said of what the last pass read.
-    checked: Option<CheckedSectors>,
-    /// Why nothing of that could be compared with them.
-    unchecked_because: Option<String>,
+    checked: Checked,
+}
+
+/// A pass that is over.
+pub(super) struct Ended {
+    pass: Pass,
+    taken: Taken,
+}
+
+/// What a pass is compared with.
+enum Against {
+    /// The record of the last clone: the approach of the run has the proof.
+    Record,
+    /// The pass before, and what is as it was then. `None` if nothing shows that.
+    Pass(Option<Unchanged>),
 }
 
 /// What was found of a volume at the start of a pass, at rest.
@@ -95,25 +114,29 @@ pub(super) struct Pass {
     plan: Plan,
     wanted: ExtentMap,
     metadata: Option<ExtentMap>,
-    /// What is as it was at the pass before; the first one has its own proof.
-    unchanged: Option<Unchanged>,
+    against: Against,
     draft: Option<Draft>,
     pub(super) figures: MetadataFigures,
     /// Bytes that nothing shows to be as they were.
     pub(super) unproven_bytes: u64,
 }
 
-/// What compares what is read with the filesystem's checksums; `None` where it keeps none, or the reason
-/// why that is not possible.
+/// What compares what is read with the filesystem's checksums: `None` if it keeps none, or the reason why
+/// that is not possible.
 type Check<'a> = Result<Option<SectorCheck<'a>>, String>;
+
+/// What the checksums of the filesystem said of what was read: `None` if it keeps none, or the reason why
+/// nothing could be compared.
+type Checked = Result<Option<CheckedSectors>, String>;
 
 /// What a pass copied.
 pub(super) struct Copied<'p> {
+    pass: &'p Pass,
     way: Way<'p>,
     pub(super) read_bytes: u64,
     held: HeldBack,
     noted: Noted,
-    checked: Result<Option<CheckedSectors>, String>,
+    checked: Checked,
 }
 
 impl Pass {
@@ -132,43 +155,35 @@ impl Pass {
     }
 
     fn job<'p>(&'p self, live: &LiveJob<'p>) -> Job<'p> {
-        Job {
-            source: &*self.found.source,
-            usage: &self.found.usage,
-            ..live.job
-        }
+        look::job(live, &self.found)
     }
 }
 
-impl<'a> Volume<'a> {
+impl<'a> Waiting<'a> {
     /// Looks at the target, before the source is brought to rest.
     ///
     /// # Errors
     /// As [`clone`](crate::clone::clone).
     pub(super) fn begin(
-        (live, has_drive_room): (&'a LiveJob<'a>, bool),
-        records: &RecordStore,
-        options: &CloneOptions,
-        observer: &dyn Observer,
+        live: &'a LiveJob<'a>,
+        has_drive_room: bool,
+        with: Context<'_>,
     ) -> Result<Self> {
         let job = &live.job;
-        pending::settle(job, records, options.threads)?;
-        // It is not kept by this run, and says nothing of what this run does.
-        records.remove_log(job.target_identity)?;
-        let on_target = OnTarget::look(job, records, options, None)?;
-        let on_target = on_target.checked(job, options, observer)?;
+        pending::settle(job, with.records, with.options.threads)?;
+        // This run keeps no log, and an old one says nothing of what this run does.
+        with.records.remove_log(job.target_identity)?;
+        let on_target = OnTarget::look(job, with, None)?;
+        let on_target = on_target.checked(job, with)?;
         Ok(Self {
             live,
-            on_target: Some(on_target),
-            prepared: None,
-            last: None,
-            known: Known::default(),
-            done: Done::default(),
+            on_target,
             has_drive_room,
-            staging: None,
         })
     }
+}
 
+impl<'a> Volume<'a> {
     /// Its name, for people.
     pub(super) const fn name(&self) -> &'a str {
         self.live.job.name
@@ -176,18 +191,17 @@ impl<'a> Volume<'a> {
 
     /// Tells that the run begins.
     pub(super) fn tell_start(&self, pass: &Pass, observer: &dyn Observer) {
-        if let Some(prepared) = &self.prepared {
-            observer.event(&Event::Started {
-                name: self.name(),
-                rung: Some(prepared.selection.rung()),
-                reason: &prepared.selection.reason,
-                total_bytes: pass.wanted.total_bytes(),
-            });
-        }
+        let selection = &self.prepared.selection;
+        observer.event(&Event::Started {
+            name: self.name(),
+            rung: Some(selection.rung()),
+            reason: &selection.reason,
+            total_bytes: pass.wanted.total_bytes(),
+        });
     }
 
-    /// Copies what nothing shows to be as it was, while the source is at rest as long as `reserve` is left
-    /// for that, and then while it goes on.
+    /// Copies what nothing shows to be as it was: first while the source is at rest, and when the time for
+    /// that runs out, while it goes on.
     ///
     /// # Errors
     /// As [`clone`](crate::clone::clone).
@@ -195,7 +209,6 @@ impl<'a> Volume<'a> {
         &self,
         pass: &'p Pass,
         check: Check<'_>,
-        (ice, reserve): (&Ice<'_>, Duration),
         options: &CloneOptions,
         observer: &Quiet<'_, '_>,
     ) -> Result<Copied<'p>>
@@ -203,31 +216,29 @@ impl<'a> Volume<'a> {
         'a: 'p,
     {
         let job = pass.job(self.live);
-        let prepared = self.prepared()?;
+        let prepared = &self.prepared;
+        let ice = observer.ice();
         let sectors = check.as_ref().ok().and_then(Option::as_ref);
         let worker = Worker::new(&job, options.rewrite, true, sectors);
         let way = match &self.staging {
             Some(staging) => Way::Staged(Arc::clone(staging) as Arc<Staging<'p>>),
-            None => Way::InPlace(self.writer(prepared, &pass.wanted)),
+            None => Way::InPlace(self.writer(&pass.wanted)),
         };
         let none = ExtentMap::new();
         let metadata = pass.metadata.as_ref().unwrap_or(&none);
-        let (first, others) = self.tasks(prepared, pass, metadata)?;
+        let (first, others) = self.tasks(pass, metadata)?;
         let go_on = |task: Task| {
             let task = unless_cancelled(observer, task)?;
-            ice.keep_while(reserve)?;
+            ice.mind_the_time()?;
             Ok(task)
         };
         let chunks = pass.plan.source_bytes.div_ceil(chunk::CHUNK_BYTES);
         let mut noted = Noted::of(chunks);
-        // What earlier runs found in what the first pass does not read; later ones know it from that.
-        let before = match self.last {
-            None => prepared
-                .selection
-                .approach
-                .proof()
-                .map(|proof| &proof.signatures),
-            Some(_) => None,
+        // What earlier runs found in what the first pass does not read; later passes know it from that one.
+        let proof = prepared.selection.approach.proof();
+        let before = match pass.against {
+            Against::Record => proof.map(|proof| &proof.signatures),
+            Against::Pass(_) => None,
         };
         let outcome = worker.process(&go_on(first)?)?;
         let held = HeldBack {
@@ -235,7 +246,7 @@ impl<'a> Volume<'a> {
             content: outcome.content.clone(),
             changed: outcome.changed.iter().copied().collect(),
         };
-        noted.add(&outcome, before, ice, observer);
+        noted.add(&outcome, before, observer);
         pipeline::run(
             options.threads,
             others.map(|task| go_on(task?)),
@@ -244,11 +255,12 @@ impl<'a> Volume<'a> {
                 for write in &zeroes {
                     way.put_zero(write)?;
                 }
-                noted.add(&outcome, before, ice, observer);
+                noted.add(&outcome, before, observer);
                 Ok(())
             },
         )?;
         Ok(Copied {
+            pass,
             way,
             read_bytes: noted.read_source_bytes,
             held,
@@ -258,7 +270,7 @@ impl<'a> Volume<'a> {
     }
 
     /// What writes in place.
-    fn writer<'p>(&self, prepared: &Prepared, wanted: &'p ExtentMap) -> Box<TargetWriter<'p>>
+    fn writer<'p>(&self, wanted: &'p ExtentMap) -> Box<TargetWriter<'p>>
     where
         'a: 'p,
     {
@@ -266,21 +278,17 @@ impl<'a> Volume<'a> {
             true => TargetWriter::resume,
             false => TargetWriter::begin,
         };
-        let (target, first) = (self.live.job.target, prepared.first);
-        Box::new(begin(target, wanted, prepared.mark.clone(), first))
+        let Prepared { mark, first, .. } = &self.prepared;
+        Box::new(begin(self.live.job.target, wanted, mark.clone(), *first))
     }
 
     /// The task of the first chunk, and those of the others in order.
-    fn tasks<'p>(
-        &'p self,
-        prepared: &'p Prepared,
-        pass: &'p Pass,
-        metadata: &'p ExtentMap,
-    ) -> Result<(Task, Tasks<'p>)> {
-        if self.last.is_none() {
+    fn tasks<'p>(&'p self, pass: &'p Pass, metadata: &'p ExtentMap) -> Result<(Task, Tasks<'p>)> {
+        let prepared = &self.prepared;
+        let Against::Pass(unchanged) = &pass.against else {
             let (first, others) = task::tasks(prepared, metadata)?;
             return Ok((first, Box::new(others)));
-        }
+        };
         let known = &self.known;
         let task = move |chunk: Extent| {
             let wanted = within(&pass.wanted, chunk);
@@ -294,8 +302,7 @@ impl<'a> Volume<'a> {
                 known: digest
                     .filter(|_| is_known)
                     .map_or(Knowledge::Unknown, Knowledge::Digest),
-                is_proven: pass
-                    .unchanged
+                is_proven: unchanged
                     .as_ref()
                     .is_some_and(|unchanged| unchanged.covers(chunk, &wanted)),
                 chunk,
@@ -310,10 +317,5 @@ impl<'a> Volume<'a> {
         let chunks = chunk::chunks(&pass.wanted, pass.plan.source_bytes);
         let others = chunks.filter(move |chunk| *chunk != prepared.first);
         Ok((first, Box::new(others.map(move |chunk| Ok(task(chunk))))))
-    }
-
-    fn prepared(&self) -> Result<&Prepared> {
-        let missing = || Error::Internal("a pass without a look".to_owned());
-        self.prepared.as_ref().ok_or_else(missing)
     }
 }

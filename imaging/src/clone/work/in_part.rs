@@ -8,10 +8,10 @@ use crate::record::digest_of;
 use klon_partition::ExtentMap;
 
 impl Worker<'_> {
-    /// Works on a chunk that is proven in part. Where the rest is metadata, and that is as the record says, so
-    /// is the chunk. Else the target is read, too: where its chunk has the digest of the record, it has the proven
-    /// part, and what was read of the source comes over that. Where it has not, the source is read whole, and
-    /// the target is known to be another one.
+    /// Works on a chunk that is proven in part. If the rest is metadata, and is as the record says, so is the
+    /// chunk. Else the target is read, too. If its chunk has the digest of the record, it has the proven part,
+    /// and what was read of the source replaces the rest. If not, the target has something else, and the
+    /// source is read whole.
     pub(super) fn in_part(&self, task: &Task, part: &Part) -> Result<Outcome> {
         let chunk = task.chunk;
         let mut content = self.pool.take();
@@ -26,7 +26,7 @@ impl Worker<'_> {
             return Ok(Outcome {
                 metadata,
                 read_source_bytes,
-                ..self.same(task, (part.digest, Seen::Same(unread_bytes)), 0)
+                ..self.same(task, part.digest, Seen::Same(unread_bytes), 0)
             });
         }
         let current = self.current_of(task, part)?;

@@ -40,7 +40,7 @@ pub(super) struct Session {
     pub(super) is_read_only: bool,
     /// Whether all connections see the same.
     pub(super) allows_several: bool,
-    /// What offsets and lengths of requests are multiples of: a power of two.
+    /// Offsets and lengths of requests are multiples of this power of two.
     pub(super) block_bytes: u64,
     /// What may be asked for at once: a multiple of that.
     pub(super) request_bytes_max: u64,

@@ -3,8 +3,9 @@
 use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
 use super::known::Known;
-use super::outlook::{Outlook, Unread};
-use super::{CaptureJob, CaptureOptions, Volumes};
+use super::outlook::{Outlook, Unread, Viewed};
+use super::selected::Selected;
+use super::{CaptureJob, Volumes};
 use crate::change::AuditResult;
 use crate::change::audit::{
     FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
@@ -13,7 +14,6 @@ use crate::chunk::ChunkSize;
 use crate::error::Result;
 use crate::pipeline::Flow;
 use crate::plan::Plan;
-use crate::progress::Observer;
 use crate::rung::Rung;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Owner, owners};
@@ -25,12 +25,18 @@ use klon_partition::{Extent, ExtentMap};
 /// # Errors
 /// [`crate::Error::Source`], [`crate::Error::Interrupted`].
 pub(super) fn audit(
-    (job, plan): (&CaptureJob<'_>, &Plan),
+    viewed: Viewed<'_>,
     outlook: &mut Outlook,
-    selected: (Rung, String),
-    (options, chunk_size): (&CaptureOptions, ChunkSize),
-    observer: &dyn Observer,
-) -> Result<(Rung, String)> {
+    selected: Selected,
+) -> Result<Selected> {
+    let Viewed {
+        job,
+        plan,
+        options,
+        observer,
+        ..
+    } = viewed;
+    let chunk_size = viewed.header.chunk_size;
     let used_bytes = job.usage.used_bytes();
     let budget_bytes = options.reliance.audit.budget_bytes(used_bytes);
     let (Some(unread), Some(previous)) = (&outlook.unread, job.previous) else {
@@ -84,7 +90,8 @@ pub(super) fn audit(
         draft.meta.disable(disabled(&what, ITS_METADATA));
     }
     outlook.unread = None;
-    Ok((Rung::Digest, fallen(&what, ITS_METADATA)))
+    let reason = fallen(&what, ITS_METADATA);
+    Ok(Selected::new(Rung::Digest, reason))
 }
 
 /// The chunks that would be left unread, and parts of others.

@@ -5,18 +5,19 @@ use super::super::catalog::CatalogEntry;
 use super::super::manifest::{SnapshotManifest, SnapshotMeta, SnapshotRun};
 use super::super::reference::Reference;
 use super::super::writer::ImageWriter;
-use super::transfer::{Chunks, Notes};
+use super::selected::Selected;
+use super::transfer::Notes;
 use super::{CaptureJob, CaptureSummary, outlook};
 use crate::change::MetadataFigures;
-use crate::change::evidence::Draft;
+use crate::change::evidence::{Draft, Findings};
 use crate::chunk::Digest;
 use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
 use crate::hex::Hex;
 use crate::live::RestFigures;
 use crate::plan::Plan;
+use crate::record::Consistency;
 use crate::record::manifest::FilesystemId;
-use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap};
 use std::time::Instant;
 
@@ -24,93 +25,91 @@ use std::time::Instant;
 pub(super) struct Ended<'a> {
     pub(super) job: &'a CaptureJob<'a>,
     pub(super) plan: Plan,
-    /// How changes were found, and why that way.
-    pub(super) selected: (Rung, String),
+    pub(super) selected: Selected,
     /// What the metadata of the source's files showed.
     pub(super) figures: MetadataFigures,
     /// The evidence for the next run, with where its volume lies.
     pub(super) drafts: Vec<(Extent, Draft)>,
-    /// What of the source is damaged, or could not be compared with its checksums.
+    /// The bytes of the source that are damaged, or could not be compared with their checksums.
     pub(super) doubtful: ExtentMap,
     pub(super) rest: RestFigures,
 }
 
+/// The moment at which a run began.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    at: Instant,
+    /// Where the image ended then.
+    image_bytes: u64,
+}
+
+impl Began {
+    pub(super) fn now<A: Append>(writer: &ImageWriter<A>) -> Self {
+        Self {
+            at: Instant::now(),
+            image_bytes: writer.position(),
+        }
+    }
+}
+
 impl Ended<'_> {
-    /// Commits the snapshot of a run that began at `started`, when the file had `start_bytes`, and keeps
-    /// what tells its files.
+    /// Commits the snapshot, and keeps what tells its files.
     ///
     /// # Errors
     /// [`Error::ImageWrite`].
     pub(super) fn commit<A: Append>(
         self,
-        mut notes: Notes,
+        notes: Notes,
         writer: &mut ImageWriter<A>,
-        (start_bytes, started): (u64, Instant),
+        began: Began,
     ) -> Result<CaptureSummary> {
         let uuid = writer.header().uuid;
-        let chunks = std::mem::replace(&mut notes.chunks, Chunks::Listed(Vec::new()));
-        let tree = chunks.finish(writer)?;
         let Self { job, plan, .. } = self;
-        let of = (job, &plan, self.rest);
-        let mut summary = summary(of, self.selected, &notes, self.figures);
-        let run = run_entry(&summary, notes.added_bytes, started);
-        let manifest = manifest(job, run, plan, (tree, &summary.rest));
-        let added = add(&manifest, writer, start_bytes)?;
-        (summary.snapshot, summary.added_bytes) = (added.number, added.bytes);
+        let tree = notes.chunks.finish(writer)?;
+        let run = SnapshotRun {
+            ended_unix_seconds: unix_seconds_now(),
+            rung: self.selected.rung,
+            reason: self.selected.reason.clone(),
+            used_bytes: job.usage.used_bytes(),
+            read_source_bytes: notes.read_source_bytes,
+            changed_bytes: notes.changed_bytes,
+            added_bytes: notes.added_bytes,
+            milliseconds: milliseconds(began.at.elapsed()),
+        };
+        let manifest = manifest(job, run, &plan, self.rest.consistency, tree);
+        let added = add(&manifest, writer, began.image_bytes)?;
+        let mut metadata = MetadataFigures {
+            skipped_bytes: notes.skipped_bytes,
+            ..self.figures
+        };
         if notes.is_all_seen {
-            let found = (notes.signatures.finish(), self.doubtful);
-            let kept = outlook::keep(self.drafts.into_iter(), (uuid, added.manifest), found);
-            let next = &mut summary.metadata.next_reads_all_because;
+            let findings = Findings {
+                signatures: notes.signatures.finish(),
+                damaged: self.doubtful,
+            };
+            let kept = outlook::keep(self.drafts, uuid, added.manifest, &findings);
+            let next = &mut metadata.next_reads_all_because;
             *next = kept.or(next.take());
         }
-        summary.image_bytes = writer.position();
-        summary.seconds = started.elapsed().as_secs_f64();
-        Ok(summary)
-    }
-}
-
-/// What a run did, as far as that is known before its snapshot is in the file.
-fn summary(
-    (job, plan, rest): (&CaptureJob<'_>, &Plan, RestFigures),
-    (rung, reason): (Rung, String),
-    notes: &Notes,
-    metadata: MetadataFigures,
-) -> CaptureSummary {
-    CaptureSummary {
-        name: job.name.to_owned(),
-        snapshot: 0,
-        rung,
-        reason,
-        source_bytes: plan.source_bytes,
-        used_bytes: job.usage.used_bytes(),
-        unproven_bytes: plan.unproven.total_bytes(),
-        left_out: plan.left_out.clone(),
-        bad: job.bad.intersection(&plan.copy),
-        read_source_bytes: notes.read_source_bytes,
-        changed_bytes: notes.changed_bytes,
-        changed_used_bytes: notes.changed_used_bytes,
-        added_bytes: 0,
-        image_bytes: 0,
-        metadata: MetadataFigures {
-            skipped_bytes: notes.skipped_bytes,
-            ..metadata
-        },
-        rest,
-        seconds: 0.0,
-    }
-}
-
-/// The run, as its snapshot remembers it.
-fn run_entry(summary: &CaptureSummary, added_bytes: u64, started: Instant) -> SnapshotRun {
-    SnapshotRun {
-        ended_unix_seconds: unix_seconds_now(),
-        rung: summary.rung,
-        reason: summary.reason.clone(),
-        used_bytes: summary.used_bytes,
-        read_source_bytes: summary.read_source_bytes,
-        changed_bytes: summary.changed_bytes,
-        added_bytes,
-        milliseconds: milliseconds(started.elapsed()),
+        Ok(CaptureSummary {
+            name: job.name.to_owned(),
+            snapshot: added.number,
+            rung: self.selected.rung,
+            reason: self.selected.reason,
+            source_bytes: plan.source_bytes,
+            used_bytes: job.usage.used_bytes(),
+            unproven_bytes: plan.unproven.total_bytes(),
+            bad: job.bad.intersection(&plan.copy),
+            left_out: plan.left_out,
+            read_source_bytes: notes.read_source_bytes,
+            changed_bytes: notes.changed_bytes,
+            changed_used_bytes: notes.changed_used_bytes,
+            added_bytes: added.bytes,
+            image_bytes: writer.position(),
+            metadata,
+            rest: self.rest,
+            seconds: began.at.elapsed().as_secs_f64(),
+        })
     }
 }
 
@@ -162,18 +161,19 @@ fn add<A: Append>(
 fn manifest(
     job: &CaptureJob<'_>,
     run: SnapshotRun,
-    plan: Plan,
-    (tree, rest): (Vec<(u64, Reference)>, &RestFigures),
+    plan: &Plan,
+    consistency: Consistency,
+    tree: Vec<(u64, Reference)>,
 ) -> SnapshotManifest {
     SnapshotManifest {
         meta: SnapshotMeta {
-            consistency: rest.consistency,
+            consistency,
             ..meta(job, run)
         },
         bad: job.bad.intersection(&plan.copy),
-        left_out: plan.left_out,
-        data: plan.copy,
-        zero: plan.zero,
+        left_out: plan.left_out.clone(),
+        data: plan.copy.clone(),
+        zero: plan.zero.clone(),
         tree,
     }
 }

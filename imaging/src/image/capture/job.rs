@@ -21,7 +21,7 @@ pub struct CaptureJob<'a> {
     pub name: &'a str,
     /// What is imaged.
     pub source: &'a dyn ReadAt,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: &'a Usage,
     /// How it is recognized.
     pub source_identity: &'a Identity,
@@ -73,7 +73,7 @@ pub struct SourceVolume<'a> {
     pub number: u32,
     /// Where it lies in the source.
     pub part: Extent,
-    /// What of it is in use, at offsets from its own start.
+    /// The bytes of it that are in use, at offsets from its own start.
     pub usage: &'a Usage,
     /// Since when it is at rest, of one that is mounted for writing.
     pub rested: Option<&'a Rested>,
@@ -112,7 +112,7 @@ pub struct CaptureSummary {
     /// What no one proved free either, and was left out by choice.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub left_out: ExtentMap,
-    /// What of it could not be read from the original, and is zero in the image.
+    /// The bytes of it that could not be read from the original, and are zero in the image.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub bad: ExtentMap,
     /// Bytes read from the source: what was stored or compared, and what was audited.

@@ -13,12 +13,13 @@ use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
 use super::super::writer::ImageWriter;
 use super::begin;
-use super::conclude::Ended;
+use super::conclude::{Began, Ended};
 use super::job::{CaptureJob, CaptureOptions, CaptureSummary};
 use super::known::Known;
+use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
-use crate::change::evidence::{Draft, Evidence};
+use crate::change::evidence::{Draft, Evidence, Findings};
 use crate::change::{MetadataFigures, Rested};
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
@@ -52,7 +53,7 @@ pub type LookAt<'a> = dyn Fn(SystemTime) -> Result<LiveSource> + 'a;
 pub struct LiveSource {
     /// What is read.
     pub source: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub usage: Usage,
     /// Of a disk: its partitions.
     pub partitions: Vec<PartitionId>,
@@ -68,7 +69,7 @@ pub struct LiveVolume {
     pub number: u32,
     /// Where it lies in the source.
     pub part: Extent,
-    /// What of it is in use, at offsets from its own start.
+    /// The bytes of it that are in use, at offsets from its own start.
     pub usage: Usage,
     /// How it is at rest; `None` of one that nobody has mounted for writing.
     pub rested: Option<Rested>,
@@ -87,7 +88,7 @@ pub fn capture_live<A: Append>(
     options: &CaptureOptions,
     observer: &dyn Observer,
 ) -> Result<CaptureSummary> {
-    let began = (writer.position(), Instant::now());
+    let began = Began::now(writer);
     begin(&live.job, writer, options)?;
     let mut run = Run {
         live,
@@ -95,7 +96,7 @@ pub fn capture_live<A: Append>(
         observer,
         schedule: Schedule::new(rest.longest()),
         rest: RestFigures::default(),
-        selected: (Rung::Full, String::new()),
+        selected: Selected::by_snapshot(&live.job, options.rung),
         known: BeforePass::default(),
         done: Done::default(),
         apart: Vec::new(),
@@ -124,8 +125,8 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     schedule: Schedule,
     rest: RestFigures,
-    /// How it finds what changed, and why that way, once that is known.
-    selected: (Rung, String),
+    /// What the first look settled; until then, what the snapshot before allows.
+    selected: Selected,
     known: BeforePass,
     done: Done,
     /// The evidence of volumes that nobody has mounted, with where they lie.
@@ -179,13 +180,8 @@ impl Run<'_> {
         rest: &mut dyn Rest,
         writer: &mut ImageWriter<A>,
     ) -> Result<Option<Last>> {
-        let ice = Ice::new(rest.rest()?);
-        let looked = self.look(&ice, writer.header());
-        // What was looked at is worth nothing when the source went on meanwhile, and so is its error.
-        if ice.left().is_none_or(|left| left.is_zero()) {
-            ice.end()?;
-        }
-        let pass = looked?;
+        let ice = Ice::new(rest.rest()?, self.schedule.reserve());
+        let pass = ice.looked(self.look(&ice, writer.header()))?;
         let (copied, is_complete) = self.copy(&pass, &ice, writer)?;
         if is_complete {
             return Ok(Some(Last { pass, copied }));
@@ -195,7 +191,7 @@ impl Run<'_> {
     }
 
     /// Stores what nothing shows to be as it was: at rest as long as that may be, or while the source goes on.
-    /// Whether it was at rest until the end.
+    /// Says whether the source was at rest until the end.
     fn copy<A: Append>(
         &mut self,
         pass: &Pass,
@@ -217,12 +213,12 @@ impl Run<'_> {
         let transfer = Transfer {
             job: &job,
             plan: &pass.plan,
-            rung: pass.rung,
+            rung: pass.selected.rung,
             unread: pass.unread.as_ref(),
             is_searched: true,
             before: (!self.is_first()).then_some(&*self.known.chunks),
             checks: &checks,
-            ice: Some((ice, self.schedule.reserve())),
+            ice: Some(ice),
             options: self.options,
             observer: &quiet,
         };
@@ -282,8 +278,8 @@ impl Run<'_> {
     fn tell_start(&self, pass: &Pass) {
         self.observer.event(&Event::Started {
             name: self.live.job.name,
-            rung: Some(pass.rung),
-            reason: &pass.reason,
+            rung: Some(pass.selected.rung),
+            reason: &pass.selected.reason,
             total_bytes: pass.plan.copy.total_bytes(),
         });
     }
@@ -321,9 +317,12 @@ impl Run<'_> {
         };
         known.evidence.clear();
         for (part, draft) in &mut pass.drafts {
-            let signatures = known.signatures.in_part(*part);
+            let findings = Findings {
+                signatures: known.signatures.in_part(*part),
+                damaged: known.damaged.in_part(*part),
+            };
             // Without it the next pass reads everything.
-            if let Ok(evidence) = draft.so_far(signatures, known.damaged.in_part(*part)) {
+            if let Ok(evidence) = draft.so_far(findings) {
                 known.evidence.insert(part.offset_bytes(), evidence);
             }
         }
@@ -334,14 +333,14 @@ impl Run<'_> {
         mut self,
         last: Last,
         writer: &mut ImageWriter<A>,
-        began: (u64, Instant),
+        began: Began,
     ) -> Result<CaptureSummary> {
         let Last { mut pass, copied } = last;
         let Copied { mut notes, checked } = copied;
         let drafts = std::mem::take(&mut pass.drafts);
         let next_reads_all_because = pass.figures.next_reads_all_because.take();
         let mut job = pass.job(self.live);
-        let previous = job.previous.filter(|_| pass.rung != Rung::Full);
+        let previous = job.previous.filter(|_| pass.selected.rung != Rung::Full);
         job.consistency = pass.found.consistency;
         self.rest.consistency = pass.found.consistency;
         let chunk_size = writer.header().chunk_size;
@@ -364,7 +363,7 @@ impl Run<'_> {
         let ended = Ended {
             job: &job,
             plan: pass.plan.clone(),
-            selected: (pass.rung, pass.reason.clone()),
+            selected: pass.selected.clone(),
             figures,
             drafts,
             doubtful: self.known.damaged,

@@ -1,8 +1,10 @@
 //! What the files of a source's volumes show before a run, and what is kept of them for the next one.
 
+use super::super::header::Header;
 use super::super::snapshot::Snapshot;
+use super::selected::Selected;
 use super::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
-use crate::change::evidence::{Belonging, Draft};
+use crate::change::evidence::{Belonging, Draft, Findings};
 use crate::change::look::{Doubt, Subject, unwritable};
 use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
 use crate::change::{InPart, MetadataFigures, RungChoice, Unchanged, not_possible};
@@ -10,6 +12,7 @@ use crate::chunk::Digest;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::progress::Observer;
+use crate::record::ImageSource;
 use crate::rung::Rung;
 use klon_partition::device::Window;
 use klon_partition::{Extent, ExtentMap};
@@ -44,39 +47,50 @@ impl Unread {
         self.unchanged.covers(chunk, &wanted)
     }
 
-    /// What of a chunk must come from the source, of which `copy` would be read, when the snapshot before has most
-    /// of that.
+    /// Which part of a chunk must come from the source, if the snapshot before has most of it. Without the
+    /// snapshot, `copy` would be read.
     pub(super) fn in_part(&self, chunk: Extent, copy: &[Extent]) -> Option<InPart> {
         let wanted: Vec<Extent> = self.wanted.within(chunk).collect();
         self.unchanged.in_part(chunk, copy, &wanted)
     }
 }
 
-/// What is asked of all volumes.
-struct Asked<'a> {
-    job: &'a CaptureJob<'a>,
-    volumes: &'a Volumes<'a>,
-    plan: &'a Plan,
-    /// The UUID of the image.
-    image: Uuid,
-    options: &'a CaptureOptions,
-    /// The snapshot before with all that it describes, when it is to be relied on.
-    before: Option<(&'a Snapshot, ExtentMap)>,
-    observer: &'a dyn Observer,
+/// A source whose files are looked at before it is imaged.
+#[derive(Clone, Copy)]
+pub(super) struct Viewed<'a> {
+    pub(super) job: &'a CaptureJob<'a>,
+    pub(super) plan: &'a Plan,
+    /// That of the image.
+    pub(super) header: &'a Header,
+    pub(super) options: &'a CaptureOptions,
+    pub(super) observer: &'a dyn Observer,
 }
 
-/// Looks at the files of a source. Where `selected` is [`Rung::Digest`], and nothing speaks against it, it
+/// What is asked of all volumes.
+struct Asked<'a> {
+    viewed: Viewed<'a>,
+    volumes: &'a Volumes<'a>,
+    /// The snapshot before, if it is to be relied on.
+    before: Option<Before<'a>>,
+}
+
+/// The snapshot before.
+struct Before<'a> {
+    snapshot: &'a Snapshot,
+    /// All that it describes.
+    described: ExtentMap,
+}
+
+/// Looks at the files of a source. If `selected` is [`Rung::Digest`], and nothing speaks against it, it
 /// becomes [`Rung::Metadata`], else it says why not.
 ///
 /// # Errors
 /// [`crate::Error::Source`], [`crate::Error::Interrupted`].
-pub(super) fn look(
-    (job, plan): (&CaptureJob<'_>, &Plan),
-    image: Uuid,
-    options: &CaptureOptions,
-    (rung, reason): (Rung, String),
-    observer: &dyn Observer,
-) -> Result<(Outlook, (Rung, String))> {
+pub(super) fn look(viewed: Viewed<'_>, selected: Selected) -> Result<(Outlook, Selected)> {
+    let Viewed {
+        job, plan, options, ..
+    } = viewed;
+    let Selected { rung, reason } = selected;
     let is_wanted = options.rung == RungChoice::Only(Rung::Metadata);
     let is_asked = rung == Rung::Digest && (is_wanted || options.rung == RungChoice::Auto);
     let previous = job.previous.filter(|_| is_asked);
@@ -86,16 +100,15 @@ pub(super) fn look(
             Some(_) => not_possible(Rung::Metadata, &outlook::without().reason),
             None => reason,
         };
-        return Ok((Outlook::default(), (rung, reason)));
+        return Ok((Outlook::default(), Selected { rung, reason }));
     };
     let asked = Asked {
-        job,
+        viewed,
         volumes,
-        plan,
-        image,
-        options,
-        before: previous.map(|snapshot| (snapshot, snapshot.manifest().wanted())),
-        observer,
+        before: previous.map(|snapshot| Before {
+            snapshot,
+            described: snapshot.manifest().wanted(),
+        }),
     };
     let mut found = Found::default();
     for volume in apart(&volumes.all) {
@@ -103,11 +116,11 @@ pub(super) fn look(
     }
     let selected = match previous {
         Some(previous) => found.selected(previous, is_wanted, reason),
-        None => (rung, reason),
+        None => Selected { rung, reason },
     };
-    let is_proven = selected.0 == Rung::Metadata;
+    let is_proven = selected.rung == Rung::Metadata;
     let unread = asked.before.filter(|_| is_proven).map(|before| Unread {
-        unchanged: Unchanged::new(found.proven, before.1),
+        unchanged: Unchanged::new(found.proven, before.described),
         wanted: plan.wanted(),
         signatures: found.signatures,
     });
@@ -140,7 +153,13 @@ impl Asked<'_> {
 
     /// What the files of one volume show.
     fn volume(&self, volume: SourceVolume<'_>) -> Result<outlook::Outlook> {
-        let Self { job, plan, .. } = self;
+        let Viewed {
+            job,
+            plan,
+            header,
+            options,
+            observer,
+        } = self.viewed;
         let SourceVolume {
             number,
             part,
@@ -151,7 +170,11 @@ impl Asked<'_> {
             return Ok(outlook::Outlook::default());
         };
         let records = self.volumes.records;
-        let of = (job.source_identity, job.given_name.as_deref());
+        let of = ImageSource {
+            identity: job.source_identity,
+            given_name: job.given_name.as_deref(),
+            partition: number,
+        };
         let question = Question {
             subject: Subject {
                 source: &window,
@@ -160,27 +183,28 @@ impl Asked<'_> {
                 written_by: self.volumes.written_by,
                 rested,
             },
-            rung: self.options.rung,
-            reliance: &self.options.reliance,
+            rung: options.rung,
+            reliance: &options.reliance,
             tracked: None,
             copy: &plan.copy.in_part(part),
             zero: &plan.zero.in_part(part),
             lost: &job.bad.in_part(part),
-            path: &records.image_evidence_path(self.image, of, number),
+            path: &records.image_evidence_path(header.uuid, of),
             purpose: Purpose::Run,
             is_at_rest: self.is_at_rest(),
-            observer: self.observer,
+            observer,
         };
-        let Some((previous, described)) = &self.before else {
+        let Some(before) = &self.before else {
             return outlook::look(&question, None);
         };
-        let manifest = Digest(previous.entry().manifest.sha256.0);
+        let snapshot = before.snapshot;
+        let manifest = Digest(snapshot.entry().manifest.sha256.0);
         let past = Past {
-            belonging: Belonging::of_snapshot(self.image, manifest, part),
+            belonging: Belonging::of_snapshot(header.uuid, manifest, part),
             run: None,
-            described: &described.in_part(part),
-            zero: &previous.manifest().zero.in_part(part),
-            bad: &previous.manifest().bad.in_part(part),
+            described: &before.described.in_part(part),
+            zero: &snapshot.manifest().zero.in_part(part),
+            bad: &snapshot.manifest().bad.in_part(part),
         };
         outlook::look(&question, Some(&past))
     }
@@ -230,24 +254,26 @@ impl Found {
     }
 
     /// The rung that this allows, and why.
-    fn selected(&self, previous: &Snapshot, is_wanted: bool, otherwise: String) -> (Rung, String) {
+    fn selected(&self, previous: &Snapshot, is_wanted: bool, otherwise: String) -> Selected {
         let shown = self.doubts.iter().take(DOUBTS_MAX);
         let doubts: Vec<&str> = shown.map(String::as_str).collect();
         let doubts = doubts.join("; ");
         let since = format!("snapshot {}", previous.number());
         match (self.is_any_proven, doubts.is_empty()) {
-            (true, true) => (Rung::Metadata, self.figures.shown(&since)),
+            (true, true) => Selected::new(Rung::Metadata, self.figures.shown(&since)),
             (true, false) => {
                 let reason = format!("{}; {doubts}", self.figures.shown(&since));
-                (Rung::Metadata, reason)
+                Selected::new(Rung::Metadata, reason)
             }
             (false, true) if is_wanted => {
                 let reason = outlook::without().reason;
-                (Rung::Digest, not_possible(Rung::Metadata, &reason))
+                Selected::new(Rung::Digest, not_possible(Rung::Metadata, &reason))
             }
-            (false, true) => (Rung::Digest, otherwise),
-            (false, false) if is_wanted => (Rung::Digest, not_possible(Rung::Metadata, &doubts)),
-            (false, false) => (Rung::Digest, format!("{otherwise}; {doubts}")),
+            (false, true) => Selected::new(Rung::Digest, otherwise),
+            (false, false) if is_wanted => {
+                Selected::new(Rung::Digest, not_possible(Rung::Metadata, &doubts))
+            }
+            (false, false) => Selected::new(Rung::Digest, format!("{otherwise}; {doubts}")),
         }
     }
 }
@@ -260,18 +286,18 @@ fn of(volume: SourceVolume<'_>, reason: &str) -> String {
     }
 }
 
-/// Keeps the evidence of a run whose snapshot has that manifest and is durable in that image. Why it could
-/// not be kept. In what was read signatures were found, and what is `damaged` or could not be compared.
+/// Keeps the evidence of a run whose snapshot is durable in the image, where its manifest has that digest.
+/// Returns why it could not be kept. `findings` are those of all that the run read.
 pub(super) fn keep(
-    drafts: impl Iterator<Item = (Extent, Draft)>,
-    (image, manifest): (Uuid, Digest),
-    (signatures, damaged): (ExtentMap, ExtentMap),
+    drafts: Vec<(Extent, Draft)>,
+    image: Uuid,
+    manifest: Digest,
+    findings: &Findings,
 ) -> Option<String> {
     let mut failed = None;
     for (part, draft) in drafts {
         let belonging = Belonging::of_snapshot(image, manifest, part);
-        let found = (&signatures.in_part(part), &damaged.in_part(part));
-        let kept = draft.keep(belonging, found);
+        let kept = draft.keep(belonging, &findings.in_part(part));
         failed = failed.or(kept.err());
     }
     failed.map(|error| unwritable(&error))

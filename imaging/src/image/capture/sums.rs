@@ -49,7 +49,7 @@ pub(super) struct Checks<'a> {
 pub(super) struct Checked {
     /// What is told of it.
     pub(super) figures: MetadataFigures,
-    /// What of the source is damaged, or could not be compared.
+    /// The bytes of the source that are damaged, or could not be compared.
     pub(super) doubtful: ExtentMap,
     /// Volumes where nothing could be compared.
     pub(super) unchecked: Vec<Extent>,
@@ -84,8 +84,8 @@ impl<'a> Checks<'a> {
                 .ok()
                 .and_then(|skip| content.get(skip..));
             let start_bytes = here.offset_bytes().saturating_sub(part.offset_bytes());
-            let content = (start_bytes, content.unwrap_or_default());
-            sums::look(check, copy.extents(), content);
+            let content = content.unwrap_or_default();
+            sums::look(check, copy.extents(), start_bytes, content);
         }
     }
 

@@ -1,13 +1,16 @@
 //! A run under way: chunks from the source to the image, in order.
 
 use super::super::append::Append;
+use super::super::dedup::Dedup;
 use super::super::reference::Reference;
+use super::super::snapshot::Snapshot;
 use super::super::writer::{ImageWriter, TreeBuilder};
 use super::known::Known;
 use super::outlook::Unread;
 use super::sums::Checks;
-use super::work::{self, Content, Outcome, Seen, Task, Worker};
+use super::work::{self, Compressors, Content, Outcome, Seen, Task, Worker};
 use super::{CaptureJob, CaptureOptions, Forward, forward};
+use crate::buffer::Pool;
 use crate::change::proven::Signatures;
 use crate::error::Result;
 use crate::live::Ice;
@@ -17,7 +20,7 @@ use crate::progress::{Event, Observer, unless_cancelled};
 use crate::rung::Rung;
 use klon_partition::Extent;
 use klon_partition::extent::ExtentMapBuilder;
-use std::time::Duration;
+use std::sync::RwLock;
 
 /// A run under way.
 pub(super) struct Transfer<'a, 'r> {
@@ -32,8 +35,8 @@ pub(super) struct Transfer<'a, 'r> {
     pub(super) before: Option<&'a [(u64, Reference)]>,
     /// Compares what is read with the checksums of filesystems.
     pub(super) checks: &'a Checks<'a>,
-    /// The source at rest, and how much time for that is kept in reserve.
-    pub(super) ice: Option<(&'a Ice<'r>, Duration)>,
+    /// The source, if it is at rest.
+    pub(super) ice: Option<&'a Ice<'r>>,
     pub(super) options: &'a CaptureOptions,
     pub(super) observer: &'a dyn Observer,
 }
@@ -122,8 +125,8 @@ impl Transfer<'_, '_> {
         let extents = chunk_size.chunks(&plan.copy, plan.source_bytes);
         let tasks = extents.map(|chunk| {
             unless_cancelled(*observer, ())?;
-            if let Some((ice, reserve)) = ice {
-                ice.keep_while(*reserve)?;
+            if let Some(ice) = ice {
+                ice.mind_the_time()?;
             }
             let content = match stream {
                 Some(stream) => Some(forward::read(&mut **stream, &job.usage.extents, chunk)?),
@@ -143,16 +146,8 @@ impl Transfer<'_, '_> {
         });
         // Workers look up what is there while chunks are added.
         let dedup = writer.dedup();
-        let worker = Worker::new(
-            (job.source, job.is_checked),
-            options.level,
-            chunk_size,
-            (self.rung, self.is_searched),
-            previous,
-            &dedup,
-            self.checks,
-        );
         let chunk_len = chunk_size.buffer_len();
+        let worker = self.worker(previous, chunk_len, &dedup);
         let own_bytes = work::context_bytes(options.level, chunk_len);
         let mut notes = Notes::new(chunks);
         pipeline::run(
@@ -160,13 +155,33 @@ impl Transfer<'_, '_> {
             tasks,
             |task| worker.process(&task),
             |outcome| {
-                if let Some((ice, _)) = ice {
+                if let Some(ice) = ice {
                     ice.read(outcome.read_source_bytes);
                 }
                 notes.add(outcome, *unread, *observer, writer)
             },
         )?;
         Ok(notes)
+    }
+
+    /// What works on each chunk.
+    fn worker<'w>(
+        &'w self,
+        previous: Option<&'w Snapshot>,
+        chunk_len: usize,
+        dedup: &'w RwLock<Dedup>,
+    ) -> Worker<'w> {
+        Worker {
+            source: self.job.source,
+            rung: self.rung,
+            is_checked: self.job.is_checked,
+            is_searched: self.is_searched,
+            previous,
+            dedup,
+            checks: self.checks,
+            pool: Pool::new(chunk_len),
+            compressors: Compressors::new(self.options.level),
+        }
     }
 }
 
@@ -212,7 +227,10 @@ impl Notes {
                 self.read.push(chunk);
                 self.signatures.add(signatures);
             }
-            Seen::InPart(unread_bytes, signatures) => {
+            Seen::InPart {
+                unread_bytes,
+                signatures,
+            } => {
                 self.read.push(chunk);
                 self.skipped_bytes += unread_bytes;
                 self.signatures.add(signatures);

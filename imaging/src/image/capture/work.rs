@@ -11,7 +11,7 @@ use super::sums::Checks;
 use crate::buffer::Pool;
 use crate::change::InPart;
 use crate::change::proven::signatures_in;
-use crate::chunk::{ChunkSize, Digest, read_chunk, to_len};
+use crate::chunk::{Digest, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::rung::Rung;
 use bytes::Bytes;
@@ -24,13 +24,13 @@ use zstd::bulk::Compressor;
 /// A chunk of the source.
 pub(super) struct Task {
     pub(super) chunk: Extent,
-    /// What of it is read.
+    /// The extents that are read.
     pub(super) copy: Vec<Extent>,
     /// What the snapshot before has there.
     pub(super) known: Option<Reference>,
     /// Whether its content is proven to be what the snapshot before has there.
     pub(super) is_proven: bool,
-    /// What of it is, where the rest is little.
+    /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<InPart>,
     /// Its content, where that came in order.
     pub(super) content: Option<Bytes>,
@@ -65,15 +65,20 @@ pub(super) struct Outcome {
 
 /// How the content of a chunk is known.
 pub(super) enum Seen {
-    /// It was read. Where signatures were found of what is written past the filesystem, if anyone asks.
+    /// The chunk was read. The extents are signatures of data that is written past the filesystem, if anyone
+    /// asks for them.
     Read(Vec<Extent>),
-    /// The source keeps its digest, so that it was not looked at.
+    /// The source keeps the chunk's digest, so that nobody looked at the content.
     Kept,
-    /// It is proven to be what the snapshot before has.
+    /// The chunk is proven to be what the snapshot before has.
     Proven,
-    /// What is not proven of it was read, and the rest is what the snapshot before has: so many bytes were not
-    /// read. Signatures as of [`Read`](Self::Read).
-    InPart(u64, Vec<Extent>),
+    /// The unproven part was read, and the rest is what the snapshot before has.
+    InPart {
+        /// Bytes that were not read.
+        unread_bytes: u64,
+        /// The same as those of [`Read`](Self::Read).
+        signatures: Vec<Extent>,
+    },
 }
 
 /// How a chunk gets into the image.
@@ -91,43 +96,29 @@ impl Content {
 }
 
 pub(super) struct Worker<'a> {
-    source: &'a dyn ReadAt,
-    rung: Rung,
+    pub(super) source: &'a dyn ReadAt,
+    pub(super) rung: Rung,
     /// Whether the source compares what is read of it with its digests.
-    is_checked: bool,
+    pub(super) is_checked: bool,
     /// Whether signatures are looked for.
-    is_searched: bool,
-    previous: Option<&'a Snapshot>,
-    dedup: &'a RwLock<Dedup>,
+    pub(super) is_searched: bool,
+    pub(super) previous: Option<&'a Snapshot>,
+    pub(super) dedup: &'a RwLock<Dedup>,
     /// Compares what is read with the checksums of filesystems.
-    checks: &'a Checks<'a>,
-    pool: Pool,
-    compressors: Compressors,
+    pub(super) checks: &'a Checks<'a>,
+    pub(super) pool: Pool,
+    pub(super) compressors: Compressors,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(
-        (source, is_checked): (&'a dyn ReadAt, bool),
-        level: i32,
-        chunk_size: ChunkSize,
-        (rung, is_searched): (Rung, bool),
-        previous: Option<&'a Snapshot>,
-        dedup: &'a RwLock<Dedup>,
-        checks: &'a Checks<'a>,
-    ) -> Self {
-        Self {
-            source,
-            rung,
-            is_checked,
-            is_searched,
-            previous,
-            dedup,
-            checks,
-            pool: Pool::new(chunk_size.buffer_len()),
-            compressors: Compressors::new(level),
-        }
-    }
+/// A chunk that was read.
+struct Read {
+    plain: Bytes,
+    digest: Digest,
+    read_source_bytes: u64,
+    seen: Seen,
+}
 
+impl Worker<'_> {
     pub(super) fn process(&self, task: &Task) -> Result<Outcome> {
         if let Some(known) = task.proven() {
             return Ok(self.unread(task, known, Seen::Proven));
@@ -151,7 +142,13 @@ impl<'a> Worker<'a> {
             Some(_) => Seen::Kept,
             None => Seen::Read(self.signatures(task, &plain)),
         };
-        self.read_outcome(task, (plain, digest), (read_source_bytes, seen))
+        let read = Read {
+            plain,
+            digest,
+            read_source_bytes,
+            seen,
+        };
+        self.read_outcome(task, read)
     }
 
     /// Where signatures are in a chunk, if anyone asks. To be called behind the digest, which leaves the chunk
@@ -163,13 +160,14 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What becomes of a chunk of that content and digest, of which so much was read.
-    fn read_outcome(
-        &self,
-        task: &Task,
-        (plain, digest): (Bytes, Digest),
-        (read_source_bytes, seen): (u64, Seen),
-    ) -> Result<Outcome> {
+    /// What becomes of a chunk that was read.
+    fn read_outcome(&self, task: &Task, read: Read) -> Result<Outcome> {
+        let Read {
+            plain,
+            digest,
+            read_source_bytes,
+            seen,
+        } = read;
         let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         let same = task.known().filter(|known| known.digest == digest);
         let content = match same {
@@ -256,7 +254,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// What is stored of a chunk whatever the image has.
+    /// What is stored of a chunk, whatever the image has.
     fn new_content(&self, plain: Bytes, digest: Digest) -> Result<Content> {
         let plain_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         if is_zero(&plain) {
@@ -304,13 +302,13 @@ pub(super) fn context_bytes(level: i32, chunk_len: usize) -> usize {
 }
 
 /// Compressors, one for each thread that needs one at a time.
-struct Compressors {
+pub(super) struct Compressors {
     level: i32,
     free: Mutex<Vec<Compressor<'static>>>,
 }
 
 impl Compressors {
-    const fn new(level: i32) -> Self {
+    pub(super) const fn new(level: i32) -> Self {
         Self {
             level,
             free: Mutex::new(Vec::new()),

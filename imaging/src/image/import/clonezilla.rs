@@ -41,7 +41,7 @@ pub struct ClonezillaDisk {
     pub geometry: Geometry,
     /// Its table.
     pub table: Table,
-    /// What of it is in use.
+    /// The bytes of it that are in use.
     pub used: ExtentMap,
     /// What the user should know.
     pub warnings: Vec<String>,

@@ -307,7 +307,7 @@ fn siblings(first: &Path, stem: &str, suffix: &str, letters: Letters) -> Result<
 /// The suffixes that are parts; an error when one is missing.
 fn in_order(letters: Letters, stem: &str, first: &str, found: Vec<String>) -> Result<Vec<String>> {
     let last = char::from(letters.last());
-    // Of one length, or growing: then those that begin with the last letter are longer.
+    // All names are of one length, or they grow: then those that begin with the last letter are longer.
     let is_fixed = (found.iter()).any(|it| it.len() == first.len() && it.starts_with(last));
     let mut expected = Some(first.to_owned());
     let mut parts: Vec<String> = Vec::new();

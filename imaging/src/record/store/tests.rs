@@ -1,6 +1,6 @@
 //! Records round trip, and no damage goes unnoticed.
 
-use super::{Record, RecordStore};
+use super::{ImageSource, Record, RecordStore};
 use crate::chunk::{CHUNK_BYTES, Digest};
 use crate::record::{Manifest, Role, RunEntry};
 use crate::rung::Rung;
@@ -229,7 +229,14 @@ fn each_volume_in_each_image_has_evidence_of_its_own() {
                 let source = Identity::Path(text.to_owned());
                 for number in [0, 1] {
                     let image = uuid::Uuid::from_u128(image);
-                    paths.insert(store.image_evidence_path(image, (&source, name), number));
+                    paths.insert(store.image_evidence_path(
+                        image,
+                        ImageSource {
+                            identity: &source,
+                            given_name: name,
+                            partition: number,
+                        },
+                    ));
                 }
             }
         }

@@ -47,7 +47,7 @@ pub(super) fn transmit(client: &mut impl Connection, session: &Session) -> io::R
     }
 }
 
-/// Of what is small the whole answer is made before any of it is sent.
+/// A small answer is made as a whole before any of it is sent.
 fn is_small(request: &Request) -> bool {
     request.command == Command::Read && u64::from(request.len_bytes) <= PIECE_BYTES
 }

@@ -11,15 +11,23 @@ use crate::spot::Spot;
 use klon_partition::Extent;
 use std::num::NonZeroUsize;
 
+/// The place of a volume in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Where the volume lies on the drive.
+    pub at: Extent,
+    /// Room for the group's block, in case that the volume leads.
+    pub spot: Spot,
+}
+
 /// A staged update that is ready to be committed.
 pub struct Ready<'a> {
     /// Where it is staged.
     pub space: Space<'a>,
     /// What is staged, all of it read back.
     pub checked: ReadBack,
-    /// Where the volume lies on the drive, and room for the group's block; without, it can only be
-    /// committed by itself.
-    pub seat: Option<(Extent, Spot)>,
+    /// Its place in a group; without one, it can only be committed by itself.
+    pub seat: Option<Seat>,
     /// Bytes that the volume uses: the one without a change token that uses most leads.
     pub used_bytes: u64,
 }
@@ -47,7 +55,7 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
         Some((leader, members)) if members.len() < MEMBERS_MAX => (leader, members),
         _ => return Err(Error::Internal("too many volumes for a group".to_owned())),
     };
-    let (at, spot) = seat(leader)?;
+    let Seat { at, spot } = seat(leader)?;
     let run = leader.checked.run();
     let mut group = Group {
         leader: at,
@@ -59,7 +67,7 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
             .checked
             .set_membership(Membership::Member { leader: at, run });
         group.members.push(Member {
-            at: seat(member)?.0,
+            at: seat(member)?.at,
             mark: member.checked.mark().clone(),
             staged: member.checked.staged,
             witness: match member.checked.staged.token {
@@ -103,7 +111,7 @@ pub fn leader<'a>(updates: impl IntoIterator<Item = &'a Ready<'a>>) -> usize {
         .map_or(0, |(index, _)| index)
 }
 
-fn seat(ready: &Ready<'_>) -> Result<(Extent, Spot)> {
+fn seat(ready: &Ready<'_>) -> Result<Seat> {
     ready
         .seat
         .ok_or_else(|| Error::Internal("a volume of the group is on no drive".to_owned()))

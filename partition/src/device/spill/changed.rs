@@ -55,7 +55,7 @@ impl Changed {
         }
     }
 
-    /// What of `within` is changed.
+    /// The parts of `within` that are changed.
     pub(super) fn within(&self, within: Extent) -> ExtentMap {
         let mut found = Vec::new();
         let mut at = within.offset_bytes();

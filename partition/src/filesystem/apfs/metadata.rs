@@ -1,4 +1,4 @@
-//! What of a container is metadata: all that is in use but contents of files.
+//! The metadata of a container: all that is in use but contents of files.
 //!
 //! The trees of extent references name the blocks that hold contents. Each volume and each snapshot
 //! has one, with the extents that were new since the snapshot before. All else that is in use is

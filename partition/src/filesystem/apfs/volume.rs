@@ -100,6 +100,6 @@ fn extent(trees: &Trees<'_>, record: &Record<'_>, contents: &mut Gather) -> Resu
         count: len_and_kind & LENGTH_MASK,
     };
     let extent = trees.used(blocks, object.field("len_and_kind"))?;
-    // Of any other kind it isn't known whether anything else is there.
+    // Nobody knows whether anything else is there in any other kind.
     Ok(!KINDS.contains(&(len_and_kind >> KIND_SHIFT)) || contents.push(extent))
 }

@@ -12,7 +12,8 @@ use super::tree::{Search, Tree};
 use crate::error::Result;
 use crate::extent::Extent;
 use crate::filesystem::extents::{ChecksumLookup, SummedSectors};
-use std::sync::{Mutex, PoisonError};
+use crate::locks::lock;
+use std::sync::Mutex;
 
 /// Looks up checksums in the checksum tree.
 pub(super) struct Lookup<'a> {
@@ -64,7 +65,7 @@ impl<'a> Lookup<'a> {
         let Some(logical) = addresses(stripe, wanted, sector_bytes) else {
             return Ok(());
         };
-        let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut search = lock(&self.search);
         let mut key = checksums::key(logical.start());
         loop {
             let leaf = search.leaf(key)?;

@@ -7,8 +7,12 @@
 use crate::filesystem::numbers::displayed;
 
 /// The number of a block. A number from the disk may be beyond the filesystem's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Block(pub(super) u64);
+
+/// The number of a block of the journal, counted from the start of the journal's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LogBlock(pub(super) u32);
 
 /// The number of a block group, below the number of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +28,7 @@ impl Ino {
     pub(super) const ROOT: Self = Self(2);
 }
 
-displayed!(Block Group Ino);
+displayed!(Block LogBlock Group Ino);
 
 /// Where an inode is: its group, and its index in the inode table of the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

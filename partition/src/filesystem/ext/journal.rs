@@ -10,7 +10,7 @@ mod replay;
 
 pub(super) use replay::replay;
 
-use super::address::Ino;
+use super::address::{Ino, LogBlock};
 use super::bitmap;
 use super::blockmap::{BlockMaps, Run};
 use super::checksum::crc32c;
@@ -46,6 +46,18 @@ const CHECKSUMS: u32 = INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
 const INCOMPAT_KNOWN: u32 =
     CHECKSUMS | INCOMPAT_REVOKE | INCOMPAT_64BIT | INCOMPAT_ASYNC_COMMIT | INCOMPAT_FAST_COMMIT;
 
+/// `s_start` of a log that has nothing.
+const EMPTY: LogBlock = LogBlock(0);
+
+/// What a journal is written with; version 1 has none of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Features {
+    /// `s_feature_compat`
+    compat: u32,
+    /// `s_feature_incompat`
+    incompat: u32,
+}
+
 /// The journal's inode and its own superblock.
 struct Journal {
     inode: Inode,
@@ -53,17 +65,16 @@ struct Journal {
     offset_bytes: u64,
     /// Its superblock, as it is.
     raw: Vec<u8>,
-    /// `s_feature_compat` and `s_feature_incompat`; version 1 has none.
-    features: (u32, u32),
+    features: Features,
     has_unknown_features: bool,
     /// `s_sequence`: the number of the first transaction of the log.
     sequence: u32,
     /// `s_first`: first block of the log within the file.
-    first: u32,
+    first: LogBlock,
     /// `s_maxlen`: its end within the file, blocks of fast commits included.
-    end: u32,
+    end: LogBlock,
     /// `s_start`: where the log begins; 0 when it is empty.
-    start: u32,
+    start: LogBlock,
     /// `s_errno`
     error: u32,
 }
@@ -95,14 +106,17 @@ impl Journal {
             inode,
             offset_bytes,
             features: match is_version_2 {
-                true => (s_feature_compat, s_feature_incompat),
-                false => (0, 0),
+                true => Features {
+                    compat: s_feature_compat,
+                    incompat: s_feature_incompat,
+                },
+                false => Features::default(),
             },
             has_unknown_features: is_version_2 && unknown != 0,
             sequence: be32(&raw, 0x18),
-            end: be32(&raw, 0x10),
-            first: be32(&raw, 0x14),
-            start: be32(&raw, 0x1c),
+            end: LogBlock(be32(&raw, 0x10)),
+            first: LogBlock(be32(&raw, 0x14)),
+            start: LogBlock(be32(&raw, 0x1c)),
             error: be32(&raw, 0x20),
             raw,
         })
@@ -113,8 +127,8 @@ impl Journal {
         let blocks = |count: u64| count.saturating_mul(block_bytes);
         let at = run.file_block?;
         let start_bytes = run.extent.offset_bytes();
-        let skipped_bytes = blocks(u64::from(self.first).saturating_sub(at));
-        let reach_bytes = blocks(u64::from(self.end).saturating_sub(at));
+        let skipped_bytes = blocks(u64::from(self.first.0).saturating_sub(at));
+        let reach_bytes = blocks(u64::from(self.end.0).saturating_sub(at));
         let end_bytes = start_bytes.saturating_add(reach_bytes);
         Extent::between(
             start_bytes.saturating_add(skipped_bytes),
@@ -137,7 +151,7 @@ pub(super) fn hazard(
 ) -> Result<Option<Hazard>> {
     let journal = Journal::read(superblock, number, device)?;
     let (s_start, s_errno) = (journal.start, journal.error);
-    if s_start != 0 {
+    if s_start != EMPTY {
         let how = format!(
             "the journal has transactions from block {s_start} on; mount and unmount it once"
         );
@@ -169,8 +183,8 @@ pub(super) fn empty_log(superblock: &Superblock, device: &dyn ReadAt) -> Result<
         return Ok(ExtentMap::new());
     }
     let journal = Journal::read(superblock, number, device)?;
-    let is_usual = journal.start == 0 && journal.error == 0 && !journal.has_unknown_features;
-    if !is_usual || journal.first == 0 || journal.end <= journal.first {
+    let is_usual = journal.start == EMPTY && journal.error == 0 && !journal.has_unknown_features;
+    if !is_usual || journal.first == LogBlock(0) || journal.end <= journal.first {
         return Ok(ExtentMap::new());
     }
     let block_bytes = u64::from(superblock.block_bytes);
@@ -185,7 +199,7 @@ pub(super) fn empty_log(superblock: &Superblock, device: &dyn ReadAt) -> Result<
         return Ok(ExtentMap::new());
     };
     let rest = rest.union(&bitmap::structures(superblock, device)?);
-    let log_blocks = u64::from(journal.end - journal.first);
+    let log_blocks = u64::from(journal.end.0 - journal.first.0);
     // Blocks that are missing, or there twice, make it less.
     let is_whole = log.total_bytes() == log_blocks.saturating_mul(block_bytes);
     let is_sound = is_all && is_whole && log.intersection(&rest).is_empty();

@@ -54,7 +54,7 @@ impl ForkData {
         self.listed_blocks() == u64::from(self.blocks)
     }
 
-    /// What of it can't be, on a volume of `blocks`: what was expected, and what is there.
+    /// What is impossible in it on a volume of `blocks`: what was expected, and what is there.
     pub(super) fn fault(&self, blocks: Blocks) -> Option<(String, String)> {
         if let Some(run) = self.runs.iter().find(|run| !blocks.has(**run)) {
             let found = format!("{} blocks from {} on", run.blocks, run.first);

@@ -11,7 +11,7 @@ const INDEX_KIND: u8 = 0;
 
 const DESCRIPTOR_BYTES: usize = 14;
 
-/// What of a node can't be.
+/// What is impossible in a node.
 pub(super) struct Fault {
     pub(super) field: &'static str,
     pub(super) expected: String,

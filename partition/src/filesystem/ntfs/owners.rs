@@ -1,4 +1,8 @@
 //! Which files hold given bytes: run lists of all records, and the records themselves.
+//!
+//! It walks the records by itself, beside the walk over files. That walk tells of no streams by their names,
+//! of no contents within records, and of no record whose file does not list it; owners needs all three, also
+//! on a damaged volume.
 
 use super::address::RecordNumber;
 use super::boot::BLOCK_BYTES;

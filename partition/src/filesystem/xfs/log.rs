@@ -33,8 +33,8 @@ const IN_FLIGHT_BLOCKS: u64 = 8 * 512;
 pub(super) enum End {
     /// With the record of a clean unmount, whose first header block this is.
     Clean(Vec<u8>),
-    /// With records that a recovery has to replay, and of which it would write nothing but the superblock:
-    /// all else is in its place. So a filesystem looks that is frozen, or was mounted and idle. The last
+    /// With records that a recovery would replay, and write nothing but the superblock: all else is in its
+    /// place. A frozen filesystem looks like that, and one that was mounted and idle. The bytes are the last
     /// record's first header block.
     Covered(Vec<u8>),
     /// With something else.

@@ -4,7 +4,7 @@ use super::{
     ExtentVerdict, ExtentWriter, FoundExtents, KeptExtents, PreviousExtents, WalkError,
     walk_extents,
 };
-use crate::change::proven::{Horizon, Rule};
+use crate::change::proven::{Horizon, Rule, Walk};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::probe;
 use klon_partition::{ExtentMap, ReadAt, WriteAt};
@@ -37,8 +37,13 @@ fn walked(
     let keep = ExtentWriter::begin(Vec::new(), Horizon::NEVER).unwrap();
     let met = std::cell::Cell::new(0);
     let is_cancelled = || met.replace(met.get() + 1) >= extents_max;
-    let volume = (&*filesystem, device as &dyn ReadAt);
-    walk_extents(volume, previous, keep, &Rule::default(), &is_cancelled)
+    let of = Walk {
+        filesystem: &*filesystem,
+        device,
+        rule: &Rule::default(),
+        is_cancelled: &is_cancelled,
+    };
+    walk_extents(of, previous, keep)
 }
 
 #[test]

@@ -1,105 +1,200 @@
 //! The look at a source at rest, with which a pass begins.
 
 use super::way::Staging;
-use super::{Pass, Volume};
+use super::{Against, Done, Known, Pass, Volume, Waiting};
 use crate::change::evidence::Draft;
 use crate::change::look::{Rested, Subject};
 use crate::change::outlook::Purpose;
 use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk;
-use crate::clone::live::Consistency;
-use crate::clone::live::Found;
-use crate::clone::outlook;
-use crate::clone::prepared::{OnTarget, Prepared, data};
+use crate::clone::context::Context;
+use crate::clone::live::{Consistency, Found, LiveJob};
+use crate::clone::outlook::{self, Outlook, Viewed};
+use crate::clone::prepared::{Prepared, data};
 use crate::clone::{CloneOptions, Job, structures, within};
 use crate::error::{Error, Result};
-use crate::live::{Ice, Walked, again, unmapped};
+use crate::live::{Earlier, Ice, again, unmapped};
 use crate::plan::Plan;
-use crate::progress::Observer;
-use crate::record::RecordStore;
 use klon_partition::filesystem::Basis;
 use klon_partition::{Extent, ExtentMap};
 use std::sync::Arc;
 
-/// What the files of a source showed.
-struct Shown {
-    /// What is as it was at the pass before.
-    unchanged: Option<Unchanged>,
-    draft: Option<Draft>,
-    figures: MetadataFigures,
-    /// The contents of regular files, where those are known.
-    contents: Option<ExtentMap>,
+/// A source at rest, and what of it goes to the target.
+struct Frozen {
+    found: Found,
+    plan: Plan,
+    rested: Rested,
 }
 
-impl Shown {
-    /// What a pass showed, against one that described that.
-    fn of(shown: Walked, described: &ExtentMap) -> Self {
-        let unchanged = |proven| Unchanged::new(proven, described.clone());
-        Self {
-            unchanged: shown.proven.map(unchanged),
-            draft: shown.draft,
-            figures: shown.figures,
-            contents: shown.contents,
-        }
-    }
-}
-
-impl Volume<'_> {
-    /// Looks at the source, which is at rest: what is in use, and what of it is as it was.
-    ///
-    /// # Errors
-    /// [`Error::Source`], [`Error::Interrupted`]; [`Error::Refused`] when its map can't be believed at
-    /// rest either.
-    pub(in crate::clone::live) fn look(
-        &mut self,
-        ice: &Ice<'_>,
-        records: &RecordStore,
-        options: &CloneOptions,
-        observer: &dyn Observer,
-    ) -> Result<Pass> {
-        let found = (self.live.look)()?;
-        self.check(&found)?;
-        let job = Job {
-            source: &*found.source,
-            usage: &found.usage,
-            ..self.live.job
-        };
+impl Frozen {
+    /// Looks at the source, which is at rest: what is in use.
+    fn look(live: &LiveJob<'_>, ice: &Ice<'_>) -> Result<Self> {
+        let found = (live.look)()?;
+        check(&live.job, &found)?;
+        let job = job(live, &found);
         let source_bytes = found.source.geometry().size_bytes;
         let target_bytes = job.target.geometry().size_bytes;
         let plan = Plan::new(&found.usage, &data(&job)?, source_bytes, target_bytes)?;
-        let wanted = plan.wanted();
         let rested = Rested {
             since: ice.since(),
             consistency: found.consistency,
             session: found.session.clone(),
         };
-        let subject = Subject {
-            rested: Some(&rested),
+        Ok(Self {
+            found,
+            plan,
+            rested,
+        })
+    }
+
+    fn subject<'s>(&'s self, job: &'s Job<'_>) -> Subject<'s> {
+        Subject {
+            rested: Some(&self.rested),
             ..job.subject()
+        }
+    }
+}
+
+/// The job, with the source as it was found at rest.
+pub(super) fn job<'p>(live: &LiveJob<'p>, found: &'p Found) -> Job<'p> {
+    Job {
+        source: &*found.source,
+        usage: &found.usage,
+        ..live.job
+    }
+}
+
+/// Checks that a source at rest can be copied in passes.
+fn check(base: &Job<'_>, found: &Found) -> Result<()> {
+    if found.source.geometry().size_bytes != base.source.geometry().size_bytes {
+        return Err(Error::SourceChanged("it has another size".to_owned()));
+    }
+    // What is read-only shows no writes, and needs no token for them.
+    let is_read_only = found.consistency == Consistency::ReadOnly;
+    let is_shown = is_read_only || found.usage.token.is_some();
+    if found.usage.basis == Basis::Map && is_shown {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "{} can't be cloned while it is mounted: {}. Unmount it first",
+        base.name,
+        unmapped(&found.usage)
+    )))
+}
+
+/// The passes rely on the files in any case.
+const fn relying(options: &CloneOptions) -> CloneOptions {
+    CloneOptions {
+        reliance: Reliance {
+            is_off: false,
+            ..options.reliance
+        },
+        ..*options
+    }
+}
+
+/// What the files of a source showed.
+struct Shown {
+    against: Against,
+    draft: Option<Draft>,
+    figures: MetadataFigures,
+    /// The contents of regular files, if those are known.
+    contents: Option<ExtentMap>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Looks at the source, which is at rest, for the first time. What its files show against the record of
+    /// the last clone settles how the run begins.
+    ///
+    /// # Errors
+    /// [`Error::Source`], [`Error::Interrupted`]; [`Error::Refused`] when its map can't be believed at
+    /// rest either.
+    pub(in crate::clone::live) fn look(
+        self,
+        ice: &Ice<'_>,
+        with: Context<'_>,
+    ) -> Result<(Volume<'a>, Pass)> {
+        let frozen = Frozen::look(self.live, ice)?;
+        let job = job(self.live, &frozen.found);
+        let options = relying(with.options);
+        let with = Context {
+            options: &options,
+            ..with
         };
-        // The passes rely on the files in any case.
-        let options = CloneOptions {
-            reliance: Reliance {
-                is_off: false,
-                ..options.reliance
+        let viewed = Viewed {
+            job: &job,
+            subject: frozen.subject(&job),
+            plan: &frozen.plan,
+            purpose: Purpose::Run,
+        };
+        let look = |selection| outlook::look(viewed, with, selection);
+        let (on_target, outlook) = self.on_target.with_selection(look)?;
+        let Outlook {
+            figures,
+            draft,
+            contents,
+            ..
+        } = outlook;
+        let prepared = Prepared::of(&job, on_target, frozen.plan.clone())?;
+        let staging = Staging::begin(&self.live.job, &prepared, self.has_drive_room)?;
+        let shown = Shown {
+            against: Against::Record,
+            draft,
+            figures: figures.clone(),
+            contents,
+        };
+        let volume = Volume {
+            live: self.live,
+            prepared,
+            known: Known::default(),
+            done: Done {
+                figures: MetadataFigures {
+                    metadata_read_bytes: 0,
+                    ..figures
+                },
+                ..Done::default()
             },
-            ..*options
+            staging: staging.map(Arc::new),
         };
-        let shown = match self.on_target.take() {
-            Some(on_target) => {
-                let of = (&job, subject, &plan);
-                self.first(on_target, of, (records, &options), observer)?
-            }
-            None => {
-                let path = records.evidence_path(job.target_identity);
-                let evidence = self.known.evidence.as_ref();
-                let with = (evidence, &self.known.described, &*path);
-                let shown = again(subject, with, &options.reliance, observer)?;
-                Shown::of(shown, &self.known.described)
-            }
+        let pass = volume.pass(frozen, shown, &options.reliance)?;
+        Ok((volume, pass))
+    }
+}
+
+impl Volume<'_> {
+    /// Looks at the source, which is at rest again: what is in use, and what of it is as the pass before
+    /// found it.
+    ///
+    /// # Errors
+    /// As [`Waiting::look`].
+    pub(in crate::clone::live) fn look(&self, ice: &Ice<'_>, with: Context<'_>) -> Result<Pass> {
+        let frozen = Frozen::look(self.live, ice)?;
+        let job = job(self.live, &frozen.found);
+        let reliance = relying(with.options).reliance;
+        let described = &self.known.described;
+        let earlier = Earlier {
+            evidence: self.known.evidence.as_ref(),
+            described,
+            path: &with.records.evidence_path(job.target_identity),
         };
+        let shown = again(frozen.subject(&job), earlier, &reliance, with.observer)?;
+        let unchanged = |proven| Unchanged::new(proven, described.clone());
+        let shown = Shown {
+            against: Against::Pass(shown.proven.map(unchanged)),
+            draft: shown.draft,
+            figures: shown.figures,
+            contents: shown.contents,
+        };
+        self.pass(frozen, shown, &reliance)
+    }
+
+    /// The pass that begins with such a look.
+    fn pass(&self, frozen: Frozen, shown: Shown, reliance: &Reliance) -> Result<Pass> {
+        let Frozen { found, plan, .. } = frozen;
+        let job = job(self.live, &found);
         let known = shown.contents.as_ref();
-        let metadata = structures::metadata(&job, &plan, known, &options.reliance)?;
+        let metadata = structures::metadata(&job, &plan, known, reliance)?;
+        let wanted = plan.wanted();
         if let Some(staging) = &self.staging {
             staging.keep_off(&wanted);
         }
@@ -108,7 +203,7 @@ impl Volume<'_> {
             plan,
             wanted,
             metadata,
-            unchanged: shown.unchanged,
+            against: shown.against,
             draft: shown.draft,
             figures: shown.figures,
             unproven_bytes: 0,
@@ -117,62 +212,12 @@ impl Volume<'_> {
         Ok(pass)
     }
 
-    fn check(&self, found: &Found) -> Result<()> {
-        let base = &self.live.job;
-        if found.source.geometry().size_bytes != base.source.geometry().size_bytes {
-            return Err(Error::SourceChanged("it has another size".to_owned()));
-        }
-        // What is read-only shows no writes, and needs no token for them.
-        let is_read_only = found.consistency == Consistency::ReadOnly;
-        let is_shown = is_read_only || found.usage.token.is_some();
-        if found.usage.basis == Basis::Map && is_shown {
-            return Ok(());
-        }
-        Err(Error::Refused(format!(
-            "{} can't be cloned while it is mounted: {}. Unmount it first",
-            base.name,
-            unmapped(&found.usage)
-        )))
-    }
-
-    /// What the files show against the record of the last clone, and how the run begins after that.
-    fn first(
-        &mut self,
-        on_target: OnTarget,
-        (job, subject, plan): (&Job<'_>, Subject<'_>, &Plan),
-        (records, options): (&RecordStore, &CloneOptions),
-        observer: &dyn Observer,
-    ) -> Result<Shown> {
-        let with = (Purpose::Run, observer);
-        let (on_target, mut outlook) = on_target.with_selection(|selection| {
-            let of = (job, subject, plan);
-            outlook::look_at(of, records, options, selection, with)
-        })?;
-        let (draft, figures) = (outlook.draft.take(), outlook.figures.clone());
-        let contents = outlook.contents.take();
-        let prepared = Prepared::of(job, on_target, (plan.clone(), outlook))?;
-        let staging = Staging::begin(&self.live.job, &prepared, self.has_drive_room)?;
-        self.staging = staging.map(Arc::new);
-        self.prepared = Some(prepared);
-        self.done.figures = MetadataFigures {
-            metadata_read_bytes: 0,
-            ..figures.clone()
-        };
-        Ok(Shown {
-            unchanged: None,
-            draft,
-            figures,
-            contents,
-        })
-    }
-
     /// What would have to be read.
     fn unproven_bytes(&self, pass: &Pass) -> u64 {
-        let prepared = self.prepared.as_ref();
-        let proof = prepared.and_then(|prepared| prepared.selection.approach.proof());
-        let unchanged = match self.last {
-            None => proof.map(|proof| &proof.unchanged),
-            Some(_) => pass.unchanged.as_ref(),
+        let proof = self.prepared.selection.approach.proof();
+        let unchanged = match &pass.against {
+            Against::Record => proof.map(|proof| &proof.unchanged),
+            Against::Pass(unchanged) => unchanged.as_ref(),
         };
         let chunks = chunk::chunks(&pass.wanted, pass.plan.source_bytes);
         let is_read = |chunk: &Extent| {

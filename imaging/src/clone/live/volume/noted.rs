@@ -2,7 +2,7 @@
 
 use crate::chunk::{self, Digest};
 use crate::clone::work::{Outcome, Seen};
-use crate::live::{Ice, Quiet};
+use crate::live::Quiet;
 use crate::progress::{Event, Observer as _};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
@@ -14,7 +14,7 @@ pub(super) struct Noted {
     pub(super) digests: Vec<Option<Digest>>,
     /// Those of the metadata in each chunk that has any.
     pub(super) metadata: Vec<Digest>,
-    /// Where signatures were found of what is written past the filesystem, by chunks.
+    /// Signatures of data that is written past the filesystem, by chunks.
     pub(super) signatures: BTreeMap<u64, Vec<Extent>>,
     /// The chunks that were read.
     pub(super) read: ExtentMapBuilder,
@@ -37,12 +37,11 @@ impl Noted {
         }
     }
 
-    /// Notes what was found out about a chunk. `before` is where earlier runs found signatures.
+    /// Notes what was found out about a chunk. `before` has the signatures that earlier runs found.
     pub(super) fn add(
         &mut self,
         outcome: &Outcome,
         before: Option<&ExtentMap>,
-        ice: &Ice<'_>,
         observer: &Quiet<'_, '_>,
     ) {
         let number = chunk::index(outcome.chunk);
@@ -66,7 +65,7 @@ impl Noted {
         }
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
-        ice.read(outcome.read_source_bytes);
+        observer.ice().read(outcome.read_source_bytes);
         for &extent in &outcome.changed {
             self.changed.push(extent);
         }

@@ -1,54 +1,54 @@
 //! What is known of a volume at the end of its passes.
 
 use super::way::Staging;
-use super::{Done, Known, Pass, Volume};
+use super::{Done, Ended, Known, Pass, Taken, Volume};
 use crate::change::evidence::Draft;
 use crate::change::proven::Signatures;
 use crate::change::sums;
+use crate::clone::context::Context;
 use crate::clone::live::LiveJob;
 use crate::clone::outlook::Outlook;
 use crate::clone::prepared::Prepared;
 use crate::clone::run::Notes;
 use crate::clone::{CloneOptions, Job};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::live::RestFigures;
-use crate::record::RecordStore;
 use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
 use klon_partition::extent::ExtentMapBuilder;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// What the ends of all volumes have in common.
+#[derive(Clone, Copy)]
+pub(in crate::clone::live) struct Ending<'a> {
+    pub(in crate::clone::live) with: Context<'a>,
+    pub(in crate::clone::live) figures: &'a RestFigures,
+    pub(in crate::clone::live) started: Instant,
+}
 
 /// What stays as it is until the record is written.
 pub(in crate::clone::live) struct Last<'a> {
     live: &'a LiveJob<'a>,
     pass: Pass,
-    /// With the plan of the last pass.
+    /// With the plan of that pass.
     pub(in crate::clone::live) prepared: Prepared,
 }
 
 /// What goes into the record, or is used up before.
-pub(in crate::clone::live) struct Rest<'a> {
+pub(in crate::clone::live) struct Leftover<'a> {
     known: Known,
     done: Done,
     draft: Option<Draft>,
-    pub(in crate::clone::live) held: HeldBack,
+    taken: Taken,
     pub(in crate::clone::live) staging: Option<Staging<'a>>,
 }
 
 impl<'a> Volume<'a> {
-    /// What is known of it at the end.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when there was no pass.
-    pub(in crate::clone::live) fn into_parts(mut self) -> Result<(Last<'a>, Rest<'a>)> {
-        let parts = (
-            self.last.take(),
-            self.prepared.take(),
-            self.done.held.take(),
-        );
-        let (Some(mut pass), Some(mut prepared), Some(held)) = parts else {
-            return Err(Error::Internal("a live clone without a pass".to_owned()));
-        };
+    /// What is known of it after the last pass.
+    pub(in crate::clone::live) fn into_parts(self, ended: Ended) -> (Last<'a>, Leftover<'a>) {
+        let Ended { mut pass, taken } = ended;
+        let mut prepared = self.prepared;
         prepared.plan = pass.plan.clone();
         prepared.wanted = pass.wanted.clone();
         let draft = pass.draft.take();
@@ -57,14 +57,14 @@ impl<'a> Volume<'a> {
             pass,
             prepared,
         };
-        let rest = Rest {
+        let leftover = Leftover {
             known: self.known,
             done: self.done,
             draft,
-            held,
+            taken,
             staging: self.staging.and_then(Arc::into_inner),
         };
-        Ok((last, rest))
+        (last, leftover)
     }
 }
 
@@ -78,7 +78,12 @@ impl<'a> Last<'a> {
     }
 }
 
-impl Rest<'_> {
+impl Leftover<'_> {
+    /// The first chunk, which comes to the target last.
+    pub(in crate::clone::live) const fn held(&self) -> &HeldBack {
+        &self.taken.held
+    }
+
     /// Whether the target bears the mark.
     pub(in crate::clone::live) const fn is_marked(&self) -> bool {
         self.done.is_marked
@@ -96,20 +101,23 @@ impl Rest<'_> {
     pub(in crate::clone::live) fn notes(
         self,
         last: &Last<'_>,
-        records: &RecordStore,
-        options: &CloneOptions,
-        figures: &RestFigures,
+        ending: Ending<'_>,
     ) -> Result<Notes> {
+        let Ending {
+            with,
+            figures,
+            started,
+        } = ending;
         let target = last.live.job.target_identity;
         let digests: Vec<_> = self.known.digests.iter().copied().flatten().collect();
-        let mut writer = records.begin(target, digests.len() as u64)?;
+        let mut writer = with.records.begin(target, digests.len() as u64)?;
         for digest in digests {
             writer.push(digest)?;
         }
         let metadata = last.pass.metadata.clone();
         let mut metadata = metadata.map(|map| writer.begin_metadata(map)).transpose()?;
         if let Some(metadata) = &mut metadata {
-            for &digest in &self.done.metadata {
+            for &digest in &self.taken.metadata {
                 metadata.push(digest)?;
             }
         }
@@ -121,6 +129,7 @@ impl Rest<'_> {
             .iter()
             .for_each(|extent| changed.push(extent));
         Ok(Notes {
+            started,
             digests: writer,
             metadata,
             changed,
@@ -128,7 +137,7 @@ impl Rest<'_> {
             read_target_bytes: self.done.read_target_bytes + last.prepared.checked_bytes,
             signatures,
             is_all_seen: true,
-            outlook: self.outlook(&last.pass, options),
+            outlook: self.outlook(&last.pass, with.options),
             rest: RestFigures {
                 consistency: last.pass.found.consistency,
                 ..figures.clone()
@@ -142,16 +151,16 @@ impl Rest<'_> {
         let copied = pass.plan.copy.intersection(&self.done.unread);
         figures.skipped_bytes = copied.total_bytes();
         figures.next_reads_all_because = pass.figures.next_reads_all_because.clone();
-        let is_checked = self.done.unchecked_because.is_none();
-        figures.unchecked_because = self.done.unchecked_because.take();
-        if let Some(checked) = self.done.checked.take() {
-            sums::end(
-                &*pass.found.source,
-                checked,
-                &ExtentMap::new(),
-                &mut figures,
-            );
-            figures.checksummed_bytes = self.done.checksummed_bytes;
+        let is_checked = self.taken.checked.is_ok();
+        figures.unchecked_because = None;
+        match self.taken.checked {
+            Ok(Some(checked)) => {
+                let source = &*pass.found.source;
+                sums::end(source, checked, &ExtentMap::new(), &mut figures);
+                figures.checksummed_bytes = self.done.checksummed_bytes;
+            }
+            Ok(None) => {}
+            Err(reason) => figures.unchecked_because = Some(reason),
         }
         let is_kept = !options.reliance.is_off && is_checked;
         Outlook {

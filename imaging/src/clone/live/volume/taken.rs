@@ -1,22 +1,20 @@
 //! What is taken over of a pass, once the source goes on.
 
-use super::{Copied, Known, Pass, Volume};
+use super::{Against, Copied, Ended, Known, Pass, Taken, Volume};
+use crate::change::evidence::Findings;
 use crate::chunk;
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;
 
 impl Volume<'_> {
-    /// Takes over what a pass copied. `is_complete` says that the source stayed at rest until all was copied.
+    /// Takes over what a pass copied. What it returns is of use if that pass is the last one.
     ///
     /// # Errors
     /// [`crate::Error::Target`].
-    pub(in crate::clone::live) fn take(
-        &mut self,
-        copied: Copied<'_>,
-        is_complete: bool,
-    ) -> Result<()> {
+    pub(in crate::clone::live) fn take(&mut self, copied: Copied<'_>) -> Result<Taken> {
         let Copied {
+            pass,
             way,
             held,
             noted,
@@ -27,47 +25,46 @@ impl Volume<'_> {
         let done = &mut self.done;
         done.is_marked |= is_marked;
         done.written_bytes = done.written_bytes.saturating_add(written_bytes);
-        done.held = Some(held);
-        done.metadata = noted.metadata;
         done.read_source_bytes += noted.read_source_bytes;
         done.read_target_bytes += noted.read_target_bytes;
         done.changed = done.changed.union(&noted.changed.finish());
         let read = noted.read.finish();
-        done.unread = match self.last {
-            None => read.complement(self.live.job.source.geometry().size_bytes),
-            Some(_) => done.unread.difference(&read),
+        done.unread = match pass.against {
+            Against::Record => read.complement(self.live.job.source.geometry().size_bytes),
+            Against::Pass(_) => done.unread.difference(&read),
         };
-        done.checked = None;
-        let found = match checked {
+        let found = match &checked {
             Ok(Some(checked)) => {
                 done.checksummed_bytes += checked.compared_bytes;
-                let found = checked.damaged.union(&checked.unchecked);
-                done.checked = Some(checked);
-                found
+                checked.damaged.union(&checked.unchecked)
             }
             Ok(None) => ExtentMap::new(),
             // Nothing of what was read could be compared.
-            Err(reason) => {
-                done.unchecked_because = is_complete.then_some(reason);
-                read.clone()
-            }
+            Err(_) => read.clone(),
         };
         self.known.digests = noted.digests;
         self.known.replace(&read, noted.signatures, &found);
-        Ok(())
+        Ok(Taken {
+            held,
+            metadata: noted.metadata,
+            checked,
+        })
     }
 
     /// Keeps what a pass found for the next one, or for the end.
-    pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass) {
+    pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass, taken: Taken) -> Ended {
         let known = &mut self.known;
         known.described = pass.wanted.clone();
-        let signatures = known.signatures.values().flatten().copied().collect();
+        let findings = Findings {
+            signatures: known.signatures.values().flatten().copied().collect(),
+            damaged: known.damaged.clone(),
+        };
         let draft = pass.draft.as_mut();
         // Without it the next pass reads everything.
-        let evidence = draft.and_then(|draft| draft.so_far(signatures, known.damaged.clone()).ok());
+        let evidence = draft.and_then(|draft| draft.so_far(findings).ok());
         known.evidence = evidence;
         self.done.figures.metadata_read_bytes += pass.figures.metadata_read_bytes;
-        self.last = Some(pass);
+        Ended { pass, taken }
     }
 }
 

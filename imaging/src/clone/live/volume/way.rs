@@ -3,7 +3,7 @@
 use crate::chunk::{self, Write, chunk_writes};
 use crate::clone::Job;
 use crate::clone::known::Knowledge;
-use crate::clone::output;
+use crate::clone::output::Borrowed;
 use crate::clone::prepared::{Prepared, space};
 use crate::clone::task::Task;
 use crate::clone::work::Outcome;
@@ -16,8 +16,7 @@ use std::sync::Arc;
 /// An update of an earlier clone that is staged in passes.
 pub(in crate::clone::live) struct Staging<'a> {
     stager: PassStager<'a>,
-    pub(super) holes: ExtentMap,
-    pub(super) unproven: ExtentMap,
+    borrowed: Borrowed,
 }
 
 impl<'a> Staging<'a> {
@@ -38,13 +37,9 @@ impl<'a> Staging<'a> {
         if !has_drive_room {
             rooms.drive = ExtentMap::new();
         }
-        let (holes, unproven) = (output::holes(space, &rooms)?, rooms.unproven.clone());
+        let borrowed = Borrowed::of(space, &rooms)?;
         let stager = PassStager::new(space, rooms);
-        Ok(Some(Self {
-            stager,
-            holes,
-            unproven,
-        }))
+        Ok(Some(Self { stager, borrowed }))
     }
 
     /// Hands out no room any more that `wanted` needs.
@@ -52,9 +47,9 @@ impl<'a> Staging<'a> {
         self.stager.keep_off(wanted);
     }
 
-    /// What stages, with what of its room were holes, and what nobody proved free.
-    pub(in crate::clone::live) fn into_parts(self) -> (PassStager<'a>, (ExtentMap, ExtentMap)) {
-        (self.stager, (self.holes, self.unproven))
+    /// What stages, and the room that it gives back.
+    pub(in crate::clone::live) fn into_parts(self) -> (PassStager<'a>, Borrowed) {
+        (self.stager, self.borrowed)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The look at a source at rest, with which a pass begins.
 
 use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
-use super::super::outlook::{self, Unread, apart};
-use super::super::{plan, rung};
+use super::super::outlook::{self, Unread, Viewed, apart};
+use super::super::plan;
+use super::super::selected::Selected;
 use super::{LiveCapture, LiveSource, LiveVolume, Run};
 use crate::change::evidence::Draft;
 use crate::change::look::Subject;
@@ -10,9 +11,9 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Ice, again};
+use crate::live::{Earlier, Ice, again};
 use crate::plan::Plan;
-use crate::rung::Rung;
+use crate::record::ImageSource;
 use klon_partition::device::Window;
 use klon_partition::filesystem::Basis;
 use klon_partition::{Extent, ReadAt};
@@ -21,9 +22,7 @@ use klon_partition::{Extent, ReadAt};
 pub(super) struct Pass {
     pub(super) found: LiveSource,
     pub(super) plan: Plan,
-    /// How the run found what changed, and why that way.
-    pub(super) rung: Rung,
-    pub(super) reason: String,
+    pub(super) selected: Selected,
     /// What is as the image has it; `None` when nothing shows that.
     pub(super) unread: Option<Unread>,
     /// What tells the files of mounted volumes unchanged at the next look, with where the volumes lie.
@@ -98,8 +97,7 @@ impl Run<'_> {
         Ok(Pass {
             found,
             plan,
-            rung: self.selected.0,
-            reason: self.selected.1.clone(),
+            selected: self.selected.clone(),
             unread: looked.unread,
             drafts: looked.drafts,
             figures: looked.figures,
@@ -131,10 +129,15 @@ impl Run<'_> {
         header: &Header,
         options: &CaptureOptions,
     ) -> Result<outlook::Outlook> {
-        let selected = rung(job, options.rung);
-        let of = (job, plan);
-        let (mut found, selected) =
-            outlook::look(of, header.uuid, options, selected, self.observer)?;
+        let viewed = Viewed {
+            job,
+            plan,
+            header,
+            options,
+            observer: self.observer,
+        };
+        let selected = Selected::by_snapshot(job, options.rung);
+        let (mut found, selected) = outlook::look(viewed, selected)?;
         self.selected = selected;
         self.done.figures = MetadataFigures {
             metadata_read_bytes: 0,
@@ -175,13 +178,19 @@ impl Run<'_> {
                 written_by: volumes.written_by,
                 rested: volume.rested,
             };
-            let of = (job.source_identity, job.given_name.as_deref());
-            let path = volumes
-                .records
-                .image_evidence_path(header.uuid, of, volume.number);
+            let of = ImageSource {
+                identity: job.source_identity,
+                given_name: job.given_name.as_deref(),
+                partition: volume.number,
+            };
+            let path = volumes.records.image_evidence_path(header.uuid, of);
             let described = known.described.in_part(volume.part);
-            let with = (known.evidence.get(&start_bytes), &described, &*path);
-            let shown = again(subject, with, &options.reliance, self.observer)?;
+            let earlier = Earlier {
+                evidence: known.evidence.get(&start_bytes),
+                described: &described,
+                path: &path,
+            };
+            let shown = again(subject, earlier, &options.reliance, self.observer)?;
             if let Some(extents) = shown.proven {
                 proven = proven.union(&extents.shifted(start_bytes));
             }

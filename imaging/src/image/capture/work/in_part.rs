@@ -1,7 +1,7 @@
 //! Chunks that are proven in part: the source is read for the rest alone, and the snapshot before has what is
 //! proven.
 
-use super::{Outcome, Seen, Task, Worker, bytes_of, is_of_this_run};
+use super::{Outcome, Read, Seen, Task, Worker, bytes_of, is_of_this_run};
 use crate::chunk::{Digest, range_in, read_chunk, to_len};
 use crate::error::{Error, Result};
 
@@ -30,9 +30,17 @@ impl Worker<'_> {
         }
         let plain = plain.freeze().slice(..len);
         let digest = Digest::of(&plain);
-        let seen = Seen::InPart(bytes_of(&part.proven), self.signatures(task, &plain));
-        let outcome = self.read_outcome(task, (plain, digest), (read_source_bytes, seen))?;
-        Ok(Some(outcome))
+        let seen = Seen::InPart {
+            unread_bytes: bytes_of(&part.proven),
+            signatures: self.signatures(task, &plain),
+        };
+        let read = Read {
+            plain,
+            digest,
+            read_source_bytes,
+            seen,
+        };
+        self.read_outcome(task, read).map(Some)
     }
 
     /// Stores a chunk whatever the image has: what that has there is damaged.

@@ -5,10 +5,11 @@
 //! <https://docs.kernel.org/filesystems/ext4/index.html>. What that page does not say (how version 1 of the
 //! checksums is made) is as in `fs/jbd2/recovery.c` of Linux.
 
+use super::super::address::Block;
 use super::super::checksum::crc32c;
 use super::{
-    COMPAT_CHECKSUM, INCOMPAT_64BIT, INCOMPAT_ASYNC_COMMIT, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3,
-    MAGIC,
+    COMPAT_CHECKSUM, Features, INCOMPAT_64BIT, INCOMPAT_ASYNC_COMMIT, INCOMPAT_CSUM_V2,
+    INCOMPAT_CSUM_V3, MAGIC,
 };
 use crate::bytes::{be16, be32, be64, u8_at};
 
@@ -55,7 +56,7 @@ pub(super) fn kind(block: &[u8], sequence: u32) -> Option<BlockKind> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     /// Its place on the volume.
-    pub(super) block: u64,
+    pub(super) block: Block,
     /// Whether its first four bytes were `JBD2_MAGIC_NUMBER`, and are not in the log.
     pub(super) is_escaped: bool,
     checksum: u32,
@@ -78,20 +79,17 @@ pub(super) enum ChecksumVersion {
     None,
     /// `JBD2_FEATURE_COMPAT_CHECKSUM`: of each transaction, in its commit block.
     Commit,
-    /// Of each block, 16 bits of it in tags.
+    /// Each block has one, and tags have 16 bits of it.
     V2,
-    /// Of each block.
+    /// Each block has one.
     V3,
 }
 
 impl Form {
     /// The form of a journal by its features; `uuid` is `s_uuid` of the journal. `None` where two
     /// kinds of checksums exclude each other.
-    pub(super) fn new(
-        block_len: usize,
-        (compat, incompat): (u32, u32),
-        uuid: &[u8],
-    ) -> Option<Self> {
+    pub(super) fn new(block_len: usize, features: Features, uuid: &[u8]) -> Option<Self> {
+        let Features { compat, incompat } = features;
         let versions = [
             (compat & COMPAT_CHECKSUM, ChecksumVersion::Commit),
             (incompat & INCOMPAT_CSUM_V2, ChecksumVersion::V2),
@@ -161,7 +159,7 @@ impl Form {
                 ChecksumVersion::Commit | ChecksumVersion::None => 0,
             };
             tags.push(Tag {
-                block: u64::from(t_blocknr_high) << 32 | u64::from(t_blocknr),
+                block: Block(u64::from(t_blocknr_high) << 32 | u64::from(t_blocknr)),
                 is_escaped: t_flags & FLAG_ESCAPE != 0,
                 checksum,
             });
@@ -177,16 +175,18 @@ impl Form {
     }
 
     /// The blocks that a revoke block names; `None` when it says that it has more than it can.
-    pub(super) fn revoked(self, block: &[u8]) -> Option<Vec<u64>> {
+    pub(super) fn revoked(self, block: &[u8]) -> Option<Vec<Block>> {
         let r_count = be32(block, HEADER_LEN) as usize;
         let records = block.get(HEADER_LEN + 4..r_count).unwrap_or_default();
         if r_count > self.end() {
             return None;
         }
         Some(match self.is_wide {
-            true => records.chunks_exact(8).map(|raw| be64(raw, 0)).collect(),
+            true => (records.chunks_exact(8))
+                .map(|raw| Block(be64(raw, 0)))
+                .collect(),
             false => (records.chunks_exact(4))
-                .map(|raw| be32(raw, 0).into())
+                .map(|raw| Block(be32(raw, 0).into()))
                 .collect(),
         })
     }
@@ -266,7 +266,7 @@ const fn table() -> [u32; 256] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Form, crc32_be};
+    use super::{Features, Form, crc32_be};
 
     #[test]
     fn the_checksum_of_version_1_is_the_known_one() {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn tags_are_as_long_as_their_features_say() {
         let length = |compat, incompat| {
-            let form = Form::new(1024, (compat, incompat), &[0; 16]);
+            let form = Form::new(1024, Features { compat, incompat }, &[0; 16]);
             form.map(Form::tag_len)
         };
         let lengths = [0, 0x2, 0x8, 0xa, 0x10, 0x12].map(|incompat| length(0, incompat));
@@ -289,7 +289,11 @@ mod tests {
 
     #[test]
     fn revoke_records_that_a_block_has_no_room_for_are_none() {
-        let form = Form::new(1024, (0, 0x10), &[0; 16]).unwrap();
+        let features = Features {
+            compat: 0,
+            incompat: 0x10,
+        };
+        let form = Form::new(1024, features, &[0; 16]).unwrap();
         let mut block = [0; 1024];
         for (count, found) in [(16, 0), (24, 2), (1020, 251)] {
             block[12..16].copy_from_slice(&u32::to_be_bytes(count));

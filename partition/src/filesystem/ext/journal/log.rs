@@ -1,6 +1,6 @@
 //! The blocks of the log, each read by its number within the journal's file.
 
-use super::super::address::{Block, Ino};
+use super::super::address::{Block, Ino, LogBlock};
 use super::super::blockmap::{BlockMaps, Run};
 use super::super::superblock::Superblock;
 use super::Journal;
@@ -22,17 +22,19 @@ pub(super) struct Log<'a> {
     /// Where all of the file lies.
     extents: ExtentMap,
     /// First block of the log within the file.
-    first: u32,
+    first: LogBlock,
     /// Its end within the file.
-    end: u32,
+    end: LogBlock,
     window: Window,
 }
 
 /// Blocks that follow each other in the file and on the volume.
 #[derive(Clone, Copy)]
 struct LogRun {
+    /// Its first block, counted from the start of the file.
     file_block: u64,
-    volume_block: u64,
+    /// Where that is on the volume.
+    volume_block: Block,
     blocks: u64,
 }
 
@@ -67,7 +69,7 @@ impl<'a> Log<'a> {
             };
             let found = LogRun {
                 file_block,
-                volume_block: run.extent.offset_bytes() / block_bytes,
+                volume_block: Block(run.extent.offset_bytes() / block_bytes),
                 blocks: run.extent.len_bytes() / block_bytes,
             };
             match runs.last_mut() {
@@ -101,7 +103,8 @@ impl<'a> Log<'a> {
     /// Checks that the log begins and ends within its file, and that each block of it has one place.
     fn check(&mut self, journal: &Journal) -> Result<()> {
         let (first, end) = (self.first, self.end);
-        let is_ordered = first >= 1 && first < end && (first..end).contains(&journal.start);
+        let is_ordered =
+            first >= LogBlock(1) && first < end && (first..end).contains(&journal.start);
         if !is_ordered {
             let start = journal.start;
             let how =
@@ -118,7 +121,7 @@ impl<'a> Log<'a> {
         self.runs.truncate(in_order);
         let last = self.runs.last();
         let next = last.map_or(0, |run| run.file_block.saturating_add(run.blocks));
-        if next < u64::from(end) {
+        if next < u64::from(end.0) {
             return Err(refused(format!("block {next} of the log is nowhere")));
         }
         Ok(())
@@ -126,19 +129,19 @@ impl<'a> Log<'a> {
 
     /// How many blocks the log has.
     pub(super) const fn blocks(&self) -> u32 {
-        self.end - self.first
+        self.end.0 - self.first.0
     }
 
     /// The block that comes `blocks` after one of the log: after its last comes its first again.
-    pub(super) fn after(&self, block: u32, blocks: u32) -> u32 {
-        let in_log = u64::from(block - self.first) + u64::from(blocks);
+    pub(super) fn after(&self, block: LogBlock, blocks: u32) -> LogBlock {
+        let in_log = u64::from(block.0 - self.first.0) + u64::from(blocks);
         // A rest of a number of 32 bits.
-        self.first + (in_log % u64::from(self.blocks())) as u32
+        LogBlock(self.first.0 + (in_log % u64::from(self.blocks())) as u32)
     }
 
     /// The run that a block of the log is in.
-    fn run(&self, block: u32) -> Result<&LogRun> {
-        let file_block = u64::from(block);
+    fn run(&self, block: LogBlock) -> Result<&LogRun> {
+        let file_block = u64::from(block.0);
         let index = self
             .runs
             .partition_point(|run| run.file_block <= file_block);
@@ -148,19 +151,19 @@ impl<'a> Log<'a> {
     }
 
     /// Where a block of the log is on the volume.
-    pub(super) fn place(&self, block: u32) -> Result<Block> {
+    pub(super) fn place(&self, block: LogBlock) -> Result<Block> {
         let run = self.run(block)?;
-        let ahead = u64::from(block).saturating_sub(run.file_block);
-        Ok(Block(run.volume_block.saturating_add(ahead)))
+        let ahead = u64::from(block.0).saturating_sub(run.file_block);
+        Ok(Block(run.volume_block.0.saturating_add(ahead)))
     }
 
     /// The bytes of a block of the log.
     ///
     /// # Errors
     /// [`Error::Io`] when the device fails.
-    pub(super) fn read(&mut self, block: u32) -> Result<&[u8]> {
+    pub(super) fn read(&mut self, block: LogBlock) -> Result<&[u8]> {
         let block_len = self.block_bytes as usize;
-        let (file_block, held) = (u64::from(block), self.window.bytes.len() / block_len);
+        let (file_block, held) = (u64::from(block.0), self.window.bytes.len() / block_len);
         let ahead = file_block.wrapping_sub(self.window.file_block);
         if ahead >= held as u64 {
             self.fill(block)?;
@@ -170,8 +173,8 @@ impl<'a> Log<'a> {
     }
 
     /// Reads on from a block, as far as its run goes.
-    fn fill(&mut self, block: u32) -> Result<()> {
-        let (file_block, start) = (u64::from(block), self.place(block)?);
+    fn fill(&mut self, block: LogBlock) -> Result<()> {
+        let (file_block, start) = (u64::from(block.0), self.place(block)?);
         let run = self.run(block)?;
         let blocks = run.file_block.saturating_add(run.blocks) - file_block;
         let block_bytes = u64::from(self.block_bytes);
@@ -183,6 +186,11 @@ impl<'a> Log<'a> {
         Ok(())
     }
 
+    /// How long a block is, of the log and of the volume.
+    pub(super) const fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
     /// Where all of the journal's file lies.
     pub(super) const fn extents(&self) -> &ExtentMap {
         &self.extents
@@ -192,12 +200,12 @@ impl<'a> Log<'a> {
 impl LogRun {
     const fn is_followed_by(&self, next: &Self) -> bool {
         self.file_block.saturating_add(self.blocks) == next.file_block
-            && self.volume_block.saturating_add(self.blocks) == next.volume_block
+            && self.volume_block.0.saturating_add(self.blocks) == next.volume_block.0
     }
 
     fn extent(&self, block_bytes: u64) -> Option<Extent> {
         let bytes = |blocks: u64| blocks.saturating_mul(block_bytes);
-        Extent::new(bytes(self.volume_block), bytes(self.blocks))
+        Extent::new(bytes(self.volume_block.0), bytes(self.blocks))
     }
 }
 

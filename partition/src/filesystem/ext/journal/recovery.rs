@@ -4,6 +4,7 @@
 //!
 //! Written after `do_one_pass` of `fs/jbd2/recovery.c` of Linux. Where that fails, this does, too.
 
+use super::super::address::{Block, LogBlock};
 use super::form::{BlockKind, ChecksumVersion, Form, Tag, commit_seconds, crc32_be, kind};
 use super::log::{Log, refused};
 use crate::device::redirected::Origin;
@@ -22,8 +23,7 @@ const REVOKED_MAX: usize = 1 << 20;
 #[derive(Clone, Copy)]
 struct Entry {
     kind: BlockKind,
-    /// Its block of the log.
-    block: u32,
+    block: LogBlock,
     /// How many transactions of the log come before its own one.
     transaction: u32,
 }
@@ -34,7 +34,6 @@ pub(super) struct Recovery<'a> {
     form: Form,
     /// The number of the first transaction.
     sequence: u32,
-    block_bytes: u64,
     /// Size of the volume that the blocks belong to.
     volume_bytes: u64,
 }
@@ -66,18 +65,11 @@ enum Next {
 }
 
 impl<'a> Recovery<'a> {
-    pub(super) const fn new(
-        log: Log<'a>,
-        form: Form,
-        sequence: u32,
-        block_bytes: u32,
-        volume_bytes: u64,
-    ) -> Self {
+    pub(super) const fn new(log: Log<'a>, form: Form, sequence: u32, volume_bytes: u64) -> Self {
         Self {
             log,
             form,
             sequence,
-            block_bytes: block_bytes as u64,
             volume_bytes,
         }
     }
@@ -87,7 +79,7 @@ impl<'a> Recovery<'a> {
     /// # Errors
     /// [`crate::Error::Unsupported`] where the kernel would not recover it, or where it is too large;
     /// [`crate::Error::Io`] when the device fails.
-    pub(super) fn run(mut self, start: u32) -> Result<Recovered> {
+    pub(super) fn run(mut self, start: LogBlock) -> Result<Recovered> {
         let scan = self.scan(start)?;
         let mut entries = scan.entries;
         entries.retain(|entry| entry.transaction < scan.committed);
@@ -110,7 +102,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// The first pass: where the log ends.
-    fn scan(&mut self, start: u32) -> Result<Scan> {
+    fn scan(&mut self, start: LogBlock) -> Result<Scan> {
         let mut scan = Scan {
             entries: Vec::new(),
             committed: 0,
@@ -152,7 +144,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Adds logged blocks to the checksum of version 1.
-    fn add_logged(&mut self, scan: &mut Scan, first: u32, blocks: u32) -> Result<()> {
+    fn add_logged(&mut self, scan: &mut Scan, first: LogBlock, blocks: u32) -> Result<()> {
         if self.form.version() != ChecksumVersion::Commit {
             return Ok(());
         }
@@ -164,7 +156,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// The second pass: the last transaction that revoked each block.
-    fn revoked(&mut self, entries: &[Entry]) -> Result<HashMap<u64, u32>> {
+    fn revoked(&mut self, entries: &[Entry]) -> Result<HashMap<Block, u32>> {
         let mut revoked = HashMap::new();
         let blocks = entries.iter();
         for entry in blocks.filter(|entry| entry.kind == BlockKind::Revoke) {
@@ -188,7 +180,7 @@ impl<'a> Recovery<'a> {
     fn replay(
         &mut self,
         entry: Entry,
-        revoked: &HashMap<u64, u32>,
+        revoked: &HashMap<Block, u32>,
         own: &ExtentMap,
         blocks: &mut BTreeMap<u64, Origin>,
     ) -> Result<()> {
@@ -205,7 +197,7 @@ impl<'a> Recovery<'a> {
                 block: self.log.place(from)?.0,
                 has_other_start: tag.is_escaped,
             };
-            blocks.insert(tag.block, origin);
+            blocks.insert(tag.block.0, origin);
             if blocks.len() > BLOCKS_MAX {
                 return Err(refused(format!("it has more than {BLOCKS_MAX} blocks")));
             }
@@ -214,7 +206,13 @@ impl<'a> Recovery<'a> {
     }
 
     /// Checks a logged block, and that it belongs to the volume and not into the log itself.
-    fn check(&mut self, tag: &Tag, from: u32, transaction: u32, own: &ExtentMap) -> Result<()> {
+    fn check(
+        &mut self,
+        tag: &Tag,
+        from: LogBlock,
+        transaction: u32,
+        own: &ExtentMap,
+    ) -> Result<()> {
         let sequence = self.sequence(transaction);
         let raw = self.log.read(from)?;
         if !self.form.is_logged(tag, sequence, raw) {
@@ -222,8 +220,9 @@ impl<'a> Recovery<'a> {
                 "block {from} of the log, of transaction {sequence}, fails its checksum"
             )));
         }
-        let start_bytes = tag.block.checked_mul(self.block_bytes);
-        let place = start_bytes.and_then(|start| Extent::new(start, self.block_bytes));
+        let block_bytes = u64::from(self.log.block_bytes());
+        let start_bytes = tag.block.0.checked_mul(block_bytes);
+        let place = start_bytes.and_then(|start| Extent::new(start, block_bytes));
         let place = place.filter(|place| place.end_bytes() <= self.volume_bytes);
         match place {
             Some(place) if own.within(place).next().is_none() => Ok(()),
@@ -240,7 +239,7 @@ impl<'a> Recovery<'a> {
 }
 
 impl Scan {
-    fn note(&mut self, kind: BlockKind, block: u32) -> Result<()> {
+    fn note(&mut self, kind: BlockKind, block: LogBlock) -> Result<()> {
         if kind == BlockKind::Commit {
             return Ok(());
         }

@@ -9,16 +9,16 @@
 use super::form::Form;
 use super::log::{Log, number, refused};
 use super::recovery::{Recovered, Recovery};
-use super::{CHECKSUMS, INCOMPAT_FAST_COMMIT, Journal, checksum};
+use super::{CHECKSUMS, EMPTY, INCOMPAT_FAST_COMMIT, Journal, checksum};
 use crate::bytes::{le32, u8_at};
 use crate::device::redirected::{Redirected, Redirection};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
+use crate::filesystem::Replayed;
 use crate::filesystem::ext::checksum::crc32c;
 use crate::filesystem::ext::descriptor::Descriptors;
 use crate::filesystem::ext::feature::{self, Features};
 use crate::filesystem::ext::superblock::{self, Superblock};
-use crate::filesystem::replay::Replayed;
 
 /// `JBD2_CRC32C_CHKSUM`
 const CHECKSUM_TYPE: u8 = 4;
@@ -61,14 +61,14 @@ pub(in super::super) fn replay(superblock: &Superblock, device: &dyn ReadAt) -> 
 }
 
 fn recovered(superblock: &Superblock, journal: &Journal, device: &dyn ReadAt) -> Result<Recovered> {
-    let (_, incompat) = journal.features;
+    let incompat = journal.features.incompat;
     if journal.has_unknown_features {
         return Err(refused("it has features that klon doesn't know"));
     }
     if journal.error != 0 {
         return Err(refused("it was aborted; run e2fsck"));
     }
-    if journal.start == 0 {
+    if journal.start == EMPTY {
         return Ok(Recovered {
             blocks: std::collections::BTreeMap::new(),
             transactions: 0,
@@ -91,8 +91,7 @@ fn recovered(superblock: &Superblock, journal: &Journal, device: &dyn ReadAt) ->
     };
     let log = Log::open(superblock, journal, device)?;
     let volume_bytes = device.geometry().size_bytes;
-    let block_bytes = superblock.block_bytes;
-    Recovery::new(log, form, journal.sequence, block_bytes, volume_bytes).run(journal.start)
+    Recovery::new(log, form, journal.sequence, volume_bytes).run(journal.start)
 }
 
 /// The superblock of a volume whose log is in its places, when nothing is left to be recovered.
@@ -133,7 +132,7 @@ fn emptied(journal: &Journal, transactions: u32) -> Vec<u8> {
     put(&mut raw, 0x18, s_sequence.to_be_bytes());
     // s_start
     put(&mut raw, 0x1c, [0; 4]);
-    let (_, incompat) = journal.features;
+    let incompat = journal.features.incompat;
     if incompat & CHECKSUMS != 0 {
         let s_checksum = checksum(&raw);
         put(&mut raw, 0xfc, s_checksum.to_be_bytes());

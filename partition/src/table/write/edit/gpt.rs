@@ -13,6 +13,7 @@ use crate::table::write::gpt::protective_mbr;
 use crate::table::write::kept::Kept;
 use crate::table::write::{Rewrite, Step};
 use crate::table::{Moved, MovedField, Table};
+use std::ops::RangeInclusive;
 
 /// See [`super::plan`].
 ///
@@ -77,8 +78,9 @@ impl Places {
         })
     }
 
-    /// The places for a usable range of other sectors, on a disk whose last sector is `last_lba`.
-    fn moved(self, (first_usable_lba, last_usable_lba): (u64, u64), last_lba: u64) -> Self {
+    /// The places on a disk whose last sector is `last_lba`, where other sectors are `usable`.
+    fn moved(self, usable: RangeInclusive<u64>, last_lba: u64) -> Self {
+        let (first_usable_lba, last_usable_lba) = usable.into_inner();
         // As far from the end as before, where that is behind the partitions.
         let distance = self.backup_lba.checked_sub(self.backup_array_lba);
         let array_lba = distance
@@ -222,7 +224,7 @@ impl Edit<'_> {
         let usable = wanted.usable;
         let first = self.sectors.lba(usable.offset_bytes());
         let last = self.sectors.lba(usable.end_bytes()).saturating_sub(1);
-        self.old.moved((first, last), self.sectors.last_lba())
+        self.old.moved(first..=last, self.sectors.last_lba())
     }
 
     fn primary(&self, steps: &mut Steps<'_>, array: &[u8], places: &Places) -> Result<()> {

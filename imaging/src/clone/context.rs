@@ -1,0 +1,16 @@
+//! What every step of a run is told beside its job.
+
+use super::CloneOptions;
+use crate::progress::Observer;
+use crate::record::RecordStore;
+
+/// What a run goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// Where the records of clones are.
+    pub(super) records: &'a RecordStore,
+    /// How the user wants it done.
+    pub(super) options: &'a CloneOptions,
+    /// Who is told of progress, and may cancel.
+    pub(super) observer: &'a dyn Observer,
+}
