@@ -48,7 +48,9 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let shrunk = shrunk.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?;
     if let Some((image, place)) = shrunk {
         check_options(args)?;
-        warn_of_damage(&args.image)?;
+        if let Some(snapshot) = &image.snapshot {
+            state::warn(snapshot.image());
+        }
         return way_back::run_image(args, (&image, &place), common, &system);
     }
     check_options(args)?;
@@ -56,7 +58,8 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let policy = policy(args);
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
-        let is_image = check_source(&source)?;
+        let source = image_or_packed(&source)?;
+        let is_image = source.image.is_some();
         let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
             (false, _) => {
                 let packed = packed::source(place, &system, target)?;
@@ -77,7 +80,11 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     }
     check_distinct(&jobs)?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
-    warn_of_damage(&args.image)?;
+    // All partitions come from the same image.
+    let snapshot = |job: &VolumeJob| job.source.as_ref()?.snapshot.clone();
+    if let Some(snapshot) = jobs.iter().find_map(snapshot) {
+        state::warn(snapshot.image());
+    }
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     if args.rung == RungArg::Auto {
@@ -188,30 +195,18 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
         .collect()
 }
 
-/// Warns of damage that the image shows as soon as it is opened.
-fn warn_of_damage(given: &Path) -> Result<()> {
-    let text = given.shown();
-    let whole = text.rsplit_once(':').filter(|_| !given.exists());
-    let whole = whole.map_or(&*text, |(whole, _)| whole);
-    let Some(name) = ImageName::find(Path::new(&unsealed(whole)))? else {
-        return Ok(());
-    };
-    state::warn(name.open_snapshot()?.image());
-    Ok(())
-}
-
-/// Refuses a source that is neither an image nor a file. Tells whether it is an image of klon, and not a
-/// packed disk.
-fn check_source(source: &Path) -> Result<bool> {
-    let text = source.shown();
-    let whole = match text.rsplit_once(':') {
-        Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
-        _ => &text,
-    };
-    match ImageName::find(Path::new(&unsealed(whole)))? {
-        Some(_) => Ok(true),
-        None if source.is_file() => Ok(false),
-        None => Err(no_image(whole)),
+/// The image of klon, or the packed disk in a file, that is restored. Refuses anything else.
+fn image_or_packed(source: &Path) -> Result<Place> {
+    match Place::at_path(source)? {
+        Some(place) if place.image.is_some() || source.is_file() => Ok(place),
+        _ => {
+            let text = source.shown();
+            let whole = match text.rsplit_once(':') {
+                Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
+                _ => &text,
+            };
+            Err(no_image(whole))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::named::open::OpenPlace;
 use crate::named::parent::Parent;
 use crate::named::resolve::{find_identity, look_for};
 use crate::source::SourceEnd;
-use crate::target::{TargetEnd, TargetNow};
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
 use klon_partition::system::{Disk, System};
@@ -181,21 +181,19 @@ pub fn partition_target(
     let open = place.open()?;
     let open = match disk.filter(|disk| disk.path == drive.place.path) {
         // The drive was looked at a moment ago.
-        Some(disk) if place.number.is_none() => open.on_drive(Parent {
-            path: disk.path,
-            layout: drive.layout.clone(),
-            partition: Some(partition.clone()),
-        }),
+        Some(disk) if place.number.is_none() => {
+            let parent = Parent {
+                path: disk.path.clone(),
+                layout: drive.layout.clone(),
+                extent: partition.extent,
+                partition: Some(partition.clone()),
+            };
+            open.on_drive(disk, parent)
+        }
         _ => open,
     };
-    let location = open.location(system)?;
-    let clone_name = open.clone_name(system)?;
-    Ok(TargetEnd {
-        place,
-        now: Some(TargetNow { open, location }),
-        identity,
-        clone_name,
-    })
+    let end = TargetEnd::of(place, open, system)?;
+    Ok(TargetEnd { identity, ..end })
 }
 
 /// The partition of the drive that is the planned one by number, place and GUID.

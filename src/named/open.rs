@@ -1,8 +1,7 @@
 //! Places that are opened: to be looked at, or claimed for as long as a clone takes.
 
-use super::identity::{identity_of, is_clone_name, partition_identity};
 use super::journal::Journal;
-use super::parent::Parent;
+use super::known::Looked;
 use super::{Place, claimed};
 use crate::error::{refused, usage};
 use crate::foreign::{self, Container, RAW_PREFIX};
@@ -16,12 +15,12 @@ use klon_partition::device::{
 };
 use klon_partition::filesystem::{Recognized, Usage, usage as usage_of, usage_by};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
-use klon_partition::system::{Location, System};
+use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Extent, Identity, ReadAt};
+use klon_partition::{Extent, ReadAt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 impl Place {
     /// Opens it to be looked at, in nobody's way.
@@ -114,7 +113,7 @@ impl Place {
             watch: None,
             rested: None,
             journals: Vec::new(),
-            around: OnceLock::new(),
+            looked: Looked::default(),
         };
         open.watch = open.begin_watch()?;
         Ok(open)
@@ -171,7 +170,7 @@ impl Place {
             watch: None,
             rested: None,
             journals: Vec::new(),
-            around: OnceLock::new(),
+            looked: Looked::default(),
         })
     }
 }
@@ -246,8 +245,8 @@ pub struct OpenPlace {
     pub rested: Option<Rested>,
     /// What became of journals that awaited recovery.
     pub journals: Vec<Journal>,
-    /// The disk around it, once that was looked at.
-    pub around: OnceLock<Option<Parent>>,
+    /// What the system was asked of it.
+    pub looked: Looked,
 }
 
 impl OpenPlace {
@@ -255,62 +254,6 @@ impl OpenPlace {
     pub fn start_bytes(&self) -> u64 {
         let partition = self.partition.as_ref();
         partition.map_or(0, |partition| partition.extent.offset_bytes())
-    }
-
-    /// The disk around the partition node that it is; `None` for anything else. The disk is looked at
-    /// when it is first asked for, and never again for this place.
-    ///
-    /// # Errors
-    /// When the system doesn't say which disk the node is of.
-    pub fn parent(&self, system: &System) -> Result<Option<&Parent>> {
-        if let Some(known) = self.around.get() {
-            return Ok(known.as_ref());
-        }
-        let found = match self.place.is_export() {
-            true => None,
-            false => Parent::of(&self.place.path, system)?,
-        };
-        Ok(self.around.get_or_init(|| found).as_ref())
-    }
-
-    /// The same place, on a drive that was looked at already.
-    pub fn on_drive(self, drive: Parent) -> Self {
-        Self {
-            around: OnceLock::from(Some(drive)),
-            ..self
-        }
-    }
-
-    /// The name of its partition, or of the first on a disk, when it is one that plans give to
-    /// clones.
-    ///
-    /// # Errors
-    /// As [`parent`](Self::parent).
-    pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
-        let own = match &self.partition {
-            Some(partition) => Some(partition.clone()),
-            None => self
-                .parent(system)?
-                .and_then(|parent| parent.partition.clone()),
-        };
-        let first = || Some(self.layout.table.as_ref()?.partitions.first()?.clone());
-        let name = own.or_else(first).map(|partition| partition.name);
-        Ok(name.filter(|name| is_clone_name(name)))
-    }
-
-    /// Where its bytes really lie.
-    ///
-    /// # Errors
-    /// When the system doesn't say where its bytes lie.
-    pub fn location(&self, system: &System) -> Result<Location> {
-        let whole = self.place.locate(system)?;
-        Ok(match &self.partition {
-            // What is in an image lies anywhere in its file.
-            Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
-                whole.part(partition.extent)
-            }
-            _ => whole,
-        })
     }
 
     /// The filesystem of the volume that it is, as it was recognized when the place was opened; `None`
@@ -352,39 +295,6 @@ impl OpenPlace {
     /// Whether it is a disk with partitions, or was one, rather than one volume.
     pub fn is_disk(&self) -> bool {
         self.partition.is_none() && (self.layout.table.is_some() || self.layout.doubt().is_some())
-    }
-
-    /// How it is recognized.
-    ///
-    /// # Errors
-    /// As [`parent`](Self::parent), and when a plain path leads to nothing.
-    pub fn identity(&self, system: &System) -> Result<Identity> {
-        if let (Some(table), Some(partition)) = (&self.layout.table, &self.partition)
-            && let Some(identity) = partition_identity(table, partition)
-        {
-            return Ok(identity);
-        }
-        // An image is a carrier of what it was made of.
-        if let (Some(snapshot), None) = (&self.snapshot, &self.partition) {
-            return Ok(snapshot.meta().source.clone());
-        }
-        if let Some(parent) = self.parent(system)?
-            && let Some(identity) = parent.identity()
-        {
-            return Ok(identity);
-        }
-        self.disk_identity(system)
-    }
-
-    /// How the whole disk or file is recognized again, also where this is a partition of it.
-    ///
-    /// # Errors
-    /// When the system can't be asked, or the path leads to nothing.
-    pub fn disk_identity(&self, system: &System) -> Result<Identity> {
-        if self.place.is_export() {
-            return Ok(Identity::Path(self.place.path.shown()));
-        }
-        identity_of(system, &self.place.path, &self.layout)
     }
 
     /// The device or file itself, of what is here.

@@ -37,41 +37,70 @@ impl Place {
     }
 
     fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
-        if let Some(export) = Self::of_export(given)? {
-            return Ok(export);
+        match Self::of_export(given)? {
+            Some(export) => Ok(export),
+            None => Self::resolve_here(given, system),
+        }
+    }
+
+    /// Finds what `given` names on this machine, as [`resolve`](Self::resolve) does.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_here(given: &Path, system: &System) -> Result<Self> {
+        if let Some(found) = Self::at(given, None, given)? {
+            return Ok(found);
         }
         let text = given.shown();
-        let place = |path: PathBuf, number, image| Self {
-            given: text.clone(),
+        if let Some((tag, value)) = text.split_once('=')
+            && TAGS.contains(&tag)
+        {
+            return find_tag(system, tag, value);
+        }
+        let found = Self::numbered(given)?;
+        found.ok_or_else(|| usage(format!("{text}: there is no such file or device")))
+    }
+
+    /// The file or device at a path, a snapshot, or a partition of one of these. `None` where there is none.
+    ///
+    /// # Errors
+    /// When what is there can't be read.
+    pub fn at_path(given: &Path) -> Result<Option<Self>> {
+        match Self::at(given, None, given)? {
+            None => Self::numbered(given),
+            found => Ok(found),
+        }
+    }
+
+    /// What is named as FILE:2.
+    fn numbered(given: &Path) -> Result<Option<Self>> {
+        let text = given.shown();
+        match text
+            .rsplit_once(':')
+            .map(|(path, number)| (path, number.parse()))
+        {
+            Some((path, Ok(number))) => Self::at(Path::new(&unsealed(path)), Some(number), given),
+            _ => Ok(None),
+        }
+    }
+
+    fn at(path: &Path, number: Option<u32>, given: &Path) -> Result<Option<Self>> {
+        let image = ImageName::find(path)?;
+        let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
+        Ok(path.exists().then(|| Self {
+            given: given.shown(),
             path,
             number,
             image,
             replay: None,
             shrink: None,
             is_raw: false,
-        };
-        let named = |path: &Path, number| -> Result<Option<Self>> {
-            let image = ImageName::find(path)?;
-            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
-            Ok(path.exists().then(|| place(path, number, image)))
-        };
-        if let Some(found) = named(given, None)? {
-            return Ok(found);
-        }
-        if let Some((tag, value)) = text.split_once('=')
-            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
-        {
-            return find_tag(system, tag, value);
-        }
-        if let Some((path, number)) = text.rsplit_once(':')
-            && let Ok(number) = number.parse()
-            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
-        {
-            return Ok(found);
-        }
-        Err(usage(format!("{text}: there is no such file or device")))
+        }))
     }
 }
+
+/// The tags of /etc/fstab that name a volume.
+pub const TAGS: [&str; 4] = ["LABEL", "UUID", "PARTUUID", "PARTLABEL"];
 
 /// The place that a tag as in /etc/fstab names.
 fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {

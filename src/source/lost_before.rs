@@ -50,16 +50,16 @@ fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
 /// A volume whose record may tell of a source, and how the volume lies to the source.
 pub type Recorded = (Identity, Lies);
 
-/// Whose records tell of a place: the place itself, the disk around it, and its partitions. An image needs no
-/// records.
+/// Whose records tell of a place with the identity `own`: the place itself, the disk around it, and its
+/// partitions. An image needs no records.
 ///
 /// # Errors
 /// When the disk around a place can't be read.
-pub fn recorded(open: &OpenPlace, system: &System) -> Result<Vec<Recorded>> {
+pub fn recorded(open: &OpenPlace, own: &Identity, system: &System) -> Result<Vec<Recorded>> {
     if open.snapshot.is_some() {
         return Ok(Vec::new());
     }
-    let mut all = vec![(open.identity(system)?, Lies::From(0))];
+    let mut all = vec![(own.clone(), Lies::From(0))];
     if let Some(partition) = &open.partition {
         let disk = open.disk_identity(system)?;
         all.push((disk, Lies::Around(partition.extent)));

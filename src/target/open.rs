@@ -1,8 +1,7 @@
 //! A target opened for writing, and the drive around it, where updates may be staged.
 
-use super::TargetEnd;
 use super::same::check_same;
-use crate::named::parent::Parent;
+use super::{TargetEnd, TargetNow};
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
@@ -66,6 +65,27 @@ struct Around {
     at: Option<Extent>,
 }
 
+impl Around {
+    /// The disk of a target that is a partition node. Its table is read again, as someone may have changed it
+    /// while the user was asked: klon stages updates in room that no partition has.
+    fn of(target: &TargetNow, system: &System) -> Result<Option<Self>> {
+        let Some(before) = target.open.parent(system)? else {
+            return Ok(None);
+        };
+        let device = Arc::new(open_around(&before.path)?);
+        // A disk that can't be read has no room that is known.
+        let Ok(now) = before.again(&*device) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            path: now.path,
+            device,
+            layout: now.layout,
+            at: now.partition.map(|partition| partition.extent),
+        }))
+    }
+}
+
 impl OpenTarget {
     /// Opens a target; makes the file, `size_bytes` long, if it does not exist. `others` are open
     /// already, perhaps on the same drive.
@@ -96,43 +116,28 @@ impl OpenTarget {
             Some(device) if now.open.partition.is_some() => device,
             _ => Arc::new(open_target(path)?),
         };
-        let layout = Some(check_same(target, now, &opened, system)?);
+        let layout = check_same(target, now, &opened, system)?;
         if let Some(partition) = &now.open.partition {
             let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
             let around = Around {
                 path: path.clone(),
                 device: opened.clone(),
-                layout: now.open.layout.clone(),
+                layout: layout.clone(),
                 at: Some(partition.extent),
             };
             return Ok(Self {
                 volume,
                 drive: Some(around),
                 claimed: Some((path.clone(), opened)),
-                layout,
+                layout: Some(layout),
                 made: None,
             });
         }
-        let Some(parent) = Parent::of(path, system)? else {
-            return Ok(Self {
-                volume: opened,
-                drive: None,
-                claimed: None,
-                layout,
-                made: None,
-            });
-        };
-        let around = Around {
-            device: Arc::new(open_around(&parent.path)?),
-            path: parent.path,
-            layout: parent.layout,
-            at: parent.partition.map(|partition| partition.extent),
-        };
         Ok(Self {
             volume: opened,
-            drive: Some(around),
+            drive: Around::of(now, system)?,
             claimed: None,
-            layout,
+            layout: Some(layout),
             made: None,
         })
     }
