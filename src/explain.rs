@@ -139,15 +139,31 @@ struct Large {
     written_bytes: u64,
 }
 
-/// `--explain` of one volume, or of a disk with a table, whose changes were found on that rung and for that
-/// reason.
+/// How the changes of a volume or a disk were found.
+pub struct Way<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// The rung on which they were found.
+    pub rung: Rung,
+    /// Why it was this rung.
+    pub reason: &'a str,
+    /// What files showed.
+    pub figures: &'a MetadataFigures,
+}
+
+/// `--explain` of one volume, or of a disk with a table.
 pub fn explain(
-    name: &str,
-    (rung, reason): (Rung, &str),
-    figures: &MetadataFigures,
-    (source, table): (&dyn ReadAt, Option<&Table>),
+    way: &Way<'_>,
+    source: &dyn ReadAt,
+    table: Option<&Table>,
     common: &Common,
 ) -> Result<()> {
+    let Way {
+        name,
+        rung,
+        reason,
+        figures,
+    } = *way;
     // Without an earlier look at them, all files are new, and that says nothing.
     let is_metadata = rung == Rung::Metadata;
     let files = figures.files.iter().filter(|_| is_metadata);

@@ -12,7 +12,7 @@ use crate::plan_copy;
 use crate::plan_file;
 use crate::records;
 use crate::run::policy::{Policy, Rescue};
-use crate::run::{carry_out, rescue};
+use crate::run::{Run, carry_out, rescue};
 use crate::source::SourceEnd;
 use crate::source::tracking::{self, Asked};
 use crate::still::Moments;
@@ -61,7 +61,13 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     outside::choose(&mut jobs, policy.outside, &records);
-    let done = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system: &system,
+    };
+    let done = carry_out(&mut jobs, run)?;
     if let Some(plan) = plan.filter(|_| !policy.is_dry_run) {
         // The targets are free again.
         drop(jobs);

@@ -16,8 +16,8 @@ use crate::named::open::OpenPlace;
 use crate::plan_copy;
 use crate::plan_file::find_plan;
 use crate::records;
-use crate::run::carry_out;
 use crate::run::policy::Policy;
+use crate::run::{Run, carry_out};
 use crate::source::SourceEnd;
 use crate::source::damaged_image;
 use crate::source::packed;
@@ -97,7 +97,13 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
             job.otherwise = rung(job)?;
         }
     }
-    let ended = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system: &system,
+    };
+    let ended = carry_out(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
 }

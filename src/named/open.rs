@@ -223,6 +223,20 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
     })
 }
 
+/// The filesystem of a partition, or of what is no disk, as it was recognized when klon looked at it; `None`
+/// where that met bad sectors.
+pub fn recognized_in<'a>(
+    layout: &'a DiskLayout,
+    partition: Option<&Partition>,
+) -> Option<&'a Recognized> {
+    let mut volumes = layout.volumes.iter();
+    let volume = match partition {
+        Some(partition) => volumes.find(|volume| volume.extent == partition.extent),
+        None => volumes.next().filter(|volume| volume.partition.is_none()),
+    };
+    volume?.recognized.as_ref()
+}
+
 /// A place that was opened for reading and looked at.
 pub struct OpenPlace {
     /// What it is.
@@ -259,12 +273,7 @@ impl OpenPlace {
     /// The filesystem of the volume that it is, as it was recognized when the place was opened; `None`
     /// for a disk, and where that met bad sectors.
     pub fn recognized(&self) -> Option<&Recognized> {
-        let mut volumes = self.layout.volumes.iter();
-        let volume = match &self.partition {
-            Some(partition) => volumes.find(|volume| volume.extent == partition.extent),
-            None => volumes.next().filter(|volume| volume.partition.is_none()),
-        };
-        volume?.recognized.as_ref()
+        recognized_in(&self.layout, self.partition.as_ref())
     }
 
     /// What must be copied of the volume that it is, by its own filesystem.

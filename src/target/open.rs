@@ -23,7 +23,8 @@ pub struct OpenTarget {
     drive: Option<Around>,
     /// A disk or file that is claimed as a whole, for the sake of a partition.
     claimed: Option<(PathBuf, Arc<Target>)>,
-    /// What was on the device when it was opened; `None` for a file that was made.
+    /// What is on the device, as it was when klon opened it. `None` for a file that was made, and once an
+    /// interrupted update was completed.
     layout: Option<DiskLayout>,
     made: Option<Made>,
 }
@@ -142,9 +143,15 @@ impl OpenTarget {
         })
     }
 
-    /// What was on the device when it was opened for this run alone; `None` for a file that was made.
+    /// What is on the device, as klon found it when it opened the device for this run alone. `None` for a file
+    /// that was made, and where something else is there by now.
     pub const fn layout(&self) -> Option<&DiskLayout> {
         self.layout.as_ref()
+    }
+
+    /// Forgets what was found on it: an update was completed there.
+    pub fn forget(&mut self) {
+        self.layout = None;
     }
 
     /// Says that the clone on it is complete: a file that was made stays, also when all of it is zero.

@@ -1,9 +1,7 @@
 //! The volumes of what is imaged, whose files can show what changed since the snapshot before.
 
-use super::What;
-use crate::cli::ImageArgs;
+use super::{Asked, What};
 use crate::source::SourceEnd;
-use klon_imaging::RecordStore;
 use klon_imaging::change::proven::Continuity;
 use klon_imaging::image::{SourceVolume, Volumes};
 use klon_partition::Extent;
@@ -11,17 +9,17 @@ use klon_partition::Extent;
 /// The volumes; `None` where none can show anything: a snapshot, a copy of a source with bad sectors.
 pub(super) fn volumes<'a>(
     what: &'a What<'_>,
-    (records, continuity): (&'a RecordStore, Option<&'a Continuity>),
-    args: &ImageArgs,
+    asked: Asked<'a>,
+    continuity: Option<&'a Continuity>,
 ) -> Option<Volumes<'a>> {
     let SourceEnd {
         snapshot, salvaged, ..
     } = what.source;
-    let is_copy = snapshot.is_some() || salvaged.is_some() || args.rescue.is_some();
+    let is_copy = snapshot.is_some() || salvaged.is_some() || asked.args.rescue.is_some();
     let whole = what.device.geometry().extent();
     let whole = whole.filter(|_| !is_copy)?;
     Some(Volumes {
-        records,
+        records: asked.records,
         continuity,
         written_by: &what.source.written_by,
         all: all(what, whole),

@@ -24,7 +24,7 @@ use crate::named::open::OpenPlace;
 use crate::output;
 use crate::plan_file::size;
 use crate::records;
-use crate::run::{carry_on, look};
+use crate::run::{Run, carry_on, look};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
@@ -134,7 +134,13 @@ fn bring_back(
     for back in disks.iter_mut().flat_map(|disk| &mut disk.back) {
         sources.extend(&mut back.source);
     }
-    look(&mut sources, &records, &policy, common)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system,
+    };
+    look(&mut sources, run)?;
     for disk in &*disks {
         show(disk, args, common)?;
     }
@@ -155,7 +161,11 @@ fn bring_back(
     for job in &mut jobs {
         job.otherwise = rung(job)?;
     }
-    let ended = carry_on(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        system: &system,
+        ..run
+    };
+    let ended = carry_on(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
 }
