@@ -55,7 +55,8 @@ fn push_runs(found: &mut ExtentMapBuilder, piece: Extent, a: &[u8], b: &[u8]) {
 /// elsewhere, as `first_blocks` and `second_blocks` show, which have all files with bytes in blocks
 /// that differ.
 pub fn without_moved(
-    (first, second): (&mut Owners, &mut Owners),
+    first: &mut Owners,
+    second: &mut Owners,
     blocks: impl FnOnce() -> (Owners, Owners),
 ) {
     let has_inline = |owners: &Owners| owners.files.iter().any(|file| file.inline_sha256.is_some());

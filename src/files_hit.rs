@@ -14,14 +14,15 @@ const FILES_MAX: usize = 1 << 16;
 /// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. Of a disk
 /// with a `table`, the number of the partition and a colon stand before each path.
 pub fn files(clone: &dyn ReadAt, table: Option<&Table>, bad: &ExtentMap) -> Owners {
-    owners(clone, table, (bad, bad))
+    owners(clone, table, bad, bad)
 }
 
 /// The files with bytes in `wanted`, where the clone lacks what is `bad`.
 pub fn owners(
     clone: &dyn ReadAt,
     table: Option<&Table>,
-    (wanted, bad): (&ExtentMap, &ExtentMap),
+    wanted: &ExtentMap,
+    bad: &ExtentMap,
 ) -> Owners {
     let known = KnownBad::new(clone, bad.clone());
     let partitions = table.map(partitions);

@@ -34,6 +34,7 @@ use klon_partition::system::System;
 use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use way_back::Asked;
 
 /// Restores a snapshot, or partitions of it, or the sources of a plan.
 ///
@@ -41,8 +42,13 @@ use std::process::ExitCode;
 /// As of a clone; damage in the image, too.
 pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
+    let asked = Asked {
+        args,
+        common,
+        system: &system,
+    };
     if let Some((plan, drive)) = planned(args, &system)? {
-        return way_back::run(args, (&plan, &drive), common, &system);
+        return way_back::run(asked, &plan, &drive);
     }
     let shrunk = way_back::shrunk_image(args, &system);
     let shrunk = shrunk.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?;
@@ -51,7 +57,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         if let Some(snapshot) = &image.snapshot {
             state::warn(snapshot.image());
         }
-        return way_back::run_image(args, (&image, &place), common, &system);
+        return way_back::run_image(asked, &image, &place);
     }
     check_options(args)?;
     let records = records::store(common)?;

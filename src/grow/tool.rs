@@ -142,10 +142,10 @@ pub fn grow(kind: Kind, node: &Path) -> Result<()> {
             let all = [&options[..], &[node]].concat();
             checked("ntfsresize", tool("ntfsresize")?.run(&all)?)
         }
-        Kind::Xfs => mounted(node, "nouuid,noatime", ("xfs_growfs", &["-d"])),
+        Kind::Xfs => mounted(node, "nouuid,noatime", "xfs_growfs", &["-d"]),
         Kind::Btrfs => {
             let arguments = &["filesystem", "resize", "max"];
-            mounted(node, "noatime,skip_balance", ("btrfs", arguments))
+            mounted(node, "noatime,skip_balance", "btrfs", arguments)
         }
         _ => Err(refused(why_not(Some(kind)).unwrap_or_default())),
     }
@@ -162,7 +162,7 @@ pub fn mount_point() -> Result<&'static Path> {
 }
 
 /// Runs a tool on a filesystem that is mounted for it alone.
-fn mounted(node: &OsStr, options: &str, (name, arguments): (&str, &[&str])) -> Result<()> {
+fn mounted(node: &OsStr, options: &str, name: &str, arguments: &[&str]) -> Result<()> {
     let tool = |name: &str| Tool::find(name).ok_or_else(|| missing(name));
     let at = mount_point()?.as_os_str();
     let program = tool(name)?;

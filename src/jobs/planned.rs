@@ -138,7 +138,8 @@ fn planned_target(
 ) -> Result<TargetEnd> {
     let partition = planned_partition(volume, drive)?;
     let identity = plan.target(volume);
-    partition_target((&volume.name, identity), &partition, drive, system)
+    let end = partition_target(&volume.name, &partition, drive, system)?;
+    Ok(TargetEnd { identity, ..end })
 }
 
 /// The place of `partition` on a drive. A node of its own can be claimed while other partitions of the
@@ -165,12 +166,12 @@ pub fn partition_place(
     }
 }
 
-/// A partition of a drive as a target with this name and identity.
+/// A partition of a drive as a target with this name.
 ///
 /// # Errors
 /// When it is in use or can't be opened.
 pub fn partition_target(
-    (name, identity): (&str, Identity),
+    name: &str,
     partition: &Partition,
     drive: &OpenPlace,
     system: &System,
@@ -192,8 +193,7 @@ pub fn partition_target(
         }
         _ => open,
     };
-    let end = TargetEnd::of(place, open, system)?;
-    Ok(TargetEnd { identity, ..end })
+    TargetEnd::of(place, open, system)
 }
 
 /// The partition of the drive that is the planned one by number, place and GUID.

@@ -5,10 +5,9 @@ use crate::error::refused;
 use crate::human;
 use crate::messages::say;
 use crate::named::open::OpenPlace;
-use crate::overlay::Scratch;
 use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
-use crate::source::shrunk;
+use crate::source::shrunk::{self, Shrinking};
 use anyhow::{Context as _, Result};
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Kind, Usage};
@@ -89,7 +88,11 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     if let (Fitting::Overruns(Overrun::Filesystem { kind, .. }), Some(scratch)) =
         (&found, &open.place.shrink)
     {
-        return shrunken(open, usage, *kind, (target_bytes, scratch));
+        let to = Shrinking {
+            target_bytes,
+            scratch,
+        };
+        return shrunken(open, usage, *kind, to);
     }
     let end = fitting(open, found, target_bytes)?;
     let place = match &usage.summary {
@@ -102,14 +105,15 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     Ok(Fitted::new(first, here, Some(cut)))
 }
 
-/// A volume whose filesystem is shrunk for a target of `target_bytes`.
+/// A volume whose filesystem is shrunk for its target.
 fn shrunken(
     open: &OpenPlace,
     usage: Usage,
     kind: Kind,
-    (target_bytes, scratch): (u64, &Scratch),
+    to: Shrinking<'_>,
 ) -> Result<Fitted<Usage>> {
-    let shrunk = shrunk::volume(open, &usage, kind, (target_bytes, scratch))?;
+    let target_bytes = to.target_bytes;
+    let shrunk = shrunk::volume(open, &usage, kind, to)?;
     // What was behind the end of the filesystem has no place on the target.
     let device = open.device.clone();
     let behind = Extent::between(target_bytes, device.geometry().size_bytes);

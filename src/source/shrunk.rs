@@ -40,17 +40,24 @@ pub const fn way_out(kind: Kind) -> &'static str {
     }
 }
 
-/// The volume that is open, of which `usage` is in use, with its filesystem shrunk for a target of
-/// `target_bytes`.
+/// How a filesystem is shrunk.
+#[derive(Clone, Copy)]
+pub struct Shrinking<'a> {
+    /// The size of the target.
+    pub target_bytes: u64,
+    /// Where klon keeps what the tool writes.
+    pub scratch: &'a Scratch,
+}
+
+/// The volume that is open, of which `usage` is in use, with its filesystem shrunk.
 ///
 /// # Errors
 /// [`refused`] when it can't be shrunk, or not so far.
-pub fn volume(
-    open: &OpenPlace,
-    usage: &Usage,
-    kind: Kind,
-    (target_bytes, scratch): (u64, &Scratch),
-) -> Result<Shrunk> {
+pub fn volume(open: &OpenPlace, usage: &Usage, kind: Kind, to: Shrinking<'_>) -> Result<Shrunk> {
+    let Shrinking {
+        target_bytes,
+        scratch,
+    } = to;
     let given = &open.place.given;
     let size = human::size(target_bytes);
     let not = |why: &str| {

@@ -364,7 +364,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let summary = summary(&first, bad, found, seconds);
     let exact = exact::differing(sides.first, sides.second, &summary.differences);
     let mut owners = first.files(&exact);
-    exact::without_moved((&mut owners, &mut Owners::default()), || {
+    exact::without_moved(&mut owners, &mut Owners::default(), || {
         let there = second.used.difference(&first.used);
         let there = there.union(&summary.differences);
         (first.files(&summary.differences), second.files(&there))
