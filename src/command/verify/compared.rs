@@ -131,11 +131,10 @@ fn with_source(
             (summary, Seen::of("source", rested))
         }
         Some(live) => {
-            let bytes = source.usage.extents.total_bytes();
             let compare = |found: &Found, observer: &dyn Observer| {
                 compare(&*found.source, &found.usage, observer)
             };
-            let (summary, is_at_rest) = live.compared(source, system, bytes, progress, &compare)?;
+            let (summary, is_at_rest) = live.compared(source, system, progress, &compare)?;
             let seen = Seen::of("source", is_at_rest.then(|| live.consistency()));
             let is_in_use = !is_at_rest;
             (summary, Seen { is_in_use, ..seen })
