@@ -119,7 +119,8 @@ fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
     let is_believed = matches!(source.usage.basis, Basis::Map);
     let table = source.table.as_ref().filter(|_| is_believed);
     let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
-    guard::same_sectors(&target.place.given, disk, table_sector_bytes)?;
+    let found = disk.logical_sector_bytes;
+    guard::same_sectors(&target.place.given, found, table_sector_bytes)?;
     let source_bytes = source.device.geometry().logical_sector_bytes;
     let summary = source.usage.summary.as_ref();
     let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);

@@ -118,15 +118,21 @@ fn find_drive_place(plan: &Plan, system: &System) -> Result<Place> {
         None => Identity::DiskGuid(format!("{:08x}", table.disk_signature)),
     };
     let identity = &plan.drive.identity;
-    let is_weak = match identity {
-        Identity::Path(path) => path.starts_with("/dev/"),
-        Identity::DiskGuid(_) => true,
-        _ => false,
-    };
-    if is_weak && let Ok(place) = find_identity(system, &by_table) {
+    if is_weak(identity)
+        && let Ok(place) = find_identity(system, &by_table)
+    {
         return Ok(place);
     }
     find_identity(system, identity)
+}
+
+/// Whether an identity may be another drive's by now, or lost with the old table.
+fn is_weak(identity: &Identity) -> bool {
+    match identity {
+        Identity::Path(path) => path.starts_with("/dev/"),
+        Identity::DiskGuid(_) => true,
+        _ => false,
+    }
 }
 
 /// The volume of a plan on its drive, to be written to.
@@ -308,5 +314,73 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
             )))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apart, is_weak, not_shrunk_here, partition_place, same};
+    use crate::error::{REFUSED, code, message};
+    use crate::jobs::BadSectors;
+    use crate::testing::{file, place, serial};
+    use klon_partition::table::{Partition, PartitionType};
+    use klon_partition::{Extent, Identity};
+
+    #[test]
+    fn sizes_that_look_the_same_are_told_in_bytes() {
+        assert_eq!(apart(1 << 30, 2 << 30), "1 GiB");
+        assert_eq!(apart(1 << 30, (1 << 30) + 512), "1073741824 bytes");
+    }
+
+    #[test]
+    fn only_what_lasts_recognizes_a_drive_without_its_table() {
+        let path = |path: &str| Identity::Path(path.to_owned());
+        assert!(is_weak(&path("/dev/sdb")) && !is_weak(&path("/srv/drive.img")));
+        assert!(is_weak(&Identity::DiskGuid("00c0ffee".to_owned())));
+        assert!(!is_weak(&serial("A")));
+    }
+
+    #[test]
+    fn a_source_must_be_the_volume_that_the_plan_was_made_for() {
+        let check = |planned, found| same("PARTUUID", planned, found, "/dev/a1");
+        assert!(check(None, None).is_ok() && check(None, Some("a")).is_ok());
+        assert!(check(Some("AB"), Some("ab")).is_ok());
+        let error = check(Some("AB"), None).unwrap_err();
+        assert_eq!(code(&error), REFUSED);
+        let said = message(&error);
+        assert!(
+            said.contains("PARTUUID of /dev/a1 is none, but the plan was made for AB"),
+            "{said}"
+        );
+        assert!(check(Some("AB"), Some("cd")).is_err());
+    }
+
+    #[test]
+    fn a_shrunken_volume_is_neither_rescued_nor_compared_with_its_source() {
+        let said = |bad| message(&not_shrunk_here(bad));
+        assert!(said(BadSectors::Around).contains("Rescue the source to a disk of its size"));
+        assert!(said(BadSectors::Stop).contains("Without the source"));
+    }
+
+    #[test]
+    fn a_partition_without_a_node_is_named_by_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory, "drive.img", &[0; 4096]);
+        let drive = place(&path).open().unwrap();
+        let partition = Partition {
+            number: 3,
+            extent: Extent::new(512, 512).unwrap(),
+            partition_type: PartitionType::Mbr(0x83),
+            guid: None,
+            name: String::new(),
+            attributes: 0,
+            is_bootable: false,
+        };
+        let found = partition_place("Boot", &partition, &drive, None);
+        assert_eq!(
+            (&*found.given, &found.path, found.number),
+            ("Boot", &path, Some(3))
+        );
+        assert!(found.is_raw);
     }
 }
