@@ -27,7 +27,7 @@ use crate::source::live::open_mounted;
 use crate::source::lost_before::{self, Out};
 use crate::source::watch::Watch;
 use crate::still::Moments;
-use crate::still::ways::{Rest, Ways};
+use crate::still::ways::{Stillness, Ways};
 use crate::threads;
 use anyhow::Result;
 use klon_imaging::RecordStore;
@@ -111,11 +111,11 @@ fn opened_source(
     let place = place.clone().at_node(system)?;
     let replaying = place.clone().replaying(&args.replay);
     let moving = match ways.rest(&replaying, system)? {
-        Rest::Claimed(open) => {
+        Stillness::Claimed(open) => {
             let source = SourceEnd::of(&open, system, None)?;
             return Ok((source, open.layout));
         }
-        Rest::Moving(moving) => moving,
+        Stillness::Moving(moving) => moving,
     };
     let moments = Moments::asked(args.still.still, args.freeze.freeze_max);
     let Some(moments) = moments else {

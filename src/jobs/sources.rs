@@ -7,7 +7,7 @@ use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::source::{SourceEnd, bad_sectors, live};
 use crate::still::Moments;
-use crate::still::ways::{Rest, Ways};
+use crate::still::ways::{Stillness, Ways};
 use anyhow::Result;
 use klon_partition::Geometry;
 use klon_partition::system::System;
@@ -100,11 +100,11 @@ impl Sources<'_> {
         let replaying =
             replaying.shrinking(self.shrinks == Shrinks::All, self.replay.scratch.as_deref());
         let moving = match self.ways.rest(&replaying, system)? {
-            Rest::Claimed(open) => {
+            Stillness::Claimed(open) => {
                 let source = read(&open, system, target)?;
                 return Ok((open.partition, source));
             }
-            Rest::Moving(moving) => moving,
+            Stillness::Moving(moving) => moving,
         };
         let frozen = match self.moments {
             Some(moments) => live::open_mounted(place, system, target, moments)?,
