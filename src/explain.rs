@@ -27,12 +27,12 @@ const ALWAYS: &str = "the filesystem's own structures, directories, small parts 
 const HEURISTIC: &str = "by a heuristic on NTFS: Windows can change a file without a change of its file \
                          record; DELTA.md says when. --audit 100% or --rung compare read everything";
 
-/// The same where extents are compared instead of files.
+/// What is always read when extents are compared.
 const ALWAYS_OF_EXTENTS: &str = "the filesystem's own structures, small parts of the volume that hold \
                                  such beside data, and data without checksums (nodatacow, nodatasum, \
                                  reserved)";
 
-/// The same where someone else tells what changed.
+/// What is always read when someone else tells what changed.
 const ALWAYS_OF_TRACKED: &str = "the filesystem's own structures, and each mebibyte with one of them or \
                                  with a changed range";
 

@@ -114,7 +114,7 @@ fn copied_whole(usage: &Usage) -> Option<String> {
     }
 }
 
-/// Why a filesystem of that kind is not made smaller, and what can be done instead.
+/// Why klon doesn't shrink a filesystem of this kind, and what the user can do instead.
 fn never(kind: Option<Kind>) -> String {
     match kind {
         Some(Kind::Xfs) => "an XFS can't be made smaller. Make a new one of the size that you want, and copy its files \
@@ -179,7 +179,7 @@ fn node(subject: &Subject<'_>) -> Result<Option<Node>, String> {
     node.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// Where the volume lies on the disk or in the file that the place names; `None` when it is all of that.
+/// Where the volume lies on the disk or in the file; `None` when it is all of it.
 fn part(subject: &Subject<'_>) -> Option<Extent> {
     let own = subject.open.partition.as_ref();
     let own = own.map(|partition| partition.extent);

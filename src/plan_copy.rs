@@ -74,7 +74,7 @@ pub fn of_drive(given: &Path, system: &System) -> Result<(Plan, OpenPlace)> {
     };
     if !is_its {
         return Err(refused(format!(
-            "{} carries the plan of another drive, of which it is a copy",
+            "{} carries the plan of another drive: it is a copy of that drive",
             place.given
         )));
     }

@@ -71,15 +71,15 @@ pub struct SourceEnd {
     pub replaced: ExtentMap,
     /// What of it is in no partition, and lies where its target has the backup of the GPT.
     pub covered: ExtentMap,
-    /// Of a damaged image: what of it is lost.
+    /// The bytes that a damaged image has lost.
     pub salvaged: Option<Salvaged>,
-    /// Whose records may tell what of it was lost before.
+    /// The volumes whose records may tell what it had lost before.
     pub recorded: Vec<Recorded>,
-    /// What of it was lost before, once that is noted.
+    /// The bytes that it had lost before, once that is noted.
     pub lost_before: Filled,
     /// The runs that wrote to it when it was a target, by its records, once that is noted.
     pub written_by: Vec<Uuid>,
-    /// Since when and how it is at rest, of one that is mounted for writing.
+    /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,

@@ -77,7 +77,7 @@ struct VolumeAnswer {
     /// Whether `klon finish` completes the unfinished clone without its source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
-    /// The same in a few words.
+    /// The identity in a few words.
     #[serde(skip)]
     content: String,
     /// How less than all of it could be copied.

@@ -269,7 +269,7 @@ fn total_bytes(checks: &[Check], records: &RecordStore) -> u64 {
     checks.iter().map(of).sum()
 }
 
-/// Says what of the source the target has no room for, and no one proved free.
+/// Names the bytes of the source that nobody proved free and that the target has no room for.
 fn tell_cut(check: &Check, records: &RecordStore) -> Result<()> {
     let Some((source, cut)) = check
         .source

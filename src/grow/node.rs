@@ -43,8 +43,8 @@ impl Node {
         Self::with(disk, part, form)
     }
 
-    /// The same for a tool, or a mount, that only reads: a loop device can't be written then. A file is always
-    /// shown by one.
+    /// As [`new`](Self::new), for a tool or a mount that only reads. A file always gets a loop device, which
+    /// can't be written.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -72,7 +72,7 @@ impl Node {
         let node = known.as_ref().and_then(|known| known.partition_at(extent));
         match node {
             Some(node) => Ok(plain(&node.path)),
-            // Of a disk whose partitions the kernel does not show.
+            // The kernel does not show the partitions of this disk.
             None => Self::window(disk, part, is_read_only),
         }
     }

@@ -247,15 +247,15 @@ pub struct OpenPlace {
     pub partition: Option<Partition>,
     /// What is read: all of the device or file, or a window on the partition.
     pub device: Arc<dyn ReadAt>,
-    /// The device or file itself; `None` where that is on a server.
+    /// The device or file itself; `None` for a disk on a server.
     pub source: Option<Arc<Source>>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// In which form the disk is in a file of another program.
+    /// The form of the disk in a file of another program.
     pub container: Option<Container>,
     /// What shows that a claimed place is written to meanwhile.
     pub watch: Option<Watch>,
-    /// Since when and how it is at rest, of one that is mounted for writing.
+    /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,
     /// What became of journals that awaited recovery.
     pub journals: Vec<Journal>,

@@ -1,5 +1,5 @@
-//! What a name means: a path, a tag, a partition of a file, a snapshot of an image; or what an identity
-//! of a plan recognizes.
+//! Finds what a name means: a path, a tag, a partition of a file or a snapshot of an image. Finds what an identity
+//! in a plan recognizes as well.
 
 use super::identity::{identity_of, partition_identity};
 use super::{Place, without_prefix};
@@ -26,7 +26,7 @@ impl Place {
         let plain = without_prefix(given);
         if plain != given {
             let found = Self::resolve_plain(plain, system)?;
-            found.refuse_export("is no file of which the bytes could be meant")?;
+            found.refuse_export("has no file whose bytes could be meant. Leave out raw:")?;
             let found = found.into_raw();
             return Ok(Self {
                 given: text,

@@ -51,7 +51,7 @@ pub(super) fn output<A: AsRef<OsStr>>(
     }
 }
 
-/// The same, and it must succeed.
+/// As [`output`], for a program that must succeed.
 ///
 /// # Errors
 /// As [`output`], and what it says when it fails.

@@ -79,7 +79,7 @@ impl Standing {
         }
     }
 
-    /// The same where nothing can be gained by the same command.
+    /// What stands there, if repeating the command would gain nothing.
     fn in_brief(self, name: &str) -> String {
         match self {
             Self::Unfinished => {

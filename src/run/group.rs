@@ -115,8 +115,7 @@ fn end<'a>(
         source,
         target,
         present,
-        // Elsewhere, what belongs to no partition may be what is left of one that someone wants
-        // back.
+        // On other drives, bytes outside of partitions may be a lost partition that someone wants back.
         room: if job.is_planned {
             target.room(places)?
         } else {

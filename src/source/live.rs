@@ -30,7 +30,7 @@ pub fn held_as(filesystem: &str) -> Option<How> {
 /// Bytes a second that are taken for granted of a comparison.
 const RATE_BYTES: u64 = 64 << 20;
 
-/// Tells nobody anything while a source is at rest, and ends what is done when it is no more.
+/// Says nothing while a source is at rest, and ends the work once the source is thawed.
 struct AtRest<'a> {
     frozen: &'a Frozen<'a>,
     observer: &'a dyn Observer,
@@ -244,7 +244,7 @@ impl Live {
         SourceEnd::read(open, system, usage, self.target)
     }
 
-    /// The same, of a source of which that was left out by choice.
+    /// As [`read`](Self::read), but leaves out what the user chose to leave out of `of`.
     ///
     /// # Errors
     /// As [`read`](Self::read).

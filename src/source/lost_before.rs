@@ -1,5 +1,5 @@
-//! What of a source was lost before: bytes that could not be read when its snapshot was taken, or when
-//! the clone was made that it is. Whatever is made of it lacks them, too.
+//! Bytes that a source had lost before: they could not be read when its snapshot was taken, or when the source
+//! was made as a clone. Whatever is made of the source lacks them, too.
 
 mod told;
 
@@ -35,8 +35,8 @@ pub enum Lies {
     Around(Extent),
 }
 
-/// The runs that wrote to a source, or to a part of it, when that was their target. A record that can't be
-/// read is told when it is asked for more.
+/// The runs whose target was the source or a part of it. klon tells of a record that it can't read when it needs
+/// more of it.
 fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
     let recorded = source.recorded.iter();
     let outlines = recorded.filter_map(|(identity, _)| records.outline(identity).ok().flatten());
@@ -77,8 +77,8 @@ pub fn recorded(open: &OpenPlace, own: &Identity, system: &System) -> Result<Vec
 }
 
 impl SourceEnd {
-    /// Notes what records tell of it: which runs wrote to it, and what of it was lost before, which becomes a
-    /// warning beside the others.
+    /// Notes what records tell of it: the runs that wrote to it, and the bytes that it had lost before. Lost bytes
+    /// become a warning.
     pub fn note_recorded(&mut self, records: &RecordStore) {
         self.written_by = runs(self, records);
         let whole = ExtentMap::whole(self.device.geometry().size_bytes);
@@ -90,7 +90,7 @@ impl SourceEnd {
             None => of_records(self, &wanted, records),
         };
         if self.usage.shrunk_from_bytes.is_none() {
-            // Of one that was shrunk it is not known where they are now, and the run is refused.
+            // After shrinking, klon can't tell where they are, so it refuses the run.
             filled.extents = filled.extents.intersection(&wanted);
         }
         if !filled.extents.is_empty() {
@@ -106,10 +106,10 @@ impl SourceEnd {
 }
 
 impl SourceEnd {
-    /// Checks that it is known what of it could not be read before, if its filesystem was shrunk.
+    /// Refuses a shrunken source that had lost bytes before.
     ///
     /// # Errors
-    /// [`refused`] when something could not: its place is another one now.
+    /// [`refused`], as nobody knows where shrinking has moved those bytes.
     pub fn check_shrunk(&self) -> Result<()> {
         let is_shrunk = self.usage.shrunk_from_bytes.is_some();
         match is_shrunk && !self.lost_before.extents.is_empty() {

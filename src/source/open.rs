@@ -187,8 +187,8 @@ pub(super) struct Read {
     cut: Option<Cut>,
 }
 
-/// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
-/// needs the backup of its GPT where that was.
+/// Drops what a disk doesn't need on a disk of another size: the bytes behind its own end, and the backup of its
+/// GPT in its old place.
 fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
     let own = ExtentMap::whole(open.device.geometry().size_bytes);
     usage.drop_unproven(&usage.unproven.difference(&own));

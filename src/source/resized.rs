@@ -40,7 +40,7 @@ impl Resized {
         Self::with_tables(name, (device, device), table, target)
     }
 
-    /// The same, with the tables read from `tables`. So `device` may be one that is read in order.
+    /// As [`new`](Self::new), but reads the tables from `tables`. So `device` may be read in order only.
     ///
     /// # Errors
     /// As of [`new`](Self::new).

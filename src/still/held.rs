@@ -23,7 +23,7 @@ pub enum Reason {
     WatchdogDied,
     /// Someone wants klon to end.
     Signal,
-    /// The volume of that index was not held any more.
+    /// The volume with this index was no longer held.
     SomeoneElse(usize),
 }
 

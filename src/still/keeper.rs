@@ -152,7 +152,7 @@ impl Keeper {
         let max = humantime::format_duration(self.max);
         let what = match reason {
             Reason::TimeIsOver => format!(
-                "the volumes were at rest for as long as they may be ({max}), so they were let go of. \
+                "the volumes were at rest for the longest time allowed ({max}), so klon let them go. \
                  --freeze-max allows more"
             ),
             Reason::WatchdogDied => {

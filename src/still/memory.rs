@@ -1,5 +1,5 @@
-//! Memory that stays in memory: while the volume is frozen from which klon runs, or to which is swapped, nothing may
-//! have to be read or written for klon to go on.
+//! Keeps klon in memory. While the volume that klon runs from, or a volume with swap, is frozen, klon must not need
+//! to read or write it to go on.
 
 use crate::error::refused;
 use anyhow::Result;

@@ -119,7 +119,7 @@ impl Origin {
         }))
     }
 
-    /// Makes a snapshot, of that size if it needs one.
+    /// Makes a snapshot. `size` is what the user wants to set aside for it.
     ///
     /// # Errors
     /// [`Unsuited`] when there is no room for it, or LVM can't make it; when what it made can't be found.
@@ -220,7 +220,7 @@ impl Origin {
         let is_of_it =
             made.origin.as_deref() == Some(&*volume.name) && made.group_uuid == volume.group_uuid;
         let shown = System::current()?.logical_volume(&made.node)?;
-        // What LVM calls the size of a snapshot is that of its room.
+        // LVM calls the reserve of a snapshot its size.
         let is_shown = shown
             .is_some_and(|shown| shown.uuid == made.uuid && shown.size_bytes == volume.size_bytes);
         match is_of_it && is_shown {
@@ -244,7 +244,7 @@ impl LvmSnapshot {
     }
 }
 
-/// Why no snapshot of such a volume can be made, or should be.
+/// Why LVM can't make a snapshot of a volume, or klon shouldn't ask for one.
 fn unfit(volume: &Volume, all: &[Volume]) -> Option<String> {
     if volume.attributes.starts_with(['s', 'S']) {
         return Some("it is itself a snapshot, and LVM makes none of those".to_owned());

@@ -60,7 +60,7 @@ struct Line<'a> {
 struct Hit {
     #[serde(flatten)]
     damage: SnapshotDamage,
-    /// Of a disk: what of each partition is damaged, as extents of the partition.
+    /// The damaged extents of each partition of a disk. Offsets count from the partition's start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partitions: Vec<HitPartition>,
     /// Files with bytes in the damaged extents.

@@ -33,8 +33,7 @@ pub(super) struct Answer<'a> {
     /// Where they are.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub(super) damaged: &'a ExtentMap,
-    /// What the table of the clone says otherwise than the source's, because the disks are of
-    /// different sizes.
+    /// Entries in which the clone's table differs from the source's, because the disks differ in size.
     #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
     pub(super) table_fitted: &'a [Moved],
     /// What was made larger on the clone since its record was written.

@@ -89,7 +89,7 @@ impl Drop for Keeper {
     }
 }
 
-/// The process itself: waits for the end of the run, and removes the snapshot of that name and tag.
+/// The process itself: waits for the end of the run, and removes the snapshot with this name and tag.
 ///
 /// # Errors
 /// When it can't be removed.

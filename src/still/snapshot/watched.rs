@@ -40,7 +40,7 @@ struct Asked {
 }
 
 impl State {
-    /// Of a snapshot that was just made, of a volume in that pool if it is thin.
+    /// The state of a snapshot that was just made. `pool` is the pool of its volume, if that is thin.
     pub(super) fn new(lvm: Lvm, made: &Volume, pool: Option<String>) -> Self {
         let asked = Asked {
             at: Instant::now(),

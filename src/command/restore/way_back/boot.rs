@@ -46,7 +46,7 @@ fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {
     }
     match (!has_code, original.has_loader_in_gap) {
         (true, true) => Some(format!(
-            "the original had data between its table and its first partition, a boot loader perhaps, that do \
+            "the original had data between its table and its first partition, perhaps a boot loader. They do \
              not come back: there is no place for them on this disk, or the {carrier} does not have them"
         )),
         (true, false) => loader
