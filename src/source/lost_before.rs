@@ -37,11 +37,12 @@ pub enum Lies {
 
 /// The runs whose target was the source or a part of it. klon tells of a record that it can't read when it needs
 /// more of it.
-fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
-    let recorded = source.recorded.iter();
-    let outlines = recorded.filter_map(|(identity, _)| records.outline(identity).ok().flatten());
+fn runs(outlines: &[Found]) -> Vec<Uuid> {
+    let outlines = outlines
+        .iter()
+        .filter_map(|(_, outline)| outline.as_ref().ok());
     let mut runs: Vec<Uuid> = outlines
-        .filter_map(|outline| outline.manifest.run)
+        .filter_map(|outline| outline.as_ref()?.manifest.run)
         .collect();
     runs.sort_unstable();
     runs
@@ -49,6 +50,9 @@ fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
 
 /// A volume whose record may tell of a source, and how the volume lies to the source.
 pub type Recorded = (Identity, Lies);
+
+/// What such a record says, if there is one.
+type Found = (Lies, klon_imaging::Result<Option<Outline>>);
 
 /// Whose records tell of a place with the identity `own`: the place itself, the disk around it, and its
 /// partitions. An image needs no records.
@@ -80,14 +84,17 @@ impl SourceEnd {
     /// Notes what records tell of it: the runs that wrote to it, and the bytes that it had lost before. Lost bytes
     /// become a warning.
     pub fn note_recorded(&mut self, records: &RecordStore) {
-        self.written_by = runs(self, records);
+        let outlines: Vec<Found> = (self.recorded.iter())
+            .map(|(identity, lies)| (*lies, records.outline(identity)))
+            .collect();
+        self.written_by = runs(&outlines);
         let whole = ExtentMap::whole(self.device.geometry().size_bytes);
         let first = ExtentMap::whole(HELD_BYTES);
         let wanted = whole.intersection(&self.usage.extents.union(&first));
         let wanted = wanted.difference(&self.replaced);
         let (mut filled, told) = match &self.snapshot {
             Some(snapshot) => (of_snapshot(self, snapshot), told_of_snapshot(self)),
-            None => of_records(self, &wanted, records),
+            None => of_records(self, &wanted, outlines),
         };
         if self.usage.shrunk_from_bytes.is_none() {
             // After shrinking, klon can't tell where they are, so it refuses the run.
@@ -140,12 +147,12 @@ fn told_of_snapshot(source: &SourceEnd) -> String {
 }
 
 /// The losses that records tell and that are still on the source, with words for them.
-fn of_records(source: &SourceEnd, wanted: &ExtentMap, records: &RecordStore) -> (Filled, String) {
+fn of_records(source: &SourceEnd, wanted: &ExtentMap, outlines: Vec<Found>) -> (Filled, String) {
     let mut all = Filled::default();
     let mut paths: Vec<PathBuf> = Vec::new();
-    for (identity, lies) in &source.recorded {
-        let found = records.outline(identity).and_then(|outline| {
-            let outline = outline.filter(|outline| is_of(source, *lies, outline));
+    for (lies, outline) in outlines {
+        let found = outline.and_then(|outline| {
+            let outline = outline.filter(|outline| is_of(source, lies, outline));
             let bad = |it: Outline| Ok((it.bad()?, it.path().to_owned()));
             outline.map(bad).transpose()
         });
@@ -163,8 +170,8 @@ fn of_records(source: &SourceEnd, wanted: &ExtentMap, records: &RecordStore) -> 
             }
         };
         let extents = match lies {
-            Lies::From(start_bytes) => bad.extents.shifted(*start_bytes),
-            Lies::Around(part) => bad.extents.in_part(*part),
+            Lies::From(start_bytes) => bad.extents.shifted(start_bytes),
+            Lies::Around(part) => bad.extents.in_part(part),
         };
         let filled = Filled {
             extents: extents.intersection(wanted),
