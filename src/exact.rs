@@ -10,7 +10,8 @@ use std::collections::HashSet;
 /// How much is read at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// More is not looked at so closely: so many files are not named anyway.
+/// How many bytes klon compares one by one. Beyond that, whole blocks count as different: it would not name so
+/// many files anyway.
 const LOOKED_AT_BYTES_MAX: u64 = 64 << 20;
 
 /// The bytes of `blocks` that differ; all of a block that can't be read.

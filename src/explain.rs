@@ -17,7 +17,7 @@ use serde::Serialize;
 /// Files that are named.
 const FILES_MAX: usize = 64;
 
-/// What of a clean volume no run leaves unread.
+/// What every run reads of a clean volume.
 const ALWAYS: &str = "the filesystem's own structures, directories, small parts of the volume that \
                       hold such beside files, and files that are written past the filesystem (swap, \
                       boot loaders' variables, immutable files; on NTFS the registry, databases and disks \

@@ -30,7 +30,7 @@ pub struct Completed {
     pub identity: Option<Identity>,
     /// What was done.
     pub finished: Finished,
-    /// What of it could not be read from its source, by the record that waited.
+    /// Its bytes that could not be read from the source, as the pending record says.
     pub bad: Filled,
 }
 

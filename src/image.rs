@@ -365,8 +365,8 @@ impl OpenForAppend {
         }
     }
 
-    /// Puts the file in order after a run that added no snapshot. What of a new image can be gone on
-    /// with is kept when `is_kept`.
+    /// Puts the file in order after a run that added no snapshot. If `is_kept`, the next run can go on with a new
+    /// image.
     pub fn give_up(self, is_kept: bool) -> Left {
         let Self {
             before,

@@ -44,11 +44,11 @@ pub struct Minimum {
 
 /// A volume whose least sizes are asked for.
 pub struct Subject<'a> {
-    /// What was opened: the volume, or the disk around it.
+    /// The volume, or the disk around it, that was opened.
     pub open: &'a OpenPlace,
     /// The partition, and where it lies; `None` for what is all of its disk or file.
     pub part: Option<(u32, Extent)>,
-    /// What of it is in use, counted from its own beginning.
+    /// Its bytes in use. Offsets count from its own start.
     pub usage: &'a Usage,
     /// Its size.
     pub size_bytes: u64,

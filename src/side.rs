@@ -1,4 +1,4 @@
-//! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
+//! One side of a comparison: a device, a file or a snapshot, and its bytes in use.
 
 use crate::cli::{ReplayArgs, StillArg};
 use crate::files_hit;
@@ -38,9 +38,9 @@ pub struct Side {
     /// The device with everything that is on it. A clone may lack some of that, such as the log of an empty
     /// journal.
     whole: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// Its bytes in use.
     pub used: ExtentMap,
-    /// What of it no one proved free, and is not in the image.
+    /// Its bytes that no one proved free, and that the image does not have.
     pub left_out: ExtentMap,
     /// What could not be read when it was imaged.
     pub bad: ExtentMap,

@@ -37,7 +37,7 @@ struct Line<'a> {
     bad: Option<Bad<'a>>,
 }
 
-/// What of a volume could not be read from its source.
+/// The bytes of a volume that could not be read from its source.
 #[derive(Serialize)]
 struct Bad<'a> {
     bad_bytes: u64,

@@ -162,12 +162,12 @@ struct Asked<'a> {
 /// What is imaged.
 struct What<'a> {
     source: &'a SourceEnd,
-    /// What of it is in use.
+    /// Its bytes in use.
     usage: &'a Usage,
     /// Where it is read.
     device: &'a dyn ReadAt,
     layout: &'a DiskLayout,
-    /// What of it could not be read, and is zero on the device.
+    /// Its bytes that could not be read. They are zero on the device.
     bad: ExtentMap,
 }
 

@@ -61,7 +61,7 @@ struct Candidate<'a> {
     volume: &'a Volume,
 }
 
-/// What of a disk or a volume is looked at.
+/// A volume or a disk whose journals are looked at.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// What is read.

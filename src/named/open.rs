@@ -253,7 +253,7 @@ pub struct OpenPlace {
     pub snapshot: Option<Arc<Snapshot>>,
     /// The form of the disk in a file of another program.
     pub container: Option<Container>,
-    /// What shows that a claimed place is written to meanwhile.
+    /// What shows that others write to a claimed place meanwhile.
     pub watch: Option<Watch>,
     /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,

@@ -1,4 +1,4 @@
-//! What is done in a room.
+//! The jobs that an overlay's room does.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! klon's side of a room: it starts it, serves the volume, and waits for what becomes of it.
+//! klon's side of a room: starts the room, serves the volume to it, and waits for its end.
 
 use super::served::Served;
 use super::{Job, Scratch};

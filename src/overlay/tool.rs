@@ -1,4 +1,4 @@
-//! Programs that are run in a room.
+//! Programs that the room runs.
 
 use anyhow::{Context as _, Result, anyhow};
 use klon_partition::text::sealed_bytes;

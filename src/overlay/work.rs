@@ -1,4 +1,4 @@
-//! What is done in a room, job by job.
+//! How the room does each job.
 
 use super::Job;
 use super::namespace::Place;

@@ -1,4 +1,4 @@
-//! What the volumes of a run are cloned with, and both ends of one of them.
+//! What all volumes of a run share, and both ends of one volume.
 
 use super::{Run, aftermath, rescue};
 use crate::jobs::VolumeJob;

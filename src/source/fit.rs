@@ -39,7 +39,7 @@ const ANNOUNCED_BYTES: u64 = 1 << 30;
 pub struct Cut {
     /// The source with it.
     device: Arc<dyn ReadAt>,
-    /// What of it nobody proved free.
+    /// Its bytes that nobody proved free.
     end: inspect::Cut,
     /// Where that lies: "behind the end of its ext4".
     place: String,
@@ -49,15 +49,15 @@ pub struct Cut {
 pub struct Fitted<U> {
     /// What is read.
     pub device: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// Its bytes in use.
     pub usage: U,
-    /// What there is no room for.
+    /// The end that the target has no room for.
     pub cut: Option<Cut>,
-    /// What its table says otherwise than on the source itself.
+    /// Numbers in its table that differ from the source's.
     pub moved: Vec<Moved>,
-    /// What is read from elsewhere than the source.
+    /// The bytes that are not read from the source.
     pub replaced: ExtentMap,
-    /// What of the source the target has no room for because of its table.
+    /// Bytes of the source that lie where the target has its table.
     pub covered: ExtentMap,
 }
 

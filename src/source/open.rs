@@ -57,7 +57,7 @@ impl SourceEnd {
         )
     }
 
-    /// One volume, and what of it is in use.
+    /// One volume with this usage.
     ///
     /// # Errors
     /// When it is no source, is unfinished, or does not fit the target.

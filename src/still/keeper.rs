@@ -1,5 +1,5 @@
-//! Volumes that are held at rest together, by klon itself: a thread of it lets them go when the watchdog has
-//! died, when the time is over, and at a signal. The watchdog does when klon can't.
+//! Holds volumes at rest together. A thread of klon lets them go when the watchdog has died, when the time is
+//! over, and at a signal. The watchdog lets them go when klon can't.
 
 use super::guard;
 use super::held::{Held, Reason};

@@ -200,8 +200,8 @@ impl OpenTarget {
     }
 }
 
-/// What of a drive belongs to no partition and no table; nothing while an update of a volume that
-/// is not of `group` is staged on the drive: it may lie there.
+/// The bytes of a drive that belong to no partition and no table. There are none while an update of a volume
+/// outside of `group` is staged on the drive, as that may lie there.
 fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<ExtentMap> {
     let Some(table) = layout.believed_table() else {
         return Ok(ExtentMap::new());

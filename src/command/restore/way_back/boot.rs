@@ -1,4 +1,4 @@
-//! What of a disk that comes back will boot, said before anything is written.
+//! Says what will boot of a disk that comes back, before anything is written.
 
 use klon_partition::planner::{Original, WayBack};
 use klon_partition::table::PartitionType;

@@ -28,7 +28,7 @@ pub struct NewDisk<'a> {
     pub open: OpenPlace,
     /// How it is recognized, and what must be named to consent to overwriting it.
     pub identity: Identity,
-    /// What the plan or the image says of the disk that it takes the place of.
+    /// The disk that it replaces, as the plan or the image describes that.
     pub original: &'a Original,
     /// Which of the two it is, in words.
     pub carrier: &'static str,
@@ -38,7 +38,7 @@ pub struct NewDisk<'a> {
     pub way: Option<WayBack>,
     /// What that changes.
     pub changes: Vec<Change>,
-    /// What of it the table goes over, in no partition and not zero.
+    /// Bytes in no partition that are not zero, and that the table overwrites.
     pub covered: ExtentMap,
 }
 
@@ -54,7 +54,7 @@ pub struct Back {
     pub open: OpenPlace,
     /// The size that it should have.
     pub returning: Returning,
-    /// What is read, once it is known what there is room for.
+    /// What is read of it. That is known once the disk is laid out.
     pub source: Option<SourceEnd>,
 }
 
