@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn what_was_not_compared_is_told_of_an_equal_clone_as_well() {
         let partly = VerifySummary {
-            left_out: extents(512),
+            left_out: extents(4096),
             bad_bytes: 1024,
             bad: extents(1024),
             unread_bytes: 2048,
@@ -369,7 +369,7 @@ mod tests {
             ..summary()
         };
         let by_record = said(&partly, |answer| untold(&answer));
-        assert!(by_record.contains("512 bytes that no one proved free were left out by choice"));
+        assert!(by_record.contains("4 KiB that no one proved free were left out by choice"));
         assert!(
             by_record
                 .contains("1 KiB in 1 extent could not be read from the source when it was cloned")
