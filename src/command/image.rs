@@ -14,7 +14,6 @@ use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
 use crate::ledger;
 use crate::messages::say;
 use crate::named::Place;
-use crate::named::identity::partition_identity;
 use crate::output::Stream;
 use crate::outside;
 use crate::progress::{Progress, Totals};
@@ -22,7 +21,6 @@ use crate::records;
 use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::clone_end;
 use crate::source::live::open_mounted;
 use crate::source::lost_before::{self, Out};
 use crate::source::watch::Watch;
@@ -220,7 +218,7 @@ fn add(what: &What<'_>, asked: Asked<'_>) -> Result<CaptureSummary> {
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let table = source.table.as_ref();
-    let (partitions, clone_bytes) = ends(what, &usage, asked);
+    let (partitions, clone_bytes) = volumes::ends(what, &usage, asked);
     let continuity = ledger::continuity(common, Path::new("/")).ok();
     let job = CaptureJob {
         name: &source.name,
@@ -334,37 +332,6 @@ fn warn_of(source: &SourceEnd, is_strict: bool) -> Result<()> {
         say(&format!("klon: warning: {warning}"));
     }
     Ok(())
-}
-
-/// The partitions of a disk with the ends of the clones on them, and the end of the clone that the whole
-/// source is. Records tell these ends. They are told only where something lies behind them.
-fn ends(what: &What<'_>, usage: &Usage, asked: Asked<'_>) -> (Vec<PartitionId>, Option<u64>) {
-    let (source, records) = (what.source, asked.records);
-    let end_in = |name: &str, place: Extent, end_bytes: Option<u64>| {
-        let behind_bytes = clone_end::behind_bytes(place, end_bytes?, usage);
-        if behind_bytes > 0 && !asked.common.quiet {
-            clone_end::announce(name, end_bytes?, behind_bytes);
-        }
-        end_bytes.filter(|_| behind_bytes > 0)
-    };
-    let whole = what.device.geometry().extent();
-    let own = clone_end::of(source, records);
-    let own = whole.and_then(|whole| end_in(&source.name, whole, own));
-    let Some(table) = &source.table else {
-        return (Vec::new(), own);
-    };
-    let mut all = partitions(what.layout, &usage.used());
-    for partition in &mut all {
-        let mut named = table.partitions.iter();
-        let named = named.find(|it| it.number == partition.number);
-        let identity = named.and_then(|it| partition_identity(table, it));
-        let recognized = what.recognized(partition.extent);
-        let place = (what.device, &*partition);
-        let end_bytes = clone_end::of_partition(place, recognized, identity, records);
-        let name = format!("{}:{}", source.name, partition.number);
-        partition.clone_bytes = end_in(&name, partition.extent, end_bytes);
-    }
-    (all, own)
 }
 
 /// An image in a stream has no next run, so nothing is kept for one.

@@ -94,14 +94,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     if args.rung == RungArg::Auto {
-        // A packed disk is read in order; to look into it here and there would take long.
-        let is_image = |job: &&mut VolumeJob| {
-            let source = job.source.as_ref();
-            source.is_some_and(|source| source.snapshot.is_some())
-        };
-        for job in jobs.iter_mut().filter(is_image) {
-            job.otherwise = rung(job)?;
-        }
+        choose_rungs(&mut jobs)?;
     }
     let run = Run {
         policy: &policy,
@@ -160,6 +153,19 @@ fn check_options(args: &RestoreArgs) -> Result<()> {
         Some((_, option)) => Err(usage(format!("{option} is for plans"))),
         None => Ok(()),
     }
+}
+
+/// Chooses the rung of each volume of an image. A packed disk is read in order, so that looking into it here and
+/// there would take long.
+fn choose_rungs(jobs: &mut [VolumeJob]) -> Result<()> {
+    let is_image = |job: &&mut VolumeJob| {
+        let source = job.source.as_ref();
+        source.is_some_and(|source| source.snapshot.is_some())
+    };
+    for job in jobs.iter_mut().filter(is_image) {
+        job.otherwise = rung(job)?;
+    }
+    Ok(())
 }
 
 /// The rung for a target that has no usable record, and why.

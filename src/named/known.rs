@@ -3,7 +3,7 @@
 
 use super::Place;
 use super::identity::{identity_of, is_clone_name, partition_identity};
-use super::open::OpenPlace;
+use super::open::{Looked, OpenPlace};
 use super::parent::Parent;
 use anyhow::Result;
 use klon_partition::system::{Base, Disk, Location, System};
@@ -18,14 +18,6 @@ pub struct Known {
     pub location: Location,
     /// The name of its partition, when it is one that plans give to clones.
     pub clone_name: Option<String>,
-}
-
-/// What the system was asked of a place.
-#[derive(Default)]
-pub struct Looked {
-    whole: OnceLock<Location>,
-    disk: OnceLock<Option<Disk>>,
-    parent: OnceLock<Option<Parent>>,
 }
 
 /// The answer that is kept, or else the one that is found now.

@@ -1,7 +1,7 @@
 //! Places that are opened: to be looked at, or claimed for as long as a clone takes.
 
 use super::journal::Journal;
-use super::known::Looked;
+use super::parent::Parent;
 use super::{Place, claimed};
 use crate::error::{refused, usage};
 use crate::foreign::{self, Container, RAW_PREFIX};
@@ -15,12 +15,12 @@ use klon_partition::device::{
 };
 use klon_partition::filesystem::{Recognized, Usage, usage as usage_of, usage_by};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
-use klon_partition::system::System;
+use klon_partition::system::{Disk, Location, System};
 use klon_partition::table::Partition;
 use klon_partition::{Extent, ReadAt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 impl Place {
     /// Opens it to be looked at, in nobody's way.
@@ -235,6 +235,14 @@ pub fn recognized_in<'a>(
         None => volumes.next().filter(|volume| volume.partition.is_none()),
     };
     volume?.recognized.as_ref()
+}
+
+/// What the system was asked of a place.
+#[derive(Default)]
+pub struct Looked {
+    pub(super) whole: OnceLock<Location>,
+    pub(super) disk: OnceLock<Option<Disk>>,
+    pub(super) parent: OnceLock<Option<Parent>>,
 }
 
 /// A place that was opened for reading and looked at.

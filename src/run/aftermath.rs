@@ -1,6 +1,7 @@
 //! After a run that failed: what is safe, and what to do.
 
 use super::end::End;
+use super::rescue;
 use crate::advice::{self, ELSEWHERE, reason};
 use crate::error::Advice;
 use crate::target::open::OpenTarget;
@@ -12,9 +13,17 @@ use klon_partition::{Error as PartitionError, Shown};
 use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
+impl End<'_> {
+    /// The error, with what stands on the target now.
+    pub(super) fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
+        let error = tell(stopped, self, name, records);
+        rescue::explained(error, self.source).context(format!("cloning {name}"))
+    }
+}
+
 /// The error of a run that stopped, with what the target is now and what to do next. `name` names all volumes
 /// that it is about.
-pub(super) fn tell(stopped: Stopped, end: &End<'_>, name: &str, records: &RecordStore) -> Error {
+fn tell(stopped: Stopped, end: &End<'_>, name: &str, records: &RecordStore) -> Error {
     let End { source, target, .. } = *end;
     // Everything but the last step was done.
     let is_commit = stopped.phase >= Phase::Committing;

@@ -1,13 +1,10 @@
 //! What all volumes of a run share, and both ends of one volume.
 
-use super::{Run, aftermath, rescue};
+use super::Run;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
-use anyhow::Error;
-use klon_imaging::RecordStore;
-use klon_imaging::clone::Stopped;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::Usage;
 
@@ -26,14 +23,6 @@ pub(super) struct End<'a> {
     /// What must stay of an earlier clone on it, when that is to be saved.
     pub(super) present: Option<Usage>,
     pub(super) room: ExtentMap,
-}
-
-impl End<'_> {
-    /// The error, with what stands on the target now.
-    pub(super) fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
-        let error = aftermath::tell(stopped, self, name, records);
-        rescue::explained(error, self.source).context(format!("cloning {name}"))
-    }
 }
 
 /// Names for a sentence: `A`, `A and B`, `A, B and C`.

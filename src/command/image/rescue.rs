@@ -31,12 +31,8 @@ use std::sync::Arc;
 
 /// Rescues the source to a file, adds a snapshot of that, and removes the file.
 pub(super) fn image(map: Option<&Path>, asked: Asked<'_>, system: &System) -> Result<ExitCode> {
-    let Asked {
-        name,
-        args,
-        common,
-        records,
-    } = asked;
+    let Asked { name, args, .. } = asked;
+    let (common, records) = (asked.common, asked.records);
     let scratch = beside(&name.path, "rescue");
     let own_map = beside(&name.path, "map");
     let map = map.unwrap_or(&own_map);
@@ -100,11 +96,17 @@ pub(super) fn image(map: Option<&Path>, asked: Asked<'_>, system: &System) -> Re
     })?;
     // From here on it would be taken for what is on the source.
     records.remove(&job.target.identity)?;
-    fs::remove_file(&scratch).with_context(|| scratch.shown())?;
-    if map == own_map {
+    clear(&scratch, map, map == own_map)?;
+    Ok(code(&summary.bad, &added.metadata.damaged))
+}
+
+/// Removes the file of a rescue, and its map unless the user named that.
+fn clear(scratch: &Path, map: &Path, is_own_map: bool) -> Result<()> {
+    fs::remove_file(scratch).with_context(|| scratch.shown())?;
+    if is_own_map {
         forget_map(map)?;
     }
-    Ok(code(&summary.bad, &added.metadata.damaged))
+    Ok(())
 }
 
 /// The pair of the source and the file that it is rescued to. Nobody may have the source mounted for writing,
