@@ -26,7 +26,7 @@ impl Place {
         let plain = without_prefix(given);
         if plain != given {
             let found = Self::resolve_plain(plain, system)?;
-            found.refuse_export("has no file whose bytes could be meant. Leave out raw:")?;
+            found.refuse_export("is no file, so leave out raw:")?;
             let found = found.into_raw();
             return Ok(Self {
                 given: text,
