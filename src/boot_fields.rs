@@ -1,4 +1,4 @@
-//! Volumes that go to a partition at another place than their boot sectors say.
+//! Volumes whose boot sectors name another place than that of the partition that they go to.
 
 use crate::jobs::VolumeJob;
 use crate::messages::say;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// Boot sectors and their copies; this is far more.
 const OVERLAY_BYTES_MAX: usize = 4 << 20;
 
-/// Warns of volumes whose field for the place of their partition will not fit their targets, or makes it
-/// fit: in what is read of the source, so that digests and records know of it.
+/// Warns of volumes whose boot sector will name a wrong place on their targets, or puts that right. klon
+/// changes what it reads of the source, so digests and records know of it.
 ///
 /// # Errors
 /// When the disk around a target can't be told, or the field can't be changed in what is read.

@@ -97,9 +97,8 @@ fn goes_back_to_device(job: &VolumeJob) -> bool {
     source && !job.is_planned && is_device(&job.target.place.path)
 }
 
-/// The record by which `target` is an original that `source` must not be cloned over. A copy of a
-/// backup does not make that an original for any other source, and for a plan not at all: its
-/// targets are backups.
+/// The record that makes `target` an original, which `source` must not overwrite. A backup that was copied
+/// is no original for another source. The targets of a plan are never originals.
 fn against<'a>(
     manifests: &'a [Manifest],
     source: &Identity,
@@ -131,8 +130,8 @@ fn partitions(open: &OpenPlace) -> Vec<Identity> {
     table.partitions.iter().filter_map(identity).collect()
 }
 
-/// The record by which one of these partitions of the disk `whole` is the original of a backup. A clone
-/// of a disk has the partitions of that, and is none.
+/// The record that makes one of these partitions of the disk `whole` the original of a backup. A clone of a disk
+/// has the same partitions, and is no original.
 fn original_among<'a>(
     manifests: &'a [Manifest],
     whole: &Identity,

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 /// How much is read at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// More is not looked at so closely: so many files are not named anyway.
+/// How many bytes klon compares one by one. Beyond that, whole blocks count as different: it would not name so
+/// many files anyway.
 const LOOKED_AT_BYTES_MAX: u64 = 64 << 20;
 
 /// The bytes of `blocks` that differ; all of a block that can't be read.
@@ -55,7 +56,8 @@ fn push_runs(found: &mut ExtentMapBuilder, piece: Extent, a: &[u8], b: &[u8]) {
 /// elsewhere, as `first_blocks` and `second_blocks` show, which have all files with bytes in blocks
 /// that differ.
 pub fn without_moved(
-    (first, second): (&mut Owners, &mut Owners),
+    first: &mut Owners,
+    second: &mut Owners,
     blocks: impl FnOnce() -> (Owners, Owners),
 ) {
     let has_inline = |owners: &Owners| owners.files.iter().any(|file| file.inline_sha256.is_some());

@@ -17,7 +17,7 @@ use serde::Serialize;
 /// Files that are named.
 const FILES_MAX: usize = 64;
 
-/// What of a clean volume no run leaves unread.
+/// What every run reads of a clean volume.
 const ALWAYS: &str = "the filesystem's own structures, directories, small parts of the volume that \
                       hold such beside files, and files that are written past the filesystem (swap, \
                       boot loaders' variables, immutable files; on NTFS the registry, databases and disks \
@@ -27,12 +27,12 @@ const ALWAYS: &str = "the filesystem's own structures, directories, small parts 
 const HEURISTIC: &str = "by a heuristic on NTFS: Windows can change a file without a change of its file \
                          record; DELTA.md says when. --audit 100% or --rung compare read everything";
 
-/// The same where extents are compared instead of files.
+/// What is always read when extents are compared.
 const ALWAYS_OF_EXTENTS: &str = "the filesystem's own structures, small parts of the volume that hold \
                                  such beside data, and data without checksums (nodatacow, nodatasum, \
                                  reserved)";
 
-/// The same where someone else tells what changed.
+/// What is always read when someone else tells what changed.
 const ALWAYS_OF_TRACKED: &str = "the filesystem's own structures, and each mebibyte with one of them or \
                                  with a changed range";
 
@@ -139,15 +139,31 @@ struct Large {
     written_bytes: u64,
 }
 
-/// `--explain` of one volume, or of a disk with a table, whose changes were found on that rung and for that
-/// reason.
+/// How the changes of a volume or a disk were found.
+pub struct Way<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// The rung on which they were found.
+    pub rung: Rung,
+    /// Why it was this rung.
+    pub reason: &'a str,
+    /// What files showed.
+    pub figures: &'a MetadataFigures,
+}
+
+/// `--explain` of one volume, or of a disk with a table.
 pub fn explain(
-    name: &str,
-    (rung, reason): (Rung, &str),
-    figures: &MetadataFigures,
-    (source, table): (&dyn ReadAt, Option<&Table>),
+    way: &Way<'_>,
+    source: &dyn ReadAt,
+    table: Option<&Table>,
     common: &Common,
 ) -> Result<()> {
+    let Way {
+        name,
+        rung,
+        reason,
+        figures,
+    } = *way;
     // Without an earlier look at them, all files are new, and that says nothing.
     let is_metadata = rung == Rung::Metadata;
     let files = figures.files.iter().filter(|_| is_metadata);

@@ -11,17 +11,18 @@ use klon_partition::{Extent, ExtentMap, ReadAt};
 /// Files that are named.
 const FILES_MAX: usize = 1 << 16;
 
-/// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. Of a disk
-/// with a `table`, the number of the partition and a colon stand before each path.
+/// The files with bytes in `bad`, by the filesystem on `clone`, which has zeroes there. On a disk with a
+/// `table`, each path begins with the number of its partition and a colon.
 pub fn files(clone: &dyn ReadAt, table: Option<&Table>, bad: &ExtentMap) -> Owners {
-    owners(clone, table, (bad, bad))
+    owners(clone, table, bad, bad)
 }
 
 /// The files with bytes in `wanted`, where the clone lacks what is `bad`.
 pub fn owners(
     clone: &dyn ReadAt,
     table: Option<&Table>,
-    (wanted, bad): (&ExtentMap, &ExtentMap),
+    wanted: &ExtentMap,
+    bad: &ExtentMap,
 ) -> Owners {
     let known = KnownBad::new(clone, bad.clone());
     let partitions = table.map(partitions);

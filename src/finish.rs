@@ -10,7 +10,7 @@ use crate::target::open::OpenTarget;
 use anyhow::Result;
 use klon_imaging::clone::Filled;
 use klon_imaging::mark::{Mark, Membership};
-use klon_imaging::stage::{Finished, Group, finish, finish_alone, group};
+use klon_imaging::stage::{Finished, Group, finish_alone, group};
 use klon_imaging::{Error, RecordStore};
 use klon_partition::Shown;
 use klon_partition::device::{Target, open_target};
@@ -30,7 +30,7 @@ pub struct Completed {
     pub identity: Option<Identity>,
     /// What was done.
     pub finished: Finished,
-    /// What of it could not be read from its source, by the record that waited.
+    /// Its bytes that could not be read from the source, as the pending record says.
     pub bad: Filled,
 }
 
@@ -45,79 +45,79 @@ pub struct Asked<'a> {
     pub is_alone: bool,
     /// How many threads read and digest.
     pub threads: NonZeroUsize,
+    /// Other targets that are open already, perhaps on the same drive.
+    pub others: &'a [OpenTarget],
+    /// Where the nodes of the rest of its group are found.
+    pub system: &'a System,
 }
 
-/// Completes what is staged for `target`, and for the group that it is of; `open` are other targets
-/// on the same drive that are open already. The first of what it says is of `target`, unless that
-/// was complete.
+/// What is staged for a target.
+enum Staged {
+    Nothing,
+    /// An update of it alone.
+    Alone,
+    /// An update of a group that it is of.
+    Group(Group),
+}
+
+/// Completes what is staged for `target`, and for the group that it is of. The first of what it returns is of
+/// `target`, unless that was complete.
 ///
 /// # Errors
 /// [`Error::Refused`] and [`Error::StageCorrupt`] before anything is written to any volume;
 /// [`Error::Target`].
-pub fn complete(
-    target: &OpenTarget,
-    open: &[OpenTarget],
-    asked: Asked<'_>,
-    system: &System,
-) -> Result<Vec<Completed>> {
-    let group = if asked.is_alone {
-        None
-    } else {
-        group_of(target)?
+pub fn complete(target: &OpenTarget, asked: Asked<'_>) -> Result<Vec<Completed>> {
+    let staged = match asked.is_alone {
+        true => Staged::Alone,
+        false => staged(target)?,
     };
-    let Some(group) = group else {
-        let finished = if asked.is_alone {
-            finish_alone(target.space(), asked.threads)?
-        } else {
-            finish(target.space(), asked.threads)?
-        };
-        return Ok(finished
-            .map(|finished| Completed {
+    let mut done = match &staged {
+        Staged::Nothing => return Ok(Vec::new()),
+        Staged::Group(group) => finish_group(group, target, asked)?,
+        Staged::Alone => {
+            let finished = finish_alone(target.space(), asked.threads)?;
+            let done = finished.map(|finished| Completed {
                 number: None,
                 identity: Some(asked.identity.clone()),
                 finished,
                 bad: Filled::default(),
-            })
-            .map(|done| adopt(done, asked.records))
-            .into_iter()
-            .collect());
+            });
+            done.into_iter().collect()
+        }
     };
-    let mut done = finish_group(&group, target, open, asked, system)?;
     // The one that was asked for comes first.
     done.sort_by_key(|one| one.finished.at != target.at());
     let adopted = done.into_iter().map(|one| adopt(one, asked.records));
     Ok(adopted.collect())
 }
 
-/// The committed group that a target is of, also when it bears no mark yet.
-fn group_of(target: &OpenTarget) -> Result<Option<Group>> {
+/// What is staged for a target. A group may be committed though the target bears no mark yet.
+fn staged(target: &OpenTarget) -> Result<Staged> {
     let space = target.space();
     if let Some(mark) = Mark::read(&space.volume)? {
-        return Ok(match mark.staged.map(|staged| staged.membership) {
-            Some(Membership::Leader(_) | Membership::Member { .. }) => {
-                Some(group::of(space, &mark)?)
-            }
-            _ => None,
-        });
+        return Ok(
+            match mark.staged.as_ref().map(|staged| &staged.membership) {
+                None => Staged::Nothing,
+                Some(Membership::Alone) => Staged::Alone,
+                Some(Membership::Leader(_) | Membership::Member { .. }) => {
+                    Staged::Group(group::of(space, &mark)?)
+                }
+            },
+        );
     }
     let (Some(own), Some((_, layout))) = (target.at(), target.around()) else {
-        return Ok(None);
+        return Ok(Staged::Nothing);
     };
     let others = partitions(layout).map(|partition| partition.extent);
-    Ok(group::find(space, own, others.filter(|at| *at != own))?)
+    let found = group::find(space, own, others.filter(|at| *at != own))?;
+    Ok(found.map_or(Staged::Nothing, Staged::Group))
 }
 
 fn partitions(layout: &DiskLayout) -> impl Iterator<Item = &Partition> {
     layout.table.iter().flat_map(|table| &table.partitions)
 }
 
-fn finish_group(
-    group: &Group,
-    target: &OpenTarget,
-    open: &[OpenTarget],
-    asked: Asked<'_>,
-    system: &System,
-) -> Result<Vec<Completed>> {
+fn finish_group(group: &Group, target: &OpenTarget, asked: Asked<'_>) -> Result<Vec<Completed>> {
     let space = target.space();
     let Some((path, layout)) = target.around() else {
         // Says what is missing.
@@ -126,7 +126,7 @@ fn finish_group(
     };
     let mut claims: Vec<(Extent, Target)> = Vec::new();
     let mut opened: Vec<(Extent, &dyn WriteAt)> = Vec::new();
-    for one in std::iter::once(target).chain(open) {
+    for one in std::iter::once(target).chain(asked.others) {
         let is_here = one.around().is_some_and(|(other, _)| other == path);
         opened.extend(one.at().filter(|_| is_here).map(|at| (at, &*one.volume)));
     }
@@ -143,7 +143,7 @@ fn finish_group(
         }
         // A claim of the whole drive keeps everyone else off its partitions.
         if !target.is_whole_claimed() && !opened.iter().any(|(open, _)| *open == at) {
-            claims.extend(claim(path, at, system)?.map(|device| (at, device)));
+            claims.extend(claim(path, at, asked.system)?.map(|device| (at, device)));
         }
     }
     opened.extend(

@@ -1,5 +1,5 @@
-//! Files of other programs as sources. klon opens the disk in such a file, or refuses it and says how
-//! to make a disk of it. It never takes one for a raw disk.
+//! Files of other programs as sources. klon opens the disk in the file, or refuses it and says how to make a
+//! disk of it. It never takes the file itself for a raw disk.
 
 mod e2image;
 mod qemu;

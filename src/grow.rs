@@ -12,7 +12,7 @@ pub use look::{Growing, Outlook, look};
 use crate::human;
 use klon_imaging::record::Growth;
 
-/// What of a clone is larger than its record says, in a sentence; `None` when nothing is.
+/// A sentence on what was made larger on a clone since its record; `None` when nothing was.
 pub fn told(grown: &[Growth]) -> Option<String> {
     let last = grown.last()?;
     let of = match last.partition {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
 use klon_partition::Shown;
-use klon_partition::system::{Disk, Location, Relation, System, relation};
+use klon_partition::system::{Location, Relation, System, relation};
 use klon_partition::table::{self, Partition};
 use std::path::Path;
 
@@ -107,13 +107,12 @@ pub fn beside_others(target: &OpenPlace) -> Result<()> {
     }
 }
 
-/// Refuses a disk that counts in other sectors than the table that it would get: nobody would find
-/// the table there, nor the partitions. A plain file has no sectors of its own.
+/// Refuses a disk with sectors of `found` bytes when the table that it would get counts in others: nobody
+/// would find the table there, nor the partitions. A plain file has no sectors of its own.
 ///
 /// # Errors
 /// [`refused`] with both sizes of sectors.
-pub fn same_sectors(target: &str, disk: &Disk, table_sector_bytes: Option<u32>) -> Result<()> {
-    let found = disk.logical_sector_bytes;
+pub fn same_sectors(target: &str, found: u32, table_sector_bytes: Option<u32>) -> Result<()> {
     match table_sector_bytes {
         Some(expected) if expected != found => Err(refused(format!(
             "{target} has sectors of {found} bytes, but the table of the source counts in sectors \
@@ -191,4 +190,116 @@ pub fn is_a_source(open: &OpenPlace) -> Result<()> {
         return Err(no_source(&place.given));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Protected, apart, beside_others, finished, is_a_source, same_sectors, still, unused,
+    };
+    use crate::error::{REFUSED, code, message};
+    use crate::testing::{file, system};
+    use anyhow::Result;
+    use klon_imaging::mark::Mark;
+    use klon_partition::Extent;
+    use klon_partition::device::MemoryDevice;
+    use klon_partition::system::{Base, Location};
+
+    fn refusal(result: Result<()>) -> String {
+        let error = result.unwrap_err();
+        assert_eq!(code(&error), REFUSED);
+        message(&error)
+    }
+
+    fn at(start_bytes: u64, len_bytes: u64) -> Location {
+        Location {
+            base: Base::Device(8, 0),
+            extent: Extent::new(start_bytes, len_bytes),
+            slaves: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_target_shares_no_byte_with_a_source() {
+        let source = at(100, 100);
+        let protected = Protected {
+            name: "/dev/a1",
+            location: &source,
+        };
+        let check = |location| apart("/dev/b", &location, &protected);
+        assert!(check(at(0, 100)).is_ok() && check(at(200, 50)).is_ok());
+        for (location, words) in [
+            (at(100, 100), "/dev/b is the source /dev/a1"),
+            (at(120, 10), "/dev/b lies inside the source /dev/a1"),
+            (at(0, 1000), "/dev/b contains the source /dev/a1"),
+            (at(150, 100), "/dev/b overlaps the source /dev/a1"),
+        ] {
+            let said = refusal(check(location));
+            assert!(
+                said.contains(words) && said.contains("Nothing was written"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_swapped_to_is_neither_target_nor_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let (swap, other) = (
+            file(&directory, "swap", b"x"),
+            file(&directory, "other", b"x"),
+        );
+        let system = system(directory.path(), &[&swap]);
+        assert!(unused(&system, &other).is_ok() && still(&system, &other).is_ok());
+        let said = refusal(unused(&system, &swap));
+        assert!(
+            said.contains("can't be a target") && said.contains("in use as swap"),
+            "{said}"
+        );
+        let said = refusal(still(&system, &swap));
+        assert!(said.contains("would change while it is cloned"), "{said}");
+        assert!(said.contains("Unmount it, or mount it read-only"), "{said}");
+    }
+
+    #[test]
+    fn a_table_counts_in_the_sectors_of_its_disk() {
+        assert!(same_sectors("/dev/b", 4096, Some(4096)).is_ok());
+        assert!(same_sectors("/dev/b", 4096, None).is_ok());
+        let said = refusal(same_sectors("/dev/b", 4096, Some(512)));
+        assert!(
+            said.contains("sectors of 4096 bytes") && said.contains("klon plan --drive /dev/b")
+        );
+    }
+
+    #[test]
+    fn a_volume_with_a_mark_is_no_source() {
+        let mut bytes = vec![0; 4096];
+        assert!(finished("a", &MemoryDevice::new(bytes.clone(), 512)).is_ok());
+        let mark = Mark::new("serial:A").to_bytes();
+        bytes[..mark.len()].copy_from_slice(&mark);
+        let said = refusal(finished("a", &MemoryDevice::new(bytes, 512)));
+        assert!(
+            said.contains("a clone of serial:A to it was not finished"),
+            "{said}"
+        );
+        assert!(said.contains("klon finish a"), "{said}");
+    }
+
+    #[test]
+    fn a_source_has_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |name, bytes| {
+            let place = crate::testing::place(&file(&directory, name, bytes));
+            place.open().unwrap()
+        };
+        assert!(is_a_source(&open("some", &[1; 512])).is_ok());
+        assert!(refusal(is_a_source(&open("none", &[]))).contains("has no bytes"));
+    }
+
+    #[test]
+    fn a_file_without_partitions_has_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = crate::testing::place(&file(&directory, "a", &[1; 512]));
+        assert!(beside_others(&place.open().unwrap()).is_ok());
+    }
 }

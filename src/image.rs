@@ -229,8 +229,8 @@ pub enum Left {
 const LEFT_BYTES_MIN: u64 = 64 << 10;
 
 impl OpenForAppend {
-    /// Opens an image, or makes it. Goes on behind what an interrupted run left and is whole.
-    /// With a length of parts it is, and goes on, in parts of that length.
+    /// Opens an image, or makes it. Goes on behind the whole chunks that an interrupted run left. If `shape` has a
+    /// length of parts, the image is split into parts of that length.
     pub fn new(name: &ImageName, shape: &Shape) -> Result<Self> {
         let is_begun = std::fs::metadata(&name.path).is_ok_and(|found| found.len() > 0);
         let path = match shape.part_bytes {
@@ -365,8 +365,8 @@ impl OpenForAppend {
         }
     }
 
-    /// Puts the file in order after a run that added no snapshot. What of a new image can be gone on
-    /// with is kept when `is_kept`.
+    /// Puts the file in order after a run that added no snapshot. If `is_kept`, the next run can go on with a new
+    /// image.
     pub fn give_up(self, is_kept: bool) -> Left {
         let Self {
             before,

@@ -45,7 +45,7 @@ pub fn twin(own: &Location, summary: &Summary, system: &System) -> Result<Option
     Ok(None)
 }
 
-/// The same to find a disk by what is on it: around bad sectors, where there are any.
+/// All disks, to find one by what is on it. Reads around bad sectors.
 pub fn scan_around(system: &System) -> Vec<Entry> {
     let look = |entry: Entry| match entry.layout {
         Err(Error::Io { .. }) => {

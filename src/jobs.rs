@@ -45,7 +45,7 @@ pub struct VolumeJob {
 }
 
 impl VolumeJob {
-    /// A job that nothing but its ends is known of: no plan, no group, no reversal, nothing asked.
+    /// A job of two ends, with no plan, no group and no reversal. Nothing was asked yet.
     pub fn new(
         name: String,
         source: Option<SourceEnd>,

@@ -1,11 +1,13 @@
 //! The ledger of a machine: whether it went down uncleanly between two moments. After a power cut a file
 //! of ext4 or XFS can hold new data under an old inode, and nothing else on the disk tells.
 //!
-//! `klon ledger boot` counts each boot before volumes are mounted, and `klon ledger shutdown` marks the
-//! end of one when nothing can be written to any more; see [`state`] for what follows of that, [`closing`]
-//! for the mark and [`units`] for how systemd calls both. What a ledger can't know: what other systems did
-//! to the disks while this one was not running, boots of this one in which it was not called, and that it
-//! was itself brought back to an earlier state, unless a record names a boot that it then doesn't know.
+//! `klon ledger boot` counts each boot before volumes are mounted. `klon ledger shutdown` marks its end once
+//! nothing can be written any more. [`state`] says what follows from the two, [`closing`] makes the mark, and
+//! [`units`] is how systemd calls both.
+//!
+//! A ledger can't know what other systems did to the disks while this one was off, and it misses boots in which
+//! nobody called it. It may also have been brought back to an earlier state itself. That shows only when a
+//! record names a boot that the ledger doesn't know.
 
 pub mod closing;
 mod file;

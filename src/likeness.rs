@@ -14,7 +14,7 @@ pub fn volume_of<'a>(layout: &'a DiskLayout, partition: Option<&Partition>) -> O
     volume.and_then(|volume| volume.filesystem.as_ref())
 }
 
-/// What a volume or a disk is told apart by.
+/// What tells a volume or a disk from others.
 #[derive(PartialEq, Eq)]
 pub struct Likeness {
     filesystem: Option<(Kind, Option<String>)>,
@@ -22,7 +22,7 @@ pub struct Likeness {
 }
 
 impl Likeness {
-    /// Of a volume with this filesystem, or a disk with this table.
+    /// The likeness of a volume with this filesystem, or of a disk with this table.
     pub fn new(filesystem: Option<&Summary>, table: Option<&Table>) -> Self {
         Self {
             filesystem: filesystem.map(|summary| (summary.kind, summary.uuid.clone())),

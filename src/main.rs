@@ -130,7 +130,7 @@ fn misread(error: clap::Error) -> ExitCode {
     }
 }
 
-/// What such a command has done that only shows something.
+/// The outcome of a command that only shows something.
 const NOTHING: &str = "nothing failed";
 
 /// Whether all that a command does is to print something.

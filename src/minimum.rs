@@ -44,11 +44,11 @@ pub struct Minimum {
 
 /// A volume whose least sizes are asked for.
 pub struct Subject<'a> {
-    /// What was opened: the volume, or the disk around it.
+    /// The volume, or the disk around it, that was opened.
     pub open: &'a OpenPlace,
     /// The partition, and where it lies; `None` for what is all of its disk or file.
     pub part: Option<(u32, Extent)>,
-    /// What of it is in use, counted from its own beginning.
+    /// Its bytes in use. Offsets count from its own start.
     pub usage: &'a Usage,
     /// Its size.
     pub size_bytes: u64,
@@ -114,7 +114,7 @@ fn copied_whole(usage: &Usage) -> Option<String> {
     }
 }
 
-/// Why a filesystem of that kind is not made smaller, and what can be done instead.
+/// Why klon doesn't shrink a filesystem of this kind, and what the user can do instead.
 fn never(kind: Option<Kind>) -> String {
     match kind {
         Some(Kind::Xfs) => "an XFS can't be made smaller. Make a new one of the size that you want, and copy its files \
@@ -179,7 +179,7 @@ fn node(subject: &Subject<'_>) -> Result<Option<Node>, String> {
     node.map(Some).map_err(|error| format!("{error:#}"))
 }
 
-/// Where the volume lies on the disk or in the file that the place names; `None` when it is all of that.
+/// Where the volume lies on the disk or in the file; `None` when it is all of it.
 fn part(subject: &Subject<'_>) -> Option<Extent> {
     let own = subject.open.partition.as_ref();
     let own = own.map(|partition| partition.extent);

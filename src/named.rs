@@ -4,6 +4,7 @@ pub mod claimed;
 pub mod export;
 pub mod identity;
 pub mod journal;
+pub mod known;
 pub mod node;
 pub mod open;
 pub mod parent;

@@ -20,8 +20,8 @@ use std::sync::OnceLock;
 /// The first line that could not be written, and why.
 static FAILED: OnceLock<String> = OnceLock::new();
 
-/// Writes text for people to standard output, as one or more lines; whatever of it is from a disk
-/// or a file escaped. A line that can't be written is told by [`ended`].
+/// Writes text for people to standard output, as one or more lines. Escapes what comes from a disk or a file.
+/// [`ended`] tells of a line that could not be written.
 ///
 /// # Errors
 /// None at present.

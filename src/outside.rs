@@ -24,7 +24,7 @@ pub fn choose(jobs: &mut [VolumeJob], asked: Option<Outside>, records: &RecordSt
     }
 }
 
-/// Says what of a source no one proved free, before it is read.
+/// Names the bytes of a source that nobody proved free, before klon reads it.
 pub fn announce(source: &SourceEnd, usage: &Usage, is_quiet: bool) {
     let table = source.table.as_ref();
     if let Some(words) = left_out(usage, table) {

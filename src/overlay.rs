@@ -1,11 +1,11 @@
 //! Overlays in which programs and the kernel work on a volume: what they write goes to a file, and the volume
 //! stays as it is.
 //!
-//! The file has no name, so that it is gone when klon is. klon serves the volume over FUSE, as one file that can
-//! be written. Where that is mounted, and whatever else is mounted in there, only a process of its own sees: the
-//! room, klon's own program in a mount namespace of its own. When that has ended nothing of it is left, however
-//! klon or the room ended: the kernel unmounts, and gives the loop device back. The room has no descriptor of what
-//! klon serves. So when klon is killed, all requests that wait are ended with an error.
+//! The file has no name, so it is gone when klon is. klon serves the volume over FUSE, as one file that can be
+//! written. Only the room sees the mount: a process of klon's own program, in a mount namespace of its own. When
+//! the room has ended, in whatever way, the kernel unmounts everything in there and gives the loop device back.
+//! The room has no descriptor of what klon serves. So if klon is killed, the kernel ends all waiting requests with
+//! an error.
 
 mod job;
 mod namespace;

@@ -16,7 +16,8 @@ use klon_partition::system::System;
 use klon_partition::table::Table;
 use std::path::Path;
 
-/// Lets the drive of a plan carry it. Where it can't, that is said: the clones are none the worse.
+/// Writes a copy of the plan to its drive. If there is no room for it, klon says so: the clones are whole all
+/// the same.
 pub fn keep(plan: &Plan, path: &Path, system: &System) {
     let copied = || -> Result<Carried> {
         let target = open_around(&find_drive(plan, system)?.place.path)?;
@@ -74,7 +75,7 @@ pub fn of_drive(given: &Path, system: &System) -> Result<(Plan, OpenPlace)> {
     };
     if !is_its {
         return Err(refused(format!(
-            "{} carries the plan of another drive, of which it is a copy",
+            "{} carries the plan of another drive: it is a copy of that drive",
             place.given
         )));
     }

@@ -34,12 +34,12 @@ pub fn no_source(given: &str) -> anyhow::Error {
     ))
 }
 
-/// The plan in a small text file; `None` for any other file. Of such a file klon reads only as much as shows
-/// that it is no plan.
+/// The plan in a small text file; `None` for any other file. klon reads no more of another file than shows that
+/// it is no plan.
 ///
 /// # Errors
-/// [`usage`] when there is no such file. When the file can't be read. Of a text file that is no sound plan: the line and the field that are
-/// wrong.
+/// [`usage`] when there is no such file. When the file can't be read. A text file that is no sound plan: the error
+/// names the line and the field that are wrong.
 pub fn find_plan(path: &Path) -> Result<Option<Plan>> {
     let text = plan_text(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => usage(missing(&path.shown())),

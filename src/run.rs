@@ -13,7 +13,7 @@ pub mod rescue;
 
 use crate::cli::Common;
 use crate::error::{DIFFERENT, refused};
-use crate::explain;
+use crate::explain::{self, Way};
 use crate::jobs::VolumeJob;
 use crate::messages::say;
 use crate::outside;
@@ -31,8 +31,21 @@ use klon_imaging::clone::{Job, Preview, preview};
 use klon_imaging::{CloneSummary, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use policy::Policy;
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+
+/// What a run shall do, and what it works with.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// What it shall do.
+    pub policy: &'a Policy,
+    /// Where the records of clones are.
+    pub records: &'a RecordStore,
+    /// The options of all commands.
+    pub common: &'a Common,
+    /// The disks, and who uses them.
+    pub system: &'a System,
+}
 
 /// What losing the bytes means that a smaller target cuts off. A clone in more room than its source had
 /// ends where its source ended. What lies behind that end is nobody's.
@@ -51,16 +64,10 @@ fn loss(source: &SourceEnd, records: &RecordStore) -> Loss {
 /// # Errors
 /// What was refused before anything was written; else the failure of the first volume or group that could
 /// not be cloned, with what stands there now.
-pub fn carry_out(
-    jobs: &mut [VolumeJob],
-    records: &RecordStore,
-    policy: &Policy,
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
+pub fn carry_out(jobs: &mut [VolumeJob], run: Run<'_>) -> Result<ExitCode> {
     let sources = jobs.iter_mut().filter_map(|job| job.source.as_mut());
-    look(&mut sources.collect::<Vec<_>>(), records, policy, common)?;
-    carry_on(jobs, records, policy, common, system)
+    look(&mut sources.collect::<Vec<_>>(), run)?;
+    carry_on(jobs, run)
 }
 
 /// Says what the user should know of sources before anything is written, and refuses what a target has no
@@ -69,12 +76,13 @@ pub fn carry_out(
 /// # Errors
 /// [`refused`] for what would be lost, and for a warning when these end the run; when a source can't be
 /// read.
-pub fn look(
-    sources: &mut [&mut SourceEnd],
-    records: &RecordStore,
-    policy: &Policy,
-    common: &Common,
-) -> Result<()> {
+pub fn look(sources: &mut [&mut SourceEnd], run: Run<'_>) -> Result<()> {
+    let Run {
+        records,
+        policy,
+        common,
+        ..
+    } = run;
     for source in &mut *sources {
         source.note_recorded(records);
         source.note_covered(records);
@@ -95,15 +103,15 @@ pub fn look(
 ///
 /// # Errors
 /// As [`carry_out`].
-pub fn carry_on(
-    jobs: &mut [VolumeJob],
-    records: &RecordStore,
-    policy: &Policy,
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
+pub fn carry_on(jobs: &mut [VolumeJob], run: Run<'_>) -> Result<ExitCode> {
+    let Run {
+        records,
+        policy,
+        common,
+        system,
+    } = run;
     if policy.is_dry_run {
-        return show(jobs, records, policy, common, system);
+        return show(jobs, run);
     }
     for job in jobs.iter_mut().filter(|job| !job.is_asked) {
         job.is_asked = consent::ask(job, records, policy, system)?;
@@ -115,29 +123,25 @@ pub fn carry_on(
             .check_writable(&job.target.identity)
             .map_err(|error| aftermath::not_begun(error.into(), records))?;
     }
-    let _locks = lock_all(jobs, system)?;
+    let _locks = lock_all(jobs)?;
     let totals = Totals {
         bytes: jobs.iter().map(used_bytes).sum(),
         volumes: jobs.len(),
     };
-    let interrupt = interrupt_flag()?;
-    let progress = Progress::new(common, totals, Arc::clone(&interrupt));
+    let progress = Progress::new(common, totals, interrupt_flag()?);
     if policy.rescue.is_some() {
-        return rescue::rescue_all(jobs, records, (policy, common), &progress, system);
+        return rescue::rescue_all(jobs, run, &progress);
     }
     let with = Context {
-        records,
-        policy,
+        run,
         progress: &progress,
-        system,
-        interrupt: &interrupt,
     };
     let mut summaries = Vec::new();
     for group in group::groups(jobs) {
         let done = group::clone_group(&group, with)?;
         for (job, summary) in group.iter().zip(&done) {
             show_to_kernel(job, system)?;
-            report_one(job, summary, (policy, jobs.len()), common)?;
+            report_one(job, summary, jobs.len(), run)?;
         }
         summaries.extend(done);
     }
@@ -151,18 +155,18 @@ pub fn carry_on(
 }
 
 /// Reports what was done with one volume of the run.
-fn report_one(
-    job: &VolumeJob,
-    summary: &CloneSummary,
-    (policy, volumes): (&Policy, usize),
-    common: &Common,
-) -> Result<()> {
+fn report_one(job: &VolumeJob, summary: &CloneSummary, volumes: usize, run: Run<'_>) -> Result<()> {
+    let common = run.common;
     explain::warn(&summary.name, &summary.metadata);
     report::cloned(summary, volumes, common)?;
-    if let Some(source) = job.source.as_ref().filter(|_| policy.is_explained) {
-        let way = (summary.rung, &*summary.reason);
-        let from = (&*source.device, source.table.as_ref());
-        explain::explain(&summary.name, way, &summary.metadata, from, common)?;
+    if let Some(source) = job.source.as_ref().filter(|_| run.policy.is_explained) {
+        let way = Way {
+            name: &summary.name,
+            rung: summary.rung,
+            reason: &summary.reason,
+            figures: &summary.metadata,
+        };
+        explain::explain(&way, &*source.device, source.table.as_ref(), common)?;
     }
     let Some(source) = &job.source else {
         return Ok(());
@@ -188,14 +192,12 @@ fn warn(sources: &[&mut SourceEnd], is_strict: bool) -> Result<()> {
 }
 
 /// Locks the disk of each target, so that udev and others wait.
-fn lock_all(jobs: &[VolumeJob], system: &System) -> Result<Vec<DiskLock>> {
-    let mut paths = Vec::new();
-    for job in jobs {
-        if job.target.now.is_some()
-            && let Some(disk) = system.disk_of(&job.target.place.path)?
-            && !paths.contains(&disk.path)
-        {
-            paths.push(disk.path);
+fn lock_all(jobs: &[VolumeJob]) -> Result<Vec<DiskLock>> {
+    let targets = jobs.iter().filter_map(|job| job.target.now.as_ref());
+    let mut paths: Vec<&Path> = Vec::new();
+    for disk in targets.filter_map(|target| target.disk.as_ref()) {
+        if !paths.contains(&&*disk.path) {
+            paths.push(&disk.path);
         }
     }
     paths.iter().map(|path| Ok(lock(path)?)).collect()
@@ -232,13 +234,13 @@ fn show_to_kernel(job: &VolumeJob, system: &System) -> Result<()> {
 }
 
 /// `--dry-run`.
-fn show(
-    jobs: &[VolumeJob],
-    records: &RecordStore,
-    policy: &Policy,
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
+fn show(jobs: &[VolumeJob], run: Run<'_>) -> Result<ExitCode> {
+    let Run {
+        records,
+        policy,
+        common,
+        system,
+    } = run;
     for job in jobs {
         let source = job.source.as_ref().context("a clone needs a source")?;
         let Some(now) = &job.target.now else {
@@ -272,9 +274,13 @@ fn show(
         let unanswered = question.filter(|question| !question.is_answered(&policy.consent));
         report::would_clone(job, source, &found, unanswered.as_ref(), common)?;
         if policy.is_explained {
-            let way = (found.rung, &*found.reason);
-            let from = (&*source.device, source.table.as_ref());
-            explain::explain(&job.name, way, &found.metadata, from, common)?;
+            let way = Way {
+                name: &job.name,
+                rung: found.rung,
+                reason: &found.reason,
+                figures: &found.metadata,
+            };
+            explain::explain(&way, &*source.device, source.table.as_ref(), common)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! One side of a comparison: a device, a file or a snapshot, and what of it is in use.
+//! One side of a comparison: a device, a file or a snapshot, and its bytes in use.
 
 use crate::cli::{ReplayArgs, StillArg};
 use crate::files_hit;
@@ -35,12 +35,12 @@ pub struct Side {
     pub name: String,
     /// What is read.
     pub device: Arc<dyn ReadAt>,
-    /// The same device with all that is on it. A clone of it may lack some of that, such as the log of an
-    /// empty journal.
+    /// The device with everything that is on it. A clone may lack some of that, such as the log of an empty
+    /// journal.
     whole: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// Its bytes in use.
     pub used: ExtentMap,
-    /// What of it no one proved free, and is not in the image.
+    /// Its bytes that no one proved free, and that the image does not have.
     pub left_out: ExtentMap,
     /// What could not be read when it was imaged.
     pub bad: ExtentMap,
@@ -48,15 +48,15 @@ pub struct Side {
     pub identity: Option<Identity>,
     /// Whether it is a snapshot, or a part of one.
     pub is_image: bool,
-    /// Of an image: the size of its chunks.
+    /// The size of its chunks, if it is an image.
     chunk_size: Option<ChunkSize>,
-    /// Of a disk: number and place of its partitions.
+    /// Numbers and places of its partitions, if it is a disk.
     partitions: Option<Vec<(u32, Extent)>>,
-    /// Of a disk: its table.
+    /// The table, if it is a disk.
     table: Option<Table>,
     /// What became of journals that awaited recovery, to be said.
     journals: Vec<String>,
-    /// What its table says otherwise because it is shown as on a disk of another size.
+    /// Numbers in its table that differ because it is shown as on a disk of another size.
     pub moved: Vec<Moved>,
     /// Whether it is mounted and written to while it is compared.
     pub is_in_use: bool,
@@ -271,8 +271,8 @@ impl Side {
     }
 }
 
-/// Says what of `source` the other side has no room for and no one proved free, unless it is a clone
-/// that ends before, by its record: the run that made the other side said so.
+/// Names the bytes of `source` that nobody proved free and that the other side has no room for. Says nothing if
+/// `source` is a clone whose record ends before them: the run that made the other side told that already.
 ///
 /// # Errors
 /// When the source can't be read.

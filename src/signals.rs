@@ -1,13 +1,14 @@
 //! Ctrl-C and the signals by which the system ends a program.
 
 use anyhow::{Context as _, Result};
+use klon_partition::locks::lock;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// For commands that run until someone ends them: can be read from once that happens.
 pub struct Stop(UnixStream);
@@ -50,7 +51,7 @@ impl AsFd for Stop {
 /// What the system says.
 pub fn interrupt_flag() -> std::io::Result<Arc<AtomicBool>> {
     static SHARED: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = lock(&SHARED);
     if let Some(flag) = &*shared {
         return Ok(Arc::clone(flag));
     }

@@ -43,7 +43,7 @@ pub struct SourceEnd {
     pub path: PathBuf,
     /// What is read.
     pub device: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// Its bytes in use.
     pub usage: Usage,
     /// Where it begins in what was opened: errors tell positions there.
     pub start_bytes: u64,
@@ -53,9 +53,9 @@ pub struct SourceEnd {
     pub location: Location,
     /// Its partition table; `None` for one volume.
     pub table: Option<Table>,
-    /// What the table says otherwise on a target of another size.
+    /// Numbers in the table that differ on a target of another size.
     pub moved: Vec<Moved>,
-    /// What of it holds the filesystem's own structures; empty where nobody needs to know.
+    /// The extents of the filesystem's own structures; empty where nobody needs to know.
     pub metadata: ExtentMap,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -63,29 +63,29 @@ pub struct SourceEnd {
     pub journals: Vec<String>,
     /// The name of its partition, when it is one that plans give to clones.
     pub clone_name: Option<String>,
-    /// What shows that it is written to meanwhile.
+    /// What shows that others write to it meanwhile.
     pub watch: Option<Watch>,
     /// How it is frozen, when it is mounted for writing.
     pub live: Option<Live>,
     /// The bytes that are not read from what was opened, such as a table that is edited for the target.
     pub replaced: ExtentMap,
-    /// What of it is in no partition, and lies where its target has the backup of the GPT.
+    /// Its bytes in no partition that lie where the target has the backup of the GPT.
     pub covered: ExtentMap,
-    /// Of a damaged image: what of it is lost.
+    /// The bytes that a damaged image has lost.
     pub salvaged: Option<Salvaged>,
-    /// Whose records may tell what of it was lost before.
+    /// The volumes whose records may tell what it had lost before.
     pub recorded: Vec<Recorded>,
-    /// What of it was lost before, once that is noted.
+    /// The bytes that it had lost before, once that is noted.
     pub lost_before: Filled,
     /// The runs that wrote to it when it was a target, by its records, once that is noted.
     pub written_by: Vec<Uuid>,
-    /// Since when and how it is at rest, of one that is mounted for writing.
+    /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The end of it that a smaller target has no room for.
     pub cut: Option<Cut>,
-    /// The partitions of a disk, when they tell what of it is in use.
+    /// The partitions of a disk, if they tell which bytes are in use.
     pub volumes: Vec<VolumeUsage>,
 }
 

@@ -1,10 +1,10 @@
-//! How sources that others write to are brought to rest: mounted volumes are frozen, or read-only for the
-//! moment, with a watchdog that lets them go whatever happens to klon; volumes of LVM are read from snapshots.
+//! Brings sources that others write to to rest. klon freezes mounted volumes or makes them read-only for the
+//! moment, and a watchdog lets them go whatever happens to klon. It reads volumes of LVM from snapshots.
 //!
-//! [`Freezer`] and [`Remount`] stand on [`keeper`], which holds volumes and lets them go; [`watchdog`] is the
-//! other process, [`guard`] the thread that listens to it. [`in_the_way`] finds what klon itself would write to
-//! a volume at rest, and [`Hooks`] run what others need before and after. [`snapshot`] makes and removes those
-//! of LVM, and [`ways`] says which way a source of a run is brought to rest.
+//! [`Freezer`] and [`Remount`] stand on [`keeper`], which holds volumes and lets them go. [`watchdog`] is the
+//! other process, and [`guard`] the thread that listens to it. [`in_the_way`] finds what klon itself would write
+//! to a volume at rest. [`Hooks`] run the user's programs before and after. [`snapshot`] makes and removes
+//! snapshots of LVM, and [`ways`] chooses the way for each source of a run.
 
 mod freezer;
 mod guard;

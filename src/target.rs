@@ -6,7 +6,7 @@ pub mod same;
 
 use crate::named::Place;
 use crate::named::open::OpenPlace;
-use klon_partition::system::Location;
+use klon_partition::system::{Disk, Location};
 use klon_partition::{Geometry, Identity};
 
 /// A target before it is opened for writing: looked at only.
@@ -27,6 +27,8 @@ pub struct TargetNow {
     pub open: OpenPlace,
     /// Where it lies.
     pub location: Location,
+    /// The disk that it lies on; `None` for a file.
+    pub disk: Option<Disk>,
 }
 
 impl TargetEnd {

@@ -10,26 +10,54 @@ use klon_imaging::record::manifest::{Manifest, RunEntry};
 use klon_imaging::{CHUNK_BYTES, Consistency, Role, Tally};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
-use klon_partition::system::{Base, Location};
-use klon_partition::{ExtentMap, Identity, Outside};
+use klon_partition::system::{Base, Location, System};
+use klon_partition::{ExtentMap, Identity, Outside, Shown as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempDir;
 
 /// An identity that nothing else has.
 pub fn serial(text: &str) -> Identity {
     Identity::Serial(text.to_owned())
 }
 
-/// A job for a file that does not exist yet, without a source.
-pub fn job(name: &str) -> VolumeJob {
-    let place = Place {
-        given: name.to_owned(),
-        path: name.into(),
+/// A file of those bytes.
+pub fn file(directory: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A place of plain bytes.
+pub fn place(path: &Path) -> Place {
+    Place {
+        given: path.shown(),
+        path: path.to_owned(),
         number: None,
         image: None,
         replay: None,
         shrink: None,
         is_raw: true,
-    };
+    }
+}
+
+/// A system without disks that swaps to those files. Its `/proc` and `/sys` are made in `root`.
+pub fn system(root: &Path, swapped: &[&Path]) -> System {
+    for directory in ["proc/self", "sys/class/block", "run/udev/data"] {
+        std::fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    std::fs::write(root.join("proc/self/mountinfo"), "").unwrap();
+    let mut swaps = "Filename Type Size Used Priority\n".to_owned();
+    for path in swapped {
+        swaps.push_str(&format!("{} file 1024 0 -2\n", path.shown()));
+    }
+    std::fs::write(root.join("proc/swaps"), swaps).unwrap();
+    System::load(root).unwrap()
+}
+
+/// A job for a file that does not exist yet, without a source.
+pub fn job(name: &str) -> VolumeJob {
+    let place = place(Path::new(name));
     let target = TargetEnd {
         place,
         now: None,

@@ -6,8 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Seconds since 1970 UTC; 0 on a machine whose clock stands before that.
 #[must_use]
 pub fn unix_seconds_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
+    since_1970(SystemTime::now()).as_secs()
+}
+
+/// The time since 1970 UTC at a moment; none at a moment before that.
+#[must_use]
+pub fn since_1970(moment: SystemTime) -> Duration {
+    moment.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// This moment, as files are stamped with it.
@@ -17,7 +22,7 @@ pub(crate) fn stamp_now() -> Stamp {
 
 /// A moment, as files are stamped with it.
 pub(crate) fn stamp_of(moment: SystemTime) -> Stamp {
-    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = since_1970(moment);
     Stamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         nanoseconds: since.subsec_nanos(),

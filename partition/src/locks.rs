@@ -6,6 +6,7 @@
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
+use std::time::Duration;
 
 /// Takes a mutex.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -20,6 +21,17 @@ pub fn into_inner<T>(mutex: Mutex<T>) -> T {
 /// Waits until another thread signals a change of the guarded value.
 pub fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits as long as `is_due` holds of the guarded value, but no longer than `longest`.
+pub fn wait_while<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    longest: Duration,
+    is_due: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    let waited = changed.wait_timeout_while(guard, longest, is_due);
+    waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
 /// Takes a lock for reading, beside other readers.

@@ -30,8 +30,8 @@ fn boot_code(open: &OpenPlace) -> Result<Vec<u8>> {
     Ok(code)
 }
 
-/// The disk of a source: its table, and what of a boot loader is outside of its partitions. Where the
-/// source is one partition, only that disk's table is known.
+/// The disk of a source: its table, and the boot loader as far as it lies outside of partitions. If the source
+/// is one partition, only the table of its disk is known.
 ///
 /// # Errors
 /// When it can't be read.
@@ -71,8 +71,8 @@ fn gap(table: &Table) -> Option<Extent> {
     Extent::between(start_bytes, first_bytes.unwrap_or(0).min(LOADER_END_BYTES))
 }
 
-/// What is not zero in such a gap, of which the first is at `first_bytes`, in whole sectors; `None` when a plan has no
-/// room for it.
+/// The loader in a gap: whole sectors, from the first byte that is not zero (`first_bytes`) to the last. `None`
+/// when a plan has no room for it.
 fn loader(open: &OpenPlace, gap: Extent, first_bytes: u64) -> Result<Option<Loader>> {
     let bytes = read_vec(
         &*open.device,
@@ -109,7 +109,7 @@ pub fn data_outside(open: &OpenPlace) -> Result<Option<Unassigned>> {
     }
 }
 
-/// Data of a disk in no partition that `original` does not carry. All of that room is read.
+/// Data outside of all partitions that `original` does not carry. Reads all bytes outside of partitions.
 ///
 /// # Errors
 /// When it can't be read.

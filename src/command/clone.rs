@@ -12,7 +12,7 @@ use crate::plan_copy;
 use crate::plan_file;
 use crate::records;
 use crate::run::policy::{Policy, Rescue};
-use crate::run::{carry_out, rescue};
+use crate::run::{Run, carry_out, rescue};
 use crate::source::SourceEnd;
 use crate::source::tracking::{self, Asked};
 use crate::still::Moments;
@@ -51,7 +51,9 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
         None => rescue::hinted(error, rescue::CLONE),
         Some(_) => error,
     })?;
-    rescue::check(&policy, &jobs)?;
+    if policy.rescue.is_some() {
+        rescue::check(&policy, &jobs)?;
+    }
     check_together(args, &jobs)?;
     if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
@@ -59,7 +61,13 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     outside::choose(&mut jobs, policy.outside, &records);
-    let done = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system: &system,
+    };
+    let done = carry_out(&mut jobs, run)?;
     if let Some(plan) = plan.filter(|_| !policy.is_dry_run) {
         // The targets are free again.
         drop(jobs);
@@ -148,7 +156,20 @@ fn jobs(
         let Some(asked) = tracking(args) else {
             return Ok(vec![jobs::pair::pair(&args.source, target, how, system)?]);
         };
-        return Ok(vec![tracked((&args.source, target), &asked, how, system)?]);
+        let source = Place::resolve(&args.source, system)?;
+        let mut found = None;
+        let open = |place: &Place, target: &TargetEnd| {
+            let place = place.clone().replaying(how.replay);
+            let (source, tracking) =
+                tracking::open(&asked, &place, how.ways, system, target.geometry())?;
+            found = Some(tracking);
+            Ok(source)
+        };
+        let job = jobs::pair::pair_with(&source, target, open, system)?;
+        return Ok(vec![VolumeJob {
+            tracking: found,
+            ..job
+        }]);
     }
     match plan {
         Some(plan) => jobs::planned::of_plan(plan, &args.only, Some(how), system),
@@ -161,28 +182,6 @@ fn tracking(args: &CloneArgs) -> Option<Asked> {
     let bitmap = args.bitmap.clone().map(Asked::Bitmap);
     let list = |path: &PathBuf| Asked::List(path.clone(), args.changed_since);
     bitmap.or_else(|| args.changed.as_ref().map(list))
-}
-
-/// The pair of a source and a target, with what is told of the source.
-fn tracked(
-    (source, target): (&Path, &Path),
-    asked: &Asked,
-    how: Sources<'_>,
-    system: &System,
-) -> Result<VolumeJob> {
-    let mut found = None;
-    let open = |place: &Place, target: &TargetEnd| {
-        let place = place.clone().replaying(how.replay);
-        let (source, tracking) =
-            tracking::open(asked, &place, how.ways, system, target.geometry())?;
-        found = Some(tracking);
-        Ok(source)
-    };
-    let job = jobs::pair::pair_with(source, target, open, system)?;
-    Ok(VolumeJob {
-        tracking: found,
-        ..job
-    })
 }
 
 /// What the arguments ask for.

@@ -77,7 +77,7 @@ struct VolumeAnswer {
     /// Whether `klon finish` completes the unfinished clone without its source.
     #[serde(skip_serializing_if = "is_false")]
     is_staged: bool,
-    /// The same in a few words.
+    /// The identity in a few words.
     #[serde(skip)]
     content: String,
     /// How less than all of it could be copied.
@@ -109,7 +109,12 @@ pub fn run(args: &DevicesArgs, common: &Common) -> Result<ExitCode> {
                 .locate(&disk.path)
                 .is_ok_and(|at| system.locate(&place.path).ok() == Some(at))
         });
-        let answer = answer(place.path, disk, &*source, layout, &system, &manifests)?;
+        let seen = Seen {
+            disk: disk.as_ref(),
+            source: &*source,
+            manifests: &manifests,
+        };
+        let answer = answer(place.path, seen, layout, &system)?;
         answers.push(Answer {
             container,
             ..answer
@@ -152,13 +157,13 @@ fn look(place: &Place) -> Result<Looked> {
 /// A disk of the list. One that can't be read, or goes away, must not end the list.
 fn of_disk(entry: Entry, system: &System, manifests: &[Manifest]) -> Answer {
     let disk = entry.disk.clone();
-    match seen(entry, system, manifests) {
+    match looked_at(entry, system, manifests) {
         Ok(answer) => answer,
         Err(error) => unread(disk, error::plain_words(&error::message(&error)), system),
     }
 }
 
-fn seen(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
+fn looked_at(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer> {
     let path = entry.disk.path.clone();
     let source = match look_at(&path) {
         Ok(source) => source,
@@ -169,14 +174,12 @@ fn seen(entry: Entry, system: &System, manifests: &[Manifest]) -> Result<Answer>
         let why = "its size changed while klon looked at it".to_owned();
         return Ok(unread(entry.disk, why, system));
     }
-    answer(
-        path,
-        Some(entry.disk),
-        &source,
-        entry.layout,
-        system,
+    let seen = Seen {
+        disk: Some(&entry.disk),
+        source: &source,
         manifests,
-    )
+    };
+    answer(path, seen, entry.layout, system)
 }
 
 /// A disk that can't be read, with the reason. klon tells what the system says of it, and leaves everything
@@ -204,14 +207,26 @@ fn unread(disk: Disk, why: String, system: &System) -> Answer {
     }
 }
 
+/// A device or file as it is looked at, and the records that may know it.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// The disk that it is, as the system knows it.
+    disk: Option<&'a Disk>,
+    source: &'a dyn ReadAt,
+    manifests: &'a [Manifest],
+}
+
 fn answer(
     path: PathBuf,
-    disk: Option<Disk>,
-    source: &dyn ReadAt,
+    seen: Seen<'_>,
     layout: klon_partition::Result<DiskLayout>,
     system: &System,
-    manifests: &[Manifest],
 ) -> Result<Answer> {
+    let Seen {
+        disk,
+        source,
+        manifests,
+    } = seen;
     let geometry = source.geometry();
     let (layout, error) = match layout {
         Ok(layout) => (Some(layout), None),
@@ -228,7 +243,7 @@ fn answer(
             (Some(table), Some(partition)) => partition_identity(table, partition),
             _ => identity.clone(),
         };
-        volumes.push(of_volume(volume, own, disk.as_ref(), source, manifests)?);
+        volumes.push(of_volume(volume, own, seen)?);
     }
     let (clone_of, clone_consistency) = clone_of(manifests, identity.as_ref()).unzip();
     let mark = Mark::read(source)?;
@@ -252,7 +267,7 @@ fn answer(
         logical_sector_bytes: geometry.logical_sector_bytes,
         physical_sector_bytes: geometry.physical_sector_bytes,
         identity,
-        disk,
+        disk: disk.cloned(),
         container: None,
         table: layout
             .as_ref()
@@ -285,13 +300,12 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-fn of_volume(
-    volume: &Volume,
-    identity: Option<Identity>,
-    disk: Option<&Disk>,
-    source: &dyn ReadAt,
-    manifests: &[Manifest],
-) -> Result<VolumeAnswer> {
+fn of_volume(volume: &Volume, identity: Option<Identity>, seen: Seen<'_>) -> Result<VolumeAnswer> {
+    let Seen {
+        disk,
+        source,
+        manifests,
+    } = seen;
     let mark = Mark::read(&Window::new(source, volume.extent)?)?;
     let node = disk.and_then(|disk| disk.partition_at(volume.extent));
     let mounts = match (node, disk) {

@@ -92,7 +92,7 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let exact = exact::differing(sides.first, sides.second, &found.differences);
     let mut first_files = first.files(&exact.union(&only_first));
     let mut second_files = second.files(&exact.union(&only_second));
-    exact::without_moved((&mut first_files, &mut second_files), || {
+    exact::without_moved(&mut first_files, &mut second_files, || {
         (first.files(&first_all), second.files(&second_all))
     });
     let answer = Answer {

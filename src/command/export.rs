@@ -23,6 +23,7 @@ use klon_partition::{ExtentMap, Shown};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
+use told::Made;
 
 /// What helps where a file may not become large enough.
 const FORMATS: &str = "raise the limit, name a place on another filesystem, or export as qcow2, which \
@@ -137,13 +138,14 @@ pub(super) fn make(request: &Request<'_>, common: &Common) -> Result<ExitCode> {
     told::damage(&damage);
     let code = code(&damage.extents, &part.bad);
     if !is_stream {
-        told::report(
-            &place.given,
-            request,
-            (&done, &damage, &part.bad),
+        let made = Made {
+            image: &place.given,
+            done: &done,
+            damage: &damage,
+            bad: &part.bad,
             started,
-            common,
-        )?;
+        };
+        told::report(&made, request, common)?;
     }
     Ok(code)
 }

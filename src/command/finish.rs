@@ -37,7 +37,7 @@ struct Line<'a> {
     bad: Option<Bad<'a>>,
 }
 
-/// What of a volume could not be read from its source.
+/// The bytes of a volume that could not be read from its source.
 #[derive(Serialize)]
 struct Bad<'a> {
     bad_bytes: u64,
@@ -74,9 +74,11 @@ pub fn run(args: &FinishArgs, common: &Common) -> Result<ExitCode> {
             records: &records,
             is_alone: args.alone,
             threads,
+            others: &[],
+            system: &system,
         };
-        let finished = finish_one(target, asked, &system)
-            .with_context(|| format!("finishing {}", target.place.given));
+        let finished =
+            finish_one(target, asked).with_context(|| format!("finishing {}", target.place.given));
         match finished {
             Ok(completed) => {
                 let (own, others): (Vec<_>, Vec<_>) =
@@ -147,10 +149,10 @@ fn targets(given: &Path, system: &System) -> Result<Vec<TargetEnd>> {
         .collect()
 }
 
-fn finish_one(target: &TargetEnd, asked: Asked<'_>, system: &System) -> Result<Vec<Completed>> {
+fn finish_one(target: &TargetEnd, asked: Asked<'_>) -> Result<Vec<Completed>> {
     let now = target.now.as_ref().context("a target that exists")?;
     match Mark::read(&now.open.device)? {
-        None if !may_be_led(target, system)? => return Ok(Vec::new()),
+        None if !may_be_led(target, asked.system)? => return Ok(Vec::new()),
         Some(mark) if mark.staged.is_none() => {
             return Err(refused(format!(
                 "a clone of {} to it was interrupted while writing in place. Only its source can \
@@ -160,8 +162,8 @@ fn finish_one(target: &TargetEnd, asked: Asked<'_>, system: &System) -> Result<V
         }
         _ => {}
     }
-    let open = OpenTarget::new(target, 0, &[], system)?;
-    complete(&open, &[], asked, system)
+    let open = OpenTarget::new(target, 0, &[], asked.system)?;
+    complete(&open, asked)
 }
 
 /// Whether any volume of the drive leads a group. An unmarked target may be a member of it. Nothing is

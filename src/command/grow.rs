@@ -132,8 +132,8 @@ fn ask(growing: &Growing, consent: &Consent, records: &RecordStore) -> Result<()
             growing.identity
         )));
     }
-    let after = "Then it is no longer, block for block, a clone; a later clone to it makes it one again, and the \
-                 growth goes";
+    let after = "Then it is no longer a clone block for block. A later clone to it makes it one again and undoes the \
+                 growth";
     if consent.yes || confirm::yes(&format!("This will grow\n{described}\n{after}"))? {
         return Ok(());
     }

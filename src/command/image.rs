@@ -9,12 +9,11 @@ mod volumes;
 use crate::advice;
 use crate::cli::{Common, ImageArgs};
 use crate::error::{DIFFERENT, refused, usage};
-use crate::explain;
+use crate::explain::{self, Way};
 use crate::image::{ImageName, OpenForAppend, Shape, first_part, not_plain};
 use crate::ledger;
 use crate::messages::say;
 use crate::named::Place;
-use crate::named::identity::partition_identity;
 use crate::output::Stream;
 use crate::outside;
 use crate::progress::{Progress, Totals};
@@ -22,14 +21,14 @@ use crate::records;
 use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::clone_end;
 use crate::source::live::open_mounted;
 use crate::source::lost_before::{self, Out};
 use crate::source::watch::Watch;
 use crate::still::Moments;
-use crate::still::ways::{Rest, Ways};
+use crate::still::ways::{Stillness, Ways};
 use crate::threads;
 use anyhow::Result;
+use klon_imaging::RecordStore;
 use klon_imaging::change::Reliance;
 use klon_imaging::clone::Filled;
 use klon_imaging::image::{
@@ -75,11 +74,18 @@ fn image(args: &ImageArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
             "an image on standard output can't have --json, --explain, --split or --rescue",
         ));
     }
+    let records = records::store(common)?;
+    let asked = Asked {
+        name: &name,
+        args,
+        common,
+        records: &records,
+    };
     let Some(map) = &args.rescue else {
         let found = opened_source(&place, ways, args, &system);
         let (mut source, layout) =
             found.map_err(|error| rescue_run::hinted(error, rescue_run::IMAGE))?;
-        source.note_recorded(&records::store(common)?);
+        source.note_recorded(&records);
         let what = What {
             source: &source,
             usage: &source.usage,
@@ -87,10 +93,10 @@ fn image(args: &ImageArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
             layout: &layout,
             bad: source.lost_before.extents.clone(),
         };
-        let added = add(&what, &name, args, common)?;
+        let added = add(&what, asked)?;
         return Ok(code(&added.bad, &added.metadata.damaged));
     };
-    rescue::image(map.as_deref(), (&name, args), common, &system)
+    rescue::image(map.as_deref(), asked, &system)
 }
 
 /// Opens a source: as it is, by its snapshot, or at rest for moments, whichever is the best.
@@ -103,11 +109,11 @@ fn opened_source(
     let place = place.clone().at_node(system)?;
     let replaying = place.clone().replaying(&args.replay);
     let moving = match ways.rest(&replaying, system)? {
-        Rest::Claimed(open) => {
+        Stillness::Claimed(open) => {
             let source = SourceEnd::of(&open, system, None)?;
             return Ok((source, open.layout));
         }
-        Rest::Moving(moving) => moving,
+        Stillness::Moving(moving) => moving,
     };
     let moments = Moments::asked(args.still.still, args.freeze.freeze_max);
     let Some(moments) = moments else {
@@ -141,15 +147,25 @@ fn code(bad: &ExtentMap, damaged: &ExtentMap) -> ExitCode {
     }
 }
 
+/// What the user asks for, and where the records are.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The image that the snapshot goes to.
+    name: &'a ImageName,
+    args: &'a ImageArgs,
+    common: &'a Common,
+    records: &'a RecordStore,
+}
+
 /// What is imaged.
 struct What<'a> {
     source: &'a SourceEnd,
-    /// What of it is in use.
+    /// Its bytes in use.
     usage: &'a Usage,
     /// Where it is read.
     device: &'a dyn ReadAt,
     layout: &'a DiskLayout,
-    /// What of it could not be read, and is zero on the device.
+    /// Its bytes that could not be read. They are zero on the device.
     bad: ExtentMap,
 }
 
@@ -168,13 +184,21 @@ impl What<'_> {
     }
 }
 
+/// A snapshot that is being taken.
+struct Taking<'a> {
+    what: &'a What<'a>,
+    job: CaptureJob<'a>,
+    /// What is in use of the source, without what is left out by choice.
+    usage: &'a Usage,
+    options: &'a CaptureOptions,
+    progress: &'a Progress,
+}
+
 /// Adds a snapshot to an image, or makes a new image with it.
-fn add(
-    what: &What<'_>,
-    name: &ImageName,
-    args: &ImageArgs,
-    common: &Common,
-) -> Result<CaptureSummary> {
+fn add(what: &What<'_>, asked: Asked<'_>) -> Result<CaptureSummary> {
+    let Asked {
+        name, args, common, ..
+    } = asked;
     let source = what.source;
     source.tell_journals(common.quiet);
     warn_of(source, args.strict)?;
@@ -194,10 +218,8 @@ fn add(
     let progress = Progress::new(common, totals, interrupt_flag()?);
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let table = source.table.as_ref();
-    let (partitions, clone_bytes) = ends(what, &usage, common)?;
-    let records = records::store(common)?;
+    let (partitions, clone_bytes) = volumes::ends(what, &usage, asked);
     let continuity = ledger::continuity(common, Path::new("/")).ok();
-    let told = (&records, continuity.as_ref());
     let job = CaptureJob {
         name: &source.name,
         source: what.device,
@@ -217,7 +239,7 @@ fn add(
         clone_bytes,
         note: args.store.note.clone(),
         is_checked: source.snapshot.is_some() && source.salvaged.is_none(),
-        volumes: volumes::volumes(what, told, args),
+        volumes: volumes::volumes(what, asked, continuity.as_ref()),
     };
     let warn = |warning: String| say(&format!("klon: warning: {}: {warning}", source.name));
     let back = previous.as_ref();
@@ -225,43 +247,49 @@ fn add(
     back.into_iter().for_each(warn);
     let options = options(args, is_stream(name));
     let chunk_bytes = image.writer().header().chunk_size.bytes();
-    let to = (&mut image, name, args);
-    let captured = captured((what, job.clone(), &usage), to, &options, &progress);
-    let summary = match captured {
+    let taking = Taking {
+        what,
+        job,
+        usage: &usage,
+        options: &options,
+        progress: &progress,
+    };
+    let summary = match captured(taking, &mut image, asked) {
         Ok(summary) => summary,
-        Err(error) => return Err(failed(error, image, (source, name), args)),
+        Err(error) => return Err(failed(error, image, source, asked)),
     };
     image.done()?;
     let differs = previous.and_then(|then| another::differs(&summary, chunk_bytes, &then));
     differs.into_iter().for_each(warn);
-    tell(&summary, what, name, args, common)?;
+    tell(&summary, what, asked)?;
     Ok(summary)
 }
 
 /// Brings what is to be imaged to the image: as it is, or in passes while it goes on.
 fn captured(
-    (what, job, usage): (&What<'_>, CaptureJob<'_>, &Usage),
-    (image, name, args): (&mut OpenForAppend, &ImageName, &ImageArgs),
-    options: &CaptureOptions,
-    progress: &Progress,
+    taking: Taking<'_>,
+    image: &mut OpenForAppend,
+    asked: Asked<'_>,
 ) -> Result<CaptureSummary> {
-    match &what.source.live {
-        None => Ok(capture(&job, image.writer(), options, progress)?),
-        Some(live) => {
-            let to = (image, name, args);
-            live::capture((live, what), (job, usage), to, options, progress)
+    match &taking.what.source.live {
+        None => {
+            let Taking {
+                job,
+                options,
+                progress,
+                ..
+            } = taking;
+            Ok(capture(&job, image.writer(), options, progress)?)
         }
+        Some(live) => live::capture(live, taking, image, asked),
     }
 }
 
 /// Tells what was done, and what the user should know.
-fn tell(
-    summary: &CaptureSummary,
-    what: &What<'_>,
-    name: &ImageName,
-    args: &ImageArgs,
-    common: &Common,
-) -> Result<()> {
+fn tell(summary: &CaptureSummary, what: &What<'_>, asked: Asked<'_>) -> Result<()> {
+    let Asked {
+        name, args, common, ..
+    } = asked;
     let source = what.source;
     explain::warn(&summary.name, &summary.metadata);
     if args.rescue.is_none() {
@@ -274,9 +302,13 @@ fn tell(
         lost_before::report(&name.path.shown(), source, &summary.bad, out)?;
     }
     if args.reliance.explain {
-        let way = (summary.rung, &*summary.reason);
-        let from = (what.device, source.table.as_ref());
-        explain::explain(&summary.name, way, &summary.metadata, from, common)?;
+        let way = Way {
+            name: &summary.name,
+            rung: summary.rung,
+            reason: &summary.reason,
+            figures: &summary.metadata,
+        };
+        explain::explain(&way, what.device, source.table.as_ref(), common)?;
     }
     report(summary, name, common)
 }
@@ -300,41 +332,6 @@ fn warn_of(source: &SourceEnd, is_strict: bool) -> Result<()> {
         say(&format!("klon: warning: {warning}"));
     }
     Ok(())
-}
-
-/// The partitions of a disk with the ends of the clones on them, and the end of the clone that the whole
-/// source is. Records tell these ends. They are told only where something lies behind them.
-fn ends(
-    what: &What<'_>,
-    usage: &Usage,
-    common: &Common,
-) -> Result<(Vec<PartitionId>, Option<u64>)> {
-    let (source, records) = (what.source, records::store(common)?);
-    let end_in = |name: &str, place: Extent, end_bytes: Option<u64>| {
-        let behind_bytes = clone_end::behind_bytes(place, end_bytes?, usage);
-        if behind_bytes > 0 && !common.quiet {
-            clone_end::announce(name, end_bytes?, behind_bytes);
-        }
-        end_bytes.filter(|_| behind_bytes > 0)
-    };
-    let whole = what.device.geometry().extent();
-    let own = clone_end::of(source, &records);
-    let own = whole.and_then(|whole| end_in(&source.name, whole, own));
-    let Some(table) = &source.table else {
-        return Ok((Vec::new(), own));
-    };
-    let mut all = partitions(what.layout, &usage.used());
-    for partition in &mut all {
-        let mut named = table.partitions.iter();
-        let named = named.find(|it| it.number == partition.number);
-        let identity = named.and_then(|it| partition_identity(table, it));
-        let recognized = what.recognized(partition.extent);
-        let place = (what.device, &*partition);
-        let end_bytes = clone_end::of_partition(place, recognized, identity, &records);
-        let name = format!("{}:{}", source.name, partition.number);
-        partition.clone_bytes = end_in(&name, partition.extent, end_bytes);
-    }
-    Ok((all, own))
 }
 
 /// An image in a stream has no next run, so nothing is kept for one.

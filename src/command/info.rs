@@ -142,7 +142,7 @@ fn known_bad_bytes(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta) -> u64 {
         .sum()
 }
 
-/// What is recognized, if that can be read: this is for people to know what they have.
+/// The recognized filesystem, or `None` if it can't be read. It tells people what the image holds.
 fn filesystem(volume: &dyn ReadAt) -> Option<FilesystemId> {
     let found = probe(volume).ok()??;
     Some(FilesystemId::from(found.summary()))

@@ -120,7 +120,7 @@ pub fn run(args: &MapArgs, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What of a disk or volume is in use, and what of it is listed as bad.
+/// The bytes of a disk or volume that are in use, and those that its filesystem lists as bad.
 fn in_use(open: &OpenPlace, system: &System) -> Result<(Usage, ExtentMap)> {
     Ok(if open.is_disk() {
         let disk = disk_usage_by(&*open.device, &open.layout.volumes)?;

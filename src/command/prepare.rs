@@ -47,7 +47,14 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
             Rewrite::plan(device, device, &table).with_context(|| drive.place.path.shown())?;
         covered = rewrite.covered().clone();
     }
-    let code = boot_code(&plan, &table, (&drive, &changes))?;
+    let preparing = Preparing {
+        plan: &plan,
+        drive: &drive,
+        changes: &changes,
+        covered: &covered,
+        args,
+    };
+    let code = boot_code(&preparing, &table)?;
     if (!changes.is_empty() || code.is_some()) && !args.dry_run {
         guard::unused(&system, &drive.place.path)?;
         let confirm = &args.consent.confirm;
@@ -61,7 +68,7 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         // Boot code alone goes where there is nothing.
         let is_code_alone = changes.is_empty() && !is_other;
         if !is_code_alone && (is_other || !covered.is_empty() || !is_drive_blank(&drive)?) {
-            consent(&plan, &drive, (&changes, &covered), args, &system)?;
+            consent(&preparing, &system)?;
         }
         lay_out::carry_out(&drive, &table, (&changes, &[]), &system, |target| {
             if let Some(code) = &code {
@@ -71,30 +78,30 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
             Ok(())
         })?;
     }
-    let has_code = code.is_some();
-    report(
-        (&plan, &drive),
-        (&changes, &covered),
-        has_code,
-        args,
-        common,
-    )?;
+    report(&preparing, code.is_some(), common)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is done to a drive.
+struct Preparing<'a> {
+    plan: &'a Plan,
+    drive: &'a OpenPlace,
+    changes: &'a [Change],
+    /// Bytes of the drive that the new table replaces, though they are no table.
+    covered: &'a ExtentMap,
+    args: &'a PrepareArgs,
 }
 
 /// The boot code that the drive gets with its new table, or lacks, as a run leaves it that was interrupted. What
 /// someone else has installed there since is left alone.
-fn boot_code<'a>(
-    plan: &'a Plan,
-    table: &Table,
-    (drive, changes): (&OpenPlace, &[Change]),
-) -> Result<Option<BootCode<'a>>> {
-    let Some(original) = plan.boots_as(table) else {
+fn boot_code<'a>(preparing: &Preparing<'a>, table: &Table) -> Result<Option<BootCode<'a>>> {
+    let Some(original) = preparing.plan.boots_as(table) else {
         return Ok(None);
     };
     let is_new = |change: &Change| matches!(change, Change::NewTable { .. });
     let code = BootCode::of(original, table);
-    let is_due = changes.iter().any(is_new) || code.is_missing(&**drive.own()?)?;
+    let is_due =
+        preparing.changes.iter().any(is_new) || code.is_missing(&**preparing.drive.own()?)?;
     Ok(is_due.then_some(code))
 }
 
@@ -120,13 +127,14 @@ fn current_table<'a>(plan: &Plan, drive: &'a OpenPlace) -> Result<Option<&'a Tab
     }
 }
 
-fn consent(
-    plan: &Plan,
-    drive: &OpenPlace,
-    (changes, covered): (&[Change], &ExtentMap),
-    args: &PrepareArgs,
-    system: &System,
-) -> Result<()> {
+fn consent(preparing: &Preparing<'_>, system: &System) -> Result<()> {
+    let Preparing {
+        plan,
+        drive,
+        changes,
+        covered,
+        args,
+    } = *preparing;
     // Whatever else is on it is neither lost nor in question.
     let is_lost = |volume: &Volume| {
         let is_of = |change: &Change| match change {
@@ -155,13 +163,14 @@ fn consent(
     )
 }
 
-fn report(
-    (plan, drive): (&Plan, &OpenPlace),
-    (changes, covered): (&[Change], &ExtentMap),
-    has_code: bool,
-    args: &PrepareArgs,
-    common: &Common,
-) -> Result<()> {
+fn report(preparing: &Preparing<'_>, has_code: bool, common: &Common) -> Result<()> {
+    let Preparing {
+        plan,
+        drive,
+        changes,
+        covered,
+        args,
+    } = *preparing;
     if common.json {
         return Ok(output::json(&Prepared {
             event: "prepared",

@@ -15,7 +15,7 @@ use crate::progress::{Progress, Totals};
 use crate::signals::interrupt_flag;
 use crate::zone::Zone;
 use anyhow::{Context as _, Result};
-use given_back::Room;
+use given_back::Space;
 use klon_imaging::image::{
     Calendar, Fate, FilesAppend, Image, KeepRules, PrunePlan, forget, forget_from, plan_prune,
     punch_unused,
@@ -104,7 +104,7 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
     }
     // What is used is asked of the file as it is now.
     let now = name.open_alone()?;
-    let before = Room::look(&files)?;
+    let before = Space::look(&files)?;
     let hole_bytes = punch_unused(&now, &given(), &punch, &progress).with_context(|| {
         format!(
             "{}: the snapshots are removed, but not all of their room is freed yet. Run the same \
@@ -112,7 +112,7 @@ pub fn run(args: &PruneArgs, common: &Common) -> Result<ExitCode> {
             given()
         )
     })?;
-    let freed_bytes = before.given_back(&Room::look(&files)?, hole_bytes);
+    let freed_bytes = before.given_back(&Space::look(&files)?, hole_bytes);
     work.report("pruned", &plan, freed_bytes, common)?;
     if given_back::is_short(freed_bytes, hole_bytes) {
         say(&format!(

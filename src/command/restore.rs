@@ -16,8 +16,8 @@ use crate::named::open::OpenPlace;
 use crate::plan_copy;
 use crate::plan_file::find_plan;
 use crate::records;
-use crate::run::carry_out;
 use crate::run::policy::Policy;
+use crate::run::{Run, carry_out};
 use crate::source::SourceEnd;
 use crate::source::damaged_image;
 use crate::source::packed;
@@ -34,6 +34,7 @@ use klon_partition::system::System;
 use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use way_back::Asked;
 
 /// Restores a snapshot, or partitions of it, or the sources of a plan.
 ///
@@ -41,22 +42,30 @@ use std::process::ExitCode;
 /// As of a clone; damage in the image, too.
 pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
+    let asked = Asked {
+        args,
+        common,
+        system: &system,
+    };
     if let Some((plan, drive)) = planned(args, &system)? {
-        return way_back::run(args, (&plan, &drive), common, &system);
+        return way_back::run(asked, &plan, &drive);
     }
     let shrunk = way_back::shrunk_image(args, &system);
     let shrunk = shrunk.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?;
     if let Some((image, place)) = shrunk {
         check_options(args)?;
-        warn_of_damage(&args.image)?;
-        return way_back::run_image(args, (&image, &place), common, &system);
+        if let Some(snapshot) = &image.snapshot {
+            state::warn(snapshot.image());
+        }
+        return way_back::run_image(asked, &image, &place);
     }
     check_options(args)?;
     let records = records::store(common)?;
     let policy = policy(args);
     let mut jobs = Vec::new();
     for (source, target) in pairs(args)? {
-        let is_image = check_source(&source)?;
+        let source = image_or_packed(&source)?;
+        let is_image = source.image.is_some();
         let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
             (false, _) => {
                 let packed = packed::source(place, &system, target)?;
@@ -77,20 +86,23 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     }
     check_distinct(&jobs)?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
-    warn_of_damage(&args.image)?;
+    // All partitions come from the same image.
+    let snapshot = |job: &VolumeJob| job.source.as_ref()?.snapshot.clone();
+    if let Some(snapshot) = jobs.iter().find_map(snapshot) {
+        state::warn(snapshot.image());
+    }
     // That the target may be the original of clones is what a restore is for.
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     if args.rung == RungArg::Auto {
-        // A packed disk is read in order; to look into it here and there would take long.
-        let is_image = |job: &&mut VolumeJob| {
-            let source = job.source.as_ref();
-            source.is_some_and(|source| source.snapshot.is_some())
-        };
-        for job in jobs.iter_mut().filter(is_image) {
-            job.otherwise = rung(job)?;
-        }
+        choose_rungs(&mut jobs)?;
     }
-    let ended = carry_out(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system: &system,
+    };
+    let ended = carry_out(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
 }
@@ -143,6 +155,19 @@ fn check_options(args: &RestoreArgs) -> Result<()> {
     }
 }
 
+/// Chooses the rung of each volume of an image. A packed disk is read in order, so that looking into it here and
+/// there would take long.
+fn choose_rungs(jobs: &mut [VolumeJob]) -> Result<()> {
+    let is_image = |job: &&mut VolumeJob| {
+        let source = job.source.as_ref();
+        source.is_some_and(|source| source.snapshot.is_some())
+    };
+    for job in jobs.iter_mut().filter(is_image) {
+        job.otherwise = rung(job)?;
+    }
+    Ok(())
+}
+
 /// The rung for a target that has no usable record, and why.
 fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
@@ -188,30 +213,18 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
         .collect()
 }
 
-/// Warns of damage that the image shows as soon as it is opened.
-fn warn_of_damage(given: &Path) -> Result<()> {
-    let text = given.shown();
-    let whole = text.rsplit_once(':').filter(|_| !given.exists());
-    let whole = whole.map_or(&*text, |(whole, _)| whole);
-    let Some(name) = ImageName::find(Path::new(&unsealed(whole)))? else {
-        return Ok(());
-    };
-    state::warn(name.open_snapshot()?.image());
-    Ok(())
-}
-
-/// Refuses a source that is neither an image nor a file. Tells whether it is an image of klon, and not a
-/// packed disk.
-fn check_source(source: &Path) -> Result<bool> {
-    let text = source.shown();
-    let whole = match text.rsplit_once(':') {
-        Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
-        _ => &text,
-    };
-    match ImageName::find(Path::new(&unsealed(whole)))? {
-        Some(_) => Ok(true),
-        None if source.is_file() => Ok(false),
-        None => Err(no_image(whole)),
+/// The image of klon, or the packed disk in a file, that is restored. Refuses anything else.
+fn image_or_packed(source: &Path) -> Result<Place> {
+    match Place::at_path(source)? {
+        Some(place) if place.image.is_some() || source.is_file() => Ok(place),
+        _ => {
+            let text = source.shown();
+            let whole = match text.rsplit_once(':') {
+                Some((whole, number)) if number.parse::<u32>().is_ok() && !source.exists() => whole,
+                _ => &text,
+            };
+            Err(no_image(whole))
+        }
     }
 }
 

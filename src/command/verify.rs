@@ -24,8 +24,9 @@ use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
 use crate::still::Moments;
 use crate::still::ways::Ways;
+use crate::threads;
 use anyhow::{Context as _, Result};
-use compared::verify_one;
+use compared::{Verifying, verify_one};
 use klon_imaging::{RecordStore, VerifySummary};
 use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owners};
@@ -68,11 +69,17 @@ fn clones(args: &VerifyArgs, ways: &Ways, common: &Common, system: &System) -> R
         volumes: checks.len(),
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
+    let with = Verifying {
+        records: &records,
+        system,
+        threads: threads::count(args.threads),
+        progress: &progress,
+    };
     let mut is_equal = true;
     for check in &checks {
         tell_cut(check, &records)?;
-        let (summary, seen) = verify_one(check, (&records, system), args, &progress)
-            .with_context(|| format!("verifying {}", check.name))?;
+        let (summary, seen) =
+            verify_one(check, with).with_context(|| format!("verifying {}", check.name))?;
         if seen.is_in_use && !common.quiet {
             say(&side::in_use(&check.source_name()));
         }
@@ -262,7 +269,7 @@ fn total_bytes(checks: &[Check], records: &RecordStore) -> u64 {
     checks.iter().map(of).sum()
 }
 
-/// Says what of the source the target has no room for, and no one proved free.
+/// Names the bytes of the source that nobody proved free and that the target has no room for.
 fn tell_cut(check: &Check, records: &RecordStore) -> Result<()> {
     let Some((source, cut)) = check
         .source
@@ -325,7 +332,7 @@ fn owners(check: &Check, differences: &ExtentMap) -> Owners {
             let files =
                 |of: &dyn ReadAt, blocks: &ExtentMap| files_hit::owners_in(of, None, blocks);
             let mut owners = files(device, &exact);
-            exact::without_moved((&mut owners, &mut Owners::default()), || {
+            exact::without_moved(&mut owners, &mut Owners::default(), || {
                 // Where the clone may have what lies elsewhere on the source.
                 let there = filesystem::usage_or_whole(target, None).extents;
                 let there = there.difference(&source.usage.extents).union(differences);
@@ -355,5 +362,5 @@ fn hit_now(check: &Check, summary: &VerifySummary) -> Owners {
     }
     let table = check.open.layout.table.as_ref();
     let table = table.filter(|_| check.open.is_disk());
-    files_hit::owners(&check.open.device, table, (&summary.unread, &summary.bad))
+    files_hit::owners(&check.open.device, table, &summary.unread, &summary.bad)
 }

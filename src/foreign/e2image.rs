@@ -5,7 +5,7 @@ use klon_imaging::image::import::qcow2::Qcow2;
 use klon_partition::filesystem::{Filesystem, Kind, probe};
 use klon_partition::{ExtentMap, ReadAt};
 
-/// What to say of such an image. `None` for any other, and where that can't be told.
+/// The warning for an image that e2image made. `None` for any other image, and if klon can't tell.
 pub(super) fn warning<D: ReadAt>(given: &str, disk: &Qcow2<D>) -> Option<String> {
     let filesystem = probe(disk).ok().flatten()?;
     let summary = filesystem.summary();

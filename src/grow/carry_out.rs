@@ -8,6 +8,7 @@ use crate::error::{Advice, refused};
 use crate::guard;
 use anyhow::{Context as _, Result};
 use klon_imaging::RecordStore;
+use klon_imaging::clock::unix_seconds_now;
 use klon_imaging::record::Growth;
 use klon_partition::Shown;
 use klon_partition::device::{Window, look_at, open_target};
@@ -16,7 +17,6 @@ use klon_partition::inspect::inspect;
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::Rewrite;
 use klon_partition::{Extent, Identity};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What was done.
 pub struct Done {
@@ -42,9 +42,7 @@ pub fn carry_out(growing: &Growing, records: &RecordStore, system: &System) -> R
         .table
         .as_ref()
         .map_or(growing.extent, |table| table.extent);
-    let began_unix_seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let began_unix_seconds = unix_seconds_now();
     let note = |is_complete| {
         let growth = |partition| Growth {
             began_unix_seconds,

@@ -48,7 +48,7 @@ pub struct Growing {
     pub extent: Extent,
     /// Where its filesystem ends.
     pub filesystem_bytes: u64,
-    /// The table in which its partition is larger; `None` when that stays.
+    /// The table with the larger partition; `None` when the partition stays as it is.
     pub table: Option<GrownTable>,
     /// Whether there is data of no partition where it grows.
     pub takes_data: bool,
@@ -264,7 +264,7 @@ fn one(meant: Meant, disk: &Source, system: &System) -> Result<Outlook> {
     if !is_full {
         check_tools(&name, &meant, summary.kind)?;
     }
-    // The kernel may take the one for the other when it is mounted.
+    // The kernel may mount the twin instead of this Btrfs.
     if !is_full
         && summary.kind == Kind::Btrfs
         && let Some(other) = twin(&system.locate(&meant.disk)?.part(extent), &summary, system)?
@@ -310,7 +310,7 @@ fn identities(meant: &Meant, system: &System) -> Result<(Identity, Identity)> {
     Ok((own.unwrap_or_else(|| disk.clone()), disk))
 }
 
-/// A filesystem that is damaged, or only a part of one, is none to change.
+/// Refuses a filesystem that is damaged, and one that spans other devices too: klon must not change these.
 fn check_whole(name: &str, summary: &Summary) -> Result<()> {
     use klon_partition::filesystem::Hazard::{MultiDevice, NeedsRecovery, NotCleanlyUnmounted};
     let is_in_the_way = |hazard: &&klon_partition::filesystem::Hazard| match hazard {

@@ -18,6 +18,17 @@ pub struct Node {
     _window: Option<File>,
 }
 
+/// How a file is shown to a tool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As the file that it is.
+    AsItIs,
+    /// By a loop device.
+    Device,
+    /// By a loop device that can't be written.
+    DeviceToRead,
+}
+
 impl Node {
     /// The node of `part` of a disk or file; `None` is all of it. A file that is a volume by itself is
     /// shown by a loop device only where the tool takes nothing else.
@@ -25,31 +36,32 @@ impl Node {
     /// # Errors
     /// When the kernel does not know the partition, or no loop device can be had.
     pub fn new(disk: &Path, part: Option<Extent>, needs_device: bool) -> Result<Self> {
-        Self::with(disk, part, (needs_device, false))
+        let form = match needs_device {
+            true => Form::Device,
+            false => Form::AsItIs,
+        };
+        Self::with(disk, part, form)
     }
 
-    /// The same for a tool, or a mount, that only reads: a loop device can't be written then. A file is always
-    /// shown by one.
+    /// As [`new`](Self::new), for a tool or a mount that only reads. A file always gets a loop device, which
+    /// can't be written.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn to_read(disk: &Path, part: Option<Extent>) -> Result<Self> {
-        Self::with(disk, part, (true, true))
+        Self::with(disk, part, Form::DeviceToRead)
     }
 
-    fn with(
-        disk: &Path,
-        part: Option<Extent>,
-        (needs_device, is_read_only): (bool, bool),
-    ) -> Result<Self> {
+    fn with(disk: &Path, part: Option<Extent>, form: Form) -> Result<Self> {
+        let is_read_only = form == Form::DeviceToRead;
         let metadata = disk.metadata().with_context(|| disk.shown())?;
         let plain = |path: &Path| Self {
             path: path.to_owned(),
             _window: None,
         };
         if !metadata.file_type().is_block_device() {
-            return match (part, needs_device) {
-                (None, false) => Ok(plain(disk)),
+            return match (part, form) {
+                (None, Form::AsItIs) => Ok(plain(disk)),
                 (part, _) => Self::window(disk, part, is_read_only),
             };
         }
@@ -60,7 +72,7 @@ impl Node {
         let node = known.as_ref().and_then(|known| known.partition_at(extent));
         match node {
             Some(node) => Ok(plain(&node.path)),
-            // Of a disk whose partitions the kernel does not show.
+            // The kernel does not show the partitions of this disk.
             None => Self::window(disk, part, is_read_only),
         }
     }

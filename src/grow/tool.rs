@@ -71,7 +71,7 @@ impl Tool {
     }
 }
 
-/// The tools that growing such a filesystem takes; empty when klon grows none of that kind.
+/// The tools that grow a filesystem of this kind; none if klon can't grow it.
 pub const fn names(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Ext2 | Kind::Ext3 | Kind::Ext4 => &["e2fsck", "resize2fs"],
@@ -82,7 +82,7 @@ pub const fn names(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The same in words, without those that only mount it.
+/// The names of the tools in words, without those that only mount it.
 pub fn named(kind: Kind) -> String {
     let own = names(kind)
         .iter()
@@ -100,8 +100,8 @@ pub fn why_not(kind: Option<Kind>) -> Option<String> {
     let why = match kind {
         Some(kind) if !names(kind).is_empty() => return None,
         Some(Kind::Fat12 | Kind::Fat16 | Kind::Fat32 | Kind::Exfat) => {
-            "the sizes of its tables are set when it is made, and no tool is known to klon that moves all of \
-             it safely. Make a larger one (mkfs.fat -i, mkfs.exfat) and copy the files"
+            "its tables keep the size that they were made with, and klon knows no tool that moves everything \
+             safely. Make a larger one (mkfs.fat -i, mkfs.exfat) and copy the files"
         }
         Some(Kind::Swap) => {
             "it holds nothing. Make it anew with mkswap, which can keep the UUID (-U)"
@@ -142,10 +142,10 @@ pub fn grow(kind: Kind, node: &Path) -> Result<()> {
             let all = [&options[..], &[node]].concat();
             checked("ntfsresize", tool("ntfsresize")?.run(&all)?)
         }
-        Kind::Xfs => mounted(node, "nouuid,noatime", ("xfs_growfs", &["-d"])),
+        Kind::Xfs => mounted(node, "nouuid,noatime", "xfs_growfs", &["-d"]),
         Kind::Btrfs => {
             let arguments = &["filesystem", "resize", "max"];
-            mounted(node, "noatime,skip_balance", ("btrfs", arguments))
+            mounted(node, "noatime,skip_balance", "btrfs", arguments)
         }
         _ => Err(refused(why_not(Some(kind)).unwrap_or_default())),
     }
@@ -162,7 +162,7 @@ pub fn mount_point() -> Result<&'static Path> {
 }
 
 /// Runs a tool on a filesystem that is mounted for it alone.
-fn mounted(node: &OsStr, options: &str, (name, arguments): (&str, &[&str])) -> Result<()> {
+fn mounted(node: &OsStr, options: &str, name: &str, arguments: &[&str]) -> Result<()> {
     let tool = |name: &str| Tool::find(name).ok_or_else(|| missing(name));
     let at = mount_point()?.as_os_str();
     let program = tool(name)?;

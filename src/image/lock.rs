@@ -24,8 +24,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The byte that is locked by those who read. Filesystems whose locks bind everyone have nothing
-/// there.
+/// Readers lock this byte. No image reaches that far, so even a mandatory lock keeps nobody from data.
 const READERS_AT: i64 = 1 << 62;
 /// How often an image is opened anew when it was replaced in that moment.
 const TRIES: u32 = 10;
@@ -124,8 +123,8 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     match found.metadata().map_or(0, |found| found.len()) {
         0 if !is_busy && is_parts => {
             say(&format!(
-                "klon: {shown} is empty, as a first run in parts leaves it that was killed; it is no part \
-                 of {path}, and can be removed"
+                "klon: {shown} is empty: a first run in parts left it when it was killed. It is no part of \
+                 {path}, and can be removed"
             ));
             Ok(())
         }
@@ -143,7 +142,7 @@ pub fn no_twin(new: &Claimed, twin: &Path) -> Result<()> {
     }
 }
 
-/// The same, and keeps others from reading it.
+/// As [`for_writing`], and keeps others from reading it.
 ///
 /// # Errors
 /// As [`for_writing`], and [`refused`] when someone reads it or the filesystem keeps no locks.

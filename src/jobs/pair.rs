@@ -19,28 +19,28 @@ use std::path::Path;
 /// # Errors
 /// When one of the two can't be opened, or is refused.
 pub fn pair(source: &Path, target: &Path, how: Sources<'_>, system: &System) -> Result<VolumeJob> {
+    let source = Place::resolve(source, system)?;
     let open = |place: &Place, target: &TargetEnd| {
         let place = place.clone().at_node(system)?;
         how.open(&place, system, target.geometry())
     };
-    pair_with(source, target, open, system)
+    pair_with(&source, target, open, system)
 }
 
-/// The same, with the source opened in this way.
+/// As [`pair`], but `open` opens the source.
 ///
 /// # Errors
 /// As [`pair`], and what `open` says.
 pub fn pair_with(
-    source: &Path,
+    source_place: &Place,
     target: &Path,
     open: impl FnOnce(&Place, &TargetEnd) -> Result<SourceEnd>,
     system: &System,
 ) -> Result<VolumeJob> {
-    let source_place = Place::resolve(source, system)?;
     let mut target = TargetEnd::look(target, system)?;
-    check_apart(&source_place, &target, system)?;
-    let mut source = open(&source_place, &target)?;
-    check_sectors(&mut source, &target, system)?;
+    check_apart(source_place, &target, system)?;
+    let mut source = open(source_place, &target)?;
+    check_sectors(&mut source, &target)?;
     let shown = target.identity.clone();
     if let Some(identity) = identity_with(&source, &target, system)? {
         target.identity = identity;
@@ -111,18 +111,16 @@ pub fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Resul
 }
 
 /// Tables, and some filesystems, count in the sectors of the device that they were made on.
-fn check_sectors(source: &mut SourceEnd, target: &TargetEnd, system: &System) -> Result<()> {
-    if target.now.is_none() {
-        return Ok(());
-    }
-    let Some(disk) = system.disk_of(&target.place.path)? else {
+fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
+    let Some(disk) = target.now.as_ref().and_then(|now| now.disk.as_ref()) else {
         return Ok(());
     };
     // One that can't be relied on is copied as it is.
     let is_believed = matches!(source.usage.basis, Basis::Map);
     let table = source.table.as_ref().filter(|_| is_believed);
     let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
-    guard::same_sectors(&target.place.given, &disk, table_sector_bytes)?;
+    let found = disk.logical_sector_bytes;
+    guard::same_sectors(&target.place.given, found, table_sector_bytes)?;
     let source_bytes = source.device.geometry().logical_sector_bytes;
     let summary = source.usage.summary.as_ref();
     let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);

@@ -10,7 +10,7 @@ use crate::named::open::OpenPlace;
 use crate::named::parent::Parent;
 use crate::named::resolve::{find_identity, look_for};
 use crate::source::SourceEnd;
-use crate::target::{TargetEnd, TargetNow};
+use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::planner::{Plan, PlannedVolume, SourceRef};
 use klon_partition::system::{Disk, System};
@@ -118,15 +118,21 @@ fn find_drive_place(plan: &Plan, system: &System) -> Result<Place> {
         None => Identity::DiskGuid(format!("{:08x}", table.disk_signature)),
     };
     let identity = &plan.drive.identity;
-    let is_weak = match identity {
-        Identity::Path(path) => path.starts_with("/dev/"),
-        Identity::DiskGuid(_) => true,
-        _ => false,
-    };
-    if is_weak && let Ok(place) = find_identity(system, &by_table) {
+    if is_weak(identity)
+        && let Ok(place) = find_identity(system, &by_table)
+    {
         return Ok(place);
     }
     find_identity(system, identity)
+}
+
+/// Whether an identity may be another drive's by now, or lost with the old table.
+fn is_weak(identity: &Identity) -> bool {
+    match identity {
+        Identity::Path(path) => path.starts_with("/dev/"),
+        Identity::DiskGuid(_) => true,
+        _ => false,
+    }
 }
 
 /// The volume of a plan on its drive, to be written to.
@@ -138,7 +144,8 @@ fn planned_target(
 ) -> Result<TargetEnd> {
     let partition = planned_partition(volume, drive)?;
     let identity = plan.target(volume);
-    partition_target((&volume.name, identity), &partition, drive, system)
+    let end = partition_target(&volume.name, &partition, drive, system)?;
+    Ok(TargetEnd { identity, ..end })
 }
 
 /// The place of `partition` on a drive. A node of its own can be claimed while other partitions of the
@@ -165,12 +172,12 @@ pub fn partition_place(
     }
 }
 
-/// A partition of a drive as a target with this name and identity.
+/// A partition of a drive as a target with this name.
 ///
 /// # Errors
 /// When it is in use or can't be opened.
 pub fn partition_target(
-    (name, identity): (&str, Identity),
+    name: &str,
     partition: &Partition,
     drive: &OpenPlace,
     system: &System,
@@ -181,21 +188,18 @@ pub fn partition_target(
     let open = place.open()?;
     let open = match disk.filter(|disk| disk.path == drive.place.path) {
         // The drive was looked at a moment ago.
-        Some(disk) if place.number.is_none() => open.on_drive(Parent {
-            path: disk.path,
-            layout: drive.layout.clone(),
-            partition: Some(partition.clone()),
-        }),
+        Some(disk) if place.number.is_none() => {
+            let parent = Parent {
+                path: disk.path.clone(),
+                layout: drive.layout.clone(),
+                extent: partition.extent,
+                partition: Some(partition.clone()),
+            };
+            open.on_drive(disk, parent)
+        }
         _ => open,
     };
-    let location = open.location(system)?;
-    let clone_name = open.clone_name(system)?;
-    Ok(TargetEnd {
-        place,
-        now: Some(TargetNow { open, location }),
-        identity,
-        clone_name,
-    })
+    TargetEnd::of(place, open, system)
 }
 
 /// The partition of the drive that is the planned one by number, place and GUID.
@@ -310,5 +314,73 @@ fn same(what: &str, planned: Option<&str>, found: Option<&str>, name: &str) -> R
             )))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apart, is_weak, not_shrunk_here, partition_place, same};
+    use crate::error::{REFUSED, code, message};
+    use crate::jobs::BadSectors;
+    use crate::testing::{file, place, serial};
+    use klon_partition::table::{Partition, PartitionType};
+    use klon_partition::{Extent, Identity};
+
+    #[test]
+    fn sizes_that_look_the_same_are_told_in_bytes() {
+        assert_eq!(apart(1 << 30, 2 << 30), "1 GiB");
+        assert_eq!(apart(1 << 30, (1 << 30) + 512), "1073741824 bytes");
+    }
+
+    #[test]
+    fn only_what_lasts_recognizes_a_drive_without_its_table() {
+        let path = |path: &str| Identity::Path(path.to_owned());
+        assert!(is_weak(&path("/dev/sdb")) && !is_weak(&path("/srv/drive.img")));
+        assert!(is_weak(&Identity::DiskGuid("00c0ffee".to_owned())));
+        assert!(!is_weak(&serial("A")));
+    }
+
+    #[test]
+    fn a_source_must_be_the_volume_that_the_plan_was_made_for() {
+        let check = |planned, found| same("PARTUUID", planned, found, "/dev/a1");
+        assert!(check(None, None).is_ok() && check(None, Some("a")).is_ok());
+        assert!(check(Some("AB"), Some("ab")).is_ok());
+        let error = check(Some("AB"), None).unwrap_err();
+        assert_eq!(code(&error), REFUSED);
+        let said = message(&error);
+        assert!(
+            said.contains("PARTUUID of /dev/a1 is none, but the plan was made for AB"),
+            "{said}"
+        );
+        assert!(check(Some("AB"), Some("cd")).is_err());
+    }
+
+    #[test]
+    fn a_shrunken_volume_is_neither_rescued_nor_compared_with_its_source() {
+        let said = |bad| message(&not_shrunk_here(bad));
+        assert!(said(BadSectors::Around).contains("Rescue the source to a disk of its size"));
+        assert!(said(BadSectors::Stop).contains("Without the source"));
+    }
+
+    #[test]
+    fn a_partition_without_a_node_is_named_by_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory, "drive.img", &[0; 4096]);
+        let drive = place(&path).open().unwrap();
+        let partition = Partition {
+            number: 3,
+            extent: Extent::new(512, 512).unwrap(),
+            partition_type: PartitionType::Mbr(0x83),
+            guid: None,
+            name: String::new(),
+            attributes: 0,
+            is_bootable: false,
+        };
+        let found = partition_place("Boot", &partition, &drive, None);
+        assert_eq!(
+            (&*found.given, &found.path, found.number),
+            ("Boot", &path, Some(3))
+        );
+        assert!(found.is_raw);
     }
 }

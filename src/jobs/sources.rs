@@ -7,7 +7,7 @@ use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::source::{SourceEnd, bad_sectors, live};
 use crate::still::Moments;
-use crate::still::ways::{Rest, Ways};
+use crate::still::ways::{Stillness, Ways};
 use anyhow::Result;
 use klon_partition::Geometry;
 use klon_partition::system::System;
@@ -18,13 +18,13 @@ use klon_partition::table::Partition;
 pub struct Sources<'a> {
     /// What is done about bad sectors.
     pub bad: BadSectors,
-    /// How one is brought to rest for moments that is mounted for writing; `None` when none may be.
+    /// How klon freezes a source that is mounted for writing; `None` when it may not.
     pub moments: Option<Moments>,
-    /// How they are brought to rest otherwise.
+    /// How sources are brought to rest otherwise.
     pub ways: &'a Ways,
     /// Whether a journal that awaits recovery is replayed over the source.
     pub replay: &'a ReplayArgs,
-    /// Whether the filesystem of one may be shrunk for a target that is too small.
+    /// Whose filesystem may be shrunk for a target that is too small.
     pub shrinks: Shrinks,
 }
 
@@ -95,16 +95,16 @@ impl Sources<'_> {
         system: &System,
         target: Option<Geometry>,
     ) -> Result<Opened> {
-        // One that is frozen is mounted, so its journal is the kernel's to replay.
+        // A frozen source is mounted, so the kernel replays its journal.
         let replaying = place.clone().replaying(self.replay);
         let replaying =
             replaying.shrinking(self.shrinks == Shrinks::All, self.replay.scratch.as_deref());
         let moving = match self.ways.rest(&replaying, system)? {
-            Rest::Claimed(open) => {
+            Stillness::Claimed(open) => {
                 let source = read(&open, system, target)?;
                 return Ok((open.partition, source));
             }
-            Rest::Moving(moving) => moving,
+            Stillness::Moving(moving) => moving,
         };
         let frozen = match self.moments {
             Some(moments) => live::open_mounted(place, system, target, moments)?,

@@ -4,10 +4,11 @@ use super::NotCovered;
 use super::state::Moment;
 use crate::error::plain_words;
 use klon_imaging::Digest;
+use klon_imaging::clock::since_1970;
 use klon_partition::Shown as _;
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// What stands before the machine's id where it is digested: machine-id(5) asks programs not to show the id
 /// itself.
@@ -35,8 +36,7 @@ pub fn moment(root: &Path) -> Result<Moment, NotCovered> {
     let uptime = read(root, "proc/uptime")?;
     let up_milliseconds = milliseconds(&uptime)
         .ok_or_else(|| NotCovered::System(format!("{uptime:?} is no time since a boot")))?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let unix_milliseconds = since.unwrap_or_default().as_millis();
+    let unix_milliseconds = since_1970(SystemTime::now()).as_millis();
     Ok(Moment {
         machine: Digest::of(format!("{PURPOSE}{machine}").as_bytes()).to_string(),
         boot,

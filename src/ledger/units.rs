@@ -141,8 +141,7 @@ pub fn install(ledger: &Ledger) -> Result<()> {
     systemctl(root, &["start", "klon-ledger-clock.timer"])
 }
 
-/// Removes what `install` has put there, and the ledger, which would be a wrong one after boots that
-/// nobody counted.
+/// Removes what `install` put there, and the ledger. A ledger that missed boots would be wrong.
 ///
 /// # Errors
 /// When something can't be removed.

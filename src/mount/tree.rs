@@ -30,7 +30,7 @@ pub struct Tree {
     /// The snapshots that are shown, ascending.
     numbers: Vec<u64>,
     owner: Owner,
-    /// What of them was looked at.
+    /// The directories that were looked at.
     seen: Mutex<HashMap<u64, Arc<Directory>>>,
 }
 

@@ -78,7 +78,7 @@ fn names(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
-/// Whether a filesystem says that it is mounted from the device of that name.
+/// Whether a filesystem says that it is mounted from the device `name`.
 fn is_mounted(name: &OsString) -> bool {
     let by_device = |filesystem: &&str| Path::new("/sys/fs").join(filesystem).join(name).exists();
     let volumes = fs::read_dir("/sys/fs/btrfs")
@@ -89,8 +89,8 @@ fn is_mounted(name: &OsString) -> bool {
     SHOWN_BY_DEVICE.iter().any(by_device) || devices.any(|device| device.exists())
 }
 
-/// Whether this process has another descriptor of the device, of its disk or of a partition of that: then the
-/// claim is its own.
+/// Whether klon itself holds the claim: this process has another descriptor of the device, its disk or a partition
+/// of the disk.
 fn is_own(path: &Path) -> bool {
     let disk = |device: u64| {
         let (major, minor) = (major(device), minor(device));

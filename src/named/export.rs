@@ -8,7 +8,6 @@ use crate::foreign::Container;
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::{NbdDisk, NbdUri};
 use klon_partition::Shown as _;
-use klon_partition::system::{Base, Location, System};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,18 +95,6 @@ impl Place {
             warnings: warning.into_iter().collect(),
         };
         (disk, container)
-    }
-
-    /// Where its bytes really lie. Those of an export can be anywhere.
-    pub fn locate(&self, system: &System) -> Result<Location> {
-        if self.is_export() {
-            return Ok(Location {
-                base: Base::Elsewhere,
-                extent: None,
-                slaves: Vec::new(),
-            });
-        }
-        Ok(system.locate(&self.path)?)
     }
 
     /// Refuses an export, where klon must do more than read it, or know more of it.

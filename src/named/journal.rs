@@ -61,7 +61,7 @@ struct Candidate<'a> {
     volume: &'a Volume,
 }
 
-/// What of a disk or a volume is looked at.
+/// A volume or a disk whose journals are looked at.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// What is read.
@@ -155,7 +155,7 @@ impl Subject<'_> {
     /// Why a journal is left alone though it could be replayed.
     fn forbidden(&self, volume: &Volume) -> Option<&'static str> {
         if is_hibernated(self.layout) || self.around.is_some_and(is_hibernated) {
-            return Some("a system hibernated on its disk, and knows the volume as it is");
+            return Some("a system hibernated on its disk, and remembers the volume as it is");
         }
         let overlaps =
             |other: &Volume| other.extent != volume.extent && other.extent.overlaps(volume.extent);
@@ -221,13 +221,13 @@ impl Journal {
                 replayed_bytes,
             } => format!(
                 "{name}: it was not unmounted cleanly. klon replayed its journal in an overlay ({}, {}) \
-                 and reads it as it is then; nothing is written to it",
+                 and reads the result; nothing is written to it",
                 human::count(u64::from(*transactions), "transaction"),
                 human::size(*replayed_bytes)
             ),
             Outcome::ByKernel { changed_bytes } => format!(
                 "{name}: it was not unmounted cleanly. The kernel replayed its log in an overlay ({} changed) \
-                 and klon reads it as it is then; nothing is written to it",
+                 and klon reads the result; nothing is written to it",
                 human::size(*changed_bytes)
             ),
             Outcome::Impossible(why) => {

@@ -1,6 +1,5 @@
 //! Places that are opened: to be looked at, or claimed for as long as a clone takes.
 
-use super::identity::{identity_of, is_clone_name, partition_identity};
 use super::journal::Journal;
 use super::parent::Parent;
 use super::{Place, claimed};
@@ -16,9 +15,9 @@ use klon_partition::device::{
 };
 use klon_partition::filesystem::{Recognized, Usage, usage as usage_of, usage_by};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
-use klon_partition::system::{Location, System};
+use klon_partition::system::{Disk, Location, System};
 use klon_partition::table::Partition;
-use klon_partition::{Extent, Identity, ReadAt};
+use klon_partition::{Extent, ReadAt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -114,7 +113,7 @@ impl Place {
             watch: None,
             rested: None,
             journals: Vec::new(),
-            around: OnceLock::new(),
+            looked: Looked::default(),
         };
         open.watch = open.begin_watch()?;
         Ok(open)
@@ -171,7 +170,7 @@ impl Place {
             watch: None,
             rested: None,
             journals: Vec::new(),
-            around: OnceLock::new(),
+            looked: Looked::default(),
         })
     }
 }
@@ -224,6 +223,28 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
     })
 }
 
+/// The filesystem of a partition, or of what is no disk, as it was recognized when klon looked at it; `None`
+/// where that met bad sectors.
+pub fn recognized_in<'a>(
+    layout: &'a DiskLayout,
+    partition: Option<&Partition>,
+) -> Option<&'a Recognized> {
+    let mut volumes = layout.volumes.iter();
+    let volume = match partition {
+        Some(partition) => volumes.find(|volume| volume.extent == partition.extent),
+        None => volumes.next().filter(|volume| volume.partition.is_none()),
+    };
+    volume?.recognized.as_ref()
+}
+
+/// What the system was asked of a place.
+#[derive(Default)]
+pub struct Looked {
+    pub(super) whole: OnceLock<Location>,
+    pub(super) disk: OnceLock<Option<Disk>>,
+    pub(super) parent: OnceLock<Option<Parent>>,
+}
+
 /// A place that was opened for reading and looked at.
 pub struct OpenPlace {
     /// What it is.
@@ -234,20 +255,20 @@ pub struct OpenPlace {
     pub partition: Option<Partition>,
     /// What is read: all of the device or file, or a window on the partition.
     pub device: Arc<dyn ReadAt>,
-    /// The device or file itself; `None` where that is on a server.
+    /// The device or file itself; `None` for a disk on a server.
     pub source: Option<Arc<Source>>,
     /// The snapshot that is meant, where the file is an image of klon's.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// In which form the disk is in a file of another program.
+    /// The form of the disk in a file of another program.
     pub container: Option<Container>,
-    /// What shows that a claimed place is written to meanwhile.
+    /// What shows that others write to a claimed place meanwhile.
     pub watch: Option<Watch>,
-    /// Since when and how it is at rest, of one that is mounted for writing.
+    /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,
     /// What became of journals that awaited recovery.
     pub journals: Vec<Journal>,
-    /// The disk around it, once that was looked at.
-    pub around: OnceLock<Option<Parent>>,
+    /// What the system was asked of it.
+    pub looked: Looked,
 }
 
 impl OpenPlace {
@@ -257,71 +278,10 @@ impl OpenPlace {
         partition.map_or(0, |partition| partition.extent.offset_bytes())
     }
 
-    /// The disk around the partition node that it is; `None` for anything else. The disk is looked at
-    /// when it is first asked for, and never again for this place.
-    ///
-    /// # Errors
-    /// When the system doesn't say which disk the node is of.
-    pub fn parent(&self, system: &System) -> Result<Option<&Parent>> {
-        if let Some(known) = self.around.get() {
-            return Ok(known.as_ref());
-        }
-        let found = match self.place.is_export() {
-            true => None,
-            false => Parent::of(&self.place.path, system)?,
-        };
-        Ok(self.around.get_or_init(|| found).as_ref())
-    }
-
-    /// The same place, on a drive that was looked at already.
-    pub fn on_drive(self, drive: Parent) -> Self {
-        Self {
-            around: OnceLock::from(Some(drive)),
-            ..self
-        }
-    }
-
-    /// The name of its partition, or of the first on a disk, when it is one that plans give to
-    /// clones.
-    ///
-    /// # Errors
-    /// As [`parent`](Self::parent).
-    pub fn clone_name(&self, system: &System) -> Result<Option<String>> {
-        let own = match &self.partition {
-            Some(partition) => Some(partition.clone()),
-            None => self
-                .parent(system)?
-                .and_then(|parent| parent.partition.clone()),
-        };
-        let first = || Some(self.layout.table.as_ref()?.partitions.first()?.clone());
-        let name = own.or_else(first).map(|partition| partition.name);
-        Ok(name.filter(|name| is_clone_name(name)))
-    }
-
-    /// Where its bytes really lie.
-    ///
-    /// # Errors
-    /// When the system doesn't say where its bytes lie.
-    pub fn location(&self, system: &System) -> Result<Location> {
-        let whole = self.place.locate(system)?;
-        Ok(match &self.partition {
-            // What is in an image lies anywhere in its file.
-            Some(partition) if self.snapshot.is_none() && self.container.is_none() => {
-                whole.part(partition.extent)
-            }
-            _ => whole,
-        })
-    }
-
     /// The filesystem of the volume that it is, as it was recognized when the place was opened; `None`
     /// for a disk, and where that met bad sectors.
     pub fn recognized(&self) -> Option<&Recognized> {
-        let mut volumes = self.layout.volumes.iter();
-        let volume = match &self.partition {
-            Some(partition) => volumes.find(|volume| volume.extent == partition.extent),
-            None => volumes.next().filter(|volume| volume.partition.is_none()),
-        };
-        volume?.recognized.as_ref()
+        recognized_in(&self.layout, self.partition.as_ref())
     }
 
     /// What must be copied of the volume that it is, by its own filesystem.
@@ -352,39 +312,6 @@ impl OpenPlace {
     /// Whether it is a disk with partitions, or was one, rather than one volume.
     pub fn is_disk(&self) -> bool {
         self.partition.is_none() && (self.layout.table.is_some() || self.layout.doubt().is_some())
-    }
-
-    /// How it is recognized.
-    ///
-    /// # Errors
-    /// As [`parent`](Self::parent), and when a plain path leads to nothing.
-    pub fn identity(&self, system: &System) -> Result<Identity> {
-        if let (Some(table), Some(partition)) = (&self.layout.table, &self.partition)
-            && let Some(identity) = partition_identity(table, partition)
-        {
-            return Ok(identity);
-        }
-        // An image is a carrier of what it was made of.
-        if let (Some(snapshot), None) = (&self.snapshot, &self.partition) {
-            return Ok(snapshot.meta().source.clone());
-        }
-        if let Some(parent) = self.parent(system)?
-            && let Some(identity) = parent.identity()
-        {
-            return Ok(identity);
-        }
-        self.disk_identity(system)
-    }
-
-    /// How the whole disk or file is recognized again, also where this is a partition of it.
-    ///
-    /// # Errors
-    /// When the system can't be asked, or the path leads to nothing.
-    pub fn disk_identity(&self, system: &System) -> Result<Identity> {
-        if self.place.is_export() {
-            return Ok(Identity::Path(self.place.path.shown()));
-        }
-        identity_of(system, &self.place.path, &self.layout)
     }
 
     /// The device or file itself, of what is here.

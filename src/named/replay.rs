@@ -80,7 +80,7 @@ impl OpenPlace {
         usage.is_replayed |= self.is_replayed();
     }
 
-    /// The same of the volumes of the disk that it is.
+    /// As [`mark_replayed`](Self::mark_replayed), for the volumes of a disk.
     pub fn mark_replayed_volumes(&self, disk: &mut DiskUsage) {
         for journal in self.journals.iter().filter(|journal| journal.is_replayed()) {
             let volumes = disk.volumes.iter_mut();

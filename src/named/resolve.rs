@@ -1,5 +1,5 @@
-//! What a name means: a path, a tag, a partition of a file, a snapshot of an image; or what an identity
-//! of a plan recognizes.
+//! Finds what a name means: a path, a tag, a partition of a file or a snapshot of an image. Finds what an identity
+//! in a plan recognizes as well.
 
 use super::identity::{identity_of, partition_identity};
 use super::{Place, without_prefix};
@@ -26,7 +26,7 @@ impl Place {
         let plain = without_prefix(given);
         if plain != given {
             let found = Self::resolve_plain(plain, system)?;
-            found.refuse_export("is no file of which the bytes could be meant")?;
+            found.refuse_export("is no file, so leave out raw:")?;
             let found = found.into_raw();
             return Ok(Self {
                 given: text,
@@ -37,41 +37,70 @@ impl Place {
     }
 
     fn resolve_plain(given: &Path, system: &System) -> Result<Self> {
-        if let Some(export) = Self::of_export(given)? {
-            return Ok(export);
+        match Self::of_export(given)? {
+            Some(export) => Ok(export),
+            None => Self::resolve_here(given, system),
+        }
+    }
+
+    /// Finds what `given` names on this machine, as [`resolve`](Self::resolve) does.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_here(given: &Path, system: &System) -> Result<Self> {
+        if let Some(found) = Self::at(given, None, given)? {
+            return Ok(found);
         }
         let text = given.shown();
-        let place = |path: PathBuf, number, image| Self {
-            given: text.clone(),
+        if let Some((tag, value)) = text.split_once('=')
+            && TAGS.contains(&tag)
+        {
+            return find_tag(system, tag, value);
+        }
+        let found = Self::numbered(given)?;
+        found.ok_or_else(|| usage(format!("{text}: there is no such file or device")))
+    }
+
+    /// The file or device at a path, a snapshot, or a partition of one of these. `None` where there is none.
+    ///
+    /// # Errors
+    /// When what is there can't be read.
+    pub fn at_path(given: &Path) -> Result<Option<Self>> {
+        match Self::at(given, None, given)? {
+            None => Self::numbered(given),
+            found => Ok(found),
+        }
+    }
+
+    /// What is named as FILE:2.
+    fn numbered(given: &Path) -> Result<Option<Self>> {
+        let text = given.shown();
+        match text
+            .rsplit_once(':')
+            .map(|(path, number)| (path, number.parse()))
+        {
+            Some((path, Ok(number))) => Self::at(Path::new(&unsealed(path)), Some(number), given),
+            _ => Ok(None),
+        }
+    }
+
+    fn at(path: &Path, number: Option<u32>, given: &Path) -> Result<Option<Self>> {
+        let image = ImageName::find(path)?;
+        let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
+        Ok(path.exists().then(|| Self {
+            given: given.shown(),
             path,
             number,
             image,
             replay: None,
             shrink: None,
             is_raw: false,
-        };
-        let named = |path: &Path, number| -> Result<Option<Self>> {
-            let image = ImageName::find(path)?;
-            let path = image.as_ref().map_or(path, |image| &image.path).to_owned();
-            Ok(path.exists().then(|| place(path, number, image)))
-        };
-        if let Some(found) = named(given, None)? {
-            return Ok(found);
-        }
-        if let Some((tag, value)) = text.split_once('=')
-            && ["LABEL", "UUID", "PARTUUID", "PARTLABEL"].contains(&tag)
-        {
-            return find_tag(system, tag, value);
-        }
-        if let Some((path, number)) = text.rsplit_once(':')
-            && let Ok(number) = number.parse()
-            && let Some(found) = named(Path::new(&unsealed(path)), Some(number))?
-        {
-            return Ok(found);
-        }
-        Err(usage(format!("{text}: there is no such file or device")))
+        }))
     }
 }
+
+/// The tags of /etc/fstab that name a volume.
+pub const TAGS: [&str; 4] = ["LABEL", "UUID", "PARTUUID", "PARTLABEL"];
 
 /// The place that a tag as in /etc/fstab names.
 fn find_tag(system: &System, tag: &str, value: &str) -> Result<Place> {
@@ -225,4 +254,94 @@ fn volume_identity(layout: &DiskLayout, volume: &Volume) -> Option<Identity> {
 
 fn same_id(found: Option<&str>, wanted: &str) -> bool {
     found.is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{at_most_one, find_identity, same_id};
+    use crate::error::{REFUSED, USAGE, code, message};
+    use crate::named::Place;
+    use crate::testing::{file, serial, system};
+    use klon_partition::{Identity, Shown as _};
+    use std::path::Path;
+
+    #[test]
+    fn a_path_and_a_partition_of_a_file_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let system = system(directory.path(), &[]);
+        let path = file(&directory, "disk.img", b"x");
+        let whole = Place::resolve(&path, &system).unwrap();
+        assert_eq!(
+            (&whole.path, whole.number, whole.is_raw),
+            (&path, None, false)
+        );
+        let part = format!("{}:2", path.shown());
+        let part = Place::resolve(Path::new(&part), &system).unwrap();
+        assert_eq!((&part.path, part.number), (&path, Some(2)));
+        assert!(part.given.ends_with("disk.img:2"));
+    }
+
+    #[test]
+    fn a_file_whose_name_looks_like_a_partition_comes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        file(&directory, "disk.img", b"x");
+        let path = file(&directory, "disk.img:2", b"x");
+        let found = Place::at_path(&path).unwrap().unwrap();
+        assert_eq!((found.path, found.number), (path, None));
+    }
+
+    #[test]
+    fn raw_bytes_are_asked_for_by_a_prefix() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = file(&directory, "disk.img", b"x");
+        let given = format!("raw:{}", path.shown());
+        let found = Place::resolve(Path::new(&given), &system(directory.path(), &[])).unwrap();
+        assert!(found.is_raw && found.path == path && found.given == given);
+    }
+
+    #[test]
+    fn what_is_not_there_is_a_matter_of_usage() {
+        let directory = tempfile::tempdir().unwrap();
+        let system = system(directory.path(), &[]);
+        let error = Place::resolve(&directory.path().join("none:2"), &system).unwrap_err();
+        assert_eq!(code(&error), USAGE);
+        assert!(message(&error).contains("there is no such file or device"));
+        assert!(
+            Place::at_path(&directory.path().join("none"))
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_tag_and_an_identity_that_no_disk_has_say_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let system = system(directory.path(), &[]);
+        let tag = Place::resolve(Path::new("LABEL=none"), &system).unwrap_err();
+        assert_eq!(code(&tag), REFUSED);
+        assert!(message(&tag).contains("no attached disk has LABEL=none"));
+        let identity = find_identity(&system, &serial("none")).unwrap_err();
+        assert!(message(&identity).contains("no attached disk has"));
+        let path = Identity::Path("/nowhere/disk.img".to_owned());
+        let path = find_identity(&system, &path).unwrap_err();
+        assert!(message(&path).contains("Attach it, or make a new plan if it moved"));
+    }
+
+    #[test]
+    fn a_name_that_two_disks_have_is_refused_with_both() {
+        let here = |path: &str| (path.into(), None);
+        assert!(at_most_one("LABEL=a", Vec::new()).unwrap().is_none());
+        let one = at_most_one("LABEL=a", vec![here("/dev/a1")])
+            .unwrap()
+            .unwrap();
+        assert_eq!((&*one.given, &*one.path), ("LABEL=a", Path::new("/dev/a1")));
+        let two = at_most_one("LABEL=a", vec![here("/dev/a1"), here("/dev/b1")]).unwrap_err();
+        assert!(message(&two).contains("LABEL=a is on several disks (/dev/a1, /dev/b1)"));
+    }
+
+    #[test]
+    fn identities_are_compared_without_regard_to_case() {
+        assert!(same_id(Some("AB-12"), "ab-12"));
+        assert!(!same_id(Some("AB-12"), "ab-13") && !same_id(None, ""));
+    }
 }

@@ -1,4 +1,4 @@
-//! What is done in a room.
+//! The jobs that an overlay's room does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,23 @@ use std::str::FromStr;
 /// What is done to the volume that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Mounted and unmounted, so that the kernel replays its log.
+    /// Mounts and unmounts an XFS, so that the kernel replays its log.
     ReplayXfs,
-    /// The same of a Btrfs.
+    /// Mounts and unmounts a Btrfs for that.
     ReplayBtrfs,
-    /// An ext2, ext3 or ext4 is made to have at most so many bytes.
+    /// Shrinks an ext2, ext3 or ext4 to so many bytes or fewer.
     ShrinkExt(u64),
-    /// The same of an NTFS.
+    /// Shrinks an NTFS.
     ShrinkNtfs(u64),
-    /// The same of a Btrfs.
+    /// Shrinks a Btrfs.
     ShrinkBtrfs(u64),
-    /// An NTFS that wants to be checked is shown as if it did not.
+    /// Takes the mark from an NTFS that asks for a check.
     UnmarkNtfs,
-    /// It is asked how small an ext2, ext3 or ext4 can be made; the room says it in bytes.
+    /// Asks how many bytes the smallest ext2, ext3 or ext4 has.
     LeastExt,
-    /// The same of an NTFS.
+    /// Asks the same of an NTFS.
     LeastNtfs,
-    /// The same of a Btrfs.
+    /// Asks the same of a Btrfs.
     LeastBtrfs,
 }
 

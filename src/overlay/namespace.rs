@@ -1,4 +1,4 @@
-//! A mount namespace of the room's own, with the served volume in it.
+//! The mount namespace of an overlay's room. The served volume is mounted in it.
 
 use super::served::NAME;
 use anyhow::{Context as _, Result, anyhow};
@@ -15,7 +15,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// What the room has.
+/// The paths that the room works with.
 pub(super) struct Place {
     /// The volume, as a file.
     pub(super) volume: PathBuf,
@@ -23,8 +23,8 @@ pub(super) struct Place {
     pub(super) mount_point: PathBuf,
 }
 
-/// Leaves the namespace of the others, and mounts what the other end of the socket will serve. `covered` is a
-/// directory in which nothing is needed: in here it is covered by an empty one in memory.
+/// Enters a namespace of its own, and mounts there what the other end of the socket will serve. `covered` is a
+/// directory that nobody needs here; an empty one in memory covers it.
 ///
 /// # Errors
 /// What the kernel refuses.

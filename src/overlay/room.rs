@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does one job, and says on standard output what was asked for, or what went wrong. klon of that process ID
+/// Does one job, and writes the answer or the failure to standard output. The klon with the process ID `klon`
 /// waits for it.
 ///
 /// # Errors
@@ -25,7 +25,7 @@ pub fn run(job: &str, klon: i32, covered: &Path) -> Result<ExitCode> {
     if socket.peer_addr().is_err() {
         return Err(usage("klon starts this itself"));
     }
-    // Without klon nobody answers, and all that is done here is for nothing.
+    // This process is useless once klon is gone: nobody would answer its reads.
     set_pdeathsig(Signal::SIGKILL).context("an end with klon's")?;
     if getppid().as_raw() != klon {
         return Err(anyhow!("klon is gone"));

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The name of the file.
 pub(super) const NAME: &str = "klon-overlay";
 
-/// How long the kernel may believe what it was told: only the room changes anything.
+/// How long the kernel may cache attributes. Only the room changes the file.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const ROOT: INodeNo = INodeNo(1);
 const FILE: INodeNo = INodeNo(2);

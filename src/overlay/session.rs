@@ -1,4 +1,4 @@
-//! klon's side of a room: it starts it, serves the volume, and waits for what becomes of it.
+//! klon's side of a room: starts the room, serves the volume to it, and waits for its end.
 
 use super::served::Served;
 use super::{Job, Scratch};
@@ -23,9 +23,9 @@ use std::time::Duration;
 const COMMAND: &str = "overlay-room";
 /// Threads that answer the kernel.
 const THREADS: usize = 4;
-/// What is kept of what the room says.
+/// How much klon keeps of the room's output.
 const SAID_BYTES_MAX: u64 = 8192;
-/// How long the kernel may take to give up the mount when the room has ended.
+/// How long the kernel may take to unmount after the room has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the work in a room ended.

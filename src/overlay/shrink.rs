@@ -1,17 +1,17 @@
 //! Filesystems that are made smaller by their own programs.
 
-use super::tool::{failed, output, run};
+use super::tool::{Program, failed, output, run};
 use crate::human;
 use anyhow::{Context as _, Result, anyhow};
 use klon_partition::device::{look_at, read_vec};
 use std::ffi::OsStr;
 use std::path::Path;
 
-const E2FSCK: (&str, &str) = ("e2fsck", "e2fsprogs");
-const RESIZE2FS: (&str, &str) = ("resize2fs", "e2fsprogs");
-const NTFSRESIZE: (&str, &str) = ("ntfsresize", "ntfs-3g");
-const NTFSFIX: (&str, &str) = ("ntfsfix", "ntfs-3g");
-const BTRFS: (&str, &str) = ("btrfs", "btrfs-progs");
+const E2FSCK: Program = Program::new("e2fsck", "e2fsprogs");
+const RESIZE2FS: Program = Program::new("resize2fs", "e2fsprogs");
+const NTFSRESIZE: Program = Program::new("ntfsresize", "ntfs-3g");
+const NTFSFIX: Program = Program::new("ntfsfix", "ntfs-3g");
+const BTRFS: Program = Program::new("btrfs", "btrfs-progs");
 /// The unit `s` of resize2fs.
 const SECTOR_BYTES: u64 = 512;
 /// Block groups that are fuller than that are not gathered before another try.
@@ -67,10 +67,10 @@ pub fn number_behind(said: &str, words: &str) -> Option<u64> {
 }
 
 /// What follows `words` in what a program prints.
-fn number_after(program: (&str, &str), arguments: &[&OsStr], words: &str) -> Result<u64> {
+fn number_after(program: Program, arguments: &[&OsStr], words: &str) -> Result<u64> {
     let ended = output(program, arguments)?;
     let said = String::from_utf8_lossy(&ended.stdout);
-    number_behind(&said, words).ok_or_else(|| failed(program.0, &ended))
+    number_behind(&said, words).ok_or_else(|| failed(program.name, &ended))
 }
 
 /// How small an ext2, ext3 or ext4 can be made.

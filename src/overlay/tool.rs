@@ -1,4 +1,4 @@
-//! Programs that are run in a room.
+//! Programs that the room runs.
 
 use anyhow::{Context as _, Result, anyhow};
 use klon_partition::text::sealed_bytes;
@@ -11,14 +11,31 @@ const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/b
 /// What is kept of what one says: its last lines.
 const LINES_MAX: usize = 6;
 
+/// A program, and the package of Debian that has it.
+#[derive(Clone, Copy)]
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    package: &'static str,
+}
+
+impl Program {
+    pub(super) const fn new(name: &'static str, package: &'static str) -> Self {
+        Self { name, package }
+    }
+}
+
 /// Runs a program of that package to its end; what it asks is answered with nothing.
 ///
 /// # Errors
 /// When it can't be started.
 pub(super) fn output<A: AsRef<OsStr>>(
-    (program, package): (&str, &str),
+    program: Program,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<Output> {
+    let Program {
+        name: program,
+        package,
+    } = program;
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -34,18 +51,18 @@ pub(super) fn output<A: AsRef<OsStr>>(
     }
 }
 
-/// The same, and it must succeed.
+/// As [`output`], for a program that must succeed.
 ///
 /// # Errors
 /// As [`output`], and what it says when it fails.
 pub(super) fn run<A: AsRef<OsStr>>(
-    program: (&str, &str),
+    program: Program,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<()> {
     let output = output(program, arguments)?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(failed(program.0, &output)),
+        false => Err(failed(program.name, &output)),
     }
 }
 

@@ -1,8 +1,9 @@
-//! What is done in a room, job by job.
+//! How the room does each job.
 
 use super::Job;
 use super::namespace::Place;
-use super::{shrink, tool};
+use super::shrink;
+use super::tool::{self, Program};
 use anyhow::{Context as _, Result, anyhow};
 use klon_partition::Shown as _;
 use klon_partition::system;
@@ -13,14 +14,26 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-const MOUNT: (&str, &str) = ("mount", "mount");
+const MOUNT: Program = Program::new("mount", "mount");
 /// How long the kernel may take to give a loop device back: whoever looks at new disks may hold it.
 const DETACH_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How a volume is mounted.
+struct Mounting {
+    kind: &'static str,
+    options: &'static str,
+}
+
 /// Nothing is resumed that was under way, nothing is discarded, and nothing on it is run.
-const XFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nouuid";
-const BTRFS: &str = "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance";
+const XFS: Mounting = Mounting {
+    kind: "xfs",
+    options: "loop,rw,noatime,nosuid,nodev,noexec,nouuid",
+};
+const BTRFS: Mounting = Mounting {
+    kind: "btrfs",
+    options: "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance",
+};
 
 /// Does a job. Of one that asks for something: the answer.
 ///
@@ -30,19 +43,19 @@ pub(super) fn run(job: Job, place: &Place) -> Result<Option<u64>> {
     let volume = &*place.volume;
     let nothing = |()| None;
     match job {
-        Job::ReplayXfs => around(place, ("xfs", XFS), |_| Ok(None)),
-        Job::ReplayBtrfs => around(place, ("btrfs", BTRFS), |_| Ok(None)),
+        Job::ReplayXfs => around(place, &XFS, |_| Ok(None)),
+        Job::ReplayBtrfs => around(place, &BTRFS, |_| Ok(None)),
         Job::ShrinkExt(bytes) => shrink::ext(volume, bytes).map(nothing),
         Job::ShrinkNtfs(bytes) => shrink::ntfs(volume, bytes).map(nothing),
         Job::ShrinkBtrfs(bytes) => {
-            let done = around(place, ("btrfs", BTRFS), |at| shrink::btrfs(at, bytes));
+            let done = around(place, &BTRFS, |at| shrink::btrfs(at, bytes));
             done.map(nothing)
         }
         Job::UnmarkNtfs => shrink::unmark_ntfs(volume).map(nothing),
         Job::LeastExt => shrink::ext_least_bytes(volume).map(Some),
         Job::LeastNtfs => shrink::ntfs_least_bytes(volume).map(Some),
         Job::LeastBtrfs => {
-            let least = around(place, ("btrfs", BTRFS), shrink::btrfs_least_bytes);
+            let least = around(place, &BTRFS, shrink::btrfs_least_bytes);
             least.map(Some)
         }
     }
@@ -51,9 +64,10 @@ pub(super) fn run(job: Job, place: &Place) -> Result<Option<u64>> {
 /// Mounts the volume, lets `work` be done in it, and unmounts it.
 fn around<T>(
     place: &Place,
-    (kind, options): (&str, &str),
+    mounting: &Mounting,
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
+    let Mounting { kind, options } = *mounting;
     let at = &place.mount_point;
     let arguments = ["-n", "-i", "-t", kind, "-o", options];
     let arguments = arguments.map(OsString::from).into_iter();

@@ -1,27 +1,33 @@
 //! After a run that failed: what is safe, and what to do.
 
+use super::end::End;
+use super::rescue;
 use crate::advice::{self, ELSEWHERE, reason};
 use crate::error::Advice;
-use crate::jobs::VolumeJob;
-use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
 use anyhow::Error;
+use klon_imaging::clone::{Phase, Stopped};
 use klon_imaging::mark::Mark;
 use klon_imaging::{Error as ImagingError, RecordStore};
 use klon_partition::{Error as PartitionError, Shown};
 use nix::libc::{EDQUOT, EFBIG, EIO, ENODEV, ENOSPC, ENXIO};
 use std::path::Path;
 
-/// Adds to an error what the target is now and what to do next. `name` names all volumes that it is
-/// about; `is_commit` says whether everything but the last step was done.
-pub fn tell(
-    error: Error,
-    (job, name): (&VolumeJob, &str),
-    source: &SourceEnd,
-    target: &OpenTarget,
-    records: &RecordStore,
-    is_commit: bool,
-) -> Error {
+impl End<'_> {
+    /// The error, with what stands on the target now.
+    pub(super) fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
+        let error = tell(stopped, self, name, records);
+        rescue::explained(error, self.source).context(format!("cloning {name}"))
+    }
+}
+
+/// The error of a run that stopped, with what the target is now and what to do next. `name` names all volumes
+/// that it is about.
+fn tell(stopped: Stopped, end: &End<'_>, name: &str, records: &RecordStore) -> Error {
+    let End { source, target, .. } = *end;
+    // Everything but the last step was done.
+    let is_commit = stopped.phase >= Phase::Committing;
+    let error = Error::from(stopped.error);
     let cause = error.downcast_ref();
     let said = match cause {
         // These say it themselves.
@@ -34,7 +40,7 @@ pub fn tell(
     };
     let names = Names {
         source: &source.name,
-        target: &job.target.place.given,
+        target: &end.job.target.place.given,
     };
     let advice = advice(&error, &names, records);
     let told: Vec<String> = [said, advice]
@@ -82,7 +88,7 @@ impl Standing {
         }
     }
 
-    /// The same where nothing can be gained by the same command.
+    /// What stands there, if repeating the command would gain nothing.
     fn in_brief(self, name: &str) -> String {
         match self {
             Self::Unfinished => {

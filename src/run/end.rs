@@ -1,29 +1,18 @@
-//! What the volumes of a run are cloned with, and both ends of one of them.
+//! What all volumes of a run share, and both ends of one volume.
 
-use super::policy::Policy;
-use super::{aftermath, rescue};
+use super::Run;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
-use anyhow::Error;
-use klon_imaging::RecordStore;
-use klon_imaging::clone::{Phase, Stopped};
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::Usage;
-use klon_partition::system::System;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// What every volume of a run is cloned with.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) records: &'a RecordStore,
-    pub(super) policy: &'a Policy,
+    pub(super) run: Run<'a>,
     pub(super) progress: &'a Progress,
-    pub(super) system: &'a System,
-    /// Set when the run is to stop.
-    pub(super) interrupt: &'a Arc<AtomicBool>,
 }
 
 /// One volume, both ends open.
@@ -34,22 +23,6 @@ pub(super) struct End<'a> {
     /// What must stay of an earlier clone on it, when that is to be saved.
     pub(super) present: Option<Usage>,
     pub(super) room: ExtentMap,
-}
-
-impl End<'_> {
-    /// The error, with what stands on the target now.
-    pub(super) fn told(&self, stopped: Stopped, name: &str, records: &RecordStore) -> Error {
-        let Stopped { phase, error } = stopped;
-        let error = aftermath::tell(
-            error.into(),
-            (self.job, name),
-            self.source,
-            self.target,
-            records,
-            phase >= Phase::Committing,
-        );
-        rescue::explained(error, self.source).context(format!("cloning {name}"))
-    }
 }
 
 /// Names for a sentence: `A`, `A and B`, `A, B and C`.

@@ -63,10 +63,9 @@ pub fn clone_group(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<CloneSu
         summaries
     };
     targets.iter().for_each(OpenTarget::keep);
-    if with.policy.is_verified {
+    if with.run.policy.is_verified {
         for (job, target) in jobs.iter().zip(&targets) {
-            let threads = with.policy.threads();
-            read_back::read_back(job, target, with.records, threads, with.progress)?;
+            read_back::read_back(job, target, with.run, with.progress)?;
         }
     }
     Ok(summaries)
@@ -79,25 +78,23 @@ fn open_all(jobs: &[&VolumeJob], with: Context<'_>) -> Result<Vec<OpenTarget>> {
         let open = || {
             let source = job.source.as_ref().context("a clone needs a source")?;
             let size_bytes = source.device.geometry().size_bytes;
-            OpenTarget::new(&job.target, size_bytes, &targets, with.system)
+            OpenTarget::new(&job.target, size_bytes, &targets, with.run.system)
         };
         let checked = || -> Result<_> {
             let open = open()?;
-            consent::still(job, &open, with.records, with.policy)?;
+            consent::still(job, &open, with.run.records, with.run.policy)?;
             Ok(open)
         };
         let open = checked().with_context(|| format!("cloning {}", job.name))?;
         targets.push(open);
     }
-    let threads = with.policy.threads();
+    let mut is_changed = false;
     for (job, target) in jobs.iter().zip(&targets) {
-        complete::complete(
-            job,
-            (target, &targets),
-            (with.records, threads),
-            with.system,
-        )
-        .with_context(|| format!("cloning {}", job.name))?;
+        let completed = complete::complete(job, target, &targets, with.run);
+        is_changed |= completed.with_context(|| format!("cloning {}", job.name))?;
+    }
+    if is_changed {
+        targets.iter_mut().for_each(OpenTarget::forget);
     }
     Ok(targets)
 }
@@ -109,17 +106,16 @@ fn end<'a>(
     with: Context<'_>,
 ) -> Result<End<'a>> {
     let source = job.source.as_ref().context("a clone needs a source")?;
-    let present = match with.policy.options.update {
+    let present = match with.run.policy.options.update {
         Update::InPlace => None,
-        Update::Staged => present(job, source, target, with.records)?,
+        Update::Staged => present(job, source, target, with.run.records)?,
     };
     Ok(End {
         job,
         source,
         target,
         present,
-        // Elsewhere, what belongs to no partition may be what is left of one that someone wants
-        // back.
+        // On other drives, bytes outside of partitions may be a lost partition that someone wants back.
         room: if job.is_planned {
             target.room(places)?
         } else {
@@ -136,7 +132,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
         .zip(&watches)
         .zip(&lost)
         .map(|((end, watch), lost)| Job {
-            continuity: with.policy.continuity.as_ref(),
+            continuity: with.run.policy.continuity.as_ref(),
             ..job(end, watch, lost)
         })
         .collect();
@@ -159,8 +155,8 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             at: drive.at,
             drive_taken: &taken,
         });
-        let options = with.policy.options_for(end.job);
-        match imaging::begin(job, with.records, &options, group, with.progress) {
+        let options = with.run.policy.options_for(end.job);
+        match imaging::begin(job, with.run.records, &options, group, with.progress) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);
@@ -178,7 +174,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             }) if confirm::yes(&in_place_question(end.job, room_bytes))? => {
                 in_place.push(index);
             }
-            Err(stopped) => return Err(end.told(stopped, &end.job.name, with.records)),
+            Err(stopped) => return Err(end.told(stopped, &end.job.name, with.run.records)),
         }
     }
     if !staged.is_empty() && !in_place.is_empty() {
@@ -261,22 +257,23 @@ fn commit(
     }
     let (indices, staged): (Vec<usize>, Vec<_>) = staged.into_iter().unzip();
     with.progress.event(&Event::Committing);
-    let options = with.policy.options;
-    let done = imaging::commit(staged, unchanged, with.records, &options).map_err(|stopped| {
-        let mut members = indices.iter().map(|&index| &ends[index]);
-        let first = members.clone().next();
-        // The one that tells how far it came.
-        let is_marked = |end: &&End<'_>| {
-            let mark = Mark::read(&end.target.volume);
-            mark.is_ok_and(|mark| mark.is_some_and(|mark| mark.staged.is_some()))
-        };
-        let teller = members.clone().find(is_marked).or(first);
-        let name = names(&mut members);
-        match teller {
-            Some(end) => end.told(stopped, &name, with.records),
-            None => stopped.error.into(),
-        }
-    })?;
+    let options = with.run.policy.options;
+    let done =
+        imaging::commit(staged, unchanged, with.run.records, &options).map_err(|stopped| {
+            let mut members = indices.iter().map(|&index| &ends[index]);
+            let first = members.clone().next();
+            // The one that tells how far it came.
+            let is_marked = |end: &&End<'_>| {
+                let mark = Mark::read(&end.target.volume);
+                mark.is_ok_and(|mark| mark.is_some_and(|mark| mark.staged.is_some()))
+            };
+            let teller = members.clone().find(is_marked).or(first);
+            let name = names(&mut members);
+            match teller {
+                Some(end) => end.told(stopped, &name, with.run.records),
+                None => stopped.error.into(),
+            }
+        })?;
     for summary in &done {
         with.progress.event(&match ends.len() {
             1 => Event::Finished,
@@ -295,10 +292,10 @@ fn commit(
 fn write_in_place(end: &End<'_>, job: &Job<'_>, with: Context<'_>) -> Result<CloneSummary> {
     let options = CloneOptions {
         update: Update::InPlace,
-        ..with.policy.options_for(end.job)
+        ..with.run.policy.options_for(end.job)
     };
-    imaging::clone(job, with.records, &options, with.progress)
-        .map_err(|stopped| end.told(stopped, &end.job.name, with.records))
+    imaging::clone(job, with.run.records, &options, with.progress)
+        .map_err(|stopped| end.told(stopped, &end.job.name, with.run.records))
 }
 
 /// Names for a sentence: `A`, `A and B`, `A, B and C`.

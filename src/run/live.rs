@@ -4,15 +4,14 @@ use super::end::{Context, End, listed};
 use crate::cli::HookArgs;
 use crate::error::message;
 use crate::messages::say;
+use crate::signals::interrupt_flag;
 use crate::source::live::Live;
 use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
 use klon_imaging::clone::live::{self, AtRest, LiveJob, Look, Rest};
 use klon_imaging::{CloneSummary, Error as ImagingError, Result as ImagingResult};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 /// Clones those that are mounted for writing, all of them as they are at the same moment.
@@ -39,13 +38,13 @@ pub(super) fn clone_live(
         .iter()
         .map(|&(index, _)| (Role::Target, ends[index].job.target.place.path.clone()))
         .collect();
-    let hooks = with.policy.hooks.as_ref();
-    let mut sources = Sources::begin((&held, *longest), &targets, hooks, with.interrupt)?;
+    let hooks = with.run.policy.hooks.as_ref();
+    let mut sources = Sources::begin(&held, *longest, &targets, hooks)?;
     let looks: Vec<_> = volumes
         .iter()
         .map(|&(index, source)| {
             move || {
-                let found = source.look(ends[index].source, with.system);
+                let found = source.look(ends[index].source, with.run.system);
                 found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
             }
         })
@@ -59,14 +58,20 @@ pub(super) fn clone_live(
     };
     let looks = looks.iter().map(|look| look as &Look<'_>);
     let all: Vec<LiveJob<'_>> = volumes.iter().zip(looks).map(of).collect();
-    let options = with.policy.options_for(ends[first].job);
-    let done = live::clone(&all, &mut sources, with.records, &options, with.progress);
+    let options = with.run.policy.options_for(ends[first].job);
+    let done = live::clone(
+        &all,
+        &mut sources,
+        with.run.records,
+        &options,
+        with.progress,
+    );
     let done = done.map_err(|stopped| {
         let members: Vec<&str> = volumes
             .iter()
             .map(|&(index, _)| &*ends[index].job.name)
             .collect();
-        ends[first].told(stopped, &listed(&members), with.records)
+        ends[first].told(stopped, &listed(&members), with.run.records)
     })?;
     Ok(volumes.iter().map(|&(index, _)| index).zip(done).collect())
 }
@@ -85,17 +90,17 @@ impl Sources {
     /// # Errors
     /// A refusal when one can't be brought to rest, or what is written lies on one.
     pub fn begin(
-        (held, longest): (&[(PathBuf, How)], Duration),
+        held: &[(PathBuf, How)],
+        longest: Duration,
         written: &[(Role, PathBuf)],
         hooks: Option<&HookArgs>,
-        interrupt: &Arc<AtomicBool>,
     ) -> Result<Self> {
         let mounts: Vec<PathBuf> = held.iter().map(|(at, _)| at.clone()).collect();
         let obstacles = in_the_way(written, &mounts)?;
         if !obstacles.is_empty() {
             return Err(refusal(&obstacles));
         }
-        let find = |args| Hooks::find(args, &mounts, Arc::clone(interrupt));
+        let find = |args| Hooks::find(args, &mounts, interrupt_flag().context("signals")?);
         Ok(Self {
             freezer: Freezer::holding(held, longest)?,
             hooks: hooks.map(find).transpose()?,

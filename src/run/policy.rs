@@ -97,8 +97,7 @@ impl Rescue {
     }
 }
 
-/// The rung that the user asked for. Where the user asked for none, it is the one that was found for the
-/// volume.
+/// The rung that the user asked for, or else the rung found for the volume.
 const fn rung_for(asked: RungChoice, found: Option<(Rung, &'static str)>) -> RungChoice {
     match (asked, found) {
         (RungChoice::Auto, Some((rung, why))) => RungChoice::Else(rung, why),

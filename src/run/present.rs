@@ -3,14 +3,15 @@
 use crate::jobs::VolumeJob;
 use crate::likeness::Likeness;
 use crate::messages::say;
+use crate::named::open::recognized_in;
 use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
 use anyhow::Result;
 use klon_imaging::RecordStore;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
-use klon_partition::filesystem::{Basis, Usage, usage};
-use klon_partition::inspect::{disk_usage, inspect};
+use klon_partition::filesystem::{Basis, Usage, usage, usage_by};
+use klon_partition::inspect::{disk_usage_by, inspect};
 
 /// What must stay on the target of an earlier clone of the same source. `None` when there is nothing
 /// to save: the target holds something else, or a clone that was not finished.
@@ -33,15 +34,31 @@ pub fn present(
     {
         return Ok(None);
     }
+    // What was found when the target was opened is there still, unless an update was completed since.
+    let open = target.layout().zip(job.target.now.as_ref());
     let wanted = Likeness::new(source.usage.summary.as_ref(), source.table.as_ref());
     let (found, used) = if source.table.is_some() {
-        let Some(table) = inspect(volume)?.table else {
+        let known = open.filter(|(_, now)| now.open.partition.is_none());
+        let looked;
+        let layout = match known {
+            Some((layout, _)) => layout,
+            None => {
+                looked = inspect(volume)?;
+                &looked
+            }
+        };
+        let Some(table) = &layout.table else {
             return Ok(None);
         };
-        let used = disk_usage(volume)?.into_usage();
-        (Likeness::new(None, Some(&table)), used)
+        let used = disk_usage_by(volume, &layout.volumes)?.into_usage();
+        (Likeness::new(None, Some(table)), used)
     } else {
-        let usage = usage(volume)?;
+        let known =
+            open.and_then(|(layout, now)| recognized_in(layout, now.open.partition.as_ref()));
+        let usage = match known {
+            Some(filesystem) => usage_by(volume, filesystem.clone())?,
+            None => usage(volume)?,
+        };
         if usage.summary.is_none() && source.usage.summary.is_some() {
             // Consent was asked for: a clone whose signature is gone is none any more.
             return Ok(None);

@@ -1,14 +1,14 @@
 //! Reading a clone back after it is made.
 
+use super::Run;
 use crate::error::{DIFFERENT, Failure};
 use crate::human;
 use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
+use klon_imaging::verify;
 use klon_imaging::verify::Against;
-use klon_imaging::{RecordStore, verify};
-use std::num::NonZeroUsize;
 
 /// Compares the target with the digests of its record.
 ///
@@ -17,11 +17,12 @@ use std::num::NonZeroUsize;
 pub fn read_back(
     job: &VolumeJob,
     target: &OpenTarget,
-    records: &RecordStore,
-    threads: NonZeroUsize,
+    run: Run<'_>,
     progress: &Progress,
 ) -> Result<()> {
-    let record = records
+    let threads = run.policy.threads();
+    let record = run
+        .records
         .load(&job.target.identity)?
         .context("the record is gone")?;
     let against = Against::Record(&record);

@@ -1,8 +1,7 @@
 //! `klon clone --rescue`: volumes with bad sectors.
 
 use super::policy::{Policy, Rescue};
-use super::{complete, consent, read_back};
-use crate::cli::Common;
+use super::{Run, complete, consent, read_back};
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::files_hit;
 use crate::jobs::VolumeJob;
@@ -15,11 +14,10 @@ use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
 use klon_imaging::rescue::{first_bad, rescue};
-use klon_imaging::{Error, RecordStore, RescueOptions, RescueSummary};
+use klon_imaging::{Error, RescueOptions, RescueSummary};
 use klon_partition::Shown;
 use klon_partition::error::Operation;
 use klon_partition::filesystem::Owners;
-use klon_partition::system::System;
 use klon_partition::{Error as PartitionError, Extent, ReadAt};
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,17 +44,17 @@ pub fn check(policy: &Policy, jobs: &[VolumeJob]) -> Result<()> {
 /// When the target can't be used or written, or the source is gone. What can't be read is no error.
 pub fn rescue_one(
     job: &VolumeJob,
-    records: &RecordStore,
-    policy: &Policy,
+    run: Run<'_>,
     progress: &Progress,
-    system: &System,
 ) -> Result<(RescueSummary, Owners)> {
+    let Run {
+        records, policy, ..
+    } = run;
     let source = job.source.as_ref().context("a clone needs a source")?;
     let size_bytes = source.device.geometry().size_bytes;
-    let target = OpenTarget::new(&job.target, size_bytes, &[], system)?;
+    let target = OpenTarget::new(&job.target, size_bytes, &[], run.system)?;
     consent::still(job, &target, records, policy)?;
-    let threads = policy.threads();
-    complete::complete(job, (&target, &[]), (records, threads), system)?;
+    complete::complete(job, &target, &[], run)?;
     let own_map = records.map_path(&job.target.identity);
     let rescuing = policy.rescue.as_ref();
     let rescuing = rescuing.context("a rescue needs to know how")?;
@@ -67,7 +65,7 @@ pub fn rescue_one(
         metadata: &source.metadata,
         retries: rescuing.retries,
         fill: rescuing.fill.as_deref(),
-        threads,
+        threads: policy.threads(),
     };
     let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
     let lost = || source.lost_before.clone();
@@ -89,7 +87,7 @@ pub fn rescue_one(
         .map_err(|error| kept(error.into(), options.map))?;
     target.keep();
     if policy.is_verified {
-        read_back::read_back(job, &target, records, threads, progress)?;
+        read_back::read_back(job, &target, run, progress)?;
     }
     let files = if summary.bad.is_empty() {
         Owners::default()
@@ -115,19 +113,13 @@ fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
 ///
 /// # Errors
 /// As of [`rescue_one`].
-pub fn rescue_all(
-    jobs: &[VolumeJob],
-    records: &RecordStore,
-    (policy, common): (&Policy, &Common),
-    progress: &Progress,
-    system: &System,
-) -> Result<ExitCode> {
+pub fn rescue_all(jobs: &[VolumeJob], run: Run<'_>, progress: &Progress) -> Result<ExitCode> {
     let mut is_whole = true;
     for job in jobs {
-        let (summary, files) = rescue_one(job, records, policy, progress, system)
-            .with_context(|| format!("rescuing {}", job.name))?;
-        super::show_to_kernel(job, system)?;
-        report::rescued(&summary, &files, common)?;
+        let (summary, files) =
+            rescue_one(job, run, progress).with_context(|| format!("rescuing {}", job.name))?;
+        super::show_to_kernel(job, run.system)?;
+        report::rescued(&summary, &files, run.common)?;
         is_whole &= summary.bad.is_empty();
     }
     Ok(if is_whole {

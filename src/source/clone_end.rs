@@ -13,7 +13,7 @@ use klon_partition::filesystem::{ChangeToken, Kind, Recognized, Usage};
 use klon_partition::table::{Scheme, Table};
 use klon_partition::{Extent, Identity, ReadAt};
 
-/// What is on a volume or disk now, by which a record is believed or not.
+/// What is on a volume or disk now. klon believes a record only if it describes this.
 struct Now<'a> {
     filesystem: Option<(Kind, Option<&'a str>)>,
     token: Option<ChangeToken>,
@@ -21,8 +21,8 @@ struct Now<'a> {
     device: &'a dyn ReadAt,
 }
 
-/// Where the clone ends that is on a volume or disk of this identity, if the record still describes what
-/// is there. What was changed since may reach further than the clone did.
+/// The end of the clone on a volume or disk of this identity, if the record still describes what is there. A
+/// clone that was changed since may reach further.
 fn recorded(identity: &Identity, now: &Now<'_>, records: &RecordStore) -> Option<u64> {
     let outline = records.outline(identity).ok().flatten()?;
     let manifest = &outline.manifest;
@@ -41,8 +41,8 @@ fn recorded(identity: &Identity, now: &Now<'_>, records: &RecordStore) -> Option
     Some(outline.wanted().ok()?.difference(&backup).end_bytes())
 }
 
-/// Whether nobody changed the clone since: by its change token, or where it has none by its first chunk,
-/// in which a table or a boot sector says how far it reaches.
+/// Whether nobody changed the clone since. Its change token tells, or else its first chunk: the table or boot
+/// sector there says how far the clone reaches.
 fn is_as_recorded(
     identity: &Identity,
     manifest: &Manifest,
@@ -56,7 +56,7 @@ fn is_as_recorded(
     record.is_some_and(|record| record.has_first_chunk_of(now.device).unwrap_or(false))
 }
 
-/// Where a clone ends, when the source is one or is an image of one.
+/// The end of the clone, if the source is a clone or an image of one.
 pub fn of(source: &SourceEnd, records: &RecordStore) -> Option<u64> {
     let Some(snapshot) = &source.snapshot else {
         let summary = source.usage.summary.as_ref();
@@ -80,7 +80,7 @@ pub fn of(source: &SourceEnd, records: &RecordStore) -> Option<u64> {
 }
 
 impl SourceEnd {
-    /// Adds to the warnings what of the source its target can't have because of its table.
+    /// Warns of bytes of the source that its target can't have, because the target's table lies there.
     pub fn note_covered(&mut self, records: &RecordStore) {
         if self.covered.is_empty() {
             return;
@@ -111,7 +111,7 @@ pub fn of_partition(
     recorded(&identity?, &now, records)
 }
 
-/// How much of what nobody proved free lies behind the end of a clone.
+/// The number of bytes behind the end of a clone that nobody proved free.
 pub fn behind_bytes(place: Extent, clone_bytes: u64, usage: &Usage) -> u64 {
     let start_bytes = place.offset_bytes().saturating_add(clone_bytes);
     let behind = Extent::between(start_bytes, place.end_bytes());

@@ -1,5 +1,5 @@
-//! Partitions that hold more than the filesystem at their start. The table of their disk says so, or
-//! its hash trees do, also when such a partition is named by itself.
+//! Partitions that hold more than the filesystem at their start. Their disk's table or its hash trees say so,
+//! even if the user names the partition alone.
 
 use crate::named::open::OpenPlace;
 use anyhow::Result;

@@ -7,7 +7,7 @@ pub use told::{explained, hinted, report};
 use crate::error::{refused, usage};
 use crate::guard;
 use crate::named::Place;
-use crate::named::open::{OpenPlace, find_partition};
+use crate::named::open::{Looked, OpenPlace, find_partition};
 use crate::source::SourceEnd;
 use crate::source::imaged::of_part;
 use crate::target::TargetEnd;
@@ -19,7 +19,7 @@ use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
 use klon_partition::{Error, Extent, ExtentMap, ReadAt};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// As [`SourceEnd::open`], of a snapshot whose image is damaged: it reads as zeroes there, unless the
 /// target has what was there.
@@ -107,7 +107,7 @@ fn claim(
         journals: Vec::new(),
         watch: None,
         rested: None,
-        around: OnceLock::new(),
+        looked: Looked::default(),
     };
     open.watch = open.begin_watch()?;
     Ok(open)

@@ -5,10 +5,9 @@ use crate::error::refused;
 use crate::human;
 use crate::messages::say;
 use crate::named::open::OpenPlace;
-use crate::overlay::Scratch;
 use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
-use crate::source::shrunk;
+use crate::source::shrunk::{self, Shrinking};
 use anyhow::{Context as _, Result};
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Kind, Usage};
@@ -40,7 +39,7 @@ const ANNOUNCED_BYTES: u64 = 1 << 30;
 pub struct Cut {
     /// The source with it.
     device: Arc<dyn ReadAt>,
-    /// What of it nobody proved free.
+    /// Its bytes that nobody proved free.
     end: inspect::Cut,
     /// Where that lies: "behind the end of its ext4".
     place: String,
@@ -50,15 +49,15 @@ pub struct Cut {
 pub struct Fitted<U> {
     /// What is read.
     pub device: Arc<dyn ReadAt>,
-    /// What of it is in use.
+    /// Its bytes in use.
     pub usage: U,
-    /// What there is no room for.
+    /// The end that the target has no room for.
     pub cut: Option<Cut>,
-    /// What its table says otherwise than on the source itself.
+    /// Numbers in its table that differ from the source's.
     pub moved: Vec<Moved>,
-    /// What is read from elsewhere than the source.
+    /// The bytes that are not read from the source.
     pub replaced: ExtentMap,
-    /// What of the source the target has no room for because of its table.
+    /// Bytes of the source that lie where the target has its table.
     pub covered: ExtentMap,
 }
 
@@ -89,7 +88,11 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     if let (Fitting::Overruns(Overrun::Filesystem { kind, .. }), Some(scratch)) =
         (&found, &open.place.shrink)
     {
-        return shrunken(open, usage, *kind, (target_bytes, scratch));
+        let to = Shrinking {
+            target_bytes,
+            scratch,
+        };
+        return shrunken(open, usage, *kind, to);
     }
     let end = fitting(open, found, target_bytes)?;
     let place = match &usage.summary {
@@ -102,14 +105,15 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     Ok(Fitted::new(first, here, Some(cut)))
 }
 
-/// A volume whose filesystem is shrunk for a target of `target_bytes`.
+/// A volume whose filesystem is shrunk for its target.
 fn shrunken(
     open: &OpenPlace,
     usage: Usage,
     kind: Kind,
-    (target_bytes, scratch): (u64, &Scratch),
+    to: Shrinking<'_>,
 ) -> Result<Fitted<Usage>> {
-    let shrunk = shrunk::volume(open, &usage, kind, (target_bytes, scratch))?;
+    let target_bytes = to.target_bytes;
+    let shrunk = shrunk::volume(open, &usage, kind, to)?;
     // What was behind the end of the filesystem has no place on the target.
     let device = open.device.clone();
     let behind = Extent::between(target_bytes, device.geometry().size_bytes);

@@ -1,4 +1,4 @@
-//! What of a place is in the image that it was opened from.
+//! The part of a place that its image has.
 
 use crate::named::open::OpenPlace;
 use klon_partition::ExtentMap;
@@ -15,8 +15,8 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     let wanted = &snapshot.manifest().wanted();
     let known = of_part(wanted, open.partition.as_ref());
     usage.leave_out(&usage.unproven.difference(&known));
-    // What the image has of it was there for a reason, which the volume alone may not show. The first
-    // mebibyte is in every image.
+    // The image has these bytes for a reason, which the volume alone may not show. The first mebibyte is in
+    // every image.
     if usage.basis == Basis::Map {
         let first = match open.partition {
             Some(_) => ExtentMap::new(),
@@ -28,7 +28,7 @@ pub fn leave_out_unknown(usage: &mut Usage, open: &OpenPlace) {
     }
 }
 
-/// What of a snapshot's extents lies in the partition that is meant, as extents of the partition.
+/// The extents of a snapshot that lie in the partition. Their offsets count from its start.
 pub fn of_part(extents: &ExtentMap, partition: Option<&Partition>) -> ExtentMap {
     match partition {
         Some(partition) => extents.in_part(partition.extent),

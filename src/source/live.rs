@@ -9,6 +9,7 @@ use crate::named::open::OpenPlace;
 use crate::still::{Freezer, Frozen, How, Moments};
 use anyhow::{Context as _, Result, bail};
 use klon_imaging::change::proven::Session;
+use klon_imaging::clock::since_1970;
 use klon_imaging::clone::live::Found;
 use klon_imaging::{Consistency, Event, Observer};
 use klon_partition::Geometry;
@@ -18,7 +19,7 @@ use klon_partition::system::{System, Use, session};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a filesystem of that name (as the kernel has it) is held for a clone while it is mounted for writing, if
 /// it can be.
@@ -29,7 +30,7 @@ pub fn held_as(filesystem: &str) -> Option<How> {
 /// Bytes a second that are taken for granted of a comparison.
 const RATE_BYTES: u64 = 64 << 20;
 
-/// Tells nobody anything while a source is at rest, and ends what is done when it is no more.
+/// Says nothing while a source is at rest, and ends the work once the source is thawed.
 struct AtRest<'a> {
     frozen: &'a Frozen<'a>,
     observer: &'a dyn Observer,
@@ -184,8 +185,8 @@ impl Live {
         &self.open
     }
 
-    /// Lets `compare` have it at rest, with what is in use then, when reading `bytes` of it takes no longer than
-    /// it may be at rest; else as it was looked at before, while it is written to. Whether it was at rest.
+    /// Lets `compare` read it at rest, with what is in use then, if it may be at rest for long enough. Otherwise
+    /// `compare` reads it as it was looked at before, while others write to it. Returns whether it was at rest.
     ///
     /// # Errors
     /// As `compare`; a refusal when it can't be brought to rest.
@@ -193,10 +194,10 @@ impl Live {
         &self,
         of: &SourceEnd,
         system: &System,
-        bytes: u64,
         observer: &dyn Observer,
         compare: &dyn Fn(&Found, &dyn Observer) -> Result<T>,
     ) -> Result<(T, bool)> {
+        let bytes = of.usage.extents.total_bytes();
         let seconds = Duration::from_secs(bytes / RATE_BYTES);
         if seconds <= self.longest * 3 / 4 {
             let held: Vec<_> = self.held().into_iter().collect();
@@ -243,7 +244,7 @@ impl Live {
         SourceEnd::read(open, system, usage, self.target)
     }
 
-    /// The same, of a source of which that was left out by choice.
+    /// As [`read`](Self::read), but leaves out what the user chose to leave out of `of`.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -267,12 +268,12 @@ impl Live {
         let boot = read("/proc/sys/kernel/random/boot_id")?;
         let up = read("/proc/uptime")?;
         let up_seconds: f64 = up.split_whitespace().next()?.parse().ok()?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = since_1970(SystemTime::now());
         let mounts = session::mounts(&self.open.place.path, &self.mounts);
         (!mounts.is_empty()).then(|| Session {
             boot: boot.trim().to_owned(),
             mounts,
-            clock_offset_seconds: (now.unwrap_or_default().as_secs_f64() - up_seconds) as i64,
+            clock_offset_seconds: (now.as_secs_f64() - up_seconds) as i64,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What of a source was lost before: bytes that could not be read when its snapshot was taken, or when
-//! the clone was made that it is. Whatever is made of it lacks them, too.
+//! Bytes that a source had lost before: they could not be read when its snapshot was taken, or when the source
+//! was made as a clone. Whatever is made of the source lacks them, too.
 
 mod told;
 
@@ -35,13 +35,14 @@ pub enum Lies {
     Around(Extent),
 }
 
-/// The runs that wrote to a source, or to a part of it, when that was their target. A record that can't be
-/// read is told when it is asked for more.
-fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
-    let recorded = source.recorded.iter();
-    let outlines = recorded.filter_map(|(identity, _)| records.outline(identity).ok().flatten());
+/// The runs whose target was the source or a part of it. klon tells of a record that it can't read when it needs
+/// more of it.
+fn runs(outlines: &[Found]) -> Vec<Uuid> {
+    let outlines = outlines
+        .iter()
+        .filter_map(|(_, outline)| outline.as_ref().ok());
     let mut runs: Vec<Uuid> = outlines
-        .filter_map(|outline| outline.manifest.run)
+        .filter_map(|outline| outline.as_ref()?.manifest.run)
         .collect();
     runs.sort_unstable();
     runs
@@ -50,16 +51,19 @@ fn runs(source: &SourceEnd, records: &RecordStore) -> Vec<Uuid> {
 /// A volume whose record may tell of a source, and how the volume lies to the source.
 pub type Recorded = (Identity, Lies);
 
-/// Whose records tell of a place: the place itself, the disk around it, and its partitions. An image needs no
-/// records.
+/// What such a record says, if there is one.
+type Found = (Lies, klon_imaging::Result<Option<Outline>>);
+
+/// Whose records tell of a place with the identity `own`: the place itself, the disk around it, and its
+/// partitions. An image needs no records.
 ///
 /// # Errors
 /// When the disk around a place can't be read.
-pub fn recorded(open: &OpenPlace, system: &System) -> Result<Vec<Recorded>> {
+pub fn recorded(open: &OpenPlace, own: &Identity, system: &System) -> Result<Vec<Recorded>> {
     if open.snapshot.is_some() {
         return Ok(Vec::new());
     }
-    let mut all = vec![(open.identity(system)?, Lies::From(0))];
+    let mut all = vec![(own.clone(), Lies::From(0))];
     if let Some(partition) = &open.partition {
         let disk = open.disk_identity(system)?;
         all.push((disk, Lies::Around(partition.extent)));
@@ -77,20 +81,23 @@ pub fn recorded(open: &OpenPlace, system: &System) -> Result<Vec<Recorded>> {
 }
 
 impl SourceEnd {
-    /// Notes what records tell of it: which runs wrote to it, and what of it was lost before, which becomes a
-    /// warning beside the others.
+    /// Notes what records tell of it: the runs that wrote to it, and the bytes that it had lost before. Lost bytes
+    /// become a warning.
     pub fn note_recorded(&mut self, records: &RecordStore) {
-        self.written_by = runs(self, records);
+        let outlines: Vec<Found> = (self.recorded.iter())
+            .map(|(identity, lies)| (*lies, records.outline(identity)))
+            .collect();
+        self.written_by = runs(&outlines);
         let whole = ExtentMap::whole(self.device.geometry().size_bytes);
         let first = ExtentMap::whole(HELD_BYTES);
         let wanted = whole.intersection(&self.usage.extents.union(&first));
         let wanted = wanted.difference(&self.replaced);
         let (mut filled, told) = match &self.snapshot {
             Some(snapshot) => (of_snapshot(self, snapshot), told_of_snapshot(self)),
-            None => of_records(self, &wanted, records),
+            None => of_records(self, &wanted, outlines),
         };
         if self.usage.shrunk_from_bytes.is_none() {
-            // Of one that was shrunk it is not known where they are now, and the run is refused.
+            // After shrinking, klon can't tell where they are, so it refuses the run.
             filled.extents = filled.extents.intersection(&wanted);
         }
         if !filled.extents.is_empty() {
@@ -106,10 +113,10 @@ impl SourceEnd {
 }
 
 impl SourceEnd {
-    /// Checks that it is known what of it could not be read before, if its filesystem was shrunk.
+    /// Refuses a shrunken source that had lost bytes before.
     ///
     /// # Errors
-    /// [`refused`] when something could not: its place is another one now.
+    /// [`refused`], as nobody knows where shrinking has moved those bytes.
     pub fn check_shrunk(&self) -> Result<()> {
         let is_shrunk = self.usage.shrunk_from_bytes.is_some();
         match is_shrunk && !self.lost_before.extents.is_empty() {
@@ -140,12 +147,12 @@ fn told_of_snapshot(source: &SourceEnd) -> String {
 }
 
 /// The losses that records tell and that are still on the source, with words for them.
-fn of_records(source: &SourceEnd, wanted: &ExtentMap, records: &RecordStore) -> (Filled, String) {
+fn of_records(source: &SourceEnd, wanted: &ExtentMap, outlines: Vec<Found>) -> (Filled, String) {
     let mut all = Filled::default();
     let mut paths: Vec<PathBuf> = Vec::new();
-    for (identity, lies) in &source.recorded {
-        let found = records.outline(identity).and_then(|outline| {
-            let outline = outline.filter(|outline| is_of(source, *lies, outline));
+    for (lies, outline) in outlines {
+        let found = outline.and_then(|outline| {
+            let outline = outline.filter(|outline| is_of(source, lies, outline));
             let bad = |it: Outline| Ok((it.bad()?, it.path().to_owned()));
             outline.map(bad).transpose()
         });
@@ -163,8 +170,8 @@ fn of_records(source: &SourceEnd, wanted: &ExtentMap, records: &RecordStore) -> 
             }
         };
         let extents = match lies {
-            Lies::From(start_bytes) => bad.extents.shifted(*start_bytes),
-            Lies::Around(part) => bad.extents.in_part(*part),
+            Lies::From(start_bytes) => bad.extents.shifted(start_bytes),
+            Lies::Around(part) => bad.extents.in_part(part),
         };
         let filled = Filled {
             extents: extents.intersection(wanted),

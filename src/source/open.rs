@@ -57,7 +57,7 @@ impl SourceEnd {
         )
     }
 
-    /// One volume, and what of it is in use.
+    /// One volume with this usage.
     ///
     /// # Errors
     /// When it is no source, is unfinished, or does not fit the target.
@@ -146,6 +146,7 @@ impl SourceEnd {
     /// A source without a table of its own, with what `open` tells of it.
     pub(super) fn new(open: &OpenPlace, system: &System, read: Read) -> Result<Self> {
         let size_bytes = read.device.geometry().size_bytes;
+        let known = open.known(system)?;
         let mut notes = open.notes();
         notes.extend(shrunk::note(&open.place.given, size_bytes, &read.usage));
         Ok(Self {
@@ -153,19 +154,19 @@ impl SourceEnd {
             device: read.device,
             usage: read.usage,
             start_bytes: open.start_bytes(),
-            identity: open.identity(system)?,
-            location: open.location(system)?,
+            recorded: lost_before::recorded(open, &known.identity, system)?,
+            identity: known.identity,
+            location: known.location,
             table: None,
             moved: Vec::new(),
             metadata: ExtentMap::new(),
             warnings: read.warnings,
             journals: notes,
             path: open.place.path.clone(),
-            clone_name: open.clone_name(system)?,
+            clone_name: known.clone_name,
             watch: open.watch.clone(),
             live: None,
             salvaged: None,
-            recorded: lost_before::recorded(open, system)?,
             lost_before: Filled::default(),
             written_by: Vec::new(),
             rested: open.rested.clone(),
@@ -186,8 +187,8 @@ pub(super) struct Read {
     cut: Option<Cut>,
 }
 
-/// Of a disk as it will be on one of another size: there is nothing behind its own end, and nobody
-/// needs the backup of its GPT where that was.
+/// Drops what a disk doesn't need on a disk of another size: the bytes behind its own end, and the backup of its
+/// GPT in its old place.
 fn drop_moved(usage: &mut Usage, open: &OpenPlace) -> Result<()> {
     let own = ExtentMap::whole(open.device.geometry().size_bytes);
     usage.drop_unproven(&usage.unproven.difference(&own));

@@ -180,7 +180,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         live: None,
         snapshot: None,
         salvaged: None,
-        // Of what is packed there are no records.
+        // Packed disks have no records.
         recorded: Vec::new(),
         lost_before: Filled::default(),
         written_by: Vec::new(),

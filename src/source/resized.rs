@@ -15,12 +15,12 @@ const OVERLAY_BYTES_MAX: usize = 16 << 20;
 pub struct Resized {
     /// What is read: the disk itself where nothing has to change.
     pub device: Arc<dyn ReadAt>,
-    /// What its table says otherwise than on the disk itself.
+    /// Numbers in its table that differ from the disk's own.
     pub moved: Vec<Moved>,
-    /// What is read from elsewhere than the disk.
+    /// The bytes that are not read from the disk.
     pub replaced: ExtentMap,
-    /// What of the disk is in no partition, is not zero, and lies where the target has the backup of its
-    /// GPT.
+    /// Bytes of the disk in no partition that are not zero, and that lie where the target has the backup of
+    /// its GPT.
     pub covered: ExtentMap,
 }
 
@@ -40,7 +40,7 @@ impl Resized {
         Self::with_tables(name, (device, device), table, target)
     }
 
-    /// The same, with the tables read from `tables`. So `device` may be one that is read in order.
+    /// As [`new`](Self::new), but reads the tables from `tables`. So `device` may be read in order only.
     ///
     /// # Errors
     /// As of [`new`](Self::new).

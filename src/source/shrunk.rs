@@ -1,5 +1,5 @@
-//! Sources whose filesystem is made smaller for a target: its own program does that in an overlay, and the
-//! source stays as it is.
+//! Sources whose filesystem klon shrinks for a target. The filesystem's own program works in an overlay, and
+//! the source stays as it is.
 
 use crate::error::refused;
 use crate::human;
@@ -29,7 +29,7 @@ pub struct Shrunk {
     pub usage: Usage,
 }
 
-/// What can be done about a filesystem of that kind for which a target is too small, in words that follow.
+/// What can be done if a target is too small for a filesystem of this kind, as the end of a sentence.
 pub const fn way_out(kind: Kind) -> &'static str {
     match kind {
         Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Ntfs | Kind::Btrfs => {
@@ -40,17 +40,24 @@ pub const fn way_out(kind: Kind) -> &'static str {
     }
 }
 
-/// The volume that is open, of which `usage` is in use, with its filesystem shrunk for a target of
-/// `target_bytes`.
+/// How a filesystem is shrunk.
+#[derive(Clone, Copy)]
+pub struct Shrinking<'a> {
+    /// The size of the target.
+    pub target_bytes: u64,
+    /// Where klon keeps what the tool writes.
+    pub scratch: &'a Scratch,
+}
+
+/// The volume that is open, of which `usage` is in use, with its filesystem shrunk.
 ///
 /// # Errors
 /// [`refused`] when it can't be shrunk, or not so far.
-pub fn volume(
-    open: &OpenPlace,
-    usage: &Usage,
-    kind: Kind,
-    (target_bytes, scratch): (u64, &Scratch),
-) -> Result<Shrunk> {
+pub fn volume(open: &OpenPlace, usage: &Usage, kind: Kind, to: Shrinking<'_>) -> Result<Shrunk> {
+    let Shrinking {
+        target_bytes,
+        scratch,
+    } = to;
     let given = &open.place.given;
     let size = human::size(target_bytes);
     let not = |why: &str| {
@@ -101,13 +108,13 @@ pub fn volume(
     Ok(Shrunk { device, usage })
 }
 
-/// What is said of a volume of that name and size whose filesystem was shrunk.
+/// What klon says of a volume whose filesystem it shrank.
 pub fn note(name: &str, size_bytes: u64, usage: &Usage) -> Option<String> {
     let from_bytes = usage.shrunk_from_bytes?;
     let kind = usage.summary.as_ref()?.kind;
     Some(format!(
-        "{name}: its {kind} ({}) was shrunk to {} in an overlay, and klon reads it as it is then, all {} that are \
-         in use, each time; nothing is written to it",
+        "{name}: its {kind} ({}) was shrunk to {} in an overlay, so nothing is written to it. klon reads all {} \
+         in use each time",
         human::size(from_bytes),
         human::size(size_bytes),
         human::size(usage.used_bytes())
@@ -160,8 +167,8 @@ fn needed_bytes(usage: &Usage, kind: Kind, target_bytes: u64) -> u64 {
         .saturating_add(CHANGES_LEAST_BYTES)
 }
 
-/// What is in use of an NTFS that was shrunk. It is marked to be checked by Windows, and stays so on the clone.
-/// Its map is right: the program has compared it with all files. So it is looked at without that mark.
+/// What is in use of an NTFS that was shrunk. Its tool marks it for a check by Windows, and the clone keeps the
+/// mark. Its map is right all the same: the tool compared it with all files. So klon looks at it without the mark.
 fn ntfs_usage(device: Arc<dyn ReadAt>, scratch: &Scratch) -> Result<Usage> {
     let unmarked = Arc::new(scratch.spill(device, CHANGES_LEAST_BYTES)?);
     match run(unmarked.clone(), Job::UnmarkNtfs, scratch)? {
@@ -172,8 +179,8 @@ fn ntfs_usage(device: Arc<dyn ReadAt>, scratch: &Scratch) -> Result<Usage> {
     }
 }
 
-/// NTFS has a copy of its boot sector behind its last sector, and that is the last one of its partition, where
-/// programs look for it. Here there may be some room between the two, so both have one.
+/// NTFS keeps a copy of its boot sector behind its last sector. Programs look for it in the last sector of the
+/// partition. After shrinking, the two places can differ, so klon writes both.
 fn copy_boot_sector(device: &dyn WriteAt, end_bytes: u64) -> Result<()> {
     let head = read_vec(device, 0, SECTOR_MOST_BYTES as usize)?;
     let sector_bytes = head

@@ -1,5 +1,5 @@
-//! What of a source is not read, and is zero on its clone. The first mebibyte is read even if nothing there
-//! is in use. Blocks that the filesystem lists as bad are never read: they hold nothing, and the drive may
+//! Bytes of a source that klon doesn't read, and that are zero on its clone. The first mebibyte is read even
+//! if nothing there is in use. Blocks that the filesystem lists as bad are never read: they hold nothing, and the drive may
 //! fail there. The filesystem may have blocks in use that it does not need. The target must not keep its
 //! own content there: a recovery could replay what is in the log of an empty journal.
 
@@ -11,7 +11,7 @@ use klon_partition::outside::FIRST_BYTES;
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::sync::Arc;
 
-/// A volume with zeroes for what it lists as bad, and for what its filesystem needs nothing of.
+/// A volume with zeroes in place of blocks that its filesystem lists as bad or doesn't need.
 pub fn of_volume(device: Arc<dyn ReadAt>, usage: &Usage) -> Arc<dyn ReadAt> {
     if usage.basis != Basis::Map {
         return device;
@@ -27,10 +27,10 @@ pub fn of_volume(device: Arc<dyn ReadAt>, usage: &Usage) -> Arc<dyn ReadAt> {
     without(device, bad.union(&blank))
 }
 
-/// A disk without what is not read of its volumes.
+/// A disk with such zeroes in each of its volumes.
 ///
 /// # Errors
-/// When a partition's place is none of the disk.
+/// When a partition does not lie on the disk.
 pub fn of_disk(device: Arc<dyn ReadAt>, usage: &DiskUsage) -> Result<Arc<dyn ReadAt>> {
     if usage.basis != Basis::Map {
         return Ok(device);

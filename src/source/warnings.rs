@@ -16,8 +16,8 @@ pub fn damaged_copies(name: &str, open: &OpenPlace) -> Vec<String> {
              -e, gdisk)"
         )),
         Finding::BackupDiffers(_) => Some(format!(
-            "{name}: {finding}. A clone of another size has what the primary says in both copies, \
-             one of the same size has both as they are (to make them alike: gdisk)"
+            "{name}: {finding}. A clone of another size gets the primary in both copies. A clone of the same \
+             size gets both as they are (gdisk makes them alike)"
         )),
         _ => None,
     };

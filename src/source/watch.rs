@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct Watch {
     /// The kernel's account of writes, and what it was; `None` where there is none.
     account: Option<(Arc<Source>, Stamp)>,
-    /// Of a snapshot: whether it is whole.
+    /// Whether the source's LVM snapshot is whole, if it is read from one.
     snapshot: Option<Arc<State>>,
 }
 
@@ -24,7 +24,7 @@ impl Watch {
     /// # Errors
     /// When the source's size and times, or the kernel's account of writes, can't be read.
     pub fn begin(source: &Arc<Source>, is_part: bool) -> Result<Option<Self>> {
-        // What is counted is of the whole disk, whose other partitions may be in use.
+        // The kernel counts writes to the whole disk, and its other partitions may be in use.
         if source.kind() == Kind::Block && is_part && !source.is_exclusive() {
             return Ok(None);
         }
@@ -42,7 +42,7 @@ impl Watch {
         }))
     }
 
-    /// Begins to watch a snapshot of LVM, to which nobody writes, and which may be given up.
+    /// Begins to watch a snapshot of LVM. Nobody writes to it, but LVM may give it up.
     ///
     /// # Errors
     /// As of [`begin`](Self::begin).

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 pub struct Freezer(Keeper);
 
 impl Freezer {
-    /// Makes everything ready for the filesystems that are mounted at `mounts`; of several mounts of one
-    /// filesystem one is enough. `max`: the longest that they may be at rest at once.
+    /// Makes everything ready for the filesystems that are mounted at `mounts`. One mount of each filesystem is
+    /// enough. `max` is the longest time that they may be at rest.
     ///
     /// # Errors
     /// A refusal of a filesystem that can't be frozen, or when memory can't be locked or the watchdog can't be
@@ -25,10 +25,11 @@ impl Freezer {
         Self::holding(&frozen, max)
     }
 
-    /// The same, where some filesystems can't be frozen and are made read-only for the moment.
+    /// As [`begin`](Self::begin), for filesystems of which some can't be frozen: klon makes those read-only.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin); [`freeze`](Self::freeze) refuses when a file on such a one is open for writing.
+    /// As [`begin`](Self::begin). [`freeze`](Self::freeze) refuses when a file on a filesystem that klon makes
+    /// read-only is open for writing.
     pub fn holding(mounts: &[(PathBuf, How)], max: Duration) -> Result<Self> {
         let system = System::current()?;
         let volumes = mounted::opened(&system, mounts)?;

@@ -3,10 +3,11 @@
 
 use super::protocol::Frame;
 use super::volume::Volume;
+use klon_partition::locks::{lock, wait_while};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub enum Reason {
     WatchdogDied,
     /// Someone wants klon to end.
     Signal,
-    /// The volume of that index was not held any more.
+    /// The volume with this index was no longer held.
     SomeoneElse(usize),
 }
 
@@ -75,7 +76,7 @@ impl Held {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Lets the time begin, and waits until the watchdog confirms it; `false` when it does not.
@@ -89,8 +90,7 @@ impl Held {
         let is_sent = !state.is_watchdog_dead && arm.send(&self.socket).is_ok();
         let waits =
             |state: &mut State| is_sent && !state.is_watchdog_dead && state.confirmed != number;
-        let waited = self.changed.wait_timeout_while(state, answer_max, waits);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = wait_while(&self.changed, state, answer_max, waits);
         let is_armed = is_sent && !state.is_watchdog_dead && state.confirmed == number;
         // What is heard of the time before comes ahead of the answer, and is over with it.
         state.reason = None;

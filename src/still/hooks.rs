@@ -54,8 +54,8 @@ impl Hooks {
             after.extend(programs(&directory.join(Kind::After.name()))?);
             if args.hooks.is_some() && before.is_empty() && after.is_empty() {
                 return Err(refused(format!(
-                    "there are no hooks in {}: they are programs in the directories before-freeze and \
-                     after-thaw of it",
+                    "there are no hooks in {}. Put programs into its directories before-freeze and \
+                     after-thaw",
                     directory.shown()
                 )));
             }

@@ -1,5 +1,5 @@
-//! Volumes that are held at rest together, by klon itself: a thread of it lets them go when the watchdog has
-//! died, when the time is over, and at a signal. The watchdog does when klon can't.
+//! Holds volumes at rest together. A thread of klon lets them go when the watchdog has died, when the time is
+//! over, and at a signal. The watchdog lets them go when klon can't.
 
 use super::guard;
 use super::held::{Held, Reason};
@@ -152,7 +152,7 @@ impl Keeper {
         let max = humantime::format_duration(self.max);
         let what = match reason {
             Reason::TimeIsOver => format!(
-                "the volumes were at rest for as long as they may be ({max}), so they were let go of. \
+                "the volumes were at rest for the longest time allowed ({max}), so klon let them go. \
                  --freeze-max allows more"
             ),
             Reason::WatchdogDied => {

@@ -1,11 +1,12 @@
-//! Memory that stays in memory: while the volume is frozen from which klon runs, or to which is swapped, nothing may
-//! have to be read or written for klon to go on.
+//! Keeps klon in memory. While the volume that klon runs from, or a volume with swap, is frozen, klon must not need
+//! to read or write it to go on.
 
 use crate::error::refused;
 use anyhow::Result;
+use klon_partition::locks;
 use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// How many want it.
 static LOCKS: Mutex<u32> = Mutex::new(0);
@@ -21,7 +22,7 @@ impl Locked {
     /// # Errors
     /// A refusal when there is not enough of it, or klon may not.
     pub fn all() -> Result<Self> {
-        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = locks::lock(&LOCKS);
         if *locks == 0 {
             lock().map_err(|error| {
                 refused(format!(
@@ -38,7 +39,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = locks::lock(&LOCKS);
         *locks -= 1;
         if *locks == 0 {
             // Nothing is held any more, so pages that stay locked do no harm.

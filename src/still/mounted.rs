@@ -1,4 +1,4 @@
-//! Mounted filesystems that are to be held: opened, each only once, and in the order in which they must be.
+//! Opens the mounted filesystems that klon will hold: each once, in the order of freezing.
 
 use super::volume::{How, Volume, can_be_frozen};
 use crate::error::refused;

@@ -74,8 +74,8 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Finds what of `paths` lies on a filesystem that is mounted at one of `mounts`, through loop devices and
-/// overlays; and what this process has open for writing there, its standard output and error among them.
+/// Finds the `paths` that lie on a filesystem mounted at one of `mounts`, also through loop devices and overlays.
+/// Finds what this process has open for writing there as well, such as its standard output.
 ///
 /// # Errors
 /// When the system does not say where something lies.

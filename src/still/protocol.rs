@@ -17,16 +17,16 @@ pub const FRAME_BYTES: usize = 16;
 pub enum Frame {
     /// The watchdog is in place.
     Ready,
-    /// The time begins, for the arming of that number; the watchdog answers with the same, once it runs.
+    /// The time begins. The watchdog answers with the same frame once its clock runs.
     Arm {
         /// Counts the armings.
         number: u32,
         /// How long the volumes may be held.
         max: Duration,
     },
-    /// klon is about to hold the volume of that index, or holds it.
+    /// klon is about to hold the volume with this index, or holds it.
     Hold(u32),
-    /// All are held: one that is not from now on was let go of by someone else.
+    /// All are held. If one is not from now on, someone else let go of it.
     Entered,
     /// The volume is not held by who sends this, or not any more.
     LetGo(u32),

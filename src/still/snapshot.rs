@@ -28,7 +28,7 @@ use klon_partition::Shown as _;
 use klon_partition::system::{LogicalVolume, System, Use};
 use lvm::Volume;
 use owner::Owner;
-use size::{Room, SnapshotSize};
+use size::{Reserve, SnapshotSize};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ const POOL_PERCENT_MAX: f64 = 95.0;
 
 /// A snapshot that klon made. It is removed when this is dropped, or [ended](Self::end).
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct LvmSnapshot {
     /// `GROUP/NAME`.
     pub name: String,
     /// Its node.
@@ -54,8 +54,8 @@ pub struct Snapshot {
     /// The moment before the volume was brought to rest: all that was written before is in the snapshot, and
     /// nothing that was written after it returned from making it.
     pub since: SystemTime,
-    /// What room it has for what is written to the volume meanwhile; `None` for a thin one.
-    pub room: Option<Room>,
+    /// What is set aside for writes to the volume meanwhile; `None` for a thin one.
+    pub reserve: Option<Reserve>,
     /// What is asked whether it is whole.
     pub state: Arc<State>,
     keeper: Keeper,
@@ -119,17 +119,17 @@ impl Origin {
         }))
     }
 
-    /// Makes a snapshot, of that size if it needs one.
+    /// Makes a snapshot. `size` is what the user wants to set aside for it.
     ///
     /// # Errors
     /// [`Unsuited`] when there is no room for it, or LVM can't make it; when what it made can't be found.
     pub fn snapshot(
         &self,
         size: Option<SnapshotSize>,
-    ) -> Result<std::result::Result<Snapshot, Unsuited>> {
+    ) -> Result<std::result::Result<LvmSnapshot, Unsuited>> {
         let volume = &self.volume;
-        let room = match self.room(size) {
-            Ok(room) => room,
+        let reserve = match self.reserve(size) {
+            Ok(reserve) => reserve,
             Err(unsuited) => return Ok(Err(unsuited)),
         };
         let owner = Owner::own()?;
@@ -142,24 +142,27 @@ impl Origin {
         }
         let keeper = Keeper::start(&full_name, &owner)?;
         let since = SystemTime::now();
-        if let Err(error) = self.create(&name, room, &owner) {
+        if let Err(error) = self.create(&name, reserve, &owner) {
             return Ok(Err(Unsuited(format!(
                 "LVM could not make {full_name}: {error:#}"
             ))));
         }
         let made = self.made(&name)?;
         let pool = self.volume.pool.clone();
-        Ok(Ok(Snapshot {
+        Ok(Ok(LvmSnapshot {
             name: full_name,
             node: made.node.clone(),
             since,
-            room,
+            reserve,
             state: Arc::new(State::new(self.lvm.clone(), &made, pool)),
             keeper,
         }))
     }
 
-    fn room(&self, size: Option<SnapshotSize>) -> std::result::Result<Option<Room>, Unsuited> {
+    fn reserve(
+        &self,
+        size: Option<SnapshotSize>,
+    ) -> std::result::Result<Option<Reserve>, Unsuited> {
         let Volume {
             group,
             size_bytes,
@@ -170,18 +173,18 @@ impl Origin {
         if self.volume.is_thin() {
             return Ok(None);
         }
-        let room = size::room(size, *size_bytes, *group_free_bytes, *extent_bytes);
-        room.map(Some).map_err(|no_room| {
+        let reserve = size::reserve(size, *size_bytes, *group_free_bytes, *extent_bytes);
+        reserve.map(Some).map_err(|too_little| {
             Unsuited(format!(
                 "a snapshot needs {}, and its volume group {group} has {} free (--snapshot-size says how \
                  much; vgextend adds room)",
-                human::size(no_room.wanted_bytes),
+                human::size(too_little.wanted_bytes),
                 human::size(*group_free_bytes)
             ))
         })
     }
 
-    fn create(&self, name: &str, room: Option<Room>, owner: &Owner) -> Result<()> {
+    fn create(&self, name: &str, reserve: Option<Reserve>, owner: &Owner) -> Result<()> {
         let mut arguments: Vec<String> = [
             "lvcreate",
             "--yes",
@@ -198,8 +201,8 @@ impl Origin {
         ]
         .map(str::to_owned)
         .into();
-        match room {
-            Some(room) => arguments.extend(["--size".to_owned(), format!("{}b", room.bytes)]),
+        match reserve {
+            Some(reserve) => arguments.extend(["--size".to_owned(), format!("{}b", reserve.bytes)]),
             // A thin snapshot is not active by itself.
             None => arguments.extend(["-kn", "-ay"].map(str::to_owned)),
         }
@@ -217,7 +220,7 @@ impl Origin {
         let is_of_it =
             made.origin.as_deref() == Some(&*volume.name) && made.group_uuid == volume.group_uuid;
         let shown = System::current()?.logical_volume(&made.node)?;
-        // What LVM calls the size of a snapshot is that of its room.
+        // LVM calls the reserve of a snapshot its size.
         let is_shown = shown
             .is_some_and(|shown| shown.uuid == made.uuid && shown.size_bytes == volume.size_bytes);
         match is_of_it && is_shown {
@@ -231,7 +234,7 @@ impl Origin {
     }
 }
 
-impl Snapshot {
+impl LvmSnapshot {
     /// Removes it.
     ///
     /// # Errors
@@ -241,7 +244,7 @@ impl Snapshot {
     }
 }
 
-/// Why no snapshot of such a volume can be made, or should be.
+/// Why LVM can't make a snapshot of a volume, or klon shouldn't ask for one.
 fn unfit(volume: &Volume, all: &[Volume]) -> Option<String> {
     if volume.attributes.starts_with(['s', 'S']) {
         return Some("it is itself a snapshot, and LVM makes none of those".to_owned());

@@ -55,7 +55,7 @@ pub fn run(args: &WatchdogArgs) -> Result<ExitCode> {
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     memory::lock().context("locking its memory")?;
     let log = File::options().write(true).open("/dev/kmsg").ok();
-    let mut watch = Watch {
+    let mut watch = Watchdog {
         duty: Duty::new(volumes.len()),
         volumes,
         socket,
@@ -143,14 +143,14 @@ impl Duty {
     }
 }
 
-struct Watch {
+struct Watchdog {
     volumes: Vec<Volume>,
     duty: Duty,
     socket: UnixStream,
     log: Option<File>,
 }
 
-impl Watch {
+impl Watchdog {
     fn watch(&mut self) {
         loop {
             if !self.wait() {

@@ -2,7 +2,7 @@
 
 use super::Hooks;
 use super::snapshot::size::SnapshotSize;
-use super::snapshot::{Lvm, Origin, Snapshot, Unsuited, Watched, remove_left_over};
+use super::snapshot::{Lvm, LvmSnapshot, Origin, Unsuited, Watched, remove_left_over};
 use crate::cli::{HookArgs, StillArg, StillArgs};
 use crate::error::{Advice, message, refused, usage};
 use crate::guard;
@@ -32,7 +32,7 @@ pub struct Ways {
     is_quiet: bool,
     /// Whether what earlier runs left behind was looked for.
     has_looked: Cell<bool>,
-    made: RefCell<Vec<Rc<Snapshot>>>,
+    made: RefCell<Vec<Rc<LvmSnapshot>>>,
 }
 
 impl Ways {
@@ -97,8 +97,8 @@ impl Ways {
     /// the user wants.
     pub fn claim(&self, place: &Place, system: &System) -> Result<OpenPlace> {
         match self.rest(place, system)? {
-            Rest::Claimed(open) => Ok(*open),
-            Rest::Moving(moving) => Err(moving.into()),
+            Stillness::Claimed(open) => Ok(*open),
+            Stillness::Moving(moving) => Err(moving.into()),
         }
     }
 
@@ -106,28 +106,30 @@ impl Ways {
     ///
     /// # Errors
     /// When it can't be opened; [`refused`] when the user wants a snapshot and there can be none.
-    pub fn rest(&self, place: &Place, system: &System) -> Result<Rest> {
+    pub fn rest(&self, place: &Place, system: &System) -> Result<Stillness> {
         if place.is_export() {
             return match self.how {
                 StillArg::Snapshot => Err(unsuited(place, "it is on a server")),
-                _ => Ok(Rest::Claimed(Box::new(place.claim()?))),
+                _ => Ok(Stillness::Claimed(Box::new(place.claim()?))),
             };
         }
         let still = || guard::still(system, &place.path);
         match self.how {
             StillArg::Snapshot => match self.snapshot(place, system)? {
-                Ok(snapshot) => Ok(Rest::Claimed(Box::new(claim_snapshot(place, &snapshot)?))),
+                Ok(snapshot) => Ok(Stillness::Claimed(Box::new(claim_snapshot(
+                    place, &snapshot,
+                )?))),
                 Err(None) => Err(unsuited(place, "it is no logical volume of LVM")),
                 Err(Some(Unsuited(why))) => Err(unsuited(place, &why)),
             },
             StillArg::Auto => {
                 let Err(refusal) = still() else {
                     self.look_for_left_over(place, system)?;
-                    return Ok(Rest::Claimed(Box::new(place.claim()?)));
+                    return Ok(Stillness::Claimed(Box::new(place.claim()?)));
                 };
                 Ok(match self.snapshot(place, system)? {
-                    Ok(snapshot) => Rest::Claimed(Box::new(claim_snapshot(place, &snapshot)?)),
-                    Err(why) => Rest::Moving(Moving {
+                    Ok(snapshot) => Stillness::Claimed(Box::new(claim_snapshot(place, &snapshot)?)),
+                    Err(why) => Stillness::Moving(Moving {
                         refusal,
                         no_snapshot: why.map(|Unsuited(why)| why),
                     }),
@@ -136,8 +138,8 @@ impl Ways {
             _ => {
                 self.look_for_left_over(place, system)?;
                 Ok(match still() {
-                    Ok(()) => Rest::Claimed(Box::new(place.claim()?)),
-                    Err(refusal) => Rest::Moving(Moving {
+                    Ok(()) => Stillness::Claimed(Box::new(place.claim()?)),
+                    Err(refusal) => Stillness::Moving(Moving {
                         refusal,
                         no_snapshot: None,
                     }),
@@ -161,7 +163,7 @@ impl Ways {
         &self,
         place: &Place,
         system: &System,
-    ) -> Result<std::result::Result<Rc<Snapshot>, Option<Unsuited>>> {
+    ) -> Result<std::result::Result<Rc<LvmSnapshot>, Option<Unsuited>>> {
         let origin = match self.origin(place, system)? {
             Ok(_) if self.is_dry_run => return Ok(Err(Some(Unsuited(DRY_RUN.to_owned())))),
             Ok(origin) => origin,
@@ -205,7 +207,7 @@ impl Ways {
         &self,
         place: &Place,
         origin: &Origin,
-    ) -> Result<std::result::Result<Rc<Snapshot>, Unsuited>> {
+    ) -> Result<std::result::Result<Rc<LvmSnapshot>, Unsuited>> {
         let mut hooks = self.hooks_around(origin)?;
         if let Some(hooks) = &mut hooks {
             hooks.before()?;
@@ -240,7 +242,7 @@ impl Ways {
 }
 
 /// A source as the ways of a run find it.
-pub enum Rest {
+pub enum Stillness {
     /// It is at rest, and open.
     Claimed(Box<OpenPlace>),
     /// It changes, and there is no snapshot of it.
@@ -268,13 +270,13 @@ impl From<Moving> for anyhow::Error {
 const DRY_RUN: &str = "--dry-run makes no snapshot";
 
 /// What to say of a snapshot that was made.
-fn told(name: &str, snapshot: &Snapshot) -> String {
-    let room = match snapshot.room {
+fn told(name: &str, snapshot: &LvmSnapshot) -> String {
+    let room = match snapshot.reserve {
         None => "thin, so it needs no room of its own".to_owned(),
-        Some(room) => format!(
+        Some(reserve) => format!(
             "{} for what is written meanwhile{}",
-            human::size(room.bytes),
-            if room.is_rest {
+            human::size(reserve.bytes),
+            if reserve.is_rest {
                 ": all that its volume group has free"
             } else {
                 ""
@@ -299,7 +301,7 @@ fn unsuited(place: &Place, why: &str) -> anyhow::Error {
 }
 
 /// Opens the snapshot in place of its origin, whose name and identity it has.
-fn claim_snapshot(place: &Place, snapshot: &Snapshot) -> Result<OpenPlace> {
+fn claim_snapshot(place: &Place, snapshot: &LvmSnapshot) -> Result<OpenPlace> {
     let state = &snapshot.state;
     let mut open = place.claim_at(&snapshot.node, |source| -> Arc<dyn ReadAt> {
         Arc::new(Watched::new(source, state.clone()))

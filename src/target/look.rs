@@ -3,6 +3,9 @@
 use super::{TargetEnd, TargetNow};
 use crate::error::{refused, usage};
 use crate::guard;
+use crate::named::known::Known;
+use crate::named::open::OpenPlace;
+use crate::named::resolve::TAGS;
 use crate::named::{Place, without_prefix};
 use anyhow::Result;
 use klon_partition::Identity;
@@ -24,7 +27,7 @@ impl TargetEnd {
         {
             return Ok(end);
         }
-        let place = Place::resolve(given, system)?;
+        let place = Place::resolve_here(given, system)?;
         if place.image.is_some() {
             return Err(refused(format!(
                 "{} is a klon image with snapshots. Add to it with `klon image`, or name another \
@@ -37,11 +40,27 @@ impl TargetEnd {
         let place = place.into_raw();
         let open = place.open()?;
         guard::beside_others(&open)?;
-        let (identity, location) = (open.identity(system)?, open.location(system)?);
-        let clone_name = open.clone_name(system)?;
+        Self::of(place, open, system)
+    }
+
+    /// A target that was looked at.
+    ///
+    /// # Errors
+    /// When the system doesn't say which disk it is on.
+    pub fn of(place: Place, open: OpenPlace, system: &System) -> Result<Self> {
+        let Known {
+            identity,
+            location,
+            clone_name,
+        } = open.known(system)?;
+        let disk = open.disk(system)?.cloned();
         Ok(Self {
             place,
-            now: Some(TargetNow { open, location }),
+            now: Some(TargetNow {
+                open,
+                location,
+                disk,
+            }),
             identity,
             clone_name,
         })
@@ -53,11 +72,13 @@ impl TargetEnd {
             return Ok(None);
         };
         let text = given.shown();
-        let is_tag = ["LABEL=", "UUID=", "PARTUUID=", "PARTLABEL="];
+        let is_tag = text
+            .split_once('=')
+            .is_some_and(|(tag, _)| TAGS.contains(&tag));
         let is_part = text
             .rsplit_once(':')
             .is_some_and(|(path, _)| Path::new(&unsealed(path)).exists());
-        if is_tag.iter().any(|tag| text.starts_with(tag)) || is_part || given.starts_with("/dev") {
+        if is_tag || is_part || given.starts_with("/dev") {
             return Ok(None);
         }
         let parent = given

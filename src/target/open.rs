@@ -1,8 +1,7 @@
 //! A target opened for writing, and the drive around it, where updates may be staged.
 
-use super::TargetEnd;
 use super::same::check_same;
-use crate::named::parent::Parent;
+use super::{TargetEnd, TargetNow};
 use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_imaging::stage::Space;
@@ -24,7 +23,8 @@ pub struct OpenTarget {
     drive: Option<Around>,
     /// A disk or file that is claimed as a whole, for the sake of a partition.
     claimed: Option<(PathBuf, Arc<Target>)>,
-    /// What was on the device when it was opened; `None` for a file that was made.
+    /// What is on the device, as it was when klon opened it. `None` for a file that was made, and once an
+    /// interrupted update was completed.
     layout: Option<DiskLayout>,
     made: Option<Made>,
 }
@@ -66,6 +66,27 @@ struct Around {
     at: Option<Extent>,
 }
 
+impl Around {
+    /// The disk of a target that is a partition node. Its table is read again, as someone may have changed it
+    /// while the user was asked: klon stages updates in room that no partition has.
+    fn of(target: &TargetNow, system: &System) -> Result<Option<Self>> {
+        let Some(before) = target.open.parent(system)? else {
+            return Ok(None);
+        };
+        let device = Arc::new(open_around(&before.path)?);
+        // A disk that can't be read has no room that is known.
+        let Ok(now) = before.again(&*device) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            path: now.path,
+            device,
+            layout: now.layout,
+            at: now.partition.map(|partition| partition.extent),
+        }))
+    }
+}
+
 impl OpenTarget {
     /// Opens a target; makes the file, `size_bytes` long, if it does not exist. `others` are open
     /// already, perhaps on the same drive.
@@ -96,50 +117,41 @@ impl OpenTarget {
             Some(device) if now.open.partition.is_some() => device,
             _ => Arc::new(open_target(path)?),
         };
-        let layout = Some(check_same(target, now, &opened, system)?);
+        let layout = check_same(target, now, &opened, system)?;
         if let Some(partition) = &now.open.partition {
             let volume = Arc::new(Window::new(opened.clone(), partition.extent)?);
             let around = Around {
                 path: path.clone(),
                 device: opened.clone(),
-                layout: now.open.layout.clone(),
+                layout: layout.clone(),
                 at: Some(partition.extent),
             };
             return Ok(Self {
                 volume,
                 drive: Some(around),
                 claimed: Some((path.clone(), opened)),
-                layout,
+                layout: Some(layout),
                 made: None,
             });
         }
-        let Some(parent) = Parent::of(path, system)? else {
-            return Ok(Self {
-                volume: opened,
-                drive: None,
-                claimed: None,
-                layout,
-                made: None,
-            });
-        };
-        let around = Around {
-            device: Arc::new(open_around(&parent.path)?),
-            path: parent.path,
-            layout: parent.layout,
-            at: parent.partition.map(|partition| partition.extent),
-        };
         Ok(Self {
             volume: opened,
-            drive: Some(around),
+            drive: Around::of(now, system)?,
             claimed: None,
-            layout,
+            layout: Some(layout),
             made: None,
         })
     }
 
-    /// What was on the device when it was opened for this run alone; `None` for a file that was made.
+    /// What is on the device, as klon found it when it opened the device for this run alone. `None` for a file
+    /// that was made, and where something else is there by now.
     pub const fn layout(&self) -> Option<&DiskLayout> {
         self.layout.as_ref()
+    }
+
+    /// Forgets what was found on it: an update was completed there.
+    pub fn forget(&mut self) {
+        self.layout = None;
     }
 
     /// Says that the clone on it is complete: a file that was made stays, also when all of it is zero.
@@ -188,8 +200,8 @@ impl OpenTarget {
     }
 }
 
-/// What of a drive belongs to no partition and no table; nothing while an update of a volume that
-/// is not of `group` is staged on the drive: it may lie there.
+/// The bytes of a drive that belong to no partition and no table. There are none while an update of a volume
+/// outside of `group` is staged on the drive, as that may lie there.
 fn room(layout: &DiskLayout, group: &[Extent], drive: &dyn ReadAt) -> Result<ExtentMap> {
     let Some(table) = layout.believed_table() else {
         return Ok(ExtentMap::new());

@@ -11,8 +11,11 @@ use klon_partition::device::Target;
 use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::system::System;
 
-/// Refuses a target that is not what was looked at, and consented to, before it was opened; says what
-/// is on it now.
+/// Refuses a target that is not what was looked at, and consented to, before it was opened. Returns what is on
+/// it now.
+///
+/// This second look is a guard: between the first and the opening, the user was asked, and others could write to
+/// the target. From here on it is klon's alone.
 pub(super) fn check_same(
     target: &TargetEnd,
     now: &TargetNow,

@@ -92,7 +92,7 @@ fn loaders(esp: &Volume, report: &mut Report) -> Result<Option<bool>> {
     match (has_fallback, others.is_empty()) {
         (false, true) => report.missing(&format!("UEFI: {name} has no loader: neither EFI/BOOT/BOOTX64.EFI nor any other")),
         (false, false) => report.missing(&format!(
-            "UEFI: EFI/BOOT/BOOTX64.EFI on {name}: only firmware that has an entry for this disk starts it. To start \
+            "UEFI: EFI/BOOT/BOOTX64.EFI on {name}: only firmware with an entry for this disk starts it. To start \
              anywhere, copy a loader there (grub-install --removable, bootctl install)"
         )),
         (true, _) => {}

@@ -108,7 +108,7 @@ impl Exported {
         })
     }
 
-    /// What of it was met as damaged.
+    /// Its bytes that were found damaged.
     pub(super) fn damage(&self) -> Damage {
         let found = self.salvage.as_ref().map(|salvage| salvage.damage());
         let found = found.unwrap_or_default();

@@ -75,14 +75,25 @@ struct Line<'a> {
     seconds: f64,
 }
 
+/// The file that was made.
+pub(super) struct Made<'a> {
+    pub(super) image: &'a str,
+    pub(super) done: &'a Exported,
+    pub(super) damage: &'a Damage,
+    /// Bytes that could not be read from the source of the image.
+    pub(super) bad: &'a ExtentMap,
+    pub(super) started: Instant,
+}
+
 /// Says what was made.
-pub(super) fn report(
-    image: &str,
-    request: &Request<'_>,
-    (done, damage, bad): (&Exported, &Damage, &ExtentMap),
-    started: Instant,
-    common: &Common,
-) -> Result<()> {
+pub(super) fn report(made: &Made<'_>, request: &Request<'_>, common: &Common) -> Result<()> {
+    let Made {
+        image,
+        done,
+        damage,
+        bad,
+        started,
+    } = *made;
     use std::os::unix::fs::MetadataExt;
     let file = std::fs::metadata(request.output)?;
     let (file_bytes, allocated_bytes) = (file.len(), file.blocks().saturating_mul(512));

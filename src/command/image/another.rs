@@ -9,7 +9,7 @@ use klon_partition::filesystem::{Kind, Recognized, recognize};
 use klon_partition::{Extent, ReadAt};
 use std::sync::Arc;
 
-/// Of less than so many chunks nothing is concluded: in a small volume any change is in most of them.
+/// klon concludes nothing from fewer chunks: in a small volume, any change is in most of them.
 const CHUNKS_MIN: u64 = 8;
 
 const ADVICE: &str = "If this is another disk with the same identity, give each disk its own \

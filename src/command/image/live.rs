@@ -1,34 +1,37 @@
 //! Images of volumes that are mounted for writing: brought to rest for moments, and imaged in passes.
 
-use super::{What, in_image};
-use crate::cli::ImageArgs;
-use crate::image::{ImageName, OpenForAppend};
-use crate::progress::Progress;
+use super::{Asked, Taking, What, in_image};
+use crate::image::OpenForAppend;
 use crate::run::live::Sources;
-use crate::signals::interrupt_flag;
 use crate::source::live::Live;
 use crate::still::Role;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use klon_imaging::Error as ImagingError;
 use klon_imaging::change::Rested;
-use klon_imaging::image::{
-    CaptureJob, CaptureOptions, CaptureSummary, LiveCapture, LiveSource, LiveVolume, capture_live,
-};
+use klon_imaging::clone::live::Found;
+use klon_imaging::image::{CaptureSummary, LiveCapture, LiveSource, LiveVolume, capture_live};
 use klon_partition::filesystem::Usage;
 use klon_partition::system::System;
 use std::time::SystemTime;
 
-/// Adds a snapshot of what is in use as `usage`, which says what is left out by choice.
+/// Takes a snapshot of a source that is mounted for writing.
 ///
 /// # Errors
 /// When it can't be brought to rest, the image lies on it, or no snapshot could be added.
 pub(super) fn capture(
-    (live, what): (&Live, &What<'_>),
-    (job, usage): (CaptureJob<'_>, &Usage),
-    (image, name, args): (&mut OpenForAppend, &ImageName, &ImageArgs),
-    options: &CaptureOptions,
-    progress: &Progress,
+    live: &Live,
+    taking: Taking<'_>,
+    image: &mut OpenForAppend,
+    asked: Asked<'_>,
 ) -> Result<CaptureSummary> {
+    let Taking {
+        what,
+        job,
+        usage,
+        options,
+        progress,
+    } = taking;
+    let name = asked.name;
     let system = System::current()?;
     let held: Vec<_> = live.held().into_iter().collect();
     // As the system names what is open.
@@ -38,14 +41,12 @@ pub(super) fn capture(
         true => &[][..],
         false => &written,
     };
-    let (hooks, flag) = (
-        Some(&args.still.hooks),
-        interrupt_flag().context("signals")?,
-    );
-    let mut sources = Sources::begin((&held, live.longest), written, hooks, &flag)?;
+    let hooks = Some(&asked.args.still.hooks);
+    let mut sources = Sources::begin(&held, live.longest, written, hooks)?;
     let look = |since| {
-        let found = looked(live, what, (usage, &system), since);
-        found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
+        let found = live.look(what.source, &system);
+        let at_rest = found.map(|found| at_rest(found, what, usage, since));
+        at_rest.map_err(|error| ImagingError::Refused(format!("{error:#}")))
     };
     let live = LiveCapture { job, look: &look };
     Ok(capture_live(
@@ -57,14 +58,8 @@ pub(super) fn capture(
     )?)
 }
 
-/// The source as it is now, at rest since then.
-fn looked(
-    live: &Live,
-    what: &What<'_>,
-    (limited, system): (&Usage, &System),
-    since: SystemTime,
-) -> Result<LiveSource> {
-    let found = live.look(what.source, system)?;
+/// The source as it was found now, at rest since then. It lacks what `limited` leaves out by choice.
+fn at_rest(found: Found, what: &What<'_>, limited: &Usage, since: SystemTime) -> LiveSource {
     let mut usage = found.usage.clone();
     usage.limit(limited.choice);
     let part = found.source.geometry().extent();
@@ -79,11 +74,11 @@ fn looked(
         usage: found.usage,
         rested: Some(rested),
     };
-    Ok(LiveSource {
+    LiveSource {
         source: in_image(&found.source, &what.source.lost_before),
         usage,
         partitions: Vec::new(),
         volumes: part.map(volume).into_iter().collect(),
         consistency: found.consistency,
-    })
+    }
 }

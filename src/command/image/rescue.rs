@@ -1,20 +1,18 @@
 //! `klon image --rescue`: a source with bad sectors, by way of a file beside the image. An image can't
 //! be filled out of order, and a failing disk must be asked only once for each sector.
 
-use super::{What, add, code, in_image};
+use super::{Asked, What, add, code, in_image};
 use crate::advice::{self, ELSEWHERE};
-use crate::cli::{Common, ImageArgs, ReplayArgs};
+use crate::cli::{ImageArgs, ReplayArgs};
 use crate::error::refused;
-use crate::image::ImageName;
 use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::messages::say;
 use crate::named::Place;
 use crate::progress::{Progress, Totals};
-use crate::records;
 use crate::report;
-use crate::run::consent;
 use crate::run::policy::{Policy, Rescue};
 use crate::run::rescue::rescue_one;
+use crate::run::{Run, consent};
 use crate::signals::interrupt_flag;
 use crate::still::ways::Ways;
 use crate::threads;
@@ -32,13 +30,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Rescues the source to a file, adds a snapshot of that, and removes the file.
-pub(super) fn image(
-    map: Option<&Path>,
-    (name, args): (&ImageName, &ImageArgs),
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
-    let records = records::store(common)?;
+pub(super) fn image(map: Option<&Path>, asked: Asked<'_>, system: &System) -> Result<ExitCode> {
+    let Asked { name, args, .. } = asked;
+    let (common, records) = (asked.common, asked.records);
     let scratch = beside(&name.path, "rescue");
     let own_map = beside(&name.path, "map");
     let map = map.unwrap_or(&own_map);
@@ -49,10 +43,10 @@ pub(super) fn image(
         source.limit(choice);
     }
     if let Some(source) = &mut job.source {
-        source.note_recorded(&records);
+        source.note_recorded(records);
     }
     let source = job.source.as_ref().context("an image needs a source")?;
-    if !consent::is_free(&job, &records, &policy)? {
+    if !consent::is_free(&job, records, &policy)? {
         return Err(of_another(&scratch, &source.name));
     }
     let totals = Totals {
@@ -60,7 +54,13 @@ pub(super) fn image(
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    let (mut summary, files) = rescue_one(&job, &records, &policy, &progress, system)
+    let run = Run {
+        policy: &policy,
+        records,
+        common,
+        system,
+    };
+    let (mut summary, files) = rescue_one(&job, run, &progress)
         .map_err(|error| advice::if_none(error, &scratch, ELSEWHERE))
         .with_context(|| format!("rescuing {}", source.name))?;
     if map == own_map {
@@ -87,7 +87,7 @@ pub(super) fn image(
         layout: &layout,
         bad: summary.bad.clone(),
     };
-    let added = add(&what, name, args, common).inspect_err(|_| {
+    let added = add(&what, asked).inspect_err(|_| {
         say(&format!(
             "klon: what was rescued is kept in {}, with its map {}. The same command goes on from there",
             scratch.shown(),
@@ -96,11 +96,17 @@ pub(super) fn image(
     })?;
     // From here on it would be taken for what is on the source.
     records.remove(&job.target.identity)?;
-    fs::remove_file(&scratch).with_context(|| scratch.shown())?;
-    if map == own_map {
+    clear(&scratch, map, map == own_map)?;
+    Ok(code(&summary.bad, &added.metadata.damaged))
+}
+
+/// Removes the file of a rescue, and its map unless the user named that.
+fn clear(scratch: &Path, map: &Path, is_own_map: bool) -> Result<()> {
+    fs::remove_file(scratch).with_context(|| scratch.shown())?;
+    if is_own_map {
         forget_map(map)?;
     }
-    Ok(code(&summary.bad, &added.metadata.damaged))
+    Ok(())
 }
 
 /// The pair of the source and the file that it is rescued to. Nobody may have the source mounted for writing,

@@ -1,8 +1,8 @@
 //! What klon says of a snapshot that was added to an image, or could not be.
 
-use super::is_stream;
+use super::{Asked, is_stream};
 use crate::advice;
-use crate::cli::{Common, ImageArgs};
+use crate::cli::Common;
 use crate::error::{Advice, faster};
 use crate::explain;
 use crate::human;
@@ -23,17 +23,17 @@ use std::time::Duration;
 pub(super) fn failed(
     error: anyhow::Error,
     image: OpenForAppend,
-    (source, name): (&SourceEnd, &ImageName),
-    args: &ImageArgs,
+    source: &SourceEnd,
+    asked: Asked<'_>,
 ) -> anyhow::Error {
     // What could never become a whole file is of no use, nor is what has hardly begun.
     let left = image.give_up(!advice::is_final(&error));
-    let error = if source.snapshot.is_none() && args.rescue.is_none() {
+    let error = if source.snapshot.is_none() && asked.args.rescue.is_none() {
         rescue_run::at_bad_sector(error, source, rescue_run::IMAGE)
     } else {
         error
     };
-    advised(error, left, &name.path).context(format!("imaging {}", source.name))
+    advised(error, left, &asked.name.path).context(format!("imaging {}", source.name))
 }
 
 /// Adds to an error what is left of the image, and what helps.

@@ -146,7 +146,7 @@ fn single(
     Ok(single)
 }
 
-/// How small the filesystem of a volume can be made: of all that is open, or of a partition of it.
+/// The smallest size of a filesystem. It is on all of `open`, or on the partition `part` of it.
 fn least(
     (open, part): (&OpenPlace, Option<(u32, Extent)>),
     usage: &Usage,

@@ -8,13 +8,13 @@ use nix::unistd::syncfs;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-/// Room at one moment: what files take, or what is free where that does not tell.
-pub(super) struct Room {
+/// Space at one moment: what files take, or what is free where that does not tell.
+pub(super) struct Space {
     taken_bytes: u64,
     free_bytes: Option<u64>,
 }
 
-impl Room {
+impl Space {
     /// Looks at the files of an image.
     pub(super) fn look(files: &ImageFiles) -> Result<Self> {
         let first = files.first();
@@ -56,11 +56,11 @@ pub(super) const fn is_short(given_bytes: u64, hole_bytes: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Room, is_short};
+    use super::{Space, is_short};
 
     #[test]
     fn what_came_back_is_what_the_filesystem_says() {
-        let room = |taken_bytes, free_bytes| Room {
+        let room = |taken_bytes, free_bytes| Space {
             taken_bytes,
             free_bytes,
         };

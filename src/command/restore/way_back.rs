@@ -24,11 +24,11 @@ use crate::named::open::OpenPlace;
 use crate::output;
 use crate::plan_file::size;
 use crate::records;
-use crate::run::{carry_on, look};
+use crate::run::{Run, carry_on, look};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
-use disk::{Back, NewDisk};
+use disk::{Back, NewDisk, Wanted};
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Shown;
 use klon_partition::planner::{Plan, SizePolicy};
@@ -50,25 +50,32 @@ struct Answer<'a> {
     missing: &'a [Partition],
 }
 
+/// What the user asks for, and the disks that are there.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Of `klon restore`.
+    pub args: &'a RestoreArgs,
+    /// Of all commands.
+    pub common: &'a Common,
+    /// The disks, and who uses them.
+    pub system: &'a System,
+}
+
 /// Brings clones of a plan back to new disks.
 ///
 /// # Errors
 /// When a place can't be used, something does not fit, consent is missing, or as of a clone.
-pub fn run(
-    args: &RestoreArgs,
-    (plan, drive): (&Plan, &OpenPlace),
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
+pub fn run(asked: Asked<'_>, plan: &Plan, drive: &OpenPlace) -> Result<ExitCode> {
+    let Asked { args, system, .. } = asked;
     check_options(args)?;
     let sizes = sizes(args, plan)?;
     let mut disks = Vec::new();
-    for (place, groups) in &targets(args, plan, system)? {
-        let disk = NewDisk::look((plan, drive), (place, groups), system)?;
+    for wanted in &targets(args, plan, system)? {
+        let disk = NewDisk::look(wanted, plan, drive, system)?;
         disk.check_apart(&disks, system)?;
         disks.push(disk);
     }
-    bring_back(args, (&mut disks[..], &sizes[..]), common, system)
+    bring_back(asked, &mut disks, &sizes)
 }
 
 /// The image that is given, and the disk that it is to be restored to by partitions: with `--shrink`, where
@@ -102,23 +109,23 @@ pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<(OpenP
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_image(
-    args: &RestoreArgs,
-    (image, place): (&OpenPlace, &Place),
-    common: &Common,
-    system: &System,
-) -> Result<ExitCode> {
+pub fn run_image(asked: Asked<'_>, image: &OpenPlace, place: &Place) -> Result<ExitCode> {
+    let Asked { args, system, .. } = asked;
     let original = image::original(image, args.outside, system)?;
-    let disk = image::look((image, &original), place, system)?;
-    bring_back(args, (&mut [disk][..], &[][..]), common, system)
+    let disk = image::look(image, &original, place, system)?;
+    bring_back(asked, &mut [disk], &[])
 }
 
 fn bring_back(
-    args: &RestoreArgs,
-    (disks, sizes): (&mut [NewDisk<'_>], &[(String, SizePolicy)]),
-    common: &Common,
-    system: &System,
+    asked: Asked<'_>,
+    disks: &mut [NewDisk<'_>],
+    sizes: &[(String, SizePolicy)],
 ) -> Result<ExitCode> {
+    let Asked {
+        args,
+        common,
+        system,
+    } = asked;
     let records = records::store(common)?;
     let policy = policy(args);
     for disk in &mut *disks {
@@ -134,7 +141,13 @@ fn bring_back(
     for back in disks.iter_mut().flat_map(|disk| &mut disk.back) {
         sources.extend(&mut back.source);
     }
-    look(&mut sources, &records, &policy, common)?;
+    let run = Run {
+        policy: &policy,
+        records: &records,
+        common,
+        system,
+    };
+    look(&mut sources, run)?;
     for disk in &*disks {
         show(disk, args, common)?;
     }
@@ -155,7 +168,11 @@ fn bring_back(
     for job in &mut jobs {
         job.otherwise = rung(job)?;
     }
-    let ended = carry_on(&mut jobs, &records, &policy, common, &system)?;
+    let run = Run {
+        system: &system,
+        ..run
+    };
+    let ended = carry_on(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
 }
@@ -212,8 +229,8 @@ fn check_group(name: &str, plan: &Plan) -> Result<()> {
 }
 
 /// The new disks, each with the names of what comes back to it.
-fn targets(args: &RestoreArgs, plan: &Plan, system: &System) -> Result<Vec<(Place, Vec<String>)>> {
-    let mut targets: Vec<(Place, Vec<String>)> = Vec::new();
+fn targets(args: &RestoreArgs, plan: &Plan, system: &System) -> Result<Vec<Wanted>> {
+    let mut targets: Vec<Wanted> = Vec::new();
     for given in &args.target {
         let text = given.shown();
         let (name, path) = text
@@ -227,15 +244,18 @@ fn targets(args: &RestoreArgs, plan: &Plan, system: &System) -> Result<Vec<(Plac
                 ))
             })?;
         check_group(name, plan)?;
-        let is_named = |(_, groups): &(Place, Vec<String>)| groups.iter().any(|it| it == name);
+        let is_named = |wanted: &Wanted| wanted.groups.iter().any(|it| it == name);
         if targets.iter().any(is_named) {
             return Err(usage(format!("{} is given twice", quoted(name))));
         }
         let place = Place::resolve(&PathBuf::from(unsealed(path)), system)?;
         let mut known = targets.iter_mut();
-        match known.find(|(known, _)| known.path == place.path) {
-            Some((_, groups)) => groups.push(name.to_owned()),
-            None => targets.push((place, vec![name.to_owned()])),
+        match known.find(|known| known.place.path == place.path) {
+            Some(known) => known.groups.push(name.to_owned()),
+            None => targets.push(Wanted {
+                place,
+                groups: vec![name.to_owned()],
+            }),
         }
     }
     Ok(targets)
@@ -363,7 +383,8 @@ fn bring(disk: &mut NewDisk<'_>, system: &System) -> Result<Vec<VolumeJob>> {
             source,
             ..
         } = back;
-        let target = partition_target((&name, identity), written, &open, system)?;
+        let target = partition_target(&name, written, &open, system)?;
+        let target = TargetEnd { identity, ..target };
         jobs.push(VolumeJob {
             is_planned: true,
             is_drive_given_up: true,

@@ -1,11 +1,9 @@
 //! One clone, compared with its record or its source.
 
 use super::{Check, unrecorded};
-use crate::cli::VerifyArgs;
 use crate::error::{refused, usage};
 use crate::progress::Progress;
 use crate::source::SourceEnd;
-use crate::threads;
 use anyhow::Result;
 use klon_imaging::clone::live::Found;
 use klon_imaging::clone::recorded;
@@ -47,16 +45,26 @@ impl Seen {
     }
 }
 
+/// What every clone is verified with.
+#[derive(Clone, Copy)]
+pub(super) struct Verifying<'a> {
+    pub(super) records: &'a RecordStore,
+    pub(super) system: &'a System,
+    pub(super) threads: NonZeroUsize,
+    pub(super) progress: &'a Progress,
+}
+
 /// Compares a clone with its source if that is open, else with its record.
 ///
 /// # Errors
 /// When a side can't be read; a refusal of a clone that is not finished or has no record.
-pub(super) fn verify_one(
-    check: &Check,
-    (records, system): (&RecordStore, &System),
-    args: &VerifyArgs,
-    progress: &Progress,
-) -> Result<(VerifySummary, Seen)> {
+pub(super) fn verify_one(check: &Check, with: Verifying<'_>) -> Result<(VerifySummary, Seen)> {
+    let Verifying {
+        records,
+        threads,
+        progress,
+        ..
+    } = with;
     let target: &Arc<dyn ReadAt> = &check.open.device;
     if let Some(mark) = Mark::read(target)? {
         let finish = match mark.staged {
@@ -69,9 +77,8 @@ pub(super) fn verify_one(
             mark.source
         )));
     }
-    let threads = threads::count(args.threads);
     if let Some(source) = &check.source {
-        return with_source(check, source, (records, system), threads, progress);
+        return with_source(check, source, with);
     }
     let record = recorded(records, &check.identity, target, threads)?;
     let record = record.ok_or_else(|| usage(unrecorded(check, records)))?;
@@ -85,10 +92,14 @@ pub(super) fn verify_one(
 fn with_source(
     check: &Check,
     source: &SourceEnd,
-    (records, system): (&RecordStore, &System),
-    threads: NonZeroUsize,
-    progress: &Progress,
+    with: Verifying<'_>,
 ) -> Result<(VerifySummary, Seen)> {
+    let Verifying {
+        records,
+        system,
+        threads,
+        progress,
+    } = with;
     let target: &Arc<dyn ReadAt> = &check.open.device;
     // A record of another source says nothing of this one.
     let record = records.load(&check.identity).unwrap_or_default();
@@ -120,11 +131,10 @@ fn with_source(
             (summary, Seen::of("source", rested))
         }
         Some(live) => {
-            let bytes = source.usage.extents.total_bytes();
             let compare = |found: &Found, observer: &dyn Observer| {
                 compare(&*found.source, &found.usage, observer)
             };
-            let (summary, is_at_rest) = live.compared(source, system, bytes, progress, &compare)?;
+            let (summary, is_at_rest) = live.compared(source, system, progress, &compare)?;
             let seen = Seen::of("source", is_at_rest.then(|| live.consistency()));
             let is_in_use = !is_at_rest;
             (summary, Seen { is_in_use, ..seen })

@@ -60,7 +60,7 @@ struct Line<'a> {
 struct Hit {
     #[serde(flatten)]
     damage: SnapshotDamage,
-    /// Of a disk: what of each partition is damaged, as extents of the partition.
+    /// The damaged extents of each partition of a disk. Offsets count from the partition's start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partitions: Vec<HitPartition>,
     /// Files with bytes in the damaged extents.
@@ -364,7 +364,7 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let summary = summary(&first, bad, found, seconds);
     let exact = exact::differing(sides.first, sides.second, &summary.differences);
     let mut owners = first.files(&exact);
-    exact::without_moved((&mut owners, &mut Owners::default()), || {
+    exact::without_moved(&mut owners, &mut Owners::default(), || {
         let there = second.used.difference(&first.used);
         let there = there.union(&summary.differences);
         (first.files(&summary.differences), second.files(&there))

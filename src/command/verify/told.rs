@@ -33,8 +33,7 @@ pub(super) struct Answer<'a> {
     /// Where they are.
     #[serde(skip_serializing_if = "ExtentMap::is_empty")]
     pub(super) damaged: &'a ExtentMap,
-    /// What the table of the clone says otherwise than the source's, because the disks are of
-    /// different sizes.
+    /// Entries in which the clone's table differs from the source's, because the disks differ in size.
     #[serde(skip_serializing_if = "<[Moved]>::is_empty")]
     pub(super) table_fitted: &'a [Moved],
     /// What was made larger on the clone since its record was written.
@@ -69,30 +68,39 @@ fn is_none_hit(owners: &Owners) -> bool {
 }
 
 pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
-    let summary = answer.summary;
     if common.json {
         return Ok(output::json(answer)?);
     }
-    if summary.is_equal {
-        if !common.quiet {
-            output::line(&format!(
-                "{}: equal to {}, {} compared",
-                summary.name,
-                answer.with,
-                human::size(summary.compared_bytes)
-            ))?;
-        }
-        let told = if common.quiet {
-            untold(answer)
-        } else {
-            fitted(answer) + &untold(answer)
-        };
-        return if told.is_empty() {
-            Ok(())
-        } else {
-            Ok(output::line(&told)?)
-        };
+    if !answer.summary.is_equal {
+        return Ok(output::line(&different(answer))?);
     }
+    if !common.quiet {
+        output::line(&equal(answer))?;
+    }
+    let told = if common.quiet {
+        untold(answer)
+    } else {
+        fitted(answer) + &untold(answer)
+    };
+    match told.is_empty() {
+        true => Ok(()),
+        false => Ok(output::line(&told)?),
+    }
+}
+
+fn equal(answer: &Answer<'_>) -> String {
+    let summary = answer.summary;
+    format!(
+        "{}: equal to {}, {} compared",
+        summary.name,
+        answer.with,
+        human::size(summary.compared_bytes)
+    )
+}
+
+/// What differs, and what klon knows of that.
+fn different(answer: &Answer<'_>) -> String {
+    let summary = answer.summary;
     let compared = human::size(summary.compared_bytes);
     let mut text = match summary.differences.is_empty() {
         false => format!(
@@ -134,7 +142,7 @@ pub(super) fn report(answer: &Answer<'_>, common: &Common) -> Result<()> {
     }
     text.push_str(&fitted(answer));
     text.push_str(&untold(answer));
-    Ok(output::line(&text)?)
+    text
 }
 
 /// What was left out by choice, and so not compared.
@@ -205,4 +213,196 @@ fn fitted(answer: &Answer<'_>) -> String {
         answer.summary.name,
         moved.join("; ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, different, equal, fitted, untold};
+    use klon_imaging::VerifySummary;
+    use klon_imaging::clone::FillTexts;
+    use klon_partition::filesystem::{Owner, Owners};
+    use klon_partition::table::{Moved, MovedField};
+    use klon_partition::{Extent, ExtentMap};
+
+    fn extents(len_bytes: u64) -> ExtentMap {
+        ExtentMap::whole(len_bytes)
+    }
+
+    fn summary() -> VerifySummary {
+        VerifySummary {
+            name: "Boot".to_owned(),
+            is_equal: true,
+            compared_bytes: 3 << 20,
+            left_out: ExtentMap::new(),
+            differing_bytes: 0,
+            differences: ExtentMap::new(),
+            bad_bytes: 0,
+            bad: ExtentMap::new(),
+            bad_fill: FillTexts::default(),
+            unread_bytes: 0,
+            unread: ExtentMap::new(),
+            first_difference_bytes: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// Hands `told` the answer for a summary.
+    fn said(summary: &VerifySummary, told: impl FnOnce(Answer<'_>) -> String) -> String {
+        told(Answer {
+            event: "verified",
+            against: "record",
+            with: "its record".to_owned(),
+            made: "cloned",
+            summary,
+            damaged_bytes: 0,
+            damaged: &ExtentMap::new(),
+            table_fitted: &[],
+            grown: &[],
+            files: &[],
+            files_unknown_because: &[],
+            bad_files: &Owners::default(),
+            consistency: None,
+            is_in_use: false,
+            unread_files: &Owners::default(),
+        })
+    }
+
+    fn differing() -> VerifySummary {
+        VerifySummary {
+            is_equal: false,
+            differing_bytes: 4096,
+            differences: extents(4096),
+            first_difference_bytes: Some(7),
+            ..summary()
+        }
+    }
+
+    #[test]
+    fn an_equal_clone_is_told_in_one_line() {
+        let text = said(&summary(), |answer| equal(&answer));
+        assert_eq!(text, "Boot: equal to its record, 3 MiB compared");
+        assert_eq!(
+            said(&summary(), |answer| untold(&answer) + &fitted(&answer)),
+            ""
+        );
+    }
+
+    #[test]
+    fn what_differs_is_told_with_its_place_and_its_files() {
+        let file = Owner {
+            path: "/etc/fstab".to_owned(),
+            file_offset_bytes: 5,
+            extent: Extent::new(0, 512).unwrap(),
+            inline_sha256: None,
+        };
+        let gaps = ["a directory is damaged".to_owned()];
+        let text = said(&differing(), |answer| {
+            different(&Answer {
+                files: std::slice::from_ref(&file),
+                files_unknown_because: &gaps,
+                ..answer
+            })
+        });
+        assert!(text.starts_with(
+            "Boot: DIFFERENT from its record: 4 KiB of 3 MiB in 1 extent\n  first differing byte: 7\n"
+        ), "{text}");
+        // A record knows chunks only.
+        assert!(
+            text.contains("  perhaps in /etc/fstab from byte 5\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  more files may differ: a directory is damaged\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_source_shows_which_file_differs_for_sure() {
+        let file = Owner {
+            path: "/a".to_owned(),
+            file_offset_bytes: 0,
+            extent: Extent::new(0, 512).unwrap(),
+            inline_sha256: None,
+        };
+        let text = said(&differing(), |answer| {
+            different(&Answer {
+                against: "source",
+                files: std::slice::from_ref(&file),
+                ..answer
+            })
+        });
+        assert!(text.contains("\n  in /a from byte 0\n"), "{text}");
+    }
+
+    #[test]
+    fn damage_of_an_image_is_no_difference() {
+        let unequal = VerifySummary {
+            is_equal: false,
+            ..summary()
+        };
+        let text = said(&unequal, |answer| {
+            different(&Answer {
+                damaged_bytes: 4096,
+                damaged: &extents(4096),
+                ..answer
+            })
+        });
+        assert!(
+            text.starts_with("Boot: what can be compared is equal to its record"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Boot: 4 KiB in 1 extent can't be compared"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_was_not_compared_is_told_of_an_equal_clone_as_well() {
+        let partly = VerifySummary {
+            left_out: extents(4096),
+            bad_bytes: 1024,
+            bad: extents(1024),
+            unread_bytes: 2048,
+            unread: extents(2048),
+            ..summary()
+        };
+        let by_record = said(&partly, |answer| untold(&answer));
+        assert!(by_record.contains("4 KiB that no one proved free were left out by choice"));
+        assert!(
+            by_record
+                .contains("1 KiB in 1 extent could not be read from the source when it was cloned")
+        );
+        assert!(by_record.contains("2 KiB in 1 place can't be read from the source now"));
+        // A record has a digest of what stands in place of bad bytes; a source has nothing to compare.
+        assert!(!by_record.contains("so klon can't compare it"));
+        let by_source = said(&partly, |answer| {
+            untold(&Answer {
+                against: "source",
+                ..answer
+            })
+        });
+        assert!(by_source.contains("so klon can't compare it"));
+    }
+
+    #[test]
+    fn a_table_that_fits_its_own_disk_is_told() {
+        let moved = [Moved {
+            field: MovedField::BackupLba,
+            source: 99,
+            target: 199,
+        }];
+        let text = said(&summary(), |answer| {
+            fitted(&Answer {
+                table_fitted: &moved,
+                ..answer
+            })
+        });
+        assert!(
+            text.starts_with("Boot: its partition table fits its own size: "),
+            "{text}"
+        );
+        assert!(text.contains("99") && text.contains("199"), "{text}");
+    }
 }

@@ -25,7 +25,7 @@ struct Damaged<'a> {
     snapshot: u64,
     bad_bytes: u64,
     bad: &'a ExtentMap,
-    /// Of a disk, or a partition of one: what of each partition is damaged, as extents of that.
+    /// The damaged extents of each partition of a disk. Offsets count from the partition's start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     partitions: Vec<DamagedPartition>,
     files: &'a [Owner],

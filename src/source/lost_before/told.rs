@@ -18,7 +18,7 @@ pub enum Out {
     Json,
     /// For people on standard output.
     Text,
-    /// With the messages, because standard output is something else.
+    /// On standard error, because standard output carries the image.
     Messages,
 }
 
@@ -44,8 +44,8 @@ struct Told<'a> {
     files_unknown_because: &'a [String],
 }
 
-/// Says what of `bad`, in what was made of a source and is called `name`, was lost before, and whose that
-/// is.
+/// Tells which `bad` bytes the source had lost before, and which files have them. `name` is what was made of
+/// the source.
 ///
 /// # Errors
 /// When standard output can't be written.

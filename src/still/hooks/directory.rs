@@ -58,8 +58,8 @@ pub fn programs(directory: &Path) -> Result<Vec<Hook>> {
         let is_ours = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
         if !is_ours || metadata.permissions().mode() & OPEN_TO_OTHERS != 0 {
             return Err(refused(format!(
-                "the hook {} can be changed by others, and would be run with the rights of who runs klon. \
-                 Let it be root's, and nobody else's to write (chmod go-w)",
+                "others can change the hook {}, and klon would run it with your rights. Make root its owner, and \
+                 keep others from writing it (chmod go-w)",
                 path.shown()
             )));
         }

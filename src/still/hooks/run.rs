@@ -152,7 +152,7 @@ fn end(child: &mut Child) {
         }
         sleep(LOOK);
     }
-    // What of the group is left when its first process has ended, and that one if it has not.
+    // Kills the rest of the process group, and the first process if it still runs.
     let _ = killpg(group, Signal::SIGKILL);
     let _ = child.wait();
 }

@@ -127,7 +127,7 @@ fn a_program_that_others_can_change_is_refused_and_so_is_an_empty_directory() {
     assert!(said.contains("no hooks in"), "{said}");
     place.put("before-freeze/x", "true", 0o777);
     let said = message(&find(&place.args(&[], &[])).unwrap_err());
-    assert!(said.contains("can be changed by others"), "{said}");
+    assert!(said.contains("others can change the hook"), "{said}");
 }
 
 #[test]

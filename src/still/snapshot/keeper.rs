@@ -6,13 +6,14 @@ use super::lvm::Lvm;
 use super::owner::Owner;
 use crate::messages::say;
 use anyhow::{Context as _, Result};
+use klon_partition::locks::lock;
 use klon_partition::text::sealed_bytes;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The hidden command that runs it.
@@ -58,11 +59,7 @@ impl Keeper {
     /// # Errors
     /// When it could not; it said why.
     pub(super) fn end(&self) -> Result<()> {
-        let child = self
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let child = lock(&self.child).take();
         let Some(mut child) = child else {
             return Ok(());
         };
@@ -92,7 +89,7 @@ impl Drop for Keeper {
     }
 }
 
-/// The process itself: waits for the end of the run, and removes the snapshot of that name and tag.
+/// The process itself: waits for the end of the run, and removes the snapshot with this name and tag.
 ///
 /// # Errors
 /// When it can't be removed.

@@ -30,13 +30,13 @@ pub struct Volume {
     pub group_uuid: String,
     /// The name of its group.
     pub group: String,
-    /// Its size; of a snapshot that is not thin, how much room it has for what is written meanwhile.
+    /// Its size. For a snapshot that is not thin, this is its reserve for writes to the origin.
     pub size_bytes: u64,
     /// Ten letters (lvs(8), "lv_attr").
     pub attributes: String,
-    /// Of a thin volume: the name of its pool.
+    /// The name of its pool, if it is thin.
     pub pool: Option<String>,
-    /// Of a snapshot: the name of its origin.
+    /// The name of its origin, if it is a snapshot.
     pub origin: Option<String>,
     /// What its group has free.
     pub group_free_bytes: u64,

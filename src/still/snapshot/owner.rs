@@ -18,7 +18,7 @@ const MACHINE_LEN: usize = 16;
 /// A process of a machine, told apart from any that has its number later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Of the id of the machine, a digest; `none` where there is none.
+    /// A digest of the machine's id; `none` if it has no id.
     machine: String,
     /// The id of the boot, without dashes.
     boot: String,

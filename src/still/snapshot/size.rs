@@ -1,4 +1,4 @@
-//! How much room a snapshot has for what is written to its origin meanwhile.
+//! How much a snapshot sets aside for writes to its origin meanwhile.
 
 use klon_partition::planner::parse_size;
 use std::fmt;
@@ -18,18 +18,18 @@ pub enum SnapshotSize {
     Percent(u64),
 }
 
-/// The room that a snapshot gets, and whether that is less than klon would like.
+/// What is set aside for a snapshot, and whether that is less than klon would like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Reserve {
     /// In bytes; a whole number of extents of the group.
     pub bytes: u64,
     /// Whether the group had no more.
     pub is_rest: bool,
 }
 
-/// Why there is no room for a snapshot.
+/// Why a snapshot has no reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRoom {
+pub struct TooLittle {
     /// What was wanted at least, in bytes.
     pub wanted_bytes: u64,
 }
@@ -44,17 +44,17 @@ impl SnapshotSize {
     }
 }
 
-/// The room for a snapshot of a volume of `origin_bytes`, in a group that has so much free, in extents of so
+/// The reserve for a snapshot of a volume of `origin_bytes`, in a group that has so much free, in extents of so
 /// many bytes.
 ///
 /// # Errors
-/// [`NoRoom`] when what was `asked` for is not there, or, where nobody asked, next to nothing is.
-pub fn room(
+/// [`TooLittle`] when what was `asked` for is not there, or, where nobody asked, next to nothing is.
+pub fn reserve(
     asked: Option<SnapshotSize>,
     origin_bytes: u64,
     free_bytes: u64,
     extent_bytes: u64,
-) -> Result<Room, NoRoom> {
+) -> Result<Reserve, TooLittle> {
     let extent_bytes = extent_bytes.max(1);
     let usual = SnapshotSize::Percent(USUAL_PERCENT);
     let wanted_bytes = asked.unwrap_or(usual).of(origin_bytes).max(LEAST_BYTES);
@@ -62,21 +62,21 @@ pub fn room(
         .div_ceil(extent_bytes)
         .saturating_mul(extent_bytes);
     if wanted_bytes <= free_bytes {
-        return Ok(Room {
+        return Ok(Reserve {
             bytes: wanted_bytes,
             is_rest: false,
         });
     }
     let rest_bytes = free_bytes / extent_bytes * extent_bytes;
     match asked {
-        None if rest_bytes >= LEAST_BYTES => Ok(Room {
+        None if rest_bytes >= LEAST_BYTES => Ok(Reserve {
             bytes: rest_bytes,
             is_rest: true,
         }),
-        None => Err(NoRoom {
+        None => Err(TooLittle {
             wanted_bytes: LEAST_BYTES,
         }),
-        Some(_) => Err(NoRoom { wanted_bytes }),
+        Some(_) => Err(TooLittle { wanted_bytes }),
     }
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for SnapshotSize {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoRoom, Room, SnapshotSize, room};
+    use super::{Reserve, SnapshotSize, TooLittle, reserve};
 
     const EXTENT: u64 = 4 << 20;
     const GIB: u64 = 1 << 30;
@@ -127,19 +127,19 @@ mod tests {
 
     #[test]
     fn a_snapshot_has_a_fifth_of_its_origin_or_what_there_is() {
-        let of = |free| room(None, 10 * GIB, free, EXTENT);
-        let whole = Room {
+        let of = |free| reserve(None, 10 * GIB, free, EXTENT);
+        let whole = Reserve {
             bytes: 2 * GIB,
             is_rest: false,
         };
         assert_eq!(of(3 * GIB), Ok(whole));
         assert_eq!(of(2 * GIB), Ok(whole));
-        let rest = Room {
+        let rest = Reserve {
             bytes: GIB - EXTENT,
             is_rest: true,
         };
         assert_eq!(of(GIB - 1), Ok(rest));
-        let none = NoRoom {
+        let none = TooLittle {
             wanted_bytes: EXTENT,
         };
         assert_eq!(of(EXTENT - 1), Err(none));
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_given_or_refused() {
-        let of = |size: &str, free| room(Some(size.parse().unwrap()), GIB, free, EXTENT);
+        let of = |size: &str, free| reserve(Some(size.parse().unwrap()), GIB, free, EXTENT);
         assert_eq!(of("5M", GIB).unwrap().bytes, 2 * EXTENT);
         assert_eq!(of("1K", GIB).unwrap().bytes, EXTENT);
         assert_eq!(of("50%", GIB).unwrap().bytes, GIB / 2);
         let wanted_bytes = GIB / 2;
-        assert_eq!(of("512M", GIB / 2 - 1), Err(NoRoom { wanted_bytes }));
+        assert_eq!(of("512M", GIB / 2 - 1), Err(TooLittle { wanted_bytes }));
     }
 }

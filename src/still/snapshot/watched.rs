@@ -10,8 +10,9 @@
 use super::fullest;
 use super::lvm::{Lvm, Volume};
 use klon_partition::device::Geometry;
+use klon_partition::locks::lock;
 use klon_partition::{Error, Extent, ExtentMap, ReadAt, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often LVM is asked while a snapshot is read.
@@ -39,7 +40,7 @@ struct Asked {
 }
 
 impl State {
-    /// Of a snapshot that was just made, of a volume in that pool if it is thin.
+    /// The state of a snapshot that was just made. `pool` is the pool of its volume, if that is thin.
     pub(super) fn new(lvm: Lvm, made: &Volume, pool: Option<String>) -> Self {
         let asked = Asked {
             at: Instant::now(),
@@ -60,7 +61,7 @@ impl State {
     /// # Errors
     /// [`Error::Refused`] when LVM can't be asked.
     pub fn broken(&self) -> Result<Option<String>> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = lock(&self.asked);
         self.ask(&mut asked)?;
         Ok(asked.end.clone())
     }

@@ -159,7 +159,7 @@ fn each_thing_that_is_missing_is_named() {
         "c",
         &[
             "MISSING  UEFI: EFI/BOOT/BOOTX64.EFI",
-            "only firmware that has an entry",
+            "only firmware with an entry",
             "1 thing missing",
         ],
     );

@@ -1,4 +1,4 @@
-//! What of a disk that comes back will boot, said before anything is written.
+//! Says what will boot of a disk that comes back, before anything is written.
 
 use klon_partition::planner::{Original, WayBack};
 use klon_partition::table::PartitionType;
@@ -46,7 +46,7 @@ fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {
     }
     match (!has_code, original.has_loader_in_gap) {
         (true, true) => Some(format!(
-            "the original had data between its table and its first partition, a boot loader perhaps, that do \
+            "the original had data between its table and its first partition, perhaps a boot loader. They do \
              not come back: there is no place for them on this disk, or the {carrier} does not have them"
         )),
         (true, false) => loader

@@ -28,7 +28,7 @@ pub struct NewDisk<'a> {
     pub open: OpenPlace,
     /// How it is recognized, and what must be named to consent to overwriting it.
     pub identity: Identity,
-    /// What the plan or the image says of the disk that it takes the place of.
+    /// The disk that it replaces, as the plan or the image describes that.
     pub original: &'a Original,
     /// Which of the two it is, in words.
     pub carrier: &'static str,
@@ -38,7 +38,7 @@ pub struct NewDisk<'a> {
     pub way: Option<WayBack>,
     /// What that changes.
     pub changes: Vec<Change>,
-    /// What of it the table goes over, in no partition and not zero.
+    /// Bytes in no partition that are not zero, and that the table overwrites.
     pub covered: ExtentMap,
 }
 
@@ -54,7 +54,7 @@ pub struct Back {
     pub open: OpenPlace,
     /// The size that it should have.
     pub returning: Returning,
-    /// What is read, once it is known what there is room for.
+    /// What is read of it. That is known once the disk is laid out.
     pub source: Option<SourceEnd>,
 }
 
@@ -66,18 +66,27 @@ impl Back {
     }
 }
 
+/// A new disk, and the sources of the plan that come back to it.
+pub struct Wanted {
+    /// The disk.
+    pub place: Place,
+    /// The names of the sources.
+    pub groups: Vec<String>,
+}
+
 impl<'a> NewDisk<'a> {
-    /// Looks at the disk `place`, and at the clones of the sources `groups` of the plan, which are on
-    /// `drive`.
+    /// Looks at the disk that is wanted, and at the clones on `drive` that come back to it.
     ///
     /// # Errors
     /// When the disk is in use, is none, or lies on the drive; when the plan does not say what the
     /// original was; when a clone is not there.
     pub fn look(
-        (plan, drive): (&'a Plan, &OpenPlace),
-        (place, groups): (&Place, &[String]),
+        wanted: &Wanted,
+        plan: &'a Plan,
+        drive: &OpenPlace,
         system: &System,
     ) -> Result<Self> {
+        let Wanted { place, groups } = wanted;
         let original = original_of(plan, groups, drive)?;
         let open = target(place, system)?;
         let (location, on) = (open.location(system)?, drive.location(system)?);
@@ -93,22 +102,23 @@ impl<'a> NewDisk<'a> {
             let clone = look_at_clone(volume, original, drive, system);
             back.push(clone.with_context(|| volume.name.clone())?);
         }
-        Ok(Self::new(open, identity, (original, "plan"), back))
+        let disk = Self::new(open, identity, original, "plan");
+        Ok(Self { back, ..disk })
     }
 
-    /// The disk that was looked at, with what comes back to it.
+    /// The disk that was looked at, to which nothing comes back yet.
     pub const fn new(
         open: OpenPlace,
         identity: Identity,
-        (original, carrier): (&'a Original, &'static str),
-        back: Vec<Back>,
+        original: &'a Original,
+        carrier: &'static str,
     ) -> Self {
         Self {
             open,
             identity,
             original,
             carrier,
-            back,
+            back: Vec::new(),
             way: None,
             changes: Vec::new(),
             covered: ExtentMap::new(),

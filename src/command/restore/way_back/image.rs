@@ -63,7 +63,8 @@ pub fn original(image: &OpenPlace, outside: Outside, system: &System) -> Result<
 /// # Errors
 /// When the disk is in use or is none; when a partition can't be read.
 pub fn look<'a>(
-    (image, original): (&OpenPlace, &'a Original),
+    image: &OpenPlace,
+    original: &'a Original,
     place: &Place,
     system: &System,
 ) -> Result<NewDisk<'a>> {
@@ -75,7 +76,8 @@ pub fn look<'a>(
             back.push(look_at(image, partition, system)?);
         }
     }
-    Ok(NewDisk::new(open, identity, (original, "image"), back))
+    let disk = NewDisk::new(open, identity, original, "image");
+    Ok(NewDisk { back, ..disk })
 }
 
 fn look_at(image: &OpenPlace, partition: &Partition, system: &System) -> Result<Back> {
