@@ -46,7 +46,7 @@ pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
 pub use recognition::{Recognized, owners, probe, recognize};
 pub use replay::{Replay, Replayed, doubt, replay};
-pub use usage::{Basis, UNREAD, Usage, usage, usage_by, usage_or_whole};
+pub use usage::{Basis, CUT, UNREAD, Usage, is_cut, usage, usage_by, usage_or_whole};
 
 use crate::device::ReadAt;
 use crate::error::Result;
