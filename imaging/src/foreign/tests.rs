@@ -217,7 +217,16 @@ fn what_names_other_files_is_refused() {
             "{text}"
         );
     }
-    for text in ["parentCID=12345678", "parentcid = 0"] {
+    // QEMU takes several lines for one extent, and goes by the name of a parent.
+    assert!(refused("RW\n63 FLAT\n\"/etc/shadow\" 0").is_some());
+    assert!(refused("RW 63FLAT \"/etc/shadow\" 0").is_some());
+    let far = format!("{}RW 63 FLAT \"/etc/shadow\" 0", "#\n".repeat(40 << 10));
+    assert!(refused(&far).is_some_and(|why| why.contains("more than 65536 bytes")));
+    for text in [
+        "parentCID=12345678",
+        "parentcid = 0",
+        "parentCID=ffffffff\nparentFileNameHint=\"base.vmdk\"",
+    ] {
         assert!(
             refused(text).is_some_and(|why| why.contains("snapshot")),
             "{text}"
@@ -233,6 +242,13 @@ fn what_names_other_files_is_refused() {
     (fields[28], fields[36]) = (1, 20);
     let hidden = at(&[(0, &fields), (512, b"parentCID=1\n")]);
     assert!(recognize(&MemoryDevice::new(hidden, 512)).is_err());
+    // Where QEMU looks for a parent, wherever the header says that the descriptor is.
+    fields[28] = 9;
+    let hint = b"# Disk DescriptorFile\nparentFileNameHint=\"base.vmdk\"\n";
+    let hidden = at(&[(0, &fields), (512, hint)]);
+    assert!(recognize(&MemoryDevice::new(hidden, 512)).is_err());
+    let backed = at(&[(0, b"QFI\xfb\0\0\0\x01"), (15, &[64])]);
+    assert!(recognize(&MemoryDevice::new(backed, 512)).is_err());
     let backed = at(&[(0, b"QED\0\0\0\x01\0"), (16, &[1])]);
     assert!(recognize(&MemoryDevice::new(backed, 512)).is_err());
 }
