@@ -13,7 +13,8 @@ use klon_imaging::foreign::{Foreign, Form, check_whole, recognize};
 use klon_imaging::image::import::qcow2::Qcow2;
 use klon_imaging::image::import::split::Parts;
 use klon_imaging::packed::Packing;
-use klon_partition::device::{Kind, Source, Window};
+use klon_partition::bytes::be64;
+use klon_partition::device::{Kind, Source, Window, read_vec};
 use klon_partition::text::{quoted, sealed};
 use klon_partition::{Error, Extent, ReadAt};
 use std::path::Path;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// What names a file whose bytes are a disk's own, whatever they look like: `raw:FILE`.
 pub const RAW_PREFIX: &str = "raw:";
+
+/// Where the footer of a VHD has the size of its disk.
+const VHD_SIZE_AT: u64 = 48;
 
 /// A file that holds a disk in another form.
 #[derive(Clone, Debug)]
@@ -65,7 +69,9 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
                     .map_err(|error| hinted(given, error))?;
                 let disk = qemu::QemuDisk::start(&program, driver, source.path());
                 let doing = || format!("{given}: it is {}, and qemu-nbd can't read it", found.name);
-                Arc::new(disk.with_context(doing)?)
+                let disk = disk.with_context(doing)?;
+                check_size(given, driver, source, disk.geometry().size_bytes)?;
+                Arc::new(disk)
             }
             None => return Err(refusal(given, &found)),
         },
@@ -75,6 +81,23 @@ pub fn open(given: &str, source: &Arc<Source>) -> Result<Option<(Arc<dyn ReadAt>
         _ => return Err(refusal(given, &found)),
     };
     Ok(Some((device, container)))
+}
+
+/// Refuses a disk that qemu-nbd serves in another size than the header of its image says: what is behind the
+/// end would be lost.
+fn check_size(given: &str, driver: &str, source: &Source, served_bytes: u64) -> Result<()> {
+    if driver != "vpc" {
+        return Ok(());
+    }
+    // "Current Size" of the footer, which dynamic disks have at their start, too.
+    let size_bytes = be64(&read_vec(source, VHD_SIZE_AT, 8)?, 0);
+    if size_bytes == served_bytes {
+        return Ok(());
+    }
+    Err(unsupported(format!(
+        "{given}: its footer says at {VHD_SIZE_AT} that its disk has {size_bytes} bytes, but qemu-nbd \
+         serves {served_bytes}. Make a raw file of it with the program that made it, and name that"
+    )))
 }
 
 /// What a file is, if it is no raw disk.

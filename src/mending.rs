@@ -1,6 +1,6 @@
 //! How to mend a volume whose record of used blocks can't be believed.
 
-use klon_partition::filesystem::{Hazard, Kind, UNREAD};
+use klon_partition::filesystem::{CUT, Hazard, Kind, UNREAD};
 
 /// The advice for a volume of this kind with these hazards. `reason` is why it was not believed.
 pub fn of(kind: Option<Kind>, hazards: &[Hazard], reason: &str) -> String {
@@ -8,6 +8,12 @@ pub fn of(kind: Option<Kind>, hazards: &[Hazard], reason: &str) -> String {
     if reason.starts_with(UNREAD) {
         // A repair would write to a disk that is about to fail.
         return "Repair nothing on it before you clone it".to_owned();
+    }
+    if reason.contains(CUT) {
+        // A check would make the loss final.
+        return "The file ends before its filesystem: it is cut, or the first of several parts. Repair \
+            nothing on it"
+            .to_owned();
     }
     if has(|hazard| matches!(hazard, Hazard::ExternalJournal(_) | Hazard::MultiDevice(_))) {
         return "The clone of this device alone is not complete. Clone the other devices that \
@@ -176,6 +182,16 @@ mod tests {
                 let said = of(Some(kind), &[hazard], "");
                 assert!(!said.contains("mount"), "{kind}: {said}");
             }
+        }
+    }
+
+    #[test]
+    fn a_cut_volume_is_not_repaired() {
+        for kind in KINDS {
+            let reason = format!("{kind} damaged (so){}", super::CUT);
+            let said = of(Some(kind), &[Hazard::Damaged("so".to_owned())], &reason);
+            assert!(said.contains("first of several parts"), "{said}");
+            assert!(!said.contains("fsck"), "{said}");
         }
     }
 

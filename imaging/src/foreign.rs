@@ -90,6 +90,10 @@ pub fn recognize(file: &dyn ReadAt) -> Result<Option<Foreign>> {
             .or_else(|| archive::see(&head))
             .or_else(|| document::see(&head)),
     };
+    let seen = match seen {
+        Some(seen) => Some(seen),
+        None => magic::see_end(file)?,
+    };
     match seen {
         Some(seen) if seen.is_sure || !looks_raw(file)? => Ok(Some(seen.foreign)),
         _ => Ok(None),

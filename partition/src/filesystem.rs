@@ -47,7 +47,7 @@ pub use owners::{Owner, Owners};
 pub use recognition::{Recognized, known_bad, owners, probe, recognize};
 pub use replay::{doubt, replay};
 pub use replayed::{Replay, Replayed};
-pub use usage::{Basis, UNREAD, Usage, usage, usage_by, usage_or_whole};
+pub use usage::{Basis, CUT, UNREAD, Usage, is_cut, usage, usage_by, usage_or_whole};
 
 use crate::device::ReadAt;
 use crate::error::Result;

@@ -17,9 +17,13 @@ use crate::threads;
 use anyhow::{Context as _, Result};
 use exported::Exported;
 pub(super) use exported::Range;
+use klon_imaging::image::ImageFiles;
 use klon_imaging::image::export::ExportJob;
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Shown};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -225,11 +229,7 @@ fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
     if path.file_name().is_none() {
         return Err(usage(format!("{text} is not the name of a file")));
     }
-    if let (Ok(output), Ok(image)) = (path.canonicalize(), image.path.canonicalize())
-        && output == image
-    {
-        return Err(refused(format!("{text} is the image itself")));
-    }
+    check_is_not(path, &text, &image.files()?)?;
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(refused(format!(
             "{text} is not a plain file. To bring a snapshot to a device, use `klon restore`"
@@ -239,4 +239,34 @@ fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Refuses a file of the image that is read, by whatever name, and a name that its next part would have.
+fn check_is_not(path: &Path, text: &str, image: &ImageFiles) -> Result<()> {
+    let id = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    if let Ok(output) = id(path)
+        && image
+            .paths()
+            .any(|part| id(part).is_ok_and(|part| part == output))
+    {
+        return Err(refused(match image.is_split() {
+            true => format!("{text} is a part of the image itself"),
+            false => format!("{text} is the image itself"),
+        }));
+    }
+    let parent = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
+    let place = |path: &Path| Path::new(".").join(parent(path)).canonicalize().ok();
+    let is_number = |end: &OsStr| end.len() >= 3 && end.as_bytes().iter().all(u8::is_ascii_digit);
+    let name = image.name();
+    if image.is_split()
+        && path.file_stem() == name.file_name()
+        && path.extension().is_some_and(is_number)
+        && place(path) == place(name)
+    {
+        return Err(refused(format!(
+            "{text} would be taken for a part of the image {}. Give it another name",
+            name.shown()
+        )));
+    }
+    Ok(())
 }

@@ -10,8 +10,10 @@
 use anyhow::{Context as _, Result};
 use klon_imaging::foreign::NbdDisk;
 use klon_partition::{Error, Extent, ExtentMap, Geometry, ReadAt};
+use std::ffi::OsString;
 use std::io::{PipeWriter, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -70,9 +72,12 @@ impl QemuDisk {
         let (listener, connections) = connected().context("making a socket for qemu-nbd")?;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", START, "sh"]).arg(program);
-        command.args(["--read-only", "--format", driver]);
+        command.arg("--read-only");
         command.arg(format!("--shared={CONNECTIONS}"));
-        command.arg("--").arg(&path);
+        match options(driver, &path) {
+            Some(options) => command.args(["--image-opts", "--"]).arg(options),
+            None => command.args(["--format", driver, "--"]).arg(&path),
+        };
         // Ctrl-C is for klon, which ends it in its own time.
         command.process_group(0);
         let (until_closed, pipe) = std::io::pipe().context("making a pipe for qemu-nbd")?;
@@ -103,6 +108,24 @@ impl QemuDisk {
             }
         }
     }
+}
+
+/// How QEMU is told of an image whose driver must be told more than its name. Without `force_size_calc` QEMU
+/// takes the size of a dynamic VHD from cylinders, heads and sectors, unless its own programs or Hyper-V made
+/// it, and these round it down.
+fn options(driver: &str, path: &Path) -> Option<OsString> {
+    let options = match driver {
+        "vpc" => "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename=",
+        _ => return None,
+    };
+    // A comma ends a value, two of them are one in it.
+    let parts: Vec<&[u8]> = (path.as_os_str().as_bytes())
+        .split(|&byte| byte == b',')
+        .collect();
+    let name = OsString::from_vec(parts.join(&b",,"[..]));
+    let mut text = OsString::from(options);
+    text.push(name);
+    Some(text)
 }
 
 /// A socket, and connections to it that wait to be accepted. It has no name any more.

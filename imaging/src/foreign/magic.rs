@@ -1,6 +1,11 @@
 //! Formats that are told by a few bytes at a fixed place of the start (file(1), QEMU's block drivers).
 
 use super::{Foreign, Form, SURE_BYTES, Seen};
+use crate::change::evidence::MAGIC as EVIDENCE;
+use crate::record::format::MAGIC as RECORD;
+use klon_partition::bytes::{be32, be64};
+use klon_partition::device::read_vec;
+use klon_partition::{ReadAt, Result};
 
 struct Magic {
     at: usize,
@@ -28,6 +33,16 @@ const fn archive(bytes: &'static [u8], name: &'static str) -> Magic {
     }
 }
 
+const fn at(at: usize, bytes: &'static [u8], name: &'static str, advice: &'static str) -> Magic {
+    Magic {
+        at,
+        ..saved(bytes, name, advice)
+    }
+}
+
+const ZFS_RECEIVE: &str = "`zfs receive` makes a dataset of it";
+const RESTORE: &str = "`restore` brings it to a formatted volume, which can be cloned";
+const OWN_FILE: &str = "it says something of a clone or an image, and holds no disk";
 const OWN_PROGRAM: &str =
     "restore it with the program that made it to a disk or a file, and clone that";
 
@@ -147,6 +162,42 @@ const MAGICS: &[Magic] = &[
         "an encrypted file (PGP)",
         "decrypt it with `gpg -d`, and name what comes out",
     ),
+    saved(
+        b"Salted__",
+        "an encrypted file (openssl)",
+        "decrypt it with `openssl enc -d`, and name what comes out",
+    ),
+    // dmu_replay_record of OpenZFS: drr_type 0 (BEGIN) and the length of what follows, then drr_magic.
+    at(
+        8,
+        b"\xac\xcb\xba\xf5\x02\0\0\0",
+        "a stream of zfs send",
+        ZFS_RECEIVE,
+    ),
+    at(
+        8,
+        b"\0\0\0\x02\xf5\xba\xcb\xac",
+        "a stream of zfs send",
+        ZFS_RECEIVE,
+    ),
+    // c_magic of protocols/dumprestore.h: 60012.
+    at(24, b"\x6c\xea\0\0", "a dump of dump(8)", RESTORE),
+    at(24, b"\0\0\xea\x6c", "a dump of dump(8)", RESTORE),
+    saved(
+        b"MComprHD",
+        "a packed disk of MAME (CHD)",
+        "`chdman extracthd -i {} -o {}.raw` makes it raw",
+    ),
+    saved(b"CISO", "a packed ISO image (CISO)", OWN_PROGRAM),
+    // ECMA-130, 14: each sector begins with this.
+    saved(
+        b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0",
+        "an image of a CD with sectors of 2352 bytes",
+        "where it is of data, `bchunk` makes an ISO image of it and its .cue file",
+    ),
+    saved(RECORD, "a record of klon", OWN_FILE),
+    saved(b"klonlog\n", "a log of klon", OWN_FILE),
+    saved(EVIDENCE, "what klon keeps of files", OWN_FILE),
     archive(b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     archive(b"\xed\xab\xee\xdb\x03\0", "an RPM package"),
     archive(b"PAR2\0PKT", "a PAR2 file"),
@@ -175,4 +226,34 @@ pub(super) fn see(head: &[u8]) -> Option<Seen> {
         },
         is_sure: magic.bytes.len() >= SURE_BYTES,
     })
+}
+
+/// What the end of a file is by its magic number: an image of Nero has a footer that leads to its chunks.
+pub(super) fn see_end(file: &dyn ReadAt) -> Result<Option<Seen>> {
+    const FOOTER_BYTES: u64 = 12;
+    const CHUNKS: [&[u8]; 7] = [
+        b"CUES", b"CUEX", b"DAOI", b"DAOX", b"ETNF", b"ETN2", b"SINF",
+    ];
+    let Some(start) = (file.geometry().size_bytes).checked_sub(FOOTER_BYTES) else {
+        return Ok(None);
+    };
+    let footer = read_vec(file, start, 12)?;
+    let chunks_at = match &footer[..] {
+        [b'N', b'E', b'R', b'5', ..] => be64(&footer, 4),
+        [_, _, _, _, b'N', b'E', b'R', b'O', ..] => be32(&footer, 8).into(),
+        _ => return Ok(None),
+    };
+    if chunks_at > start.saturating_sub(4) {
+        return Ok(None);
+    }
+    let chunk = read_vec(file, chunks_at, 4)?;
+    Ok(Some(Seen {
+        foreign: Foreign {
+            name: "a CD image of Nero (NRG)",
+            form: Form::Saved {
+                advice: "`nrg2iso {} {}.iso` makes an ISO image of it where it is of data",
+            },
+        },
+        is_sure: CHUNKS.contains(&chunk.as_slice()),
+    }))
 }

@@ -66,6 +66,28 @@ fn formats_are_told_by_their_headers() {
             "an encrypted file (age)",
         ),
         (&[(0, b"\xed\xab\xee\xdb\x03\0")], "an RPM package"),
+        (&[(0, b"Salted__")], "an encrypted file (openssl)"),
+        (
+            &[(8, b"\xac\xcb\xba\xf5\x02\0\0\0")],
+            "a stream of zfs send",
+        ),
+        (&[(24, b"\x6c\xea\0\0")], "a dump of dump(8)"),
+        (&[(0, b"MComprHD")], "a packed disk of MAME (CHD)"),
+        (&[(0, b"CISO\x18\0\0\0")], "a packed ISO image (CISO)"),
+        (
+            &[(0, &[&[0][..], &[0xff; 10], &[0]].concat())],
+            "an image of a CD with sectors of 2352 bytes",
+        ),
+        (
+            &[
+                (SIZE - 512, b"CUEX"),
+                (SIZE - 12, b"NER5\0\0\0\0\0\0\xfe\0"),
+            ],
+            "a CD image of Nero (NRG)",
+        ),
+        (&[(0, b"klonrec\n")], "a record of klon"),
+        (&[(0, b"klonlog\n")], "a log of klon"),
+        (&[(0, b"klonevid")], "what klon keeps of files"),
         (&[(0, b"7z\xbc\xaf\x27\x1c")], "a 7z archive"),
         (
             &[(0, b"PK\x03\x04\x14\0\0\0\x08\0"), (26, b"\x01\0\0\0x")],
@@ -109,6 +131,7 @@ fn chance_in_boot_code_is_none() {
         b"conectix",
         b"\xfe\xef\x01",
         b"IsZ!",
+        b"CISO",
         b"PK\x03\x04",
         b"\x28\xb5\x2f\xfd\xff",
         b"\x04\x22\x4d\x18\xff",
@@ -217,7 +240,16 @@ fn what_names_other_files_is_refused() {
             "{text}"
         );
     }
-    for text in ["parentCID=12345678", "parentcid = 0"] {
+    // QEMU takes several lines for one extent, and goes by the name of a parent.
+    assert!(refused("RW\n63 FLAT\n\"/etc/shadow\" 0").is_some());
+    assert!(refused("RW 63FLAT \"/etc/shadow\" 0").is_some());
+    let far = format!("{}RW 63 FLAT \"/etc/shadow\" 0", "#\n".repeat(40 << 10));
+    assert!(refused(&far).is_some_and(|why| why.contains("more than 65536 bytes")));
+    for text in [
+        "parentCID=12345678",
+        "parentcid = 0",
+        "parentCID=ffffffff\nparentFileNameHint=\"base.vmdk\"",
+    ] {
         assert!(
             refused(text).is_some_and(|why| why.contains("snapshot")),
             "{text}"
@@ -233,6 +265,13 @@ fn what_names_other_files_is_refused() {
     (fields[28], fields[36]) = (1, 20);
     let hidden = at(&[(0, &fields), (512, b"parentCID=1\n")]);
     assert!(recognize(&MemoryDevice::new(hidden, 512)).is_err());
+    // Where QEMU looks for a parent, wherever the header says that the descriptor is.
+    fields[28] = 9;
+    let hint = b"# Disk DescriptorFile\nparentFileNameHint=\"base.vmdk\"\n";
+    let hidden = at(&[(0, &fields), (512, hint)]);
+    assert!(recognize(&MemoryDevice::new(hidden, 512)).is_err());
+    let backed = at(&[(0, b"QFI\xfb\0\0\0\x01"), (15, &[64])]);
+    assert!(recognize(&MemoryDevice::new(backed, 512)).is_err());
     let backed = at(&[(0, b"QED\0\0\0\x01\0"), (16, &[1])]);
     assert!(recognize(&MemoryDevice::new(backed, 512)).is_err());
 }

@@ -12,7 +12,7 @@ pub use cut::check_whole;
 pub(crate) use end::check_end;
 
 use super::{Foreign, Form, Seen};
-use klon_partition::bytes::{be32, be64, le32, le64};
+use klon_partition::bytes::{be32, be64, le32};
 use klon_partition::device::read_vec;
 use klon_partition::error::Corrupt;
 use klon_partition::{Error, ReadAt, Result};
@@ -20,9 +20,6 @@ use klon_partition::{Error, ReadAt, Result};
 /// Of VHD's footer, which dynamic disks have at their start, too.
 const VHD_BYTES: u64 = 512;
 const VHD_COOKIE: &[u8] = b"conectix";
-/// A descriptor of a vmdk image is text of a few KiB; VMware gives it 20 sectors.
-const DESCRIPTOR_BYTES_MAX: u64 = 64 << 10;
-const DESCRIPTOR_START: &[u8] = b"# Disk DescriptorFile";
 const SECTOR_BYTES: u64 = 512;
 
 const CONVERT: &str = "`qemu-img convert -O raw` makes a raw file of it where that is meant";
@@ -41,6 +38,10 @@ pub(super) fn see(file: &dyn ReadAt, head: &[u8]) -> Result<Option<Seen>> {
     let field = |at: usize| head.get(at..at + 4).map_or(0, |_| le32(head, at));
     if has(0, b"QFI\xfb") {
         return match head.get(..8).map(|head| be32(head, 4)) {
+            // backing_file_offset (QEMU's block/qcow.c).
+            Some(1) if head.get(..16).is_some_and(|head| be64(head, 8) != 0) => {
+                Err(chained("a qcow image with a backing file"))
+            }
             Some(1) => qemu("a qcow image", "qcow", true),
             version => Ok(Some(Seen {
                 foreign: Foreign {
@@ -59,22 +60,8 @@ pub(super) fn see(file: &dyn ReadAt, head: &[u8]) -> Result<Option<Seen>> {
         }
         return qemu("a qed image", "qed", is_sure);
     }
-    if has(0, b"KDMV") {
-        let is_sure = (1..=3).contains(&field(4));
-        if is_sure {
-            check_descriptor(&embedded(file, head)?)?;
-        }
-        return qemu("a vmdk image", "vmdk", is_sure);
-    }
-    if has(0, b"COWD") {
-        return qemu("a vmdk image", "vmdk", field(4) == 1);
-    }
-    if (head.get(..DESCRIPTOR_START.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(DESCRIPTOR_START))
-    {
-        let len_bytes = file.geometry().size_bytes.min(DESCRIPTOR_BYTES_MAX);
-        check_descriptor(&read_vec(file, 0, to_len(len_bytes))?)?;
-        return qemu("a vmdk image", "vmdk", true);
+    if vmdk::is_image(head) {
+        return qemu("a vmdk image", "vmdk", vmdk::check_names(file, head)?);
     }
     if has(64, b"\x7f\x10\xda\xbe") {
         return qemu("a vdi image", "vdi", true);
@@ -173,51 +160,6 @@ fn vhd_type(footer: &[u8]) -> Option<u32> {
     };
     let expected = !sum(0..64).wrapping_add(sum(68..512));
     (be32(footer, 64) == expected).then(|| be32(footer, 60))
-}
-
-/// The descriptor inside a vmdk image (Virtual Disk Format 5.0, "Hosted Sparse Extents"); empty where
-/// there is none.
-fn embedded(file: &dyn ReadAt, head: &[u8]) -> Result<Vec<u8>> {
-    let Some(fields) = head.get(..44) else {
-        return Ok(Vec::new());
-    };
-    let offset_bytes = le64(fields, 28).saturating_mul(SECTOR_BYTES);
-    let len_bytes = le64(fields, 36).saturating_mul(SECTOR_BYTES);
-    let rest = file.geometry().size_bytes.saturating_sub(offset_bytes);
-    let len_bytes = len_bytes.min(rest).min(DESCRIPTOR_BYTES_MAX);
-    match offset_bytes {
-        0 => Ok(Vec::new()),
-        _ => read_vec(file, offset_bytes, to_len(len_bytes)),
-    }
-}
-
-/// Refuses a descriptor of a part of a chain, and one that names files elsewhere: whoever made the
-/// image would choose what of this machine is read.
-fn check_descriptor(text: &[u8]) -> Result<()> {
-    let text = String::from_utf8_lossy(text);
-    let text = text.split('\0').next().unwrap_or_default();
-    for line in text.lines().map(str::trim) {
-        if let Some((key, value)) = line.split_once('=')
-            && key.trim().eq_ignore_ascii_case("parentCID")
-            && !value.trim().eq_ignore_ascii_case("ffffffff")
-        {
-            return Err(chained("a vmdk image that is a snapshot of another one"));
-        }
-        // RW 16384 SPARSE "disk-s001.vmdk"
-        let mut words = line.splitn(4, char::is_whitespace);
-        let access = words.next().unwrap_or_default();
-        if !["RW", "RDONLY", "NOACCESS"].contains(&access) {
-            continue;
-        }
-        let name = words.nth(2).and_then(|rest| rest.split('"').nth(1));
-        if name.is_some_and(|name| name.contains(['/', '\\']) || name == "..") {
-            return Err(Error::unsupported(
-                "a vmdk image of files in other directories",
-                CONVERT,
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn chained(what: &str) -> Error {

@@ -1,8 +1,8 @@
 //! The policy on top of the parsers: a byte is left out only when a clean filesystem proves it
 //! free. A filesystem proves nothing about the bytes behind its own end.
 
-use super::{ChangeToken, Filesystem, Recognized, Summary, beyond, recognize};
-use crate::device::ReadAt;
+use super::{ChangeToken, Filesystem, Hazard, Recognized, Summary, beyond, probe, recognize};
+use crate::device::{Geometry, ReadAt};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::outside::{self, FIRST_BYTES, Outside};
@@ -204,6 +204,49 @@ impl Usage {
 /// How the reason in [`Basis::Whole`] begins when the volume's own records can't be read.
 pub const UNREAD: &str = "it can't be read: ";
 
+/// What the reason in [`Basis::Whole`] has where the volume ends before its filesystem.
+pub const CUT: &str = " (it ends before its filesystem)";
+
+/// Whether the damaged filesystem `found` on `volume` says that it goes on behind the volume's end.
+#[must_use]
+pub fn is_cut(volume: &dyn ReadAt, found: &Summary) -> bool {
+    let is_damaged = |hazard: &Hazard| matches!(hazard, Hazard::Damaged(_));
+    if !found.hazards.iter().any(is_damaged) {
+        return false;
+    }
+    let size_bytes = volume.geometry().size_bytes;
+    // What says nothing of its size takes all of the room.
+    matches!(probe(&Longer(volume)), Ok(Some(it)) if it.summary().kind == found.kind
+        && (size_bytes + 1..Longer::SIZE_BYTES).contains(&it.summary().size_bytes))
+}
+
+/// A volume with zeroes behind its end.
+struct Longer<'a>(&'a dyn ReadAt);
+
+impl Longer<'_> {
+    const SIZE_BYTES: u64 = 1 << 50;
+}
+
+impl ReadAt for Longer<'_> {
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            size_bytes: Self::SIZE_BYTES,
+            ..self.0.geometry()
+        }
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
+        let rest_bytes = (self.0.geometry().size_bytes).saturating_sub(offset_bytes);
+        let len = usize::try_from(rest_bytes).map_or(buffer.len(), |rest| rest.min(buffer.len()));
+        let (front, behind) = buffer.split_at_mut(len);
+        behind.fill(0);
+        match front.is_empty() {
+            true => Ok(()),
+            false => self.0.read_exact_at(front, offset_bytes),
+        }
+    }
+}
+
 /// Finds which bytes of `volume` must be copied.
 ///
 /// # Errors
@@ -223,7 +266,10 @@ pub fn usage(volume: &dyn ReadAt) -> Result<Usage> {
 pub fn usage_by(volume: &dyn ReadAt, filesystem: Recognized) -> Result<Usage> {
     let summary = filesystem.summary();
     if !summary.hazards.is_empty() {
-        let reason = dirty_reason(summary);
+        let mut reason = dirty_reason(summary);
+        if is_cut(volume, summary) {
+            reason.push_str(CUT);
+        }
         return Ok(whole(volume, Some(filesystem), reason, true));
     }
     match filesystem.used(volume) {

@@ -1,6 +1,7 @@
 //! Images given to other programs and taken from them: raw, qcow2, bmap, partclone, Clonezilla.
 
 mod clonezilla;
+mod described;
 mod export;
 mod extract;
 mod fields;

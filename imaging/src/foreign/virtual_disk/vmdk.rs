@@ -1,9 +1,12 @@
 //! How long the files of a vmdk image must be (Virtual Disk Format 5.0).
 
+mod descriptor;
 mod esx;
 
+pub(super) use descriptor::{check_names, is_image};
+
 use super::end::{check_end, each_entry, within_disk};
-use super::{DESCRIPTOR_BYTES_MAX, DESCRIPTOR_START, SECTOR_BYTES, to_len};
+use super::{SECTOR_BYTES, to_len};
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::device::{look_at, read_vec};
 use klon_partition::error::Corrupt;
@@ -24,56 +27,51 @@ const TABLES_MAX: u64 = 32 << 20;
 const COMPRESSED: u32 = 1 << 16;
 const MARKER_BYTES: u64 = 12;
 
-/// Refuses an image that is cut: one file, or those that its descriptor names beside `path`.
+/// Refuses an image that is cut: one file, or those that its descriptor names beside `path`. They must be plain
+/// files.
 pub(super) fn check(file: &dyn ReadAt, path: &Path) -> Result<()> {
-    let len_bytes = file.geometry().size_bytes.min(DESCRIPTOR_BYTES_MAX);
-    let start = read_vec(file, 0, to_len(len_bytes))?;
-    if start.starts_with(MAGIC) || start.starts_with(esx::MAGIC) {
-        return sparse(file);
+    let start = read_vec(file, 0, to_len(file.geometry().size_bytes.min(4)))?;
+    let is_sparse = start == MAGIC || start == esx::MAGIC;
+    if is_sparse {
+        sparse(file)?;
     }
-    let is_text = (start.get(..DESCRIPTOR_START.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(DESCRIPTOR_START));
-    match is_text {
-        true => extents(&start, path),
-        false => Ok(()),
+    for text in descriptor::texts(file)? {
+        descriptor::check_extents(&text, path)?;
+        if !is_sparse {
+            extents(&text, path)?;
+        }
     }
+    Ok(())
 }
 
-/// The files that a descriptor names, as in `RW 16384 FLAT "disk-f001.vmdk" 0`. Those that can't be opened
-/// are for QEMU to name.
-fn extents(text: &[u8], path: &Path) -> Result<()> {
-    let text = String::from_utf8_lossy(text);
-    let text = text.split('\0').next().unwrap_or_default();
-    // QEMU looks beside the file, and not beside a link to it.
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let directory = real.parent().unwrap_or_else(|| Path::new("."));
-    for line in text.lines().map(str::trim) {
-        let mut words = line.splitn(4, char::is_whitespace);
-        let is_extent = matches!(words.next(), Some("RW" | "RDONLY"));
-        let sectors = words.next().and_then(|word| word.parse::<u64>().ok());
-        let (Some(sectors), Some(kind), Some(rest), true) =
-            (sectors, words.next(), words.next(), is_extent)
-        else {
+/// The files that a descriptor names. Those that can't be opened are for QEMU to name.
+fn extents(text: &str, path: &Path) -> Result<()> {
+    for extent in descriptor::extents(text) {
+        let Ok(file) = look_at(&descriptor::beside(path, extent.name)) else {
             continue;
         };
-        let mut quoted = rest.split('"').skip(1);
-        let Some(name) = quoted.next().filter(|name| !name.contains('/')) else {
-            continue;
-        };
-        let Ok(file) = look_at(&directory.join(name)) else {
-            continue;
-        };
-        let start = quoted.next().and_then(|word| word.trim().parse().ok());
-        match kind {
-            "FLAT" | "VMFS" => {
-                let end = sectors.saturating_add(start.unwrap_or(0));
-                check_end(&file, NAME, end.saturating_mul(SECTOR_BYTES))
+        // An extent may itself have a descriptor.
+        let head = read_vec(&file, 0, to_len(file.geometry().size_bytes.min(512)))?;
+        let is_flat = matches!(extent.kind, "FLAT" | "VMFS");
+        if !is_flat && is_image(&head) {
+            check_names(&file, &head)?;
+            for text in descriptor::texts(&file)? {
+                descriptor::check_extents(&text, path)?;
             }
+        }
+        match extent.kind {
+            "FLAT" | "VMFS" => match extent.sectors {
+                Some(sectors) => {
+                    let end = sectors.saturating_add(extent.start);
+                    check_end(&file, NAME, end.saturating_mul(SECTOR_BYTES))
+                }
+                None => Ok(()),
+            },
             "SPARSE" | "VMFSSPARSE" => sparse(&file),
             "SESPARSE" => esx::space_efficient(&file),
             _ => Ok(()),
         }
-        .map_err(|error| named(error, name))?;
+        .map_err(|error| named(error, extent.name))?;
     }
     Ok(())
 }

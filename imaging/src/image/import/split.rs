@@ -2,9 +2,13 @@
 //!
 //! Suffixes are letters (`aa`), or numbers with `-d` (`00`). When they are used up to the last but one
 //! first letter, `split` goes on with longer ones, so that names stay in order: `yz`, `zaaa`, …, `zyzz`,
-//! `zzaaaa`; `89`, `9000`. With `-a` all have one length (GNU Coreutils, "split invocation").
+//! `zzaaaa`; `89`, `9000`. With `-a` all have one length (GNU Coreutils, "split invocation"). With `-x` they
+//! are hexadecimal, and without a dot in the prefix nothing is before them (`xaa`).
 
 mod counted;
+mod judge;
+mod letters;
+mod names;
 
 use crate::foreign;
 use crate::image::parts::Joined;
@@ -13,18 +17,20 @@ use klon_partition::Shown;
 use klon_partition::device::{Window, look_at};
 use klon_partition::filesystem::probe;
 use klon_partition::{Error, Extent, ReadAt, Result};
+use letters::Letters;
+use names::Frame;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Longest suffix of a first part that is looked for.
-const SUFFIX_LEN_MAX: usize = 8;
+/// How far behind a missing part another one is looked for where names are not telling.
+const NEAR: usize = 10;
 /// The backup of a GPT is never longer.
 const BACKUP_BYTES_MAX: u64 = 1 << 20;
 /// Endings of two letters that files beside the parts may have.
-const OTHER_ENDINGS: [&str; 5] = ["gz", "xz", "lz", "md", "sh"];
+const OTHER_ENDINGS: [&[u8]; 5] = [b"gz", b"xz", b"lz", b"md", b"sh"];
 
 /// The parts of a file that was split, in order; one file alone is its only part. At most one is open.
 #[derive(Clone, Debug)]
@@ -32,148 +38,98 @@ pub struct Parts {
     paths: VecDeque<PathBuf>,
 }
 
-/// What suffixes are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Letters {
-    Alphabet,
-    Digits,
-}
-
-impl Letters {
-    const fn first(self) -> u8 {
-        match self {
-            Self::Alphabet => b'a',
-            Self::Digits => b'0',
-        }
-    }
-
-    const fn last(self) -> u8 {
-        match self {
-            Self::Alphabet => b'z',
-            Self::Digits => b'9',
-        }
-    }
-
-    fn of(suffix: &str) -> Option<Self> {
-        let all = |letters: Self| {
-            suffix
-                .bytes()
-                .all(|byte| (letters.first()..=letters.last()).contains(&byte))
-        };
-        let found = [Self::Alphabet, Self::Digits]
-            .into_iter()
-            .find(|&it| all(it));
-        found.filter(|_| (2..=SUFFIX_LEN_MAX).contains(&suffix.len()))
-    }
-
-    /// Whether a set may begin with it: `aa`, `00`, or `01`, from which `--numeric-suffixes=1` counts.
-    fn is_first(self, suffix: &str) -> bool {
-        let (last, rest) = suffix.as_bytes().split_last().unwrap_or((&0, &[]));
-        let is_start = *last == self.first() || (self == Self::Digits && *last == b'1');
-        is_start && rest.iter().all(|byte| *byte == self.first())
-    }
-
-    /// The suffix after one of the same length; `None` after the last.
-    fn following(self, suffix: &str) -> Option<String> {
-        let mut bytes = suffix.as_bytes().to_vec();
-        for byte in bytes.iter_mut().rev() {
-            if *byte < self.last() {
-                *byte += 1;
-                return String::from_utf8(bytes).ok();
-            }
-            *byte = self.first();
-        }
-        None
-    }
-
-    /// The next suffix. After the last suffix of a first letter it is a longer one. The first suffix of the
-    /// set had `len` letters.
-    fn growing(self, suffix: &str, len: usize) -> Option<String> {
-        let last = char::from(self.last());
-        let grown = suffix.chars().take_while(|&letter| letter == last).count();
-        let body = suffix
-            .get(grown..)
-            .filter(|body| body.len() == len + grown)?;
-        let next = self.following(body)?;
-        Some(match next.starts_with(last) {
-            false => format!("{}{next}", &suffix[..grown]),
-            true => {
-                let first = char::from(self.first()).to_string();
-                let prefix = last.to_string().repeat(grown + 1);
-                format!("{prefix}{}", first.repeat(len + grown + 1))
-            }
-        })
-    }
-}
-
 impl Parts {
-    /// All parts of the set that begins with `first` (`NAME.aa`, `NAME.ab`, …; `NAME.00`, …), or that file
-    /// alone. Files with numbers may also be backups of several days. They are refused where each of them
-    /// begins like a disk, a volume or an image of its own, or where their sizes are not those of parts.
+    /// All parts of the set that begins with `first` (`NAME.aa`, `NAME.ab`, …; `NAME.00`, …; `xaa`, …), or
+    /// that file alone. Files with numbers may also be backups of several days. They are refused where each of
+    /// them begins like a disk, a volume or an image of its own, or where their sizes are not those of parts.
+    /// Of a link, the file that it leads to may be a part as well.
     ///
     /// # Errors
     /// [`Error::Invalid`] when one between the first and the last is missing, `first` is another part, or
     /// may be; [`Error::Open`].
     pub fn find(first: &Path) -> Result<Self> {
-        let alone = || Self {
+        let found = Self::by_name(first)?;
+        let is_link = || fs::symlink_metadata(first).is_ok_and(|it| it.is_symlink());
+        if found.is_none()
+            && is_link()
+            && let Ok(real) = first.canonicalize()
+            && let Some(parts) = Self::by_name(&real)?
+        {
+            return Ok(parts);
+        }
+        Ok(found.unwrap_or_else(|| Self {
             paths: [first.to_owned()].into(),
-        };
-        let name = first.file_name().and_then(|name| name.to_str());
-        let split = name.and_then(|name| name.rsplit_once('.'));
-        let Some((stem, suffix)) = split.filter(|(stem, _)| !stem.is_empty()) else {
-            return Ok(alone());
-        };
-        if let Some(counted) = counted::find(first, stem, suffix)? {
-            return Ok(counted);
+        }))
+    }
+
+    /// The set of which `first` has the first name; `None` when it is a file alone.
+    fn by_name(first: &Path) -> Result<Option<Self>> {
+        for (frame, suffix) in Frame::all(first) {
+            if let Some(parts) = counted::find(first, &frame, suffix)? {
+                return Ok(Some(parts));
+            }
+            if let Some(parts) = Self::in_frame(first, &frame, suffix)? {
+                return Ok(Some(parts));
+            }
         }
-        let Some(letters) = Letters::of(suffix) else {
-            return Ok(alone());
+        Ok(None)
+    }
+
+    /// The set that begins with `first`, by this way to read its name.
+    fn in_frame(first: &Path, frame: &Frame<'_>, suffix: &[u8]) -> Result<Option<Self>> {
+        let may_be = |letters: Letters| {
+            let has_next = || (letters.following(suffix)).is_some_and(|next| frame.has(&next));
+            letters.is_first(suffix) && (frame.is_dotted || has_next())
+                || frame.has(&letters.zero(suffix.len()))
+                || frame.has(&letters.zero(2))
         };
-        let path = |suffix: &str| first.with_file_name(format!("{stem}.{suffix}"));
-        let zero = char::from(letters.first()).to_string().repeat(suffix.len());
-        let is_second = suffix != zero && path(&zero).is_file();
-        if !letters.is_first(suffix) || is_second {
-            let start = char::from(letters.first()).to_string().repeat(2);
-            let is_part = path(&start).is_file() && path(&start) != first && !is_beginning(first)?;
-            return match is_part && reaches(letters, &start, suffix, &path) {
-                true => Err(Error::Invalid(format!(
-                    "{} is a part of a file; name the first of its parts, {stem}.{start}",
-                    first.shown()
-                ))),
-                false => Ok(alone()),
-            };
+        if !Letters::possible(suffix).any(may_be) {
+            return Ok(None);
         }
-        let suffixes = siblings(first, stem, suffix, letters)?;
-        let paths: VecDeque<PathBuf> = in_order(letters, stem, suffix, suffixes)?
-            .iter()
-            .map(|suffix| path(suffix))
+        let suffixes = frame.suffixes()?;
+        let beside: Vec<&[u8]> = suffixes.iter().map(Vec::as_slice).collect();
+        let beside: Vec<&[u8]> = (beside.into_iter())
+            .filter(|it| it.len() == suffix.len())
             .collect();
-        let parts = Self { paths };
-        if letters == Letters::Digits && parts.is_split() {
-            parts.check_numbered()?;
+        let Some(letters) = Letters::of(suffix, &beside) else {
+            return Ok(None);
+        };
+        // One digit of ten is counted.
+        if letters == Letters::Digits && suffix.len() == 1 {
+            return Ok(None);
         }
-        Ok(parts)
+        let set = Set {
+            frame,
+            letters,
+            suffixes: &suffixes,
+        };
+        let zero = letters.zero(suffix.len());
+        if !letters.is_first(suffix) || (suffix != zero && frame.has(&zero)) {
+            set.check_later(first, suffix)?;
+            return Ok(None);
+        }
+        set.from(suffix)
     }
 
     /// Refuses files with numbers that need not be parts.
     fn check_numbered(&self) -> Result<()> {
-        let doubtful = |why: &str| {
-            Error::Invalid(format!(
-                "{} may be the first of {} parts, but {why}. If they are parts, join them with `cat`; if \
-                 not, give them other names",
-                self.name(),
-                self.count()
-            ))
-        };
         if let Some(second) = self.paths.get(1)
             && is_beginning(second)?
         {
-            return Err(doubtful(
-                "the next begins like a disk or an image by itself",
-            ));
+            return Err(self.doubtful("the next begins like a disk or an image by itself"));
         }
         self.check_lengths()
-            .map_err(|_| doubtful("their sizes are not those of parts"))
+            .map_err(|_| self.doubtful("their sizes are not those of parts"))
+    }
+
+    /// Why they are not taken for parts, nor the first for a file alone.
+    fn doubtful(&self, why: &str) -> Error {
+        Error::Invalid(format!(
+            "{} may be the first of {} parts, but {why}. If they are parts, join them with `cat`; if \
+             not, give them other names",
+            self.name(),
+            self.count()
+        ))
     }
 
     /// Refuses parts that are not as long as `split` makes them: all but the last have one length.
@@ -266,73 +222,134 @@ fn begins_raw(file: &dyn ReadAt) -> Result<bool> {
     Ok(foreign::looks_raw(&Window::new(file, front)?)? || matches!(probe(file), Ok(Some(_))))
 }
 
-/// Whether all parts from `start` up to `suffix` are there.
-fn reaches(letters: Letters, start: &str, suffix: &str, path: &dyn Fn(&str) -> PathBuf) -> bool {
-    let mut at = Some(start.to_owned());
-    while let Some(here) = at.filter(|here| path(here).is_file()) {
-        if here == suffix {
-            return true;
-        }
-        at = letters.growing(&here, start.len());
-    }
-    false
+/// Refuses a part that is not the first.
+fn named_first(given: &Path, frame: &Frame<'_>, start: &[u8]) -> Error {
+    Error::Invalid(format!(
+        "{} is a part of a file; name the first of its parts, {}",
+        given.shown(),
+        frame.name(start)
+    ))
 }
 
-/// Suffixes of the files that may be parts, by length and then in order.
-fn siblings(first: &Path, stem: &str, suffix: &str, letters: Letters) -> Result<Vec<String>> {
-    let failed = |source| Error::Open {
-        path: first.to_owned(),
-        doing: "list the parts of",
-        source,
-    };
-    let directory = first.parent().filter(|p| !p.as_os_str().is_empty());
-    let entries = fs::read_dir(directory.unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?.file_name();
-        let part = entry.to_str().and_then(|entry| entry.rsplit_once('.'));
-        if let Some((found_stem, end)) = part
-            && found_stem == stem
-            && end.len() >= suffix.len()
-            && Letters::of(end).is_some_and(|of| of == letters)
-            && (end.len() > suffix.len() || end >= suffix)
-        {
-            found.push(end.to_owned());
-        }
-    }
-    found.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
-    Ok(found)
+/// Files whose names differ in their suffix alone.
+struct Set<'a> {
+    frame: &'a Frame<'a>,
+    letters: Letters,
+    /// Suffixes of all of them, by length and then in order.
+    suffixes: &'a [Vec<u8>],
 }
 
-/// The suffixes that are parts; an error when one is missing.
-fn in_order(letters: Letters, stem: &str, first: &str, found: Vec<String>) -> Result<Vec<String>> {
-    let last = char::from(letters.last());
-    // All names are of one length, or they grow: then those that begin with the last letter are longer.
-    let is_fixed = (found.iter()).any(|it| it.len() == first.len() && it.starts_with(last));
-    let mut expected = Some(first.to_owned());
-    let mut parts: Vec<String> = Vec::new();
-    for suffix in found {
-        let is_longer = suffix.len() > first.len();
-        // Of another set, or no part.
-        if is_longer && (is_fixed || !suffix.starts_with(last)) {
-            continue;
+impl Set<'_> {
+    /// Whether the names alone show parts: behind a dot, and not just one letter.
+    fn is_sure(&self, suffix: &[u8]) -> bool {
+        self.frame.is_dotted && suffix.len() > 1
+    }
+
+    /// The parts from the first one on; `None` when there are no others, or they are none.
+    fn from(&self, first: &[u8]) -> Result<Option<Parts>> {
+        let is_sure = self.is_sure(first);
+        let (suffixes, missing) = self.in_order(first);
+        let last = suffixes.last();
+        // Then `aa` is the end of a longer suffix.
+        let is_used_up = last.is_some_and(|it| it.iter().all(|&it| it == self.letters.last()));
+        let is_longer = !is_sure && self.frame.before.ends_with(&[self.letters.first()]);
+        let is_set = suffixes.len() > 1 || (is_sure && missing.is_some());
+        if !is_set || (is_used_up && is_longer) {
+            return Ok(None);
         }
-        if Some(&suffix) != expected.as_ref() {
-            if OTHER_ENDINGS.contains(&suffix.as_str()) {
+        let parts = Parts {
+            paths: suffixes.iter().map(|it| self.frame.path(it)).collect(),
+        };
+        let is_telling = self.letters != Letters::Digits && first.len() > 1;
+        if !is_sure && !judge::are_parts(&parts, is_telling)? {
+            return Ok(None);
+        }
+        if let Some(missing) = missing {
+            return Err(missing);
+        }
+        if is_sure && self.letters.first() == b'0' {
+            parts.check_numbered()?;
+        }
+        Ok(Some(parts))
+    }
+
+    /// The suffixes that are parts, and an error when one is missing.
+    fn in_order(&self, first: &[u8]) -> (Vec<Vec<u8>>, Option<Error>) {
+        let letters = self.letters;
+        let is_sure = self.is_sure(first);
+        let found = self.suffixes.iter().filter(|it| {
+            letters.has(it)
+                && it.len() >= first.len()
+                && (it.len() > first.len() || it.as_slice() >= first)
+        });
+        // All names are of one length, or they grow: then those that begin with the last letter are longer.
+        let mut fixed = letters.zero(first.len());
+        fixed[0] = letters.last();
+        let is_fixed = found.clone().any(|it| match is_sure {
+            true => it.len() == first.len() && it.first() == Some(&letters.last()),
+            false => *it == fixed,
+        });
+        let after = |suffix: &[u8]| match is_fixed {
+            true => letters.following(suffix),
+            false => letters.growing(suffix, first.len()),
+        };
+        let mut expected = Some(first.to_vec());
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for suffix in found {
+            let is_longer = suffix.len() > first.len();
+            // Of another set, or no part.
+            if is_longer && (is_fixed || suffix.first() != Some(&letters.last())) {
                 continue;
             }
-            let expected = expected.unwrap_or_default();
-            return Err(Error::Invalid(format!(
-                "{stem}.{expected} is missing, but there is {stem}.{suffix}"
-            )));
+            if Some(suffix) != expected.as_ref() {
+                if OTHER_ENDINGS.contains(&suffix.as_slice()) {
+                    continue;
+                }
+                let near = std::iter::successors(expected.clone(), |it| after(it));
+                if !is_sure && !near.take(NEAR).any(|it| it == *suffix) {
+                    break;
+                }
+                let missing = Error::Invalid(format!(
+                    "{} is missing, but there is {}. If that is no part, give it another name",
+                    self.frame.name(&expected.unwrap_or_default()),
+                    self.frame.name(suffix)
+                ));
+                return (parts, Some(missing));
+            }
+            expected = after(suffix);
+            parts.push(suffix.clone());
         }
-        expected = match is_fixed {
-            true => letters.following(&suffix),
-            false => letters.growing(&suffix, first.len()),
-        };
-        parts.push(suffix);
+        (parts, None)
     }
-    Ok(parts)
+
+    /// Refuses a file that is a later part of this set.
+    fn check_later(&self, given: &Path, suffix: &[u8]) -> Result<()> {
+        let starts = [suffix.len(), 2].map(|len| self.letters.zero(len));
+        let Some(start) = (starts.iter()).find(|start| self.reaches(start, suffix)) else {
+            return Ok(());
+        };
+        if start == suffix || is_beginning(given)? {
+            return Ok(());
+        }
+        match self.is_sure(suffix) || self.from(start)?.is_some() {
+            true => Err(named_first(given, self.frame, start)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether all parts from `start` up to `suffix` are there.
+    fn reaches(&self, start: &[u8], suffix: &[u8]) -> bool {
+        let is_there = |it: &Vec<u8>| self.frame.has(it);
+        let mut at = Some(start.to_vec());
+        while let Some(here) = at.filter(is_there) {
+            if here == suffix {
+                return true;
+            }
+            let next = self.letters.growing(&here, start.len()).filter(is_there);
+            at = next.or_else(|| self.letters.following(&here));
+        }
+        false
+    }
 }
 
 fn len_of(path: &Path) -> Result<u64> {

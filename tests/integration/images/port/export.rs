@@ -75,6 +75,29 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn no_part_of_the_image_that_is_read_is_replaced() {
+    let klon = Klon::new();
+    ext4(&klon.path("volume"), 24, 5);
+    klon.ok(&["image", "volume", "a.klon", "--split", "1M"]);
+    let before = names(&klon);
+    fs::hard_link(klon.path("a.klon.001"), klon.path("same")).unwrap();
+    for (output, why) in [
+        ("a.klon.000", "part of the image itself"),
+        ("a.klon.002", "part of the image itself"),
+        ("./a.klon.003", "part of the image itself"),
+        ("same", "part of the image itself"),
+        ("a.klon.777", "would be taken for a part"),
+    ] {
+        for command in ["export", "extract"] {
+            klon.refused(&[command, "a.klon", output, "--force"], &[why]);
+        }
+    }
+    fs::remove_file(klon.path("same")).unwrap();
+    assert_eq!(names(&klon), before);
+    klon.ok(&["verify", "a.klon"]);
+}
+
+#[test]
 fn a_damaged_chunk_ends_the_export_or_is_listed() {
     let klon = imaged();
     klon.ok(&["export", "a.klon", "whole"]);

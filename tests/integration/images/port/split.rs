@@ -25,6 +25,7 @@ fn parts_of_every_suffix_are_joined() {
         (&["--numeric-suffixes=1", "-a", "3", "-b", "1M"], "001"),
         (&["-a", "3", "-b", "100K"], "aaa"),
         (&["-n", "7"], "aa"),
+        (&["-x", "-b", "1M"], "00"),
     ] {
         split(&klon, options, "image", "i.");
         let count = fs::read_dir(klon.directory()).unwrap().count();
@@ -152,4 +153,35 @@ fn numbered_days_are_no_parts() {
     }
     let whole = klon.json(&["info", "a.klon"]);
     assert_eq!(whole["source_bytes"], 8 * MIB, "{whole:#}");
+}
+
+/// As `split` makes them by default, and with an ending.
+#[test]
+fn parts_without_a_dot_are_joined_and_never_taken_alone() {
+    let klon = Klon::new();
+    ext4(&klon.path("volume"), 24, 5);
+    klon.ok(&["image", "volume", "whole.klon"]);
+    klon.ok(&["export", "whole.klon", "expected"]);
+    split(&klon, &["-b", "10M"], "volume", "x");
+    split(&klon, &["-b", "10M"], "volume", "m.img-");
+    let ending = ["-b", "10M", "--additional-suffix=.img"];
+    split(&klon, &ending, "volume", "e_");
+    split(&klon, &["-a", "1", "-b", "10M"], "volume", "n.");
+    std::os::unix::fs::symlink(klon.path("n.a"), klon.path("link")).unwrap();
+    for first in ["xaa", "m.img-aa", "e_aa.img", "n.a", "link"] {
+        klon.run(&["clone", first, "x"])
+            .expect(5)
+            .says(&["the first of 3 parts", "klon import"]);
+        klon.ok(&["import", first, "a.klon"]);
+        klon.ok(&["export", "a.klon", "out", "--force"]);
+        cmp(&klon, "out", "expected");
+    }
+    klon.run(&["import", "xab", "a.klon"])
+        .expect(2)
+        .says(&["name the first of its parts, xaa"]);
+    // A part alone is not to be repaired.
+    fs::rename(klon.path("xaa"), klon.path("alone")).unwrap();
+    let outcome = klon.ok(&["clone", "alone", "fresh"]);
+    outcome.says(&["file ends before its filesystem", "first of several parts"]);
+    assert!(!outcome.stderr.contains("e2fsck"), "{}", outcome.stderr);
 }

@@ -77,7 +77,10 @@ impl Directory {
         self.text(&format!("swappt-{node}.info"))
     }
 
-    /// The first file of the image of a partition.
+    /// The first file of the image of a partition; `None` where there is no file of an image.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there are two images, or the first part of one is missing.
     pub(super) fn image(&self, node: &str) -> Result<Option<PathBuf>> {
         let prefix = format!("{node}.");
         let found: Vec<&String> = (self.names.iter())
@@ -88,13 +91,38 @@ impl Directory {
             })
             .collect();
         match found.as_slice() {
-            [] => Ok(None),
+            [] => self.check_none(node).map(|()| None),
             [one] => Ok(Some(self.path.join(one))),
             [one, other, ..] => Err(Error::Invalid(format!(
                 "{}: {one} and {other} are both images of {node}; remove the one that is not meant",
                 self.path.shown()
             ))),
         }
+    }
+
+    /// Refuses files of an image of a partition, where none of them is the first that klon reads.
+    fn check_none(&self, node: &str) -> Result<()> {
+        let is_image = |name: &&String| {
+            let rest = name.strip_prefix(node).and_then(|it| it.strip_prefix('.'));
+            rest.is_some_and(|rest| rest.contains("img") && !rest.ends_with(".info"))
+        };
+        let Some(found) = self.names.iter().find(is_image) else {
+            return Ok(());
+        };
+        let why = match found.rsplit_once('.') {
+            Some((stem, suffix)) if !is_first(found) => format!(
+                "the first part of that image, {stem}.{}, is missing; put all of its parts into the \
+                 directory",
+                "a".repeat(suffix.len())
+            ),
+            _ => "that is no image that klon reads. Restore the directory with Clonezilla, and image \
+                  that disk"
+                .to_owned(),
+        };
+        Err(Error::Invalid(format!(
+            "{}: {found} is there, but {why}",
+            self.path.shown()
+        )))
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<String>> {

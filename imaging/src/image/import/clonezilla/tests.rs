@@ -1,5 +1,6 @@
 //! Dumps of tables, swap headers, and directories that are not what they should be.
 
+use super::directory::Directory;
 use super::{ClonezillaDisk, sfdisk, swap};
 use klon_partition::Error;
 use klon_partition::Geometry;
@@ -70,4 +71,19 @@ fn nonsense_is_refused() {
     let remedy = Remedy::NameDisk;
     assert!(matches!(error(Some("sdc")), Error::RefusedUnless { remedy: it, .. } if it == remedy));
     assert!(error(Some("sdb")).to_string().contains("sdb-pt.parted"));
+}
+
+#[test]
+fn an_image_whose_first_part_is_missing_is_not_taken_for_an_empty_partition() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = |node| Directory::open(directory.path()).unwrap().image(node);
+    for name in ["sda2.dd-img.gz.ab", "sda2.dd-img.gz.ac", "sda1.info"] {
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    let error = image("sda2").unwrap_err().to_string();
+    assert!(error.contains("sda2.dd-img.gz.aa, is missing"), "{error}");
+    assert_eq!(image("sda1").unwrap(), None);
+    fs::write(directory.path().join("sda3.ntfs-img.aa"), "x").unwrap();
+    let error = image("sda3").unwrap_err().to_string();
+    assert!(error.contains("no image that klon reads"), "{error}");
 }
