@@ -74,6 +74,36 @@ pub fn first_set(device: &dyn ReadAt, extent: Extent) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// Where the first sector of `map` begins that starts with `magic`; `None` without one.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the device fails.
+pub(crate) fn first_with(
+    device: &dyn ReadAt,
+    map: &ExtentMap,
+    magic: [u8; 8],
+) -> Result<Option<u64>> {
+    const READ_BYTES: u64 = 1 << 20;
+    const SECTOR: usize = 512;
+    let pieces = map.iter().flat_map(|extent| extent.split(READ_BYTES));
+    for piece in pieces {
+        for data in device.data(piece)?.iter() {
+            // At most READ_BYTES.
+            let len = usize::try_from(data.len_bytes()).unwrap_or(0);
+            let bytes = read_vec(device, data.offset_bytes(), len)?;
+            // A hole may end within a sector.
+            let skip = data.offset_bytes().next_multiple_of(SECTOR as u64) - data.offset_bytes();
+            let skip = usize::try_from(skip).unwrap_or(0).min(len);
+            let mut sectors = bytes[skip..].chunks(SECTOR);
+            if let Some(number) = sectors.position(|sector| sector.starts_with(&magic)) {
+                let at = (skip + number * SECTOR) as u64;
+                return Ok(data.offset_bytes().checked_add(at));
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn edges_of(room: Extent) -> [Option<Extent>; 2] {
     if room.len_bytes() <= WHOLE_BYTES {
         return [Some(room), None];

@@ -6,15 +6,21 @@
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
-use crate::outside::first_set;
+use crate::outside::{first_set, first_with};
 
-/// How far to look. A hash tree begins at the filesystem's end, or at the next erase block.
+/// How far to look for what begins a tail.
 const FIRST_BYTES: u64 = 4 << 20;
 
-/// Structures that begin a tail: the "Verity superblock" of cryptsetup, and Android's
-/// `verity_metadata` with its magic number, and with the one for "switched off".
-const STARTS: [(&[u8], &str); 3] = [
-    (b"verity\0\0", "a hash tree of dm-verity"),
+/// How far to look for a hash tree. It begins at the filesystem's end, at the next erase block, or behind
+/// something else, such as a key.
+const TREE_BYTES: u64 = 64 << 20;
+
+/// The "Verity superblock" of cryptsetup.
+const TREE_MAGIC: [u8; 8] = *b"verity\0\0";
+
+/// Structures that begin a tail: Android's `verity_metadata` with its magic number, and with the one for
+/// "switched off".
+const STARTS: [(&[u8], &str); 2] = [
     (b"\x01\xb0\x01\xb0", "verity metadata of Android"),
     (b"VOFF", "verity metadata of Android"),
 ];
@@ -32,6 +38,11 @@ pub(super) fn covers(volume: &dyn ReadAt, tails: &ExtentMap) -> Result<Option<&'
         let footer = tail.end_bytes().checked_sub(FOOTER_BYTES);
         if has(volume, footer, FOOTER_MAGIC, tail)? {
             return Ok(Some("the footer of Android Verified Boot"));
+        }
+        let near = Extent::new(tail.offset_bytes(), tail.len_bytes().min(TREE_BYTES));
+        let near = ExtentMap::from(near.unwrap_or(tail));
+        if first_with(volume, &near, TREE_MAGIC)?.is_some() {
+            return Ok(Some("a hash tree of dm-verity"));
         }
         let first = Extent::new(tail.offset_bytes(), tail.len_bytes().min(FIRST_BYTES));
         let Some(at) = first_set(volume, first.unwrap_or(tail))? else {
@@ -84,6 +95,8 @@ mod tests {
         let verity = Some("a hash tree of dm-verity");
         assert_eq!(found(32 * MIB, &[(8192, b"verity\0\0")]), verity);
         assert_eq!(found(32 * MIB, &[(4 * MIB, b"verity\0\0")]), verity);
+        let behind_a_key = [(8192, b"key".as_slice()), (20 * MIB, b"verity\0\0")];
+        assert_eq!(found(32 * MIB, &behind_a_key), verity);
         let android = Some("verity metadata of Android");
         assert_eq!(found(MIB, &[(12_288, &[1, 0xb0, 1, 0xb0])]), android);
         let footer = [(9000, b"x".as_slice()), (32 * MIB - 64, b"AVBf")];

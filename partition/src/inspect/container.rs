@@ -5,7 +5,7 @@ use super::{data_partitions, verity};
 use crate::device::{ReadAt, Window};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
-use crate::filesystem::Summary;
+use crate::filesystem::{Summary, recognize};
 use crate::table::{Partition, PartitionType, Table, hybrid_entries, unknown_hybrid_extents};
 use uuid::{Uuid, uuid};
 
@@ -22,15 +22,26 @@ const MBR_TYPES: &[(u8, &str)] = &[
     (0x8b, "a member of a volume set of Windows NT"),
     (0x8c, "a member of a volume set of Windows NT"),
     (0xa5, "a FreeBSD slice with partitions of its own"),
+    (0x9f, "a BSDI slice with partitions of its own"),
     (0xa6, "an OpenBSD slice with partitions of its own"),
+    (0xa7, "a NeXTSTEP slice with partitions of its own"),
     (0xa8, "a Darwin slice"),
     (0xa9, "a NetBSD slice with partitions of its own"),
+    (0xab, "a Darwin boot slice"),
+    (0xb6, "a member of a volume set of Windows NT"),
+    (0xb7, "a BSDI slice with partitions of its own"),
+    (0xb8, "a BSDI slice with partitions of its own"),
     (0xbe, "a Solaris boot partition"),
     (0xbf, "a Solaris partition with slices of its own"),
+    (0xc6, "a member of a volume set of Windows NT"),
+    (0xc7, "a member of a volume set of Windows NT"),
+    (0xcb, "a member of a volume set of Windows NT"),
+    (0xcc, "a member of a volume set of Windows NT"),
     (0xfb, "a volume of VMware VMFS"),
+    (0xfc, "a core dump of VMware"),
 ];
 
-/// Types of GPT, as Microsoft, FreeBSD, NetBSD, Apple and ChromiumOS document them.
+/// Types of GPT, as Microsoft, the BSDs, Apple, VMware and ChromiumOS document them.
 const GPT_TYPES: &[(Uuid, &str)] = &[
     (
         uuid!("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3"),
@@ -51,6 +62,34 @@ const GPT_TYPES: &[(Uuid, &str)] = &[
     (
         uuid!("516e7cb8-6ecf-11d6-8ff8-00022d09712b"),
         "a member of FreeBSD Vinum",
+    ),
+    (
+        uuid!("824cc7a0-36a8-11e3-890a-952519ad3f61"),
+        "an OpenBSD disk label with partitions of its own",
+    ),
+    (
+        uuid!("9d087404-1ca5-11dc-8817-01301bb8a9f5"),
+        "a DragonFly disk label with partitions of its own",
+    ),
+    (
+        uuid!("3d48ce54-1d16-11dc-8696-01301bb8a9f5"),
+        "a DragonFly disk label with partitions of its own",
+    ),
+    (
+        uuid!("85d5e45a-237c-11e1-b4b3-e89a8f7fc3a7"),
+        "a MidnightBSD disk label with partitions of its own",
+    ),
+    (
+        uuid!("2db519ec-b10f-11dc-b99b-0019d1879648"),
+        "an encrypted disk of NetBSD",
+    ),
+    (
+        uuid!("aa31e02a-400f-11db-9590-000c2911d1b8"),
+        "a volume of VMware VMFS",
+    ),
+    (
+        uuid!("52414944-5f4f-11aa-aa11-00306543ecac"),
+        "a member of an Apple RAID that is offline",
     ),
     (
         uuid!("2db519c4-b10f-11dc-b99b-0019d1879648"),
@@ -100,14 +139,16 @@ impl Beside {
     }
 }
 
-/// Hash trees of dm-verity that begin partitions of the disk: how much data each covers.
+/// Hash trees of dm-verity in partitions of their own: how much data each covers.
 fn hash_trees(disk: &dyn ReadAt, table: &Table) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for partition in data_partitions(table) {
-        found.extend(verity::covered_bytes(&Window::new(
-            disk,
-            partition.extent,
-        )?)?);
+        let volume = Window::new(disk, partition.extent)?;
+        // Before the tree there may be room for something else; a filesystem would have claimed it.
+        match recognize(&volume)? {
+            None => found.extend(verity::covered_within(&volume)?),
+            Some(_) => found.extend(verity::covered_bytes(&volume, 0)?),
+        }
     }
     Ok(found)
 }
@@ -136,7 +177,8 @@ pub(super) fn whole_because(
              free blocks"
         ));
     }
-    let own_bytes = [partition.extent.len_bytes(), summary.size_bytes];
+    // A tree may cover more than the filesystem.
+    let own_bytes = summary.size_bytes..=partition.extent.len_bytes();
     let is_covered = beside
         .hash_trees
         .iter()

@@ -4,6 +4,8 @@
 use crate::bytes::{le32, le64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::Result;
+use crate::extent::{Extent, ExtentMap};
+use crate::outside::first_with;
 use crate::table::{Partition, PartitionType, Table};
 use uuid::{Uuid, uuid};
 
@@ -192,10 +194,12 @@ const TYPES: &[(Uuid, Uuid)] = &[
     ),
 ];
 
+/// How far a hash tree is looked for in a partition of its own.
+const NEAR_BYTES: u64 = 4 << 20;
 /// Length of a superblock of dm-verity.
 const SUPERBLOCK_BYTES: usize = 512;
 /// cryptsetup, "Verity superblock".
-const MAGIC: &[u8; 8] = b"verity\0\0";
+const MAGIC: [u8; 8] = *b"verity\0\0";
 
 /// Whether the table has a partition for the hash tree of `partition`, by their types.
 pub(super) fn is_protected(table: &Table, partition: &Partition) -> bool {
@@ -209,13 +213,24 @@ pub(super) fn is_protected(table: &Table, partition: &Partition) -> bool {
     })
 }
 
-/// How much data a hash tree at the start of `volume` covers; `None` without one.
-pub(super) fn covered_bytes(volume: &dyn ReadAt) -> Result<Option<u64>> {
-    if volume.geometry().size_bytes < SUPERBLOCK_BYTES as u64 {
+/// How much data the first hash tree in `volume` covers; `None` where none is near its start.
+pub(super) fn covered_within(volume: &dyn ReadAt) -> Result<Option<u64>> {
+    let near = volume.geometry().size_bytes.min(NEAR_BYTES);
+    let near = Extent::new(0, near).map(ExtentMap::from);
+    match first_with(volume, &near.unwrap_or_default(), MAGIC)? {
+        Some(at) => covered_bytes(volume, at),
+        None => Ok(None),
+    }
+}
+
+/// How much data a hash tree at `at_bytes` of `volume` covers; `None` without one.
+pub(super) fn covered_bytes(volume: &dyn ReadAt, at_bytes: u64) -> Result<Option<u64>> {
+    let left_bytes = volume.geometry().size_bytes.checked_sub(at_bytes);
+    if left_bytes.is_none_or(|left_bytes| left_bytes < SUPERBLOCK_BYTES as u64) {
         return Ok(None);
     }
-    let raw = read_vec(volume, 0, SUPERBLOCK_BYTES)?;
-    if !raw.starts_with(MAGIC) {
+    let raw = read_vec(volume, at_bytes, SUPERBLOCK_BYTES)?;
+    if !raw.starts_with(&MAGIC) {
         return Ok(None);
     }
     let (block_bytes, blocks) = (u64::from(le32(&raw, 64)), le64(&raw, 72));
@@ -224,7 +239,7 @@ pub(super) fn covered_bytes(volume: &dyn ReadAt) -> Result<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TYPES, covered_bytes};
+    use super::{TYPES, covered_bytes, covered_within};
     use crate::device::MemoryDevice;
     use std::collections::HashSet;
 
@@ -237,7 +252,7 @@ mod tests {
     #[test]
     fn a_hash_tree_says_how_much_it_covers() {
         let mut raw = vec![0; 4096];
-        let found = |raw: &[u8]| covered_bytes(&MemoryDevice::new(raw.to_vec(), 512)).unwrap();
+        let found = |raw: &[u8]| covered_bytes(&MemoryDevice::new(raw.to_vec(), 512), 0).unwrap();
         assert_eq!(found(&raw), None);
         assert_eq!(found(&raw[..100]), None);
         raw[..8].copy_from_slice(b"verity\0\0");
@@ -245,6 +260,11 @@ mod tests {
         raw[64..68].copy_from_slice(&4096_u32.to_le_bytes());
         raw[72..80].copy_from_slice(&25_600_u64.to_le_bytes());
         assert_eq!(found(&raw), Some(100 << 20));
+        let mut later = vec![1; 1 << 20];
+        later.extend(&raw);
+        let volume = MemoryDevice::new(later, 512);
+        assert_eq!(covered_bytes(&volume, 0).unwrap(), None);
+        assert_eq!(covered_within(&volume).unwrap(), Some(100 << 20));
         raw[72..80].fill(255);
         assert_eq!(found(&raw), None, "more than there can be");
     }
