@@ -51,7 +51,8 @@ impl ImageFiles {
     /// Finds the image `path`. It is that file, or parts: `path` is their common name, or the first of them.
     ///
     /// # Errors
-    /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing.
+    /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing or cut, or a
+    /// file that is no part has the name of one.
     pub fn find(path: &Path) -> Result<Self> {
         let name = without_number(path);
         if name.is_none() && path.exists() {
@@ -76,6 +77,9 @@ impl ImageFiles {
             }
             let start = parts.last().map_or(0, Part::end);
             let len = len_of(&path)?;
+            if len > 0 {
+                check_last(&parts, &path)?;
+            }
             parts.push(Part { path, start, len });
         }
         if parts.is_empty() {
@@ -171,6 +175,25 @@ impl ImageFiles {
         let parts: Vec<_> = self.parts.iter().map(open).collect::<Result<_>>()?;
         Ok(Arc::new(Joined::new(parts)))
     }
+}
+
+/// Only the last part is shorter than the first, so nothing is behind one that is.
+fn check_last(parts: &[Part], next: &Path) -> Result<()> {
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+        return Ok(());
+    };
+    if last.len >= first.len {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "{} has {} bytes, fewer than the first part of the image ({}), as only its last part has; but {} is \
+         there, too. Either that is no part of the image: give it another name; or a part was cut: bring \
+         back all of it",
+        last.path.shown(),
+        last.len,
+        first.len,
+        next.shown()
+    )))
 }
 
 /// The name of a part.

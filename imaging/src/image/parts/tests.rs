@@ -70,6 +70,24 @@ fn a_missing_part_is_noticed() {
 }
 
 #[test]
+fn what_only_has_the_name_of_a_part_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = directory.path().join("a.klon");
+    let mut output = FilesAppend::create(&name, 4096).unwrap();
+    output.append(&[1; 2 * 4096 + 1]).unwrap();
+    output.sync().unwrap();
+    let foreign = directory.path().join("a.klon.003");
+    fs::write(&foreign, [7; 5000]).unwrap();
+    let error = ImageFiles::find(&name).unwrap_err().to_string();
+    let words = ["a.klon.002", "a.klon.003", "1 bytes", "4096"];
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    assert_eq!(fs::read(&foreign).unwrap(), [7; 5000]);
+    // A run that was killed may leave an empty part.
+    fs::write(&foreign, []).unwrap();
+    assert_eq!(ImageFiles::find(&name).unwrap().paths().count(), 4);
+}
+
+#[test]
 fn holes_go_through_all_parts() {
     let directory = tempfile::tempdir().unwrap();
     let name = directory.path().join("a.klon");
