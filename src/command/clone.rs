@@ -14,6 +14,7 @@ use crate::records;
 use crate::run::policy::{Policy, Rescue};
 use crate::run::{Run, carry_out, rescue};
 use crate::source::SourceEnd;
+use crate::source::live;
 use crate::source::tracking::{self, Asked};
 use crate::still::Moments;
 use crate::still::ways::Ways;
@@ -107,6 +108,9 @@ fn check_together(args: &CloneArgs, jobs: &[VolumeJob]) -> Result<()> {
     let is_live = |(_, source): &(_, &SourceEnd)| source.live.is_some();
     let mut groups: Vec<_> = sources().filter(is_live).map(|(group, _)| group).collect();
     groups.dedup();
+    for (_, source) in sources().filter(is_live) {
+        live::tell_unaudited(&source.name, args.reliance.audit);
+    }
     let snapshots = sources().filter(|(_, source)| source.rested.is_some());
     match args.together && groups.len() + snapshots.count() > 1 {
         true => Err(usage(

@@ -21,7 +21,7 @@ use crate::records;
 use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::live::open_mounted;
+use crate::source::live::{open_mounted, tell_unaudited};
 use crate::source::lost_before::{self, Out};
 use crate::source::watch::Watch;
 use crate::still::Moments;
@@ -281,7 +281,10 @@ fn captured(
             } = taking;
             Ok(capture(&job, image.writer(), options, progress)?)
         }
-        Some(live) => live::capture(live, taking, image, asked),
+        Some(live) => {
+            tell_unaudited(&taking.what.source.name, asked.args.reliance.audit);
+            live::capture(live, taking, image, asked)
+        }
     }
 }
 

@@ -4,10 +4,12 @@ use super::SourceEnd;
 use super::open::Read;
 use crate::cli::StillArg;
 use crate::error::{INTERRUPTED, code, refused};
+use crate::messages::say;
 use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::still::{Freezer, Frozen, How, Moments};
 use anyhow::{Context as _, Result, bail};
+use klon_imaging::change::Audit;
 use klon_imaging::change::proven::Session;
 use klon_imaging::clock::since_1970;
 use klon_imaging::clone::live::Found;
@@ -29,6 +31,16 @@ pub fn held_as(filesystem: &str) -> Option<How> {
 
 /// Bytes a second that are taken for granted of a comparison.
 const RATE_BYTES: u64 = 64 << 20;
+
+/// Says that `name`, which is mounted for writing, is not sampled, where the user asked for a sample.
+pub fn tell_unaudited(name: &str, asked: Option<Audit>) {
+    if asked.is_some_and(|audit| audit != Audit::Nothing) {
+        say(&format!(
+            "klon: warning: {name} is mounted for writing, so --audit reads nothing of it: a change past its \
+             filesystem can't be told from one that comes meanwhile. Unmount it, or use --rung digest"
+        ));
+    }
+}
 
 /// Says nothing while a source is at rest, and ends the work once the source is thawed.
 struct AtRest<'a> {

@@ -1,7 +1,7 @@
 //! What someone else tells of a source: a file that lists what changed, or a bitmap of a server.
 
 use super::SourceEnd;
-use crate::error::usage;
+use crate::error::{refused, usage};
 use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::still::ways::Ways;
@@ -51,6 +51,14 @@ pub fn open(
     match asked {
         Asked::List(path, since) => {
             let open = ways.claim(place, system)?;
+            if open.rested.is_some() {
+                return Err(refused(format!(
+                    "klon has just made a snapshot of {}, which is mounted, and the list of what changed ends \
+                     with an earlier one: what was written in between is in neither. Name the snapshot with \
+                     which the list ends, as the source",
+                    place.given
+                )));
+            }
             let source = SourceEnd::of(&open, system, target)?;
             let tracked = listed(path, *since, &open).with_context(|| path.shown())?;
             let server = None;

@@ -7,6 +7,7 @@ mod disk;
 mod hidden;
 mod images;
 mod options;
+mod room;
 mod writers;
 
 use crate::support::klon::number;

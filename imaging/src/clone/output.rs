@@ -211,11 +211,13 @@ impl<'a> Staging<'a> {
         let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
         let taken = self.stager.taken(Area::Volume);
         let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
+        // A source in use may have come to use room in which an earlier pass staged: it is the clone's then.
+        let given_back = |room: &ExtentMap| room.difference(self.goal.allowed);
         Ok(Some(Sealed {
             checked: ReadBack::check(*space, &mark, staged, *threads)?,
             seat,
-            holes: used.intersection(&self.borrowed.holes),
-            zeroes: taken.intersection(&self.borrowed.unproven),
+            holes: given_back(&used.intersection(&self.borrowed.holes)),
+            zeroes: given_back(&taken.intersection(&self.borrowed.unproven)),
             drive_taken: self.stager.taken(Area::Drive),
             part: StagedPart {
                 run,
