@@ -69,6 +69,12 @@ fn check_copy(host: &Host) {
     assert_eq!(used(&copy), used(image));
 }
 
+/// Columns are as wide as the longest name of a device, and no device has the name of another.
+fn narrow(text: &str) -> String {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(words).collect::<Vec<_>>().join("\n")
+}
+
 fn answers(host: &Host) -> [String; 4] {
     let row = &host.report("pvs -o vg_name,vg_exported @0")[0];
     let group = row["vg_name"].as_str().unwrap();
@@ -81,7 +87,7 @@ fn answers(host: &Host) -> [String; 4] {
         host.lvm("pvs --segments -o pv_uuid,pvseg_all,seg_all,pv_size,pv_used,vg_seqno"),
         host.lvm("lvs -a -o lv_uuid,seg_pe_ranges,lv_size"),
     ]
-    .map(|text| text.replace(host.devices[0].text(), "DEVICE"))
+    .map(|text| narrow(&text.replace(host.devices[0].text(), "DEVICE")))
 }
 
 /// Volumes in groups, with holes between logical volumes.

@@ -77,7 +77,8 @@ fn tools() -> Vec<Case> {
         ("labeled as before", Raw("tune2fs -L drift \"$T\""), Token),
         (
             "given another UUID",
-            Raw("tune2fs -U random \"$T\""),
+            // It wants a check since the last mount.
+            Raw("e2fsck -fy \"$T\" || [ $? = 1 ]; tune2fs -U random \"$T\""),
             Foreign("someone changed the target"),
         ),
         (
