@@ -4,12 +4,15 @@
 mod differing;
 mod in_step;
 mod io;
+mod pieces;
 mod size;
 
 pub(crate) use differing::differing;
 pub(crate) use in_step::InStep;
 pub use io::Write;
 pub(crate) use io::{chunk_writes, read_chunk, read_data, read_len_bytes};
+pub(crate) use pieces::touched;
+pub use pieces::{Digested, Pieces};
 pub use size::ChunkSize;
 
 use klon_partition::bytes::is_zero;

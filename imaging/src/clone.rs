@@ -379,7 +379,8 @@ fn digests(
     metadata: Option<&ExtentMap>,
 ) -> Result<Digests> {
     let chunks_count = chunk::chunks(&prepared.wanted, prepared.plan.source_bytes).count();
-    let chunks = records.begin(job.target_identity, chunks_count as u64)?;
+    let chunks_count = chunks_count as u64;
+    let chunks = records.begin_digested(job.target_identity, chunks_count, prepared.digested)?;
     let metadata = metadata.map(|map| chunks.begin_metadata(map.clone()));
     Ok(Digests {
         metadata: metadata.transpose()?,

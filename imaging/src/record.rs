@@ -16,6 +16,7 @@ mod reader;
 #[cfg(test)]
 pub(crate) mod sample;
 mod scan;
+mod spool;
 pub mod store;
 mod structure_digests;
 mod writer;

@@ -28,7 +28,7 @@ const CRC_LEN: usize = 4;
 /// Flag: a reader that does not know the tag must refuse the file.
 const CRITICAL: u32 = 1;
 /// Tags of sections that a reader may skip.
-const SKIPPABLE: [Tag; 4] = [*b"MDEX", *b"MDGS", *b"FILL", *b"LEFT"];
+const SKIPPABLE: [Tag; 5] = [*b"MDEX", *b"MDGS", *b"FILL", *b"LEFT", *b"PIEC"];
 /// How much of a payload is read at once.
 const PIECE_LEN: usize = 1 << 16;
 /// How many of the first bytes of a payload are kept.

@@ -257,7 +257,7 @@ fn check(
     let mut found = pool.take();
     read_data(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
     match against {
-        Against::Record(_) if task.known == Some(Digest::of(&found[..len])) => {
+        Against::Record(record) if task.known == Some(record.digested.of(&found[..len])) => {
             Ok(Default::default())
         }
         Against::Record(_) => {

@@ -2,7 +2,7 @@
 //! described. Each run begins where the audit before ended, so that in time all files are covered.
 
 use crate::buffer::Pool;
-use crate::chunk::{Digest, differing, read_chunk, to_len};
+use crate::chunk::{Digest, Digested, differing, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
 use crate::progress::{Observer, unless_cancelled};
@@ -35,6 +35,8 @@ pub(crate) struct Sampling<'a> {
     pub(crate) cursor_bytes: u64,
     pub(crate) flow: Flow,
     pub(crate) chunk_len: usize,
+    /// How the digests of the run before came about.
+    pub(crate) digested: Digested,
     pub(crate) observer: &'a dyn Observer,
 }
 
@@ -125,13 +127,13 @@ impl Sampling<'_> {
         let len = to_len(task.chunk.len_bytes());
         let mut content = pool.take();
         read_chunk(self.source, task.chunk, &task.copy, &mut content).map_err(Error::Source)?;
-        if task.described.is_none() && Digest::of(&content[..len]) == task.digest {
+        if task.described.is_none() && self.digested.of(&content[..len]) == task.digest {
             return Ok(Vec::new());
         }
         let mut current = pool.take();
         stored(task, &mut current[..len])?;
         if let Some(described) = &task.described
-            && Digest::of_extents(task.chunk, described, &current) != task.digest
+            && self.digested.of_extents(task.chunk, described, &current) != task.digest
         {
             return Ok(Vec::new());
         }

@@ -28,6 +28,8 @@ pub struct InPart {
     /// Whatever could make the chunk another one than the record describes; `None` where another part of it is in use
     /// now.
     pub doubtful: Option<ExtentMap>,
+    /// What of it may be other than the record says, or is in use only now or only then.
+    pub touched: ExtentMap,
 }
 
 impl Unchanged {
@@ -82,8 +84,12 @@ impl Unchanged {
         if proven.is_empty() || part_bytes > all_bytes / 2 {
             return None;
         }
+        let doubtful = wanted.difference(&known);
+        let other = wanted.difference(&described);
+        let touched = doubtful.union(&other).union(&described.difference(&wanted));
         Some(InPart {
-            doubtful: (described == wanted).then(|| wanted.difference(&known)),
+            doubtful: (described == wanted).then_some(doubtful),
+            touched,
             described: described.iter().collect(),
             proven: proven.iter().collect(),
             unproven: unproven.iter().collect(),
@@ -162,6 +168,7 @@ mod tests {
             doubtful: found
                 .doubtful
                 .map(|doubtful| shift(doubtful.extents()).into_iter().collect()),
+            touched: shift(found.touched.extents()).into_iter().collect(),
         })
     }
 
@@ -174,6 +181,7 @@ mod tests {
             proven: list(&[(0, 600)]),
             unproven: list(&[(600, 424)]),
             doubtful: Some(map(&[(600, 424)])),
+            touched: map(&[(600, 424)]),
         };
         assert_eq!(found, Some(expected));
         // More than half, or nothing at all is proven.
@@ -203,9 +211,11 @@ mod tests {
         assert_eq!(found.unproven, list(&[(900, 124)]));
         // Another part of the chunk is in use, so its digest is another one.
         assert_eq!(found.doubtful, None);
+        assert_eq!(found.touched, map(&[(900, 124)]));
         let freed = in_part(old, all, old, old).unwrap();
         assert_eq!(freed.described, list(all));
         assert!(freed.unproven.is_empty() && freed.doubtful.is_none());
+        assert_eq!(freed.touched, map(&[(900, 124)]));
     }
 
     #[test]

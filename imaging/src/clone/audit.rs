@@ -43,6 +43,7 @@ pub(super) fn audit(
         cursor_bytes: draft.map_or(0, |draft| draft.meta.audit_cursor_bytes),
         flow: with.options.threads.into(),
         chunk_len: CHUNK_LEN,
+        digested: prepared.digested,
         observer: with.observer,
     };
     let Sample {

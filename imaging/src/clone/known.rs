@@ -3,7 +3,7 @@
 
 use super::prepared::Prepared;
 use crate::change::{Approach, Resume};
-use crate::chunk::{self, Digest, InStep};
+use crate::chunk::{self, Digest, InStep, Pieces};
 use crate::error::Result;
 use crate::intent::Untouched;
 use crate::record::Record;
@@ -27,6 +27,8 @@ pub(super) struct Known<'a> {
     record: Option<Digests<'a>>,
     /// What the record says of metadata, where it is relied on that some files are what it says.
     metadata: Option<Digests<'a>>,
+    /// What it says of the pieces of chunks then.
+    pieces: Option<InStep<PiecesOf<'a>>>,
     /// Of chunks that neither knows.
     otherwise: Knowledge,
 }
@@ -49,6 +51,7 @@ impl<'a> Known<'a> {
                     record: Some(of_record(&proof.record)?),
                     metadata: metadata
                         .map(|(map, digests)| Digests::numbered(map.clone(), digests)),
+                    pieces: pieces_of(&proof.record)?,
                     ..Self::alike(Knowledge::Unknown)
                 }
             }
@@ -63,6 +66,7 @@ impl<'a> Known<'a> {
                     log: Some((digests, &interrupted.touched)),
                     record: record.as_deref().map(of_record).transpose()?,
                     metadata: None,
+                    pieces: None,
                     otherwise: match interrupted.meta.untouched {
                         Untouched::Nothing => Knowledge::Nothing,
                         Untouched::Unknown | Untouched::Record(_) => Knowledge::Unknown,
@@ -77,6 +81,7 @@ impl<'a> Known<'a> {
             log: None,
             record: None,
             metadata: None,
+            pieces: None,
             otherwise,
         }
     }
@@ -100,6 +105,10 @@ impl<'a> Known<'a> {
                 }
                 None => None,
             },
+            pieces: match &mut self.pieces {
+                Some(pieces) => pieces.at(chunk::index(chunk))?.flatten().map(Box::new),
+                None => None,
+            },
         };
         if let Some((log, touched)) = &mut self.log {
             let digest = log.at(chunk)?;
@@ -118,12 +127,25 @@ impl<'a> Known<'a> {
 }
 
 /// What the record says of a chunk, whatever the source uses of it now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Recorded {
     /// The digest of what it describes of the chunk.
     pub(super) digest: Option<Digest>,
     /// The digest of the metadata in the chunk, if that lies where it is now.
     pub(super) metadata: Option<Digest>,
+    /// The digests of its pieces.
+    pub(super) pieces: Option<Box<Pieces>>,
+}
+
+type PiecesOf<'a> = Box<dyn Iterator<Item = Result<(u64, Option<Pieces>)>> + Send + 'a>;
+
+/// What a record says of the pieces of its chunks, in step with them.
+fn pieces_of(record: &Record) -> Result<Option<InStep<PiecesOf<'_>>>> {
+    let Some(pieces) = record.pieces()? else {
+        return Ok(None);
+    };
+    let numbered = pieces.map(|item| item.map(|(at, pieces)| (chunk::index(at), pieces)));
+    Ok(Some(InStep::new(Box::new(numbered))))
 }
 
 type Items<'a> = Box<dyn Iterator<Item = Result<(u64, Digest)>> + Send + 'a>;

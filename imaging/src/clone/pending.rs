@@ -111,7 +111,7 @@ fn has_changes(record: &Record, volume: &dyn ReadAt, threads: NonZeroUsize) -> R
             let mut content = pool.take();
             read_chunk(volume, chunk, &extents, &mut content)
                 .map_err(|error| Stop::Error(Error::Target(error)))?;
-            match Digest::of(&content[..to_len(chunk.len_bytes())]) == expected {
+            match record.digested.of(&content[..to_len(chunk.len_bytes())]) == expected {
                 true => Ok(()),
                 false => Err(Stop::Differs),
             }

@@ -8,7 +8,7 @@ use crate::change::drift::{Drift, DriftCheck, check};
 use crate::change::look::keeps_metadata;
 use crate::change::outlook::Purpose;
 use crate::change::{Approach, Proof, Recorded, Resume, Selection, Situation, distrust, select};
-use crate::chunk::{self, first_chunk};
+use crate::chunk::{self, Digested, first_chunk};
 use crate::error::{Error, Result};
 use crate::hex::Hex;
 use crate::intent::{IntentLog, Interrupted, RunMeta, Start, Untouched};
@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     /// The first chunk, which comes to the target last.
     pub(super) first: Extent,
     pub(super) selection: Selection,
+    /// How the digests of its chunks come about.
+    pub(super) digested: Digested,
     /// Bytes of the target that were read for the selection.
     pub(super) checked_bytes: u64,
     /// The record of the last clone to the target, for its history and for what it described. It
@@ -50,6 +52,22 @@ pub(super) struct Unread {
     pub(super) extents: Vec<Extent>,
     /// What the record describes of the chunk, where another part of it is read.
     pub(super) described: Option<Vec<Extent>>,
+}
+
+/// How the chunks of a run are digested: as those of the record that it relies on; else so that a source which
+/// keeps digests needs not be read for them, and any other can be digested in pieces.
+fn digested(job: &Job<'_>, approach: &Approach, first: Extent) -> Digested {
+    let record = match approach {
+        Approach::Full | Approach::Compare => None,
+        Approach::Digest(record) => Some(record),
+        Approach::Metadata(proof) | Approach::Tracked(proof) => Some(&proof.record),
+        Approach::Resume(resume) => resume.record.as_ref(),
+    };
+    match (record, job.source.sha256(first)) {
+        (Some(record), _) => record.digested,
+        (None, Ok(Some(_))) => Digested::Whole,
+        (None, _) => Digested::InPieces,
+    }
 }
 
 /// The record of the last clone to the target. Only a target that fails is an error.
@@ -254,8 +272,10 @@ impl Prepared {
         if let Some(interrupted) = found.selection.approach.resumed() {
             own_mark.run = interrupted.run;
         }
+        let first = first_chunk(plan.source_bytes).ok_or_else(Error::no_bytes)?;
         Ok(Self {
-            first: first_chunk(plan.source_bytes).ok_or_else(Error::no_bytes)?,
+            digested: digested(job, &found.selection.approach, first),
+            first,
             wanted: plan.wanted(),
             plan,
             selection: found.selection,

@@ -76,7 +76,14 @@ impl Run<'_> {
             outlook.draft = None;
             None
         });
-        let worker = work::Worker::new(self.job, options.rewrite, is_searched, check.as_ref());
+        let digested = self.prepared.digested;
+        let worker = work::Worker::new(
+            self.job,
+            digested,
+            options.rewrite,
+            is_searched,
+            check.as_ref(),
+        );
         let before = self.prepared.selection.approach.proof();
         let before = before.map(|proof| &proof.signatures);
         let outcome = worker.process(&begin(first)?)?;
@@ -128,15 +135,24 @@ impl Notes {
         before: Option<&ExtentMap>,
         observer: &dyn Observer,
     ) -> Result<()> {
-        self.digests.push(outcome.digest)?;
+        let pieces = outcome.pieces.as_deref();
+        self.digests.push_in_pieces(outcome.digest, pieces)?;
         if let (Some(metadata), Some(digest)) = (&mut self.metadata, outcome.metadata) {
             metadata.push(digest)?;
         }
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
         match &outcome.seen {
-            Seen::Read(signatures) | Seen::InPart { signatures, .. } => {
-                self.signatures.add(signatures.iter().copied());
+            Seen::Read(signatures) => self.signatures.add(signatures.iter().copied()),
+            Seen::InPart {
+                signatures,
+                untouched,
+                ..
+            } => {
+                let before = before.map(|map| map.intersection(untouched));
+                let before = before.unwrap_or_default();
+                let found: ExtentMap = signatures.iter().copied().collect();
+                self.signatures.add(found.union(&before).iter());
             }
             Seen::Kept => self.is_all_seen = false,
             Seen::Proven(_) | Seen::Same(_) => {

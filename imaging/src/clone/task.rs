@@ -4,7 +4,7 @@ use super::known::{Knowledge, Known, Recorded};
 use super::prepared::Prepared;
 use super::within;
 use crate::change::{InPart, Proof};
-use crate::chunk::{self, Digest};
+use crate::chunk::{self, Digest, Pieces};
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
 
@@ -23,6 +23,8 @@ pub(super) struct Task {
     pub(super) is_proven: bool,
     /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<Part>,
+    /// What was known of the digests of its pieces, which a chunk keeps that is as it was.
+    pub(super) pieces: Option<Box<Pieces>>,
 }
 
 /// A chunk that is proven in part to be as the record says.
@@ -37,7 +39,7 @@ pub(super) struct Part {
 
 impl Part {
     /// The proven part of a chunk that has `metadata`. `recorded` is what the record says of the chunk.
-    pub(super) fn of(extents: InPart, metadata: &[Extent], recorded: Recorded) -> Option<Self> {
+    pub(super) fn of(extents: InPart, metadata: &[Extent], recorded: &Recorded) -> Option<Self> {
         let metadata: ExtentMap = metadata.iter().copied().collect();
         let doubtful = extents.doubtful.as_ref();
         let is_all = doubtful.is_some_and(|doubtful| doubtful.difference(&metadata).is_empty());
@@ -95,7 +97,8 @@ pub(super) fn tasks<'a>(
         let proof = proof.filter(|_| !is_proven && chunk != *first);
         let part = proof.and_then(|proof| proof.unchanged.in_part(chunk, &copy, &wanted));
         Ok(Task {
-            part: part.and_then(|part| Part::of(part, &metadata, recorded)),
+            part: part.and_then(|part| Part::of(part, &metadata, &recorded)),
+            pieces: recorded.pieces,
             is_proven,
             chunk,
             copy,

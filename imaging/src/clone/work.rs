@@ -9,7 +9,7 @@ use crate::buffer::{Pool, Pooled};
 use crate::change::proven::signatures_in;
 use crate::change::sectors::SectorCheck;
 use crate::change::sums;
-use crate::chunk::{CHUNK_LEN, Digest, differing, read_chunk, read_data, to_len};
+use crate::chunk::{CHUNK_LEN, Digest, Digested, Pieces, differing, read_chunk, read_data, to_len};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use klon_partition::{Extent, ExtentMap, ReadAt};
 pub(super) struct Worker<'a> {
     source: &'a dyn ReadAt,
     target: &'a dyn ReadAt,
+    digested: Digested,
     rewrite: Rewrite,
     /// Whether signatures are looked for.
     is_searched: bool,
@@ -31,6 +32,8 @@ pub(super) struct Worker<'a> {
 pub(super) struct Outcome {
     pub(super) chunk: Extent,
     pub(super) digest: Digest,
+    /// The digests of its pieces, where they are known.
+    pub(super) pieces: Option<Box<Pieces>>,
     /// The digest of its metadata, if there is any that goes into the record.
     pub(super) metadata: Option<Digest>,
     /// The chunk with everything that is not data taken as zero.
@@ -61,8 +64,10 @@ pub(super) enum Seen {
     InPart {
         /// Bytes that were not read from the source.
         unread_bytes: u64,
-        /// The same as those of [`Read`](Self::Read).
+        /// The same as those of [`Read`](Self::Read), in what was read.
         signatures: Vec<Extent>,
+        /// What was read on neither side.
+        untouched: ExtentMap,
     },
 }
 
@@ -84,6 +89,7 @@ impl Seen {
 impl<'a> Worker<'a> {
     pub(super) fn new(
         job: &Job<'a>,
+        digested: Digested,
         rewrite: Rewrite,
         is_searched: bool,
         check: Option<&'a SectorCheck<'a>>,
@@ -92,6 +98,7 @@ impl<'a> Worker<'a> {
         Self {
             source: job.source,
             target: job.target,
+            digested,
             rewrite,
             is_searched,
             check,
@@ -127,10 +134,8 @@ impl<'a> Worker<'a> {
         let (content, read_source_bytes) = self.content(task)?;
         self.compare_sums(chunk, &task.copy, &content);
         // Where nothing is to be read, the chunk is zero and its digest is known.
-        let zero = || Digest::of_zeroes(content.len()).filter(|_| task.copy.is_empty());
-        let digest = zero().unwrap_or_else(|| Digest::of(&content));
-        let metadata = (!task.metadata.is_empty())
-            .then(|| digest_of(chunk, &task.metadata, &content, Some(digest)));
+        let (digest, pieces) = self.digest(&content, task.copy.is_empty());
+        let metadata = self.metadata(task, &content, digest);
         let (changed, read_target_bytes) = match self.rewritten(known, digest) {
             Rewritten::Nothing => (Vec::new(), 0),
             Rewritten::Everything => (task.wanted.clone(), 0),
@@ -147,6 +152,7 @@ impl<'a> Worker<'a> {
             seen: Seen::Read(self.signatures(task, &content)),
             chunk,
             digest,
+            pieces,
             metadata,
             content,
             changed,
@@ -154,6 +160,28 @@ impl<'a> Worker<'a> {
             read_source_bytes,
             read_target_bytes,
         })
+    }
+
+    /// The digest of a chunk with that content, and those of its pieces where that is of them.
+    fn digest(&self, content: &[u8], is_zero: bool) -> (Digest, Option<Box<Pieces>>) {
+        match self.digested {
+            Digested::Whole => {
+                let zero = Digest::of_zeroes(content.len()).filter(|_| is_zero);
+                (zero.unwrap_or_else(|| Digest::of(content)), None)
+            }
+            Digested::InPieces => {
+                let zero = Pieces::of_zeroes(content.len()).filter(|_| is_zero);
+                let pieces = zero.unwrap_or_else(|| Pieces::of(content));
+                (pieces.digest(), Some(Box::new(pieces)))
+            }
+        }
+    }
+
+    /// The digest of the metadata in a chunk, if there is any. `digest` is that of the chunk.
+    fn metadata(&self, task: &Task, content: &[u8], digest: Digest) -> Option<Digest> {
+        let whole = (self.digested == Digested::Whole).then_some(digest);
+        let is_any = !task.metadata.is_empty();
+        is_any.then(|| digest_of(task.chunk, &task.metadata, content, whole))
     }
 
     /// Where signatures are in a chunk, if anyone asks.
@@ -186,7 +214,7 @@ impl<'a> Worker<'a> {
 
     /// The digest of a chunk, where the source keeps it and nothing else of the chunk is needed.
     fn kept(&self, task: &Task) -> Result<Option<Digest>> {
-        if !task.is_plain() {
+        if !task.is_plain() || self.digested != Digested::Whole {
             return Ok(None);
         }
         let Some(kept) = self.source.sha256(task.chunk).map_err(Error::Source)? else {
@@ -222,6 +250,7 @@ impl<'a> Worker<'a> {
         Outcome {
             chunk: task.chunk,
             digest,
+            pieces: task.pieces.clone(),
             metadata: None,
             // Nothing of it will be written.
             content: self.zeroes.slice(..to_len(task.chunk.len_bytes())),

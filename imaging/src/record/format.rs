@@ -6,7 +6,8 @@
 //!  8   4  version, 1
 //! 12   4  header length, 64
 //! 16   8  compatible feature bits: a reader may ignore those it does not know; 0
-//! 24   8  incompatible feature bits: a reader must refuse those it does not know; 0
+//! 24   8  incompatible feature bits: a reader must refuse those it does not know; bit 0: the digests
+//!         of DGST are of pieces
 //! 32  28  zero
 //! 60   4  CRC-32C of bytes 0 to 59
 //!
@@ -18,7 +19,11 @@
 //!  +   4  CRC-32C of tag, flags, length and payload
 //!
 //! "DGST"  SHA-256 of each chunk (1 MiB of the volume) that holds a byte of DATA or ZERO, in
-//!         order, 32 bytes each; bytes outside DATA count as zero
+//!         order, 32 bytes each; bytes outside DATA count as zero. Where the digests are of pieces: SHA-256
+//!         of the digests of the chunk's 8 pieces, as PIEC has them
+//! "PIEC"  of each chunk of DGST, in order, the SHA-256 of its 8 pieces (128 KiB), 32 bytes each. A piece behind
+//!         the end of the volume has a digest of zeroes, and so has each piece of a chunk where none is
+//!         known. Only where the digests are of pieces; a reader may skip it
 //! "DATA"  extents whose bytes are in use
 //! "ZERO"  extents that are in use and zero
 //! "CHNG"  the changed-block bitmap of the last run: extents of the blocks that differed
@@ -42,6 +47,7 @@
 //! (to 0 for the first), the length. Sorted, disjoint, not touching, not empty.
 //! ```
 
+use crate::chunk::Digested;
 use klon_partition::bytes::{le32, le64};
 use klon_partition::error::Corrupt;
 
@@ -54,13 +60,21 @@ pub const HEADER_LEN: usize = 64;
 /// A META section is never longer than this.
 pub const META_BYTES_MAX: u64 = 16 << 20;
 
-/// The header of a new record.
+/// Incompatible feature: the digests of chunks are of pieces.
+const IN_PIECES: u64 = 1;
+
+/// The header of a new record, whose digests come about so.
 #[must_use]
-pub fn header() -> [u8; HEADER_LEN] {
+pub fn header(digested: Digested) -> [u8; HEADER_LEN] {
+    let features = match digested {
+        Digested::Whole => 0,
+        Digested::InPieces => IN_PIECES,
+    };
     let mut bytes = [0; HEADER_LEN];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..16].copy_from_slice(&64_u32.to_le_bytes());
+    bytes[24..32].copy_from_slice(&features.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..60]);
     bytes[60..].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -69,11 +83,11 @@ pub fn header() -> [u8; HEADER_LEN] {
 /// What a record is called in messages.
 pub(super) const NAME: &str = "record";
 
-/// Checks the header of a record.
+/// Checks the header of a record, and says how its digests come about.
 ///
 /// # Errors
 /// The first field that is wrong.
-pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), Corrupt> {
+pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<Digested, Corrupt> {
     if &bytes[..8] != MAGIC {
         let found = String::from_utf8_lossy(&bytes[..8]).into_owned();
         let (expected, found) = ("\"klonrec\\n\"", format!("{found:?}"));
@@ -89,7 +103,12 @@ pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), Corrupt> {
         ),
         ("version", 8, VERSION.into(), le32(bytes, 8).into()),
         ("header length", 12, 64, le32(bytes, 12).into()),
-        ("incompatible feature bits", 24, 0, le64(bytes, 24)),
+        (
+            "incompatible feature bits",
+            24,
+            0,
+            le64(bytes, 24) & !IN_PIECES,
+        ),
     ];
     for (field, offset_bytes, expected, found) in fields {
         if expected != found {
@@ -97,20 +116,26 @@ pub fn check_header(bytes: &[u8; HEADER_LEN]) -> Result<(), Corrupt> {
             return Err(Corrupt::new(NAME, field, offset_bytes, expected, found));
         }
     }
-    Ok(())
+    Ok(match le64(bytes, 24) {
+        0 => Digested::Whole,
+        _ => Digested::InPieces,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::{check_header, header};
+    use crate::chunk::Digested;
 
     #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
-        assert!(check_header(&header()).is_ok());
-        for bit in 0..512 {
-            let mut bytes = header();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(check_header(&bytes).is_err(), "bit {bit}");
+        for digested in [Digested::Whole, Digested::InPieces] {
+            assert_eq!(check_header(&header(digested)).unwrap(), digested);
+            for bit in 0..512 {
+                let mut bytes = header(digested);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(check_header(&bytes).is_err(), "bit {bit}");
+            }
         }
     }
 }

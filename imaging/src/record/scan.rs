@@ -2,7 +2,7 @@
 //! checksum is right.
 
 use super::format::{HEADER_LEN, NAME, check_header};
-use crate::chunk::Digest;
+use crate::chunk::{Digest, Digested};
 use crate::error::{Result, corrupt, io_error};
 use crate::section::{self, Fault, Kind, Tag};
 use klon_partition::Extent;
@@ -30,6 +30,8 @@ const SECTIONS_MAX: usize = 64;
 pub(super) struct Sections {
     /// `None` of one that is empty.
     payloads: BTreeMap<Tag, Option<Extent>>,
+    /// How the digests of chunks come about.
+    pub(super) digested: Digested,
 }
 
 impl Sections {
@@ -58,7 +60,7 @@ impl Sections {
         let file_bytes = file.metadata().map_err(failed)?.len();
         let mut header = [0; HEADER_LEN];
         file.read_exact_at(&mut header, 0).map_err(failed)?;
-        check_header(&header).map_err(|fault| corrupt(path, fault))?;
+        let digested = check_header(&header).map_err(|fault| corrupt(path, fault))?;
         let mut payloads = BTreeMap::new();
         let mut position_bytes = HEADER_LEN as u64;
         for _ in 0..SECTIONS_MAX {
@@ -68,7 +70,7 @@ impl Sections {
             let found = section::found(KIND, &header, position_bytes, file_bytes);
             let (tag, payload) = found.map_err(|fault| corrupt(path, fault))?;
             if tag == *b"END " {
-                return Ok(Self { payloads });
+                return Ok(Self { payloads, digested });
             }
             if !section::is_known(KIND, tag) {
                 // A damaged tag must not hide what the section says.
@@ -98,7 +100,7 @@ impl Sections {
         };
         let mut header = [0; HEADER_LEN];
         reader.read_exact(&mut header).map_err(failed)?;
-        check_header(&header).map_err(|fault| corrupt(path, fault))?;
+        let digested = check_header(&header).map_err(|fault| corrupt(path, fault))?;
         let mut sections = section::Sections::new(reader, KIND, HEADER_LEN as u64, file_bytes);
         let mut payloads = BTreeMap::new();
         loop {
@@ -112,7 +114,7 @@ impl Sections {
                     let fault = Corrupt::new(NAME, "SHA-256", offset_bytes, expected, found);
                     return Err(corrupt(path, fault));
                 }
-                return Ok((Self { payloads }, digest));
+                return Ok((Self { payloads, digested }, digest));
             }
             let payload = Extent::new(section.offset_bytes, section.len_bytes);
             payloads.insert(section.tag, payload);

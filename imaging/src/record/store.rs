@@ -9,7 +9,7 @@ use super::outline::Outline;
 use super::reader::{Metadata, Reader, check_bad};
 use super::scan::Sections;
 use super::writer::RecordWriter;
-use crate::chunk::{self, Digest};
+use crate::chunk::{self, Digest, Digested, Pieces};
 use crate::durable;
 use crate::error::{Result, corrupt, io_error};
 use crate::source::FillTexts;
@@ -156,15 +156,29 @@ impl RecordStore {
         Ok(Some(record))
     }
 
-    /// Begins a new record of `target`, and removes what killed runs left of theirs.
+    /// Begins a new record of `target` with digests of whole chunks, and removes what killed runs left of
+    /// theirs.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`].
     pub fn begin(&self, target: &Identity, digests_count: u64) -> Result<RecordWriter> {
+        self.begin_digested(target, digests_count, Digested::Whole)
+    }
+
+    /// The same, where the digests come about as `digested` says.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    pub fn begin_digested(
+        &self,
+        target: &Identity,
+        digests_count: u64,
+        digested: Digested,
+    ) -> Result<RecordWriter> {
         std::fs::create_dir_all(&self.directory)
             .map_err(|source| io_error(&self.directory, "create the directory", source))?;
         self.remove_left_over();
-        RecordWriter::begin(self.path(target), digests_count)
+        RecordWriter::begin(self.path(target), digests_count, digested)
     }
 
     /// Forgets the record of `target`, durably, if there is one.
@@ -260,9 +274,12 @@ pub struct Record {
     pub left_out: ExtentMap,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
+    /// How the digests of its chunks come about.
+    pub digested: Digested,
     path: PathBuf,
     file: File,
     digests: Option<Extent>,
+    pieces: Option<Extent>,
     metadata: Option<Metadata>,
 }
 
@@ -294,13 +311,16 @@ impl Record {
             bad_fill,
             left_out,
             digest,
+            digested: sections.digested,
             path: path.to_owned(),
             file,
             digests,
+            pieces: sections.find(*b"PIEC"),
             metadata,
         };
         let wanted = record.wanted();
         record.check_digest_count("length of DGST", &wanted, record.digests)?;
+        record.check_pieces()?;
         if let Some(Metadata { map, digests }) = &record.metadata {
             record.check_digest_count("length of MDGS", map, Some(*digests))?;
         }
@@ -331,6 +351,19 @@ impl Record {
             &self.path,
             Corrupt::new(NAME, what, HEADER_LEN as u64, expected, found_bytes),
         ))
+    }
+
+    fn check_pieces(&self) -> Result<()> {
+        const EACH: u64 = (Pieces::LEN / Digest::LEN) as u64;
+        let expected = self.digests.map_or(0, Extent::len_bytes) * EACH;
+        match self.pieces.map(Extent::len_bytes) {
+            Some(found) if found != expected => {
+                let fault =
+                    Corrupt::new(NAME, "length of PIEC", HEADER_LEN as u64, expected, found);
+                Err(corrupt(&self.path, fault))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Everything that target and source shared.

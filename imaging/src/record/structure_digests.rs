@@ -2,13 +2,13 @@
 //! its record says.
 
 use super::counted::Counted;
+use super::spool::Spool;
 use crate::chunk::{Digest, range_in};
-use crate::durable::{directory_of, reserve};
 use crate::error::{Result, io_error};
 use klon_partition::{Extent, ExtentMap};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 /// SHA-256 of what lies in `metadata`, one extent after the other; `content` is all of `chunk`,
@@ -48,7 +48,7 @@ impl Whole {
 #[derive(Debug)]
 pub struct MetadataWriter {
     pub(super) map: ExtentMap,
-    spool: BufWriter<File>,
+    spool: Spool,
     path: PathBuf,
     digests: Counted,
     whole: Whole,
@@ -61,15 +61,10 @@ impl MetadataWriter {
     /// [`Error::RecordIo`].
     pub(super) fn begin(path: PathBuf, map: ExtentMap) -> Result<Self> {
         let digests_count = crate::chunk::chunks(&map, u64::MAX).count() as u64;
-        let begin = || -> io::Result<File> {
-            let spool = tempfile::tempfile_in(directory_of(&path))?;
-            reserve(&spool, digests_count.saturating_mul(Digest::LEN as u64))?;
-            Ok(spool)
-        };
-        let spool = begin().map_err(|source| io_error(&path, "begin", source))?;
+        let spool = Spool::begin(&path, digests_count.saturating_mul(Digest::LEN as u64));
         Ok(Self {
             map,
-            spool: BufWriter::new(spool),
+            spool: spool.map_err(|source| io_error(&path, "begin", source))?,
             path,
             digests: Counted::default(),
             whole: Whole::default(),
@@ -83,7 +78,7 @@ impl MetadataWriter {
     pub fn push(&mut self, digest: Digest) -> Result<()> {
         self.whole.push(digest);
         self.digests.add();
-        let written = self.spool.write_all(&digest.0);
+        let written = self.spool.write(&digest.0);
         written.map_err(|source| io_error(&self.path, "write", source))
     }
 
@@ -99,9 +94,7 @@ impl MetadataWriter {
 
     /// All digests, from the first.
     pub(super) fn rewind(self) -> io::Result<BufReader<File>> {
-        let mut file = self.spool.into_inner()?;
-        file.rewind()?;
-        Ok(BufReader::new(file))
+        self.spool.rewind()
     }
 
     /// Checks that there is a digest of each chunk that holds metadata.

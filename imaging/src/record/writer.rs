@@ -4,8 +4,9 @@ use super::counted::Counted;
 use super::format::header;
 use super::manifest::Manifest;
 use super::reader::FILL_BYTES_MAX;
+use super::spool::Spool;
 use super::structure_digests::MetadataWriter;
-use crate::chunk::{self, Digest};
+use crate::chunk::{self, Digest, Digested, Pieces};
 use crate::durable::{self, reserve};
 #[cfg(doc)]
 use crate::error::Error;
@@ -32,6 +33,7 @@ pub struct RecordWriter {
     path: PathBuf,
     digests: Counted,
     digests_count: u64,
+    pieces: Option<Spool>,
     metadata: Option<MetadataWriter>,
     bad: ExtentMap,
     bad_fill: FillTexts,
@@ -39,28 +41,36 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// Begins a record that will be at `path` and have `digests_count` digests.
+    /// Begins a record that will be at `path` and have `digests_count` digests, which come about so.
     ///
     /// # Errors
     /// [`Error::RecordIo`].
-    pub(super) fn begin(path: PathBuf, digests_count: u64) -> Result<Self> {
+    pub(super) fn begin(path: PathBuf, digests_count: u64, digested: Digested) -> Result<Self> {
         let payload_bytes = digests_count.saturating_mul(32);
-        let begin = || -> io::Result<_> {
+        let begin = || -> io::Result<(Hashing<BufWriter<NamedTempFile>>, Option<Spool>)> {
             let file = durable::begin(&path, ".record-")?;
             // The digests of metadata are as many at most.
             let room_bytes = payload_bytes.saturating_mul(2).saturating_add(SLACK_BYTES);
             reserve(file.as_file(), room_bytes)?;
             let mut output = Hashing::new(BufWriter::new(file));
-            output.write_all(&header())?;
+            output.write_all(&header(digested))?;
             output.begin_section(*b"DGST", payload_bytes)?;
-            Ok(output)
+            let pieces = match digested {
+                Digested::Whole => None,
+                Digested::InPieces => {
+                    let len_bytes = digests_count.saturating_mul(Pieces::LEN as u64);
+                    Some(Spool::begin(&path, len_bytes)?)
+                }
+            };
+            Ok((output, pieces))
         };
-        let output = begin().map_err(|source| io_error(&path, "begin", source))?;
+        let (output, pieces) = begin().map_err(|source| io_error(&path, "begin", source))?;
         Ok(Self {
             output,
             path,
             digests: Counted::default(),
             digests_count,
+            pieces,
             metadata: None,
             bad: ExtentMap::new(),
             bad_fill: FillTexts::default(),
@@ -77,6 +87,19 @@ impl RecordWriter {
         self.output
             .write_all(&digest.0)
             .map_err(|source| io_error(&self.path, "write", source))
+    }
+
+    /// Adds the digest of the next chunk, and those of its pieces where they are known.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_in_pieces(&mut self, digest: Digest, pieces: Option<&Pieces>) -> Result<()> {
+        self.push(digest)?;
+        let Some(spool) = &mut self.pieces else {
+            return Ok(());
+        };
+        let written = spool.write(&Pieces::to_bytes(pieces));
+        written.map_err(|source| io_error(&self.path, "write", source))
     }
 
     /// Begins the digests of the metadata in `map`, which [`keep_metadata`](Self::keep_metadata)
@@ -138,6 +161,7 @@ impl RecordWriter {
         let Self {
             mut output,
             path,
+            pieces,
             metadata,
             bad,
             bad_fill,
@@ -146,6 +170,11 @@ impl RecordWriter {
         } = self;
         let finish = || -> io::Result<(NamedTempFile, [u8; 32])> {
             output.end_section()?;
+            if let Some(pieces) = pieces {
+                output.begin_section(*b"PIEC", pieces.len_bytes())?;
+                output.copy(pieces.rewind()?)?;
+                output.end_section()?;
+            }
             output.section(*b"DATA", &encode_extents(data)?)?;
             output.section(*b"ZERO", &encode_extents(zero)?)?;
             output.section(*b"CHNG", &encode_extents(changed)?)?;

@@ -49,15 +49,20 @@ pub(super) fn place(bytes: &[u8], inode: u64) -> Place {
     place
 }
 
-/// Writes 600 bytes of noise to a file's block.
-pub(super) fn write(image: &Path, (inode, offset_bytes): (u64, u64), what: &str) {
+/// Where a byte of a file lies on the volume.
+pub(super) fn offset_bytes(image: &Path, (inode, offset_bytes): (u64, u64), what: &str) -> u64 {
     let runs = place(&std::fs::read(image).unwrap(), inode).runs;
     let found = runs.iter().find_map(|(at, extent)| {
         let in_run = offset_bytes.checked_sub(*at)?;
         (in_run < extent.len_bytes()).then(|| extent.offset_bytes() + in_run)
     });
-    let at = found.unwrap_or_else(|| panic!("{what}: nothing at {offset_bytes} of {runs:?}"));
+    found.unwrap_or_else(|| panic!("{what}: nothing at {offset_bytes} of {runs:?}"))
+}
+
+/// Writes 600 bytes of noise to a file's block.
+pub(super) fn write(image: &Path, place: (u64, u64), what: &str) {
+    let at = offset_bytes(image, place, what);
     let image = OpenOptions::new().write(true).open(image).unwrap();
-    let seed = u64::from(std::process::id()) ^ offset_bytes;
+    let seed = u64::from(std::process::id()) ^ place.1;
     image.write_all_at(&noise(seed, 600), at).unwrap();
 }

@@ -27,7 +27,7 @@ use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::target_writer::{HeldBack, TargetWriter};
 use klon_partition::{Extent, ExtentMap};
-use noted::Noted;
+use noted::{ChunkDigests, Noted};
 pub(super) use parts::{Ending, Last, Leftover};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ struct Known {
     /// What was in use at the last pass.
     described: ExtentMap,
     /// The chunks of that, by their numbers, as they are on the target or staged for it.
-    digests: Vec<Option<Digest>>,
+    digests: Vec<Option<ChunkDigests>>,
     /// What tells its files unchanged; `None` where that is not known.
     evidence: Option<Evidence>,
     /// Where signatures were found of what is written past the filesystem, by chunks.
@@ -219,7 +219,7 @@ impl<'a> Volume<'a> {
         let prepared = &self.prepared;
         let ice = observer.ice();
         let sectors = check.as_ref().ok().and_then(Option::as_ref);
-        let worker = Worker::new(&job, options.rewrite, true, sectors);
+        let worker = Worker::new(&job, prepared.digested, options.rewrite, true, sectors);
         let way = match &self.staging {
             Some(staging) => Way::Staged(Arc::clone(staging) as Arc<Staging<'p>>),
             None => Way::InPlace(self.writer(&pass.wanted)),
@@ -293,21 +293,22 @@ impl<'a> Volume<'a> {
         let task = move |chunk: Extent| {
             let wanted = within(&pass.wanted, chunk);
             let number = usize::try_from(chunk::index(chunk)).unwrap_or(usize::MAX);
-            let digest = known.digests.get(number).copied().flatten();
+            let digests = known.digests.get(number).and_then(Option::as_ref);
             // A block that is in use only now may be zero, and the target holds something else there.
             let is_described = known.described.within(chunk).eq(wanted.iter().copied());
             // The first chunk is not on the target yet.
             let is_known = is_described && chunk.offset_bytes() != 0;
             Task {
-                known: digest
+                known: digests
                     .filter(|_| is_known)
-                    .map_or(Knowledge::Unknown, Knowledge::Digest),
+                    .map_or(Knowledge::Unknown, |it| Knowledge::Digest(it.digest)),
                 is_proven: unchanged
                     .as_ref()
                     .is_some_and(|unchanged| unchanged.covers(chunk, &wanted)),
                 chunk,
                 // What an earlier pass staged of a chunk lies elsewhere.
                 part: None,
+                pieces: digests.and_then(|it| it.pieces.clone()),
                 copy: within(&pass.plan.copy, chunk),
                 metadata: within(metadata, chunk),
                 wanted,

@@ -5,7 +5,7 @@ use super::super::task::{Part, Task};
 use super::super::work::{Outcome, Seen, Worker};
 use super::{Job, Rewrite, identities, noise, usage};
 use crate::change::Unchanged;
-use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digest};
+use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digested, Pieces, touched};
 use crate::record::digest_of;
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::{Extent, ExtentMap, ReadAt, WriteAt};
@@ -30,8 +30,30 @@ fn list(map: &ExtentMap) -> Vec<Extent> {
     map.iter().collect()
 }
 
+/// What a record knows of the digest of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Recording {
+    Whole,
+    /// It is of pieces, which are not known.
+    Unknown,
+    /// It is of pieces.
+    Pieces,
+}
+
+impl Recording {
+    const ALL: [Self; 3] = [Self::Whole, Self::Unknown, Self::Pieces];
+
+    const fn digested(self) -> Digested {
+        match self {
+            Self::Whole => Digested::Whole,
+            Self::Unknown | Self::Pieces => Digested::InPieces,
+        }
+    }
+}
+
 /// A target, the record of it, and a source that was written to since.
 struct Sides {
+    recording: Recording,
     source: Vec<u8>,
     target: Vec<u8>,
     /// What the record describes, and what of that is its metadata.
@@ -47,9 +69,10 @@ struct Sides {
 
 impl Sides {
     /// All of the chunk is in use, and the same on both sides.
-    fn equal() -> Self {
+    fn equal(recording: Recording) -> Self {
         let all = map(&[(0, 1024)]);
         Self {
+            recording,
             source: noise(1, SIZE),
             target: noise(1, SIZE),
             described: all.clone(),
@@ -75,7 +98,9 @@ impl Sides {
     fn task(&self) -> Task {
         let unchanged = Unchanged::new(self.proven.clone(), self.described.clone());
         let (copy, wanted) = (list(&self.copy), list(&self.wanted));
-        let recorded = Digest::of(&Self::masked(&self.target, &self.described));
+        let plain = Self::masked(&self.target, &self.described);
+        let recorded = self.recording.digested().of(&plain);
+        let pieces = (self.recording == Recording::Pieces).then(|| Box::new(Pieces::of(&plain)));
         let metadata = list(&self.metadata);
         let is_there = self.metadata == self.described_metadata && !metadata.is_empty();
         let part = unchanged.in_part(CHUNK, &copy, &wanted);
@@ -91,9 +116,11 @@ impl Sides {
                 let recorded = Recorded {
                     digest: Some(recorded),
                     metadata: is_there.then(|| digest_of(CHUNK, &metadata, content, None)),
+                    pieces: None,
                 };
-                Part::of(extents, &metadata, recorded)
+                Part::of(extents, &metadata, &recorded)
             }),
+            pieces,
             copy,
             wanted,
             metadata,
@@ -102,11 +129,17 @@ impl Sides {
 }
 
 /// Works on a task.
-fn process(task: &Task, source: &dyn ReadAt, target: &dyn WriteAt) -> crate::Result<Outcome> {
+fn process(
+    recording: Recording,
+    task: &Task,
+    source: &dyn ReadAt,
+    target: &dyn WriteAt,
+) -> crate::Result<Outcome> {
     let usage = usage(ExtentMap::whole(512));
     let [from, to] = identities();
     let job = Job::new("x", source, &usage, &from, target, &to);
-    Worker::new(&job, Rewrite::Blocks, true, None).process(task)
+    let digested = recording.digested();
+    Worker::new(&job, digested, Rewrite::Blocks, true, None).process(task)
 }
 
 /// A source that can't be read in part.
@@ -129,6 +162,7 @@ proptest! {
 
     #[test]
     fn the_target_becomes_what_the_source_is(
+        recording in proptest::sample::select(&Recording::ALL[..]),
         holes in ranges(),
         zeroes in ranges(),
         described_holes in ranges(),
@@ -144,6 +178,7 @@ proptest! {
         let metadata = metadata.intersection(&wanted);
         let proven = wanted.intersection(&described).difference(&unproven).difference(&metadata);
         let mut sides = Sides {
+            recording,
             source: noise(1, SIZE),
             target: noise(7, SIZE),
             described_metadata: match other_metadata {
@@ -166,11 +201,21 @@ proptest! {
         }
         let source = MemoryDevice::new(sides.source.clone(), 512);
         let target = MemoryDevice::new(sides.target.clone(), 512);
-        let outcome = process(&task, &source, &target).unwrap();
-        let compared = process(&whole, &source, &target).unwrap();
+        let outcome = process(recording, &task, &source, &target).unwrap();
+        let compared = process(recording, &whole, &source, &target).unwrap();
         prop_assert_eq!(outcome.digest, compared.digest);
+        if recording == Recording::Pieces {
+            prop_assert_eq!(outcome.pieces, compared.pieces);
+        }
         prop_assert_eq!(outcome.metadata, compared.metadata);
-        let is_seen = matches!(outcome.seen, Seen::Read(_) | Seen::InPart { .. });
+        let is_seen = match &outcome.seen {
+            Seen::Read(_) => true,
+            Seen::InPart { untouched, .. } => rotten.is_none_or(|at| {
+                let rotten = Extent::new(CHUNK_BYTES + at as u64, 1).unwrap();
+                !untouched.overlaps(rotten)
+            }),
+            _ => false,
+        };
         let is_trusted = matches!(task.known, Knowledge::Digest(it) if it == outcome.digest);
         // What nobody reads of a target that rots nobody mends.
         if rotten.is_none() || is_seen && !(is_trusted && task.part.is_none()) {
@@ -181,65 +226,101 @@ proptest! {
 
 #[test]
 fn what_is_proven_is_read_from_the_target() {
-    let mut sides = Sides::equal();
-    let changed = map(&[(100, 8), (900, 4)]);
-    sides.proven = sides.proven.difference(&changed);
-    sides.source[CHUNK_LEN + (102 << 10)] ^= 1;
-    let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
+    for recording in Recording::ALL {
+        let mut sides = Sides::equal(recording);
+        let changed = map(&[(100, 8), (900, 4)]);
+        sides.proven = sides.proven.difference(&changed);
+        sides.source[CHUNK_LEN + (102 << 10)] ^= 1;
+        let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
+        let target = MemoryDevice::new(sides.target.clone(), 512);
+        let outcome = process(recording, &sides.task(), &source, &target).unwrap();
+        let chunk = &sides.source[CHUNK_LEN..];
+        assert_eq!(outcome.digest, recording.digested().of(chunk));
+        assert_eq!(outcome.changed, list(&map(&[(100, 4)])));
+        assert_eq!(outcome.read_source_bytes, 12 << 10);
+        assert_eq!(outcome.seen.unread_bytes(), (1024 - 12) << 10);
+        let read = match recording {
+            // Two pieces of 128 KiB.
+            Recording::Pieces => map(&[(0, 128), (896, 128)]),
+            Recording::Whole | Recording::Unknown => map(&[(0, 1024)]),
+        };
+        assert_eq!(outcome.read_target_bytes, read.total_bytes());
+        for extent in read.iter() {
+            let range = crate::chunk::range_in(CHUNK, extent);
+            assert!(
+                outcome.content[range.clone()] == chunk[range],
+                "{recording:?}"
+            );
+        }
+        assert_eq!(touched(CHUNK, &changed), map(&[(0, 128), (896, 128)]));
+    }
+}
+
+#[test]
+fn pieces_that_are_not_those_of_the_chunk_are_not_believed() {
+    let mut sides = Sides::equal(Recording::Pieces);
+    sides.proven = sides.proven.difference(&map(&[(100, 8)]));
+    let mut task = sides.task();
+    task.pieces = Some(Box::new(Pieces::of(&noise(9, CHUNK_LEN))));
+    let source = MemoryDevice::new(sides.source.clone(), 512);
     let target = MemoryDevice::new(sides.target.clone(), 512);
-    let outcome = process(&sides.task(), &source, &target).unwrap();
-    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
-    assert_eq!(outcome.changed, list(&map(&[(100, 4)])));
-    assert_eq!(&outcome.content[..], &sides.source[CHUNK_LEN..]);
-    assert_eq!(outcome.read_source_bytes, 12 << 10);
+    let outcome = process(Recording::Pieces, &task, &source, &target).unwrap();
+    let expected = Pieces::of(&sides.source[CHUNK_LEN..]);
+    assert_eq!(outcome.digest, expected.digest());
+    assert_eq!(outcome.pieces.as_deref(), Some(&expected));
     assert_eq!(outcome.read_target_bytes, CHUNK_BYTES);
-    assert_eq!(outcome.seen.unread_bytes(), (1024 - 12) << 10);
 }
 
 #[test]
 fn a_target_that_is_not_as_recorded_is_not_taken_for_it() {
-    let mut sides = Sides::equal();
-    sides.proven = sides.proven.difference(&map(&[(100, 8)]));
-    let task = sides.task();
-    // It rots where the source is proven; nothing of the source changed.
-    sides.target[CHUNK_LEN + (500 << 10)] ^= 1;
-    let target = MemoryDevice::new(sides.target.clone(), 512);
-    let source = MemoryDevice::new(sides.source.clone(), 512);
-    let outcome = process(&task, &source, &target).unwrap();
-    assert!(matches!(outcome.seen, Seen::Read(_)));
-    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
-    assert_eq!(outcome.changed, list(&map(&[(500, 4)])));
-    // It is read whole then.
-    let source = without(&sides.source, map(&[(300, 4)]).extents()[0]);
-    assert!(process(&task, &source, &target).is_err());
+    for recording in Recording::ALL {
+        let mut sides = Sides::equal(recording);
+        sides.proven = sides.proven.difference(&map(&[(100, 8), (508, 4)]));
+        let task = sides.task();
+        // It rots where the source is proven, beside what is not; nothing of the source changed.
+        sides.target[CHUNK_LEN + (500 << 10)] ^= 1;
+        let target = MemoryDevice::new(sides.target.clone(), 512);
+        let source = MemoryDevice::new(sides.source.clone(), 512);
+        let outcome = process(recording, &task, &source, &target).unwrap();
+        assert!(matches!(outcome.seen, Seen::Read(_)));
+        let expected = recording.digested().of(&sides.source[CHUNK_LEN..]);
+        assert_eq!(outcome.digest, expected);
+        assert_eq!(outcome.changed, list(&map(&[(500, 4)])));
+        // It is read whole then.
+        let source = without(&sides.source, map(&[(300, 4)]).extents()[0]);
+        assert!(process(recording, &task, &source, &target).is_err());
+    }
 }
 
 #[test]
 fn metadata_that_is_as_recorded_is_all_that_is_read() {
-    let mut sides = Sides::equal();
-    sides.metadata = map(&[(64, 16)]);
-    sides.described_metadata = sides.metadata.clone();
-    sides.proven = sides.proven.difference(&sides.metadata);
-    let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
-    let unreadable = MemoryDevice::zeroed(512);
-    let outcome = process(&sides.task(), &source, &unreadable).unwrap();
-    assert!(matches!(outcome.seen, Seen::Same(_)));
-    assert_eq!(outcome.digest, Digest::of(&sides.source[CHUNK_LEN..]));
-    let metadata = list(&sides.metadata);
-    let expected = digest_of(CHUNK, &metadata, &sides.source[CHUNK_LEN..], None);
-    assert_eq!(outcome.metadata, Some(expected));
-    assert_eq!(
-        (outcome.read_source_bytes, outcome.read_target_bytes),
-        (16 << 10, 0)
-    );
-    assert_eq!(outcome.seen.unread_bytes(), (1024 - 16) << 10);
-    assert!(outcome.changed.is_empty());
-    // Other metadata, or data beside it that is not proven.
-    sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
-    let source = MemoryDevice::new(sides.source.clone(), 512);
-    assert!(process(&sides.task(), &source, &unreadable).is_err());
-    sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
-    sides.proven = sides.proven.difference(&map(&[(512, 4)]));
-    let source = MemoryDevice::new(sides.source.clone(), 512);
-    assert!(process(&sides.task(), &source, &unreadable).is_err());
+    for recording in Recording::ALL {
+        let mut sides = Sides::equal(recording);
+        sides.metadata = map(&[(64, 16)]);
+        sides.described_metadata = sides.metadata.clone();
+        sides.proven = sides.proven.difference(&sides.metadata);
+        let source = without(&sides.source, map(&[(300, 400)]).extents()[0]);
+        let unreadable = MemoryDevice::zeroed(512);
+        let outcome = process(recording, &sides.task(), &source, &unreadable).unwrap();
+        assert!(matches!(outcome.seen, Seen::Same(_)));
+        let chunk = &sides.source[CHUNK_LEN..];
+        assert_eq!(outcome.digest, recording.digested().of(chunk));
+        let metadata = list(&sides.metadata);
+        let expected = digest_of(CHUNK, &metadata, chunk, None);
+        assert_eq!(outcome.metadata, Some(expected));
+        assert_eq!(
+            (outcome.read_source_bytes, outcome.read_target_bytes),
+            (16 << 10, 0)
+        );
+        assert_eq!(outcome.seen.unread_bytes(), (1024 - 16) << 10);
+        assert!(outcome.changed.is_empty());
+        // Other metadata, or data beside it that is not proven.
+        sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
+        let source = MemoryDevice::new(sides.source.clone(), 512);
+        assert!(process(recording, &sides.task(), &source, &unreadable).is_err());
+        sides.source[CHUNK_LEN + (64 << 10)] ^= 1;
+        sides.proven = sides.proven.difference(&map(&[(512, 4)]));
+        let source = MemoryDevice::new(sides.source.clone(), 512);
+        assert!(process(recording, &sides.task(), &source, &unreadable).is_err());
+    }
 }

@@ -4,7 +4,7 @@ use super::super::known::Knowledge;
 use super::super::task::Task;
 use super::super::work::{Outcome, Seen, Worker};
 use super::{Job, Rewrite, identities, usage};
-use crate::chunk::{CHUNK_BYTES, Digest};
+use crate::chunk::{CHUNK_BYTES, Digest, Digested};
 use klon_partition::device::MemoryDevice;
 use klon_partition::{Extent, ExtentMap};
 
@@ -21,6 +21,7 @@ fn task() -> Task {
         known: Knowledge::Digest(KNOWN),
         is_proven: true,
         part: None,
+        pieces: None,
     }
 }
 
@@ -37,7 +38,7 @@ fn process(task: &Task) -> crate::Result<Outcome> {
         &target,
         &target_identity,
     );
-    Worker::new(&job, Rewrite::Blocks, true, None).process(task)
+    Worker::new(&job, Digested::Whole, Rewrite::Blocks, true, None).process(task)
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! Chunks that are proven in part: the source is read for the rest alone, and the target has what is proven.
 
 use super::{Current, Knowledge, Outcome, Seen, Worker};
-use crate::chunk::{Digest, differing, range_in, read_chunk, read_data, to_len};
+use crate::chunk::{Pieces, differing, range_in, read_chunk, read_data, to_len, touched};
 use crate::clone::task::{Part, Task};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
-use klon_partition::ExtentMap;
+use klon_partition::{Extent, ExtentMap};
 
 impl Worker<'_> {
-    /// Works on a chunk that is proven in part. If the rest is metadata, and is as the record says, so is the
-    /// chunk. Else the target is read, too. If its chunk has the digest of the record, it has the proven part,
-    /// and what was read of the source replaces the rest. If not, the target has something else, and the
-    /// source is read whole.
+    /// Works on a chunk that is proven in part.
+    ///
+    /// Where the rest is metadata, and that is as the record says, so is the chunk. Otherwise the target is read,
+    /// too: where it has what the record says, it has the proven part, and what was read of the source comes
+    /// over that. Where the record knows the digests of the chunk's pieces, only those pieces are read in which
+    /// anything may have changed. Where the target has something else, the source is read whole, and the target
+    /// is known to be another one.
     pub(super) fn in_part(&self, task: &Task, part: &Part) -> Result<Outcome> {
         let chunk = task.chunk;
         let mut content = self.pool.take();
@@ -29,43 +32,92 @@ impl Worker<'_> {
                 ..self.same(task, part.digest, Seen::Same(unread_bytes), 0)
             });
         }
-        let current = self.current_of(task, part)?;
-        if Digest::of_extents(chunk, &part.extents.described, &current.content) != part.digest {
-            let outcome = self.whole(task, Knowledge::Unknown, Some(current))?;
-            return Ok(Outcome {
-                read_source_bytes: outcome.read_source_bytes.saturating_add(read_source_bytes),
-                ..outcome
-            });
-        }
+        let there = match self.on_target(task, part)? {
+            Ok(there) => there,
+            Err(current) => {
+                let outcome = self.whole(task, Knowledge::Unknown, current)?;
+                return Ok(Outcome {
+                    read_source_bytes: outcome.read_source_bytes.saturating_add(read_source_bytes),
+                    ..outcome
+                });
+            }
+        };
+        let OnTarget {
+            current,
+            read,
+            pieces,
+        } = there;
         self.compare_sums(chunk, &part.extents.unproven, &content);
-        for &extent in &part.extents.proven {
+        let within = |extents: &[Extent]| -> Vec<Extent> {
+            let extents: ExtentMap = extents.iter().copied().collect();
+            extents.intersection(&read).iter().collect()
+        };
+        for extent in within(&part.extents.proven) {
             let range = range_in(chunk, extent);
             content[range.clone()].copy_from_slice(&current.content[range]);
         }
         let content = content.freeze().slice(..to_len(chunk.len_bytes()));
-        let digest = Digest::of(&content);
+        let (digest, pieces) = match pieces {
+            Some(mut pieces) => {
+                pieces.replace(chunk, &read, &[chunk], &content);
+                (pieces.digest(), Some(pieces))
+            }
+            None => self.digest(&content, false),
+        };
         Ok(Outcome {
             chunk,
             digest,
-            metadata: (!task.metadata.is_empty())
-                .then(|| digest_of(chunk, &task.metadata, &content, Some(digest))),
-            changed: differing(chunk, &task.wanted, &content, &current.content),
+            pieces,
+            metadata: self.metadata(task, &content, digest),
+            changed: differing(chunk, &within(&task.wanted), &content, &current.content),
             wanted_bytes: task.wanted_bytes(),
             read_source_bytes,
             read_target_bytes: current.read_bytes,
             seen: Seen::InPart {
                 unread_bytes,
                 signatures: self.signatures(task, &content),
+                untouched: ExtentMap::from(chunk).difference(&read),
             },
             content,
         })
     }
 
-    /// What the target has of a chunk: all that the record describes and all that is in use now.
-    fn current_of(&self, task: &Task, part: &Part) -> Result<Current> {
+    /// What the target has of a chunk where anything may have changed, when that is as the record says; else what
+    /// was read, if that is all of the chunk.
+    fn on_target(
+        &self,
+        task: &Task,
+        part: &Part,
+    ) -> Result<std::result::Result<OnTarget, Option<Current>>> {
+        let chunk = task.chunk;
+        let pieces = task.pieces.clone();
+        let pieces = pieces.filter(|pieces| pieces.digest() == part.digest);
+        let read = match &pieces {
+            Some(_) => touched(chunk, &part.extents.touched),
+            None => ExtentMap::from(chunk),
+        };
+        let current = self.current_of(task, part, &read)?;
+        let described = &*part.extents.described;
+        let is_as_recorded = match &pieces {
+            Some(pieces) => pieces.has(chunk, &read, described, &current.content),
+            None => self.digested.of_extents(chunk, described, &current.content) == part.digest,
+        };
+        Ok(match (is_as_recorded, &pieces) {
+            (true, _) => Ok(OnTarget {
+                current,
+                read,
+                pieces,
+            }),
+            (false, Some(_)) => Err(None),
+            (false, None) => Err(Some(current)),
+        })
+    }
+
+    /// What the target has in `within` of a chunk: all that the record describes and all that is in use now.
+    fn current_of(&self, task: &Task, part: &Part, within: &ExtentMap) -> Result<Current> {
         let described: ExtentMap = part.extents.described.iter().copied().collect();
         let wanted: ExtentMap = task.wanted.iter().copied().collect();
-        let all = described.union(&wanted);
+        let all = described.union(&wanted).intersection(within);
         let mut content = self.pool.take();
         let read_bytes = read_data(self.target, task.chunk, all.extents(), &mut content)
             .map_err(Error::Target)?;
@@ -74,4 +126,12 @@ impl Worker<'_> {
             read_bytes,
         })
     }
+}
+
+/// What was read of a target, and is as its record says.
+struct OnTarget {
+    current: Current,
+    /// The pieces that were read: all of the chunk where nothing is known of them.
+    read: ExtentMap,
+    pieces: Option<Box<Pieces>>,
 }

@@ -10,7 +10,7 @@ use crate::change::AuditResult;
 use crate::change::audit::{
     FILES_MAX, ITS_METADATA, Sample, Sampling, Task, disabled, fallen, named,
 };
-use crate::chunk::ChunkSize;
+use crate::chunk::{ChunkSize, Digested};
 use crate::error::Result;
 use crate::pipeline::Flow;
 use crate::plan::Plan;
@@ -56,6 +56,7 @@ pub(super) fn audit(
         cursor_bytes: cursors.max().unwrap_or(0),
         flow: Flow::of_items(options.threads, chunk_len, chunk_len),
         chunk_len,
+        digested: Digested::Whole,
         observer,
     };
     let Sample {

@@ -1,7 +1,7 @@
 //! The digests in a record, read as they are asked for.
 
 use super::Record;
-use crate::chunk::{self, Digest};
+use crate::chunk::{self, Digest, Pieces};
 use crate::error::{Error, Result, io_error};
 use crate::record::reader::Metadata;
 use klon_partition::{Extent, ExtentMap, ReadAt};
@@ -24,7 +24,7 @@ impl Record {
         let extents: Vec<Extent> = self.data.within(chunk).collect();
         let mut content = vec![0; chunk::to_len(chunk.len_bytes())];
         chunk::read_chunk(device, chunk, &extents, &mut content).map_err(Error::Source)?;
-        Ok(Digest::of(&content) == digest)
+        Ok(self.digested.of(&content) == digest)
     }
 
     /// The digest of each chunk that holds a byte of [`wanted`](Self::wanted), in order, read as
@@ -34,6 +34,25 @@ impl Record {
     /// [`crate::Error::RecordIo`].
     pub fn digests(&self) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + '_> {
         self.digests_at(self.digests, &self.wanted())
+    }
+
+    /// The digests of the pieces of each chunk, as [`digests`](Self::digests) goes through them, where they are
+    /// known; `None` when the record has none. The digest of the chunk shows whether they are right.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`].
+    #[allow(clippy::type_complexity)] // An alias can't say `impl Iterator`.
+    pub fn pieces(
+        &self,
+    ) -> Result<Option<impl Iterator<Item = Result<(Extent, Option<Pieces>)>> + Send + '_>> {
+        let Some(pieces) = self.pieces else {
+            return Ok(None);
+        };
+        let stored = self.entries::<{ Pieces::LEN }>(Some(pieces), &self.wanted())?;
+        Ok(Some(stored.map(|item| {
+            let (chunk, bytes) = item?;
+            Ok((chunk, Pieces::parse(&bytes)))
+        })))
     }
 
     /// Where the filesystem's metadata lies, and the digest of what of it is in each chunk that
@@ -61,9 +80,19 @@ impl Record {
         digests: Option<Extent>,
         map: &ExtentMap,
     ) -> Result<impl Iterator<Item = Result<(Extent, Digest)>> + Send + use<'_>> {
+        let stored = self.entries(digests, map)?;
+        Ok(stored.map(|item| item.map(|(chunk, digest)| (chunk, Digest(digest)))))
+    }
+
+    /// What is stored at `place` of each chunk of `map`, in order.
+    fn entries<const LEN: usize>(
+        &self,
+        place: Option<Extent>,
+        map: &ExtentMap,
+    ) -> Result<impl Iterator<Item = Result<(Extent, [u8; LEN])>> + Send + use<'_, LEN>> {
         let open = || -> io::Result<_> {
             let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(digests.map_or(0, Extent::offset_bytes)))?;
+            file.seek(SeekFrom::Start(place.map_or(0, Extent::offset_bytes)))?;
             Ok(BufReader::new(file))
         };
         // Opened anew for a position of its own; the record is replaced by renaming, so if it
@@ -73,11 +102,11 @@ impl Record {
             .map_err(|source| io_error(&self.path, "read", source))?;
         let chunks: Vec<Extent> = chunk::chunks(map, self.manifest.source_bytes).collect();
         Ok(chunks.into_iter().map(move |chunk| {
-            let mut digest = [0; Digest::LEN];
+            let mut entry = [0; LEN];
             reader
-                .read_exact(&mut digest)
+                .read_exact(&mut entry)
                 .map_err(|source| io_error(&self.path, "read", source))?;
-            Ok((chunk, Digest(digest)))
+            Ok((chunk, entry))
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of a volume at the end of its passes.
 
+use super::noted::ChunkDigests;
 use super::way::Staging;
 use super::{Done, Ended, Known, Pass, Taken, Volume};
 use crate::change::evidence::Draft;
@@ -109,10 +110,12 @@ impl Leftover<'_> {
             started,
         } = ending;
         let target = last.live.job.target_identity;
-        let digests: Vec<_> = self.known.digests.iter().copied().flatten().collect();
-        let mut writer = with.records.begin(target, digests.len() as u64)?;
-        for digest in digests {
-            writer.push(digest)?;
+        let digests: Vec<_> = self.known.digests.iter().flatten().collect();
+        let digested = last.prepared.digested;
+        let begun = with.records;
+        let mut writer = begun.begin_digested(target, digests.len() as u64, digested)?;
+        for ChunkDigests { digest, pieces } in digests {
+            writer.push_in_pieces(*digest, pieces.as_deref())?;
         }
         let metadata = last.pass.metadata.clone();
         let mut metadata = metadata.map(|map| writer.begin_metadata(map)).transpose()?;
