@@ -58,7 +58,7 @@ impl MetadataWriter {
     /// Digests of the chunks of `map`, for the record at `path`.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`crate::Error::RecordIo`].
     pub(super) fn begin(path: PathBuf, map: ExtentMap) -> Result<Self> {
         let digests_count = crate::chunk::chunks(&map, u64::MAX).count() as u64;
         let spool = Spool::begin(&path, digests_count.saturating_mul(Digest::LEN as u64));
@@ -74,7 +74,7 @@ impl MetadataWriter {
     /// Adds the digest of the next chunk that holds metadata.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`crate::Error::RecordIo`].
     pub fn push(&mut self, digest: Digest) -> Result<()> {
         self.whole.push(digest);
         self.digests.add();
