@@ -1,8 +1,6 @@
 //! Formats that are told by a few bytes at a fixed place of the start (file(1), QEMU's block drivers).
 
 use super::{Foreign, Form, SURE_BYTES, Seen};
-use crate::change::evidence::MAGIC as EVIDENCE;
-use crate::record::format::MAGIC as RECORD;
 use klon_partition::bytes::{be32, be64};
 use klon_partition::device::read_vec;
 use klon_partition::{ReadAt, Result};
@@ -195,9 +193,9 @@ const MAGICS: &[Magic] = &[
         "an image of a CD with sectors of 2352 bytes",
         "where it is of data, `bchunk` makes an ISO image of it and its .cue file",
     ),
-    saved(RECORD, "a record of klon", OWN_FILE),
+    saved(b"klonrec\n", "a record of klon", OWN_FILE),
     saved(b"klonlog\n", "a log of klon", OWN_FILE),
-    saved(EVIDENCE, "what klon keeps of files", OWN_FILE),
+    saved(b"klonevid", "what klon keeps of files", OWN_FILE),
     archive(b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     archive(b"\xed\xab\xee\xdb\x03\0", "an RPM package"),
     archive(b"PAR2\0PKT", "a PAR2 file"),

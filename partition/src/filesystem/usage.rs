@@ -245,6 +245,21 @@ impl ReadAt for Longer<'_> {
             false => self.0.read_exact_at(front, offset_bytes),
         }
     }
+
+    fn data(&self, within: Extent) -> Result<ExtentMap> {
+        let own = self.0.geometry().extent();
+        match own.and_then(|own| own.intersection(within)) {
+            Some(part) => self.0.data(part),
+            None => Ok(ExtentMap::new()),
+        }
+    }
+
+    fn sha256(&self, extent: Extent) -> Result<Option<[u8; 32]>> {
+        match extent.end_bytes() <= self.0.geometry().size_bytes {
+            true => self.0.sha256(extent),
+            false => Ok(None),
+        }
+    }
 }
 
 /// Finds which bytes of `volume` must be copied.
