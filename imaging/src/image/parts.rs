@@ -30,6 +30,8 @@ pub struct ImageFiles {
     name: PathBuf,
     is_split: bool,
     parts: Vec<Part>,
+    /// What has the name of the part behind the last one, and can't be one.
+    behind: Option<PathBuf>,
 }
 
 /// One of them.
@@ -51,8 +53,7 @@ impl ImageFiles {
     /// Finds the image `path`. It is that file, or parts: `path` is their common name, or the first of them.
     ///
     /// # Errors
-    /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing or cut, or a
-    /// file that is no part has the name of one.
+    /// [`Error::Open`] when there is none, [`Error::Refused`] when a part in the middle is missing.
     pub fn find(path: &Path) -> Result<Self> {
         let name = without_number(path);
         if name.is_none() && path.exists() {
@@ -66,10 +67,11 @@ impl ImageFiles {
                 name: path.to_owned(),
                 is_split: false,
                 parts: vec![part],
+                behind: None,
             });
         }
         let name = name.unwrap_or_else(|| path.to_owned());
-        let mut parts: Vec<Part> = Vec::new();
+        let (mut parts, mut behind): (Vec<Part>, _) = (Vec::new(), None);
         while parts.len() < PARTS_MAX {
             let path = part_path(&name, parts.len());
             if !path.exists() {
@@ -77,8 +79,9 @@ impl ImageFiles {
             }
             let start = parts.last().map_or(0, Part::end);
             let len = len_of(&path)?;
-            if len > 0 {
-                check_last(&parts, &path)?;
+            if len > 0 && is_over(&parts) {
+                behind = Some(path);
+                break;
             }
             parts.push(Part { path, start, len });
         }
@@ -88,7 +91,9 @@ impl ImageFiles {
         }
         let missing = parts.len();
         let after = (missing + 1..missing + 10).map(|number| part_path(&name, number));
-        if let Some(after) = after.into_iter().find(|path| path.exists()) {
+        if behind.is_none()
+            && let Some(after) = after.into_iter().find(|path| path.exists())
+        {
             return Err(Error::Refused(format!(
                 "{} is there, but {} is not: a part of the image is missing; put all of its parts \
                  into one directory",
@@ -100,6 +105,7 @@ impl ImageFiles {
             name,
             is_split: true,
             parts,
+            behind,
         })
     }
 
@@ -163,11 +169,31 @@ impl ImageFiles {
         Ok(())
     }
 
+    /// Checks that no file has the name of a part behind the last one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] names it.
+    pub fn check_end(&self) -> Result<()> {
+        let (Some(behind), Some(last)) = (&self.behind, self.parts.last()) else {
+            return Ok(());
+        };
+        Err(Error::Refused(format!(
+            "{} has {} bytes, fewer than the first part of the image ({}), as only its last part has; but {} \
+             is there, too. Either that is no part of the image: give it another name; or a part was cut: \
+             bring back all of it",
+            last.path.shown(),
+            last.len,
+            self.parts.first().map_or(0, |first| first.len),
+            behind.shown()
+        )))
+    }
+
     /// Opens them for reading, as one.
     ///
     /// # Errors
-    /// As [`look_at`].
+    /// As [`look_at`] and [`check_end`](Self::check_end).
     pub fn open(&self) -> Result<Arc<dyn ReadAt>> {
+        self.check_end()?;
         if !self.is_split {
             return Ok(Arc::new(look_at(&self.name)?));
         }
@@ -177,23 +203,12 @@ impl ImageFiles {
     }
 }
 
-/// Only the last part is shorter than the first, so nothing is behind one that is.
-fn check_last(parts: &[Part], next: &Path) -> Result<()> {
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-        return Ok(());
-    };
-    if last.len >= first.len {
-        return Ok(());
-    }
-    Err(Error::Refused(format!(
-        "{} has {} bytes, fewer than the first part of the image ({}), as only its last part has; but {} is \
-         there, too. Either that is no part of the image: give it another name; or a part was cut: bring \
-         back all of it",
-        last.path.shown(),
-        last.len,
-        first.len,
-        next.shown()
-    )))
+/// Whether nothing can be behind these: only the last part is shorter than the first.
+fn is_over(parts: &[Part]) -> bool {
+    let (first, last) = (parts.first(), parts.last());
+    first
+        .zip(last)
+        .is_some_and(|(first, last)| last.len < first.len)
 }
 
 /// The name of a part.

@@ -68,6 +68,9 @@ impl FilesAppend {
         part_bytes: Option<u64>,
     ) -> io::Result<Self> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if let Err(error) = files.check_end() {
+            return wrong(error.to_string());
+        }
         if !files.is_split {
             if part_bytes.is_some() {
                 return wrong("the image is one file; begin a new one for parts".to_owned());

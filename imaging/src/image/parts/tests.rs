@@ -78,9 +78,12 @@ fn what_only_has_the_name_of_a_part_is_left_alone() {
     output.sync().unwrap();
     let foreign = directory.path().join("a.klon.003");
     fs::write(&foreign, [7; 5000]).unwrap();
-    let error = ImageFiles::find(&name).unwrap_err().to_string();
+    let files = ImageFiles::find(&name).unwrap();
+    assert_eq!(files.paths().count(), 3);
+    let error = files.open().err().unwrap().to_string();
     let words = ["a.klon.002", "a.klon.003", "1 bytes", "4096"];
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    assert!(FilesAppend::resume(&files, first(&files), 4096, None).is_err());
     assert_eq!(fs::read(&foreign).unwrap(), [7; 5000]);
     // A run that was killed may leave an empty part.
     fs::write(&foreign, []).unwrap();
