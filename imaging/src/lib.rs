@@ -111,7 +111,7 @@ mod tally;
 pub mod target_writer;
 pub mod verify;
 
-pub use chunk::{CHUNK_BYTES, ChunkSize, Digest, Digested};
+pub use chunk::{CHUNK_BYTES, ChunkSize, Digest, Digested, Pieces};
 pub use clone::{CloneOptions, CloneSummary, Job, Phase, Stopped, Update, clone};
 pub use error::{Error, Result};
 pub use own_file::OwnFile;

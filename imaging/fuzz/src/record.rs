@@ -27,6 +27,11 @@ fn read(directory: &Path, bytes: &[u8]) {
     for item in record.digests().expect("the file is there") {
         item.expect("as many digests as chunks");
     }
+    if let Some(pieces) = record.pieces().expect("the file is there") {
+        for item in pieces {
+            item.expect("those of as many chunks");
+        }
+    }
     if let Some((map, digests)) = record.metadata().expect("the file is there") {
         assert!(map.end_bytes() <= size_bytes);
         for item in digests {

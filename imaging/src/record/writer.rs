@@ -81,12 +81,9 @@ impl RecordWriter {
     /// Adds the digest of the next chunk.
     ///
     /// # Errors
-    /// [`Error::RecordIo`].
+    /// [`crate::Error::RecordIo`].
     pub fn push(&mut self, digest: Digest) -> Result<()> {
-        self.digests.add();
-        self.output
-            .write_all(&digest.0)
-            .map_err(|source| io_error(&self.path, "write", source))
+        self.push_in_pieces(digest, None)
     }
 
     /// Adds the digest of the next chunk, and those of its pieces where they are known.
@@ -94,12 +91,15 @@ impl RecordWriter {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn push_in_pieces(&mut self, digest: Digest, pieces: Option<&Pieces>) -> Result<()> {
-        self.push(digest)?;
-        let Some(spool) = &mut self.pieces else {
-            return Ok(());
+        self.digests.add();
+        let mut write = || -> io::Result<()> {
+            self.output.write_all(&digest.0)?;
+            match &mut self.pieces {
+                Some(spool) => spool.write(&Pieces::to_bytes(pieces)),
+                None => Ok(()),
+            }
         };
-        let written = spool.write(&Pieces::to_bytes(pieces));
-        written.map_err(|source| io_error(&self.path, "write", source))
+        write().map_err(|source| io_error(&self.path, "write", source))
     }
 
     /// Begins the digests of the metadata in `map`, which [`keep_metadata`](Self::keep_metadata)
