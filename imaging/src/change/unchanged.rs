@@ -85,8 +85,7 @@ impl Unchanged {
             return None;
         }
         let doubtful = wanted.difference(&known);
-        let other = wanted.difference(&described);
-        let touched = doubtful.union(&other).union(&described.difference(&wanted));
+        let touched = doubtful.union(&described.difference(&wanted));
         Some(InPart {
             doubtful: (described == wanted).then_some(doubtful),
             touched,
