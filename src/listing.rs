@@ -28,6 +28,13 @@ pub fn extents(start: &str, map: &ExtentMap) -> String {
     lines.map(|line| format!("{start}{line}\n")).collect()
 }
 
+/// The first places of a map, in one line.
+pub fn places(map: &ExtentMap) -> String {
+    let named = map.iter().take(NAMED_MAX).map(span);
+    let more = more(map.extents().len(), "place");
+    named.chain(more).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{NAMED_MAX, extents, more};

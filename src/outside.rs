@@ -1,28 +1,12 @@
 //! Bytes that no one proved free, for people: how many there are, which are left out, and where.
 
 use crate::human;
-use crate::jobs::VolumeJob;
-use crate::listing::{self, NAMED_MAX};
+use crate::listing;
 use crate::messages::say;
 use crate::source::SourceEnd;
-use klon_imaging::RecordStore;
 use klon_partition::filesystem::Usage;
 use klon_partition::table::Table;
 use klon_partition::{ExtentMap, Outside};
-
-/// Leaves out of each source what the user chose, now or in the run that made the record.
-pub fn choose(jobs: &mut [VolumeJob], asked: Option<Outside>, records: &RecordStore) {
-    for job in jobs {
-        let Some(source) = &mut job.source else {
-            continue;
-        };
-        // One that can't be read says nothing.
-        let record = records.outline(&job.target.identity).unwrap_or_default();
-        let own = record.filter(|record| record.manifest.source == source.identity);
-        let before = own.map(|record| record.manifest.outside);
-        source.limit(asked.or(before).unwrap_or_default());
-    }
-}
 
 /// Names the bytes of a source that nobody proved free, before klon reads it.
 pub fn announce(source: &SourceEnd, usage: &Usage, is_quiet: bool) {
@@ -54,7 +38,7 @@ fn left_out(usage: &Usage, table: Option<&Table>) -> Option<String> {
 
 /// Names the places of any map, by the partitions of a table.
 pub fn named(map: &ExtentMap, table: Option<&Table>) -> String {
-    format!("{} ({})", where_it_is(map, table), places(map))
+    format!("{} ({})", where_it_is(map, table), listing::places(map))
 }
 
 /// How much is left out, for the last line of a run; nothing for nothing.
@@ -63,13 +47,6 @@ pub fn summed(left_out: &ExtentMap) -> String {
         0 => String::new(),
         bytes => format!(", {} left out", human::size(bytes)),
     }
-}
-
-/// The first places of a map.
-pub fn places(map: &ExtentMap) -> String {
-    let named = map.iter().take(NAMED_MAX).map(listing::span);
-    let more = listing::more(map.extents().len(), "place");
-    named.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// How much of it lies in no partition, and how much behind the end of a filesystem.

@@ -5,6 +5,7 @@ mod complete;
 pub mod consent;
 mod end;
 mod group;
+pub mod left_out;
 pub mod live;
 pub mod policy;
 mod present;

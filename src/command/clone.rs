@@ -7,12 +7,11 @@ use crate::error::usage;
 use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::ledger;
 use crate::named::Place;
-use crate::outside;
 use crate::plan_copy;
 use crate::plan_file;
 use crate::records;
 use crate::run::policy::{Policy, Rescue};
-use crate::run::{Run, carry_out, rescue};
+use crate::run::{Run, carry_out, left_out, rescue};
 use crate::source::SourceEnd;
 use crate::source::live;
 use crate::source::tracking::{self, Asked};
@@ -61,7 +60,7 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     }
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
-    outside::choose(&mut jobs, policy.outside, &records);
+    left_out::choose(&mut jobs, policy.outside, &records);
     let run = Run {
         policy: &policy,
         records: &records,

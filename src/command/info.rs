@@ -3,8 +3,8 @@
 use crate::cli::{Common, InfoArgs};
 use crate::human;
 use crate::image::{ImageName, state};
+use crate::listing;
 use crate::output;
-use crate::outside;
 use crate::picture::{self, Beside};
 use crate::zone::Zone;
 use anyhow::Result;
@@ -226,7 +226,7 @@ fn text(
             "  left out by --outside {}: {} that no one proved free ({})\n",
             meta.outside,
             human::size(left_out.total_bytes()),
-            outside::places(left_out),
+            listing::places(left_out),
         ));
     }
     text.push_str(&at_rest(meta));

@@ -9,6 +9,7 @@ use crate::grow;
 use crate::jobs::VolumeJob;
 use crate::likeness::{Likeness, volume_of};
 use crate::source::SourceEnd;
+use crate::target::TargetNow;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::intent::Interrupted;
@@ -29,6 +30,17 @@ struct Standing<'a> {
     device: &'a dyn ReadAt,
     layout: &'a DiskLayout,
     partition: Option<&'a Partition>,
+}
+
+impl<'a> Standing<'a> {
+    /// What was there when klon looked.
+    fn now(now: &'a TargetNow) -> Self {
+        Self {
+            device: &*now.open.device,
+            layout: &now.open.layout,
+            partition: now.open.partition.as_ref(),
+        }
+    }
 }
 
 /// Asks before anything but a blank target, or an earlier clone of this very source, is
@@ -111,12 +123,19 @@ pub fn is_free(job: &VolumeJob, records: &RecordStore, policy: &Policy) -> Resul
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(true);
     };
-    let standing = Standing {
-        device: &*now.open.device,
-        layout: &now.open.layout,
-        partition: now.open.partition.as_ref(),
+    may_go(job, source, &Standing::now(now), records, policy)
+}
+
+/// Whether an earlier clone of the source stands on the target.
+///
+/// # Errors
+/// When the target can't be read.
+pub fn bears_earlier_clone(job: &VolumeJob, records: &RecordStore) -> Result<bool> {
+    let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
+        return Ok(false);
     };
-    may_go(job, source, &standing, records, policy)
+    let standing = Standing::now(now);
+    Ok(is_earlier_clone(job, source, &standing, records)? && !is_blank(job, &standing)?)
 }
 
 /// Looks again at a target that is opened for this run alone. When the user was not asked, it must still be

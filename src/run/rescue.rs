@@ -2,6 +2,7 @@
 
 use super::policy::{Policy, Rescue};
 use super::{Run, complete, consent, read_back};
+use crate::advice::{self, ELSEWHERE};
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::files_hit;
 use crate::jobs::VolumeJob;
@@ -84,7 +85,7 @@ pub fn rescue_one(
         )
     };
     let summary = rescue(&imaging_job, records, &options, progress)
-        .map_err(|error| kept(error.into(), options.map))?;
+        .map_err(|error| kept(error.into(), &job.target.place.path, options.map))?;
     target.keep();
     if policy.is_verified {
         read_back::read_back(job, &target, run, progress)?;
@@ -97,15 +98,24 @@ pub fn rescue_one(
     Ok((summary, files))
 }
 
-/// Adds to the error of a source that is gone what to do.
-fn kept(error: anyhow::Error, map: &Path) -> anyhow::Error {
-    match error.downcast_ref() {
-        Some(Error::Source(_) | Error::SourceGone { .. }) => error.context(Advice(format!(
-            "klon keeps what it has read, and {} says how far it came. Check the cable and the \
-             power of the source, dmesg and smartctl -a. Then the same command goes on from there",
+/// Adds to an error what to do when the source is gone, or the system refuses more of the target.
+fn kept(error: anyhow::Error, target: &Path, map: &Path) -> anyhow::Error {
+    let helps = match error.downcast_ref() {
+        Some(Error::Source(_) | Error::SourceGone { .. }) => {
+            Some("Check the cable and the power of the source, dmesg and smartctl -a".to_owned())
+        }
+        Some(Error::Target(_)) => {
+            advice::reason(&error).and_then(|number| advice::about(number, target, ELSEWHERE))
+        }
+        _ => None,
+    };
+    match helps {
+        Some(helps) => error.context(Advice(format!(
+            "klon keeps what it has read, and {} says how far it came. {helps}. Then the same \
+             command goes on from there",
             map.shown()
         ))),
-        _ => error,
+        None => error,
     }
 }
 

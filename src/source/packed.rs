@@ -2,6 +2,8 @@
 //! them.
 
 use crate::foreign::{self, refusal, unknown_content, unsupported};
+use crate::human;
+use crate::listing;
 use crate::messages::say;
 use crate::named::Place;
 use crate::source::SourceEnd;
@@ -66,6 +68,8 @@ impl PackedDisk {
         if stream.geometry().size_bytes == 0 {
             return Err(unsupported(format!("{name} has nothing packed in it")));
         }
+        let unmapped = bmap.as_ref().map(|(map, _)| unmapped(map, &stream));
+        warnings.extend(unmapped.flatten());
         let ends = stream.ends()?;
         let table = match table::read(&*ends) {
             Ok(Found::Table(table, _)) => Some(table).filter(|table| !table.partitions.is_empty()),
@@ -82,6 +86,20 @@ impl PackedDisk {
             warnings,
         })
     }
+}
+
+/// What a block map leaves out although it is not zero; `None` for nothing.
+fn unmapped(map: &Path, stream: &PlainStream) -> Option<String> {
+    let bytes = stream.unmapped().total_bytes();
+    (bytes > 0).then(|| {
+        format!(
+            "{}: this block map leaves out {} that are not zero ({}). It may be of another image. klon \
+             copies them, too",
+            map.shown(),
+            human::size(bytes),
+            listing::places(stream.unmapped())
+        )
+    })
 }
 
 /// Where the tables of a disk are, with far more room than they take.

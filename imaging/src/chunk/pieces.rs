@@ -97,6 +97,14 @@ impl Pieces {
         Digest::of(&Self::to_bytes(Some(self)))
     }
 
+    /// The pieces of `chunk` that have other digests in `other`.
+    pub(crate) fn differing(&self, chunk: Extent, other: &Self) -> ExtentMap {
+        let pairs = self.0.iter().zip(&other.0);
+        let pieces = pairs.zip(chunk.split(PIECE_BYTES));
+        let differing = pieces.filter(|((own, other), _)| own != other);
+        differing.map(|(_, piece)| piece).collect()
+    }
+
     /// Whether the pieces of `chunk` that touch `within` are these: `content` holds `extents` of the chunk, and
     /// everything else is taken as zero.
     pub(crate) fn has(
@@ -164,6 +172,20 @@ mod tests {
             assert_eq!(Digested::InPieces.of(&content), Digest::of(&all), "{len}");
             assert_eq!(Digested::Whole.of(&content), Digest::of(&content));
         }
+    }
+
+    #[test]
+    fn pieces_with_other_digests_differ() {
+        let chunk = at(0, CHUNK_BYTES);
+        let before = noise(CHUNK_LEN);
+        let mut after = before.clone();
+        after[PIECE_LEN - 1] ^= 1;
+        after[5 * PIECE_LEN] ^= 1;
+        let [old, new] = [&before, &after].map(|content| Pieces::of(content));
+        let expected = [at(0, PIECE_BYTES), at(5 * PIECE_BYTES, PIECE_BYTES)];
+        let expected: ExtentMap = expected.into_iter().collect();
+        assert_eq!(old.differing(chunk, &new), expected);
+        assert_eq!(old.differing(chunk, &old), ExtentMap::new());
     }
 
     #[test]

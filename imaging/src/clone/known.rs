@@ -27,7 +27,7 @@ pub(super) struct Known<'a> {
     record: Option<Digests<'a>>,
     /// What the record says of metadata, where it is relied on that some files are what it says.
     metadata: Option<Digests<'a>>,
-    /// What it says of the pieces of chunks then.
+    /// What it says of the pieces of chunks.
     pieces: Option<InStep<PiecesOf<'a>>>,
     /// Of chunks that neither knows.
     otherwise: Knowledge,
@@ -43,6 +43,7 @@ impl<'a> Known<'a> {
             Approach::Compare => Self::alike(Knowledge::Unknown),
             Approach::Digest(record) => Self {
                 record: Some(of_record(record)?),
+                pieces: pieces_of(record)?,
                 ..Self::alike(Knowledge::Unknown)
             },
             Approach::Metadata(proof) | Approach::Tracked(proof) => {

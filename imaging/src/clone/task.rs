@@ -23,7 +23,8 @@ pub(super) struct Task {
     pub(super) is_proven: bool,
     /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<Part>,
-    /// What was known of the digests of its pieces, which a chunk keeps that is as it was.
+    /// What the record says of its pieces. A chunk keeps their digests that is as it was; of another one, only
+    /// pieces with other digests are read of the target.
     pub(super) pieces: Option<Box<Pieces>>,
 }
 

@@ -140,11 +140,12 @@ impl<'a> Worker<'a> {
             Rewritten::Nothing => (Vec::new(), 0),
             Rewritten::Everything => (task.wanted.clone(), 0),
             Rewritten::Differing => {
+                let wanted = may_differ(task, known, pieces.as_deref());
                 let current = match current {
                     Some(current) => current,
-                    None => self.current(task)?,
+                    None => self.current(chunk, &wanted)?,
                 };
-                let changed = differing(chunk, &task.wanted, &content, &current.content);
+                let changed = differing(chunk, &wanted, &content, &current.content);
                 (changed, current.read_bytes)
             }
         };
@@ -232,7 +233,7 @@ impl<'a> Worker<'a> {
             Knowledge::Digest(known) if known == digest => None,
             Knowledge::Unknown => {
                 let len = to_len(task.chunk.len_bytes());
-                let current = self.current(task)?;
+                let current = self.current(task.chunk, &task.wanted)?;
                 if Digest::of(&current.content[..len]) != digest {
                     return Ok(Compared::Read(current));
                 }
@@ -262,10 +263,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn current(&self, task: &Task) -> Result<Current> {
+    /// What the target has in `extents` of a chunk.
+    fn current(&self, chunk: Extent, extents: &[Extent]) -> Result<Current> {
         let mut content = self.pool.take();
-        let read_bytes = read_data(self.target, task.chunk, &task.wanted, &mut content)
-            .map_err(Error::Target)?;
+        let read_bytes =
+            read_data(self.target, chunk, extents, &mut content).map_err(Error::Target)?;
         Ok(Current {
             content,
             read_bytes,
@@ -280,6 +282,18 @@ impl<'a> Worker<'a> {
             Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => Rewritten::Everything,
             Knowledge::Digest(_) | Knowledge::Unknown => Rewritten::Differing,
         }
+    }
+}
+
+/// What is in use of a chunk, but for pieces that the target is known to have: `pieces` are those of the source.
+fn may_differ(task: &Task, known: Knowledge, pieces: Option<&Pieces>) -> Vec<Extent> {
+    match (known, task.pieces.as_deref(), pieces) {
+        (Knowledge::Digest(known), Some(there), Some(pieces)) if there.digest() == known => {
+            let differing = there.differing(task.chunk, pieces);
+            let wanted: ExtentMap = task.wanted.iter().copied().collect();
+            wanted.intersection(&differing).iter().collect()
+        }
+        _ => task.wanted.clone(),
     }
 }
 
@@ -305,7 +319,7 @@ enum Compared {
 
 /// The target's chunk.
 struct Current {
-    /// What of it the source uses; everything else is zero.
+    /// What was read of it; everything else is zero.
     content: Pooled,
     read_bytes: u64,
 }

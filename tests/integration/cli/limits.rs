@@ -148,6 +148,29 @@ fn a_full_filesystem_says_what_helps_and_what_is_left() {
 }
 
 #[test]
+fn a_rescue_onto_a_full_filesystem_keeps_what_it_has_read() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    ext4(&klon.path("source"), 64, 30);
+    let filled = Filled::new(&klon, 8 << 10);
+    let rescue = ["clone", "--rescue", "source", "mnt/target"];
+    klon.run(&rescue).expect(4).says(&[
+        "klon keeps what it has read",
+        "is full",
+        "Make room there",
+        "goes on from there",
+    ]);
+    // The half target is no clone yet.
+    klon.run(&["verify", "mnt/target", "source"]).expect(3);
+    fs::remove_file(filled.path("fill")).unwrap();
+    klon.ok(&rescue);
+    klon.ok(&["verify", "mnt/target", "source"]);
+    run("e2fsck", &["-fn", filled.path("target").to_str().unwrap()]);
+}
+
+#[test]
 fn a_prune_on_a_full_filesystem_says_what_it_needs() {
     if lacks_root() {
         return;

@@ -67,6 +67,18 @@ fn what_clones_leave_out_is_named_and_copied_once_that_is_wanted() {
         "it was not freed"
     );
     assert!(is_equal(&klon, "target", BEHIND), "it was there already");
+    // A target that was made anew holds nothing of what was left out.
+    fs::remove_file(klon.path("target")).unwrap();
+    let anew = clone(&["--json"]).last();
+    assert_eq!(number(&anew, "left_out_bytes"), 0, "{anew:#}");
+    assert!(is_equal(&klon, "target", MIDDLE) && is_equal(&klon, "target", BEHIND));
+    noisy(&klon, "target");
+    clone(&["--outside", "none"]);
+    noisy(&klon, "target");
+    let noise = clone(&["--json"]).last();
+    assert_eq!(number(&noise, "left_out_bytes"), 0, "{noise:#}");
+    noisy(&klon, "target");
+    clone(&["--outside", "none"]);
     // All that was left out is copied, zeroes too.
     let all = clone(&["--outside", "all", "--in-place", "--json"]).last();
     assert_eq!(number(&all, "left_out_bytes"), 0, "{all:#}");

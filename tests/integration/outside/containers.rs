@@ -98,6 +98,52 @@ fn by_their_types() {
 }
 
 #[test]
+fn by_types_of_other_makers() {
+    let klon = Klon::new();
+    let set_type = |kind: &str| {
+        let disk = klon.text("disk");
+        run("sfdisk", &["-q", "--part-type", &disk, "1", kind]);
+        clone(&klon, &["--outside", "none"])
+    };
+    disk(&klon, "dos", ["83", "83"]);
+    for (kind, why) in [
+        ("35", "OS/2"),
+        ("63", "System V"),
+        ("81", "Minix"),
+        ("87", "volume set"),
+        ("8b", "volume set"),
+        ("9f", "BSDI"),
+        ("a7", "NeXTSTEP"),
+        ("be", "Solaris boot"),
+        ("fb", "VMFS"),
+    ] {
+        let (is_whole, said) = set_type(kind);
+        assert!(is_whole && said.contains(why), "{kind}: {said}");
+    }
+    disk(&klon, "gpt", [LINUX, LINUX]);
+    for (kind, why) in [
+        (
+            "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D",
+            "Windows Storage Spaces",
+        ),
+        ("516E7CB8-6ECF-11D6-8FF8-00022D09712B", "FreeBSD Vinum"),
+        ("824CC7A0-36A8-11E3-890A-952519AD3F61", "OpenBSD"),
+        ("85D5E45A-237C-11E1-B4B3-E89A8F7FC3A7", "MidnightBSD"),
+        (
+            "2DB519EC-B10F-11DC-B99B-0019D1879648",
+            "encrypted disk of NetBSD",
+        ),
+        ("AA31E02A-400F-11DB-9590-000C2911D1B8", "VMFS"),
+        ("52414944-0000-11AA-AA11-00306543ECAC", "Apple RAID"),
+        ("53746F72-6167-11AA-AA11-00306543ECAC", "Core Storage"),
+        ("3CB8E202-3B7E-47DD-8A3C-7FF2A13CFCEC", "ChromeOS root"),
+    ] {
+        let (is_whole, said) = set_type(kind);
+        assert!(is_whole && said.contains(why), "{kind}: {said}");
+    }
+}
+
+#[test]
 fn by_the_partition_of_their_hash_tree() {
     let klon = Klon::new();
     for types in [

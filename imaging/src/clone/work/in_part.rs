@@ -1,7 +1,7 @@
 //! Chunks that are proven in part: the source is read for the rest alone, and the target has what is proven.
 
 use super::{Current, Knowledge, Outcome, Seen, Worker};
-use crate::chunk::{Pieces, differing, range_in, read_chunk, read_data, to_len, touched};
+use crate::chunk::{Pieces, differing, range_in, read_chunk, to_len, touched};
 use crate::clone::task::{Part, Task};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
@@ -118,13 +118,7 @@ impl Worker<'_> {
         let described: ExtentMap = part.extents.described.iter().copied().collect();
         let wanted: ExtentMap = task.wanted.iter().copied().collect();
         let all = described.union(&wanted).intersection(within);
-        let mut content = self.pool.take();
-        let read_bytes = read_data(self.target, task.chunk, all.extents(), &mut content)
-            .map_err(Error::Target)?;
-        Ok(Current {
-            content,
-            read_bytes,
-        })
+        self.current(task.chunk, all.extents())
     }
 }
 

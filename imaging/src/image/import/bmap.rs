@@ -109,7 +109,7 @@ impl Bmap {
         Ok(map)
     }
 
-    /// All ranges with data, in bytes of the image. Nobody needs the bytes between them.
+    /// All ranges with data, in bytes of the image. By the map nobody needs the bytes between them.
     #[must_use]
     pub fn mapped(&self) -> ExtentMap {
         self.runs.iter().map(|(run, _)| *run).collect()

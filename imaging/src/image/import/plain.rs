@@ -32,8 +32,10 @@ pub struct PlainStream {
     size_bytes: u64,
     /// What is not zero.
     data: ExtentMap,
-    /// What must be restored: all of it, or what a block map names.
+    /// What must be restored: all of it, or what a block map names and whatever else is not zero.
     wanted: ExtentMap,
+    /// What is not zero although a block map leaves it out.
+    unmapped: ExtentMap,
     /// The first and the last piece, where tables are.
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -106,21 +108,31 @@ impl PlainStream {
             let (field, expected) = ("ImageSize", format!("{size_bytes}, as is in the file"));
             return Err(Corrupt::new("block map", field, 0, expected, map.image_bytes).into());
         }
+        let data = data.finish();
+        let mapped = bmap.map_or_else(|| ExtentMap::whole(size_bytes), Bmap::mapped);
         Ok(Self {
             parts: parts.clone(),
             size_bytes,
-            data: data.finish(),
-            wanted: bmap.map_or_else(|| ExtentMap::whole(size_bytes), Bmap::mapped),
+            wanted: mapped.union(&data),
+            unmapped: data.difference(&mapped),
+            data,
             head,
             tail,
             reading: Mutex::default(),
         })
     }
 
-    /// What must be restored, in bytes of the disk: what the block map names, or all of it.
+    /// What must be restored, in bytes of the disk: all of it, or what the block map names and whatever
+    /// else is not zero. A map can be of another file, or of an earlier state of this one.
     #[must_use]
     pub const fn wanted(&self) -> &ExtentMap {
         &self.wanted
+    }
+
+    /// What of that the block map leaves out, in blocks of 4096 bytes of the disk.
+    #[must_use]
+    pub const fn unmapped(&self) -> &ExtentMap {
+        &self.unmapped
     }
 
     /// A device of the same size that has the first and the last bytes of the stream and zeroes between

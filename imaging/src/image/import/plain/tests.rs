@@ -75,8 +75,13 @@ fn what_is_damaged_or_empty_is_found_before_anything_is_read() {
         unchecked: None,
     };
     assert!(PlainStream::scan(&parts, Some(&map(7))).is_err());
+    // What the map leaves out is wanted, too, where it is not zero.
     let stream = PlainStream::scan(&parts, Some(&map(bytes.len()))).unwrap();
-    assert_eq!(stream.wanted().total_bytes(), 4096);
+    let hole = Extent::new(2 << 20, 1 << 20).unwrap();
+    let all = ExtentMap::whole(bytes.len() as u64).difference(&hole.into());
+    assert_eq!(stream.wanted(), &all);
+    let mapped = ExtentMap::from(Extent::new(0, 4096).unwrap());
+    assert_eq!(stream.unmapped(), &all.difference(&mapped));
     let (_directory, parts) = packed(&[]);
     let stream = PlainStream::scan(&parts, None).unwrap();
     assert_eq!(stream.geometry().size_bytes, 0);
