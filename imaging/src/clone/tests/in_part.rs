@@ -142,10 +142,11 @@ fn process(
     Worker::new(&job, digested, Rewrite::Blocks, true, None).process(task)
 }
 
-/// Where the target may have something else, by the pieces of a chunk that was read whole.
-fn may_differ(task: &Task, outcome: &Outcome) -> ExtentMap {
-    match (task.known, &task.pieces, &outcome.pieces) {
-        (Knowledge::Digest(_), Some(old), Some(new)) => old.differing(CHUNK, new),
+/// The pieces that came to have another digest, all where none are known: of the others the target may be left
+/// unread.
+fn differing_pieces(task: &Task, outcome: &Outcome) -> ExtentMap {
+    match (&task.pieces, &outcome.pieces) {
+        (Some(old), Some(new)) => old.differing(CHUNK, new),
         _ => ExtentMap::from(CHUNK),
     }
 }
@@ -175,6 +176,7 @@ proptest! {
         zeroes in ranges(),
         described_holes in ranges(),
         unproven in ranges(),
+        alike in ranges(),
         metadata in ranges(),
         other_metadata in proptest::bool::ANY,
         rotten in proptest::option::of(0..CHUNK_LEN),
@@ -198,7 +200,7 @@ proptest! {
         for extent in sides.wanted.difference(&sides.copy).iter() {
             sides.source[extent.offset_bytes() as usize..extent.end_bytes() as usize].fill(0);
         }
-        for extent in sides.proven.iter() {
+        for extent in sides.proven.union(&alike).iter() {
             let range = extent.offset_bytes() as usize..extent.end_bytes() as usize;
             sides.target[range.clone()].copy_from_slice(&sides.source[range]);
         }
@@ -216,17 +218,16 @@ proptest! {
             prop_assert_eq!(&outcome.pieces, &compared.pieces);
         }
         prop_assert_eq!(outcome.metadata, compared.metadata);
-        let is_seen = match &outcome.seen {
-            Seen::Read(_) => rotten.is_none_or(|at| {
-                let rotten = Extent::new(CHUNK_BYTES + at as u64, 1).unwrap();
-                task.part.is_some() || may_differ(&task, &outcome).overlaps(rotten)
-            }),
-            Seen::InPart { untouched, .. } => rotten.is_none_or(|at| {
-                let rotten = Extent::new(CHUNK_BYTES + at as u64, 1).unwrap();
-                !untouched.overlaps(rotten)
-            }),
-            _ => false,
-        };
+        let is_seen = rotten.is_none_or(|at| {
+            let rotten = Extent::new(CHUNK_BYTES + at as u64, 1).unwrap();
+            match &outcome.seen {
+                Seen::Read(_) => task.part.is_some() || differing_pieces(&task, &outcome).overlaps(rotten),
+                Seen::InPart { untouched, .. } => {
+                    !untouched.overlaps(rotten) && differing_pieces(&task, &outcome).overlaps(rotten)
+                }
+                _ => false,
+            }
+        });
         let is_trusted = matches!(task.known, Knowledge::Digest(it) if it == outcome.digest);
         // What nobody reads of a target that rots nobody mends.
         if rotten.is_none() || is_seen && !(is_trusted && task.part.is_none()) {
@@ -265,6 +266,34 @@ fn what_is_proven_is_read_from_the_target() {
         }
         assert_eq!(touched(CHUNK, &changed), map(&[(0, 128), (896, 128)]));
     }
+}
+
+#[test]
+fn pieces_that_the_source_shows_to_be_as_recorded_are_not_read_of_the_target() {
+    let mut sides = Sides::equal(Recording::Pieces);
+    // The first piece, and a block of the third.
+    sides.proven = sides.proven.difference(&map(&[(0, 128), (300, 4)]));
+    let source = MemoryDevice::new(sides.source.clone(), 512);
+    let target = MemoryDevice::new(sides.target.clone(), 512);
+    let outcome = process(Recording::Pieces, &sides.task(), &source, &target).unwrap();
+    assert_eq!(
+        outcome.digest,
+        Digested::InPieces.of(&sides.source[CHUNK_LEN..])
+    );
+    assert_eq!(outcome.read_target_bytes, 128 << 10);
+    assert!(outcome.changed.is_empty());
+    // A block of zeroes that came into use leaves the digest as it was, and must come to the target.
+    let new = map(&[(4, 4)]);
+    sides.described = sides.described.difference(&new);
+    for side in [&mut sides.source, &mut sides.target] {
+        side[CHUNK_LEN + (4 << 10)..CHUNK_LEN + (8 << 10)].fill(0);
+    }
+    let task = sides.task();
+    sides.target[CHUNK_LEN + (5 << 10)] = 1;
+    let source = MemoryDevice::new(sides.source.clone(), 512);
+    let target = MemoryDevice::new(sides.target.clone(), 512);
+    let outcome = process(Recording::Pieces, &task, &source, &target).unwrap();
+    assert_eq!(outcome.changed, list(&new));
 }
 
 #[test]

@@ -13,7 +13,7 @@ impl Worker<'_> {
     /// Where the rest is metadata, and that is as the record says, so is the chunk. Otherwise the target is read,
     /// too: where it has what the record says, it has the proven part, and what was read of the source comes
     /// over that. Where the record knows the digests of the chunk's pieces, only those pieces are read in which
-    /// anything may have changed. Where the target has something else, the source is read whole, and the target
+    /// anything may have changed, and of these none that the source shows to be as recorded. Where the target has something else, the source is read whole, and the target
     /// is known to be another one.
     pub(super) fn in_part(&self, task: &Task, part: &Part) -> Result<Outcome> {
         let chunk = task.chunk;
@@ -32,7 +32,7 @@ impl Worker<'_> {
                 ..self.same(task, part.digest, Seen::Same(unread_bytes), 0)
             });
         }
-        let there = match self.on_target(task, part)? {
+        let there = match self.on_target(task, part, &content)? {
             Ok(there) => there,
             Err(current) => {
                 let outcome = self.whole(task, Knowledge::Unknown, current)?;
@@ -45,6 +45,7 @@ impl Worker<'_> {
         let OnTarget {
             current,
             read,
+            same,
             pieces,
         } = there;
         self.compare_sums(chunk, &part.extents.unproven, &content);
@@ -76,25 +77,30 @@ impl Worker<'_> {
             seen: Seen::InPart {
                 unread_bytes,
                 signatures: self.signatures(task, &content),
-                untouched: ExtentMap::from(chunk).difference(&read),
+                untouched: ExtentMap::from(chunk).difference(&read.union(&same)),
             },
             content,
         })
     }
 
     /// What the target has of a chunk where anything may have changed, when that is as the record says; else what
-    /// was read, if that is all of the chunk.
+    /// was read, if that is all of the chunk. `content` has what was read of the source.
     fn on_target(
         &self,
         task: &Task,
         part: &Part,
+        content: &[u8],
     ) -> Result<std::result::Result<OnTarget, Option<Current>>> {
         let chunk = task.chunk;
         let pieces = task.pieces.clone();
         let pieces = pieces.filter(|pieces| pieces.digest() == part.digest);
-        let read = match &pieces {
-            Some(_) => touched(chunk, &part.extents.touched),
-            None => ExtentMap::from(chunk),
+        let (read, same) = match &pieces {
+            Some(pieces) => {
+                let touched = touched(chunk, &part.extents.touched);
+                let same = shown_same(task, part, pieces, &touched, content);
+                (touched.difference(&same), same)
+            }
+            None => (ExtentMap::from(chunk), ExtentMap::new()),
         };
         let current = self.current_of(task, part, &read)?;
         let described = &*part.extents.described;
@@ -106,6 +112,7 @@ impl Worker<'_> {
             (true, _) => Ok(OnTarget {
                 current,
                 read,
+                same,
                 pieces,
             }),
             (false, Some(_)) => Err(None),
@@ -122,10 +129,33 @@ impl Worker<'_> {
     }
 }
 
+/// Those of the pieces `among` that were read whole from the source, into `content`, and have the digest of the
+/// record. The record describes all of what is in use there.
+fn shown_same(
+    task: &Task,
+    part: &Part,
+    pieces: &Pieces,
+    among: &ExtentMap,
+    content: &[u8],
+) -> ExtentMap {
+    let chunk = task.chunk;
+    let map = |extents: &[Extent]| extents.iter().copied().collect::<ExtentMap>();
+    // A block that is in use only now may be zero and leave the digest as it was, while the target holds
+    // something old there.
+    let new = map(&task.wanted).difference(&map(&part.extents.described));
+    let unknown = map(&part.extents.proven).union(&new);
+    let read = among.difference(&touched(chunk, &unknown));
+    let mut found = pieces.clone();
+    found.replace(chunk, &read, &[chunk], content);
+    read.difference(&pieces.differing(chunk, &found))
+}
+
 /// What was read of a target, and is as its record says.
 struct OnTarget {
     current: Current,
     /// The pieces that were read: all of the chunk where nothing is known of them.
     read: ExtentMap,
+    /// The pieces that were not, as the source shows them to be as recorded.
+    same: ExtentMap,
     pieces: Option<Box<Pieces>>,
 }
