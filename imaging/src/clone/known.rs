@@ -14,6 +14,8 @@ use klon_partition::{Extent, ExtentMap};
 pub(super) enum Knowledge {
     /// It has this digest, all of what the source uses there included.
     Digest(Digest),
+    /// The record describes another part of it than the source uses now, and knows the digests of its pieces.
+    InPieces,
     /// It must be read.
     Unknown,
     /// Nothing of it is worth reading.
@@ -110,6 +112,10 @@ impl<'a> Known<'a> {
                 Some(pieces) => pieces.at(chunk::index(chunk))?.flatten().map(Box::new),
                 None => None,
             },
+            described: match &self.record {
+                Some(record) => record.wanted.within(chunk).collect(),
+                None => ExtentMap::new(),
+            },
         };
         if let Some((log, touched)) = &mut self.log {
             let digest = log.at(chunk)?;
@@ -120,9 +126,12 @@ impl<'a> Known<'a> {
                 return Ok((Knowledge::Unknown, recorded));
             }
         }
-        let described = self.record.as_ref().filter(|it| it.describes(wanted));
-        let digest = recorded.digest.filter(|_| described.is_some());
-        let known = digest.map_or(self.otherwise, Knowledge::Digest);
+        let is_described = wanted.iter().all(|&it| recorded.described.contains(it));
+        let known = match recorded.digest {
+            Some(digest) if is_described => Knowledge::Digest(digest),
+            Some(_) if recorded.own_pieces().is_some() => Knowledge::InPieces,
+            _ => self.otherwise,
+        };
         Ok((known, recorded))
     }
 }
@@ -136,6 +145,16 @@ pub(super) struct Recorded {
     pub(super) metadata: Option<Digest>,
     /// The digests of its pieces.
     pub(super) pieces: Option<Box<Pieces>>,
+    /// What of it the record describes.
+    pub(super) described: ExtentMap,
+}
+
+impl Recorded {
+    /// The digests of its pieces, if they are those of the chunk's digest.
+    fn own_pieces(&self) -> Option<&Pieces> {
+        let pieces = self.pieces.as_deref();
+        pieces.filter(|pieces| Some(pieces.digest()) == self.digest)
+    }
 }
 
 type PiecesOf<'a> = Box<dyn Iterator<Item = Result<(u64, Option<Pieces>)>> + Send + 'a>;

@@ -26,6 +26,9 @@ pub(super) struct Task {
     /// What the record says of its pieces. A chunk keeps their digests that is as it was; of another one, only
     /// pieces with other digests are read of the target.
     pub(super) pieces: Option<Box<Pieces>>,
+    /// What is described by what is known of it. `None` where that lies elsewhere than on the target: an earlier
+    /// pass has staged it.
+    pub(super) described: Option<ExtentMap>,
 }
 
 /// A chunk that is proven in part to be as the record says.
@@ -100,6 +103,7 @@ pub(super) fn tasks<'a>(
         Ok(Task {
             part: part.and_then(|part| Part::of(part, &metadata, &recorded)),
             pieces: recorded.pieces,
+            described: Some(recorded.described),
             is_proven,
             chunk,
             copy,

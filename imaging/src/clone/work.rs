@@ -9,7 +9,9 @@ use crate::buffer::{Pool, Pooled};
 use crate::change::proven::signatures_in;
 use crate::change::sectors::SectorCheck;
 use crate::change::sums;
-use crate::chunk::{CHUNK_LEN, Digest, Digested, Pieces, differing, read_chunk, read_data, to_len};
+use crate::chunk::{
+    CHUNK_LEN, Digest, Digested, Pieces, differing, read_chunk, read_data, to_len, touched,
+};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
 use bytes::Bytes;
@@ -231,7 +233,7 @@ impl<'a> Worker<'a> {
     fn compare(&self, task: &Task, digest: Digest) -> Result<Compared> {
         let current = match task.known {
             Knowledge::Digest(known) if known == digest => None,
-            Knowledge::Unknown => {
+            Knowledge::InPieces | Knowledge::Unknown => {
                 let len = to_len(task.chunk.len_bytes());
                 let current = self.current(task.chunk, &task.wanted)?;
                 if Digest::of(&current.content[..len]) != digest {
@@ -280,21 +282,27 @@ impl<'a> Worker<'a> {
             Knowledge::Digest(known) if known == digest => Rewritten::Nothing,
             Knowledge::Nothing => Rewritten::Everything,
             Knowledge::Digest(_) if self.rewrite == Rewrite::Chunks => Rewritten::Everything,
-            Knowledge::Digest(_) | Knowledge::Unknown => Rewritten::Differing,
+            Knowledge::Digest(_) | Knowledge::InPieces | Knowledge::Unknown => Rewritten::Differing,
         }
     }
 }
 
 /// What is in use of a chunk, but for pieces that the target is known to have: `pieces` are those of the source.
 fn may_differ(task: &Task, known: Knowledge, pieces: Option<&Pieces>) -> Vec<Extent> {
-    match (known, task.pieces.as_deref(), pieces) {
-        (Knowledge::Digest(known), Some(there), Some(pieces)) if there.digest() == known => {
-            let differing = there.differing(task.chunk, pieces);
-            let wanted: ExtentMap = task.wanted.iter().copied().collect();
-            wanted.intersection(&differing).iter().collect()
-        }
-        _ => task.wanted.clone(),
-    }
+    let there = match (known, task.pieces.as_deref()) {
+        (Knowledge::Digest(known), Some(there)) if there.digest() == known => there,
+        (Knowledge::InPieces, Some(there)) => there,
+        _ => return task.wanted.clone(),
+    };
+    let (Some(pieces), Some(described)) = (pieces, &task.described) else {
+        return task.wanted.clone();
+    };
+    let wanted: ExtentMap = task.wanted.iter().copied().collect();
+    // A block that is in use only now may be zero and leave the digest as it was, while the target holds
+    // something old there.
+    let new = touched(task.chunk, &wanted.difference(described));
+    let differing = there.differing(task.chunk, pieces).union(&new);
+    wanted.intersection(&differing).iter().collect()
 }
 
 /// What must be written of a chunk.

@@ -46,6 +46,42 @@ fn cloned_again(klon: &Klon, [target, confirm]: [&str; 2], file: &str, offset_by
 }
 
 #[test]
+fn a_chunk_that_is_staged_again_keeps_what_the_pass_before_found_of_it() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    for name in ["source", "target"] {
+        image::sparse(&klon.path(name), 300 * MIB);
+    }
+    run("mkfs.ext4", &["-q", "-F", &klon.text("source")]);
+    let source = LoopDevice::new(&klon.path("source"), 512);
+    let mount = Mount::new(source.path(), &klon.path("mount"), "rw");
+    let file = mount.path().join("file");
+    fs::write(&file, noise(1, 90 << 20)).unwrap();
+    let target = klon.text("target");
+    let limit = ["--freeze-max", "60s", "--yes", "--confirm", &target];
+    let clone = [&["clone", source.text(), "target"], &limit[..]].concat();
+    klon.ok(&clone);
+    // All of it changes before the first pass, and a block of each chunk before the second.
+    fs::write(&file, noise(2, 90 << 20)).unwrap();
+    let (flag, file_text) = (klon.text("flag"), file.to_str().unwrap());
+    let hook = format!(
+        "if [ -e '{flag}' ] && [ ! -e '{flag}2' ]; then touch '{flag}2'; for at in $(seq 100 256 23000); do \
+         dd if=/dev/urandom of='{file_text}' bs=4k count=1 seek=$at conv=notrunc status=none; done; fi; touch \
+         '{flag}'"
+    );
+    klon.ok(&[&clone[..], &["--before-freeze", &hook]].concat());
+    assert!(klon.path("flag2").exists(), "there was one pass only");
+    run("cp", &[file_text, &klon.text("content")]);
+    drop(mount);
+    klon.ok(&["verify", "target"]);
+    let there = Mount::new(klon.path("target"), &klon.path("there"), "loop,ro,noload");
+    let there = there.path().join("file");
+    run("cmp", &[&klon.text("content"), there.to_str().unwrap()]);
+}
+
+#[test]
 fn what_came_to_be_used_between_passes_is_on_a_sparse_target() {
     if lacks_root() {
         return;

@@ -309,6 +309,7 @@ impl<'a> Volume<'a> {
                 // What an earlier pass staged of a chunk lies elsewhere.
                 part: None,
                 pieces: digests.and_then(|it| it.pieces.clone()),
+                described: None,
                 copy: within(&pass.plan.copy, chunk),
                 metadata: within(metadata, chunk),
                 wanted,

@@ -108,15 +108,17 @@ impl Sides {
             chunk: CHUNK,
             known: match wanted.iter().all(|&it| self.described.contains(it)) {
                 true => Knowledge::Digest(recorded),
+                false if pieces.is_some() => Knowledge::InPieces,
                 false => Knowledge::Unknown,
             },
+            described: Some(self.described.clone()),
             is_proven: false,
             part: part.and_then(|extents| {
                 let content = &self.target[CHUNK_LEN..];
                 let recorded = Recorded {
                     digest: Some(recorded),
                     metadata: is_there.then(|| digest_of(CHUNK, &metadata, content, None)),
-                    pieces: None,
+                    ..Recorded::default()
                 };
                 Part::of(extents, &metadata, &recorded)
             }),

@@ -22,6 +22,7 @@ fn task() -> Task {
         is_proven: true,
         part: None,
         pieces: None,
+        described: None,
     }
 }
 
