@@ -42,7 +42,7 @@ use klon_partition::filesystem::Usage;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use ledger::Ledger;
 use serde::Serialize;
-use status::Status;
+use status::{Status, StatusMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -152,11 +152,7 @@ pub fn rescue(
     let mut done = Done {
         reason,
         bad: unread.union(&lost.extents),
-        bad_fill: options
-            .fill
-            .into_iter()
-            .collect::<FillTexts>()
-            .and(&lost.texts),
+        bad_fill: FillTexts::from_iter(options.fill).and(&lost.texts),
         read_source_bytes: reader.read_bytes,
         failed_reads: reader.failed_reads,
         written_bytes: 0,
@@ -172,17 +168,7 @@ pub fn rescue(
     records.remove_log(job.target_identity)?;
     let is_kept = !unread.is_empty() || !options.is_own_map;
     match is_kept {
-        true => {
-            // The map names the record that describes the target now.
-            let record = records.load(job.target_identity)?;
-            let record = record.map(|record| Hex(record.digest));
-            file::save(
-                options.map,
-                &file::Origin { record, ..origin },
-                &statuses,
-                true,
-            )?;
-        }
+        true => under_way.keep_map(records, origin, &statuses)?,
         false => forget_map(options.map)?,
     }
     observer.event(&Event::Finished);
@@ -199,6 +185,20 @@ struct UnderWay<'a> {
     options: &'a RescueOptions<'a>,
     plan: &'a Plan,
     observer: &'a dyn Observer,
+}
+
+impl UnderWay<'_> {
+    /// Keeps the map of a finished rescue, which names the record that describes the target now.
+    fn keep_map(
+        &self,
+        records: &RecordStore,
+        mut origin: file::Origin,
+        statuses: &StatusMap,
+    ) -> Result<()> {
+        let record = records.load(self.job.target_identity)?;
+        origin.record = record.map(|record| Hex(record.digest));
+        file::save(self.options.map, &origin, statuses, true)
+    }
 }
 
 /// What a rescue did.

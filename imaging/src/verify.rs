@@ -113,11 +113,7 @@ pub fn verify(
     against: &Against<'_>,
     runner: Runner<'_>,
 ) -> Result<VerifySummary> {
-    let Runner {
-        name,
-        threads,
-        observer,
-    } = runner;
+    let observer = runner.observer;
     let started = Instant::now();
     let Compared { wanted, size_bytes } = compared(target, against)?;
     let bad = against.bad().intersection(&wanted);
@@ -127,7 +123,7 @@ pub fn verify(
         Against::Source { .. } => "comparing with the source",
     };
     observer.event(&Event::Started {
-        name,
+        name: runner.name,
         rung: None,
         reason,
         total_bytes: compared_bytes,
@@ -147,7 +143,7 @@ pub fn verify(
         pool: Pool::new(CHUNK_LEN),
     };
     pipeline::run(
-        threads,
+        runner.threads,
         tasks,
         |task| comparison.check(&task).map(|unlike| (task, unlike)),
         |(task, unlike)| {
@@ -164,7 +160,7 @@ pub fn verify(
     observer.event(&Event::Finished);
     let (differences, unread) = (found.extents.finish(), found.unread.finish());
     Ok(VerifySummary {
-        name: name.to_owned(),
+        name: runner.name.to_owned(),
         is_equal: differences.is_empty(),
         left_out: against.left_out().clone(),
         compared_bytes: compared_bytes.saturating_sub(unread.total_bytes()),

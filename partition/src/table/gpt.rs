@@ -2,106 +2,21 @@
 //!
 //! Both are checked by [`super::guard`] before the `gpt` crate decodes the entries.
 
+mod copy;
 mod entries;
 mod rival;
 
-use super::guard::{Header, SIGNATURE};
+use super::guard::Header;
 use super::sectors::Sectors;
 use super::{Finding, Table};
-use crate::bytes::{is_zero, le32, le64};
+use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
+use copy::Copy;
 use entries::Entries;
 
 /// Protective MBR, two headers, two arrays of a sector, and a sector for a partition.
 const SECTORS_MIN: u64 = 6;
-
-/// One copy of the table.
-pub(super) struct Copy {
-    lba: u64,
-    sector: Vec<u8>,
-    has_signature: bool,
-    /// The header, then whether its own array is intact.
-    header: Result<Header>,
-    array: Result<Vec<u8>>,
-}
-
-impl Copy {
-    fn load(disk: &dyn ReadAt, sectors: Sectors, lba: u64) -> Self {
-        let sector = read_vec(disk, sectors.offset_bytes(lba), sectors.len());
-        let has_signature = sector
-            .as_ref()
-            .is_ok_and(|sector| sector.starts_with(SIGNATURE));
-        let (sector, header) = match sector {
-            Ok(sector) => {
-                let header = Header::parse(&sector, sectors, lba);
-                (sector, header)
-            }
-            Err(error) => (Vec::new(), Err(error)),
-        };
-        let array = match &header {
-            Ok(header) => header.read_array(disk, sectors, header.array_lba),
-            Err(_) => Ok(Vec::new()),
-        };
-        Self {
-            lba,
-            sector,
-            has_signature,
-            header,
-            array,
-        }
-    }
-
-    /// The sector that it was looked for in.
-    pub(super) const fn lba(&self) -> u64 {
-        self.lba
-    }
-
-    /// The header, if it is intact.
-    pub(super) fn header(&self) -> Option<&Header> {
-        self.header.as_ref().ok()
-    }
-
-    /// The header's sector, if the header is intact.
-    pub(super) fn header_sector(&self) -> Option<&[u8]> {
-        self.header().map(|_| &*self.sector)
-    }
-
-    /// `PartitionEntryLBA` of a header that may be damaged.
-    fn named(&self) -> Option<u64> {
-        (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
-    }
-
-    /// `PartitionEntryArrayCRC32` of a header that may be damaged.
-    fn named_array_crc32(&self) -> Option<u32> {
-        (self.has_signature && self.sector.len() >= 92).then(|| le32(&self.sector, 88))
-    }
-
-    /// Whether header and array are intact.
-    pub(super) fn is_intact(&self) -> bool {
-        self.intact().is_some()
-    }
-
-    /// What is wrong with it, in words.
-    fn damage(&self) -> Option<String> {
-        let header = self.header.as_ref().err();
-        header
-            .or(self.array.as_ref().err())
-            .map(ToString::to_string)
-    }
-
-    fn intact(&self) -> Option<Entries<'_>> {
-        Some(Entries {
-            header: self.header.as_ref().ok()?,
-            array: self.array.as_deref().ok()?,
-        })
-    }
-
-    /// The error that stands for this copy when no other can be used.
-    fn into_error(self) -> Option<Error> {
-        self.header.err().or(self.array.err())
-    }
-}
 
 /// A GPT that could be read, and how much speaks for the disk being a GPT disk at all.
 pub(super) struct Gpt {
