@@ -156,12 +156,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             drive_taken: &taken,
         });
         let options = with.run.policy.options_for(end.job);
-        let context = imaging::Context {
-            records: with.run.records,
-            options: &options,
-            observer: with.progress,
-        };
-        match imaging::begin(job, context, group) {
+        match imaging::begin(job, with.of_clone(&options), group) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);

@@ -8,8 +8,8 @@ use crate::signals::interrupt_flag;
 use crate::source::live::Live;
 use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal};
 use anyhow::{Context as _, Result};
+use klon_imaging::clone::Job;
 use klon_imaging::clone::live::{self, AtRest, LiveJob, Look, Rest};
-use klon_imaging::clone::{self, Job};
 use klon_imaging::{CloneSummary, Error as ImagingError, Result as ImagingResult};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -59,12 +59,7 @@ pub(super) fn clone_live(
     let looks = looks.iter().map(|look| look as &Look<'_>);
     let all: Vec<LiveJob<'_>> = volumes.iter().zip(looks).map(of).collect();
     let options = with.run.policy.options_for(ends[first].job);
-    let context = clone::Context {
-        records: with.run.records,
-        options: &options,
-        observer: with.progress,
-    };
-    let done = live::clone(&all, &mut sources, context);
+    let done = live::clone(&all, &mut sources, with.of_clone(&options));
     let done = done.map_err(|stopped| {
         let members: Vec<&str> = volumes
             .iter()

@@ -341,6 +341,18 @@ fn summary(first: &Side, bad: ExtentMap, found: Comparison, seconds: f64) -> Ver
     }
 }
 
+/// The files of the first side with bytes that differ.
+fn differing_files(first: &Side, second: &Side, differences: &ExtentMap) -> Owners {
+    let sides = first.and(second);
+    let mut owners = first.files(&exact::differing(sides.first, sides.second, differences));
+    exact::without_moved(&mut owners, &mut Owners::default(), || {
+        let there = second.used.difference(&first.used);
+        let there = there.union(differences);
+        (first.files(differences), second.files(&there))
+    });
+    owners
+}
+
 /// Compares a snapshot, or a partition of it, with what it was made of or was restored to.
 fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
@@ -372,26 +384,16 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let sides = first.and(&second);
     let threads = threads::count(args.threads);
     let size = first.chunk_size(&second);
-    let found = compare(
-        sides,
-        &within,
-        size,
-        Runner {
-            name: &first.name,
-            threads,
-            observer: &progress,
-        },
-    )?;
+    let runner = Runner {
+        name: &first.name,
+        threads,
+        observer: &progress,
+    };
+    let found = compare(sides, &within, size, runner)?;
     let seconds = started.elapsed().as_secs_f64();
     let damaged = found.damaged.clone();
     let summary = summary(&first, bad, found, seconds);
-    let exact = exact::differing(sides.first, sides.second, &summary.differences);
-    let mut owners = first.files(&exact);
-    exact::without_moved(&mut owners, &mut Owners::default(), || {
-        let there = second.used.difference(&first.used);
-        let there = there.union(&summary.differences);
-        (first.files(&summary.differences), second.files(&there))
-    });
+    let owners = differing_files(&first, &second, &summary.differences);
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(
         &Answer {
