@@ -1,5 +1,5 @@
-//! Advice for the case that the system refuses a write: the disk is full, a quota or a limit is
-//! reached, or the filesystem is read-only.
+//! Advice: what helps when the system refuses a write (the disk is full, a quota or a limit is reached, or the
+//! filesystem is read-only), and what the commands do about warnings of the planner.
 
 use crate::error::Advice;
 use crate::human;
@@ -7,6 +7,7 @@ use anyhow::Error;
 use klon_imaging::Error as ImagingError;
 use klon_partition::Error as PartitionError;
 use klon_partition::Shown;
+use klon_partition::planner::Warning;
 use nix::libc::{EDQUOT, EFBIG, ENOSPC, EROFS};
 use nix::sys::statvfs::statvfs;
 use std::io;
@@ -111,6 +112,29 @@ pub fn added(error: Error) -> Error {
     }
 }
 
+/// What the commands do about a warning of the planner, which knows no commands.
+pub const fn about_plan(warning: &Warning) -> Option<&'static str> {
+    const FITS: &str = "If it no longer fits one day, klon clone says so before it writes";
+    match warning {
+        Warning::BootCode { .. } => Some("A new disk gets the code back by klon restore"),
+        Warning::Unassigned { .. } => {
+            Some("klon clone or klon image of the whole disk copies them too")
+        }
+        Warning::Smaller { .. } => {
+            Some("Before klon clone writes, it looks whether anything else lies there")
+        }
+        Warning::Shrunk {
+            minimum_bytes: Some(_),
+            ..
+        } => Some(FITS),
+        Warning::Shrunk {
+            minimum_unknown_because: Some(_),
+            ..
+        } => Some("If it can't, klon clone says so before it writes"),
+        _ => None,
+    }
+}
+
 /// Adds to an error that has no advice yet what helps to write `path`.
 pub fn if_none(error: Error, path: &Path, otherwise: &str) -> Error {
     match error.downcast_ref::<Advice>() {
@@ -129,13 +153,40 @@ pub fn to_write(error: Error, path: &Path, otherwise: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{ELSEWHERE, about, added, reason};
+    use super::{ELSEWHERE, about, about_plan, added, reason};
     use crate::error::message;
     use anyhow::Error;
     use klon_imaging::Error as ImagingError;
+    use klon_partition::planner::Warning;
     use nix::libc::{EDQUOT, EFBIG, EIO, ENOSPC, EROFS};
     use std::io;
     use std::path::Path;
+
+    #[test]
+    fn warnings_of_the_planner_get_the_commands_that_help() {
+        let group = "Boot".to_owned();
+        let told = |warning: Warning| about_plan(&warning);
+        assert_eq!(
+            told(Warning::BootCode {
+                group: group.clone()
+            }),
+            Some("A new disk gets the code back by klon restore")
+        );
+        let unassigned = Warning::Unassigned {
+            group,
+            room_bytes: 2,
+            first_bytes: 1,
+        };
+        assert_eq!(
+            told(unassigned),
+            Some("klon clone or klon image of the whole disk copies them too")
+        );
+        let covered = Warning::Covered {
+            covered_bytes: 1,
+            first_bytes: 1,
+        };
+        assert_eq!(told(covered), None);
+    }
 
     #[test]
     fn each_reason_has_what_helps() {

@@ -1,4 +1,4 @@
-//! Volumes whose boot sectors name another place than that of the partition that they go to.
+//! Volumes whose boot sectors name another place than the place of the partition that they go to.
 
 use crate::jobs::VolumeJob;
 use crate::messages::say;

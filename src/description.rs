@@ -21,17 +21,35 @@ pub fn describe(open: &OpenPlace, system: &System, is_lost: impl Fn(&Volume) -> 
     let Ok(disk) = open.own() else {
         return format!("  {}", open.place.given);
     };
-    let found = (&open.layout, &**disk as &dyn ReadAt);
-    described(&open.place.path, found, system, is_meant)
+    let disk = SeenDisk {
+        path: &open.place.path,
+        layout: &open.layout,
+        device: &**disk,
+    };
+    described(&disk, system, is_meant)
 }
 
-/// What is on a disk with this layout. Only volumes that `is_meant` holds for are told.
+/// A disk that was looked at.
+pub struct SeenDisk<'a> {
+    /// Its path.
+    pub path: &'a Path,
+    /// What was found on it.
+    pub layout: &'a DiskLayout,
+    /// Its bytes.
+    pub device: &'a dyn ReadAt,
+}
+
+/// What is on a disk. Only volumes that `is_meant` holds for are told.
 pub fn described(
-    path: &Path,
-    (layout, disk): (&DiskLayout, &dyn ReadAt),
+    disk: &SeenDisk<'_>,
     system: &System,
     is_meant: impl Fn(&Volume) -> bool,
 ) -> String {
+    let SeenDisk {
+        path,
+        layout,
+        device: disk,
+    } = *disk;
     let mut text = format!("  {}", path.shown());
     if let Ok(Some(known)) = system.disk_of(path) {
         for part in [&known.model, &known.serial].into_iter().flatten() {

@@ -2,7 +2,6 @@
 //! the user to clone the other way.
 
 use crate::confirm::Question;
-use crate::description::describe;
 use crate::error::{refused, usage};
 use crate::human;
 use crate::jobs::VolumeJob;
@@ -10,11 +9,9 @@ use crate::messages::say;
 use crate::named::identity::partition_identity;
 use crate::named::open::OpenPlace;
 use crate::source::SourceEnd;
-use crate::target::TargetNow;
 use anyhow::Result;
 use klon_imaging::{Manifest, RecordStore, Role};
 use klon_partition::Shown;
-use klon_partition::system::System;
 use klon_partition::{Identity, ReadAt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -276,15 +273,8 @@ fn hint(job: &VolumeJob, source: &SourceEnd, manifests: &[Manifest]) {
     ));
 }
 
-/// What the user is asked before an original is cloned over: both must be named.
-pub fn question(
-    job: &VolumeJob,
-    source: &SourceEnd,
-    now: &TargetNow,
-    reversal: &str,
-    system: &System,
-) -> Question {
-    let there = describe(&now.open, system, |_| true);
+/// What the user is asked before an original is cloned over, with `there` on it: both must be named.
+pub fn question(job: &VolumeJob, source: &SourceEnd, there: &str, reversal: &str) -> Question {
     Question {
         identity: job.target.identity.clone(),
         origin: Some(source.identity.clone()),

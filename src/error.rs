@@ -29,7 +29,7 @@ pub struct Failure {
     pub code: u8,
 }
 
-/// What is safe after an error, and what to do; the context of that error.
+/// What is safe after an error, and what to do about it: the context of the error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Advice(pub String);
@@ -138,6 +138,8 @@ const fn option(remedy: Remedy) -> Option<&'static str> {
         Remedy::ReplaceFile => Some("--force replaces it"),
         Remedy::AnotherMap => Some("--rescue=MAPFILE names another map"),
         Remedy::FreezeLonger => Some("--freeze-max allows it more"),
+        Remedy::ShowUses => Some("`lsblk` and `klon devices` show by whom"),
+        Remedy::CheckImage => Some("`klon verify` says which snapshot it is"),
         Remedy::CompactImage => Some("klon prune --compact makes a sound image of it"),
         Remedy::FinishAlone => Some(
             "Where the sources are lost, `klon finish --alone` completes each volume of the group \
@@ -286,6 +288,24 @@ mod tests {
              replaces it (all that is on the drive is lost)"
         );
         assert_eq!(code(&error), 3);
+    }
+
+    #[test]
+    fn commands_that_show_more_are_named_here() {
+        let refused = |remedy| PartitionError::RefusedUnless {
+            reason: "no".into(),
+            remedy,
+        };
+        let in_use = anyhow::Error::from(refused(Remedy::ShowUses));
+        assert_eq!(
+            message(&in_use),
+            "refused: no. `lsblk` and `klon devices` show by whom"
+        );
+        let damaged = anyhow::Error::from(ImagingError::Image(refused(Remedy::CheckImage)));
+        assert_eq!(
+            message(&damaged),
+            "image: refused: no. `klon verify` says which snapshot it is"
+        );
     }
 
     #[test]

@@ -151,6 +151,23 @@ pub struct Way<'a> {
     pub figures: &'a MetadataFigures,
 }
 
+impl<'a> Way<'a> {
+    /// The way of what is called `name`.
+    pub const fn new(
+        name: &'a str,
+        rung: Rung,
+        reason: &'a str,
+        figures: &'a MetadataFigures,
+    ) -> Self {
+        Self {
+            name,
+            rung,
+            reason,
+            figures,
+        }
+    }
+}
+
 /// `--explain` of one volume, or of a disk with a table.
 pub fn explain(
     way: &Way<'_>,

@@ -60,8 +60,8 @@ enum Staged {
     Group(Group),
 }
 
-/// Completes what is staged for `target`, and for the group that it is of. The first of what it returns is of
-/// `target`, unless that was complete.
+/// Completes what is staged for `target` and for its group. The first result is the one of `target`, unless
+/// that was complete.
 ///
 /// # Errors
 /// [`Error::Refused`] and [`Error::StageCorrupt`] before anything is written to any volume;

@@ -203,7 +203,7 @@ mod tests {
     use klon_imaging::mark::Mark;
     use klon_partition::Extent;
     use klon_partition::device::MemoryDevice;
-    use klon_partition::system::{Base, Location};
+    use klon_partition::system::{Base, DeviceNumber, Location};
 
     fn refusal(result: Result<()>) -> String {
         let error = result.unwrap_err();
@@ -213,7 +213,7 @@ mod tests {
 
     fn at(start_bytes: u64, len_bytes: u64) -> Location {
         Location {
-            base: Base::Device(8, 0),
+            base: Base::Device(DeviceNumber { major: 8, minor: 0 }),
             extent: Extent::new(start_bytes, len_bytes),
             slaves: Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! A table gets onto a drive: looked at once more, what is in the way of new partitions cleared, written,
 //! shown to the kernel. What would be lost was shown before, and consented to.
 
-use crate::description::described;
+use crate::description::{SeenDisk, described};
 use crate::error::refused;
 use crate::guard;
 use crate::named::open::OpenPlace;
@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use klon_imaging::mark::{MARK_LEN, Mark};
 use klon_partition::Shown;
 use klon_partition::device::{Target, Window, is_blank, open_target};
-use klon_partition::inspect::inspect;
+use klon_partition::inspect::{DiskLayout, inspect};
 use klon_partition::planner::{Change, Warning};
 use klon_partition::system::{System, lock, tell_kernel};
 use klon_partition::table::{Rewrite, Table};
-use klon_partition::{Extent, ExtentMap, Identity, WriteAt};
+use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use serde::Serialize;
 use std::path::Path;
 
@@ -49,7 +49,17 @@ pub struct Marked {
     pub mark: Mark,
 }
 
-/// Writes `table` to a drive, and `more` to what was opened for it, before anyone else can have it. Before
+/// What a drive shall have.
+pub struct WantedTable<'a> {
+    /// Its table.
+    pub table: &'a Table,
+    /// How the table comes from the one that is there.
+    pub changes: &'a [Change],
+    /// The new partitions that will be filled.
+    pub marked: &'a [Marked],
+}
+
+/// Writes the wanted table to a drive, and `more` to what was opened for it, before anyone else can have it. Before
 /// that, new partitions get the marks that they shall have.
 ///
 /// # Errors
@@ -57,11 +67,11 @@ pub struct Marked {
 /// written.
 pub fn carry_out(
     drive: &OpenPlace,
-    table: &Table,
-    (changes, marked): (&[Change], &[Marked]),
+    wanted: &WantedTable<'_>,
     system: &System,
     more: impl FnOnce(&Target) -> Result<()>,
 ) -> Result<()> {
+    let table = wanted.table;
     let path = &drive.place.path;
     let _lock = match system.disk_of(path)? {
         Some(disk) => Some(lock(&disk.path)?),
@@ -69,7 +79,7 @@ pub fn carry_out(
     };
     let target = open_target(path)?;
     still(drive, &target, system)?;
-    write(&target, table, changes, marked).with_context(|| path.shown())?;
+    write(&target, wanted).with_context(|| path.shown())?;
     more(&target).with_context(|| path.shown())?;
     drop(target);
     let partitions: Vec<(u32, Extent)> = table
@@ -88,10 +98,17 @@ fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
     let path = &drive.place.path;
     guard::unused(system, path)?;
     let now = inspect(target).with_context(|| path.shown())?;
+    let shown = |layout: &DiskLayout, device: &dyn ReadAt| {
+        let disk = SeenDisk {
+            path,
+            layout,
+            device,
+        };
+        described(&disk, system, |_| true)
+    };
     let is_same = target.id()? == drive.own()?.id()?
         && now.table == drive.layout.table
-        && described(path, (&now, target), system, |_| true)
-            == described(path, (&drive.layout, &**drive.own()?), system, |_| true);
+        && shown(&now, target) == shown(&drive.layout, &**drive.own()?);
     if is_same {
         Ok(())
     } else {
@@ -105,7 +122,12 @@ fn still(drive: &OpenPlace, target: &Target, system: &System) -> Result<()> {
 
 /// What an earlier layout left where the new partitions lie goes first: it would look like their
 /// content.
-fn write(target: &Target, table: &Table, changes: &[Change], marked: &[Marked]) -> Result<()> {
+fn write(target: &Target, wanted: &WantedTable<'_>) -> Result<()> {
+    let WantedTable {
+        table,
+        changes,
+        marked,
+    } = *wanted;
     let rewrite = Rewrite::plan(target, target, table)?;
     for change in changes {
         let Change::Create { partition } = change else {
@@ -147,8 +169,8 @@ pub fn is_drive_blank(drive: &OpenPlace) -> Result<bool> {
     Ok(!is_known && is_blank(drive.own()?)?)
 }
 
-/// Whether a new partition lies where there is something that no partition has: what is seen of it in
-/// many places. What a partition had that is removed is named with that.
+/// Whether a new partition lies on data that no partition has. klon looks at many places for that. Data of a
+/// partition that is removed do not count: they are named with the partition.
 pub fn takes_data(change: &Change, changes: &[Change], drive: &OpenPlace) -> bool {
     let Change::Create { partition } = change else {
         return false;

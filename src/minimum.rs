@@ -3,7 +3,7 @@
 //! mounted, it gets in an overlay.
 
 use crate::grow::node::Node;
-use crate::grow::tool::{Tool, missing};
+use crate::grow::tool::{Ran, Tool, missing};
 use crate::human;
 use crate::named::open::OpenPlace;
 use crate::overlay::{Ended, Job, Scratch, number_behind, run};
@@ -156,7 +156,7 @@ pub fn told(minimum: &Minimum) -> String {
 /// Runs a tool that answers on a line with `key`: the number behind it.
 fn ask(name: &str, arguments: &[OsString], key: &str) -> Result<u64, String> {
     let tool = Tool::find(name).ok_or_else(|| missing(name).to_string())?;
-    let (status, said) = tool.run(arguments).map_err(|error| format!("{error:#}"))?;
+    let Ran { status, said } = tool.run(arguments).map_err(|error| format!("{error:#}"))?;
     if !status.success() {
         return Err(format!("{name} failed ({status}): {said}"));
     }

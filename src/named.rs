@@ -32,7 +32,8 @@ pub struct Place {
     /// A journal that awaits recovery is replayed if this is there, as it is of sources, unless the user says
     /// otherwise; what the kernel writes when it does that is kept there.
     pub replay: Option<Scratch>,
-    /// A filesystem for which a target is too small is shrunk, if this is there; what that writes is kept there.
+    /// Where this is given, a filesystem is shrunk that is too large for its target. What the shrinking
+    /// writes is kept here.
     pub shrink: Option<Scratch>,
     /// Whether a file's bytes are the disk's own, whatever they look like: of targets, and where the
     /// user says so.

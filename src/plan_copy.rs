@@ -30,10 +30,20 @@ pub fn keep(plan: &Plan, path: &Path, system: &System) {
     tell(copied(), path, &plan.drive.identity.to_string());
 }
 
-/// Keeps the plan on a drive that is open for writing and has this table.
-pub fn keep_on(plan: &Plan, path: &Path, (drive, target, table): (&Path, &Target, &Table)) {
-    let copied = carry(target, table, plan).map_err(Into::into);
-    tell(copied, path, &drive.shown());
+/// A drive that is open for writing.
+pub struct OpenedDrive<'a> {
+    /// Its path.
+    pub path: &'a Path,
+    /// What is written to.
+    pub target: &'a Target,
+    /// The table that it has.
+    pub table: &'a Table,
+}
+
+/// Keeps the plan, which came from the file at `path`, on a drive.
+pub fn keep_on(plan: &Plan, path: &Path, drive: &OpenedDrive<'_>) {
+    let copied = carry(drive.target, drive.table, plan).map_err(Into::into);
+    tell(copied, path, &drive.path.shown());
 }
 
 fn tell(copied: Result<Carried>, path: &Path, drive: &str) {

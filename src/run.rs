@@ -28,7 +28,7 @@ use crate::source::fit::{self, Loss};
 use crate::source::lost_before::{self, Out};
 use anyhow::{Context as _, Result};
 use end::Context;
-use klon_imaging::clone::{Job, Preview, preview};
+use klon_imaging::clone::{Ends, Job, Preview, preview};
 use klon_imaging::{CloneSummary, RecordStore};
 use klon_partition::system::{DiskLock, System, lock, tell_kernel};
 use policy::Policy;
@@ -160,20 +160,27 @@ fn report_one(job: &VolumeJob, summary: &CloneSummary, volumes: usize, run: Run<
     let common = run.common;
     explain::warn(&summary.name, &summary.metadata);
     report::cloned(summary, volumes, common)?;
-    if let Some(source) = job.source.as_ref().filter(|_| run.policy.is_explained) {
-        let way = Way {
-            name: &summary.name,
-            rung: summary.rung,
-            reason: &summary.reason,
-            figures: &summary.metadata,
-        };
-        explain::explain(&way, &*source.device, source.table.as_ref(), common)?;
-    }
     let Some(source) = &job.source else {
         return Ok(());
     };
+    let CloneSummary {
+        name,
+        rung,
+        reason,
+        metadata,
+        ..
+    } = summary;
+    explain_if_asked(&Way::new(name, *rung, reason, metadata), source, run)?;
     damaged_image::report(&job.name, source, summary, common)?;
     lost_before::report(&job.name, source, &summary.bad, Out::of(common.json))
+}
+
+/// Tells how changes of a source were found, or would be, if the user wants to know.
+fn explain_if_asked(way: &Way<'_>, source: &SourceEnd, run: Run<'_>) -> Result<()> {
+    match run.policy.is_explained {
+        true => explain::explain(way, &*source.device, source.table.as_ref(), run.common),
+        false => Ok(()),
+    }
 }
 
 fn used_bytes(job: &VolumeJob) -> u64 {
@@ -261,11 +268,13 @@ fn show(jobs: &[VolumeJob], run: Run<'_>) -> Result<ExitCode> {
                 rested: source.rested.as_ref(),
                 ..Job::new(
                     &job.name,
-                    &*source.device,
-                    &source.usage,
-                    &source.identity,
-                    &overlay,
-                    &job.target.identity,
+                    Ends {
+                        source: &*source.device,
+                        usage: &source.usage,
+                        source_identity: &source.identity,
+                        target: &overlay,
+                        target_identity: &job.target.identity,
+                    },
                 )
             },
             records,
@@ -274,15 +283,8 @@ fn show(jobs: &[VolumeJob], run: Run<'_>) -> Result<ExitCode> {
         let question = consent::question(job, records, policy, system)?;
         let unanswered = question.filter(|question| !question.is_answered(&policy.consent));
         report::would_clone(job, source, &found, unanswered.as_ref(), common)?;
-        if policy.is_explained {
-            let way = Way {
-                name: &job.name,
-                rung: found.rung,
-                reason: &found.reason,
-                figures: &found.metadata,
-            };
-            explain::explain(&way, &*source.device, source.table.as_ref(), common)?;
-        }
+        let way = Way::new(&job.name, found.rung, &found.reason, &found.metadata);
+        explain_if_asked(&way, source, run)?;
     }
     Ok(ExitCode::SUCCESS)
 }

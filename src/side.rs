@@ -168,25 +168,20 @@ impl Side {
         })
     }
 
-    /// A snapshot as it is on a target that has no room for all of it. `choice` is how the user limited it
-    /// when it was restored, if a record says so.
+    /// A snapshot as it is on a target that has no room for all of it.
     ///
     /// # Errors
     /// When it can't be there, because what is in use ends behind the target.
-    pub fn cut_for(
-        self,
-        given: &Path,
-        system: &System,
-        (target, choice): (Geometry, Option<Outside>),
-        records: &RecordStore,
-    ) -> Result<Self> {
+    pub fn cut_for(self, given: &Path, restored: &Restored, with: Known<'_>) -> Result<Self> {
+        let Known { records, system } = with;
+        let target = restored.target;
         let mut source = SourceEnd::open(
             &Place::resolve(given, system)?,
             &Ways::none(),
             system,
             Some(target),
         )?;
-        if let Some(choice) = choice {
+        if let Some(choice) = restored.choice {
             source.limit(choice);
         }
         tell_cut(&source, source.cut.as_ref(), records)?;
@@ -269,6 +264,23 @@ impl Side {
             files_hit::owners_in(&*self.device, self.partitions.as_deref(), extents)
         }
     }
+}
+
+/// What a snapshot was restored to.
+pub struct Restored {
+    /// How large that is.
+    pub target: Geometry,
+    /// How the user limited the restore, if a record says so.
+    pub choice: Option<Outside>,
+}
+
+/// What klon knows of clones and of this machine.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Where the records of clones are.
+    pub records: &'a RecordStore,
+    /// The disks, and who uses them.
+    pub system: &'a System,
 }
 
 /// Names the bytes of `source` that nobody proved free and that the other side has no room for. Says nothing if

@@ -10,7 +10,7 @@ use klon_imaging::record::manifest::{Manifest, RunEntry};
 use klon_imaging::{CHUNK_BYTES, Consistency, Role, Tally};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
-use klon_partition::system::{Base, Location, System};
+use klon_partition::system::{Base, DeviceNumber, Location, System};
 use klon_partition::{ExtentMap, Identity, Outside, Shown as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
         start_bytes: 0,
         identity: serial(name),
         location: Location {
-            base: Base::Device(8, 0),
+            base: Base::Device(DeviceNumber { major: 8, minor: 0 }),
             extent: None,
             slaves: Vec::new(),
         },

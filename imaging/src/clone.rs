@@ -31,7 +31,6 @@ use crate::record::{MetadataWriter, RecordStore, RecordWriter};
 use crate::rung::Rung;
 use crate::tally::Tally;
 use crate::target_writer::HeldBack;
-use context::Context;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use outlook::Outlook;
@@ -46,7 +45,8 @@ use uuid::Uuid;
 
 pub use crate::source::{FillTexts, Filled, Lost, Watch};
 pub(crate) use conclude::{manifest, target_token};
-pub use job::{Drive, Job};
+pub use context::Context;
+pub use job::{Drive, Ends, Job};
 pub use pending::recorded;
 pub use phase::{Phase, Stopped};
 pub use staged::{StagedClone, commit};
@@ -140,7 +140,8 @@ pub struct CloneSummary {
     /// The size of the source's filesystem, where it was shrunk for the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shrunk_from_bytes: Option<u64>,
-    /// The part of what was read from the target that was metadata, read to check that the target is as its record says.
+    /// Metadata that was read from the target, to check that the target is as its record says. It is a part
+    /// of what was read from the target.
     pub checked_bytes: u64,
     /// Bytes of freed space made zero or discarded.
     pub freed_bytes: u64,
@@ -211,7 +212,12 @@ pub fn clone(
     options: &CloneOptions,
     observer: &dyn Observer,
 ) -> Result<CloneSummary, Stopped> {
-    match begin(job, records, options, None, observer)? {
+    let with = Context {
+        records,
+        options,
+        observer,
+    };
+    match begin(job, with, None)? {
         Begun::Complete(summary) => Ok(*summary),
         Begun::Staged(staged) => {
             observer.event(&Event::Committing);
@@ -247,17 +253,15 @@ pub enum Begun<'a> {
 /// As [`clone`].
 pub fn begin<'a>(
     job: &'a Job<'a>,
-    records: &RecordStore,
-    options: &CloneOptions,
+    with: Context<'_>,
     group: Option<Group<'_>>,
-    observer: &dyn Observer,
 ) -> Result<Begun<'a>, Stopped> {
     let started = Instant::now();
-    let with = Context {
+    let Context {
         records,
         options,
         observer,
-    };
+    } = with;
     let Planned {
         prepared,
         outlook,

@@ -2,6 +2,7 @@
 
 use crate::spot::Area;
 use klon_partition::Error as PartitionError;
+use klon_partition::Extent;
 use klon_partition::Shown;
 use klon_partition::error::{Corrupt, Remedy};
 use klon_partition::planner::human_size;
@@ -108,12 +109,19 @@ pub enum Error {
         /// What must be asked for.
         remedy: Remedy,
     },
-    /// A run was about to break its own plan.
+    /// A run was about to break its own plan. Each use says why types can't rule it out.
     #[error("internal error: {0}. Nothing more was written. Please report this")]
     Internal(String),
 }
 
 impl Error {
+    /// Says that a run was about to write bytes that its plan leaves alone. What may be written is a map that
+    /// is known when the run begins, so each place that writes or stages asks it: a mistake costs the run then,
+    /// and no data.
+    pub(crate) fn not_to_be_written(extent: Extent) -> Self {
+        Self::Internal(format!("{extent} is not to be written"))
+    }
+
     /// Says that there is nothing to read.
     pub(crate) fn no_bytes() -> Self {
         Self::Refused("the source has no bytes".to_owned())

@@ -57,7 +57,7 @@ pub struct RunMeta {
     pub source_bytes: u64,
     /// Size of the target.
     pub target_bytes: u64,
-    /// What chunks hold that the run did not touch.
+    /// What the chunks hold that the run did not touch.
     pub untouched: Untouched,
 }
 

@@ -13,9 +13,9 @@
 //! ```
 //! use klon_imaging::change::{Reliance, Rung, RungChoice};
 //! use klon_imaging::clone::{Freed, Rewrite};
-//! use klon_imaging::progress::Silent;
+//! use klon_imaging::progress::{Runner, Silent};
 //! use klon_imaging::verify::Against;
-//! use klon_imaging::{CloneOptions, Job, RecordStore, Update, clone, verify};
+//! use klon_imaging::{CloneOptions, Ends, Job, RecordStore, Update, clone, verify};
 //! use klon_partition::device::MemoryDevice;
 //! use klon_partition::filesystem::usage;
 //! use klon_partition::{Identity, WriteAt};
@@ -29,7 +29,14 @@
 //! let directory = tempfile::tempdir()?;
 //! let records = RecordStore::new(directory.path().to_owned());
 //! let (from, to) = (Identity::Path("/source".to_owned()), Identity::Path("/target".to_owned()));
-//! let job = Job::new("Example", &source, &used, &from, &target, &to);
+//! let ends = Ends {
+//!     source: &source,
+//!     usage: &used,
+//!     source_identity: &from,
+//!     target: &target,
+//!     target_identity: &to,
+//! };
+//! let job = Job::new("Example", ends);
 //! let threads = NonZeroUsize::MIN;
 //! let options = CloneOptions {
 //!     rung: RungChoice::Auto,
@@ -45,7 +52,12 @@
 //!
 //! // The clone reads back as its record says.
 //! let record = records.load(job.target_identity)?.expect("a record");
-//! let found = verify("Example", &target, &Against::Record(&record), threads, &Silent)?;
+//! let runner = Runner {
+//!     name: "Example",
+//!     threads,
+//!     observer: &Silent,
+//! };
+//! let found = verify(&target, &Against::Record(&record), runner)?;
 //! assert!(found.is_equal);
 //!
 //! // Without a filesystem nothing shows whether someone changed the clone: both sides are compared.
@@ -112,7 +124,7 @@ pub mod target_writer;
 pub mod verify;
 
 pub use chunk::{CHUNK_BYTES, ChunkSize, Digest, Digested, Pieces};
-pub use clone::{CloneOptions, CloneSummary, Job, Phase, Stopped, Update, clone};
+pub use clone::{CloneOptions, CloneSummary, Ends, Job, Phase, Stopped, Update, clone};
 pub use error::{Error, Result};
 pub use own_file::OwnFile;
 pub use progress::{Event, Observer};

@@ -1,5 +1,5 @@
-//! Sources that are in use: brought to rest for moments, and copied in passes. What clones and images have
-//! in common of that.
+//! Sources that are in use: brought to rest for moments, and copied in passes. This room has what clones and
+//! images of them share.
 
 mod figures;
 mod ice;

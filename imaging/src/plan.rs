@@ -83,6 +83,14 @@ impl Plan {
     /// # Errors
     /// [`Error::Internal`] naming the part that is wrong.
     pub fn check(&self) -> Result<()> {
+        // The three are computed from each other. A writer relies on them, so whatever is wrong with that is
+        // found before the first write.
+        self.fault()
+            .map_or(Ok(()), |fault| Err(Error::Internal(fault)))
+    }
+
+    /// What is wrong with it, in words.
+    fn fault(&self) -> Option<String> {
         let overlapping = [
             ("copy and zero", self.copy.intersection(&self.zero)),
             ("copy and leave", self.copy.intersection(&self.leave)),
@@ -90,18 +98,17 @@ impl Plan {
         ];
         for (names, common) in overlapping {
             if let Some(extent) = common.iter().next() {
-                return Err(Error::Internal(format!("{names} share {extent}")));
+                return Some(format!("{names} share {extent}"));
             }
         }
         let all = self.wanted().union(&self.leave);
-        if all != ExtentMap::whole(self.target_bytes) {
-            return Err(Error::Internal(format!(
+        (all != ExtentMap::whole(self.target_bytes)).then(|| {
+            format!(
                 "copy, zero and leave are {} of the target's {} bytes",
                 all.total_bytes(),
                 self.target_bytes
-            )));
-        }
-        Ok(())
+            )
+        })
     }
 }
 

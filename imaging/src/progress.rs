@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::rung::Rung;
+use std::num::NonZeroUsize;
 
 /// Something that happened during a run.
 #[derive(Clone, Debug)]
@@ -47,6 +48,17 @@ pub trait Observer: Sync {
     fn is_cancelled(&self) -> bool {
         false
     }
+}
+
+/// Who does a piece of work that is told of while it goes on.
+#[derive(Clone, Copy)]
+pub struct Runner<'a> {
+    /// What the work is called in events.
+    pub name: &'a str,
+    /// On how many threads it is done.
+    pub threads: NonZeroUsize,
+    /// Who is told of progress, and may cancel.
+    pub observer: &'a dyn Observer,
 }
 
 /// The item that is next, unless the run shall stop.

@@ -122,7 +122,13 @@ pub fn rescue(
     let wanted = plan.wanted();
     // A record that can't be read says nothing.
     let previous = records.load(job.target_identity).unwrap_or_default();
-    let begun = start::begin(job, previous.as_ref(), options, &plan)?;
+    let under_way = UnderWay {
+        job,
+        options,
+        plan: &plan,
+        observer,
+    };
+    let begun = start::begin(under_way, previous.as_ref())?;
     let finished = begun.statuses.with(Status::Finished);
     let reason = begun.reason.clone();
     observer.event(&Event::Started {
@@ -131,12 +137,12 @@ pub fn rescue(
         reason: &format!("{RESCUE}{reason}"),
         total_bytes: plan.copy.difference(&finished).total_bytes(),
     });
-    let mut engine = Engine::new(job, options, &plan, &wanted, begun, observer)?;
+    let mut engine = Engine::new(under_way, &wanted, begun)?;
     engine.run()?;
     let unread = engine.bad();
     let lost = job.filled().within(&plan.copy);
     let mut digests = begin_record(job, records, &plan)?;
-    digest(job, &plan, &engine.ledger, &mut digests, options, observer)?;
+    digest(under_way, &engine.ledger, &mut digests)?;
     observer.event(&Event::Committing);
     // From here on the old record would describe something else.
     records.remove(job.target_identity)?;
@@ -146,11 +152,7 @@ pub fn rescue(
     let mut done = Done {
         reason,
         bad: unread.union(&lost.extents),
-        bad_fill: options
-            .fill
-            .into_iter()
-            .collect::<FillTexts>()
-            .and(&lost.texts),
+        bad_fill: FillTexts::from_iter(options.fill).and(&lost.texts),
         read_source_bytes: reader.read_bytes,
         failed_reads: reader.failed_reads,
         written_bytes: 0,
@@ -166,7 +168,7 @@ pub fn rescue(
     records.remove_log(job.target_identity)?;
     let is_kept = !unread.is_empty() || !options.is_own_map;
     match is_kept {
-        true => keep_map(job, records, options, origin, &statuses)?,
+        true => under_way.keep_map(records, origin, &statuses)?,
         false => forget_map(options.map)?,
     }
     observer.event(&Event::Finished);
@@ -174,6 +176,29 @@ pub fn rescue(
     summary.map = is_kept.then(|| options.map.to_owned());
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
+}
+
+/// A rescue that goes on: of what, how, and what of it is in use.
+#[derive(Clone, Copy)]
+struct UnderWay<'a> {
+    job: &'a Job<'a>,
+    options: &'a RescueOptions<'a>,
+    plan: &'a Plan,
+    observer: &'a dyn Observer,
+}
+
+impl UnderWay<'_> {
+    /// Keeps the map of a finished rescue, which names the record that describes the target now.
+    fn keep_map(
+        &self,
+        records: &RecordStore,
+        mut origin: file::Origin,
+        statuses: &StatusMap,
+    ) -> Result<()> {
+        let record = records.load(self.job.target_identity)?;
+        origin.record = record.map(|record| Hex(record.digest));
+        file::save(self.options.map, &origin, statuses, true)
+    }
 }
 
 /// What a rescue did.
@@ -232,19 +257,6 @@ impl Done {
     }
 }
 
-/// Keeps the map of a finished rescue, which names the record that describes the target now.
-fn keep_map(
-    job: &Job<'_>,
-    records: &RecordStore,
-    options: &RescueOptions<'_>,
-    mut origin: file::Origin,
-    statuses: &StatusMap,
-) -> Result<()> {
-    let record = records.load(job.target_identity)?;
-    origin.record = record.map(|record| Hex(record.digest));
-    file::save(options.map, &origin, statuses, true)
-}
-
 /// Forgets a map, its domain, and what is kept beside it of the first chunk.
 ///
 /// # Errors
@@ -292,14 +304,13 @@ fn begin_record(job: &Job<'_>, records: &RecordStore, plan: &Plan) -> Result<Rec
 }
 
 /// Digests what is on the target and was not digested on its way there.
-fn digest(
-    job: &Job<'_>,
-    plan: &Plan,
-    ledger: &Ledger<'_>,
-    digests: &mut RecordWriter,
-    options: &RescueOptions<'_>,
-    observer: &dyn Observer,
-) -> Result<()> {
+fn digest(under_way: UnderWay<'_>, ledger: &Ledger<'_>, digests: &mut RecordWriter) -> Result<()> {
+    let UnderWay {
+        job,
+        options,
+        plan,
+        observer,
+    } = under_way;
     let wanted = plan.wanted();
     let known = |chunk| match chunk == ledger.first {
         true => Some(Digest::of(&ledger.held)),

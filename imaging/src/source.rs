@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 /// Says what happened to a source since it was opened; `None` for nothing.
 pub type Watch<'a> = dyn Fn() -> klon_partition::Result<Option<String>> + Sync + 'a;
 
-/// Says which bytes of a source nobody has any more: those that were read so far and came as zeroes, and those
-/// that were lost before. The latter are known from the start, so that a hole there counts as data.
+/// Says which bytes of a source are lost: bytes that klon read as zeroes so far, and bytes that were lost
+/// before. The latter are known from the start, so that a hole there counts as data.
 pub type Lost<'a> = dyn Fn() -> Filled + Sync + 'a;
 
 /// Where something else stands in the place of bytes that could not be read.

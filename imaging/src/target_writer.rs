@@ -106,7 +106,7 @@ impl<'a> TargetWriter<'a> {
             return Ok(());
         };
         if !self.allowed.contains(extent) || extent.offset_bytes() < HELD_BYTES {
-            return Err(Error::Internal(format!("{extent} is not to be written")));
+            return Err(Error::not_to_be_written(extent));
         }
         self.ensure_marked()?;
         match write {

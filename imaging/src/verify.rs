@@ -7,7 +7,7 @@ use crate::chunk::{self, CHUNK_LEN, Digest, differing, read_data, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline;
 use crate::plan::Plan;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Runner};
 use crate::record::Record;
 use crate::source::FillTexts;
 use around::Around;
@@ -16,7 +16,6 @@ use klon_partition::filesystem::Usage;
 use klon_partition::planner::human_size;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
 use serde::Serialize;
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 /// What a clone is compared with.
@@ -110,14 +109,13 @@ pub struct Difference {
 /// [`Error::Source`] when the source is gone, [`Error::Target`], [`Error::RecordIo`],
 /// [`Error::Interrupted`]. Differences are no error, nor are bad sectors of the source.
 pub fn verify(
-    name: &str,
     target: &dyn ReadAt,
     against: &Against<'_>,
-    threads: NonZeroUsize,
-    observer: &dyn Observer,
+    runner: Runner<'_>,
 ) -> Result<VerifySummary> {
+    let observer = runner.observer;
     let started = Instant::now();
-    let (wanted, size_bytes) = extent_of(target, against)?;
+    let Compared { wanted, size_bytes } = compared(target, against)?;
     let bad = against.bad().intersection(&wanted);
     let compared_bytes = wanted.total_bytes().saturating_sub(bad.total_bytes());
     let reason = match against {
@@ -125,7 +123,7 @@ pub fn verify(
         Against::Source { .. } => "comparing with the source",
     };
     observer.event(&Event::Started {
-        name,
+        name: runner.name,
         rung: None,
         reason,
         total_bytes: compared_bytes,
@@ -137,16 +135,22 @@ pub fn verify(
             task
         }
     });
-    let pool = Pool::new(CHUNK_LEN);
     let mut found = Found::default();
-    let around = Around::default();
+    let comparison = Comparison {
+        target,
+        against,
+        around: Around::default(),
+        pool: Pool::new(CHUNK_LEN),
+    };
     pipeline::run(
-        threads,
+        runner.threads,
         tasks,
-        |task| check(&task, target, against, &around, &pool).map(|found| (task, found)),
-        |(task, (differences, unread))| {
-            found.add(&differences);
-            unread.iter().for_each(|&extent| found.unread.push(extent));
+        |task| comparison.check(&task).map(|unlike| (task, unlike)),
+        |(task, unlike)| {
+            found.add(&unlike.differences);
+            for &extent in &unlike.unread {
+                found.unread.push(extent);
+            }
             observer.event(&Event::Advanced {
                 bytes: task.wanted_bytes(),
             });
@@ -156,7 +160,7 @@ pub fn verify(
     observer.event(&Event::Finished);
     let (differences, unread) = (found.extents.finish(), found.unread.finish());
     Ok(VerifySummary {
-        name: name.to_owned(),
+        name: runner.name.to_owned(),
         is_equal: differences.is_empty(),
         left_out: against.left_out().clone(),
         compared_bytes: compared_bytes.saturating_sub(unread.total_bytes()),
@@ -173,7 +177,12 @@ pub fn verify(
 }
 
 /// What is compared, and of how large a volume.
-fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u64)> {
+struct Compared {
+    wanted: ExtentMap,
+    size_bytes: u64,
+}
+
+fn compared(target: &dyn ReadAt, against: &Against<'_>) -> Result<Compared> {
     let target_bytes = target.geometry().size_bytes;
     let (wanted, size_bytes) = match against {
         Against::Record(record) => (record.wanted(), record.manifest.source_bytes),
@@ -193,7 +202,7 @@ fn extent_of(target: &dyn ReadAt, against: &Against<'_>) -> Result<(ExtentMap, u
             human_size(target_bytes)
         )));
     }
-    Ok((wanted, size_bytes))
+    Ok(Compared { wanted, size_bytes })
 }
 
 struct Task {
@@ -246,59 +255,90 @@ fn tasks<'a>(
     }
 }
 
-fn check(
-    task: &Task,
-    target: &dyn ReadAt,
-    against: &Against<'_>,
-    around: &Around,
-    pool: &Pool,
-) -> Result<(Vec<Difference>, Vec<Extent>)> {
-    let len = to_len(task.chunk.len_bytes());
-    let mut found = pool.take();
-    read_data(target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
-    match against {
-        Against::Record(record) if task.known == Some(record.digested.of(&found[..len])) => {
-            Ok(Default::default())
-        }
-        Against::Record(_) => {
-            let different = |&extent| Difference {
-                extent,
-                first_bytes: None,
-            };
-            Ok((task.wanted.iter().map(different).collect(), Vec::new()))
-        }
-        Against::Source { device, bad, .. } => {
-            let mut expected = pool.take();
-            let read = match bad.overlaps(task.chunk) {
-                true => read_apart(*device, task, &mut expected),
-                false => read_data(*device, task.chunk, &task.wanted, &mut expected).map(drop),
-            };
-            let unread = match read {
-                Ok(()) => {
-                    around.is_sound();
-                    Vec::new()
-                }
-                Err(error @ PartitionError::Io { .. }) => around
-                    .read(*device, task.chunk, &task.wanted, &mut expected)
-                    .map_err(|gone| Error::Source(gone.unwrap_or(error)))?,
-                Err(error) => return Err(Error::Source(error)),
-            };
-            let compared: Vec<Extent> = match unread.is_empty() {
-                true => task.wanted.clone(),
-                false => {
-                    let wanted: ExtentMap = task.wanted.iter().copied().collect();
-                    let unread = unread.iter().copied().collect();
-                    wanted.difference(&unread).iter().collect()
-                }
-            };
-            let differences = differing(task.chunk, &compared, &expected, &found)
-                .into_iter()
-                .map(|extent| Difference {
+/// What is compared with what, and by which means.
+struct Comparison<'a> {
+    target: &'a dyn ReadAt,
+    against: &'a Against<'a>,
+    around: Around,
+    pool: Pool,
+}
+
+/// What was found of a chunk.
+#[derive(Default)]
+struct Unlike {
+    differences: Vec<Difference>,
+    /// What of the source can't be read now.
+    unread: Vec<Extent>,
+}
+
+impl Comparison<'_> {
+    fn check(&self, task: &Task) -> Result<Unlike> {
+        let len = to_len(task.chunk.len_bytes());
+        let mut found = self.pool.take();
+        read_data(self.target, task.chunk, &task.wanted, &mut found).map_err(Error::Target)?;
+        match self.against {
+            Against::Record(record) if task.known == Some(record.digested.of(&found[..len])) => {
+                Ok(Unlike::default())
+            }
+            Against::Record(_) => {
+                let different = |&extent| Difference {
                     extent,
-                    first_bytes: first_difference(task.chunk, extent, &expected, &found),
+                    first_bytes: None,
+                };
+                Ok(Unlike {
+                    differences: task.wanted.iter().map(different).collect(),
+                    unread: Vec::new(),
                 })
-                .collect();
-            Ok((differences, unread))
+            }
+            Against::Source { device, bad, .. } => {
+                let mut expected = self.pool.take();
+                let is_bad = bad.overlaps(task.chunk);
+                let unread = self.read_source(*device, task, is_bad, &mut expected)?;
+                let compared: Vec<Extent> = match unread.is_empty() {
+                    true => task.wanted.clone(),
+                    false => {
+                        let wanted: ExtentMap = task.wanted.iter().copied().collect();
+                        let unread = unread.iter().copied().collect();
+                        wanted.difference(&unread).iter().collect()
+                    }
+                };
+                let differences = differing(task.chunk, &compared, &expected, &found)
+                    .into_iter()
+                    .map(|extent| Difference {
+                        extent,
+                        first_bytes: first_difference(task.chunk, extent, &expected, &found),
+                    })
+                    .collect();
+                Ok(Unlike {
+                    differences,
+                    unread,
+                })
+            }
+        }
+    }
+
+    /// Reads what is compared of the source. Gives what of it can't be read.
+    fn read_source(
+        &self,
+        device: &dyn ReadAt,
+        task: &Task,
+        is_bad: bool,
+        expected: &mut [u8],
+    ) -> Result<Vec<Extent>> {
+        let read = match is_bad {
+            true => read_apart(device, task, expected),
+            false => read_data(device, task.chunk, &task.wanted, expected).map(drop),
+        };
+        match read {
+            Ok(()) => {
+                self.around.is_sound();
+                Ok(Vec::new())
+            }
+            Err(error @ PartitionError::Io { .. }) => self
+                .around
+                .read(device, task.chunk, &task.wanted, expected)
+                .map_err(|gone| Error::Source(gone.unwrap_or(error))),
+            Err(error) => Err(Error::Source(error)),
         }
     }
 }

@@ -61,7 +61,8 @@ pub enum Error {
     Invalid(String),
 }
 
-/// What lets a refused operation go on. The program says by which option it is asked for.
+/// What lets a refused operation go on, or shows what is in its way. The program says by which command or
+/// option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -79,6 +80,10 @@ pub enum Remedy {
     FinishAlone,
     /// Letting a mounted source be frozen for longer.
     FreezeLonger,
+    /// Seeing who uses a device.
+    ShowUses,
+    /// Checking all snapshots of an image.
+    CheckImage,
 }
 
 /// What was tried on a device.
@@ -182,6 +187,41 @@ impl Corrupt {
             offset_bytes,
             expected: String::new(),
             found: sentence.into(),
+        }
+    }
+}
+
+/// A structure where it lies, for the errors that find a field of it wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Structure {
+    /// In its specification's words.
+    pub(crate) name: &'static str,
+    /// Where it starts on the device.
+    pub(crate) offset_bytes: u64,
+}
+
+impl Structure {
+    /// Says that a field of it is not as `expected`.
+    pub(crate) fn corrupt(
+        self,
+        field: &'static str,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Corrupt {
+        Corrupt::new(self.name, field, self.offset_bytes, expected, found)
+    }
+
+    /// Says so unless all is well.
+    pub(crate) fn check(
+        self,
+        is_valid: bool,
+        field: &'static str,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Checked {
+        match is_valid {
+            true => Ok(()),
+            false => Err(self.corrupt(field, expected, found)),
         }
     }
 }

@@ -119,8 +119,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How less of such a volume could be copied, where what holds the files is inside of it and
-    /// klon has a map of that, and none or a coarser one of the volume.
+    /// How to copy less of such a volume. There is a way where the files are in something inside of the
+    /// volume, of which klon has a better map.
     #[must_use]
     pub const fn advice(self) -> Option<&'static str> {
         match self {

@@ -3,6 +3,7 @@
 mod attribute;
 mod block_device;
 mod btrfs;
+mod device_number;
 mod disk;
 mod disk_mounts;
 mod kernel_table;
@@ -21,6 +22,7 @@ mod uses;
 
 use crate::text::{Shown, resealed};
 pub use btrfs::{forget_btrfs, is_btrfs_mounted};
+pub use device_number::DeviceNumber;
 pub use disk::{Disk, DiskPartition};
 pub use disk_mounts::DiskMounts;
 pub use kernel_table::tell_kernel;
@@ -32,7 +34,7 @@ pub use superblock::Superblock;
 pub use transport::Transport;
 pub use uses::{HolderKind, Use};
 
-use crate::device::{Kind, kind_of_type};
+use crate::device::{FileId, Kind, kind_of_type};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use block_device::BlockDevice;
@@ -60,8 +62,7 @@ pub struct System {
 enum Object {
     Device(usize),
     File {
-        device: u64,
-        inode: u64,
+        id: FileId,
         size_bytes: u64,
         path: PathBuf,
     },
@@ -143,7 +144,7 @@ impl System {
         self.devices.iter().position(|device| device.name == name)
     }
 
-    fn index_of_number(&self, number: (u32, u32)) -> Option<usize> {
+    fn index_of_number(&self, number: DeviceNumber) -> Option<usize> {
         self.devices
             .iter()
             .position(|device| device.number == number)
@@ -166,7 +167,7 @@ impl System {
         };
         let metadata = fs::metadata(path).map_err(open_error)?;
         if kind_of_type(path, metadata.file_type())? == Kind::Block {
-            let number = split_device_number(metadata.rdev());
+            let number = DeviceNumber::split(metadata.rdev());
             let unknown = || io::Error::new(io::ErrorKind::NotFound, "the kernel does not list it");
             let index = self.index_of_number(number);
             return index
@@ -174,8 +175,7 @@ impl System {
                 .ok_or_else(|| open_error(unknown()));
         }
         Ok(Object::File {
-            device: metadata.dev(),
-            inode: metadata.ino(),
+            id: FileId::of(&metadata),
             size_bytes: metadata.len(),
             path: fs::canonicalize(path).map_err(open_error)?,
         })
@@ -198,13 +198,6 @@ impl System {
             None => device.name == name.replace('/', "!"),
         })
     }
-}
-
-/// Splits a device number as glibc's `major` and `minor` do.
-const fn split_device_number(number: u64) -> (u32, u32) {
-    let major = ((number >> 8) & 0xfff) | ((number >> 32) & !0xfff);
-    let minor = (number & 0xff) | ((number >> 12) & !0xff);
-    (major as u32, minor as u32)
 }
 
 #[cfg(test)]

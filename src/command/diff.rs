@@ -13,6 +13,7 @@ use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::Result;
 use klon_imaging::image::compare;
+use klon_imaging::progress::Runner;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Owner, Owners};
 use klon_partition::outside::FIRST_BYTES;
@@ -77,12 +78,14 @@ pub fn run(args: &DiffArgs, common: &Common) -> Result<ExitCode> {
     let name = format!("{} and {}", first.name, second.name);
     let sides = first.and(&second);
     let found = compare(
-        &name,
         sides,
         &both,
         first.chunk_size(&second),
-        threads::count(args.threads),
-        &progress,
+        Runner {
+            name: &name,
+            threads: threads::count(args.threads),
+            observer: &progress,
+        },
     )?;
     let only_first = first.used.difference(&second.used);
     let only_second = second.used.difference(&first.used);

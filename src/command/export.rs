@@ -19,11 +19,11 @@ use exported::Exported;
 pub(super) use exported::Range;
 use klon_imaging::image::ImageFiles;
 use klon_imaging::image::export::ExportJob;
+use klon_partition::device::FileId;
 use klon_partition::system::System;
 use klon_partition::{ExtentMap, Shown};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -243,7 +243,7 @@ fn check_output(path: &Path, image: &ImageName, replaces: bool) -> Result<()> {
 
 /// Refuses a file of the image that is read, by whatever name, and a name that its next part would have.
 fn check_is_not(path: &Path, text: &str, image: &ImageFiles) -> Result<()> {
-    let id = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    let id = |path: &Path| std::fs::metadata(path).map(|found| FileId::of(&found));
     if let Ok(output) = id(path)
         && image
             .paths()

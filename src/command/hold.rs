@@ -70,7 +70,7 @@ fn written_to(args: &HoldArgs, common: &Common) -> Result<Vec<(Role, PathBuf)>> 
 /// Holds those at the same time.
 fn hold(mounts: &[PathBuf], args: &HoldArgs, flag: &AtomicBool) -> Result<()> {
     let max = args.freeze.freeze_max;
-    let (read_only, frozen) = ways(mounts, args.still.still)?;
+    let Ways { read_only, frozen } = ways(mounts, args.still.still)?;
     let mut freezer = match frozen.is_empty() {
         true => None,
         false => Some(Freezer::begin(&frozen, max)?),
@@ -105,8 +105,14 @@ fn hold(mounts: &[PathBuf], args: &HoldArgs, flag: &AtomicBool) -> Result<()> {
     ))?)
 }
 
+/// How mounts are brought to rest.
+struct Ways {
+    read_only: Vec<PathBuf>,
+    frozen: Vec<PathBuf>,
+}
+
 /// Which are made read-only, and which are frozen.
-fn ways(mounts: &[PathBuf], still: StillArg) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+fn ways(mounts: &[PathBuf], still: StillArg) -> Result<Ways> {
     let (mut read_only, mut frozen) = (Vec::new(), Vec::new());
     for at in mounts {
         let is_frozen = match still {
@@ -125,7 +131,7 @@ fn ways(mounts: &[PathBuf], still: StillArg) -> Result<(Vec<PathBuf>, Vec<PathBu
             false => read_only.push(at.clone()),
         }
     }
-    Ok((read_only, frozen))
+    Ok(Ways { read_only, frozen })
 }
 
 /// Until the time is over or someone ends it.

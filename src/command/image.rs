@@ -305,12 +305,14 @@ fn tell(summary: &CaptureSummary, what: &What<'_>, asked: Asked<'_>) -> Result<(
         lost_before::report(&name.path.shown(), source, &summary.bad, out)?;
     }
     if args.reliance.explain {
-        let way = Way {
-            name: &summary.name,
-            rung: summary.rung,
-            reason: &summary.reason,
-            figures: &summary.metadata,
-        };
+        let CaptureSummary {
+            name,
+            rung,
+            reason,
+            metadata,
+            ..
+        } = summary;
+        let way = Way::new(name, *rung, reason, metadata);
         explain::explain(&way, what.device, source.table.as_ref(), common)?;
     }
     report(summary, name, common)

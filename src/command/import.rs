@@ -15,7 +15,7 @@ use crate::progress::{Progress, Totals};
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
-use input::{Input, Watched};
+use input::{Input, StampedFile};
 use klon_imaging::Consistency;
 use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::image::{
@@ -132,7 +132,7 @@ fn import(
         partitions: std::mem::take(&mut input.partitions),
         previous: previous.as_deref(),
         bad: ExtentMap::new(),
-        watch: Some(&|| stamp.as_ref().map_or(Ok(None), Watched::changed)),
+        watch: Some(&|| stamp.as_ref().map_or(Ok(None), StampedFile::changed)),
         given_name: args.store.name.clone(),
         consistency: Consistency::Still,
         clone_bytes: None,

@@ -86,7 +86,11 @@ pub fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let zone = Zone::of(args.zone);
-    output::line(&text(&snapshot, meta, (&chunks, known_bad_bytes), &zone))?;
+    let measured = Measured {
+        chunks,
+        known_bad_bytes,
+    };
+    output::line(&text(&snapshot, meta, &measured, &zone))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,12 +178,15 @@ impl Chunks {
     }
 }
 
-fn text(
-    snapshot: &Arc<Snapshot>,
-    meta: &SnapshotMeta,
-    (chunks, known_bad): (&Chunks, u64),
-    zone: &Zone,
-) -> String {
+/// What was counted of a snapshot.
+struct Measured {
+    chunks: Chunks,
+    /// Bytes that its filesystems list as bad.
+    known_bad_bytes: u64,
+}
+
+fn text(snapshot: &Arc<Snapshot>, meta: &SnapshotMeta, measured: &Measured, zone: &Zone) -> String {
+    let chunks = &measured.chunks;
     let run = &meta.run;
     let changed = match run.rung {
         // All of it was new.
@@ -230,8 +237,9 @@ fn text(
         ));
     }
     text.push_str(&at_rest(meta));
-    if known_bad > 0 {
-        text.push_str(&format!("  {}\n", human::known_bad(known_bad)));
+    let known_bad_bytes = measured.known_bad_bytes;
+    if known_bad_bytes > 0 {
+        text.push_str(&format!("  {}\n", human::known_bad(known_bad_bytes)));
     }
     let manifest = snapshot.manifest();
     let zeroes = Beside {

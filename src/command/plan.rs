@@ -64,7 +64,11 @@ pub fn run(args: &PlanArgs, common: &Common) -> Result<ExitCode> {
         proposal.warnings.splice(0..0, covered_warning(&covered));
     }
     for warning in &proposal.warnings {
-        say(&format!("klon: warning: {warning}"));
+        let advice = advice::about_plan(warning).map(|advice| format!(". {advice}"));
+        say(&format!(
+            "klon: warning: {warning}{}",
+            advice.unwrap_or_default()
+        ));
     }
     let toml = proposal.plan.to_toml()?;
     if let Some(path) = &args.output {

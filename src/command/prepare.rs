@@ -9,10 +9,10 @@ use crate::direction;
 use crate::error::refused;
 use crate::guard;
 use crate::jobs::planned::find_drive;
-use crate::lay_out::{self, Prepared, covered_warning, is_drive_blank, takes_data};
+use crate::lay_out::{self, Prepared, WantedTable, covered_warning, is_drive_blank, takes_data};
 use crate::named::open::OpenPlace;
 use crate::output;
-use crate::plan_copy;
+use crate::plan_copy::{self, OpenedDrive};
 use crate::plan_file::read_plan;
 use crate::records;
 use anyhow::{Context as _, Result};
@@ -70,11 +70,21 @@ pub fn run(args: &PrepareArgs, common: &Common) -> Result<ExitCode> {
         if !is_code_alone && (is_other || !covered.is_empty() || !is_drive_blank(&drive)?) {
             consent(&preparing, &system)?;
         }
-        lay_out::carry_out(&drive, &table, (&changes, &[]), &system, |target| {
+        let wanted = WantedTable {
+            table: &table,
+            changes: &changes,
+            marked: &[],
+        };
+        lay_out::carry_out(&drive, &wanted, &system, |target| {
             if let Some(code) = &code {
                 code.write(target)?;
             }
-            plan_copy::keep_on(&plan, &args.plan, (&drive.place.path, target, &table));
+            let opened = OpenedDrive {
+                path: &drive.place.path,
+                target,
+                table: &table,
+            };
+            plan_copy::keep_on(&plan, &args.plan, &opened);
             Ok(())
         })?;
     }
@@ -128,13 +138,7 @@ fn current_table<'a>(plan: &Plan, drive: &'a OpenPlace) -> Result<Option<&'a Tab
 }
 
 fn consent(preparing: &Preparing<'_>, system: &System) -> Result<()> {
-    let Preparing {
-        plan,
-        drive,
-        changes,
-        covered,
-        args,
-    } = *preparing;
+    let (plan, drive, changes) = (preparing.plan, preparing.drive, preparing.changes);
     // Whatever else is on it is neither lost nor in question.
     let is_lost = |volume: &Volume| {
         let is_of = |change: &Change| match change {
@@ -151,7 +155,7 @@ fn consent(preparing: &Preparing<'_>, system: &System) -> Result<()> {
             description.push_str(", over data in no partition");
         }
     }
-    if let Some(covered) = covered_warning(covered) {
+    if let Some(covered) = covered_warning(preparing.covered) {
         description.push_str(&format!("\n  {covered}"));
     }
     confirm::ask(
@@ -159,7 +163,7 @@ fn consent(preparing: &Preparing<'_>, system: &System) -> Result<()> {
             identity: &plan.drive.identity,
             description: &description,
         },
-        &args.consent,
+        &preparing.args.consent,
     )
 }
 

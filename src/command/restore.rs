@@ -63,7 +63,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let records = records::store(common)?;
     let policy = policy(args);
     let mut jobs = Vec::new();
-    for (source, target) in pairs(args)? {
+    for Named { source, target } in pairs(args)? {
         let source = image_or_packed(&source)?;
         let is_image = source.image.is_some();
         let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
@@ -183,11 +183,23 @@ fn rung(job: &VolumeJob) -> Result<Option<(Rung, &'static str)>> {
     }))
 }
 
+/// What is restored, and where it goes, as the user names them.
+#[derive(Debug)]
+struct Named {
+    source: PathBuf,
+    target: PathBuf,
+}
+
 /// What goes where.
-fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
+fn pairs(args: &RestoreArgs) -> Result<Vec<Named>> {
     match &args.target[..] {
         [] => {}
-        [target] => return Ok(vec![(args.image.clone(), target.clone())]),
+        [target] => {
+            return Ok(vec![Named {
+                source: args.image.clone(),
+                target: target.clone(),
+            }]);
+        }
         _ => {
             return Err(usage(
                 "one image is restored to one target. Several, as NAME=DISK, are for plans",
@@ -208,7 +220,10 @@ fn pairs(args: &RestoreArgs) -> Result<Vec<(PathBuf, PathBuf)>> {
             })?;
             let mut source = args.image.clone().into_os_string();
             source.push(format!(":{number}"));
-            Ok((source.into(), unsealed(target).into()))
+            Ok(Named {
+                source: source.into(),
+                target: unsealed(target).into(),
+            })
         })
         .collect()
 }
@@ -332,6 +347,7 @@ mod tests {
         let found = pairs(&args(&["--partition", "2=b.img", "--partition", "3=c.img"])).unwrap();
         let wanted = [("a.klon:2", "b.img"), ("a.klon:3", "c.img")];
         let wanted = wanted.map(|(from, to)| (PathBuf::from(from), PathBuf::from(to)));
+        let found: Vec<_> = found.into_iter().map(|it| (it.source, it.target)).collect();
         assert_eq!(found, wanted);
         let wrong = pairs(&args(&["--partition", "2="])).unwrap_err();
         assert!(wrong.to_string().contains("--partition 2=: expected"));

@@ -278,14 +278,14 @@ fn one(meant: Meant, disk: &Source, system: &System) -> Result<Outlook> {
         Some(table) => !is_blank(&Window::new(disk, table.gained)?)?,
         None => false,
     };
-    let (identity, disk_identity) = identities(&meant, system)?;
+    let Identities { own, disk: whole } = identities(&meant, system)?;
     let growing = Box::new(Growing {
         given: meant.given,
         disk: meant.disk,
         layout: meant.layout,
         partition: meant.partition,
-        identity,
-        disk_identity,
+        identity: own,
+        disk_identity: whole,
         kind: summary.kind,
         extent,
         filesystem_bytes: summary.size_bytes,
@@ -300,14 +300,22 @@ fn one(meant: Meant, disk: &Source, system: &System) -> Result<Outlook> {
     Ok(Outlook::Grows(growing))
 }
 
-/// How the volume is recognized, and how its whole disk or file is.
-fn identities(meant: &Meant, system: &System) -> Result<(Identity, Identity)> {
+/// How a volume is recognized, and how its whole disk or file is.
+struct Identities {
+    own: Identity,
+    disk: Identity,
+}
+
+fn identities(meant: &Meant, system: &System) -> Result<Identities> {
     let disk = identity_of(system, &meant.disk, &meant.layout)?;
     let own = match (&meant.layout.table, &meant.partition) {
         (Some(table), Some(partition)) => partition_identity(table, partition),
         _ => None,
     };
-    Ok((own.unwrap_or_else(|| disk.clone()), disk))
+    Ok(Identities {
+        own: own.unwrap_or_else(|| disk.clone()),
+        disk,
+    })
 }
 
 /// Refuses a filesystem that is damaged, and one that spans other devices too: klon must not change these.

@@ -1,7 +1,7 @@
 //! What a tool is given to work on: the node of a partition or disk, a file that is a volume, or a loop
 //! device that shows a part of a file.
 
-use super::tool::{Tool, missing};
+use super::tool::{Ran, Tool, missing};
 use anyhow::{Context as _, Result};
 use klon_partition::Extent;
 use klon_partition::Shown;
@@ -90,7 +90,7 @@ impl Node {
             );
         }
         arguments.extend(["--".into(), file.as_os_str().to_owned()]);
-        let (status, said) = tool.run(&arguments)?;
+        let Ran { status, said } = tool.run(&arguments)?;
         let path = PathBuf::from(&said);
         if !status.success() || !path.starts_with("/dev") {
             anyhow::bail!("losetup failed ({status}): {said}");
@@ -105,7 +105,7 @@ impl Node {
             .open(&path);
         let opened = opened.with_context(|| path.shown());
         // It stays as long as it is open here.
-        let (status, said) = tool.run(&["--detach".into(), path.clone().into_os_string()])?;
+        let Ran { status, said } = tool.run(&["--detach".into(), path.clone().into_os_string()])?;
         if !status.success() {
             anyhow::bail!("losetup failed ({status}): {said}");
         }

@@ -32,6 +32,14 @@ const MOUNTED: &str = r#"device=$1 at=$2 options=$3; shift 3; mount -o "$options
 /// The most of what a tool says that is repeated.
 const SAID_LEN_MAX: usize = 2000;
 
+/// How a tool ended.
+pub struct Ran {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it said.
+    pub said: String,
+}
+
 /// A tool that was found.
 #[derive(Clone, Debug)]
 pub struct Tool(PathBuf);
@@ -43,11 +51,11 @@ impl Tool {
         places.find(|program| program.is_file()).map(Self)
     }
 
-    /// Runs it to its end, with nobody to answer what it asks. What it says, and how it ended.
+    /// Runs it to its end, with nobody to answer what it asks.
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<(ExitStatus, String)> {
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Ran> {
         let mut command = Command::new(&self.0);
         command
             .args(arguments)
@@ -67,7 +75,10 @@ impl Tool {
         if let Some((at, _)) = said.char_indices().nth(SAID_LEN_MAX) {
             said.truncate(at);
         }
-        Ok((output.status, sealed_bytes(said.as_bytes())))
+        Ok(Ran {
+            status: output.status,
+            said: sealed_bytes(said.as_bytes()),
+        })
     }
 }
 
@@ -131,9 +142,9 @@ pub fn grow(kind: Kind, node: &Path) -> Result<()> {
         Kind::Ext2 | Kind::Ext3 | Kind::Ext4 => {
             // resize2fs wants a whole check before. Exit code 1: something was corrected (e2fsck(8)).
             let options = [OsStr::new("-f"), OsStr::new("-p"), node];
-            let (status, said) = tool("e2fsck")?.run(&options)?;
-            if !matches!(status.code(), Some(0 | 1)) {
-                return Err(failed("e2fsck", status, &said));
+            let ran = tool("e2fsck")?.run(&options)?;
+            if !matches!(ran.status.code(), Some(0 | 1)) {
+                return Err(failed("e2fsck", &ran));
             }
             checked("resize2fs", tool("resize2fs")?.run(&[node])?)
         }
@@ -184,14 +195,15 @@ fn mounted(node: &OsStr, options: &str, name: &str, arguments: &[&str]) -> Resul
     checked(name, tool("unshare")?.run(&all)?)
 }
 
-fn checked(name: &str, (status, said): (ExitStatus, String)) -> Result<()> {
-    match status.success() {
+fn checked(name: &str, ran: Ran) -> Result<()> {
+    match ran.status.success() {
         true => Ok(()),
-        false => Err(failed(name, status, &said)),
+        false => Err(failed(name, &ran)),
     }
 }
 
-fn failed(name: &str, status: ExitStatus, said: &str) -> anyhow::Error {
+fn failed(name: &str, ran: &Ran) -> anyhow::Error {
+    let Ran { status, said } = ran;
     anyhow::anyhow!("{name} failed ({status}): {said}")
 }
 
@@ -212,7 +224,7 @@ pub fn missing(name: &str) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tool, names, needs_mount, why_not};
+    use super::{Ran, Tool, names, needs_mount, why_not};
     use klon_partition::filesystem::Kind;
 
     #[test]
@@ -238,9 +250,9 @@ mod tests {
     #[test]
     fn what_a_tool_says_comes_in_one_line() {
         let shell = Tool::find("sh").unwrap();
-        let (status, said) = shell.run(&["-c", "echo a; echo ' b' >&2; exit 3"]).unwrap();
+        let Ran { status, said } = shell.run(&["-c", "echo a; echo ' b' >&2; exit 3"]).unwrap();
         assert_eq!((status.code(), &*said), (Some(3), "a; b"));
-        let (_, said) = shell.run(&["-c", "printf %09999d 1"]).unwrap();
+        let Ran { said, .. } = shell.run(&["-c", "printf %09999d 1"]).unwrap();
         assert_eq!(said.len(), super::SAID_LEN_MAX);
         assert!(Tool::find("no such tool").is_none());
     }

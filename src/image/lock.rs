@@ -11,16 +11,15 @@ use crate::messages::say;
 use anyhow::{Context as _, Result};
 use klon_imaging::image::ImageFiles;
 use klon_partition::Shown;
-use klon_partition::device::open_plain;
+use klon_partition::device::{FileId, open_plain};
 use klon_partition::durable::sync_name;
 use klon_partition::text::sealed_bytes;
 use klon_partition::{Extent, ExtentMap, Geometry, ReadAt};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, SEEK_SET};
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -224,14 +223,11 @@ impl ReadAt for Locked {
     }
 }
 
-fn node(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 /// Whether it is the file of that name.
 fn is_of(file: &File, path: &Path) -> bool {
     let named = fs::metadata(path).ok();
-    named.is_some() && named.as_ref().map(node) == file.metadata().ok().as_ref().map(node)
+    named.is_some()
+        && named.as_ref().map(FileId::of) == file.metadata().ok().as_ref().map(FileId::of)
 }
 
 /// Opens a file and locks it. Whether it was made is the second thing that `open` tells.
@@ -285,7 +281,7 @@ fn lock_readers(file: &File, kind: libc::c_int) -> nix::Result<()> {
 /// The other processes that hold a lock of this kind on the file, as far as that can be seen:
 /// ` (klon mount, process 12)`, or nothing.
 fn holders(file: &File, kind: &str) -> String {
-    let Ok(own) = file.metadata().as_ref().map(node) else {
+    let Ok(own) = file.metadata().as_ref().map(FileId::of) else {
         return String::new();
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -305,11 +301,11 @@ fn holders(file: &File, kind: &str) -> String {
 }
 
 /// Whether a process holds a lock on the file (proc_pid_fdinfo(5)). One that ends meanwhile does not.
-fn holds(process: &Path, file: (u64, u64), kind: &str) -> bool {
+fn holds(process: &Path, file: FileId, kind: &str) -> bool {
     let descriptors = fs::read_dir(process.join("fdinfo")).into_iter().flatten();
     descriptors.flatten().any(|entry| {
         let target = fs::metadata(process.join("fd").join(entry.file_name()));
-        let is_file = target.is_ok_and(|target| node(&target) == file);
+        let is_file = target.is_ok_and(|target| FileId::of(&target) == file);
         let is_lock = |line: &str| line.starts_with("lock:") && line.contains(kind);
         is_file && fs::read_to_string(entry.path()).is_ok_and(|text| text.lines().any(is_lock))
     })

@@ -39,7 +39,7 @@ pub enum Shrinks {
     All,
 }
 
-/// A source, and the partition that it is of what was opened.
+/// A source, and the partition that was opened, if it is one.
 pub type Opened = (Option<Partition>, SourceEnd);
 
 impl Sources<'_> {
@@ -65,7 +65,7 @@ impl Sources<'_> {
         }
     }
 
-    /// Opens one volume of a plan, for a target of that geometry.
+    /// Opens one volume of a plan, for a target with this geometry.
     ///
     /// # Errors
     /// As [`open`](Self::open).

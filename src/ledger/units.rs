@@ -186,8 +186,8 @@ fn stays(ledger: &Ledger, path: &Path, beside: &[&str]) -> Result<()> {
     )))
 }
 
-/// Whether a path, or of what is still to be made the directory that it will be in, is on the volume of
-/// another one.
+/// Whether `path` is on the same volume as another path. For a path that is still to be made, its directory
+/// counts.
 pub fn is_on_volume_of(volume: &Path, path: &Path) -> bool {
     let number = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let there = path.ancestors().find_map(number);

@@ -11,7 +11,7 @@ use klon_imaging::change::Rested;
 use klon_imaging::image::{Snapshot, SnapshotDevice};
 use klon_partition::Shown;
 use klon_partition::device::{
-    Kind, ReopenAt, Source, Window, look_at, open_source, open_source_again,
+    FileId, Kind, ReopenAt, Source, Window, look_at, open_source, open_source_again,
 };
 use klon_partition::filesystem::{Recognized, Usage, usage as usage_of, usage_by};
 use klon_partition::inspect::{DiskLayout, inspect, inspect_around};
@@ -42,8 +42,8 @@ impl Place {
         Ok(open)
     }
 
-    /// As [`claim`](Self::claim), of a device that shows a snapshot of it: that is read, through what `reader`
-    /// makes of it, in its place.
+    /// As [`claim`](Self::claim), for a device of which a snapshot was made. klon reads the snapshot in place
+    /// of the device, through what `reader` makes of it.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
@@ -176,9 +176,19 @@ impl Place {
 }
 
 /// Which node a path leads to; looking that up is cheap.
-fn node(path: &Path) -> Option<(u64, u64, u64)> {
+fn node(path: &Path) -> Option<Node> {
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.rdev()))
+    Some(Node {
+        id: FileId::of(&metadata),
+        shows: metadata.rdev(),
+    })
+}
+
+/// A node of the file system, and which device it shows.
+#[derive(PartialEq, Eq)]
+struct Node {
+    id: FileId,
+    shows: u64,
 }
 
 fn part_of(source: Source, part: Option<Extent>) -> klon_partition::Result<Arc<dyn ReadAt>> {
@@ -223,8 +233,8 @@ pub fn find_partition(layout: &DiskLayout, number: u32) -> Result<Partition> {
     })
 }
 
-/// The filesystem of a partition, or of what is no disk, as it was recognized when klon looked at it; `None`
-/// where that met bad sectors.
+/// The filesystem of a partition, or of a volume without a table, as klon recognized it when it looked.
+/// `None` where the look met bad sectors.
 pub fn recognized_in<'a>(
     layout: &'a DiskLayout,
     partition: Option<&Partition>,

@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// The paths that the room works with.
-pub(super) struct Place {
+pub(super) struct RoomPaths {
     /// The volume, as a file.
     pub(super) volume: PathBuf,
     /// An empty directory.
@@ -28,7 +28,7 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub(super) fn enter(covered: &Path, socket: &UnixStream) -> Result<Place> {
+pub(super) fn enter(covered: &Path, socket: &UnixStream) -> Result<RoomPaths> {
     leave()?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let none = None::<&str>;
@@ -51,7 +51,7 @@ pub(super) fn enter(covered: &Path, socket: &UnixStream) -> Result<Place> {
     let options = Some(options.as_str());
     mount(Some("klon"), &directory, Some("fuse.klon"), quiet, options).context("mounting FUSE")?;
     send(socket, &fuse)?;
-    Ok(Place {
+    Ok(RoomPaths {
         volume: directory.join(NAME),
         mount_point,
     })

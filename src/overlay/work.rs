@@ -1,7 +1,7 @@
 //! How the room does each job.
 
 use super::Job;
-use super::namespace::Place;
+use super::namespace::RoomPaths;
 use super::shrink;
 use super::tool::{self, Program};
 use anyhow::{Context as _, Result, anyhow};
@@ -39,23 +39,23 @@ const BTRFS: Mounting = Mounting {
 ///
 /// # Errors
 /// Why it could not be done.
-pub(super) fn run(job: Job, place: &Place) -> Result<Option<u64>> {
-    let volume = &*place.volume;
+pub(super) fn run(job: Job, paths: &RoomPaths) -> Result<Option<u64>> {
+    let volume = &*paths.volume;
     let nothing = |()| None;
     match job {
-        Job::ReplayXfs => around(place, &XFS, |_| Ok(None)),
-        Job::ReplayBtrfs => around(place, &BTRFS, |_| Ok(None)),
+        Job::ReplayXfs => around(paths, &XFS, |_| Ok(None)),
+        Job::ReplayBtrfs => around(paths, &BTRFS, |_| Ok(None)),
         Job::ShrinkExt(bytes) => shrink::ext(volume, bytes).map(nothing),
         Job::ShrinkNtfs(bytes) => shrink::ntfs(volume, bytes).map(nothing),
         Job::ShrinkBtrfs(bytes) => {
-            let done = around(place, &BTRFS, |at| shrink::btrfs(at, bytes));
+            let done = around(paths, &BTRFS, |at| shrink::btrfs(at, bytes));
             done.map(nothing)
         }
         Job::UnmarkNtfs => shrink::unmark_ntfs(volume).map(nothing),
         Job::LeastExt => shrink::ext_least_bytes(volume).map(Some),
         Job::LeastNtfs => shrink::ntfs_least_bytes(volume).map(Some),
         Job::LeastBtrfs => {
-            let least = around(place, &BTRFS, shrink::btrfs_least_bytes);
+            let least = around(paths, &BTRFS, shrink::btrfs_least_bytes);
             least.map(Some)
         }
     }
@@ -63,16 +63,16 @@ pub(super) fn run(job: Job, place: &Place) -> Result<Option<u64>> {
 
 /// Mounts the volume, lets `work` be done in it, and unmounts it.
 fn around<T>(
-    place: &Place,
+    paths: &RoomPaths,
     mounting: &Mounting,
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
     let Mounting { kind, options } = *mounting;
-    let at = &place.mount_point;
+    let at = &paths.mount_point;
     let arguments = ["-n", "-i", "-t", kind, "-o", options];
     let arguments = arguments.map(OsString::from).into_iter();
-    let paths = [place.volume.clone().into(), at.clone().into()];
-    tool::run(MOUNT, arguments.chain(paths))?;
+    let own = [paths.volume.clone().into(), at.clone().into()];
+    tool::run(MOUNT, arguments.chain(own))?;
     let device = device_of(at)?;
     let done = work(at);
     umount2(at, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("unmounting {kind}"))?;

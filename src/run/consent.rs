@@ -86,16 +86,15 @@ pub fn question(
     let (Some(source), Some(now)) = (&job.source, &job.target.now) else {
         return Ok(None);
     };
+    let there = || describe(&now.open, system, |_| true);
     if let Some(reversal) = &job.reversal {
-        return Ok(Some(direction::question(
-            job, source, now, reversal, system,
-        )));
+        let question = direction::question(job, source, &there(), reversal);
+        return Ok(Some(question));
     }
     if is_free(job, records, policy)? {
         return Ok(None);
     }
-    let there = describe(&now.open, system, |_| true);
-    let mut description = format!("{there}\n  with a clone of {}", source.name);
+    let mut description = format!("{}\n  with a clone of {}", there(), source.name);
     let record = records.outline(&job.target.identity).ok().flatten();
     if let Some(grown) = record.and_then(|record| grow::told(&record.manifest.grown)) {
         description.push_str(&format!(

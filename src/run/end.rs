@@ -5,6 +5,8 @@ use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::source::SourceEnd;
 use crate::target::open::OpenTarget;
+use klon_imaging::CloneOptions;
+use klon_imaging::clone;
 use klon_partition::ExtentMap;
 use klon_partition::filesystem::Usage;
 
@@ -13,6 +15,17 @@ use klon_partition::filesystem::Usage;
 pub(super) struct Context<'a> {
     pub(super) run: Run<'a>,
     pub(super) progress: &'a Progress,
+}
+
+impl<'a> Context<'a> {
+    /// What the library is told of a clone with these `options`.
+    pub(super) const fn of_clone(self, options: &'a CloneOptions) -> clone::Context<'a> {
+        clone::Context {
+            records: self.run.records,
+            options,
+            observer: self.progress,
+        }
+    }
 }
 
 /// One volume, both ends open.

@@ -15,7 +15,7 @@ use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::{
-    self as imaging, Begun, Drive, Filled, Group, Job, StagedClone, Stopped, Update,
+    self as imaging, Begun, Drive, Ends, Filled, Group, Job, StagedClone, Stopped, Update,
 };
 use klon_imaging::image::Salvaged;
 use klon_imaging::mark::Mark;
@@ -156,7 +156,7 @@ fn clone_ends(ends: &[End<'_>], with: Context<'_>) -> Result<Vec<CloneSummary>> 
             drive_taken: &taken,
         });
         let options = with.run.policy.options_for(end.job);
-        match imaging::begin(job, with.run.records, &options, group, with.progress) {
+        match imaging::begin(job, with.of_clone(&options), group) {
             Ok(Begun::Complete(summary)) => {
                 summaries[index] = Some(*summary);
                 unchanged.push(job);
@@ -236,11 +236,13 @@ fn job<'a>(
         rested: end.source.rested.as_ref(),
         ..Job::new(
             &end.job.name,
-            &*end.source.device,
-            &end.source.usage,
-            &end.source.identity,
-            &*end.target.volume,
-            &end.job.target.identity,
+            Ends {
+                source: &*end.source.device,
+                usage: &end.source.usage,
+                source_identity: &end.source.identity,
+                target: &*end.target.volume,
+                target_identity: &end.job.target.identity,
+            },
         )
     }
 }

@@ -59,13 +59,7 @@ pub(super) fn clone_live(
     let looks = looks.iter().map(|look| look as &Look<'_>);
     let all: Vec<LiveJob<'_>> = volumes.iter().zip(looks).map(of).collect();
     let options = with.run.policy.options_for(ends[first].job);
-    let done = live::clone(
-        &all,
-        &mut sources,
-        with.run.records,
-        &options,
-        with.progress,
-    );
+    let done = live::clone(&all, &mut sources, with.of_clone(&options));
     let done = done.map_err(|stopped| {
         let members: Vec<&str> = volumes
             .iter()

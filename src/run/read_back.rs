@@ -7,6 +7,7 @@ use crate::jobs::VolumeJob;
 use crate::progress::Progress;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
+use klon_imaging::progress::Runner;
 use klon_imaging::verify;
 use klon_imaging::verify::Against;
 
@@ -26,7 +27,15 @@ pub fn read_back(
         .load(&job.target.identity)?
         .context("the record is gone")?;
     let against = Against::Record(&record);
-    let found = verify(&job.name, &*target.volume, &against, threads, progress)?;
+    let found = verify(
+        &*target.volume,
+        &against,
+        Runner {
+            name: &job.name,
+            threads,
+            observer: progress,
+        },
+    )?;
     if found.is_equal {
         return Ok(());
     }

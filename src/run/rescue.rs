@@ -13,7 +13,7 @@ use crate::source::damaged_image;
 use crate::source::watch::Watch;
 use crate::target::open::OpenTarget;
 use anyhow::{Context as _, Result};
-use klon_imaging::clone::Job;
+use klon_imaging::clone::{Ends, Job};
 use klon_imaging::rescue::{first_bad, rescue};
 use klon_imaging::{Error, RescueOptions, RescueSummary};
 use klon_partition::Shown;
@@ -77,11 +77,13 @@ pub fn rescue_one(
         lost: Some(&lost),
         ..Job::new(
             &job.name,
-            &*source.device,
-            &source.usage,
-            &source.identity,
-            &*target.volume,
-            &job.target.identity,
+            Ends {
+                source: &*source.device,
+                usage: &source.usage,
+                source_identity: &source.identity,
+                target: &*target.volume,
+                target_identity: &job.target.identity,
+            },
         )
     };
     let summary = rescue(&imaging_job, records, &options, progress)
@@ -139,7 +141,7 @@ pub fn rescue_all(jobs: &[VolumeJob], run: Run<'_>, progress: &Progress) -> Resu
     })
 }
 
-/// Adds to the error of a clone that met a bad sector where that is, and what to do.
+/// Adds to the error of a clone that met a bad sector: where the sector is, and what to do.
 pub fn explained(error: anyhow::Error, source: &SourceEnd) -> anyhow::Error {
     if source.snapshot.is_some() {
         return damaged_image::explained(error);

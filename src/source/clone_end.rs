@@ -91,14 +91,26 @@ impl SourceEnd {
     }
 }
 
-/// Where the clone on a partition ends. The partition is of a disk that is imaged, and `recognized` is its
-/// filesystem.
-pub fn of_partition(
-    (disk, partition): (&dyn ReadAt, &PartitionId),
-    recognized: Option<Recognized>,
-    identity: Option<Identity>,
-    records: &RecordStore,
-) -> Option<u64> {
+/// A partition of a disk that is imaged.
+pub struct Imaged<'a> {
+    /// The disk.
+    pub disk: &'a dyn ReadAt,
+    /// The partition, as the image has it.
+    pub partition: &'a PartitionId,
+    /// Its filesystem.
+    pub recognized: Option<Recognized>,
+    /// How it is recognized.
+    pub identity: Option<Identity>,
+}
+
+/// Where the clone on a partition ends.
+pub fn of_partition(imaged: Imaged<'_>, records: &RecordStore) -> Option<u64> {
+    let Imaged {
+        disk,
+        partition,
+        recognized,
+        identity,
+    } = imaged;
     let volume = Window::new(disk, partition.extent).ok()?;
     let token = || recognized?.change_token(&volume).ok()?;
     let filesystem = partition.filesystem.as_ref();

@@ -211,11 +211,12 @@ fn fitting(open: &OpenPlace, found: Fitting, target_bytes: u64) -> Result<inspec
         Overrun::Partition { .. } => way_out_of_disk(open),
         Overrun::Whole { .. } | Overrun::Used { .. } => "",
     };
-    Err(too_small(
-        open,
-        target_bytes,
-        (&what, overrun.least_bytes(), way_out),
-    ))
+    let too_small = TooSmall {
+        what: &what,
+        least_bytes: overrun.least_bytes(),
+        way_out,
+    };
+    Err(too_small.error(open, target_bytes))
 }
 
 /// The disk with its GPT as it is on one of `target` geometry.
@@ -225,12 +226,12 @@ fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resize
         let ends = table.partitions.iter().map(|it| it.extent.end_bytes());
         let end_bytes = ends.max().unwrap_or(0);
         let what = format!("its last partition ends at {}", exact(end_bytes));
-        let least_bytes = table.least_bytes(end_bytes);
-        too_small(
-            open,
-            target_bytes,
-            (&what, least_bytes, way_out_of_disk(open)),
-        )
+        let too_small = TooSmall {
+            what: &what,
+            least_bytes: table.least_bytes(end_bytes),
+            way_out: way_out_of_disk(open),
+        };
+        too_small.error(open, target_bytes)
     })?;
     Resized::new(&open.place.given, &open.device, Some(table), Some(target))
 }
@@ -245,20 +246,30 @@ fn exact(size_bytes: u64) -> String {
     }
 }
 
-fn too_small(
-    open: &OpenPlace,
-    target_bytes: u64,
-    (what, least_bytes, way_out): (&str, u64, &str),
-) -> anyhow::Error {
-    let size_bytes = open.device.geometry().size_bytes;
-    refused(format!(
-        "the target ({}) is too small for {} ({}): {what}. The target must have at least {}{way_out}. \
-         Nothing was written",
-        exact(target_bytes),
-        open.place.given,
-        exact(size_bytes),
-        exact(least_bytes)
-    ))
+/// Why a target is too small, and what would help.
+struct TooSmall<'a> {
+    /// What of the source does not fit.
+    what: &'a str,
+    /// The size that the target must have.
+    least_bytes: u64,
+    /// What else can be done, after a full stop.
+    way_out: &'a str,
+}
+
+impl TooSmall<'_> {
+    fn error(&self, open: &OpenPlace, target_bytes: u64) -> anyhow::Error {
+        let size_bytes = open.device.geometry().size_bytes;
+        refused(format!(
+            "the target ({}) is too small for {} ({}): {}. The target must have at least {}{}. Nothing was \
+             written",
+            exact(target_bytes),
+            open.place.given,
+            exact(size_bytes),
+            self.what,
+            exact(self.least_bytes),
+            self.way_out
+        ))
+    }
 }
 
 /// What is done about bytes that the target cuts off and that nobody proved free.
@@ -340,7 +351,7 @@ impl Cut {
         self.end.target_bytes
     }
 
-    /// Leaves out what the user chose not to have of what nobody proved free.
+    /// Leaves out the bytes that nobody proved free and that the user chose not to have.
     pub fn limit(&mut self, choice: Outside) {
         self.end.rest.limit(choice);
     }

@@ -23,8 +23,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How a filesystem of that name (as the kernel has it) is held for a clone while it is mounted for writing, if
-/// it can be.
+/// How a clone holds a filesystem that is mounted for writing, if it can. `filesystem` is its name in the
+/// kernel.
 pub fn held_as(filesystem: &str) -> Option<How> {
     Moments::asked(StillArg::Auto, Duration::ZERO)?.how(filesystem)
 }
@@ -69,7 +69,8 @@ pub struct Live {
     target: Option<Geometry>,
 }
 
-/// What `look` finds of a volume that is mounted for writing, at rest for that look; `None` of any other.
+/// What `look` finds of a volume that is mounted for writing, while the volume is at rest; `None` for any
+/// other volume.
 ///
 /// # Errors
 /// As `look`; a refusal when it can't be brought to rest.
@@ -99,8 +100,8 @@ fn claim(place: &Place) -> Result<Option<OpenPlace>> {
     }
     match source.io_mode() {
         IoMode::Buffered { reason } => Err(refused(format!(
-            "{} can't be read past the page cache ({reason}), which is not what is on a mounted device. \
-             Unmount it first",
+            "{} can't be read past the page cache ({reason}), and the cache of a mounted device is not what is \
+             on it. Unmount it first",
             place.given
         ))),
         _ => Ok(Some(open)),

@@ -7,7 +7,7 @@ use crate::listing;
 use crate::messages::say;
 use crate::named::Place;
 use crate::source::SourceEnd;
-use crate::source::resized::Resized;
+use crate::source::resized::{DiskAsIs, Resized};
 use crate::source::watch::Watch;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
@@ -165,12 +165,12 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
     let ends_of_stream = packed.stream.ends()?;
     let stream: Arc<dyn ReadAt> = Arc::new(packed.stream);
     let tables: Arc<dyn ReadAt> = Arc::from(ends_of_stream);
-    let resized = Resized::with_tables(
-        &name,
-        (&tables, &stream),
-        packed.table.as_ref(),
-        target.geometry(),
-    )?;
+    let disk = DiskAsIs {
+        name: &name,
+        device: &stream,
+        tables: &tables,
+    };
+    let resized = Resized::of(disk, packed.table.as_ref(), target.geometry())?;
     let device = resized.device;
     let extents = if device.geometry().size_bytes == stream.geometry().size_bytes {
         wanted

@@ -24,6 +24,16 @@ pub struct Resized {
     pub covered: ExtentMap,
 }
 
+/// A disk as it is.
+pub struct DiskAsIs<'a> {
+    /// Its name, for people.
+    pub name: &'a str,
+    /// What is shown of it.
+    pub device: &'a Arc<dyn ReadAt>,
+    /// The same bytes, where its tables are read.
+    pub tables: &'a Arc<dyn ReadAt>,
+}
+
 impl Resized {
     /// The disk `name` with its `table` as on a target of `target` geometry.
     ///
@@ -37,19 +47,24 @@ impl Resized {
         table: Option<&Table>,
         target: Option<Geometry>,
     ) -> Result<Self> {
-        Self::with_tables(name, (device, device), table, target)
+        let disk = DiskAsIs {
+            name,
+            device,
+            tables: device,
+        };
+        Self::of(disk, table, target)
     }
 
-    /// As [`new`](Self::new), but reads the tables from `tables`. So `device` may be read in order only.
+    /// As [`new`](Self::new), for a disk that may be read in order only.
     ///
     /// # Errors
     /// As of [`new`](Self::new).
-    pub fn with_tables(
-        name: &str,
-        (tables, device): (&Arc<dyn ReadAt>, &Arc<dyn ReadAt>),
-        table: Option<&Table>,
-        target: Option<Geometry>,
-    ) -> Result<Self> {
+    pub fn of(disk: DiskAsIs<'_>, table: Option<&Table>, target: Option<Geometry>) -> Result<Self> {
+        let DiskAsIs {
+            name,
+            device,
+            tables,
+        } = disk;
         let source = device.geometry();
         let (Some(table), Some(target)) = (table, target) else {
             return Ok(Self::as_is(device));

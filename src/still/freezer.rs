@@ -76,8 +76,8 @@ impl Frozen<'_> {
         self.since.clock.elapsed()
     }
 
-    /// Time that is left before the watchdog thaws; none when they are thawed already, so that there is no sense
-    /// in reading on.
+    /// The time that is left before the watchdog thaws the volumes. None is left when they are thawed
+    /// already: whoever reads can stop then.
     pub fn left(&self) -> Duration {
         self.keeper.left()
     }

@@ -48,7 +48,8 @@ impl Drop for Locked {
     }
 }
 
-/// Locks all pages that there are and all to come; stacks of threads are brought to memory as a whole by that.
+/// Locks all pages that there are and all that will come. The stacks of threads are then in memory as a
+/// whole.
 ///
 /// # Errors
 /// What the system says.

@@ -36,8 +36,8 @@ impl Moments {
         Some(Self { longest, ways })
     }
 
-    /// How one is held whose filesystem has that name (as the kernel has it) and whose map can be believed
-    /// then; `None` where it can't be.
+    /// How a filesystem is held so that its map can be believed; `None` where it can't be. `filesystem` is
+    /// its name in the kernel.
     pub fn how(self, filesystem: &str) -> Option<How> {
         let best = match filesystem {
             "ext3" | "ext4" | "xfs" | "btrfs" => How::Frozen,

@@ -4,7 +4,7 @@ use super::volume::{How, Volume, can_be_frozen};
 use crate::error::refused;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown as _;
-use klon_partition::system::{Superblock, System};
+use klon_partition::system::{DeviceNumber, Superblock, System};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,12 @@ struct Mounted {
     volume: Volume,
     superblock: Superblock,
     /// Numbers of the filesystems to which it is written.
-    beneath: BTreeSet<(u32, u32)>,
+    beneath: BTreeSet<DeviceNumber>,
 }
 
-/// Opens what is mounted at `mounts`, to be held in these ways, for each filesystem once, those that stand on others first: what is
-/// written when one is frozen comes to those beneath it. The root directory's is the last of equals.
+/// Opens the filesystems that are mounted at `mounts`, each once, to be held in these ways. A filesystem that
+/// stands on others comes before them, because what is written when it is frozen comes to them. Of equals,
+/// the root directory's is the last.
 ///
 /// # Errors
 /// A refusal of what can't be held that way; when the system does not say what is needed.

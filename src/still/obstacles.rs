@@ -91,7 +91,7 @@ pub fn in_the_way(paths: &[(Role, PathBuf)], mounts: &[PathBuf]) -> Result<Vec<O
     let mut found = Vec::new();
     let open = written_by_us()?;
     let named = paths.iter().map(|(role, path)| (*role, path, path));
-    let all = named.chain(open.iter().map(|(role, link, path)| (*role, link, path)));
+    let all = named.chain(open.iter().map(|it| (it.role, &it.link, &it.path)));
     for (role, to_look_at, path) in all {
         let beneath = match system.superblocks_beneath(to_look_at) {
             // Another thread has closed it meanwhile.
@@ -123,8 +123,17 @@ pub fn refusal(obstacles: &[Obstacle]) -> Error {
     ))
 }
 
-/// What this process has open for writing: the link in `/proc`, and what it is called.
-fn written_by_us() -> Result<Vec<(Role, PathBuf, PathBuf)>> {
+/// A file that this process has open for writing.
+struct Written {
+    role: Role,
+    /// The link in `/proc`.
+    link: PathBuf,
+    /// What it is called.
+    path: PathBuf,
+}
+
+/// What this process has open for writing.
+fn written_by_us() -> Result<Vec<Written>> {
     let directory = Path::new("/proc/self/fd");
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).context("/proc/self/fd")? {
@@ -146,7 +155,7 @@ fn written_by_us() -> Result<Vec<(Role, PathBuf, PathBuf)>> {
             Role::OpenFile
         };
         let path = fs::read_link(&link).unwrap_or_else(|_| link.clone());
-        found.push((role, link, path));
+        found.push(Written { role, link, path });
     }
     Ok(found)
 }

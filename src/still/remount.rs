@@ -41,7 +41,7 @@ impl Remount {
         self.keeper.left()
     }
 
-    /// Makes it writable again, and says how long it was not.
+    /// Makes the mount writable again, and says for how long it was read-only.
     ///
     /// # Errors
     /// A refusal when someone else did before: then nothing that was read counts. When it can't be made

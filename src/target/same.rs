@@ -1,7 +1,7 @@
 //! Whether a target that was opened for writing is what was looked at before.
 
 use super::{TargetEnd, TargetNow};
-use crate::description::described;
+use crate::description::{SeenDisk, described};
 use crate::error::refused;
 use crate::guard;
 use crate::likeness::{Likeness, volume_of};
@@ -54,9 +54,16 @@ pub(super) fn check_same(
         return Err(changed("something else is on it"));
     }
     // What a disk has in its partitions was shown, too.
-    let shown = |layout| described(&target.place.path, layout, system, |_| true);
-    let before = (&now.open.layout, &**now.open.own()? as &dyn ReadAt);
-    if now.open.partition.is_none() && shown(before) != shown((&layout, opened)) {
+    let shown = |layout: &DiskLayout, device: &dyn ReadAt| {
+        let disk = SeenDisk {
+            path: &target.place.path,
+            layout,
+            device,
+        };
+        described(&disk, system, |_| true)
+    };
+    let before = shown(&now.open.layout, &**now.open.own()?);
+    if now.open.partition.is_none() && before != shown(&layout, opened) {
         return Err(changed("something else is on it"));
     }
     Ok(layout)

@@ -12,7 +12,7 @@ use crate::support::scratch::in_memory;
 use klon_imaging::clone::Drive;
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{Error, Job, RecordStore, clone};
+use klon_imaging::{Ends, Error, Job, RecordStore, clone};
 use klon_partition::device::MemoryDevice;
 use klon_partition::device::crash::CrashDevice;
 use klon_partition::device::fault::{Fault, FaultAt, sweep};
@@ -145,11 +145,13 @@ fn clone_saving(
         drive,
         ..Job::new(
             "Clone",
-            source,
-            &used,
-            &source_identity,
-            target,
-            &target_identity,
+            Ends {
+                source,
+                usage: &used,
+                source_identity: &source_identity,
+                target,
+                target_identity: &target_identity,
+            },
         )
     };
     clone(&job, records, &options(), &Silent)?;

@@ -7,7 +7,7 @@ use klon_imaging::image::{
     CaptureJob, CaptureOptions, FrameType, Header, Image, ImageWriter, SnapshotDevice, VolumeKind,
     capture, check as check_image, compact, plan_prune,
 };
-use klon_imaging::progress::Silent;
+use klon_imaging::progress::{Runner, Silent};
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
 use klon_partition::{ExtentMap, Identity, ReadAt};
@@ -43,7 +43,12 @@ fn read(bytes: Vec<u8>) {
         return;
     };
     let one = NonZeroUsize::MIN;
-    let found = check_image(&image, "x", None, one, &Silent).expect("damage is no error");
+    let runner = Runner {
+        name: "x",
+        threads: one,
+        observer: &Silent,
+    };
+    let found = check_image(&image, None, runner).expect("damage is no error");
     for entry in &image.catalog().snapshots {
         let Ok(snapshot) = image.snapshot(Some(entry.number)) else {
             assert!(!found.is_whole);
@@ -69,7 +74,7 @@ fn read(bytes: Vec<u8>) {
         }
     }
     let _ = plan_prune(&image, &[]);
-    if let Ok(compacted) = compact(&image, "x", &[], Vec::new(), one, &Silent) {
+    if let Ok(compacted) = compact(&image, &[], Vec::new(), runner) {
         let image = Image::open(Arc::new(MemoryDevice::new(compacted, 512))).expect("an image");
         assert_eq!(image.tail().damage, None);
     }

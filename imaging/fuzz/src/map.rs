@@ -1,7 +1,7 @@
 //! Map files of rescues: a rescue of a small source goes on from one.
 
 use super::{SCRATCH, target};
-use klon_imaging::clone::Job;
+use klon_imaging::clone::{Ends, Job};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::{RecordStore, RescueOptions, rescue};
@@ -67,11 +67,13 @@ pub(crate) fn rescue_to(
     let target_identity = target();
     let job = Job::new(
         "Fuzzed",
-        source,
-        &usage,
-        &source_identity,
-        image,
-        &target_identity,
+        Ends {
+            source,
+            usage: &usage,
+            source_identity: &source_identity,
+            target: image,
+            target_identity: &target_identity,
+        },
     );
     let options = RescueOptions {
         map,

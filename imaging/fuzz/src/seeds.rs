@@ -7,7 +7,7 @@ use klon_imaging::change::{Reliance, RungChoice};
 use klon_imaging::clone::{Freed, Rewrite, Update};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{CloneOptions, Job, RecordStore, clone};
+use klon_imaging::{CloneOptions, Ends, Job, RecordStore, clone};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::planner::{
@@ -229,11 +229,13 @@ fn run(
         present: present.as_ref(),
         ..Job::new(
             "Seed",
-            source,
-            usage,
-            &source_identity,
-            image,
-            &target_identity,
+            Ends {
+                source,
+                usage,
+                source_identity: &source_identity,
+                target: image,
+                target_identity: &target_identity,
+            },
         )
     };
     let options = CloneOptions {

@@ -113,6 +113,15 @@ pub(crate) fn keeps_metadata(usage: &Usage, reliance: &Reliance) -> bool {
     usage.token.is_some() || reliance.trusts_file_records && is_guesswork(usage)
 }
 
+/// What is known of the volume as it was at an earlier run.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// What that run kept of its files.
+    pub evidence: &'a Evidence,
+    /// The bytes that its record describes.
+    pub described: &'a ExtentMap,
+}
+
 impl<'a> Look<'a> {
     /// Looks at a source; `None` when its files can't show that they are what they were, or could by a
     /// heuristic that nobody asked for, or it was not taken for clean, or keeps digests of its own, or its
@@ -169,8 +178,8 @@ impl<'a> Look<'a> {
         }))
     }
 
-    /// Why nothing may be left unread by that evidence, which belongs to the record; `None` when
-    /// nothing speaks against it.
+    /// Why nothing may be left unread by `evidence`, which belongs to the record; `None` when nothing speaks
+    /// against it.
     #[must_use]
     pub fn doubt(&self, evidence: &Evidence, reliance: &Reliance) -> Option<Doubt> {
         let before = &evidence.meta;
@@ -217,14 +226,14 @@ impl<'a> Look<'a> {
         self.witness == Witness::FileRecords
     }
 
-    /// Walks over the files, or over the data extents, and compares them with those of `previous`:
-    /// evidence, and what its record describes. What the next run needs goes to `spool`.
+    /// Walks over the files, or over the data extents, and compares them with those of the `previous` run. What
+    /// the next run needs goes to `spool`.
     ///
     /// # Errors
     /// [`WalkError`]; then nothing is proven and nothing is kept.
     pub fn walk(
         &self,
-        previous: Option<(&Evidence, &ExtentMap)>,
+        previous: Option<Before<'_>>,
         spool: Spool,
         is_said_clean: bool,
         is_cancelled: &dyn Fn() -> bool,
@@ -234,7 +243,10 @@ impl<'a> Look<'a> {
         }
         let previous = match previous {
             None => None,
-            Some((evidence, described)) => {
+            Some(Before {
+                evidence,
+                described,
+            }) => {
                 let back_seconds = set_back_seconds(&evidence.meta.stamped, &self.stamped);
                 Some(Previous {
                     identities: evidence.identities()?.set_back(back_seconds),
@@ -270,13 +282,16 @@ impl<'a> Look<'a> {
 
     fn walk_extents(
         &self,
-        previous: Option<(&Evidence, &ExtentMap)>,
+        previous: Option<Before<'_>>,
         spool: Spool,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Walked, WalkError> {
         let previous = match previous {
             None => None,
-            Some((evidence, described)) => Some(PreviousExtents {
+            Some(Before {
+                evidence,
+                described,
+            }) => Some(PreviousExtents {
                 extents: evidence.extents()?,
                 damaged: &evidence.damaged,
                 described,

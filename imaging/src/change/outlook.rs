@@ -2,7 +2,7 @@
 //! of them for the next run.
 
 use super::evidence::{Belonging, Draft, Evidence, Spool};
-use super::look::{Doubt, Look, Subject, Walked, is_guesswork, unwritable};
+use super::look::{Before, Doubt, Look, Subject, Walked, is_guesswork, unwritable};
 use super::proven::{Faster, WalkError};
 use super::{MetadataFigures, Reliance, Rung, RungChoice, Tracked};
 use crate::error::{Error, Result};
@@ -243,7 +243,11 @@ impl Looking<'_> {
             Err(doubt) => doubt,
             Ok(evidence) => {
                 let readable = past.described.difference(past.bad);
-                match self.walk(Some((&evidence, &readable)))? {
+                let before = Before {
+                    evidence: &evidence,
+                    described: &readable,
+                };
+                match self.walk(Some(before))? {
                     Ok(mut walked) => {
                         carry(&mut walked, &evidence);
                         let proven = std::mem::take(&mut walked.proven);
@@ -308,10 +312,7 @@ impl Looking<'_> {
     }
 
     /// Walks over the files. What fails is no reason for the run to fail.
-    fn walk(
-        &mut self,
-        previous: Option<(&Evidence, &ExtentMap)>,
-    ) -> Result<Result<Walked, WalkError>> {
+    fn walk(&mut self, previous: Option<Before<'_>>) -> Result<Result<Walked, WalkError>> {
         let is_cancelled = || self.question.observer.is_cancelled();
         let is_said_clean = self.question.reliance.is_said_clean;
         let spool = match self.question.purpose {

@@ -61,7 +61,7 @@ impl Recorded {
 /// How a run finds what must be written, and why that way.
 #[derive(Debug)]
 pub struct Selection {
-    /// How, and what that needs.
+    /// How changes are found, with what this way needs.
     pub approach: Approach,
     /// Why that way.
     pub reason: String,
@@ -151,8 +151,8 @@ pub fn distrust(choice: RungChoice, drift: Drift) -> Selection {
     }
 }
 
-/// The choice of [`Rung::Digest`], when it could be `Rung::Metadata` but for that doubt; of
-/// [`Rung::Compare`] where nothing but a heuristic shows that the target is what the record says.
+/// What is chosen in place of `Rung::Metadata`, when there is a doubt: [`Rung::Digest`], or [`Rung::Compare`]
+/// where only a heuristic shows that the target is what the record says.
 #[must_use]
 pub(crate) fn doubted(choice: RungChoice, record: Arc<Record>, doubt: &Doubt) -> Selection {
     let is_asked = choice == RungChoice::Only(Rung::Metadata);

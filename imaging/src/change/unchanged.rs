@@ -25,8 +25,8 @@ pub struct InPart {
     pub proven: Vec<Extent>,
     /// The parts that are to be read from the source.
     pub unproven: Vec<Extent>,
-    /// Whatever could make the chunk another one than the record describes; `None` where another part of it is in use
-    /// now.
+    /// The bytes that could make the chunk another one than the record describes. `None` where another part
+    /// of the chunk is in use now.
     pub doubtful: Option<ExtentMap>,
     /// What of it may be other than the record says, or is in use only now or only then.
     pub touched: ExtentMap,
@@ -52,8 +52,9 @@ impl Unchanged {
         }
     }
 
-    /// Whether the record's digest is that of `chunk`, of which `wanted` is in use now: all of that
-    /// is proven, and the record describes nothing else there. The digest takes all else as zero.
+    /// Whether the record's digest is the digest of `chunk` now. `wanted` is what of the chunk is in use. All
+    /// of it must be proven, and the record must describe nothing else there, because the digest takes all
+    /// else as zero.
     #[must_use]
     pub fn covers(&self, chunk: Extent, wanted: &[Extent]) -> bool {
         let is_proven = |&extent: &Extent| self.proven.contains(extent);

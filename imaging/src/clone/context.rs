@@ -6,11 +6,11 @@ use crate::record::RecordStore;
 
 /// What a run goes by.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub struct Context<'a> {
     /// Where the records of clones are.
-    pub(super) records: &'a RecordStore,
+    pub records: &'a RecordStore,
     /// How the user wants it done.
-    pub(super) options: &'a CloneOptions,
+    pub options: &'a CloneOptions,
     /// Who is told of progress, and may cancel.
-    pub(super) observer: &'a dyn Observer,
+    pub observer: &'a dyn Observer,
 }

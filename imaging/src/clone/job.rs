@@ -49,14 +49,15 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     /// A backup of a source that nothing is known of but what is given, to a target whose contents may be
     /// lost.
-    pub const fn new(
-        name: &'a str,
-        source: &'a dyn ReadAt,
-        usage: &'a Usage,
-        source_identity: &'a Identity,
-        target: &'a dyn WriteAt,
-        target_identity: &'a Identity,
-    ) -> Self {
+    #[must_use]
+    pub const fn new(name: &'a str, ends: Ends<'a>) -> Self {
+        let Ends {
+            source,
+            usage,
+            source_identity,
+            target,
+            target_identity,
+        } = ends;
         Self {
             name,
             source,
@@ -75,6 +76,21 @@ impl<'a> Job<'a> {
             rested: None,
         }
     }
+}
+
+/// Where a clone comes from and where it goes.
+#[derive(Clone, Copy)]
+pub struct Ends<'a> {
+    /// What is cloned.
+    pub source: &'a dyn ReadAt,
+    /// The bytes of it that are in use.
+    pub usage: &'a Usage,
+    /// How it is recognized.
+    pub source_identity: &'a Identity,
+    /// Where it goes.
+    pub target: &'a dyn WriteAt,
+    /// How that is recognized.
+    pub target_identity: &'a Identity,
 }
 
 /// The drive that a target is a partition of.

@@ -18,15 +18,14 @@ mod volume;
 
 use super::context::Context;
 use super::phase::{During as _, Phase, Stopped};
-use super::{CloneOptions, CloneSummary, Job};
+use super::{CloneSummary, Job};
 use crate::change::proven::Session;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::live::Schedule;
 pub use crate::live::{AtRest, Freeze, Rest, RestFigures};
-use crate::progress::{Event, Observer};
-use crate::record::RecordStore;
+use crate::progress::Event;
 pub use crate::record::manifest::Consistency;
 use klon_partition::ReadAt;
 use klon_partition::filesystem::Usage;
@@ -68,16 +67,10 @@ pub struct LiveJob<'a> {
 pub fn clone(
     jobs: &[LiveJob<'_>],
     rest: &mut dyn Rest,
-    records: &RecordStore,
-    options: &CloneOptions,
-    observer: &dyn Observer,
+    with: Context<'_>,
 ) -> Result<Vec<CloneSummary>, Stopped> {
     let started = Instant::now();
-    let with = Context {
-        records,
-        options,
-        observer,
-    };
+    let observer = with.observer;
     let begin = |(index, live)| Waiting::begin(live, index == 0, with);
     let waiting: Result<Vec<_>> = jobs.iter().enumerate().map(begin).collect();
     let waiting = waiting.during(Phase::Planning)?;

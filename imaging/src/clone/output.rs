@@ -173,7 +173,7 @@ impl<'a> Staging<'a> {
             .filter_map(Write::extent)
             .find(|&extent| !self.goal.allowed.contains(extent))
         {
-            return Err(Error::Internal(format!("{extent} is not to be written")));
+            return Err(Error::not_to_be_written(extent));
         }
         self.stager.put(writes)
     }

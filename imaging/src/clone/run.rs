@@ -77,13 +77,12 @@ impl Run<'_> {
             None
         });
         let digested = self.prepared.digested;
-        let worker = work::Worker::new(
-            self.job,
+        let manner = work::Manner {
             digested,
-            options.rewrite,
+            rewrite: options.rewrite,
             is_searched,
-            check.as_ref(),
-        );
+        };
+        let worker = work::Worker::new(self.job, manner, check.as_ref());
         let before = self.prepared.selection.approach.proof();
         let before = before.map(|proof| &proof.signatures);
         let outcome = worker.process(&begin(first)?)?;

@@ -22,7 +22,7 @@ pub(super) struct Task {
     /// Whether its content is proven to be as the record says.
     pub(super) is_proven: bool,
     /// The part that is proven, if that is most of the chunk.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<PartlyProven>,
     /// What the record says of its pieces. A chunk keeps their digests that is as it was; of another one, only
     /// pieces with other digests are read of the target.
     pub(super) pieces: Option<Box<Pieces>>,
@@ -32,7 +32,7 @@ pub(super) struct Task {
 }
 
 /// A chunk that is proven in part to be as the record says.
-pub(super) struct Part {
+pub(super) struct PartlyProven {
     /// What is proven, and what is not.
     pub(super) extents: InPart,
     /// The record's digest of the chunk.
@@ -41,7 +41,7 @@ pub(super) struct Part {
     pub(super) metadata: Option<Digest>,
 }
 
-impl Part {
+impl PartlyProven {
     /// The proven part of a chunk that has `metadata`. `recorded` is what the record says of the chunk.
     pub(super) fn of(extents: InPart, metadata: &[Extent], recorded: &Recorded) -> Option<Self> {
         let metadata: ExtentMap = metadata.iter().copied().collect();
@@ -101,7 +101,7 @@ pub(super) fn tasks<'a>(
         let proof = proof.filter(|_| !is_proven && chunk != *first);
         let part = proof.and_then(|proof| proof.unchanged.in_part(chunk, &copy, &wanted));
         Ok(Task {
-            part: part.and_then(|part| Part::of(part, &metadata, &recorded)),
+            part: part.and_then(|part| PartlyProven::of(part, &metadata, &recorded)),
             pieces: recorded.pieces,
             described: Some(recorded.described),
             is_proven,

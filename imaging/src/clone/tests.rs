@@ -1,9 +1,9 @@
 //! Clones of random volumes against the law: what is wanted is equal, what is not is untouched.
 
-use super::{CloneOptions, Freed, Job, Rewrite, Update, clone};
+use super::{CloneOptions, Ends, Freed, Job, Rewrite, Update, clone};
 use crate::change::{Reliance, RungChoice};
 use crate::mark::Mark;
-use crate::progress::{Event, Observer, Silent};
+use crate::progress::{Event, Observer, Runner, Silent};
 use crate::record::RecordStore;
 use crate::rung::Rung;
 use crate::verify::{Against, verify};
@@ -67,11 +67,13 @@ impl World {
         let [source_identity, target_identity] = identities();
         let job = Job::new(
             "TestClone",
-            &self.source,
-            &usage,
-            &source_identity,
-            &self.target,
-            &target_identity,
+            Ends {
+                source: &self.source,
+                usage: &usage,
+                source_identity: &source_identity,
+                target: &self.target,
+                target_identity: &target_identity,
+            },
         );
         Ok(clone(&job, &self.records, &options(rung), observer)?)
     }
@@ -150,7 +152,9 @@ proptest! {
         }
         let record = world.records.load(&Identity::Path("/target".to_owned())).unwrap().unwrap();
         prop_assert_eq!(record.manifest.history.len(), 2);
-        prop_assert!(verify("x", &world.target, &Against::Record(&record), THREADS, &Silent).unwrap().is_equal);
+        let runner = Runner { name: "x", threads: THREADS, observer: &Silent };
+        let verified = verify(&world.target, &Against::Record(&record), runner).unwrap();
+        prop_assert!(verified.is_equal);
     }
 }
 
@@ -169,7 +173,16 @@ fn verify_names_what_differs() {
         usage: &usage,
         bad: &ExtentMap::new(),
     };
-    let found = verify("x", &world.target, &source, THREADS, &Silent).unwrap();
+    let found = verify(
+        &world.target,
+        &source,
+        Runner {
+            name: "x",
+            threads: THREADS,
+            observer: &Silent,
+        },
+    )
+    .unwrap();
     assert!(!found.is_equal);
     assert_eq!(found.first_difference_bytes, Some(2_000_123));
     assert_eq!(
@@ -182,11 +195,13 @@ fn verify_names_what_differs() {
         .unwrap()
         .unwrap();
     let found = verify(
-        "x",
         &world.target,
         &Against::Record(&record),
-        THREADS,
-        &Silent,
+        Runner {
+            name: "x",
+            threads: THREADS,
+            observer: &Silent,
+        },
     )
     .unwrap();
     assert_eq!(
@@ -242,11 +257,13 @@ fn freed_space_is_treated_as_asked() {
         let [source_identity, target_identity] = identities();
         let job = Job::new(
             "x",
-            &world.source,
-            &usage,
-            &source_identity,
-            &world.target,
-            &target_identity,
+            Ends {
+                source: &world.source,
+                usage: &usage,
+                source_identity: &source_identity,
+                target: &world.target,
+                target_identity: &target_identity,
+            },
         );
         let options = CloneOptions {
             freed,

@@ -88,14 +88,22 @@ impl Seen {
     }
 }
 
+/// How chunks are worked on.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) digested: Digested,
+    pub(super) rewrite: Rewrite,
+    /// Whether signatures are looked for.
+    pub(super) is_searched: bool,
+}
+
 impl<'a> Worker<'a> {
-    pub(super) fn new(
-        job: &Job<'a>,
-        digested: Digested,
-        rewrite: Rewrite,
-        is_searched: bool,
-        check: Option<&'a SectorCheck<'a>>,
-    ) -> Self {
+    pub(super) fn new(job: &Job<'a>, manner: Manner, check: Option<&'a SectorCheck<'a>>) -> Self {
+        let Manner {
+            digested,
+            rewrite,
+            is_searched,
+        } = manner;
         let pool = Pool::new(CHUNK_LEN);
         Self {
             source: job.source,
@@ -133,7 +141,10 @@ impl<'a> Worker<'a> {
     /// Works on a chunk that is read whole. `known` says what the target has, or `current` is that.
     fn whole(&self, task: &Task, known: Knowledge, current: Option<Current>) -> Result<Outcome> {
         let chunk = task.chunk;
-        let (content, read_source_bytes) = self.content(task)?;
+        let Content {
+            bytes: content,
+            read_bytes: read_source_bytes,
+        } = self.content(task)?;
         self.compare_sums(chunk, &task.copy, &content);
         // Where nothing is to be read, the chunk is zero and its digest is known.
         let (digest, pieces) = self.digest(&content, task.copy.is_empty());
@@ -195,17 +206,23 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The chunk as it is on the source, and how many bytes were read for that.
-    fn content(&self, task: &Task) -> Result<(Bytes, u64)> {
+    /// The chunk as it is on the source.
+    fn content(&self, task: &Task) -> Result<Content> {
         let len = to_len(task.chunk.len_bytes());
         if task.copy.is_empty() {
             // Volumes in sparse files have many such chunks: no need to fill a buffer for each.
-            return Ok((self.zeroes.slice(..len), 0));
+            return Ok(Content {
+                bytes: self.zeroes.slice(..len),
+                read_bytes: 0,
+            });
         }
         let mut content = self.pool.take();
         let read_bytes =
             read_chunk(self.source, task.chunk, &task.copy, &mut content).map_err(Error::Source)?;
-        Ok((content.freeze().slice(..len), read_bytes))
+        Ok(Content {
+            bytes: content.freeze().slice(..len),
+            read_bytes,
+        })
     }
 
     /// Compares what was `read` of a chunk with the filesystem's checksums.
@@ -303,6 +320,13 @@ fn may_differ(task: &Task, known: Knowledge, pieces: Option<&Pieces>) -> Vec<Ext
     let new = touched(task.chunk, &wanted.difference(described));
     let differing = there.differing(task.chunk, pieces).union(&new);
     wanted.intersection(&differing).iter().collect()
+}
+
+/// A chunk as it is on the source.
+struct Content {
+    bytes: Bytes,
+    /// How many bytes were read for that.
+    read_bytes: u64,
 }
 
 /// What must be written of a chunk.

@@ -12,7 +12,7 @@ mod wire;
 
 pub use uri::NbdUri;
 
-use crate::pieces::fill;
+use crate::pieces::Units;
 use klon_partition::error::Operation;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::locks::lock;
@@ -72,7 +72,8 @@ impl NbdDisk {
         Self::connect_for(uri, None)
     }
 
-    /// The same, to be asked what changed by the bitmap of that name, which QEMU keeps for a virtual machine.
+    /// Connects in the same way, to ask later what changed. The server answers by the bitmap `name`, which
+    /// QEMU keeps for a virtual machine.
     ///
     /// # Errors
     /// As [`connect`](Self::connect); [`io::ErrorKind::NotFound`] when the server shows no such bitmap.
@@ -299,14 +300,13 @@ impl ReadAt for NbdDisk {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let unit_bytes = REQUEST_BYTES_MAX.min(self.session.request_bytes_max);
-        fill(
-            self.geometry(),
-            unit_bytes,
-            buffer,
-            offset_bytes,
-            |piece, out| self.read_part(piece, out),
-        )
+        let units = Units {
+            geometry: self.geometry(),
+            unit_bytes: REQUEST_BYTES_MAX.min(self.session.request_bytes_max),
+        };
+        units.fill(buffer, offset_bytes, |piece, out| {
+            self.read_part(piece, out)
+        })
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

@@ -40,7 +40,7 @@ pub struct CatalogEntry {
     pub note: Option<String>,
     /// What was imaged.
     pub source: klon_partition::Identity,
-    /// Size of that.
+    /// The size of the source.
     pub source_bytes: u64,
     /// Bytes of it in use.
     pub used_bytes: u64,
@@ -97,7 +97,7 @@ impl From<ManifestReference> for Reference {
 }
 
 impl Catalog {
-    /// The snapshot of that number, or the last one.
+    /// The snapshot with this number, or the last one.
     #[must_use]
     pub fn find(&self, number: Option<u64>) -> Option<&CatalogEntry> {
         match number {

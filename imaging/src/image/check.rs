@@ -12,12 +12,11 @@ use crate::buffer::Pool;
 use crate::chunk::Digest;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer, unless_cancelled};
+use crate::progress::{Event, Runner, unless_cancelled};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use serde::Serialize;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 /// Reasons that are kept of each snapshot.
@@ -83,19 +82,13 @@ pub struct SnapshotDamage {
 /// # Errors
 /// [`Error::Image`] when there is no snapshot of that number, [`Error::Interrupted`]. Damage is no
 /// error.
-pub fn check(
-    image: &Image,
-    name: &str,
-    number: Option<u64>,
-    threads: NonZeroUsize,
-    observer: &dyn Observer,
-) -> Result<CheckSummary> {
+pub fn check(image: &Image, number: Option<u64>, runner: Runner<'_>) -> Result<CheckSummary> {
     let started = Instant::now();
     let mut checked = Findings::open(image, number)?;
     let frames = FramesInUse::of(image, &checked.snapshots);
     let stored_bytes = total(&frames.data);
-    observer.event(&Event::Started {
-        name,
+    runner.observer.event(&Event::Started {
+        name: runner.name,
         rung: None,
         reason: "checking every frame against its digest",
         total_bytes: stored_bytes,
@@ -103,8 +96,8 @@ pub fn check(
     let plain_bytes = frames.data.iter().map(|r| u64::from(r.plain_bytes)).sum();
     let count = frames.data.len() + frames.pages.len() + checked.snapshots.len() + 2;
     let metadata_bytes = total(&frames.pages) + checked.manifest_bytes();
-    checked.read(image, frames.data, threads, observer)?;
-    observer.event(&Event::Finished);
+    checked.read(image, frames.data, runner)?;
+    runner.observer.event(&Event::Finished);
     let damage = checked.damage();
     let tail = image.tail();
     let commit_damage = tail.damage.clone().or_else(|| damaged_page(image));
@@ -193,13 +186,10 @@ impl Findings {
         self.snapshots.iter().map(of).sum()
     }
 
-    fn read(
-        &mut self,
-        image: &Image,
-        data: Vec<Reference>,
-        threads: NonZeroUsize,
-        observer: &dyn Observer,
-    ) -> Result<()> {
+    fn read(&mut self, image: &Image, data: Vec<Reference>, runner: Runner<'_>) -> Result<()> {
+        let Runner {
+            threads, observer, ..
+        } = runner;
         let chunk_len = image.header().chunk_size.buffer_len();
         let pool = Pool::new(chunk_len);
         let tasks = data

@@ -37,6 +37,17 @@ pub(super) enum Check {
     Stored,
 }
 
+/// A piece of a chunk that is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    /// The frame of the chunk.
+    pub(super) reference: &'a Reference,
+    /// Where it begins in the chunk.
+    pub(super) start: usize,
+    /// What it is checked by.
+    pub(super) check: Check,
+}
+
 /// Chunks of an image that are unpacked.
 pub(super) struct ChunkCache {
     /// By the position of the frame. The reference is kept too: a position alone does not prove which
@@ -75,21 +86,23 @@ impl ChunkCache {
         }
     }
 
-    /// Copies a piece of a chunk: `out` is filled from byte `start` of the chunk on, and ends within
-    /// it.
+    /// Copies a piece of a chunk to `out`, which ends within the chunk.
     pub(super) fn copy(
         &self,
         frames: &impl LoadFrames,
-        reference: &Reference,
-        start: usize,
+        piece: Piece<'_>,
         out: &mut [u8],
-        check: Check,
     ) -> Result<()> {
-        if self.copy_kept(reference, start, out, check) {
+        if self.copy_kept(piece, out) {
             return Ok(());
         }
+        let Piece {
+            reference,
+            start,
+            check,
+        } = piece;
         let _turn = self.turn(reference);
-        if self.copy_kept(reference, start, out, check) {
+        if self.copy_kept(piece, out) {
             return Ok(());
         }
         let _place = self.room.take();
@@ -123,8 +136,9 @@ impl ChunkCache {
     }
 
     /// Copies a piece of a chunk that is kept; `false` when it is not kept.
-    fn copy_kept(&self, reference: &Reference, start: usize, out: &mut [u8], check: Check) -> bool {
-        let plain = match (self.kept(reference), check) {
+    fn copy_kept(&self, piece: Piece<'_>, out: &mut [u8]) -> bool {
+        let start = piece.start;
+        let plain = match (self.kept(piece.reference), piece.check) {
             (Some(Content::Whole(plain)), _) => plain,
             (Some(Content::Start(plain)), Check::Stored) => plain,
             _ => return false,

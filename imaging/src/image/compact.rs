@@ -12,9 +12,8 @@ use super::snapshot::Snapshot;
 use super::writer::{ImageWriter, TreeBuilder};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer, unless_cancelled};
+use crate::progress::{Event, Runner, unless_cancelled};
 use klon_partition::Error as PartitionError;
-use std::num::NonZeroUsize;
 use uuid::Uuid;
 
 /// Room for everything but data frames: commits and padding.
@@ -49,25 +48,24 @@ pub fn compact_bytes(image: &Image, remove: &[u64]) -> Result<u64> {
 /// [`Error::Interrupted`].
 pub fn compact<A: Append>(
     image: &Image,
-    name: &str,
     remove: &[u64],
     output: A,
-    threads: NonZeroUsize,
-    observer: &dyn Observer,
+    runner: Runner<'_>,
 ) -> Result<A> {
+    let observer = runner.observer;
     let mut catalog = remaining(image, remove);
     check_possible(image)?;
     let snapshots = open_all(image, &catalog)?;
     let frames = found(FramesInUse::of(image, &snapshots))?;
     let stored = |reference: &Reference| u64::from(reference.stored_bytes);
     observer.event(&Event::Started {
-        name,
+        name: runner.name,
         rung: None,
         reason: "writing what remains to a new file",
         total_bytes: frames.data.iter().map(stored).sum(),
     });
     let mut writer = ImageWriter::create(output, header_of(image))?;
-    let moved = copy(image, frames.data, &mut writer, threads, observer)?;
+    let moved = copy(image, frames.data, &mut writer, runner)?;
     observer.event(&Event::Committing);
     for (snapshot, entry) in snapshots.iter().zip(&mut catalog.snapshots) {
         let mut manifest = snapshot.manifest().clone();
@@ -124,15 +122,23 @@ fn found(frames: FramesInUse) -> Result<FramesInUse> {
     }
 }
 
-/// Copies data frames as they are stored. Returns the old and the new position of each, ascending. A
-/// frame has one valid reference, so its position identifies it.
+/// Where a frame was, and where it is in the copy.
+struct Moved {
+    from: u64,
+    to: u64,
+}
+
+/// Copies data frames as they are stored. Returns where each went, in the order of the old positions. A frame
+/// has one valid reference, so its position identifies it.
 fn copy<A: Append>(
     image: &Image,
     data: Vec<Reference>,
     writer: &mut ImageWriter<A>,
-    threads: NonZeroUsize,
-    observer: &dyn Observer,
-) -> Result<Vec<(u64, u64)>> {
+    runner: Runner<'_>,
+) -> Result<Vec<Moved>> {
+    let Runner {
+        threads, observer, ..
+    } = runner;
     let mut moved = Vec::with_capacity(data.len());
     let tasks = data
         .into_iter()
@@ -145,7 +151,10 @@ fn copy<A: Append>(
     let flow = Flow::of_items(threads, chunk_len, 2 * chunk_len);
     pipeline::run(flow, tasks, read, |(reference, stored)| {
         let now = writer.put(FrameType::Data, &stored)?;
-        moved.push((reference.position, now.position));
+        moved.push(Moved {
+            from: reference.position,
+            to: now.position,
+        });
         observer.event(&Event::Advanced {
             bytes: reference.stored_bytes.into(),
         });
@@ -157,17 +166,17 @@ fn copy<A: Append>(
 /// Writes the pages of a snapshot with the new places.
 fn tree<A: Append>(
     snapshot: &Snapshot,
-    moved: &[(u64, u64)],
+    moved: &[Moved],
     writer: &mut ImageWriter<A>,
 ) -> Result<Vec<(u64, Reference)>> {
     let mut tree = TreeBuilder::default();
     for item in snapshot.references() {
         let (number, reference) = item.map_err(damaged)?;
-        let place = moved.binary_search_by_key(&reference.position, |moved| moved.0);
+        let place = moved.binary_search_by_key(&reference.position, |moved| moved.from);
         let reference = match (reference.is_zero(), place) {
             (true, _) => reference,
             (false, Ok(at)) => Reference {
-                position: moved[at].1,
+                position: moved[at].to,
                 ..reference
             },
             (false, Err(_)) => {

@@ -5,10 +5,9 @@ use crate::buffer::Pool;
 use crate::chunk::{ChunkSize, Digest, differing, range_in, read_chunk, to_len};
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Flow};
-use crate::progress::{Event, Observer, unless_cancelled};
+use crate::progress::{Event, Runner, unless_cancelled};
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Error as PartitionError, Extent, ExtentMap, ReadAt};
-use std::num::NonZeroUsize;
 
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,13 +40,16 @@ pub struct Sides<'a> {
 /// [`Error::Image`] when the first side can't be read, [`Error::Source`] when the second can't be,
 /// [`Error::Interrupted`]. Damage of an image is no error.
 pub fn compare(
-    name: &str,
     sides: Sides<'_>,
     within: &ExtentMap,
     size: ChunkSize,
-    threads: NonZeroUsize,
-    observer: &dyn Observer,
+    runner: Runner<'_>,
 ) -> Result<Comparison> {
+    let Runner {
+        name,
+        threads,
+        observer,
+    } = runner;
     let compared_bytes = within.total_bytes();
     observer.event(&Event::Started {
         name,

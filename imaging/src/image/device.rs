@@ -1,6 +1,6 @@
 //! A snapshot as a device: what was imaged, to be read at any place.
 
-use super::chunk_cache::Check;
+use super::chunk_cache::{Check, Piece};
 use super::snapshot::Snapshot;
 use klon_partition::device::check_range;
 use klon_partition::error::Operation;
@@ -77,7 +77,12 @@ impl SnapshotDevice {
             self.read_ahead(number);
         }
         let image = snapshot.image();
-        image.unpacker().copy(image, &reference, start, out, check)
+        let piece = Piece {
+            reference: &reference,
+            start,
+            check,
+        };
+        image.chunk_cache().copy(image, piece, out)
     }
 
     /// Unpacks the next chunks in the background, unless a thread does so already.
@@ -110,7 +115,7 @@ impl Inner {
             let Ok(Some(reference)) = self.snapshot.reference(next) else {
                 return;
             };
-            if !reference.is_zero() && image.unpacker().prepare(image, &reference).is_err() {
+            if !reference.is_zero() && image.chunk_cache().prepare(image, &reference).is_err() {
                 return;
             }
         }

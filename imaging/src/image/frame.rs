@@ -195,6 +195,17 @@ impl FrameHeader {
         }
     }
 
+    /// Says what is wrong with the frame at `position`.
+    fn wrong(
+        &self,
+        position: u64,
+        field: &'static str,
+        expected: String,
+        found: String,
+    ) -> Result<()> {
+        Err(Corrupt::new(self.frame_type.name(), field, position, expected, found).into())
+    }
+
     /// Room that the frame takes, up to where the next may begin.
     pub(super) const fn room_bytes(&self) -> u64 {
         room_bytes(self.stored_bytes)
@@ -227,16 +238,6 @@ pub(super) fn decode(
     decode_checked(header, position, payload, plain)
 }
 
-fn wrong(
-    header: &FrameHeader,
-    position: u64,
-    field: &'static str,
-    expected: String,
-    found: String,
-) -> Result<()> {
-    Err(Corrupt::new(header.frame_type.name(), field, position, expected, found).into())
-}
-
 /// Compares what is stored with its checksum.
 pub(super) fn check_payload(header: &FrameHeader, position: u64, payload: &[u8]) -> Result<()> {
     let crc = crc32c::crc32c(payload);
@@ -244,7 +245,7 @@ pub(super) fn check_payload(header: &FrameHeader, position: u64, payload: &[u8])
         return Ok(());
     }
     let [expected, found] = [header.payload_crc, crc].map(|crc| format!("{crc:#010x}"));
-    wrong(header, position, "CRC-32C of the payload", expected, found)
+    header.wrong(position, "CRC-32C of the payload", expected, found)
 }
 
 /// The plain bytes of a payload whose checksum was compared.
@@ -256,7 +257,7 @@ pub(super) fn decode_checked(
 ) -> Result<()> {
     let expected = plain.len();
     let wrong =
-        |field, expected: String, found: String| wrong(header, position, field, expected, found);
+        |field, expected: String, found: String| header.wrong(position, field, expected, found);
     match header.encoding {
         Encoding::Raw if payload.len() == expected => plain.copy_from_slice(payload),
         Encoding::Raw => {

@@ -46,14 +46,14 @@ pub struct SnapshotMeta {
     pub source_bytes: u64,
     /// Its logical sector size.
     pub sector_bytes: u32,
-    /// Of a volume: what it is formatted as, if that was recognized.
+    /// For a volume: what it is formatted as, if klon recognized that.
     pub filesystem: Option<FilesystemId>,
     /// Of a volume: the filesystem's change token.
     pub token: Option<Hex>,
     /// Of a disk: the GUID of its GPT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_guid: Option<Uuid>,
-    /// Of a disk: its partitions, in the order of their numbers.
+    /// For a disk: its partitions, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionId>,
     /// The name that the user gave to what was imaged, beside its identity.

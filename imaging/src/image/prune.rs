@@ -16,6 +16,7 @@ use super::tail::{COMMIT_ALIGN, FOOTER_BYTES, Tail};
 use super::writer::ImageWriter;
 use crate::error::{Error, Result};
 use crate::progress::{Event, Observer};
+use klon_partition::error::Remedy;
 use klon_partition::{Extent, ExtentMap};
 use std::io;
 
@@ -146,6 +147,7 @@ pub fn punch_unused(
     let plan = plan_prune(image, &[])?;
     let total_bytes = plan.freed_bytes;
     if plan.is_commit_needed {
+        // The caller opens the file again after it was told to forget: only the file shows that it was.
         let what = "the catalog without the removed snapshots is not durable twice";
         return Err(Error::Internal(what.to_owned()));
     }
@@ -204,10 +206,13 @@ pub(super) fn open_all(image: &Image, catalog: &Catalog) -> Result<Vec<Snapshot>
 /// Checks that every frame of the remaining snapshots is known.
 pub(super) fn damaged(error: klon_partition::Error) -> Error {
     Error::Image(match error {
-        klon_partition::Error::Corrupt(_) => klon_partition::Error::Refused(format!(
-            "a snapshot that is to be kept is damaged, so what it uses can't be told: {error}; \
-             klon verify says which, and nothing was changed"
-        )),
+        klon_partition::Error::Corrupt(_) => klon_partition::Error::RefusedUnless {
+            reason: format!(
+                "a snapshot that is to be kept is damaged, so what it uses can't be told: {error}. Nothing \
+                 was changed"
+            ),
+            remedy: Remedy::CheckImage,
+        },
         error => error,
     })
 }

@@ -2,10 +2,10 @@
 
 use super::catalog::Catalog;
 use super::chunk_cache::ChunkCache;
-use super::encoded::Encoded;
+use super::encoded::{Encoded, Plain};
 use super::frame::{self, FRAME_HEADER_LEN, FrameHeader, FrameType};
 use super::header::{HEADER_LEN, Header};
-use super::load::{LoadFrames, load_frame};
+use super::load::{FrameFile, LoadFrames};
 use super::page::Page;
 use super::recent::Recent;
 use super::reference::Reference;
@@ -29,7 +29,7 @@ pub struct Image {
     header: Header,
     tail: Arc<Tail>,
     pages: Arc<Recent<(Reference, Arc<Page>)>>,
-    unpacker: Arc<ChunkCache>,
+    chunk_cache: Arc<ChunkCache>,
     /// Buffers for what is stored of a chunk, and the blocks around it.
     stored: Pool,
     /// Why the header had to be rebuilt from the frames.
@@ -45,7 +45,7 @@ impl Image {
             tail: Arc::new(tail),
             header_damage: None,
             pages: Arc::new(Recent::new(PAGES_BYTES)),
-            unpacker: Arc::new(ChunkCache::new(header.chunk_size)),
+            chunk_cache: Arc::new(ChunkCache::new(header.chunk_size)),
             stored: Pool::new(header.chunk_size.buffer_len() + AROUND_BYTES),
         }
     }
@@ -136,8 +136,8 @@ impl Image {
     }
 
     /// Unpacks chunks for readers of pieces.
-    pub(super) fn unpacker(&self) -> &ChunkCache {
-        &self.unpacker
+    pub(super) fn chunk_cache(&self) -> &ChunkCache {
+        &self.chunk_cache
     }
 
     fn load_for(
@@ -146,9 +146,12 @@ impl Image {
         frame_type: FrameType,
         plain_len: usize,
     ) -> Result<(FrameHeader, Bytes)> {
-        let (device, file) = (&*self.device, &self.header);
+        let file = FrameFile {
+            device: &*self.device,
+            header: &self.header,
+        };
         let pool = (frame_type == FrameType::Data).then_some(&self.stored);
-        load_frame(device, file, reference, frame_type, plain_len, pool)
+        file.load(reference, frame_type, plain_len, pool)
     }
 
     /// The payload of a frame as it is stored, once its content was checked.
@@ -161,7 +164,10 @@ impl Image {
         let mut plain = vec![0; plain_bytes as usize];
         let (header, payload) = self.load(reference, frame_type)?;
         frame::decode(&header, reference.position, &payload, &mut plain)?;
-        let plain = (header.plain_bytes, header.digest);
+        let plain = Plain {
+            len_bytes: header.plain_bytes,
+            digest: header.digest,
+        };
         Ok(Encoded::new(header.encoding, payload, plain))
     }
 }

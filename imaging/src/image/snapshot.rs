@@ -20,7 +20,7 @@ pub struct Snapshot {
 }
 
 impl Image {
-    /// Opens the snapshot of that number, or the last one.
+    /// Opens the snapshot with this number, or the last one.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is none; otherwise as [`Image::read`].
@@ -92,7 +92,7 @@ impl Snapshot {
         self.image.header().chunk_size
     }
 
-    /// The bytes of the chunk of that number; `None` behind the end.
+    /// The bytes of the chunk with this number; `None` behind the end.
     #[must_use]
     pub fn chunk(&self, number: u64) -> Option<Extent> {
         self.chunk_size().chunk(number, self.meta().source_bytes)

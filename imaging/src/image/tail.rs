@@ -4,7 +4,7 @@ use super::catalog::Catalog;
 use super::catalog::pages::{PageNode, Root};
 use super::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, FrameType, MAGIC};
 use super::header::{HEADER_LEN, Header};
-use super::load::read_frame;
+use super::load::FrameFile;
 use super::reference::Reference;
 use crate::buffer::Pool;
 use crate::chunk::Digest;
@@ -140,7 +140,11 @@ pub(super) fn read_footer(device: &dyn ReadAt, file: &Header, position: u64) -> 
     };
     let mut plain = [0; 64];
     let reference = header.reference(position);
-    read_frame(device, file, &reference, FrameType::Footer, &mut plain)?;
+    let frames = FrameFile {
+        device,
+        header: file,
+    };
+    frames.read(&reference, FrameType::Footer, &mut plain)?;
     let catalog_frame = Reference::parse(&plain);
     let (catalog, catalog_pages) = read_catalog(device, file, &catalog_frame)?;
     Ok(Tail {
@@ -165,7 +169,11 @@ fn read_catalog(
         .plain_bytes
         .min(FrameType::Catalog.plain_bytes_max());
     let mut bytes = vec![0; len as usize];
-    read_frame(device, file, reference, FrameType::Catalog, &mut bytes)?;
+    let frames = FrameFile {
+        device,
+        header: file,
+    };
+    frames.read(reference, FrameType::Catalog, &mut bytes)?;
     Root::parse(&bytes, reference.position)?.expand(device, file, reference.position)
 }
 

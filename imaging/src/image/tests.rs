@@ -19,7 +19,7 @@ use super::{
 };
 use crate::change::{Reliance, RungChoice};
 use crate::chunk::ChunkSize;
-use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
+use crate::clone::{CloneOptions, Ends, Freed, Job, Rewrite, Update, clone};
 use crate::error::Result;
 use crate::progress::{Observer, Silent};
 use crate::record::{Consistency, RecordStore, Role};
@@ -370,11 +370,13 @@ fn a_restore_reads_only_what_the_target_lacks() {
             role: Role::Restore,
             ..Job::new(
                 "restored",
-                device,
-                &usage,
-                &source_identity,
-                &target,
-                &target_identity,
+                Ends {
+                    source: device,
+                    usage: &usage,
+                    source_identity: &source_identity,
+                    target: &target,
+                    target_identity: &target_identity,
+                },
             )
         };
         let options = CloneOptions {

@@ -1,7 +1,7 @@
 //! Walks over the files of a frozen source and compares them with the previous pass.
 
 use crate::change::evidence::{Draft, Evidence, Spool};
-use crate::change::look::{Look, Subject, unwritable};
+use crate::change::look::{Before, Look, Subject, unwritable};
 use crate::change::proven::WalkError;
 use crate::change::{MetadataFigures, Reliance};
 use crate::error::{Error, Result};
@@ -58,7 +58,10 @@ pub(crate) fn again(
         figures.next_reads_all_because = Some(unwritable(&error));
         Spool::Dropped
     });
-    let previous = evidence.map(|evidence| (evidence, described));
+    let previous = evidence.map(|evidence| Before {
+        evidence,
+        described,
+    });
     let is_said_clean = reliance.is_said_clean;
     let is_cancelled = || observer.is_cancelled();
     let mut walked = match look.walk(previous, spool, is_said_clean, &is_cancelled) {

@@ -22,6 +22,7 @@ impl Counted {
         if self.0 == chunks {
             return Ok(());
         }
+        // Digests are streamed to the file as chunks come, and the chunks of a record are known only at its end.
         let found = self.0;
         Err(Error::Internal(format!(
             "{found} digests of {what}, expected {chunks}"

@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::path::Path;
 
 impl RecordStore {
-    /// Notes in the record of `target` that something on it is made larger, durably; a growth of the same
-    /// partition that was not completed is gone on with. Says whether there is a record.
+    /// Notes durably, in the record of `target`, that something on it is made larger. Goes on with a growth
+    /// of the same partition that was not completed. Says whether there is a record.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`]; [`crate::Error::RecordCorrupt`] when any of it fails its check.

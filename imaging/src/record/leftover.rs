@@ -6,6 +6,7 @@
 
 use super::format::MAGIC;
 use crate::durable::RANDOM_LEN;
+use klon_partition::device::FileId;
 use nix::libc::{O_CLOEXEC, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
 use std::fs::{self, File, OpenOptions};
@@ -62,7 +63,7 @@ fn remove_if_left_over(path: &Path, starts: &[&[u8]]) -> io::Result<()> {
 
 /// Whether `path` is a name of `file`, and no link to one.
 fn is_at(file: &File, path: &Path) -> bool {
-    let node = |found: io::Result<fs::Metadata>| found.ok().map(|it| (it.dev(), it.ino()));
+    let node = |found: io::Result<fs::Metadata>| found.ok().as_ref().map(FileId::of);
     let here = node(file.metadata());
     here.is_some() && here == node(fs::symlink_metadata(path))
 }

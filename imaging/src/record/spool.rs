@@ -1,5 +1,4 @@
-//! What is on its way into a record, behind a section that is still being written: kept in a file without a
-//! name.
+//! What goes into a record behind a section that is still being written. It waits in a file without a name.
 
 use crate::durable::{directory_of, reserve};
 use std::fs::File;

@@ -76,7 +76,7 @@ impl RecordStore {
             .join(format!("{}.{LOG_EXTENSION}", file_stem(target)))
     }
 
-    /// The file of what the last run to `target` kept of the source's files.
+    /// The file of evidence: what the last run to `target` kept of the source's files.
     #[must_use]
     pub fn evidence_path(&self, target: &Identity) -> PathBuf {
         self.directory

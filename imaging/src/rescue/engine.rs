@@ -5,7 +5,7 @@ use super::passes::{How, Pass, passes};
 use super::reader::Reader;
 use super::start::Begun;
 use super::status::Status;
-use super::{RescueOptions, file, fill, first, large, own};
+use super::{RescueOptions, UnderWay, file, fill, first, large, own};
 use crate::buffer::Pool;
 use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Write, chunk_writes, first_chunk, range_in};
 use crate::clone::Job;
@@ -33,13 +33,16 @@ pub(super) struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     pub(super) fn new(
-        job: &'a Job<'a>,
-        options: &'a RescueOptions<'a>,
-        plan: &'a Plan,
+        under_way: UnderWay<'a>,
         wanted: &'a ExtentMap,
         begun: Begun,
-        observer: &'a dyn Observer,
     ) -> Result<Self> {
+        let UnderWay {
+            job,
+            options,
+            plan,
+            observer,
+        } = under_way;
         let first = first_chunk(plan.source_bytes).ok_or_else(Error::no_bytes)?;
         let mut mark = Mark::new(&job.source_identity.to_string());
         mark.run = begun.origin.run;

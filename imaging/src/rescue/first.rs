@@ -54,9 +54,18 @@ pub(super) fn save(map: &Path, run: Uuid, good: &ExtentMap, content: &[u8]) -> R
     })
 }
 
+/// What was kept of a first chunk.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// What of it was read.
+    pub(super) good: ExtentMap,
+    /// All of its bytes; what was not read is of no meaning.
+    pub(super) content: Vec<u8>,
+}
+
 /// What the rescue `run` kept for `map` of a chunk of `len` bytes. `None` when there is nothing, or
 /// when it fails its checks: then the chunk is read again.
-pub(super) fn load(map: &Path, run: Uuid, len: usize) -> Option<(ExtentMap, Vec<u8>)> {
+pub(super) fn load(map: &Path, run: Uuid, len: usize) -> Option<Kept> {
     let mut reader = BufReader::new(open_plain(&path(map), false).ok()?);
     let mut line = Vec::new();
     (&mut reader)
@@ -70,8 +79,10 @@ pub(super) fn load(map: &Path, run: Uuid, len: usize) -> Option<(ExtentMap, Vec<
     reader.take(len_max).read_to_end(&mut content).ok()?;
     let is_within = header.good.end_bytes() <= content.len() as u64;
     let is_whole = digest(header.run, &header.good, &content) == header.digest.0;
-    (content.len() == len && header.run == run && is_within && is_whole)
-        .then_some((header.good, content))
+    (content.len() == len && header.run == run && is_within && is_whole).then_some(Kept {
+        good: header.good,
+        content,
+    })
 }
 
 fn digest(run: Uuid, good: &ExtentMap, content: &[u8]) -> [u8; 32] {
@@ -84,7 +95,7 @@ fn digest(run: Uuid, good: &ExtentMap, content: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::{load, path, save};
+    use super::{Kept, load, path, save};
     use klon_partition::{Extent, ExtentMap};
     use proptest::prelude::{any, proptest};
     use uuid::Uuid;
@@ -101,7 +112,7 @@ mod tests {
         let run = Uuid::from_u128(1);
         assert!(load(&map, run, 8192).is_none());
         save(&map, run, &good, &content).unwrap();
-        assert_eq!(load(&map, run, 8192), Some((good, content)));
+        assert_eq!(load(&map, run, 8192), Some(Kept { good, content }));
         assert!(load(&map, Uuid::from_u128(2), 8192).is_none());
         assert!(load(&map, run, 8191).is_none());
         let bytes = std::fs::read(path(&map)).unwrap();
@@ -116,7 +127,11 @@ mod tests {
         let every: ExtentMap = every.collect();
         let content = vec![0; 1 << 20];
         save(&map, run, &every, &content).unwrap();
-        assert_eq!(load(&map, run, 1 << 20), Some((every, content)));
+        let kept = Kept {
+            good: every,
+            content,
+        };
+        assert_eq!(load(&map, run, 1 << 20), Some(kept));
     }
 
     proptest! {

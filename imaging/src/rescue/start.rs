@@ -1,9 +1,9 @@
 //! What a rescue can continue from: a map, and a target that agrees with it.
 
-use super::RescueOptions;
 use super::file::{MapFile, Origin, of_another};
 use super::first;
 use super::status::{Status, StatusMap};
+use super::{RescueOptions, UnderWay};
 use crate::chunk::{CHUNK_BYTES, Digest, first_chunk, read_chunk, to_len};
 use crate::clone::Job;
 use crate::error::{Error, Result};
@@ -30,12 +30,10 @@ pub(super) struct Begun {
     pub(super) reason: String,
 }
 
-pub(super) fn begin(
-    job: &Job<'_>,
-    record: Option<&Record>,
-    options: &RescueOptions<'_>,
-    plan: &Plan,
-) -> Result<Begun> {
+pub(super) fn begin(under_way: UnderWay<'_>, record: Option<&Record>) -> Result<Begun> {
+    let UnderWay {
+        job, options, plan, ..
+    } = under_way;
     let size_bytes = plan.source_bytes;
     let fresh = Begun {
         statuses: StatusMap::new(size_bytes),
@@ -58,7 +56,7 @@ pub(super) fn begin(
         // Nothing is claimed of the target, so it may be any.
         return Ok(from_first(options, found, fresh));
     }
-    match gone_on(job, record, options, plan, found, &fresh)? {
+    match gone_on(under_way, record, found, &fresh)? {
         Ok(begun) => Ok(begun),
         Err(_) if options.is_own_map => Ok(fresh),
         Err(why) => Err(of_another(options.map, &why)),
@@ -96,13 +94,14 @@ fn from_first(options: &RescueOptions<'_>, found: MapFile, fresh: Begun) -> Begu
 
 /// The state of a map, or why the rescue can't continue from it.
 fn gone_on(
-    job: &Job<'_>,
+    under_way: UnderWay<'_>,
     record: Option<&Record>,
-    options: &RescueOptions<'_>,
-    plan: &Plan,
     found: MapFile,
     fresh: &Begun,
 ) -> Result<std::result::Result<Begun, String>> {
+    let UnderWay {
+        job, options, plan, ..
+    } = under_way;
     let MapFile { origin, statuses } = found;
     let mut begun = Begun {
         statuses,
@@ -179,7 +178,11 @@ impl Begun {
 
     /// Takes what `run` kept of the first chunk; false when there is nothing.
     fn load_first(&mut self, options: &RescueOptions<'_>, run: Uuid) -> bool {
-        let Some((good, held)) = first::load(options.map, run, self.held.len()) else {
+        let Some(first::Kept {
+            good,
+            content: held,
+        }) = first::load(options.map, run, self.held.len())
+        else {
             return false;
         };
         for extent in good.iter() {

@@ -7,10 +7,10 @@ use super::file::MapFile;
 use super::status::Status;
 use super::{RescueOptions, RescueSummary, first_bad, rescue};
 use crate::change::RungChoice;
-use crate::clone::{CloneOptions, Freed, Job, Rewrite, Update, clone};
+use crate::clone::{CloneOptions, Ends, Freed, Job, Rewrite, Update, clone};
 use crate::error::Error;
 use crate::mark::Mark;
-use crate::progress::{Event, Observer, Silent};
+use crate::progress::{Event, Observer, Runner, Silent};
 use crate::record::RecordStore;
 use crate::verify::{Against, verify};
 use klon_partition::device::{KnownBad, MemoryDevice, ReopenAt};
@@ -75,11 +75,13 @@ impl World {
         let usage = Usage::mapped(self.used.clone());
         run(&Job::new(
             "TestClone",
-            &self.source(bad),
-            &usage,
-            &Identity::Path("/source".to_owned()),
-            &self.target,
-            &Identity::Path(target.to_owned()),
+            Ends {
+                source: &self.source(bad),
+                usage: &usage,
+                source_identity: &Identity::Path("/source".to_owned()),
+                target: &self.target,
+                target_identity: &Identity::Path(target.to_owned()),
+            },
         ))
     }
 
@@ -121,7 +123,16 @@ impl World {
         let record = self.records.load(&target).unwrap().unwrap();
         assert_eq!(record.bad, bad);
         let against = Against::Record(&record);
-        let found = verify("x", &self.target, &against, THREADS, &Silent).unwrap();
+        let found = verify(
+            &self.target,
+            &against,
+            Runner {
+                name: "x",
+                threads: THREADS,
+                observer: &Silent,
+            },
+        )
+        .unwrap();
         assert!(found.is_equal && found.bad == bad);
         let statuses = MapFile::load(&self.map(), SIZE as u64)
             .unwrap()

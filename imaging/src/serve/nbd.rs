@@ -22,7 +22,7 @@ use super::export::Exports;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// Longest data of an option that is read.
+/// The longest data of an option that klon reads.
 pub const OPTION_BYTES_MAX: u32 = 64 << 10;
 /// Longest read that is answered, and longest write that is read before it is refused.
 pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;

@@ -4,7 +4,7 @@
 
 use super::index::{Entry, damaged};
 use super::room::{Room, Rooms, Space, UNIT_BYTES};
-use super::stager::{Stager, UNIT_ENTRIES, data_bytes, lay_out};
+use super::stager::{StagedInPasses, Stager, UNIT_ENTRIES, data_bytes, lay_out};
 use crate::chunk::{Digest, Write};
 use crate::error::{Error, Result};
 use crate::spot::{Area, Spot};
@@ -111,7 +111,11 @@ impl<'a> PassStager<'a> {
             ..
         } = into_inner(self.state);
         let entries = chunks.into_values().flat_map(|placed| placed.entries);
-        Stager::of_passes(self.space, run, room, (entries.collect(), touched))
+        let staged = StagedInPasses {
+            entries: entries.collect(),
+            spots: touched,
+        };
+        Stager::of_passes(self.space, run, room, staged)
     }
 
     fn settle(&self, number: u64, wanted: &ExtentMap) -> Result<()> {
@@ -129,10 +133,7 @@ impl<'a> PassStager<'a> {
             .iter()
             .find(|entry| !wanted.contains(entry.to))
         {
-            return Err(Error::Internal(format!(
-                "{} is not to be written",
-                entry.to
-            )));
+            return Err(Error::not_to_be_written(entry.to));
         }
         let is_in_the_way = |spot: &Spot| spot.area == Area::Volume && wanted.overlaps(spot.extent);
         if !placed.spots.iter().any(is_in_the_way) {

@@ -81,7 +81,7 @@ pub struct Rooms {
     pub unproven: ExtentMap,
     /// Space of the drive that belongs to no partition.
     pub drive: ExtentMap,
-    /// Whether the contents of that space may be lost; else only zeroes are overwritten.
+    /// Whether the contents of the room may be lost; else only zeroes are overwritten.
     pub is_drive_given_up: bool,
 }
 

@@ -34,6 +34,13 @@ struct State {
     spots: Vec<Spot>,
 }
 
+/// What passes over a source have staged.
+pub(super) struct StagedInPasses {
+    pub(super) entries: Vec<Entry>,
+    /// All the room that was ever taken.
+    pub(super) spots: Vec<Spot>,
+}
+
 impl<'a> Stager<'a> {
     /// Stages what `run` writes in room of `space`. What is staged there already, in `parts`, is not
     /// staged again.
@@ -64,8 +71,7 @@ impl<'a> Stager<'a> {
         })
     }
 
-    /// One that has staged `entries`, with all the `room` that is left. The spots are all the room that was
-    /// ever taken.
+    /// One that has staged what passes did, with all the `room` that is left.
     ///
     /// # Errors
     /// [`Error::Target`].
@@ -73,8 +79,9 @@ impl<'a> Stager<'a> {
         space: Space<'a>,
         run: Uuid,
         room: Room,
-        (entries, spots): (Vec<Entry>, Vec<Spot>),
+        staged: StagedInPasses,
     ) -> Result<Self> {
+        let StagedInPasses { entries, spots } = staged;
         let none = ExtentMap::new();
         let nothing = Areas {
             volume: &none,

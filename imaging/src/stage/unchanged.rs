@@ -107,8 +107,8 @@ pub(super) fn witness(space: Space<'_>) -> Result<[u8; 32]> {
 
 fn changed() -> Error {
     Error::Refused(
-        "the target was changed after an update for it was staged, or can't be shown not to be, so \
-         the update may no longer fit it; clone to it again, from its source"
+        "the target was changed after an update for it was staged, or nothing shows that it was not. The \
+         update may no longer fit it; clone to it again, from its source"
             .to_owned(),
     )
 }

@@ -61,7 +61,7 @@ impl<D> FaultAt<D> {
     }
 
     /// Counts an operation; how it is to fail, if it is.
-    fn step(&self, operation: Operation, (offset_bytes, len_bytes): (u64, u64)) -> Option<Failure> {
+    fn step(&self, operation: Operation, range: Range) -> Option<Failure> {
         let number = self.operations.fetch_add(1, Ordering::SeqCst);
         let failure = match self.fault? {
             Fault::Transient(at) if number == at => Failure::Whole,
@@ -71,7 +71,7 @@ impl<D> FaultAt<D> {
                 Failure::Whole
             }
             Fault::Unreadable(bad) if operation == Operation::Read => {
-                Extent::new(offset_bytes, len_bytes)?.intersection(bad)?;
+                Extent::new(range.offset_bytes, range.len_bytes)?.intersection(bad)?;
                 Failure::Whole
             }
             _ => return None,
@@ -83,7 +83,7 @@ impl<D> FaultAt<D> {
     fn run(
         &self,
         operation: Operation,
-        range: (u64, u64),
+        range: Range,
         run: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         match self.step(operation, range) {
@@ -102,9 +102,34 @@ enum Failure {
     },
 }
 
-fn injected(operation: Operation, (offset_bytes, len_bytes): (u64, u64)) -> Error {
+/// The bytes of an operation; a sync has none.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    offset_bytes: u64,
+    len_bytes: u64,
+}
+
+impl Range {
+    const fn new(offset_bytes: u64, len: usize) -> Self {
+        Self {
+            offset_bytes,
+            len_bytes: len as u64,
+        }
+    }
+}
+
+impl From<Extent> for Range {
+    fn from(extent: Extent) -> Self {
+        Self {
+            offset_bytes: extent.offset_bytes(),
+            len_bytes: extent.len_bytes(),
+        }
+    }
+}
+
+fn injected(operation: Operation, range: Range) -> Error {
     let source = std::io::Error::other("injected fault");
-    Error::io(operation, offset_bytes, len_bytes, source)
+    Error::io(operation, range.offset_bytes, range.len_bytes, source)
 }
 
 impl<D: ReadAt> ReadAt for FaultAt<D> {
@@ -113,7 +138,7 @@ impl<D: ReadAt> ReadAt for FaultAt<D> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let range = (offset_bytes, buffer.len() as u64);
+        let range = Range::new(offset_bytes, buffer.len());
         self.run(Operation::Read, range, || {
             self.device.read_exact_at(buffer, offset_bytes)
         })
@@ -126,7 +151,7 @@ impl<D: ReadAt> ReadAt for FaultAt<D> {
 
 impl<D: WriteAt> WriteAt for FaultAt<D> {
     fn write_all_at(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
-        let range = (offset_bytes, data.len() as u64);
+        let range = Range::new(offset_bytes, data.len());
         let failure = self.step(Operation::Write, range);
         let done = match failure {
             None => data,
@@ -153,7 +178,7 @@ impl<D: WriteAt> WriteAt for FaultAt<D> {
     }
 
     fn sync(&self) -> Result<()> {
-        self.run(Operation::Sync, (0, 0), || self.device.sync())
+        self.run(Operation::Sync, Range::new(0, 0), || self.device.sync())
     }
 }
 

@@ -1,7 +1,7 @@
 //! An open file or block device, and positional I/O on it, aligned as O_DIRECT wants it.
 
 use super::aligned::{ALIGNMENT_BYTES, AlignedBuffer};
-use super::{Geometry, IoMode, block, check_range, direct, file};
+use super::{FileId, Geometry, IoMode, block, check_range, direct, file};
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
 use crate::locks::{read_lock, write_lock};
@@ -77,15 +77,18 @@ impl Handle {
     }
 
     /// The device number of a block device; filesystem and inode of a file.
-    pub(super) fn id(&self) -> Result<(u64, u64)> {
+    pub(super) fn id(&self) -> Result<FileId> {
         let metadata = self.file.metadata().map_err(|source| Error::Open {
             path: self.path.clone(),
             doing: "ask what it is",
             source,
         })?;
         Ok(match self.kind {
-            Kind::Block => (metadata.rdev(), 0),
-            Kind::File => (metadata.dev(), metadata.ino()),
+            Kind::Block => FileId {
+                device: metadata.rdev(),
+                inode: 0,
+            },
+            Kind::File => FileId::of(&metadata),
         })
     }
 

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::FileId;
 use crate::extent::Extent;
 use nix::errno::Errno;
 use nix::libc;
@@ -225,40 +226,38 @@ pub(crate) fn set_read_only(root: &File, is_read_only: bool) -> io::Result<()> {
 /// Tells the kernel of a partition of `disk` (`BLKPG_ADD_PARTITION`).
 pub(crate) fn add_partition(disk: &File, number: u32, extent: Extent) -> io::Result<()> {
     const BLKPG_ADD_PARTITION: i32 = 1;
-    let signed = |bytes| i64::try_from(bytes).map_err(|_| io::Error::from(Errno::ERANGE));
-    partition_operation(
-        disk,
-        BLKPG_ADD_PARTITION,
-        (signed(extent.offset_bytes())?, signed(extent.len_bytes())?),
-        number,
-    )
+    partition_operation(disk, BLKPG_ADD_PARTITION, Some(extent), number)
 }
 
 /// Makes the kernel forget a partition of `disk` (`BLKPG_DEL_PARTITION`).
 pub(crate) fn delete_partition(disk: &File, number: u32) -> io::Result<()> {
     const BLKPG_DEL_PARTITION: i32 = 2;
-    partition_operation(disk, BLKPG_DEL_PARTITION, (0, 0), number)
+    partition_operation(disk, BLKPG_DEL_PARTITION, None, number)
 }
 
-/// The filesystem's device number and the inode of the file that a loop device shows
-/// (`LOOP_GET_STATUS64`): they tell where its name has gone or is another file's.
-pub(crate) fn loop_file(device: &File) -> io::Result<(u64, u64)> {
+/// The file that a loop device shows (`LOOP_GET_STATUS64`): it tells where its name has gone or is another
+/// file's.
+pub(crate) fn loop_file(device: &File) -> io::Result<FileId> {
     let mut info = LoopInfo64::default();
     // SAFETY: the descriptor is open for the call, and the structure, laid out as the kernel
     // declares it, outlives it.
     unsafe { raw::loop_get_status64(device.as_raw_fd(), &raw mut info) }?;
-    Ok((info.device, info.inode))
+    Ok(FileId {
+        device: info.device,
+        inode: info.inode,
+    })
 }
 
 fn partition_operation(
     disk: &File,
     operation: i32,
-    (start_bytes, len_bytes): (i64, i64),
+    extent: Option<Extent>,
     number: u32,
 ) -> io::Result<()> {
+    let signed = |bytes| i64::try_from(bytes).map_err(|_| io::Error::from(Errno::ERANGE));
     let mut partition = BlkpgPartition {
-        start_bytes,
-        len_bytes,
+        start_bytes: signed(extent.map_or(0, Extent::offset_bytes))?,
+        len_bytes: signed(extent.map_or(0, Extent::len_bytes))?,
         number: i32::try_from(number).map_err(|_| io::Error::from(Errno::ERANGE))?,
         device_name: [0; 64],
         volume_name: [0; 64],

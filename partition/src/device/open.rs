@@ -1,14 +1,14 @@
 //! Opening files and block devices by path.
 
 use super::handle::{Handle, Kind};
-use super::{IoMode, Source, Target, ioctl};
+use super::{FileId, IoMode, Source, Target, ioctl};
 use crate::durable::sync_name;
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 use crate::text::Shown;
 use nix::libc::{EACCES, EBUSY, EPERM, EROFS, O_CLOEXEC, O_EXCL, O_NOCTTY, O_NONBLOCK};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -44,12 +44,18 @@ fn open_claimed(path: &Path, io_mode: Option<&IoMode>) -> crate::Result<Source> 
         },
     };
     let (file, is_exclusive) = claimed.map_err(|source| open_error(path, FOR_READING, source))?;
-    let handle = describe(file, path, (kind, io_mode), FOR_READING)?;
+    let handle = Opened {
+        file,
+        path,
+        kind,
+        doing: FOR_READING,
+    }
+    .handle(io_mode)?;
     Ok(Source::new(handle, is_exclusive))
 }
 
-/// As [`open_source`], for what was open before, in this mode: nothing of it is read, because a
-/// failing disk would have to seek for that.
+/// As [`open_source`], for a device that was open before, and works in this mode. klon reads nothing to find
+/// the mode out, because a failing disk would have to seek for it.
 ///
 /// # Errors
 /// As [`open_source`].
@@ -69,7 +75,13 @@ pub fn look_at(path: &Path) -> crate::Result<Source> {
         .custom_flags(O_CLOEXEC | O_NONBLOCK)
         .open(path);
     let file = opened.map_err(|source| open_error(path, FOR_READING, source))?;
-    let handle = describe(file, path, (kind, None), FOR_READING)?;
+    let handle = Opened {
+        file,
+        path,
+        kind,
+        doing: FOR_READING,
+    }
+    .handle(None)?;
     Ok(Source::new(handle, false))
 }
 
@@ -142,12 +154,13 @@ pub fn open_around(path: &Path) -> crate::Result<Target> {
         .custom_flags(O_CLOEXEC | O_NONBLOCK)
         .open(path);
     let file = opened.map_err(|source| refusal(path, kind, source))?;
-    Ok(Target::new(describe(
+    let opened = Opened {
         file,
         path,
-        (kind, None),
-        FOR_WRITING,
-    )?))
+        kind,
+        doing: FOR_WRITING,
+    };
+    Ok(Target::new(opened.handle(None)?))
 }
 
 /// Creates a plain file of `size_bytes` zeroes, all of it a hole, and opens it as a target.
@@ -181,7 +194,13 @@ pub fn create_target_file(path: &Path, size_bytes: u64) -> crate::Result<Target>
         let _ = fs::remove_file(path);
         return Err(open_error(path, "make a file of the wanted size", source));
     }
-    let handle = describe(file, path, (Kind::File, None), FOR_WRITING)?;
+    let handle = Opened {
+        file,
+        path,
+        kind: Kind::File,
+        doing: FOR_WRITING,
+    }
+    .handle(None)?;
     Ok(Target::new(handle))
 }
 
@@ -196,12 +215,40 @@ fn claim(file: File, path: &Path, kind: Kind) -> crate::Result<Target> {
             }
         }
     }
-    Ok(Target::new(describe(
+    let opened = Opened {
         file,
         path,
-        (kind, None),
-        FOR_WRITING,
-    )?))
+        kind,
+        doing: FOR_WRITING,
+    };
+    Ok(Target::new(opened.handle(None)?))
+}
+
+/// A file that was just opened: by which name, as what, for what.
+struct Opened<'a> {
+    file: File,
+    path: &'a Path,
+    kind: Kind,
+    doing: &'static str,
+}
+
+impl Opened<'_> {
+    /// Describes it, in the mode that is known to work, if one is.
+    fn handle(self, known: Option<&IoMode>) -> crate::Result<Handle> {
+        let Self {
+            file,
+            path,
+            kind,
+            doing,
+        } = self;
+        // The path may have changed hands since it was looked at.
+        let opened = file
+            .metadata()
+            .map_err(|source| open_error(path, doing, source))?;
+        check_kind(path, opened.file_type(), Some(kind))?;
+        Handle::new(file, path.to_owned(), kind, known)
+            .map_err(|source| open_error(path, "ask for its size and sectors", source))
+    }
 }
 
 /// Keeps others who respect locks from writing to a file, which must still be the one of its name then.
@@ -217,8 +264,8 @@ fn lock(file: &File, path: &Path) -> crate::Result<()> {
         // A filesystem without locks (some network ones) is no reason not to write to it.
         Err(TryLockError::Error(_)) => {}
     }
-    let node = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
-    match node(fs::metadata(path)) == node(file.metadata()) {
+    let id = |found: io::Result<fs::Metadata>| found.ok().as_ref().map(FileId::of);
+    match id(fs::metadata(path)) == id(file.metadata()) {
         true => Ok(()),
         false => Err(Error::Refused(format!(
             "{} was renamed, replaced or removed while it was opened; look at it and try again",
@@ -245,21 +292,6 @@ fn with_patience<T, E>(
             result => return result,
         }
     }
-}
-
-fn describe(
-    file: File,
-    path: &Path,
-    (kind, io_mode): (Kind, Option<&IoMode>),
-    doing: &'static str,
-) -> crate::Result<Handle> {
-    // The path may have changed hands since it was looked at.
-    let opened = file
-        .metadata()
-        .map_err(|source| open_error(path, doing, source))?;
-    check_kind(path, opened.file_type(), Some(kind))?;
-    Handle::new(file, path.to_owned(), kind, io_mode)
-        .map_err(|source| open_error(path, "ask for its size and sectors", source))
 }
 
 fn kind_of(path: &Path, doing: &'static str) -> crate::Result<Kind> {
@@ -314,11 +346,14 @@ fn kind_found(file_type: fs::FileType) -> Result<Kind, &'static str> {
 
 fn refusal(path: &Path, kind: Kind, source: io::Error) -> Error {
     match (kind, source.raw_os_error()) {
-        (Kind::Block, Some(EBUSY)) => Error::Refused(format!(
-            "{} is in use: mounted, swap, part of a device-mapper, LVM or RAID device, or open in \
-             another disk tool; `lsblk {0}` and `klon devices` show by whom",
-            path.shown()
-        )),
+        (Kind::Block, Some(EBUSY)) => Error::RefusedUnless {
+            reason: format!(
+                "{} is in use: mounted, swap, part of a device-mapper, LVM or RAID device, or open in \
+                 another disk tool",
+                path.shown()
+            ),
+            remedy: Remedy::ShowUses,
+        },
         (Kind::Block, Some(EACCES | EPERM | EROFS)) if is_read_only(path) => read_only(path),
         (Kind::File, Some(EROFS)) => Error::Refused(format!(
             "{} is on a filesystem that is mounted read-only",

@@ -1,7 +1,7 @@
 //! A file or block device opened for reading only.
 
 use super::handle::{Handle, Kind};
-use super::{Geometry, IoMode, ReadAt, Stamp};
+use super::{FileId, Geometry, IoMode, ReadAt, Stamp};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
 use std::path::Path;
@@ -45,11 +45,11 @@ impl Source {
         self.is_exclusive
     }
 
-    /// Its device number, or the filesystem and inode of a file: what a path may cease to name.
+    /// Which file it is, which a path may cease to name; of a block device its number, and no inode.
     ///
     /// # Errors
     /// [`Error::Open`] when the system does not say.
-    pub fn id(&self) -> Result<(u64, u64)> {
+    pub fn id(&self) -> Result<FileId> {
         self.handle.id()
     }
 

@@ -65,7 +65,8 @@ impl<D: ReadAt> Spill<D> {
         let mut rest = buffer;
         let mut at = offset_bytes;
         while !rest.is_empty() {
-            let (is_changed, end_bytes) = changed.run(at, at.saturating_add(rest.len() as u64));
+            let run = changed.run(at, at.saturating_add(rest.len() as u64));
+            let (is_changed, end_bytes) = (run.is_changed, run.end_bytes);
             // At least one byte, and at most what is wanted.
             let len = (end_bytes - at) as usize;
             let (piece, behind) = rest.split_at_mut(len);
@@ -103,15 +104,17 @@ impl<D: ReadAt> Spill<D> {
 
     fn put(&self, operation: Operation, data: &[u8], offset_bytes: u64) -> Result<()> {
         let put = self.file.write_all_at(data, offset_bytes);
-        put.map_err(|source| self.failed(operation, (offset_bytes, data.len() as u64), source))
+        put.map_err(|source| {
+            self.note_full(&source);
+            Error::io(operation, offset_bytes, data.len() as u64, source)
+        })
     }
 
-    fn failed(&self, operation: Operation, (at, len): (u64, u64), source: io::Error) -> Error {
+    fn note_full(&self, error: &io::Error) {
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if full.contains(&source.kind()) {
+        if full.contains(&error.kind()) {
             self.is_full.store(true, Ordering::Relaxed);
         }
-        Error::io(operation, at, len, source)
     }
 
     /// Makes a range of the file read as zeroes: as a hole, where its filesystem has holes.

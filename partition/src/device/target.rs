@@ -2,7 +2,7 @@
 
 use super::aligned::AlignedBuffer;
 use super::handle::{Handle, Kind};
-use super::{Geometry, IoMode, ReadAt, WriteAt, block, check_range, file};
+use super::{FileId, Geometry, IoMode, ReadAt, WriteAt, block, check_range, file};
 use crate::error::{Error, Operation, Result};
 use crate::extent::{Extent, ExtentMap};
 use std::io;
@@ -42,11 +42,11 @@ impl Target {
         self.handle.kind
     }
 
-    /// Its device number, or the filesystem and inode of a file: what a path may cease to name.
+    /// Which file it is, which a path may cease to name; of a block device its number, and no inode.
     ///
     /// # Errors
     /// [`Error::Open`] when the system does not say.
-    pub fn id(&self) -> Result<(u64, u64)> {
+    pub fn id(&self) -> Result<FileId> {
         self.handle.id()
     }
 

@@ -258,7 +258,9 @@ fn devices_in_use_or_read_only_are_refused_as_targets() {
         fs::create_dir(&at).unwrap();
         let _mount = Mount::new(device.path(), &at);
         let refused = open_target(device.path()).unwrap_err();
-        assert!(matches!(&refused, Error::Refused(why) if why.contains("in use")));
+        assert!(
+            matches!(&refused, Error::RefusedUnless { reason: why, .. } if why.contains("in use"))
+        );
         assert!(!open_source(device.path()).unwrap().is_exclusive());
     }
     assert!(open_target(device.path()).is_ok());

@@ -62,8 +62,8 @@ pub struct File<'a> {
     pub size_bytes: u64,
     /// Where its contents end. Runs behind this hold something else (hash trees of fs-verity).
     pub contents_end_bytes: u64,
-    /// What it is given of the volume at once, at least a block: what lies between its runs and the
-    /// ends of such a cluster is nobody's.
+    /// The unit in which the file gets room on the volume, at least a block. Nothing else lies between the
+    /// runs of the file and the ends of their units.
     pub cluster_bytes: u64,
     /// When its inode changed last (`ctime`).
     pub changed: Stamp,
@@ -119,7 +119,7 @@ pub enum RunKind {
 /// Bytes that follow each other both in a file and on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRun {
-    /// What they are of the file.
+    /// Which bytes of the file these are.
     pub kind: RunKind,
     /// Where the first of them is in the contents or the attributes; 0 in a map.
     pub file_offset_bytes: u64,

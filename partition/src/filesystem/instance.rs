@@ -1,5 +1,5 @@
-//! Which filesystem a volume holds, and what it says of its own past: what two looks at it must
-//! agree in before what it says of its files counts.
+//! Which filesystem a volume holds, and what the filesystem says of its own past. Two looks at a volume must
+//! agree in this. Otherwise what the filesystem says of its files does not count.
 
 use serde::{Deserialize, Serialize};
 

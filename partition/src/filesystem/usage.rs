@@ -159,7 +159,7 @@ impl Usage {
         (self.basis == Basis::Map && end_bytes < size_bytes).then_some(end_bytes)
     }
 
-    /// The part of this in `part`. Offsets stay.
+    /// What of the usage lies in `part`. Offsets stay those of the volume.
     #[must_use]
     pub fn within(&self, part: Option<Extent>) -> Self {
         let part: ExtentMap = part.into_iter().collect();

@@ -31,7 +31,7 @@ pub struct Unassigned {
 /// [`crate::Error::Io`] when the device fails; [`crate::Error::Corrupt`] when the chain of logical
 /// partitions can't be followed.
 pub fn unassigned(disk: &dyn ReadAt, table: &Table, from_bytes: u64) -> Result<Option<Unassigned>> {
-    let (_, room) = outside_of(disk, table)?;
+    let room = outside_of(disk, table)?.room;
     let room = room.difference(&ExtentMap::whole(from_bytes));
     let windows = edges(&room).union(&disk_start(&room));
     let samples = room.iter().take(ROOMS_MAX).flat_map(samples);
@@ -56,7 +56,7 @@ pub fn first_unassigned(
     table: &Table,
     carried: &ExtentMap,
 ) -> Result<Option<Unassigned>> {
-    let (_, room) = outside_of(disk, table)?;
+    let room = outside_of(disk, table)?.room;
     for extent in room.difference(carried).iter() {
         if let Some(first_bytes) = first_set(disk, extent)? {
             return Ok(Some(Unassigned {

@@ -79,7 +79,7 @@ pub fn disk_usage_by(disk: &dyn ReadAt, known: &[Volume]) -> Result<DiskUsage> {
     if is_unknown_label(disk, &table)? {
         return Ok(unknown_label(disk, table));
     }
-    let (used, room) = outside_of(disk, &table)?;
+    let Unpartitioned { used, room } = outside_of(disk, &table)?;
     let partitions: ExtentMap = data_partitions(&table).map(|it| it.extent).collect();
     let mut usage = DiskUsage {
         extents: used.union(&room),
@@ -119,16 +119,22 @@ fn volume_usage(disk: &dyn ReadAt, extent: Extent, known: &[Volume]) -> Result<U
     }
 }
 
-/// What is in use whatever the partitions say: the table's structures, an ISO 9660; and the room that
-/// no partition has beside that.
-pub(super) fn outside_of(disk: &dyn ReadAt, table: &Table) -> Result<(ExtentMap, ExtentMap)> {
+/// The bytes of a disk that are not what its partitions say.
+pub(super) struct Unpartitioned {
+    /// What is in use whatever the partitions say: the table's structures, an ISO 9660.
+    pub(super) used: ExtentMap,
+    /// The room that no partition has beside that.
+    pub(super) room: ExtentMap,
+}
+
+pub(super) fn outside_of(disk: &dyn ReadAt, table: &Table) -> Result<Unpartitioned> {
     // The partitions of an installation medium are files or parts of its ISO 9660, and what is
     // free in them belongs to it too.
     let used = table::raw_extents(disk, table)?.union(&filesystem::beside_table(disk)?);
     let partitions: ExtentMap = data_partitions(table).map(|it| it.extent).collect();
     let room = partitions.complement(disk.geometry().size_bytes);
     let room = room.difference(&used);
-    Ok((used, room))
+    Ok(Unpartitioned { used, room })
 }
 
 impl DiskUsage {

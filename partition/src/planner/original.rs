@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// The most boot code of a first sector: what is before the disk signature.
 pub const BOOT_CODE_BYTES: usize = 440;
 
-/// The most of a boot loader before the first partition that a plan has. GRUB's is 30 to 130 KiB; twice as many digits
-/// must fit into the copy that the drive carries.
+/// How much of a boot loader before the first partition a plan has at most. GRUB's is 30 to 130 KiB. Written
+/// in digits it is twice as long, and must fit into the copy of the plan that the drive carries.
 pub const LOADER_BYTES_MAX: usize = 192 << 10;
 
 /// Where partitions begin at the earliest today: before that there are boot loaders.

@@ -64,7 +64,7 @@ pub struct Source {
     pub disk: Option<Identity>,
     /// The logical sector of that disk (512 for the file of a volume).
     pub logical_sector_bytes: u32,
-    /// Whether the disk that it is or lies on has an EFI system partition.
+    /// Whether there is an EFI system partition on the disk, which is the source or holds it.
     pub disk_has_esp: bool,
     /// Whether it is a disk with boot code in its first sector.
     pub has_boot_code: bool,

@@ -218,12 +218,15 @@ fn expand_source(request: &Request, ground: &Ground, index: usize) -> Result<Vec
     let parts = volumes.iter().zip(names).zip(claims);
     parts
         .map(|((&(volume, _), name), (size, claim))| {
-            let (partition_type, attributes, is_bootable) = described(volume, ground.scheme)
-                .map_err(|what| {
-                    Error::Refused(format!(
-                        "{name}: {what}; plan for GPT, or clone the other partitions one by one"
-                    ))
-                })?;
+            let Description {
+                partition_type,
+                attributes,
+                is_bootable,
+            } = described(volume, ground.scheme).map_err(|what| {
+                Error::Refused(format!(
+                    "{name}: {what}; plan for GPT, or clone the other partitions one by one"
+                ))
+            })?;
             Ok(Wanted {
                 name,
                 group: asked.name.clone(),
@@ -292,11 +295,18 @@ fn source_ref(source: &Source, volume: &SourceVolume) -> SourceRef {
     }
 }
 
-/// Type, attributes and boot indicator of the clone of `volume`.
+/// What the entry of a clone says beside its name and its place.
+struct Description {
+    partition_type: PartitionType,
+    attributes: u64,
+    is_bootable: bool,
+}
+
+/// What the entry of the clone of `volume` says.
 fn described(
     volume: &SourceVolume,
     scheme: Scheme,
-) -> std::result::Result<(PartitionType, u64, bool), &'static str> {
+) -> std::result::Result<Description, &'static str> {
     let kind = volume.filesystem.as_ref().map(|summary| summary.kind);
     let is_legacy_boot = volume.attributes & role::ATTRIBUTE_LEGACY_BOOT != 0;
     Ok(match scheme {
@@ -311,11 +321,11 @@ fn described(
             } else {
                 0
             };
-            (
-                PartitionType::Gpt(guid),
-                volume.attributes | legacy_boot,
-                false,
-            )
+            Description {
+                partition_type: PartitionType::Gpt(guid),
+                attributes: volume.attributes | legacy_boot,
+                is_bootable: false,
+            }
         }
         Scheme::Mbr => {
             let byte = match volume.partition_type {
@@ -323,8 +333,11 @@ fn described(
                 Some(PartitionType::Gpt(guid)) => role::mbr_type(Some(guid), kind)?,
                 None => role::mbr_type(None, kind)?,
             };
-            let is_bootable = volume.is_bootable || is_legacy_boot;
-            (PartitionType::Mbr(byte), 0, is_bootable)
+            Description {
+                partition_type: PartitionType::Mbr(byte),
+                attributes: 0,
+                is_bootable: volume.is_bootable || is_legacy_boot,
+            }
         }
     })
 }

@@ -32,7 +32,7 @@ pub struct Returning {
 pub struct WayBack {
     /// The table: the scheme, identities, names, types, numbers and order of the original.
     pub table: Table,
-    /// Numbers of partitions that are made and that no clone fills.
+    /// Numbers of new partitions that no clone fills.
     pub empty: Vec<u32>,
     /// Partitions of the original that are not made.
     pub missing: Vec<Partition>,
@@ -48,7 +48,7 @@ impl WayBack {
 }
 
 /// A partition to be made, in the order of places.
-struct Part<'a> {
+struct NewPartition<'a> {
     original: &'a Partition,
     is_logical: bool,
     /// What it takes when there is room.
@@ -57,7 +57,7 @@ struct Part<'a> {
     least_bytes: u64,
 }
 
-impl Part<'_> {
+impl NewPartition<'_> {
     /// What it takes when the disk is too small for the sizes of the original.
     fn tightened(&self) -> Claim {
         let is_smaller = self.least_bytes < self.claim.min_bytes;
@@ -74,7 +74,7 @@ impl Part<'_> {
 }
 
 /// A new disk, and where partitions may lie there.
-struct Room {
+struct NewDisk {
     usable: Extent,
     sector_bytes: u64,
     alignment_bytes: u64,
@@ -100,7 +100,7 @@ impl Original {
             Scheme::Gpt => Table::new_gpt(geometry, self.disk_guid.unwrap_or_default()),
             Scheme::Mbr => Table::new_mbr(geometry, self.disk_signature),
         }?;
-        let room = Room {
+        let disk = NewDisk {
             usable: table.usable,
             sector_bytes: u64::from(geometry.logical_sector_bytes),
             alignment_bytes: natural_alignment(
@@ -108,11 +108,11 @@ impl Original {
                 geometry.physical_sector_bytes,
             ),
         };
-        let parts = self.parts(returning, sizes, makes_empty, room.sector_bytes)?;
+        let parts = self.parts(returning, sizes, makes_empty, disk.sector_bytes)?;
         self.check_numbers(&parts, &table)?;
-        let places = room
+        let places = disk
             .lay(&parts)
-            .ok_or_else(|| misfit(&room, &parts, &table, geometry.size_bytes))?;
+            .ok_or_else(|| misfit(&disk, &parts, &table, geometry.size_bytes))?;
         for (part, extent) in parts.iter().zip(&places) {
             table.partitions.push(Partition {
                 extent: *extent,
@@ -121,7 +121,7 @@ impl Original {
         }
         table
             .partitions
-            .extend(self.extended_around(&room, &parts, &places));
+            .extend(self.extended_around(&disk, &parts, &places));
         table.partitions.sort_by_key(|partition| partition.number);
         let is_made = |number: u32| table.partitions.iter().any(|it| it.number == number);
         let is_filled = |number: u32| returning.iter().any(|one| one.number == number);
@@ -144,7 +144,7 @@ impl Original {
         sizes: &[(String, SizePolicy)],
         makes_empty: bool,
         sector_bytes: u64,
-    ) -> Result<Vec<Part<'_>>> {
+    ) -> Result<Vec<NewPartition<'_>>> {
         let claims = claims(self, returning, sizes, sector_bytes)?;
         let mut parts = Vec::new();
         for original in &self.partitions {
@@ -163,7 +163,7 @@ impl Original {
                 }
                 None => continue,
             };
-            parts.push(Part {
+            parts.push(NewPartition {
                 original,
                 is_logical: self.scheme == Scheme::Mbr && original.number > 4,
                 claim,
@@ -177,7 +177,7 @@ impl Original {
         Ok(parts)
     }
 
-    fn check_numbers(&self, parts: &[Part<'_>], table: &Table) -> Result<()> {
+    fn check_numbers(&self, parts: &[NewPartition<'_>], table: &Table) -> Result<()> {
         if parts.is_empty() {
             return Err(Error::Invalid("no partition comes back".to_owned()));
         }
@@ -208,8 +208,8 @@ impl Original {
     /// that holds them.
     fn extended_around(
         &self,
-        room: &Room,
-        parts: &[Part<'_>],
+        disk: &NewDisk,
+        parts: &[NewPartition<'_>],
         places: &[Extent],
     ) -> Option<Partition> {
         let logical = parts.iter().zip(places).filter(|(part, _)| part.is_logical);
@@ -218,14 +218,14 @@ impl Original {
         let end_bytes = places.iter().map(|place| place.end_bytes()).max()?;
         let mut own = self.partitions.iter();
         let original = own.find(|it| it.partition_type.is_extended())?;
-        let there = original.extent.intersection(room.usable);
+        let there = original.extent.intersection(disk.usable);
         let holds =
             |there: &Extent| there.offset_bytes() < start_bytes && end_bytes <= there.end_bytes();
         let mut placed = parts.iter().filter(|part| part.is_logical).zip(&places);
         let is_in_place =
             placed.all(|(part, place)| part.original.extent.offset_bytes() == place.offset_bytes());
         let around = || {
-            let first = start_bytes.checked_sub(room.alignment_bytes)?;
+            let first = start_bytes.checked_sub(disk.alignment_bytes)?;
             Extent::between(first, end_bytes)
         };
         Some(Partition {
@@ -288,13 +288,13 @@ fn claims(
     Ok(claims)
 }
 
-impl Room {
+impl NewDisk {
     /// Where the parts lie: at their places if they fit, else one behind the other.
-    fn lay(&self, parts: &[Part<'_>]) -> Option<Vec<Extent>> {
+    fn lay(&self, parts: &[NewPartition<'_>]) -> Option<Vec<Extent>> {
         let wanted: Vec<Claim> = parts.iter().map(|part| part.claim).collect();
-        let tight: Vec<Claim> = parts.iter().map(Part::tightened).collect();
+        let tight: Vec<Claim> = parts.iter().map(NewPartition::tightened).collect();
         let is_as_before =
-            |part: &Part<'_>| part.claim.weight == 0 && part.claim.padding_bytes == 0;
+            |part: &NewPartition<'_>| part.claim.weight == 0 && part.claim.padding_bytes == 0;
         let in_place = |is_cut| {
             let all = parts.iter().map(|part| self.in_place(part, is_cut));
             all.collect::<Option<Vec<Extent>>>()
@@ -311,7 +311,7 @@ impl Room {
 
     /// The place of the original, when the partition fits there; with `is_cut`, as far as the disk
     /// goes.
-    fn in_place(&self, part: &Part<'_>, is_cut: bool) -> Option<Extent> {
+    fn in_place(&self, part: &NewPartition<'_>, is_cut: bool) -> Option<Extent> {
         let before = part.original.extent;
         let bytes = part.claim.min_bytes;
         let least_bytes = part.tightened().min_bytes;
@@ -334,7 +334,7 @@ impl Room {
     /// `keeps_start` that one begins where it did, too.
     fn placed(
         &self,
-        parts: &[Part<'_>],
+        parts: &[NewPartition<'_>],
         claims: &[Claim],
         keeps_start: bool,
     ) -> Option<Vec<Extent>> {
@@ -380,15 +380,15 @@ impl Room {
 }
 
 /// The refusal for a disk that is too small, with the least that would do.
-fn misfit(room: &Room, parts: &[Part<'_>], table: &Table, size_bytes: u64) -> Error {
+fn misfit(disk: &NewDisk, parts: &[NewPartition<'_>], table: &Table, size_bytes: u64) -> Error {
     let least: Vec<Claim> = parts
         .iter()
         .map(|part| fixed(part.tightened().min_bytes))
         .collect();
-    let large = Room {
-        usable: Extent::between(room.usable.offset_bytes(), i64::MAX as u64 / 2)
-            .unwrap_or(room.usable),
-        ..*room
+    let large = NewDisk {
+        usable: Extent::between(disk.usable.offset_bytes(), i64::MAX as u64 / 2)
+            .unwrap_or(disk.usable),
+        ..*disk
     };
     let kept = parts.iter().map(|part| {
         let size = human_size(part.tightened().min_bytes);

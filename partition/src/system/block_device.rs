@@ -1,8 +1,8 @@
 //! Block devices as sysfs describes them (`Documentation/ABI/stable/sysfs-block` of Linux).
 
 use super::attribute::attribute;
-use super::{serial, transport};
-use crate::device::ioctl;
+use super::{DeviceNumber, serial, transport};
+use crate::device::{FileId, ioctl};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use std::collections::HashMap;
@@ -10,7 +10,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Sizes and positions in sysfs count in this unit, whatever the device's sectors are.
@@ -21,8 +20,7 @@ const SYSFS_UNIT_BYTES: u64 = 512;
 pub(super) struct BlockDevice {
     /// The kernel's name, as in `sda1`.
     pub(super) name: String,
-    /// Major and minor number.
-    pub(super) number: (u32, u32),
+    pub(super) number: DeviceNumber,
     pub(super) size_bytes: u64,
     pub(super) logical_sector_bytes: u32,
     pub(super) physical_sector_bytes: u32,
@@ -67,8 +65,8 @@ pub(super) struct LoopFile {
     pub(super) size_limit_bytes: u64,
     /// The name is gone, so what bears it now is something else.
     pub(super) is_deleted: bool,
-    /// The filesystem's device number and the inode, whatever the name is now.
-    pub(super) inode: Option<(u64, u64)>,
+    /// Which file it is, whatever the name is now.
+    pub(super) id: Option<FileId>,
 }
 
 impl LoopFile {
@@ -124,9 +122,7 @@ pub(super) fn all(root: &Path) -> Result<Vec<BlockDevice>> {
 
 fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
     let sysfs = fs::canonicalize(entry).ok()?;
-    let (major, minor) = attribute(&sysfs, "dev")?
-        .split_once(':')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))?;
+    let device_number = DeviceNumber::parse(&attribute(&sysfs, "dev")?)?;
     let partition = partition_of(&sysfs);
     // Partitions share what is said of the disk.
     let disk = match partition {
@@ -137,11 +133,11 @@ fn read(root: &Path, entry: &Path, name: String) -> Option<BlockDevice> {
     let physical_sector_bytes = number(&disk, "queue/physical_block_size");
     let ids = match partition {
         Some(_) => serial::Ids::default(),
-        None => serial::Ids::read(root, &disk, (major, minor)),
+        None => serial::Ids::read(root, &disk, device_number),
     };
     let mapper_uuid = attribute(&sysfs, "dm/uuid");
     Some(BlockDevice {
-        number: (major, minor),
+        number: device_number,
         size_bytes: units(&sysfs, "size").unwrap_or(0),
         logical_sector_bytes,
         physical_sector_bytes: physical_sector_bytes.unwrap_or(logical_sector_bytes),
@@ -208,15 +204,15 @@ fn loop_file(root: &Path, sysfs: &Path, name: &str) -> Option<LoopFile> {
     let is_gone = short.is_some();
     let path = short.map_or(whole, |path| Path::new(OsStr::from_bytes(path)));
     let path = path.to_owned();
-    let inode = loop_inode(root, name);
-    let is_other = |inode| {
+    let id = loop_file_id(root, name);
+    let is_other = |id| {
         let found = fs::metadata(&path).ok().filter(fs::Metadata::is_file);
-        found.is_some_and(|found| (found.dev(), found.ino()) != inode)
+        found.is_some_and(|found| FileId::of(&found) != id)
     };
-    let is_deleted = is_gone || inode.is_some_and(is_other);
+    let is_deleted = is_gone || id.is_some_and(is_other);
     Some(LoopFile {
         path,
-        inode,
+        id,
         offset_bytes: bytes("loop/offset").unwrap_or(0),
         size_limit_bytes: bytes("loop/sizelimit").unwrap_or(0),
         is_deleted,
@@ -232,7 +228,7 @@ fn is_shared_out(uuid: &str) -> bool {
 }
 
 /// Which file a loop device of the running system shows, as far as we may ask.
-fn loop_inode(root: &Path, name: &str) -> Option<(u64, u64)> {
+fn loop_file_id(root: &Path, name: &str) -> Option<FileId> {
     let node = (root == Path::new("/")).then(|| Path::new("/dev").join(name))?;
     ioctl::loop_file(&fs::File::open(node).ok()?).ok()
 }

@@ -17,7 +17,7 @@ pub fn forget_btrfs(device: &Path) {
     }
 }
 
-/// Whether a Btrfs of that UUID is mounted, whatever it is mounted of.
+/// Whether a Btrfs with this UUID is mounted, from whichever device.
 #[must_use]
 pub fn is_btrfs_mounted(uuid: &str) -> bool {
     Path::new("/sys/fs/btrfs").join(uuid).exists()

@@ -1,6 +1,7 @@
 //! Filesystems on disks that are mounted, and those that can be written to although no mount shows it:
 //! unmounted lazily, or mounted for other processes alone.
 
+use super::DeviceNumber;
 use super::block_device::names_in;
 use super::mounts::{self, Mount, MountPoint};
 use crate::error::{Error, Result};
@@ -104,10 +105,10 @@ fn hidden(root: &Path, mounts: &[Mount]) -> Result<Vec<String>> {
         for name in names {
             // Not all that is listed is a device: `features`, `stats`.
             let number = fs::read_to_string(root.join("sys/class/block").join(&name).join("dev"));
-            let Some((major, minor)) = number.as_deref().ok().and_then(number_of) else {
+            let Some(number) = number.as_deref().ok().and_then(number_of) else {
                 continue;
             };
-            if !mounts.iter().any(|mount| mount.number == (major, minor)) {
+            if !mounts.iter().any(|mount| mount.number == number) {
                 hidden.push(name);
             }
         }
@@ -115,9 +116,8 @@ fn hidden(root: &Path, mounts: &[Mount]) -> Result<Vec<String>> {
     Ok(hidden)
 }
 
-fn number_of(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.trim_end().split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+fn number_of(text: &str) -> Option<DeviceNumber> {
+    DeviceNumber::parse(text.trim_end())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Where a path's bytes really lie, so that two names of one thing are known to be one.
 
 use super::block_device::{BlockDevice, LoopFile};
-use super::{Object, System};
+use super::{DeviceNumber, Object, System};
+use crate::device::FileId;
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use std::path::Path;
@@ -9,10 +10,10 @@ use std::path::Path;
 /// A thing that holds bytes of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Base {
-    /// A whole block device, by its major and minor number.
-    Device(u32, u32),
-    /// A plain file, by its filesystem's device number and its inode.
-    File(u64, u64),
+    /// A whole block device.
+    Device(DeviceNumber),
+    /// A plain file.
+    File(FileId),
     /// Something that another machine or a program shows, wherever that has it.
     Elsewhere,
 }
@@ -138,13 +139,8 @@ impl System {
             ));
         }
         match object {
-            Object::File {
-                device,
-                inode,
-                size_bytes,
-                ..
-            } => Ok(Location {
-                base: Base::File(*device, *inode),
+            Object::File { id, size_bytes, .. } => Ok(Location {
+                base: Base::File(*id),
                 extent: Extent::new(0, *size_bytes),
                 slaves: Vec::new(),
             }),
@@ -185,7 +181,7 @@ impl System {
             }));
         }
         Ok(Location {
-            base: Base::Device(device.number.0, device.number.1),
+            base: Base::Device(device.number),
             extent: Extent::new(0, device.size_bytes),
             slaves,
         })
@@ -196,11 +192,11 @@ impl System {
     /// Where the bytes of what a loop device shows lie; `None` when that can't be told.
     fn locate_backing(&self, backing: &LoopFile, depth: u32) -> Result<Option<Location>> {
         let named = self.object(&self.real(&backing.path));
-        match (named.ok().filter(|_| !backing.is_deleted), backing.inode) {
+        match (named.ok().filter(|_| !backing.is_deleted), backing.id) {
             (Some(object), _) => self.locate_object(&object, depth + 1).map(Some),
             // Its name is gone, but it may have others.
-            (None, Some((device, inode))) => Ok(Some(Location {
-                base: Base::File(device, inode),
+            (None, Some(id)) => Ok(Some(Location {
+                base: Base::File(id),
                 extent: None,
                 slaves: Vec::new(),
             })),

@@ -1,5 +1,6 @@
 //! Mounts, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
+use super::DeviceNumber;
 use super::block_device::names_in;
 use crate::error::{Error, Result};
 use crate::text;
@@ -29,8 +30,7 @@ pub struct MountPoint {
 pub(super) struct Mount {
     /// Unique among the mounts that there are.
     pub(super) id: u64,
-    /// Major and minor number; anonymous (major 0) for Btrfs, network and memory filesystems.
-    pub(super) number: (u32, u32),
+    pub(super) number: DeviceNumber,
     pub(super) source: PathBuf,
     pub(super) point: MountPoint,
     /// The directory of an overlay that what is written comes to (`upperdir=`).
@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Mount>> {
 fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     let separator = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
-    let (major, minor) = std::str::from_utf8(fields.get(2)?).ok()?.split_once(':')?;
+    let number = DeviceNumber::parse(std::str::from_utf8(fields.get(2)?).ok()?)?;
     let super_options = fields.get(separator + 3)?;
     let is_overlay = *fields.get(separator + 1)? == b"overlay";
     let mut options = super_options.split(|&byte| byte == b',');
@@ -75,7 +75,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     Some(Mount {
         id: std::str::from_utf8(fields.first()?).ok()?.parse().ok()?,
         upper: upper.filter(|_| is_overlay).map(unescape),
-        number: (major.parse().ok()?, minor.parse().ok()?),
+        number,
         source: unescape(fields.get(separator + 2)?),
         point: MountPoint {
             at: unescape(fields.get(4)?),
@@ -164,7 +164,10 @@ mod tests {
         let line =
             br"52 30 0:48 / /merged rw - overlay none rw,lowerdir=/a,upperdir=/b\054c,workdir=/d";
         let mount = parse(line).unwrap();
-        assert_eq!((mount.id, mount.number), (52, (0, 48)));
+        assert_eq!(
+            (mount.id, mount.number.to_string()),
+            (52, "0:48".to_owned())
+        );
         assert_eq!(mount.upper.as_deref(), Some(Path::new("/b,c")));
         let line = br"53 30 8:1 / /other rw - ext4 /dev/sda1 rw,upperdir=/x";
         assert_eq!(parse(line).unwrap().upper, None);

@@ -1,6 +1,7 @@
 //! What a disk says of itself: model, serial number, world-wide name.
 
 use super::attribute::attribute;
+use super::device_number::DeviceNumber;
 use std::fs;
 use std::path::Path;
 
@@ -14,8 +15,8 @@ pub(super) struct Ids {
 
 impl Ids {
     /// Asks sysfs first, which says the same with and without udev, then udev's notes.
-    pub(super) fn read(root: &Path, sysfs: &Path, (major, minor): (u32, u32)) -> Self {
-        let notes = fs::read(root.join(format!("run/udev/data/b{major}:{minor}")));
+    pub(super) fn read(root: &Path, sysfs: &Path, number: DeviceNumber) -> Self {
+        let notes = fs::read(root.join(format!("run/udev/data/b{number}")));
         let notes = String::from_utf8_lossy(&notes.unwrap_or_default()).into_owned();
         let note = |key: &str| {
             let value = notes.lines().find_map(|line| {

@@ -2,7 +2,8 @@
 //! however often, and by whichever of its directories, it is mounted.
 
 use super::mounts::Mount;
-use super::{Object, System, split_device_number};
+use super::{DeviceNumber, Object, System};
+use crate::device::FileId;
 use crate::error::{Error, Result};
 use crate::text::Shown;
 use nix::fcntl::{OFlag, open};
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 /// A mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
-    /// Major and minor number, as mountinfo has it; the same for all subvolumes of a Btrfs.
-    pub number: (u32, u32),
+    /// Its number in mountinfo; the same for all subvolumes of a Btrfs.
+    pub number: DeviceNumber,
     /// The filesystem's name in the kernel.
     pub filesystem: String,
     /// Whether nothing can be written to it, through any mount.
@@ -44,16 +45,17 @@ impl System {
         })
     }
 
-    /// The numbers of all filesystems that bytes written to `path` come to: that of the file or
-    /// directory (for a name that there is not yet, of what will have it); for a device the ones of the
-    /// files that loop devices beneath it show; through every layer, overlays included.
+    /// The numbers of all filesystems that bytes written to `path` come to, through every layer, overlays
+    /// included. For a file or a directory this is its own filesystem. A name that does not exist yet counts as
+    /// the directory that will have it. For a device these are the filesystems of the files that loop devices
+    /// beneath it show.
     ///
     /// What a program serves (FUSE, NBD, a network) is where that program has it: nobody can tell here.
     ///
     /// # Errors
     /// As [`System::superblock_of`], and [`Error::Invalid`] where a loop device shows a file that can't be
     /// found any more.
-    pub fn superblocks_beneath(&self, path: &Path) -> Result<BTreeSet<(u32, u32)>> {
+    pub fn superblocks_beneath(&self, path: &Path) -> Result<BTreeSet<DeviceNumber>> {
         let mut beneath = Beneath::new(self);
         beneath.path(path)?;
         beneath.follow()
@@ -63,7 +65,10 @@ impl System {
     ///
     /// # Errors
     /// As [`System::superblocks_beneath`].
-    pub fn superblocks_beneath_mount(&self, mounted: &Superblock) -> Result<BTreeSet<(u32, u32)>> {
+    pub fn superblocks_beneath_mount(
+        &self,
+        mounted: &Superblock,
+    ) -> Result<BTreeSet<DeviceNumber>> {
         let mut beneath = Beneath::new(self);
         beneath.filesystem(mounted.number)?;
         let mut found = beneath.follow()?;
@@ -93,7 +98,7 @@ struct Beneath<'a> {
     system: &'a System,
     devices: BTreeSet<usize>,
     pending: Vec<usize>,
-    found: BTreeSet<(u32, u32)>,
+    found: BTreeSet<DeviceNumber>,
 }
 
 impl<'a> Beneath<'a> {
@@ -141,13 +146,13 @@ impl<'a> Beneath<'a> {
             Ok(superblock) => superblock.number,
             // Files in memory alone have a mount that is in no list, and so do those of a mount that was
             // taken away while they were open.
-            Err(Error::Invalid(_)) => split_device_number(metadata_of(path)?.dev()),
+            Err(Error::Invalid(_)) => DeviceNumber::split(metadata_of(path)?.dev()),
             Err(error) => return Err(error),
         };
         self.filesystem(number)
     }
 
-    fn filesystem(&mut self, number: (u32, u32)) -> Result<()> {
+    fn filesystem(&mut self, number: DeviceNumber) -> Result<()> {
         if !self.found.insert(number) {
             return Ok(());
         }
@@ -167,7 +172,7 @@ impl<'a> Beneath<'a> {
         Ok(())
     }
 
-    fn follow(mut self) -> Result<BTreeSet<(u32, u32)>> {
+    fn follow(mut self) -> Result<BTreeSet<DeviceNumber>> {
         while let Some(index) = self.pending.pop() {
             let Some(device) = self.system.device(index) else {
                 continue;
@@ -183,21 +188,16 @@ impl<'a> Beneath<'a> {
                 continue;
             };
             let path = self.system.real(&backing.path);
-            let identity = |path: &Path| {
-                let metadata = fs::metadata(path).ok()?;
-                Some((metadata.dev(), metadata.ino()))
-            };
+            let id_of = |path: &Path| fs::metadata(path).ok().as_ref().map(FileId::of);
             // Another file may have the name by now, or a mount may cover it.
-            let is_named = !backing.is_deleted
-                && backing
-                    .inode
-                    .is_none_or(|inode| identity(&path) == Some(inode));
+            let is_named =
+                !backing.is_deleted && backing.id.is_none_or(|id| id_of(&path) == Some(id));
             if is_named {
                 self.path(&path)?;
                 continue;
             }
-            let number = backing.inode.map(|(device, _)| split_device_number(device));
-            let known = |number: &(u32, u32)| {
+            let number = backing.id.map(|id| DeviceNumber::split(id.device));
+            let known = |number: &DeviceNumber| {
                 let mut mounts = self.system.mounts.iter();
                 mounts.any(|mount| mount.number == *number)
             };

@@ -2,7 +2,7 @@
 
 use super::location::{Base, Location};
 use super::uses::Use;
-use super::{Object, System};
+use super::{DeviceNumber, Object, System};
 use crate::text::Shown;
 use std::collections::BTreeSet;
 use std::fs;
@@ -104,7 +104,7 @@ impl System {
         match self.object(&self.real(path)).ok()? {
             Object::Device(index) => Some(index),
             Object::File { path, .. } => {
-                let number = super::split_device_number(fs::metadata(path).ok()?.dev());
+                let number = DeviceNumber::split(fs::metadata(path).ok()?.dev());
                 self.index_of_number(number)
             }
         }

@@ -2,102 +2,21 @@
 //!
 //! Both are checked by [`super::guard`] before the `gpt` crate decodes the entries.
 
+mod copy;
 mod entries;
 mod rival;
 
-use super::guard::{Header, SIGNATURE};
+use super::guard::Header;
 use super::sectors::Sectors;
 use super::{Finding, Table};
-use crate::bytes::{is_zero, le32, le64};
+use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
+use copy::Copy;
+use entries::Entries;
 
 /// Protective MBR, two headers, two arrays of a sector, and a sector for a partition.
 const SECTORS_MIN: u64 = 6;
-
-/// One copy of the table.
-pub(super) struct Copy {
-    lba: u64,
-    sector: Vec<u8>,
-    has_signature: bool,
-    /// The header, then whether its own array is intact.
-    header: Result<Header>,
-    array: Result<Vec<u8>>,
-}
-
-impl Copy {
-    fn load(disk: &dyn ReadAt, sectors: Sectors, lba: u64) -> Self {
-        let sector = read_vec(disk, sectors.offset_bytes(lba), sectors.len());
-        let has_signature = sector
-            .as_ref()
-            .is_ok_and(|sector| sector.starts_with(SIGNATURE));
-        let (sector, header) = match sector {
-            Ok(sector) => {
-                let header = Header::parse(&sector, sectors, lba);
-                (sector, header)
-            }
-            Err(error) => (Vec::new(), Err(error)),
-        };
-        let array = match &header {
-            Ok(header) => header.read_array(disk, sectors, header.array_lba),
-            Err(_) => Ok(Vec::new()),
-        };
-        Self {
-            lba,
-            sector,
-            has_signature,
-            header,
-            array,
-        }
-    }
-
-    /// The sector that it was looked for in.
-    pub(super) const fn lba(&self) -> u64 {
-        self.lba
-    }
-
-    /// The header, if it is intact.
-    pub(super) fn header(&self) -> Option<&Header> {
-        self.header.as_ref().ok()
-    }
-
-    /// The header's sector, if the header is intact.
-    pub(super) fn header_sector(&self) -> Option<&[u8]> {
-        self.header().map(|_| &*self.sector)
-    }
-
-    /// `PartitionEntryLBA` of a header that may be damaged.
-    fn named(&self) -> Option<u64> {
-        (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
-    }
-
-    /// `PartitionEntryArrayCRC32` of a header that may be damaged.
-    fn named_array_crc32(&self) -> Option<u32> {
-        (self.has_signature && self.sector.len() >= 92).then(|| le32(&self.sector, 88))
-    }
-
-    /// Whether header and array are intact.
-    pub(super) fn is_intact(&self) -> bool {
-        self.intact().is_some()
-    }
-
-    /// What is wrong with it, in words.
-    fn damage(&self) -> Option<String> {
-        let header = self.header.as_ref().err();
-        header
-            .or(self.array.as_ref().err())
-            .map(ToString::to_string)
-    }
-
-    fn intact(&self) -> Option<(&Header, &[u8])> {
-        Some((self.header.as_ref().ok()?, self.array.as_deref().ok()?))
-    }
-
-    /// The error that stands for this copy when no other can be used.
-    fn into_error(self) -> Option<Error> {
-        self.header.err().or(self.array.err())
-    }
-}
 
 /// A GPT that could be read, and how much speaks for the disk being a GPT disk at all.
 pub(super) struct Gpt {
@@ -109,6 +28,23 @@ pub(super) struct Gpt {
     pub(super) has_primary: bool,
     /// Whether the primary header is intact.
     pub(super) is_primary_valid: bool,
+}
+
+/// The header and the array that a table is read from; each may be of another copy.
+pub(super) struct Selected {
+    pub(super) header: Header,
+    pub(super) array: Vec<u8>,
+    /// Whether the array is the one of the primary copy.
+    pub(super) is_primary_array: bool,
+}
+
+impl Selected {
+    fn entries(&self) -> Entries<'_> {
+        Entries {
+            header: &self.header,
+            array: &self.array,
+        }
+    }
 }
 
 /// The two copies as they are on the disk.
@@ -142,17 +78,25 @@ impl Copies {
     }
 
     /// The array of the copy whose own header is lost, where its checksum finds it.
-    fn salvage(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>, bool)> {
+    fn salvage(&self, disk: &dyn ReadAt) -> Option<Selected> {
         let sectors = self.sectors;
         if let Ok(header) = &self.primary.header {
             let array_lba = self.backup_array_lba(disk)?;
             let array = header.read_array(disk, sectors, array_lba).ok()?;
-            return Some((header.clone(), array, false));
+            return Some(Selected {
+                header: header.clone(),
+                array,
+                is_primary_array: false,
+            });
         }
         let header = self.backup.header.as_ref().ok()?;
         let array_lba = self.primary_array_lba(disk)?;
         let array = header.read_array(disk, sectors, array_lba).ok()?;
-        Some((header.clone(), array, true))
+        Some(Selected {
+            header: header.clone(),
+            array,
+            is_primary_array: true,
+        })
     }
 
     /// Where the primary array is: as its header says or, when that is damaged, where the
@@ -211,18 +155,17 @@ impl Copies {
     }
 
     /// The best header and its array.
-    pub(super) fn selected(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>)> {
-        let (header, array, _) = self.select(disk)?;
-        Some((header, array))
-    }
-
-    /// The best header and array, and whether the array is the primary one.
-    fn select(&self, disk: &dyn ReadAt) -> Option<(Header, Vec<u8>, bool)> {
-        if let Some((header, array)) = self.primary.intact() {
-            return Some((header.clone(), array.to_vec(), true));
+    pub(super) fn select(&self, disk: &dyn ReadAt) -> Option<Selected> {
+        let of = |entries: Entries<'_>, is_primary_array| Selected {
+            header: entries.header.clone(),
+            array: entries.array.to_vec(),
+            is_primary_array,
+        };
+        if let Some(primary) = self.primary.intact() {
+            return Some(of(primary, true));
         }
-        if let Some((header, array)) = self.backup.intact() {
-            return Some((header.clone(), array.to_vec(), false));
+        if let Some(backup) = self.backup.intact() {
+            return Some(of(backup, false));
         }
         self.salvage(disk)
     }
@@ -251,12 +194,11 @@ impl Copies {
     /// How two intact copies name different partitions, or different disks: nothing tells which of
     /// them is right.
     fn difference(&self) -> Option<String> {
-        let (primary, array) = self.primary.intact()?;
-        let (backup, other_array) = self.backup.intact()?;
-        if primary.disk_guid != backup.disk_guid {
+        let (primary, backup) = (self.primary.intact()?, self.backup.intact()?);
+        if primary.header.disk_guid != backup.header.disk_guid {
             return Some("both copies of the GPT are intact and have other disk GUIDs".to_owned());
         }
-        let how = entries::difference((primary, array), (backup, other_array))?;
+        let how = entries::difference(primary, backup)?;
         Some(format!(
             "both copies of the GPT are intact and name different partitions: {how}"
         ))
@@ -331,7 +273,7 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Gpt>> {
         return Ok(None);
     }
     let copies = Copies::load(disk, sectors);
-    let Some((header, array, is_primary_array)) = copies.select(disk) else {
+    let Some(selected) = copies.select(disk) else {
         let error = copies.has_signature() || copies.failed();
         return if error {
             Err(copies.into_error())
@@ -340,17 +282,18 @@ pub(super) fn read(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Gpt>> {
         };
     };
     let conventional = || {
-        header
+        selected
+            .header
             .read_array(disk, sectors, 2)
             .is_ok_and(|array| !is_zero(&array))
     };
-    let has_primary = copies.primary.has_signature || is_primary_array || conventional();
+    let has_primary = copies.primary.has_signature || selected.is_primary_array || conventional();
     let findings = copies.findings(disk);
-    let table = entries::to_table(&header, &array, sectors)?;
+    let table = entries::to_table(selected.entries(), sectors)?;
     Ok(Some(Gpt {
         table,
         findings,
-        alternate_lba: header.alternate_lba,
+        alternate_lba: selected.header.alternate_lba,
         has_primary,
         is_primary_valid: copies.primary.header.is_ok(),
     }))
@@ -375,7 +318,13 @@ pub(super) fn readable(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Tab
             continue;
         }
         match header.read_array(disk, sectors, header.array_lba) {
-            Ok(array) => return entries::readable(&header, &array, sectors),
+            Ok(array) => {
+                let entries = Entries {
+                    header: &header,
+                    array: &array,
+                };
+                return entries::readable(entries, sectors);
+            }
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(_) => {}
         }
@@ -393,7 +342,7 @@ pub(super) fn backup(disk: &dyn ReadAt, sectors: Sectors) -> Result<Option<Table
     }
     let copies = Copies::load(disk, sectors);
     match (copies.primary.intact(), copies.backup.intact()) {
-        (Some(_), Some((header, array))) => entries::to_table(header, array, sectors).map(Some),
+        (Some(_), Some(entries)) => entries::to_table(entries, sectors).map(Some),
         _ => Ok(None),
     }
 }

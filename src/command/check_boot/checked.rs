@@ -29,16 +29,27 @@ pub struct Checked<'a> {
     pub all: &'a [Volume],
 }
 
+/// A volume that a configuration names.
+pub struct Named<'a> {
+    /// Which configuration.
+    pub of: &'a str,
+    /// In which of its words.
+    pub what: &'a str,
+    /// The name.
+    pub reference: &'a Reference,
+    /// Whether the system starts without the volume, too.
+    pub is_optional: bool,
+}
+
 impl Checked<'_> {
     /// Looks for a volume that is named.
-    pub fn named(
-        &self,
-        of: &str,
-        what: &str,
-        reference: &Reference,
-        is_optional: bool,
-        report: &mut Report,
-    ) {
+    pub fn look_for(&self, named: &Named<'_>, report: &mut Report) {
+        let Named {
+            of,
+            what,
+            reference,
+            is_optional,
+        } = *named;
         let shown = match reference {
             Reference::Uuid(value) => format!("UUID={}", quoted(value)),
             Reference::Label(value) => format!("LABEL={}", quoted(value)),

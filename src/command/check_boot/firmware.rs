@@ -27,6 +27,12 @@ const LEGACY_BOOT: u64 = 1 << 2;
 /// The most files on an ESP that are looked at as loaders.
 const LOADERS_MAX: usize = 256;
 
+/// The disk that is looked at, and its volumes.
+struct Disk<'a> {
+    open: &'a OpenPlace,
+    volumes: &'a [Volume],
+}
+
 /// Looks at what both kinds of firmware look at.
 ///
 /// # Errors
@@ -38,7 +44,8 @@ pub fn check(
     system: &System,
 ) -> Result<()> {
     let by_uefi = uefi(volumes, report)?;
-    let by_bios = bios(open, (volumes, by_uefi), report, system)?;
+    let disk = Disk { open, volumes };
+    let by_bios = bios(&disk, by_uefi, report, system)?;
     if by_uefi == Some(false) && !by_bios {
         report.missing("firmware: nothing on this disk is started, neither by UEFI nor by BIOS");
     }
@@ -133,11 +140,12 @@ fn others(esp: &Volume, report: &mut Report) -> Result<Vec<String>> {
 /// Whether BIOS firmware finds boot code that can go on. Where UEFI firmware finds its way, a partition to go on from
 /// need not be there: boot code of an earlier system stays in the first sector.
 fn bios(
-    open: &OpenPlace,
-    (volumes, by_uefi): (&[Volume], Option<bool>),
+    disk: &Disk<'_>,
+    by_uefi: Option<bool>,
     report: &mut Report,
     system: &System,
 ) -> Result<bool> {
+    let open = disk.open;
     let original = found::original(open, open.identity(system)?, &open.layout)?;
     let Some(original) = original.filter(|original| !original.boot_code.is_empty()) else {
         report.note("BIOS: there is no boot code in the first sector, so BIOS firmware starts nothing from this disk");
@@ -145,7 +153,7 @@ fn bios(
     };
     if original.boot_code.windows(4).any(|four| four == b"GRUB") {
         report.found("BIOS: GRUB's boot code is in the first sector");
-        return rest_of_grub(open, (&original, volumes), report);
+        return rest_of_grub(disk, &original, report);
     }
     report.found("BIOS: there is boot code in the first sector");
     let is_active = |partition: &&Partition| match original.scheme {
@@ -179,11 +187,8 @@ fn bios(
 }
 
 /// GRUB's boot code reads the rest of it from before the first partition, or from a BIOS boot partition.
-fn rest_of_grub(
-    open: &OpenPlace,
-    (original, volumes): (&Original, &[Volume]),
-    report: &mut Report,
-) -> Result<bool> {
+fn rest_of_grub(disk: &Disk<'_>, original: &Original, report: &mut Report) -> Result<bool> {
+    let Disk { open, volumes } = disk;
     let is_for_bios =
         |volume: &&Volume| volume.partition.partition_type == PartitionType::Gpt(BIOS_BOOT);
     if let Some(volume) = volumes.iter().find(is_for_bios) {

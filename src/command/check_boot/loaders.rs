@@ -1,6 +1,6 @@
 //! What boot loaders start: their configurations, kernels, initial RAM disks, command lines.
 
-use super::checked::{Checked, limited};
+use super::checked::{Checked, Named, limited};
 use super::config::{self, Entry, Root};
 use super::disk::{Volume, find};
 use super::look;
@@ -79,7 +79,13 @@ fn grub(checked: &Checked<'_>, path: &str, text: &str, report: &mut Report) -> R
     let found = config::grub(text);
     let of = format!("{path} on {}", checked.volume.name());
     for reference in limited(&of, found.searched.iter(), report) {
-        checked.named(&of, "search", reference, false, report);
+        let named = Named {
+            of: &of,
+            what: "search",
+            reference,
+            is_optional: false,
+        };
+        checked.look_for(&named, report);
     }
     entries(checked, path, &found.entries, report)
 }
@@ -99,23 +105,31 @@ fn entries(
     });
     let files = files.filter(|file| seen.insert(*file));
     for (root, file) in limited(&of, files, report) {
-        look_for(checked, &of, (root, file), report)?;
+        look_for(checked, &of, &FileOf { root, name: file }, report)?;
     }
     let mut seen = HashSet::new();
     let volumes = entries.iter().flat_map(Entry::volumes);
     let volumes = volumes.filter(|named| seen.insert(named.clone()));
     for (option, reference) in limited(&of, volumes, report) {
-        checked.named(&of, option, &reference, false, report);
+        let named = Named {
+            of: &of,
+            what: option,
+            reference: &reference,
+            is_optional: false,
+        };
+        checked.look_for(&named, report);
     }
     Ok(())
 }
 
-fn look_for(
-    checked: &Checked<'_>,
-    of: &str,
-    (root, file): (&Root, &str),
-    report: &mut Report,
-) -> Result<()> {
+/// A file that an entry names, and the volume that the name counts from.
+struct FileOf<'a> {
+    root: &'a Root,
+    name: &'a str,
+}
+
+fn look_for(checked: &Checked<'_>, of: &str, file: &FileOf<'_>, report: &mut Report) -> Result<()> {
+    let FileOf { root, name: file } = *file;
     let shown = quoted(file);
     let volume = match home(checked, root, report)? {
         Home::On(volume) => volume,

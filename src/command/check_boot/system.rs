@@ -1,6 +1,6 @@
 //! What is started, opened and mounted then, on each volume: configurations of loaders, crypttab, fstab.
 
-use super::checked::{Checked, limited};
+use super::checked::{Checked, Named, limited};
 use super::config;
 use super::disk::Volume;
 use super::loaders;
@@ -53,7 +53,13 @@ fn tables(checked: &Checked<'_>, report: &mut Report) -> Result<usize> {
         let of = format!("/etc/crypttab on {name}");
         for line in limited(&of, config::crypttab(&text).into_iter(), report) {
             let what = format!("{} opens", quoted(&line.at));
-            checked.named(&of, &what, &line.volume, line.is_optional, report);
+            let named = Named {
+                of: &of,
+                what: &what,
+                reference: &line.volume,
+                is_optional: line.is_optional,
+            };
+            checked.look_for(&named, report);
         }
     }
     let Some(text) = look::text(checked.volume, "etc/fstab", report)? else {
@@ -61,8 +67,13 @@ fn tables(checked: &Checked<'_>, report: &mut Report) -> Result<usize> {
     };
     let of = format!("/etc/fstab on {name}");
     for line in limited(&of, config::fstab(&text).into_iter(), report) {
-        let is_optional = line.is_optional;
-        checked.named(&of, &quoted(&line.at), &line.volume, is_optional, report);
+        let named = Named {
+            of: &of,
+            what: &quoted(&line.at),
+            reference: &line.volume,
+            is_optional: line.is_optional,
+        };
+        checked.look_for(&named, report);
     }
     Ok(1)
 }

@@ -3,7 +3,8 @@
 
 use super::{Asked, What, partitions};
 use crate::named::identity::partition_identity;
-use crate::source::{SourceEnd, clone_end};
+use crate::source::SourceEnd;
+use crate::source::clone_end::{self, Imaged};
 use klon_imaging::change::proven::Continuity;
 use klon_imaging::image::{PartitionId, SourceVolume, Volumes};
 use klon_partition::Extent;
@@ -78,8 +79,13 @@ pub(super) fn ends(
         let named = named.find(|it| it.number == partition.number);
         let identity = named.and_then(|it| partition_identity(table, it));
         let recognized = what.recognized(partition.extent);
-        let place = (what.device, &*partition);
-        let end_bytes = clone_end::of_partition(place, recognized, identity, records);
+        let imaged = Imaged {
+            disk: what.device,
+            partition,
+            recognized,
+            identity,
+        };
+        let end_bytes = clone_end::of_partition(imaged, records);
         let name = format!("{}:{}", source.name, partition.number);
         partition.clone_bytes = end_in(&name, partition.extent, end_bytes);
     }

@@ -44,16 +44,16 @@ pub(super) struct Input {
     pub(super) note: Option<String>,
     pub(super) warnings: Vec<String>,
     /// The file as it was before it was read.
-    pub(super) stamp: Option<Watched>,
+    pub(super) stamp: Option<StampedFile>,
 }
 
 /// A file and its state before it was read: a virtual machine may be writing to it.
-pub(super) struct Watched {
+pub(super) struct StampedFile {
     file: Source,
     before: Stamp,
 }
 
-impl Watched {
+impl StampedFile {
     fn begin(path: &Path) -> Result<Option<Self>> {
         let file = look_at(path)?;
         let before = file.stamp()?;
@@ -82,7 +82,7 @@ impl Input {
         if !path.is_file() || ImageName::find(path)?.is_some() {
             return Ok(None);
         }
-        let stamp = Watched::begin(path).with_context(|| text.clone())?;
+        let stamp = StampedFile::begin(path).with_context(|| text.clone())?;
         let parts = Parts::find(path).with_context(|| text.clone())?;
         let device = parts.device().with_context(|| text.clone())?;
         let found = match foreign::look(&text, &*device)? {

@@ -10,7 +10,7 @@ use crate::still::How;
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Hazard, Usage};
 use klon_partition::inspect::Volume;
-use klon_partition::planner::{Minimum, Source, SourceVolume};
+use klon_partition::planner::{Source, SourceVolume};
 use klon_partition::system::{MountPoint, System};
 use klon_partition::table::{Partition, Table};
 use klon_partition::{Extent, Identity};
@@ -96,7 +96,14 @@ fn partitions(open: &OpenPlace, may_mount: bool, system: &System) -> Result<Vec<
         let mut described = SourceVolume::new(volume, table, used_bytes(&used));
         described.end_bytes = used.end_bytes(volume.extent.len_bytes());
         let number = described.number.map(|number| (number, volume.extent));
-        described.minimum = least((open, number), &used, may_mount, system);
+        let subject = Subject {
+            open,
+            part: number,
+            usage: &used,
+            size_bytes: volume.extent.len_bytes(),
+            may_mount,
+        };
+        described.minimum = minimum::of(&subject, system).into();
         let node = disk
             .as_ref()
             .and_then(|disk| disk.partition_at(volume.extent));
@@ -129,7 +136,14 @@ fn single(
     };
     let mut single = SourceVolume::new(&volume, None, used_bytes(&used));
     single.end_bytes = used.end_bytes(size_bytes);
-    single.minimum = least((open, None), &used, may_mount, system);
+    let subject = Subject {
+        open,
+        part: None,
+        usage: &used,
+        size_bytes,
+        may_mount,
+    };
+    single.minimum = minimum::of(&subject, system).into();
     if let Some(disk) = system.disk_of(&open.place.path)? {
         let own = open.location(system)?;
         let mut mounts = disk.mounts.clone();
@@ -144,24 +158,6 @@ fn single(
         single.partuuid = Some(partuuid);
     }
     Ok(single)
-}
-
-/// The smallest size of a filesystem. It is on all of `open`, or on the partition `part` of it.
-fn least(
-    (open, part): (&OpenPlace, Option<(u32, Extent)>),
-    usage: &Usage,
-    may_mount: bool,
-    system: &System,
-) -> Minimum {
-    let own_bytes = open.device.geometry().size_bytes;
-    let subject = Subject {
-        open,
-        part,
-        usage,
-        size_bytes: part.map_or(own_bytes, |(_, extent)| extent.len_bytes()),
-        may_mount,
-    };
-    minimum::of(&subject, system).into()
 }
 
 /// What a volume that is mounted for writing says of itself is no unclean end: `klon clone` brings it to rest, and

@@ -14,6 +14,7 @@ use crate::threads;
 use anyhow::{Context as _, Result, anyhow};
 use klon_imaging::OwnFile;
 use klon_imaging::image::{FileAppend, Image, check, compact, compact_bytes};
+use klon_imaging::progress::Runner;
 use klon_partition::Shown;
 use klon_partition::device::look_at;
 use std::fs;
@@ -59,13 +60,11 @@ pub(super) fn run(work: Work, args: &PruneArgs, common: &Common) -> Result<ExitC
     if needed_bytes > room_bytes {
         return Err(no_room(&given, needed_bytes, room_bytes));
     }
-    consent(
-        &work,
-        args,
-        common,
-        &given,
-        (smaller(needed_bytes), needed_bytes),
-    )?;
+    let sizes = Sizes {
+        freed_bytes: smaller(needed_bytes),
+        live_bytes: needed_bytes,
+    };
+    consent(&work, args, common, &sizes)?;
     let progress = Progress::new(
         common,
         Totals {
@@ -102,18 +101,21 @@ fn no_room(given: &str, needed_bytes: u64, room_bytes: u64) -> anyhow::Error {
     ))
 }
 
-fn consent(
-    work: &Work,
-    args: &PruneArgs,
-    common: &Common,
-    given: &str,
-    (freed_bytes, live_bytes): (u64, u64),
-) -> Result<()> {
+/// What compacting does to the size of an image.
+struct Sizes {
+    /// Bytes that it frees.
+    freed_bytes: u64,
+    /// Bytes that the new file has.
+    live_bytes: u64,
+}
+
+fn consent(work: &Work, args: &PruneArgs, common: &Common, sizes: &Sizes) -> Result<()> {
     if args.yes {
         return Ok(());
     }
+    let given = work.name.path.shown();
     if !common.json && !common.quiet {
-        say(&work.text(freed_bytes, live_bytes));
+        say(&work.text(sizes.freed_bytes, sizes.live_bytes));
     }
     match confirm::yes(&format!("Replace {given} with a new file"))? {
         true => Ok(()),
@@ -132,14 +134,24 @@ fn rewrite(work: &Work, path: &Path, args: &PruneArgs, progress: &Progress) -> R
     let output = FileAppend::over(file, 0).with_context(|| name.clone())?;
     drop(compact(
         &work.image,
-        &name,
         &work.remove,
         output,
-        threads,
-        progress,
+        Runner {
+            name: &name,
+            threads,
+            observer: progress,
+        },
     )?);
     let image = Image::open(Arc::new(look_at(&new.again())?))?;
-    let found = check(&image, &name, None, threads, progress)?;
+    let found = check(
+        &image,
+        None,
+        Runner {
+            name: &name,
+            threads,
+            observer: progress,
+        },
+    )?;
     let numbers = |image: &Image| -> Vec<u64> {
         let entries = image.catalog().snapshots.iter();
         entries.map(|entry| entry.number).collect()

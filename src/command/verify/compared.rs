@@ -8,6 +8,7 @@ use anyhow::Result;
 use klon_imaging::clone::live::Found;
 use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
+use klon_imaging::progress::Runner;
 use klon_imaging::verify::Against;
 use klon_imaging::{Consistency, Observer, RecordStore, VerifySummary, verify};
 use klon_partition::ReadAt;
@@ -83,7 +84,15 @@ pub(super) fn verify_one(check: &Check, with: Verifying<'_>) -> Result<(VerifySu
     let record = recorded(records, &check.identity, target, threads)?;
     let record = record.ok_or_else(|| usage(unrecorded(check, records)))?;
     let against = Against::Record(&record);
-    let summary = verify(&check.name, target, &against, threads, progress)?;
+    let summary = verify(
+        target,
+        &against,
+        Runner {
+            name: &check.name,
+            threads,
+            observer: progress,
+        },
+    )?;
     let consistency = record.manifest.consistency;
     Ok((summary, Seen::of("record", Some(consistency))))
 }
@@ -122,7 +131,15 @@ fn with_source(
             usage: &usage,
             bad: &bad,
         };
-        Ok(verify(&check.name, target, &against, threads, observer)?)
+        Ok(verify(
+            target,
+            &against,
+            Runner {
+                name: &check.name,
+                threads,
+                observer,
+            },
+        )?)
     };
     let rested = source.rested.as_ref().map(|rested| rested.consistency);
     let (mut summary, seen) = match &source.live {

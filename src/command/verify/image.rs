@@ -13,7 +13,7 @@ use crate::named::Place;
 use crate::output;
 use crate::progress::{Progress, Totals};
 use crate::records;
-use crate::side::Side;
+use crate::side::{Known, Restored, Side};
 use crate::signals::interrupt_flag;
 use crate::threads;
 use anyhow::{Context as _, Result};
@@ -24,6 +24,7 @@ use klon_imaging::image::{
     CheckSummary, Comparison, Image, SnapshotBad, SnapshotDamage, SnapshotDevice, VolumeKind,
     check, compare,
 };
+use klon_imaging::progress::Runner;
 use klon_imaging::record::Record;
 use klon_partition::Shown;
 use klon_partition::device::KnownBad;
@@ -99,8 +100,16 @@ pub(super) fn run(place: &Place, args: &VerifyArgs, common: &Common) -> Result<E
     };
     let progress = Progress::new(common, stored, interrupt_flag()?);
     let threads = threads::count(args.threads);
-    let found = check(&image, &place.given, name.snapshot, threads, &progress)
-        .with_context(|| format!("verifying {}", place.given))?;
+    let found = check(
+        &image,
+        name.snapshot,
+        Runner {
+            name: &place.given,
+            threads,
+            observer: &progress,
+        },
+    )
+    .with_context(|| format!("verifying {}", place.given))?;
     let missing = missing_part(name, &image)?;
     let damage = found.damage.iter().cloned();
     let hits: Vec<Hit> = damage.map(|damage| hit(&image, damage)).collect();
@@ -280,15 +289,17 @@ fn as_there(
     first: Side,
     second: &Side,
     given: &Path,
-    (record, records): (Option<&Record>, &RecordStore),
-    system: &System,
+    record: Option<&Record>,
+    with: Known<'_>,
 ) -> Result<Side> {
     let (end_bytes, size_bytes) = (first.used.end_bytes(), second.size_bytes());
     let first = if end_bytes > size_bytes {
         let name = first.name.clone();
-        let choice = record.map(|record| record.manifest.outside);
-        let target = (second.device.geometry(), choice);
-        let cut = first.cut_for(given, system, target, records);
+        let restored = Restored {
+            target: second.device.geometry(),
+            choice: record.map(|record| record.manifest.outside),
+        };
+        let cut = first.cut_for(given, &restored, with);
         cut.map_err(|error| match error::code(&error) {
             // Its own words are about a restore.
             error::REFUSED => refused(format!(
@@ -330,6 +341,18 @@ fn summary(first: &Side, bad: ExtentMap, found: Comparison, seconds: f64) -> Ver
     }
 }
 
+/// The files of the first side with bytes that differ.
+fn differing_files(first: &Side, second: &Side, differences: &ExtentMap) -> Owners {
+    let sides = first.and(second);
+    let mut owners = first.files(&exact::differing(sides.first, sides.second, differences));
+    exact::without_moved(&mut owners, &mut Owners::default(), || {
+        let there = second.used.difference(&first.used);
+        let there = there.union(differences);
+        (first.files(differences), second.files(&there))
+    });
+    owners
+}
+
 /// Compares a snapshot, or a partition of it, with what it was made of or was restored to.
 fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
@@ -345,8 +368,11 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     if record.is_some() {
         second = second.with_all();
     }
-    let told = (record.as_ref(), &records);
-    first = as_there(first, &second, &args.target, told, &system)?;
+    let known = Known {
+        records: &records,
+        system: &system,
+    };
+    first = as_there(first, &second, &args.target, record.as_ref(), known)?;
     let bad = bad.intersection(&first.used);
     let within = first.used.difference(&bad);
     let totals = Totals {
@@ -358,17 +384,16 @@ fn against(args: &VerifyArgs, common: &Common) -> Result<ExitCode> {
     let sides = first.and(&second);
     let threads = threads::count(args.threads);
     let size = first.chunk_size(&second);
-    let found = compare(&first.name, sides, &within, size, threads, &progress)?;
+    let runner = Runner {
+        name: &first.name,
+        threads,
+        observer: &progress,
+    };
+    let found = compare(sides, &within, size, runner)?;
     let seconds = started.elapsed().as_secs_f64();
     let damaged = found.damaged.clone();
     let summary = summary(&first, bad, found, seconds);
-    let exact = exact::differing(sides.first, sides.second, &summary.differences);
-    let mut owners = first.files(&exact);
-    exact::without_moved(&mut owners, &mut Owners::default(), || {
-        let there = second.used.difference(&first.used);
-        let there = there.union(&summary.differences);
-        (first.files(&summary.differences), second.files(&there))
-    });
+    let owners = differing_files(&first, &second, &summary.differences);
     let files = &owners.files[..owners.files.len().min(NAMED_MAX)];
     report(
         &Answer {

@@ -4,10 +4,10 @@ use crate::support::image::{boot_disk, sparse};
 use crate::support::klon::number;
 use crate::support::library::options;
 use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run, tree};
-use klon_imaging::clone::{Begun, Drive, Group, begin, commit};
+use klon_imaging::clone::{Begun, Context, Drive, Group, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{Job, Manifest, RecordStore};
+use klon_imaging::{Ends, Job, Manifest, RecordStore};
 use klon_partition::device::{Target, Window, look_at, open_target};
 use klon_partition::filesystem::usage;
 use klon_partition::table::{Found, Partition, read};
@@ -140,11 +140,13 @@ fn interrupt(klon: &Klon) {
             role: manifest.role,
             ..Job::new(
                 "Clone",
-                source,
-                usage,
-                &manifest.source,
-                target,
-                &manifest.target,
+                Ends {
+                    source,
+                    usage,
+                    source_identity: &manifest.source,
+                    target,
+                    target_identity: &manifest.target,
+                },
             )
         })
         .collect();
@@ -156,7 +158,12 @@ fn interrupt(klon: &Klon) {
             at: drive.at,
             drive_taken: &none,
         });
-        match begin(job, &records, &options(), group, &Silent).unwrap() {
+        let with = Context {
+            records: &records,
+            options: &options(),
+            observer: &Silent,
+        };
+        match begin(job, with, group).unwrap() {
             Begun::Staged(one) => staged.push(*one),
             Begun::Complete(_) => panic!("nothing was staged"),
         }

@@ -9,7 +9,7 @@ use crate::support::{Klon, MIB, run, tree};
 use klon_imaging::clone::{FillTexts, Filled};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
-use klon_imaging::{Job, RecordStore, clone};
+use klon_imaging::{Ends, Job, RecordStore, clone};
 use klon_partition::device::{Fault, FaultAt, look_at, open_target};
 use klon_partition::filesystem::usage;
 use klon_partition::{Extent, Identity};
@@ -80,11 +80,13 @@ fn update_until(klon: &Klon, operation: u64, lost: &Filled) {
         lost: Some(&|| lost.clone()),
         ..Job::new(
             "target",
-            &source,
-            &used,
-            &source_identity,
-            &target,
-            &target_identity,
+            Ends {
+                source: &source,
+                usage: &used,
+                source_identity: &source_identity,
+                target: &target,
+                target_identity: &target_identity,
+            },
         )
     };
     clone(&job, &RecordStore::new(klon.records()), &options(), &Silent).unwrap_err();

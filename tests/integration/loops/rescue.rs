@@ -9,7 +9,7 @@ mod told;
 use crate::support::image::{ext4, sparse};
 use crate::support::tool::output;
 use crate::support::{BadDisk, Klon, MIB, Mount, lacks_root, run};
-use klon_imaging::clone::Job;
+use klon_imaging::clone::{Ends, Job};
 use klon_imaging::rescue::domain_path;
 use klon_imaging::{Error, Event, Observer, RecordStore, RescueOptions, rescue};
 use klon_partition::device::{create_target_file, open_source};
@@ -207,11 +207,13 @@ fn what_klon_began_ddrescue_can_finish() {
     let target_identity = Identity::Path("/target".to_owned());
     let job = Job::new(
         "target",
-        &device,
-        &usage,
-        &source_identity,
-        &target,
-        &target_identity,
+        Ends {
+            source: &device,
+            usage: &usage,
+            source_identity: &source_identity,
+            target: &target,
+            target_identity: &target_identity,
+        },
     );
     let options = RescueOptions {
         map: &klon.path("map"),

@@ -138,8 +138,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Evidence whose identities, of that length, are in `spool`; `None` where that kept nothing.
-    /// `written_past` is what files have that are written past the filesystem.
+    /// Evidence whose identities are in `spool` and have this length; `None` where the spool kept nothing.
+    /// `written_past` has the bytes of files that are written past the filesystem.
     #[must_use]
     pub fn new(
         spool: Spool,

@@ -1,4 +1,4 @@
-//! What is proven of a filesystem that keeps a checksum of each sector of data.
+//! What is proven for a filesystem that keeps a checksum of each sector of data.
 //!
 //! Such a filesystem never writes an extent in place while its sectors have checksums: what changes
 //! gets another extent. So an extent that is the same in all that is said of it holds what it held:
@@ -68,8 +68,8 @@ impl Keep for KeptExtent {
 pub struct PreviousExtents<'a, R> {
     /// What it kept of each extent.
     pub extents: KeptExtents<R>,
-    /// What it found [damaged](crate::change::sectors) in what it read, and what earlier ones did
-    /// in what it did not read.
+    /// What is [damaged](crate::change::sectors): that run found it in what it read, or earlier runs did in what
+    /// it did not read.
     pub damaged: &'a ExtentMap,
     /// What its record describes: all that was in use, but what could not be read or was left out.
     pub described: &'a ExtentMap,

@@ -18,8 +18,8 @@ impl Horizon {
         nanoseconds: 0,
     });
 
-    /// Of a volume that nobody has mounted, whose metadata is read from `begin` on. What changes it
-    /// later has another stamp, but for what happens in the tick of a mount that follows at once.
+    /// The horizon of a volume that nobody has mounted, whose metadata is read from `begin` on. Later changes
+    /// have another stamp. The exception is a change in the same tick, by a mount that follows at once.
     #[must_use]
     pub const fn unmounted(begin: Stamp) -> Self {
         Self(earlier(begin, 0, TICKS_NANOSECONDS))
@@ -31,8 +31,7 @@ impl Horizon {
         Self(earlier(begin, 1, 0))
     }
 
-    /// The horizon when the clock was set back by `seconds` since: stamps of that span may come
-    /// again.
+    /// The horizon when the clock was set back by `seconds` meanwhile: stamps of this time may come again.
     #[must_use]
     pub const fn set_back(self, seconds: u64) -> Self {
         let seconds = self.0.seconds.saturating_sub_unsigned(seconds);

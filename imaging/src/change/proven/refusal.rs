@@ -19,7 +19,7 @@ pub struct Stamped {
     pub seen: u64,
     /// What shows that no power cut came in between; `None` without a ledger.
     pub continuity: Option<Continuity>,
-    /// The runs of klon that wrote to it as to a target, by the records at hand.
+    /// The runs in which klon wrote to the volume as to a target, by the records at hand.
     #[serde(default)]
     pub written_by: Vec<Uuid>,
     /// How it was mounted, where the run brought it to rest; `None` of one that was not mounted.
@@ -162,8 +162,8 @@ fn stayed_mounted(then: &Stamped, now: &Stamped) -> bool {
     sessions.is_some_and(|(then, now)| then.goes_on(now))
 }
 
-/// By how much the clock of the machine was set back since, in seconds: stamps of that span may come
-/// again. 0 when neither a ledger nor a mount that stayed can tell.
+/// By how many seconds the clock of the machine was set back meanwhile: stamps of this time may come again. 0
+/// when neither a ledger nor a mount that stayed can tell.
 #[must_use]
 pub fn set_back_seconds(then: &Stamped, now: &Stamped) -> u64 {
     let of_ledger = |stamped: &Stamped| {

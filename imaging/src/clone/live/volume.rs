@@ -16,7 +16,7 @@ use crate::clone::context::Context;
 use crate::clone::known::Knowledge;
 use crate::clone::prepared::{OnTarget, Prepared};
 use crate::clone::task::{self, Task};
-use crate::clone::work::Worker;
+use crate::clone::work::{Manner, Worker};
 use crate::clone::{CloneOptions, Job, pending, within};
 #[cfg(doc)]
 use crate::error::Error;
@@ -219,7 +219,12 @@ impl<'a> Volume<'a> {
         let prepared = &self.prepared;
         let ice = observer.ice();
         let sectors = check.as_ref().ok().and_then(Option::as_ref);
-        let worker = Worker::new(&job, prepared.digested, options.rewrite, true, sectors);
+        let manner = Manner {
+            digested: prepared.digested,
+            rewrite: options.rewrite,
+            is_searched: true,
+        };
+        let worker = Worker::new(&job, manner, sectors);
         let way = match &self.staging {
             Some(staging) => Way::Staged(Arc::clone(staging) as Arc<Staging<'p>>),
             None => Way::InPlace(self.writer(&pass.wanted)),

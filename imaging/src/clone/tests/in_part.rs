@@ -1,9 +1,9 @@
 //! Of chunks that are proven in part only the rest is read from the source.
 
 use super::super::known::{Knowledge, Recorded};
-use super::super::task::{Part, Task};
-use super::super::work::{Outcome, Seen, Worker};
-use super::{Job, Rewrite, identities, noise, usage};
+use super::super::task::{PartlyProven, Task};
+use super::super::work::{Manner, Outcome, Seen, Worker};
+use super::{Ends, Job, Rewrite, identities, noise, usage};
 use crate::change::Unchanged;
 use crate::chunk::{CHUNK_BYTES, CHUNK_LEN, Digested, Pieces, touched};
 use crate::record::digest_of;
@@ -120,7 +120,7 @@ impl Sides {
                     metadata: is_there.then(|| digest_of(CHUNK, &metadata, content, None)),
                     ..Recorded::default()
                 };
-                Part::of(extents, &metadata, &recorded)
+                PartlyProven::of(extents, &metadata, &recorded)
             }),
             pieces,
             copy,
@@ -139,9 +139,23 @@ fn process(
 ) -> crate::Result<Outcome> {
     let usage = usage(ExtentMap::whole(512));
     let [from, to] = identities();
-    let job = Job::new("x", source, &usage, &from, target, &to);
+    let job = Job::new(
+        "x",
+        Ends {
+            source,
+            usage: &usage,
+            source_identity: &from,
+            target,
+            target_identity: &to,
+        },
+    );
     let digested = recording.digested();
-    Worker::new(&job, digested, Rewrite::Blocks, true, None).process(task)
+    let manner = Manner {
+        digested,
+        rewrite: Rewrite::Blocks,
+        is_searched: true,
+    };
+    Worker::new(&job, manner, None).process(task)
 }
 
 /// The pieces that came to have another digest, all where none are known: of the others the target may be left

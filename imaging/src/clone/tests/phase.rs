@@ -3,7 +3,7 @@
 use super::{SIZE, World, identities, options, usage};
 use crate::Error;
 use crate::change::RungChoice;
-use crate::clone::{Job, Phase, Stopped, Watch, clone};
+use crate::clone::{Ends, Job, Phase, Stopped, Watch, clone};
 use crate::mark::Mark;
 use crate::progress::Silent;
 use klon_partition::device::{Fault, FaultAt, MemoryDevice};
@@ -17,11 +17,13 @@ fn run(target: &dyn WriteAt, watch: Option<&Watch<'_>>) -> Result<(), Stopped> {
         watch,
         ..Job::new(
             "TestClone",
-            &world.source,
-            &usage,
-            &source_identity,
-            target,
-            &target_identity,
+            Ends {
+                source: &world.source,
+                usage: &usage,
+                source_identity: &source_identity,
+                target,
+                target_identity: &target_identity,
+            },
         )
     };
     let options = options(RungChoice::Auto);

@@ -2,9 +2,9 @@
 
 use super::{SIZE, StopAfter, World, identities, noise, options, usage, used};
 use crate::change::RungChoice;
-use crate::clone::{Job, clone};
+use crate::clone::{Ends, Job, clone};
 use crate::intent::Interrupted;
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use crate::rung::Rung;
 use crate::verify::{Against, verify};
 use crate::{CloneSummary, Error};
@@ -19,11 +19,13 @@ fn run_until(world: &World, used: &ExtentMap, operation: u64) -> Result<CloneSum
     let [source_identity, target_identity] = identities();
     let job = Job::new(
         "TestClone",
-        &world.source,
-        &usage,
-        &source_identity,
-        &target,
-        &target_identity,
+        Ends {
+            source: &world.source,
+            usage: &usage,
+            source_identity: &source_identity,
+            target: &target,
+            target_identity: &target_identity,
+        },
     );
     Ok(clone(
         &job,
@@ -132,7 +134,7 @@ proptest! {
         let identity = Identity::Path("/target".to_owned());
         let record = world.records.load(&identity).unwrap().unwrap();
         let against = Against::Record(&record);
-        let found = verify("x", &world.target, &against, super::THREADS, &Silent).unwrap();
+        let found = verify(&world.target, &against, Runner { name: "x", threads: super::THREADS, observer: &Silent }).unwrap();
         prop_assert!(found.is_equal);
         prop_assert_eq!(log(&world).is_none(), true);
     }

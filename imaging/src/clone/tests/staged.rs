@@ -2,7 +2,7 @@
 
 use super::{StopAfter, World, identities, noise, options, usage};
 use crate::change::RungChoice;
-use crate::clone::{Job, clone};
+use crate::clone::{Ends, Job, clone};
 use crate::mark::Mark;
 use crate::progress::{Observer, Silent};
 use crate::{CloneSummary, Error};
@@ -23,11 +23,13 @@ fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error>
         present: Some(&usage),
         ..Job::new(
             "TestClone",
-            &world.source,
-            &usage,
-            &source_identity,
-            &world.target,
-            &target_identity,
+            Ends {
+                source: &world.source,
+                usage: &usage,
+                source_identity: &source_identity,
+                target: &world.target,
+                target_identity: &target_identity,
+            },
         )
     };
     Ok(clone(

@@ -2,8 +2,8 @@
 
 use super::super::known::Knowledge;
 use super::super::task::Task;
-use super::super::work::{Outcome, Seen, Worker};
-use super::{Job, Rewrite, identities, usage};
+use super::super::work::{Manner, Outcome, Seen, Worker};
+use super::{Ends, Job, Rewrite, identities, usage};
 use crate::chunk::{CHUNK_BYTES, Digest, Digested};
 use klon_partition::device::MemoryDevice;
 use klon_partition::{Extent, ExtentMap};
@@ -33,13 +33,20 @@ fn process(task: &Task) -> crate::Result<Outcome> {
     let [source_identity, target_identity] = identities();
     let job = Job::new(
         "x",
-        &source,
-        &usage,
-        &source_identity,
-        &target,
-        &target_identity,
+        Ends {
+            source: &source,
+            usage: &usage,
+            source_identity: &source_identity,
+            target: &target,
+            target_identity: &target_identity,
+        },
     );
-    Worker::new(&job, Digested::Whole, Rewrite::Blocks, true, None).process(task)
+    let manner = Manner {
+        digested: Digested::Whole,
+        rewrite: Rewrite::Blocks,
+        is_searched: true,
+    };
+    Worker::new(&job, manner, None).process(task)
 }
 
 #[test]

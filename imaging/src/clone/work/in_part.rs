@@ -2,7 +2,7 @@
 
 use super::{Current, Knowledge, Outcome, Seen, Worker};
 use crate::chunk::{Pieces, differing, range_in, read_chunk, to_len, touched};
-use crate::clone::task::{Part, Task};
+use crate::clone::task::{PartlyProven, Task};
 use crate::error::{Error, Result};
 use crate::record::digest_of;
 use klon_partition::{Extent, ExtentMap};
@@ -13,9 +13,9 @@ impl Worker<'_> {
     /// Where the rest is metadata, and that is as the record says, so is the chunk. Otherwise the target is read,
     /// too: where it has what the record says, it has the proven part, and what was read of the source comes
     /// over that. Where the record knows the digests of the chunk's pieces, only those pieces are read in which
-    /// anything may have changed, and of these none that the source shows to be as recorded. Where the target has something else, the source is read whole, and the target
-    /// is known to be another one.
-    pub(super) fn in_part(&self, task: &Task, part: &Part) -> Result<Outcome> {
+    /// anything may have changed, and of these none that the source shows to be as recorded. Where the target has
+    /// something else, the source is read whole, and the target is known to be another one.
+    pub(super) fn in_part(&self, task: &Task, part: &PartlyProven) -> Result<Outcome> {
         let chunk = task.chunk;
         let mut content = self.pool.take();
         let read_source_bytes =
@@ -88,7 +88,7 @@ impl Worker<'_> {
     fn on_target(
         &self,
         task: &Task,
-        part: &Part,
+        part: &PartlyProven,
         content: &[u8],
     ) -> Result<std::result::Result<OnTarget, Option<Current>>> {
         let chunk = task.chunk;
@@ -121,7 +121,7 @@ impl Worker<'_> {
     }
 
     /// What the target has in `within` of a chunk: all that the record describes and all that is in use now.
-    fn current_of(&self, task: &Task, part: &Part, within: &ExtentMap) -> Result<Current> {
+    fn current_of(&self, task: &Task, part: &PartlyProven, within: &ExtentMap) -> Result<Current> {
         let described: ExtentMap = part.extents.described.iter().copied().collect();
         let wanted: ExtentMap = task.wanted.iter().copied().collect();
         let all = described.union(&wanted).intersection(within);
@@ -133,7 +133,7 @@ impl Worker<'_> {
 /// record. The record describes all of what is in use there.
 fn shown_same(
     task: &Task,
-    part: &Part,
+    part: &PartlyProven,
     pieces: &Pieces,
     among: &ExtentMap,
     content: &[u8],

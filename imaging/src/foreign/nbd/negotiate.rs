@@ -66,7 +66,10 @@ pub(super) fn negotiate(
     server.write_all(&wanted.to_be_bytes())?;
     let contexts = contexts(server, export, bitmap)?;
     let mut size_and_flags = None;
-    let mut sizes = (1, u64::MAX);
+    let mut sizes = Sizes {
+        block_bytes: 1,
+        request_bytes_max: u64::MAX,
+    };
     // One item.
     let mut data = named(export);
     data.extend(1_u16.to_be_bytes());
@@ -81,21 +84,27 @@ pub(super) fn negotiate(
                 size_and_flags = Some((be64(data, 2), be16(data, 10)));
             }
             Some(INFO_BLOCK_SIZE) if data.len() >= 14 => {
-                sizes = (be32(data, 2).into(), be32(data, 10).into());
+                sizes = Sizes {
+                    block_bytes: be32(data, 2).into(),
+                    request_bytes_max: be32(data, 10).into(),
+                };
             }
             _ => {}
         }
         Ok(())
     })?;
     if let Some(refusal) = refusal {
-        let others = match refusal.0 & !ERROR {
+        let others = match refusal.kind & !ERROR {
             UNKNOWN => exports(server),
             _ => Vec::new(),
         };
-        return Err(refused(export, &others, refusal));
+        return Err(refused(export, &others, &refusal));
     }
     let (size_bytes, flags) = size_and_flags.ok_or_else(|| violation("no export"))?;
-    let (block_bytes, request_bytes_max) = checked(sizes)?;
+    let Sizes {
+        block_bytes,
+        request_bytes_max,
+    } = sizes.checked()?;
     Ok(Session {
         size_bytes,
         allocation: contexts.allocation,
@@ -152,17 +161,35 @@ fn named(text: &str) -> Vec<u8> {
     [&len.to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-/// The smallest and the largest request, as the protocol allows them: powers of two up to 64 KiB, and
-/// multiples of those.
-fn checked((block_bytes, request_bytes_max): (u64, u64)) -> io::Result<(u64, u64)> {
-    let is_size = block_bytes.is_power_of_two() && block_bytes <= 64 << 10;
-    if !is_size || request_bytes_max < block_bytes {
-        return Err(violation("blocks of an impossible size"));
+/// The smallest and the largest request.
+struct Sizes {
+    block_bytes: u64,
+    request_bytes_max: u64,
+}
+
+impl Sizes {
+    /// As the protocol allows them: powers of two up to 64 KiB, and multiples of those.
+    fn checked(self) -> io::Result<Self> {
+        let Self {
+            block_bytes,
+            request_bytes_max,
+        } = self;
+        let is_size = block_bytes.is_power_of_two() && block_bytes <= 64 << 10;
+        if !is_size || request_bytes_max < block_bytes {
+            return Err(violation("blocks of an impossible size"));
+        }
+        Ok(Self {
+            block_bytes,
+            request_bytes_max: request_bytes_max - request_bytes_max % block_bytes,
+        })
     }
-    Ok((
-        block_bytes,
-        request_bytes_max - request_bytes_max % block_bytes,
-    ))
+}
+
+/// How the server refuses an option.
+struct Refusal {
+    kind: u32,
+    /// What it says; may be empty.
+    text: String,
 }
 
 /// The names of exports that the server lists. Not every server tells them.
@@ -184,7 +211,8 @@ fn exports(server: &mut (impl Read + Write)) -> Vec<String> {
 }
 
 /// Why the server does not show the export. `others` are those that it has.
-fn refused(export: &str, others: &[String], (kind, text): (u32, String)) -> io::Error {
+fn refused(export: &str, others: &[String], refusal: &Refusal) -> io::Error {
+    let Refusal { kind, text } = refusal;
     let named: Vec<String> = (others.iter().take(NAMED_MAX))
         .map(|name| format!("{name:?}"))
         .collect();
@@ -211,13 +239,13 @@ fn refused(export: &str, others: &[String], (kind, text): (u32, String)) -> io::
     io::Error::new(io::ErrorKind::Unsupported, format!("{reason}{said}"))
 }
 
-/// Sends an option, and hands its replies to `take`. Gives the kind and the text of a refusal.
+/// Sends an option, and hands its replies to `take`. Gives a refusal.
 fn option(
     server: &mut (impl Read + Write),
     number: u32,
     data: &[u8],
     take: &mut dyn FnMut(u32, &[u8]) -> io::Result<()>,
-) -> io::Result<Option<(u32, String)>> {
+) -> io::Result<Option<Refusal>> {
     let mut request = OPTION_MAGIC.to_be_bytes().to_vec();
     request.extend(number.to_be_bytes());
     request.extend(u32::try_from(data.len()).unwrap_or(0).to_be_bytes());
@@ -239,7 +267,10 @@ fn option(
         match kind {
             ACK => return Ok(None),
             kind if kind & ERROR != 0 => {
-                return Ok(Some((kind, String::from_utf8_lossy(&data).into_owned())));
+                return Ok(Some(Refusal {
+                    kind,
+                    text: String::from_utf8_lossy(&data).into_owned(),
+                }));
             }
             kind => take(kind, &data)?,
         }

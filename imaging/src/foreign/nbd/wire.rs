@@ -61,7 +61,7 @@ pub(super) fn ask(
         if be64(&head, 4) != COOKIE {
             return Err(violation("an answer to another request"));
         }
-        if let Some(failed) = chunk(server, (kind, len), extent, take)? {
+        if let Some(failed) = chunk(server, ChunkHead { kind, len }, extent, take)? {
             refusal.get_or_insert(failed);
         }
         if flags & FLAG_DONE != 0 {
@@ -109,13 +109,20 @@ fn simple(
     }
 }
 
+/// What the head of a chunk says of it.
+struct ChunkHead {
+    kind: u16,
+    len: u32,
+}
+
 /// A chunk behind its head: what it says, or why there is nothing to be said.
 fn chunk(
     server: &mut impl Read,
-    (kind, len): (u16, u32),
+    head: ChunkHead,
     asked: Extent,
     take: &mut dyn FnMut(Reply<'_>) -> io::Result<()>,
 ) -> io::Result<Option<String>> {
+    let ChunkHead { kind, len } = head;
     let data_max = asked.len_bytes().saturating_add(8);
     let is_data = kind == OFFSET_DATA && u64::from(len) <= data_max;
     if !is_data && len > PAYLOAD_BYTES_MAX {

@@ -3,7 +3,7 @@
 //! What lies highest in the file is found by the maps that the formats have. What else is wrong with them
 //! is for QEMU to say.
 
-use super::end::{check_end, each_entry, within_disk};
+use super::end::{Map, check_end, within_disk};
 use super::{SECTOR_BYTES, two_levels, vmdk};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::read_vec;
@@ -38,7 +38,13 @@ fn vdi(file: &dyn ReadAt) -> Result<()> {
     let (map_bytes, data_bytes, disk_bytes) = (field(340), field(344), le64(&header, 368));
     let (block_bytes, extra_bytes) = (field(376), field(380));
     let mut end_bytes = 0;
-    each_entry(file, NAME, (map_bytes, field(384)), |index, block| {
+    let map = Map {
+        file,
+        structure: NAME,
+        offset_bytes: map_bytes,
+        entries: field(384),
+    };
+    map.each_number(|index, block| {
         if block < NO_BLOCK {
             let len_bytes = within_disk(index, block_bytes, disk_bytes);
             let start = u64::from(block).saturating_mul(block_bytes + extra_bytes);
@@ -64,8 +70,13 @@ fn parallels(file: &dyn ReadAt) -> Result<()> {
     };
     let disk_bytes = sectors.saturating_mul(SECTOR_BYTES);
     let mut end_bytes = 0;
-    let bat = (64, u64::from(le32(&header, 32)));
-    each_entry(file, NAME, bat, |index, cluster| {
+    let bat = Map {
+        file,
+        structure: NAME,
+        offset_bytes: 64,
+        entries: le32(&header, 32).into(),
+    };
+    bat.each_number(|index, cluster| {
         if cluster != 0 {
             let start = u64::from(cluster).saturating_mul(unit_bytes);
             let len_bytes = within_disk(index, cluster_bytes, disk_bytes);

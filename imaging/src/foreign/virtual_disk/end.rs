@@ -24,41 +24,45 @@ pub(crate) fn check_end(file: &dyn ReadAt, structure: &'static str, end_bytes: u
     }
 }
 
-/// Calls `entry` with the index and the value of every 32-bit number of a map, which must be in the file.
-pub(super) fn each_entry(
-    file: &dyn ReadAt,
-    structure: &'static str,
-    place: (u64, u64),
-    mut entry: impl FnMut(u64, u32) -> Result<()>,
-) -> Result<()> {
-    each(file, structure, place, 4, |index, bytes| {
-        entry(index, le32(bytes, 0))
-    })
+/// A map of a file, which must be within it.
+#[derive(Clone, Copy)]
+pub(super) struct Map<'a> {
+    pub(super) file: &'a dyn ReadAt,
+    /// What the file is, for errors.
+    pub(super) structure: &'static str,
+    pub(super) offset_bytes: u64,
+    /// How many entries it has.
+    pub(super) entries: u64,
 }
 
-/// Calls `entry` with the index and the bytes of every entry of `entry_len` bytes of a map, which must be in
-/// the file; its place is its position and how many entries it has.
-pub(super) fn each(
-    file: &dyn ReadAt,
-    structure: &'static str,
-    (offset_bytes, entries): (u64, u64),
-    entry_len: usize,
-    mut entry: impl FnMut(u64, &[u8]) -> Result<()>,
-) -> Result<()> {
-    let len_bytes = entries.saturating_mul(entry_len as u64);
-    check_end(file, structure, offset_bytes.saturating_add(len_bytes))?;
-    let mut indexes = 0..;
-    let mut done_bytes = 0;
-    while done_bytes < len_bytes {
-        let part_bytes = MAP_BYTES.min(len_bytes - done_bytes);
-        let len = usize::try_from(part_bytes).unwrap_or(0);
-        let part = read_vec(file, offset_bytes + done_bytes, len)?;
-        for (bytes, index) in part.chunks_exact(entry_len).zip(&mut indexes) {
-            entry(index, bytes)?;
-        }
-        done_bytes += part_bytes;
+impl Map<'_> {
+    /// Calls `entry` with the index and the value of every entry, each a number of 32 bits.
+    pub(super) fn each_number(self, mut entry: impl FnMut(u64, u32) -> Result<()>) -> Result<()> {
+        self.each(4, |index, bytes| entry(index, le32(bytes, 0)))
     }
-    Ok(())
+
+    /// Calls `entry` with the index and the bytes of every entry, each of `entry_len` bytes.
+    pub(super) fn each(
+        self,
+        entry_len: usize,
+        mut entry: impl FnMut(u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let len_bytes = self.entries.saturating_mul(entry_len as u64);
+        let end_bytes = self.offset_bytes.saturating_add(len_bytes);
+        check_end(self.file, self.structure, end_bytes)?;
+        let mut indexes = 0..;
+        let mut done_bytes = 0;
+        while done_bytes < len_bytes {
+            let part_bytes = MAP_BYTES.min(len_bytes - done_bytes);
+            let len = usize::try_from(part_bytes).unwrap_or(0);
+            let part = read_vec(self.file, self.offset_bytes + done_bytes, len)?;
+            for (bytes, index) in part.chunks_exact(entry_len).zip(&mut indexes) {
+                entry(index, bytes)?;
+            }
+            done_bytes += part_bytes;
+        }
+        Ok(())
+    }
 }
 
 /// How much of the block at `index` is within the disk: the last one need not be whole.

@@ -1,7 +1,7 @@
 //! How long the files of QEMU's older formats must be: qcow and qed, whose tables have two levels of 64-bit
 //! entries.
 
-use super::end::{check_end, each, within_disk};
+use super::end::{Map, check_end, within_disk};
 use klon_partition::bytes::{be32, be64, le32, le64, u8_at};
 use klon_partition::device::read_vec;
 use klon_partition::error::Corrupt;
@@ -13,8 +13,10 @@ const ENTRY_BYTES: u64 = 8;
 struct Tables {
     name: &'static str,
     entry_at: fn(&[u8], usize) -> u64,
-    /// Position and entries of the first level.
-    first: (u64, u64),
+    /// Where the table of the first level is.
+    first_bytes: u64,
+    /// Entries of it.
+    first_entries: u64,
     /// Entries of each table of the second level.
     second_entries: u64,
     cluster_bytes: u64,
@@ -41,7 +43,8 @@ pub(super) fn qcow(file: &dyn ReadAt) -> Result<()> {
     Tables {
         name: NAME,
         entry_at: be64,
-        first: (be64(&header, 40), entries),
+        first_bytes: be64(&header, 40),
+        first_entries: entries,
         second_entries: 1 << table_bits,
         cluster_bytes: 1 << cluster_bits,
         disk_bytes,
@@ -74,7 +77,8 @@ pub(super) fn qed(file: &dyn ReadAt) -> Result<()> {
     Tables {
         name: NAME,
         entry_at: le64,
-        first: (le64(&header, 40), entries),
+        first_bytes: le64(&header, 40),
+        first_entries: entries,
         second_entries: entries,
         cluster_bytes,
         disk_bytes: le64(&header, 48),
@@ -88,7 +92,8 @@ impl Tables {
     fn check(&self, file: &dyn ReadAt) -> Result<()> {
         let size_bytes = file.geometry().size_bytes;
         let (mut read_bytes, mut end_bytes) = (0_u64, 0);
-        self.each(file, self.first, |number, table| {
+        let first = self.table(file, self.first_bytes, self.first_entries);
+        self.each(first, |number, table| {
             if table == 0 {
                 return Ok(());
             }
@@ -99,7 +104,8 @@ impl Tables {
                 let found = "more of them than the file has room for: it is damaged, or cut";
                 return Err(Corrupt::new(self.name, field, table, expected, found).into());
             }
-            self.each(file, (table, self.second_entries), |index, entry| {
+            let second = self.table(file, table, self.second_entries);
+            self.each(second, |index, entry| {
                 // 0 is no cluster, in qed 1 is one of zeroes.
                 if entry > 1 {
                     let index = (number.saturating_mul(self.second_entries)).saturating_add(index);
@@ -114,19 +120,19 @@ impl Tables {
         check_end(file, self.name, end_bytes)
     }
 
-    /// Calls `take` with the index and the value of every entry of a table, which must be in the file.
-    fn each(
-        &self,
-        file: &dyn ReadAt,
-        place: (u64, u64),
-        mut take: impl FnMut(u64, u64) -> Result<()>,
-    ) -> Result<()> {
-        each(
+    fn table<'a>(&self, file: &'a dyn ReadAt, offset_bytes: u64, entries: u64) -> Map<'a> {
+        Map {
             file,
-            self.name,
-            place,
-            ENTRY_BYTES as usize,
-            |index, bytes| take(index, (self.entry_at)(bytes, 0)),
-        )
+            structure: self.name,
+            offset_bytes,
+            entries,
+        }
+    }
+
+    /// Calls `take` with the index and the value of every entry of a table.
+    fn each(&self, table: Map<'_>, mut take: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
+        table.each(ENTRY_BYTES as usize, |index, bytes| {
+            take(index, (self.entry_at)(bytes, 0))
+        })
     }
 }

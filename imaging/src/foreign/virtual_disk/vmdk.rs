@@ -5,7 +5,7 @@ mod esx;
 
 pub(super) use descriptor::{check_names, is_image};
 
-use super::end::{check_end, each_entry, within_disk};
+use super::end::{Map, check_end, within_disk};
 use super::{SECTOR_BYTES, to_len};
 use klon_partition::bytes::{le16, le32, le64};
 use klon_partition::device::{look_at, read_vec};
@@ -173,14 +173,20 @@ impl Grains {
             end_bytes: 0,
             highest_bytes: 0,
         };
-        each_entry(file, NAME, (directory, self.tables), |number, table| {
+        let map = |offset_bytes, entries| Map {
+            file,
+            structure: NAME,
+            offset_bytes,
+            entries,
+        };
+        map(directory, self.tables).each_number(|number, table| {
             if table == 0 {
                 return Ok(());
             }
             read_bytes = read_bytes.saturating_add(self.table_entries * 4);
             check_own_tables(read_bytes, size_bytes, directory)?;
-            let table = (u64::from(table) * SECTOR_BYTES, self.table_entries);
-            each_entry(file, NAME, table, |index, sector| {
+            let table = map(u64::from(table) * SECTOR_BYTES, self.table_entries);
+            table.each_number(|index, sector| {
                 // 0 is no grain, 1 one of zeroes.
                 if sector > 1 {
                     let start = u64::from(sector) * SECTOR_BYTES;

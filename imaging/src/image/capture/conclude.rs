@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::hex::Hex;
 use crate::live::RestFigures;
 use crate::plan::Plan;
-use crate::record::Consistency;
 use crate::record::manifest::FilesystemId;
 use klon_partition::{Extent, ExtentMap};
 use std::time::Instant;
@@ -76,7 +75,11 @@ impl Ended<'_> {
             added_bytes: notes.added_bytes,
             milliseconds: milliseconds(began.at.elapsed()),
         };
-        let manifest = manifest(job, run, &plan, self.rest.consistency, tree);
+        let meta = SnapshotMeta {
+            consistency: self.rest.consistency,
+            ..meta(job, run)
+        };
+        let manifest = manifest(job, meta, &plan, tree);
         let added = add(&manifest, writer, began.image_bytes)?;
         let mut metadata = MetadataFigures {
             skipped_bytes: notes.skipped_bytes,
@@ -160,16 +163,12 @@ fn add<A: Append>(
 
 fn manifest(
     job: &CaptureJob<'_>,
-    run: SnapshotRun,
+    meta: SnapshotMeta,
     plan: &Plan,
-    consistency: Consistency,
     tree: Vec<(u64, Reference)>,
 ) -> SnapshotManifest {
     SnapshotManifest {
-        meta: SnapshotMeta {
-            consistency,
-            ..meta(job, run)
-        },
+        meta,
         bad: job.bad.intersection(&plan.copy),
         left_out: plan.left_out.clone(),
         data: plan.copy.clone(),

@@ -346,7 +346,8 @@ impl Run<'_> {
         let chunk_size = writer.header().chunk_size;
         if let Chunks::Listed(list) = &notes.chunks {
             let changed = changed(previous, list, &pass.plan, chunk_size);
-            (notes.changed_bytes, notes.changed_used_bytes) = changed;
+            notes.changed_bytes = changed.all;
+            notes.changed_used_bytes = changed.used;
         }
         notes.read_source_bytes = self.done.read_source_bytes;
         notes.added_bytes = self.done.added_bytes;
@@ -373,15 +374,23 @@ impl Run<'_> {
     }
 }
 
-/// Plain bytes of chunks that the snapshot before does not have, and what of them is in use.
+/// Bytes of chunks that the snapshot before does not have.
+struct ChangedBytes {
+    /// Plain bytes.
+    all: u64,
+    /// Those of them that are in use.
+    used: u64,
+}
+
+/// What of `chunks` the snapshot before does not have.
 fn changed(
     previous: Option<&Snapshot>,
     chunks: &[(u64, Reference)],
     plan: &Plan,
     chunk_size: ChunkSize,
-) -> (u64, u64) {
+) -> ChangedBytes {
     let mut before = Known::new(previous);
-    let (mut changed_bytes, mut used_bytes) = (0, 0);
+    let mut changed = ChangedBytes { all: 0, used: 0 };
     for (number, reference) in chunks {
         let plain_bytes = u64::from(reference.plain_bytes);
         let is_same = match before.at(*number) {
@@ -393,9 +402,9 @@ fn changed(
         };
         let start_bytes = number.saturating_mul(chunk_size.bytes());
         if let Some(chunk) = Extent::new(start_bytes, plain_bytes).filter(|_| !is_same) {
-            changed_bytes += plain_bytes;
-            used_bytes += plan.copy.within(chunk).map(Extent::len_bytes).sum::<u64>();
+            changed.all += plain_bytes;
+            changed.used += plan.copy.within(chunk).map(Extent::len_bytes).sum::<u64>();
         }
     }
-    (changed_bytes, used_bytes)
+    changed
 }

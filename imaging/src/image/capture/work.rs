@@ -3,7 +3,7 @@
 mod in_part;
 
 use super::super::dedup::Dedup;
-use super::super::encoded::Encoded;
+use super::super::encoded::{Encoded, Plain};
 use super::super::frame::Encoding;
 use super::super::reference::Reference;
 use super::super::snapshot::Snapshot;
@@ -131,10 +131,14 @@ impl Worker<'_> {
             return Ok(outcome);
         }
         let len = to_len(task.chunk.len_bytes());
-        let (plain, read_source_bytes) = match &task.content {
-            Some(content) => (content.clone(), bytes_of(&task.copy)),
+        let read = match &task.content {
+            Some(content) => ReadChunk {
+                plain: content.clone(),
+                read_bytes: bytes_of(&task.copy),
+            },
             None => self.read(task, len)?,
         };
+        let (plain, read_source_bytes) = (read.plain, read.read_bytes);
         self.checks.look(task.chunk, &task.copy, &plain);
         let checked = kept.filter(|_| self.is_checked);
         let digest = checked.unwrap_or_else(|| Digest::of(&plain));
@@ -233,11 +237,14 @@ impl Worker<'_> {
         self.previous.is_some() && task.known.is_none()
     }
 
-    fn read(&self, task: &Task, len: usize) -> Result<(Bytes, u64)> {
+    fn read(&self, task: &Task, len: usize) -> Result<ReadChunk> {
         let mut buffer = self.pool.take();
         let read_source_bytes =
             read_chunk(self.source, task.chunk, &task.copy, &mut buffer).map_err(Error::Source)?;
-        Ok((buffer.freeze().slice(..len), read_source_bytes))
+        Ok(ReadChunk {
+            plain: buffer.freeze().slice(..len),
+            read_bytes: read_source_bytes,
+        })
     }
 
     fn stored_or_new(&self, plain: Bytes, digest: Digest, plain_bytes: u32) -> Result<Content> {
@@ -261,7 +268,11 @@ impl Worker<'_> {
             return Ok(Content::Known(Reference::of_zeroes(plain_bytes, digest)));
         }
         let (encoding, payload) = self.compressors.compress(plain)?;
-        let encoded = Encoded::new(encoding, payload, (plain_bytes, digest));
+        let plain = Plain {
+            len_bytes: plain_bytes,
+            digest,
+        };
+        let encoded = Encoded::new(encoding, payload, plain);
         Ok(Content::New(encoded))
     }
 
@@ -277,6 +288,13 @@ impl Worker<'_> {
                 .read_chunk(reference, stored)
                 .is_ok_and(|()| stored == plain)
     }
+}
+
+/// A chunk as it is on the source.
+struct ReadChunk {
+    plain: Bytes,
+    /// How many bytes were read for that.
+    read_bytes: u64,
 }
 
 /// Whether this run stored a chunk: what it has stored lies behind the file as it was opened.

@@ -10,7 +10,7 @@ use crate::chunk::Digest;
 use crate::hex::Hex;
 use crate::image::frame::FrameType;
 use crate::image::header::Header;
-use crate::image::load::read_frame;
+use crate::image::load::FrameFile;
 use crate::image::reference::Reference;
 use klon_partition::{ReadAt, Result};
 use serde::{Deserialize, Serialize};
@@ -214,7 +214,11 @@ pub(in crate::image) fn read_page(
         .plain_bytes
         .min(FrameType::CatalogPage.plain_bytes_max());
     let mut bytes = vec![0; len as usize];
-    read_frame(device, file, reference, FrameType::CatalogPage, &mut bytes)?;
+    let file = FrameFile {
+        device,
+        header: file,
+    };
+    file.read(reference, FrameType::CatalogPage, &mut bytes)?;
     Ok(bytes)
 }
 

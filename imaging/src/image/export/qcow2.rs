@@ -288,6 +288,8 @@ impl<'a> Qcow2File<'a> {
         if self.refcounts.len() <= to_len(last) {
             self.refcounts.resize(to_len(last) + 1, 0);
         }
+        // A packed cluster has more than one byte, so there are never so many. A count that wraps would be a
+        // damaged image.
         for count in &mut self.refcounts[to_len(first)..=to_len(last)] {
             *count = count.checked_add(1).ok_or_else(|| {
                 Error::Internal("more than 65535 compressed clusters in one".to_owned())

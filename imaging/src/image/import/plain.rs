@@ -6,7 +6,7 @@ use super::split::Parts;
 use super::zeroes::Zeroes;
 use super::{RawForward, Stream};
 use crate::packed::Unpacked;
-use crate::pieces::fill;
+use crate::pieces::Units;
 use klon_partition::bytes::is_zero;
 use klon_partition::device::Overlay;
 use klon_partition::error::Corrupt;
@@ -240,14 +240,11 @@ impl ReadAt for PlainStream {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let unit_bytes = PIECE_BYTES;
-        fill(
-            self.geometry(),
-            unit_bytes,
-            buffer,
-            offset_bytes,
-            |part, out| self.read_part(part, out),
-        )
+        let units = Units {
+            geometry: self.geometry(),
+            unit_bytes: PIECE_BYTES,
+        };
+        units.fill(buffer, offset_bytes, |part, out| self.read_part(part, out))
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

@@ -7,7 +7,7 @@ mod header;
 mod snapshots;
 
 use crate::foreign::check_end;
-use crate::pieces::fill;
+use crate::pieces::Units;
 use cluster::{Entry, inflate};
 use header::Header;
 use klon_partition::device::read_vec;
@@ -171,14 +171,11 @@ impl<D: ReadAt> ReadAt for Qcow2<D> {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Result<()> {
-        let unit_bytes = self.header.cluster_bytes();
-        fill(
-            self.geometry(),
-            unit_bytes,
-            buffer,
-            offset_bytes,
-            |part, out| self.read_part(part, out),
-        )
+        let units = Units {
+            geometry: self.geometry(),
+            unit_bytes: self.header.cluster_bytes(),
+        };
+        units.fill(buffer, offset_bytes, |part, out| self.read_part(part, out))
     }
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {

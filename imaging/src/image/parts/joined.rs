@@ -25,8 +25,8 @@ impl<D: ReadAt> Joined<D> {
         }
     }
 
-    /// The parts of `within`: device, where it begins in all, and what of it is meant there.
-    fn parts(&self, within: Extent) -> impl Iterator<Item = (&D, u64, Extent)> {
+    /// The parts of `within`.
+    fn parts(&self, within: Extent) -> impl Iterator<Item = PartOf<'_, D>> {
         let first = self
             .parts
             .partition_point(|part| part.0 <= within.offset_bytes());
@@ -36,13 +36,22 @@ impl<D: ReadAt> Joined<D> {
             .filter_map(move |(start, device)| {
                 let all = Extent::new(*start, device.geometry().size_bytes)?;
                 let here = all.intersection(within)?;
-                Some((
+                Some(PartOf {
                     device,
-                    *start,
-                    Extent::new(here.offset_bytes() - start, here.len_bytes())?,
-                ))
+                    start_bytes: *start,
+                    extent: Extent::new(here.offset_bytes() - start, here.len_bytes())?,
+                })
             })
     }
+}
+
+/// What of a range is in one part.
+struct PartOf<'a, D> {
+    device: &'a D,
+    /// Where the part begins in all.
+    start_bytes: u64,
+    /// What of the part is meant.
+    extent: Extent,
 }
 
 impl<D: ReadAt> ReadAt for Joined<D> {
@@ -56,10 +65,10 @@ impl<D: ReadAt> ReadAt for Joined<D> {
             return Ok(());
         };
         let mut rest = buffer;
-        for (device, _, part) in self.parts(all) {
-            let len = usize::try_from(part.len_bytes()).unwrap_or(rest.len());
+        for PartOf { device, extent, .. } in self.parts(all) {
+            let len = usize::try_from(extent.len_bytes()).unwrap_or(rest.len());
             let (out, behind) = rest.split_at_mut(len.min(rest.len()));
-            device.read_exact_at(out, part.offset_bytes())?;
+            device.read_exact_at(out, extent.offset_bytes())?;
             rest = behind;
         }
         Ok(())
@@ -67,8 +76,9 @@ impl<D: ReadAt> ReadAt for Joined<D> {
 
     fn data(&self, within: Extent) -> Result<ExtentMap> {
         let mut all = Vec::new();
-        for (device, start, part) in self.parts(within) {
-            all.extend(device.data(part)?.shifted(start).iter());
+        for part in self.parts(within) {
+            let data = part.device.data(part.extent)?;
+            all.extend(data.shifted(part.start_bytes).iter());
         }
         Ok(all.into_iter().collect())
     }

@@ -2,7 +2,7 @@
 
 use super::super::{CheckSummary, Image, check};
 use super::{MIB, World, content, noise, open, three};
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use klon_partition::device::MemoryDevice;
 use klon_partition::{Extent, ExtentMap};
 use std::num::NonZeroUsize;
@@ -13,7 +13,15 @@ pub(super) fn check_all(image: &Image) -> CheckSummary {
 }
 
 fn check_one(image: &Image, number: Option<u64>) -> crate::Result<CheckSummary> {
-    check(image, "x", number, NonZeroUsize::new(2).unwrap(), &Silent)
+    check(
+        image,
+        number,
+        Runner {
+            name: "x",
+            threads: NonZeroUsize::new(2).unwrap(),
+            observer: &Silent,
+        },
+    )
 }
 
 #[test]

@@ -2,12 +2,21 @@
 
 use super::super::{compact, compact_bytes};
 use super::{World, content, open, three};
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use std::num::NonZeroUsize;
 
 pub(super) fn compacted(world: &World, remove: &[u64]) -> crate::Result<Vec<u8>> {
     let threads = NonZeroUsize::new(2).unwrap();
-    compact(&world.image(), "x", remove, Vec::new(), threads, &Silent)
+    compact(
+        &world.image(),
+        remove,
+        Vec::new(),
+        Runner {
+            name: "x",
+            threads,
+            observer: &Silent,
+        },
+    )
 }
 
 #[test]

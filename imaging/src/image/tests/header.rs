@@ -4,7 +4,7 @@ use super::super::{HEADER_LEN, Image, ImageWriter, MAGIC, compact};
 use super::check::check_all;
 use super::{World, content, noise, open, three};
 use crate::Error;
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use klon_partition::Error as PartitionError;
 use klon_partition::device::MemoryDevice;
 use klon_partition::error::Remedy;
@@ -40,7 +40,17 @@ fn without_its_header_an_image_reads_as_before_and_is_not_added_to() {
         };
         assert_eq!(remedy, Remedy::CompactImage);
         let threads = NonZeroUsize::new(2).unwrap();
-        let copy = compact(&image, "x", &[], Vec::new(), threads, &Silent).unwrap();
+        let copy = compact(
+            &image,
+            &[],
+            Vec::new(),
+            Runner {
+                name: "x",
+                threads,
+                observer: &Silent,
+            },
+        )
+        .unwrap();
         let copy = open(&copy);
         assert!(copy.header_damage().is_none() && check_all(&copy).is_whole);
         assert_ne!(copy.header().uuid, image.header().uuid);

@@ -4,10 +4,10 @@ use super::super::{SalvageDevice, Salvaged, SnapshotDevice, Unreadable};
 use super::{MIB, SIZE, World, noise, open, three};
 use crate::change::{Reliance, RungChoice};
 use crate::clone::{
-    CloneOptions, CloneSummary, FillTexts, Filled, Freed, Job, Rewrite, Update, clone,
+    CloneOptions, CloneSummary, Ends, FillTexts, Filled, Freed, Job, Rewrite, Update, clone,
 };
 use crate::mark::Mark;
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use crate::record::{Record, RecordStore, Role};
 use crate::verify::{Against, verify};
 use klon_partition::device::{Fault, FaultAt, MemoryDevice, Overlay, Window};
@@ -88,11 +88,13 @@ impl Bench {
             lost: Some(&lost),
             ..Job::new(
                 "restored",
-                source,
-                usage,
-                &source_identity,
-                &self.target,
-                &target_identity,
+                Ends {
+                    source,
+                    usage,
+                    source_identity: &source_identity,
+                    target: &self.target,
+                    target_identity: &target_identity,
+                },
             )
         };
         let options = CloneOptions {
@@ -150,7 +152,16 @@ fn damaged_chunks_are_zero_and_bad_in_the_record() {
     );
     let threads = NonZeroUsize::new(2).unwrap();
     let against = Against::Record(&record);
-    let verified = verify("x", &bench.target, &against, threads, &Silent).unwrap();
+    let verified = verify(
+        &bench.target,
+        &against,
+        Runner {
+            name: "x",
+            threads,
+            observer: &Silent,
+        },
+    )
+    .unwrap();
     assert!(verified.is_equal && verified.bad == bad);
     // A sound image brings what was missing, and nothing is bad any more.
     let snapshot = Arc::new(world.image().snapshot(Some(1)).unwrap());

@@ -7,7 +7,7 @@ use super::{MIB, SIZE, World, content, open};
 use crate::change::RungChoice;
 use crate::chunk::ChunkSize;
 use crate::error::Result;
-use crate::progress::Silent;
+use crate::progress::{Runner, Silent};
 use crate::rung::Rung;
 use klon_partition::{Extent, ExtentMap, ReadAt};
 use std::num::NonZeroUsize;
@@ -47,7 +47,17 @@ fn what_went_in_comes_out_with_every_size() {
         assert!(content(&image, 1).unwrap() == first, "{size}");
         assert!(content(&image, 2).unwrap() == world.expected(), "{size}");
         assert!(check_all(&image).is_whole, "{size}");
-        let small = compact(&image, "x", &[1], Vec::new(), THREADS, &Silent).unwrap();
+        let small = compact(
+            &image,
+            &[1],
+            Vec::new(),
+            Runner {
+                name: "x",
+                threads: THREADS,
+                observer: &Silent,
+            },
+        )
+        .unwrap();
         assert!(content(&open(&small), 3).unwrap() == world.expected());
     }
 }
@@ -83,30 +93,34 @@ fn snapshots_of_any_sizes_are_compared() {
         let within = a.snapshot().manifest().wanted();
         let unit = first.max(second);
         let found = compare(
-            "x",
             Sides {
                 first: &a,
                 second: &b,
             },
             &within,
             ChunkSize::new(unit.into()).unwrap(),
-            THREADS,
-            &Silent,
+            Runner {
+                name: "x",
+                threads: THREADS,
+                observer: &Silent,
+            },
         )
         .unwrap();
         let block = Extent::new(3 * MIB as u64 + 4096, 4096).unwrap();
         assert_eq!(found.differences, ExtentMap::from(block));
         assert_eq!(found.first_bytes, Some(3 * MIB as u64 + 5000));
         let same = compare(
-            "x",
             Sides {
                 first: &a,
                 second: &a,
             },
             &within,
             ChunkSize::new(unit.into()).unwrap(),
-            THREADS,
-            &Silent,
+            Runner {
+                name: "x",
+                threads: THREADS,
+                observer: &Silent,
+            },
         )
         .unwrap();
         assert!(same.differences.is_empty());

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::image::append::Append;
 use crate::image::catalog::Catalog;
 use crate::image::catalog::pages::{self, NewPage, PageNode, Root, Slot};
+use crate::image::encoded::Plain;
 use crate::image::frame::{Encoding, FrameType};
 use crate::image::reference::Reference;
 use crate::image::tail::{COMMIT_ALIGN, FOOTER_BYTES};
@@ -41,7 +42,11 @@ impl<A: Append> ImageWriter<A> {
         plain[..Reference::LEN].copy_from_slice(&reference.to_bytes());
         plain[48..56].copy_from_slice(&(self.commits + 1).to_le_bytes());
         let digest = Digest::of(&plain);
-        let footer = Encoded::new(Encoding::Raw, plain.into(), (64, digest));
+        let of = Plain {
+            len_bytes: 64,
+            digest,
+        };
+        let footer = Encoded::new(Encoding::Raw, plain.into(), of);
         let position = self.put(FrameType::Footer, &footer)?.position;
         self.sync()?;
         self.commits += 1;

@@ -55,8 +55,8 @@ impl Record {
         })))
     }
 
-    /// Where the filesystem's metadata lies, and the digest of what of it is in each chunk that
-    /// holds some, in order, read as they are asked for. `None` when the record keeps none.
+    /// Where the filesystem's metadata lies, and for each chunk that holds some the digest of that metadata.
+    /// The digests come in order and are read as they are asked for. `None` when the record keeps none.
     ///
     /// # Errors
     /// [`crate::Error::RecordIo`].
@@ -112,9 +112,9 @@ impl Record {
 }
 
 fn same_file(a: &File, b: &File) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
+    use klon_partition::device::FileId;
     let (a, b) = (a.metadata()?, b.metadata()?);
-    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+    if FileId::of(&a) == FileId::of(&b) {
         return Ok(());
     }
     Err(io::Error::other(

@@ -3,7 +3,7 @@
 
 use super::{SIZE, THREADS, World, small_world};
 use crate::error::Error;
-use crate::progress::{Observer, Silent};
+use crate::progress::{Observer, Runner, Silent};
 use crate::rescue::file::MapFile;
 use crate::rescue::status::Status;
 use crate::rescue::{RescueOptions, RescueSummary, rescue};
@@ -86,11 +86,13 @@ impl World {
         let job = crate::clone::Job {
             ..crate::clone::Job::new(
                 "TestClone",
-                source,
-                &usage,
-                &source_identity,
-                &self.target,
-                &target_identity,
+                crate::clone::Ends {
+                    source,
+                    usage: &usage,
+                    source_identity: &source_identity,
+                    target: &self.target,
+                    target_identity: &target_identity,
+                },
             )
         };
         let metadata = match fill {
@@ -208,11 +210,13 @@ fn bad_sectors_are_filled_but_for_those_of_the_filesystem() {
     let record = world.records.load(&target).unwrap().unwrap();
     assert_eq!(record.bad_fill, fill);
     let verified = verify(
-        "x",
         &world.target,
         &Against::Record(&record),
-        THREADS,
-        &Silent,
+        Runner {
+            name: "x",
+            threads: THREADS,
+            observer: &Silent,
+        },
     );
     let verified = verified.unwrap();
     assert!(verified.is_equal && verified.bad == bad);
@@ -234,7 +238,15 @@ fn a_source_that_became_bad_is_compared_around() {
             usage: &usage,
             bad: &ExtentMap::new(),
         };
-        verify("x", &world.target, &against, THREADS, &Silent)
+        verify(
+            &world.target,
+            &against,
+            Runner {
+                name: "x",
+                threads: THREADS,
+                observer: &Silent,
+            },
+        )
     };
     let bad = extents(&[((1 << 20) + 8192, 512), ((2 << 20) - 1024, 512)]);
     let found = compare(&Watched::new(&world, &bad)).unwrap();

@@ -1,5 +1,6 @@
 //! Answers to requests, gathered before they are sent.
 
+use super::status::Descriptor;
 use crate::nbd::{
     BLOCK_STATUS, FLAG_DONE, NONE, OFFSET_DATA, OFFSET_HOLE, SIMPLE_MAGIC, STRUCTURED_MAGIC,
 };
@@ -60,11 +61,11 @@ impl Replies<'_> {
         self.out.extend(len.to_be_bytes());
     }
 
-    /// Lengths and flags, as the context of that number has them.
-    pub(super) fn status(&mut self, context: u32, descriptors: &[(u32, u32)]) {
+    /// What the context of that number has.
+    pub(super) fn status(&mut self, context: u32, descriptors: &[Descriptor]) {
         self.chunk(0, BLOCK_STATUS, 4 + descriptors.len() * 8);
         self.out.extend(context.to_be_bytes());
-        for (len, flags) in descriptors {
+        for Descriptor { len, flags } in descriptors {
             self.out.extend(len.to_be_bytes());
             self.out.extend(flags.to_be_bytes());
         }

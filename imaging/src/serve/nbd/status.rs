@@ -7,14 +7,30 @@ pub(super) const DESCRIPTORS_MAX: usize = 1 << 15;
 /// How much is looked at at once, so that a long request takes no more memory than a short one.
 const STEP_BYTES: u64 = 64 << 20;
 
-/// Consecutive lengths and flags from the start of `within` on, at most `max` of them: `inside` for
-/// what `look` finds, `outside` for the rest.
+/// So many bytes, and their flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    pub(super) len: u32,
+    pub(super) flags: u32,
+}
+
+/// The flags of what is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Flags {
+    /// Of what is found.
+    pub(super) inside: u32,
+    /// Of the rest.
+    pub(super) outside: u32,
+}
+
+/// Consecutive descriptors from the start of `within` on, at most `max` of them. `look` finds what is inside.
 pub(super) fn describe(
     within: Extent,
-    (inside, outside): (u32, u32),
+    flags: Flags,
     max: usize,
     look: impl Fn(Extent) -> ExtentMap,
-) -> Vec<(u32, u32)> {
+) -> Vec<Descriptor> {
+    let Flags { inside, outside } = flags;
     let mut list = List::default();
     for step in within.split(STEP_BYTES) {
         let mut at = step.offset_bytes();
@@ -34,7 +50,7 @@ pub(super) fn describe(
 }
 
 #[derive(Default)]
-struct List(Vec<(u32, u32)>);
+struct List(Vec<Descriptor>);
 
 impl List {
     fn push(&mut self, len_bytes: u64, flags: u32) {
@@ -44,19 +60,19 @@ impl List {
             return;
         }
         if let Some(last) = self.0.last_mut()
-            && last.1 == flags
-            && let Some(sum) = last.0.checked_add(len)
+            && last.flags == flags
+            && let Some(sum) = last.len.checked_add(len)
         {
-            last.0 = sum;
+            last.len = sum;
             return;
         }
-        self.0.push((len, flags));
+        self.0.push(Descriptor { len, flags });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{STEP_BYTES, describe};
+    use super::{Descriptor, Flags, STEP_BYTES, describe};
     use klon_partition::{Extent, ExtentMap};
 
     fn map(extents: &[(u64, u64)]) -> ExtentMap {
@@ -78,9 +94,18 @@ mod tests {
             (5, 1),
             (115, 2),
         ];
-        assert_eq!(describe(within, (1, 2), 99, look), all);
-        assert_eq!(describe(within, (1, 2), 1, look), all[..1]);
+        let all = all.map(|(len, flags)| Descriptor { len, flags });
+        let flags = Flags {
+            inside: 1,
+            outside: 2,
+        };
+        assert_eq!(describe(within, flags, 99, look), all);
+        assert_eq!(describe(within, flags, 1, look), all[..1]);
         let look = |_: Extent| map(&[]);
-        assert_eq!(describe(within, (1, 2), 1, look), [(3 * step, 2)]);
+        let rest = Descriptor {
+            len: 3 * step,
+            flags: 2,
+        };
+        assert_eq!(describe(within, flags, 1, look), [rest]);
     }
 }

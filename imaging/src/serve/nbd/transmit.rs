@@ -2,7 +2,7 @@
 
 use super::reply::{Errno, Replies};
 use super::request::{Command, Request};
-use super::status::{DESCRIPTORS_MAX, describe};
+use super::status::{DESCRIPTORS_MAX, Flags, describe};
 use super::{Connection, PATIENCE, PAYLOAD_BYTES_MAX, violation};
 use crate::serve::export::{Context, Export};
 use klon_partition::Extent;
@@ -278,11 +278,21 @@ impl Answer<'_> {
         let device = &self.session.export.device;
         for Selected { number, told } in &self.session.selected {
             let descriptors = match told {
-                Told::Allocation => describe(extent, (0, HOLE_AND_ZERO), max, |step| {
-                    device.data(step).unwrap_or_else(|_| step.into())
-                }),
+                Told::Allocation => {
+                    let flags = Flags {
+                        inside: 0,
+                        outside: HOLE_AND_ZERO,
+                    };
+                    describe(extent, flags, max, |step| {
+                        device.data(step).unwrap_or_else(|_| step.into())
+                    })
+                }
                 Told::Context(context) => {
-                    describe(extent, (1, 0), max, |step| context.extents(step))
+                    let flags = Flags {
+                        inside: 1,
+                        outside: 0,
+                    };
+                    describe(extent, flags, max, |step| context.extents(step))
                 }
             };
             self.replies().status(*number, &descriptors);

@@ -4,7 +4,7 @@ use super::super::apply::ReadBack;
 use super::super::index::damaged;
 use super::super::room::Space;
 use super::super::unchanged::witness;
-use super::{Group, MEMBERS_MAX, Member, read_block, refer};
+use super::{Group, MEMBERS_MAX, Member, block_bytes, read_block, refer};
 use crate::error::{Error, Result};
 use crate::mark::Membership;
 use crate::spot::Spot;
@@ -38,7 +38,7 @@ pub struct Ready<'a> {
 ///
 /// # Errors
 /// [`Error::Target`]; [`Error::StageCorrupt`] when the group's block is not what was written;
-/// [`Error::Internal`] when one of several has no seat.
+/// [`Error::Internal`] when several were not staged as one group.
 pub fn commit(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
     match updates {
         [] => Ok(Vec::new()),
@@ -46,28 +46,58 @@ pub fn commit(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
             one.checked.set_membership(Membership::Alone);
             Ok(vec![one.checked.commit(one.space)?])
         }
-        _ => commit_together(updates),
+        [members @ .., leader] => {
+            let seats = Seats::of(leader, members).ok_or_else(no_group)?;
+            commit_together(leader, members, &seats)
+        }
     }
 }
 
-fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
-    let (leader, members) = match updates.split_last_mut() {
-        Some((leader, members)) if members.len() < MEMBERS_MAX => (leader, members),
-        _ => return Err(Error::Internal("too many volumes for a group".to_owned())),
-    };
-    let Seat { at, spot } = seat(leader)?;
+/// The updates are staged one by one, each as a part of a group of some size. That they were parts of the same
+/// group shows only when they are committed.
+fn no_group() -> Error {
+    Error::Internal("the volumes were not staged as one group".to_owned())
+}
+
+/// The places of a group on its drive.
+struct Seats {
+    leader: Seat,
+    /// Where the members lie, in their order.
+    members: Vec<Extent>,
+}
+
+impl Seats {
+    /// `None` when one of them has no seat, or when the leader has no room for a block that names so many.
+    fn of(leader: &Ready<'_>, members: &[&mut Ready<'_>]) -> Option<Self> {
+        let seat = leader.seat?;
+        let is_room = seat.spot.extent.len_bytes() >= block_bytes(members.len() + 1);
+        let members_at = members.iter().map(|member| Some(member.seat?.at));
+        Some(Self {
+            leader: seat,
+            members: members_at.collect::<Option<_>>()?,
+        })
+        .filter(|_| is_room && members.len() < MEMBERS_MAX)
+    }
+}
+
+fn commit_together(
+    leader: &mut Ready<'_>,
+    members: &mut [&mut Ready<'_>],
+    seats: &Seats,
+) -> Result<Vec<u64>> {
+    let Seat { at, spot } = seats.leader;
     let run = leader.checked.run();
     let mut group = Group {
         leader: at,
         run,
         members: Vec::with_capacity(members.len()),
     };
-    for member in members.iter_mut() {
+    for (member, &member_at) in members.iter_mut().zip(&seats.members) {
         member
             .checked
             .set_membership(Membership::Member { leader: at, run });
         group.members.push(Member {
-            at: seat(member)?.at,
+            at: member_at,
             mark: member.checked.mark().clone(),
             staged: member.checked.staged,
             witness: match member.checked.staged.token {
@@ -77,9 +107,7 @@ fn commit_together(updates: &mut [&mut Ready<'_>]) -> Result<Vec<u64>> {
         });
     }
     let bytes = group.to_bytes();
-    let block = refer(spot, &bytes)
-        .filter(|block| spot.extent.len_bytes() >= block.spot.extent.len_bytes())
-        .ok_or_else(|| Error::Internal("the group's block does not fit".to_owned()))?;
+    let block = refer(spot, &bytes).ok_or_else(no_group)?;
     leader.space.write(spot, &bytes)?;
     leader.space.sync()?;
     // Read back, as everything that is staged was.
@@ -109,12 +137,6 @@ pub fn leader<'a>(updates: impl IntoIterator<Item = &'a Ready<'a>>) -> usize {
     ranked
         .max_by_key(|&(index, rank)| (rank, index))
         .map_or(0, |(index, _)| index)
-}
-
-fn seat(ready: &Ready<'_>) -> Result<Seat> {
-    ready
-        .seat
-        .ok_or_else(|| Error::Internal("a volume of the group is on no drive".to_owned()))
 }
 
 /// Brings updates into place that were committed, in their order. Returns the bytes written to each

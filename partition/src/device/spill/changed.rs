@@ -18,6 +18,12 @@ pub(super) struct Changed {
     blocks: u64,
 }
 
+/// A run of bytes that are all changed, or all as they were.
+pub(super) struct Run {
+    pub(super) is_changed: bool,
+    pub(super) end_bytes: u64,
+}
+
 impl Changed {
     /// Whether the block of that byte is changed.
     pub(super) fn has(&self, offset_bytes: u64) -> bool {
@@ -28,7 +34,7 @@ impl Changed {
 
     /// Whether the byte at `start_bytes` is in a changed block, and up to where, but not behind `end_bytes`,
     /// the same holds of what follows.
-    pub(super) fn run(&self, start_bytes: u64, end_bytes: u64) -> (bool, u64) {
+    pub(super) fn run(&self, start_bytes: u64, end_bytes: u64) -> Run {
         let is_changed = self.has(start_bytes);
         let mut block = start_bytes / BLOCK_BYTES + 1;
         let end_block = end_bytes.div_ceil(BLOCK_BYTES);
@@ -40,7 +46,10 @@ impl Changed {
             };
         }
         let at = block.saturating_mul(BLOCK_BYTES);
-        (is_changed, at.min(end_bytes))
+        Run {
+            is_changed,
+            end_bytes: at.min(end_bytes),
+        }
     }
 
     /// All blocks that have a byte of `extent` are changed from now on.
@@ -60,7 +69,10 @@ impl Changed {
         let mut found = Vec::new();
         let mut at = within.offset_bytes();
         while at < within.end_bytes() {
-            let (is_changed, end_bytes) = self.run(at, within.end_bytes());
+            let Run {
+                is_changed,
+                end_bytes,
+            } = self.run(at, within.end_bytes());
             if is_changed {
                 found.extend(Extent::between(at, end_bytes));
             }

@@ -90,8 +90,11 @@ impl<'a> ChecksumTree<'a> {
 
     /// The checksums of the sectors in `range`, a part of what the item covers.
     fn of(&self, covered: LogicalRange, range: LogicalRange) -> Option<Checksums<'_>> {
-        let covered = (covered, self.bytes.as_slice());
-        part(covered, range, self.checksum, self.sector_bytes)
+        let stored = Stored {
+            covered,
+            bytes: &self.bytes,
+        };
+        stored.part(range, self.checksum, self.sector_bytes)
     }
 
     /// Reads the next item; whether there is one.
@@ -146,17 +149,27 @@ pub(super) fn range(
         .ok_or_else(|| item.corrupt("key.offset", "whole sectors", start))
 }
 
-/// The checksums of the sectors in `range`, a part of the addresses that an item covers, with its data.
-pub(super) fn part(
-    (covered, data): (LogicalRange, &[u8]),
-    range: LogicalRange,
-    checksum: Checksum,
-    sector_bytes: u64,
-) -> Option<Checksums<'_>> {
-    let len = checksum.len_bytes();
-    let first = usize::try_from(covered.offset_of(range)? / sector_bytes).ok()?;
-    let count = usize::try_from(range.len_bytes() / sector_bytes).ok()?;
-    let bytes = data.get(first.checked_mul(len)?..)?;
-    let bytes = bytes.get(..count.checked_mul(len)?)?;
-    Some(Checksums::new(checksum, bytes))
+/// What an item stores.
+pub(super) struct Stored<'a> {
+    /// The addresses of the sectors that it has checksums of.
+    pub(super) covered: LogicalRange,
+    /// The checksums, one behind the other.
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    /// The checksums of the sectors in `range`, a part of what is covered.
+    pub(super) fn part(
+        &self,
+        range: LogicalRange,
+        checksum: Checksum,
+        sector_bytes: u64,
+    ) -> Option<Checksums<'a>> {
+        let len = checksum.len_bytes();
+        let first = usize::try_from(self.covered.offset_of(range)? / sector_bytes).ok()?;
+        let count = usize::try_from(range.len_bytes() / sector_bytes).ok()?;
+        let bytes = self.bytes.get(first.checked_mul(len)?..)?;
+        let bytes = bytes.get(..count.checked_mul(len)?)?;
+        Some(Checksums::new(checksum, bytes))
+    }
 }

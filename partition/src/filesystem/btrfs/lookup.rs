@@ -78,8 +78,11 @@ impl<'a> Lookup<'a> {
                 }
                 let sectors = intersection(covered, logical).and_then(|range| {
                     let kind = superblock.checksum;
-                    let data = (covered, item.data);
-                    let checksums = checksums::part(data, range, kind, sector_bytes)?;
+                    let stored = checksums::Stored {
+                        covered,
+                        bytes: item.data,
+                    };
+                    let checksums = stored.part(range, kind, sector_bytes)?;
                     let place = place(stripe, range)?;
                     Some(SummedSectors::new(
                         place,

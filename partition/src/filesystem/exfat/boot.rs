@@ -71,15 +71,17 @@ impl Fields<'_> {
         })
     }
 
-    /// NumberOfFats and which of them is active.
-    fn fats(&self) -> Result<(u8, u8)> {
+    fn fats(&self) -> Result<Fats> {
         let number_of_fats = u8_at(self.0, 110);
         let active_fat = (volume_flags(self.0) & 1) as u8;
         let is_count = matches!(number_of_fats, 1 | 2);
         self.check(is_count, "NumberOfFats", "1 or 2", number_of_fats)?;
         let is_there = active_fat < number_of_fats;
         self.check(is_there, "ActiveFat", "0, there is one FAT", active_fat)?;
-        Ok((number_of_fats, active_fat))
+        Ok(Fats {
+            count: number_of_fats,
+            active: active_fat,
+        })
     }
 
     fn layout(&self, volume_bytes: u64) -> Result<Layout> {
@@ -90,7 +92,7 @@ impl Fields<'_> {
         let found = format!("{boot_signature:#06x}");
         self.check(boot_signature == 0xaa55, "BootSignature", "0xaa55", found)?;
         let shifts = self.shifts()?;
-        let (fat_count, active_fat) = self.fats()?;
+        let fats = self.fats()?;
         let sectors_max = volume_bytes >> shifts.sector;
         let is_sound = (1..=sectors_max).contains(&volume_length);
         let expected = format!("1 to {sectors_max}, the volume's sectors");
@@ -104,8 +106,8 @@ impl Fields<'_> {
         let layout = Layout {
             fat_offset_bytes,
             fat_bytes: shifts.bytes(fat_length),
-            fat_count,
-            active_fat,
+            fat_count: fats.count,
+            active_fat: fats.active,
             heap: self.heap(shifts)?,
             root_cluster: first_cluster_of_root_directory,
             // Not longer than the volume.
@@ -152,6 +154,14 @@ impl Fields<'_> {
         let field = "FirstClusterOfRootDirectory";
         self.check(heap.has(root), field, expected, root)
     }
+}
+
+/// The FATs of a volume.
+struct Fats {
+    /// NumberOfFats.
+    count: u8,
+    /// Which of them is active.
+    active: u8,
 }
 
 /// Sizes of sectors and clusters, as powers of two.

@@ -21,7 +21,7 @@ const FOOTER_LEN: usize = 5;
 pub(super) type Journal<K> = BTreeMap<K, Vec<u8>>;
 
 /// Which journal, and what its entries are.
-struct Kept {
+struct Kept<K> {
     /// Which of the two it is where both share a block with the summaries of data.
     compact_index: usize,
     /// The log with whose summaries it is kept where they have a block each.
@@ -29,6 +29,8 @@ struct Kept {
     entry_len: usize,
     /// One more than the last number of an entry.
     end: u32,
+    /// Makes a key of the number of an entry.
+    key: fn(u32) -> K,
 }
 
 /// Entries that stand for those of the SIT.
@@ -47,8 +49,9 @@ pub(super) fn sit(
         log: 2,
         entry_len: SIT_ENTRY_LEN,
         end: superblock.main.segments,
+        key: Segment,
     };
-    read(superblock, checkpoint, device, &kept, Segment)
+    read(superblock, checkpoint, device, &kept)
 }
 
 /// Entries that stand for those of the NAT.
@@ -66,16 +69,16 @@ pub(super) fn nat(
         log: 0,
         entry_len: NAT_ENTRY_LEN,
         end: superblock.end_nid().0,
+        key: Nid,
     };
-    read(superblock, checkpoint, device, &kept, Nid)
+    read(superblock, checkpoint, device, &kept)
 }
 
 fn read<K: Ord>(
     superblock: &Superblock,
     checkpoint: &Checkpoint,
     device: &dyn ReadAt,
-    kept: &Kept,
-    key: fn(u32) -> K,
+    kept: &Kept<K>,
 ) -> Result<Journal<K>> {
     let block_len = superblock.block_len();
     // A summary for each eight bytes, then the journal, then a footer.
@@ -92,17 +95,12 @@ fn read<K: Ord>(
     let block = checkpoint.block(superblock, index)?;
     let at = superblock.offset_bytes(block) + offset as u64;
     let raw = read_vec(device, at, len)?;
-    Ok(parse(&raw, at, kept.entry_len, kept.end, key)?)
+    Ok(parse(&raw, at, kept)?)
 }
 
-fn parse<K: Ord>(
-    raw: &[u8],
-    at: u64,
-    entry_len: usize,
-    end: u32,
-    key: fn(u32) -> K,
-) -> Checked<Journal<K>> {
-    let record_len = 4 + entry_len;
+fn parse<K: Ord>(raw: &[u8], at: u64, kept: &Kept<K>) -> Checked<Journal<K>> {
+    let record_len = 4 + kept.entry_len;
+    let end = kept.end;
     // n_nats or n_sits, then the records.
     let count = usize::from(le16(raw, 0));
     let records = raw.get(2..).unwrap_or_default().chunks_exact(record_len);
@@ -116,7 +114,7 @@ fn parse<K: Ord>(
         // nid or segno, then the entry.
         let number = le32(record, 0);
         let entry = record.get(4..).unwrap_or_default().to_vec();
-        let is_valid = number < end && journal.insert(key(number), entry).is_none();
+        let is_valid = number < end && journal.insert((kept.key)(number), entry).is_none();
         if !is_valid {
             let expected = format!("numbers below {end}, each once");
             return Err(Corrupt::new(STRUCTURE, "entries", at, expected, number));
@@ -127,11 +125,18 @@ fn parse<K: Ord>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Journal, parse as parse_as};
+    use super::{Journal, Kept, parse as parse_as};
     use crate::error::Checked;
 
     fn parse(raw: &[u8], at: u64, entry_len: usize, end: u32) -> Checked<Journal<u32>> {
-        parse_as(raw, at, entry_len, end, |number| number)
+        let kept = Kept {
+            compact_index: 0,
+            log: 0,
+            entry_len,
+            end,
+            key: |number| number,
+        };
+        parse_as(raw, at, &kept)
     }
 
     #[test]

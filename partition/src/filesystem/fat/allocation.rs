@@ -90,39 +90,45 @@ fn for_each_entry(
             let at = layout.position_bytes(cluster) - start_bytes;
             let bytes = piece.get(at as usize..);
             let entry = layout.decode(bytes.unwrap_or_default(), cluster);
-            check(layout, cluster, entry)?;
+            let found = Entry {
+                cluster,
+                value: entry,
+            };
+            found.check(layout)?;
             visit(cluster, entry);
         }
     }
     Ok(())
 }
 
-fn check(layout: &Layout, cluster: Cluster, entry: u32) -> Result<()> {
-    let is_free = entry == 0;
-    let is_next = layout.clusters.has(Cluster(entry));
-    let is_reserved = entry >= layout.reserved_entry_min();
-    if !(is_free || is_next || is_reserved) {
-        let expected = format!("0, 2 to {} or a mark", layout.clusters.end().0 - 1);
-        return Err(corrupt(layout, cluster, "entry", expected, entry));
-    }
-    if is_free && cluster == layout.root_cluster {
-        let expected = "not 0, it holds the root directory".to_owned();
-        let field = "entry of BPB_RootClus";
-        return Err(corrupt(layout, cluster, field, expected, 0));
-    }
-    Ok(())
+/// What the FAT says of a cluster.
+struct Entry {
+    cluster: Cluster,
+    value: u32,
 }
 
-fn corrupt(
-    layout: &Layout,
-    cluster: Cluster,
-    field: &'static str,
-    expected: String,
-    entry: u32,
-) -> Error {
-    let found = format!("{entry:#x} for cluster {cluster}");
-    let offset_bytes = layout.entry_offset_bytes(cluster);
-    Corrupt::new("FAT", field, offset_bytes, expected, found).into()
+impl Entry {
+    fn check(&self, layout: &Layout) -> Result<()> {
+        let is_free = self.value == 0;
+        let is_next = layout.clusters.has(Cluster(self.value));
+        let is_reserved = self.value >= layout.reserved_entry_min();
+        if !(is_free || is_next || is_reserved) {
+            let expected = format!("0, 2 to {} or a mark", layout.clusters.end().0 - 1);
+            return Err(self.corrupt(layout, "entry", expected));
+        }
+        if is_free && self.cluster == layout.root_cluster {
+            let expected = "not 0, it holds the root directory".to_owned();
+            return Err(self.corrupt(layout, "entry of BPB_RootClus", expected));
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, layout: &Layout, field: &'static str, expected: String) -> Error {
+        let Self { cluster, value } = self;
+        let found = format!("{value:#x} for cluster {cluster}");
+        let offset_bytes = layout.entry_offset_bytes(*cluster);
+        Corrupt::new("FAT", field, offset_bytes, expected, found).into()
+    }
 }
 
 /// The copies of the FAT, read side by side.

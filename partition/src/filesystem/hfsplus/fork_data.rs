@@ -54,22 +54,31 @@ impl ForkData {
         self.listed_blocks() == u64::from(self.blocks)
     }
 
-    /// What is impossible in it on a volume of `blocks`: what was expected, and what is there.
-    pub(super) fn fault(&self, blocks: Blocks) -> Option<(String, String)> {
+    /// What is impossible in it on a volume of `blocks`.
+    pub(super) fn fault(&self, blocks: Blocks) -> Option<Fault> {
         if let Some(run) = self.runs.iter().find(|run| !blocks.has(**run)) {
             let found = format!("{} blocks from {} on", run.blocks, run.first);
-            return Some((format!("extents in {} blocks", blocks.count), found));
+            let expected = format!("extents in {} blocks", blocks.count);
+            return Some(Fault { expected, found });
         }
         let listed = self.listed_blocks();
         if listed > u64::from(self.blocks) {
             let expected = format!("extents of {} blocks in all", self.blocks);
-            return Some((expected, listed.to_string()));
+            let found = listed.to_string();
+            return Some(Fault { expected, found });
         }
         let room_bytes = blocks.len_bytes(self.blocks);
         if self.logical_bytes > room_bytes {
             let expected = format!("a logicalSize of at most {room_bytes} bytes");
-            return Some((expected, self.logical_bytes.to_string()));
+            let found = self.logical_bytes.to_string();
+            return Some(Fault { expected, found });
         }
         None
     }
+}
+
+/// What is impossible in a fork.
+pub(super) struct Fault {
+    pub(super) expected: String,
+    pub(super) found: String,
 }

@@ -1,7 +1,7 @@
 //! The volume header: geometry, state, and where the special files lie (TN1150, "Volume Header").
 
 use super::address::{Block, Blocks, FileId};
-use super::fork_data::{self, ForkData};
+use super::fork_data::{self, Fault, ForkData};
 use crate::bytes::{be16, be32};
 use crate::error::{Corrupt, Result};
 use crate::extent::Extent;
@@ -84,7 +84,7 @@ impl Header {
             let fork = ForkData::parse(fields.unwrap_or_default());
             match fork.fault(blocks) {
                 None => Ok(fork),
-                Some((expected, found)) => {
+                Some(Fault { expected, found }) => {
                     Err(corrupt(offset_bytes, field, expected, found).into())
                 }
             }

@@ -16,6 +16,7 @@ use crate::extent::{Extent, ExtentMap};
 use crate::filesystem::bits::{Order, is_set};
 use crate::filesystem::files::Next;
 use crate::filesystem::known_bad::Claims;
+use std::ops::Range;
 
 /// How much of the master file table is read at once.
 const PIECE_LEN: usize = 1 << 20;
@@ -186,7 +187,8 @@ pub(super) fn for_each_record(
         let mut piece = vec![0; count * record_len];
         let at = geometry.record_byte(RecordNumber(first));
         mft.data().read(device, geometry, at, &mut piece)?;
-        let in_use = bits_of(mft, device, bits, first, count)?;
+        let records = first..first.saturating_add(count as u64);
+        let in_use = bits_of(mft, device, bits, records)?;
         for ((number, index), bytes) in (first..).zip(0..).zip(piece.chunks_exact(record_len)) {
             let is_used = is_set(&in_use, Order::LeastFirst, index) == Some(true);
             // A record that was never used may hold anything.
@@ -208,20 +210,14 @@ pub(super) fn for_each_record(
     Ok(())
 }
 
-/// The bits of `count` records from `first`, a multiple of 8, on. Those beyond the end of the bitmap
-/// are missing, as no record there is in use.
-fn bits_of(
-    mft: &Mft,
-    device: &dyn ReadAt,
-    bits: &Stream,
-    first: u64,
-    count: usize,
-) -> Result<Vec<u8>> {
-    let start = first / 8;
+/// The bits of `records`, of which the first is a multiple of 8. Those beyond the end of the bitmap are
+/// missing, as no record there is in use.
+fn bits_of(mft: &Mft, device: &dyn ReadAt, bits: &Stream, records: Range<u64>) -> Result<Vec<u8>> {
+    let start = records.start / 8;
     let left = bits.written_bytes().saturating_sub(start);
-    let needed = count.div_ceil(8);
-    let len = usize::try_from(left).map_or(needed, |left| left.min(needed));
-    let mut bytes = vec![0; len];
+    let needed = (records.end - records.start).div_ceil(8);
+    // A piece of the table has a few thousand records.
+    let mut bytes = vec![0; left.min(needed) as usize];
     if !bytes.is_empty() {
         bits.read(device, &mft.geometry, start, &mut bytes)?;
     }

@@ -9,9 +9,8 @@ use super::group::{Group, Root};
 use super::superblock::{Superblock, uuid};
 use crate::bytes::{be16, be32, be64};
 use crate::device::{ReadAt, read_vec};
-use crate::error::{Corrupt, Result};
+use crate::error::{Result, Structure};
 use crate::filesystem::owners::Gaps;
-use std::fmt::Display;
 
 /// `NULLAGBLOCK`
 const NULL_BLOCK: AgBlock = AgBlock(u32::MAX);
@@ -78,7 +77,8 @@ impl Tree<'_> {
                 let offset_bytes = self.byte(child.block);
                 let expected = "a tree without loops";
                 return Err(self
-                    .corrupt("pointers", offset_bytes, expected, "one")
+                    .structure(offset_bytes)
+                    .corrupt("pointers", expected, "one")
                     .into());
             };
             blocks_left = left;
@@ -93,7 +93,9 @@ impl Tree<'_> {
             return Ok(());
         }
         let offset_bytes = self.byte(self.root.block);
-        let corrupt = self.corrupt("bb_rightsib", offset_bytes, NULL_BLOCK, right);
+        let corrupt = self
+            .structure(offset_bytes)
+            .corrupt("bb_rightsib", NULL_BLOCK, right);
         Err(corrupt.into())
     }
 
@@ -114,8 +116,8 @@ impl Tree<'_> {
         }
         let (expected, found) = (right.unwrap_or(child.block), child.block);
         if expected != found {
-            let offset_bytes = node.offset_bytes;
-            let corrupt = self.corrupt("bb_rightsib", offset_bytes, expected, found);
+            let block = self.structure(node.offset_bytes);
+            let corrupt = block.corrupt("bb_rightsib", expected, found);
             return Err(corrupt.into());
         }
         let bb_rightsib = be32(&node.raw, 12);
@@ -143,10 +145,11 @@ impl Tree<'_> {
         let offset_bytes = self.byte(child.block);
         let raw = read_vec(self.device, offset_bytes, self.superblock.block_len())?;
         let header_len = self.check_identity(&raw, offset_bytes)?;
+        let block = self.structure(offset_bytes);
         let bb_level = be16(&raw, 4);
         let bb_numrecs = usize::from(be16(&raw, 6));
         let is_valid = u32::from(bb_level) == child.level;
-        self.check(is_valid, "bb_level", offset_bytes, child.level, bb_level)?;
+        block.check(is_valid, "bb_level", child.level, bb_level)?;
         let record_len = if child.level == 0 {
             self.shape.record_len
         } else {
@@ -157,7 +160,7 @@ impl Tree<'_> {
         let is_empty_root = child.level == 0 && self.root.levels == 1;
         let is_valid = bb_numrecs <= room && (bb_numrecs > 0 || is_empty_root);
         let expected = format_args!("1 to {room}");
-        self.check(is_valid, "bb_numrecs", offset_bytes, expected, bb_numrecs)?;
+        block.check(is_valid, "bb_numrecs", expected, bb_numrecs)?;
         Ok(Node {
             offset_bytes,
             raw,
@@ -171,10 +174,11 @@ impl Tree<'_> {
         let is_v5 = self.superblock.features.is_v5();
         let [v4, v5] = self.shape.magic.map(u32::from_be_bytes);
         let magic = if is_v5 { v5 } else { v4 };
+        let block = self.structure(offset_bytes);
         let bb_magic = be32(raw, 0);
         let expected = format_args!("{magic:#x}");
         let is_valid = bb_magic == magic;
-        self.check(is_valid, "bb_magic", offset_bytes, expected, bb_magic)?;
+        block.check(is_valid, "bb_magic", expected, bb_magic)?;
         if !is_v5 {
             return Ok(16);
         }
@@ -183,15 +187,15 @@ impl Tree<'_> {
         let bb_blkno = be64(raw, 16);
         let expected = offset_bytes / 512;
         let is_valid = bb_blkno == expected;
-        self.check(is_valid, "bb_blkno", offset_bytes, expected, bb_blkno)?;
+        block.check(is_valid, "bb_blkno", expected, bb_blkno)?;
         let bb_owner = be32(raw, 48);
         let expected = self.group.number.0;
         let is_valid = bb_owner == expected;
-        self.check(is_valid, "bb_owner", offset_bytes, expected, bb_owner)?;
+        block.check(is_valid, "bb_owner", expected, bb_owner)?;
         let bb_uuid = uuid(raw, 32);
         let is_valid = bb_uuid == self.superblock.meta_uuid;
         let found = be32(raw, 32);
-        self.check(is_valid, "bb_uuid", offset_bytes, "the superblock's", found)?;
+        block.check(is_valid, "bb_uuid", "the superblock's", found)?;
         Ok(56)
     }
 
@@ -203,36 +207,20 @@ impl Tree<'_> {
         let pointers = body.get(room * key_len..).unwrap_or_default();
         let children = pointers.chunks_exact(POINTER_LEN).take(node.records);
         let children: Vec<_> = children.map(|child| AgBlock(be32(child, 0))).collect();
+        let block = self.structure(node.offset_bytes);
         for &child in &children {
             let is_valid = self.group.has(self.superblock, child);
             let expected = "a block of the group";
-            self.check(is_valid, "pointers", node.offset_bytes, expected, child)?;
+            block.check(is_valid, "pointers", expected, child)?;
         }
         Ok(children)
     }
 
-    /// Says what is wrong with the block of this tree at `offset_bytes`, unless all is well.
-    pub(super) fn check(
-        &self,
-        is_valid: bool,
-        field: &'static str,
-        offset_bytes: u64,
-        expected: impl Display,
-        found: impl Display,
-    ) -> Result<()> {
-        if is_valid {
-            return Ok(());
+    /// The block of this tree at `offset_bytes`, to say what is wrong with it.
+    pub(super) const fn structure(&self, offset_bytes: u64) -> Structure {
+        Structure {
+            name: self.shape.structure,
+            offset_bytes,
         }
-        Err(self.corrupt(field, offset_bytes, expected, found).into())
-    }
-
-    fn corrupt(
-        &self,
-        field: &'static str,
-        offset_bytes: u64,
-        expected: impl Display,
-        found: impl Display,
-    ) -> Corrupt {
-        Corrupt::new(self.shape.structure, field, offset_bytes, expected, found)
     }
 }

@@ -86,11 +86,15 @@ impl Walk<'_> {
         let found = format_args!("{blocks} blocks from {start} on");
         let Some(extent) = extent.filter(|_| start >= self.next) else {
             let expected = format_args!("free blocks from {} to {}", self.next, group.blocks);
-            return tree.check(false, "records", block_bytes, expected, found);
+            let corrupt = tree
+                .structure(block_bytes)
+                .corrupt("records", expected, found);
+            return Err(corrupt.into());
         };
         let is_taken = self.taken.overlaps(extent);
         let expected = "headers, roots, AGFL and log in use";
-        tree.check(!is_taken, "records", block_bytes, expected, found)?;
+        tree.structure(block_bytes)
+            .check(!is_taken, "records", expected, found)?;
         self.push_used(start);
         // The extent ends within the group, and none overlaps another.
         self.next = AgBlock(start.0 + blocks);

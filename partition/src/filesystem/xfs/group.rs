@@ -67,6 +67,26 @@ pub(super) struct Inodes {
     free_root: Option<AgBlock>,
 }
 
+/// Which of the headers, and in which sector of a group it is.
+#[derive(Clone, Copy)]
+struct Kind {
+    structure: &'static str,
+    sector: u32,
+}
+
+const AGF: Kind = Kind {
+    structure: "XFS AGF",
+    sector: 1,
+};
+const AGI: Kind = Kind {
+    structure: "XFS AGI",
+    sector: 2,
+};
+const AGFL: Kind = Kind {
+    structure: "XFS AGFL",
+    sector: 3,
+};
+
 /// One of the headers as it lies on the disk.
 struct Header<'a> {
     superblock: &'a Superblock,
@@ -83,37 +103,24 @@ struct Identity {
 }
 
 impl<'a> Header<'a> {
-    /// Reads the header in a sector of the group.
+    /// Reads a header of the group.
     fn read(
         superblock: &'a Superblock,
         device: &dyn ReadAt,
         number: AgNumber,
-        structure: &'static str,
-        sector: u32,
+        kind: Kind,
     ) -> Result<Self> {
         let start_bytes = superblock.group_byte(number, AgBlock(0));
-        let in_group = u64::from(sector) * u64::from(superblock.sector_bytes);
+        let in_group = u64::from(kind.sector) * u64::from(superblock.sector_bytes);
         // The headers were seen to be in each of the groups.
         let offset_bytes = start_bytes.saturating_add(in_group);
         Ok(Self {
             superblock,
             group: Group::new(superblock, number),
-            structure,
+            structure: kind.structure,
             offset_bytes,
             raw: read_vec(device, offset_bytes, superblock.sector_len())?,
         })
-    }
-
-    fn agf(superblock: &'a Superblock, device: &dyn ReadAt, number: AgNumber) -> Result<Self> {
-        Self::read(superblock, device, number, "XFS AGF", 1)
-    }
-
-    fn agi(superblock: &'a Superblock, device: &dyn ReadAt, number: AgNumber) -> Result<Self> {
-        Self::read(superblock, device, number, "XFS AGI", 2)
-    }
-
-    fn agfl(superblock: &'a Superblock, device: &dyn ReadAt, number: AgNumber) -> Result<Self> {
-        Self::read(superblock, device, number, "XFS AGFL", 3)
     }
 
     fn check(&self, is_valid: bool, field: &'static str, expected: &str, found: u32) -> Checked {
@@ -162,8 +169,8 @@ pub(super) fn raw_headers(
     device: &dyn ReadAt,
     number: AgNumber,
 ) -> Result<[Vec<u8>; 2]> {
-    let agf = Header::agf(superblock, device, number)?;
-    let agi = Header::agi(superblock, device, number)?;
+    let agf = Header::read(superblock, device, number, AGF)?;
+    let agi = Header::read(superblock, device, number, AGI)?;
     Ok([agf.raw, agi.raw])
 }
 
@@ -174,7 +181,7 @@ impl Inodes {
         device: &dyn ReadAt,
         number: AgNumber,
     ) -> Result<Self> {
-        let header = Header::agi(superblock, device, number)?;
+        let header = Header::read(superblock, device, number, AGI)?;
         Ok(Self::parse(&header)?)
     }
 
@@ -218,12 +225,12 @@ impl FreeSpace {
         device: &dyn ReadAt,
         number: AgNumber,
     ) -> Result<Self> {
-        let agf = Header::agf(superblock, device, number)?;
+        let agf = Header::read(superblock, device, number, AGF)?;
         let mut space = Self::parse(&agf)?;
         let inodes = Inodes::read(superblock, device, number)?;
         space.taken.push(inodes.tree.block);
         space.taken.extend(inodes.free_root);
-        let agfl = Header::agfl(superblock, device, number)?;
+        let agfl = Header::read(superblock, device, number, AGFL)?;
         space.taken.extend(reserve(&agf, &agfl)?);
         Ok(space)
     }

@@ -75,7 +75,8 @@ fn inodes_of(
         let ir_startino = be32(record, 0);
         let is_valid = ir_startino >= next && ir_startino <= u32::MAX - CHUNK_INODES;
         let expected = format_args!("a chunk after inode {next}");
-        tree.check(is_valid, "ir_startino", block_bytes, expected, ir_startino)?;
+        tree.structure(block_bytes)
+            .check(is_valid, "ir_startino", expected, ir_startino)?;
         next = ir_startino + CHUNK_INODES;
         chunk(&tree, record, block_bytes, &mut |run| batch.add(run, visit))
     });
@@ -122,7 +123,8 @@ fn chunk(
         let end = u64::from(start) + u64::from(run_inodes);
         let is_inside = end * u64::from(superblock.inode_bytes) <= group_bytes;
         let expected = "a chunk in the group";
-        tree.check(is_inside, "ir_startino", block_bytes, expected, ir_startino)?;
+        tree.structure(block_bytes)
+            .check(is_inside, "ir_startino", expected, ir_startino)?;
         add(InodeRun {
             first: AgIno(start),
             count: run_inodes,

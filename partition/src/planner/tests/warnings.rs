@@ -75,11 +75,9 @@ fn what_a_volume_is_about_is_said() {
         [
             "the new table deletes what is on the drive: ext4 \"Old\"",
             "Boot has BIOS boot code outside of its partitions, which no clone of it has. The drive \
-             boots by UEFI only, or after you install a boot loader on it. A new disk gets the code \
-             back by klon restore",
+             boots by UEFI only, or after you install a boot loader on it",
             "Boot has data in no partition: a boot loader, or the rest of deleted partitions. The \
-             first are at 4.76 MiB, and 3 GiB of the disk are in no partition. No clone of this plan has these data. \
-             klon clone or klon image of the whole disk copies them too",
+             first are at 4.76 MiB, and 3 GiB of the disk are in no partition. No clone of this plan has these data",
             "BootClone-ESP: fat32 made for sectors of 512 bytes does not mount, nor boot, on \
              sectors of 4096. klon can still restore it to a drive like its source's",
             "BootClone: the source needs journal recovery (needs_recovery), so klon copies \

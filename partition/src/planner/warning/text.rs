@@ -87,7 +87,7 @@ fn boot_code_text(f: &mut fmt::Formatter<'_>, group: &str) -> fmt::Result {
     write!(
         f,
         "{group} has BIOS boot code outside of its partitions, which no clone of it has. The drive boots by \
-         UEFI only, or after you install a boot loader on it. A new disk gets the code back by klon restore"
+         UEFI only, or after you install a boot loader on it"
     )
 }
 
@@ -100,8 +100,7 @@ fn unassigned_text(
     write!(
         f,
         "{group} has data in no partition: a boot loader, or the rest of deleted partitions. The first are \
-         at {}, and {} of the disk are in no partition. No clone of this plan has these data. klon clone or \
-         klon image of the whole disk copies them too",
+         at {}, and {} of the disk are in no partition. No clone of this plan has these data",
         human_size(first_bytes),
         human_size(room_bytes)
     )
@@ -115,8 +114,7 @@ fn smaller_text(
 ) -> fmt::Result {
     write!(
         f,
-        "{volume} gets {}, less than the {} of its source. The source's filesystem does not use the end. \
-         Before klon clone writes, it looks whether anything else lies there",
+        "{volume} gets {}, less than the {} of its source. The source's filesystem does not use the end",
         human_size(size_bytes),
         human_size(source_bytes)
     )
@@ -150,20 +148,20 @@ impl Warning {
         };
         write!(
             f,
-            "{volume} gets {}, and the {filesystem} of its source has {}. klon clone shrinks it on its way each time, \
-             in an overlay: the source stays as it is, and must not be mounted for writing meanwhile",
+            "{volume} gets {}, and the {filesystem} of its source has {}. Each time, it is shrunk on its way, in \
+             an overlay: the source stays as it is, and must not be mounted for writing meanwhile",
             human_size(*size_bytes),
             human_size(*filesystem_bytes)
         )?;
         match (minimum_bytes, minimum_unknown_because) {
             (Some(bytes), _) => write!(
                 f,
-                ". It can be made as small as {}. If it no longer fits one day, klon clone says so before it writes",
+                ". It can be made as small as {}",
                 human_size_at_least(*bytes)
             ),
             (None, Some(why)) => write!(
                 f,
-                ". It is not known whether it can be made so small ({why}); klon clone says so before it writes"
+                ". It is not known whether it can be made so small ({why})"
             ),
             (None, None) => Ok(()),
         }

@@ -118,7 +118,8 @@ fn check_kernel_table(sector_bytes: u32, options: &[&str]) {
 
     // Nor can the disk be claimed while its partition is.
     let held = open_target(&node).unwrap();
-    assert!(matches!(open_target(device.path()), Err(Error::Refused(_))));
+    let refused = open_target(device.path());
+    assert!(matches!(refused, Err(Error::RefusedUnless { .. })));
 
     // A partition that stays may be in use, one that goes may not.
     let second = [part(2, 2 * MIB, MIB), part(5, 8 * MIB, 8 * MIB)];

@@ -17,11 +17,26 @@ const RANGE: &str = "StartingLBA, EndingLBA";
 /// Length of the entries that the `gpt` crate decodes: the part that UEFI defines.
 const ENTRY_BYTES: usize = 128;
 
+/// The entries of a copy: its array, and the header that says how to read it.
+#[derive(Clone, Copy)]
+pub(super) struct Entries<'a> {
+    pub(super) header: &'a Header,
+    pub(super) array: &'a [u8],
+}
+
+impl Entries<'_> {
+    /// By their numbers; none where they can't be decoded.
+    fn decoded(self) -> BTreeMap<u32, gpt::partition::Partition> {
+        decode(self.header, self.array).unwrap_or_default()
+    }
+}
+
 /// The table that an intact header and array make.
 ///
 /// # Errors
 /// [`Error::Corrupt`] names a partition outside of the usable sectors or on another one.
-pub(super) fn to_table(header: &Header, array: &[u8], sectors: Sectors) -> Result<Table> {
+pub(super) fn to_table(entries: Entries<'_>, sectors: Sectors) -> Result<Table> {
+    let Entries { header, array } = entries;
     let array_bytes = sectors.offset_bytes(header.array_lba);
     let mut partitions = Vec::new();
     for (number, entry) in decode(header, array)? {
@@ -53,7 +68,8 @@ fn table(header: &Header, sectors: Sectors, usable: Extent, partitions: Vec<Part
 }
 
 /// The part of such a table that is on a disk of these `sectors`, whether or not it makes sense.
-pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Result<Option<Table>> {
+pub(super) fn readable(entries: Entries<'_>, sectors: Sectors) -> Result<Option<Table>> {
+    let Entries { header, array } = entries;
     let last_lba = header.last_usable_lba.min(sectors.last_lba());
     let usable = sectors.extent(header.first_usable_lba, last_lba);
     let Some(usable) = usable.or_else(|| sectors.extent(1, sectors.last_lba())) else {
@@ -74,8 +90,8 @@ pub(super) fn readable(header: &Header, array: &[u8], sectors: Sectors) -> Resul
 }
 
 /// How the backup places, types or identifies the first partition differently than the primary, in words.
-pub(super) fn difference(primary: (&Header, &[u8]), backup: (&Header, &[u8])) -> Option<String> {
-    let (one, other) = (entries(primary), entries(backup));
+pub(super) fn difference(primary: Entries<'_>, backup: Entries<'_>) -> Option<String> {
+    let (one, other) = (primary.decoded(), backup.decoded());
     let numbers: BTreeSet<u32> = one.keys().chain(other.keys()).copied().collect();
     numbers.into_iter().find_map(|number| {
         let (one, other) = match (one.get(&number), other.get(&number)) {
@@ -104,8 +120,8 @@ pub(super) fn difference(primary: (&Header, &[u8]), backup: (&Header, &[u8])) ->
 }
 
 /// What else differs between the entries of two copies that name the same partitions.
-pub(super) fn detail(primary: (&Header, &[u8]), backup: (&Header, &[u8])) -> String {
-    let (one, other) = (entries(primary), entries(backup));
+pub(super) fn detail(primary: Entries<'_>, backup: Entries<'_>) -> String {
+    let (one, other) = (primary.decoded(), backup.decoded());
     let differs = one.iter().find_map(|(number, one)| {
         let other = other.get(number)?;
         if one.name != other.name {
@@ -123,10 +139,6 @@ pub(super) fn detail(primary: (&Header, &[u8]), backup: (&Header, &[u8])) -> Str
         })
     });
     differs.unwrap_or_else(|| "bytes of the entries that klon does not use".to_owned())
-}
-
-fn entries((header, array): (&Header, &[u8])) -> BTreeMap<u32, gpt::partition::Partition> {
-    decode(header, array).unwrap_or_default()
 }
 
 fn partition(

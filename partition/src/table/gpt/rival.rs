@@ -2,7 +2,7 @@
 //! left over from an older layout, and nothing tells which of the two is right.
 
 use super::Copies;
-use super::entries;
+use super::entries::{self, Entries};
 use crate::device::{ReadAt, read_vec};
 
 /// How the damaged primary copy contradicts the intact backup; `None` when it does not, or when
@@ -12,7 +12,8 @@ pub(super) fn rival(copies: &Copies, disk: &dyn ReadAt) -> Option<String> {
     if copies.primary.is_intact() || !copies.primary.has_signature {
         return None;
     }
-    let (header, array) = copies.backup.intact()?;
+    let backup = copies.backup.intact()?;
+    let Entries { header, array } = backup;
     let count = header.array_sectors(copies.sectors);
     let places = [copies.primary.named(), Some(2)].into_iter().flatten();
     let found: Vec<Vec<u8>> = places
@@ -29,7 +30,11 @@ pub(super) fn rival(copies: &Copies, disk: &dyn ReadAt) -> Option<String> {
     if found.iter().all(|&byte| byte == 0) {
         return None;
     }
-    let how = entries::difference((header, found), (header, array))?;
+    let left = Entries {
+        header,
+        array: found,
+    };
+    let how = entries::difference(left, backup)?;
     Some(format!(
         "the primary copy of the GPT is damaged, and what is left of it names other partitions than \
          the backup: {how}"

@@ -35,14 +35,14 @@ pub(super) fn steps(table: &Table, sectors: Sectors, kept: &Kept) -> Result<Vec<
         places,
         block,
     };
-    let (backup_array, backup_header) = build.copy(Which::Backup)?;
-    let (primary_array, primary_header) = build.copy(Which::Primary)?;
+    let backup = build.copy(Which::Backup)?;
+    let primary = build.copy(Which::Primary)?;
     Ok(vec![
-        Step::Write(sectors.offset_bytes(places.backup_array_lba), backup_array),
-        Step::Write(sectors.offset_bytes(sectors.last_lba()), backup_header),
+        Step::Write(sectors.offset_bytes(places.backup_array_lba), backup.array),
+        Step::Write(sectors.offset_bytes(sectors.last_lba()), backup.header),
         Step::Sync,
-        Step::Write(sectors.offset_bytes(2), primary_array),
-        Step::Write(sectors.offset_bytes(1), primary_header),
+        Step::Write(sectors.offset_bytes(2), primary.array),
+        Step::Write(sectors.offset_bytes(1), primary.header),
         Step::Write(0, protective_mbr(table, sectors, kept)),
         Step::Sync,
     ])
@@ -54,6 +54,14 @@ enum Which {
     Backup,
 }
 
+/// The bytes of one copy.
+struct CopyBytes {
+    /// The sectors of the array.
+    array: Vec<u8>,
+    /// The sector of the header.
+    header: Vec<u8>,
+}
+
 struct Build<'a> {
     table: &'a Table,
     sectors: Sectors,
@@ -62,8 +70,7 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// The array's sectors and the header's sector of one copy.
-    fn copy(&self, which: Which) -> Result<(Vec<u8>, Vec<u8>)> {
+    fn copy(&self, which: Which) -> Result<CopyBytes> {
         let (array_lba, start_lba) = match which {
             Which::Primary => (2, 1),
             Which::Backup => (self.places.backup_array_lba, self.places.backup_array_lba),
@@ -94,11 +101,14 @@ impl Build<'_> {
         .map_err(|error| built("header", &error))?;
         let mut first = region.into_bytes();
         Ok(match which {
-            Which::Primary => (first.split_off(sector_len), first),
-            Which::Backup => {
-                let header = first.split_off(array_len);
-                (first, header)
-            }
+            Which::Primary => CopyBytes {
+                array: first.split_off(sector_len),
+                header: first,
+            },
+            Which::Backup => CopyBytes {
+                header: first.split_off(array_len),
+                array: first,
+            },
         })
     }
 

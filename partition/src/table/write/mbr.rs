@@ -102,11 +102,23 @@ fn entry(partition: &Partition, base_lba: u64, sectors: Sectors) -> Result<MBRPa
     } else {
         BOOT_INACTIVE
     };
-    raw_entry((indicator, type_byte), partition.extent, base_lba, sectors)
+    let fields = Fields {
+        boot: indicator,
+        sys: type_byte,
+    };
+    raw_entry(fields, partition.extent, base_lba, sectors)
+}
+
+/// The fields of an entry that say nothing of sectors.
+struct Fields {
+    /// Whether a BIOS boots it.
+    boot: u8,
+    /// The type.
+    sys: u8,
 }
 
 fn raw_entry(
-    (boot, sys): (u8, u8),
+    fields: Fields,
     extent: Extent,
     base_lba: u64,
     sectors: Sectors,
@@ -125,9 +137,9 @@ fn raw_entry(
             })
     };
     Ok(MBRPartitionEntry {
-        boot,
+        boot: fields.boot,
         first_chs: chs(first_lba),
-        sys,
+        sys: fields.sys,
         last_chs: chs(first_lba.saturating_add(count).saturating_sub(1)),
         starting_lba: narrow(first_lba.checked_sub(base_lba))?,
         sectors: narrow(Some(count))?,
@@ -156,7 +168,11 @@ fn link(
             partition.number
         ))
     })?;
-    raw_entry((BOOT_INACTIVE, LINK_TYPE), span, head_lba, sectors)
+    let fields = Fields {
+        boot: BOOT_INACTIVE,
+        sys: LINK_TYPE,
+    };
+    raw_entry(fields, span, head_lba, sectors)
 }
 
 /// The sectors of a new chain and where they go, in the chain's order.

@@ -6,7 +6,7 @@ use crate::guard::{self, Protected};
 use crate::human;
 use crate::inventory::scan_around;
 use crate::jobs::planned::{partition_place, planned_partition};
-use crate::lay_out::{self, Marked};
+use crate::lay_out::{self, Marked, WantedTable};
 use crate::named::Place;
 use crate::named::identity::{disk_identity, identity_of, partition_identity};
 use crate::named::open::OpenPlace;
@@ -252,10 +252,12 @@ impl<'a> NewDisk<'a> {
             return Ok(());
         }
         let marked = self.marked(way)?;
-        let changes = (&*self.changes, &*marked);
-        lay_out::carry_out(&self.open, &way.table, changes, system, |target| {
-            code.write(target)
-        })
+        let wanted = WantedTable {
+            table: &way.table,
+            changes: &self.changes,
+            marked: &marked,
+        };
+        lay_out::carry_out(&self.open, &wanted, system, |target| code.write(target))
     }
 
     /// The new partitions to which something comes back.

@@ -11,7 +11,7 @@ use klon_partition::ReadAt;
 use klon_partition::planner::Minimum;
 use klon_partition::system::System;
 
-/// Lets the filesystems of what comes back to a disk become as small as what fits, where it is too small for them.
+/// Allows the filesystems that come back to a disk to be shrunk, where the disk is too small for them.
 ///
 /// # Errors
 /// When a volume can't be read.

@@ -3,11 +3,11 @@
 use super::super::{Fault, MIB, copy_records, ext4_scene, is_equal, noise, run};
 use super::THREADS;
 use crate::support::library::options;
-use klon_imaging::clone::{Begun, Drive, Group, Watch, begin, commit};
+use klon_imaging::clone::{Begun, Context, Drive, Group, Watch, begin, commit};
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Silent;
 use klon_imaging::stage::{Space, finish, group};
-use klon_imaging::{CloneSummary, Error, Job, RecordStore, clone};
+use klon_imaging::{CloneSummary, Ends, Error, Job, RecordStore, clone};
 use klon_partition::device::{FaultAt, MemoryDevice, Window};
 use klon_partition::filesystem::{Usage, usage};
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
@@ -152,7 +152,13 @@ impl Boot {
                 at: drive.at,
                 drive_taken: &taken,
             });
-            summaries.push(match begin(job, records, &options(), group, &Silent)? {
+            let options = options();
+            let with = Context {
+                records,
+                options: &options,
+                observer: &Silent,
+            };
+            summaries.push(match begin(job, with, group)? {
                 Begun::Complete(summary) => {
                     unchanged.push(job);
                     Some(*summary)
@@ -279,11 +285,13 @@ impl Volume {
             drive,
             ..Job::new(
                 "Clone",
-                source,
-                &self.usage[state],
-                &self.source,
-                target,
-                &self.target,
+                Ends {
+                    source,
+                    usage: &self.usage[state],
+                    source_identity: &self.source,
+                    target,
+                    target_identity: &self.target,
+                },
             )
         }
     }

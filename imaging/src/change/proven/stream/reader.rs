@@ -59,7 +59,7 @@ impl<R: Read, E: Keep> Stream<R, E> {
         self
     }
 
-    /// The entry of that number, and gives up those before. Asked for in ascending order.
+    /// Finds the entry with this number, and gives up the entries before it. Callers ask in ascending order.
     ///
     /// # Errors
     /// [`StreamError`] when the stream is not as it was written.
@@ -140,15 +140,20 @@ impl<R: Read, E: Keep> Stream<R, E> {
         let payload = frame.get(FRAME_HEADER_LEN..).unwrap_or_default();
         let raw = payload.chunks_exact(entry_len).take(entries);
         self.entries = self.entries.saturating_add(count.into());
-        self.parse(raw, (number, flags), start_bytes)
+        let first = First { number, flags };
+        self.parse(raw, first, start_bytes)
     }
 
     fn parse<'a>(
         &mut self,
         raw: impl Iterator<Item = &'a [u8]>,
-        (first, flags): (u64, u32),
+        first: First,
         start_bytes: u64,
     ) -> Result<(), StreamError> {
+        let First {
+            number: first,
+            flags,
+        } = first;
         for (index, raw) in raw.enumerate() {
             let gap = u64::from(le16(raw, 0));
             let number = match index {
@@ -167,6 +172,14 @@ impl<R: Read, E: Keep> Stream<R, E> {
         }
         Ok(())
     }
+}
+
+/// What the header of a frame says of its entries.
+struct First {
+    /// The number of the first.
+    number: u64,
+    /// The flags of all.
+    flags: u32,
 }
 
 /// Checks the last four bytes of a header or a frame.

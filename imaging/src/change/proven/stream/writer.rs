@@ -27,7 +27,7 @@ pub struct Kept {
 }
 
 impl<W: Write, E: Keep> StreamWriter<W, E> {
-    /// Begins a stream of a run with that horizon: [`Horizon::NEVER`] for what has no stamps.
+    /// Begins a stream for a run with this horizon: [`Horizon::NEVER`] for what has no stamps.
     ///
     /// # Errors
     /// What `inner` says.

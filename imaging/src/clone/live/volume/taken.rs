@@ -1,5 +1,6 @@
 //! What is taken over of a pass, once the source goes on.
 
+use super::way::PassEnd;
 use super::{Against, Copied, Ended, Known, Pass, Taken, Volume};
 use crate::change::evidence::Findings;
 use crate::chunk;
@@ -21,7 +22,10 @@ impl Volume<'_> {
             checked,
             ..
         } = copied;
-        let (is_marked, written_bytes) = way.end()?;
+        let PassEnd {
+            is_marked,
+            written_bytes,
+        } = way.end()?;
         let done = &mut self.done;
         done.is_marked |= is_marked;
         done.written_bytes = done.written_bytes.saturating_add(written_bytes);

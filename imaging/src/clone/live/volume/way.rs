@@ -91,14 +91,28 @@ impl Way<'_> {
         }
     }
 
-    /// Ends the pass: whether the target bears the mark, and how many bytes of it were written.
-    pub(super) fn end(self) -> Result<(bool, u64)> {
+    /// Ends the pass.
+    pub(super) fn end(self) -> Result<PassEnd> {
         match self {
             Self::InPlace(writer) => {
                 writer.checkpoint()?;
-                Ok((writer.is_marked(), writer.written_bytes()))
+                Ok(PassEnd {
+                    is_marked: writer.is_marked(),
+                    written_bytes: writer.written_bytes(),
+                })
             }
-            Self::Staged(_) => Ok((false, 0)),
+            Self::Staged(_) => Ok(PassEnd {
+                is_marked: false,
+                written_bytes: 0,
+            }),
         }
     }
+}
+
+/// What a pass leaves on the target.
+pub(super) struct PassEnd {
+    /// Whether it bears the mark.
+    pub(super) is_marked: bool,
+    /// Bytes of it that were written.
+    pub(super) written_bytes: u64,
 }

@@ -1,7 +1,7 @@
 //! The sparse files of VMware ESX, which QEMU's `block/vmdk.c` describes: COWD, and since VMFS 6 seSparse.
 
 use super::super::SECTOR_BYTES;
-use super::super::end::{check_end, each, within_disk};
+use super::super::end::{Map, check_end, within_disk};
 use super::{GRAIN_SECTORS_MAX, Grains, NAME, TABLES_MAX, check_own_tables};
 use klon_partition::bytes::{le32, le64};
 use klon_partition::device::read_vec;
@@ -68,8 +68,13 @@ pub(super) fn space_efficient(file: &dyn ReadAt) -> Result<()> {
     let table_entries = table_bytes / ENTRY_LEN as u64;
     let grain_bytes = SE_GRAIN_SECTORS * SECTOR_BYTES;
     let (mut read_bytes, mut end_bytes) = (0_u64, 0);
-    let place = (directory, directory_entries);
-    each(file, NAME, place, ENTRY_LEN, |number, entry| {
+    let map = |offset_bytes, entries| Map {
+        file,
+        structure: NAME,
+        offset_bytes,
+        entries,
+    };
+    map(directory, directory_entries).each(ENTRY_LEN, |number, entry| {
         let entry = le64(entry, 0);
         // Anything else is none, or an entry that QEMU refuses.
         if entry >> 32 != TABLE {
@@ -78,23 +83,17 @@ pub(super) fn space_efficient(file: &dyn ReadAt) -> Result<()> {
         read_bytes = read_bytes.saturating_add(table_bytes);
         check_own_tables(read_bytes, size_bytes, directory)?;
         let table = tables.saturating_add((entry & 0xffff_ffff) * table_bytes);
-        each(
-            file,
-            NAME,
-            (table, table_entries),
-            ENTRY_LEN,
-            |index, entry| {
-                let entry = le64(entry, 0);
-                if entry & KIND == GRAIN {
-                    let grain = grain_number(entry).saturating_mul(SE_GRAIN_SECTORS);
-                    let start = bytes_of(grains.saturating_add(grain));
-                    let index = number * table_entries + index;
-                    let len_bytes = within_disk(index, grain_bytes, disk_bytes);
-                    end_bytes = end_bytes.max(start.saturating_add(len_bytes));
-                }
-                Ok(())
-            },
-        )
+        map(table, table_entries).each(ENTRY_LEN, |index, entry| {
+            let entry = le64(entry, 0);
+            if entry & KIND == GRAIN {
+                let grain = grain_number(entry).saturating_mul(SE_GRAIN_SECTORS);
+                let start = bytes_of(grains.saturating_add(grain));
+                let index = number * table_entries + index;
+                let len_bytes = within_disk(index, grain_bytes, disk_bytes);
+                end_bytes = end_bytes.max(start.saturating_add(len_bytes));
+            }
+            Ok(())
+        })
     })?;
     check_end(file, NAME, end_bytes)
 }

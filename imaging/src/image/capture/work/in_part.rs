@@ -1,7 +1,7 @@
 //! Chunks that are proven in part: the source is read for the rest alone, and the snapshot before has what is
 //! proven.
 
-use super::{Outcome, Read, Seen, Task, Worker, bytes_of, is_of_this_run};
+use super::{Outcome, Read, ReadChunk, Seen, Task, Worker, bytes_of, is_of_this_run};
 use crate::chunk::{Digest, range_in, read_chunk, to_len};
 use crate::error::{Error, Result};
 
@@ -45,7 +45,10 @@ impl Worker<'_> {
 
     /// Stores a chunk whatever the image has: what that has there is damaged.
     fn anew(&self, task: &Task, len: usize) -> Result<Outcome> {
-        let (plain, read_source_bytes) = self.read(task, len)?;
+        let ReadChunk {
+            plain,
+            read_bytes: read_source_bytes,
+        } = self.read(task, len)?;
         self.checks.look(task.chunk, &task.copy, &plain);
         let digest = Digest::of(&plain);
         let seen = Seen::Read(self.signatures(task, &plain));

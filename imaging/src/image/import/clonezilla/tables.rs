@@ -9,6 +9,7 @@ use klon_partition::bytes::is_zero;
 use klon_partition::device::Overlay;
 use klon_partition::table::{self, Table};
 use klon_partition::{Error, Geometry, ReadAt, Result, WriteAt};
+use std::ops::Range;
 
 /// More than tables and hidden data ever have.
 const BYTES_MAX: usize = 64 << 20;
@@ -47,7 +48,7 @@ pub(super) fn read(directory: &Directory, disk: &str) -> Result<Found> {
         }
         (None, None) => {
             let device = empty();
-            put(directory, &format!("{disk}-mbr"), &device, 0, SECTOR_BYTES)?;
+            put(directory, &format!("{disk}-mbr"), &device, 0..SECTOR_BYTES)?;
             let table = found(&device)?.ok_or_else(|| no_table(directory, disk))?;
             (device, table)
         }
@@ -74,8 +75,9 @@ fn gpt(directory: &Directory, disk: &str, device: Tables) -> Result<Option<(Tabl
     let (first, second) = (format!("{disk}-gpt-1st"), format!("{disk}-gpt-2nd"));
     let backup_bytes = BACKUP_SECTORS * SECTOR_BYTES;
     let backup_at = geometry.size_bytes.saturating_sub(backup_bytes);
-    let has_first = put(directory, &first, &device, 0, 34 * SECTOR_BYTES)?;
-    if !has_first || !put(directory, &second, &device, backup_at, backup_bytes)? {
+    let has_first = put(directory, &first, &device, 0..34 * SECTOR_BYTES)?;
+    let backup = backup_at..backup_at.saturating_add(backup_bytes);
+    if !has_first || !put(directory, &second, &device, backup)? {
         return Ok(None);
     }
     Ok(found(&device)?.map(|table| (device, table)))
@@ -174,22 +176,16 @@ fn hidden(
     }))
 }
 
-/// Writes a saved file of `len_bytes` at a position; `false` when there is none of that length.
-fn put(
-    directory: &Directory,
-    name: &str,
-    device: &Tables,
-    offset_bytes: u64,
-    len_bytes: u64,
-) -> Result<bool> {
+/// Writes a saved file to the bytes `at` of the disk; `false` when there is none of that length.
+fn put(directory: &Directory, name: &str, device: &Tables, at: Range<u64>) -> Result<bool> {
     let Some(bytes) = directory.bytes(name)? else {
         return Ok(false);
     };
-    let len = usize::try_from(len_bytes).unwrap_or(usize::MAX);
+    let len = usize::try_from(at.end - at.start).unwrap_or(usize::MAX);
     let Some(bytes) = bytes.get(..len) else {
         return Ok(false);
     };
-    device.write_all_at(bytes, offset_bytes)?;
+    device.write_all_at(bytes, at.start)?;
     Ok(true)
 }
 

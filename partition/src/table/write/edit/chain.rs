@@ -1,7 +1,7 @@
 //! The chain of extended boot records, edited: records stay where they are, with their boot code
 //! and what else is in them; new ones are added at its end.
 
-use super::entry::Change;
+use super::entry::{Change, Entry};
 use super::record::{ENTRIES, ENTRY_LEN};
 use super::steps::Steps;
 use super::{Tables, entry, put};
@@ -128,7 +128,12 @@ impl Chain {
                 old: Some(old),
                 new: Some(new),
             };
-            entry::edit(&mut record.sector, at, change, record.lba, self.sectors)?;
+            let entry = Entry {
+                sector: &mut record.sector,
+                at,
+                base_lba: record.lba,
+            };
+            entry::edit(entry, change, self.sectors)?;
         }
         let extents = new.iter().map(|it| it.extent);
         let mut occupied = own.union(&extents.collect());
@@ -157,13 +162,23 @@ impl Chain {
             && head.entry(false).is_none()
         {
             // An empty extended partition has a record without entries, or none.
-            entry::edit(&mut head.sector, ENTRIES, made, head.lba, sectors)?;
+            let entry = Entry {
+                sector: &mut head.sector,
+                at: ENTRIES,
+                base_lba: head.lba,
+            };
+            entry::edit(entry, made, sectors)?;
             put(&mut head.sector, 510, &[0x55, 0xaa]);
             return Ok(None);
         }
         let lba = free_sector(partition, sectors, extended, occupied)?;
         let mut sector = vec![0; sectors.len()];
-        entry::edit(&mut sector, ENTRIES, made, lba, sectors)?;
+        let entry = Entry {
+            sector: &mut sector,
+            at: ENTRIES,
+            base_lba: lba,
+        };
+        entry::edit(entry, made, sectors)?;
         put(&mut sector, 510, &[0x55, 0xaa]);
         if let Some(last) = self.records.last_mut() {
             let link = link_bytes(lba, partition, self.head_lba, sectors)?;

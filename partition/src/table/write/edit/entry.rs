@@ -14,18 +14,25 @@ pub(super) struct Change<'a> {
     pub(super) new: Option<&'a Partition>,
 }
 
-/// Edits the entry at `at`, which counts from sector `base_lba`. One that is not in use before and
-/// after is left alone.
+/// An entry of a boot record.
+pub(super) struct Entry<'a> {
+    /// The sector that it is in, and where.
+    pub(super) sector: &'a mut [u8],
+    pub(super) at: usize,
+    /// The sector from which it counts.
+    pub(super) base_lba: u64,
+}
+
+/// Edits an entry. One that is not in use before and after is left alone.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] when the partition is beyond what an entry can count.
-pub(super) fn edit(
-    sector: &mut [u8],
-    at: usize,
-    change: Change<'_>,
-    base_lba: u64,
-    sectors: Sectors,
-) -> Result<()> {
+pub(super) fn edit(entry: Entry<'_>, change: Change<'_>, sectors: Sectors) -> Result<()> {
+    let Entry {
+        sector,
+        at,
+        base_lba,
+    } = entry;
     let Some(new) = change.new else {
         if change.old.is_some() {
             put(sector, at, &[0; ENTRY_LEN]);

@@ -6,7 +6,7 @@ use crate::bytes::{is_zero, le32};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
-use crate::table::gpt::Copies;
+use crate::table::gpt::{Copies, Selected};
 use crate::table::guard::Header;
 use crate::table::sectors::Sectors;
 use crate::table::write::gpt::protective_mbr;
@@ -28,7 +28,7 @@ pub(super) fn plan(
     let gone = || Error::Refused("the GPT can't be read any more".to_owned());
     let old_sectors = Sectors::of(origin.geometry(), sectors.bytes()).ok_or_else(gone)?;
     let copies = Copies::load(origin, old_sectors);
-    let (header, array) = copies.selected(origin).ok_or_else(gone)?;
+    let Selected { header, array, .. } = copies.select(origin).ok_or_else(gone)?;
     let edit = Edit {
         origin,
         old_sectors,

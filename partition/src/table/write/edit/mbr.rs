@@ -1,6 +1,6 @@
 //! An MBR, edited: only entries that change are written; the record's other bytes stay.
 
-use super::entry::Change;
+use super::entry::{Change, Entry};
 use super::record::{ENTRIES, ENTRY_LEN};
 use super::steps::Steps;
 use super::{Tables, chain, entry};
@@ -25,7 +25,12 @@ pub(super) fn plan(disk: &dyn ReadAt, sectors: Sectors, tables: Tables<'_>) -> R
             old: numbered(tables.current, number),
             new: numbered(tables.wanted, number),
         };
-        entry::edit(&mut sector, at, change, 0, sectors)?;
+        let entry = Entry {
+            sector: &mut sector,
+            at,
+            base_lba: 0,
+        };
+        entry::edit(entry, change, sectors)?;
     }
     steps.write(0, sector);
     steps.sync();
