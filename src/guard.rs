@@ -145,7 +145,8 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
     let way = if is_disk {
         format!(
             "Unmount it, or mount it read-only (mount -o remount,ro). A plan clones a disk that is in use, with its \
-             ext3, ext4, XFS and Btrfs frozen for moments: klon plan --drive TARGET NAME={shown}"
+             ext3, ext4, XFS and Btrfs frozen for moments: klon plan --drive TARGET NAME={shown}. So does klon image \
+             {shown} FILE.klon"
         )
     } else {
         "Unmount it, or mount it read-only (mount -o remount,ro). Where an ext3, ext4, XFS or Btrfs is \

@@ -32,7 +32,7 @@ pub(super) fn clone_live(
     };
     let held: Vec<(PathBuf, How)> = volumes
         .iter()
-        .filter_map(|(_, source)| source.held())
+        .flat_map(|(_, source)| source.held())
         .collect();
     let targets: Vec<(Role, PathBuf)> = volumes
         .iter()

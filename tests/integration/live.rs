@@ -5,6 +5,7 @@ mod compared;
 mod database;
 mod disk;
 mod hidden;
+mod image_disk;
 mod images;
 mod options;
 mod room;

@@ -122,8 +122,9 @@ impl Passes<'_> {
         if step == Step::GiveUp {
             let changing = volumes.iter().zip(passes);
             let changing = changing.map(|(volume, pass)| Changing {
-                name: volume.name(),
+                name: volume.name().to_owned(),
                 device: &*pass.found.source,
+                part: pass.found.source.geometry().extent(),
                 figures: &pass.figures,
             });
             return Err(give_up(changing, &self.schedule, unproven_bytes)).during(Phase::Copying);

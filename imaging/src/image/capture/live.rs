@@ -6,6 +6,7 @@
 //! file until it is pruned or compacted.
 
 mod look;
+mod outside;
 
 use super::super::append::Append;
 use super::super::manifest::PartitionId;
@@ -16,6 +17,7 @@ use super::begin;
 use super::conclude::{Began, Ended};
 use super::job::{CaptureJob, CaptureOptions, CaptureSummary};
 use super::known::Known;
+use super::outlook::Beforehand;
 use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
@@ -25,11 +27,12 @@ use crate::chunk::ChunkSize;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::live::{Changing, Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
+use crate::live::{Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::Consistency;
 use crate::rung::Rung;
+use crate::source;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, ReadAt};
@@ -40,8 +43,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A source that is imaged while it is in use.
 pub struct LiveCapture<'a> {
-    /// What is imaged. Source, usage, partitions and volumes are those of an earlier look.
+    /// What is imaged. Source, usage, partitions and volumes are those of an earlier look. Its watch tells
+    /// of the volumes that nobody has mounted for writing.
     pub job: CaptureJob<'a>,
+    /// Where the volumes lie that are mounted for writing.
+    pub mounted: ExtentMap,
     /// Looks at the source while it is at rest.
     pub look: &'a LookAt<'a>,
 }
@@ -90,6 +96,7 @@ pub fn capture_live<A: Append>(
 ) -> Result<CaptureSummary> {
     let began = Began::now(writer);
     begin(&live.job, writer, options)?;
+    let beforehand = look::beforehand(live, writer.header(), options, observer)?;
     let mut run = Run {
         live,
         options,
@@ -99,6 +106,7 @@ pub fn capture_live<A: Append>(
         selected: Selected::by_snapshot(&live.job, options.rung),
         known: BeforePass::default(),
         done: Done::default(),
+        beforehand,
         apart: Vec::new(),
     };
     let last = loop {
@@ -113,6 +121,7 @@ pub fn capture_live<A: Append>(
         }
     };
     observer.event(&Event::Committing);
+    source::check_watch(live.job.watch)?;
     let summary = run.commit(last, writer, began)?;
     observer.event(&Event::Finished);
     Ok(summary)
@@ -129,6 +138,8 @@ struct Run<'a> {
     selected: Selected,
     known: BeforePass,
     done: Done,
+    /// What was found of the volumes that nobody has mounted, before the others came to rest.
+    beforehand: Beforehand,
     /// The evidence of volumes that nobody has mounted, with where they lie.
     apart: Vec<(Extent, Draft)>,
 }
@@ -260,12 +271,7 @@ impl Run<'_> {
         }
         let rested = ice.end()?;
         if step == Step::GiveUp {
-            let changing = Changing {
-                name: job.name,
-                device: job.source,
-                figures: &pass.figures,
-            };
-            let all = std::iter::once(changing);
+            let all = look::changing(job, &pass.figures);
             return Err(give_up(all, &self.schedule, unproven_bytes));
         }
         Ok(rested)
@@ -343,6 +349,10 @@ impl Run<'_> {
         let previous = job.previous.filter(|_| pass.selected.rung != Rung::Full);
         job.consistency = pass.found.consistency;
         self.rest.consistency = pass.found.consistency;
+        if self.rest.consistency.is_still() {
+            // Nothing of it was mounted, so nothing was brought to rest.
+            self.rest = RestFigures::default();
+        }
         let chunk_size = writer.header().chunk_size;
         if let Chunks::Listed(list) = &notes.chunks {
             let changed = changed(previous, list, &pass.plan, chunk_size);

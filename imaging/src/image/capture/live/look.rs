@@ -1,9 +1,10 @@
 //! The look at a source at rest, with which a pass begins.
 
 use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
-use super::super::outlook::{self, Unread, Viewed, apart};
+use super::super::outlook::{self, Beforehand, Unread, Viewed, apart};
 use super::super::plan;
 use super::super::selected::Selected;
+use super::outside::read_again;
 use super::{LiveCapture, LiveSource, LiveVolume, Run};
 use crate::change::evidence::Draft;
 use crate::change::look::Subject;
@@ -11,8 +12,9 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Earlier, Ice, again};
+use crate::live::{Changing, Earlier, Ice, again};
 use crate::plan::Plan;
+use crate::progress::Observer;
 use crate::record::ImageSource;
 use klon_partition::device::Window;
 use klon_partition::filesystem::Basis;
@@ -69,6 +71,57 @@ fn job<'p>(live: &LiveCapture<'p>, found: &'p LiveSource) -> CaptureJob<'p> {
     }
 }
 
+/// What is found of the volumes that nobody has mounted for writing, before the others are brought to rest:
+/// they do not change.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::Interrupted`].
+pub(super) fn beforehand(
+    live: &LiveCapture<'_>,
+    header: &Header,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<Beforehand> {
+    let job = &live.job;
+    let viewed = Viewed {
+        job,
+        plan: &plan(job)?,
+        header,
+        options: &relying(options),
+        observer,
+    };
+    let selected = Selected::by_snapshot(job, options.rung);
+    let is_still = |part| !live.mounted.overlaps(part);
+    outlook::beforehand(viewed, selected.rung, &is_still)
+}
+
+/// The volumes that are mounted for writing, with what the files of all showed.
+pub(super) fn changing<'p>(
+    job: &'p CaptureJob<'_>,
+    figures: &'p MetadataFigures,
+) -> impl Iterator<Item = Changing<'p>> {
+    mounted(job).map(move |volume| Changing {
+        name: match volume.number {
+            0 => job.name.to_owned(),
+            number => format!("{}:{number}", job.name),
+        },
+        device: job.source,
+        part: Some(volume.part),
+        figures,
+    })
+}
+
+/// The passes rely on the files in any case.
+fn relying(options: &CaptureOptions) -> CaptureOptions {
+    CaptureOptions {
+        reliance: Reliance {
+            is_off: false,
+            ..options.reliance
+        },
+        ..*options
+    }
+}
+
 impl Run<'_> {
     /// Looks at the source, which is at rest: what is in use, and what of it is as it was.
     ///
@@ -80,14 +133,7 @@ impl Run<'_> {
         self.check(&found)?;
         let job = job(self.live, &found);
         let plan = plan(&job)?;
-        // The passes rely on the files in any case.
-        let options = CaptureOptions {
-            reliance: Reliance {
-                is_off: false,
-                ..self.options.reliance
-            },
-            ..*self.options
-        };
+        let options = relying(self.options);
         let looked = match self.is_first() {
             true => self.first(&job, &plan, header, &options)?,
             false => self.again(&job, &plan, header, &options)?,
@@ -137,7 +183,8 @@ impl Run<'_> {
             observer: self.observer,
         };
         let selected = Selected::by_snapshot(job, options.rung);
-        let (mut found, selected) = outlook::look(viewed, selected)?;
+        let beforehand = std::mem::take(&mut self.beforehand);
+        let (mut found, selected) = outlook::look_beside(viewed, selected, beforehand)?;
         self.selected = selected;
         self.done.figures = MetadataFigures {
             metadata_read_bytes: 0,
@@ -149,7 +196,8 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// What is as the pass before found it: what nobody has mounted, and what the files show.
+    /// What is as the pass before found it: volumes that nobody has mounted, and what the files of the others
+    /// show. Nothing shows that of the room in no volume.
     fn again(
         &self,
         job: &CaptureJob<'_>,
@@ -163,6 +211,7 @@ impl Run<'_> {
         let mut proven = known
             .described
             .difference(&parts)
+            .difference(&read_again(job, plan))
             .difference(&known.damaged);
         let all = job.volumes.iter().flat_map(|volumes| apart(&volumes.all));
         for volume in all.filter(|volume| volume.rested.is_some()) {
