@@ -4,6 +4,7 @@
 mod compared;
 mod database;
 mod disk;
+mod guest;
 mod hidden;
 mod image_disk;
 mod images;

@@ -101,6 +101,7 @@ fn at_rest(found: Found, what: &What<'_>, limited: &Usage, since: SystemTime) ->
         partitions: Vec::new(),
         volumes: part.map(volume).into_iter().collect(),
         consistency: found.consistency,
+        written_past: None,
     }
 }
 

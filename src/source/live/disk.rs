@@ -34,7 +34,7 @@ pub fn open_disk(place: &Place, system: &System, moments: Moments) -> Result<Opt
         return Ok(None);
     };
     let mut live = Live {
-        beside: Arc::new(Beside::claim(&in_use.others)?),
+        beside: Arc::new(Beside::begin(open.own()?, &in_use)?),
         in_use,
         longest: moments.longest,
         moments,
@@ -64,7 +64,7 @@ pub fn advice(place: &Place, system: &System, moments: Moments) -> Result<Option
 }
 
 impl Live {
-    /// What happened to the partitions that nobody has mounted for writing; `None` for nothing.
+    /// What happened to what is not mounted for writing; `None` for nothing.
     ///
     /// # Errors
     /// When the kernel's account of writes can't be read.
@@ -108,6 +108,7 @@ impl Live {
             partitions: Vec::new(),
             volumes: disk.volumes.into_iter().map(volume).collect(),
             consistency: self.consistency(),
+            written_past: self.beside.look()?,
         };
         Ok((found, open.layout))
     }
@@ -138,7 +139,7 @@ impl Live {
             }
         }
         for swap in &self.in_use.swaps {
-            let volume = volume_at(given, disk, Some(*swap))?;
+            let volume = volume_at(given, disk, Some(swap.part))?;
             let kind = volume.usage.summary.as_ref().map(|summary| summary.kind);
             let reason = match kind {
                 Some(Kind::Swap) => whole_because(volume),

@@ -31,7 +31,7 @@ pub struct InUse {
     /// The volumes that are mounted for writing, by where they lie.
     pub mounted: Vec<Mounted>,
     /// The partitions of a disk that are swapped to.
-    pub swaps: Vec<Extent>,
+    pub swaps: Vec<Other>,
     /// The other partitions of a disk.
     pub others: Vec<Other>,
 }
@@ -43,6 +43,15 @@ pub struct Other {
     pub node: PathBuf,
     /// Where it lies on the disk.
     pub part: Extent,
+}
+
+impl Other {
+    fn of(partition: &DiskPartition) -> Self {
+        Self {
+            node: partition.path.clone(),
+            part: partition.extent,
+        }
+    }
 }
 
 impl Mounted {
@@ -127,7 +136,7 @@ impl InUse {
                 Some(Part::Mounted(part, at, how)) => {
                     used.add(Some(part.extent), &part.path, at, how);
                 }
-                Some(Part::Swap(part)) => used.swaps.push(part.extent),
+                Some(Part::Swap(part)) => used.swaps.push(Other::of(part)),
                 None => return Ok(None),
             }
         }
@@ -170,16 +179,21 @@ impl InUse {
     fn sort_out(&mut self, disk: &Disk) {
         let start = |part: Option<Extent>| part.map(Extent::offset_bytes);
         self.mounted.sort_by_key(|it| start(it.part));
-        self.swaps.sort_by_key(|it| it.offset_bytes());
+        self.swaps.sort_by_key(|it| it.part.offset_bytes());
         for part in &disk.partitions {
             let is_mounted = self.mounted.iter().any(|it| it.part == Some(part.extent));
-            if !is_mounted && !self.swaps.contains(&part.extent) {
-                self.others.push(Other {
-                    node: part.path.clone(),
-                    part: part.extent,
-                });
+            let part = Other::of(part);
+            if !is_mounted && !self.swaps.contains(&part) {
+                self.others.push(part);
             }
         }
+    }
+
+    /// The nodes of all partitions that the kernel knows of a disk.
+    pub fn nodes(&self) -> impl Iterator<Item = &Path> {
+        let mounted = self.mounted.iter().map(|it| &*it.node);
+        let others = self.swaps.iter().chain(&self.others);
+        mounted.chain(others.map(|it| &*it.node))
     }
 
     /// Whether nothing of it is in use.

@@ -7,8 +7,9 @@ use crate::support::klon::number;
 use crate::support::tree::noise;
 use crate::support::{Klon, LoopDevice, MIB, Mount, Outcome, image, lacks_root, run};
 use klon_partition::device::open_source;
-use klon_partition::inspect::disk_usage;
-use klon_partition::{Extent, ExtentMap, ReadAt};
+use klon_partition::filesystem::Basis;
+use klon_partition::inspect::{VolumeUsage, disk_usage};
+use klon_partition::{Extent, ReadAt};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -151,28 +152,24 @@ impl<'a> Busy<'a> {
         self.klon.ok(&["restore", "x.klon", &target, "--yes"]);
         // What keeps the frozen state is in no release.
         if cfg!(debug_assertions) {
-            same(&self.klon.path("frozen"), &self.klon.path("target"));
+            let all = PARTITIONS.map(|(number, ..)| number);
+            same(&self.klon.path("frozen"), &self.klon.path("target"), &all);
         }
     }
 }
 
-/// Fails unless the target has all that was in use of a disk, and of the room in no partition.
-fn same(frozen: &Path, target: &Path) {
+/// Fails unless the target has all that was in use of a disk, and of the room in no partition. Those partitions must
+/// have been clean.
+pub(super) fn same(frozen: &Path, target: &Path, clean: &[u32]) {
     let (frozen, target) = (open_source(frozen).unwrap(), open_source(target).unwrap());
     let usage = disk_usage(&frozen).unwrap();
-    assert_eq!(usage.volumes.len(), PARTITIONS.len());
-    for volume in &usage.volumes {
-        let size_bytes = volume.extent.len_bytes();
-        let used_bytes = volume.usage.extents.total_bytes();
-        assert!(
-            used_bytes < size_bytes,
-            "{:?} was not clean",
-            volume.partition
-        );
+    for number in clean {
+        let is_it = |it: &&VolumeUsage| it.partition.as_ref().unwrap().number == *number;
+        let volume = usage.volumes.iter().find(is_it).unwrap();
+        assert_eq!(volume.usage.basis, Basis::Map, "partition {number}");
     }
     let compared = usage.extents.difference(&usage.blank(&frozen).unwrap());
-    let gap: ExtentMap = Extent::new(GAP_BYTES, 300_000).unwrap().into();
-    assert!(gap.difference(&compared).is_empty());
+    assert!(usage.outside.difference(&compared).is_empty());
     let read = |device: &dyn ReadAt, extent: Extent| {
         let mut bytes = vec![0; usize::try_from(extent.len_bytes()).unwrap()];
         device
@@ -324,7 +321,53 @@ fn what_is_written_between_two_freezes_past_all_filesystems_is_noticed() {
         node.to_str().unwrap(),
     ]);
     assert_ne!(failed.code, 0);
+    if cfg!(debug_assertions) {
+        // Nor is the disk between its last look and the end.
+        let mut command = klon.command(&["image", disk.text(), "x.klon"]);
+        command.env("KLON_TEST_WHILE_FROZEN", dd(disk.text(), GAP_BYTES));
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("written to it past its partitions"), "{said}");
+    }
     assert_eq!(klon.ok(&["list", "x.klon", "--json"]).lines().len(), 1);
+}
+
+#[test]
+fn a_logical_partition_of_an_mbr_is_at_rest_for_the_image_of_its_disk() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    image::sparse(&klon.path("disk"), 120 * MIB);
+    let table = "label: dos\nstart=2048,size=40960,type=83\nstart=43008,size=196608,type=5\n\
+                 start=45056,size=163840,type=83\n";
+    fs::write(klon.path("table"), table).unwrap();
+    let (disk_file, table) = (klon.text("disk"), klon.text("table"));
+    let written = format!("sfdisk --quiet '{disk_file}' <'{table}'");
+    run("sh", &["-c", &written]);
+    let disk = LoopDevice::new(&klon.path("disk"), 512);
+    let nodes = Nodes::new(&disk);
+    let node = nodes.of(5);
+    run("mkfs.ext4", &["-q", "-F", node.to_str().unwrap()]);
+    let mount = Mount::new(&node, &klon.path("at"), "rw");
+    fs::write(mount.path().join("file"), noise(1, 3 << 20)).unwrap();
+    let mut command = klon.command(&["image", disk.text(), "x.klon"]);
+    let keep = format!("cp --sparse=always '{disk_file}' '{}'", klon.text("frozen"));
+    command.env("KLON_TEST_WHILE_FROZEN", keep);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    image::sparse(&klon.path("target"), 120 * MIB);
+    klon.ok(&["restore", "x.klon", &klon.text("target"), "--yes"]);
+    if cfg!(debug_assertions) {
+        same(&klon.path("frozen"), &klon.path("target"), &[5]);
+    }
+    let told = "its partition 5 was mounted, and frozen";
+    klon.ok(&["info", "x.klon"]).shows(&[told]);
 }
 
 #[test]

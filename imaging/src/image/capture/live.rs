@@ -67,6 +67,9 @@ pub struct LiveSource {
     pub volumes: Vec<LiveVolume>,
     /// How it is at rest.
     pub consistency: Consistency,
+    /// A count that is another one once something was written to the source past its volumes; `None` where
+    /// nobody knows.
+    pub written_past: Option<u64>,
 }
 
 /// A volume of such a source.
@@ -157,6 +160,8 @@ struct BeforePass {
     signatures: ExtentMap,
     /// What is damaged by the filesystem's checksums, or could not be compared with them.
     damaged: ExtentMap,
+    /// How much was written past the volumes by then.
+    written_past: Option<u64>,
 }
 
 /// What was done by the passes so far.
@@ -316,6 +321,7 @@ impl Run<'_> {
     fn keep(&mut self, mut pass: Pass, copied: Copied) {
         let known = &mut self.known;
         known.described = pass.plan.wanted();
+        known.written_past = pass.found.written_past;
         known.signatures = copied.notes.signatures.finish();
         known.chunks = match copied.notes.chunks {
             Chunks::Listed(list) => list,

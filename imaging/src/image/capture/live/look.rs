@@ -18,7 +18,7 @@ use crate::progress::Observer;
 use crate::record::ImageSource;
 use klon_partition::device::Window;
 use klon_partition::filesystem::Basis;
-use klon_partition::{Extent, ReadAt};
+use klon_partition::{Extent, ExtentMap, ReadAt};
 
 /// What was found of a source at the start of a pass, at rest.
 pub(super) struct Pass {
@@ -136,7 +136,12 @@ impl Run<'_> {
         let options = relying(self.options);
         let looked = match self.is_first() {
             true => self.first(&job, &plan, header, &options)?,
-            false => self.again(&job, &plan, header, &options)?,
+            false => {
+                // What nobody counts may have been written to.
+                let (before, now) = (self.known.written_past, found.written_past);
+                let outside = read_again(&job, &plan, before.is_none() || before != now);
+                self.again(&job, (&plan, &outside), header, &options)?
+            }
         };
         drop(job);
         self.done.metadata_read_bytes += looked.figures.metadata_read_bytes;
@@ -197,11 +202,11 @@ impl Run<'_> {
     }
 
     /// What is as the pass before found it: volumes that nobody has mounted, and what the files of the others
-    /// show. Nothing shows that of the room in no volume.
+    /// show. Nothing shows that of what is `outside`.
     fn again(
         &self,
         job: &CaptureJob<'_>,
-        plan: &Plan,
+        (plan, outside): (&Plan, &ExtentMap),
         header: &Header,
         options: &CaptureOptions,
     ) -> Result<outlook::Outlook> {
@@ -211,7 +216,7 @@ impl Run<'_> {
         let mut proven = known
             .described
             .difference(&parts)
-            .difference(&read_again(job, plan))
+            .difference(outside)
             .difference(&known.damaged);
         let all = job.volumes.iter().flat_map(|volumes| apart(&volumes.all));
         for volume in all.filter(|volume| volume.rested.is_some()) {

@@ -3,29 +3,24 @@
 use super::super::CaptureJob;
 use crate::plan::Plan;
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::{Basis, Kind};
-
-/// The most bytes of the insides of gaps that every pass reads again. It is read at rest, and at 64 MiB a second that
-/// takes a second.
-const INSIDES_BYTES_MAX: u64 = 64 << 20;
+use klon_partition::filesystem::{Basis, Kind, Usage};
 
 /// What is in no volume: the table, and the room that nobody proved free. Swap belongs to it, as the kernel
-/// writes to it past all of this. Of much room only the ends are read again, where boot loaders lie.
-pub(super) fn read_again(job: &CaptureJob<'_>, plan: &Plan) -> ExtentMap {
+/// writes to it past all of this. Of the room only the ends are read again, where boot loaders lie, as long as
+/// nothing `is_written` past the volumes.
+pub(super) fn read_again(job: &CaptureJob<'_>, plan: &Plan, is_written: bool) -> ExtentMap {
     let volumes = job.volumes.iter().flat_map(|volumes| &volumes.all);
-    let is_swap = |usage: &klon_partition::filesystem::Usage| {
-        let kind = usage.summary.as_ref().map(|summary| summary.kind);
-        kind == Some(Kind::Swap) && usage.basis == Basis::Map
-    };
-    let of_volumes: ExtentMap = volumes
-        .filter(|volume| !is_swap(volume.usage))
-        .map(|volume| volume.part)
-        .collect();
+    let others = volumes.filter(|volume| !is_swap(volume.usage));
+    let of_volumes: ExtentMap = others.map(|volume| volume.part).collect();
     let all = plan.wanted().difference(&of_volumes);
-    let insides = job.usage.unproven.difference(&job.usage.edges);
-    let insides = all.intersection(&insides);
-    match insides.total_bytes() > INSIDES_BYTES_MAX {
-        true => all.difference(&insides),
-        false => all,
+    match is_written {
+        true => all,
+        false => all.difference(&job.usage.unproven.difference(&job.usage.edges)),
     }
+}
+
+/// Whether it is swap of which only the header is needed.
+fn is_swap(usage: &Usage) -> bool {
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    kind == Some(Kind::Swap) && usage.basis == Basis::Map
 }
