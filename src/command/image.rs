@@ -119,7 +119,7 @@ fn opened_source(
         return Err(moving.into());
     };
     let found = match open_mounted(&place, system, None, moments)? {
-        None => open_disk(&place, system, moments)?,
+        None => open_disk(&place, system, None, moments)?,
         volume => volume,
     };
     let Some(source) = found else {

@@ -107,7 +107,10 @@ impl Sources<'_> {
             Stillness::Moving(moving) => moving,
         };
         let frozen = match self.moments {
-            Some(moments) => live::open_mounted(place, system, target, moments)?,
+            Some(moments) => match live::open_mounted(place, system, target, moments)? {
+                None => live::open_disk(place, system, target, moments)?,
+                volume => volume,
+            },
             None => None,
         };
         let Some(source) = frozen else {

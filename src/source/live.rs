@@ -25,7 +25,7 @@ use klon_partition::filesystem::{Basis, usage};
 use klon_partition::system::System;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a filesystem of that name (as the kernel has it) is held for a clone while it is mounted for writing, if
 /// it can be.
@@ -200,7 +200,7 @@ impl Live {
                 frozen: &frozen,
                 observer,
             };
-            let found = self.look(of, system);
+            let found = self.look(of, system, frozen.since());
             let compared = found.and_then(|found| compare(&found, &observer));
             match frozen.thaw() {
                 Ok(_) => return Ok((compared?, true)),
@@ -214,6 +214,8 @@ impl Live {
             usage: of.usage.clone(),
             session: None,
             consistency: self.consistency(),
+            volumes: Vec::new(),
+            written_past: None,
         };
         Ok((compare(&found, observer)?, false))
     }
@@ -237,11 +239,24 @@ impl Live {
         SourceEnd::read(open, system, usage, self.target)
     }
 
-    /// As [`read`](Self::read), but leaves out what the user chose to leave out of `of`.
+    /// What is read of it, and what is in use now, without what the user chose to leave out of `of`. It must be at
+    /// rest `since` then.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
-    pub fn look(&self, of: &SourceEnd, system: &System) -> Result<Found> {
+    /// As [`read`](Self::read), and as [`look_at_disk`](Self::look_at_disk).
+    pub fn look(&self, of: &SourceEnd, system: &System, since: SystemTime) -> Result<Found> {
+        if of.table.is_some() {
+            let (mut found, _) = self.look_at_disk(since)?;
+            found.usage.limit(of.usage.choice);
+            return Ok(Found {
+                source: found.source,
+                usage: found.usage,
+                session: None,
+                consistency: found.consistency,
+                volumes: found.volumes,
+                written_past: found.written_past,
+            });
+        }
         let mut read = self.read(system)?;
         read.usage.limit(of.usage.choice);
         if read.device.geometry().size_bytes != of.device.geometry().size_bytes {
@@ -252,6 +267,8 @@ impl Live {
             usage: read.usage,
             session: self.in_use.mounted.first().and_then(Mounted::session),
             consistency: self.consistency(),
+            volumes: Vec::new(),
+            written_past: None,
         })
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn capture(
         let found = match what.source.table {
             Some(_) => disk_at_rest(live, what, usage, &known, since),
             None => {
-                let found = live.look(what.source, &system);
+                let found = live.look(what.source, &system, since);
                 found.map(|found| at_rest(found, what, usage, since))
             }
         };

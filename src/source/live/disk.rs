@@ -12,7 +12,7 @@ use crate::still::Moments;
 use anyhow::Result;
 use klon_imaging::change::Rested;
 use klon_imaging::image::{LiveSource, LiveVolume};
-use klon_partition::Extent;
+use klon_partition::{Extent, Geometry};
 use klon_partition::filesystem::{Basis, Kind};
 use klon_partition::inspect::{DiskLayout, VolumeUsage};
 use klon_partition::system::System;
@@ -20,12 +20,17 @@ use klon_partition::table::Partition;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Opens a disk of which partitions are mounted for writing, or swapped to, when nothing else writes to it. It is
-/// brought to rest for the look at it. `None` of any other.
+/// Opens a disk of which partitions are mounted for writing, or swapped to, when nothing else writes to it, as it
+/// would be on a target of `target` geometry. It is brought to rest for the look at it. `None` of any other.
 ///
 /// # Errors
 /// As [`SourceEnd::open`]; a refusal when a volume can't be frozen, or can't be believed then.
-pub fn open_disk(place: &Place, system: &System, moments: Moments) -> Result<Option<SourceEnd>> {
+pub fn open_disk(
+    place: &Place,
+    system: &System,
+    target: Option<Geometry>,
+    moments: Moments,
+) -> Result<Option<SourceEnd>> {
     let in_use = InUse::of_disk(place, system, moments)?;
     let Some(in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
         return Ok(None);
@@ -39,7 +44,7 @@ pub fn open_disk(place: &Place, system: &System, moments: Moments) -> Result<Opt
         longest: moments.longest,
         moments,
         open: Arc::new(open),
-        target: None,
+        target,
     };
     let (open, disk) = live.at_rest(|| live.read_disk())?;
     live.open = Arc::new(open);
@@ -57,7 +62,7 @@ pub fn advice(place: &Place, system: &System, moments: Moments) -> Result<Option
     let obstacle = InUse::obstacle(place, system, moments)?;
     Ok(obstacle.map(|obstacle| {
         Advice(format!(
-            "klon images a disk in use when all that is mounted of it for writing are partitions with ext3, ext4, XFS, \
+            "klon copies a disk in use when all that is mounted of it for writing are partitions with ext3, ext4, XFS, \
              Btrfs or FAT. Here {obstacle}"
         ))
     }))
@@ -116,7 +121,7 @@ impl Live {
     /// What is on the disk, and what of it is in use. It must be at rest.
     fn read_disk(&self) -> Result<(OpenPlace, ReadDisk)> {
         let open = self.open.again()?;
-        let disk = SourceEnd::read_disk(&open, None)?;
+        let disk = SourceEnd::read_disk(&open, self.target)?;
         self.check(&disk)?;
         Ok((open, disk))
     }
@@ -126,14 +131,14 @@ impl Live {
         let given = &self.open.place.given;
         if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &disk.read.usage.basis {
             return Err(refused(format!(
-                "{given} can't be imaged while it is in use: {reason}. Unmount all of it first"
+                "{given} can't be copied while it is in use: {reason}. Unmount all of it first"
             )));
         }
         for mounted in &self.in_use.mounted {
             let volume = volume_at(given, disk, mounted.part)?;
             if let Some(reason) = whole_because(volume) {
                 return Err(refused(format!(
-                    "{given} can't be imaged while its partition {} is mounted: {reason}. Unmount that first",
+                    "{given} can't be copied while its partition {} is mounted: {reason}. Unmount that first",
                     number(volume)
                 )));
             }
@@ -147,7 +152,7 @@ impl Live {
             };
             if let Some(reason) = reason {
                 return Err(refused(format!(
-                    "{given} can't be imaged while its partition {0} is swapped to: {reason}. Take it out of use \
+                    "{given} can't be copied while its partition {0} is swapped to: {reason}. Take it out of use \
                      first (swapoff)",
                     number(volume)
                 )));
@@ -163,7 +168,7 @@ fn volume_at<'d>(given: &str, disk: &'d ReadDisk, part: Option<Extent>) -> Resul
     let found = volumes.find(|volume| Some(volume.extent) == part);
     found.ok_or_else(|| {
         refused(format!(
-            "{given} can't be imaged while it is in use: its table does not have the partitions that the kernel \
+            "{given} can't be copied while it is in use: its table does not have the partitions that the kernel \
              knows. Let the kernel read it anew (partprobe {given}), or restart the machine"
         ))
     })
@@ -188,6 +193,6 @@ fn partitions(layout: &DiskLayout) -> Option<&[Partition]> {
 
 fn changed(given: &str, what: &str) -> anyhow::Error {
     refused(format!(
-        "{given} changed while it was imaged: {what} another than before. Run this again when nobody changes that"
+        "{given} changed while it was copied: {what} another than before. Run this again when nobody changes that"
     ))
 }

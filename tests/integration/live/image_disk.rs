@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const DISK_BYTES: u64 = 960 * MIB;
+pub(super) const DISK_BYTES: u64 = 960 * MIB;
 /// Where room in no partition begins that has data all the same.
 const GAP_BYTES: u64 = 850 * MIB;
 /// ESP, ext4, XFS, Btrfs, swap, and an ext4 that is not mounted: number, start and size in MiB, type.
@@ -46,7 +46,7 @@ impl Drop for Swap {
 }
 
 /// Makes the disk.
-fn make(path: &Path) {
+pub(super) fn make(path: &Path) {
     image::sparse(path, DISK_BYTES);
     let mut arguments = vec!["-G".to_owned()];
     for (number, start, size, kind) in PARTITIONS {
@@ -87,7 +87,7 @@ fn has_fat() -> bool {
 }
 
 /// A disk that is in use.
-struct Busy<'a> {
+pub(super) struct Busy<'a> {
     // Dropped in this order.
     _swap: Swap,
     /// Only where the kernel has FAT.
@@ -99,7 +99,7 @@ struct Busy<'a> {
 }
 
 impl<'a> Busy<'a> {
-    fn new(klon: &'a Klon, disk: &'a LoopDevice) -> Self {
+    pub(super) fn new(klon: &'a Klon, disk: &'a LoopDevice) -> Self {
         let nodes = Nodes::new(disk);
         format(&nodes);
         {
@@ -123,7 +123,7 @@ impl<'a> Busy<'a> {
         }
     }
 
-    fn at(&self, number: usize) -> &Path {
+    pub(super) fn at(&self, number: usize) -> &Path {
         self.mounts[number - 2].path()
     }
 
@@ -137,12 +137,25 @@ impl<'a> Busy<'a> {
             "--freeze-max",
             "120s",
         ];
-        let arguments = [&always, options].concat();
-        let mut command = self.klon.command(&arguments);
+        self.keeping_frozen(&[&always, options].concat())
+    }
+
+    /// Runs klon, and keeps what is frozen.
+    pub(super) fn keeping_frozen(&self, arguments: &[&str]) -> Outcome {
+        let mut command = self.klon.command(arguments);
         let (disk, frozen) = (self.klon.text("disk"), self.klon.text("frozen"));
         let keep = format!("cp --sparse=always '{disk}' '{frozen}'");
         command.env("KLON_TEST_WHILE_FROZEN", keep);
-        Outcome::new(&arguments, &command.output().unwrap())
+        Outcome::new(arguments, &command.output().unwrap())
+    }
+
+    /// Fails unless the target is as the disk was frozen last.
+    pub(super) fn assert_cloned(&self) {
+        // What keeps the frozen state is in no release.
+        if cfg!(debug_assertions) {
+            let all = PARTITIONS.map(|(number, ..)| number);
+            same(&self.klon.path("frozen"), &self.klon.path("target"), &all);
+        }
     }
 
     /// Restores the last snapshot, and compares it with what was frozen last.
@@ -150,11 +163,7 @@ impl<'a> Busy<'a> {
         image::sparse(&self.klon.path("target"), DISK_BYTES);
         let target = self.klon.text("target");
         self.klon.ok(&["restore", "x.klon", &target, "--yes"]);
-        // What keeps the frozen state is in no release.
-        if cfg!(debug_assertions) {
-            let all = PARTITIONS.map(|(number, ..)| number);
-            same(&self.klon.path("frozen"), &self.klon.path("target"), &all);
-        }
+        self.assert_cloned();
     }
 }
 
@@ -184,7 +193,7 @@ pub(super) fn same(frozen: &Path, target: &Path, clean: &[u32]) {
 }
 
 /// Checks the filesystems of a restored disk with their own tools, and the database on one of them.
-fn check(klon: &Klon, committed: u64) {
+pub(super) fn check(klon: &Klon, committed: u64) {
     let target = LoopDevice::new(&klon.path("target"), 512);
     let nodes = Nodes::new(&target);
     let node = |number| nodes.of(number).to_str().unwrap().to_owned();

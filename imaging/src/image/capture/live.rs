@@ -6,7 +6,6 @@
 //! file until it is pruned or compacted.
 
 mod look;
-mod outside;
 
 use super::super::append::Append;
 use super::super::manifest::PartitionId;
@@ -22,11 +21,12 @@ use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
 use crate::change::evidence::{Draft, Evidence, Findings};
-use crate::change::{MetadataFigures, Rested};
+use crate::change::MetadataFigures;
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+pub use crate::live::LiveVolume;
 use crate::live::{Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
@@ -70,18 +70,6 @@ pub struct LiveSource {
     /// A count that is another one once something was written to the source past its volumes; `None` where
     /// nobody knows.
     pub written_past: Option<u64>,
-}
-
-/// A volume of such a source.
-pub struct LiveVolume {
-    /// The number of its partition; 0 for all of the source.
-    pub number: u32,
-    /// Where it lies in the source.
-    pub part: Extent,
-    /// The bytes of it that are in use, at offsets from its own start.
-    pub usage: Usage,
-    /// How it is at rest; `None` of one that nobody has mounted for writing.
-    pub rested: Option<Rested>,
 }
 
 /// Adds a snapshot of a source that is in use to an image: its state of the moment when it was at rest

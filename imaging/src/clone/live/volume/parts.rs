@@ -52,7 +52,10 @@ impl<'a> Volume<'a> {
         let mut prepared = self.prepared;
         prepared.plan = pass.plan.clone();
         prepared.wanted = pass.wanted.clone();
-        let draft = pass.draft.take();
+        // What the volumes of a disk showed is of use to its passes alone.
+        let is_disk = !pass.found.volumes.is_empty();
+        let mut drafts = std::mem::take(&mut pass.drafts).into_iter();
+        let draft = drafts.next().filter(|_| !is_disk).map(|(_, draft)| draft);
         let last = Last {
             live: self.live,
             pass,

@@ -4,7 +4,6 @@ use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
 use super::super::outlook::{self, Beforehand, Unread, Viewed, apart};
 use super::super::plan;
 use super::super::selected::Selected;
-use super::outside::read_again;
 use super::{LiveCapture, LiveSource, LiveVolume, Run};
 use crate::change::evidence::Draft;
 use crate::change::look::Subject;
@@ -12,7 +11,7 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Changing, Earlier, Ice, again};
+use crate::live::{Changing, Earlier, Ice, again, read_again};
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::ImageSource;
@@ -139,7 +138,10 @@ impl Run<'_> {
             false => {
                 // What nobody counts may have been written to.
                 let (before, now) = (self.known.written_past, found.written_past);
-                let outside = read_again(&job, &plan, before.is_none() || before != now);
+                let is_written = before.is_none() || before != now;
+                let volumes = found.volumes.iter().map(|it| (it.part, &it.usage));
+                let wanted = plan.wanted();
+                let outside = read_again(volumes, (&wanted, &found.usage), is_written);
                 self.again(&job, (&plan, &outside), header, &options)?
             }
         };
