@@ -8,17 +8,17 @@ mod outside;
 mod schedule;
 mod walk;
 
+use crate::change::Rested;
 #[cfg(doc)]
 use crate::error::Error;
-use crate::change::Rested;
 use crate::error::Result;
 pub use figures::{Freeze, RestFigures};
 pub(crate) use ice::{Ice, Quiet};
+use klon_partition::Extent;
+use klon_partition::filesystem::Usage;
 pub(crate) use names::{Changing, give_up};
 pub(crate) use outside::read_again;
 pub(crate) use schedule::{Schedule, Step};
-use klon_partition::Extent;
-use klon_partition::filesystem::Usage;
 use std::time::{Duration, SystemTime};
 pub(crate) use walk::{Earlier, again, unmapped};
 

@@ -21,7 +21,7 @@ use crate::records;
 use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::live::{advice as advice_in_use, open_disk, open_mounted, tell_unaudited};
+use crate::source::live::{explained, open_disk, open_mounted, tell_unaudited};
 use crate::source::lost_before::{self, Out};
 use crate::still::Moments;
 use crate::still::ways::{Stillness, Ways};
@@ -123,11 +123,7 @@ fn opened_source(
         volume => volume,
     };
     let Some(source) = found else {
-        let refusal = anyhow::Error::from(moving);
-        return Err(match advice_in_use(&place, system, moments)? {
-            Some(advice) => refusal.context(advice),
-            None => refusal,
-        });
+        return Err(explained(moving.into(), &place, system, moments)?);
     };
     ways.tell_frozen(&place, &moving);
     let layout = match &source.live {

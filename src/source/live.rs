@@ -14,7 +14,7 @@ use crate::named::open::OpenPlace;
 use crate::still::{Freezer, Frozen, How, Moments};
 use anyhow::{Context as _, Result, bail};
 use beside::Beside;
-pub use disk::{advice, open_disk};
+pub use disk::{explained, open_disk};
 use in_use::{InUse, Mounted};
 use klon_imaging::change::Audit;
 use klon_imaging::clone::live::Found;

@@ -9,14 +9,14 @@ use crate::named::open::OpenPlace;
 use crate::source::SourceEnd;
 use crate::source::open::ReadDisk;
 use crate::still::Moments;
-use anyhow::Result;
+use anyhow::{Error, Result};
 use klon_imaging::change::Rested;
 use klon_imaging::image::{LiveSource, LiveVolume};
-use klon_partition::{Extent, Geometry};
 use klon_partition::filesystem::{Basis, Kind};
 use klon_partition::inspect::{DiskLayout, VolumeUsage};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
+use klon_partition::{Extent, Geometry};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -53,19 +53,25 @@ pub fn open_disk(
     Ok(Some(source))
 }
 
-/// The advice for a disk in use that [`open_disk`] leaves alone: what of it klon can't bring to rest. `None` of
-/// anything else.
+/// The refusal of a source that changes; of a disk that [`open_disk`] leaves alone it says what klon can't bring to
+/// rest.
 ///
 /// # Errors
 /// When the system does not say who uses it.
-pub fn advice(place: &Place, system: &System, moments: Moments) -> Result<Option<Advice>> {
+pub fn explained(
+    refusal: Error,
+    place: &Place,
+    system: &System,
+    moments: Moments,
+) -> Result<Error> {
     let obstacle = InUse::obstacle(place, system, moments)?;
-    Ok(obstacle.map(|obstacle| {
-        Advice(format!(
+    Ok(match obstacle {
+        None => refusal,
+        Some(obstacle) => refusal.context(Advice(format!(
             "klon copies a disk in use when all that is mounted of it for writing are partitions with ext3, ext4, XFS, \
              Btrfs or FAT. Here {obstacle}"
-        ))
-    }))
+        ))),
+    })
 }
 
 impl Live {
@@ -191,7 +197,7 @@ fn partitions(layout: &DiskLayout) -> Option<&[Partition]> {
     layout.table.as_ref().map(|table| &*table.partitions)
 }
 
-fn changed(given: &str, what: &str) -> anyhow::Error {
+fn changed(given: &str, what: &str) -> Error {
     refused(format!(
         "{given} changed while it was copied: {what} another than before. Run this again when nobody changes that"
     ))

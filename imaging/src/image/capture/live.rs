@@ -20,8 +20,8 @@ use super::outlook::Beforehand;
 use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
-use crate::change::evidence::{Draft, Evidence, Findings};
 use crate::change::MetadataFigures;
+use crate::change::evidence::{Draft, Evidence, Findings};
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
 use crate::error::Error;

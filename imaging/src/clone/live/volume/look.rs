@@ -1,7 +1,7 @@
 //! The look at a source at rest, with which a pass begins.
 
-use super::way::Staging;
 use super::disk;
+use super::way::Staging;
 use super::{Against, Done, Known, Pass, Volume, Waiting};
 use crate::change::evidence::Draft;
 use crate::change::look::{Rested, Subject};
