@@ -1,6 +1,7 @@
 //! Clones of volumes that are mounted and written to meanwhile, byte by byte against what was frozen; needs
 //! root.
 
+mod busy_disk;
 mod clone_disk;
 mod compared;
 mod database;

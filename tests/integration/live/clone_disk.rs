@@ -1,7 +1,7 @@
 //! Clones of whole disks in use: partitions that are mounted and written to, swapped to, or neither; needs root.
 
+use super::busy_disk::{Busy, DISK_BYTES, check, make};
 use super::database::Database;
-use super::image_disk::{Busy, DISK_BYTES, check, make};
 use super::writers::Writers;
 use crate::support::klon::number;
 use crate::support::{Klon, LoopDevice, MIB, image, lacks_root};

@@ -1,6 +1,6 @@
 //! The image of a disk in use whose EFI system partition is mounted, in a guest: this machine's kernel may have no FAT.
 
-use super::image_disk::same;
+use super::busy_disk::same;
 use crate::support::image::{own_boot_disk, sparse};
 use crate::support::{Klon, MIB, lacks_root, run};
 use std::fs;

@@ -1,11 +1,12 @@
 //! A disk that is cloned while several of its volumes are in use.
 
-use super::look::{Frozen, Shown};
-use super::{Against, Known, Pass};
+use super::{Known, Pass};
+use crate::change::MetadataFigures;
+use crate::change::evidence::Draft;
 use crate::change::look::Subject;
-use crate::change::{MetadataFigures, Unchanged};
 use crate::clone::Job;
 use crate::clone::context::Context;
+use crate::clone::live::Found;
 use crate::error::{Error, Result};
 use crate::live::{Changing, Earlier, LiveVolume, again, read_again};
 use klon_partition::device::Window;
@@ -30,23 +31,30 @@ impl Pass {
     }
 }
 
-/// What is as the pass before found it: volumes that nobody has mounted, and what the files of the others show.
+/// What the volumes of a disk showed.
+pub(super) struct Shown {
+    /// What is as it was at the pass before.
+    pub(super) proven: ExtentMap,
+    /// What tells the files unchanged at the next look, with where their volumes lie.
+    pub(super) drafts: Vec<(Extent, Draft)>,
+    pub(super) figures: MetadataFigures,
+}
+
+/// What is as the pass before found it of what is `wanted`: volumes that nobody has mounted, and what the files of the others show.
 ///
 /// # Errors
 /// [`Error::Source`], [`Error::Interrupted`].
 pub(super) fn shown(
-    frozen: &Frozen,
+    (found, wanted): (&Found, &ExtentMap),
     job: &Job<'_>,
     known: &Known,
     with: Context<'_>,
 ) -> Result<Shown> {
-    let found = &frozen.found;
     let volumes = || found.volumes.iter();
     let parts: ExtentMap = mounted(&found.volumes).map(|it| it.part).collect();
     let is_written = known.written_past.is_none() || known.written_past != found.written_past;
     let used = volumes().map(|it| (it.part, &it.usage));
-    let wanted = frozen.plan.wanted();
-    let outside = read_again(used, (&wanted, &found.usage), is_written);
+    let outside = read_again(used, (wanted, &found.usage), is_written);
     let mut proven = known
         .described
         .difference(&parts)
@@ -80,10 +88,9 @@ pub(super) fn shown(
         figures.join(walked.figures, start_bytes);
     }
     Ok(Shown {
-        against: Against::Pass(Some(Unchanged::new(proven, known.described.clone()))),
+        proven,
         drafts,
         figures,
-        contents: None,
     })
 }
 

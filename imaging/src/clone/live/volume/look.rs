@@ -21,9 +21,9 @@ use klon_partition::{Extent, ExtentMap};
 use std::sync::Arc;
 
 /// A source at rest, and what of it goes to the target.
-pub(super) struct Frozen {
-    pub(super) found: Found,
-    pub(super) plan: Plan,
+struct Frozen {
+    found: Found,
+    plan: Plan,
     rested: Rested,
 }
 
@@ -108,12 +108,12 @@ fn with_place(draft: Option<Draft>, job: &Job<'_>) -> Vec<(Extent, Draft)> {
 }
 
 /// What the files of a source showed.
-pub(super) struct Shown {
-    pub(super) against: Against,
-    pub(super) drafts: Vec<(Extent, Draft)>,
-    pub(super) figures: MetadataFigures,
+struct Shown {
+    against: Against,
+    drafts: Vec<(Extent, Draft)>,
+    figures: MetadataFigures,
     /// The contents of regular files, if those are known.
-    pub(super) contents: Option<ExtentMap>,
+    contents: Option<ExtentMap>,
 }
 
 impl<'a> Waiting<'a> {
@@ -160,7 +160,8 @@ impl<'a> Waiting<'a> {
         if !frozen.found.volumes.is_empty() {
             // A record tells nothing of the files on a disk, but each pass tells the next one.
             let nothing = Known::default();
-            shown.drafts = disk::shown(&frozen, &job, &nothing, with)?.drafts;
+            let found = (&frozen.found, &frozen.plan.wanted());
+            shown.drafts = disk::shown(found, &job, &nothing, with)?.drafts;
         }
         let volume = Volume {
             live: self.live,
@@ -196,7 +197,15 @@ impl Volume<'_> {
                 options: &options,
                 ..with
             };
-            let shown = disk::shown(&frozen, &job, &self.known, with)?;
+            let found = (&frozen.found, &frozen.plan.wanted());
+            let shown = disk::shown(found, &job, &self.known, with)?;
+            let unchanged = Unchanged::new(shown.proven, self.known.described.clone());
+            let shown = Shown {
+                against: Against::Pass(Some(unchanged)),
+                drafts: shown.drafts,
+                figures: shown.figures,
+                contents: None,
+            };
             return self.pass(frozen, shown, &reliance);
         }
         let described = &self.known.described;
