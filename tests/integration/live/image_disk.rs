@@ -223,7 +223,7 @@ fn what_of_a_disk_can_not_be_brought_to_rest_is_named() {
     let at = above.path().to_str().unwrap().to_owned();
     klon.refused(
         &["image", disk.text(), "y.klon"],
-        &["klon images a disk in use when", &at],
+        &["klon copies a disk in use when", &at],
     );
     drop((above, upper));
     let on_it = busy.at(3).join("x.klon");
