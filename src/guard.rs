@@ -137,15 +137,16 @@ pub fn still(system: &System, source: &Path) -> Result<()> {
     if uses.is_empty() {
         return Ok(());
     }
-    // Whole disks are cloned by themselves, and what is mounted of them is frozen as volumes are.
+    // What is mounted of a disk is frozen together.
     let own = source.canonicalize().ok();
     let is_disk = (system.disk_of(source)?)
         .is_some_and(|disk| !disk.partitions.is_empty() && Some(disk.path) == own);
     let (shown, uses) = (source.shown(), uses.join("; "));
     let way = if is_disk {
         format!(
-            "Unmount it, or mount it read-only (mount -o remount,ro). A plan clones a disk that is in use, with its \
-             ext3, ext4, XFS and Btrfs frozen for moments: klon plan --drive TARGET NAME={shown}"
+            "Unmount it, or mount it read-only (mount -o remount,ro). klon clone and klon image copy a disk that is \
+             in use, with its ext3, ext4, XFS and Btrfs frozen for moments. A clone that is repeated by what changed \
+             needs a plan: klon plan --drive TARGET NAME={shown}"
         )
     } else {
         "Unmount it, or mount it read-only (mount -o remount,ro). Where an ext3, ext4, XFS or Btrfs is \

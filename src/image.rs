@@ -1,5 +1,6 @@
 //! Images as the user names them: FILE, or FILE@N for the snapshot of that number.
 
+pub mod at_rest;
 pub mod lock;
 pub mod state;
 

@@ -141,7 +141,7 @@ fn sentence(name: &str, summary: &CloneSummary) -> String {
 }
 
 /// How a source was at rest that was mounted for writing.
-fn frozen(rest: &RestFigures) -> String {
+pub fn frozen(rest: &RestFigures) -> String {
     if rest.freezes.is_empty() {
         return String::new();
     }

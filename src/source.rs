@@ -96,6 +96,18 @@ impl SourceEnd {
         notes.for_each(|note| say(&format!("klon: {note}")));
     }
 
+    /// What happened to it since it was opened, beside what passes are for; `None` for nothing.
+    ///
+    /// # Errors
+    /// When the kernel's account of writes to it can't be read, or LVM can't be asked for its snapshot.
+    pub fn changed(&self) -> klon_partition::Result<Option<String>> {
+        let of_live = self.live.as_ref().map_or(Ok(None), Live::changed)?;
+        match of_live {
+            None => self.watch.as_ref().map_or(Ok(None), Watch::changed),
+            what => Ok(what),
+        }
+    }
+
     /// How it is at rest, where that is not for moments alone.
     pub fn consistency(&self) -> Consistency {
         let rested = self.rested.as_ref();

@@ -46,7 +46,9 @@ pub use compare::{Comparison, Sides, compare};
 pub use device::SnapshotDevice;
 pub use frame::{Encoding, FRAME_ALIGN, FrameHeader, FrameType};
 pub use header::{HEADER_LEN, Header, MAGIC};
-pub use manifest::{PartitionId, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind};
+pub use manifest::{
+    PartitionId, PartitionRest, SnapshotManifest, SnapshotMeta, SnapshotRun, VolumeKind,
+};
 pub use page::PAGE_CHUNKS;
 pub use parts::{FilesAppend, FilesPunch, ImageFiles, StreamAppend};
 pub use prune::{

@@ -102,6 +102,14 @@ pub(crate) fn check(source: &dyn ReadAt, usage: &Usage, watch: Option<&Watch<'_>
         let what = "its filesystem was written to".to_owned();
         return Err(Error::SourceChanged(what));
     }
+    check_watch(watch)
+}
+
+/// Checks that nothing was written to a source, by what `watch` says alone.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_watch(watch: Option<&Watch<'_>>) -> Result<()> {
     let changed = watch.map_or(Ok(None), |watch| watch());
     match changed.map_err(Error::Source)? {
         Some(what) => Err(Error::SourceChanged(what)),

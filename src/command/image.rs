@@ -21,20 +21,19 @@ use crate::records;
 use crate::run::rescue as rescue_run;
 use crate::signals::interrupt_flag;
 use crate::source::SourceEnd;
-use crate::source::live::{open_mounted, tell_unaudited};
+use crate::source::live::{explained, open_disk, open_mounted, tell_unaudited};
 use crate::source::lost_before::{self, Out};
-use crate::source::watch::Watch;
 use crate::still::Moments;
 use crate::still::ways::{Stillness, Ways};
 use crate::threads;
 use anyhow::Result;
-use klon_imaging::RecordStore;
 use klon_imaging::change::Reliance;
 use klon_imaging::clone::Filled;
 use klon_imaging::image::{
     CaptureJob, CaptureOptions, CaptureSummary, CatalogEntry, Image, PartitionId, Snapshot,
     VolumeKind, capture,
 };
+use klon_imaging::{Consistency, RecordStore};
 use klon_partition::Shown;
 use klon_partition::device::{Unread, Window};
 use klon_partition::filesystem::{Recognized, Usage, recognize};
@@ -119,8 +118,12 @@ fn opened_source(
     let Some(moments) = moments else {
         return Err(moving.into());
     };
-    let Some(source) = open_mounted(&place, system, None, moments)? else {
-        return Err(moving.into());
+    let found = match open_mounted(&place, system, None, moments)? {
+        None => open_disk(&place, system, None, moments)?,
+        volume => volume,
+    };
+    let Some(source) = found else {
+        return Err(explained(moving.into(), &place, system, moments)?);
     };
     ways.tell_frozen(&place, &moving);
     let layout = match &source.live {
@@ -216,7 +219,7 @@ fn add(what: &What<'_>, asked: Asked<'_>) -> Result<CaptureSummary> {
         volumes: 1,
     };
     let progress = Progress::new(common, totals, interrupt_flag()?);
-    let watch = || source.watch.as_ref().map_or(Ok(None), Watch::changed);
+    let watch = || source.changed();
     let table = source.table.as_ref();
     let (partitions, clone_bytes) = volumes::ends(what, &usage, asked);
     let continuity = ledger::continuity(common, Path::new("/")).ok();
@@ -410,6 +413,7 @@ pub(super) fn partitions(layout: &DiskLayout, used: &ExtentMap) -> Vec<Partition
             filesystem: volume.filesystem.as_ref().map(Into::into),
             used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
             clone_bytes: None,
+            consistency: Consistency::Still,
         })
     });
     let mut partitions: Vec<_> = volumes.collect();

@@ -2,6 +2,7 @@
 
 use crate::cli::{Common, InfoArgs};
 use crate::human;
+use crate::image::at_rest::told;
 use crate::image::{ImageName, state};
 use crate::listing;
 use crate::output;
@@ -100,8 +101,9 @@ fn at_rest(meta: &SnapshotMeta) -> String {
         return "  its source was not unmounted cleanly: klon replayed its journal to image it\n"
             .to_owned();
     }
-    match meta.consistency.told() {
-        Some(told) => format!("  its source {told}\n"),
+    let partitions = meta.at_rest();
+    match told(meta.consistency, &partitions) {
+        Some(told) => format!("  {told}\n"),
         None => String::new(),
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::cli::{Common, ListArgs};
 use crate::human;
-use crate::image::{ImageName, state};
+use crate::image::{ImageName, at_rest, state};
 use crate::output;
 use crate::zone::Zone;
 use anyhow::Result;
 use klon_imaging::Consistency;
-use klon_imaging::image::{CatalogEntry, Image};
+use klon_imaging::image::{CatalogEntry, Image, PartitionRest};
 use klon_partition::Outside;
 use klon_partition::text::quoted;
 use serde::Serialize;
@@ -29,6 +29,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bad_bytes: Option<u64>,
     consistency: Consistency,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    partitions: &'a [PartitionRest],
     added_bytes: u64,
     manifest_sha256: String,
 }
@@ -56,6 +58,7 @@ pub fn run(args: &ListArgs, common: &Common) -> Result<ExitCode> {
                 left_out_bytes: lacks.left_out_bytes(),
                 bad_bytes: lacks.bad_bytes(),
                 consistency: entry.consistency,
+                partitions: &entry.partitions,
                 added_bytes: entry.added_bytes,
                 manifest_sha256: entry.manifest.sha256.into(),
             })?;
@@ -168,10 +171,8 @@ fn line(entry: &CatalogEntry, lacks: &Lacks, zone: &Zone) -> String {
             .unwrap_or_default(),
         note.map(|note| format!("  {}", quoted(note)))
             .unwrap_or_default(),
-        entry
-            .consistency
-            .told()
-            .map(|told| format!("  its source {told}"))
+        at_rest::told(entry.consistency, &entry.partitions)
+            .map(|told| format!("  {told}"))
             .unwrap_or_default(),
         lacks.text(),
     )

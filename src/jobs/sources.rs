@@ -106,12 +106,15 @@ impl Sources<'_> {
             }
             Stillness::Moving(moving) => moving,
         };
-        let frozen = match self.moments {
-            Some(moments) => live::open_mounted(place, system, target, moments)?,
-            None => None,
+        let Some(moments) = self.moments else {
+            return Err(moving.into());
+        };
+        let frozen = match live::open_mounted(place, system, target, moments)? {
+            None => live::open_disk(place, system, target, moments)?,
+            volume => volume,
         };
         let Some(source) = frozen else {
-            return Err(moving.into());
+            return Err(live::explained(moving.into(), place, system, moments)?);
         };
         self.ways.tell_frozen(place, &moving);
         Ok((None, source))

@@ -282,6 +282,21 @@ pub struct OpenPlace {
 }
 
 impl OpenPlace {
+    /// The same disk, looked at anew through what is open of it.
+    ///
+    /// # Errors
+    /// When it can't be inspected; [`refused`] for a partition, which is opened by its own node.
+    pub fn again(&self) -> Result<Self> {
+        if self.partition.is_some() {
+            let given = &self.place.given;
+            return Err(refused(format!(
+                "{given} is a partition, and no whole disk"
+            )));
+        }
+        let whole = self.device.clone();
+        self.place.opened(whole, self.source.clone(), None, None)
+    }
+
     /// Where it begins in what is opened for it.
     pub fn start_bytes(&self) -> u64 {
         let partition = self.partition.as_ref();

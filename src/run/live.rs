@@ -9,6 +9,7 @@ use crate::source::live::Live;
 use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
+use klon_imaging::clone::Watch;
 use klon_imaging::clone::live::{self, AtRest, LiveJob, Look, Rest};
 use klon_imaging::{CloneSummary, Error as ImagingError, Result as ImagingResult};
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub(super) fn clone_live(
     };
     let held: Vec<(PathBuf, How)> = volumes
         .iter()
-        .filter_map(|(_, source)| source.held())
+        .flat_map(|(_, source)| source.held())
         .collect();
     let targets: Vec<(Role, PathBuf)> = volumes
         .iter()
@@ -43,21 +44,28 @@ pub(super) fn clone_live(
     let looks: Vec<_> = volumes
         .iter()
         .map(|&(index, source)| {
-            move || {
-                let found = source.look(ends[index].source, with.run.system);
+            move |since| {
+                let found = source.look(ends[index].source, with.run.system, since);
                 found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
             }
         })
         .collect();
-    let of = |(&(index, _), look)| LiveJob {
+    let beside: Vec<_> = volumes
+        .iter()
+        .map(|&(_, source)| move || source.changed())
+        .collect();
+    let of = |((&(index, _), look), beside)| LiveJob {
         job: Job {
             watch: None,
             ..jobs[index]
         },
         look,
+        beside: Some(beside),
     };
     let looks = looks.iter().map(|look| look as &Look<'_>);
-    let all: Vec<LiveJob<'_>> = volumes.iter().zip(looks).map(of).collect();
+    let beside = beside.iter().map(|watch| watch as &Watch<'_>);
+    let all = volumes.iter().zip(looks).zip(beside).map(of);
+    let all: Vec<LiveJob<'_>> = all.collect();
     let options = with.run.policy.options_for(ends[first].job);
     let done = live::clone(&all, &mut sources, with.of_clone(&options));
     let done = done.map_err(|stopped| {

@@ -1,5 +1,9 @@
 //! Sources that are mounted for writing: they are brought to rest while klon looks at them.
 
+mod beside;
+mod disk;
+mod in_use;
+
 use super::SourceEnd;
 use super::open::Read;
 use crate::cli::StillArg;
@@ -9,16 +13,16 @@ use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::still::{Freezer, Frozen, How, Moments};
 use anyhow::{Context as _, Result, bail};
+use beside::Beside;
+pub use disk::{explained, open_disk};
+use in_use::{InUse, Mounted};
 use klon_imaging::change::Audit;
-use klon_imaging::change::proven::Session;
-use klon_imaging::clock::since_1970;
 use klon_imaging::clone::live::Found;
 use klon_imaging::{Consistency, Event, Observer};
 use klon_partition::Geometry;
 use klon_partition::device::{IoMode, Kind};
 use klon_partition::filesystem::{Basis, usage};
-use klon_partition::system::{System, Use, session};
-use std::fs;
+use klon_partition::system::System;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -56,21 +60,22 @@ impl Observer for AtRest<'_> {
     }
 }
 
-/// A source that is mounted for writing.
+/// A source that is mounted for writing, or a disk of which partitions are.
 #[derive(Clone)]
 pub struct Live {
-    /// Where it is mounted.
-    pub mounts: Vec<PathBuf>,
-    /// How it is held.
-    pub how: How,
+    /// What of it is in use.
+    pub in_use: InUse,
     /// The longest that it may be at rest at once.
     pub longest: Duration,
+    moments: Moments,
     open: Arc<OpenPlace>,
     target: Option<Geometry>,
+    /// The partitions of a disk that nobody has mounted for writing.
+    beside: Arc<Beside>,
 }
 
-/// What `look` finds of a volume that is mounted for writing, while the volume is at rest; `None` for any
-/// other volume.
+/// What `look` finds of a volume that is mounted for writing, or of a disk of which partitions are, at rest for that
+/// look; `None` of any other.
 ///
 /// # Errors
 /// As `look`; a refusal when it can't be brought to rest.
@@ -80,15 +85,25 @@ pub fn looked_at<T>(
     moments: Moments,
     look: impl FnOnce(&OpenPlace) -> Result<T>,
 ) -> Result<Option<T>> {
-    let Some((mounts, how)) = mounts(place, system, moments)? else {
+    let in_use = match InUse::of_volume(place, system, moments)? {
+        None => InUse::of_disk(place, system, moments)?,
+        volume => volume,
+    };
+    let Some(in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
         return Ok(None);
     };
-    let held: Vec<_> = mounts.into_iter().take(1).map(|at| (at, how)).collect();
-    let mut freezer = Freezer::holding(&held, moments.longest)?;
+    let mut freezer = Freezer::holding(&held(&in_use), moments.longest)?;
     let frozen = freezer.freeze()?;
     let looked = claim(place).and_then(|open| open.as_ref().map(look).transpose());
     frozen.thaw()?;
     looked
+}
+
+/// What is brought to rest, and how: one mount of each volume is enough.
+fn held(in_use: &InUse) -> Vec<(PathBuf, How)> {
+    let all = in_use.mounted.iter();
+    all.filter_map(|it| Some((it.mounts.first()?.clone(), it.how)))
+        .collect()
 }
 
 /// Opens a device past its page cache; `None` of what is no device.
@@ -119,20 +134,21 @@ pub fn open_mounted(
     target: Option<Geometry>,
     moments: Moments,
 ) -> Result<Option<SourceEnd>> {
-    let Some((mounts, how)) = mounts(place, system, moments)? else {
+    let Some(in_use) = InUse::of_volume(place, system, moments)? else {
         return Ok(None);
     };
     let Some(open) = claim(place)? else {
         return Ok(None);
     };
     let live = Live {
-        mounts,
-        how,
+        in_use,
         longest: moments.longest,
+        moments,
         open: Arc::new(open),
         target,
+        beside: Arc::new(Beside::default()),
     };
-    let read = live.rest_and_read(system)?;
+    let read = live.at_rest(|| live.read(system))?;
     if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &read.usage.basis {
         return Err(refused(format!(
             "{} can't be copied while it is mounted: {reason}. Unmount it first",
@@ -147,50 +163,15 @@ pub fn open_mounted(
     Ok(Some(source))
 }
 
-/// Where a volume is mounted for writing, and how it is held, when that can be and nothing else writes to it.
-fn mounts(place: &Place, system: &System, moments: Moments) -> Result<Option<(Vec<PathBuf>, How)>> {
-    if place.number.is_some() || place.image.is_some() || place.is_export() {
-        return Ok(None);
-    }
-    let uses = system.uses(&place.path)?;
-    let name = fs::canonicalize(&place.path).unwrap_or_default();
-    // Its node need not be named as the kernel names it.
-    let logical = system.logical_volume(&place.path)?;
-    let is_it = |on: &str| {
-        let is_logical = logical.as_ref().is_some_and(|it| it.device == on);
-        is_logical || name.ends_with(on)
-    };
-    let (mut mounts, mut held) = (Vec::new(), None);
-    for one in uses.iter().filter(|one| one.changes_source()) {
-        match one {
-            Use::Mounted { at, on, .. } if is_it(on) => {
-                let point = system.mount_point(at);
-                let how = point.and_then(|kind| moments.how(&kind));
-                if how.is_none() {
-                    return Ok(None);
-                }
-                held = how;
-                mounts.push(at.clone());
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok(held.map(|how| (mounts, how)))
-}
-
 impl Live {
     /// What is brought to rest, and how.
-    pub fn held(&self) -> Option<(PathBuf, How)> {
-        let at = self.mounts.first()?;
-        Some((at.clone(), self.how))
+    pub fn held(&self) -> Vec<(PathBuf, How)> {
+        held(&self.in_use)
     }
 
     /// How it is at rest then.
-    pub const fn consistency(&self) -> Consistency {
-        match self.how {
-            How::Frozen => Consistency::Frozen,
-            How::ReadOnly => Consistency::ReadOnly,
-        }
+    pub fn consistency(&self) -> Consistency {
+        self.in_use.consistency()
     }
 
     /// What was opened of it.
@@ -213,14 +194,13 @@ impl Live {
         let bytes = of.usage.extents.total_bytes();
         let seconds = Duration::from_secs(bytes / RATE_BYTES);
         if seconds <= self.longest * 3 / 4 {
-            let held: Vec<_> = self.held().into_iter().collect();
-            let mut freezer = Freezer::holding(&held, self.longest)?;
+            let mut freezer = Freezer::holding(&self.held(), self.longest)?;
             let frozen = freezer.freeze()?;
             let observer = AtRest {
                 frozen: &frozen,
                 observer,
             };
-            let found = self.look(of, system);
+            let found = self.look(of, system, frozen.since());
             let compared = found.and_then(|found| compare(&found, &observer));
             match frozen.thaw() {
                 Ok(_) => return Ok((compared?, true)),
@@ -234,17 +214,19 @@ impl Live {
             usage: of.usage.clone(),
             session: None,
             consistency: self.consistency(),
+            volumes: Vec::new(),
+            written_past: None,
         };
         Ok((compare(&found, observer)?, false))
     }
 
-    fn rest_and_read(&self, system: &System) -> Result<Read> {
-        let held: Vec<_> = self.held().into_iter().collect();
-        let mut freezer = Freezer::holding(&held, self.longest)?;
+    /// What `look` finds while it is at rest.
+    fn at_rest<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut freezer = Freezer::holding(&self.held(), self.longest)?;
         let frozen = freezer.freeze()?;
-        let read = self.read(system);
+        let looked = look();
         frozen.thaw()?;
-        read
+        looked
     }
 
     /// What is read of it, and what is in use now. It must be frozen.
@@ -257,11 +239,24 @@ impl Live {
         SourceEnd::read(open, system, usage, self.target)
     }
 
-    /// As [`read`](Self::read), but leaves out what the user chose to leave out of `of`.
+    /// What is read of it, and what is in use now, without what the user chose to leave out of `of`. It must be at
+    /// rest `since` then.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
-    pub fn look(&self, of: &SourceEnd, system: &System) -> Result<Found> {
+    /// As [`read`](Self::read), and as [`look_at_disk`](Self::look_at_disk).
+    pub fn look(&self, of: &SourceEnd, system: &System, since: SystemTime) -> Result<Found> {
+        if of.table.is_some() {
+            let (mut found, _) = self.look_at_disk(since)?;
+            found.usage.limit(of.usage.choice);
+            return Ok(Found {
+                source: found.source,
+                usage: found.usage,
+                session: None,
+                consistency: found.consistency,
+                volumes: found.volumes,
+                written_past: found.written_past,
+            });
+        }
         let mut read = self.read(system)?;
         read.usage.limit(of.usage.choice);
         if read.device.geometry().size_bytes != of.device.geometry().size_bytes {
@@ -270,23 +265,10 @@ impl Live {
         Ok(Found {
             source: read.device,
             usage: read.usage,
-            session: self.session(),
+            session: self.in_use.mounted.first().and_then(Mounted::session),
             consistency: self.consistency(),
-        })
-    }
-
-    /// How it is mounted.
-    pub fn session(&self) -> Option<Session> {
-        let read = |path: &str| fs::read_to_string(path).ok();
-        let boot = read("/proc/sys/kernel/random/boot_id")?;
-        let up = read("/proc/uptime")?;
-        let up_seconds: f64 = up.split_whitespace().next()?.parse().ok()?;
-        let now = since_1970(SystemTime::now());
-        let mounts = session::mounts(&self.open.place.path, &self.mounts);
-        (!mounts.is_empty()).then(|| Session {
-            boot: boot.trim().to_owned(),
-            mounts,
-            clock_offset_seconds: (now.as_secs_f64() - up_seconds) as i64,
+            volumes: Vec::new(),
+            written_past: None,
         })
     }
 }

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result};
 use klon_imaging::clone::Filled;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Usage};
+use klon_partition::inspect::VolumeUsage;
 use klon_partition::system::System;
-use klon_partition::table;
+use klon_partition::table::{self, Moved};
 use klon_partition::{ExtentMap, Geometry, ReadAt};
 use std::sync::Arc;
 
@@ -105,6 +106,14 @@ impl SourceEnd {
     /// # Errors
     /// When it can't be read, a partition is unfinished, or it does not fit the target.
     pub fn disk(open: &OpenPlace, system: &System, target: Option<Geometry>) -> Result<Self> {
+        Self::of_disk(open, system, Self::read_disk(open, target)?)
+    }
+
+    /// What is read of a whole disk.
+    ///
+    /// # Errors
+    /// As [`disk`](Self::disk).
+    pub(super) fn read_disk(open: &OpenPlace, target: Option<Geometry>) -> Result<ReadDisk> {
         let name = open.place.given.clone();
         for partition in open.layout.table.iter().flat_map(|table| &table.partitions) {
             let part = format!("{name}:{}", partition.number);
@@ -127,19 +136,32 @@ impl SourceEnd {
             drop_moved(&mut usage, open)?;
         }
         leave_out_unknown(&mut usage, open);
-        let read = Read {
-            device,
-            usage,
-            warnings,
-            cut: fitted.cut,
-        };
-        Ok(Self {
-            table: open.layout.table.clone(),
+        Ok(ReadDisk {
+            read: Read {
+                device,
+                usage,
+                warnings,
+                cut: fitted.cut,
+            },
             moved: fitted.moved,
             replaced: fitted.replaced,
             covered: fitted.covered,
             volumes,
-            ..Self::new(open, system, read)?
+        })
+    }
+
+    /// A whole disk of which that is read.
+    ///
+    /// # Errors
+    /// When the system does not say what the disk is.
+    pub(super) fn of_disk(open: &OpenPlace, system: &System, disk: ReadDisk) -> Result<Self> {
+        Ok(Self {
+            table: open.layout.table.clone(),
+            moved: disk.moved,
+            replaced: disk.replaced,
+            covered: disk.covered,
+            volumes: disk.volumes,
+            ..Self::new(open, system, disk.read)?
         })
     }
 
@@ -185,6 +207,16 @@ pub(super) struct Read {
     pub(super) usage: Usage,
     warnings: Vec<String>,
     cut: Option<Cut>,
+}
+
+/// What is read of a whole disk.
+pub(super) struct ReadDisk {
+    pub(super) read: Read,
+    moved: Vec<Moved>,
+    replaced: ExtentMap,
+    covered: ExtentMap,
+    /// Its partitions, if they tell which bytes are in use.
+    pub(super) volumes: Vec<VolumeUsage>,
 }
 
 /// Drops what a disk doesn't need on a disk of another size: the bytes behind its own end, and the backup of its

@@ -1,10 +1,14 @@
 //! Clones of volumes that are mounted and written to meanwhile, byte by byte against what was frozen; needs
 //! root.
 
+mod busy_disk;
+mod clone_disk;
 mod compared;
 mod database;
 mod disk;
+mod guest;
 mod hidden;
+mod image_disk;
 mod images;
 mod options;
 mod room;

@@ -24,14 +24,15 @@ use crate::change::proven::Session;
 use crate::error::Error;
 use crate::error::Result;
 use crate::live::Schedule;
-pub use crate::live::{AtRest, Freeze, Rest, RestFigures};
+pub use crate::live::{AtRest, Freeze, LiveVolume, Rest, RestFigures};
 use crate::progress::Event;
 pub use crate::record::manifest::Consistency;
+use crate::source::{self, Watch};
 use klon_partition::ReadAt;
 use klon_partition::filesystem::Usage;
 use passes::Passes;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use volume::Waiting;
 
 /// A source as it is at one moment at rest.
@@ -44,10 +45,15 @@ pub struct Found {
     pub session: Option<Session>,
     /// How it is at rest.
     pub consistency: Consistency,
+    /// Of a disk: its volumes. None where the source is one volume.
+    pub volumes: Vec<LiveVolume>,
+    /// A count that is another one once something was written to a disk past its volumes; `None` where nobody
+    /// knows.
+    pub written_past: Option<u64>,
 }
 
-/// Looks at a source while it is at rest.
-pub type Look<'a> = dyn Fn() -> Result<Found> + 'a;
+/// Looks at a source that came to rest then.
+pub type Look<'a> = dyn Fn(SystemTime) -> Result<Found> + 'a;
 
 /// One volume to be cloned while it is in use.
 #[derive(Clone, Copy)]
@@ -56,6 +62,8 @@ pub struct LiveJob<'a> {
     pub job: Job<'a>,
     /// Looks at the source.
     pub look: &'a Look<'a>,
+    /// Tells of what of a disk nobody has mounted for writing, before the commit.
+    pub beside: Option<&'a Watch<'a>>,
 }
 
 /// Clones volumes that are in use, each to its state of the same moment, and replaces their records. What
@@ -81,6 +89,9 @@ pub fn clone(
     };
     let copied = passes.run(waiting, rest)?;
     observer.event(&Event::Committing);
+    for live in jobs {
+        source::check_watch(live.beside).during(Phase::Checking)?;
+    }
     let summaries = end::commit(copied, with, &passes.figures, started)?;
     observer.event(&Event::Finished);
     Ok(summaries)

@@ -26,16 +26,40 @@ pub(super) struct Sealed {
     pub(super) checked: ReadBack,
     /// The volume's place in its group, if it is updated with others.
     pub(super) seat: Option<Seat>,
-    /// Room on the volume that was a hole in a sparse file, and becomes one again.
-    pub(super) holes: ExtentMap,
-    /// Room on the volume that was zero and becomes zero again, because no one proved it free.
-    pub(super) zeroes: ExtentMap,
-    /// Room on the drive that the update lies in.
-    pub(super) drive_taken: ExtentMap,
+    /// The room that it lies in.
+    pub(super) lent: Lent,
     /// What interrupted attempts may take over.
     pub(super) part: StagedPart,
     /// Bytes written to room, the index included.
     pub(super) staged_bytes: u64,
+}
+
+/// Room that becomes again what it was before something was staged there.
+pub(super) struct Lent {
+    /// Of the volume: what was a hole in a sparse file.
+    holes: ExtentMap,
+    /// Of the volume: what was zero, and no one proved free.
+    zeroes: ExtentMap,
+    /// Of the drive.
+    pub(super) drive: ExtentMap,
+}
+
+impl Lent {
+    /// Gives it back: else what was zero could not be told from what someone put there. A failure has lost nothing
+    /// that anyone wanted. A drive that is given up stays as it is.
+    pub(super) fn give_back(&self, space: Space<'_>, is_drive_given_up: bool) {
+        for extent in self.holes.iter() {
+            let _ = space.volume.discard(extent);
+        }
+        for extent in self.zeroes.iter() {
+            let _ = space.volume.zero(extent);
+        }
+        if let Some(drive) = space.drive.filter(|_| !is_drive_given_up) {
+            for extent in self.drive.iter() {
+                let _ = drive.zero(extent);
+            }
+        }
+    }
 }
 
 impl<'a> Output<'a> {
@@ -107,6 +131,7 @@ pub(super) struct Goal<'a> {
     /// The change token of what is on the target.
     token: Option<[u8; 32]>,
     threads: NonZeroUsize,
+    is_drive_given_up: bool,
 }
 
 impl<'a> Goal<'a> {
@@ -117,6 +142,7 @@ impl<'a> Goal<'a> {
             mark: prepared.mark.clone(),
             token: prepared.target_token.map(|token| token.0),
             threads: options.threads,
+            is_drive_given_up: job.drive.is_some_and(|drive| drive.is_given_up),
         }
     }
 }
@@ -189,6 +215,9 @@ impl<'a> Staging<'a> {
             ..
         } = &self.goal;
         if self.stager.is_empty() && held.changed.is_empty() {
+            // Passes may have staged what is no difference any more.
+            let is_given_up = self.goal.is_drive_given_up;
+            self.lent().give_back(self.goal.space, is_given_up);
             return Ok(None);
         }
         self.put_first_chunk(held)?;
@@ -207,24 +236,31 @@ impl<'a> Staging<'a> {
         };
         let run = mark.run;
         let mark = mark.with_staged(staged);
-        let on_volume = self.stager.spots().into_iter();
-        let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
-        let taken = self.stager.taken(Area::Volume);
-        let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
-        // A source in use may have come to use room in which an earlier pass staged: it is the clone's then.
-        let given_back = |room: &ExtentMap| room.difference(self.goal.allowed);
         Ok(Some(Sealed {
             checked: ReadBack::check(*space, &mark, staged, *threads)?,
             seat,
-            holes: given_back(&used.intersection(&self.borrowed.holes)),
-            zeroes: given_back(&taken.intersection(&self.borrowed.unproven)),
-            drive_taken: self.stager.taken(Area::Drive),
+            lent: self.lent(),
             part: StagedPart {
                 run,
                 index: staged.index,
             },
             staged_bytes: staged.staged_bytes,
         }))
+    }
+
+    /// The room that was taken.
+    fn lent(&self) -> Lent {
+        let on_volume = self.stager.spots().into_iter();
+        let on_volume = on_volume.filter(|spot| spot.area == Area::Volume);
+        let taken = self.stager.taken(Area::Volume);
+        let used: ExtentMap = on_volume.map(|spot| spot.extent).collect();
+        // A source in use may have come to use room in which an earlier pass staged: it is the clone's then.
+        let given_back = |room: &ExtentMap| room.difference(self.goal.allowed);
+        Lent {
+            holes: given_back(&used.intersection(&self.borrowed.holes)),
+            zeroes: given_back(&taken.intersection(&self.borrowed.unproven)),
+            drive: self.stager.taken(Area::Drive),
+        }
     }
 
     /// Stages the first chunk, and the places that the mark replaces: both old and new contents.

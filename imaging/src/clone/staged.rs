@@ -2,7 +2,7 @@
 //! it.
 
 use super::outlook::Kept;
-use super::output::Sealed;
+use super::output::{Lent, Sealed};
 use super::phase::{During as _, Phase, Stopped};
 use super::prepared::{Prepared, space};
 use super::run::{Notes, Run};
@@ -17,9 +17,7 @@ use std::time::Instant;
 pub struct StagedClone<'a> {
     job: &'a Job<'a>,
     ready: Ready<'a>,
-    holes: ExtentMap,
-    zeroes: ExtentMap,
-    drive_taken: ExtentMap,
+    lent: Lent,
     freed: ExtentMap,
     summary: CloneSummary,
     /// The evidence for the next run, and the record that it belongs to.
@@ -34,7 +32,7 @@ impl StagedClone<'_> {
     /// Room of the drive that it lies in.
     #[must_use]
     pub const fn drive_taken(&self) -> &ExtentMap {
-        &self.drive_taken
+        &self.lent.drive
     }
 
     /// Checks that the source is as it was, unless it was brought to rest to be read.
@@ -45,22 +43,6 @@ impl StagedClone<'_> {
         }
     }
 
-    /// What was zero before it held what was staged is so again: else it could not be told from
-    /// what someone put there. A failure has lost nothing that anyone wanted.
-    fn release(&self) {
-        for extent in self.holes.iter() {
-            let _ = self.job.target.discard(extent);
-        }
-        for extent in self.zeroes.iter() {
-            let _ = self.job.target.zero(extent);
-        }
-        if let Some(drive) = self.job.drive.filter(|drive| !drive.is_given_up) {
-            for extent in self.drive_taken.iter() {
-                let _ = drive.device.zero(extent);
-            }
-        }
-    }
-
     /// What comes once the update is in its place.
     fn complete(
         mut self,
@@ -68,7 +50,8 @@ impl StagedClone<'_> {
         options: &CloneOptions,
         written_bytes: u64,
     ) -> Result<CloneSummary> {
-        self.release();
+        let is_given_up = self.job.drive.is_some_and(|drive| drive.is_given_up);
+        self.lent.give_back(space(self.job), is_given_up);
         let target = self.job.target_identity;
         let keep = || -> Result<u64> {
             let freed_bytes = conclude::treat_freed(&self.freed, self.job, options.freed)?;
@@ -125,9 +108,7 @@ pub(super) fn pend_as<'a>(
     Ok(Box::new(StagedClone {
         job,
         ready,
-        holes: sealed.holes,
-        zeroes: sealed.zeroes,
-        drive_taken: sealed.drive_taken,
+        lent: sealed.lent,
         freed,
         summary,
         kept,

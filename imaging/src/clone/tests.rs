@@ -15,6 +15,7 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use std::num::NonZeroUsize;
 
 mod in_part;
+mod live;
 mod phase;
 mod resume;
 mod staged;

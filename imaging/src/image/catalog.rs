@@ -3,7 +3,7 @@
 pub(super) mod pages;
 
 use super::frame::FrameType;
-use super::manifest::is_all;
+use super::manifest::{PartitionRest, is_all};
 use super::reference::Reference;
 use crate::chunk::Digest;
 use crate::hex::Hex;
@@ -57,6 +57,9 @@ pub struct CatalogEntry {
     /// there was this.
     #[serde(default, skip_serializing_if = "Consistency::is_still")]
     pub consistency: Consistency,
+    /// How each partition of a disk was at rest; absent when nobody had any of them mounted for writing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionRest>,
     /// Bytes that it added to the file.
     pub added_bytes: u64,
 }

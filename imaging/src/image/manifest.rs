@@ -118,6 +118,30 @@ pub struct PartitionId {
     /// As [`SnapshotMeta::clone_bytes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clone_bytes: Option<u64>,
+    /// How it was at rest when it was read; absent when nobody had it mounted for writing.
+    #[serde(default, skip_serializing_if = "Consistency::is_still")]
+    pub consistency: Consistency,
+}
+
+/// How a partition of a disk was at rest when the disk was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionRest {
+    /// Its number in the table, from 1.
+    pub number: u32,
+    /// How it was.
+    pub consistency: Consistency,
+}
+
+/// How the partitions of a disk were at rest; none where nobody had any of them mounted for writing.
+pub(super) fn at_rest(partitions: &[PartitionId]) -> Vec<PartitionRest> {
+    let all = partitions.iter().map(|partition| PartitionRest {
+        number: partition.number,
+        consistency: partition.consistency,
+    });
+    match partitions.iter().all(|it| it.consistency.is_still()) {
+        true => Vec::new(),
+        false => all.collect(),
+    }
 }
 
 /// The run that made a snapshot.
@@ -143,6 +167,14 @@ pub struct SnapshotRun {
 }
 
 const TREE_ENTRY_LEN: usize = 8 + Reference::LEN;
+
+impl SnapshotMeta {
+    /// How the partitions of a disk were at rest; none where nobody had any of them mounted for writing.
+    #[must_use]
+    pub fn at_rest(&self) -> Vec<PartitionRest> {
+        at_rest(&self.partitions)
+    }
+}
 
 impl SnapshotManifest {
     /// Everything that the source used.

@@ -165,6 +165,7 @@ mod tests {
             bad_bytes: Some(0),
             added_bytes: 1,
             consistency: Consistency::Still,
+            partitions: Vec::new(),
         };
         Catalog {
             snapshots: (1..).zip(days).map(entry).collect(),

@@ -3,11 +3,12 @@
 use super::schedule::Schedule;
 use crate::change::MetadataFigures;
 use crate::error::Error;
+use klon_partition::device::Window;
 use klon_partition::error::Remedy;
 use klon_partition::filesystem::owners;
 use klon_partition::planner::human_size;
 use klon_partition::text::quoted;
-use klon_partition::{ExtentMap, ReadAt};
+use klon_partition::{Extent, ExtentMap, ReadAt};
 
 /// Files that are named.
 const FILES_MAX: usize = 5;
@@ -15,9 +16,12 @@ const FILES_MAX: usize = 5;
 /// A volume that keeps changing.
 pub(crate) struct Changing<'a> {
     /// What it is called, for people.
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
+    /// What it lies on.
     pub(crate) device: &'a dyn ReadAt,
-    /// What the last walk found of its files.
+    /// Where it lies there.
+    pub(crate) part: Option<Extent>,
+    /// What the last walk found of the files on the device.
     pub(crate) figures: &'a MetadataFigures,
 }
 
@@ -52,9 +56,18 @@ pub(crate) fn give_up<'a>(
 /// The largest files that are read whole, as far as their names are found while they change.
 fn largest(volume: &Changing<'_>) -> Vec<String> {
     let mut named = Vec::new();
-    for file in volume.figures.largest.files().iter().take(FILES_MAX) {
-        let extents: ExtentMap = file.extent.into();
-        let found = owners(volume.device, &extents, 1).files;
+    let window = volume
+        .part
+        .map(|part| (part, Window::new(volume.device, part)));
+    let Some((part, Ok(window))) = window else {
+        return named;
+    };
+    for file in volume.figures.largest.files() {
+        let extents = ExtentMap::from(file.extent).in_part(part);
+        if extents.is_empty() || named.len() == FILES_MAX {
+            continue;
+        }
+        let found = owners(&window, &extents, 1).files;
         if let Some(owner) = found.first() {
             let bytes = human_size(file.bytes);
             named.push(format!(

@@ -1,4 +1,5 @@
-//! Images of volumes that are mounted for writing: brought to rest for moments, and imaged in passes.
+//! Images of volumes that are mounted for writing, and of disks of which partitions are: brought to rest for moments,
+//! and imaged in passes.
 
 use super::{Asked, Taking, What, in_image};
 use crate::image::OpenForAppend;
@@ -9,9 +10,13 @@ use anyhow::Result;
 use klon_imaging::Error as ImagingError;
 use klon_imaging::change::Rested;
 use klon_imaging::clone::live::Found;
-use klon_imaging::image::{CaptureSummary, LiveCapture, LiveSource, LiveVolume, capture_live};
+use klon_imaging::image::{
+    CaptureSummary, LiveCapture, LiveSource, LiveVolume, PartitionId, capture_live,
+};
 use klon_partition::filesystem::Usage;
+use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
+use klon_partition::{Extent, ExtentMap};
 use std::time::SystemTime;
 
 /// Takes a snapshot of a source that is mounted for writing.
@@ -33,7 +38,6 @@ pub(super) fn capture(
     } = taking;
     let name = asked.name;
     let system = System::current()?;
-    let held: Vec<_> = live.held().into_iter().collect();
     // As the system names what is open.
     let path = name.path.canonicalize();
     let written = [(Role::Image, path.unwrap_or_else(|_| name.path.clone()))];
@@ -42,13 +46,23 @@ pub(super) fn capture(
         false => &written,
     };
     let hooks = Some(&asked.args.still.hooks);
-    let mut sources = Sources::begin(&held, live.longest, written, hooks)?;
+    let mut sources = Sources::begin(&live.held(), live.longest, written, hooks)?;
+    let known = job.partitions.clone();
     let look = |since| {
-        let found = live.look(what.source, &system);
-        let at_rest = found.map(|found| at_rest(found, what, usage, since));
-        at_rest.map_err(|error| ImagingError::Refused(format!("{error:#}")))
+        let found = match what.source.table {
+            Some(_) => disk_at_rest(live, what, usage, &known, since),
+            None => {
+                let found = live.look(what.source, &system, since);
+                found.map(|found| at_rest(found, what, usage, since))
+            }
+        };
+        found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
     };
-    let live = LiveCapture { job, look: &look };
+    let live = LiveCapture {
+        mounted: mounted(live, what),
+        job,
+        look: &look,
+    };
     Ok(capture_live(
         &live,
         &mut sources,
@@ -56,6 +70,13 @@ pub(super) fn capture(
         options,
         progress,
     )?)
+}
+
+/// Where the volumes lie that are mounted for writing.
+fn mounted(live: &Live, what: &What<'_>) -> ExtentMap {
+    let whole = what.device.geometry().extent();
+    let parts = live.in_use.mounted.iter();
+    parts.filter_map(|it| it.part.or(whole)).collect()
 }
 
 /// The source as it was found now, at rest since then. It lacks what `limited` leaves out by choice.
@@ -80,5 +101,43 @@ fn at_rest(found: Found, what: &What<'_>, limited: &Usage, since: SystemTime) ->
         partitions: Vec::new(),
         volumes: part.map(volume).into_iter().collect(),
         consistency: found.consistency,
+        written_past: None,
     }
+}
+
+/// As [`at_rest`], of a whole disk. `known` are its partitions as an earlier look found them.
+fn disk_at_rest(
+    live: &Live,
+    what: &What<'_>,
+    limited: &Usage,
+    known: &[PartitionId],
+    since: SystemTime,
+) -> Result<LiveSource> {
+    let (mut found, layout) = live.look_at_disk(since)?;
+    found.usage.limit(limited.choice);
+    found.source = in_image(&found.source, &what.source.lost_before);
+    found.partitions = partitions(live, &layout, &found.usage, known);
+    Ok(found)
+}
+
+/// The partitions of the disk, each with how it is at rest.
+fn partitions(
+    live: &Live,
+    layout: &DiskLayout,
+    usage: &Usage,
+    known: &[PartitionId],
+) -> Vec<PartitionId> {
+    let mut all = super::partitions(layout, &usage.used());
+    for partition in &mut all {
+        let before = known.iter().find(|it| it.number == partition.number);
+        // Records tell where clones end. They may lie on what is at rest.
+        partition.clone_bytes = before.and_then(|before| before.clone_bytes);
+        partition.consistency = consistency(live, partition.extent);
+    }
+    all
+}
+
+fn consistency(live: &Live, part: Extent) -> klon_imaging::Consistency {
+    let mounted = live.mounted_at(part);
+    mounted.map_or_else(Default::default, |mounted| mounted.consistency())
 }

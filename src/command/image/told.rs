@@ -6,10 +6,11 @@ use crate::cli::Common;
 use crate::error::{Advice, faster};
 use crate::explain;
 use crate::human;
-use crate::image::{ImageName, Left, OpenForAppend};
+use crate::image::{ImageName, Left, OpenForAppend, at_rest};
 use crate::messages::say;
 use crate::output;
 use crate::outside;
+use crate::report::frozen;
 use crate::run::rescue as rescue_run;
 use crate::source::SourceEnd;
 use anyhow::Result;
@@ -116,13 +117,14 @@ pub(in crate::command) fn report(
         bytes => format!(" ({} proven unchanged)", human::size(bytes)),
     };
     let line = format!(
-        "{image}@{}: {} used{skipped}, {} changed, {} added to {}{}, {}",
+        "{image}@{}: {} used{skipped}, {} changed, {} added to {}{}{}, {}",
         summary.snapshot,
         human::size(summary.used_bytes),
         human::size(summary.changed_bytes),
         human::size(summary.added_bytes),
         human::size(summary.image_bytes),
         outside::summed(&summary.left_out),
+        frozen(&summary.rest),
         human::duration(duration),
     );
     if is_stream(name) {
@@ -130,6 +132,10 @@ pub(in crate::command) fn report(
         return Ok(());
     }
     output::line(&line)?;
+    let told = at_rest::told(summary.rest.consistency, &summary.partitions);
+    if let Some(told) = told.filter(|_| !summary.partitions.is_empty()) {
+        output::line(&format!("  {told}"))?;
+    }
     for line in explain::hints(&summary.metadata) {
         output::line(&format!("  {line}"))?;
     }

@@ -10,6 +10,7 @@ use crate::named::identity::identity_of;
 use crate::source::packed::PackedDisk;
 use crate::source::warnings::{disk_warnings, warning};
 use anyhow::{Context as _, Result};
+use klon_imaging::Consistency;
 use klon_imaging::foreign::{Foreign, Form, looks_raw};
 use klon_imaging::image::import::clonezilla::ClonezillaDisk;
 use klon_imaging::image::import::partclone::{self, Partclone};
@@ -277,6 +278,7 @@ fn partitions(table: &Table, used: &ExtentMap) -> Vec<PartitionId> {
         filesystem: None,
         used_bytes: used.within(partition.extent).map(|e| e.len_bytes()).sum(),
         clone_bytes: None,
+        consistency: Consistency::Still,
     });
     partitions.collect()
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The nodes of a disk's partitions, until dropped.
-struct Nodes<'a>(&'a LoopDevice);
+pub(super) struct Nodes<'a>(&'a LoopDevice);
 
 impl<'a> Nodes<'a> {
-    fn new(disk: &'a LoopDevice) -> Self {
+    pub(super) fn new(disk: &'a LoopDevice) -> Self {
         // klon may have told the kernel of them.
         let told = Command::new("partx")
             .args(["--delete", disk.text()])
@@ -20,7 +20,7 @@ impl<'a> Nodes<'a> {
         Self(disk)
     }
 
-    fn of(&self, number: u32) -> PathBuf {
+    pub(super) fn of(&self, number: u32) -> PathBuf {
         format!("{}p{number}", self.0.text()).into()
     }
 }

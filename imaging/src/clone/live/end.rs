@@ -23,7 +23,9 @@ pub(super) fn commit(
 ) -> Result<Vec<CloneSummary>, Stopped> {
     let parts = volumes.into_iter();
     let parts = parts.map(|(volume, ended)| volume.into_parts(ended));
-    let (lasts, leftovers): (Vec<_>, Vec<_>) = parts.unzip();
+    let parts: Result<Vec<_>> = parts.collect();
+    let parts = parts.during(Phase::Copying)?;
+    let (lasts, leftovers): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
     let jobs: Vec<Job<'_>> = lasts.iter().map(Last::job).collect();
     let ending = Ending {
         with,

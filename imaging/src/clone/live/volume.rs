@@ -1,5 +1,6 @@
 //! One volume that is cloned while it is in use: what is known of it between two passes.
 
+mod disk;
 mod look;
 mod noted;
 mod parts;
@@ -62,8 +63,10 @@ struct Known {
     described: ExtentMap,
     /// The chunks of that, by their numbers, as they are on the target or staged for it.
     digests: Vec<Option<ChunkDigests>>,
-    /// What tells its files unchanged; `None` where that is not known.
-    evidence: Option<Evidence>,
+    /// What tells the files of each of its volumes unchanged, by where that begins; none where that is not known.
+    evidence: BTreeMap<u64, Evidence>,
+    /// How much was written to a disk past its volumes by then.
+    written_past: Option<u64>,
     /// Where signatures were found of what is written past the filesystem, by chunks.
     signatures: BTreeMap<u64, Vec<Extent>>,
     /// What is damaged by the filesystem's checksums, or could not be compared with them.
@@ -115,7 +118,8 @@ pub(super) struct Pass {
     wanted: ExtentMap,
     metadata: Option<ExtentMap>,
     against: Against,
-    draft: Option<Draft>,
+    /// What tells the files unchanged at the next look, with where their volumes lie.
+    drafts: Vec<(Extent, Draft)>,
     pub(super) figures: MetadataFigures,
     /// Bytes that nothing shows to be as they were.
     pub(super) unproven_bytes: u64,

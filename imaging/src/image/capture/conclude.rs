@@ -2,7 +2,7 @@
 
 use super::super::append::Append;
 use super::super::catalog::CatalogEntry;
-use super::super::manifest::{SnapshotManifest, SnapshotMeta, SnapshotRun};
+use super::super::manifest::{SnapshotManifest, SnapshotMeta, SnapshotRun, at_rest};
 use super::super::reference::Reference;
 use super::super::writer::ImageWriter;
 use super::selected::Selected;
@@ -111,6 +111,7 @@ impl Ended<'_> {
             image_bytes: writer.position(),
             metadata,
             rest: self.rest,
+            partitions: at_rest(&job.partitions),
             seconds: began.at.elapsed().as_secs_f64(),
         })
     }
@@ -150,6 +151,7 @@ fn add<A: Append>(
         outside: meta.outside,
         bad_bytes: Some(manifest.bad.total_bytes()),
         consistency: meta.consistency,
+        partitions: meta.at_rest(),
         added_bytes,
     });
     catalog.next_number = number.saturating_add(1);

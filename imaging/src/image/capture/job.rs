@@ -1,6 +1,6 @@
 //! What is imaged and how, and what a run did.
 
-use super::super::manifest::{PartitionId, VolumeKind};
+use super::super::manifest::{PartitionId, PartitionRest, VolumeKind};
 use super::super::snapshot::Snapshot;
 use crate::change::proven::Continuity;
 use crate::change::{MetadataFigures, Reliance, Rested, RungChoice};
@@ -132,6 +132,9 @@ pub struct CaptureSummary {
     /// How the source was at rest.
     #[serde(flatten)]
     pub rest: RestFigures,
+    /// How each partition of a disk was; none where nobody had any of them mounted for writing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionRest>,
     /// How long it took.
     pub seconds: f64,
 }

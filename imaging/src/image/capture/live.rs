@@ -16,20 +16,23 @@ use super::begin;
 use super::conclude::{Began, Ended};
 use super::job::{CaptureJob, CaptureOptions, CaptureSummary};
 use super::known::Known;
+use super::outlook::Beforehand;
 use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
+use crate::change::MetadataFigures;
 use crate::change::evidence::{Draft, Evidence, Findings};
-use crate::change::{MetadataFigures, Rested};
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::live::{Changing, Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
+pub use crate::live::LiveVolume;
+use crate::live::{Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
 use crate::record::Consistency;
 use crate::rung::Rung;
+use crate::source;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, ReadAt};
@@ -40,8 +43,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A source that is imaged while it is in use.
 pub struct LiveCapture<'a> {
-    /// What is imaged. Source, usage, partitions and volumes are those of an earlier look.
+    /// What is imaged. Source, usage, partitions and volumes are those of an earlier look. Its watch tells
+    /// of the volumes that nobody has mounted for writing.
     pub job: CaptureJob<'a>,
+    /// Where the volumes lie that are mounted for writing.
+    pub mounted: ExtentMap,
     /// Looks at the source while it is at rest.
     pub look: &'a LookAt<'a>,
 }
@@ -61,18 +67,9 @@ pub struct LiveSource {
     pub volumes: Vec<LiveVolume>,
     /// How it is at rest.
     pub consistency: Consistency,
-}
-
-/// A volume of such a source.
-pub struct LiveVolume {
-    /// The number of its partition; 0 for all of the source.
-    pub number: u32,
-    /// Where it lies in the source.
-    pub part: Extent,
-    /// The bytes of it that are in use, at offsets from its own start.
-    pub usage: Usage,
-    /// How it is at rest; `None` of one that nobody has mounted for writing.
-    pub rested: Option<Rested>,
+    /// A count that is another one once something was written to the source past its volumes; `None` where
+    /// nobody knows.
+    pub written_past: Option<u64>,
 }
 
 /// Adds a snapshot of a source that is in use to an image: its state of the moment when it was at rest
@@ -90,6 +87,7 @@ pub fn capture_live<A: Append>(
 ) -> Result<CaptureSummary> {
     let began = Began::now(writer);
     begin(&live.job, writer, options)?;
+    let beforehand = look::beforehand(live, writer.header(), options, observer)?;
     let mut run = Run {
         live,
         options,
@@ -99,6 +97,7 @@ pub fn capture_live<A: Append>(
         selected: Selected::by_snapshot(&live.job, options.rung),
         known: BeforePass::default(),
         done: Done::default(),
+        beforehand,
         apart: Vec::new(),
     };
     let last = loop {
@@ -113,6 +112,7 @@ pub fn capture_live<A: Append>(
         }
     };
     observer.event(&Event::Committing);
+    source::check_watch(live.job.watch)?;
     let summary = run.commit(last, writer, began)?;
     observer.event(&Event::Finished);
     Ok(summary)
@@ -129,6 +129,8 @@ struct Run<'a> {
     selected: Selected,
     known: BeforePass,
     done: Done,
+    /// What was found of the volumes that nobody has mounted, before the others came to rest.
+    beforehand: Beforehand,
     /// The evidence of volumes that nobody has mounted, with where they lie.
     apart: Vec<(Extent, Draft)>,
 }
@@ -146,6 +148,8 @@ struct BeforePass {
     signatures: ExtentMap,
     /// What is damaged by the filesystem's checksums, or could not be compared with them.
     damaged: ExtentMap,
+    /// How much was written past the volumes by then.
+    written_past: Option<u64>,
 }
 
 /// What was done by the passes so far.
@@ -260,12 +264,7 @@ impl Run<'_> {
         }
         let rested = ice.end()?;
         if step == Step::GiveUp {
-            let changing = Changing {
-                name: job.name,
-                device: job.source,
-                figures: &pass.figures,
-            };
-            let all = std::iter::once(changing);
+            let all = look::changing(job, &pass.figures);
             return Err(give_up(all, &self.schedule, unproven_bytes));
         }
         Ok(rested)
@@ -310,6 +309,7 @@ impl Run<'_> {
     fn keep(&mut self, mut pass: Pass, copied: Copied) {
         let known = &mut self.known;
         known.described = pass.plan.wanted();
+        known.written_past = pass.found.written_past;
         known.signatures = copied.notes.signatures.finish();
         known.chunks = match copied.notes.chunks {
             Chunks::Listed(list) => list,
@@ -343,6 +343,10 @@ impl Run<'_> {
         let previous = job.previous.filter(|_| pass.selected.rung != Rung::Full);
         job.consistency = pass.found.consistency;
         self.rest.consistency = pass.found.consistency;
+        if self.rest.consistency.is_still() {
+            // Nothing of it was mounted, so nothing was brought to rest.
+            self.rest = RestFigures::default();
+        }
         let chunk_size = writer.header().chunk_size;
         if let Chunks::Listed(list) = &notes.chunks {
             let changed = changed(previous, list, &pass.plan, chunk_size);

@@ -87,31 +87,58 @@ struct Before<'a> {
 /// # Errors
 /// [`crate::Error::Source`], [`crate::Error::Interrupted`].
 pub(super) fn look(viewed: Viewed<'_>, selected: Selected) -> Result<(Outlook, Selected)> {
-    let Viewed {
-        job, plan, options, ..
-    } = viewed;
+    look_beside(viewed, selected, Beforehand::default())
+}
+
+/// What was found of some volumes before the others are looked at.
+#[derive(Default)]
+pub(super) struct Beforehand {
+    found: Found,
+    /// Where those volumes lie.
+    parts: Vec<Extent>,
+}
+
+/// Looks at the volumes of a source that lie where `is_meant` says.
+///
+/// # Errors
+/// As [`look`].
+pub(super) fn beforehand(
+    viewed: Viewed<'_>,
+    rung: Rung,
+    is_meant: &dyn Fn(Extent) -> bool,
+) -> Result<Beforehand> {
+    let mut before = Beforehand::default();
+    let Some(asked) = Asked::new(viewed, rung) else {
+        return Ok(before);
+    };
+    for volume in apart(&asked.volumes.all).filter(|volume| is_meant(volume.part)) {
+        before.found.join(asked.volume(volume)?, volume);
+        before.parts.push(volume.part);
+    }
+    Ok(before)
+}
+
+/// As [`look`], but for what was found of some volumes before.
+///
+/// # Errors
+/// As [`look`].
+pub(super) fn look_beside(
+    viewed: Viewed<'_>,
+    selected: Selected,
+    before: Beforehand,
+) -> Result<(Outlook, Selected)> {
     let Selected { rung, reason } = selected;
-    let is_wanted = options.rung == RungChoice::Only(Rung::Metadata);
-    let is_asked = rung == Rung::Digest && (is_wanted || options.rung == RungChoice::Auto);
-    let previous = job.previous.filter(|_| is_asked);
-    let volumes = job.volumes.as_ref();
-    let Some(volumes) = volumes.filter(|_| !options.reliance.is_off) else {
+    let is_wanted = is_wanted(viewed);
+    let previous = previous(viewed, rung);
+    let Some(asked) = Asked::new(viewed, rung) else {
         let reason = match previous.filter(|_| is_wanted) {
             Some(_) => not_possible(Rung::Metadata, &outlook::without().reason),
             None => reason,
         };
         return Ok((Outlook::default(), Selected { rung, reason }));
     };
-    let asked = Asked {
-        viewed,
-        volumes,
-        before: previous.map(|snapshot| Before {
-            snapshot,
-            described: snapshot.manifest().wanted(),
-        }),
-    };
-    let mut found = Found::default();
-    for volume in apart(&volumes.all) {
+    let Beforehand { mut found, parts } = before;
+    for volume in apart(&asked.volumes.all).filter(|volume| !parts.contains(&volume.part)) {
         found.join(asked.volume(volume)?, volume);
     }
     let selected = match previous {
@@ -121,7 +148,7 @@ pub(super) fn look(viewed: Viewed<'_>, selected: Selected) -> Result<(Outlook, S
     let is_proven = selected.rung == Rung::Metadata;
     let unread = asked.before.filter(|_| is_proven).map(|before| Unread {
         unchanged: Unchanged::new(found.proven, before.described),
-        wanted: plan.wanted(),
+        wanted: viewed.plan.wanted(),
         signatures: found.signatures,
     });
     let outlook = Outlook {
@@ -130,6 +157,18 @@ pub(super) fn look(viewed: Viewed<'_>, selected: Selected) -> Result<(Outlook, S
         drafts: found.drafts,
     };
     Ok((outlook, selected))
+}
+
+/// Whether the user wants nothing but what the metadata of files proves.
+fn is_wanted(viewed: Viewed<'_>) -> bool {
+    viewed.options.rung == RungChoice::Only(Rung::Metadata)
+}
+
+/// The snapshot that the files are compared with, if a run of that rung may go by it.
+fn previous(viewed: Viewed<'_>, rung: Rung) -> Option<&Snapshot> {
+    let is_free = is_wanted(viewed) || viewed.options.rung == RungChoice::Auto;
+    let previous = viewed.job.previous;
+    previous.filter(|_| rung == Rung::Digest && is_free)
 }
 
 /// The volumes that share no byte with another one: what is written to a volume is no trace in
@@ -142,7 +181,21 @@ pub(super) fn apart<'a>(all: &'a [SourceVolume<'a>]) -> impl Iterator<Item = Sou
     all.iter().copied().filter(is_apart)
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// What a run of that rung asks; `None` where nothing may be left unread, nor kept for the next one.
+    fn new(viewed: Viewed<'a>, rung: Rung) -> Option<Self> {
+        let volumes = viewed.job.volumes.as_ref();
+        let volumes = volumes.filter(|_| !viewed.options.reliance.is_off)?;
+        Some(Self {
+            viewed,
+            volumes,
+            before: previous(viewed, rung).map(|snapshot| Before {
+                snapshot,
+                described: snapshot.manifest().wanted(),
+            }),
+        })
+    }
+
     /// Whether any of the volumes is mounted, and at rest for the moment.
     fn is_at_rest(&self) -> bool {
         let rested = self.volumes.all.iter().filter_map(|volume| volume.rested);

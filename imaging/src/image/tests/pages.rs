@@ -30,6 +30,7 @@ fn entry(number: u64) -> CatalogEntry {
         bad_bytes: Some(0),
         added_bytes: 4096,
         consistency: Consistency::Still,
+        partitions: Vec::new(),
     }
 }
 

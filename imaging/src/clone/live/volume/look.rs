@@ -1,5 +1,6 @@
 //! The look at a source at rest, with which a pass begins.
 
+use super::disk;
 use super::way::Staging;
 use super::{Against, Done, Known, Pass, Volume, Waiting};
 use crate::change::evidence::Draft;
@@ -29,7 +30,7 @@ struct Frozen {
 impl Frozen {
     /// Looks at the source, which is at rest: what is in use.
     fn look(live: &LiveJob<'_>, ice: &Ice<'_>) -> Result<Self> {
-        let found = (live.look)()?;
+        let found = (live.look)(ice.since())?;
         check(&live.job, &found)?;
         let job = job(live, &found);
         let source_bytes = found.source.geometry().size_bytes;
@@ -69,17 +70,24 @@ fn check(base: &Job<'_>, found: &Found) -> Result<()> {
     if found.source.geometry().size_bytes != base.source.geometry().size_bytes {
         return Err(Error::SourceChanged("it has another size".to_owned()));
     }
-    // What is read-only shows no writes, and needs no token for them.
-    let is_read_only = found.consistency == Consistency::ReadOnly;
-    let is_shown = is_read_only || found.usage.token.is_some();
-    if found.usage.basis == Basis::Map && is_shown {
-        return Ok(());
+    let of_disk = found.volumes.iter().filter_map(|volume| {
+        let rested = volume.rested.as_ref()?;
+        Some((&volume.usage, rested.consistency))
+    });
+    let itself = found.volumes.is_empty();
+    let itself = itself.then_some((&found.usage, found.consistency));
+    for (usage, consistency) in of_disk.chain(itself) {
+        // What is read-only shows no writes, and needs no token for them.
+        let is_shown = consistency == Consistency::ReadOnly || usage.token.is_some();
+        if usage.basis != Basis::Map || !is_shown {
+            return Err(Error::Refused(format!(
+                "{} can't be cloned while it is mounted: {}. Unmount it first",
+                base.name,
+                unmapped(usage)
+            )));
+        }
     }
-    Err(Error::Refused(format!(
-        "{} can't be cloned while it is mounted: {}. Unmount it first",
-        base.name,
-        unmapped(&found.usage)
-    )))
+    Ok(())
 }
 
 /// The passes rely on the files in any case.
@@ -93,10 +101,16 @@ const fn relying(options: &CloneOptions) -> CloneOptions {
     }
 }
 
+/// A draft of all of the source.
+fn with_place(draft: Option<Draft>, job: &Job<'_>) -> Vec<(Extent, Draft)> {
+    let whole = job.source.geometry().extent();
+    whole.zip(draft).into_iter().collect()
+}
+
 /// What the files of a source showed.
 struct Shown {
     against: Against,
-    draft: Option<Draft>,
+    drafts: Vec<(Extent, Draft)>,
     figures: MetadataFigures,
     /// The contents of regular files, if those are known.
     contents: Option<ExtentMap>,
@@ -137,12 +151,18 @@ impl<'a> Waiting<'a> {
         } = outlook;
         let prepared = Prepared::of(&job, on_target, frozen.plan.clone())?;
         let staging = Staging::begin(&self.live.job, &prepared, self.has_drive_room)?;
-        let shown = Shown {
+        let mut shown = Shown {
             against: Against::Record,
-            draft,
+            drafts: with_place(draft, &job),
             figures: figures.clone(),
             contents,
         };
+        if !frozen.found.volumes.is_empty() {
+            // A record tells nothing of the files on a disk, but each pass tells the next one.
+            let nothing = Known::default();
+            let found = (&frozen.found, &frozen.plan.wanted());
+            shown.drafts = disk::shown(found, &job, &nothing, with)?.drafts;
+        }
         let volume = Volume {
             live: self.live,
             prepared,
@@ -170,10 +190,27 @@ impl Volume<'_> {
     pub(in crate::clone::live) fn look(&self, ice: &Ice<'_>, with: Context<'_>) -> Result<Pass> {
         let frozen = Frozen::look(self.live, ice)?;
         let job = job(self.live, &frozen.found);
-        let reliance = relying(with.options).reliance;
+        let options = relying(with.options);
+        let reliance = options.reliance;
+        if !frozen.found.volumes.is_empty() {
+            let with = Context {
+                options: &options,
+                ..with
+            };
+            let found = (&frozen.found, &frozen.plan.wanted());
+            let shown = disk::shown(found, &job, &self.known, with)?;
+            let unchanged = Unchanged::new(shown.proven, self.known.described.clone());
+            let shown = Shown {
+                against: Against::Pass(Some(unchanged)),
+                drafts: shown.drafts,
+                figures: shown.figures,
+                contents: None,
+            };
+            return self.pass(frozen, shown, &reliance);
+        }
         let described = &self.known.described;
         let earlier = Earlier {
-            evidence: self.known.evidence.as_ref(),
+            evidence: self.known.evidence.get(&0),
             described,
             path: &with.records.evidence_path(job.target_identity),
         };
@@ -181,7 +218,7 @@ impl Volume<'_> {
         let unchanged = |proven| Unchanged::new(proven, described.clone());
         let shown = Shown {
             against: Against::Pass(shown.proven.map(unchanged)),
-            draft: shown.draft,
+            drafts: with_place(shown.draft, &job),
             figures: shown.figures,
             contents: shown.contents,
         };
@@ -204,7 +241,7 @@ impl Volume<'_> {
             wanted,
             metadata,
             against: shown.against,
-            draft: shown.draft,
+            drafts: shown.drafts,
             figures: shown.figures,
             unproven_bytes: 0,
         };

@@ -12,7 +12,7 @@ use crate::clone::outlook::Outlook;
 use crate::clone::prepared::Prepared;
 use crate::clone::run::Notes;
 use crate::clone::{CloneOptions, Job};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::live::RestFigures;
 use crate::target_writer::HeldBack;
 use klon_partition::ExtentMap;
@@ -47,12 +47,25 @@ pub(in crate::clone::live) struct Leftover<'a> {
 
 impl<'a> Volume<'a> {
     /// What is known of it after the last pass.
-    pub(in crate::clone::live) fn into_parts(self, ended: Ended) -> (Last<'a>, Leftover<'a>) {
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a pass goes on: what it staged would be taken for nothing.
+    pub(in crate::clone::live) fn into_parts(
+        self,
+        ended: Ended,
+    ) -> Result<(Last<'a>, Leftover<'a>)> {
+        let staging = match self.staging.map(Arc::into_inner) {
+            Some(None) => return Err(Error::Internal("a pass goes on behind the last".to_owned())),
+            staging => staging.flatten(),
+        };
         let Ended { mut pass, taken } = ended;
         let mut prepared = self.prepared;
         prepared.plan = pass.plan.clone();
         prepared.wanted = pass.wanted.clone();
-        let draft = pass.draft.take();
+        // What the volumes of a disk showed is of use to its passes alone.
+        let is_disk = !pass.found.volumes.is_empty();
+        let mut drafts = std::mem::take(&mut pass.drafts).into_iter();
+        let draft = drafts.next().filter(|_| !is_disk).map(|(_, draft)| draft);
         let last = Last {
             live: self.live,
             pass,
@@ -63,9 +76,9 @@ impl<'a> Volume<'a> {
             done: self.done,
             draft,
             taken,
-            staging: self.staging.and_then(Arc::into_inner),
+            staging,
         };
-        (last, leftover)
+        Ok((last, leftover))
     }
 }
 

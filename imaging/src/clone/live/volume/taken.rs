@@ -59,14 +59,19 @@ impl Volume<'_> {
     pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass, taken: Taken) -> Ended {
         let known = &mut self.known;
         known.described = pass.wanted.clone();
-        let findings = Findings {
-            signatures: known.signatures.values().flatten().copied().collect(),
-            damaged: known.damaged.clone(),
-        };
-        let draft = pass.draft.as_mut();
-        // Without it the next pass reads everything.
-        let evidence = draft.and_then(|draft| draft.so_far(findings).ok());
-        known.evidence = evidence;
+        known.written_past = pass.found.written_past;
+        let signatures: ExtentMap = known.signatures.values().flatten().copied().collect();
+        known.evidence.clear();
+        for (part, draft) in &mut pass.drafts {
+            let findings = Findings {
+                signatures: signatures.in_part(*part),
+                damaged: known.damaged.in_part(*part),
+            };
+            // Without it the next pass reads everything.
+            if let Ok(evidence) = draft.so_far(findings) {
+                known.evidence.insert(part.offset_bytes(), evidence);
+            }
+        }
         self.done.figures.metadata_read_bytes += pass.figures.metadata_read_bytes;
         Ended { pass, taken }
     }

@@ -1,7 +1,7 @@
 //! The look at a source at rest, with which a pass begins.
 
 use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
-use super::super::outlook::{self, Unread, Viewed, apart};
+use super::super::outlook::{self, Beforehand, Unread, Viewed, apart};
 use super::super::plan;
 use super::super::selected::Selected;
 use super::{LiveCapture, LiveSource, LiveVolume, Run};
@@ -11,12 +11,13 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Earlier, Ice, again};
+use crate::live::{Changing, Earlier, Ice, again, read_again};
 use crate::plan::Plan;
+use crate::progress::Observer;
 use crate::record::ImageSource;
 use klon_partition::device::Window;
 use klon_partition::filesystem::Basis;
-use klon_partition::{Extent, ReadAt};
+use klon_partition::{Extent, ExtentMap, ReadAt};
 
 /// What was found of a source at the start of a pass, at rest.
 pub(super) struct Pass {
@@ -69,6 +70,57 @@ fn job<'p>(live: &LiveCapture<'p>, found: &'p LiveSource) -> CaptureJob<'p> {
     }
 }
 
+/// What is found of the volumes that nobody has mounted for writing, before the others are brought to rest:
+/// they do not change.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::Interrupted`].
+pub(super) fn beforehand(
+    live: &LiveCapture<'_>,
+    header: &Header,
+    options: &CaptureOptions,
+    observer: &dyn Observer,
+) -> Result<Beforehand> {
+    let job = &live.job;
+    let viewed = Viewed {
+        job,
+        plan: &plan(job)?,
+        header,
+        options: &relying(options),
+        observer,
+    };
+    let selected = Selected::by_snapshot(job, options.rung);
+    let is_still = |part| !live.mounted.overlaps(part);
+    outlook::beforehand(viewed, selected.rung, &is_still)
+}
+
+/// The volumes that are mounted for writing, with what the files of all showed.
+pub(super) fn changing<'p>(
+    job: &'p CaptureJob<'_>,
+    figures: &'p MetadataFigures,
+) -> impl Iterator<Item = Changing<'p>> {
+    mounted(job).map(move |volume| Changing {
+        name: match volume.number {
+            0 => job.name.to_owned(),
+            number => format!("{}:{number}", job.name),
+        },
+        device: job.source,
+        part: Some(volume.part),
+        figures,
+    })
+}
+
+/// The passes rely on the files in any case.
+fn relying(options: &CaptureOptions) -> CaptureOptions {
+    CaptureOptions {
+        reliance: Reliance {
+            is_off: false,
+            ..options.reliance
+        },
+        ..*options
+    }
+}
+
 impl Run<'_> {
     /// Looks at the source, which is at rest: what is in use, and what of it is as it was.
     ///
@@ -80,17 +132,18 @@ impl Run<'_> {
         self.check(&found)?;
         let job = job(self.live, &found);
         let plan = plan(&job)?;
-        // The passes rely on the files in any case.
-        let options = CaptureOptions {
-            reliance: Reliance {
-                is_off: false,
-                ..self.options.reliance
-            },
-            ..*self.options
-        };
+        let options = relying(self.options);
         let looked = match self.is_first() {
             true => self.first(&job, &plan, header, &options)?,
-            false => self.again(&job, &plan, header, &options)?,
+            false => {
+                // What nobody counts may have been written to.
+                let (before, now) = (self.known.written_past, found.written_past);
+                let is_written = before.is_none() || before != now;
+                let volumes = found.volumes.iter().map(|it| (it.part, &it.usage));
+                let wanted = plan.wanted();
+                let outside = read_again(volumes, (&wanted, &found.usage), is_written);
+                self.again(&job, (&plan, &outside), header, &options)?
+            }
         };
         drop(job);
         self.done.metadata_read_bytes += looked.figures.metadata_read_bytes;
@@ -137,7 +190,8 @@ impl Run<'_> {
             observer: self.observer,
         };
         let selected = Selected::by_snapshot(job, options.rung);
-        let (mut found, selected) = outlook::look(viewed, selected)?;
+        let beforehand = std::mem::take(&mut self.beforehand);
+        let (mut found, selected) = outlook::look_beside(viewed, selected, beforehand)?;
         self.selected = selected;
         self.done.figures = MetadataFigures {
             metadata_read_bytes: 0,
@@ -149,11 +203,12 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// What is as the pass before found it: what nobody has mounted, and what the files show.
+    /// What is as the pass before found it: volumes that nobody has mounted, and what the files of the others
+    /// show. Nothing shows that of what is `outside`.
     fn again(
         &self,
         job: &CaptureJob<'_>,
-        plan: &Plan,
+        (plan, outside): (&Plan, &ExtentMap),
         header: &Header,
         options: &CaptureOptions,
     ) -> Result<outlook::Outlook> {
@@ -163,6 +218,7 @@ impl Run<'_> {
         let mut proven = known
             .described
             .difference(&parts)
+            .difference(outside)
             .difference(&known.damaged);
         let all = job.volumes.iter().flat_map(|volumes| apart(&volumes.all));
         for volume in all.filter(|volume| volume.rested.is_some()) {

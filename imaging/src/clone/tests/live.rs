@@ -1,0 +1,119 @@
+//! Live clones of volumes in memory, whose moments at rest the tests make up.
+
+use super::{World, identities, noise, options, usage};
+use crate::change::RungChoice;
+use crate::clone::{Context, Ends, Job};
+use crate::clone::live::{AtRest, Consistency, Found, LiveJob, Rest, clone};
+use crate::progress::Silent;
+use klon_partition::device::MemoryDevice;
+use klon_partition::filesystem::Usage;
+use klon_partition::{Extent, ExtentMap, WriteAt};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+const MIB: u64 = 1 << 20;
+const SIZE_BYTES: u64 = 12 * MIB;
+const LONG: Duration = Duration::from_secs(60);
+
+/// The first time at rest is too short for anything; the others are long.
+#[derive(Default)]
+struct Moments(u32);
+
+struct Moment(Duration);
+
+impl Rest for Moments {
+    fn rest(&mut self) -> crate::Result<Box<dyn AtRest + Send + '_>> {
+        self.0 += 1;
+        let left = match self.0 {
+            1 => Duration::from_millis(1),
+            _ => LONG,
+        };
+        Ok(Box::new(Moment(left)))
+    }
+
+    fn longest(&self) -> Duration {
+        LONG
+    }
+}
+
+impl AtRest for Moment {
+    fn since(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn left(&self) -> Duration {
+        self.0
+    }
+
+    fn end(self: Box<Self>) -> crate::Result<Duration> {
+        Ok(Duration::ZERO)
+    }
+}
+
+/// The target: the first half is the clone, and nobody proved the rest free, which is zero.
+fn halves() -> Usage {
+    let half = SIZE_BYTES / 2;
+    Usage {
+        unproven: Extent::new(half, half).unwrap().into(),
+        ..usage(ExtentMap::whole(SIZE_BYTES))
+    }
+}
+
+#[test]
+fn room_in_which_a_pass_staged_what_came_to_differ_no_more_is_zero_again() {
+    let half = usize::try_from(SIZE_BYTES / 2).unwrap();
+    let bytes = noise(1, half);
+    let world = World::new(bytes.clone(), vec![0; half * 2]);
+    let [source_identity, target_identity] = identities();
+    let all = || usage(ExtentMap::whole(half as u64));
+    let (used, present) = (all(), halves());
+    world.run(&used.extents, RungChoice::Auto, &Silent).unwrap();
+    let before = world.target.to_vec();
+    assert!(before[..half] == bytes);
+    let job = Job {
+        present: Some(&present),
+        ..Job::new(
+            "TestClone",
+            Ends {
+                source: &world.source,
+                usage: &used,
+                source_identity: &source_identity,
+                target: &world.target,
+                target_identity: &target_identity,
+            },
+        )
+    };
+    let options = options(RungChoice::Auto);
+    let looks = Cell::new(0);
+    let look = |_| {
+        looks.set(looks.get() + 1);
+        let now = MemoryDevice::new(bytes.clone(), 512);
+        if looks.get() == 1 {
+            now.write_all_at(&noise(3, 300_000), 3 * MIB).unwrap();
+        }
+        Ok(Found {
+            source: Arc::new(now),
+            usage: all(),
+            session: None,
+            consistency: Consistency::ReadOnly,
+            volumes: Vec::new(),
+            written_past: None,
+        })
+    };
+    let live = LiveJob {
+        job,
+        look: &look,
+        beside: None,
+    };
+    let with = Context {
+        records: &world.records,
+        options: &options,
+        observer: &Silent,
+    };
+    let done = clone(&[live], &mut Moments::default(), with).unwrap();
+    assert_eq!(looks.get(), 2);
+    assert_eq!(done[0].rest.freezes.len(), 2);
+    assert_eq!(done[0].tally.staged_bytes, 0);
+    assert!(world.target.to_vec() == before, "room is not what it was");
+}

@@ -1,0 +1,60 @@
+//! What of a disk in use every pass reads again, as nothing shows it to be as the pass before found it.
+
+use klon_partition::filesystem::{Basis, Kind, Usage};
+use klon_partition::{Extent, ExtentMap};
+
+/// What of `wanted` is in none of the `volumes` of a disk: the table, and the room that nobody proved free. Swap
+/// belongs to it, as the kernel writes to it past all of this. Of the room only the ends are read again, where boot
+/// loaders lie, as long as nothing `is_written` past the volumes.
+pub(crate) fn read_again<'a>(
+    volumes: impl Iterator<Item = (Extent, &'a Usage)>,
+    (wanted, usage): (&ExtentMap, &Usage),
+    is_written: bool,
+) -> ExtentMap {
+    let others = volumes.filter(|(_, usage)| !is_swap(usage));
+    let of_volumes: ExtentMap = others.map(|(part, _)| part).collect();
+    let all = wanted.difference(&of_volumes);
+    match is_written {
+        true => all,
+        false => all.difference(&usage.unproven.difference(&usage.edges)),
+    }
+}
+
+/// Whether it is swap of which only the header is needed.
+fn is_swap(usage: &Usage) -> bool {
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    kind == Some(Kind::Swap) && usage.basis == Basis::Map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_again;
+    use klon_partition::filesystem::Usage;
+    use klon_partition::{Extent, ExtentMap};
+
+    fn map(extents: &[(u64, u64)]) -> ExtentMap {
+        let extents = extents.iter();
+        extents
+            .filter_map(|&(at, len)| Extent::new(at, len))
+            .collect()
+    }
+
+    #[test]
+    fn the_inside_of_a_gap_is_read_again_only_where_it_may_have_been_written_to() {
+        let volume = Usage::mapped(map(&[(0, 100)]));
+        let volumes = || [(Extent::new(100, 100).unwrap(), &volume)].into_iter();
+        // A table, a gap with two ends, a volume, and another gap.
+        let disk = Usage {
+            unproven: map(&[(10, 90), (200, 50)]),
+            edges: map(&[(10, 20), (80, 20), (200, 50)]),
+            ..Usage::mapped(map(&[(0, 250)]))
+        };
+        let wanted = disk.extents.clone();
+        let all = read_again(volumes(), (&wanted, &disk), true);
+        assert_eq!(all, map(&[(0, 100), (200, 50)]));
+        let ends = read_again(volumes(), (&wanted, &disk), false);
+        assert_eq!(ends, map(&[(0, 30), (80, 20), (200, 50)]));
+        let whole = [(Extent::new(0, 250).unwrap(), &disk)].into_iter();
+        assert!(read_again(whole, (&wanted, &disk), true).is_empty());
+    }
+}
