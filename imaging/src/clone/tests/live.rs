@@ -2,8 +2,8 @@
 
 use super::{World, identities, noise, options, usage};
 use crate::change::RungChoice;
-use crate::clone::{Context, Ends, Job};
 use crate::clone::live::{AtRest, Consistency, Found, LiveJob, Rest, clone};
+use crate::clone::{Context, Ends, Job};
 use crate::progress::Silent;
 use klon_partition::device::MemoryDevice;
 use klon_partition::filesystem::Usage;
