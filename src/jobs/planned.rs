@@ -295,11 +295,12 @@ fn not_shrunk_here(bad: BadSectors) -> anyhow::Error {
     refused(match bad {
         BadSectors::Around => {
             "the plan has its filesystem shrunk on its way, and a rescue copies blocks as they are. Rescue the source \
-             to a disk of its size"
+             to a disk of its size, and the plan's other volumes with --only"
         }
         BadSectors::Stop | BadSectors::AroundIfNeeded => {
             "its filesystem was shrunk on its way to the clone, so the two differ block by block. Without the source, \
-             klon verify compares the clone with its record"
+             klon verify compares the clone with its record. --only names the volumes that can be compared with \
+             their sources"
         }
     })
 }

@@ -44,16 +44,17 @@ impl Earlier {
     }
 
     fn add(&mut self, space: Space<'_>, part: StagedPart, room: Areas<'_>) -> Result<()> {
+        let is_room = |spot: &Spot| room.of(spot.area).contains(spot.extent);
         let mut spot = Some(part.index.spot);
         for block in Chain::new(space, part.run, part.index) {
             let mut block = block?;
-            self.blocks.extend(spot);
+            // A partition that was made there since is nobody's room to give back.
+            self.blocks.extend(spot.filter(is_room));
             spot = block.before.map(|before| before.spot);
             block.entries.retain(|entry| {
-                let is_room = |(spot, _): (Spot, _)| room.of(spot.area).contains(spot.extent);
                 // A later attempt may have taken it over.
                 let is_known = self.entries.get(&entry.to.offset_bytes()) == Some(entry);
-                !entry.is_old && !is_known && entry.from.is_some_and(is_room)
+                !entry.is_old && !is_known && entry.from.is_some_and(|(spot, _)| is_room(&spot))
             });
             let mut found = Vec::new();
             each(space, &block, |entry, _| {

@@ -254,7 +254,9 @@ fn claims(
     for one in returning {
         claims.push(fixed(in_sectors(one.size_bytes, sector_bytes)?));
     }
-    let never = Minimum::Never("klon shrinks nothing on the way back".to_owned());
+    let never = Minimum::Never(
+        "a size that is named for the way back is no smaller than the filesystem".to_owned(),
+    );
     for (group, size) in sizes {
         let own: Vec<usize> = (0..returning.len())
             .filter(|&index| returning[index].group == *group)

@@ -202,7 +202,7 @@ proptest! {
         let copy = wanted.difference(&zeroes);
         let described = all.difference(&described_holes);
         let metadata = metadata.intersection(&wanted);
-        let proven = wanted.intersection(&described).difference(&unproven).difference(&metadata);
+        let proven = wanted.intersection(&described).difference(&unproven);
         let mut sides = Sides {
             recording,
             source: noise(1, SIZE),
@@ -310,6 +310,23 @@ fn pieces_that_the_source_shows_to_be_as_recorded_are_not_read_of_the_target() {
     let target = MemoryDevice::new(sides.target.clone(), 512);
     let outcome = process(Recording::Pieces, &task, &source, &target).unwrap();
     assert_eq!(outcome.changed, list(&new));
+}
+
+#[test]
+fn the_digest_of_proven_metadata_goes_into_the_record() {
+    for recording in Recording::ALL {
+        let mut sides = Sides::equal(recording);
+        sides.metadata = map(&[(64, 16), (700, 4)]);
+        sides.described_metadata = sides.metadata.clone();
+        sides.proven = sides.proven.difference(&map(&[(300, 4)]));
+        sides.source[CHUNK_LEN + (301 << 10)] ^= 1;
+        let source = MemoryDevice::new(sides.source.clone(), 512);
+        let target = MemoryDevice::new(sides.target.clone(), 512);
+        let outcome = process(recording, &sides.task(), &source, &target).unwrap();
+        let metadata = list(&sides.metadata);
+        let expected = digest_of(CHUNK, &metadata, &sides.source[CHUNK_LEN..], None);
+        assert_eq!(outcome.metadata, Some(expected), "{recording:?}");
+    }
 }
 
 #[test]

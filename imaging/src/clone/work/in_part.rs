@@ -96,7 +96,7 @@ impl Worker<'_> {
         let pieces = pieces.filter(|pieces| pieces.digest() == part.digest);
         let (read, same) = match &pieces {
             Some(pieces) => {
-                let touched = touched(chunk, &part.extents.touched);
+                let touched = touched(chunk, &needed(task, part));
                 let same = shown_same(task, part, pieces, &touched, content);
                 (touched.difference(&same), same)
             }
@@ -127,6 +127,14 @@ impl Worker<'_> {
         let all = described.union(&wanted).intersection(within);
         self.current(task.chunk, all.extents())
     }
+}
+
+/// What of the chunk is to be had from the target where the source does not have it as recorded: what may have
+/// changed, and proven metadata, whose digest goes into the record.
+fn needed(task: &Task, part: &PartlyProven) -> ExtentMap {
+    let map = |extents: &[Extent]| extents.iter().copied().collect::<ExtentMap>();
+    let metadata = map(&task.metadata).intersection(&map(&part.extents.proven));
+    part.extents.touched.union(&metadata)
 }
 
 /// Those of the pieces `among` that were read whole from the source, into `content`, and have the digest of the
