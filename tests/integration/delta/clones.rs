@@ -115,8 +115,10 @@ fn repeats_are_cheap(on: On) {
         let [used, skipped, read] =
             ["used_bytes", "skipped_bytes", "read_source_bytes"].map(|key| number(&done, key));
         assert!(skipped >= 40 * MIB && skipped < used, "{done:#}");
-        // Files of 2 MiB changed; of what is near them a chunk is read, and of metadata.
-        assert!(read <= 16 * MIB, "{done:#}");
+        // Files of 2 MiB changed; of what is near them a chunk is read, and of metadata. An XFS writes on in its log
+        // while it is mounted, for longer where the machine is busy, and all that was written of the log is read.
+        let most = if matches!(on, On::Xfs) { 32 } else { 16 };
+        assert!(read <= most * MIB, "{done:#}");
         assert!(number(&done, "changed_bytes") >= 20 << 10, "{done:#}");
         assert!(number(&done, "files_unchanged") >= 37, "{done:#}");
         assert!(number(&done, "files_changed") >= 1, "{done:#}");
