@@ -6,6 +6,7 @@ use crate::clone::{Ends, Job, clone};
 use crate::mark::Mark;
 use crate::progress::{Observer, Silent};
 use crate::{CloneSummary, Error};
+use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, WriteAt};
 
 const MIB: usize = 1 << 20;
@@ -17,10 +18,19 @@ fn used() -> ExtentMap {
 }
 
 fn update(world: &World, observer: &dyn Observer) -> Result<CloneSummary, Error> {
+    update_of(world, &usage(used()), observer)
+}
+
+/// The same where a volume with such a use is `present`.
+fn update_of(
+    world: &World,
+    present: &Usage,
+    observer: &dyn Observer,
+) -> Result<CloneSummary, Error> {
     let usage = usage(used());
     let [source_identity, target_identity] = identities();
     let job = Job {
-        present: Some(&usage),
+        present: Some(present),
         ..Job::new(
             "TestClone",
             Ends {
@@ -106,4 +116,28 @@ fn the_source_may_change_between_the_attempts() {
     }
     update(&world, &Silent).unwrap();
     assert!(is_new(&world));
+}
+
+#[test]
+fn room_that_came_into_use_is_not_given_back() {
+    let half = SIZE / 2;
+    let world = World::new(noise(1, half), vec![0; SIZE]);
+    world.run(&used(), RungChoice::Auto, &Silent).unwrap();
+    for chunk in 0..half / MIB {
+        let at = (chunk * MIB + 40_000) as u64;
+        world.source.write_all_at(&noise(3, 100_000), at).unwrap();
+    }
+    let behind = |from: usize| ExtentMap::from(Extent::between(from as u64, SIZE as u64).unwrap());
+    let present = |used_end: usize| Usage {
+        unproven: behind(used_end),
+        ..usage(behind(0).difference(&behind(used_end)))
+    };
+    update_of(&world, &present(half), &StopAfter(4.into())).unwrap_err();
+    let before = world.target.to_vec();
+    // What was staged lies in what is somebody's now.
+    let taken = half..half + 3 * MIB;
+    assert!(before[taken.clone()].iter().any(|&byte| byte != 0));
+    update_of(&world, &present(taken.end), &Silent).unwrap();
+    assert!(world.target.to_vec()[..half] == world.source.to_vec()[..]);
+    assert!(world.target.to_vec()[taken.clone()] == before[taken]);
 }
