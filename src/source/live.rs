@@ -257,6 +257,13 @@ impl Live {
                 written_past: found.written_past,
             });
         }
+        // Something that was mounted over it since would be at rest in its place.
+        let now = || InUse::of_volume(&self.open.place, &System::current()?, self.moments);
+        if self.consistency() == Consistency::Frozen
+            && !now()?.is_some_and(|now| self.in_use.is_all(&now))
+        {
+            bail!("{} is mounted in another way than before", of.name);
+        }
         let mut read = self.read(system)?;
         read.usage.limit(of.usage.choice);
         if read.device.geometry().size_bytes != of.device.geometry().size_bytes {

@@ -5,19 +5,20 @@ use klon_partition::{Extent, ExtentMap};
 
 /// What of `wanted` is in none of the `volumes` of a disk: the table, and the room that nobody proved free. Swap
 /// belongs to it, as the kernel writes to it past all of this. Of the room only the ends are read again, where boot
-/// loaders lie, as long as nothing `is_written` past the volumes.
+/// loaders lie. Where something `is_written` through the disk itself, or nobody counts that, it is all of `wanted`:
+/// it may have come to any place, also within a volume.
 pub(crate) fn read_again<'a>(
     volumes: impl Iterator<Item = (Extent, &'a Usage)>,
     (wanted, usage): (&ExtentMap, &Usage),
     is_written: bool,
 ) -> ExtentMap {
+    if is_written {
+        return wanted.clone();
+    }
     let others = volumes.filter(|(_, usage)| !is_swap(usage));
     let of_volumes: ExtentMap = others.map(|(part, _)| part).collect();
-    let all = wanted.difference(&of_volumes);
-    match is_written {
-        true => all,
-        false => all.difference(&usage.unproven.difference(&usage.edges)),
-    }
+    let inside = usage.unproven.difference(&usage.edges);
+    wanted.difference(&of_volumes).difference(&inside)
 }
 
 /// Whether it is swap of which only the header is needed.
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn the_inside_of_a_gap_is_read_again_only_where_it_may_have_been_written_to() {
+    fn all_is_read_again_where_something_was_written_through_the_disk() {
         let volume = Usage::mapped(map(&[(0, 100)]));
         let volumes = || [(Extent::new(100, 100).unwrap(), &volume)].into_iter();
         // A table, a gap with two ends, a volume, and another gap.
@@ -51,10 +52,10 @@ mod tests {
         };
         let wanted = disk.extents.clone();
         let all = read_again(volumes(), (&wanted, &disk), true);
-        assert_eq!(all, map(&[(0, 100), (200, 50)]));
+        assert_eq!(all, wanted);
         let ends = read_again(volumes(), (&wanted, &disk), false);
         assert_eq!(ends, map(&[(0, 30), (80, 20), (200, 50)]));
         let whole = [(Extent::new(0, 250).unwrap(), &disk)].into_iter();
-        assert!(read_again(whole, (&wanted, &disk), true).is_empty());
+        assert!(read_again(whole, (&wanted, &disk), false).is_empty());
     }
 }

@@ -45,6 +45,26 @@ impl System {
         })
     }
 
+    /// Whether the directory `at` is in the filesystem that is mounted of the block device `node`: another one
+    /// that is mounted over it, or over a directory above, is what would be found there. A device that can't be
+    /// told is not it.
+    #[must_use]
+    pub fn leads_to(&self, at: &Path, node: &Path) -> bool {
+        let Ok(directory) = fs::File::open(at) else {
+            return false;
+        };
+        let number = |path: &Path| fs::metadata(path).ok().map(|it| it.rdev());
+        let Some(device) = number(node) else {
+            return false;
+        };
+        let fdinfo = format!("/proc/self/fdinfo/{}", directory.as_raw_fd());
+        self.mount_of(&fdinfo).is_ok_and(|mount| {
+            // A Btrfs has a number of its own, and is told by the device that it was mounted from.
+            let is_from = || number(&mount.source) == Some(device);
+            mount.number == DeviceNumber::split(device) || (mount.number.major == 0 && is_from())
+        })
+    }
+
     /// The numbers of all filesystems that bytes written to `path` come to, through every layer, overlays
     /// included. For a file or a directory this is its own filesystem. A name that does not exist yet counts as
     /// the directory that will have it. For a device these are the filesystems of the files that loop devices

@@ -101,7 +101,7 @@ impl InUse {
         for one in uses.iter().filter(|one| one.changes_source()) {
             match one {
                 Use::Mounted { at, on, .. } if is_it(on) => {
-                    let Some(how) = how(at, system, moments) else {
+                    let Some(how) = how(at, &place.path, system, moments) else {
                         return Ok(None);
                     };
                     used.add(None, &place.path, at, how);
@@ -245,8 +245,9 @@ fn part_of<'d>(
 ) -> Option<Part<'d>> {
     match one {
         Use::Mounted { at, on, .. } => {
-            let how = how(at, system, moments)?;
-            Some(Part::Mounted(named(disk, on)?, at, how))
+            let part = named(disk, on)?;
+            let how = how(at, &part.path, system, moments)?;
+            Some(Part::Mounted(part, at, how))
         }
         Use::Swap { on } => named(disk, on).map(Part::Swap),
         _ => None,
@@ -257,8 +258,9 @@ fn named<'a>(disk: &'a Disk, name: &str) -> Option<&'a DiskPartition> {
     disk.partitions.iter().find(|part| part.name == name)
 }
 
-/// How what is mounted there is held, if it can be.
-fn how(at: &Path, system: &System, moments: Moments) -> Option<How> {
+/// How what is mounted there of `node` is held, if it can be. What another mount covers can't: the other one would
+/// be held in its place.
+fn how(at: &Path, node: &Path, system: &System, moments: Moments) -> Option<How> {
     let kind = system.mount_point(at)?;
-    moments.how(&kind)
+    moments.how(&kind).filter(|_| system.leads_to(at, node))
 }

@@ -2,7 +2,7 @@
 
 use super::Pair;
 use crate::support::image::{ext4, sparse};
-use crate::support::{Klon, LoopDevice, MIB, lacks_root, run};
+use crate::support::{Klon, LoopDevice, MIB, Mount, lacks_root, run};
 use std::fs::{self, File};
 use std::io::Write as _;
 
@@ -64,4 +64,28 @@ fn what_another_program_has_claimed_is_no_source_and_what_klon_has_is() {
         .says(&["something has claimed it"]);
     drop(claimed);
     klon.ok(&clone);
+}
+
+/// klon would bring what lies on top to rest, and read what lies beneath while others write to it.
+#[test]
+fn what_another_mount_covers_is_no_source_until_that_is_gone() {
+    if lacks_root() {
+        return;
+    }
+    for (mkfs, over) in [
+        (&["mkfs.btrfs", "-q"][..], "mkfs.ext4"),
+        (&["mkfs.xfs", "-q"], "mkfs.xfs"),
+    ] {
+        let pair = Pair::new(mkfs, "rw");
+        sparse(&pair.klon.path("over"), 320 * MIB);
+        run(over, &["-q", &pair.klon.text("over")]);
+        let cover = Mount::new(pair.klon.path("over"), &pair.at(), "loop");
+        let ends = [pair.source.text(), pair.target.text()];
+        let image = ["image", ends[0], "x.klon"];
+        for command in [&["clone", ends[0], ends[1], "--yes"][..], &image] {
+            pair.klon.run(command).expect(3).says(&["is mounted"]);
+        }
+        drop(cover);
+        pair.klon.ok(&image);
+    }
 }

@@ -88,7 +88,7 @@ pub(super) fn shown(
         figures.join(walked.figures, start_bytes);
     }
     Ok(Shown {
-        proven,
+        proven: proven.difference(&outside),
         drafts,
         figures,
     })

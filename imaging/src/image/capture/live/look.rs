@@ -256,7 +256,7 @@ impl Run<'_> {
             found.figures.join(shown.figures, start_bytes);
         }
         found.unread = Some(Unread {
-            unchanged: Unchanged::new(proven, known.described.clone()),
+            unchanged: Unchanged::new(proven.difference(outside), known.described.clone()),
             wanted: plan.wanted(),
             signatures: known.signatures.clone(),
         });
