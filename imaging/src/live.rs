@@ -17,7 +17,7 @@ pub(crate) use ice::{Ice, Quiet};
 use klon_partition::Extent;
 use klon_partition::filesystem::Usage;
 pub(crate) use names::{Changing, give_up};
-pub(crate) use outside::read_again;
+pub(crate) use outside::{Past, read_again};
 pub(crate) use schedule::{Schedule, Step};
 use std::time::{Duration, SystemTime};
 pub(crate) use walk::{Earlier, again, unmapped};

@@ -8,7 +8,7 @@ use crate::clone::Job;
 use crate::clone::context::Context;
 use crate::clone::live::Found;
 use crate::error::{Error, Result};
-use crate::live::{Changing, Earlier, LiveVolume, again, read_again};
+use crate::live::{Changing, Earlier, LiveVolume, Past, again, read_again};
 use klon_partition::device::Window;
 use klon_partition::{Extent, ExtentMap};
 
@@ -52,9 +52,9 @@ pub(super) fn shown(
 ) -> Result<Shown> {
     let volumes = || found.volumes.iter();
     let parts: ExtentMap = mounted(&found.volumes).map(|it| it.part).collect();
-    let is_written = known.written_past.is_none() || known.written_past != found.written_past;
+    let past = Past::between(known.written_past, found.written_past);
     let used = volumes().map(|it| (it.part, &it.usage));
-    let outside = read_again(used, (wanted, &found.usage), is_written);
+    let outside = read_again(used, (wanted, &found.usage), past);
     let mut proven = known
         .described
         .difference(&parts)

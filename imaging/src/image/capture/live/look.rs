@@ -11,7 +11,7 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Changing, Earlier, Ice, again, read_again};
+use crate::live::{Changing, Earlier, Ice, Past, again, read_again};
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::ImageSource;
@@ -137,11 +137,10 @@ impl Run<'_> {
             true => self.first(&job, &plan, header, &options)?,
             false => {
                 // What nobody counts may have been written to.
-                let (before, now) = (self.known.written_past, found.written_past);
-                let is_written = before.is_none() || before != now;
+                let past = Past::between(self.known.written_past, found.written_past);
                 let volumes = found.volumes.iter().map(|it| (it.part, &it.usage));
                 let wanted = plan.wanted();
-                let outside = read_again(volumes, (&wanted, &found.usage), is_written);
+                let outside = read_again(volumes, (&wanted, &found.usage), past);
                 self.again(&job, (&plan, &outside), header, &options)?
             }
         };
