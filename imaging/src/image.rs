@@ -36,8 +36,8 @@ mod writer;
 
 pub use append::{Append, FileAppend};
 pub use capture::{
-    CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, LiveCapture, LiveSource,
-    LiveVolume, LookAt, SourceVolume, Volumes, capture, capture_forward, capture_live,
+    CaptureJob, CaptureOptions, CaptureSummary, Forward, ForwardGeometry, LiveCapture, LookAt,
+    LookedAt, SourceVolume, Volumes, capture, capture_forward, capture_live,
 };
 pub use catalog::{Catalog, CatalogEntry};
 pub use check::{CheckSummary, SnapshotBad, SnapshotDamage, check};

@@ -3,36 +3,25 @@
 
 mod figures;
 mod ice;
+mod last_pass;
 mod names;
 mod outside;
 mod schedule;
+mod source;
 mod walk;
 
-use crate::change::Rested;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 pub use figures::{Freeze, RestFigures};
 pub(crate) use ice::{Ice, Quiet};
-use klon_partition::Extent;
-use klon_partition::filesystem::Usage;
-pub(crate) use names::{Changing, give_up};
-pub(crate) use outside::{Past, read_again};
+pub(crate) use last_pass::{LastPass, Looking, Shown};
+pub(crate) use names::{changing, give_up};
 pub(crate) use schedule::{Schedule, Step};
+pub(crate) use source::is_apart;
+pub use source::{LiveSource, LiveVolume};
 use std::time::{Duration, SystemTime};
-pub(crate) use walk::{Earlier, again, unmapped};
-
-/// A volume of a source that is in use, as it was found at rest.
-pub struct LiveVolume {
-    /// The number of its partition; 0 for all of the source.
-    pub number: u32,
-    /// Where it lies in the source.
-    pub part: Extent,
-    /// The bytes of it that are in use, at offsets from its own start.
-    pub usage: Usage,
-    /// How it is at rest; `None` of one that nobody has mounted for writing.
-    pub rested: Option<Rested>,
-}
+pub(crate) use walk::unmapped;
 
 /// What brings the sources of a run to rest, all of them at once.
 pub trait Rest {

@@ -2,7 +2,7 @@
 
 use super::end::{Context, End, listed};
 use crate::cli::HookArgs;
-use crate::error::message;
+use crate::error::{INTERRUPTED, code, message};
 use crate::messages::say;
 use crate::signals::interrupt_flag;
 use crate::source::live::Live;
@@ -46,7 +46,7 @@ pub(super) fn clone_live(
         .map(|&(index, source)| {
             move |since| {
                 let found = source.look(ends[index].source, with.run.system, since);
-                found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
+                found.map_err(refused)
             }
         })
         .collect();
@@ -131,7 +131,11 @@ impl Rest for Sources {
     }
 }
 
-fn refused(error: anyhow::Error) -> ImagingError {
+/// The error of a source that can't be brought to rest or looked at.
+pub fn refused(error: anyhow::Error) -> ImagingError {
+    if code(&error) == INTERRUPTED {
+        return ImagingError::Interrupted;
+    }
     let said = message(&error);
     let said = said.strip_prefix("refused: ").unwrap_or(&said);
     ImagingError::Refused(said.to_owned())

@@ -12,12 +12,14 @@ use crate::messages::say;
 use crate::named::Place;
 use crate::named::open::OpenPlace;
 use crate::still::{Freezer, Frozen, How, Moments};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use beside::Beside;
+use disk::changed;
 pub use disk::{explained, open_disk};
 use in_use::{InUse, Mounted};
 use klon_imaging::change::Audit;
-use klon_imaging::clone::live::Found;
+use klon_imaging::change::Rested;
+use klon_imaging::clone::live::LiveSource;
 use klon_imaging::{Consistency, Event, Observer};
 use klon_partition::Geometry;
 use klon_partition::device::{IoMode, Kind};
@@ -189,7 +191,7 @@ impl Live {
         of: &SourceEnd,
         system: &System,
         observer: &dyn Observer,
-        compare: &dyn Fn(&Found, &dyn Observer) -> Result<T>,
+        compare: &dyn Fn(&LiveSource, &dyn Observer) -> Result<T>,
     ) -> Result<(T, bool)> {
         let bytes = of.usage.extents.total_bytes();
         let seconds = Duration::from_secs(bytes / RATE_BYTES);
@@ -209,10 +211,9 @@ impl Live {
                 Err(_) => {}
             }
         }
-        let found = Found {
+        let found = LiveSource {
             source: Arc::clone(&of.device),
             usage: of.usage.clone(),
-            session: None,
             consistency: self.consistency(),
             volumes: Vec::new(),
             written_past: None,
@@ -244,38 +245,29 @@ impl Live {
     ///
     /// # Errors
     /// As [`read`](Self::read), and as [`look_at_disk`](Self::look_at_disk).
-    pub fn look(&self, of: &SourceEnd, system: &System, since: SystemTime) -> Result<Found> {
+    pub fn look(&self, of: &SourceEnd, system: &System, since: SystemTime) -> Result<LiveSource> {
         if of.table.is_some() {
             let (mut found, _) = self.look_at_disk(since)?;
             found.usage.limit(of.usage.choice);
-            return Ok(Found {
-                source: found.source,
-                usage: found.usage,
-                session: None,
-                consistency: found.consistency,
-                volumes: found.volumes,
-                written_past: found.written_past,
-            });
+            return Ok(found);
         }
         // Something that was mounted over it since would be at rest in its place.
         let now = || InUse::of_volume(&self.open.place, &System::current()?, self.moments);
         if self.consistency() == Consistency::Frozen
             && !now()?.is_some_and(|now| self.in_use.is_all(&now))
         {
-            bail!("{} is mounted in another way than before", of.name);
+            return Err(changed(&of.name, "what is mounted of it is"));
         }
         let mut read = self.read(system)?;
         read.usage.limit(of.usage.choice);
         if read.device.geometry().size_bytes != of.device.geometry().size_bytes {
-            bail!("{} has another size than before", of.name);
+            return Err(changed(&of.name, "its size is"));
         }
-        Ok(Found {
-            source: read.device,
-            usage: read.usage,
-            session: self.in_use.mounted.first().and_then(Mounted::session),
+        let rested = Rested {
+            since,
             consistency: self.consistency(),
-            volumes: Vec::new(),
-            written_past: None,
-        })
+            session: self.in_use.mounted.first().and_then(Mounted::session),
+        };
+        Ok(LiveSource::of_volume(read.device, read.usage, rested))
     }
 }

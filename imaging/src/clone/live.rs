@@ -19,41 +19,20 @@ mod volume;
 use super::context::Context;
 use super::phase::{During as _, Phase, Stopped};
 use super::{CloneSummary, Job};
-use crate::change::proven::Session;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::live::Schedule;
-pub use crate::live::{AtRest, Freeze, LiveVolume, Rest, RestFigures};
+pub use crate::live::{AtRest, Freeze, LiveSource, LiveVolume, Rest, RestFigures};
 use crate::progress::Event;
 pub use crate::record::manifest::Consistency;
 use crate::source::{self, Watch};
-use klon_partition::ReadAt;
-use klon_partition::filesystem::Usage;
 use passes::Passes;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use volume::Waiting;
 
-/// A source as it is at one moment at rest.
-pub struct Found {
-    /// What is read.
-    pub source: Arc<dyn ReadAt>,
-    /// The bytes of it that are in use.
-    pub usage: Usage,
-    /// How it is mounted; `None` where the kernel can't tell its mounts apart.
-    pub session: Option<Session>,
-    /// How it is at rest.
-    pub consistency: Consistency,
-    /// Of a disk: its volumes. None where the source is one volume.
-    pub volumes: Vec<LiveVolume>,
-    /// A count that is another one once something was written to a disk past its volumes; `None` where nobody
-    /// knows.
-    pub written_past: Option<u64>,
-}
-
 /// Looks at a source that came to rest then.
-pub type Look<'a> = dyn Fn(SystemTime) -> Result<Found> + 'a;
+pub type Look<'a> = dyn Fn(SystemTime) -> Result<LiveSource> + 'a;
 
 /// One volume to be cloned while it is in use.
 #[derive(Clone, Copy)]

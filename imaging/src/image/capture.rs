@@ -15,7 +15,7 @@ mod work;
 
 pub use forward::{Forward, ForwardGeometry};
 pub use job::{CaptureJob, CaptureOptions, CaptureSummary, SourceVolume, Volumes};
-pub use live::{LiveCapture, LiveSource, LiveVolume, LookAt, capture_live};
+pub use live::{LiveCapture, LookAt, LookedAt, capture_live};
 
 use super::append::Append;
 use super::writer::{ImageWriter, TreeBuilder};

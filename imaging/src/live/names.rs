@@ -1,6 +1,7 @@
 //! What keeps changing, by the names of files.
 
 use super::schedule::Schedule;
+use super::source::LiveSource;
 use crate::change::MetadataFigures;
 use crate::error::Error;
 use klon_partition::device::Window;
@@ -20,9 +21,26 @@ pub(crate) struct Changing<'a> {
     /// What it lies on.
     pub(crate) device: &'a dyn ReadAt,
     /// Where it lies there.
-    pub(crate) part: Option<Extent>,
+    pub(crate) part: Extent,
     /// What the last walk found of the files on the device.
     pub(crate) figures: &'a MetadataFigures,
+}
+
+/// The volumes that are mounted for writing of a source that is called so, with what the files of all showed.
+pub(crate) fn changing<'a>(
+    name: &'a str,
+    found: &'a LiveSource,
+    figures: &'a MetadataFigures,
+) -> impl Iterator<Item = Changing<'a>> {
+    found.mounted().map(move |volume| Changing {
+        name: match volume.number {
+            0 => name.to_owned(),
+            number => format!("{name}:{number}"),
+        },
+        device: &*found.source,
+        part: volume.part,
+        figures,
+    })
 }
 
 /// Says that a source never comes so far that the rest of it can be copied at rest.
@@ -56,14 +74,11 @@ pub(crate) fn give_up<'a>(
 /// The largest files that are read whole, as far as their names are found while they change.
 fn largest(volume: &Changing<'_>) -> Vec<String> {
     let mut named = Vec::new();
-    let window = volume
-        .part
-        .map(|part| (part, Window::new(volume.device, part)));
-    let Some((part, Ok(window))) = window else {
+    let Ok(window) = Window::new(volume.device, volume.part) else {
         return named;
     };
     for file in volume.figures.largest.files() {
-        let extents = ExtentMap::from(file.extent).in_part(part);
+        let extents = ExtentMap::from(file.extent).in_part(volume.part);
         if extents.is_empty() || named.len() == FILES_MAX {
             continue;
         }

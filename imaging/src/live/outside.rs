@@ -1,11 +1,12 @@
 //! What of a disk in use every pass reads again, as nothing shows it to be as the pass before found it.
 
+use super::source::LiveSource;
+use klon_partition::ExtentMap;
 use klon_partition::filesystem::{Basis, Kind, Usage};
-use klon_partition::{Extent, ExtentMap};
 
 /// What the kernel's account says of writes through a disk itself, past its partitions, since the look before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Past {
+pub(super) enum Past {
     /// There were none.
     Quiet,
     /// There were some.
@@ -15,28 +16,25 @@ pub(crate) enum Past {
 }
 
 impl Past {
-    /// By the counts at the look before and now.
-    pub(crate) const fn between(before: Option<u64>, now: Option<u64>) -> Self {
+    /// By the counts at the look before and now. What was not counted all the while may have been written.
+    pub(super) fn between(before: Option<u64>, now: Option<u64>) -> Self {
         match (before, now) {
-            (Some(before), Some(now)) if before == now => Self::Quiet,
-            (Some(_), Some(_)) => Self::Written,
-            _ => Self::Uncounted,
+            (None, None) => Self::Uncounted,
+            _ if before == now => Self::Quiet,
+            _ => Self::Written,
         }
     }
 }
 
-/// What of `wanted` is in none of the `volumes` of a disk: the table, and the room that nobody proved free. Swap
+/// What of `wanted` is in no volume of a disk: the table, and the room that nobody proved free. Swap
 /// belongs to it, as the kernel writes to it past all of this. Of the room only the ends are read again, where boot
 /// loaders lie, when nothing was written there. What was written through the disk itself may have come to any
 /// place, also within a volume: then it is all of `wanted`.
-pub(crate) fn read_again<'a>(
-    volumes: impl Iterator<Item = (Extent, &'a Usage)>,
-    (wanted, usage): (&ExtentMap, &Usage),
-    past: Past,
-) -> ExtentMap {
-    let others = volumes.filter(|(_, usage)| !is_swap(usage));
-    let of_volumes: ExtentMap = others.map(|(part, _)| part).collect();
+pub(super) fn read_again(found: &LiveSource, wanted: &ExtentMap, past: Past) -> ExtentMap {
+    let others = found.volumes.iter().filter(|it| !is_swap(&it.usage));
+    let of_volumes: ExtentMap = others.map(|it| it.part).collect();
     let all = wanted.difference(&of_volumes);
+    let usage = &found.usage;
     match past {
         Past::Written => wanted.clone(),
         Past::Uncounted => all,
@@ -53,8 +51,12 @@ fn is_swap(usage: &Usage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Past, read_again};
+    use crate::live::{LiveSource, LiveVolume};
+    use crate::record::Consistency;
+    use klon_partition::device::MemoryDevice;
     use klon_partition::filesystem::Usage;
     use klon_partition::{Extent, ExtentMap};
+    use std::sync::Arc;
 
     fn map(extents: &[(u64, u64)]) -> ExtentMap {
         let extents = extents.iter();
@@ -63,27 +65,48 @@ mod tests {
             .collect()
     }
 
+    /// A source of 250 bytes with such volumes.
+    fn source(usage: Usage, parts: &[Extent]) -> LiveSource {
+        let volume = |&part: &Extent| LiveVolume {
+            number: 1,
+            part,
+            usage: Usage::mapped(map(&[(0, 100)])),
+            rested: None,
+        };
+        LiveSource {
+            source: Arc::new(MemoryDevice::zeroed(250)),
+            usage,
+            consistency: Consistency::Frozen,
+            volumes: parts.iter().map(volume).collect(),
+            written_past: None,
+        }
+    }
+
     #[test]
     fn all_is_read_again_where_something_was_written_through_the_disk() {
-        let volume = Usage::mapped(map(&[(0, 100)]));
-        let volumes = || [(Extent::new(100, 100).unwrap(), &volume)].into_iter();
         // A table, a gap with two ends, a volume, and another gap.
-        let disk = Usage {
+        let usage = Usage {
             unproven: map(&[(10, 90), (200, 50)]),
             edges: map(&[(10, 20), (80, 20), (200, 50)]),
             ..Usage::mapped(map(&[(0, 250)]))
         };
-        let wanted = disk.extents.clone();
-        let all = read_again(volumes(), (&wanted, &disk), Past::Written);
-        assert_eq!(all, wanted);
-        let outside = read_again(volumes(), (&wanted, &disk), Past::Uncounted);
+        let wanted = usage.extents.clone();
+        let disk = source(usage.clone(), &[Extent::new(100, 100).unwrap()]);
+        assert_eq!(read_again(&disk, &wanted, Past::Written), wanted);
+        let outside = read_again(&disk, &wanted, Past::Uncounted);
         assert_eq!(outside, map(&[(0, 100), (200, 50)]));
-        let ends = read_again(volumes(), (&wanted, &disk), Past::Quiet);
+        let ends = read_again(&disk, &wanted, Past::Quiet);
         assert_eq!(ends, map(&[(0, 30), (80, 20), (200, 50)]));
-        let whole = [(Extent::new(0, 250).unwrap(), &disk)].into_iter();
-        assert!(read_again(whole, (&wanted, &disk), Past::Uncounted).is_empty());
+        let whole = source(usage, &[Extent::new(0, 250).unwrap()]);
+        assert!(read_again(&whole, &wanted, Past::Uncounted).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_counted_all_the_while_may_have_been_written() {
         assert_eq!(Past::between(Some(1), Some(1)), Past::Quiet);
         assert_eq!(Past::between(Some(1), Some(2)), Past::Written);
+        assert_eq!(Past::between(Some(1), None), Past::Written);
+        assert_eq!(Past::between(None, Some(1)), Past::Written);
         assert_eq!(Past::between(None, None), Past::Uncounted);
     }
 }

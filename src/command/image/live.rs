@@ -3,16 +3,11 @@
 
 use super::{Asked, Taking, What, in_image};
 use crate::image::OpenForAppend;
-use crate::run::live::Sources;
+use crate::run::live::{Sources, refused};
 use crate::source::live::Live;
 use crate::still::Role;
 use anyhow::Result;
-use klon_imaging::Error as ImagingError;
-use klon_imaging::change::Rested;
-use klon_imaging::clone::live::Found;
-use klon_imaging::image::{
-    CaptureSummary, LiveCapture, LiveSource, LiveVolume, PartitionId, capture_live,
-};
+use klon_imaging::image::{CaptureSummary, LiveCapture, LookedAt, PartitionId, capture_live};
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::DiskLayout;
 use klon_partition::system::System;
@@ -37,7 +32,6 @@ pub(super) fn capture(
         progress,
     } = taking;
     let name = asked.name;
-    let system = System::current()?;
     // As the system names what is open.
     let path = name.path.canonicalize();
     let written = [(Role::Image, path.unwrap_or_else(|_| name.path.clone()))];
@@ -48,16 +42,7 @@ pub(super) fn capture(
     let hooks = Some(&asked.args.still.hooks);
     let mut sources = Sources::begin(&live.held(), live.longest, written, hooks)?;
     let known = job.partitions.clone();
-    let look = |since| {
-        let found = match what.source.table {
-            Some(_) => disk_at_rest(live, what, usage, &known, since),
-            None => {
-                let found = live.look(what.source, &system, since);
-                found.map(|found| at_rest(found, what, usage, since))
-            }
-        };
-        found.map_err(|error| ImagingError::Refused(format!("{error:#}")))
-    };
+    let look = |since| at_rest(live, what, (usage, &known), since).map_err(refused);
     let live = LiveCapture {
         mounted: mounted(live, what),
         job,
@@ -79,45 +64,28 @@ fn mounted(live: &Live, what: &What<'_>) -> ExtentMap {
     parts.filter_map(|it| it.part.or(whole)).collect()
 }
 
-/// The source as it was found now, at rest since then. It lacks what `limited` leaves out by choice.
-fn at_rest(found: Found, what: &What<'_>, limited: &Usage, since: SystemTime) -> LiveSource {
-    let mut usage = found.usage.clone();
-    usage.limit(limited.choice);
-    let part = found.source.geometry().extent();
-    let rested = Rested {
-        since,
-        consistency: found.consistency,
-        session: found.session,
-    };
-    let volume = |part| LiveVolume {
-        number: 0,
-        part,
-        usage: found.usage,
-        rested: Some(rested),
-    };
-    LiveSource {
-        source: in_image(&found.source, &what.source.lost_before),
-        usage,
-        partitions: Vec::new(),
-        volumes: part.map(volume).into_iter().collect(),
-        consistency: found.consistency,
-        written_past: None,
-    }
-}
-
-/// As [`at_rest`], of a whole disk. `known` are its partitions as an earlier look found them.
-fn disk_at_rest(
+/// The source as it is now, at rest `since` then. It lacks what `limited` leaves out by choice. `known` are a disk's
+/// partitions as an earlier look found them.
+fn at_rest(
     live: &Live,
     what: &What<'_>,
-    limited: &Usage,
-    known: &[PartitionId],
+    (limited, known): (&Usage, &[PartitionId]),
     since: SystemTime,
-) -> Result<LiveSource> {
-    let (mut found, layout) = live.look_at_disk(since)?;
-    found.usage.limit(limited.choice);
-    found.source = in_image(&found.source, &what.source.lost_before);
-    found.partitions = partitions(live, &layout, &found.usage, known);
-    Ok(found)
+) -> Result<LookedAt> {
+    let (mut source, layout) = match what.source.table {
+        Some(_) => {
+            let (source, layout) = live.look_at_disk(since)?;
+            (source, Some(layout))
+        }
+        None => (live.look(what.source, &System::current()?, since)?, None),
+    };
+    source.usage.limit(limited.choice);
+    source.source = in_image(&source.source, &what.source.lost_before);
+    let partitions = layout.map(|layout| partitions(live, &layout, &source.usage, known));
+    Ok(LookedAt {
+        source,
+        partitions: partitions.unwrap_or_default(),
+    })
 }
 
 /// The partitions of the disk, each with how it is at rest.

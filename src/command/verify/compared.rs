@@ -5,7 +5,7 @@ use crate::error::{refused, usage};
 use crate::progress::Progress;
 use crate::source::SourceEnd;
 use anyhow::Result;
-use klon_imaging::clone::live::Found;
+use klon_imaging::clone::live::LiveSource;
 use klon_imaging::clone::recorded;
 use klon_imaging::mark::Mark;
 use klon_imaging::progress::Runner;
@@ -148,7 +148,7 @@ fn with_source(
             (summary, Seen::of("source", rested))
         }
         Some(live) => {
-            let compare = |found: &Found, observer: &dyn Observer| {
+            let compare = |found: &LiveSource, observer: &dyn Observer| {
                 compare(&*found.source, &found.usage, observer)
             };
             let (summary, is_at_rest) = live.compared(source, system, progress, &compare)?;

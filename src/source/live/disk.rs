@@ -11,7 +11,7 @@ use crate::source::open::ReadDisk;
 use crate::still::Moments;
 use anyhow::{Error, Result};
 use klon_imaging::change::Rested;
-use klon_imaging::image::{LiveSource, LiveVolume};
+use klon_imaging::clone::live::{LiveSource, LiveVolume};
 use klon_partition::filesystem::{Basis, Kind};
 use klon_partition::inspect::{DiskLayout, VolumeUsage};
 use klon_partition::system::System;
@@ -116,7 +116,6 @@ impl Live {
         let found = LiveSource {
             source: disk.read.device,
             usage: disk.read.usage,
-            partitions: Vec::new(),
             volumes: disk.volumes.into_iter().map(volume).collect(),
             consistency: self.consistency(),
             written_past: self.beside.look()?,
@@ -197,7 +196,7 @@ fn partitions(layout: &DiskLayout) -> Option<&[Partition]> {
     layout.table.as_ref().map(|table| &*table.partitions)
 }
 
-fn changed(given: &str, what: &str) -> Error {
+pub(super) fn changed(given: &str, what: &str) -> Error {
     refused(format!(
         "{given} changed while it was copied: {what} another than before. Run this again when nobody changes that"
     ))

@@ -5,7 +5,7 @@ use super::{Freeze, Rest, RestFigures};
 use crate::clone::context::Context;
 use crate::clone::phase::{During as _, Phase, Stopped};
 use crate::error::Result;
-use crate::live::{Ice, Quiet, Schedule, Step, give_up};
+use crate::live::{Ice, Quiet, Schedule, Step, changing, give_up};
 use std::time::{Duration, Instant};
 
 /// The passes so far.
@@ -120,9 +120,9 @@ impl Passes<'_> {
         }
         let frozen = ice.end().during(Phase::Planning)?;
         if step == Step::GiveUp {
-            let changing = volumes.iter().zip(passes);
-            let changing = changing.flat_map(|(volume, pass)| pass.changing(volume.name()));
-            return Err(give_up(changing, &self.schedule, unproven_bytes)).during(Phase::Copying);
+            let all = volumes.iter().zip(passes);
+            let all = all.flat_map(|(it, pass)| changing(it.name(), &pass.found, &pass.figures));
+            return Err(give_up(all, &self.schedule, unproven_bytes)).during(Phase::Copying);
         }
         Ok(frozen)
     }

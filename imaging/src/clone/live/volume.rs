@@ -1,6 +1,5 @@
 //! One volume that is cloned while it is in use: what is known of it between two passes.
 
-mod disk;
 mod look;
 mod noted;
 mod parts;
@@ -8,7 +7,7 @@ mod taken;
 mod way;
 
 use super::LiveJob;
-use crate::change::evidence::{Draft, Evidence};
+use crate::change::evidence::Draft;
 use crate::change::sectors::{CheckedSectors, SectorCheck};
 use crate::change::sums;
 use crate::change::{MetadataFigures, Unchanged};
@@ -22,7 +21,7 @@ use crate::clone::{CloneOptions, Job, pending, within};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::live::Quiet;
+use crate::live::{LastPass, LiveSource, Quiet};
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
@@ -59,18 +58,11 @@ pub(super) struct Volume<'a> {
 /// What is known of the source from the passes so far.
 #[derive(Default)]
 struct Known {
-    /// What was in use at the last pass.
-    described: ExtentMap,
-    /// The chunks of that, by their numbers, as they are on the target or staged for it.
+    last: LastPass,
+    /// The chunks that were in use then, by their numbers, as they are on the target or staged for it.
     digests: Vec<Option<ChunkDigests>>,
-    /// What tells the files of each of its volumes unchanged, by where that begins; none where that is not known.
-    evidence: BTreeMap<u64, Evidence>,
-    /// How much was written to a disk past its volumes by then.
-    written_past: Option<u64>,
     /// Where signatures were found of what is written past the filesystem, by chunks.
     signatures: BTreeMap<u64, Vec<Extent>>,
-    /// What is damaged by the filesystem's checksums, or could not be compared with them.
-    damaged: ExtentMap,
 }
 
 /// What was done by the passes so far.
@@ -107,13 +99,13 @@ pub(super) struct Ended {
 enum Against {
     /// The record of the last clone: the approach of the run has the proof.
     Record,
-    /// The pass before, and what is as it was then. `None` if nothing shows that.
-    Pass(Option<Unchanged>),
+    /// The pass before, and what is as it was then.
+    Pass(Unchanged),
 }
 
 /// What was found of a volume at the start of a pass, at rest.
 pub(super) struct Pass {
-    pub(super) found: super::Found,
+    pub(super) found: LiveSource,
     plan: Plan,
     wanted: ExtentMap,
     metadata: Option<ExtentMap>,
@@ -304,16 +296,18 @@ impl<'a> Volume<'a> {
             let number = usize::try_from(chunk::index(chunk)).unwrap_or(usize::MAX);
             let digests = known.digests.get(number).and_then(Option::as_ref);
             // A block that is in use only now may be zero, and the target holds something else there.
-            let is_described = known.described.within(chunk).eq(wanted.iter().copied());
+            let is_described = known
+                .last
+                .described
+                .within(chunk)
+                .eq(wanted.iter().copied());
             // The first chunk is not on the target yet.
             let is_known = is_described && chunk.offset_bytes() != 0;
             Task {
                 known: digests
                     .filter(|_| is_known)
                     .map_or(Knowledge::Unknown, |it| Knowledge::Digest(it.digest)),
-                is_proven: unchanged
-                    .as_ref()
-                    .is_some_and(|unchanged| unchanged.covers(chunk, &wanted)),
+                is_proven: unchanged.covers(chunk, &wanted),
                 chunk,
                 // What an earlier pass staged of a chunk lies elsewhere.
                 part: None,

@@ -1,8 +1,8 @@
 //! Live clones of volumes in memory, whose moments at rest the tests make up.
 
 use super::{World, identities, noise, options, usage};
-use crate::change::RungChoice;
-use crate::clone::live::{AtRest, Consistency, Found, LiveJob, Rest, clone};
+use crate::change::{Rested, RungChoice};
+use crate::clone::live::{AtRest, Consistency, LiveJob, LiveSource, Rest, clone};
 use crate::clone::{Context, Ends, Job};
 use crate::progress::Silent;
 use klon_partition::device::MemoryDevice;
@@ -86,20 +86,18 @@ fn room_in_which_a_pass_staged_what_came_to_differ_no_more_is_zero_again() {
     };
     let options = options(RungChoice::Auto);
     let looks = Cell::new(0);
-    let look = |_| {
+    let look = |since| {
         looks.set(looks.get() + 1);
         let now = MemoryDevice::new(bytes.clone(), 512);
         if looks.get() == 1 {
             now.write_all_at(&noise(3, 300_000), 3 * MIB).unwrap();
         }
-        Ok(Found {
-            source: Arc::new(now),
-            usage: all(),
-            session: None,
+        let rested = Rested {
+            since,
             consistency: Consistency::ReadOnly,
-            volumes: Vec::new(),
-            written_past: None,
-        })
+            session: None,
+        };
+        Ok(LiveSource::of_volume(Arc::new(now), all(), rested))
     };
     let live = LiveJob {
         job,

@@ -21,24 +21,21 @@ use super::selected::Selected;
 use super::sums::{self, Checked, Checks};
 use super::transfer::{Chunks, Notes, Transfer};
 use crate::change::MetadataFigures;
-use crate::change::evidence::{Draft, Evidence, Findings};
+use crate::change::evidence::Draft;
 use crate::chunk::ChunkSize;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-pub use crate::live::LiveVolume;
-use crate::live::{Freeze, Ice, Quiet, Rest, RestFigures, Schedule, Step, give_up};
+use crate::live::{
+    Freeze, Ice, LastPass, LiveSource, Quiet, Rest, RestFigures, Schedule, Step, changing, give_up,
+};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
-use crate::record::Consistency;
 use crate::rung::Rung;
 use crate::source;
 use klon_partition::extent::ExtentMapBuilder;
-use klon_partition::filesystem::Usage;
-use klon_partition::{Extent, ExtentMap, ReadAt};
+use klon_partition::{Extent, ExtentMap};
 use look::Pass;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A source that is imaged while it is in use.
@@ -53,23 +50,14 @@ pub struct LiveCapture<'a> {
 }
 
 /// Looks at a source that came to rest then.
-pub type LookAt<'a> = dyn Fn(SystemTime) -> Result<LiveSource> + 'a;
+pub type LookAt<'a> = dyn Fn(SystemTime) -> Result<LookedAt> + 'a;
 
-/// A source as it is at one moment at rest.
-pub struct LiveSource {
-    /// What is read.
-    pub source: Arc<dyn ReadAt>,
-    /// The bytes of it that are in use.
-    pub usage: Usage,
+/// What a look at a source at rest finds.
+pub struct LookedAt {
+    /// The source.
+    pub source: LiveSource,
     /// Of a disk: its partitions.
     pub partitions: Vec<PartitionId>,
-    /// Its volumes; all of it, where it is one.
-    pub volumes: Vec<LiveVolume>,
-    /// How it is at rest.
-    pub consistency: Consistency,
-    /// A count that is another one once something was written to the source past its volumes; `None` where
-    /// nobody knows.
-    pub written_past: Option<u64>,
 }
 
 /// Adds a snapshot of a source that is in use to an image: its state of the moment when it was at rest
@@ -138,18 +126,11 @@ struct Run<'a> {
 /// What is known from the pass before.
 #[derive(Default)]
 struct BeforePass {
-    /// What was in use.
-    described: ExtentMap,
+    last: LastPass,
     /// Where the image has its chunks.
     chunks: Vec<(u64, Reference)>,
-    /// What tells the files of each volume unchanged, by where it begins.
-    evidence: BTreeMap<u64, Evidence>,
     /// Where signatures were found of what is written past the filesystem.
     signatures: ExtentMap,
-    /// What is damaged by the filesystem's checksums, or could not be compared with them.
-    damaged: ExtentMap,
-    /// How much was written past the volumes by then.
-    written_past: Option<u64>,
 }
 
 /// What was done by the passes so far.
@@ -264,7 +245,7 @@ impl Run<'_> {
         }
         let rested = ice.end()?;
         if step == Step::GiveUp {
-            let all = look::changing(job, &pass.figures);
+            let all = changing(job.name, &pass.found.source, &pass.figures);
             return Err(give_up(all, &self.schedule, unproven_bytes));
         }
         Ok(rested)
@@ -295,10 +276,10 @@ impl Run<'_> {
         done.read_source_bytes += notes.read_source_bytes;
         done.added_bytes += notes.added_bytes;
         done.checksummed_bytes += checked.figures.checksummed_bytes;
-        let known = &mut self.known;
+        let last = &mut self.known.last;
         let unchecked: ExtentMap = checked.unchecked.iter().copied().collect();
         let doubtful = checked.doubtful.union(&unchecked.intersection(&read));
-        known.damaged = known.damaged.difference(&read).union(&doubtful);
+        last.damaged = last.damaged.difference(&read).union(&doubtful);
     }
 
     const fn is_past_first(&self) -> bool {
@@ -308,24 +289,15 @@ impl Run<'_> {
     /// Keeps what a pass came to for the next one.
     fn keep(&mut self, mut pass: Pass, copied: Copied) {
         let known = &mut self.known;
-        known.described = pass.plan.wanted();
-        known.written_past = pass.found.written_past;
         known.signatures = copied.notes.signatures.finish();
         known.chunks = match copied.notes.chunks {
             Chunks::Listed(list) => list,
             Chunks::Tree(_) => Vec::new(),
         };
-        known.evidence.clear();
-        for (part, draft) in &mut pass.drafts {
-            let findings = Findings {
-                signatures: known.signatures.in_part(*part),
-                damaged: known.damaged.in_part(*part),
-            };
-            // Without it the next pass reads everything.
-            if let Ok(evidence) = draft.so_far(findings) {
-                known.evidence.insert(part.offset_bytes(), evidence);
-            }
-        }
+        let (source, described) = (&pass.found.source, pass.plan.wanted());
+        known
+            .last
+            .follow(source, described, &mut pass.drafts, &known.signatures);
     }
 
     /// Commits the snapshot that the last pass found.
@@ -341,8 +313,8 @@ impl Run<'_> {
         let next_reads_all_because = pass.figures.next_reads_all_because.take();
         let mut job = pass.job(self.live);
         let previous = job.previous.filter(|_| pass.selected.rung != Rung::Full);
-        job.consistency = pass.found.consistency;
-        self.rest.consistency = pass.found.consistency;
+        job.consistency = pass.found.source.consistency;
+        self.rest.consistency = pass.found.source.consistency;
         if self.rest.consistency.is_still() {
             // Nothing of it was mounted, so nothing was brought to rest.
             self.rest = RestFigures::default();
@@ -371,7 +343,7 @@ impl Run<'_> {
             selected: pass.selected.clone(),
             figures,
             drafts,
-            doubtful: self.known.damaged,
+            doubtful: self.known.last.damaged,
             rest: self.rest,
         };
         ended.commit(notes, writer, began)

@@ -10,6 +10,7 @@ use crate::change::outlook::{self, Answer, Past, Proven, Purpose, Question};
 use crate::change::{InPart, MetadataFigures, RungChoice, Unchanged, not_possible};
 use crate::chunk::Digest;
 use crate::error::Result;
+use crate::live::is_apart;
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::ImageSource;
@@ -174,10 +175,7 @@ fn previous(viewed: Viewed<'_>, rung: Rung) -> Option<&Snapshot> {
 /// The volumes that share no byte with another one: what is written to a volume is no trace in
 /// another's files.
 pub(super) fn apart<'a>(all: &'a [SourceVolume<'a>]) -> impl Iterator<Item = SourceVolume<'a>> {
-    let is_apart = |volume: &SourceVolume<'_>| {
-        let overlapping = all.iter().filter(|other| other.part.overlaps(volume.part));
-        overlapping.count() == 1
-    };
+    let is_apart = |volume: &SourceVolume<'_>| is_apart(volume.part, all.iter().map(|it| it.part));
     all.iter().copied().filter(is_apart)
 }
 

@@ -1,6 +1,5 @@
 //! The look at a source at rest, with which a pass begins.
 
-use super::disk;
 use super::way::Staging;
 use super::{Against, Done, Known, Pass, Volume, Waiting};
 use crate::change::evidence::Draft;
@@ -9,12 +8,12 @@ use crate::change::outlook::Purpose;
 use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk;
 use crate::clone::context::Context;
-use crate::clone::live::{Consistency, Found, LiveJob};
+use crate::clone::live::{Consistency, LiveJob};
 use crate::clone::outlook::{self, Outlook, Viewed};
 use crate::clone::prepared::{Prepared, data};
 use crate::clone::{CloneOptions, Job, structures, within};
 use crate::error::{Error, Result};
-use crate::live::{Earlier, Ice, again, unmapped};
+use crate::live::{self, Ice, LastPass, LiveSource, Looking, unmapped};
 use crate::plan::Plan;
 use klon_partition::filesystem::Basis;
 use klon_partition::{Extent, ExtentMap};
@@ -22,7 +21,7 @@ use std::sync::Arc;
 
 /// A source at rest, and what of it goes to the target.
 struct Frozen {
-    found: Found,
+    found: LiveSource,
     plan: Plan,
     rested: Rested,
 }
@@ -39,13 +38,25 @@ impl Frozen {
         let rested = Rested {
             since: ice.since(),
             consistency: found.consistency,
-            session: found.session.clone(),
+            session: found.session().cloned(),
         };
         Ok(Self {
             found,
             plan,
             rested,
         })
+    }
+
+    /// What its files show against the pass before.
+    fn shown(&self, job: &Job<'_>, last: &LastPass, with: Context<'_>) -> Result<live::Shown> {
+        let looking = Looking {
+            continuity: job.continuity,
+            written_by: job.written_by,
+            path: &|_| with.records.evidence_path(job.target_identity),
+            reliance: &with.options.reliance,
+            observer: with.observer,
+        };
+        last.shown(&self.found, &self.plan.wanted(), &looking)
     }
 
     fn subject<'s>(&'s self, job: &'s Job<'_>) -> Subject<'s> {
@@ -57,7 +68,7 @@ impl Frozen {
 }
 
 /// The job, with the source as it was found at rest.
-pub(super) fn job<'p>(live: &LiveJob<'p>, found: &'p Found) -> Job<'p> {
+pub(super) fn job<'p>(live: &LiveJob<'p>, found: &'p LiveSource) -> Job<'p> {
     Job {
         source: &*found.source,
         usage: &found.usage,
@@ -66,19 +77,16 @@ pub(super) fn job<'p>(live: &LiveJob<'p>, found: &'p Found) -> Job<'p> {
 }
 
 /// Checks that a source at rest can be copied in passes.
-fn check(base: &Job<'_>, found: &Found) -> Result<()> {
+fn check(base: &Job<'_>, found: &LiveSource) -> Result<()> {
     if found.source.geometry().size_bytes != base.source.geometry().size_bytes {
         return Err(Error::SourceChanged("it has another size".to_owned()));
     }
-    let of_disk = found.volumes.iter().filter_map(|volume| {
-        let rested = volume.rested.as_ref()?;
-        Some((&volume.usage, rested.consistency))
-    });
-    let itself = found.volumes.is_empty();
-    let itself = itself.then_some((&found.usage, found.consistency));
-    for (usage, consistency) in of_disk.chain(itself) {
+    for volume in found.mounted() {
+        let usage = &volume.usage;
+        let consistency = volume.rested.as_ref().map(|rested| rested.consistency);
         // What is read-only shows no writes, and needs no token for them.
-        let is_shown = consistency == Consistency::ReadOnly || usage.token.is_some();
+        let is_read_only = consistency == Some(Consistency::ReadOnly);
+        let is_shown = is_read_only || usage.token.is_some();
         if usage.basis != Basis::Map || !is_shown {
             return Err(Error::Refused(format!(
                 "{} can't be cloned while it is mounted: {}. Unmount it first",
@@ -157,11 +165,9 @@ impl<'a> Waiting<'a> {
             figures: figures.clone(),
             contents,
         };
-        if !frozen.found.volumes.is_empty() {
+        if frozen.found.itself().is_none() {
             // A record tells nothing of the files on a disk, but each pass tells the next one.
-            let nothing = Known::default();
-            let found = (&frozen.found, &frozen.plan.wanted());
-            shown.drafts = disk::shown(found, &job, &nothing, with)?.drafts;
+            shown.drafts = frozen.shown(&job, &LastPass::default(), with)?.drafts;
         }
         let volume = Volume {
             live: self.live,
@@ -191,38 +197,20 @@ impl Volume<'_> {
         let frozen = Frozen::look(self.live, ice)?;
         let job = job(self.live, &frozen.found);
         let options = relying(with.options);
-        let reliance = options.reliance;
-        if !frozen.found.volumes.is_empty() {
-            let with = Context {
-                options: &options,
-                ..with
-            };
-            let found = (&frozen.found, &frozen.plan.wanted());
-            let shown = disk::shown(found, &job, &self.known, with)?;
-            let unchanged = Unchanged::new(shown.proven, self.known.described.clone());
-            let shown = Shown {
-                against: Against::Pass(Some(unchanged)),
-                drafts: shown.drafts,
-                figures: shown.figures,
-                contents: None,
-            };
-            return self.pass(frozen, shown, &reliance);
-        }
-        let described = &self.known.described;
-        let earlier = Earlier {
-            evidence: self.known.evidence.get(&0),
-            described,
-            path: &with.records.evidence_path(job.target_identity),
+        let with = Context {
+            options: &options,
+            ..with
         };
-        let shown = again(frozen.subject(&job), earlier, &reliance, with.observer)?;
-        let unchanged = |proven| Unchanged::new(proven, described.clone());
+        let last = &self.known.last;
+        let shown = frozen.shown(&job, last, with)?;
+        let unchanged = Unchanged::new(shown.proven, last.described.clone());
         let shown = Shown {
-            against: Against::Pass(shown.proven.map(unchanged)),
-            drafts: with_place(shown.draft, &job),
+            against: Against::Pass(unchanged),
+            drafts: shown.drafts,
             figures: shown.figures,
             contents: shown.contents,
         };
-        self.pass(frozen, shown, &reliance)
+        self.pass(frozen, shown, &options.reliance)
     }
 
     /// The pass that begins with such a look.
@@ -254,7 +242,7 @@ impl Volume<'_> {
         let proof = self.prepared.selection.approach.proof();
         let unchanged = match &pass.against {
             Against::Record => proof.map(|proof| &proof.unchanged),
-            Against::Pass(unchanged) => unchanged.as_ref(),
+            Against::Pass(unchanged) => Some(unchanged),
         };
         let chunks = chunk::chunks(&pass.wanted, pass.plan.source_bytes);
         let is_read = |chunk: &Extent| {

@@ -63,9 +63,9 @@ impl<'a> Volume<'a> {
         prepared.plan = pass.plan.clone();
         prepared.wanted = pass.wanted.clone();
         // What the volumes of a disk showed is of use to its passes alone.
-        let is_disk = !pass.found.volumes.is_empty();
         let mut drafts = std::mem::take(&mut pass.drafts).into_iter();
-        let draft = drafts.next().filter(|_| !is_disk).map(|(_, draft)| draft);
+        let own = pass.found.itself().and_then(|_| drafts.next());
+        let draft = own.map(|(_, draft)| draft);
         let last = Last {
             live: self.live,
             pass,
@@ -183,7 +183,7 @@ impl Leftover<'_> {
             figures,
             draft: self.draft.filter(|_| is_kept),
             contents: None,
-            damaged: self.known.damaged,
+            damaged: self.known.last.damaged,
         }
     }
 }

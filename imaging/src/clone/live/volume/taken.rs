@@ -2,7 +2,6 @@
 
 use super::way::PassEnd;
 use super::{Against, Copied, Ended, Known, Pass, Taken, Volume};
-use crate::change::evidence::Findings;
 use crate::chunk;
 use crate::error::Result;
 use klon_partition::{Extent, ExtentMap};
@@ -58,20 +57,11 @@ impl Volume<'_> {
     /// Keeps what a pass found for the next one, or for the end.
     pub(in crate::clone::live) fn keep(&mut self, mut pass: Pass, taken: Taken) -> Ended {
         let known = &mut self.known;
-        known.described = pass.wanted.clone();
-        known.written_past = pass.found.written_past;
         let signatures: ExtentMap = known.signatures.values().flatten().copied().collect();
-        known.evidence.clear();
-        for (part, draft) in &mut pass.drafts {
-            let findings = Findings {
-                signatures: signatures.in_part(*part),
-                damaged: known.damaged.in_part(*part),
-            };
-            // Without it the next pass reads everything.
-            if let Ok(evidence) = draft.so_far(findings) {
-                known.evidence.insert(part.offset_bytes(), evidence);
-            }
-        }
+        let (found, described) = (&pass.found, pass.wanted.clone());
+        known
+            .last
+            .follow(found, described, &mut pass.drafts, &signatures);
         self.done.figures.metadata_read_bytes += pass.figures.metadata_read_bytes;
         Ended { pass, taken }
     }
@@ -89,6 +79,6 @@ impl Known {
         let is_read = |number| chunk_at(number).is_some_and(|chunk| read.overlaps(chunk));
         self.signatures.retain(|&number, _| !is_read(number));
         self.signatures.extend(signatures);
-        self.damaged = self.damaged.difference(read).union(damaged);
+        self.last.damaged = self.last.damaged.difference(read).union(damaged);
     }
 }

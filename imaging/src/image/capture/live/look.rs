@@ -1,27 +1,25 @@
 //! The look at a source at rest, with which a pass begins.
 
 use super::super::job::{CaptureJob, CaptureOptions, SourceVolume, Volumes};
-use super::super::outlook::{self, Beforehand, Unread, Viewed, apart};
+use super::super::outlook::{self, Beforehand, Unread, Viewed};
 use super::super::plan;
 use super::super::selected::Selected;
-use super::{LiveCapture, LiveSource, LiveVolume, Run};
+use super::{LiveCapture, LookedAt, Run};
 use crate::change::evidence::Draft;
-use crate::change::look::Subject;
 use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Changing, Earlier, Ice, Past, again, read_again};
+use crate::live::{Ice, LiveVolume, Looking};
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::ImageSource;
-use klon_partition::device::Window;
 use klon_partition::filesystem::Basis;
-use klon_partition::{Extent, ExtentMap, ReadAt};
+use klon_partition::{Extent, ReadAt};
 
 /// What was found of a source at the start of a pass, at rest.
 pub(super) struct Pass {
-    pub(super) found: LiveSource,
+    pub(super) found: LookedAt,
     pub(super) plan: Plan,
     pub(super) selected: Selected,
     /// What is as the image has it; `None` when nothing shows that.
@@ -49,7 +47,7 @@ impl Pass {
     }
 }
 
-fn job<'p>(live: &LiveCapture<'p>, found: &'p LiveSource) -> CaptureJob<'p> {
+fn job<'p>(live: &LiveCapture<'p>, found: &'p LookedAt) -> CaptureJob<'p> {
     let of = |volume: &'p LiveVolume| SourceVolume {
         number: volume.number,
         part: volume.part,
@@ -57,12 +55,12 @@ fn job<'p>(live: &LiveCapture<'p>, found: &'p LiveSource) -> CaptureJob<'p> {
         rested: volume.rested.as_ref(),
     };
     let volumes = live.job.volumes.as_ref().map(|volumes| Volumes {
-        all: found.volumes.iter().map(of).collect(),
+        all: found.source.volumes.iter().map(of).collect(),
         ..volumes.clone()
     });
     CaptureJob {
-        source: &*found.source,
-        usage: &found.usage,
+        source: &*found.source.source,
+        usage: &found.source.usage,
         partitions: found.partitions.clone(),
         volumes,
         watch: None,
@@ -94,22 +92,6 @@ pub(super) fn beforehand(
     outlook::beforehand(viewed, selected.rung, &is_still)
 }
 
-/// The volumes that are mounted for writing, with what the files of all showed.
-pub(super) fn changing<'p>(
-    job: &'p CaptureJob<'_>,
-    figures: &'p MetadataFigures,
-) -> impl Iterator<Item = Changing<'p>> {
-    mounted(job).map(move |volume| Changing {
-        name: match volume.number {
-            0 => job.name.to_owned(),
-            number => format!("{}:{number}", job.name),
-        },
-        device: job.source,
-        part: Some(volume.part),
-        figures,
-    })
-}
-
 /// The passes rely on the files in any case.
 fn relying(options: &CaptureOptions) -> CaptureOptions {
     CaptureOptions {
@@ -135,14 +117,7 @@ impl Run<'_> {
         let options = relying(self.options);
         let looked = match self.is_first() {
             true => self.first(&job, &plan, header, &options)?,
-            false => {
-                // What nobody counts may have been written to.
-                let past = Past::between(self.known.written_past, found.written_past);
-                let volumes = found.volumes.iter().map(|it| (it.part, &it.usage));
-                let wanted = plan.wanted();
-                let outside = read_again(volumes, (&wanted, &found.usage), past);
-                self.again(&job, (&plan, &outside), header, &options)?
-            }
+            false => self.again(&found, &job, &plan, (header, &options))?,
         };
         drop(job);
         self.done.metadata_read_bytes += looked.figures.metadata_read_bytes;
@@ -156,13 +131,13 @@ impl Run<'_> {
         })
     }
 
-    fn check(&self, found: &LiveSource) -> Result<()> {
+    fn check(&self, found: &LookedAt) -> Result<()> {
         let base = &self.live.job;
-        let is_same_size = found.source.geometry() == base.source.geometry();
+        let is_same_size = found.source.source.geometry() == base.source.geometry();
         if !is_same_size {
             return Err(Error::SourceChanged("it has another size".to_owned()));
         }
-        for volume in found.volumes.iter().filter(|it| it.rested.is_some()) {
+        for volume in found.source.mounted() {
             if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &volume.usage.basis {
                 return Err(Error::Refused(format!(
                     "{} can't be imaged while it is mounted: {reason}. Unmount it first",
@@ -202,64 +177,43 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// What is as the pass before found it: volumes that nobody has mounted, and what the files of the others
-    /// show. Nothing shows that of what is `outside`.
+    /// What is as the pass before found it.
     fn again(
         &self,
+        found: &LookedAt,
         job: &CaptureJob<'_>,
-        (plan, outside): (&Plan, &ExtentMap),
-        header: &Header,
-        options: &CaptureOptions,
+        plan: &Plan,
+        (header, options): (&Header, &CaptureOptions),
     ) -> Result<outlook::Outlook> {
-        let known = &self.known;
-        let mut found = outlook::Outlook::default();
-        let parts = mounted(job).map(|volume| volume.part).collect();
-        let mut proven = known
-            .described
-            .difference(&parts)
-            .difference(outside)
-            .difference(&known.damaged);
-        let all = job.volumes.iter().flat_map(|volumes| apart(&volumes.all));
-        for volume in all.filter(|volume| volume.rested.is_some()) {
-            let (Ok(window), Some(volumes)) = (Window::new(job.source, volume.part), &job.volumes)
-            else {
-                continue;
-            };
-            let start_bytes = volume.part.offset_bytes();
-            let subject = Subject {
-                source: &window,
-                usage: volume.usage,
-                continuity: volumes.continuity,
-                written_by: volumes.written_by,
-                rested: volume.rested,
-            };
+        let Some(volumes) = &job.volumes else {
+            return Ok(outlook::Outlook::default());
+        };
+        let path = |partition| {
             let of = ImageSource {
                 identity: job.source_identity,
                 given_name: job.given_name.as_deref(),
-                partition: volume.number,
+                partition,
             };
-            let path = volumes.records.image_evidence_path(header.uuid, of);
-            let described = known.described.in_part(volume.part);
-            let earlier = Earlier {
-                evidence: known.evidence.get(&start_bytes),
-                described: &described,
-                path: &path,
-            };
-            let shown = again(subject, earlier, &options.reliance, self.observer)?;
-            if let Some(extents) = shown.proven {
-                proven = proven.union(&extents.shifted(start_bytes));
-            }
-            found
-                .drafts
-                .extend(shown.draft.map(|draft| (volume.part, draft)));
-            found.figures.join(shown.figures, start_bytes);
-        }
-        found.unread = Some(Unread {
-            unchanged: Unchanged::new(proven.difference(outside), known.described.clone()),
-            wanted: plan.wanted(),
-            signatures: known.signatures.clone(),
-        });
-        Ok(found)
+            volumes.records.image_evidence_path(header.uuid, of)
+        };
+        let looking = Looking {
+            continuity: volumes.continuity,
+            written_by: volumes.written_by,
+            path: &path,
+            reliance: &options.reliance,
+            observer: self.observer,
+        };
+        let (known, wanted) = (&self.known, plan.wanted());
+        let shown = known.last.shown(&found.source, &wanted, &looking)?;
+        Ok(outlook::Outlook {
+            unread: Some(Unread {
+                unchanged: Unchanged::new(shown.proven, known.last.described.clone()),
+                wanted,
+                signatures: known.signatures.clone(),
+            }),
+            drafts: shown.drafts,
+            figures: shown.figures,
+        })
     }
 }
 
