@@ -134,7 +134,7 @@ impl Ledger {
         })
     }
 
-    /// The one that is to be begun: what is there, or the first place that outlives the other volumes.
+    /// The ledger to begin: the one that is there, or one at the first place that outlives the other volumes.
     pub fn to_install(common: &Common, root: &Path) -> Self {
         let usual = Self::new(common, root);
         if common.ledger.is_some() || usual.path.exists() {

@@ -283,8 +283,8 @@ pub struct Known<'a> {
     pub system: &'a System,
 }
 
-/// Names the bytes of `source` that nobody proved free and that the other side has no room for. Says nothing if
-/// `source` is a clone whose record ends before them: the run that made the other side told that already.
+/// Names the bytes of `source` that nobody proved free and the other side has no room for. If `source` is a clone and
+/// its record ends before them, nothing is said: the earlier run said it.
 ///
 /// # Errors
 /// When the source can't be read.

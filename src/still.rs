@@ -1,4 +1,4 @@
-//! Brings sources that others write to to rest. klon freezes mounted volumes or makes them read-only for the
+//! Brings a source to rest while other programs use it. klon freezes mounted volumes or makes them read-only for the
 //! moment, and a watchdog lets them go whatever happens to klon. It reads volumes of LVM from snapshots.
 //!
 //! [`Freezer`] and [`Remount`] stand on [`keeper`], which holds volumes and lets them go. [`watchdog`] is the

@@ -61,7 +61,7 @@ pub struct RunMeta {
     pub untouched: Untouched,
 }
 
-/// What chunks hold that a run did not touch.
+/// The content of chunks that a run did not touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Untouched {

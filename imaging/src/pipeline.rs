@@ -1,5 +1,9 @@
 //! One bounded, ordered pipeline: source → work × N → sink.
 
+mod batches;
+
+pub use batches::Batches;
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -87,6 +91,28 @@ pub fn run<I: Send, O: Send, E: Send>(
         // Only the threads hold these now, so that the ends of the channels are seen.
         drop((tasks, result_sender));
         drain(results, permit_sender, &mut sink)
+    })
+}
+
+/// The same for items of which many ask for next to no work. A thread takes several of those at once, as handing
+/// over each takes longer than the work.
+///
+/// # Errors
+/// What `source`, `work` or `sink` return.
+pub fn run_in_batches<I: Send, O: Send, E: Send, S, L>(
+    flow: impl Into<Flow>,
+    source: Batches<S, L>,
+    work: impl Fn(I) -> Result<O, E> + Sync,
+    mut sink: impl FnMut(O) -> Result<(), E>,
+) -> Result<(), E>
+where
+    S: Iterator<Item = Result<I, E>> + Send,
+    L: Fn(&I) -> bool + Send,
+{
+    let source = source.map(Ok);
+    let each = |batch: Vec<Result<I, E>>| Ok(batches::work_on(batch, &work));
+    run(flow, source, each, |results| {
+        results.into_iter().try_for_each(|result| sink(result?))
     })
 }
 

@@ -1,5 +1,5 @@
-//! Where something lies that is staged, and references to blocks of its index, as marks, logs and
-//! index blocks hold them (see [`stage`](crate::stage)).
+//! Places of staged data, and references to blocks of the index (see [`stage`](crate::stage)). Marks, logs and index
+//! blocks hold them.
 
 use klon_partition::Extent;
 use klon_partition::bytes::{le32, le64};

@@ -83,8 +83,8 @@ pub struct VerifySummary {
     /// What stands there beside zeroes, by the record.
     #[serde(flatten)]
     pub bad_fill: FillTexts,
-    /// Bytes that can't be read from the source now, so that they are not compared, beside those
-    /// in [`bad`](Self::bad).
+    /// Bytes of the source that can't be read now, so klon does not compare them. Those in [`bad`](Self::bad) are not
+    /// counted.
     pub unread_bytes: u64,
     /// Where they are.
     pub unread: ExtentMap,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// The directory of a file, which may be named without one.
+/// The directory that holds a file. A path without a directory means the current one.
 #[must_use]
 pub fn directory_of(path: &Path) -> &Path {
     path.parent()

@@ -9,8 +9,8 @@ use klon_partition::inspect::inspect;
 use klon_partition::system::{System, Use};
 
 impl Place {
-    /// The node of this partition, where something on its disk is in use: uses of the other partitions do not
-    /// matter then. Without such a node, the same place.
+    /// The node of this partition, if something on its disk is in use: then uses of the other partitions do not matter.
+    /// Without such a node, the same place.
     ///
     /// # Errors
     /// When the system can't be asked, or the disk can't be read.

@@ -35,7 +35,7 @@ const BTRFS: Mounting = Mounting {
     options: "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance",
 };
 
-/// Does a job. Of one that asks for something: the answer.
+/// Does a job. Returns the answer if the job asks for something.
 ///
 /// # Errors
 /// Why it could not be done.

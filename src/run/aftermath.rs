@@ -175,7 +175,7 @@ fn of_records(number: i32, records: &RecordStore) -> String {
             advice::about(number, records.directory(), elsewhere).unwrap_or_default()
         }
         _ => format!(
-            "klon must be able to write its records to {directory}. Or name another place with \
+            "klon must be able to write its records to {directory}. To keep them elsewhere, use \
              --records DIR"
         ),
     }

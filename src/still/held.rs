@@ -136,8 +136,8 @@ impl Held {
         }
     }
 
-    /// Lets go of all, the last first, and tries it again where the kernel does not. What can't be let go of is
-    /// returned. The time is over only when nothing is held any more.
+    /// Lets go of all volumes, the last one first, and retries those that the kernel keeps. Returns one that can't be
+    /// let go of. The deadline stays until nothing is held.
     pub fn let_go_patiently(&self) -> Option<(&Volume, io::Error)> {
         let mut stuck = None;
         for _ in 0..10 {

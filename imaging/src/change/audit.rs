@@ -161,7 +161,7 @@ pub(crate) fn named(files: &[Owner]) -> String {
     }
 }
 
-/// What should have told of a change and did not, as in "its metadata does not show".
+/// The part of the metadata that failed to show a change, for a sentence like "its metadata does not show".
 #[derive(Clone, Copy)]
 pub(crate) struct Account {
     pub(crate) name: &'static str,

@@ -123,9 +123,9 @@ pub struct Before<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// Looks at a source; `None` when its files can't show that they are what they were, or could by a
-    /// heuristic that nobody asked for, or it was not taken for clean, or keeps digests of its own, or its
-    /// journal was replayed or it was shrunk for this run alone.
+    /// Looks at a source. `None` if its files can't prove anything: by this filesystem, or only by a heuristic that
+    /// nobody asked for; because the source is not clean, or keeps digests itself; or because its journal was replayed
+    /// or it was shrunk for this run alone.
     ///
     /// # Errors
     /// [`Error::Source`].

@@ -11,7 +11,7 @@ use crate::change::sums;
 use crate::error::Result;
 use crate::intent::IntentLog;
 use crate::live::RestFigures;
-use crate::pipeline;
+use crate::pipeline::{self, Batches};
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::record::{MetadataWriter, RecordWriter};
 use crate::target_writer::HeldBack;
@@ -93,9 +93,9 @@ impl Run<'_> {
         };
         let notes = &mut self.notes;
         notes.add(&outcome, before, observer)?;
-        pipeline::run(
+        pipeline::run_in_batches(
             options.threads,
-            others,
+            Batches::of(others, |task: &Task| task.proven().is_some()),
             |task| output.put_data(worker.process(&task)?),
             |(outcome, zeroes)| {
                 // In order, so that neighbors become one request.

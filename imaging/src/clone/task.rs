@@ -23,11 +23,10 @@ pub(super) struct Task {
     pub(super) is_proven: bool,
     /// The part that is proven, if that is most of the chunk.
     pub(super) part: Option<PartlyProven>,
-    /// What the record says of its pieces. A chunk keeps their digests that is as it was; of another one, only
-    /// pieces with other digests are read of the target.
+    /// What the record says of its pieces. An unchanged chunk keeps their digests; of a changed one, only pieces with
+    /// other digests are read from the target.
     pub(super) pieces: Option<Box<Pieces>>,
-    /// What is described by what is known of it. `None` where that lies elsewhere than on the target: an earlier
-    /// pass has staged it.
+    /// What `known` describes. `None` if that does not lie on the target: an earlier pass has staged it.
     pub(super) described: Option<ExtentMap>,
 }
 

@@ -1,5 +1,4 @@
-//! Verifying an image: every frame of its snapshots is read once. Of a damaged frame it is told which data
-//! it costs.
+//! Verifies an image by reading each frame once, and names the data that each damaged frame costs.
 
 use super::catalog::pages::{PageNode, read_page};
 use super::frame::FrameType;

@@ -219,7 +219,7 @@ impl Salvaged {
         }
     }
 
-    /// Of the source, `replaced` is read from elsewhere.
+    /// Notes that `replaced` is read from elsewhere, not from this source.
     pub fn replace(&mut self, replaced: &ExtentMap) {
         self.replaced = self.replaced.union(replaced);
     }

@@ -27,7 +27,7 @@ pub struct Freeze {
 }
 
 impl RestFigures {
-    /// Of a source that was not frozen.
+    /// The figures for a source that was not frozen.
     pub(crate) fn of(consistency: Consistency) -> Self {
         Self {
             consistency,

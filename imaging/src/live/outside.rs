@@ -1,4 +1,4 @@
-//! What of a disk in use every pass reads again, as nothing shows it to be as the pass before found it.
+//! The bytes of a disk in use that each pass reads again, because nothing shows them unchanged.
 
 use super::source::LiveSource;
 use klon_partition::ExtentMap;

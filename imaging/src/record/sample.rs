@@ -4,7 +4,7 @@ use super::{Manifest, Role};
 use crate::CHUNK_BYTES;
 use klon_partition::Identity;
 
-/// Of a backup of one chunk to `target`, that nothing else is known of.
+/// The manifest of a one-chunk backup to `target`, with nothing else known.
 pub(crate) fn manifest(target: &Identity) -> Manifest {
     Manifest {
         source: Identity::Path("/source".to_owned()),

@@ -23,9 +23,8 @@ pub(super) fn content(piece: Extent, pattern: &str) -> Bytes {
         .collect()
 }
 
-/// The part of what was `filled` where that still stands on `device`, by whole sectors of 512 bytes.
-/// Anything else was written since, and so is what somebody wants there. What can't be read now is no
-/// better than it was.
+/// The part of `filled` that still stands on `device`, in whole sectors of 512 bytes. Anything else was written since,
+/// so somebody wants it there. What can't be read now is no better than it was.
 #[must_use]
 pub fn still_filled(device: &dyn ReadAt, filled: &Filled) -> ExtentMap {
     let sector = Extent::new(0, SECTOR_BYTES as u64);

@@ -1,6 +1,6 @@
 //! Bringing a staged update from room into place.
 
-use super::blocks::{read_block, write_block};
+use super::blocks::{in_parts, read_block, write_entries};
 use super::bounds::{Sums, on_volume};
 use super::index::{Chain, damaged};
 use super::room::{Space, UNIT_BYTES};
@@ -199,10 +199,10 @@ impl ReadBack {
         let mut written_bytes = 0;
         pipeline::run(
             threads,
-            Chain::new(space, self.mark.run, self.staged.index),
-            |block| write_block(space, &block, self.was_begun),
-            |block_bytes: u64| {
-                written_bytes += block_bytes;
+            Chain::new(space, self.mark.run, self.staged.index).flat_map(in_parts),
+            |entries| write_entries(space, &entries, self.was_begun),
+            |part_bytes: u64| {
+                written_bytes += part_bytes;
                 Ok(())
             },
         )?;

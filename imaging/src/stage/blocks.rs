@@ -12,6 +12,8 @@ use klon_partition::device::AlignedBuffer;
 
 /// What is read from room at once.
 const READ_BYTES_MAX: u64 = 1 << 20;
+/// How many entries one thread brings into place before it takes others.
+const PART_ENTRIES: usize = 32;
 
 /// What the check of a block found.
 pub(super) struct Read {
@@ -32,7 +34,7 @@ pub(super) fn read_block(space: Space<'_>, volume_bytes: u64, block: &Block) -> 
         from: before.into_iter().collect(),
         held: Vec::new(),
     };
-    each(space, block, |entry, bytes| {
+    each(space, &block.entries, |entry, bytes| {
         let is_held = entry.to.offset_bytes() < HELD_BYTES;
         let end_max_bytes = if is_held { HELD_BYTES } else { u64::MAX };
         if entry.to.end_bytes() > volume_bytes.min(end_max_bytes) {
@@ -68,11 +70,24 @@ pub(super) fn read_block(space: Space<'_>, volume_bytes: u64, block: &Block) -> 
     Ok(read)
 }
 
-/// Writes what a block tells of, but for the first chunk, and for what is there already if that is
+/// The entries of a block, in parts that several threads can bring into place.
+pub(super) fn in_parts(block: Result<Block>) -> impl Iterator<Item = Result<Vec<Entry>>> {
+    let (entries, error) = match block {
+        Ok(block) => (block.entries, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let parts: Vec<_> = entries
+        .chunks(PART_ENTRIES)
+        .map(<[Entry]>::to_vec)
+        .collect();
+    parts.into_iter().map(Ok).chain(error.map(Err))
+}
+
+/// Writes what `entries` tell of, but for the first chunk, and for what is there already if that is
 /// likely. Returns the bytes written.
-pub(super) fn write_block(space: Space<'_>, block: &Block, is_likely: bool) -> Result<u64> {
+pub(super) fn write_entries(space: Space<'_>, entries: &[Entry], is_likely: bool) -> Result<u64> {
     let mut written_bytes = 0_u64;
-    each(space, block, |entry, bytes| {
+    each(space, entries, |entry, bytes| {
         if entry.is_old || entry.to.offset_bytes() < HELD_BYTES {
             return Ok(());
         }
@@ -99,13 +114,12 @@ fn is_there(space: Space<'_>, to: Extent, bytes: Option<&[u8]>) -> Result<bool> 
     Ok(bytes.map_or_else(|| is_zero(&now), |bytes| *bytes == *now))
 }
 
-/// Gives each entry of a block and its bytes, whose digest is right, to `use_entry`.
+/// Gives each of `entries` and its bytes, whose digest is right, to `use_entry`.
 pub(super) fn each(
     space: Space<'_>,
-    block: &Block,
+    mut entries: &[Entry],
     mut use_entry: impl FnMut(&Entry, Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
-    let mut entries = block.entries.as_slice();
     let mut buffer = AlignedBuffer::zeroed(0);
     while let Some(first) = entries.first() {
         let Some((start, _)) = first.from else {

@@ -57,7 +57,7 @@ impl Earlier {
                 !entry.is_old && !is_known && entry.from.is_some_and(|(spot, _)| is_room(&spot))
             });
             let mut found = Vec::new();
-            each(space, &block, |entry, _| {
+            each(space, &block.entries, |entry, _| {
                 found.push(*entry);
                 Ok(())
             })?;

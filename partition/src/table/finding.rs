@@ -30,7 +30,10 @@ impl fmt::Display for Finding {
             Self::Doubtful(how) | Self::CopiesDiffer(how) => {
                 write!(f, "the partition table can't be relied on: {how}")
             }
-            Self::Sectors(which) => write!(f, "the partition table is of other sectors: {which}"),
+            Self::Sectors(which) => write!(
+                f,
+                "the partition table was made for another sector size: {which}"
+            ),
             Self::Filesystem(which) => write!(f, "{which}"),
             Self::ProtectiveMbr(how) => write!(f, "the protective MBR is unusual: {how}"),
         }

@@ -112,9 +112,8 @@ impl InUse {
         Ok((!used.mounted.is_empty()).then_some(used))
     }
 
-    /// What is in use of a whole disk: partitions of it that are mounted for writing, and such that are swapped to.
-    /// `None` of what is no disk with partitions, when anything else writes to it, such as a volume of LVM or of
-    /// dm-crypt on it, and when one can't be brought to rest.
+    /// The partitions of a disk that are mounted for writing or used as swap. `None` when this is no partitioned disk,
+    /// when something else writes to it (LVM, dm-crypt), or when a partition can't be brought to rest.
     ///
     /// # Errors
     /// As [`of_volume`](Self::of_volume).

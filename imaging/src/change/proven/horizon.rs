@@ -25,7 +25,7 @@ impl Horizon {
         Self(earlier(begin, 0, TICKS_NANOSECONDS))
     }
 
-    /// Of a mounted volume that was frozen at `begin`: stamps of the last second may come again.
+    /// The horizon of a mounted volume that was frozen at `begin`. Stamps of the last second may repeat.
     #[must_use]
     pub const fn frozen(begin: Stamp) -> Self {
         Self(earlier(begin, 1, 0))

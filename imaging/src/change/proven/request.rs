@@ -1,4 +1,4 @@
-//! What a walk goes over.
+//! The filesystem and device that a walk goes over, the rule that it follows, and when it stops.
 
 use super::rule::Rule;
 use klon_partition::ReadAt;

@@ -1,4 +1,4 @@
-//! The end of live clones: the sources went on, and all of their state at rest is on the targets or staged.
+//! The end of live clones. The sources run again; their state at rest is on the targets, or staged.
 
 use super::volume::{Ended, Ending, Last, Leftover, Volume};
 use crate::clone::context::Context;

@@ -22,7 +22,7 @@ use crate::clone::{CloneOptions, Job, pending, within};
 use crate::error::Error;
 use crate::error::Result;
 use crate::live::{LastPass, LiveSource, Quiet};
-use crate::pipeline;
+use crate::pipeline::{self, Batches};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::target_writer::{HeldBack, TargetWriter};
@@ -248,9 +248,10 @@ impl<'a> Volume<'a> {
             changed: outcome.changed.iter().copied().collect(),
         };
         noted.add(&outcome, before, observer);
-        pipeline::run(
+        let others = others.map(|task| go_on(task?));
+        pipeline::run_in_batches(
             options.threads,
-            others.map(|task| go_on(task?)),
+            Batches::of(others, |task: &Task| task.proven().is_some()),
             |task| way.put_data(&task, worker.process(&task)?),
             |(outcome, zeroes)| {
                 for write in &zeroes {

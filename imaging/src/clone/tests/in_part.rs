@@ -167,6 +167,16 @@ fn differing_pieces(task: &Task, outcome: &Outcome) -> ExtentMap {
     }
 }
 
+/// The pieces of which the source is not read whole, or of which the record says nothing: what they hold, if anything of
+/// them may have changed, the target alone tells.
+fn not_from_source(task: &Task) -> ExtentMap {
+    let map = |extents: &[Extent]| extents.iter().copied().collect::<ExtentMap>();
+    let proven = task.part.as_ref().map(|part| map(&part.extents.proven));
+    let described = task.described.clone().unwrap_or_default();
+    let new = map(&task.wanted).difference(&described);
+    touched(CHUNK, &proven.unwrap_or_default().union(&new))
+}
+
 /// A source that can't be read in part.
 fn without(bytes: &[u8], bad: Extent) -> FaultAt<MemoryDevice> {
     let device = MemoryDevice::new(bytes.to_vec(), 512);
@@ -239,7 +249,8 @@ proptest! {
             match &outcome.seen {
                 Seen::Read(_) => task.part.is_some() || differing_pieces(&task, &outcome).overlaps(rotten),
                 Seen::InPart { untouched, .. } => {
-                    !untouched.overlaps(rotten) && differing_pieces(&task, &outcome).overlaps(rotten)
+                    let read = differing_pieces(&task, &outcome).union(&not_from_source(&task));
+                    !untouched.overlaps(rotten) && read.overlaps(rotten)
                 }
                 _ => false,
             }

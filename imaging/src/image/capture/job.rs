@@ -132,7 +132,7 @@ pub struct CaptureSummary {
     /// How the source was at rest.
     #[serde(flatten)]
     pub rest: RestFigures,
-    /// How each partition of a disk was; none where nobody had any of them mounted for writing.
+    /// How each partition was at rest. Empty if none was mounted for writing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionRest>,
     /// How long it took.

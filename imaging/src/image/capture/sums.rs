@@ -89,7 +89,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// What was found. Of a partition, its number and a colon stand before each path.
+    /// What was found. The paths of a partition begin with its number and a colon.
     pub(super) fn finish(self, job: &CaptureJob<'_>) -> Checked {
         let Self { checks, mut found } = self;
         for (summed, check) in checks {

@@ -14,7 +14,7 @@ use crate::buffer::Pool;
 use crate::change::proven::Signatures;
 use crate::error::Result;
 use crate::live::Ice;
-use crate::pipeline::{self, Flow};
+use crate::pipeline::{self, Batches, Flow};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
 use crate::rung::Rung;
@@ -150,9 +150,9 @@ impl Transfer<'_, '_> {
         let worker = self.worker(previous, chunk_len, &dedup);
         let own_bytes = work::context_bytes(options.level, chunk_len);
         let mut notes = Notes::new(chunks);
-        pipeline::run(
+        pipeline::run_in_batches(
             Flow::of_items(options.threads, chunk_len, own_bytes),
-            tasks,
+            Batches::of(tasks, |task: &Task| task.proven().is_some()),
             |task| worker.process(&task),
             |outcome| {
                 if let Some(ice) = ice {

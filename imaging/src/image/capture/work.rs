@@ -45,7 +45,7 @@ impl Task {
     }
 
     /// Where a chunk is stored that need not be read.
-    fn proven(&self) -> Option<Reference> {
+    pub(super) fn proven(&self) -> Option<Reference> {
         self.known().filter(|_| self.is_proven)
     }
 }

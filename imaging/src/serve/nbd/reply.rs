@@ -71,7 +71,7 @@ impl Replies<'_> {
         }
     }
 
-    /// The head of a simple answer; of one to a read without error, the data follows.
+    /// The head of a simple answer. The data of a successful read follow it.
     pub(super) fn simple(&mut self, errno: Option<Errno>) {
         self.out.extend(SIMPLE_MAGIC.to_be_bytes());
         let errno = errno.map_or(0, |errno| errno as u32);

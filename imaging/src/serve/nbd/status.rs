@@ -17,9 +17,9 @@ pub(super) struct Descriptor {
 /// The flags of what is looked for.
 #[derive(Clone, Copy)]
 pub(super) struct Flags {
-    /// Of what is found.
+    /// Flags of the matching extents.
     pub(super) inside: u32,
-    /// Of the rest.
+    /// Flags of all others.
     pub(super) outside: u32,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Selected {
     pub(super) told: Told,
 }
 
-/// What is told of extents.
+/// The kind of information that the client asks for about extents.
 pub(super) enum Told {
     /// Where data is.
     Allocation,

@@ -40,7 +40,8 @@ struct Found {
 ///
 /// A byte of a compressed extent counts as where the file has the extent's first byte. A file is
 /// listed once for each subvolume and snapshot that it is in. One without a name is called by its
-/// inode, as in `/<257>`. Of several names, one is given.
+/// inode, as in `/<257>`. A file with several names is listed under one of
+/// them.
 pub(super) fn owners(tree: Tree<'_>, question: Question<'_>, gaps: &Gaps) -> Vec<Owner> {
     let question = Question {
         files_max: question.files_max.min(FILES_MAX),

@@ -18,7 +18,8 @@ use std::collections::HashSet;
 const READ_AGAIN_MAX: u64 = 16;
 
 /// The files that hold wanted bytes in their blocks of data; directories too. A file without a name
-/// is called by its inode, as in `/<12>`. Of several names, one is given.
+/// is called by its inode, as in `/<12>`. A file with several names is listed under one
+/// of them.
 pub(super) fn owners(
     superblock: &Superblock,
     device: &dyn ReadAt,

@@ -16,8 +16,8 @@ const DIRECTORIES_MAX: usize = 1 << 21;
 
 /// The files that hold wanted bytes in the blocks of their data or of their extended attributes;
 /// directories too. Bytes inside of inodes are no file's, and neither are the blocks that say where
-/// other blocks are. A file without a name is called by its inode, as in `/<131>`. Of several names,
-/// one is given.
+/// other blocks are. A file without a name is called by its inode, as in `/<131>`. A file with
+/// several names is listed under one of them.
 pub(super) fn owners(
     superblock: &Superblock,
     device: &dyn ReadAt,

@@ -27,7 +27,7 @@ const TRANSACTION_HEADER_LEN: usize = 16;
 /// What is logged together.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    /// Of the record in which it begins.
+    /// The LSN of the record in which the transaction begins.
     pub(super) lsn: u64,
     regions: Vec<Vec<u8>>,
 }
