@@ -10,7 +10,7 @@ use crate::still::How;
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Hazard, Usage};
 use klon_partition::inspect::Volume;
-use klon_partition::planner::{Source, SourceVolume};
+use klon_partition::planner::{self, Source, SourceVolume};
 use klon_partition::system::{MountPoint, System};
 use klon_partition::table::{Partition, Table};
 use klon_partition::{Extent, Identity};
@@ -161,7 +161,8 @@ fn single(
 }
 
 /// What a volume that is mounted for writing says of itself is no unclean end: `klon clone` brings it to rest, and
-/// then its journal is empty, or its mark of being in use (FAT) is gone.
+/// then its journal is empty, or its mark of being in use (FAT) is gone. So that is no reason either why its clone
+/// could not be smaller.
 fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
     let writable = |mount: &&MountPoint| !mount.is_read_only;
     let held: Vec<_> = mounts
@@ -175,6 +176,9 @@ fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
             Hazard::NotCleanlyUnmounted(_) => !held.contains(&How::ReadOnly),
             _ => true,
         });
+        if summary.hazards.is_empty() && held.contains(&How::ReadOnly) {
+            volume.minimum = planner::Minimum::Never(minimum::never(Some(summary.kind)));
+        }
     }
 }
 
