@@ -7,17 +7,27 @@ system_packages=(btrfs-progs dosfstools e2fsprogs fdisk grub-efi-amd64-bin grub-
 
 # base: sets $base (a system beside those that are installed: it brings them back), $vmlinuz and $initrd.
 base() {
-    local cache suite made tree
+    local cache suite made
     cache=${CARGO_TARGET_DIR:-${CARGO_BUILD_TARGET_DIR:-$root/target}}/boot-test
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     grep --quiet '^ID=debian$' /etc/os-release || stop "these drills install the Debian of this machine, and it has none."
     made=$cache/$suite-$(cat "$guest_scripts/drill" "${BASH_SOURCE[0]}" | sha256sum | head -c 12)
     base=$made/base.img vmlinuz=$made/vmlinuz initrd=$made/initrd
-    [ ! -e "$made/ready" ] || return 0
-    rm -rf "$made" && mkdir -p "$made"
-    tree=$made/tree
+    mkdir -p "$cache"
+    (
+        # Another run may be making it.
+        flock 9
+        [ -e "$made/ready" ] || make_base
+    ) 9>"$cache/lock"
+}
+
+# make_base: makes those files, and `ready` when they are whole.
+make_base() {
+    local tree=$made/tree
     # As a folder, root alone can make it; mke2fs takes a tree, and what it has no owner for is root's.
     [ "$(id -u)" = 0 ] || stop "run this as root: the system is made with its own owners and devices."
+    rm -rf "$made"
+    mkdir "$made"
     mmdebstrap --quiet --variant=minbase --mode=root \
         --include="${system_packages[*]}" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

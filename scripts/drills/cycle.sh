@@ -9,6 +9,24 @@ boots() {
     in_guest "$1" check "$2" "${@:4}"
 }
 
+# clean FILE: the checkers of its filesystems find nothing, and no journal waits to be replayed.
+clean() (
+    heading "Checking the filesystems on $1"
+    device=
+    # shellcheck disable=SC2317 # the trap calls it
+    detach() { [ -z "$device" ] || losetup --detach "$device"; }
+    trap detach EXIT
+    while read -r start size; do
+        device=$(losetup --find --show --read-only --offset "$start" --sizelimit "$size" "$1")
+        case $(blkid --probe --match-tag TYPE --output value "$device") in
+        ext4) e2fsck -fn "$device" 2>&1 | tail -n 1 && ! dumpe2fs -h "$device" 2>&1 | grep needs_recovery ;;
+        btrfs) btrfs check --readonly "$device" 2>&1 | grep 'no error found' ;;
+        vfat) fsck.fat -n "$device" | tail -n 1 ;;
+        esac || stop "the filesystem at byte $start is not clean"
+        losetup --detach "$device" && device=
+    done < <(sfdisk --json "$1" | jq --raw-output '.partitiontable.partitions[] | "\(.start * 512) \(.size * 512)"')
+)
+
 # cycle KIND FIRMWARE…: cloned while it runs, booted, changed and cloned again, booted, lost and brought back.
 cycle() {
     local kind=$1 firmware what
@@ -84,6 +102,7 @@ live() {
     disk source source.img
     disk drive drive.img
     in_guest uefi live "$1"
+    clean drive.img
     boots uefi drive drive.img second
 }
 
