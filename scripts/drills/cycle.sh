@@ -65,6 +65,7 @@ back() {
     truncate --size="$1" back.img
     klon restore drive.img Boot=back.img --shrink
     sfdisk --verify back.img
+    clean back.img
     shift
     for firmware; do boots "$firmware" new back.img second; done
     rm back.img
@@ -107,7 +108,11 @@ live() {
 }
 
 drill_live() { live gpt 1200M; }
-drill_live_btrfs() { live btrfs 1400M; }
+drill_live_btrfs() {
+    live btrfs 1400M
+    rm source.img
+    back 1000M uefi bios
+}
 drill_live_lvm() { live lvm 1500M; }
 
 # start_of TYPE: where the partition of drive.img with that type begins, in bytes.
