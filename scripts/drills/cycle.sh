@@ -54,7 +54,7 @@ cycle() {
     in_guest base restore
     for firmware; do boots "$firmware" new new.img second; done
     rm new.img
-    back 1200M "$@"
+    back 1200M "$1"
     back 1000M "$@"
 }
 
