@@ -42,7 +42,7 @@ in_guest() {
 }
 
 # console_says FIRMWARE TEXT: whether the console of a machine that boots the first of $disks says so, within five
-# minutes. It is switched off then.
+# minutes; prints the words. The machine is switched off then.
 console_says() {
     local work pid said=1
     work=$(mktemp --directory)
@@ -51,14 +51,18 @@ console_says() {
     pid=$!
     for _ in $(seq 300); do
         sleep 1
-        if tr -cd '[:print:]\n' <"$work/console" 2>/dev/null | grep --quiet -- "$2"; then
+        if tr -cd '[:print:]\n' <"$work/console" 2>/dev/null | grep --only-matching -- "$2" >"$work/words"; then
             said=0 && break
         fi
         kill -0 "$pid" 2>/dev/null || break
     done
     kill "$pid" 2>/dev/null || true
     wait "$pid" || true
-    [ "$said" = 0 ] || tr -cd '[:print:]\n' <"$work/console" | tail -n 30 >&2
+    if [ "$said" = 0 ]; then
+        echo "the machine says: $(head -n 1 "$work/words")"
+    else
+        tr -cd '[:print:]\n' <"$work/console" | tail -n 30 >&2
+    fi
     rm -rf "$work"
     return "$said"
 }
