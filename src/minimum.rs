@@ -115,7 +115,7 @@ fn copied_whole(usage: &Usage) -> Option<String> {
 }
 
 /// Why klon doesn't shrink a filesystem of this kind, and what the user can do instead.
-fn never(kind: Option<Kind>) -> String {
+pub fn never(kind: Option<Kind>) -> String {
     match kind {
         Some(Kind::Xfs) => "an XFS can't be made smaller. Make a new one of the size that you want, and copy its files \
              (xfsdump and xfsrestore, or rsync -aHAXS)"

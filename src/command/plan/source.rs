@@ -10,7 +10,7 @@ use crate::still::How;
 use anyhow::Result;
 use klon_partition::filesystem::{Basis, Hazard, Usage};
 use klon_partition::inspect::Volume;
-use klon_partition::planner::{Source, SourceVolume};
+use klon_partition::planner::{self, Source, SourceVolume};
 use klon_partition::system::{MountPoint, System};
 use klon_partition::table::{Partition, Table};
 use klon_partition::{Extent, Identity};
@@ -161,7 +161,8 @@ fn single(
 }
 
 /// What a volume that is mounted for writing says of itself is no unclean end: `klon clone` brings it to rest, and
-/// then its journal is empty, or its mark of being in use (FAT) is gone.
+/// then its journal is empty, or its mark of being in use (FAT) is gone. So that is no reason either why its clone
+/// could not be smaller.
 fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
     let writable = |mount: &&MountPoint| !mount.is_read_only;
     let held: Vec<_> = mounts
@@ -175,9 +176,70 @@ fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
             Hazard::NotCleanlyUnmounted(_) => !held.contains(&How::ReadOnly),
             _ => true,
         });
+        if summary.hazards.is_empty() && held.contains(&How::ReadOnly) {
+            volume.minimum = planner::Minimum::Never(minimum::never(Some(summary.kind)));
+        }
     }
 }
 
 fn used_bytes(usage: &Usage) -> Option<u64> {
     (usage.basis == Basis::Map).then(|| usage.used_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Volume, in_use};
+    use klon_partition::Extent;
+    use klon_partition::filesystem::{Hazard, Kind, Summary};
+    use klon_partition::planner::{Minimum, SourceVolume};
+    use klon_partition::system::MountPoint;
+
+    const COPIED_WHOLE: &str = "klon copies all of it (not cleanly unmounted)";
+
+    /// A FAT that says that it is in use, and how small its clone could be once it is mounted so.
+    fn mounted(is_read_only: bool) -> SourceVolume {
+        let extent = Extent::new(0, 1 << 20).unwrap();
+        let filesystem = Some(Summary {
+            kind: Kind::Fat32,
+            label: None,
+            uuid: None,
+            size_bytes: 1 << 20,
+            block_size_bytes: 512,
+            used_bytes: None,
+            hazards: vec![Hazard::NotCleanlyUnmounted("dirty".to_owned())],
+        });
+        let volume = Volume {
+            extent,
+            partition: None,
+            filesystem,
+            recognized: None,
+            contained_because: None,
+        };
+        let mut described = SourceVolume::new(&volume, None, None);
+        described.minimum = Minimum::Never(COPIED_WHOLE.to_owned());
+        let mount = MountPoint {
+            at: "/boot/efi".into(),
+            is_read_only,
+            filesystem: "vfat".to_owned(),
+        };
+        in_use(&mut described, &[mount]);
+        described
+    }
+
+    #[test]
+    fn a_fat_that_is_mounted_for_writing_is_not_called_unclean() {
+        let volume = mounted(false);
+        assert!(volume.filesystem.unwrap().hazards.is_empty());
+        let Minimum::Never(why) = volume.minimum else {
+            panic!("{:?}", volume.minimum);
+        };
+        assert!(why.starts_with("klon can't make fat32 smaller"), "{why}");
+    }
+
+    #[test]
+    fn a_fat_that_nobody_writes_to_and_that_says_so_is_unclean() {
+        let volume = mounted(true);
+        assert_eq!(volume.filesystem.unwrap().hazards.len(), 1);
+        assert_eq!(volume.minimum, Minimum::Never(COPIED_WHOLE.to_owned()));
+    }
 }

@@ -221,3 +221,38 @@ fn an_mbr_of_4096_byte_sectors_is_edited_by_prepare() {
     run("e2fsck", &["-fn", &klon.text("back")]);
     run("e2fsck", &["-fn", &klon.text("one")]);
 }
+
+#[test]
+fn boot_code_that_counts_in_other_sectors_is_not_said_to_boot() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    sparse(&klon.path("disk"), 40 * MIB);
+    let script = "label: gpt\n2048,2048,21686148-6449-6E6F-744E-656564454649\n4096,49152,L\n";
+    run_with_input("sfdisk", &["-q", &klon.text("disk")], script);
+    ext4(&klon.path("one"), 24, 3);
+    put(&klon.path("one"), &klon.path("disk"), 2 * MIB);
+    for (name, offset) in [("code", 0), ("rest", MIB)] {
+        fs::write(klon.path(name), format!("the {name} of GRUB")).unwrap();
+        put(&klon.path(name), &klon.path("disk"), offset);
+    }
+    sparse(&klon.path("drive"), 100 * MIB);
+    klon.ok(&["plan", "--drive", "drive", "Boot=disk", "-o", "plan"]);
+    klon.ok(&["prepare", "plan"]);
+    klon.ok(&["clone", "plan"]);
+    fs::remove_file(klon.path("disk")).unwrap();
+    sparse(&klon.path("new"), 64 * MIB);
+    for (sector_bytes, says) in [
+        (512, "comes back, as it was"),
+        (
+            4096,
+            "it counts in sectors of 512 bytes, and this disk has those of 4096",
+        ),
+    ] {
+        let new = LoopDevice::new(&klon.path("new"), sector_bytes);
+        let to = format!("Boot={}", new.text());
+        klon.ok(&["restore", "plan", &to, "--dry-run"])
+            .says(&[says]);
+    }
+}

@@ -44,6 +44,8 @@ fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {
             ),
         });
     }
+    let sector_bytes = original.logical_sector_bytes;
+    let new_sector_bytes = way.table.logical_sector_bytes;
     match (!has_code, original.has_loader_in_gap) {
         (true, true) => Some(format!(
             "the original had data between its table and its first partition, perhaps a boot loader. They do \
@@ -56,6 +58,11 @@ fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {
             "the BIOS boot code of the first sector comes back, but what the original had of its boot loader \
              before the first partition does not: there is no place for it on this disk, or the {carrier} does \
              not have it. {anew}"
+        )),
+        // The code finds its loader by the number of a sector.
+        (false, false) if loader.is_some() && new_sector_bytes != sector_bytes => Some(format!(
+            "the BIOS boot code of the first sector comes back, but it counts in sectors of {sector_bytes} bytes, \
+             and this disk has those of {new_sector_bytes}. {anew}"
         )),
         (false, false) if is_moved => Some(format!(
             "the BIOS boot code of the first sector comes back, but the BIOS boot partition begins elsewhere \
