@@ -27,20 +27,27 @@ clean() (
     done < <(sfdisk --json "$1" | jq --raw-output '.partitiontable.partitions[] | "\(.start * 512) \(.size * 512)"')
 )
 
-# cycle KIND FIRMWARE…: cloned while it runs, booted, changed and cloned again, booted, lost and brought back.
+# live KIND SIZE FIRMWARE: an installed system clones its disk while it runs, and again while it still does. With the
+# clone attached, another boot would mount one of two volumes with the same UUID.
+live() {
+    # Two clones in one guest, on a machine that may have other things to do.
+    # shellcheck disable=SC2034 # in_guest has it.
+    local drill_seconds=1800
+    heading "Installing a Debian ($1)"
+    install_debian "$1" source.img "$2"
+    truncate --size=1800M drive.img
+    heading "The running system clones its own disk, and again what has changed"
+    disk source source.img
+    disk drive drive.img
+    in_guest "$3" live "$1"
+    clean drive.img
+}
+
+# cycle KIND FIRMWARE…: cloned while it runs, booted, lost and brought back.
 cycle() {
-    local kind=$1 firmware what
+    local kind=$1 firmware
     shift
-    heading "Installing a Debian ($kind)"
-    install_debian "$kind" source.img 1200M
-    truncate --size=1600M drive.img
-    truncate --size=2G new.img
-    for what in first again; do
-        heading "The running system clones its own disk ($what)"
-        disk source source.img
-        disk drive drive.img
-        in_guest "$1" backup "$what"
-    done
+    live "$kind" 1200M "$1"
     if [ "$kind" = mbr ]; then
         # The drive gets a GPT, and by that the loader of an MBR finds nothing.
         names drive.img "nothing on this disk is started"
@@ -49,9 +56,11 @@ cycle() {
     fi
     rm source.img
     heading "One command from the backup drive brings it back to a larger disk"
+    truncate --size=2G new.img
     disk drive drive.img
     disk new new.img
     in_guest base restore
+    clean new.img
     for firmware; do boots "$firmware" new new.img second; done
     rm new.img
     back 1200M "$1"
@@ -89,30 +98,20 @@ starts_not() {
 
 drill_gpt() { cycle gpt uefi bios; }
 drill_mbr() { cycle mbr bios; }
-
-# live KIND SIZE: with the EFI system partition mounted for writing, and again while it still runs.
-live() {
-    # Two clones in one guest, on a machine that may have other things to do.
-    # shellcheck disable=SC2034 # in_guest has it.
-    local drill_seconds=1800
-    heading "Installing a Debian ($1)"
-    install_debian "$1" source.img "$2"
-    truncate --size=1800M drive.img
-    heading "The running system clones its own disk, and again what has changed"
-    disk source source.img
-    disk drive drive.img
-    in_guest uefi live "$1"
-    clean drive.img
+drill_live() {
+    live gpt 1200M uefi
     boots uefi drive drive.img second
 }
-
-drill_live() { live gpt 1200M; }
 drill_live_btrfs() {
-    live btrfs 1400M
+    live btrfs 1400M uefi
+    boots uefi drive drive.img second
     rm source.img
     back 1000M uefi bios
 }
-drill_live_lvm() { live lvm 1500M; }
+drill_live_lvm() {
+    live lvm 1500M uefi
+    boots uefi drive drive.img second
+}
 
 # start_of TYPE: where the partition of drive.img with that type begins, in bytes.
 start_of() { sfdisk --json drive.img | jq ".partitiontable.partitions[] | select(.type == \"$1\") | .start * 512"; }
