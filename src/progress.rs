@@ -22,7 +22,8 @@ pub struct Progress {
     style: Style,
     interrupted: Arc<AtomicBool>,
     state: Mutex<State>,
-    total: Totals,
+    /// How many volumes the whole command has.
+    volumes: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ struct State {
     done_bytes: u64,
     volume_bytes: u64,
     all_done_bytes: u64,
+    all_bytes: u64,
     last_line: Instant,
     bar: Option<ProgressBar>,
 }
@@ -66,6 +68,19 @@ struct Line<'a> {
     all_done_bytes: u64,
     all_total_bytes: u64,
     seconds: f64,
+}
+
+impl State {
+    fn begin(&mut self, name: &str, total_bytes: u64) {
+        name.clone_into(&mut self.name);
+        self.started = Instant::now();
+        self.last_line = self.started;
+        (self.done_bytes, self.volume_bytes) = (0, total_bytes);
+        // What is in use of a source may have grown since it was counted.
+        self.all_bytes = self
+            .all_bytes
+            .max(self.all_done_bytes.saturating_add(total_bytes));
+    }
 }
 
 impl Progress {
@@ -86,6 +101,7 @@ impl Progress {
             done_bytes: 0,
             volume_bytes: 0,
             all_done_bytes: 0,
+            all_bytes: total.bytes,
             last_line: now,
             bar: None,
         };
@@ -93,7 +109,7 @@ impl Progress {
             style,
             interrupted,
             state: Mutex::new(state),
-            total,
+            volumes: total.volumes,
         }
     }
 
@@ -107,10 +123,7 @@ impl Progress {
         else {
             return;
         };
-        state.name = (*name).to_owned();
-        state.started = Instant::now();
-        state.last_line = state.started;
-        (state.done_bytes, state.volume_bytes) = (0, *total_bytes);
+        state.begin(name, *total_bytes);
         match self.style {
             Style::Silent => {}
             Style::Json => {
@@ -138,7 +151,27 @@ impl Progress {
             }
         }
         if self.style == Style::Bars {
-            state.bar = Some(bar(*total_bytes, self.total.volumes));
+            state.bar = Some(bar(*total_bytes, self.volumes));
+        }
+    }
+
+    /// Another pass over a volume that is in use: it has a bar of its own, and is so much more for the command.
+    fn again(&self, state: &mut State, name: &str, total_bytes: u64) {
+        state.all_bytes = state.all_bytes.saturating_add(total_bytes);
+        state.begin(name, total_bytes);
+        match self.style {
+            Style::Silent => {}
+            Style::Json => self.json(state, "again", None, ""),
+            Style::Bars | Style::Lines => say(&format!(
+                "{name}: reading again what changed meanwhile: {}",
+                human::size(total_bytes)
+            )),
+        }
+        if self.style == Style::Bars {
+            if let Some(bar) = state.bar.take() {
+                bar.finish_and_clear();
+            }
+            state.bar = Some(bar(total_bytes, self.volumes));
         }
     }
 
@@ -171,11 +204,11 @@ impl Progress {
 
     /// How far all volumes together are, when there is more than one.
     fn all_left(&self, state: &State) -> String {
-        if self.total.volumes < 2 {
+        if self.volumes < 2 {
             return String::new();
         }
         let elapsed = state.command_started.elapsed();
-        let (done_bytes, total_bytes) = (state.all_done_bytes, self.total.bytes);
+        let (done_bytes, total_bytes) = (state.all_done_bytes, state.all_bytes);
         format!(
             "all: {} of {}, {}, {} left",
             human::size(done_bytes),
@@ -208,7 +241,7 @@ impl Progress {
             done_bytes: state.done_bytes,
             total_bytes: state.volume_bytes,
             all_done_bytes: state.all_done_bytes,
-            all_total_bytes: self.total.bytes,
+            all_total_bytes: state.all_bytes,
             seconds: state.command_started.elapsed().as_secs_f64(),
         };
         // A reader that went away is noticed when the result is written.
@@ -221,6 +254,7 @@ impl Observer for Progress {
         let mut state = lock(&self.state);
         match event {
             Event::Started { .. } => self.started(&mut state, event),
+            Event::Again { name, total_bytes } => self.again(&mut state, name, *total_bytes),
             Event::Advanced { bytes } => self.advanced(&mut state, *bytes),
             Event::Committing => {
                 if let Some(bar) = &state.bar {

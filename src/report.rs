@@ -11,7 +11,7 @@ use crate::output;
 use crate::outside;
 use anyhow::Result;
 use klon_imaging::clone::live::RestFigures;
-use klon_imaging::{CloneSummary, RescueSummary, Tally};
+use klon_imaging::{CloneSummary, Consistency, RescueSummary, Tally};
 use klon_partition::Shown;
 use klon_partition::filesystem::{Owner, Owners};
 use serde::Serialize;
@@ -149,11 +149,17 @@ pub fn frozen(rest: &RestFigures) -> String {
         .freezes
         .iter()
         .map(|freeze| format!("{:.2} s", freeze.seconds));
-    let each: Vec<String> = each.collect();
-    format!(
-        ", as it was when it was last frozen (for {})",
-        each.join(", ")
-    )
+    let each = each.collect::<Vec<String>>().join(", ");
+    match rest.consistency {
+        Consistency::ReadTwice if rest.frozen_seconds > 0.0 => format!(
+            ", not all of it at rest, but that the same when it was read twice (the others frozen for {each})"
+        ),
+        Consistency::ReadTwice => {
+            ", at no moment at rest, but the same when it was read twice".to_owned()
+        }
+        Consistency::ReadOnly => format!(", as it was when it was last read-only (for {each})"),
+        _ => format!(", as it was when it was last frozen (for {each})"),
+    }
 }
 
 /// All volumes were cloned.

@@ -21,6 +21,7 @@ pub mod snapshot;
 mod volume;
 pub mod watchdog;
 pub mod ways;
+mod writers;
 
 pub use freezer::{Freezer, Frozen};
 pub use hooks::Hooks;
@@ -28,3 +29,4 @@ pub use moments::Moments;
 pub use obstacles::{Role, in_the_way, refusal};
 pub use remount::Remount;
 pub use volume::{How, can_be_frozen};
+pub use writers::writers;

@@ -6,8 +6,10 @@ mod ice;
 mod last_pass;
 mod names;
 mod outside;
+mod restless;
 mod schedule;
 mod source;
+mod twice;
 mod walk;
 
 #[cfg(doc)]
@@ -17,10 +19,12 @@ pub use figures::{Freeze, RestFigures};
 pub(crate) use ice::{Ice, Quiet};
 pub(crate) use last_pass::{LastPass, Looking, Shown};
 pub(crate) use names::{changing, give_up};
+pub(crate) use restless::Restless;
 pub(crate) use schedule::{Schedule, Step};
 pub(crate) use source::is_apart;
 pub use source::{LiveSource, LiveVolume};
 use std::time::{Duration, SystemTime};
+pub(crate) use twice::Twice;
 pub(crate) use walk::unmapped;
 
 /// What brings the sources of a run to rest, all of them at once.
@@ -33,6 +37,11 @@ pub trait Rest {
 
     /// The longest that they may be at rest at once.
     fn longest(&self) -> Duration;
+
+    /// Who has files open for writing on those that can't be brought to rest, in words.
+    fn writers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Sources at rest. Dropped they go on.

@@ -19,6 +19,14 @@ pub enum Event<'a> {
         /// How many bytes will be gone through.
         total_bytes: u64,
     },
+    /// A source in use is gone through once more, as it changed meanwhile: what was said of the volume's total is
+    /// done.
+    Again {
+        /// The volume's name.
+        name: &'a str,
+        /// How many bytes will be gone through this time.
+        total_bytes: u64,
+    },
     /// That many more bytes have been gone through.
     Advanced {
         /// Bytes since the last event.

@@ -1,5 +1,4 @@
-//! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be
-//! believed.
+//! Filesystems: what is on a volume, which of its bytes are in use, and whether that can be believed.
 
 mod apfs;
 mod beyond;
@@ -40,6 +39,7 @@ pub mod usage;
 mod xfs;
 
 pub use by_path::{Listing, Node, NodeKind, Paths};
+pub use fat::{ClearedMark, cleared_mark};
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
 pub(crate) use owners::{Forgiving, Gaps};

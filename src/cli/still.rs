@@ -1,8 +1,10 @@
 //! How mounted volumes are brought to rest: options of clones and images, and commands around them.
 
 use crate::still::snapshot::size::SnapshotSize;
-use clap::{Args, ValueEnum};
-use std::ffi::OsString;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Args)]
 pub struct StillArgs {
     /// How a source that is mounted for writing is brought to rest: the best way that there is, or that one.
-    #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
+    #[arg(long, value_parser = HowParser, default_value = "auto", value_name = "HOW")]
     pub still: StillArg,
     /// How much room a snapshot of an LVM volume has for what is written meanwhile: a size like 4G, or a share
     /// of the volume like 30%. When it is full, the run ends. Thin volumes need none [default: 20%, or
@@ -67,7 +69,8 @@ pub struct HookArgs {
 /// Ways to a source that stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StillArg {
-    /// The best one that there is.
+    /// The best one that there is. FAT on which a file is open for writing is read twice, and copied when both
+    /// reads are equal.
     Auto,
     /// A snapshot of LVM, also of a volume that is not mounted.
     Snapshot,
@@ -78,6 +81,36 @@ pub enum StillArg {
     ReadOnly,
     /// Refuse a source that is mounted for writing.
     Refuse,
+}
+
+/// What is said to who asks for a copy without any rest.
+const NO_CRASH: &str = "klon makes no crash-consistent copy of what others write to: what is read of it lies minutes \
+    apart, and a journal brings the state of one instant in order, not of many. Take a snapshot of LVM (--still \
+    snapshot) or moments in which it is frozen (--still freeze)";
+
+/// Reads a [`StillArg`], and says why one that is asked for elsewhere is none.
+#[derive(Clone, Debug)]
+struct HowParser;
+
+impl TypedValueParser for HowParser {
+    type Value = StillArg;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<StillArg, clap::Error> {
+        match value == "crash" {
+            true => Err(clap::Error::raw(ErrorKind::InvalidValue, NO_CRASH).with_cmd(command)),
+            false => EnumValueParser::<StillArg>::new().parse_ref(command, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let all = StillArg::value_variants().iter();
+        Some(Box::new(all.filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 /// Arguments of `klon thaw`.

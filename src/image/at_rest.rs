@@ -13,6 +13,7 @@ pub fn told(source: Consistency, partitions: &[PartitionRest]) -> Option<String>
         Consistency::Frozen,
         Consistency::ReadOnly,
         Consistency::Snapshot,
+        Consistency::ReadTwice,
     ];
     let told = ways.into_iter().filter_map(|way| of_way(way, partitions));
     let told: Vec<String> = told.collect();

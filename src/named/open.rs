@@ -287,14 +287,21 @@ impl OpenPlace {
     /// # Errors
     /// When it can't be inspected; [`refused`] for a partition, which is opened by its own node.
     pub fn again(&self) -> Result<Self> {
+        self.again_as(self.device.clone())
+    }
+
+    /// As [`again`](Self::again), with `shown` in the place of what is open, which is as large.
+    ///
+    /// # Errors
+    /// As [`again`](Self::again).
+    pub fn again_as(&self, shown: Arc<dyn ReadAt>) -> Result<Self> {
         if self.partition.is_some() {
             let given = &self.place.given;
             return Err(refused(format!(
                 "{given} is a partition, and no whole disk"
             )));
         }
-        let whole = self.device.clone();
-        self.place.opened(whole, self.source.clone(), None, None)
+        self.place.opened(shown, self.source.clone(), None, None)
     }
 
     /// Where it begins in what is opened for it.

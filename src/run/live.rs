@@ -6,7 +6,7 @@ use crate::error::{INTERRUPTED, code, message};
 use crate::messages::say;
 use crate::signals::interrupt_flag;
 use crate::source::live::Live;
-use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal};
+use crate::still::{Freezer, Hooks, How, Role, in_the_way, refusal, writers};
 use anyhow::{Context as _, Result};
 use klon_imaging::clone::Job;
 use klon_imaging::clone::Watch;
@@ -31,7 +31,7 @@ pub(super) fn clone_live(
     let Some(&(first, Live { longest, .. })) = volumes.first() else {
         return Ok(Vec::new());
     };
-    let held: Vec<(PathBuf, How)> = volumes
+    let held: Vec<(PathBuf, Option<How>)> = volumes
         .iter()
         .flat_map(|(_, source)| source.held())
         .collect();
@@ -83,16 +83,24 @@ pub struct Sources {
     freezer: Freezer,
     hooks: Option<Hooks>,
     longest: Duration,
+    /// Where volumes are mounted that can't be brought to rest.
+    restless: Vec<PathBuf>,
+}
+
+/// Where what is mounted that has no way.
+fn of_none(held: &[(PathBuf, Option<How>)]) -> Vec<PathBuf> {
+    let all = held.iter().filter(|(_, how)| how.is_none());
+    all.map(|(at, _)| at.clone()).collect()
 }
 
 impl Sources {
-    /// Makes ready to bring to rest what is mounted there, in those ways, for as long as `longest` at once.
-    /// `written` is written to meanwhile.
+    /// Makes ready to bring to rest what is mounted there, in those ways, for as long as `longest` at once. What has no
+    /// way is left as it is. `written` is written to meanwhile.
     ///
     /// # Errors
     /// A refusal when one can't be brought to rest, or what is written lies on one.
     pub fn begin(
-        held: &[(PathBuf, How)],
+        held: &[(PathBuf, Option<How>)],
         longest: Duration,
         written: &[(Role, PathBuf)],
         hooks: Option<&HookArgs>,
@@ -107,6 +115,7 @@ impl Sources {
             freezer: Freezer::holding(held, longest)?,
             hooks: hooks.map(find).transpose()?,
             longest,
+            restless: of_none(held),
         })
     }
 }
@@ -128,6 +137,10 @@ impl Rest for Sources {
 
     fn longest(&self) -> Duration {
         self.longest
+    }
+
+    fn writers(&self) -> Vec<String> {
+        self.restless.iter().flat_map(|at| writers(at)).collect()
     }
 }
 

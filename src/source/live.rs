@@ -3,6 +3,7 @@
 mod beside;
 mod disk;
 mod in_use;
+mod twice;
 
 use super::SourceEnd;
 use super::open::Read;
@@ -15,6 +16,7 @@ use crate::still::{Freezer, Frozen, How, Moments};
 use anyhow::{Context as _, Result};
 use beside::Beside;
 use disk::changed;
+use disk::whole_because;
 pub use disk::{explained, open_disk};
 use in_use::{InUse, Mounted};
 use klon_imaging::change::Audit;
@@ -28,6 +30,7 @@ use klon_partition::system::System;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use twice::Looked;
 
 /// How a clone holds a filesystem that is mounted for writing, if it can. `filesystem` is its name in the
 /// kernel.
@@ -91,18 +94,22 @@ pub fn looked_at<T>(
         None => InUse::of_disk(place, system, moments)?,
         volume => volume,
     };
-    let Some(in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
+    let Some(mut in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
         return Ok(None);
     };
+    twice::settle(&mut in_use, moments)?;
     let mut freezer = Freezer::holding(&held(&in_use), moments.longest)?;
     let frozen = freezer.freeze()?;
-    let looked = claim(place).and_then(|open| open.as_ref().map(look).transpose());
+    let looked = claim(place).and_then(|open| match open {
+        None => Ok(None),
+        Some(open) => look(twice::shown(&open, &in_use)?.as_ref().unwrap_or(&open)).map(Some),
+    });
     frozen.thaw()?;
     looked
 }
 
-/// What is brought to rest, and how: one mount of each volume is enough.
-fn held(in_use: &InUse) -> Vec<(PathBuf, How)> {
+/// What is in use, and how it is brought to rest, if it can be: one mount of each volume is enough.
+fn held(in_use: &InUse) -> Vec<(PathBuf, Option<How>)> {
     let all = in_use.mounted.iter();
     all.filter_map(|it| Some((it.mounts.first()?.clone(), it.how)))
         .collect()
@@ -136,9 +143,10 @@ pub fn open_mounted(
     target: Option<Geometry>,
     moments: Moments,
 ) -> Result<Option<SourceEnd>> {
-    let Some(in_use) = InUse::of_volume(place, system, moments)? else {
+    let Some(mut in_use) = InUse::of_volume(place, system, moments)? else {
         return Ok(None);
     };
+    twice::settle(&mut in_use, moments)?;
     let Some(open) = claim(place)? else {
         return Ok(None);
     };
@@ -166,8 +174,8 @@ pub fn open_mounted(
 }
 
 impl Live {
-    /// What is brought to rest, and how.
-    pub fn held(&self) -> Vec<(PathBuf, How)> {
+    /// What is in use, and how it is brought to rest, if it can be.
+    pub fn held(&self) -> Vec<(PathBuf, Option<How>)> {
         held(&self.in_use)
     }
 
@@ -205,7 +213,10 @@ impl Live {
             let found = self.look(of, system, frozen.since());
             let compared = found.and_then(|found| compare(&found, &observer));
             match frozen.thaw() {
-                Ok(_) => return Ok((compared?, true)),
+                Ok(_) => {
+                    let is_at_rest = self.in_use.read_twice().next().is_none();
+                    return Ok((compared?, is_at_rest));
+                }
                 Err(error) if code(&error) == INTERRUPTED => return Err(error),
                 // It took longer than it may.
                 Err(_) => {}
@@ -235,9 +246,14 @@ impl Live {
     /// # Errors
     /// When it can't be read, is unfinished, or does not fit the target any more.
     pub(super) fn read(&self, system: &System) -> Result<Read> {
-        let open = &*self.open;
-        let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
-        SourceEnd::read(open, system, usage, self.target)
+        twice::fitting(&self.in_use, &|| {
+            let shown = twice::shown(&self.open, &self.in_use)?;
+            let open = shown.as_ref().unwrap_or(&self.open);
+            let usage = usage(&*open.device).with_context(|| open.place.given.clone())?;
+            let misfit = whole_because(&usage).map(ToOwned::to_owned);
+            let found = SourceEnd::read(open, system, usage, self.target)?;
+            Ok(Looked { found, misfit })
+        })
     }
 
     /// What is read of it, and what is in use now, without what the user chose to leave out of `of`. It must be at

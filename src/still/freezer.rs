@@ -11,7 +11,13 @@ use std::time::{Duration, SystemTime};
 /// Filesystems that can be brought to rest together. Made once for a run: everything is opened, memory is
 /// locked and the watchdog started before anything is frozen.
 #[derive(Debug)]
-pub struct Freezer(Keeper);
+pub struct Freezer {
+    /// What holds them; `None` where there are none.
+    keeper: Option<Keeper>,
+}
+
+/// How long there is where nothing is held.
+const UNLIMITED: Duration = Duration::from_hours(24 * 365);
 
 impl Freezer {
     /// Makes everything ready for the filesystems that are mounted at `mounts`. One mount of each filesystem is
@@ -21,19 +27,35 @@ impl Freezer {
     /// A refusal of a filesystem that can't be frozen, or when memory can't be locked or the watchdog can't be
     /// started.
     pub fn begin(mounts: &[PathBuf], max: Duration) -> Result<Self> {
-        let frozen: Vec<_> = mounts.iter().map(|at| (at.clone(), How::Frozen)).collect();
-        Self::holding(&frozen, max)
+        let frozen = mounts.iter().map(|at| (at.clone(), Some(How::Frozen)));
+        Self::holding(&frozen.collect::<Vec<_>>(), max)
     }
 
-    /// As [`begin`](Self::begin), for filesystems of which some can't be frozen: klon makes those read-only.
+    /// As [`begin`](Self::begin), for filesystems of which some can't be frozen: klon makes those read-only. Those that
+    /// can't be held at all are left as they are.
     ///
     /// # Errors
     /// As [`begin`](Self::begin). [`freeze`](Self::freeze) refuses when a file on a filesystem that klon makes
     /// read-only is open for writing.
-    pub fn holding(mounts: &[(PathBuf, How)], max: Duration) -> Result<Self> {
+    pub fn holding(mounts: &[(PathBuf, Option<How>)], max: Duration) -> Result<Self> {
+        let held = mounts.iter();
+        let held = held.filter_map(|(at, how)| Some((at.clone(), (*how)?)));
+        let held: Vec<(PathBuf, How)> = held.collect();
+        if held.is_empty() {
+            return Ok(Self { keeper: None });
+        }
         let system = System::current()?;
-        let volumes = mounted::opened(&system, mounts)?;
-        Ok(Self(Keeper::begin(volumes, max)?))
+        let volumes = mounted::opened(&system, &held)?;
+        Ok(Self {
+            keeper: Some(Keeper::begin(volumes, max)?),
+        })
+    }
+
+    /// Whether the last [`freeze`](Self::freeze) failed only because a file is open for writing on a filesystem that klon
+    /// makes read-only.
+    pub fn is_open_for_writing(&self) -> bool {
+        let keeper = self.keeper.as_ref();
+        keeper.is_some_and(Keeper::is_open_for_writing)
     }
 
     /// Freezes all, top of the stack first; released in reverse. On any error, all are thawed.
@@ -45,11 +67,9 @@ impl Freezer {
     /// A refusal when one is frozen already or can't be, when the watchdog is gone, or when they were thawed
     /// meanwhile.
     pub fn freeze(&mut self) -> Result<Frozen<'_>> {
-        let since = self.0.hold()?;
-        Ok(Frozen {
-            keeper: &self.0,
-            since,
-        })
+        let keeper = self.keeper.as_ref();
+        let since = keeper.map_or_else(|| Ok(Since::now()), Keeper::hold)?;
+        Ok(Frozen { keeper, since })
     }
 }
 
@@ -57,7 +77,7 @@ impl Freezer {
 /// wait for anyone who does, nor start programs.
 #[derive(Debug)]
 pub struct Frozen<'a> {
-    keeper: &'a Keeper,
+    keeper: Option<&'a Keeper>,
     since: Since,
 }
 
@@ -79,7 +99,7 @@ impl Frozen<'_> {
     /// The time that is left before the watchdog thaws the volumes. None is left when they are thawed
     /// already: whoever reads can stop then.
     pub fn left(&self) -> Duration {
-        self.keeper.left()
+        self.keeper.map_or(UNLIMITED, Keeper::left)
     }
 
     /// Thaws, and says how long they were frozen.
@@ -89,13 +109,18 @@ impl Frozen<'_> {
     /// was read counts. What nobody can notice: that someone thawed it and froze it again. When one can't be
     /// thawed.
     pub fn thaw(self) -> Result<Duration> {
-        self.keeper.let_go()?;
+        let Some(keeper) = self.keeper else {
+            return Ok(Duration::ZERO);
+        };
+        keeper.let_go()?;
         Ok(self.since.clock.elapsed())
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        self.keeper.let_go_or_say();
+        if let Some(keeper) = self.keeper {
+            keeper.let_go_or_say();
+        }
     }
 }

@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +31,8 @@ pub struct Keeper {
     max: Duration,
     watchdog: Child,
     guard: Option<JoinHandle<()>>,
+    /// Whether a volume could not be held, as a file on it is open for writing.
+    is_open_for_writing: AtomicBool,
     _memory: Locked,
 }
 
@@ -40,6 +43,16 @@ pub struct Since {
     pub wall: SystemTime,
     /// By the clock that nobody sets.
     pub clock: Instant,
+}
+
+impl Since {
+    /// This moment.
+    pub fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            clock: Instant::now(),
+        }
+    }
 }
 
 impl Keeper {
@@ -63,6 +76,7 @@ impl Keeper {
             max,
             watchdog,
             guard: Some(guard),
+            is_open_for_writing: AtomicBool::new(false),
             _memory: memory,
         })
     }
@@ -84,10 +98,7 @@ impl Keeper {
                  this again",
             ));
         }
-        let since = Since {
-            wall: SystemTime::now(),
-            clock: Instant::now(),
-        };
+        let since = Since::now();
         match self.held.hold_all() {
             Ok(()) => Ok(since),
             Err(failed) => {
@@ -95,6 +106,8 @@ impl Keeper {
                 let why = match failed {
                     Some((index, error)) => {
                         let volume = self.held.volumes().get(index);
+                        let is_open = volume.is_some_and(|it| it.is_open_for_writing(&error));
+                        self.is_open_for_writing.store(is_open, Ordering::Relaxed);
                         volume.map_or_else(|| error.to_string(), |volume| refusal(volume, &error))
                     }
                     // That the volumes were let go of is the reason, and `let_go` knows why.
@@ -141,6 +154,12 @@ impl Keeper {
             ),
         };
         Err(std::io::Error::other(format!("{at} {how}")).into())
+    }
+
+    /// Whether the last [`hold`](Self::hold) failed only because a file is open for writing on a volume that was to be
+    /// made read-only.
+    pub fn is_open_for_writing(&self) -> bool {
+        self.is_open_for_writing.load(Ordering::Relaxed)
     }
 
     /// Time that is left; none when the volumes were let go of already.

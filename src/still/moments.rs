@@ -16,7 +16,7 @@ pub struct Moments {
 /// In which ways mounted sources come to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MomentWays {
-    /// Frozen; FAT is made read-only, as it can't be.
+    /// Frozen; FAT is made read-only, as it can't be frozen, or read twice where that is not possible either.
     Best,
     /// Frozen.
     Frozen,
@@ -34,6 +34,11 @@ impl Moments {
             StillArg::Snapshot | StillArg::Refuse => return None,
         };
         Some(Self { longest, ways })
+    }
+
+    /// Whether what can't be brought to rest may be read twice instead.
+    pub fn may_read_twice(self) -> bool {
+        self.ways == MomentWays::Best
     }
 
     /// How a filesystem is held so that its map can be believed; `None` where it can't be. `filesystem` is

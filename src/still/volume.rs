@@ -1,5 +1,6 @@
 //! A mounted filesystem that can be held at rest, by a descriptor that was opened before.
 
+use super::writers::writers;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown as _;
 use klon_partition::system::rest;
@@ -61,6 +62,11 @@ impl Volume {
         }
     }
 
+    /// Whether that error says that it can't be made read-only, as a file on it is open for writing.
+    pub fn is_open_for_writing(&self, error: &io::Error) -> bool {
+        self.how == How::ReadOnly && error.raw_os_error() == Some(Errno::EBUSY as i32)
+    }
+
     /// Lets it go; `false` when it was not held any more.
     ///
     /// # Errors
@@ -102,9 +108,14 @@ pub fn refusal(volume: &Volume, error: &io::Error) -> String {
         (How::Frozen, Some(Errno::EOPNOTSUPP)) => {
             format!("the filesystem at {at} can't be frozen. Unmount it, or mount it read-only")
         }
-        (How::ReadOnly, Some(Errno::EBUSY)) => format!(
-            "{at} can't be made read-only, as a file on it is open for writing. `fuser -vm {at}` says by whom"
-        ),
+        (How::ReadOnly, Some(Errno::EBUSY)) => {
+            let writers = writers(&volume.at);
+            let by = match writers.is_empty() {
+                true => format!("`fuser -vm {at}` says by whom"),
+                false => format!("Open are {}", writers.join(", ")),
+            };
+            format!("{at} can't be made read-only, as a file on it is open for writing. {by}")
+        }
         (_, Some(Errno::EPERM)) => format!("only root may bring {at} to rest: run klon as root"),
         (How::Frozen, _) => format!("{at} can't be frozen: {error}"),
         (How::ReadOnly, _) => format!("{at} can't be made read-only: {error}"),

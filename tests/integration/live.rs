@@ -11,7 +11,9 @@ mod hidden;
 mod image_disk;
 mod images;
 mod options;
+mod power_cut;
 mod room;
+mod struck;
 mod writers;
 
 use crate::support::klon::number;
@@ -80,8 +82,9 @@ impl Pair {
         let mut command = self.klon.command(arguments);
         let keep = format!("cp --sparse=always '{source}' '{frozen}'");
         command.env("KLON_TEST_WHILE_FROZEN", keep);
-        let outcome = Outcome::new(arguments, &command.output().unwrap());
-        outcome.expect(0).last()
+        let outcome = Outcome::new(arguments, &command.output().unwrap()).expect(0);
+        assert_within_totals(&outcome.lines());
+        outcome.last()
     }
 
     /// Fails unless the target has all that was in use when the source was frozen.
@@ -152,6 +155,25 @@ fn assert_frozen(summary: &Value) {
     assert_eq!(summary["consistency"], "frozen", "{summary}");
     let freezes = summary["freezes"].as_array().unwrap();
     assert!(!freezes.is_empty(), "{summary}");
+}
+
+/// Fails unless nothing that is told goes past what was said before, also in later passes.
+fn assert_within_totals(lines: &[Value]) {
+    let counted = lines.iter().filter(|line| !line["done_bytes"].is_null());
+    let mut finished = None;
+    for line in counted {
+        let (done, total) = (number(line, "done_bytes"), number(line, "total_bytes"));
+        let all = (
+            number(line, "all_done_bytes"),
+            number(line, "all_total_bytes"),
+        );
+        assert!(done <= total && all.0 <= all.1, "{line}");
+        if line["event"] == "finished" {
+            finished = Some((done, total));
+        }
+    }
+    let (done, total) = finished.expect("no run finished");
+    assert_eq!(done, total, "bytes of the last pass");
 }
 
 /// A first clone, live repeats, and a repeat once it is unmounted.

@@ -9,6 +9,7 @@ mod remounted;
 mod stacked;
 
 use crate::support::image::sparse;
+use crate::support::tool::watchdog_of;
 use crate::support::{Klon, LoopDevice, MIB, Mount, run};
 use klon_partition::system::rest;
 use nix::sys::signal::{Signal, kill};
@@ -126,14 +127,7 @@ impl Hold {
 
     /// The process of its watchdog, if it has started that yet.
     fn watchdog(&self) -> Option<Pid> {
-        let parent = self.child.id().to_string();
-        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // proc_pid_stat(5): the state and the parent come behind the name in brackets.
-            let behind = stat.rsplit_once(") ")?.1;
-            (behind.split(' ').nth(1)? == parent).then_some(Pid::from_raw(pid))
-        })
+        watchdog_of(self.child.id())
     }
 
     /// Whether it comes to its end by itself.

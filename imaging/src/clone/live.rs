@@ -22,8 +22,8 @@ use super::{CloneSummary, Job};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::live::Schedule;
 pub use crate::live::{AtRest, Freeze, LiveSource, LiveVolume, Rest, RestFigures};
+use crate::live::{Restless, Schedule};
 use crate::progress::Event;
 pub use crate::record::manifest::Consistency;
 use crate::source::{self, Watch};
@@ -65,6 +65,7 @@ pub fn clone(
         schedule: Schedule::new(rest.longest()),
         figures: RestFigures::default(),
         with,
+        restless: Restless::default(),
     };
     let copied = passes.run(waiting, rest)?;
     observer.event(&Event::Committing);

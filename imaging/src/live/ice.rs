@@ -4,7 +4,7 @@
 use super::AtRest;
 use crate::error::Result;
 use crate::progress::{Event, Observer};
-use klon_partition::locks::{into_inner, lock};
+use klon_partition::locks::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -109,20 +109,38 @@ impl<'a> Ice<'a> {
 }
 
 /// An observer that is told nothing while sources are at rest: it may want to write to one of them, or
-/// to a terminal that is kept from going on by one.
+/// to a terminal that is kept from going on by one. What begins is told before anything else of it.
 pub(crate) struct Quiet<'a, 'r> {
     observer: &'a dyn Observer,
     ice: &'a Ice<'r>,
-    held_bytes: Mutex<u64>,
+    begins: &'a Event<'a>,
+    held: Mutex<HeldBack>,
+}
+
+/// What was not told yet.
+#[derive(Default)]
+struct HeldBack {
+    bytes: u64,
+    has_begun: bool,
 }
 
 impl<'a, 'r> Quiet<'a, 'r> {
-    pub(crate) const fn new(observer: &'a dyn Observer, ice: &'a Ice<'r>) -> Self {
-        Self {
+    /// Tells that something `begins`, if the sources go on already.
+    pub(crate) fn begin(
+        observer: &'a dyn Observer,
+        ice: &'a Ice<'r>,
+        begins: &'a Event<'a>,
+    ) -> Self {
+        let quiet = Self {
             observer,
             ice,
-            held_bytes: Mutex::new(0),
+            begins,
+            held: Mutex::default(),
+        };
+        if !ice.is_whole() {
+            quiet.tell(&mut lock(&quiet.held));
         }
+        quiet
     }
 
     /// The sources.
@@ -132,7 +150,14 @@ impl<'a, 'r> Quiet<'a, 'r> {
 
     /// Tells what was held back, once the sources go on.
     pub(crate) fn catch_up(self) {
-        let bytes = into_inner(self.held_bytes);
+        self.tell(&mut lock(&self.held));
+    }
+
+    fn tell(&self, held: &mut HeldBack) {
+        if !std::mem::replace(&mut held.has_begun, true) {
+            self.observer.event(self.begins);
+        }
+        let bytes = std::mem::take(&mut held.bytes);
         self.observer.event(&Event::Advanced { bytes });
     }
 }
@@ -142,11 +167,10 @@ impl Observer for Quiet<'_, '_> {
         let Event::Advanced { bytes } = event else {
             return;
         };
-        let mut held_bytes = lock(&self.held_bytes);
-        *held_bytes = held_bytes.saturating_add(*bytes);
+        let mut held = lock(&self.held);
+        held.bytes = held.bytes.saturating_add(*bytes);
         if !self.ice.is_whole() {
-            let bytes = std::mem::take(&mut *held_bytes);
-            self.observer.event(&Event::Advanced { bytes });
+            self.tell(&mut held);
         }
     }
 

@@ -71,6 +71,18 @@ pub(crate) fn give_up<'a>(
     }
 }
 
+/// Says that what can't be brought to rest was another one each time that it was read twice.
+pub(crate) fn never_same(name: &str, times: u32, writers: &[String]) -> Error {
+    let writers = match writers.is_empty() {
+        true => String::new(),
+        false => format!(" Open for writing: {}.", writers.join(", ")),
+    };
+    Error::Refused(format!(
+        "{name} has a volume that can't be brought to rest, as files on it are open for writing, and it was another one \
+         each of the {times} times that klon read it twice.{writers} End what writes to it, or unmount it"
+    ))
+}
+
 /// The largest files that are read whole, as far as their names are found while they change.
 fn largest(volume: &Changing<'_>) -> Vec<String> {
     let mut named = Vec::new();

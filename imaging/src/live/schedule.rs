@@ -47,10 +47,6 @@ impl Schedule {
         }
     }
 
-    pub(crate) const fn passes(&self) -> u32 {
-        self.passes
-    }
-
     /// The longest that sources may be at rest.
     pub(crate) const fn longest(&self) -> Duration {
         self.longest

@@ -93,12 +93,15 @@ pub enum Consistency {
     ReadOnly,
     /// It was read from a snapshot of LVM.
     Snapshot,
+    /// It was mounted for writing, and could not be brought to rest: all of it that is in use was read twice in a row,
+    /// and both reads were equal.
+    ReadTwice,
 }
 
 impl Consistency {
     /// Whether the source was mounted for writing, and at rest for moments alone.
     pub(crate) const fn is_short(self) -> bool {
-        matches!(self, Self::Frozen | Self::ReadOnly)
+        matches!(self, Self::Frozen | Self::ReadOnly | Self::ReadTwice)
     }
 
     /// How the source was at rest, in words to follow "its source"; `None` when nobody had it mounted.
@@ -109,6 +112,9 @@ impl Consistency {
             Self::Frozen => Some("was mounted, and frozen"),
             Self::ReadOnly => Some("was mounted, and read-only for the moment"),
             Self::Snapshot => Some("was mounted, and read from a snapshot"),
+            Self::ReadTwice => {
+                Some("was mounted and not at rest, and the same when it was read twice")
+            }
         }
     }
 
@@ -126,6 +132,7 @@ impl fmt::Display for Consistency {
             Self::Frozen => "frozen",
             Self::ReadOnly => "read-only",
             Self::Snapshot => "snapshot",
+            Self::ReadTwice => "read twice",
         })
     }
 }

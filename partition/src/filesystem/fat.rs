@@ -11,6 +11,7 @@ mod boot;
 mod by_path;
 mod directory;
 mod layout;
+mod let_go;
 mod metadata;
 mod owners;
 mod state;
@@ -26,6 +27,7 @@ use crate::extent::ExtentMap;
 use boot::Parsed;
 pub(super) use boot::is_bitlocker_to_go;
 use layout::Layout;
+pub use let_go::{ClearedMark, cleared_mark};
 
 /// Counting free clusters reads the FAT; one larger than this is not read for a summary.
 const COUNTED_FAT_BYTES_MAX: u64 = 4 << 20;

@@ -50,19 +50,31 @@ impl System {
     /// told is not it.
     #[must_use]
     pub fn leads_to(&self, at: &Path, node: &Path) -> bool {
-        let Ok(directory) = fs::File::open(at) else {
-            return false;
+        self.found_at(at).is_some_and(|mount| is_of(mount, node))
+    }
+
+    /// Where something else is mounted, so that the directory `at` does not lead to the filesystem of the block
+    /// device `node` that is mounted there: at the same place, or at a directory above. `None` where it leads there,
+    /// and where that can't be told.
+    #[must_use]
+    pub fn covered_at(&self, at: &Path, node: &Path) -> Option<PathBuf> {
+        if fs::metadata(node).is_err() {
+            return None;
+        }
+        // A mount above need not have a directory of that name.
+        let is_there = |above: &&Path| {
+            let missing = fs::symlink_metadata(above).err();
+            missing.is_none_or(|error| error.kind() != ErrorKind::NotFound)
         };
-        let number = |path: &Path| fs::metadata(path).ok().map(|it| it.rdev());
-        let Some(device) = number(node) else {
-            return false;
-        };
+        let mount = self.found_at(at.ancestors().find(is_there)?)?;
+        (!is_of(mount, node)).then(|| mount.point.at.clone())
+    }
+
+    /// What is mounted where the directory `at` leads to.
+    fn found_at(&self, at: &Path) -> Option<&Mount> {
+        let directory = fs::File::open(at).ok()?;
         let fdinfo = format!("/proc/self/fdinfo/{}", directory.as_raw_fd());
-        self.mount_of(&fdinfo).is_ok_and(|mount| {
-            // A Btrfs has a number of its own, and is told by the device that it was mounted from.
-            let is_from = || number(&mount.source) == Some(device);
-            mount.number == DeviceNumber::split(device) || (mount.number.major == 0 && is_from())
-        })
+        self.mount_of(&fdinfo).ok()
     }
 
     /// The numbers of all filesystems that bytes written to `path` come to, through every layer, overlays
@@ -232,6 +244,16 @@ impl<'a> Beneath<'a> {
         }
         Ok(self.found)
     }
+}
+
+/// Whether that is mounted of the block device `node`.
+fn is_of(mount: &Mount, node: &Path) -> bool {
+    let number = |path: &Path| fs::metadata(path).ok().map(|it| it.rdev());
+    number(node).is_some_and(|device| {
+        // A Btrfs has a number of its own, and is told by the device that it was mounted from.
+        let is_from = || number(&mount.source) == Some(device);
+        mount.number == DeviceNumber::split(device) || (mount.number.major == 0 && is_from())
+    })
 }
 
 fn metadata_of(path: &Path) -> Result<fs::Metadata> {

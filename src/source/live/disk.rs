@@ -1,7 +1,8 @@
 //! Whole disks of which partitions are mounted for writing, or swapped to.
 
 use super::beside::Beside;
-use super::in_use::{InUse, Mounted};
+use super::in_use::{Covered, InUse, Mounted};
+use super::twice::{self, Looked};
 use super::{Live, claim};
 use crate::error::{Advice, refused};
 use crate::named::Place;
@@ -12,11 +13,11 @@ use crate::still::Moments;
 use anyhow::{Error, Result};
 use klon_imaging::change::Rested;
 use klon_imaging::clone::live::{LiveSource, LiveVolume};
-use klon_partition::filesystem::{Basis, Kind};
+use klon_partition::filesystem::{Basis, Kind, Usage};
 use klon_partition::inspect::{DiskLayout, VolumeUsage};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
-use klon_partition::{Extent, Geometry};
+use klon_partition::{Extent, Geometry, Shown as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,9 +33,10 @@ pub fn open_disk(
     moments: Moments,
 ) -> Result<Option<SourceEnd>> {
     let in_use = InUse::of_disk(place, system, moments)?;
-    let Some(in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
+    let Some(mut in_use) = in_use.filter(|in_use| !in_use.is_nothing()) else {
         return Ok(None);
     };
+    twice::settle(&mut in_use, moments)?;
     let Some(open) = claim(place)? else {
         return Ok(None);
     };
@@ -53,8 +55,8 @@ pub fn open_disk(
     Ok(Some(source))
 }
 
-/// The refusal of a source that changes; of a disk that [`open_disk`] leaves alone it says what klon can't bring to
-/// rest.
+/// The refusal of a source that changes; of one that [`open_disk`] and [`open_mounted`](super::open_mounted) leave alone
+/// it says what klon can't bring to rest.
 ///
 /// # Errors
 /// When the system does not say who uses it.
@@ -64,6 +66,13 @@ pub fn explained(
     system: &System,
     moments: Moments,
 ) -> Result<Error> {
+    if let Some(Covered { at, by }) = InUse::covered(place, system)? {
+        let (at, by) = (at.shown(), by.shown());
+        return Ok(refusal.context(Advice(format!(
+            "klon brings a volume to rest through the directory that it is mounted at, and something else is mounted \
+             over {at}. Unmount that first: umount {by}"
+        ))));
+    }
     let obstacle = InUse::obstacle(place, system, moments)?;
     Ok(match obstacle {
         None => refusal,
@@ -125,8 +134,21 @@ impl Live {
 
     /// What is on the disk, and what of it is in use. It must be at rest.
     fn read_disk(&self) -> Result<(OpenPlace, ReadDisk)> {
-        let open = self.open.again()?;
-        let disk = SourceEnd::read_disk(&open, self.target)?;
+        let (open, disk) = twice::fitting(&self.in_use, &|| {
+            let open = match twice::shown(&self.open, &self.in_use)? {
+                Some(shown) => shown,
+                None => self.open.again()?,
+            };
+            let disk = SourceEnd::read_disk(&open, self.target)?;
+            let mut twice = self.in_use.read_twice();
+            let misfit = twice.find_map(|mounted| {
+                let mut volumes = disk.volumes.iter();
+                let volume = volumes.find(|volume| Some(volume.extent) == mounted.part)?;
+                whole_because(&volume.usage).map(ToOwned::to_owned)
+            });
+            let found = (open, disk);
+            Ok(Looked { found, misfit })
+        })?;
         self.check(&disk)?;
         Ok((open, disk))
     }
@@ -141,7 +163,7 @@ impl Live {
         }
         for mounted in &self.in_use.mounted {
             let volume = volume_at(given, disk, mounted.part)?;
-            if let Some(reason) = whole_because(volume) {
+            if let Some(reason) = whole_because(&volume.usage) {
                 return Err(refused(format!(
                     "{given} can't be copied while its partition {} is mounted: {reason}. Unmount that first",
                     number(volume)
@@ -152,7 +174,7 @@ impl Live {
             let volume = volume_at(given, disk, Some(swap.part))?;
             let kind = volume.usage.summary.as_ref().map(|summary| summary.kind);
             let reason = match kind {
-                Some(Kind::Swap) => whole_because(volume),
+                Some(Kind::Swap) => whole_because(&volume.usage),
                 _ => Some("nothing on it says that it is swap"),
             };
             if let Some(reason) = reason {
@@ -185,8 +207,8 @@ fn number(volume: &VolumeUsage) -> u32 {
 }
 
 /// Why nothing shows which bytes of a volume are free, if nothing does.
-fn whole_because(volume: &VolumeUsage) -> Option<&str> {
-    match &volume.usage.basis {
+pub(super) fn whole_because(usage: &Usage) -> Option<&str> {
+    match &usage.basis {
         Basis::Map => None,
         Basis::Whole { reason, .. } | Basis::Contained { reason } => Some(reason),
     }

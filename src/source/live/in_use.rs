@@ -21,8 +21,8 @@ pub struct Mounted {
     pub node: PathBuf,
     /// Where it is mounted.
     pub mounts: Vec<PathBuf>,
-    /// How it is held.
-    pub how: How,
+    /// How it is held; `None` where it can't be, and is read twice.
+    pub how: Option<How>,
 }
 
 /// What is in use of a source.
@@ -34,6 +34,15 @@ pub struct InUse {
     pub swaps: Vec<Other>,
     /// The other partitions of a disk.
     pub others: Vec<Other>,
+}
+
+/// A mount that does not lead to its volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// Where the volume is mounted.
+    pub at: PathBuf,
+    /// Where something else is mounted over that.
+    pub by: PathBuf,
 }
 
 /// A partition that nobody has mounted for writing.
@@ -58,8 +67,9 @@ impl Mounted {
     /// How it is at rest then.
     pub const fn consistency(&self) -> Consistency {
         match self.how {
-            How::Frozen => Consistency::Frozen,
-            How::ReadOnly => Consistency::ReadOnly,
+            Some(How::Frozen) => Consistency::Frozen,
+            Some(How::ReadOnly) => Consistency::ReadOnly,
+            None => Consistency::ReadTwice,
         }
     }
 
@@ -161,6 +171,26 @@ impl InUse {
         Ok(changing.find(|one| part_of(one, &disk, system, moments).is_none()))
     }
 
+    /// Where something is mounted of `place` that can't be brought to rest, as something else is mounted over it, and
+    /// where that is; `None` where nothing is.
+    ///
+    /// # Errors
+    /// As [`of_volume`](Self::of_volume).
+    pub fn covered(place: &Place, system: &System) -> Result<Option<Covered>> {
+        if !has_node(place) {
+            return Ok(None);
+        }
+        let uses = system.uses(&place.path)?;
+        let mut changing = uses.iter().filter(|one| one.changes_source());
+        Ok(changing.find_map(|one| match one {
+            Use::Mounted { at, on, .. } => {
+                let by = system.covered_at(at, &Path::new("/dev").join(on))?;
+                Some(Covered { at: at.clone(), by })
+            }
+            _ => None,
+        }))
+    }
+
     fn add(&mut self, part: Option<Extent>, node: &Path, at: &Path, how: How) {
         let mut all = self.mounted.iter_mut();
         match all.find(|it| it.part == part) {
@@ -169,7 +199,7 @@ impl InUse {
                 part,
                 node: node.to_owned(),
                 mounts: vec![at.to_owned()],
-                how,
+                how: Some(how),
             }),
         }
     }
@@ -200,26 +230,33 @@ impl InUse {
         self.mounted.is_empty() && self.swaps.is_empty()
     }
 
+    /// The volumes that can't be brought to rest.
+    pub fn read_twice(&self) -> impl Iterator<Item = &Mounted> {
+        self.mounted.iter().filter(|it| it.how.is_none())
+    }
+
     /// Whether this is in use still, and nothing else, as `now` says while all of it is at rest. What is read-only
     /// then does not show.
     pub fn is_all(&self, now: &Self) -> bool {
+        let is_frozen = |it: &Mounted| it.how == Some(How::Frozen);
         let is_in = |all: &[Mounted], one: &Mounted| {
-            all.iter()
-                .any(|it| (it.part, &it.node, it.how) == (one.part, &one.node, one.how))
+            all.iter().any(|it| {
+                (it.part, &it.node, is_frozen(it)) == (one.part, &one.node, is_frozen(one))
+            })
         };
-        let mut frozen = self.mounted.iter().filter(|it| it.how == How::Frozen);
+        let mut frozen = self.mounted.iter().filter(|it| is_frozen(it));
         frozen.all(|one| is_in(&now.mounted, one))
             && now.mounted.iter().all(|one| is_in(&self.mounted, one))
             && self.swaps == now.swaps
     }
 
-    /// How all of it is at rest then, in one word: frozen where any of it is.
+    /// How all of it is at rest then, in one word: not at rest where any of it is not, and else frozen where any of it
+    /// is.
     pub fn consistency(&self) -> Consistency {
         let all = || self.mounted.iter().map(Mounted::consistency);
-        match all().find(|it| *it == Consistency::Frozen) {
-            Some(frozen) => frozen,
-            None => all().next().unwrap_or(Consistency::Still),
-        }
+        let words = [Consistency::ReadTwice, Consistency::Frozen];
+        let found = words.into_iter().find(|word| all().any(|it| it == *word));
+        found.or_else(|| all().next()).unwrap_or(Consistency::Still)
     }
 }
 

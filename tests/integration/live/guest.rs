@@ -12,8 +12,12 @@ mkdir -p /esp /data
 mount -t vfat -o umask=0077 /dev/vda1 /esp
 mount -t ext4 /dev/vda3 /data
 exec 3>/esp/open
-code=0; klon image /dev/vda /tmp/x.klon || code=$?; echo "open: $code"
+code=0; klon image /dev/vda /tmp/x.klon --still read-only || code=$?; echo "open: $code"
 echo x >/data/x && echo "goes on"
+(while echo open >>/data/log; do :; done) &
+klon image /dev/vda /tmp/open.klon --json --freeze-max 100s 3>&-
+kill $!
+klon list /tmp/open.klon
 exec 3>&-
 export KLON_TEST_WHILE_FROZEN='echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda of=/dev/vdc bs=1M'
 for round in first second; do
@@ -50,6 +54,8 @@ fn a_disk_in_use_with_its_efi_system_partition_is_imaged() {
         "open: 3",
         "can't be made read-only",
         "goes on",
+        r#"{"number":1,"consistency":"read_twice"},{"number":3,"consistency":"frozen"}"#,
+        "its partition 3 was mounted, and frozen, its partition 1 was mounted and not at rest, and the same when it was read twice",
         r#"{"number":1,"consistency":"read_only"},{"number":3,"consistency":"frozen"}"#,
         "its partition 3 was mounted, and frozen, its partition 1 was mounted, and read-only for the moment",
         "still writable",

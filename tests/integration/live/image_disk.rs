@@ -133,6 +133,36 @@ fn what_is_written_between_two_freezes_past_all_filesystems_is_noticed() {
     assert_eq!(klon.ok(&["list", "x.klon", "--json"]).lines().len(), 1);
 }
 
+/// Bytes in use of a partition that nobody has mounted are written through the disk's own node, of which no account
+/// of a partition tells.
+#[test]
+fn what_is_written_through_the_disk_into_a_volume_between_two_freezes_is_in_its_image() {
+    if lacks_root() {
+        return;
+    }
+    let klon = Klon::new();
+    make(&klon.path("disk"));
+    let disk = LoopDevice::new(&klon.path("disk"), 512);
+    let busy = Busy::new(&klon, &disk);
+    // So much that there is more than one pass.
+    fs::write(busy.at(2).join("much"), noise(3, 120 << 20)).unwrap();
+    fs::write(klon.path("content"), noise(9, 256 << 10)).unwrap();
+    let at_bytes = busy.offset_of_still();
+    let (to, content) = (disk.text(), klon.text("content"));
+    let write = format!(
+        "dd if='{content}' of='{to}' bs=1024 seek={} conv=notrunc oflag=direct",
+        at_bytes >> 10
+    );
+    let hook = later(&klon, &write);
+    let added = busy.image(&["--before-freeze", &hook]).expect(0).last();
+    assert!(added["freezes"].as_array().unwrap().len() > 1, "{added}");
+    busy.assert_same();
+    let mut written = vec![0; 256 << 10];
+    let target = File::open(klon.path("target")).unwrap();
+    target.read_exact_at(&mut written, at_bytes).unwrap();
+    assert!(written == noise(9, 256 << 10), "a part is as it was before");
+}
+
 #[test]
 fn a_logical_partition_of_an_mbr_is_at_rest_for_the_image_of_its_disk() {
     if lacks_root() {
@@ -226,6 +256,14 @@ fn what_of_a_disk_can_not_be_brought_to_rest_is_named() {
         &["klon copies a disk in use when", &at],
     );
     drop((above, upper));
+    // klon would bring what lies on top to rest.
+    let covered = busy.at(2).to_str().unwrap().to_owned();
+    image::ext4(&klon.path("over"), 24, 2);
+    let cover = Mount::new(klon.path("over"), busy.at(2), "loop");
+    let over = format!("something else is mounted over {covered}");
+    let way_out = format!("Unmount that first: umount {covered}");
+    klon.refused(&["image", disk.text(), "y.klon"], &[&over, &way_out]);
+    drop(cover);
     let on_it = busy.at(3).join("x.klon");
     let arguments = ["image", disk.text(), on_it.to_str().unwrap()];
     klon.refused(&arguments, &["while it is at rest: the image"]);

@@ -21,6 +21,20 @@ fn a_mounted_source_is_refused_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_copy_without_any_rest_is_refused_with_the_reason() {
+    let klon = crate::support::Klon::new();
+    fs::write(klon.path("source"), [0; 4096]).unwrap();
+    let wrong = klon.run(&["clone", "source", "target", "--still", "crash"]);
+    let reasons = [
+        "no crash-consistent copy",
+        "--still snapshot",
+        "--still freeze",
+    ];
+    wrong.expect(2).says(&reasons);
+    assert!(!klon.path("target").exists());
+}
+
+#[test]
 fn a_filesystem_without_a_journal_is_refused() {
     if lacks_root() {
         return;

@@ -47,14 +47,14 @@ fn cuts() -> usize {
     set.map_or(1, |text| text.parse().expect("a number of cuts"))
 }
 
-/// A volume in use at several instants, and what was durable at each.
-fn cut_volumes(klon: &Klon, kind: &Kind) -> (Host, Vec<(PathBuf, Kept)>) {
+/// A volume in use at as many instants, and what was durable at each.
+fn cut_volumes(klon: &Klon, kind: &Kind, cuts: usize) -> (Host, Vec<(PathBuf, Kept)>) {
     let host = Host::new(klon.directory());
     image::sparse(&host.path("volume"), SIZE_MIB * MIB);
     let volume = host.path("volume");
     let arguments = [&kind.make[1..], &[volume.to_str().unwrap()]].concat();
     run(kind.make[0], &arguments);
-    let names: Vec<String> = (0..cuts()).map(|cut| format!("cut-{cut}")).collect();
+    let names: Vec<String> = (0..cuts).map(|cut| format!("cut-{cut}")).collect();
     let names_text: Vec<&str> = names.iter().map(String::as_str).collect();
     let kept = snapshots(&host, "volume", "rw", &names_text);
     let paths = names.iter().map(|name| host.path(name));
@@ -85,7 +85,7 @@ fn run_kind(kind: &Kind) {
     }
     let _alone = alone();
     let klon = Klon::new();
-    let (_host, cuts) = cut_volumes(&klon, kind);
+    let (_host, cuts) = cut_volumes(&klon, kind, cuts());
     for (source, kept) in &cuts {
         let before = digest(source);
         fs::write(klon.path("target"), noise(5, (SIZE_MIB * MIB) as usize)).unwrap();
@@ -148,7 +148,7 @@ fn btrfs() {
 
 /// A volume of that kind that awaits recovery.
 fn dirty(klon: &Klon, kind: &Kind) {
-    let (_host, cuts) = cut_volumes(klon, kind);
+    let (_host, cuts) = cut_volumes(klon, kind, 1);
     run(
         "cp",
         &[

@@ -44,7 +44,7 @@ impl Host {
     }
 
     /// Copies one of its files to another, at one instant.
-    fn snapshot(&self, from: &str, to: &str) {
+    pub(crate) fn snapshot(&self, from: &str, to: &str) {
         let paths = [from, to].map(|name| self.path(name));
         let [from, to] = paths.each_ref().map(|path| path.to_str().unwrap());
         run("cp", &["--reflink=always", from, to]);

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs;
 use std::io::Write as _;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -9,6 +10,21 @@ use std::process::{Child, Command, Output, Stdio};
 pub(crate) fn signal(process: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
     kill(pid, signal).unwrap();
+}
+
+/// The process of the watchdog that a running klon has started, if it has started that yet.
+pub(crate) fn watchdog_of(klon: u32) -> Option<Pid> {
+    let parent = klon.to_string();
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // proc_pid_stat(5): the state and the parent come behind the name in brackets.
+        let behind = stat.rsplit_once(") ")?.1;
+        let is_child = behind.split(' ').nth(1)? == parent;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let is_it = line.split(|byte| *byte == 0).nth(1) == Some(b"watchdog");
+        (is_child && is_it).then_some(Pid::from_raw(pid))
+    })
 }
 
 /// A tool to be run with the same language and letters everywhere: tests read what tools print, and

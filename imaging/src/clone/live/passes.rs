@@ -1,11 +1,12 @@
 //! The passes of a run: each looks at all sources while they are at rest, and copies what changed.
 
-use super::volume::{Copied, Ended, Pass, Volume, Waiting};
+use super::volume::{Ended, Pass, Volume, Waiting};
 use super::{Freeze, Rest, RestFigures};
 use crate::clone::context::Context;
 use crate::clone::phase::{During as _, Phase, Stopped};
 use crate::error::Result;
-use crate::live::{Ice, Quiet, Schedule, Step, changing, give_up};
+use crate::live::{Ice, Quiet, Restless, Schedule, Step, changing, give_up};
+use crate::progress::Event;
 use std::time::{Duration, Instant};
 
 /// The passes so far.
@@ -13,6 +14,8 @@ pub(super) struct Passes<'c> {
     pub(super) schedule: Schedule,
     pub(super) figures: RestFigures,
     pub(super) with: Context<'c>,
+    /// What could not be brought to rest.
+    pub(super) restless: Restless,
 }
 
 impl Passes<'_> {
@@ -32,6 +35,7 @@ impl Passes<'_> {
         let (mut volumes, passes): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
         let mut ended = self.pass(&mut volumes, passes, &ice)?;
         drop(ice);
+        self.restless_end(&volumes, rest)?;
         loop {
             if let Some(ended) = ended {
                 return Ok(volumes.into_iter().zip(ended).collect());
@@ -41,7 +45,17 @@ impl Passes<'_> {
             let looked = ice.looked(volumes.iter().map(look).collect());
             let passes: Vec<Pass> = looked.during(Phase::Planning)?;
             ended = self.pass(&mut volumes, passes, &ice)?;
+            drop(ice);
+            self.restless_end(&volumes, rest)?;
         }
+    }
+
+    /// Gives up what was another one too often, when it was read twice.
+    fn restless_end(&self, volumes: &[Volume<'_>], rest: &dyn Rest) -> Result<(), Stopped> {
+        let name = volumes.first().map_or("", Volume::name);
+        self.restless
+            .wait(name, rest, self.with.observer)
+            .during(Phase::Copying)
     }
 
     /// Brings the sources to rest.
@@ -60,31 +74,32 @@ impl Passes<'_> {
         let Context {
             options, observer, ..
         } = self.with;
-        let is_first = self.schedule.passes() == 0;
         let checks: Result<Vec<_>> = passes.iter().map(Pass::check).collect();
         let checks = checks.during(Phase::Planning)?;
         let unproven_bytes = passes.iter().map(|pass| pass.unproven_bytes).sum();
-        let frozen = self.go_on(volumes, &passes, ice, unproven_bytes)?;
-        let quiet = Quiet::new(observer, ice);
+        let to_read_bytes = passes.iter().map(Pass::to_read_bytes).sum();
+        let frozen = self.go_on(volumes, &passes, ice, to_read_bytes)?;
         let copying = Instant::now();
-        let mut copied: Vec<Copied<'_>> = Vec::new();
-        let mut is_told = !is_first;
-        for ((volume, pass), check) in volumes.iter().zip(&passes).zip(checks) {
-            if is_first && !ice.is_whole() {
-                volume.tell_start(pass, observer);
-                is_told = true;
-            }
+        let of = || volumes.iter().zip(&passes);
+        let begins: Vec<Event<'_>> = of().map(|(volume, pass)| volume.begins(pass)).collect();
+        let (mut copied, mut told) = (Vec::new(), Vec::new());
+        for (((volume, pass), check), begins) in of().zip(checks).zip(&begins) {
+            let quiet = Quiet::begin(observer, ice, begins);
             let all = volume.copy(pass, check, options, &quiet);
             copied.push(all.during(Phase::Copying)?);
+            told.push(quiet);
         }
         let read_bytes = copied.iter().map(|copied| copied.read_bytes).sum();
         let read_at_rest = ice.read_at_rest();
-        let ended = ice.end().during(Phase::Checking)?;
-        if !is_told {
-            let of = volumes.iter().zip(&passes);
-            of.for_each(|(volume, pass)| volume.tell_start(pass, observer));
+        if ice.is_whole() {
+            let mut of = of();
+            let is_same = of.try_fold(true, |is_same, (volume, pass)| {
+                Ok(is_same && volume.is_same(pass, ice)?)
+            });
+            self.restless.read_twice(is_same.during(Phase::Checking)?);
         }
-        quiet.catch_up();
+        let ended = ice.end().during(Phase::Checking)?;
+        told.into_iter().for_each(Quiet::catch_up);
         let seconds = ended.or(frozen).or_else(|| ice.ended()).unwrap_or_default();
         self.figures.add(Freeze {
             seconds: seconds.as_secs_f64(),
@@ -101,7 +116,8 @@ impl Passes<'_> {
         let kept = volumes.iter_mut().zip(passes).zip(taken);
         let kept = kept.map(|((volume, pass), taken)| volume.keep(pass, taken));
         let kept: Vec<Ended> = kept.collect();
-        Ok(ended.map(|_| kept))
+        let is_complete = ended.is_some() && self.restless.is_same();
+        Ok(is_complete.then_some(kept))
     }
 
     /// Lets the sources go on, unless the rest of them is to be copied at rest. How long they were at rest

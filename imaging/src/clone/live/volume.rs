@@ -16,12 +16,12 @@ use crate::clone::context::Context;
 use crate::clone::known::Knowledge;
 use crate::clone::prepared::{OnTarget, Prepared};
 use crate::clone::task::{self, Task};
-use crate::clone::work::{Manner, Worker};
+use crate::clone::work::{Manner, Outcome, Worker};
 use crate::clone::{CloneOptions, Job, pending, within};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::live::{LastPass, LiveSource, Quiet};
+use crate::live::{Ice, LastPass, LiveSource, Quiet, Twice};
 use crate::pipeline::{self, Batches};
 use crate::plan::Plan;
 use crate::progress::{Event, Observer, unless_cancelled};
@@ -106,6 +106,8 @@ enum Against {
 /// What was found of a volume at the start of a pass, at rest.
 pub(super) struct Pass {
     pub(super) found: LiveSource,
+    /// What was read of volumes that can't be brought to rest, if there are any.
+    twice: Option<Twice>,
     plan: Plan,
     wanted: ExtentMap,
     metadata: Option<ExtentMap>,
@@ -115,6 +117,8 @@ pub(super) struct Pass {
     pub(super) figures: MetadataFigures,
     /// Bytes that nothing shows to be as they were.
     pub(super) unproven_bytes: u64,
+    /// Bytes in use of the chunks that are told of while it goes on: all, and in a later pass those that are read.
+    through_bytes: u64,
 }
 
 /// What compares what is read with the filesystem's checksums: `None` if it keeps none, or the reason why
@@ -153,6 +157,30 @@ impl Pass {
     fn job<'p>(&'p self, live: &LiveJob<'p>) -> Job<'p> {
         look::job(live, &self.found)
     }
+
+    /// How many bytes are read that nothing shows to be as they were, with what is read twice.
+    pub(super) fn to_read_bytes(&self) -> u64 {
+        let twice_bytes = self.twice.as_ref().map_or(0, Twice::bytes);
+        self.unproven_bytes.saturating_add(twice_bytes)
+    }
+
+    /// Tells of a chunk that was worked on.
+    fn tell(&self, outcome: &Outcome, observer: &dyn Observer) {
+        if self.is_told(outcome.chunk) {
+            let bytes = outcome.wanted_bytes;
+            observer.event(&Event::Advanced { bytes });
+        }
+    }
+
+    /// Whether a chunk is one that is told of while the pass goes on.
+    fn is_told(&self, chunk: Extent) -> bool {
+        match &self.against {
+            Against::Record => true,
+            Against::Pass(unchanged) => {
+                chunk.offset_bytes() == 0 || !unchanged.covers(chunk, &within(&self.wanted, chunk))
+            }
+        }
+    }
 }
 
 impl<'a> Waiting<'a> {
@@ -185,15 +213,19 @@ impl<'a> Volume<'a> {
         self.live.job.name
     }
 
-    /// Tells that the run begins.
-    pub(super) fn tell_start(&self, pass: &Pass, observer: &dyn Observer) {
+    /// What is told when a pass begins.
+    pub(super) fn begins<'e>(&'e self, pass: &Pass) -> Event<'e> {
         let selection = &self.prepared.selection;
-        observer.event(&Event::Started {
-            name: self.name(),
-            rung: Some(selection.rung()),
-            reason: &selection.reason,
-            total_bytes: pass.wanted.total_bytes(),
-        });
+        let (name, total_bytes) = (self.name(), pass.through_bytes);
+        match pass.against {
+            Against::Record => Event::Started {
+                name,
+                rung: Some(selection.rung()),
+                reason: &selection.reason,
+                total_bytes,
+            },
+            Against::Pass(_) => Event::Again { name, total_bytes },
+        }
     }
 
     /// Copies what nothing shows to be as it was: first while the source is at rest, and when the time for
@@ -235,19 +267,15 @@ impl<'a> Volume<'a> {
         };
         let chunks = pass.plan.source_bytes.div_ceil(chunk::CHUNK_BYTES);
         let mut noted = Noted::of(chunks);
-        // What earlier runs found in what the first pass does not read; later passes know it from that one.
-        let proof = prepared.selection.approach.proof();
-        let before = match pass.against {
-            Against::Record => proof.map(|proof| &proof.signatures),
-            Against::Pass(_) => None,
-        };
+        let before = self.signatures_before(pass);
         let outcome = worker.process(&go_on(first)?)?;
         let held = HeldBack {
             chunk: outcome.chunk,
             content: outcome.content.clone(),
             changed: outcome.changed.iter().copied().collect(),
         };
-        noted.add(&outcome, before, observer);
+        noted.add(&outcome, before, ice);
+        pass.tell(&outcome, observer);
         let others = others.map(|task| go_on(task?));
         pipeline::run_in_batches(
             options.threads,
@@ -257,7 +285,8 @@ impl<'a> Volume<'a> {
                 for write in &zeroes {
                     way.put_zero(write)?;
                 }
-                noted.add(&outcome, before, observer);
+                noted.add(&outcome, before, ice);
+                pass.tell(&outcome, observer);
                 Ok(())
             },
         )?;
@@ -268,6 +297,25 @@ impl<'a> Volume<'a> {
             held,
             noted,
             checked: check.map(|check| check.map(SectorCheck::finish)),
+        })
+    }
+
+    /// What earlier runs found in what the first pass does not read; later passes know it from that one.
+    fn signatures_before(&self, pass: &Pass) -> Option<&ExtentMap> {
+        let proof = self.prepared.selection.approach.proof();
+        match pass.against {
+            Against::Record => proof.map(|proof| &proof.signatures),
+            Against::Pass(_) => None,
+        }
+    }
+
+    /// Whether what can't be brought to rest is, when it is read once more, as the pass has read it.
+    ///
+    /// # Errors
+    /// [`Error::Source`]; those of the look.
+    pub(super) fn is_same(&self, pass: &Pass, ice: &Ice<'_>) -> Result<bool> {
+        pass.twice.as_ref().map_or(Ok(true), |twice| {
+            twice.is_same(&(self.live.look)(ice.since())?, ice)
         })
     }
 

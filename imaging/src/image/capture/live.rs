@@ -27,7 +27,8 @@ use crate::chunk::ChunkSize;
 use crate::error::Error;
 use crate::error::Result;
 use crate::live::{
-    Freeze, Ice, LastPass, LiveSource, Quiet, Rest, RestFigures, Schedule, Step, changing, give_up,
+    Freeze, Ice, LastPass, LiveSource, Quiet, Rest, RestFigures, Restless, Schedule, Step, Twice,
+    changing, give_up,
 };
 use crate::plan::Plan;
 use crate::progress::{Event, Observer};
@@ -82,6 +83,7 @@ pub fn capture_live<A: Append>(
         observer,
         schedule: Schedule::new(rest.longest()),
         rest: RestFigures::default(),
+        restless: Restless::default(),
         selected: Selected::by_snapshot(&live.job, options.rung),
         known: BeforePass::default(),
         done: Done::default(),
@@ -113,6 +115,7 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     schedule: Schedule,
     rest: RestFigures,
+    restless: Restless,
     /// What the first look settled; until then, what the snapshot before allows.
     selected: Selected,
     known: BeforePass,
@@ -172,6 +175,9 @@ impl Run<'_> {
             return Ok(Some(Last { pass, copied }));
         }
         self.keep(pass, copied);
+        drop(ice);
+        self.restless
+            .wait(self.live.job.name, rest, self.observer)?;
         Ok(None)
     }
 
@@ -188,13 +194,11 @@ impl Run<'_> {
         let summed = sums::summed(&job)?;
         let checks = Checks::begin(&summed);
         let unproven_bytes = pass.unproven_bytes(writer.header().chunk_size);
-        let frozen = self.go_on(&job, pass, ice, unproven_bytes)?;
-        let quiet = Quiet::new(self.observer, ice);
+        let twice_bytes = pass.twice.as_ref().map_or(0, Twice::bytes);
+        let frozen = self.go_on(&job, pass, ice, unproven_bytes.saturating_add(twice_bytes))?;
         let copying = Instant::now();
-        let is_told = self.is_first() && !ice.is_whole();
-        if is_told {
-            self.tell_start(pass);
-        }
+        let begins = self.begins(pass, unproven_bytes);
+        let quiet = Quiet::begin(self.observer, ice, &begins);
         let transfer = Transfer {
             job: &job,
             plan: &pass.plan,
@@ -209,10 +213,13 @@ impl Run<'_> {
         };
         let mut notes = transfer.run(&mut None, Chunks::Listed(Vec::new()), writer)?;
         let read_at_rest = ice.read_at_rest();
-        let ended = ice.end()?;
-        if self.is_first() && !is_told {
-            self.tell_start(pass);
+        if ice.is_whole() {
+            let is_same = pass.twice.as_ref().map_or(Ok(true), |twice| {
+                twice.is_same(&(self.live.look)(ice.since())?.source, ice)
+            });
+            self.restless.read_twice(is_same?);
         }
+        let ended = ice.end()?;
         quiet.catch_up();
         let read_bytes = notes.read_source_bytes;
         let seconds = frozen.or(ended).or_else(|| ice.ended());
@@ -227,7 +234,8 @@ impl Run<'_> {
         self.schedule.passed(read_bytes, copying.elapsed());
         let checked = checks.finish(&job);
         self.note(&mut notes, &checked, job.source.geometry().size_bytes);
-        Ok((Copied { notes, checked }, ended.is_some()))
+        let is_complete = ended.is_some() && self.restless.is_same();
+        Ok((Copied { notes, checked }, is_complete))
     }
 
     /// Lets the source go on, unless the rest of it is to be read at rest. How long it was at rest then.
@@ -255,13 +263,24 @@ impl Run<'_> {
         self.rest.freezes.is_empty()
     }
 
-    fn tell_start(&self, pass: &Pass) {
-        self.observer.event(&Event::Started {
-            name: self.live.job.name,
-            rung: Some(pass.selected.rung),
-            reason: &pass.selected.reason,
-            total_bytes: pass.plan.copy.total_bytes(),
-        });
+    /// What is told when a pass begins.
+    fn begins<'e>(&self, pass: &'e Pass, unproven_bytes: u64) -> Event<'e>
+    where
+        Self: 'e,
+    {
+        let name = self.live.job.name;
+        match self.is_first() {
+            true => Event::Started {
+                name,
+                rung: Some(pass.selected.rung),
+                reason: &pass.selected.reason,
+                total_bytes: pass.plan.copy.total_bytes(),
+            },
+            false => Event::Again {
+                name,
+                total_bytes: unproven_bytes,
+            },
+        }
     }
 
     /// Notes what a pass did.

@@ -158,10 +158,21 @@ impl Transfer<'_, '_> {
                 if let Some(ice) = ice {
                     ice.read(outcome.read_source_bytes);
                 }
-                notes.add(outcome, *unread, *observer, writer)
+                let bytes = outcome.copy_bytes;
+                let is_told = self.is_told(outcome.chunk);
+                notes.add(outcome, *unread, writer)?;
+                if is_told {
+                    observer.event(&Event::Advanced { bytes });
+                }
+                Ok(())
             },
         )?;
         Ok(notes)
+    }
+
+    /// Whether a chunk is one that is told of while the run goes on: all, and in a later pass those that are read.
+    fn is_told(&self, chunk: Extent) -> bool {
+        self.before.is_none() || self.unread.is_none_or(|unread| !unread.covers(chunk))
     }
 
     /// What works on each chunk.
@@ -205,7 +216,6 @@ impl Notes {
         &mut self,
         outcome: Outcome,
         unread: Option<&Unread>,
-        observer: &dyn Observer,
         writer: &mut ImageWriter<A>,
     ) -> Result<()> {
         let before = writer.position();
@@ -243,9 +253,6 @@ impl Notes {
                     .add(before.flat_map(|map| map.within(chunk)));
             }
         }
-        observer.event(&Event::Advanced {
-            bytes: outcome.copy_bytes,
-        });
         Ok(())
     }
 }

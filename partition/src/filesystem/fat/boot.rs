@@ -33,8 +33,7 @@ pub(super) struct Identity {
 
 /// Reads BS_VolID, BS_VolLab and BS_Reserved1 of a boot sector.
 pub(super) fn identity(sector: &[u8]) -> Identity {
-    // The extended part moved when FAT32's fields came before it; BS_DrvNum is its first field.
-    let base = if is_fat32_layout(sector) { 0x40 } else { 0x24 };
+    let base = extended_offset(sector);
     let (bs_reserved1, bs_boot_sig) = (u8_at(sector, base + 1), u8_at(sector, base + 2));
     let bs_vol_id = le32(sector, base + 3);
     let bs_vol_lab = sector.get(base + 7..base + 18);
@@ -53,6 +52,16 @@ pub(super) fn identity(sector: &[u8]) -> Identity {
         label: label.and_then(text),
         state: bs_reserved1,
     }
+}
+
+/// Where BS_Reserved1 lies.
+pub(super) fn state_offset_bytes(sector: &[u8]) -> u64 {
+    extended_offset(sector) as u64 + 1
+}
+
+/// The extended part moved when FAT32's fields came before it; BS_DrvNum is its first field.
+fn extended_offset(sector: &[u8]) -> usize {
+    if is_fat32_layout(sector) { 0x40 } else { 0x24 }
 }
 
 fn is_fat32_layout(sector: &[u8]) -> bool {

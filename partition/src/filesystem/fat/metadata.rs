@@ -56,7 +56,10 @@ pub(super) fn known_bad(device: &dyn ReadAt, layout: &Layout) -> Result<ExtentMa
 }
 
 /// Calls `visit` with the root directory and all others.
-fn for_each_directory(
+///
+/// # Errors
+/// As for [`metadata`].
+pub(super) fn for_each_directory(
     device: &dyn ReadAt,
     layout: &Layout,
     visit: &mut dyn FnMut(&Directory),

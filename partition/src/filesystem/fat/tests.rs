@@ -2,7 +2,7 @@
 
 mod large;
 
-use super::probe;
+use super::{cleared_mark, probe};
 use crate::device::{Fault, FaultAt, MemoryDevice};
 use crate::error::Error;
 use crate::extent::{Extent, ExtentMap};
@@ -53,6 +53,32 @@ fn set_file(bytes: &mut [u8], at: usize, name: &[u8; 11], attributes_cluster: (u
 }
 
 const ROOT: usize = 1536;
+
+#[test]
+fn the_mark_of_use_is_cleared_where_all_files_fit_together() {
+    let mut bytes = volume();
+    let cleared = |bytes: &[u8]| cleared_mark(&MemoryDevice::new(bytes.to_vec(), 512));
+    // BS_BootSig, and the bit that the kernel sets at a mount.
+    bytes[38] = 0x29;
+    assert_eq!(cleared(&bytes).unwrap(), None);
+    bytes[37] = 1;
+    // 700 bytes in two clusters.
+    set_file(&mut bytes, ROOT, b"FILE       ", (0x20, 2));
+    set_entry(&mut bytes, 2, 3);
+    set_entry(&mut bytes, 3, 0xfff);
+    let mark = cleared(&bytes).unwrap().unwrap();
+    assert_eq!((mark.offset_bytes, mark.byte), (37, 0));
+    // Damage that was noted before is no mark of use.
+    bytes[37] = 3;
+    assert_eq!(cleared(&bytes).unwrap(), None);
+    bytes[37] = 1;
+    // A chain that is too short, one that leads to a free cluster, and one that has no end.
+    for (cluster, next) in [(2, 0xfff), (3, 9), (3, 2)] {
+        let mut bytes = bytes.clone();
+        set_entry(&mut bytes, cluster, next);
+        assert!(cleared(&bytes).is_err(), "{cluster} leads to {next}");
+    }
+}
 
 fn open(bytes: &[u8]) -> (MemoryDevice, Box<dyn Filesystem>) {
     let device = MemoryDevice::new(bytes.to_vec(), 512);

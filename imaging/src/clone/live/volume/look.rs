@@ -13,7 +13,7 @@ use crate::clone::outlook::{self, Outlook, Viewed};
 use crate::clone::prepared::{Prepared, data};
 use crate::clone::{CloneOptions, Job, structures, within};
 use crate::error::{Error, Result};
-use crate::live::{self, Ice, LastPass, LiveSource, Looking, unmapped};
+use crate::live::{self, Ice, LastPass, LiveSource, Looking, Twice, unmapped};
 use crate::plan::Plan;
 use klon_partition::filesystem::Basis;
 use klon_partition::{Extent, ExtentMap};
@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// A source at rest, and what of it goes to the target.
 struct Frozen {
     found: LiveSource,
+    twice: Option<Twice>,
     plan: Plan,
     rested: Rested,
 }
@@ -29,8 +30,9 @@ struct Frozen {
 impl Frozen {
     /// Looks at the source, which is at rest: what is in use.
     fn look(live: &LiveJob<'_>, ice: &Ice<'_>) -> Result<Self> {
-        let found = (live.look)(ice.since())?;
+        let mut found = (live.look)(ice.since())?;
         check(&live.job, &found)?;
+        let twice = Twice::of(&mut found);
         let job = job(live, &found);
         let source_bytes = found.source.geometry().size_bytes;
         let target_bytes = job.target.geometry().size_bytes;
@@ -42,6 +44,7 @@ impl Frozen {
         };
         Ok(Self {
             found,
+            twice,
             plan,
             rested,
         })
@@ -84,9 +87,10 @@ fn check(base: &Job<'_>, found: &LiveSource) -> Result<()> {
     for volume in found.mounted() {
         let usage = &volume.usage;
         let consistency = volume.rested.as_ref().map(|rested| rested.consistency);
-        // What is read-only shows no writes, and needs no token for them.
-        let is_read_only = consistency == Some(Consistency::ReadOnly);
-        let is_shown = is_read_only || usage.token.is_some();
+        // What is read-only or read twice shows no writes, and needs no token for them.
+        let needs_none = [Consistency::ReadOnly, Consistency::ReadTwice];
+        let is_shown =
+            consistency.is_some_and(|it| needs_none.contains(&it)) || usage.token.is_some();
         if usage.basis != Basis::Map || !is_shown {
             return Err(Error::Refused(format!(
                 "{} can't be cloned while it is mounted: {}. Unmount it first",
@@ -215,7 +219,9 @@ impl Volume<'_> {
 
     /// The pass that begins with such a look.
     fn pass(&self, frozen: Frozen, shown: Shown, reliance: &Reliance) -> Result<Pass> {
-        let Frozen { found, plan, .. } = frozen;
+        let Frozen {
+            found, twice, plan, ..
+        } = frozen;
         let job = job(self.live, &found);
         let known = shown.contents.as_ref();
         let metadata = structures::metadata(&job, &plan, known, reliance)?;
@@ -225,6 +231,7 @@ impl Volume<'_> {
         }
         let mut pass = Pass {
             found,
+            twice,
             plan,
             wanted,
             metadata,
@@ -232,8 +239,10 @@ impl Volume<'_> {
             drafts: shown.drafts,
             figures: shown.figures,
             unproven_bytes: 0,
+            through_bytes: 0,
         };
         pass.unproven_bytes = self.unproven_bytes(&pass);
+        pass.through_bytes = through_bytes(&pass);
         Ok(pass)
     }
 
@@ -252,4 +261,12 @@ impl Volume<'_> {
         let copied = |chunk| pass.plan.copy.within(chunk).map(Extent::len_bytes);
         chunks.filter(is_read).flat_map(copied).sum()
     }
+}
+
+/// Bytes in use of the chunks that are told of while a pass goes on.
+fn through_bytes(pass: &Pass) -> u64 {
+    let chunks = chunk::chunks(&pass.wanted, pass.plan.source_bytes);
+    let told = chunks.filter(|chunk| pass.is_told(*chunk));
+    let wanted = told.flat_map(|chunk| within(&pass.wanted, chunk));
+    wanted.map(|extent| extent.len_bytes()).sum()
 }

@@ -2,8 +2,7 @@
 
 use crate::chunk::{self, Digest, Pieces};
 use crate::clone::work::{Outcome, Seen};
-use crate::live::Quiet;
-use crate::progress::{Event, Observer as _};
+use crate::live::Ice;
 use klon_partition::extent::ExtentMapBuilder;
 use klon_partition::{Extent, ExtentMap};
 use std::collections::BTreeMap;
@@ -50,12 +49,7 @@ impl Noted {
     }
 
     /// Notes what was found out about a chunk. `before` has the signatures that earlier runs found.
-    pub(super) fn add(
-        &mut self,
-        outcome: &Outcome,
-        before: Option<&ExtentMap>,
-        observer: &Quiet<'_, '_>,
-    ) {
+    pub(super) fn add(&mut self, outcome: &Outcome, before: Option<&ExtentMap>, ice: &Ice<'_>) {
         let number = chunk::index(outcome.chunk);
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         if let Some(digest) = self.digests.get_mut(at) {
@@ -90,12 +84,9 @@ impl Noted {
         }
         self.read_source_bytes += outcome.read_source_bytes;
         self.read_target_bytes += outcome.read_target_bytes;
-        observer.ice().read(outcome.read_source_bytes);
+        ice.read(outcome.read_source_bytes);
         for &extent in &outcome.changed {
             self.changed.push(extent);
         }
-        observer.event(&Event::Advanced {
-            bytes: outcome.wanted_bytes,
-        });
     }
 }

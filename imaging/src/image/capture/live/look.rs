@@ -10,7 +10,7 @@ use crate::change::{MetadataFigures, Reliance, Unchanged};
 use crate::chunk::ChunkSize;
 use crate::error::{Error, Result};
 use crate::image::header::Header;
-use crate::live::{Ice, LiveVolume, Looking};
+use crate::live::{Ice, LiveVolume, Looking, Twice};
 use crate::plan::Plan;
 use crate::progress::Observer;
 use crate::record::ImageSource;
@@ -20,6 +20,8 @@ use klon_partition::{Extent, ReadAt};
 /// What was found of a source at the start of a pass, at rest.
 pub(super) struct Pass {
     pub(super) found: LookedAt,
+    /// What was read of volumes that can't be brought to rest, if there are any.
+    pub(super) twice: Option<Twice>,
     pub(super) plan: Plan,
     pub(super) selected: Selected,
     /// What is as the image has it; `None` when nothing shows that.
@@ -110,8 +112,9 @@ impl Run<'_> {
     /// [`Error::Source`], [`Error::Interrupted`]; [`Error::Refused`] when a mounted volume's map can't be
     /// believed at rest either.
     pub(super) fn look(&mut self, ice: &Ice<'_>, header: &Header) -> Result<Pass> {
-        let found = (self.live.look)(ice.since())?;
+        let mut found = (self.live.look)(ice.since())?;
         self.check(&found)?;
+        let twice = Twice::of(&mut found.source);
         let job = job(self.live, &found);
         let plan = plan(&job)?;
         let options = relying(self.options);
@@ -123,6 +126,7 @@ impl Run<'_> {
         self.done.metadata_read_bytes += looked.figures.metadata_read_bytes;
         Ok(Pass {
             found,
+            twice,
             plan,
             selected: self.selected.clone(),
             unread: looked.unread,
