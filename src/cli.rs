@@ -7,7 +7,8 @@ mod ledger;
 mod still;
 
 pub use clone::{
-    CloneArgs, CloneRungArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg, ShrinkArgs,
+    CloneArgs, CloneRungArg, IdentityArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg,
+    ShrinkArgs,
 };
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,

@@ -40,6 +40,7 @@ mod named;
 mod output;
 mod outside;
 mod overlay;
+mod own_identity;
 mod picture;
 mod plan_copy;
 mod plan_file;

@@ -97,6 +97,7 @@ pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
         written_by: Vec::new(),
         rested: None,
         snapshot: None,
+        own_identity: None,
         cut: None,
         volumes: Vec::new(),
     }

@@ -95,12 +95,25 @@ pub struct CloneArgs {
     /// Bring all volumes to rest at the same instant, not each group at its own.
     #[arg(long)]
     pub together: bool,
+    /// Which identity clones have: their source's (`keep`), or a `new` one of their own, so that both can be
+    /// attached and mounted beside each other [default: as the clone has it, else keep].
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub identity: Option<IdentityArg>,
     /// What is done about a target that is too small.
     #[command(flatten)]
     pub shrink: ShrinkArgs,
     /// The run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Which identity a clone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdentityArg {
+    /// Its source's.
+    Keep,
+    /// One of its own: other GUIDs, UUIDs and serial numbers.
+    New,
 }
 
 /// How far a run relies on the metadata of files.

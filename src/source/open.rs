@@ -195,6 +195,7 @@ impl SourceEnd {
             replaced: ExtentMap::new(),
             covered: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
+            own_identity: None,
             cut: read.cut,
             volumes: Vec::new(),
         })

@@ -188,6 +188,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         table: packed.table,
         metadata: ExtentMap::new(),
         moved: resized.moved,
+        own_identity: None,
         cut: None,
         volumes: Vec::new(),
         journals: Vec::new(),

@@ -88,6 +88,7 @@ pub(super) fn record(
     let filled = job.filled().within(&plan.copy);
     digests.set_bad(filled.extents.clone(), filled.texts.clone());
     digests.set_left_out(plan.left_out.clone());
+    digests.set_own_identity(job.own_identity.cloned());
     let summary = CloneSummary {
         name: job.name.to_owned(),
         run: prepared.mark.run,

@@ -13,6 +13,7 @@ mod group;
 mod inode;
 mod instance;
 mod log;
+mod own_id;
 mod owners;
 mod place;
 mod scan;
@@ -23,9 +24,10 @@ use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{be32, be64, text};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Checked, Corrupt, Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use feature::Features;
 use log::End;
 use sha2::{Digest, Sha256};
@@ -183,6 +185,11 @@ impl Filesystem for Xfs {
         let raw = read_sector(device, superblock.sector_bytes)?;
         let sb_lsn = be64(&raw, 240);
         Ok(Features::parse(&raw).is_v5().then_some(sb_lsn))
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        let superblock = self.superblock();
+        Some(superblock.and_then(|it| own_id::patches(it, device, ids)))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

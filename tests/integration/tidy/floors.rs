@@ -13,7 +13,7 @@ pub(super) const HOUSES: &[House] = &[
         "partition/src/",
         &[
             "durable extent locks text",
-            "bytes error identity",
+            "bytes error identity own_id",
             "device",
             "outside system table",
             "filesystem",
@@ -45,7 +45,7 @@ pub(super) const HOUSES: &[House] = &[
             "lay_out still target",
             "finish source",
             "jobs side",
-            "boot_code boot_fields direction outside plan_copy testing",
+            "boot_code boot_fields direction outside own_identity plan_copy testing",
             "report",
             "grow minimum",
             "run",
