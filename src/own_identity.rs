@@ -2,8 +2,11 @@
 //! digests, records and comparisons all know of them, and nothing of it is written.
 
 mod chosen;
+mod files;
+mod references;
 mod shown;
 mod told;
+mod words;
 
 use crate::cli::IdentityArg;
 use crate::error::{refused, usage};
@@ -12,6 +15,8 @@ use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::RecordStore;
+use klon_imaging::record::OwnName;
+use klon_partition::Identity;
 
 /// What the user asked for, and what records say of clones.
 #[derive(Clone, Copy)]
@@ -22,8 +27,16 @@ pub struct Asked<'a> {
     pub records: &'a RecordStore,
 }
 
-impl Asked<'_> {
-    /// Shows a source as its clone on `target` is to be.
+impl<'a> Asked<'a> {
+    /// Nothing: clones have the identity that their records tell.
+    pub const fn nothing(records: &'a RecordStore) -> Self {
+        Self {
+            identity: None,
+            records,
+        }
+    }
+
+    /// Shows a source as its clone on `target` is to be, but for what its files name.
     ///
     /// # Errors
     /// [`refused`] for what can't have an identity of its own, with the reason.
@@ -34,7 +47,19 @@ impl Asked<'_> {
         shown::show(source, &own).with_context(|| source.name.clone())
     }
 
-    /// Shows the source of each job so.
+    /// Shows a source as its clone is by its record.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    pub fn show_recorded(self, source: &mut SourceEnd, clone: &Identity) -> Result<()> {
+        let Some(own) = chosen::recorded_of(self.records, source, clone)? else {
+            return Ok(());
+        };
+        shown::show(source, &own).with_context(|| source.name.clone())?;
+        references::refer(source, &own.names).map(drop)
+    }
+
+    /// Shows the source of each job as its clone is to be, but for what its files name.
     ///
     /// # Errors
     /// As [`show`](Self::show).
@@ -48,26 +73,44 @@ impl Asked<'_> {
     }
 }
 
-/// Checks what has to do with all sources of a run, and says what klon changes on their clones.
+/// Shows the files of all sources with the names that their clones have, and says what that changes.
 ///
 /// # Errors
-/// [`refused`] or [`usage`] for what does not go together with an identity of its own.
-pub fn announce(jobs: &[VolumeJob], asked: Asked<'_>, is_rescue: bool) -> Result<()> {
+/// [`refused`] or [`usage`] for a rescue; when a source can't be read.
+pub fn refer(jobs: &mut [VolumeJob], asked: Asked<'_>, is_rescue: bool) -> Result<()> {
+    let names = names_of_all(jobs);
     for job in jobs {
-        let Some(source) = &job.source else { continue };
-        let Some(own) = &source.own_identity else {
+        let Some(source) = job.source.as_mut() else {
             continue;
         };
+        if source.own_identity.is_none() {
+            continue;
+        }
         if is_rescue {
             return Err(match asked.identity {
-                Some(_) => usage("--rescue and an identity of its own exclude each other"),
+                Some(_) => usage("--rescue and --identity exclude each other"),
                 None => refused(format!(
                     "{} has an identity of its own, and a rescue copies what it can read as it is. Add --identity keep",
                     job.name
                 )),
             });
         }
-        told::announce(&job.name, source, own);
+        let found = references::refer(source, &names).with_context(|| source.name.clone())?;
+        told::announce(&job.name, source, &found);
     }
     Ok(())
+}
+
+/// The names that the sources of all jobs get, each once: files on one of them name the others.
+fn names_of_all(jobs: &[VolumeJob]) -> Vec<OwnName> {
+    let own = jobs
+        .iter()
+        .filter_map(|job| job.source.as_ref()?.own_identity.as_ref());
+    let mut all: Vec<OwnName> = Vec::new();
+    for name in own.flat_map(|own| &own.names) {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all
 }

@@ -41,7 +41,7 @@ mod swap;
 pub mod usage;
 mod xfs;
 
-pub use by_path::{Listing, Node, NodeKind, Paths};
+pub use by_path::{Listing, Located, Node, NodeKind, Paths};
 pub use hazard::Hazard;
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;

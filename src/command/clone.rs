@@ -67,7 +67,7 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
-    own_identity::announce(&jobs, asked, policy.rescue.is_some())?;
+    own_identity::refer(&mut jobs, asked, policy.rescue.is_some())?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
     direction::check(&mut jobs, &records, policy.is_direction_forced)?;
     left_out::choose(&mut jobs, policy.outside, &records);

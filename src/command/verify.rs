@@ -16,6 +16,7 @@ use crate::named::Place;
 use crate::named::identity::partition_identity;
 use crate::named::open::OpenPlace;
 use crate::named::resolve::find_identity;
+use crate::own_identity::Asked;
 use crate::plan_file;
 use crate::progress::{Progress, Totals};
 use crate::records;
@@ -149,12 +150,17 @@ fn checks(
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let jobs = jobs::planned::of_plan(
+        let mut jobs = jobs::planned::of_plan(
             &plan,
             &args.only,
             args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
             system,
         )?;
+        for job in &mut jobs {
+            if let Some(source) = &mut job.source {
+                Asked::nothing(records).show_recorded(source, &job.target.identity)?;
+            }
+        }
         return jobs.into_iter().map(check_of).collect();
     }
     if !args.only.is_empty() {
@@ -186,6 +192,7 @@ fn checks(
             let source = source.at_node(system)?;
             let mut source = how(bad).open(&source, system, geometry)?;
             source.note_recorded(records);
+            Asked::nothing(records).show_recorded(&mut source, &identity)?;
             Some(source)
         }
     };

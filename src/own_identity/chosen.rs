@@ -5,6 +5,7 @@ use crate::cli::IdentityArg;
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::Result;
+use klon_imaging::RecordStore;
 use klon_imaging::intent::Interrupted;
 use klon_imaging::mark::Mark;
 use klon_imaging::record::OwnIdentity;
@@ -42,12 +43,7 @@ fn recorded(
     target: &TargetEnd,
 ) -> Result<Option<OwnIdentity>> {
     let records = asked.records;
-    let of = |target: &Identity| -> Result<Option<OwnIdentity>> {
-        // A damaged record says nothing, and the run says so.
-        let outline = records.outline(target).unwrap_or_default();
-        let outline = outline.filter(|it| it.manifest.source == source.identity);
-        Ok(outline.map(|it| it.own_identity()).transpose()?.flatten())
-    };
+    let of = |clone: &Identity| recorded_of(records, source, clone);
     if let Some(own) = of(&target.identity)? {
         return Ok(Some(own));
     }
@@ -65,6 +61,21 @@ fn recorded(
         }
     }
     Ok(None)
+}
+
+/// What the record of that clone says, if it is one of the source.
+///
+/// # Errors
+/// When the record can't be read.
+pub(super) fn recorded_of(
+    records: &RecordStore,
+    source: &SourceEnd,
+    clone: &Identity,
+) -> Result<Option<OwnIdentity>> {
+    // A damaged record says nothing, and the run says so.
+    let outline = records.outline(clone).unwrap_or_default();
+    let outline = outline.filter(|it| it.manifest.source == source.identity);
+    Ok(outline.map(|it| it.own_identity()).transpose()?.flatten())
 }
 
 /// What stays the same of a target whatever is on it.

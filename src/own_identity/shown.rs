@@ -1,5 +1,6 @@
 //! A source that is shown with identifiers of its clone's own.
 
+use super::references::note;
 use crate::error::refused;
 use crate::named::identity::{disk_identity, partition_identity};
 use crate::source::SourceEnd;
@@ -8,7 +9,7 @@ use klon_imaging::record::{Named, OwnIdentity, OwnName};
 use klon_partition::device::{Patched, Patches, Window};
 use klon_partition::filesystem::{Basis, Kind, Usage, recognize};
 use klon_partition::table::{self, Found, Table};
-use klon_partition::{Extent, OwnIds, ReadAt};
+use klon_partition::{Extent, ExtentMap, OwnIds, ReadAt};
 use std::sync::Arc;
 
 /// Shows `source` with an identity of its own, and notes in it which that is.
@@ -30,11 +31,6 @@ pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity) -> Result<()> {
     let before = Names::of(source);
     let changed = patches.extents();
     source.device = Arc::new(Patched::new(source.device.clone(), patches));
-    source.usage.extents = source.usage.extents.union(&changed);
-    source.replaced = source.replaced.union(&changed);
-    if let Some(salvaged) = &mut source.salvaged {
-        salvaged.replace(&changed);
-    }
     look_again(source)?;
     let mut names = Names::of(source).instead_of(before);
     let others = own.names.iter();
@@ -44,8 +40,9 @@ pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity) -> Result<()> {
     source.own_identity = Some(OwnIdentity {
         ids: own.ids,
         names,
-        changed,
+        changed: ExtentMap::new(),
     });
+    note(source, &changed);
     Ok(())
 }
 
