@@ -44,7 +44,8 @@ impl<'a> Asked<'a> {
         let Some(own) = chosen::of_target(self, source, target)? else {
             return Ok(());
         };
-        shown::show(source, &own).with_context(|| source.name.clone())
+        let shown = shown::show(source, &own, &target.identity);
+        shown.with_context(|| source.name.clone())
     }
 
     /// Shows a source as its clone is by its record.
@@ -55,7 +56,8 @@ impl<'a> Asked<'a> {
         let Some(own) = chosen::recorded_of(self.records, source, clone)? else {
             return Ok(());
         };
-        shown::show(source, &own).with_context(|| source.name.clone())?;
+        let shown = shown::show(source, &own, clone);
+        shown.with_context(|| source.name.clone())?;
         references::refer(source, &own.names).map(drop)
     }
 

@@ -9,14 +9,15 @@ use klon_imaging::record::{Named, OwnIdentity, OwnName};
 use klon_partition::device::{Patched, Patches, Window};
 use klon_partition::filesystem::{Basis, Kind, Usage, recognize};
 use klon_partition::table::{self, Found, Table};
-use klon_partition::{Extent, ExtentMap, OwnIds, ReadAt};
+use klon_partition::{Extent, ExtentMap, Identity, OwnIds, ReadAt};
 use std::sync::Arc;
 
-/// Shows `source` with an identity of its own, and notes in it which that is.
+/// Shows `source` with an identity of its own, and notes in it which that is. The clone is recognized as
+/// `clone`.
 ///
 /// # Errors
 /// [`refused`] for what can't have one, with the reason.
-pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity) -> Result<()> {
+pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity, clone: &Identity) -> Result<()> {
     if source.live.is_some() {
         return Err(refused(format!(
             "{} is mounted for writing, and a clone with an identity of its own needs a source that is at rest. \
@@ -33,6 +34,7 @@ pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity) -> Result<()> {
     source.device = Arc::new(Patched::new(source.device.clone(), patches));
     look_again(source)?;
     let mut names = Names::of(source).instead_of(before);
+    names.extend(of_partitions(&source.identity, clone));
     let others = own.names.iter();
     let others = others.filter(|other| names.iter().all(|name| name.from != other.from));
     let others: Vec<_> = others.cloned().collect();
@@ -44,6 +46,18 @@ pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity) -> Result<()> {
     });
     note(source, &changed);
     Ok(())
+}
+
+/// The PARTUUID of the partition that a clone is on, in place of that of its source.
+fn of_partitions(source: &Identity, clone: &Identity) -> Option<OwnName> {
+    match (source, clone) {
+        (Identity::PartUuid(from), Identity::PartUuid(to)) => Some(OwnName {
+            of: Named::Partition,
+            from: from.clone(),
+            to: to.clone(),
+        }),
+        _ => None,
+    }
 }
 
 /// What a disk has otherwise: its table, and each of its volumes.

@@ -12,6 +12,7 @@ mod group;
 mod grow;
 mod least;
 mod lvm;
+mod own_identity;
 mod sectors;
 mod smaller;
 mod staged;
