@@ -7,7 +7,7 @@ use crate::source::SourceEnd;
 use anyhow::{Context as _, Result};
 use klon_imaging::record::{Named, OwnIdentity, OwnName};
 use klon_partition::device::{Patched, Patches, Window};
-use klon_partition::filesystem::{Basis, Kind, Usage, recognize};
+use klon_partition::filesystem::{Basis, Filesystem, Kind, Usage, recognize};
 use klon_partition::table::{self, Found, Table};
 use klon_partition::{Extent, ExtentMap, Identity, OwnIds, ReadAt};
 use std::sync::Arc;
@@ -22,6 +22,14 @@ pub(super) fn show(source: &mut SourceEnd, own: &OwnIdentity, clone: &Identity) 
         return Err(refused(format!(
             "{} is mounted for writing, and a clone with an identity of its own needs a source that is at rest. \
              Unmount it, mount it read-only, or have it read from a snapshot (--still snapshot). Nothing was written",
+            source.name
+        )));
+    }
+    if source.snapshot.is_some() {
+        // Digests of what is in the image show what changed, and no file does.
+        return Err(refused(format!(
+            "{} is in an image, and a clone with an identity of its own can't be made of it. Restore it, and clone \
+             what came back. Nothing was written",
             source.name
         )));
     }
@@ -100,6 +108,13 @@ fn of_volume(device: &Arc<dyn ReadAt>, usage: &Usage, ids: OwnIds) -> Result<Pat
     if let Basis::Contained { reason } = &usage.basis {
         return Err(not(reason.clone()));
     }
+    if let Basis::Whole {
+        reason,
+        is_warning: true,
+    } = &usage.basis
+    {
+        return Err(not(reason.clone()));
+    }
     if let Some(hazard) = summary.hazards.first() {
         return Err(not(format!("it {hazard}")));
     }
@@ -121,39 +136,78 @@ fn window(device: &Arc<dyn ReadAt>, extent: Extent) -> Result<Arc<dyn ReadAt>> {
 
 /// Looks at the source anew, as it is shown now. What is in use stays what it was.
 fn look_again(source: &mut SourceEnd) -> Result<()> {
-    if source.table.is_some() {
-        source.table = match table::read(&*source.device)? {
+    if let Some(before) = &source.table {
+        let found = match table::read(&*source.device)? {
             Found::Table(table, _) => Some(table),
-            Found::Blank | Found::NoTable => {
-                return Err(anyhow::anyhow!(
-                    "its table is gone once it has another identity"
-                ));
-            }
+            Found::Blank | Found::NoTable => None,
         };
+        let parts = |table: &Table| -> Vec<(u32, Extent)> {
+            let partitions = table.partitions.iter();
+            partitions.map(|it| (it.number, it.extent)).collect()
+        };
+        let found = found.filter(|found| parts(found) == parts(before));
+        let Some(found) = found else {
+            return Err(refused(
+                "its partition table can't be read as klon would change it. Nothing was written",
+            ));
+        };
+        source.table = Some(found);
         for volume in &mut source.volumes {
             let window = window(&source.device, volume.extent)?;
-            recognize_again(&window, &mut volume.usage)?;
+            let number = volume.partition.as_ref().map(|partition| partition.number);
+            let name = number.map_or_else(String::new, |number| format!(", partition {number}"));
+            let feature = recognize_again(&window, &mut volume.usage)?;
+            let note = feature.map(|feature| format!("{}{name}: {feature}", source.name));
+            source.journals.extend(note);
         }
         return Ok(());
     }
-    recognize_again(&source.device.clone(), &mut source.usage)
+    let feature = recognize_again(&source.device.clone(), &mut source.usage)?;
+    let note = feature.map(|feature| format!("{}: {feature}", source.name));
+    source.journals.extend(note);
+    Ok(())
 }
 
-fn recognize_again(device: &Arc<dyn ReadAt>, usage: &mut Usage) -> Result<()> {
-    if usage.recognized.is_none() {
-        return Ok(());
-    }
+/// Recognizes a filesystem anew, and says which feature it has now that lets its UUID change.
+fn recognize_again(device: &Arc<dyn ReadAt>, usage: &mut Usage) -> Result<Option<String>> {
+    let Some(before) = &usage.recognized else {
+        return Ok(None);
+    };
+    let features = |it: &dyn Filesystem| -> Result<Option<Vec<u64>>> {
+        Ok(it.instance(&**device)?.map(|it| it.features))
+    };
+    let features_before = features(&**before)?;
     let found = recognize(&**device)?;
     let kind = usage.summary.as_ref().map(|summary| summary.kind);
     let found =
         found.filter(|it| Some(it.summary().kind) == kind && it.summary().hazards.is_empty());
-    let found = found.context("it is not sound once it has another UUID")?;
+    let Some(found) = found else {
+        return Err(refused(
+            "its filesystem can't be read as klon would change it. Nothing was written",
+        ));
+    };
     if usage.token.is_some() {
         usage.token = found.change_token(&**device)?;
     }
+    let kind = found.summary().kind;
+    let is_new = features(&*found)? != features_before;
     usage.summary = Some(found.summary().clone());
     usage.recognized = Some(found);
-    Ok(())
+    Ok(is_new.then(|| feature_of(kind)).flatten())
+}
+
+/// The feature that lets the UUID of a filesystem change, and who does not know it.
+fn feature_of(kind: Kind) -> Option<String> {
+    let what = match kind {
+        Kind::Ext4 => {
+            "its clone has the feature metadata_csum_seed. Linux before 4.4, e2fsprogs before 1.43 and GRUB before \
+             2.12 can't read it"
+        }
+        Kind::Xfs => "its clone has the feature meta_uuid. Linux before 4.3 can't read it",
+        Kind::Btrfs => "its clone has the feature metadata_uuid. Linux before 5.0 can't read it",
+        _ => return None,
+    };
+    Some(what.to_owned())
 }
 
 /// The names of a disk or volume, in an order that an identity of its own does not change.

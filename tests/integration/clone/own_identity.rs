@@ -146,7 +146,9 @@ fn every_kind_of_volume_gets_an_identity_of_its_own_and_keeps_it() {
         assert_eq!(number(&again, "changed_bytes"), 0, "{again:#}");
         assert_eq!(digest(&klon.path("source")), before);
         // And back to what the source has.
-        klon.ok(&["clone", "source", "clone", "--identity", "keep", "--yes"]);
+        let clone = klon.text("clone");
+        let consent = ["--identity", "keep", "--yes", "--confirm", &clone];
+        klon.ok(&[&["clone", "source", "clone"][..], &consent].concat());
         assert_eq!((uuid(&klon.text("clone")), differing(&klon)), (old, 0));
     }
 }
@@ -403,6 +405,11 @@ fn what_can_not_have_an_identity_of_its_own_is_refused_by_name() {
     );
     assert!(!klon.path("clone").exists());
     ext4(&klon.path("source"), 40, 1);
+    klon.ok(&["image", "source", "i.klon"]);
+    klon.refused(
+        &["clone", "i.klon", "clone", "--identity", "new"],
+        &["is in an image"],
+    );
     klon.ok(&["clone", "source", "clone", "--identity", "new"]);
     klon.refused(
         &["clone", "source", "clone", "--rescue"],

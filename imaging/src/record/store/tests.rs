@@ -1,6 +1,7 @@
 //! Records round trip, and no damage goes unnoticed.
 
 mod golden;
+mod own_identity;
 mod pieces;
 
 use super::{ImageSource, Record, RecordStore};
