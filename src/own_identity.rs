@@ -9,7 +9,7 @@ mod told;
 mod words;
 
 use crate::cli::IdentityArg;
-use crate::error::{refused, usage};
+use crate::error::refused;
 use crate::jobs::VolumeJob;
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
@@ -78,8 +78,8 @@ impl<'a> Asked<'a> {
 /// Shows the files of all sources with the names that their clones have, and says what that changes.
 ///
 /// # Errors
-/// [`refused`] or [`usage`] for a rescue; when a source can't be read.
-pub fn refer(jobs: &mut [VolumeJob], asked: Asked<'_>, is_rescue: bool) -> Result<()> {
+/// [`refused`] for a rescue; when a source can't be read.
+pub fn refer(jobs: &mut [VolumeJob], is_rescue: bool) -> Result<()> {
     let names = names_of_all(jobs);
     for job in jobs {
         let Some(source) = job.source.as_mut() else {
@@ -89,13 +89,11 @@ pub fn refer(jobs: &mut [VolumeJob], asked: Asked<'_>, is_rescue: bool) -> Resul
             continue;
         }
         if is_rescue {
-            return Err(match asked.identity {
-                Some(_) => usage("--rescue and --identity exclude each other"),
-                None => refused(format!(
-                    "{} has an identity of its own, and a rescue copies what it can read as it is. Add --identity keep",
-                    job.name
-                )),
-            });
+            return Err(refused(format!(
+                "{} has an identity of its own, and a rescue copies what it can read as it is. Rescue the source to \
+                 another target",
+                job.name
+            )));
         }
         let found = references::refer(source, &names).with_context(|| source.name.clone())?;
         told::announce(&job.name, source, &found);

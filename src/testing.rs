@@ -128,5 +128,6 @@ pub fn manifest(source: &str, target: &str, role: Role, ended_unix_seconds: u64)
             milliseconds: 0,
         }],
         grown: Vec::new(),
+        is_dormant: false,
     }
 }

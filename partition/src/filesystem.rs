@@ -9,6 +9,7 @@ mod btrfs;
 mod by_path;
 mod chain;
 mod cluster;
+pub mod dormant;
 mod erofs;
 mod exfat;
 mod ext;

@@ -1,5 +1,7 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
+mod asleep;
+
 use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, StillArg};
 use crate::direction;
@@ -21,6 +23,7 @@ use crate::still::ways::Ways;
 use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::{Context as _, Result};
+use asleep::Woken;
 use klon_imaging::CloneOptions;
 use klon_imaging::clone::Update;
 use klon_partition::Shown;
@@ -39,24 +42,41 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
 }
 
 fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
-    let system = System::current()?;
     let records = records::store(common)?;
+    let plan = plan(args)?;
+    let run = asleep::Of {
+        args,
+        plan: plan.as_ref(),
+        records: &records,
+    };
+    let woken = Woken::wake(run, &System::current()?)?;
+    let done = clone_awake(run, ways, common);
+    woken.after(done, run)
+}
+
+/// Clones to targets that are awake.
+fn clone_awake(run: asleep::Of<'_>, ways: &Ways, common: &Common) -> Result<ExitCode> {
+    let asleep::Of {
+        args,
+        plan,
+        records,
+    } = run;
+    let system = System::current()?;
     let policy = Policy {
         // Why there is none is told by `klon ledger status`; the run says that nothing covers it.
         continuity: ledger::continuity(common, Path::new("/")).ok(),
         ..policy(args)
     };
-    let plan = plan(args)?;
     let how = sources(args, ways)?;
     let asked = own_identity::Asked {
         identity: args.identity,
-        records: &records,
+        records,
     };
     let how = How {
         sources: how,
         identity: asked,
     };
-    let mut jobs = match jobs(args, plan.as_ref(), how, &system) {
+    let mut jobs = match jobs(args, plan, how, &system) {
         Err(error) if args.rescue.is_none() => return Err(rescue::hinted(error, rescue::CLONE)),
         jobs => jobs?,
     };
@@ -67,13 +87,13 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
-    own_identity::refer(&mut jobs, asked, policy.rescue.is_some())?;
+    own_identity::refer(&mut jobs, policy.rescue.is_some())?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
-    direction::check(&mut jobs, &records, policy.is_direction_forced)?;
-    left_out::choose(&mut jobs, policy.outside, &records);
+    direction::check(&mut jobs, records, policy.is_direction_forced)?;
+    left_out::choose(&mut jobs, policy.outside, records);
     let run = Run {
         policy: &policy,
-        records: &records,
+        records,
         common,
         system: &system,
     };
@@ -81,7 +101,7 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     if let Some(plan) = plan.filter(|_| !policy.is_dry_run) {
         // The targets are free again.
         drop(jobs);
-        plan_copy::keep(&plan, &args.source, &system);
+        plan_copy::keep(plan, &args.source, &system);
     }
     Ok(done)
 }

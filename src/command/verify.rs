@@ -6,6 +6,7 @@ mod told;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
+use crate::dormant;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::exact;
 use crate::files_hit;
@@ -177,7 +178,8 @@ fn checks(
             in_order(place, source, records, system)
         }
     };
-    let open = place.open()?;
+    let mut open = place.open()?;
+    dormant::show_awake(&mut open)?;
     let identity = open.identity(system)?;
     let source = match source {
         None => None,
@@ -206,7 +208,9 @@ fn checks(
 
 /// The source that the record of a clone names.
 fn recorded_source(clone: &Place, records: &RecordStore, system: &System) -> Result<Place> {
-    let identity = clone.open()?.identity(system)?;
+    let mut open = clone.open()?;
+    dormant::show_awake(&mut open)?;
+    let identity = open.identity(system)?;
     let advice = || {
         let clone = confirm::quoted(&clone.given);
         Advice(format!("To name the source: klon verify {clone} SOURCE"))
@@ -256,9 +260,11 @@ fn in_order(
 
 fn check_of(job: VolumeJob) -> Result<Check> {
     let now = job.target.now.context("a planned target exists")?;
+    let mut open = now.open;
+    dormant::show_awake(&mut open)?;
     Ok(Check {
         name: job.name,
-        open: now.open,
+        open,
         identity: job.target.identity,
         source: job.source,
     })

@@ -26,12 +26,12 @@ pub(super) fn of_target(
     let recorded = recorded(asked, source, target)?;
     Ok(match (asked.identity, recorded) {
         (_, Some(own)) => Some(own),
-        (Some(_), None) => Some(OwnIdentity {
+        (Some(IdentityArg::New), None) => Some(OwnIdentity {
             ids: OwnIds::at(&place(target)),
             names: Vec::new(),
             changed: ExtentMap::new(),
         }),
-        (None, None) => None,
+        (_, None) => None,
     })
 }
 

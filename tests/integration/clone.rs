@@ -3,6 +3,7 @@
 mod broken;
 mod busy_fat;
 mod disks;
+mod dormant;
 mod doubtful;
 mod drill;
 mod exports;

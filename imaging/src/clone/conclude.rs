@@ -204,8 +204,8 @@ pub(crate) fn manifest(
     previous: Option<&Record>,
     token: Option<ChangeToken>,
 ) -> Manifest {
+    let previous = previous.filter(|record| &record.manifest.source == job.source_identity);
     let history = previous
-        .filter(|record| &record.manifest.source == job.source_identity)
         .map(|record| record.manifest.history.clone())
         .unwrap_or_default();
     Manifest {
@@ -222,6 +222,7 @@ pub(crate) fn manifest(
         consistency: job.consistency(),
         outside: job.usage.choice,
         grown: Vec::new(),
+        is_dormant: previous.is_some_and(|record| record.manifest.is_dormant),
         history,
     }
 }

@@ -413,7 +413,7 @@ fn what_can_not_have_an_identity_of_its_own_is_refused_by_name() {
     klon.ok(&["clone", "source", "clone", "--identity", "new"]);
     klon.refused(
         &["clone", "source", "clone", "--rescue"],
-        &["--identity keep"],
+        &["to another target"],
     );
 }
 

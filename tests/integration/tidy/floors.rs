@@ -42,7 +42,7 @@ pub(super) const HOUSES: &[House] = &[
             "files_hit image manual plan_file foreign progress",
             "overlay explain named",
             "description guard",
-            "lay_out still target",
+            "lay_out still target dormant",
             "finish source",
             "jobs side",
             "boot_code boot_fields direction outside own_identity plan_copy testing",

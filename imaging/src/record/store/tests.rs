@@ -43,6 +43,7 @@ fn manifest(target: &Identity) -> Manifest {
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
         grown: Vec::new(),
+        is_dormant: false,
         history: vec![run],
     }
 }
