@@ -151,18 +151,14 @@ fn checks(
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let mut jobs = jobs::planned::of_plan(
+        let jobs = jobs::planned::of_plan(
             &plan,
             &args.only,
             args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
             system,
         )?;
-        for job in &mut jobs {
-            if let Some(source) = &mut job.source {
-                Asked::nothing(records).show_recorded(source, &job.target.identity)?;
-            }
-        }
-        return jobs.into_iter().map(check_of).collect();
+        let checks = jobs.into_iter().map(|job| check_of(job, records));
+        return checks.collect();
     }
     if !args.only.is_empty() {
         return Err(usage("--only is for plans"));
@@ -178,8 +174,7 @@ fn checks(
             in_order(place, source, records, system)
         }
     };
-    let mut open = place.open()?;
-    dormant::show_awake(&mut open)?;
+    let open = open_awake(&place)?;
     let identity = open.identity(system)?;
     let source = match source {
         None => None,
@@ -208,9 +203,7 @@ fn checks(
 
 /// The source that the record of a clone names.
 fn recorded_source(clone: &Place, records: &RecordStore, system: &System) -> Result<Place> {
-    let mut open = clone.open()?;
-    dormant::show_awake(&mut open)?;
-    let identity = open.identity(system)?;
+    let identity = open_awake(clone)?.identity(system)?;
     let advice = || {
         let clone = confirm::quoted(&clone.given);
         Advice(format!("To name the source: klon verify {clone} SOURCE"))
@@ -258,7 +251,17 @@ fn in_order(
     )
 }
 
-fn check_of(job: VolumeJob) -> Result<Check> {
+/// A clone, shown as it is when it is awake.
+fn open_awake(place: &Place) -> Result<OpenPlace> {
+    let mut open = place.open()?;
+    dormant::show_awake(&mut open)?;
+    Ok(open)
+}
+
+fn check_of(mut job: VolumeJob, records: &RecordStore) -> Result<Check> {
+    if let Some(source) = &mut job.source {
+        Asked::nothing(records).show_recorded(source, &job.target.identity)?;
+    }
     let now = job.target.now.context("a planned target exists")?;
     let mut open = now.open;
     dormant::show_awake(&mut open)?;

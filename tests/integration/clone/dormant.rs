@@ -45,7 +45,7 @@ fn a_dormant_clone_is_repeated_and_verified_and_wakes_as_its_source() {
         klon.refused(&["clone", "source", "clone", "--dry-run"], &["is asleep"]);
         klon.ok(&["wake", "clone"]);
         assert_eq!(found(&klon.text("clone")), kind);
-        klon.ok(&["wake", "clone"]).says(&["nothing changed"]);
+        klon.ok(&["wake", "clone"]).shows(&["nothing changed"]);
         klon.ok(&["clone", "source", "clone"]);
         assert_eq!(found(&klon.text("clone")), kind);
         klon.ok(&["verify", "clone", "source"]);
@@ -63,7 +63,7 @@ fn the_partitions_of_a_disk_sleep_and_its_table_stays() {
     boot_disk(&klon.path("source"), 512);
     klon.ok(&["clone", "source", "clone", "--identity", "new"]);
     klon.ok(&["sleep", "clone"])
-        .says(&["partition 1", "partition 3 (ext4)"]);
+        .shows(&["partition 1", "partition 3 (ext4)"]);
     check_gpt(&klon.text("clone"));
     for (start, mib) in [(1, 33), (36, 160)] {
         let bytes = fs::read(klon.path("clone")).unwrap();
