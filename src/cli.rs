@@ -7,7 +7,8 @@ mod ledger;
 mod still;
 
 pub use clone::{
-    CloneArgs, CloneRungArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg, ShrinkArgs,
+    CloneArgs, CloneRungArg, IdentityArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg,
+    ShrinkArgs,
 };
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
@@ -86,6 +87,10 @@ pub enum Command {
     Finish(FinishArgs),
     /// Make the partition of a clone, and the filesystem in it, as large as there is room.
     Grow(GrowArgs),
+    /// Put a clone to sleep: nothing recognizes it until it wakes, and runs of klon wake it for themselves.
+    Sleep(SleepArgs),
+    /// Wake a clone that is asleep, for good.
+    Wake(SleepArgs),
     /// Put a volume or disk into an image file; again, only what changed is added to it.
     Image(ImageArgs),
     /// Show the snapshots of an image.
@@ -278,6 +283,13 @@ pub struct GrowArgs {
     /// Consent.
     #[command(flatten)]
     pub consent: Consent,
+}
+
+/// Arguments of `klon sleep` and `klon wake`.
+#[derive(Debug, Args)]
+pub struct SleepArgs {
+    /// A clone: a disk, a partition (/dev/sdb2, or FILE:2), or a file.
+    pub target: PathBuf,
 }
 
 /// Arguments of `klon verify`.

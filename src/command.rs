@@ -21,5 +21,6 @@ pub mod prepare;
 pub mod prune;
 pub mod restore;
 pub mod serve;
+pub mod sleep;
 pub mod thaw;
 pub mod verify;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use klon_imaging::mark::Mark;
 use klon_partition::ReadAt;
 use klon_partition::Shown;
+use klon_partition::filesystem::dormant::to_wake;
 use klon_partition::system::{Location, Relation, System, relation};
 use klon_partition::table::{self, Partition};
 use std::path::Path;
@@ -170,6 +171,20 @@ pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
             "{name} can't be a source: a clone of {} to it was not finished. Run that clone again \
              first (or `klon finish {name}`)",
             mark.source
+        ))),
+    }
+}
+
+/// Refuses a source that is asleep: nothing tells what of it is in use.
+///
+/// # Errors
+/// [`refused`] when it sleeps; the error of the device.
+pub fn awake(name: &str, source: &dyn ReadAt) -> Result<()> {
+    match to_wake(source)? {
+        None => Ok(()),
+        Some(asleep) => Err(refused(format!(
+            "{name} can't be a source: it is a clone that is asleep ({}). Wake it first (klon wake {name})",
+            asleep.kind
         ))),
     }
 }

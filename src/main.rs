@@ -14,6 +14,7 @@ mod command;
 mod confirm;
 mod description;
 mod direction;
+mod dormant;
 mod error;
 mod exact;
 mod explain;
@@ -40,6 +41,7 @@ mod named;
 mod output;
 mod outside;
 mod overlay;
+mod own_identity;
 mod picture;
 mod plan_copy;
 mod plan_file;
@@ -103,6 +105,8 @@ const fn done(command: &Command) -> &'static str {
         Command::Prepare(_) => "the drive is as planned",
         Command::Grow(args) if args.dry_run => NOTHING,
         Command::Grow(_) => "the filesystem is larger",
+        Command::Sleep(_) => "the clone is asleep",
+        Command::Wake(_) => "the clone is awake",
         Command::Prune(args) if args.dry_run => NOTHING,
         Command::Prune(_) => "the prune is complete",
         Command::Finish(_) => "what was staged is in place",
@@ -156,6 +160,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Clone(args) => command::clone::run(&args, &common),
         Command::Finish(args) => command::finish::run(&args, &common),
         Command::Grow(args) => command::grow::run(&args, &common),
+        Command::Sleep(args) => command::sleep::sleep(&args, &common),
+        Command::Wake(args) => command::sleep::wake(&args, &common),
         Command::Image(args) => command::image::run(&args, &common),
         Command::Export(args) => command::export::run(&args, &common),
         Command::Extract(args) => command::extract::run(&args, &common),

@@ -266,6 +266,7 @@ fn show(jobs: &[VolumeJob], run: Run<'_>) -> Result<ExitCode> {
                 tracked: job.tracking.as_ref().map(|found| &found.tracked),
                 written_by: &source.written_by,
                 rested: source.rested.as_ref(),
+                own_identity: source.own_identity.as_ref(),
                 ..Job::new(
                     &job.name,
                     Ends {

@@ -23,6 +23,7 @@ use klon_imaging::Consistency;
 use klon_imaging::change::Rested;
 use klon_imaging::clone::Filled;
 use klon_imaging::image::{Salvaged, Snapshot};
+use klon_imaging::record::OwnIdentity;
 use klon_partition::filesystem::Usage;
 use klon_partition::inspect::VolumeUsage;
 use klon_partition::system::Location;
@@ -81,6 +82,8 @@ pub struct SourceEnd {
     pub written_by: Vec<Uuid>,
     /// Since when and how it is at rest, if it is mounted for writing.
     pub rested: Option<Rested>,
+    /// The identity of its own that it is shown with, as its clone has it.
+    pub own_identity: Option<OwnIdentity>,
     /// The snapshot that it is, or is a part of.
     pub snapshot: Option<Arc<Snapshot>>,
     /// The end of it that a smaller target has no room for.

@@ -97,6 +97,7 @@ pub fn source(name: &str, size_bytes: usize) -> SourceEnd {
         written_by: Vec::new(),
         rested: None,
         snapshot: None,
+        own_identity: None,
         cut: None,
         volumes: Vec::new(),
     }
@@ -127,5 +128,6 @@ pub fn manifest(source: &str, target: &str, role: Role, ended_unix_seconds: u64)
             milliseconds: 0,
         }],
         grown: Vec::new(),
+        is_dormant: false,
     }
 }

@@ -11,6 +11,7 @@ mod grown;
 mod leftover;
 pub mod manifest;
 mod outline;
+mod own_identity;
 mod pending;
 mod reader;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod writer;
 
 pub use manifest::{Consistency, Growth, Manifest, Role, RunEntry};
 pub use outline::Outline;
+pub use own_identity::{Named, OwnIdentity, OwnName};
 pub use store::{ImageSource, Record, RecordStore};
 pub use structure_digests::MetadataWriter;
 pub use writer::{CompleteRecord, RecordWriter};

@@ -22,6 +22,7 @@ pub(crate) mod loop_device;
 pub mod memory;
 mod open;
 pub mod overlay;
+mod patched;
 pub(crate) mod redirected;
 mod reopen;
 mod source;
@@ -50,6 +51,7 @@ pub use open::{
     open_target,
 };
 pub use overlay::Overlay;
+pub use patched::{Patched, Patches};
 pub use redirected::{Redirected, Redirection};
 pub use reopen::ReopenAt;
 pub use source::Source;

@@ -8,6 +8,7 @@ mod btrfs;
 mod by_path;
 mod chain;
 mod cluster;
+pub mod dormant;
 mod erofs;
 mod exfat;
 mod ext;
@@ -19,6 +20,7 @@ mod finder;
 mod gather;
 #[cfg(test)]
 mod golden;
+mod hazard;
 mod hfsplus;
 mod instance;
 mod iso9660;
@@ -27,6 +29,7 @@ mod lvm2;
 mod named;
 mod ntfs;
 mod numbers;
+mod own_id;
 mod owners;
 mod read_only;
 mod recognition;
@@ -38,8 +41,9 @@ mod swap;
 pub mod usage;
 mod xfs;
 
-pub use by_path::{Listing, Node, NodeKind, Paths};
+pub use by_path::{Listing, Located, Node, NodeKind, Paths};
 pub use fat::{ClearedMark, cleared_mark};
+pub use hazard::Hazard;
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
 pub(crate) use owners::{Forgiving, Gaps};
@@ -49,9 +53,10 @@ pub use replay::{doubt, replay};
 pub use replayed::{Replay, Replayed};
 pub use usage::{Basis, CUT, UNREAD, Usage, is_cut, usage, usage_by, usage_or_whole};
 
-use crate::device::ReadAt;
+use crate::device::{Patches, ReadAt};
 use crate::error::Result;
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -177,46 +182,6 @@ impl fmt::Display for Kind {
             Self::Reiserfs => "reiserfs",
             Self::Jfs => "jfs",
         })
-    }
-}
-
-/// What makes a volume's own records of used blocks unfit for copying by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "hazard", content = "detail")]
-#[non_exhaustive]
-pub enum Hazard {
-    /// A journal or log must be replayed first; the bitmaps lag behind it. How it was seen.
-    NeedsRecovery(String),
-    /// The volume was not unmounted cleanly. How it was seen.
-    NotCleanlyUnmounted(String),
-    /// The filesystem has recorded errors of its own. How it was seen.
-    Errors(String),
-    /// A system hibernated with the volume mounted.
-    Hibernated(String),
-    /// Other devices hold parts of this filesystem. Which.
-    MultiDevice(String),
-    /// The journal is on another device. Which.
-    ExternalJournal(String),
-    /// A structure that fails its check or contradicts itself.
-    Damaged(String),
-    /// A feature that klon does not know. Which.
-    UnknownFeature(String),
-}
-
-impl fmt::Display for Hazard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NeedsRecovery(how) => write!(f, "needs journal recovery ({how})"),
-            Self::NotCleanlyUnmounted(how) => write!(f, "not cleanly unmounted ({how})"),
-            Self::Errors(how) => write!(f, "has recorded errors ({how})"),
-            Self::Hibernated(how) => write!(f, "hibernated ({how})"),
-            Self::MultiDevice(which) => write!(f, "spans several devices ({which})"),
-            Self::ExternalJournal(which) => write!(f, "has its journal elsewhere ({which})"),
-            Self::Damaged(how) => write!(f, "damaged ({how})"),
-            Self::UnknownFeature(which) => {
-                write!(f, "has a feature that klon doesn't know ({which})")
-            }
-        }
     }
 }
 
@@ -404,6 +369,16 @@ pub trait Filesystem: Send + Sync {
     /// may show what is no longer so.
     fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {
         let _ = device;
+        None
+    }
+
+    /// What is to be changed so that it has a UUID or serial number of its own in place of the one that it has;
+    /// nothing where it has none. `None` when this parser can't tell.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`] when it can't have another one, [`crate::Error::Io`] when the device fails.
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        let _ = (device, ids);
         None
     }
 

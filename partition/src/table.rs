@@ -11,6 +11,7 @@ mod layout;
 mod mbr;
 mod moved;
 mod overlap;
+mod own_id;
 mod raw;
 mod read;
 mod sectors;
@@ -20,6 +21,7 @@ mod write;
 
 pub use layout::relocated;
 pub use moved::{Moved, MovedField};
+pub use own_id::with_own_ids;
 pub(crate) use raw::hybrid_entries;
 pub use raw::{hybrid_extents, raw_extents, unknown_hybrid_extents};
 pub use write::Rewrite;

@@ -75,7 +75,7 @@ pub struct CloneArgs {
     #[arg(long, value_name = "MAPFILE", num_args = 0..=1, require_equals = true,
         conflicts_with_all = ["rung", "rewrite", "freed", "in_place", "strict",
             "assume_clean_since_record", "heuristic", "audit", "full_every", "explain", "changed",
-            "bitmap", "snapshot_size"])]
+            "bitmap", "snapshot_size", "identity"])]
     pub rescue: Option<Option<PathBuf>>,
     /// With --rescue: fill what can't be read with TEXT instead of zeroes, repeated from the start of
     /// each sector, so that `grep` finds the files that are hit. The filesystem's own structures stay
@@ -95,12 +95,28 @@ pub struct CloneArgs {
     /// Bring all volumes to rest at the same instant, not each group at its own.
     #[arg(long)]
     pub together: bool,
+    /// Which identity clones have: their source's (`keep`), or a `new` one of their own, so that both can be
+    /// attached and mounted beside each other. A `dormant` clone is asleep between runs: nothing recognizes it
+    /// [default: as the clone has it, else keep].
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub identity: Option<IdentityArg>,
     /// What is done about a target that is too small.
     #[command(flatten)]
     pub shrink: ShrinkArgs,
     /// The run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Which identity a clone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdentityArg {
+    /// Its source's.
+    Keep,
+    /// One of its own: other GUIDs, UUIDs and serial numbers.
+    New,
+    /// The one that it has, and nothing recognizes it between runs (`klon wake`).
+    Dormant,
 }
 
 /// How far a run relies on the metadata of files.

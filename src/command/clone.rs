@@ -1,5 +1,7 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
+mod asleep;
+
 use crate::boot_fields;
 use crate::cli::{CloneArgs, Common, StillArg};
 use crate::direction;
@@ -7,6 +9,7 @@ use crate::error::usage;
 use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
 use crate::ledger;
 use crate::named::Place;
+use crate::own_identity;
 use crate::plan_copy;
 use crate::plan_file;
 use crate::records;
@@ -20,6 +23,7 @@ use crate::still::ways::Ways;
 use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::{Context as _, Result};
+use asleep::Woken;
 use klon_imaging::CloneOptions;
 use klon_imaging::clone::Update;
 use klon_partition::Shown;
@@ -38,19 +42,44 @@ pub fn run(args: &CloneArgs, common: &Common) -> Result<ExitCode> {
 }
 
 fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
-    let system = System::current()?;
     let records = records::store(common)?;
+    let plan = plan(args)?;
+    let run = asleep::Of {
+        args,
+        plan: plan.as_ref(),
+        records: &records,
+    };
+    let woken = Woken::wake(run, &System::current()?)?;
+    let done = clone_awake(run, ways, common);
+    woken.after(done, run)
+}
+
+/// Clones to targets that are awake.
+fn clone_awake(run: asleep::Of<'_>, ways: &Ways, common: &Common) -> Result<ExitCode> {
+    let asleep::Of {
+        args,
+        plan,
+        records,
+    } = run;
+    let system = System::current()?;
     let policy = Policy {
         // Why there is none is told by `klon ledger status`; the run says that nothing covers it.
         continuity: ledger::continuity(common, Path::new("/")).ok(),
         ..policy(args)
     };
-    let plan = plan(args)?;
     let how = sources(args, ways)?;
-    let mut jobs = jobs(args, plan.as_ref(), how, &system).map_err(|error| match args.rescue {
-        None => rescue::hinted(error, rescue::CLONE),
-        Some(_) => error,
-    })?;
+    let asked = own_identity::Asked {
+        identity: args.identity,
+        records,
+    };
+    let how = How {
+        sources: how,
+        identity: asked,
+    };
+    let mut jobs = match jobs(args, plan, how, &system) {
+        Err(error) if args.rescue.is_none() => return Err(rescue::hinted(error, rescue::CLONE)),
+        jobs => jobs?,
+    };
     if policy.rescue.is_some() {
         rescue::check(&policy, &jobs)?;
     }
@@ -58,12 +87,13 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     if policy.rescue.is_some() && policy.fixes_boot_fields {
         return Err(usage("--fix-boot-fields and --rescue exclude each other"));
     }
+    own_identity::refer(&mut jobs, policy.rescue.is_some())?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
-    direction::check(&mut jobs, &records, policy.is_direction_forced)?;
-    left_out::choose(&mut jobs, policy.outside, &records);
+    direction::check(&mut jobs, records, policy.is_direction_forced)?;
+    left_out::choose(&mut jobs, policy.outside, records);
     let run = Run {
         policy: &policy,
-        records: &records,
+        records,
         common,
         system: &system,
     };
@@ -71,7 +101,7 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
     if let Some(plan) = plan.filter(|_| !policy.is_dry_run) {
         // The targets are free again.
         drop(jobs);
-        plan_copy::keep(&plan, &args.source, &system);
+        plan_copy::keep(plan, &args.source, &system);
     }
     Ok(done)
 }
@@ -146,26 +176,40 @@ fn sources<'a>(args: &'a CloneArgs, ways: &'a Ways) -> Result<Sources<'a>> {
     })
 }
 
+/// How sources are opened, and shown.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    sources: Sources<'a>,
+    identity: own_identity::Asked<'a>,
+}
+
 fn jobs(
     args: &CloneArgs,
     plan: Option<&Plan>,
-    how: Sources<'_>,
+    how: How<'_>,
     system: &System,
 ) -> Result<Vec<VolumeJob>> {
+    let How { sources, identity } = how;
     if let Some(target) = &args.target {
         if !args.only.is_empty() {
             return Err(usage("--only is for plans"));
         }
-        let Some(asked) = tracking(args) else {
-            return Ok(vec![jobs::pair::pair(&args.source, target, how, system)?]);
-        };
         let source = Place::resolve(&args.source, system)?;
+        let Some(asked) = tracking(args) else {
+            let open = |place: &Place, target: &TargetEnd| {
+                let mut source = sources.at_node(place, system, target)?;
+                identity.show(&mut source, target)?;
+                Ok(source)
+            };
+            return Ok(vec![jobs::pair::pair_with(&source, target, open, system)?]);
+        };
         let mut found = None;
         let open = |place: &Place, target: &TargetEnd| {
-            let place = place.clone().replaying(how.replay);
-            let (source, tracking) =
-                tracking::open(&asked, &place, how.ways, system, target.geometry())?;
+            let place = place.clone().replaying(sources.replay);
+            let (mut source, tracking) =
+                tracking::open(&asked, &place, sources.ways, system, target.geometry())?;
             found = Some(tracking);
+            identity.show(&mut source, target)?;
             Ok(source)
         };
         let job = jobs::pair::pair_with(&source, target, open, system)?;
@@ -175,7 +219,11 @@ fn jobs(
         }]);
     }
     match plan {
-        Some(plan) => jobs::planned::of_plan(plan, &args.only, Some(how), system),
+        Some(plan) => {
+            let mut jobs = jobs::planned::of_plan(plan, &args.only, Some(sources), system)?;
+            identity.show_all(&mut jobs)?;
+            Ok(jobs)
+        }
         None => Err(usage("expected a plan file, or a source and a target")),
     }
 }

@@ -6,6 +6,7 @@ mod told;
 
 use crate::cli::{Common, VerifyArgs};
 use crate::confirm;
+use crate::dormant;
 use crate::error::{Advice, DIFFERENT, usage};
 use crate::exact;
 use crate::files_hit;
@@ -16,6 +17,7 @@ use crate::named::Place;
 use crate::named::identity::partition_identity;
 use crate::named::open::OpenPlace;
 use crate::named::resolve::find_identity;
+use crate::own_identity::Asked;
 use crate::plan_file;
 use crate::progress::{Progress, Totals};
 use crate::records;
@@ -155,7 +157,8 @@ fn checks(
             args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
             system,
         )?;
-        return jobs.into_iter().map(check_of).collect();
+        let checks = jobs.into_iter().map(|job| check_of(job, records));
+        return checks.collect();
     }
     if !args.only.is_empty() {
         return Err(usage("--only is for plans"));
@@ -171,7 +174,7 @@ fn checks(
             in_order(place, source, records, system)
         }
     };
-    let open = place.open()?;
+    let open = open_awake(&place)?;
     let identity = open.identity(system)?;
     let source = match source {
         None => None,
@@ -186,6 +189,7 @@ fn checks(
             let source = source.at_node(system)?;
             let mut source = how(bad).open(&source, system, geometry)?;
             source.note_recorded(records);
+            Asked::nothing(records).show_recorded(&mut source, &identity)?;
             Some(source)
         }
     };
@@ -199,7 +203,7 @@ fn checks(
 
 /// The source that the record of a clone names.
 fn recorded_source(clone: &Place, records: &RecordStore, system: &System) -> Result<Place> {
-    let identity = clone.open()?.identity(system)?;
+    let identity = open_awake(clone)?.identity(system)?;
     let advice = || {
         let clone = confirm::quoted(&clone.given);
         Advice(format!("To name the source: klon verify {clone} SOURCE"))
@@ -247,11 +251,23 @@ fn in_order(
     )
 }
 
-fn check_of(job: VolumeJob) -> Result<Check> {
+/// A clone, shown as it is when it is awake.
+fn open_awake(place: &Place) -> Result<OpenPlace> {
+    let mut open = place.open()?;
+    dormant::show_awake(&mut open)?;
+    Ok(open)
+}
+
+fn check_of(mut job: VolumeJob, records: &RecordStore) -> Result<Check> {
+    if let Some(source) = &mut job.source {
+        Asked::nothing(records).show_recorded(source, &job.target.identity)?;
+    }
     let now = job.target.now.context("a planned target exists")?;
+    let mut open = now.open;
+    dormant::show_awake(&mut open)?;
     Ok(Check {
         name: job.name,
-        open: now.open,
+        open,
         identity: job.target.identity,
         source: job.source,
     })

@@ -20,10 +20,7 @@ use std::path::Path;
 /// When one of the two can't be opened, or is refused.
 pub fn pair(source: &Path, target: &Path, how: Sources<'_>, system: &System) -> Result<VolumeJob> {
     let source = Place::resolve(source, system)?;
-    let open = |place: &Place, target: &TargetEnd| {
-        let place = place.clone().at_node(system)?;
-        how.open(&place, system, target.geometry())
-    };
+    let open = |place: &Place, target: &TargetEnd| how.at_node(place, system, target);
     pair_with(&source, target, open, system)
 }
 

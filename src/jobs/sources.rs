@@ -8,6 +8,7 @@ use crate::named::open::OpenPlace;
 use crate::source::{SourceEnd, bad_sectors, live};
 use crate::still::Moments;
 use crate::still::ways::{Stillness, Ways};
+use crate::target::TargetEnd;
 use anyhow::Result;
 use klon_partition::Geometry;
 use klon_partition::system::System;
@@ -63,6 +64,15 @@ impl Sources<'_> {
                 found => Ok(found?.1),
             },
         }
+    }
+
+    /// Opens the node of a place, as it would be on a target.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when the node can't be found.
+    pub fn at_node(&self, place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
+        let place = place.clone().at_node(system)?;
+        self.open(&place, system, target.geometry())
     }
 
     /// Opens one volume of a plan, for a target with this geometry.

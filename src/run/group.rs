@@ -234,6 +234,7 @@ fn job<'a>(
         tracked: end.job.tracking.as_ref().map(|found| &found.tracked),
         written_by: &end.source.written_by,
         rested: end.source.rested.as_ref(),
+        own_identity: end.source.own_identity.as_ref(),
         ..Job::new(
             &end.job.name,
             Ends {

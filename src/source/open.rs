@@ -87,6 +87,9 @@ impl SourceEnd {
         leave_out_unknown(&mut usage, open);
         open.mark_replayed(&mut usage);
         guard::finished(&name, &open.device)?;
+        if usage.filesystem().is_none() {
+            guard::awake(&name, &open.device)?;
+        }
         let Fitted {
             device, usage, cut, ..
         } = fit::volume(open, usage, target)?;
@@ -118,6 +121,14 @@ impl SourceEnd {
         for partition in open.layout.table.iter().flat_map(|table| &table.partitions) {
             let part = format!("{name}:{}", partition.number);
             guard::finished(&part, &Window::new(open.device.clone(), partition.extent)?)?;
+        }
+        let unknown = open
+            .layout
+            .volumes
+            .iter()
+            .filter(|it| it.recognized.is_none());
+        for volume in unknown {
+            guard::awake(&name, &Window::new(open.device.clone(), volume.extent)?)?;
         }
         let fitted = fit::disk(open, target)?;
         let device = unread::of_disk(fitted.device, &fitted.usage)?;
@@ -195,6 +206,7 @@ impl SourceEnd {
             replaced: ExtentMap::new(),
             covered: ExtentMap::new(),
             snapshot: open.snapshot.clone(),
+            own_identity: None,
             cut: read.cut,
             volumes: Vec::new(),
         })

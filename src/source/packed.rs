@@ -162,9 +162,8 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
     let watch = Watch::of(&file)?;
     let packed = PackedDisk::open(&parts, &place.path).with_context(|| name.clone())?;
     let wanted = packed.stream.wanted().clone();
-    let ends_of_stream = packed.stream.ends()?;
+    let tables: Arc<dyn ReadAt> = Arc::from(packed.stream.ends()?);
     let stream: Arc<dyn ReadAt> = Arc::new(packed.stream);
-    let tables: Arc<dyn ReadAt> = Arc::from(ends_of_stream);
     let disk = DiskAsIs {
         name: &name,
         device: &stream,
@@ -188,6 +187,7 @@ pub fn source(place: &Place, system: &System, target: &TargetEnd) -> Result<Opti
         table: packed.table,
         metadata: ExtentMap::new(),
         moved: resized.moved,
+        own_identity: None,
         cut: None,
         volumes: Vec::new(),
         journals: Vec::new(),

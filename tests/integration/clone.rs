@@ -3,6 +3,7 @@
 mod broken;
 mod busy_fat;
 mod disks;
+mod dormant;
 mod doubtful;
 mod drill;
 mod exports;
@@ -12,6 +13,7 @@ mod group;
 mod grow;
 mod least;
 mod lvm;
+mod own_identity;
 mod sectors;
 mod smaller;
 mod staged;

@@ -11,6 +11,7 @@ mod ledger;
 mod names;
 mod neighbors;
 mod options;
+mod own_identity;
 mod power_cut;
 mod recognized;
 mod recovered;

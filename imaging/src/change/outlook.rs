@@ -24,8 +24,8 @@ pub(crate) struct Question<'a> {
     pub(crate) copy: &'a ExtentMap,
     /// The bytes of it that are in use and known to be zero.
     pub(crate) zero: &'a ExtentMap,
-    /// The bytes of it that nobody has any more.
-    pub(crate) lost: &'a ExtentMap,
+    /// The bytes of it that are read in any case: what nobody has any more, and what is not as the source has it.
+    pub(crate) reread: &'a ExtentMap,
     /// Where evidence is kept.
     pub(crate) path: &'a Path,
     pub(crate) purpose: Purpose,
@@ -340,12 +340,12 @@ fn unusable(what: &dyn Display) -> Doubt {
 }
 
 /// Where holes of a sparse source are where they were. What became one, or is none any more, was
-/// written past the filesystem. What is lost now is read as it is now.
+/// written past the filesystem. What is to be read again is as it is now.
 fn same_holes(proven: &ExtentMap, question: &Question<'_>, past: &Past<'_>) -> ExtentMap {
     let new = question.zero.difference(past.zero);
     let gone = question.copy.intersection(past.zero);
     let proven = proven.difference(&new).difference(&gone);
-    proven.difference(question.lost)
+    proven.difference(question.reread)
 }
 
 /// What goes on from the run before when this one leaves files unread.

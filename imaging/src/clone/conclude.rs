@@ -88,6 +88,7 @@ pub(super) fn record(
     let filled = job.filled().within(&plan.copy);
     digests.set_bad(filled.extents.clone(), filled.texts.clone());
     digests.set_left_out(plan.left_out.clone());
+    digests.set_own_identity(job.own_identity.cloned());
     let summary = CloneSummary {
         name: job.name.to_owned(),
         run: prepared.mark.run,
@@ -203,8 +204,8 @@ pub(crate) fn manifest(
     previous: Option<&Record>,
     token: Option<ChangeToken>,
 ) -> Manifest {
+    let previous = previous.filter(|record| &record.manifest.source == job.source_identity);
     let history = previous
-        .filter(|record| &record.manifest.source == job.source_identity)
         .map(|record| record.manifest.history.clone())
         .unwrap_or_default();
     Manifest {
@@ -221,6 +222,7 @@ pub(crate) fn manifest(
         consistency: job.consistency(),
         outside: job.usage.choice,
         grown: Vec::new(),
+        is_dormant: previous.is_some_and(|record| record.manifest.is_dormant),
         history,
     }
 }

@@ -3,7 +3,7 @@
 use super::{Lost, Watch};
 use crate::change::proven::Continuity;
 use crate::change::{Rested, Tracked};
-use crate::record::Role;
+use crate::record::{OwnIdentity, Role};
 use klon_partition::filesystem::Usage;
 use klon_partition::{Extent, ExtentMap, Identity, ReadAt, WriteAt};
 use uuid::Uuid;
@@ -44,6 +44,8 @@ pub struct Job<'a> {
     pub written_by: &'a [Uuid],
     /// Since when the source is at rest, of one that is mounted for writing.
     pub rested: Option<&'a Rested>,
+    /// The identity that the clone gets of its own, which the source is shown with already.
+    pub own_identity: Option<&'a OwnIdentity>,
 }
 
 impl<'a> Job<'a> {
@@ -74,6 +76,7 @@ impl<'a> Job<'a> {
             tracked: None,
             written_by: &[],
             rested: None,
+            own_identity: None,
         }
     }
 }

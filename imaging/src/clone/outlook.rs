@@ -10,7 +10,7 @@ use crate::change::{
 };
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::record::{Consistency, Record};
+use crate::record::{Consistency, OwnIdentity, Record};
 use klon_partition::ExtentMap;
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) fn look(
         tracked: job.tracked.filter(|_| options.rung == RungChoice::Auto),
         copy: &plan.copy,
         zero: &plan.zero,
-        lost: &job.filled().extents,
+        reread: &reread(job, &selection),
         path: &with.records.evidence_path(job.target_identity),
         purpose,
         observer: with.observer,
@@ -105,6 +105,19 @@ pub(super) fn look(
         selection.reason = format!("{}; {untracked}", selection.reason);
     }
     Ok((selection, found.into()))
+}
+
+/// What is read whatever its files prove: what is lost, and where an identity of its own differs, or did in the
+/// clone of the record. Such bytes come from elsewhere than the files.
+fn reread(job: &Job<'_>, selection: &Selection) -> ExtentMap {
+    let changed =
+        |own: Option<&OwnIdentity>| own.map(|own| own.changed.clone()).unwrap_or_default();
+    let before = match &selection.approach {
+        Approach::Digest(record) => record.own_identity.as_ref(),
+        _ => None,
+    };
+    let own = changed(job.own_identity).union(&changed(before));
+    job.filled().extents.union(&own)
 }
 
 impl From<outlook::Outlook> for Outlook {

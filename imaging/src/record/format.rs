@@ -40,6 +40,9 @@
 //! "LEFT"  extents of the source that no one proved free, and that were left out by the user's choice
 //!         (`outside` of META) or because the source did not have them: outside of DATA and ZERO.
 //!         Left out when there are none; a reader may skip it
+//! "IDNT"  JSON, the fields of `OwnIdentity`: the clone has an identity of its own, so its digests are of other
+//!         bytes than its source has. Left out when it has its source's
+//! "IDEX"  extents of DATA in which the two differ for that reason. With IDNT only
 //! "META"  JSON, the fields of `Manifest`
 //! "END "  SHA-256 of everything before this section, 32 bytes
 //!

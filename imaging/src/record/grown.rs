@@ -1,4 +1,4 @@
-//! A record of a clone that was made larger: it says so, and all else of it stays, byte for byte.
+//! A record of a clone that was made larger, or put to sleep: it says so, and all else of it stays, byte for byte.
 
 use super::manifest::{Growth, Manifest};
 use super::reader::Reader;
@@ -21,6 +21,19 @@ impl RecordStore {
     /// # Errors
     /// [`crate::Error::RecordIo`]; [`crate::Error::RecordCorrupt`] when any of it fails its check.
     pub fn note_growth(&self, target: &Identity, growth: Growth) -> Result<bool> {
+        self.note(target, |manifest| add(&mut manifest.grown, growth))
+    }
+
+    /// Notes durably, in the record of `target`, whether the clone is put to sleep after each run. Says whether
+    /// there is a record.
+    ///
+    /// # Errors
+    /// As [`note_growth`](Self::note_growth).
+    pub fn note_dormant(&self, target: &Identity, is_dormant: bool) -> Result<bool> {
+        self.note(target, |manifest| manifest.is_dormant = is_dormant)
+    }
+
+    fn note(&self, target: &Identity, edit: impl FnOnce(&mut Manifest)) -> Result<bool> {
         let Some(outline) = self.outline(target)? else {
             return Ok(false);
         };
@@ -38,7 +51,7 @@ impl RecordStore {
             let changed = io::Error::other("it changed meanwhile");
             return Err(io_error(&path, "read", changed));
         }
-        add(&mut manifest.grown, growth);
+        edit(&mut manifest);
         let Some(meta) = sections.get(&path, *b"META")? else {
             let empty = io::Error::other("its description is empty");
             return Err(io_error(&path, "read", empty));

@@ -58,6 +58,14 @@ pub struct Manifest {
     /// record describes. A run that makes a new record ends that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grown: Vec<Growth>,
+    /// Whether the clone is put to sleep after each run, so that nothing mounts it: `dormant`, absent when it is
+    /// not.
+    #[serde(
+        default,
+        rename = "dormant",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_dormant: bool,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
 }

@@ -3,6 +3,7 @@
 //! is gone through fast.
 
 use super::manifest::Manifest;
+use super::own_identity::OwnIdentity;
 use super::reader::{Reader, check_bad};
 use super::scan::Sections;
 use crate::error::{Result, io_error};
@@ -83,6 +84,14 @@ impl Outline {
             extents,
             texts: reader.bad_fill()?,
         })
+    }
+
+    /// The identity that the clone has of its own; `None` where it has its source's.
+    ///
+    /// # Errors
+    /// [`crate::Error::RecordIo`], [`crate::Error::RecordCorrupt`].
+    pub fn own_identity(&self) -> Result<Option<OwnIdentity>> {
+        self.reader().own_identity(self.manifest.target_bytes)
     }
 
     /// The file of the record.

@@ -2,6 +2,7 @@
 
 use super::format::{META_BYTES_MAX, NAME};
 use super::manifest::Manifest;
+use super::own_identity::{self, OwnIdentity};
 use super::scan::Sections;
 use crate::error::{Result, corrupt, io_error};
 use crate::extents::decode_extents;
@@ -111,6 +112,19 @@ impl Reader<'_> {
         let texts = self.payload(b"FILL", FILL_BYTES_MAX)?;
         let texts = texts.split(|&byte| byte == 0);
         Ok(texts.map(String::from_utf8_lossy).collect())
+    }
+
+    /// The identity that the clone has of its own.
+    pub(super) fn own_identity(&self, end_bytes: u64) -> Result<Option<OwnIdentity>> {
+        if !self.sections.has(*b"IDNT") {
+            return Ok(None);
+        }
+        let text = self.payload(b"IDNT", own_identity::BYTES_MAX)?;
+        let found: OwnIdentity =
+            serde_json::from_slice(&text).map_err(|error| self.invalid("IDNT", error))?;
+        found.check().map_err(|error| self.invalid("IDNT", error))?;
+        let changed = self.map(b"IDEX", "IDEX", end_bytes)?;
+        Ok(Some(OwnIdentity { changed, ..found }))
     }
 
     pub(super) fn metadata(&self, manifest: &Manifest) -> Result<Option<Metadata>> {

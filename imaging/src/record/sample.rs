@@ -20,6 +20,7 @@ pub(crate) fn manifest(target: &Identity) -> Manifest {
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
         grown: Vec::new(),
+        is_dormant: false,
         history: Vec::new(),
     }
 }

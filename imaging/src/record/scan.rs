@@ -18,7 +18,7 @@ use std::path::Path;
 const KIND: Kind = Kind {
     name: NAME,
     known: &[
-        *b"DGST", *b"DATA", *b"ZERO", *b"CHNG", *b"BADS", *b"META", *b"END ",
+        *b"DGST", *b"DATA", *b"ZERO", *b"CHNG", *b"BADS", *b"IDNT", *b"IDEX", *b"META", *b"END ",
     ],
 };
 

@@ -6,6 +6,7 @@ use super::format::{HEADER_LEN, NAME};
 use super::leftover::remove_left_over;
 use super::manifest::Manifest;
 use super::outline::Outline;
+use super::own_identity::OwnIdentity;
 use super::reader::{Metadata, Reader, check_bad};
 use super::scan::Sections;
 use super::writer::RecordWriter;
@@ -272,6 +273,8 @@ pub struct Record {
     pub bad_fill: FillTexts,
     /// The bytes of the source that nobody proved free, and that were not copied.
     pub left_out: ExtentMap,
+    /// The identity that the clone has of its own; `None` where it has its source's.
+    pub own_identity: Option<OwnIdentity>,
     /// SHA-256 of the record: which one it is.
     pub digest: [u8; 32],
     /// How the digests of its chunks come about.
@@ -300,6 +303,7 @@ impl Record {
         check_bad(path, &bad, &data)?;
         let bad_fill = reader.bad_fill()?;
         let left_out = reader.map_if_any(b"LEFT", "LEFT", end_bytes)?;
+        let own_identity = reader.own_identity(end_bytes)?;
         let digests = sections.get(path, *b"DGST")?;
         let metadata = reader.metadata(&manifest)?;
         let record = Self {
@@ -310,6 +314,7 @@ impl Record {
             bad,
             bad_fill,
             left_out,
+            own_identity,
             digest,
             digested: sections.digested,
             path: path.to_owned(),

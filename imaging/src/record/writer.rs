@@ -3,6 +3,7 @@
 use super::counted::Counted;
 use super::format::header;
 use super::manifest::Manifest;
+use super::own_identity::OwnIdentity;
 use super::reader::FILL_BYTES_MAX;
 use super::spool::Spool;
 use super::structure_digests::MetadataWriter;
@@ -38,6 +39,7 @@ pub struct RecordWriter {
     bad: ExtentMap,
     bad_fill: FillTexts,
     left_out: ExtentMap,
+    own_identity: Option<OwnIdentity>,
 }
 
 impl RecordWriter {
@@ -75,6 +77,7 @@ impl RecordWriter {
             bad: ExtentMap::new(),
             bad_fill: FillTexts::default(),
             left_out: ExtentMap::new(),
+            own_identity: None,
         })
     }
 
@@ -128,6 +131,11 @@ impl RecordWriter {
         self.left_out = left_out;
     }
 
+    /// Says which identity the clone has of its own; `None` for its source's.
+    pub fn set_own_identity(&mut self, own_identity: Option<OwnIdentity>) {
+        self.own_identity = own_identity;
+    }
+
     /// Completes the record, makes it durable, and puts it in the place of the old one.
     ///
     /// # Errors
@@ -166,6 +174,7 @@ impl RecordWriter {
             bad,
             bad_fill,
             left_out,
+            own_identity,
             ..
         } = self;
         let finish = || -> io::Result<(NamedTempFile, [u8; 32])> {
@@ -192,6 +201,10 @@ impl RecordWriter {
             }
             if !left_out.is_empty() {
                 output.section(*b"LEFT", &encode_extents(&left_out)?)?;
+            }
+            if let Some(own) = own_identity {
+                output.section(*b"IDNT", &serde_json::to_vec(&own)?)?;
+                output.section(*b"IDEX", &encode_extents(&own.changed)?)?;
             }
             output.section(*b"META", &serde_json::to_vec(manifest)?)?;
             let digest = output.digest();

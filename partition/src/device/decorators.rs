@@ -1,8 +1,8 @@
 //! What decorators hand on of the device beneath them, beside its bytes.
 
 use super::{
-    Fault, FaultAt, Geometry, InSectors, KnownBad, Overlay, ReadAt, ReopenAt, Unread, Window,
-    WriteAt, read_vec,
+    Fault, FaultAt, Geometry, InSectors, KnownBad, Overlay, Patched, Patches, ReadAt, ReopenAt,
+    Unread, Window, WriteAt, read_vec,
 };
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
@@ -65,6 +65,11 @@ fn decorators() -> Vec<(&'static str, bool, Box<dyn ReadAt>)> {
         ("Arc", true, Box::new(Arc::new(Telling))),
         ("reference", true, Box::new(&Telling)),
         ("ReopenAt", true, Box::new(reopened)),
+        (
+            "Patched",
+            true,
+            Box::new(Patched::new(Telling, Patches::new())),
+        ),
         ("Unread", true, Box::new(Unread::new(Telling, bad.clone()))),
         ("InSectors", true, Box::new(in_sectors)),
         ("Overlay", true, Box::new(Overlay::new(Telling, 1 << 20))),
@@ -99,6 +104,17 @@ fn a_window_shifts_what_it_hands_on() {
 fn what_is_not_read_has_no_digest() {
     let unread = Unread::new(Telling, extent(0, 512).into());
     assert_eq!(unread.sha256(extent(0, 4096)).unwrap(), None);
+}
+
+#[test]
+fn what_is_changed_has_no_digest() {
+    let mut patches = Patches::new();
+    patches.add(100, &[1], &[2]).unwrap();
+    let patched = Patched::new(Telling, patches);
+    assert_eq!(patched.sha256(extent(0, 4096)).unwrap(), None);
+    let other = extent(4096, 4096);
+    let kept = Some(Telling::digest(other));
+    assert_eq!(patched.sha256(other).unwrap(), kept);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod ids;
 mod instance;
 mod lookup;
 mod names;
+mod own_id;
 mod owners;
 mod roots;
 mod space;
@@ -27,9 +28,10 @@ use super::extents::{Checksum, ChecksumLookup, ExtentVisitor};
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
 use crate::bytes::{le32, le64, text};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Checked, Error, Result};
 use crate::extent::{Extent, ExtentMap};
+use crate::own_id::OwnIds;
 use chunks::Chunks;
 use owners::Question;
 use sha2::{Digest, Sha256};
@@ -247,6 +249,11 @@ impl Filesystem for Btrfs {
     fn instance(&self, device: &dyn ReadAt) -> Result<Option<Instance>> {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
         Ok(Some(instance::instance(&raw)))
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        let map = self.map();
+        Some(map.and_then(|map| own_id::patches(&map.superblock, device, ids)))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

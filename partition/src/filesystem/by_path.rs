@@ -1,7 +1,8 @@
 //! Files by their paths, of filesystems whose directories klon can read.
 
-use crate::device::ReadAt;
+use crate::device::{Patches, ReadAt};
 use crate::error::{Error, Result};
+use crate::extent::Extent;
 
 /// As many links as the kernel follows on one path.
 const LINKS_MAX: usize = 40;
@@ -63,6 +64,64 @@ pub(super) trait Directories {
 
     /// The first `len_max` bytes of a file or of the target of a link.
     fn contents(&self, node: &Node, len_max: usize) -> Result<Vec<u8>>;
+
+    /// The runs that have the first `len_max` bytes of a file; `None` where they lie among other things, as in
+    /// its inode, or can't be changed there.
+    fn runs(&self, file: &Node, len_max: usize) -> Result<Option<Vec<Run>>>;
+}
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Where it begins in the file.
+    pub(super) file_offset_bytes: u64,
+    /// Where it lies on the volume.
+    pub(super) extent: Extent,
+}
+
+/// A file with the places where its contents lie.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Its contents.
+    pub bytes: Vec<u8>,
+    /// `None` where a change of its bytes would not be a change of the volume's alone.
+    runs: Option<Vec<Run>>,
+}
+
+impl Located {
+    /// Adds what makes its contents `new`, which are as long, and says whether that can be.
+    ///
+    /// # Errors
+    /// As [`Patches::add`].
+    pub fn change(&self, new: &[u8], patches: &mut Patches) -> Result<bool> {
+        let Some(runs) = &self.runs else {
+            return Ok(false);
+        };
+        for run in runs {
+            let (Ok(start), Ok(len)) = (
+                usize::try_from(run.file_offset_bytes),
+                usize::try_from(run.extent.len_bytes()),
+            ) else {
+                continue;
+            };
+            let end = start
+                .saturating_add(len)
+                .min(self.bytes.len())
+                .min(new.len());
+            if let (Some(old), Some(new)) = (self.bytes.get(start..end), new.get(start..end)) {
+                patches.add(run.extent.offset_bytes(), old, new)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where its first bytes lie, which is the same for all names of a file; `None` where that is in no place
+    /// of its own.
+    #[must_use]
+    pub fn first_bytes(&self) -> Option<u64> {
+        let first = self.runs.as_ref()?.first()?;
+        Some(first.extent.offset_bytes())
+    }
 }
 
 /// The files of a filesystem by their paths. Names and paths are sealed text (`text`).
@@ -126,6 +185,20 @@ impl<'a> Paths<'a> {
         }
     }
 
+    /// As [`read`](Self::read), with the places where the contents lie.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn locate(&self, path: &str, len_max: usize) -> Result<Option<Located>> {
+        let Some(node) = self.find(path)?.filter(|node| node.kind == NodeKind::File) else {
+            return Ok(None);
+        };
+        Ok(Some(Located {
+            bytes: self.0.contents(&node, len_max)?,
+            runs: self.0.runs(&node, len_max)?,
+        }))
+    }
+
     /// At most `names_max` of the names in the directory at `path`; `None` where no directory is there.
     ///
     /// # Errors
@@ -147,15 +220,14 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = String> + '_ {
         .map(str::to_owned)
 }
 
-/// Reads the first `len` bytes of a file that has these runs: where each begins in the file, and where it lies.
-/// What is in none of them is zero.
-pub(super) fn gather(
-    device: &dyn ReadAt,
-    len: usize,
-    runs: impl IntoIterator<Item = (u64, crate::Extent)>,
-) -> Result<Vec<u8>> {
+/// Reads the first `len` bytes of a file that has these runs. What is in none of them is zero.
+pub(super) fn gather(device: &dyn ReadAt, len: usize, runs: &[Run]) -> Result<Vec<u8>> {
     let mut contents = vec![0; len];
-    for (file_offset_bytes, extent) in runs {
+    for &Run {
+        file_offset_bytes,
+        extent,
+    } in runs
+    {
         let Some(start) = usize::try_from(file_offset_bytes)
             .ok()
             .filter(|&start| start < len)

@@ -12,6 +12,7 @@ pub(in crate::filesystem) mod boot;
 mod directory;
 mod entry;
 mod layout;
+mod own_id;
 mod owners;
 mod root;
 mod state;
@@ -22,9 +23,10 @@ use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use bitmap::Bitmap;
 use layout::Layout;
 use root::Root;
@@ -140,6 +142,10 @@ impl Filesystem for Exfat {
     /// not kept up to date by all drivers.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        Some(own_id::patches(device, ids))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -15,6 +15,7 @@ mod group;
 mod inode;
 mod instance;
 mod journal;
+mod own_id;
 mod owners;
 mod place;
 mod scan;
@@ -27,9 +28,10 @@ use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Paths, Replayed, Summary};
 use crate::bytes::{le16, le64};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Corrupt, Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use descriptor::Descriptors;
 use feature::Features;
 use sha2::{Digest, Sha256};
@@ -217,6 +219,11 @@ impl Filesystem for Ext {
         let raw = read_vec(device, superblock::OFFSET_BYTES, superblock::LEN_BYTES)?;
         let s_kbytes_written = le64(&raw, 0x178);
         Ok((s_kbytes_written != 0).then_some(s_kbytes_written))
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        let superblock = self.superblock();
+        Some(superblock.and_then(|it| own_id::patches(it, device, ids)))
     }
 
     fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {

@@ -13,6 +13,7 @@ mod directory;
 mod layout;
 mod let_go;
 mod metadata;
+mod own_id;
 mod owners;
 mod state;
 
@@ -21,9 +22,10 @@ use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
 use super::{ChangeToken, Filesystem, Hazard, Owners, Paths, Summary};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use boot::Parsed;
 pub(super) use boot::is_bitlocker_to_go;
 use layout::Layout;
@@ -135,6 +137,10 @@ impl Filesystem for Fat {
     /// so no few fields show that nothing was written.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        Some(own_id::patches(device, &self.layout, ids))
     }
 
     fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {

@@ -14,6 +14,7 @@ mod instance;
 mod logfile;
 mod mft;
 mod name;
+mod own_id;
 mod owners;
 mod place;
 mod record;
@@ -28,9 +29,10 @@ use super::files::FileVisitor;
 use super::named::Named;
 use super::owners::{Wanted, look, search};
 use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use bitmap::Bitmap;
 use mft::Mft;
 
@@ -164,6 +166,10 @@ impl Filesystem for Ntfs {
             Err(Error::Corrupt(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        Some(own_id::patches(device, &self.mft.geometry, ids))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -2,11 +2,13 @@
 //! is down, unless it hibernated. Layout of `union swap_header` (Linux,
 //! [swap.h](https://github.com/torvalds/linux/blob/master/include/linux/swap.h)).
 
+use super::own_id::put;
 use super::{ChangeToken, Filesystem, Hazard, Kind, Summary};
 use crate::bytes::{be32, le32, text};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::Result;
 use crate::extent::{Extent, ExtentMap};
+use crate::own_id::OwnIds;
 use sha2::{Digest, Sha256};
 
 /// Sizes of pages of the machines that Linux runs on.
@@ -188,6 +190,27 @@ impl Filesystem for Swap {
         let listed: ExtentMap = pages.collect();
         let inside = ExtentMap::whole(self.summary.size_bytes).difference(&header);
         listed.intersection(&inside)
+    }
+
+    /// `sws_uuid`.
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        self.header_bytes?;
+        Some(
+            read_vec(device, FIELDS_OFFSET, FIELDS_BYTES).and_then(|old| {
+                let sws_uuid = old
+                    .get(12..28)
+                    .and_then(|it| uuid::Uuid::from_slice(it).ok());
+                let mut new = old.clone();
+                put(
+                    &mut new,
+                    12,
+                    ids.uuid(sws_uuid.unwrap_or_default()).as_bytes(),
+                );
+                let mut patches = Patches::new();
+                patches.add(FIELDS_OFFSET, &old, &new)?;
+                Ok(patches)
+            }),
+        )
     }
 
     fn whole_because(&self) -> String {

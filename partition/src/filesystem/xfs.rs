@@ -3,6 +3,7 @@
 mod address;
 mod bmap;
 mod btree;
+mod by_path;
 mod checksum;
 mod contents;
 mod directory;
@@ -13,6 +14,7 @@ mod group;
 mod inode;
 mod instance;
 mod log;
+mod own_id;
 mod owners;
 mod place;
 mod scan;
@@ -21,11 +23,12 @@ mod superblock;
 
 use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Paths, Summary};
 use crate::bytes::{be32, be64, text};
-use crate::device::{ReadAt, read_vec};
+use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Checked, Corrupt, Error, Result};
 use crate::extent::ExtentMap;
+use crate::own_id::OwnIds;
 use feature::Features;
 use log::End;
 use sha2::{Digest, Sha256};
@@ -183,6 +186,16 @@ impl Filesystem for Xfs {
         let raw = read_sector(device, superblock.sector_bytes)?;
         let sb_lsn = be64(&raw, 240);
         Ok(Features::parse(&raw).is_v5().then_some(sb_lsn))
+    }
+
+    fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {
+        let superblock = self.superblock().ok()?;
+        Some(Paths::new(by_path::Reader { superblock, device }))
+    }
+
+    fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
+        let superblock = self.superblock();
+        Some(superblock.and_then(|it| own_id::patches(it, device, ids)))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

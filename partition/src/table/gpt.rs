@@ -12,7 +12,7 @@ use super::{Finding, Table};
 use crate::bytes::is_zero;
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Error, Result};
-use copy::Copy;
+pub(super) use copy::Copy;
 use entries::Entries;
 
 /// Protective MBR, two headers, two arrays of a sector, and a sector for a partition.

@@ -239,7 +239,7 @@ impl<'a> Asked<'a> {
             tracked: None,
             copy: &plan.copy.in_part(part),
             zero: &plan.zero.in_part(part),
-            lost: &job.bad.in_part(part),
+            reread: &job.bad.in_part(part),
             path: &records.image_evidence_path(header.uuid, of),
             purpose: Purpose::Run,
             is_at_rest: self.is_at_rest(),

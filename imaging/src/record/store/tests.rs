@@ -1,6 +1,7 @@
 //! Records round trip, and no damage goes unnoticed.
 
 mod golden;
+mod own_identity;
 mod pieces;
 
 use super::{ImageSource, Record, RecordStore};
@@ -42,6 +43,7 @@ fn manifest(target: &Identity) -> Manifest {
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
         grown: Vec::new(),
+        is_dormant: false,
         history: vec![run],
     }
 }

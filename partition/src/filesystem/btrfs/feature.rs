@@ -7,7 +7,7 @@ use crate::bytes::le64;
 use crate::filesystem::Hazard;
 
 const INCOMPAT_MIXED_BACKREF: u64 = 1 << 0;
-const INCOMPAT_METADATA_UUID: u64 = 1 << 10;
+pub(super) const INCOMPAT_METADATA_UUID: u64 = 1 << 10;
 /// Mixed back references, default subvolume, mixed block groups, compression by LZO and Zstandard,
 /// big metadata, extended inode references, RAID5/6, skinny metadata, no holes, metadata UUID,
 /// RAID1 on three and four devices.

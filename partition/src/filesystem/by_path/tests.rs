@@ -1,7 +1,9 @@
 //! Paths over a filesystem that is made up.
 
-use super::{Directories, Listing, Node, NodeKind, Paths};
+use super::{Directories, Listing, Node, NodeKind, Paths, Run};
+use crate::device::Patches;
 use crate::error::Result;
+use crate::extent::{Extent, ExtentMap};
 
 /// Directories by number, and what is in them: a name, what it stands for, and its contents.
 struct MadeUp;
@@ -45,6 +47,31 @@ impl Directories for MadeUp {
         let bytes = found.map_or(&[][..], |it| it.4.as_bytes());
         Ok(bytes.iter().take(len_max).copied().collect())
     }
+
+    /// Each file in two parts: its first 4 bytes, and the others.
+    fn runs(&self, file: &Node, _: usize) -> Result<Option<Vec<Run>>> {
+        let run = |file_offset_bytes, offset_bytes, len_bytes| Run {
+            file_offset_bytes,
+            extent: Extent::new(offset_bytes, len_bytes).unwrap(),
+        };
+        let runs = vec![run(0, 8000 + file.number, 4), run(4, 9000, 512)];
+        Ok((file.number == 3).then_some(runs))
+    }
+}
+
+#[test]
+fn a_change_of_a_file_is_one_of_the_places_where_it_lies() {
+    let paths = Paths::new(MadeUp);
+    let file = paths.locate("etc/mtab", 99).unwrap().unwrap();
+    let mut patches = Patches::new();
+    assert!(file.change(b"a LINe", &mut patches).unwrap());
+    let expected: ExtentMap = [(8005, 2), (9000, 1)]
+        .iter()
+        .filter_map(|&(at, len)| Extent::new(at, len))
+        .collect();
+    assert_eq!(patches.extents(), expected);
+    assert_eq!(file.first_bytes(), Some(8003));
+    assert!(paths.locate("etc", 99).unwrap().is_none());
 }
 
 #[test]

@@ -8,8 +8,7 @@ use super::scan::Scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::extent::Extent;
-use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, gather, unknown};
+use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, Run, gather, unknown};
 use crate::filesystem::owners::Gaps;
 use crate::text::{sealed_bytes, unsealed};
 use std::os::unix::ffi::OsStrExt;
@@ -67,12 +66,12 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The runs of the first `len_bytes` of a file: where each begins in it, and where it lies.
+    /// The runs of the first `len_bytes` of a file.
     ///
     /// # Errors
     /// [`crate::Error::Corrupt`] where runs overlap in the file, as many that do would have the same bytes read again and
     /// again.
-    fn runs(&self, inode: &Inode, len_bytes: u64) -> Result<Vec<(u64, Extent)>> {
+    fn runs_of(&self, inode: &Inode, len_bytes: u64) -> Result<Vec<Run>> {
         let block_bytes = u64::from(self.superblock.block_bytes);
         let (mut runs, mut end_bytes, mut overlap) = (Vec::new(), 0, None);
         BlockMaps::new(self.superblock, self.device).visit(inode, &mut |run| {
@@ -86,7 +85,10 @@ impl Reader<'_> {
             }
             end_bytes = start_bytes.saturating_add(run.extent.len_bytes());
             if run.is_written {
-                runs.push((start_bytes, run.extent));
+                runs.push(Run {
+                    file_offset_bytes: start_bytes,
+                    extent: run.extent,
+                });
             }
             end_bytes < len_bytes
         })?;
@@ -145,7 +147,15 @@ impl Directories for Reader<'_> {
                 unknown("a file of which the rest is among extended attributes (inline_data)")
             });
         }
-        gather(self.device, len, self.runs(&inode, len as u64)?)
+        gather(self.device, len, &self.runs_of(&inode, len as u64)?)
+    }
+
+    fn runs(&self, file: &Node, len_max: usize) -> Result<Option<Vec<Run>>> {
+        let inode = self.inode(file.number)?;
+        if !inode.has_blocks || inode.is_sealed {
+            return Ok(None);
+        }
+        self.runs_of(&inode, len_max as u64).map(Some)
     }
 }
 

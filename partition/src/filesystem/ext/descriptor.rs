@@ -45,8 +45,8 @@ pub(super) struct Descriptor {
 /// A part of the descriptor table as it lies on the disk.
 pub(super) struct Table {
     /// The group of its first descriptor.
-    first: Group,
-    offset_bytes: u64,
+    pub(super) first: Group,
+    pub(super) offset_bytes: u64,
     pub(super) raw: Vec<u8>,
 }
 
@@ -279,7 +279,8 @@ fn crc32c_of(superblock: &Superblock, group: Group, raw: &[u8]) -> u16 {
     crc as u16
 }
 
-fn crc16_of(superblock: &Superblock, group: Group, raw: &[u8]) -> u16 {
+/// The checksum of a descriptor where it is one of `gdt_csum`.
+pub(super) fn crc16_of(superblock: &Superblock, group: Group, raw: &[u8]) -> u16 {
     let (before, after) = around_checksum(raw);
     let seed = crc16(crc16(!0, &superblock.uuid), &group.0.to_le_bytes());
     // Here the checksum's own place is left out.

@@ -35,6 +35,10 @@ pub(super) enum FileType {
     Other,
 }
 
+/// `EXT4_ENCRYPT_FL` and `EXT4_VERITY_FL`
+const FLAG_ENCRYPT: u32 = 0x800;
+const FLAG_VERITY: u32 = 0x10_0000;
+
 /// An inode in use, as far as it says where its blocks are.
 #[derive(Clone, Debug)]
 pub(super) struct Inode {
@@ -49,6 +53,8 @@ pub(super) struct Inode {
     pub(super) is_attribute_value: bool,
     /// Whether the file must not be changed.
     pub(super) is_immutable: bool,
+    /// Whether its contents are encrypted, or have digests elsewhere (fs-verity).
+    pub(super) is_sealed: bool,
     /// Block of extended attributes (`i_file_acl`); 0 for none.
     pub(super) attribute_block: Block,
     /// `i_block`
@@ -119,6 +125,7 @@ impl Inode {
             has_blocks: is_mapped && i_flags & FLAG_INLINE_DATA == 0,
             is_attribute_value: i_flags & FLAG_ATTRIBUTE_VALUE != 0,
             is_immutable: i_flags & FLAG_IMMUTABLE != 0,
+            is_sealed: i_flags & (FLAG_ENCRYPT | FLAG_VERITY) != 0,
             attribute_block: Block(wide(i_file_acl_lo, l_i_file_acl_high.into())),
             block_map: i_block.copied().unwrap_or([0; BLOCK_MAP_LEN]),
             checksum_seed,

@@ -50,7 +50,7 @@ pub(super) struct Superblock {
     /// the quotas of users, groups and projects, the orphan file; 0 where there is none.
     pub(super) internal_inodes: [Ino; 5],
     /// A power of two from 32 to a block.
-    descriptor_bytes: u32,
+    pub(super) descriptor_bytes: u32,
     pub(super) reserved_gdt_blocks: u32,
     /// The first block of the descriptor table that lies in the groups that it describes.
     pub(super) first_meta_bg: u32,

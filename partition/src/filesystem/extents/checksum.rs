@@ -74,6 +74,14 @@ impl Checksum {
         }
     }
 
+    /// Puts the right checksum into a superblock or a tree block.
+    pub(in crate::filesystem) fn renew(self, raw: &mut [u8]) {
+        let (field, covered) = raw.split_at_mut_checked(FIELD_BYTES).unwrap_or_default();
+        for (byte, new) in field.iter_mut().zip(self.compute(covered)) {
+            *byte = new;
+        }
+    }
+
     /// Checks a superblock or a tree block: its first 32 bytes are the checksum of the others.
     ///
     /// # Errors

@@ -64,6 +64,12 @@ fn extended_offset(sector: &[u8]) -> usize {
     if is_fat32_layout(sector) { 0x40 } else { 0x24 }
 }
 
+/// Where BS_VolID is in a boot sector, if it has one.
+pub(super) fn serial_at(sector: &[u8]) -> Option<usize> {
+    let base = extended_offset(sector);
+    matches!(u8_at(sector, base + 2), 0x28 | 0x29).then_some(base + 3)
+}
+
 fn is_fat32_layout(sector: &[u8]) -> bool {
     // BPB_FATSz16 is 0 on FAT32 and only there.
     le16(sector, 0x16) == 0

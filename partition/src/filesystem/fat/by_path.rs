@@ -5,7 +5,7 @@ use super::directory::{self, Directory, Entry};
 use super::layout::Layout;
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, gather};
+use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, Run, gather};
 use crate::filesystem::cluster::Cluster;
 
 /// The number of the root directory, which may have no cluster. No chain begins there.
@@ -65,17 +65,35 @@ impl Directories for Reader<'_> {
     }
 
     fn contents(&self, file: &Node, len_max: usize) -> Result<Vec<u8>> {
-        let len = usize::try_from(file.size_bytes).map_or(len_max, |len| len.min(len_max));
+        let len = len(file, len_max);
+        gather(self.device, len, &self.runs_of(file, len)?)
+    }
+
+    fn runs(&self, file: &Node, len_max: usize) -> Result<Option<Vec<Run>>> {
+        self.runs_of(file, len(file, len_max)).map(Some)
+    }
+}
+
+/// How much of a file is read.
+fn len(file: &Node, len_max: usize) -> usize {
+    usize::try_from(file.size_bytes).map_or(len_max, |len| len.min(len_max))
+}
+
+impl Reader<'_> {
+    fn runs_of(&self, file: &Node, len: usize) -> Result<Vec<Run>> {
         let mut chains = Chains::new(self.device, self.layout);
         let mut runs = Vec::new();
         let mut position_bytes = 0;
         let mut next = cluster(file).filter(|&first| first != Cluster::NONE);
         while let Some(cluster) = next.filter(|_| position_bytes < len as u64) {
             let run = chains.run(cluster)?;
-            runs.push((position_bytes, run.extent));
+            runs.push(Run {
+                file_offset_bytes: position_bytes,
+                extent: run.extent,
+            });
             position_bytes = position_bytes.saturating_add(run.extent.len_bytes());
             next = run.next;
         }
-        gather(self.device, len, runs)
+        Ok(runs)
     }
 }

@@ -18,7 +18,7 @@ const RO_COMPAT_RMAPBT: u32 = 0x2;
 const RO_COMPAT_REFLINK: u32 = 0x4;
 const INCOMPAT_FTYPE: u32 = 0x1;
 const INCOMPAT_SPINODES: u32 = 0x2;
-const INCOMPAT_META_UUID: u32 = 0x4;
+pub(super) const INCOMPAT_META_UUID: u32 = 0x4;
 const INCOMPAT_NEEDSREPAIR: u32 = 0x10;
 /// `ftype`, `spinodes`, `meta_uuid`, `bigtime`, `needsrepair`, `nrext64`, `exchange-range` and
 /// `parent`. Metadata directories and zones (0x100 and up) put realtime groups on the volume.

@@ -9,6 +9,7 @@
 
 mod covered;
 mod item;
+mod own_id;
 mod record;
 mod transaction;
 
@@ -18,6 +19,7 @@ use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
 use crate::filesystem::Hazard;
 use covered::Written;
+pub(super) use own_id::with_own_id;
 use record::Header;
 
 /// A basic block.
@@ -54,15 +56,8 @@ fn recovery(how: String) -> End {
 /// # Errors
 /// [`crate::Error::Io`] when the device fails, [`crate::Error::Corrupt`] when there is no log.
 pub(super) fn end(superblock: &Superblock, device: &dyn ReadAt) -> Result<Option<End>> {
-    let Some(extent) = superblock.log else {
-        return Ok(None);
-    };
-    let log = Log {
-        device,
-        start_bytes: extent.offset_bytes(),
-        blocks: extent.len_bytes() / BLOCK_BYTES,
-    };
-    log.end(superblock).map(Some)
+    let log = Log::of(superblock, device);
+    log.map(|log| log.end(superblock)).transpose()
 }
 
 struct Log<'a> {
@@ -80,7 +75,16 @@ struct Head {
     after: u32,
 }
 
-impl Log<'_> {
+impl<'a> Log<'a> {
+    /// The log on the volume; `None` when it is elsewhere.
+    fn of(superblock: &Superblock, device: &'a dyn ReadAt) -> Option<Self> {
+        superblock.log.map(|extent| Self {
+            device,
+            start_bytes: extent.offset_bytes(),
+            blocks: extent.len_bytes() / BLOCK_BYTES,
+        })
+    }
+
     /// Where a block of the log starts.
     const fn byte(&self, block: u64) -> u64 {
         self.start_bytes + block * BLOCK_BYTES

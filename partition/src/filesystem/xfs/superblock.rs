@@ -16,7 +16,8 @@ pub(super) const MAGIC: &[u8] = b"XFSB";
 /// As much of a superblock as there are fields, and the smallest sector.
 pub(super) const LEN_BYTES: usize = 512;
 
-const CRC_OFFSET: usize = 224;
+/// `sb_crc`, of version 5.
+pub(super) const CRC_OFFSET: usize = 224;
 /// `XFS_MIN_AG_BLOCKS`
 const GROUP_BLOCKS_MIN: u32 = 64;
 /// `XFS_MAX_AG_BYTES`

@@ -58,6 +58,11 @@ impl Copy {
         self.header().map(|_| &*self.sector)
     }
 
+    /// The array, if header and array are intact.
+    pub(in crate::table) fn array(&self) -> Option<&[u8]> {
+        self.intact().map(|entries| entries.array)
+    }
+
     /// `PartitionEntryLBA` of a header that may be damaged.
     pub(super) fn named(&self) -> Option<u64> {
         (self.sector.len() >= 80).then(|| le64(&self.sector, 72))
