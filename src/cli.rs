@@ -19,6 +19,7 @@ pub use still::{FreezeArgs, HoldArgs, HookArgs, StillArg, StillArgs, ThawArgs, W
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use klon_partition::table::Scheme;
 use klon_partition::text::sealed;
 use std::path::PathBuf;
 
@@ -227,6 +228,15 @@ pub enum TableKind {
     Gpt,
     /// Master boot record.
     Mbr,
+}
+
+impl From<TableKind> for Scheme {
+    fn from(kind: TableKind) -> Self {
+        match kind {
+            TableKind::Gpt => Self::Gpt,
+            TableKind::Mbr => Self::Mbr,
+        }
+    }
 }
 
 /// Arguments of `klon prepare`.

@@ -1,5 +1,6 @@
 //! Opened sources, with the bytes of them that are in use.
 
+pub mod adapted;
 pub mod bad_sectors;
 pub mod clone_end;
 pub mod contained;
@@ -12,6 +13,7 @@ pub mod open;
 pub mod packed;
 pub mod resized;
 pub mod shrunk;
+pub mod skipped;
 pub mod tracking;
 pub mod unread;
 pub mod warnings;

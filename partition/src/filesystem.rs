@@ -31,12 +31,14 @@ mod numbers;
 mod owners;
 mod read_only;
 mod recognition;
+mod sectors;
 mod replay;
 mod replayed;
 mod signature;
 mod squashfs;
 mod swap;
 pub mod usage;
+mod worthless;
 mod xfs;
 
 pub use by_path::{Listing, Node, NodeKind, Paths};
@@ -46,14 +48,17 @@ pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
 pub use recognition::{Recognized, known_bad, owners, probe, recognize};
 pub use replay::{doubt, replay};
+pub use sectors::OnSectors;
 pub use replayed::{Replay, Replayed};
+pub use worthless::Worthless;
 pub use usage::{Basis, CUT, UNREAD, Usage, is_cut, usage, usage_by, usage_or_whole};
 
-use crate::device::ReadAt;
+use crate::device::{Geometry, ReadAt};
 use crate::error::Result;
 use crate::extent::ExtentMap;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// What a volume is formatted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -314,6 +319,40 @@ pub trait Filesystem: Send + Sync {
     /// [`empty_log`](Self::empty_log), and structures that were never used. Empty where that can't be told.
     fn blank(&self, device: &dyn ReadAt) -> ExtentMap {
         self.empty_log(device)
+    }
+
+    /// The files whose contents are worth nothing on a copy, and the bytes that nobody needs there: the memory of a
+    /// system that is not running. Only what is told by what it holds, or by the name that a system gives it.
+    ///
+    /// # Errors
+    /// As [`used`](Self::used).
+    fn worthless(&self, device: &dyn ReadAt) -> Result<Vec<Worthless>> {
+        worthless::swap_files(self, device)
+    }
+
+    /// What becomes of it on a disk with sectors of `sector_bytes`, if it was made on one with others.
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        sectors::by_kind(self.summary(), sector_bytes)
+    }
+
+    /// The volume as it is on a device of `to`: with sectors of that size, and as small as that. It is as large as
+    /// `to` says. `None` where this parser can't lay it out anew. Nothing is written, and little is kept in memory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] when it has no room there, or not with such sectors; as [`used`](Self::used).
+    fn laid_out(&self, device: Arc<dyn ReadAt>, to: Geometry) -> Option<Result<Arc<dyn ReadAt>>> {
+        let _ = (device, to);
+        None
+    }
+
+    /// How small [`laid_out`](Self::laid_out) can make it without other sectors; `None` where it makes nothing
+    /// smaller.
+    ///
+    /// # Errors
+    /// As of [`laid_out`](Self::laid_out).
+    fn least_bytes(&self, device: &dyn ReadAt) -> Option<Result<u64>> {
+        let _ = device;
+        None
     }
 
     /// Replays the journal, if that is what the volume needs: what the volume is then, shown over what it

@@ -1,7 +1,8 @@
 //! `klon clone`: every volume of a plan, or one source to one target.
 
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common, StillArg};
+use crate::cli::{CloneArgs, Common, RestoreArgs, RungArg, StillArg};
+use crate::command::restore::{self, ByPartitions};
 use crate::direction;
 use crate::error::usage;
 use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
@@ -46,6 +47,9 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
         ..policy(args)
     };
     let plan = plan(args)?;
+    if let Some(done) = by_partitions(args, &policy, common, &system)? {
+        return Ok(done);
+    }
     let how = sources(args, ways)?;
     let mut jobs = jobs(args, plan.as_ref(), how, &system).map_err(|error| match args.rescue {
         None => rescue::hinted(error, rescue::CLONE),
@@ -74,6 +78,54 @@ fn clone(args: &CloneArgs, ways: &Ways, common: &Common) -> Result<ExitCode> {
         plan_copy::keep(&plan, &args.source, &system);
     }
     Ok(done)
+}
+
+/// A whole disk that goes to another one by its partitions: one that has sectors of another size, or gets a table of
+/// another kind.
+fn by_partitions(
+    args: &CloneArgs,
+    policy: &Policy,
+    common: &Common,
+    system: &System,
+) -> Result<Option<ExitCode>> {
+    let is_other = args.rescue.is_some() || tracking(args).is_some();
+    let Some(target) = args.target.as_ref().filter(|_| !is_other) else {
+        return Ok(None);
+    };
+    let source = Place::resolve(&args.source, system)?;
+    let is_whole = source.number.is_none() && source.image.is_none() && !source.is_export();
+    if !is_whole && args.table.is_none() {
+        return Ok(None);
+    }
+    let wanted = ByPartitions {
+        shrinks: false,
+        table: args.table,
+    };
+    let Some(disks) = wanted.look(&source, target, system)? else {
+        return Ok(None);
+    };
+    if args.skip.is_some() {
+        return Err(usage(
+            "--skip is for volumes, and for disks that go to one with the same sectors and table",
+        ));
+    }
+    let restore = RestoreArgs {
+        image: args.source.clone(),
+        target: vec![target.clone()],
+        partition: Vec::new(),
+        rung: RungArg::Auto,
+        in_place: args.in_place,
+        outside: args.outside.unwrap_or_default(),
+        skip_damaged: false,
+        size: Vec::new(),
+        make_empty: false,
+        shrink: args.shrink,
+        scratch: args.replay.scratch.clone(),
+        table: args.table,
+        grow: false,
+        run: args.run.clone(),
+    };
+    restore::clone_by_partitions(&restore, policy, common, &disks).map(Some)
 }
 
 /// The plan that is given; `None` where a source and a target are.
@@ -143,6 +195,8 @@ fn sources<'a>(args: &'a CloneArgs, ways: &'a Ways) -> Result<Sources<'a>> {
             (true, false) => Shrinks::All,
             (false, false) => Shrinks::AsPlanned,
         },
+        adapts: args.shrink.adapts() && !is_rescue,
+        skips: args.skip.is_some(),
     })
 }
 

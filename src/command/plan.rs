@@ -4,7 +4,7 @@ mod sizes;
 mod source;
 
 use crate::advice;
-use crate::cli::{Common, PlanArgs, TableKind};
+use crate::cli::{Common, PlanArgs};
 use crate::confirm;
 use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
@@ -217,10 +217,7 @@ fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {
         other => other.map(str::to_owned),
     };
     Ok(Options {
-        scheme: args.table.map(|table| match table {
-            TableKind::Gpt => Scheme::Gpt,
-            TableKind::Mbr => Scheme::Mbr,
-        }),
+        scheme: args.table.map(Scheme::from),
         replace_table: args.replace_table,
         may_shrink: args.shrink,
         date_stamp,

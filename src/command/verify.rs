@@ -134,12 +134,14 @@ fn checks(
     records: &RecordStore,
     system: &System,
 ) -> Result<Vec<Check>> {
-    let how = |bad| Sources {
+    let how = |bad, skips| Sources {
         bad,
         moments: Moments::asked(args.still.still, args.freeze.freeze_max),
         ways,
         replay: &args.replay,
         shrinks: Shrinks::Nothing,
+        adapts: true,
+        skips,
     };
     // What klon wrote there is plain bytes.
     let place = Place::resolve(&args.target, system)?;
@@ -149,12 +151,21 @@ fn checks(
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let jobs = jobs::planned::of_plan(
-            &plan,
-            &args.only,
-            args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
-            system,
-        )?;
+        let skips = |identity: &Identity| skipped(identity, records);
+        let how = |skips| args.against_source.then(|| how(BadSectors::AroundIfNeeded, skips));
+        // What was left out of a clone is left out of its source as well.
+        let jobs = match plan.volumes.iter().any(|volume| skips(&plan.target(volume))) {
+            false => jobs::planned::of_plan(&plan, &args.only, how(false), system)?,
+            true => {
+                let mut all = Vec::new();
+                for volume in jobs::planned::named(&plan, &args.only)? {
+                    let skips = skips(&plan.target(volume));
+                    let only = [volume.name.clone()];
+                    all.extend(jobs::planned::of_plan(&plan, &only, how(skips), system)?);
+                }
+                all
+            }
+        };
         return jobs.into_iter().map(check_of).collect();
     }
     if !args.only.is_empty() {
@@ -183,8 +194,10 @@ fn checks(
                 true => BadSectors::Around,
                 false => BadSectors::AroundIfNeeded,
             };
-            let source = source.at_node(system)?;
-            let mut source = how(bad).open(&source, system, geometry)?;
+            let how = how(bad, skipped(&identity, records));
+            let sector_bytes = open.disk(system)?.map(|disk| disk.logical_sector_bytes);
+            let source = how.place(source.at_node(system)?, sector_bytes);
+            let mut source = how.open(&source, system, geometry)?;
             source.note_recorded(records);
             Some(source)
         }
@@ -195,6 +208,12 @@ fn checks(
         identity,
         source,
     }])
+}
+
+/// Whether contents were left out of a clone.
+fn skipped(identity: &Identity, records: &RecordStore) -> bool {
+    let record = records.outline(identity).unwrap_or_default();
+    record.is_some_and(|record| !record.manifest.skipped.is_empty())
 }
 
 /// The source that the record of a clone names.

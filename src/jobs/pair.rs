@@ -9,9 +9,8 @@ use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
 use klon_partition::Shown;
 use klon_partition::filesystem::Basis;
-use klon_partition::planner::sector_mismatch;
 use klon_partition::system::System;
-use klon_partition::{Identity, ReadAt};
+use klon_partition::Identity;
 use std::path::Path;
 
 /// The pair of `klon clone SOURCE TARGET`.
@@ -21,7 +20,9 @@ use std::path::Path;
 pub fn pair(source: &Path, target: &Path, how: Sources<'_>, system: &System) -> Result<VolumeJob> {
     let source = Place::resolve(source, system)?;
     let open = |place: &Place, target: &TargetEnd| {
-        let place = place.clone().at_node(system)?;
+        let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
+        let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+        let place = how.place(place.clone().at_node(system)?, sector_bytes);
         how.open(&place, system, target.geometry())
     };
     pair_with(&source, target, open, system)
@@ -39,8 +40,8 @@ pub fn pair_with(
 ) -> Result<VolumeJob> {
     let mut target = TargetEnd::look(target, system)?;
     check_apart(source_place, &target, system)?;
-    let mut source = open(source_place, &target)?;
-    check_sectors(&mut source, &target)?;
+    let source = open(source_place, &target)?;
+    check_sectors(&source, &target)?;
     let shown = target.identity.clone();
     if let Some(identity) = identity_with(&source, &target, system)? {
         target.identity = identity;
@@ -110,8 +111,8 @@ pub fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Resul
     guard::apart(&target.place.given, &now.location, &protected)
 }
 
-/// Tables, and some filesystems, count in the sectors of the device that they were made on.
-fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
+/// Tables count in the sectors of the device that they were made on.
+fn check_sectors(source: &SourceEnd, target: &TargetEnd) -> Result<()> {
     let Some(disk) = target.now.as_ref().and_then(|now| now.disk.as_ref()) else {
         return Ok(());
     };
@@ -120,10 +121,5 @@ fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
     let table = source.table.as_ref().filter(|_| is_believed);
     let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
     let found = disk.logical_sector_bytes;
-    guard::same_sectors(&target.place.given, found, table_sector_bytes)?;
-    let source_bytes = source.device.geometry().logical_sector_bytes;
-    let summary = source.usage.summary.as_ref();
-    let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);
-    source.warnings.extend(mismatch);
-    Ok(())
+    guard::same_sectors(&target.place.given, found, table_sector_bytes)
 }

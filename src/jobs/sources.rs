@@ -26,6 +26,10 @@ pub struct Sources<'a> {
     pub replay: &'a ReplayArgs,
     /// Whose filesystem may be shrunk for a target that is too small.
     pub shrinks: Shrinks,
+    /// Whether filesystems are laid out for the sectors of the target, where these are others.
+    pub adapts: bool,
+    /// Whether contents are left out that are worthless on a copy.
+    pub skips: bool,
 }
 
 /// Which filesystems may be shrunk for targets that are too small.
@@ -43,6 +47,14 @@ pub enum Shrinks {
 pub type Opened = (Option<Partition>, SourceEnd);
 
 impl Sources<'_> {
+    /// A source that goes to a disk with such sectors.
+    pub fn place(&self, place: Place, sector_bytes: Option<u32>) -> Place {
+        Place {
+            skips: self.skips,
+            ..place.for_sectors(sector_bytes.filter(|_| self.adapts))
+        }
+    }
+
     /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
     ///
     /// # Errors

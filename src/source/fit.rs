@@ -5,6 +5,7 @@ use crate::error::refused;
 use crate::human;
 use crate::messages::say;
 use crate::named::open::OpenPlace;
+use crate::source::adapted::{self, Adapted};
 use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
 use crate::source::shrunk::{self, Shrinking};
@@ -79,6 +80,29 @@ impl<U> Fitted<U> {
 /// # Errors
 /// When its filesystem, or anything that is in use, ends behind the target.
 pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Result<Fitted<Usage>> {
+    let sectors = adapted::sectors(open, &usage)?;
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    match sectors {
+        // Its size and its sectors are one thing.
+        Some(sector_bytes) if kind.is_some_and(adapted::is_own) => {
+            let own_bytes = open.device.geometry().size_bytes;
+            let target_bytes = smaller(target, own_bytes).unwrap_or(own_bytes);
+            laid_out(open, usage, Geometry::new(target_bytes, sector_bytes))
+        }
+        Some(sector_bytes) => {
+            let fitted = in_own_sectors(open, usage, target)?;
+            adapted::in_sectors(open, fitted, sector_bytes)
+        }
+        None => in_own_sectors(open, usage, target),
+    }
+}
+
+/// A volume in sectors of the size that it has.
+fn in_own_sectors(
+    open: &OpenPlace,
+    usage: Usage,
+    target: Option<Geometry>,
+) -> Result<Fitted<Usage>> {
     let device = open.device.clone();
     let size_bytes = device.geometry().size_bytes;
     let Some(target_bytes) = smaller(target, size_bytes) else {
@@ -88,6 +112,13 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     if let (Fitting::Overruns(Overrun::Filesystem { kind, .. }), Some(scratch)) =
         (&found, &open.place.shrink)
     {
+        if adapted::is_own(*kind) {
+            let to = Geometry {
+                size_bytes: target_bytes,
+                ..device.geometry()
+            };
+            return laid_out(open, usage, to);
+        }
         let to = Shrinking {
             target_bytes,
             scratch,
@@ -114,12 +145,32 @@ fn shrunken(
 ) -> Result<Fitted<Usage>> {
     let target_bytes = to.target_bytes;
     let shrunk = shrunk::volume(open, &usage, kind, to)?;
+    let cut = rest_behind(open, &usage, kind, target_bytes);
+    Ok(Fitted::new(shrunk.device, shrunk.usage, Some(cut)))
+}
+
+/// A FAT that klon lays out anew on a target of this geometry, which may be smaller.
+fn laid_out(open: &OpenPlace, usage: Usage, to: Geometry) -> Result<Fitted<Usage>> {
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    let is_cut = to.size_bytes < open.device.geometry().size_bytes;
+    let cut = kind.filter(|_| is_cut);
+    let cut = cut.map(|kind| rest_behind(open, &usage, kind, to.size_bytes));
+    let from = Adapted {
+        device: open.device.clone(),
+        usage,
+    };
+    let Adapted { device, usage } = adapted::laid_out(open, from, to)?;
+    Ok(Fitted::new(device, usage, cut))
+}
+
+/// What nobody proved free behind the end of a filesystem that becomes smaller.
+fn rest_behind(open: &OpenPlace, usage: &Usage, kind: Kind, target_bytes: u64) -> Cut {
     // What was behind the end of the filesystem has no place on the target.
     let device = open.device.clone();
     let behind = Extent::between(target_bytes, device.geometry().size_bytes);
     let mut rest = usage.within(behind);
     rest.extents = rest.unproven.clone();
-    let cut = Cut {
+    Cut {
         end: inspect::Cut {
             target_bytes,
             rest,
@@ -127,8 +178,7 @@ fn shrunken(
         },
         place: format!("behind the end of its {kind}"),
         device,
-    };
-    Ok(Fitted::new(shrunk.device, shrunk.usage, Some(cut)))
+    }
 }
 
 /// A disk with a table, as it is on a target of this size: a backup GPT lies at the end.

@@ -6,9 +6,9 @@ mod disk;
 mod image;
 mod shrink;
 
-use super::{grow, policy, rung};
+use super::{grow, rung};
 use crate::boot_fields;
-use crate::cli::{Common, RestoreArgs};
+use crate::cli::{Common, RestoreArgs, TableKind};
 use crate::confirm::{self, Loss};
 use crate::description::describe;
 use crate::direction;
@@ -24,6 +24,7 @@ use crate::named::open::OpenPlace;
 use crate::output;
 use crate::plan_file::size;
 use crate::records;
+use crate::run::policy::Policy;
 use crate::run::{Run, carry_on, look};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
@@ -31,12 +32,13 @@ use anyhow::{Context as _, Result};
 use disk::{Back, NewDisk, Wanted};
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Shown;
+use klon_partition::inspect::Volume;
 use klon_partition::planner::{Plan, SizePolicy};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
 use klon_partition::text::{quoted, unsealed};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What `--json` says of a new disk before clones come back to it.
@@ -55,6 +57,10 @@ struct Answer<'a> {
 pub struct Asked<'a> {
     /// Of `klon restore`.
     pub args: &'a RestoreArgs,
+    /// What the run is to do.
+    pub policy: &'a Policy,
+    /// What the copies are for.
+    pub role: Role,
     /// Of all commands.
     pub common: &'a Common,
     /// The disks, and who uses them.
@@ -83,36 +89,102 @@ pub fn run(asked: Asked<'_>, plan: &Plan, drive: &OpenPlace) -> Result<ExitCode>
 ///
 /// # Errors
 /// When one of the two can't be opened.
-pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<(OpenPlace, Place)>> {
+pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<ToDisk>> {
     let [target] = &args.target[..] else {
         return Ok(None);
     };
-    if !args.shrink.shrink || args.skip_damaged {
+    if args.skip_damaged {
         return Ok(None);
     }
     let image = Place::resolve(&args.image, system)?;
     if image.image.is_none() || image.number.is_some() {
         return Ok(None);
     }
-    let target = TargetEnd::look(target, system)?;
-    check_apart(&image, &target, system)?;
-    let Some(now) = &target.now else {
-        // A file that is made gets the size of its source.
-        return Ok(None);
+    let wanted = ByPartitions {
+        shrinks: args.shrink.shrink,
+        table: args.table,
     };
-    let image = image.open()?;
-    let target_bytes = now.open.device.geometry().size_bytes;
-    Ok(image::is_too_large(&image, target_bytes).then_some((image, target.place)))
+    wanted.look(&image, target, system)
+}
+
+/// A whole disk, and the one that it goes to.
+pub struct ToDisk {
+    /// The disk, or the snapshot of one.
+    pub source: OpenPlace,
+    /// Where it goes.
+    pub target: Place,
+}
+
+/// When a whole disk goes to another one by partitions.
+pub struct ByPartitions {
+    /// Where it is too large for that one.
+    pub shrinks: bool,
+    /// Where that one is to have a table of this kind.
+    pub table: Option<TableKind>,
+}
+
+impl ByPartitions {
+    /// The source and the target, opened and looked at; `None` where the disk goes as a whole.
+    ///
+    /// # Errors
+    /// When one of the two can't be opened; [`usage`] where a table is asked for and there is no disk for it.
+    pub fn look(
+        &self,
+        source: &Place,
+        target: &Path,
+        system: &System,
+    ) -> Result<Option<ToDisk>> {
+        let target = TargetEnd::look(target, system)?;
+        check_apart(source, &target, system)?;
+        let Some(now) = &target.now else {
+            // A file that is made gets the size and the sectors of its source.
+            return match self.table {
+                Some(_) => Err(usage(format!(
+                    "{} is not there. --table is for a disk, or a file that is as large as one",
+                    target.place.given
+                ))),
+                None => Ok(None),
+            };
+        };
+        let is_disk_target = target.place.number.is_none() && now.open.parent(system)?.is_none();
+        let open = source.open()?;
+        let is_disk = open.layout.believed_table().is_some() && open.is_disk();
+        if self.table.is_some() && !(is_disk && is_disk_target) {
+            return Err(usage(format!(
+                "--table is for a whole disk that goes to another one, and one of {} and {} is none",
+                source.given, target.place.given
+            )));
+        }
+        let disk = now.disk.as_ref().filter(|_| is_disk_target);
+        let is_other = |sector_bytes| image::has_other_sectors(&open, sector_bytes);
+        let by_sectors = disk.is_some_and(|disk| is_other(disk.logical_sector_bytes));
+        let target_bytes = now.open.device.geometry().size_bytes;
+        let by_size = self.shrinks && image::is_too_large(&open, target_bytes);
+        let is_meant = by_sectors || by_size || self.table.is_some();
+        Ok(is_meant.then_some(ToDisk {
+            source: open,
+            target: target.place,
+        }))
+    }
 }
 
 /// Brings the disk of an image back to a smaller one.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_image(asked: Asked<'_>, image: &OpenPlace, place: &Place) -> Result<ExitCode> {
+pub fn run_image(asked: Asked<'_>, disks: &ToDisk) -> Result<ExitCode> {
     let Asked { args, system, .. } = asked;
-    let original = image::original(image, args.outside, system)?;
-    let disk = image::look(image, &original, place, system)?;
+    let (image, place) = (&disks.source, &disks.target);
+    let found = image::original(image, args.outside, system)?;
+    let scheme = args.table.map_or(found.scheme, |table| table.into());
+    let kind = |number: u32| {
+        let mut volumes = image.layout.volumes.iter();
+        let is_it = |volume: &&Volume| volume.partition.as_ref().is_some_and(|it| it.number == number);
+        Some(volumes.find(is_it)?.filesystem.as_ref()?.kind)
+    };
+    let original = found.in_scheme(scheme, kind)?;
+    let mut disk = image::look(image, &original, place, system)?;
+    disk.is_converted = scheme != found.scheme;
     bring_back(asked, &mut [disk], &[])
 }
 
@@ -123,26 +195,29 @@ fn bring_back(
 ) -> Result<ExitCode> {
     let Asked {
         args,
+        policy,
+        role,
         common,
         system,
     } = asked;
     let records = records::store(common)?;
-    let policy = policy(args);
     for disk in &mut *disks {
         if args.shrink.shrink {
             shrink::allow(disk, args, system)?;
         }
         disk.lay_out(sizes, args.make_empty)
             .map_err(|error| with_shrink(error, args))?;
-        disk.refuse_twice(system)?;
-        disk.open_sources(args.outside, system)?;
+        if role == Role::Restore {
+            disk.refuse_twice(system)?;
+        }
+        disk.open_sources(args.outside, args.shrink.adapts(), system)?;
     }
     let mut sources: Vec<&mut SourceEnd> = Vec::new();
     for back in disks.iter_mut().flat_map(|disk| &mut disk.back) {
         sources.extend(&mut back.source);
     }
     let run = Run {
-        policy: &policy,
+        policy,
         records: &records,
         common,
         system,
@@ -161,7 +236,7 @@ fn bring_back(
     for disk in disks {
         disk.write(system)?;
         // The kernel knows its partitions only now.
-        jobs.extend(bring(disk, &System::current()?)?);
+        jobs.extend(bring(disk, role, &System::current()?)?);
     }
     let system = System::current()?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
@@ -196,6 +271,7 @@ fn check_options(args: &RestoreArgs) -> Result<()> {
     let wrong = [
         (!args.partition.is_empty(), "--partition"),
         (args.skip_damaged, "--skip-damaged"),
+        (args.table.is_some(), "--table"),
     ];
     match wrong.iter().find(|(is_given, _)| *is_given) {
         Some((_, option)) => Err(usage(format!(
@@ -285,7 +361,11 @@ fn show(disk: &NewDisk<'_>, args: &RestoreArgs, common: &Common) -> Result<()> {
             disk::named(missing)
         ));
     }
-    for line in boot::lines(disk.original, way, disk.carrier) {
+    let lines = match disk.is_converted {
+        true => boot::converted(disk.original),
+        false => boot::lines(disk.original, way, disk.carrier),
+    };
+    for line in lines {
         say(&format!("klon: {}: {line}", disk.groups()));
     }
     if common.quiet {
@@ -359,7 +439,7 @@ fn ask(
 }
 
 /// The jobs that fill a disk whose table is written.
-fn bring(disk: &mut NewDisk<'_>, system: &System) -> Result<Vec<VolumeJob>> {
+fn bring(disk: &mut NewDisk<'_>, role: Role, system: &System) -> Result<Vec<VolumeJob>> {
     let open = Place::resolve(&disk.open.place.path, system)?
         .into_raw()
         .open()?;
@@ -385,11 +465,14 @@ fn bring(disk: &mut NewDisk<'_>, system: &System) -> Result<Vec<VolumeJob>> {
         } = back;
         let target = partition_target(&name, written, &open, system)?;
         let target = TargetEnd { identity, ..target };
+        let is_same = source.as_ref().is_some_and(|it| it.identity == identity);
         jobs.push(VolumeJob {
+            // Records can't tell a partition from its copy with the same PARTUUID.
+            is_ambiguous: is_same && role == Role::Backup,
             is_planned: true,
             is_drive_given_up: true,
             group: Some(group),
-            role: Role::Restore,
+            role,
             is_asked: true,
             ..VolumeJob::new(name, source, target, consent_identity.clone())
         });

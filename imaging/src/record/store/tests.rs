@@ -41,6 +41,7 @@ fn manifest(target: &Identity) -> Manifest {
         role: Role::Backup,
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
+        skipped: Vec::new(),
         grown: Vec::new(),
         history: vec![run],
     }
