@@ -199,6 +199,10 @@ pub struct PlanArgs {
     /// filesystem on its way then; nothing is written to the source.
     #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
+    /// Leave a partition of a source out of the plan: Boot:4 is partition 4 of the disk that is called Boot. May be given
+    /// several times.
+    #[arg(long, value_name = "NAME:NUMBER", value_parser = sealed_text())]
+    pub skip: Vec<String>,
     /// Let filesystems be shrunk, as for `fit`, where the drive is too small for them. They take what room there is.
     #[arg(long)]
     pub shrink: bool,

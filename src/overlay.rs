@@ -7,6 +7,7 @@
 //! The room has no descriptor of what klon serves. So if klon is killed, the kernel ends all waiting requests with
 //! an error.
 
+mod copied;
 mod job;
 mod namespace;
 mod room;
@@ -20,5 +21,5 @@ mod work;
 pub use job::Job;
 pub use room::run as run_room;
 pub use scratch::Scratch;
-pub use session::{Ended, run};
+pub use session::{Ended, run, run_beside};
 pub use shrink::number_behind;

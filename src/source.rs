@@ -4,6 +4,7 @@ pub mod adapted;
 pub mod bad_sectors;
 pub mod clone_end;
 pub mod contained;
+pub mod copied;
 pub mod damaged_image;
 pub mod fit;
 pub mod imaged;

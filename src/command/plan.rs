@@ -1,6 +1,7 @@
 //! `klon plan`: lay out a drive and write that down; no disk is written.
 
 mod sizes;
+mod skipped;
 mod source;
 
 use crate::advice;
@@ -302,6 +303,7 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
             source: source.with_context(|| path.to_owned())?,
         });
     }
+    skipped::leave_out(&args.skip, &mut requests)?;
     match sizes.first() {
         Some((name, _)) => Err(usage(format!(
             "--size names {}, which is not a source of this plan",

@@ -1,6 +1,7 @@
 //! How the room does each job.
 
 use super::Job;
+use super::copied;
 use super::namespace::RoomPaths;
 use super::shrink;
 use super::tool::{self, Program};
@@ -20,7 +21,7 @@ const DETACH_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How a volume is mounted.
-struct Mounting {
+pub(super) struct Mounting {
     kind: &'static str,
     options: &'static str,
 }
@@ -33,6 +34,17 @@ const XFS: Mounting = Mounting {
 const BTRFS: Mounting = Mounting {
     kind: "btrfs",
     options: "loop,rw,noatime,nosuid,nodev,noexec,nodiscard,skip_balance",
+};
+
+/// A volume whose files are copied: nothing is written to it, and its log is empty.
+pub(super) const COPIED_FROM: Mounting = Mounting {
+    kind: "xfs",
+    options: "loop,ro,noatime,nosuid,nodev,noexec,nouuid",
+};
+/// The new one, whose owners and modes may be anything.
+pub(super) const COPIED_TO: Mounting = Mounting {
+    kind: "xfs",
+    options: "loop,rw,noatime,nosuid,nodev,noexec,nouuid",
 };
 
 /// Does a job. Of one that asks for something: the answer.
@@ -51,6 +63,7 @@ pub(super) fn run(job: Job, paths: &RoomPaths) -> Result<Option<u64>> {
             let done = around(paths, &BTRFS, |at| shrink::btrfs(at, bytes));
             done.map(nothing)
         }
+        Job::CopyXfs => copied::xfs(paths).map(nothing),
         Job::UnmarkNtfs => shrink::unmark_ntfs(volume).map(nothing),
         Job::LeastExt => shrink::ext_least_bytes(volume).map(Some),
         Job::LeastNtfs => shrink::ntfs_least_bytes(volume).map(Some),
@@ -67,21 +80,44 @@ fn around<T>(
     mounting: &Mounting,
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
+    let there = mounted(&paths.volume, &paths.mount_point, mounting)?;
+    let done = work(&paths.mount_point);
+    there.unmount()?;
+    done
+}
+
+/// A volume that is mounted.
+pub(super) struct Mounted {
+    kind: &'static str,
+    at: PathBuf,
+    device: PathBuf,
+}
+
+/// Mounts a volume that is served.
+pub(super) fn mounted(volume: &Path, at: &Path, mounting: &Mounting) -> Result<Mounted> {
     let Mounting { kind, options } = *mounting;
-    let at = &paths.mount_point;
     let arguments = ["-n", "-i", "-t", kind, "-o", options];
     let arguments = arguments.map(OsString::from).into_iter();
-    let own = [paths.volume.clone().into(), at.clone().into()];
+    let own = [volume.into(), at.into()];
     tool::run(MOUNT, arguments.chain(own))?;
-    let device = device_of(at)?;
-    let done = work(at);
-    umount2(at, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("unmounting {kind}"))?;
-    if kind == "btrfs" {
-        // The kernel must not take the overlay for a newer state of the volume itself.
-        system::forget_btrfs(&device);
+    Ok(Mounted {
+        kind,
+        at: at.to_owned(),
+        device: device_of(at)?,
+    })
+}
+
+impl Mounted {
+    /// Unmounts it, and waits until all of it is with klon.
+    pub(super) fn unmount(self) -> Result<()> {
+        let Self { kind, at, device } = self;
+        umount2(&at, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("unmounting {kind}"))?;
+        if kind == "btrfs" {
+            // The kernel must not take the overlay for a newer state of the volume itself.
+            system::forget_btrfs(&device);
+        }
+        await_detached(&device)
     }
-    await_detached(&device)?;
-    done
 }
 
 /// The loop device that is mounted there.
@@ -111,7 +147,8 @@ fn device_of(at: &Path) -> Result<PathBuf> {
 fn await_detached(device: &Path) -> Result<()> {
     let name = device.file_name().context("the loop device")?;
     let file = Path::new("/sys/block").join(name).join("loop/backing_file");
-    let covered = |text: &str| text.contains(super::served::NAME);
+    let names = [super::served::NAME, super::served::SECOND];
+    let covered = |text: &str| names.iter().any(|name| text.contains(name));
     for _ in 0..DETACH_TRIES {
         match fs::read_to_string(&file) {
             Ok(text) if covered(&text) => sleep(PAUSE),

@@ -6,6 +6,7 @@ use crate::human;
 use crate::messages::say;
 use crate::named::open::OpenPlace;
 use crate::source::adapted::{self, Adapted};
+use crate::source::copied;
 use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
 use crate::source::shrunk::{self, Shrinking};
@@ -144,7 +145,10 @@ fn shrunken(
     to: Shrinking<'_>,
 ) -> Result<Fitted<Usage>> {
     let target_bytes = to.target_bytes;
-    let shrunk = shrunk::volume(open, &usage, kind, to)?;
+    let shrunk = match kind {
+        Kind::Xfs => copied::volume(open, &usage, to)?,
+        kind => shrunk::volume(open, &usage, kind, to)?,
+    };
     let cut = rest_behind(open, &usage, kind, target_bytes);
     Ok(Fitted::new(shrunk.device, shrunk.usage, Some(cut)))
 }

@@ -39,7 +39,10 @@ pub const fn way_out(kind: Kind) -> &'static str {
         Kind::Fat12 | Kind::Fat16 | Kind::Fat32 => {
             ", unless klon lays it out anew on its way (--shrink)"
         }
-        Kind::Xfs => ": an XFS can't be made smaller. Make a new one, and copy its files",
+        Kind::Xfs => {
+            ": an XFS can't be made smaller. With --shrink, klon makes a new one, as root, and copies its files by xfsdump, if \
+             it is not mounted"
+        }
         _ => ": klon can't shrink it",
     }
 }
@@ -116,6 +119,15 @@ pub fn volume(open: &OpenPlace, usage: &Usage, kind: Kind, to: Shrinking<'_>) ->
 pub fn note(name: &str, size_bytes: u64, usage: &Usage) -> Option<String> {
     let from_bytes = usage.shrunk_from_bytes?;
     let kind = usage.summary.as_ref()?.kind;
+    if kind == Kind::Xfs {
+        return Some(format!(
+            "{name}: the files of its xfs ({}) were copied to a new one of {} with the same UUID, label and features, so \
+             this is a copy of files and not of blocks. Files that shared blocks have their own. Nothing is written to it. \
+             klon copies all files each time",
+            human::size(from_bytes),
+            human::size(size_bytes)
+        ));
+    }
     let how = match is_own(kind) {
         true => "is laid out anew in",
         false => "was shrunk in an overlay to",

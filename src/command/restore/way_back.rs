@@ -464,8 +464,8 @@ fn bring(disk: &mut NewDisk<'_>, role: Role, system: &System) -> Result<Vec<Volu
             ..
         } = back;
         let target = partition_target(&name, written, &open, system)?;
-        let target = TargetEnd { identity, ..target };
         let is_same = source.as_ref().is_some_and(|it| it.identity == identity);
+        let target = TargetEnd { identity, ..target };
         jobs.push(VolumeJob {
             // Records can't tell a partition from its copy with the same PARTUUID.
             is_ambiguous: is_same && role == Role::Backup,

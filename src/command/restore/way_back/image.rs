@@ -2,7 +2,7 @@
 //! sectors of another size, or with a table of another kind.
 
 use super::disk::{Back, NewDisk, target};
-use crate::boot_code::found;
+use crate::boot_code::{found, table_lost};
 use crate::error::refused;
 use crate::guard;
 use crate::human;
@@ -50,6 +50,14 @@ pub fn original(image: &OpenPlace, outside: Outside, system: &System) -> Result<
             image.place.given
         ))
     })?;
+    if let Some(table) = image.layout.believed_table() {
+        for what in table_lost::lost(image, table)? {
+            say(&format!(
+                "klon: warning: {}: its table is written anew, and does not have {what}",
+                image.place.given
+            ));
+        }
+    }
     if let Some(left) = found::not_carried(image, &original)? {
         let told = format!(
             "{}: there are data in no partition, from {} on, and only partitions go to a disk that is smaller or has \

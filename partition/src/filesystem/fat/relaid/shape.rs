@@ -122,7 +122,14 @@ impl Shape {
         let root_bytes = root.next_multiple_of(sector_bytes);
         let fixed = reserved_sectors + root_bytes / sector_bytes;
         let fats = u64::from(old.fat_count);
-        let mut fat_sectors = 1;
+        let is_same = old.sector_bytes == sector_bytes
+            && u64::from(old.clusters.size_bytes()) == cluster_bytes
+            && old.size_bytes == total_sectors * sector_bytes;
+        // One that may be longer than its entries, so that clusters stay where they are.
+        let mut fat_sectors = match is_same {
+            true => old.fat_bytes / sector_bytes,
+            false => 1,
+        };
         // The FATs take room from the clusters that they have entries for.
         let (kind, count) = loop {
             let data = total_sectors.checked_sub(fixed + fats * fat_sectors)?;
