@@ -16,6 +16,7 @@ mod served;
 mod session;
 mod shrink;
 mod tool;
+mod trees;
 mod work;
 
 pub use job::Job;

@@ -25,9 +25,9 @@ use crate::still::ways::Ways;
 use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::Result;
-use klon_imaging::{CloneOptions, Role};
 use klon_imaging::change::{Reliance, Rung, resembles};
 use klon_imaging::clone::Update;
+use klon_imaging::{CloneOptions, Role};
 use klon_partition::Shown;
 use klon_partition::planner::Plan;
 use klon_partition::system::System;
@@ -65,7 +65,9 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     }
     check_options(args)?;
     if args.table.is_some() {
-        return Err(usage("--table is for all of a disk in an image, and one disk that it goes to"));
+        return Err(usage(
+            "--table is for all of a disk in an image, and one disk that it goes to",
+        ));
     }
     let records = records::store(common)?;
     let mut jobs = Vec::new();

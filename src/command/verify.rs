@@ -152,9 +152,16 @@ fn checks(
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
         let skips = |identity: &Identity| skipped(identity, records);
-        let how = |skips| args.against_source.then(|| how(BadSectors::AroundIfNeeded, skips));
+        let how = |skips| {
+            args.against_source
+                .then(|| how(BadSectors::AroundIfNeeded, skips))
+        };
         // What was left out of a clone is left out of its source as well.
-        let jobs = match plan.volumes.iter().any(|volume| skips(&plan.target(volume))) {
+        let jobs = match plan
+            .volumes
+            .iter()
+            .any(|volume| skips(&plan.target(volume)))
+        {
             false => jobs::planned::of_plan(&plan, &args.only, how(false), system)?,
             true => {
                 let mut all = Vec::new();

@@ -7,10 +7,10 @@ use crate::named::identity::{disk_identity, identity_by_path};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
+use klon_partition::Identity;
 use klon_partition::Shown;
 use klon_partition::filesystem::Basis;
 use klon_partition::system::System;
-use klon_partition::Identity;
 use std::path::Path;
 
 /// The pair of `klon clone SOURCE TARGET`.

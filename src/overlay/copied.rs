@@ -3,12 +3,11 @@
 
 use super::namespace::RoomPaths;
 use super::tool::{PLACES, Program, failed, output, run};
+use super::trees::Copied;
 use super::work::{COPIED_FROM, COPIED_TO, mounted};
 use anyhow::{Context as _, Result, anyhow};
 use std::ffi::OsStr;
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -53,8 +52,15 @@ pub(super) fn xfs(paths: &RoomPaths) -> Result<()> {
     let copied = made.and_then(|()| {
         let target = mounted(&paths.second, &to, &COPIED_TO)?;
         let done = copy(&from, &to).and_then(|()| {
-            let wrong = difference(&from, &to)?;
-            wrong.map_or(Ok(()), |wrong| Err(anyhow!("the copy is not the same: {wrong}")))
+            let trees = Copied {
+                from: &from,
+                to: &to,
+            };
+            trees.set_times()?;
+            let wrong = trees.difference()?;
+            wrong.map_or(Ok(()), |wrong| {
+                Err(anyhow!("the copy is not the same: {wrong}"))
+            })
         });
         let unmounted = target.unmount();
         done.and(unmounted)
@@ -94,15 +100,21 @@ fn make(paths: &RoomPaths, like: &Path, named: &Named) -> Result<()> {
 fn arguments(info: &str, named: &Named) -> Result<Vec<String>> {
     let value = |word: &str| {
         let words = info.split(|c: char| c.is_ascii_whitespace() || c == ',');
-        let found = words.filter_map(|it| it.split_once('=')).find(|(key, _)| *key == word);
+        let found = words
+            .filter_map(|it| it.split_once('='))
+            .find(|(key, _)| *key == word);
         found.map(|(_, value)| value.to_owned())
     };
     let is_set = |word: &str| value(word).is_some_and(|value| value != "0");
     if !is_set("crc") {
-        return Err(anyhow!("it is an XFS of version 4, which is not made any more"));
+        return Err(anyhow!(
+            "it is an XFS of version 4, which is not made any more"
+        ));
     }
     if !info.contains("=internal") || !info.contains("realtime =none") {
-        return Err(anyhow!("its log or a part for realtime files lies on another device"));
+        return Err(anyhow!(
+            "its log or a part for realtime files lies on another device"
+        ));
     }
     let mut arguments = vec!["-q".to_owned(), "-f".to_owned(), "-K".to_owned()];
     for (option, word) in FEATURES {
@@ -166,46 +178,6 @@ fn start(mut command: Command) -> Result<Child> {
     })
 }
 
-/// The first file that is not the same in both trees, in words: names, kinds, modes, owners, sizes, times and links. A
-/// tree without end is none that a filesystem has.
-fn difference(from: &Path, to: &Path) -> Result<Option<String>> {
-    let mut pending = vec![Path::new("").to_owned()];
-    while let Some(directory) = pending.pop() {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(from.join(&directory))? {
-            names.push(entry?.file_name());
-        }
-        let there = fs::read_dir(to.join(&directory))?.count();
-        if there != names.len() {
-            return Ok(Some(format!("{} has other names", told(&directory))));
-        }
-        for name in names {
-            let path = directory.join(name);
-            let ours = fs::symlink_metadata(from.join(&path))?;
-            let Ok(theirs) = fs::symlink_metadata(to.join(&path)) else {
-                return Ok(Some(format!("{} is missing", told(&path))));
-            };
-            let facts = |it: &fs::Metadata| {
-                let size = if it.is_dir() { 0 } else { it.size() };
-                let links = if it.is_dir() { 0 } else { it.nlink() };
-                let times = (it.mtime(), it.mtime_nsec());
-                (it.mode(), it.uid(), it.gid(), size, links, it.rdev(), times)
-            };
-            if facts(&ours) != facts(&theirs) {
-                return Ok(Some(format!("{} has other attributes", told(&path))));
-            }
-            if ours.is_dir() {
-                pending.push(path);
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn told(path: &Path) -> String {
-    klon_partition::text::quoted(&klon_partition::Shown::shown(path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Named, arguments};
@@ -239,13 +211,25 @@ realtime =none                   extsz=4096   blocks=0, rtextents=0
              -m reflink=1 -m bigtime=1 -m inobtcount=1 -m uuid=u -L a label"
         );
         let other = INFO.replace("ascii-ci=0", "ascii-ci=1");
-        assert!(arguments(&other, &named()).unwrap().join(" ").contains("-n version=ci"));
+        assert!(
+            arguments(&other, &named())
+                .unwrap()
+                .join(" ")
+                .contains("-n version=ci")
+        );
     }
 
     #[test]
     fn what_can_t_be_made_again_is_refused() {
-        for (is, was) in [("crc=1", "crc=0"), ("=internal", "=external"), ("=none", "=/dev/b")] {
-            assert!(arguments(&INFO.replace(is, was), &named()).is_err(), "{was}");
+        for (is, was) in [
+            ("crc=1", "crc=0"),
+            ("=internal", "=external"),
+            ("=none", "=/dev/b"),
+        ] {
+            assert!(
+                arguments(&INFO.replace(is, was), &named()).is_err(),
+                "{was}"
+            );
         }
     }
 }

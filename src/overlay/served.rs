@@ -47,8 +47,13 @@ impl Served {
     }
 
     fn file(&self, inode: INodeNo) -> Result<&ServedFile, Errno> {
-        let index = inode.0.checked_sub(FIRST).and_then(|it| usize::try_from(it).ok());
-        index.and_then(|index| self.0.get(index)).ok_or(Errno::ENOENT)
+        let index = inode
+            .0
+            .checked_sub(FIRST)
+            .and_then(|it| usize::try_from(it).ok());
+        index
+            .and_then(|index| self.0.get(index))
+            .ok_or(Errno::ENOENT)
     }
 
     fn named(name: &OsStr) -> Option<INodeNo> {
@@ -79,7 +84,6 @@ impl Served {
             flags: 0,
         })
     }
-
 }
 
 impl ServedFile {

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// What the kernel may write to the source's overlay: nothing but its own notes.
 const CHANGES_BYTES: u64 = 32 << 20;
+/// What mkfs.xfs makes at least, since xfsprogs 5.19.
+const LEAST_BYTES: u64 = 300 << 20;
 /// A new XFS has a log and trees of its own.
 const OWN_BYTES: u64 = 96 << 20;
 
@@ -38,11 +40,22 @@ pub fn volume(open: &OpenPlace, usage: &Usage, to: Shrinking<'_>) -> Result<Shru
         return Err(not(reason));
     }
     if !geteuid().is_root() {
-        return Err(not("the kernel mounts it, and only for root. Run klon as root"));
+        return Err(not(
+            "the kernel mounts it, and only for root. Run klon as root",
+        ));
     }
-    let bad = open.snapshot.as_ref().map(|snapshot| &snapshot.manifest().bad);
+    let bad = open
+        .snapshot
+        .as_ref()
+        .map(|snapshot| &snapshot.manifest().bad);
     if bad.is_some_and(|bad| !bad.is_empty()) {
         return Err(not("bytes of it could not be read when the image was made"));
+    }
+    if target_bytes < LEAST_BYTES {
+        return Err(not(&format!(
+            "mkfs.xfs makes none smaller than {}",
+            human::size(LEAST_BYTES)
+        )));
     }
     let used_bytes = usage.used_bytes();
     if used_bytes > target_bytes {

@@ -63,7 +63,9 @@ pub fn notes(name: &str, usage: &Usage) -> Vec<String> {
     let note = |one: &Worthless| {
         let size = human::size(one.extents.total_bytes());
         let Worthless { path, what, .. } = one;
-        format!("{name}: the contents of {path} ({what}, {size}) are left out, and zero on the copy")
+        format!(
+            "{name}: the contents of {path} ({what}, {size}) are left out, and zero on the copy"
+        )
     };
     usage.skipped.iter().map(note).collect()
 }

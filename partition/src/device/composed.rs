@@ -171,7 +171,10 @@ impl<D: ReadAt> ReadAt for Composed<D> {
             };
             let moved = |extent: Extent| {
                 let in_part = extent.offset_bytes().checked_sub(from_bytes)?;
-                Extent::new(part.offset_bytes().checked_add(in_part)?, extent.len_bytes())
+                Extent::new(
+                    part.offset_bytes().checked_add(in_part)?,
+                    extent.len_bytes(),
+                )
             };
             let data = self.beneath.data(from)?;
             found.extend(data.iter().filter_map(moved));
@@ -216,7 +219,10 @@ mod tests {
             }
         }
         let data = device.data(extent(5, 11)).unwrap();
-        assert_eq!(data.iter().collect::<Vec<_>>(), [extent(5, 2), extent(10, 6)]);
+        assert_eq!(
+            data.iter().collect::<Vec<_>>(),
+            [extent(5, 2), extent(10, 6)]
+        );
         assert!(device.read_exact_at(&mut [0; 2], 59).is_err());
         assert_eq!(device.sha256(extent(0, 10)).unwrap(), None);
     }

@@ -29,7 +29,9 @@ mod worthless;
 use super::files::FileVisitor;
 use super::named::Named;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, OnSectors, Owners, Summary, Worthless};
+use super::{
+    ChangeToken, Filesystem, Hazard, Instance, Kind, OnSectors, Owners, Summary, Worthless,
+};
 use crate::device::{Geometry, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;

@@ -45,7 +45,9 @@ pub(super) fn swap_files<F: Filesystem + ?Sized>(
         };
         let mut extents = ExtentMap::new();
         for &(file_offset_bytes, run) in &shape.runs {
-            let kept = kept_bytes.saturating_sub(file_offset_bytes).min(run.len_bytes());
+            let kept = kept_bytes
+                .saturating_sub(file_offset_bytes)
+                .min(run.len_bytes());
             let from_bytes = run.offset_bytes().saturating_add(kept);
             let rest = Extent::between(from_bytes, run.end_bytes());
             extents = extents.union(&rest.into_iter().collect());

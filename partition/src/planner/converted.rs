@@ -21,11 +21,7 @@ impl Original {
     ///
     /// # Errors
     /// [`Error::Refused`] for a partition that a table of that kind can't have.
-    pub fn in_scheme(
-        &self,
-        scheme: Scheme,
-        kind: impl Fn(u32) -> Option<Kind>,
-    ) -> Result<Self> {
+    pub fn in_scheme(&self, scheme: Scheme, kind: impl Fn(u32) -> Option<Kind>) -> Result<Self> {
         if scheme == self.scheme {
             return Ok(self.clone());
         }
@@ -165,8 +161,15 @@ mod tests {
     #[test]
     fn an_mbr_becomes_the_same_gpt_each_time() {
         let gpt = mbr().in_scheme(Scheme::Gpt, |_| Some(Kind::Ext4)).unwrap();
-        assert_eq!(gpt, mbr().in_scheme(Scheme::Gpt, |_| Some(Kind::Ext4)).unwrap());
-        let found: Vec<_> = gpt.partitions.iter().map(|one| (one.number, one.partition_type)).collect();
+        assert_eq!(
+            gpt,
+            mbr().in_scheme(Scheme::Gpt, |_| Some(Kind::Ext4)).unwrap()
+        );
+        let found: Vec<_> = gpt
+            .partitions
+            .iter()
+            .map(|one| (one.number, one.partition_type))
+            .collect();
         let types = [EFI_SYSTEM, LINUX_FILESYSTEM].map(PartitionType::Gpt);
         assert_eq!(found, [(1, types[0]), (5, types[1])]);
         assert_eq!(gpt.partitions[0].attributes, 4);

@@ -26,14 +26,17 @@ pub fn leave_out(named: &[String], requests: &mut [SourceRequest]) -> Result<()>
                 quoted(name)
             ))
         })?;
-        take_out(&mut request.source, number).map_err(|why| usage(format!("--skip {text}: {why}")))?;
+        take_out(&mut request.source, number)
+            .map_err(|why| usage(format!("--skip {text}: {why}")))?;
     }
     Ok(())
 }
 
 fn take_out(source: &mut Source, number: u32) -> Result<(), String> {
     let before = source.volumes.len();
-    source.volumes.retain(|volume| volume.number != Some(number));
+    source
+        .volumes
+        .retain(|volume| volume.number != Some(number));
     match (source.volumes.len(), before) {
         (0, _) => Err("nothing of the source would remain".to_owned()),
         (now, before) if now == before => Err(format!("the source has no partition {number}")),

@@ -128,12 +128,7 @@ impl ByPartitions {
     ///
     /// # Errors
     /// When one of the two can't be opened; [`usage`] where a table is asked for and there is no disk for it.
-    pub fn look(
-        &self,
-        source: &Place,
-        target: &Path,
-        system: &System,
-    ) -> Result<Option<ToDisk>> {
+    pub fn look(&self, source: &Place, target: &Path, system: &System) -> Result<Option<ToDisk>> {
         let target = TargetEnd::look(target, system)?;
         check_apart(source, &target, system)?;
         let Some(now) = &target.now else {
@@ -179,7 +174,12 @@ pub fn run_image(asked: Asked<'_>, disks: &ToDisk) -> Result<ExitCode> {
     let scheme = args.table.map_or(found.scheme, |table| table.into());
     let kind = |number: u32| {
         let mut volumes = image.layout.volumes.iter();
-        let is_it = |volume: &&Volume| volume.partition.as_ref().is_some_and(|it| it.number == number);
+        let is_it = |volume: &&Volume| {
+            volume
+                .partition
+                .as_ref()
+                .is_some_and(|it| it.number == number)
+        };
         Some(volumes.find(is_it)?.filesystem.as_ref()?.kind)
     };
     let original = found.in_scheme(scheme, kind)?;

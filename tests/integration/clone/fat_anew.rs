@@ -22,7 +22,10 @@ fn contents(klon: &Klon, volume: &str) -> (String, Vec<(String, Vec<u8>)>) {
         let to = klon.path("read");
         let _ = fs::remove_file(&to);
         let from = format!("::/{name}");
-        run("mcopy", &["-n", "-i", &klon.text(volume), &from, to.to_str().unwrap()]);
+        run(
+            "mcopy",
+            &["-n", "-i", &klon.text(volume), &from, to.to_str().unwrap()],
+        );
         ((*name).to_owned(), fs::read(&to).unwrap())
     };
     (listed.join("\n"), files.iter().map(read).collect())
@@ -36,7 +39,16 @@ fn source(klon: &Klon, size_mib: u64, options: &[&str]) {
     run("mkfs.fat", &[options, &make].concat());
     let put = |name: &str, bytes: &[u8]| {
         fs::write(klon.path("piece"), bytes).unwrap();
-        run("mcopy", &["-n", "-i", &file, &klon.text("piece"), &format!("::/{name}")]);
+        run(
+            "mcopy",
+            &[
+                "-n",
+                "-i",
+                &file,
+                &klon.text("piece"),
+                &format!("::/{name}"),
+            ],
+        );
     };
     put("a long name.txt", b"text");
     let filler = usize::try_from(size_mib * MIB * 6 / 10).unwrap();
@@ -62,7 +74,10 @@ fn shrinks(options: &[&str], size_mib: u64, check_kind: &str) {
         ("half", (size_mib * MIB / 2).max(least)),
     ] {
         image::sparse(&klon.path(target), size_bytes);
-        klon.refused(&["clone", "source", target], &["is too small", "lays it out anew", "--shrink"]);
+        klon.refused(
+            &["clone", "source", target],
+            &["is too small", "lays it out anew", "--shrink"],
+        );
         let outcome = klon.ok(&["clone", "source", target, "--shrink"]);
         outcome.says(&["is laid out anew in", "nothing is written to it"]);
         assert_eq!(fs::metadata(klon.path(target)).unwrap().len(), size_bytes);
@@ -70,7 +85,10 @@ fn shrinks(options: &[&str], size_mib: u64, check_kind: &str) {
         assert_eq!(contents(&klon, target), was);
         klon.ok(&["verify", target]);
         let seen = run("blkid", &["-p", &klon.text(target)]);
-        assert!(seen.contains("1234-ABCD") && seen.contains("KLON"), "{seen}");
+        assert!(
+            seen.contains("1234-ABCD") && seen.contains("KLON"),
+            "{seen}"
+        );
         assert!(seen.contains(check_kind), "{seen}");
         // A second time little differs.
         let again = klon.json(&["clone", "source", target, "--shrink"]);
@@ -79,7 +97,11 @@ fn shrinks(options: &[&str], size_mib: u64, check_kind: &str) {
     image::sparse(&klon.path("small"), least / 2);
     let words = ["can't be laid out anew", "Nothing was written"];
     klon.refused(&["clone", "source", "small", "--shrink"], &words);
-    assert_eq!(digest(&klon.path("source")), before, "the source was written to");
+    assert_eq!(
+        digest(&klon.path("source")),
+        before,
+        "the source was written to"
+    );
 }
 
 #[test]
@@ -101,7 +123,7 @@ fn a_fat32_gets_smaller_and_keeps_all_of_its_files() {
 fn an_exfat_is_refused_by_name() {
     let klon = Klon::new();
     image::sparse(&klon.path("source"), 64 * MIB);
-    run("mkfs.exfat", &["-q", &klon.text("source")]);
+    run("mkfs.exfat", &[&klon.text("source")]);
     image::sparse(&klon.path("small"), 32 * MIB);
     let words = ["its exfat ends at", "klon can't shrink it"];
     klon.refused(&["clone", "source", "small"], &words);
@@ -127,7 +149,10 @@ fn clusters_of_no_file_are_refused() {
         for at in [30_000, 30_001] {
             let at = start + at;
             use std::os::unix::fs::FileExt;
-            let file = fs::OpenOptions::new().write(true).open(klon.path("source")).unwrap();
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(klon.path("source"))
+                .unwrap();
             file.write_all_at(&[0xff], at).unwrap();
         }
     }

@@ -35,26 +35,40 @@ fn an_mbr_becomes_a_gpt_and_the_run_says_what_boots() {
     ];
     // It is said before anything is done.
     klon.ok(&[&clone[..], &["--dry-run"]].concat()).says(&said);
-    assert!(fs::read(klon.path("new")).unwrap().iter().all(|&byte| byte == 0));
+    assert!(
+        fs::read(klon.path("new"))
+            .unwrap()
+            .iter()
+            .all(|&byte| byte == 0)
+    );
     klon.ok(&clone).says(&said);
     check_gpt(&klon.text("new"));
     let table = sfdisk(&klon.text("new"));
     assert_eq!(table["label"], "gpt");
     let partitions = table["partitions"].as_array().unwrap();
-    let of = |key: &str| -> Vec<String> {
-        partitions.iter().map(|one| one[key].to_string()).collect()
-    };
+    let of =
+        |key: &str| -> Vec<String> { partitions.iter().map(|one| one[key].to_string()).collect() };
     assert_eq!(of("start"), ["2048", "28672", "81920"]);
     assert_eq!(of("size"), ["24576", "49152", "40960"]);
-    let numbers: Vec<_> = of("node").iter().map(|node| node.trim_matches('"').chars().last()).collect();
+    let numbers: Vec<_> = of("node")
+        .iter()
+        .map(|node| node.trim_matches('"').chars().last())
+        .collect();
     assert_eq!(numbers, [Some('1'), Some('2'), Some('5')]);
     assert!(of("type")[0].contains("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"));
-    for (number, checker, options) in [(1, "fsck.fat", "-n"), (2, "e2fsck", "-fn"), (5, "e2fsck", "-fn")] {
+    for (number, checker, options) in [
+        (1, "fsck.fat", "-n"),
+        (2, "e2fsck", "-fn"),
+        (5, "e2fsck", "-fn"),
+    ] {
         let part = format!("part{number}");
         klon.ok(&["clone", &format!("new:{number}"), &part]);
         run(checker, &[options, &klon.text(&part)]);
     }
-    assert!(fs::read(klon.path("disk")).unwrap() == before, "the source was written to");
+    assert!(
+        fs::read(klon.path("disk")).unwrap() == before,
+        "the source was written to"
+    );
     // Again: the table is the same, and nothing differs.
     let again = klon.ok(&[&clone[..], &["--yes", "--confirm", &klon.text("new")]].concat());
     again.shows(&["its table is as that of the original already"]);
@@ -65,24 +79,37 @@ fn a_gpt_becomes_an_mbr_where_that_has_room() {
     let klon = Klon::new();
     boot_disk(&klon.path("disk"), 512);
     sparse(&klon.path("new"), 200 * MIB);
-    let said = ["its table becomes a new MBR", "Names, GUIDs and attributes", "PARTUUIDs are others"];
-    klon.ok(&["clone", "disk", "new", "--table", "mbr"]).says(&said);
+    let said = [
+        "its table becomes a new MBR",
+        "Names, GUIDs and attributes",
+        "PARTUUIDs are others",
+    ];
+    klon.ok(&["clone", "disk", "new", "--table", "mbr"])
+        .says(&said);
     run("sfdisk", &["--verify", &klon.text("new")]);
     let table = sfdisk(&klon.text("new"));
     assert_eq!(table["label"], "dos");
     let partitions = table["partitions"].as_array().unwrap();
-    let types: Vec<&str> = partitions.iter().map(|one| one["type"].as_str().unwrap()).collect();
+    let types: Vec<&str> = partitions
+        .iter()
+        .map(|one| one["type"].as_str().unwrap())
+        .collect();
     assert_eq!(types, ["ef", "83"]);
     klon.ok(&["clone", "new:3", "root"]);
     run("e2fsck", &["-fn", &klon.text("root")]);
     // And from an image.
     klon.ok(&["image", "disk", "i.klon"]);
     sparse(&klon.path("back"), 200 * MIB);
-    klon.ok(&["restore", "i.klon", "back", "--table", "mbr"]).says(&said);
+    klon.ok(&["restore", "i.klon", "back", "--table", "mbr"])
+        .says(&said);
     assert_eq!(sfdisk(&klon.text("back"))["label"], "dos");
     // Of a partition, and of a file that is not there, it makes nothing.
-    klon.run(&["clone", "disk:3", "back", "--table", "mbr"]).expect(2).says(&["--table is for a whole disk"]);
-    klon.run(&["clone", "disk", "none", "--table", "mbr"]).expect(2).says(&["is not there"]);
+    klon.run(&["clone", "disk:3", "back", "--table", "mbr"])
+        .expect(2)
+        .says(&["--table is for a whole disk"]);
+    klon.run(&["clone", "disk", "none", "--table", "mbr"])
+        .expect(2)
+        .says(&["is not there"]);
 }
 
 #[test]
@@ -91,12 +118,24 @@ fn what_an_mbr_can_t_have_is_refused() {
     let disk = klon.path("disk");
     sparse(&disk, 60 * MIB);
     let disk = klon.text("disk");
-    let five: Vec<String> = (1..=5).map(|number| format!("{number}:{}:+2M", number * 8192)).collect();
+    let five: Vec<String> = (1..=5)
+        .map(|number| format!("{number}:{}:+2M", number * 8192))
+        .collect();
     let arguments: Vec<&str> = five.iter().flat_map(|it| ["-n", it]).collect();
     run("sgdisk", &[&arguments[..], &[&disk]].concat());
     sparse(&klon.path("new"), 60 * MIB);
     let clone = ["clone", "disk", "new", "--table", "mbr"];
-    klon.refused(&clone, &["partition 5", "an MBR has without an extended one", "Keep the GPT"]);
+    klon.refused(
+        &clone,
+        &[
+            "partition 5",
+            "an MBR has without an extended one",
+            "Keep the GPT",
+        ],
+    );
     run("sgdisk", &["-d", "5", "-t", "2:ef02", &disk]);
-    klon.refused(&clone, &["partition 2", "BIOS boot partition, which only GPT has"]);
+    klon.refused(
+        &clone,
+        &["partition 2", "BIOS boot partition, which only GPT has"],
+    );
 }

@@ -30,12 +30,26 @@ fn disk(klon: &Klon) {
     sparse(&klon.path("data"), 200 * MIB);
     let tree = klon.path("tree");
     fill(&tree, 7, 20);
-    run("mkfs.btrfs", &["-q", "--rootdir", tree.to_str().unwrap(), &klon.text("data")]);
+    run(
+        "mkfs.btrfs",
+        &[
+            "-q",
+            "--rootdir",
+            tree.to_str().unwrap(),
+            &klon.text("data"),
+        ],
+    );
     sparse(&klon.path("stick"), 64 * MIB);
-    run("mkfs.exfat", &["-q", "-L", "STICK", &klon.text("stick")]);
+    run("mkfs.exfat", &["-L", "STICK", &klon.text("stick")]);
     sparse(&klon.path("swap"), 32 * MIB);
     run("mkswap", &["-q", "-L", "swapped", &klon.text("swap")]);
-    for (name, at) in [("esp", 1), ("root", 101), ("data", 301), ("stick", 501), ("swap", 565)] {
+    for (name, at) in [
+        ("esp", 1),
+        ("root", 101),
+        ("data", 301),
+        ("stick", 501),
+        ("swap", 565),
+    ] {
         put(&klon.path(name), &klon.path("disk"), at * MIB);
     }
 }
@@ -50,7 +64,15 @@ fn entries(table: &serde_json::Value, sector_bytes: u64) -> Vec<serde_json::Valu
         }
         let node = one["node"].as_str().unwrap().to_owned();
         let digits = node.trim_start_matches(|c: char| !c.is_ascii_digit());
-        one["node"] = digits.rsplit('p').next().unwrap_or(digits).chars().last().unwrap().to_string().into();
+        one["node"] = digits
+            .rsplit('p')
+            .next()
+            .unwrap_or(digits)
+            .chars()
+            .last()
+            .unwrap()
+            .to_string()
+            .into();
         one
     };
     partitions.map(one).collect()
@@ -67,10 +89,16 @@ fn check(klon: &Klon, device: &LoopDevice, name: &str, sector_bytes: u64) {
     run("sfdisk", &["--verify", device.text()]);
     let esp = device.part(1);
     run("fsck.fat", &["-n", &esp]);
-    let seen = run("blkid", &["-p", "-s", "UUID", "-s", "LABEL", "-s", "TYPE", &esp]);
+    let seen = run(
+        "blkid",
+        &["-p", "-s", "UUID", "-s", "LABEL", "-s", "TYPE", &esp],
+    );
     assert!(seen.contains("1234-ABCD") && seen.contains("EFI"), "{seen}");
     let boot = fs::read(&esp).unwrap();
-    assert_eq!(u64::from(u16::from_le_bytes([boot[11], boot[12]])), sector_bytes);
+    assert_eq!(
+        u64::from(u16::from_le_bytes([boot[11], boot[12]])),
+        sector_bytes
+    );
     drop(boot);
     files(klon, &esp, name).assert_same(&files(klon, &klon.text("esp"), &format!("{name}-was")));
     run("e2fsck", &["-fn", &device.part(3)]);
@@ -102,24 +130,35 @@ fn a_disk_goes_to_4096_byte_sectors_and_back() {
     let now = sfdisk(native.text());
     assert_eq!(now["id"], was["id"]);
     assert_eq!(entries(&now, 4096), entries(&was, 512));
-    assert!(digest(&klon.path("disk")) == before, "the source was written to");
+    assert!(
+        digest(&klon.path("disk")) == before,
+        "the source was written to"
+    );
     // And back, to a disk of emulated sectors.
     sparse(&klon.path("emulated"), SIZE_MIB * MIB);
     let emulated = LoopDevice::new(&klon.path("emulated"), 512);
     klon.ok(&["clone", native.text(), emulated.text()]);
     check(&klon, &emulated, "back", 512);
     assert_eq!(entries(&sfdisk(emulated.text()), 512), entries(&was, 512));
-    // Again: the table stays, and so do the volumes.
-    let again = klon.ok(&[&clone[..], &["--yes", "--confirm", &klon.text("native")]].concat());
-    again.shows(&["its table is as that of the original already"]);
-    check(&klon, &native, "again", 4096);
     // From an image, and out of a plan's drive.
     klon.ok(&["image", "disk", "i.klon"]);
     // A second disk with the identities of one that is attached is made by nobody who wants to boot.
     drop(emulated);
     run("wipefs", &["-qa", native.text()]);
-    klon.ok(&["restore", "i.klon", native.text(), "--yes", "--confirm", &klon.text("native")]).says(&said);
+    klon.ok(&[
+        "restore",
+        "i.klon",
+        native.text(),
+        "--yes",
+        "--confirm",
+        &klon.text("native"),
+    ])
+    .says(&said);
     check(&klon, &native, "restored", 4096);
+    // Again: the table stays, and so do the volumes.
+    let again = klon.ok(&[&clone[..], &["--yes", "--confirm", &klon.text("native")]].concat());
+    again.shows(&["its table is as that of the original already"]);
+    check(&klon, &native, "again", 4096);
 }
 
 #[test]
@@ -139,13 +178,22 @@ fn what_sectors_of_4096_bytes_can_t_have_is_refused_before_anything_is_written()
     make("xfs", 320, &["mkfs.xfs", "-q", "-s", "size=512"]);
     make("ntfs", 64, &["mkntfs", "-q", "-F", "-f"]);
     for (name, why) in [
-        ("small-blocks", "blocks of 1024 bytes does not mount on sectors of 4096"),
-        ("xfs", "its xfs was made for sectors of 512 bytes and does not mount on sectors of 4096"),
+        (
+            "small-blocks",
+            "blocks of 1024 bytes does not mount on sectors of 4096",
+        ),
+        (
+            "xfs",
+            "its xfs was made for sectors of 512 bytes and does not mount on sectors of 4096",
+        ),
         ("ntfs", "the file records of its ntfs have 1024 bytes"),
     ] {
         let words = [why, "Nothing was written", "--sectors keep"];
         klon.refused(&["clone", name, target.text()], &words);
-        assert!(digest(&klon.path("target")) == before, "the target was written to");
+        assert!(
+            digest(&klon.path("target")) == before,
+            "the target was written to"
+        );
     }
     klon.ok(&["clone", "small-blocks", target.text(), "--sectors", "keep"]);
 }
@@ -158,7 +206,18 @@ fn an_ntfs_of_large_records_goes_to_512_byte_sectors_and_back() {
     let klon = Klon::new();
     sparse(&klon.path("source"), 100 * MIB);
     let native = LoopDevice::new(&klon.path("source"), 4096);
-    let make = ["-q", "-F", "-f", "-s", "4096", "-c", "4096", "-L", "Windows", native.text()];
+    let make = [
+        "-q",
+        "-F",
+        "-f",
+        "-s",
+        "4096",
+        "-c",
+        "4096",
+        "-L",
+        "Windows",
+        native.text(),
+    ];
     run("mkntfs", &make);
     let mount = NtfsMount::new(native.path(), &klon.path("mnt"), "rw");
     fill(mount.path(), 3, 8);
@@ -168,21 +227,30 @@ fn an_ntfs_of_large_records_goes_to_512_byte_sectors_and_back() {
     sparse(&klon.path("emulated"), 100 * MIB);
     let emulated = LoopDevice::new(&klon.path("emulated"), 512);
     let outcome = klon.ok(&["clone", native.text(), emulated.text()]);
-    outcome.says(&["its ntfs was made for sectors of 4096 bytes. klon makes its boot sectors anew"]);
+    outcome
+        .says(&["its ntfs was made for sectors of 4096 bytes. klon makes its boot sectors anew"]);
     let look = |device: &LoopDevice, sector: &str| {
         let info = run("ntfsinfo", &["-m", device.text()]);
-        let line = info.lines().find(|line| line.contains("Sector Size")).unwrap();
+        let line = info
+            .lines()
+            .find(|line| line.contains("Sector Size"))
+            .unwrap();
         assert!(line.ends_with(sector), "{line}");
         run("ntfsfix", &["-n", device.text()]);
         let mount = NtfsMount::new(device.path(), &klon.path("mnt"), "ro");
-        Tree::read(mount.path()).without_numbers().assert_same(&whole);
+        Tree::read(mount.path())
+            .without_numbers()
+            .assert_same(&whole);
     };
     look(&emulated, "512");
     sparse(&klon.path("back"), 100 * MIB);
     let back = LoopDevice::new(&klon.path("back"), 4096);
     klon.ok(&["clone", emulated.text(), back.text()]);
     look(&back, "4096");
-    assert!(digest(&klon.path("source")) == before, "the source was written to");
+    assert!(
+        digest(&klon.path("source")) == before,
+        "the source was written to"
+    );
     // Nothing but the boot sectors differs.
     klon.ok(&["verify", emulated.text(), native.text()]);
 }
@@ -196,10 +264,25 @@ fn clones_of_a_plan_are_made_for_the_sectors_of_their_drive() {
     disk(&klon);
     sparse(&klon.path("drive"), 2 * SIZE_MIB * MIB);
     let drive = LoopDevice::new(&klon.path("drive"), 4096);
-    let plan = ["plan", "--drive", drive.text(), "Boot=disk", "-o", "plan.toml"];
-    klon.ok(&plan).says(&["klon lays it out anew for sectors of 4096"]);
-    klon.ok(&["prepare", "plan.toml", "--yes", "--confirm", &klon.text("drive")]);
-    klon.ok(&["clone", "plan.toml"]).says(&["klon lays it out anew for sectors of 4096"]);
+    let plan = [
+        "plan",
+        "--drive",
+        drive.text(),
+        "Boot=disk",
+        "-o",
+        "plan.toml",
+    ];
+    klon.ok(&plan)
+        .says(&["klon lays it out anew for sectors of 4096"]);
+    klon.ok(&[
+        "prepare",
+        "plan.toml",
+        "--yes",
+        "--confirm",
+        &klon.text("drive"),
+    ]);
+    klon.ok(&["clone", "plan.toml"])
+        .says(&["klon lays it out anew for sectors of 4096"]);
     run("fsck.fat", &["-n", &drive.part(1)]);
     run("fsck.exfat", &["-n", &drive.part(4)]);
     run("e2fsck", &["-fn", &drive.part(2)]);

@@ -25,7 +25,9 @@ const EXTENDED_SIGNATURE: [u8; 4] = [0, 0, 0x55, 0xaa];
 
 /// The sector that the boot sector says.
 pub(super) fn own_bytes(boot: &[u8]) -> u64 {
-    1_u64.checked_shl(u8_at(boot, SECTOR_SHIFT).into()).unwrap_or(0)
+    1_u64
+        .checked_shl(u8_at(boot, SECTOR_SHIFT).into())
+        .unwrap_or(0)
 }
 
 /// What becomes of it on sectors of another size.

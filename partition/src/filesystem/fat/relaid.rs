@@ -77,7 +77,12 @@ fn show_file(
     shape: &Shape,
     chain: &tree::Chain,
 ) -> Result<()> {
-    let unit_bytes = u64::from(layout.clusters.size_bytes().min(shape.clusters.size_bytes()));
+    let unit_bytes = u64::from(
+        layout
+            .clusters
+            .size_bytes()
+            .min(shape.clusters.size_bytes()),
+    );
     // Clusters of both sizes are whole units, wherever they begin.
     let piece = |extent: Extent| {
         let starts = (extent.offset_bytes()..extent.end_bytes()).step_by(unit_bytes as usize);

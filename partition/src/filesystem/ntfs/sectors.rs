@@ -6,8 +6,8 @@ use crate::bytes::le32;
 use crate::device::{Composed, Geometry, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::Extent;
-use crate::filesystem::sectors::{OnSectors, patched};
 use crate::filesystem::Kind;
+use crate::filesystem::sectors::{OnSectors, patched};
 use std::sync::Arc;
 
 const BYTES_PER_SECTOR: usize = 0x0b;

@@ -1,8 +1,8 @@
 //! Says what will boot of a disk that comes back, before anything is written.
 
 use klon_partition::planner::{Original, WayBack};
-use klon_partition::table::{PartitionType, Scheme};
 use klon_partition::table::types::BIOS_BOOT;
+use klon_partition::table::{PartitionType, Scheme};
 
 /// One line for each way of booting that the original had, as the `carrier` knows of it: a plan or an image.
 pub fn lines(original: &Original, way: &WayBack, carrier: &str) -> Vec<String> {

@@ -222,12 +222,7 @@ impl<'a> NewDisk<'a> {
     ///
     /// # Errors
     /// When one can't be read, is unfinished, or does not fit.
-    pub fn open_sources(
-        &mut self,
-        outside: Outside,
-        adapts: bool,
-        system: &System,
-    ) -> Result<()> {
+    pub fn open_sources(&mut self, outside: Outside, adapts: bool, system: &System) -> Result<()> {
         let way = self.way.as_ref().context("the disk was not laid out")?;
         let sector_bytes = self.open.device.geometry().logical_sector_bytes;
         for back in &mut self.back {

@@ -52,8 +52,14 @@ impl Shape {
         let shape = |bytes| Self::with(old, sector_bytes, bytes, size_bytes / sector_bytes);
         let is_same = |shape: &Self| shape.is_like(old);
         let found = candidates.filter_map(shape).find(is_same);
-        let found = found.or_else(|| shape(wanted));
-        found.or_else(|| shape(wanted * 2)).ok_or_else(|| {
+        // Only other sectors are worth another kind.
+        let is_other = sector_bytes != old.sector_bytes;
+        let other = || {
+            shape(wanted)
+                .or_else(|| shape(wanted * 2))
+                .filter(|_| is_other)
+        };
+        found.or_else(other).ok_or_else(|| {
             Error::Refused(format!(
                 "{} has no room in {size_bytes} bytes with sectors of {sector_bytes}",
                 old.kind
@@ -187,7 +193,10 @@ fn reserved_sectors(old: &Layout, sector_bytes: u64) -> u64 {
     let own = old.fat_offset_bytes / old.sector_bytes;
     match own {
         ..=RESERVED_MOST => own,
-        _ => old.fat_offset_bytes.div_ceil(sector_bytes).max(RESERVED_MOST),
+        _ => old
+            .fat_offset_bytes
+            .div_ceil(sector_bytes)
+            .max(RESERVED_MOST),
     }
 }
 

@@ -109,7 +109,9 @@ fn clusters_keep_their_numbers_where_they_are_as_large() {
     half.read_exact_at(&mut ours, 0).unwrap();
     before.read_exact_at(&mut theirs, 0).unwrap();
     let used = clean(&before).used();
-    let bytes = used.iter().flat_map(|it| it.offset_bytes() as usize..it.end_bytes() as usize);
+    let bytes = used
+        .iter()
+        .flat_map(|it| it.offset_bytes() as usize..it.end_bytes() as usize);
     let differing = bytes.filter(|&at| ours[at] != theirs[at]).count();
     // Free clusters, in both copies of FSInfo, and a bit at the end of each chain.
     assert!(differing < 1000, "{differing}");

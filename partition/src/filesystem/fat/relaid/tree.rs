@@ -139,7 +139,8 @@ impl Tree {
             }
         }
         let numbers = Cluster::FIRST.0..shape.clusters.end().0;
-        let mut free = numbers.filter(|&number| !is_taken.get(number as usize).is_some_and(|it| *it));
+        let mut free =
+            numbers.filter(|&number| !is_taken.get(number as usize).is_some_and(|it| *it));
         for chain in &mut self.chains {
             chain.to = (chain.from.iter())
                 .map(|&cluster| match shape.clusters.has(cluster) {

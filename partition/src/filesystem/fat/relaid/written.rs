@@ -75,7 +75,9 @@ fn reserved(device: &dyn ReadAt, layout: &Layout, shape: &Shape, tree: &Tree) ->
     new[..HEAD_BYTES].copy_from_slice(&boot);
     if shape.kind == Kind::Fat32 {
         let backup = usize::from(le16(&boot, BACKUP_SECTOR));
-        let fsinfo = layout.fsinfo_offset_bytes.map(|at| at / layout.sector_bytes);
+        let fsinfo = layout
+            .fsinfo_offset_bytes
+            .map(|at| at / layout.sector_bytes);
         let fsinfo = fsinfo.and_then(|sector| usize::try_from(sector).ok());
         let free = free_clusters(shape, tree);
         for first in [Some(0), Some(backup).filter(|&at| at != 0 && at != 0xffff)] {
@@ -95,7 +97,10 @@ fn reserved(device: &dyn ReadAt, layout: &Layout, shape: &Shape, tree: &Tree) ->
 
 fn free_clusters(shape: &Shape, tree: &Tree) -> u32 {
     let used: usize = tree.chains.iter().map(|chain| chain.to.len()).sum();
-    shape.clusters.count().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    shape
+        .clusters
+        .count()
+        .saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
 }
 
 /// FSInfo, where it is one.
@@ -117,14 +122,20 @@ fn boot_record(mut boot: Vec<u8>, layout: &Layout, shape: &Shape, tree: &Tree) -
     put16(BYTES_PER_SECTOR, shape.sector_bytes);
     put16(RESERVED_SECTORS, shape.reserved_sectors);
     put16(ROOT_ENTRIES, shape.root_entries);
-    put16(TOTAL_SECTORS_16, if is_short { shape.total_sectors } else { 0 });
+    put16(
+        TOTAL_SECTORS_16,
+        if is_short { shape.total_sectors } else { 0 },
+    );
     let is_fat32 = shape.kind == Kind::Fat32;
     put16(FAT_SECTORS_16, if is_fat32 { 0 } else { shape.fat_sectors });
     boot[SECTORS_PER_CLUSTER] = shape.cluster_sectors as u8;
     let mut put32 = |at: usize, value: u64| {
         boot[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
     };
-    put32(TOTAL_SECTORS_32, if is_short { 0 } else { shape.total_sectors });
+    put32(
+        TOTAL_SECTORS_32,
+        if is_short { 0 } else { shape.total_sectors },
+    );
     if hidden_bytes.is_multiple_of(shape.sector_bytes) {
         put32(HIDDEN_SECTORS, hidden_bytes / shape.sector_bytes);
     }
@@ -158,7 +169,11 @@ fn fat(shape: &Shape, layout: &Layout, tree: &Tree) -> Vec<u8> {
             };
             put(&mut bytes, at, &entry.to_le_bytes());
         }
-        Kind::Fat16 => put(&mut bytes, cluster as usize * 2, &(value as u16).to_le_bytes()),
+        Kind::Fat16 => put(
+            &mut bytes,
+            cluster as usize * 2,
+            &(value as u16).to_le_bytes(),
+        ),
         _ => put(&mut bytes, cluster as usize * 4, &value.to_le_bytes()),
     };
     let all = match shape.kind {
@@ -210,7 +225,9 @@ fn rename(
     layout: &Layout,
     fixed: impl Fn(&[u8]) -> Option<Cluster>,
 ) {
-    let live = bytes.chunks_exact_mut(ENTRY_BYTES).take_while(|entry| entry[0] != 0);
+    let live = bytes
+        .chunks_exact_mut(ENTRY_BYTES)
+        .take_while(|entry| entry[0] != 0);
     for entry in live {
         let attributes = entry[ATTRIBUTES];
         let is_name_alone = attributes & 0x3f == 0x0f || attributes & 0x08 != 0;
