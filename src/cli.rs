@@ -2,13 +2,13 @@
 //! from these definitions too.
 
 mod clone;
+mod fit;
 mod images;
 mod ledger;
 mod still;
 
-pub use clone::{
-    CloneArgs, CloneRungArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg, ShrinkArgs,
-};
+pub use clone::{CloneArgs, CloneRungArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg};
+pub use fit::{ShrinkArgs, SkipArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,

@@ -38,7 +38,7 @@ pub fn lost(open: &OpenPlace, table: &Table) -> Result<Vec<String>> {
         }
     }
     if hybrid > 0 {
-        lost.push(format!("{hybrid} entries of its hybrid MBR"));
+        lost.push(format!("the entries of its hybrid MBR ({hybrid})"));
     }
     let at = u64::from(table.logical_sector_bytes) + ENTRY_BYTES_AT;
     if at < open.device.geometry().size_bytes {

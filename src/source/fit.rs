@@ -1,6 +1,8 @@
 //! Sources that are larger than their targets. What must be copied has to end before the target does.
 //! What lies behind, and nobody proved free, is never lost without a word.
 
+mod too_small;
+
 use crate::error::refused;
 use crate::human;
 use crate::messages::say;
@@ -17,21 +19,10 @@ use klon_partition::inspect::{
     self, DiskUsage, Fitting, Overrun, cut_of_disk, cut_of_volume, data_in, disk_usage_by,
 };
 use klon_partition::outside::first_set;
-use klon_partition::planner::parse_size;
 use klon_partition::table::{self, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
-
-/// What can be done about a disk with a partition that has no room.
-const fn way_out_of_disk(open: &OpenPlace) -> &'static str {
-    match open.snapshot {
-        Some(_) => ", unless klon shrinks partitions on their way (klon restore --shrink)",
-        None => {
-            ": klon clone shrinks no partition of a whole disk. Plan for the target (klon plan --shrink), or clone its \
-             partitions one by one, with --shrink where one has to be smaller"
-        }
-    }
-}
+use too_small::{TooSmall, exact, way_out_of_disk};
 
 /// Reading more than this is announced.
 const ANNOUNCED_BYTES: u64 = 1 << 30;
@@ -290,42 +281,6 @@ fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resize
     Resized::new(&open.place.given, &open.device, Some(table), Some(target))
 }
 
-/// A size for a message that says how much is needed: never rounded down.
-fn exact(size_bytes: u64) -> String {
-    let size = human::size(size_bytes);
-    if parse_size(&size).is_ok_and(|shown_bytes| shown_bytes == size_bytes) {
-        size
-    } else {
-        format!("{size} ({size_bytes} bytes)")
-    }
-}
-
-/// Why a target is too small, and what would help.
-struct TooSmall<'a> {
-    /// What of the source does not fit.
-    what: &'a str,
-    /// The size that the target must have.
-    least_bytes: u64,
-    /// What else can be done, after a full stop.
-    way_out: &'a str,
-}
-
-impl TooSmall<'_> {
-    fn error(&self, open: &OpenPlace, target_bytes: u64) -> anyhow::Error {
-        let size_bytes = open.device.geometry().size_bytes;
-        refused(format!(
-            "the target ({}) is too small for {} ({}): {}. The target must have at least {}{}. Nothing was \
-             written",
-            exact(target_bytes),
-            open.place.given,
-            exact(size_bytes),
-            self.what,
-            exact(self.least_bytes),
-            self.way_out
-        ))
-    }
-}
-
 /// What is done about bytes that the target cuts off and that nobody proved free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -430,17 +385,4 @@ fn first_data(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>>
         }
     }
     Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exact;
-
-    #[test]
-    fn bytes_are_named_only_where_the_size_is_rounded() {
-        let shown = [100, 1536, 40 << 20, 1 << 40, (1 << 30) + (1 << 20)].map(exact);
-        let expected = ["100 B", "1.50 KiB", "40 MiB", "1 TiB"];
-        assert_eq!(shown[..4], expected);
-        assert_eq!(shown[4], "1 GiB (1074790400 bytes)");
-    }
 }

@@ -128,14 +128,14 @@ pub fn note(name: &str, size_bytes: u64, usage: &Usage) -> Option<String> {
             human::size(size_bytes)
         ));
     }
+    let size = human::size(size_bytes);
     let how = match is_own(kind) {
-        true => "is laid out anew in",
-        false => "was shrunk in an overlay to",
+        true => format!("is laid out anew in {size}"),
+        false => format!("was shrunk to {size} in an overlay"),
     };
     Some(format!(
-        "{name}: its {kind} ({}) {how} {}, so nothing is written to it. klon reads all {} in use each time",
+        "{name}: its {kind} ({}) {how}, so nothing is written to it. klon reads all {} in use each time",
         human::size(from_bytes),
-        human::size(size_bytes),
         human::size(usage.used_bytes())
     ))
 }

@@ -2,19 +2,19 @@
 //! and identities of the original. So does the disk of an image to a disk for which it is too large.
 
 mod boot;
+mod by_partitions;
 mod disk;
 mod image;
 mod shrink;
 
 use super::{grow, rung};
 use crate::boot_fields;
-use crate::cli::{Common, RestoreArgs, TableKind};
+use crate::cli::{Common, RestoreArgs};
 use crate::confirm::{self, Loss};
 use crate::description::describe;
 use crate::direction;
 use crate::error::{Advice, refused, usage};
 use crate::jobs::VolumeJob;
-use crate::jobs::pair::check_apart;
 use crate::jobs::planned::partition_target;
 use crate::lay_out::{Prepared, covered_warning, is_drive_blank, takes_data};
 use crate::messages::say;
@@ -29,6 +29,7 @@ use crate::run::{Run, carry_on, look};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
+pub use by_partitions::{ByPartitions, ToDisk, shrunk_image};
 use disk::{Back, NewDisk, Wanted};
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Shown;
@@ -38,7 +39,7 @@ use klon_partition::system::System;
 use klon_partition::table::Partition;
 use klon_partition::text::{quoted, unsealed};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What `--json` says of a new disk before clones come back to it.
@@ -82,85 +83,6 @@ pub fn run(asked: Asked<'_>, plan: &Plan, drive: &OpenPlace) -> Result<ExitCode>
         disks.push(disk);
     }
     bring_back(asked, &mut disks, &sizes)
-}
-
-/// The image that is given, and the disk that it is to be restored to by partitions: with `--shrink`, where
-/// the disk in the image is too large for it.
-///
-/// # Errors
-/// When one of the two can't be opened.
-pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<ToDisk>> {
-    let [target] = &args.target[..] else {
-        return Ok(None);
-    };
-    if args.skip_damaged {
-        return Ok(None);
-    }
-    let image = Place::resolve(&args.image, system)?;
-    if image.image.is_none() || image.number.is_some() {
-        return Ok(None);
-    }
-    let wanted = ByPartitions {
-        shrinks: args.shrink.shrink,
-        table: args.table,
-    };
-    wanted.look(&image, target, system)
-}
-
-/// A whole disk, and the one that it goes to.
-pub struct ToDisk {
-    /// The disk, or the snapshot of one.
-    pub source: OpenPlace,
-    /// Where it goes.
-    pub target: Place,
-}
-
-/// When a whole disk goes to another one by partitions.
-pub struct ByPartitions {
-    /// Where it is too large for that one.
-    pub shrinks: bool,
-    /// Where that one is to have a table of this kind.
-    pub table: Option<TableKind>,
-}
-
-impl ByPartitions {
-    /// The source and the target, opened and looked at; `None` where the disk goes as a whole.
-    ///
-    /// # Errors
-    /// When one of the two can't be opened; [`usage`] where a table is asked for and there is no disk for it.
-    pub fn look(&self, source: &Place, target: &Path, system: &System) -> Result<Option<ToDisk>> {
-        let target = TargetEnd::look(target, system)?;
-        check_apart(source, &target, system)?;
-        let Some(now) = &target.now else {
-            // A file that is made gets the size and the sectors of its source.
-            return match self.table {
-                Some(_) => Err(usage(format!(
-                    "{} is not there. --table is for a disk, or a file that is as large as one",
-                    target.place.given
-                ))),
-                None => Ok(None),
-            };
-        };
-        let is_disk_target = target.place.number.is_none() && now.open.parent(system)?.is_none();
-        let open = source.open()?;
-        let is_disk = open.layout.believed_table().is_some() && open.is_disk();
-        if self.table.is_some() && !(is_disk && is_disk_target) {
-            return Err(usage(format!(
-                "--table is for a whole disk that goes to another one, and one of {} and {} is none",
-                source.given, target.place.given
-            )));
-        }
-        let disk = now.disk.as_ref().filter(|_| is_disk_target);
-        let is_other = |sector_bytes| image::has_other_sectors(&open, sector_bytes);
-        let by_sectors = disk.is_some_and(|disk| is_other(disk.logical_sector_bytes));
-        let target_bytes = now.open.device.geometry().size_bytes;
-        let by_size = self.shrinks && image::is_too_large(&open, target_bytes);
-        let is_meant = by_sectors || by_size || self.table.is_some();
-        Ok(is_meant.then_some(ToDisk {
-            source: open,
-            target: target.place,
-        }))
-    }
 }
 
 /// Brings the disk of an image back to a smaller one.

@@ -139,3 +139,36 @@ fn what_an_mbr_can_t_have_is_refused() {
         &["partition 2", "BIOS boot partition, which only GPT has"],
     );
 }
+
+#[test]
+fn what_a_table_that_is_written_anew_does_not_have_is_named() {
+    let klon = Klon::new();
+    let disk = klon.path("disk");
+    boot_disk(&disk, 512);
+    run("sgdisk", &["-h", "1", &klon.text("disk")]);
+    let mut sector = fs::read(&disk).unwrap()[..512].to_vec();
+    let protective = (0..4)
+        .find(|entry| sector[446 + entry * 16 + 4] == 0xee)
+        .unwrap();
+    sector[446 + protective * 16] = 0x80;
+    let file = fs::OpenOptions::new().write(true).open(&disk).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &sector, 0).unwrap();
+    sparse(&klon.path("new"), 200 * MIB);
+    let said = [
+        "does not have the boot flag of its protective MBR",
+        "does not have the entries of its hybrid MBR (1)",
+    ];
+    klon.ok(&["clone", "disk", "new", "--table", "mbr", "--dry-run"])
+        .says(&said);
+    // A clone of another size keeps them.
+    sparse(&klon.path("larger"), 220 * MIB);
+    klon.ok(&["clone", "disk", "larger"]);
+    let kept = fs::read(klon.path("larger")).unwrap()[446..510].to_vec();
+    assert_eq!(
+        kept.chunks(16)
+            .filter(|entry| entry[0] == 0x80 && entry[4] == 0xee)
+            .count(),
+        1
+    );
+    assert_eq!(kept.chunks(16).filter(|entry| entry[4] == 0xef).count(), 1);
+}
