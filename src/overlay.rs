@@ -9,6 +9,7 @@
 
 mod copied;
 mod job;
+mod mounted;
 mod namespace;
 mod room;
 mod scratch;

@@ -92,7 +92,10 @@ fn by_partitions(
     let Some(target) = args.target.as_ref().filter(|_| !is_other) else {
         return Ok(None);
     };
-    let source = Place::resolve(&args.source, system)?;
+    let source = match Place::resolve(&args.source, system) {
+        Err(_) if args.table.is_none() => return Ok(None),
+        source => source?,
+    };
     let is_whole = source.number.is_none() && source.image.is_none() && !source.is_export();
     if !is_whole && args.table.is_none() {
         return Ok(None);
@@ -101,7 +104,12 @@ fn by_partitions(
         shrinks: false,
         table: args.table,
     };
-    let Some(disks) = wanted.look(&source, target, system)? else {
+    let disks = match wanted.look(&source, target, system) {
+        // Who clones the disk as a whole tells what is wrong.
+        Err(_) if args.table.is_none() => None,
+        found => found?,
+    };
+    let Some(disks) = disks else {
         return Ok(None);
     };
     if args.skip.is_some() {

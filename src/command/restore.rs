@@ -70,28 +70,7 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
         ));
     }
     let records = records::store(common)?;
-    let mut jobs = Vec::new();
-    for Named { source, target } in pairs(args)? {
-        let source = image_or_packed(&source)?;
-        let is_image = source.image.is_some();
-        let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
-            (false, _) => {
-                let packed = packed::source(place, &system, target)?;
-                packed.ok_or_else(|| no_image(&place.given))
-            }
-            (true, true) => damaged_image::open(place, &system, target),
-            (true, false) => {
-                let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
-                let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
-                let place = place.clone();
-                let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
-                let place = place.for_sectors(sector_bytes.filter(|_| args.shrink.adapts()));
-                SourceEnd::open(&place, &Ways::none(), &system, target.geometry())
-            }
-        };
-        let job = jobs::pair::pair_with(&source, &target, open, &system);
-        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
-    }
+    let mut jobs = jobs_of(args, &system)?;
     for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
         source.limit(args.outside);
     }
@@ -116,6 +95,33 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let ended = carry_out(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
+}
+
+/// What is restored as it is, and where it goes.
+fn jobs_of(args: &RestoreArgs, system: &System) -> Result<Vec<VolumeJob>> {
+    let mut jobs = Vec::new();
+    for Named { source, target } in pairs(args)? {
+        let source = image_or_packed(&source)?;
+        let is_image = source.image.is_some();
+        let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
+            (false, _) => {
+                let packed = packed::source(place, system, target)?;
+                packed.ok_or_else(|| no_image(&place.given))
+            }
+            (true, true) => damaged_image::open(place, system, target),
+            (true, false) => {
+                let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
+                let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+                let place = place.clone();
+                let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
+                let place = place.for_sectors(sector_bytes.filter(|_| args.shrink.adapts()));
+                SourceEnd::open(&place, &Ways::none(), system, target.geometry())
+            }
+        };
+        let job = jobs::pair::pair_with(&source, &target, open, system);
+        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
+    }
+    Ok(jobs)
 }
 
 /// Clones a whole disk to another one by its partitions.

@@ -30,6 +30,7 @@ use compared::{Verifying, verify_one};
 use klon_imaging::{RecordStore, VerifySummary};
 use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owners};
+use klon_partition::planner::{Plan, PlannedVolume};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
 use klon_partition::{ExtentMap, Identity, ReadAt};
@@ -151,28 +152,11 @@ fn checks(
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let skips = |identity: &Identity| skipped(identity, records);
         let how = |skips| {
             args.against_source
                 .then(|| how(BadSectors::AroundIfNeeded, skips))
         };
-        // What was left out of a clone is left out of its source as well.
-        let jobs = match plan
-            .volumes
-            .iter()
-            .any(|volume| skips(&plan.target(volume)))
-        {
-            false => jobs::planned::of_plan(&plan, &args.only, how(false), system)?,
-            true => {
-                let mut all = Vec::new();
-                for volume in jobs::planned::named(&plan, &args.only)? {
-                    let skips = skips(&plan.target(volume));
-                    let only = [volume.name.clone()];
-                    all.extend(jobs::planned::of_plan(&plan, &only, how(skips), system)?);
-                }
-                all
-            }
-        };
+        let jobs = planned(&plan, &args.only, &how, Known { records, system })?;
         return jobs.into_iter().map(check_of).collect();
     }
     if !args.only.is_empty() {
@@ -215,6 +199,34 @@ fn checks(
         identity,
         source,
     }])
+}
+
+/// What is known of clones and disks.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    records: &'a RecordStore,
+    system: &'a System,
+}
+
+/// The volumes of a plan, with sources that lack what was left out of their clones.
+fn planned<'a>(
+    plan: &Plan,
+    only: &[String],
+    how: &dyn Fn(bool) -> Option<Sources<'a>>,
+    known: Known<'_>,
+) -> Result<Vec<VolumeJob>> {
+    let Known { records, system } = known;
+    let is_skipped = |volume: &PlannedVolume| skipped(&plan.target(volume), records);
+    if !plan.volumes.iter().any(is_skipped) {
+        return jobs::planned::of_plan(plan, only, how(false), system);
+    }
+    let mut all = Vec::new();
+    for volume in jobs::planned::named(plan, only)? {
+        let only = [volume.name.clone()];
+        let how = how(is_skipped(volume));
+        all.extend(jobs::planned::of_plan(plan, &only, how, system)?);
+    }
+    Ok(all)
 }
 
 /// Whether contents were left out of a clone.

@@ -1,11 +1,12 @@
 //! An XFS of which a smaller one gets the files: a new filesystem with the same UUID, label and features, and all that
 //! xfsdump and xfsrestore keep: owners, modes, times, links, holes, extended attributes, ACLs, project IDs and flags.
 
+use super::mounted::{COPIED_FROM, COPIED_TO, mounted};
 use super::namespace::RoomPaths;
 use super::tool::{PLACES, Program, failed, output, run};
 use super::trees::Copied;
-use super::work::{COPIED_FROM, COPIED_TO, mounted};
 use anyhow::{Context as _, Result, anyhow};
+use klon_partition::Shown as _;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -168,8 +169,7 @@ fn command(program: &str) -> Command {
 }
 
 fn start(mut command: Command) -> Result<Child> {
-    let program = command.get_program().to_owned();
-    let program = program.to_string_lossy().into_owned();
+    let program = command.get_program().shown();
     command.spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             anyhow!("the program {program} is missing: apt install xfsdump")

@@ -1,7 +1,6 @@
 //! Sources that are laid out anew on their way to a target: a FAT that has to become smaller, and filesystems that
 //! were made for sectors of another size than the target has. Nothing is written to the source.
 
-use super::fit::Fitted;
 use crate::error::refused;
 use crate::human;
 use crate::named::open::OpenPlace;
@@ -110,26 +109,4 @@ pub fn laid_out(open: &OpenPlace, from: Adapted, to: Geometry) -> Result<Adapted
         ..found
     };
     Ok(Adapted { device, usage })
-}
-
-/// What was fitted to a target, for sectors of `sector_bytes` as well.
-///
-/// # Errors
-/// As of [`laid_out`].
-pub fn in_sectors(
-    open: &OpenPlace,
-    fitted: Fitted<Usage>,
-    sector_bytes: u32,
-) -> Result<Fitted<Usage>> {
-    let to = Geometry::new(fitted.device.geometry().size_bytes, sector_bytes);
-    let from = Adapted {
-        device: fitted.device.clone(),
-        usage: fitted.usage.clone(),
-    };
-    let Adapted { device, usage } = laid_out(open, from, to)?;
-    Ok(Fitted {
-        device,
-        usage,
-        ..fitted
-    })
 }

@@ -36,31 +36,10 @@ pub fn volume(open: &OpenPlace, usage: &Usage, to: Shrinking<'_>) -> Result<Shru
             human::size(target_bytes)
         ))
     };
-    if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &usage.basis {
-        return Err(not(reason));
-    }
-    if !geteuid().is_root() {
-        return Err(not(
-            "the kernel mounts it, and only for root. Run klon as root",
-        ));
-    }
-    let bad = open
-        .snapshot
-        .as_ref()
-        .map(|snapshot| &snapshot.manifest().bad);
-    if bad.is_some_and(|bad| !bad.is_empty()) {
-        return Err(not("bytes of it could not be read when the image was made"));
-    }
-    if target_bytes < LEAST_BYTES {
-        return Err(not(&format!(
-            "mkfs.xfs makes none smaller than {}",
-            human::size(LEAST_BYTES)
-        )));
+    if let Some(why) = obstacle(open, usage, target_bytes) {
+        return Err(not(&why));
     }
     let used_bytes = usage.used_bytes();
-    if used_bytes > target_bytes {
-        return Err(not(&format!("{} are in use", human::size(used_bytes))));
-    }
     let own = open.device.geometry();
     let from_bytes = usage.end_bytes(own.size_bytes).unwrap_or(own.size_bytes);
     let geometry = Geometry {
@@ -94,4 +73,24 @@ pub fn volume(open: &OpenPlace, usage: &Usage, to: Shrinking<'_>) -> Result<Shru
         device: second,
         usage,
     })
+}
+
+/// Why it is not tried.
+fn obstacle(open: &OpenPlace, usage: &Usage, target_bytes: u64) -> Option<String> {
+    if let Basis::Whole { reason, .. } | Basis::Contained { reason } = &usage.basis {
+        return Some(reason.clone());
+    }
+    if !geteuid().is_root() {
+        return Some("the kernel mounts it, and only for root. Run klon as root".to_owned());
+    }
+    let bad = open.snapshot.as_ref();
+    if bad.is_some_and(|snapshot| !snapshot.manifest().bad.is_empty()) {
+        return Some("bytes of it could not be read when the image was made".to_owned());
+    }
+    if target_bytes < LEAST_BYTES {
+        let least = human::size(LEAST_BYTES);
+        return Some(format!("mkfs.xfs makes none smaller than {least}"));
+    }
+    let used_bytes = usage.used_bytes();
+    (used_bytes > target_bytes).then(|| format!("{} are in use", human::size(used_bytes)))
 }

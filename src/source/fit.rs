@@ -83,10 +83,25 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
         }
         Some(sector_bytes) => {
             let fitted = in_own_sectors(open, usage, target)?;
-            adapted::in_sectors(open, fitted, sector_bytes)
+            in_sectors(open, fitted, sector_bytes)
         }
         None => in_own_sectors(open, usage, target),
     }
+}
+
+/// What was fitted to a target, for sectors of `sector_bytes` as well.
+fn in_sectors(open: &OpenPlace, fitted: Fitted<Usage>, sector_bytes: u32) -> Result<Fitted<Usage>> {
+    let to = Geometry::new(fitted.device.geometry().size_bytes, sector_bytes);
+    let from = Adapted {
+        device: fitted.device.clone(),
+        usage: fitted.usage.clone(),
+    };
+    let Adapted { device, usage } = adapted::laid_out(open, from, to)?;
+    Ok(Fitted {
+        device,
+        usage,
+        ..fitted
+    })
 }
 
 /// A volume in sectors of the size that it has.

@@ -208,7 +208,7 @@ mod tests {
         device.show_beneath(15, extent(55, 5)).unwrap();
         device.show_beneath(20, extent(10, 2)).unwrap();
         assert_eq!(device.pieces.len(), 3, "what goes on is one piece");
-        let mut expected = vec![0; 60];
+        let mut expected = [0; 60];
         expected[4..7].copy_from_slice(&[1, 2, 3]);
         expected[10..20].copy_from_slice(&(50..60).collect::<Vec<u8>>());
         expected[20..22].copy_from_slice(&[10, 11]);

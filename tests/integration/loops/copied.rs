@@ -18,9 +18,10 @@ fn mounted(klon: &Klon, name: &str) -> Mount {
 fn facts(klon: &Klon, name: &str) -> String {
     let mount = mounted(klon, name);
     let root = mount.path().to_str().unwrap().to_owned();
-    let flags = run("xfs_io", &["-r", "-c", "lsattr -R", &root]);
-    let mut flags: Vec<&str> = flags.lines().collect();
-    flags.sort_unstable();
+    // Each by its name: a pipe would wait to be opened.
+    let named = ["fixed", "project", "shared"].map(|name| format!("{root}/{name}"));
+    let flags = named.map(|path| run("xfs_io", &["-r", "-c", "lsattr", &path]));
+    let flags = flags.map(|line| line.split(' ').next().unwrap().to_owned());
     let project = run("xfs_io", &["-r", "-c", "stat", &format!("{root}/project")]);
     let project = project
         .lines()

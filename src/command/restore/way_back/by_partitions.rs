@@ -24,7 +24,12 @@ pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<ToDisk
     if args.skip_damaged {
         return Ok(None);
     }
-    let image = Place::resolve(&args.image, system)?;
+    // Who restores the disk as a whole tells what is wrong.
+    let is_asked = args.table.is_some() || args.shrink.shrink;
+    let image = match Place::resolve(&args.image, system) {
+        Err(_) if !is_asked => return Ok(None),
+        image => image?,
+    };
     if image.image.is_none() || image.number.is_some() {
         return Ok(None);
     }
@@ -32,7 +37,10 @@ pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<ToDisk
         shrinks: args.shrink.shrink,
         table: args.table,
     };
-    wanted.look(&image, target, system)
+    match wanted.look(&image, target, system) {
+        Err(_) if !is_asked => Ok(None),
+        found => found,
+    }
 }
 
 /// A whole disk, and the one that it goes to.
@@ -70,6 +78,10 @@ impl ByPartitions {
             };
         };
         let is_disk_target = target.place.number.is_none() && now.open.parent(system)?.is_none();
+        let disk = now.disk.as_ref().filter(|_| is_disk_target);
+        if self.table.is_none() && !self.shrinks && disk.is_none() {
+            return Ok(None);
+        }
         let open = source.open()?;
         let is_disk = open.layout.believed_table().is_some() && open.is_disk();
         if self.table.is_some() && !(is_disk && is_disk_target) {
@@ -78,7 +90,6 @@ impl ByPartitions {
                 source.given, target.place.given
             )));
         }
-        let disk = now.disk.as_ref().filter(|_| is_disk_target);
         let is_other = |sector_bytes| image::has_other_sectors(&open, sector_bytes);
         let by_sectors = disk.is_some_and(|disk| is_other(disk.logical_sector_bytes));
         let target_bytes = now.open.device.geometry().size_bytes;

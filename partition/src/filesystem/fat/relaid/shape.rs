@@ -205,8 +205,8 @@ fn kind(is_fat32: bool, clusters: u64) -> Option<(Kind, u64)> {
     match clusters {
         0 => None,
         _ if is_fat32 => (clusters <= FAT32_CLUSTERS_MAX).then_some((Kind::Fat32, 32)),
-        ..=FAT12_CLUSTERS_MAX => Some((Kind::Fat12, 12)),
-        ..=FAT16_CLUSTERS_MAX => Some((Kind::Fat16, 16)),
+        1..=FAT12_CLUSTERS_MAX => Some((Kind::Fat12, 12)),
+        4085..=FAT16_CLUSTERS_MAX => Some((Kind::Fat16, 16)),
         _ => None,
     }
 }
