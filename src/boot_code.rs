@@ -2,6 +2,7 @@
 //! partition to which it refers.
 
 pub mod found;
+pub mod table_lost;
 
 use anyhow::Result;
 use klon_partition::device::{Target, read_vec};

@@ -2,14 +2,15 @@
 //! from these definitions too.
 
 mod clone;
+mod fit;
 mod images;
 mod ledger;
 mod still;
 
 pub use clone::{
     CloneArgs, CloneRungArg, IdentityArg, RelianceArgs, ReplayArg, ReplayArgs, RunArgs, RungArg,
-    ShrinkArgs,
 };
+pub use fit::{ShrinkArgs, SkipArg};
 pub use images::{
     DiffArgs, ExportArgs, ExtractArgs, FormatArg, ImageArgs, ImportArgs, InfoArgs, ListArgs,
     MakeArgs, MountArgs, PruneArgs, RestoreArgs, ServeArgs, ZoneArgs,
@@ -20,6 +21,7 @@ pub use still::{FreezeArgs, HoldArgs, HookArgs, StillArg, StillArgs, ThawArgs, W
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use klon_partition::table::Scheme;
 use klon_partition::text::sealed;
 use std::path::PathBuf;
 
@@ -203,6 +205,10 @@ pub struct PlanArgs {
     /// filesystem on its way then; nothing is written to the source.
     #[arg(long, value_name = "NAME=POLICY", value_parser = sealed_text())]
     pub size: Vec<String>,
+    /// Leave a partition of a source out of the plan: Boot:4 is partition 4 of the disk that is called Boot. May be given
+    /// several times.
+    #[arg(long, value_name = "NAME:NUMBER", value_parser = sealed_text())]
+    pub skip: Vec<String>,
     /// Let filesystems be shrunk, as for `fit`, where the drive is too small for them. They take what room there is.
     #[arg(long)]
     pub shrink: bool,
@@ -232,6 +238,15 @@ pub enum TableKind {
     Gpt,
     /// Master boot record.
     Mbr,
+}
+
+impl From<TableKind> for Scheme {
+    fn from(kind: TableKind) -> Self {
+        match kind {
+            TableKind::Gpt => Self::Gpt,
+            TableKind::Mbr => Self::Mbr,
+        }
+    }
 }
 
 /// Arguments of `klon prepare`.

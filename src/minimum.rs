@@ -7,6 +7,7 @@ use crate::grow::tool::{Ran, Tool, missing};
 use crate::human;
 use crate::named::open::OpenPlace;
 use crate::overlay::{Ended, Job, Scratch, number_behind, run};
+use crate::source::adapted;
 use anyhow::Result;
 use klon_partition::device::Window;
 use klon_partition::filesystem::{Basis, Hazard, Kind, Usage};
@@ -77,6 +78,7 @@ pub fn of(subject: &Subject<'_>, system: &System) -> Minimum {
         Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4) => (Some("resize2fs"), ask_ext(subject)),
         Some(Kind::Ntfs) => (Some("ntfsresize"), ask_ntfs(subject)),
         Some(Kind::Btrfs) => (Some("btrfs"), ask_btrfs(subject, system)),
+        Some(kind) if adapted::is_own(kind) => (Some("klon"), own_least(subject)),
         kind => (None, Err(never(kind))),
     };
     let (shrink_bytes, shrink_unknown_because) = match asked {
@@ -120,7 +122,7 @@ pub fn never(kind: Option<Kind>) -> String {
         Some(Kind::Xfs) => "an XFS can't be made smaller. Make a new one of the size that you want, and copy its files \
              (xfsdump and xfsrestore, or rsync -aHAXS)"
             .to_owned(),
-        Some(kind @ (Kind::Fat12 | Kind::Fat16 | Kind::Fat32 | Kind::Exfat)) => format!(
+        Some(kind @ Kind::Exfat) => format!(
             "klon can't make {kind} smaller. Make a new one of the size that you want, and copy its files"
         ),
         Some(Kind::Swap) => "it holds nothing. Make it anew with mkswap, which can keep the UUID (-U)".to_owned(),
@@ -190,10 +192,7 @@ fn part(subject: &Subject<'_>) -> Option<Extent> {
 fn ask_in_room(subject: &Subject<'_>, job: Job) -> Result<u64, String> {
     let asked = || -> Result<Ended> {
         let open = subject.open;
-        let device: Arc<dyn ReadAt> = match subject.part {
-            Some((_, extent)) => Arc::new(Window::new(open.device.clone(), extent)?),
-            None => open.device.clone(),
-        };
+        let device = device(subject)?;
         let scratch = open.place.replay.clone();
         let scratch = scratch.unwrap_or_else(|| Scratch::new(None));
         run(
@@ -239,6 +238,24 @@ fn in_file(subject: &Subject<'_>, part: Extent) -> Option<OsString> {
     let is_clear = !named.as_encoded_bytes().contains(&b'?');
     named.push(format!("?offset={}", part.offset_bytes()));
     (is_plain && is_clear).then_some(named)
+}
+
+/// Of a FAT, which klon itself lays out anew.
+fn own_least(subject: &Subject<'_>) -> Result<u64, String> {
+    let device = device(subject).map_err(|error| format!("{error:#}"))?;
+    let filesystem = subject.usage.filesystem();
+    let found = filesystem.and_then(|it| it.least_bytes(&*device));
+    let found = found.ok_or_else(|| "its filesystem is not at hand".to_owned())?;
+    found.map_err(|error| error.to_string())
+}
+
+/// The volume.
+fn device(subject: &Subject<'_>) -> Result<Arc<dyn ReadAt>> {
+    let whole = &subject.open.device;
+    Ok(match subject.part {
+        Some((_, extent)) => Arc::new(Window::new(whole.clone(), extent)?),
+        None => whole.clone(),
+    })
 }
 
 fn ask_ntfs(subject: &Subject<'_>) -> Result<u64, String> {

@@ -35,6 +35,10 @@ pub struct Place {
     /// Where this is given, a filesystem is shrunk that is too large for its target. What the shrinking
     /// writes is kept here.
     pub shrink: Option<Scratch>,
+    /// The sectors of the disk that it goes to, if klon may lay its filesystem out anew for those.
+    pub sectors: Option<u32>,
+    /// Whether contents are left out that are worthless on a copy.
+    pub skips: bool,
     /// Whether a file's bytes are the disk's own, whatever they look like: of targets, and where the
     /// user says so.
     pub is_raw: bool,
@@ -47,6 +51,8 @@ impl Place {
             image: None,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: true,
             ..self
         }
@@ -58,6 +64,11 @@ impl Place {
             shrink: is_asked.then(|| Scratch::new(scratch)),
             ..self
         }
+    }
+
+    /// The same place as a source for a disk with such sectors.
+    pub fn for_sectors(self, sectors: Option<u32>) -> Self {
+        Self { sectors, ..self }
     }
 
     /// The same place as a source, with journals that await recovery treated in this way.

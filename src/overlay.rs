@@ -7,7 +7,9 @@
 //! The room has no descriptor of what klon serves. So if klon is killed, the kernel ends all waiting requests with
 //! an error.
 
+mod copied;
 mod job;
+mod mounted;
 mod namespace;
 mod room;
 mod scratch;
@@ -15,10 +17,11 @@ mod served;
 mod session;
 mod shrink;
 mod tool;
+mod trees;
 mod work;
 
 pub use job::Job;
 pub use room::run as run_room;
 pub use scratch::Scratch;
-pub use session::{Ended, run};
+pub use session::{Ended, run, run_beside};
 pub use shrink::number_behind;

@@ -1,8 +1,10 @@
 //! Opened sources, with the bytes of them that are in use.
 
+pub mod adapted;
 pub mod bad_sectors;
 pub mod clone_end;
 pub mod contained;
+pub mod copied;
 pub mod damaged_image;
 pub mod fit;
 pub mod imaged;
@@ -12,6 +14,7 @@ pub mod open;
 pub mod packed;
 pub mod resized;
 pub mod shrunk;
+pub mod skipped;
 pub mod tracking;
 pub mod unread;
 pub mod warnings;

@@ -37,6 +37,8 @@ pub fn place(path: &Path) -> Place {
         image: None,
         replay: None,
         shrink: None,
+        sectors: None,
+        skips: false,
         is_raw: true,
     }
 }
@@ -127,6 +129,7 @@ pub fn manifest(source: &str, target: &str, role: Role, ended_unix_seconds: u64)
             tally: Tally::default(),
             milliseconds: 0,
         }],
+        skipped: Vec::new(),
         grown: Vec::new(),
         is_dormant: false,
     }

@@ -5,6 +5,7 @@
 pub mod aligned;
 mod blank;
 mod block;
+mod composed;
 pub mod crash;
 #[cfg(test)]
 mod decorators;
@@ -36,6 +37,7 @@ pub mod window;
 
 pub use aligned::AlignedBuffer;
 pub use blank::{is_blank, is_blank_at_start};
+pub use composed::Composed;
 pub use crash::CrashDevice;
 pub use direct::open_direct;
 pub use fault::{Fault, FaultAt};

@@ -24,6 +24,7 @@ mod hazard;
 mod hfsplus;
 mod instance;
 mod iso9660;
+mod kind;
 mod known_bad;
 mod lvm2;
 mod named;
@@ -35,10 +36,12 @@ mod read_only;
 mod recognition;
 mod replay;
 mod replayed;
+mod sectors;
 mod signature;
 mod squashfs;
 mod swap;
 pub mod usage;
+mod worthless;
 mod xfs;
 
 pub use by_path::{Listing, Located, Node, NodeKind, Paths};
@@ -46,144 +49,23 @@ pub use fat::{ClearedMark, cleared_mark};
 pub use hazard::Hazard;
 pub use instance::Instance;
 pub(crate) use iso9660::beside_table;
+pub use kind::Kind;
 pub(crate) use owners::{Forgiving, Gaps};
 pub use owners::{Owner, Owners};
 pub use recognition::{Recognized, known_bad, owners, probe, recognize};
 pub use replay::{doubt, replay};
 pub use replayed::{Replay, Replayed};
+pub use sectors::OnSectors;
 pub use usage::{Basis, CUT, UNREAD, Usage, is_cut, usage, usage_by, usage_or_whole};
+pub use worthless::Worthless;
 
-use crate::device::{Patches, ReadAt};
+use crate::device::{Geometry, Patches, ReadAt};
 use crate::error::Result;
 use crate::extent::ExtentMap;
 use crate::own_id::OwnIds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// What a volume is formatted as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Kind {
-    /// ext2: no journal.
-    Ext2,
-    /// ext3: a journal, none of ext4's features.
-    Ext3,
-    /// ext4.
-    Ext4,
-    /// FAT with 12-bit entries.
-    Fat12,
-    /// FAT with 16-bit entries.
-    Fat16,
-    /// FAT with 32-bit entries, the usual EFI system partition.
-    Fat32,
-    /// XFS.
-    Xfs,
-    /// Btrfs.
-    Btrfs,
-    /// NTFS.
-    Ntfs,
-    /// exFAT.
-    Exfat,
-    /// F2FS.
-    F2fs,
-    /// HFS+ or HFSX.
-    Hfsplus,
-    /// An APFS container.
-    Apfs,
-    /// Linux swap.
-    Swap,
-    /// LUKS 1 or 2.
-    Luks,
-    /// An LVM2 physical volume.
-    Lvm2,
-    /// An MD RAID member.
-    Mdraid,
-    /// A ZFS member.
-    Zfs,
-    /// bcachefs.
-    Bcachefs,
-    /// BitLocker.
-    Bitlocker,
-    /// ISO 9660.
-    Iso9660,
-    /// squashfs.
-    Squashfs,
-    /// EROFS.
-    Erofs,
-    /// UDF, also together with ISO 9660.
-    Udf,
-    /// NILFS2.
-    Nilfs2,
-    /// UFS 1 or 2.
-    Ufs,
-    /// ReiserFS 3.
-    Reiserfs,
-    /// JFS.
-    Jfs,
-}
-
-impl Kind {
-    /// How to copy less of such a volume. There is a way where the files are in something inside of the
-    /// volume, of which klon has a better map.
-    #[must_use]
-    pub const fn advice(self) -> Option<&'static str> {
-        match self {
-            Self::Luks => Some(
-                "it is encrypted; unlock it with 'cryptsetup open' and copy its mapping, which is \
-                 faster: only blocks in use are copied",
-            ),
-            Self::Bitlocker => Some(
-                "it is encrypted; unlock it with 'cryptsetup open --type bitlk' and copy its mapping, \
-                 which is faster: only blocks in use are copied",
-            ),
-            Self::Mdraid => Some(
-                "it is a member of a RAID; assemble the array and copy it, which is faster: only \
-                 blocks in use are copied",
-            ),
-            Self::Lvm2 => Some(
-                "it holds logical volumes ('lvs' lists them); copy each by itself, which is faster: only \
-                 blocks in use are copied",
-            ),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ext2 => "ext2",
-            Self::Ext3 => "ext3",
-            Self::Ext4 => "ext4",
-            Self::Fat12 => "fat12",
-            Self::Fat16 => "fat16",
-            Self::Fat32 => "fat32",
-            Self::Xfs => "xfs",
-            Self::Btrfs => "btrfs",
-            Self::Ntfs => "ntfs",
-            Self::Exfat => "exfat",
-            Self::F2fs => "f2fs",
-            Self::Hfsplus => "hfsplus",
-            Self::Apfs => "apfs",
-            Self::Swap => "swap",
-            Self::Luks => "luks",
-            Self::Lvm2 => "lvm2",
-            Self::Mdraid => "mdraid",
-            Self::Zfs => "zfs",
-            Self::Bcachefs => "bcachefs",
-            Self::Bitlocker => "bitlocker",
-            Self::Iso9660 => "iso9660",
-            Self::Squashfs => "squashfs",
-            Self::Erofs => "erofs",
-            Self::Udf => "udf",
-            Self::Nilfs2 => "nilfs2",
-            Self::Ufs => "ufs",
-            Self::Reiserfs => "reiserfs",
-            Self::Jfs => "jfs",
-        })
-    }
-}
+use std::sync::Arc;
 
 /// What a filesystem says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -279,6 +161,40 @@ pub trait Filesystem: Send + Sync {
     /// [`empty_log`](Self::empty_log), and structures that were never used. Empty where that can't be told.
     fn blank(&self, device: &dyn ReadAt) -> ExtentMap {
         self.empty_log(device)
+    }
+
+    /// The files whose contents are worth nothing on a copy, and the bytes that nobody needs there: the memory of a
+    /// system that is not running. Only what is told by what it holds, or by the name that a system gives it.
+    ///
+    /// # Errors
+    /// As [`used`](Self::used).
+    fn worthless(&self, device: &dyn ReadAt) -> Result<Vec<Worthless>> {
+        worthless::swap_files(self, device)
+    }
+
+    /// What becomes of it on a disk with sectors of `sector_bytes`, if it was made on one with others.
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        sectors::by_kind(self.summary(), sector_bytes)
+    }
+
+    /// The volume as it is on a device of `to`: with sectors of that size, and as small as that. It is as large as
+    /// `to` says. `None` where this parser can't lay it out anew. Nothing is written, and little is kept in memory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] when it has no room there, or not with such sectors; as [`used`](Self::used).
+    fn laid_out(&self, device: Arc<dyn ReadAt>, to: Geometry) -> Option<Result<Arc<dyn ReadAt>>> {
+        let _ = (device, to);
+        None
+    }
+
+    /// How small [`laid_out`](Self::laid_out) can make it without other sectors; `None` where it makes nothing
+    /// smaller.
+    ///
+    /// # Errors
+    /// As of [`laid_out`](Self::laid_out).
+    fn least_bytes(&self, device: &dyn ReadAt) -> Option<Result<u64>> {
+        let _ = device;
+        None
     }
 
     /// Replays the journal, if that is what the volume needs: what the volume is then, shown over what it

@@ -12,6 +12,7 @@
 
 mod boots;
 mod check;
+mod converted;
 mod explain;
 mod file;
 mod ground;
@@ -26,7 +27,6 @@ mod placement;
 mod request;
 mod reuse;
 mod role;
-mod sector;
 mod size;
 mod slots;
 mod wanted;
@@ -43,7 +43,6 @@ pub use name::check_name;
 pub use original::{BOOT_CODE_BYTES, LOADER_BYTES_MAX, LOADER_END_BYTES, Loader, Original};
 pub use picture::Style;
 pub use request::{Drive, Options, Request, Reserve, Source, SourceRequest, SourceVolume};
-pub use sector::mismatch as sector_mismatch;
 pub use size::{Growth, SizePolicy, WEIGHT_DEFAULT, WEIGHT_MAX, human_size, parse_size};
 pub use warning::Warning;
 pub use way_back::{Returning, WayBack};

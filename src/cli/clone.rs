@@ -1,6 +1,6 @@
 //! `klon clone`: its arguments.
 
-use super::{Consent, FreezeArgs, StillArgs, sealed_text};
+use super::{Consent, FreezeArgs, ShrinkArgs, SkipArg, StillArgs, TableKind, sealed_text};
 use clap::{Args, ValueEnum};
 use klon_imaging::change::{Audit, FullEvery, Reliance, Rung, RungChoice, Since};
 use klon_imaging::clone::{Freed, Rewrite};
@@ -50,6 +50,15 @@ pub struct CloneArgs {
     /// interrupted, the clone is unfinished until the next run completes it.
     #[arg(long)]
     pub in_place: bool,
+    /// Leave out contents that are worth nothing on a copy: they are zero there. `memory`: pagefile.sys, swapfile.sys
+    /// and hiberfil.sys of an NTFS on which no Windows sleeps, and swap files of Linux, which stay swap files. The record
+    /// keeps what was left out. Give it with each run.
+    #[arg(long, value_name = "WHAT", value_enum, conflicts_with = "rescue")]
+    pub skip: Option<SkipArg>,
+    /// Give the target disk a table of this kind, with the partitions of the source disk. klon says before what boots
+    /// then, and what does not.
+    #[arg(long, value_enum, requires = "target")]
+    pub table: Option<TableKind>,
     /// Clone over a target even if a record says that it is the original of a clone, as to restore
     /// it from its backup. Both must be confirmed: with --yes, by --confirm TARGET --confirm SOURCE.
     #[arg(long)]
@@ -248,16 +257,6 @@ fn fill(text: &str) -> Result<String, String> {
         1..=512 => Ok(text.to_owned()),
         found => Err(format!("expected 1 to 512 bytes, found {found}")),
     }
-}
-
-/// What is done about targets that are too small.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ShrinkArgs {
-    /// Where the target is too small for the filesystem of a source, but not for what is in it: let the
-    /// filesystem's own program shrink it in an overlay, and copy that. Nothing is written to the source. For
-    /// ext2, ext3, ext4 (resize2fs), NTFS (ntfsresize) and, as root, Btrfs. The source must not be mounted.
-    #[arg(long)]
-    pub shrink: bool,
 }
 
 /// What is done about sources whose journal awaits recovery.

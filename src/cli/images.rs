@@ -2,7 +2,7 @@
 
 use super::{
     CloneRungArg, FreezeArgs, RelianceArgs, ReplayArgs, RunArgs, RungArg, ShrinkArgs, StillArgs,
-    sealed_text,
+    TableKind, sealed_text,
 };
 use clap::{Args, ValueEnum};
 use klon_partition::Outside;
@@ -149,6 +149,10 @@ pub struct RestoreArgs {
     /// [default: $TMPDIR if that is set, else /var/tmp].
     #[arg(long, value_name = "DIR", requires = "shrink")]
     pub scratch: Option<PathBuf>,
+    /// Give the disk that the image is restored to a table of this kind. klon says before what boots then, and what
+    /// does not.
+    #[arg(long, value_enum)]
+    pub table: Option<TableKind>,
     /// Afterwards grow what was restored into the room that there is: its partition, and the filesystem in it
     /// (ext, NTFS, XFS, Btrfs). As `klon grow` does.
     #[arg(long)]

@@ -3,7 +3,8 @@
 mod asleep;
 
 use crate::boot_fields;
-use crate::cli::{CloneArgs, Common, StillArg};
+use crate::cli::{CloneArgs, Common, RestoreArgs, RungArg, StillArg};
+use crate::command::restore::{self, ByPartitions};
 use crate::direction;
 use crate::error::usage;
 use crate::jobs::{self, BadSectors, Shrinks, Sources, VolumeJob};
@@ -67,6 +68,9 @@ fn clone_awake(run: asleep::Of<'_>, ways: &Ways, common: &Common) -> Result<Exit
         continuity: ledger::continuity(common, Path::new("/")).ok(),
         ..policy(args)
     };
+    if let Some(done) = by_partitions(args, &policy, common, &system)? {
+        return Ok(done);
+    }
     let how = sources(args, ways)?;
     let asked = own_identity::Asked {
         identity: args.identity,
@@ -104,6 +108,67 @@ fn clone_awake(run: asleep::Of<'_>, ways: &Ways, common: &Common) -> Result<Exit
         plan_copy::keep(plan, &args.source, &system);
     }
     Ok(done)
+}
+
+/// A whole disk that goes to another one by its partitions: one that has sectors of another size, or gets a table of
+/// another kind.
+fn by_partitions(
+    args: &CloneArgs,
+    policy: &Policy,
+    common: &Common,
+    system: &System,
+) -> Result<Option<ExitCode>> {
+    let is_other = args.rescue.is_some() || tracking(args).is_some();
+    let Some(target) = args.target.as_ref().filter(|_| !is_other) else {
+        return Ok(None);
+    };
+    let source = match Place::resolve(&args.source, system) {
+        Err(_) if args.table.is_none() => return Ok(None),
+        source => source?,
+    };
+    let is_whole = source.number.is_none() && source.image.is_none() && !source.is_export();
+    if !is_whole && args.table.is_none() {
+        return Ok(None);
+    }
+    let wanted = ByPartitions {
+        shrinks: false,
+        table: args.table,
+    };
+    let disks = match wanted.look(&source, target, system) {
+        // Who clones the disk as a whole tells what is wrong.
+        Err(_) if args.table.is_none() => None,
+        found => found?,
+    };
+    let Some(disks) = disks else {
+        return Ok(None);
+    };
+    if args.identity.is_some() {
+        return Err(usage(
+            "--identity is for volumes, and for disks that go to one with the same sectors and table",
+        ));
+    }
+    if args.skip.is_some() {
+        return Err(usage(
+            "--skip is for volumes, and for disks that go to one with the same sectors and table",
+        ));
+    }
+    let restore = RestoreArgs {
+        image: args.source.clone(),
+        target: vec![target.clone()],
+        partition: Vec::new(),
+        rung: RungArg::Auto,
+        in_place: args.in_place,
+        outside: args.outside.unwrap_or_default(),
+        skip_damaged: false,
+        size: Vec::new(),
+        make_empty: false,
+        shrink: args.shrink,
+        scratch: args.replay.scratch.clone(),
+        table: args.table,
+        grow: false,
+        run: args.run.clone(),
+    };
+    restore::clone_by_partitions(&restore, policy, common, &disks).map(Some)
 }
 
 /// The plan that is given; `None` where a source and a target are.
@@ -173,6 +238,8 @@ fn sources<'a>(args: &'a CloneArgs, ways: &'a Ways) -> Result<Sources<'a>> {
             (true, false) => Shrinks::All,
             (false, false) => Shrinks::AsPlanned,
         },
+        adapts: args.shrink.adapts() && !is_rescue,
+        skips: args.skip.is_some(),
     })
 }
 

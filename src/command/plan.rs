@@ -1,10 +1,11 @@
 //! `klon plan`: lay out a drive and write that down; no disk is written.
 
 mod sizes;
+mod skipped;
 mod source;
 
 use crate::advice;
-use crate::cli::{Common, PlanArgs, TableKind};
+use crate::cli::{Common, PlanArgs};
 use crate::confirm;
 use crate::error::{Advice, usage};
 use crate::guard::{self, Protected};
@@ -217,10 +218,7 @@ fn options(args: &PlanArgs, drive_bytes: u64) -> Result<Options> {
         other => other.map(str::to_owned),
     };
     Ok(Options {
-        scheme: args.table.map(|table| match table {
-            TableKind::Gpt => Scheme::Gpt,
-            TableKind::Mbr => Scheme::Mbr,
-        }),
+        scheme: args.table.map(Scheme::from),
         replace_table: args.replace_table,
         may_shrink: args.shrink,
         date_stamp,
@@ -305,6 +303,7 @@ fn sources(args: &PlanArgs, system: &System, drive: &OpenPlace) -> Result<Vec<So
             source: source.with_context(|| path.to_owned())?,
         });
     }
+    skipped::leave_out(&args.skip, &mut requests)?;
     match sizes.first() {
         Some((name, _)) => Err(usage(format!(
             "--size names {}, which is not a source of this plan",

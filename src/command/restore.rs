@@ -25,9 +25,9 @@ use crate::still::ways::Ways;
 use crate::target::TargetEnd;
 use crate::threads;
 use anyhow::Result;
-use klon_imaging::CloneOptions;
 use klon_imaging::change::{Reliance, Rung, resembles};
 use klon_imaging::clone::Update;
+use klon_imaging::{CloneOptions, Role};
 use klon_partition::Shown;
 use klon_partition::planner::Plan;
 use klon_partition::system::System;
@@ -35,6 +35,7 @@ use klon_partition::text::{quoted, unsealed};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use way_back::Asked;
+pub use way_back::{ByPartitions, ToDisk};
 
 /// Restores a snapshot, or partitions of it, or the sources of a plan.
 ///
@@ -42,8 +43,11 @@ use way_back::Asked;
 /// As of a clone; damage in the image, too.
 pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let system = System::current()?;
+    let policy = policy(args);
     let asked = Asked {
         args,
+        policy: &policy,
+        role: Role::Restore,
         common,
         system: &system,
     };
@@ -52,35 +56,21 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     }
     let shrunk = way_back::shrunk_image(args, &system);
     let shrunk = shrunk.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?;
-    if let Some((image, place)) = shrunk {
+    if let Some(disks) = shrunk {
         check_options(args)?;
-        if let Some(snapshot) = &image.snapshot {
+        if let Some(snapshot) = &disks.source.snapshot {
             state::warn(snapshot.image());
         }
-        return way_back::run_image(asked, &image, &place);
+        return way_back::run_image(asked, &disks);
     }
     check_options(args)?;
-    let records = records::store(common)?;
-    let policy = policy(args);
-    let mut jobs = Vec::new();
-    for Named { source, target } in pairs(args)? {
-        let source = image_or_packed(&source)?;
-        let is_image = source.image.is_some();
-        let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
-            (false, _) => {
-                let packed = packed::source(place, &system, target)?;
-                packed.ok_or_else(|| no_image(&place.given))
-            }
-            (true, true) => damaged_image::open(place, &system, target),
-            (true, false) => {
-                let place = place.clone();
-                let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
-                SourceEnd::open(&place, &Ways::none(), &system, target.geometry())
-            }
-        };
-        let job = jobs::pair::pair_with(&source, &target, open, &system);
-        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
+    if args.table.is_some() {
+        return Err(usage(
+            "--table is for all of a disk in an image, and one disk that it goes to",
+        ));
     }
+    let records = records::store(common)?;
+    let mut jobs = jobs_of(args, &system)?;
     for source in jobs.iter_mut().filter_map(|job| job.source.as_mut()) {
         source.limit(args.outside);
     }
@@ -105,6 +95,53 @@ pub fn run(args: &RestoreArgs, common: &Common) -> Result<ExitCode> {
     let ended = carry_out(&mut jobs, run)?;
     grow(args, &jobs, common)?;
     Ok(ended)
+}
+
+/// What is restored as it is, and where it goes.
+fn jobs_of(args: &RestoreArgs, system: &System) -> Result<Vec<VolumeJob>> {
+    let mut jobs = Vec::new();
+    for Named { source, target } in pairs(args)? {
+        let source = image_or_packed(&source)?;
+        let is_image = source.image.is_some();
+        let open = |place: &Place, target: &TargetEnd| match (is_image, args.skip_damaged) {
+            (false, _) => {
+                let packed = packed::source(place, system, target)?;
+                packed.ok_or_else(|| no_image(&place.given))
+            }
+            (true, true) => damaged_image::open(place, system, target),
+            (true, false) => {
+                let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
+                let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+                let place = place.clone();
+                let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
+                let place = place.for_sectors(sector_bytes.filter(|_| args.shrink.adapts()));
+                SourceEnd::open(&place, &Ways::none(), system, target.geometry())
+            }
+        };
+        let job = jobs::pair::pair_with(&source, &target, open, system);
+        jobs.push(job.map_err(|error| damaged_image::hinted(error, args.skip_damaged))?);
+    }
+    Ok(jobs)
+}
+
+/// Clones a whole disk to another one by its partitions.
+///
+/// # Errors
+/// As of a clone.
+pub fn clone_by_partitions(
+    args: &RestoreArgs,
+    policy: &Policy,
+    common: &Common,
+    disks: &ToDisk,
+) -> Result<ExitCode> {
+    let asked = Asked {
+        args,
+        policy,
+        role: Role::Backup,
+        common,
+        system: &System::current()?,
+    };
+    way_back::run_image(asked, disks)
 }
 
 /// `--grow`: what is restored grows into the room that it has. What a damaged image lacks is grown as well.

@@ -32,6 +32,7 @@ use compared::{Verifying, verify_one};
 use klon_imaging::{RecordStore, VerifySummary};
 use klon_partition::Shown;
 use klon_partition::filesystem::{self, Owners};
+use klon_partition::planner::{Plan, PlannedVolume};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
 use klon_partition::{ExtentMap, Identity, ReadAt};
@@ -136,12 +137,14 @@ fn checks(
     records: &RecordStore,
     system: &System,
 ) -> Result<Vec<Check>> {
-    let how = |bad| Sources {
+    let how = |bad, skips| Sources {
         bad,
         moments: Moments::asked(args.still.still, args.freeze.freeze_max),
         ways,
         replay: &args.replay,
         shrinks: Shrinks::Nothing,
+        adapts: true,
+        skips,
     };
     // What klon wrote there is plain bytes.
     let place = Place::resolve(&args.target, system)?;
@@ -151,12 +154,11 @@ fn checks(
         && args.source.is_none()
         && let Some(plan) = plan_file::find_plan(&place.path)?
     {
-        let jobs = jobs::planned::of_plan(
-            &plan,
-            &args.only,
-            args.against_source.then(|| how(BadSectors::AroundIfNeeded)),
-            system,
-        )?;
+        let how = |skips| {
+            args.against_source
+                .then(|| how(BadSectors::AroundIfNeeded, skips))
+        };
+        let jobs = planned(&plan, &args.only, &how, Known { records, system })?;
         let checks = jobs.into_iter().map(|job| check_of(job, records));
         return checks.collect();
     }
@@ -186,8 +188,10 @@ fn checks(
                 true => BadSectors::Around,
                 false => BadSectors::AroundIfNeeded,
             };
-            let source = source.at_node(system)?;
-            let mut source = how(bad).open(&source, system, geometry)?;
+            let how = how(bad, skipped(&identity, records));
+            let sector_bytes = open.disk(system)?.map(|disk| disk.logical_sector_bytes);
+            let source = how.place(source.at_node(system)?, sector_bytes);
+            let mut source = how.open(&source, system, geometry)?;
             source.note_recorded(records);
             Asked::nothing(records).show_recorded(&mut source, &identity)?;
             Some(source)
@@ -199,6 +203,40 @@ fn checks(
         identity,
         source,
     }])
+}
+
+/// What is known of clones and disks.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    records: &'a RecordStore,
+    system: &'a System,
+}
+
+/// The volumes of a plan, with sources that lack what was left out of their clones.
+fn planned<'a>(
+    plan: &Plan,
+    only: &[String],
+    how: &dyn Fn(bool) -> Option<Sources<'a>>,
+    known: Known<'_>,
+) -> Result<Vec<VolumeJob>> {
+    let Known { records, system } = known;
+    let is_skipped = |volume: &PlannedVolume| skipped(&plan.target(volume), records);
+    if !plan.volumes.iter().any(is_skipped) {
+        return jobs::planned::of_plan(plan, only, how(false), system);
+    }
+    let mut all = Vec::new();
+    for volume in jobs::planned::named(plan, only)? {
+        let only = [volume.name.clone()];
+        let how = how(is_skipped(volume));
+        all.extend(jobs::planned::of_plan(plan, &only, how, system)?);
+    }
+    Ok(all)
+}
+
+/// Whether contents were left out of a clone.
+fn skipped(identity: &Identity, records: &RecordStore) -> bool {
+    let record = records.outline(identity).unwrap_or_default();
+    record.is_some_and(|record| !record.manifest.skipped.is_empty())
 }
 
 /// The source that the record of a clone names.

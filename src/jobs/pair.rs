@@ -7,11 +7,10 @@ use crate::named::identity::{disk_identity, identity_by_path};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
+use klon_partition::Identity;
 use klon_partition::Shown;
 use klon_partition::filesystem::Basis;
-use klon_partition::planner::sector_mismatch;
 use klon_partition::system::System;
-use klon_partition::{Identity, ReadAt};
 use std::path::Path;
 
 /// The pair of `klon clone SOURCE TARGET`.
@@ -36,8 +35,8 @@ pub fn pair_with(
 ) -> Result<VolumeJob> {
     let mut target = TargetEnd::look(target, system)?;
     check_apart(source_place, &target, system)?;
-    let mut source = open(source_place, &target)?;
-    check_sectors(&mut source, &target)?;
+    let source = open(source_place, &target)?;
+    check_sectors(&source, &target)?;
     let shown = target.identity.clone();
     if let Some(identity) = identity_with(&source, &target, system)? {
         target.identity = identity;
@@ -107,8 +106,8 @@ pub fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Resul
     guard::apart(&target.place.given, &now.location, &protected)
 }
 
-/// Tables, and some filesystems, count in the sectors of the device that they were made on.
-fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
+/// Tables count in the sectors of the device that they were made on.
+fn check_sectors(source: &SourceEnd, target: &TargetEnd) -> Result<()> {
     let Some(disk) = target.now.as_ref().and_then(|now| now.disk.as_ref()) else {
         return Ok(());
     };
@@ -117,10 +116,5 @@ fn check_sectors(source: &mut SourceEnd, target: &TargetEnd) -> Result<()> {
     let table = source.table.as_ref().filter(|_| is_believed);
     let table_sector_bytes = table.map(|table| table.logical_sector_bytes);
     let found = disk.logical_sector_bytes;
-    guard::same_sectors(&target.place.given, found, table_sector_bytes)?;
-    let source_bytes = source.device.geometry().logical_sector_bytes;
-    let summary = source.usage.summary.as_ref();
-    let mismatch = sector_mismatch(summary, source_bytes, disk.logical_sector_bytes);
-    source.warnings.extend(mismatch);
-    Ok(())
+    guard::same_sectors(&target.place.given, found, table_sector_bytes)
 }

@@ -29,6 +29,43 @@ pub fn of_plan(
     source: Option<Sources<'_>>,
     system: &System,
 ) -> Result<Vec<VolumeJob>> {
+    let named = named(plan, only)?;
+    let drive = find_drive(plan, system)?;
+    let mut jobs = Vec::new();
+    for volume in named {
+        let target =
+            planned_target(plan, volume, &drive, system).with_context(|| volume.name.clone())?;
+        let source = match source {
+            Some(how) => {
+                let sector_bytes = plan.drive.logical_sector_bytes;
+                let source = planned_source(volume, how, sector_bytes, system);
+                Some(source.with_context(|| volume.name.clone())?)
+            }
+            None => None,
+        };
+        if let (Some(source), Some(now)) = (&source, &target.now) {
+            let protected = Protected {
+                name: &source.name,
+                location: &source.location,
+            };
+            guard::apart(&volume.name, &now.location, &protected)?;
+        }
+        let (name, consent_identity) = (volume.name.clone(), plan.drive.identity.clone());
+        jobs.push(VolumeJob {
+            is_planned: true,
+            is_drive_given_up: plan.table.is_new,
+            group: Some(volume.group.clone()),
+            ..VolumeJob::new(name, source, target, consent_identity)
+        });
+    }
+    Ok(jobs)
+}
+
+/// The volumes of a plan that are named by clone or group; all for no name.
+///
+/// # Errors
+/// [`usage`] for a name that the plan doesn't have.
+pub fn named<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a PlannedVolume>> {
     let is_meant = |volume: &&PlannedVolume| {
         only.is_empty()
             || only
@@ -49,33 +86,7 @@ pub fn of_plan(
             )));
         }
     }
-    let drive = find_drive(plan, system)?;
-    let mut jobs = Vec::new();
-    for volume in plan.volumes.iter().filter(is_meant) {
-        let target =
-            planned_target(plan, volume, &drive, system).with_context(|| volume.name.clone())?;
-        let source = match source {
-            Some(how) => {
-                Some(planned_source(volume, how, system).with_context(|| volume.name.clone())?)
-            }
-            None => None,
-        };
-        if let (Some(source), Some(now)) = (&source, &target.now) {
-            let protected = Protected {
-                name: &source.name,
-                location: &source.location,
-            };
-            guard::apart(&volume.name, &now.location, &protected)?;
-        }
-        let (name, consent_identity) = (volume.name.clone(), plan.drive.identity.clone());
-        jobs.push(VolumeJob {
-            is_planned: true,
-            is_drive_given_up: plan.table.is_new,
-            group: Some(volume.group.clone()),
-            ..VolumeJob::new(name, source, target, consent_identity)
-        });
-    }
-    Ok(jobs)
+    Ok(plan.volumes.iter().filter(is_meant).collect())
 }
 
 /// The drive of a plan, opened for reading.
@@ -168,6 +179,8 @@ pub fn partition_place(
         image: None,
         replay: None,
         shrink: None,
+        sectors: None,
+        skips: false,
         is_raw: true,
     }
 }
@@ -250,12 +263,18 @@ fn source_place(source: &SourceRef, name: &str, system: &System) -> Result<Place
     Ok(place)
 }
 
-fn planned_source(volume: &PlannedVolume, how: Sources<'_>, system: &System) -> Result<SourceEnd> {
+fn planned_source(
+    volume: &PlannedVolume,
+    how: Sources<'_>,
+    sector_bytes: u32,
+    system: &System,
+) -> Result<SourceEnd> {
     let SourceRef {
         partuuid, fs_uuid, ..
     } = &volume.source;
     let place = source_place(&volume.source, &volume.name, system)?.at_node(system)?;
-    let target = Geometry::new(volume.extent.len_bytes(), 512);
+    let place = how.place(place, Some(sector_bytes));
+    let target = Geometry::new(volume.extent.len_bytes(), sector_bytes);
     let shrinks = match (how.shrinks, volume.is_shrunk) {
         (Shrinks::Nothing, true) => return Err(not_shrunk_here(how.bad)),
         (Shrinks::AsPlanned, true) => Shrinks::All,

@@ -27,6 +27,10 @@ pub struct Sources<'a> {
     pub replay: &'a ReplayArgs,
     /// Whose filesystem may be shrunk for a target that is too small.
     pub shrinks: Shrinks,
+    /// Whether filesystems are laid out for the sectors of the target, where these are others.
+    pub adapts: bool,
+    /// Whether contents are left out that are worthless on a copy.
+    pub skips: bool,
 }
 
 /// Which filesystems may be shrunk for targets that are too small.
@@ -44,6 +48,14 @@ pub enum Shrinks {
 pub type Opened = (Option<Partition>, SourceEnd);
 
 impl Sources<'_> {
+    /// A source that goes to a disk with such sectors.
+    pub fn place(&self, place: Place, sector_bytes: Option<u32>) -> Place {
+        Place {
+            skips: self.skips,
+            ..place.for_sectors(sector_bytes.filter(|_| self.adapts))
+        }
+    }
+
     /// Opens a volume or a whole disk, as it would be on a target of `target` geometry.
     ///
     /// # Errors
@@ -71,7 +83,9 @@ impl Sources<'_> {
     /// # Errors
     /// As [`open`](Self::open), and when the node can't be found.
     pub fn at_node(&self, place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
-        let place = place.clone().at_node(system)?;
+        let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
+        let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+        let place = self.place(place.clone().at_node(system)?, sector_bytes);
         self.open(&place, system, target.geometry())
     }
 

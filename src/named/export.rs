@@ -38,6 +38,8 @@ impl Place {
             image: None,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: false,
         }))
     }

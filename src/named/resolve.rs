@@ -94,6 +94,8 @@ impl Place {
             image,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: false,
         }))
     }
@@ -148,6 +150,8 @@ pub fn look_for(system: &System, identity: &Identity) -> Result<Option<Place>> {
             image: None,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: false,
         })),
         Identity::Path(_) => Ok(None),
@@ -233,6 +237,8 @@ fn at_most_one(given: &str, mut found: Vec<(PathBuf, Option<u32>)>) -> Result<Op
             image: None,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: false,
         })),
         (None, _) => Ok(None),

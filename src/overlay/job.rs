@@ -16,6 +16,8 @@ pub enum Job {
     ShrinkNtfs(u64),
     /// Shrinks a Btrfs.
     ShrinkBtrfs(u64),
+    /// Makes an XFS on the second volume like the one on the first, and copies its files.
+    CopyXfs,
     /// Takes the mark from an NTFS that asks for a check.
     UnmarkNtfs,
     /// Asks how many bytes the smallest ext2, ext3 or ext4 has.
@@ -34,6 +36,7 @@ impl fmt::Display for Job {
             Self::ShrinkExt(bytes) => write!(f, "shrink-ext:{bytes}"),
             Self::ShrinkNtfs(bytes) => write!(f, "shrink-ntfs:{bytes}"),
             Self::ShrinkBtrfs(bytes) => write!(f, "shrink-btrfs:{bytes}"),
+            Self::CopyXfs => f.write_str("copy-xfs"),
             Self::UnmarkNtfs => f.write_str("unmark-ntfs"),
             Self::LeastExt => f.write_str("least-ext"),
             Self::LeastNtfs => f.write_str("least-ntfs"),
@@ -57,6 +60,7 @@ impl FromStr for Job {
             ("shrink-ext", Some(bytes)) => Ok(Self::ShrinkExt(bytes)),
             ("shrink-ntfs", Some(bytes)) => Ok(Self::ShrinkNtfs(bytes)),
             ("shrink-btrfs", Some(bytes)) => Ok(Self::ShrinkBtrfs(bytes)),
+            ("copy-xfs", None) => Ok(Self::CopyXfs),
             ("unmark-ntfs", None) => Ok(Self::UnmarkNtfs),
             ("least-ext", None) => Ok(Self::LeastExt),
             ("least-ntfs", None) => Ok(Self::LeastNtfs),
@@ -78,6 +82,7 @@ mod tests {
             Job::ShrinkExt(7),
             Job::ShrinkNtfs(u64::MAX),
             Job::ShrinkBtrfs(1 << 30),
+            Job::CopyXfs,
             Job::UnmarkNtfs,
             Job::LeastExt,
             Job::LeastNtfs,

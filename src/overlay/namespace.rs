@@ -1,6 +1,6 @@
 //! The mount namespace of an overlay's room. The served volume is mounted in it.
 
-use super::served::NAME;
+use super::served::{NAME, SECOND};
 use anyhow::{Context as _, Result, anyhow};
 use klon_partition::Shown as _;
 use nix::errno::Errno;
@@ -21,6 +21,10 @@ pub(super) struct RoomPaths {
     pub(super) volume: PathBuf,
     /// An empty directory.
     pub(super) mount_point: PathBuf,
+    /// The second volume, where there is one.
+    pub(super) second: PathBuf,
+    /// An empty directory for that.
+    pub(super) second_mount_point: PathBuf,
 }
 
 /// Enters a namespace of its own, and mounts there what the other end of the socket will serve. `covered` is a
@@ -39,7 +43,8 @@ pub(super) fn enter(covered: &Path, socket: &UnixStream) -> Result<RoomPaths> {
         .with_context(|| format!("a directory in memory over {}", covered.shown()))?;
     let directory = covered.join("served");
     let mount_point = covered.join("mounted");
-    for directory in [&directory, &mount_point] {
+    let second_mount_point = covered.join("second");
+    for directory in [&directory, &mount_point, &second_mount_point] {
         fs::create_dir(directory).with_context(|| directory.shown())?;
     }
     let fuse = File::options().read(true).write(true).open("/dev/fuse");
@@ -54,6 +59,8 @@ pub(super) fn enter(covered: &Path, socket: &UnixStream) -> Result<RoomPaths> {
     Ok(RoomPaths {
         volume: directory.join(NAME),
         mount_point,
+        second: directory.join(SECOND),
+        second_mount_point,
     })
 }
 

@@ -13,34 +13,58 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The name of the file.
 pub(super) const NAME: &str = "klon-overlay";
+/// The name of the second one, where there are two.
+pub(super) const SECOND: &str = "klon-second";
 
 /// How long the kernel may cache attributes. Only the room changes the file.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const ROOT: INodeNo = INodeNo(1);
-const FILE: INodeNo = INodeNo(2);
+/// The number of the first file.
+const FIRST: u64 = 2;
 /// `FALLOC_FL_KEEP_SIZE`, `FALLOC_FL_PUNCH_HOLE` and `FALLOC_FL_ZERO_RANGE` of `linux/falloc.h`.
 const KEEP_SIZE: i32 = 1;
 const PUNCH_HOLE: i32 = 2;
 const ZERO_RANGE: i32 = 16;
 
-/// A device as that file.
-pub(super) struct Served {
+/// Devices as those files.
+pub(super) struct Served(Vec<ServedFile>);
+
+/// A device as a file.
+struct ServedFile {
     device: Arc<dyn WriteAt>,
     /// Programs that shrink a filesystem in a file cut the file, too.
     size_bytes: AtomicU64,
 }
 
 impl Served {
-    pub(super) fn new(device: Arc<dyn WriteAt>) -> Self {
-        let size_bytes = device.geometry().size_bytes.into();
-        Self { device, size_bytes }
+    /// One or two devices.
+    pub(super) fn new(devices: Vec<Arc<dyn WriteAt>>) -> Self {
+        let file = |device: Arc<dyn WriteAt>| ServedFile {
+            size_bytes: device.geometry().size_bytes.into(),
+            device,
+        };
+        Self(devices.into_iter().map(file).collect())
+    }
+
+    fn file(&self, inode: INodeNo) -> Result<&ServedFile, Errno> {
+        let index = inode
+            .0
+            .checked_sub(FIRST)
+            .and_then(|it| usize::try_from(it).ok());
+        index
+            .and_then(|index| self.0.get(index))
+            .ok_or(Errno::ENOENT)
+    }
+
+    fn named(name: &OsStr) -> Option<INodeNo> {
+        let index = [NAME, SECOND].iter().position(|it| name == *it)?;
+        Some(INodeNo(FIRST + index as u64))
     }
 
     fn attributes(&self, inode: INodeNo) -> Result<FileAttr, Errno> {
         let (kind, size, perm) = match inode {
             ROOT => (FileType::Directory, 0, 0o700),
-            FILE => (FileType::RegularFile, self.size(), 0o600),
-            _ => return Err(Errno::ENOENT),
+            inode => (FileType::RegularFile, self.file(inode)?.size(), 0o600),
         };
         Ok(FileAttr {
             ino: inode,
@@ -60,7 +84,9 @@ impl Served {
             flags: 0,
         })
     }
+}
 
+impl ServedFile {
     fn size(&self) -> u64 {
         self.size_bytes.load(Ordering::Relaxed)
     }
@@ -116,8 +142,8 @@ fn code(error: &klon_partition::Error) -> Errno {
 
 impl Filesystem for Served {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let is_there = parent == ROOT && name == NAME;
-        match self.attributes(FILE).ok().filter(|_| is_there) {
+        let inode = Self::named(name).filter(|_| parent == ROOT);
+        match inode.and_then(|inode| self.attributes(inode).ok()) {
             Some(attributes) => reply.entry(&FOREVER, &attributes, Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
@@ -148,9 +174,9 @@ impl Filesystem for Served {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let cut = match size.filter(|_| inode == FILE) {
-            Some(size) => self.cut(size),
-            None => Ok(()),
+        let cut = match (size, self.file(inode)) {
+            (Some(size), Ok(file)) => file.cut(size),
+            _ => Ok(()),
         };
         match cut.and_then(|()| self.attributes(inode)) {
             Ok(attributes) => reply.attr(&FOREVER, &attributes),
@@ -159,16 +185,16 @@ impl Filesystem for Served {
     }
 
     fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        match inode {
-            FILE => reply.opened(FileHandle(0), FopenFlags::empty()),
-            _ => reply.error(Errno::ENOENT),
+        match self.file(inode) {
+            Ok(_) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(error) => reply.error(error),
         }
     }
 
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         _: FileHandle,
         offset: u64,
         size: u32,
@@ -176,7 +202,7 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.read(offset, size) {
+        match self.file(inode).and_then(|file| file.read(offset, size)) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),
         }
@@ -185,7 +211,7 @@ impl Filesystem for Served {
     fn write(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         _: FileHandle,
         offset: u64,
         data: &[u8],
@@ -194,7 +220,7 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.write(data, offset) {
+        match self.file(inode).and_then(|file| file.write(data, offset)) {
             Ok(written) => reply.written(written),
             Err(error) => reply.error(error),
         }
@@ -203,14 +229,15 @@ impl Filesystem for Served {
     fn fallocate(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         _: FileHandle,
         offset: u64,
         length: u64,
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        match self.clear(offset, length, mode) {
+        let cleared = self.file(inode);
+        match cleared.and_then(|file| file.clear(offset, length, mode)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(error),
         }

@@ -42,6 +42,23 @@ pub enum Ended {
 /// # Errors
 /// When no room can be had; with the exit code of an interruption when someone asked for that.
 pub fn run(device: Arc<dyn WriteAt>, job: Job, scratch: &Scratch) -> Result<Ended> {
+    work(vec![device], job, scratch)
+}
+
+/// As [`run`], with a `second` volume beside it.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_beside(
+    device: Arc<dyn WriteAt>,
+    second: Arc<dyn WriteAt>,
+    job: Job,
+    scratch: &Scratch,
+) -> Result<Ended> {
+    work(vec![device, second], job, scratch)
+}
+
+fn work(devices: Vec<Arc<dyn WriteAt>>, job: Job, scratch: &Scratch) -> Result<Ended> {
     let (ours, theirs) = UnixStream::pair().context("the overlay's socket")?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("klon").arg(COMMAND).arg(job.to_string());
@@ -57,7 +74,7 @@ pub fn run(device: Arc<dyn WriteAt>, job: Job, scratch: &Scratch) -> Result<Ende
     drop(command);
     let fuse = receive(&ours);
     let served = match fuse {
-        Ok(Some(fuse)) => serve(device, fuse),
+        Ok(Some(fuse)) => serve(devices, fuse),
         // It says why.
         Ok(None) => Ok(None),
         Err(error) => Err(error),
@@ -114,11 +131,11 @@ fn outcome(status: ExitStatus, said: String) -> Result<Ended> {
 }
 
 /// Answers the kernel from now on; what is returned tells when it has given up the mount.
-fn serve(device: Arc<dyn WriteAt>, fuse: OwnedFd) -> Result<Option<Receiver<()>>> {
+fn serve(devices: Vec<Arc<dyn WriteAt>>, fuse: OwnedFd) -> Result<Option<Receiver<()>>> {
     let mut config = Config::default();
     config.n_threads = Some(THREADS);
     config.acl = SessionACL::All;
-    let session = Session::from_fd(Served::new(device), fuse, SessionACL::All, config);
+    let session = Session::from_fd(Served::new(devices), fuse, SessionACL::All, config);
     let session = session.context("serving the overlay over FUSE")?;
     let (end, ended) = sync_channel(1);
     thread::Builder::new()

@@ -7,7 +7,7 @@ use std::io;
 use std::process::{Command, Output, Stdio};
 
 /// Where they are.
-const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin";
+pub(super) const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin";
 /// What is kept of what one says: its last lines.
 const LINES_MAX: usize = 6;
 

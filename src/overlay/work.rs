@@ -1,29 +1,12 @@
 //! How the room does each job.
 
 use super::Job;
+use super::copied;
+use super::mounted::{Mounting, mounted};
 use super::namespace::RoomPaths;
 use super::shrink;
-use super::tool::{self, Program};
-use anyhow::{Context as _, Result, anyhow};
-use klon_partition::Shown as _;
-use klon_partition::system;
-use nix::mount::{MntFlags, umount2};
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
-
-const MOUNT: Program = Program::new("mount", "mount");
-/// How long the kernel may take to give a loop device back: whoever looks at new disks may hold it.
-const DETACH_TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// How a volume is mounted.
-struct Mounting {
-    kind: &'static str,
-    options: &'static str,
-}
+use anyhow::Result;
+use std::path::Path;
 
 /// Nothing is resumed that was under way, nothing is discarded, and nothing on it is run.
 const XFS: Mounting = Mounting {
@@ -51,6 +34,7 @@ pub(super) fn run(job: Job, paths: &RoomPaths) -> Result<Option<u64>> {
             let done = around(paths, &BTRFS, |at| shrink::btrfs(at, bytes));
             done.map(nothing)
         }
+        Job::CopyXfs => copied::xfs(paths).map(nothing),
         Job::UnmarkNtfs => shrink::unmark_ntfs(volume).map(nothing),
         Job::LeastExt => shrink::ext_least_bytes(volume).map(Some),
         Job::LeastNtfs => shrink::ntfs_least_bytes(volume).map(Some),
@@ -67,56 +51,8 @@ fn around<T>(
     mounting: &Mounting,
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
-    let Mounting { kind, options } = *mounting;
-    let at = &paths.mount_point;
-    let arguments = ["-n", "-i", "-t", kind, "-o", options];
-    let arguments = arguments.map(OsString::from).into_iter();
-    let own = [paths.volume.clone().into(), at.clone().into()];
-    tool::run(MOUNT, arguments.chain(own))?;
-    let device = device_of(at)?;
-    let done = work(at);
-    umount2(at, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("unmounting {kind}"))?;
-    if kind == "btrfs" {
-        // The kernel must not take the overlay for a newer state of the volume itself.
-        system::forget_btrfs(&device);
-    }
-    await_detached(&device)?;
+    let there = mounted(&paths.volume, &paths.mount_point, mounting)?;
+    let done = work(&paths.mount_point);
+    there.unmount()?;
     done
-}
-
-/// The loop device that is mounted there.
-fn device_of(at: &Path) -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    let at = at.to_str().context("the mount point")?;
-    // As the kernel writes it there.
-    let escapes = [
-        ("\\", "\\134"),
-        (" ", "\\040"),
-        ("\t", "\\011"),
-        ("\n", "\\012"),
-    ];
-    let at = escapes
-        .iter()
-        .fold(at.to_owned(), |at, (raw, code)| at.replace(raw, code));
-    let found = mounts.lines().rev().find_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let is_it = mount.split(' ').nth(4) == Some(&at);
-        let source = source.split(' ').nth(1)?;
-        is_it.then(|| PathBuf::from(source))
-    });
-    found.ok_or_else(|| anyhow!("{at} is not mounted"))
-}
-
-/// Waits until the kernel has given the loop device back, and so all of it to klon.
-fn await_detached(device: &Path) -> Result<()> {
-    let name = device.file_name().context("the loop device")?;
-    let file = Path::new("/sys/block").join(name).join("loop/backing_file");
-    let covered = |text: &str| text.contains(super::served::NAME);
-    for _ in 0..DETACH_TRIES {
-        match fs::read_to_string(&file) {
-            Ok(text) if covered(&text) => sleep(PAUSE),
-            _ => return Ok(()),
-        }
-    }
-    Err(anyhow!("{} is held by another program", device.shown()))
 }

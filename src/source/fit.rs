@@ -1,10 +1,14 @@
 //! Sources that are larger than their targets. What must be copied has to end before the target does.
 //! What lies behind, and nobody proved free, is never lost without a word.
 
+mod too_small;
+
 use crate::error::refused;
 use crate::human;
 use crate::messages::say;
 use crate::named::open::OpenPlace;
+use crate::source::adapted::{self, Adapted};
+use crate::source::copied;
 use crate::source::imaged::leave_out_unknown;
 use crate::source::resized::Resized;
 use crate::source::shrunk::{self, Shrinking};
@@ -15,21 +19,10 @@ use klon_partition::inspect::{
     self, DiskUsage, Fitting, Overrun, cut_of_disk, cut_of_volume, data_in, disk_usage_by,
 };
 use klon_partition::outside::first_set;
-use klon_partition::planner::parse_size;
 use klon_partition::table::{self, Moved, Scheme, Table};
 use klon_partition::{Extent, ExtentMap, Geometry, Outside, ReadAt};
 use std::sync::Arc;
-
-/// What can be done about a disk with a partition that has no room.
-const fn way_out_of_disk(open: &OpenPlace) -> &'static str {
-    match open.snapshot {
-        Some(_) => ", unless klon shrinks partitions on their way (klon restore --shrink)",
-        None => {
-            ": klon clone shrinks no partition of a whole disk. Plan for the target (klon plan --shrink), or clone its \
-             partitions one by one, with --shrink where one has to be smaller"
-        }
-    }
-}
+use too_small::{TooSmall, exact, way_out_of_disk};
 
 /// Reading more than this is announced.
 const ANNOUNCED_BYTES: u64 = 1 << 30;
@@ -79,6 +72,44 @@ impl<U> Fitted<U> {
 /// # Errors
 /// When its filesystem, or anything that is in use, ends behind the target.
 pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Result<Fitted<Usage>> {
+    let sectors = adapted::sectors(open, &usage)?;
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    match sectors {
+        // Its size and its sectors are one thing.
+        Some(sector_bytes) if kind.is_some_and(adapted::is_own) => {
+            let own_bytes = open.device.geometry().size_bytes;
+            let target_bytes = smaller(target, own_bytes).unwrap_or(own_bytes);
+            laid_out(open, usage, Geometry::new(target_bytes, sector_bytes))
+        }
+        Some(sector_bytes) => {
+            let fitted = in_own_sectors(open, usage, target)?;
+            in_sectors(open, fitted, sector_bytes)
+        }
+        None => in_own_sectors(open, usage, target),
+    }
+}
+
+/// What was fitted to a target, for sectors of `sector_bytes` as well.
+fn in_sectors(open: &OpenPlace, fitted: Fitted<Usage>, sector_bytes: u32) -> Result<Fitted<Usage>> {
+    let to = Geometry::new(fitted.device.geometry().size_bytes, sector_bytes);
+    let from = Adapted {
+        device: fitted.device.clone(),
+        usage: fitted.usage.clone(),
+    };
+    let Adapted { device, usage } = adapted::laid_out(open, from, to)?;
+    Ok(Fitted {
+        device,
+        usage,
+        ..fitted
+    })
+}
+
+/// A volume in sectors of the size that it has.
+fn in_own_sectors(
+    open: &OpenPlace,
+    usage: Usage,
+    target: Option<Geometry>,
+) -> Result<Fitted<Usage>> {
     let device = open.device.clone();
     let size_bytes = device.geometry().size_bytes;
     let Some(target_bytes) = smaller(target, size_bytes) else {
@@ -88,6 +119,13 @@ pub fn volume(open: &OpenPlace, usage: Usage, target: Option<Geometry>) -> Resul
     if let (Fitting::Overruns(Overrun::Filesystem { kind, .. }), Some(scratch)) =
         (&found, &open.place.shrink)
     {
+        if adapted::is_own(*kind) {
+            let to = Geometry {
+                size_bytes: target_bytes,
+                ..device.geometry()
+            };
+            return laid_out(open, usage, to);
+        }
         let to = Shrinking {
             target_bytes,
             scratch,
@@ -113,13 +151,36 @@ fn shrunken(
     to: Shrinking<'_>,
 ) -> Result<Fitted<Usage>> {
     let target_bytes = to.target_bytes;
-    let shrunk = shrunk::volume(open, &usage, kind, to)?;
+    let shrunk = match kind {
+        Kind::Xfs => copied::volume(open, &usage, to)?,
+        kind => shrunk::volume(open, &usage, kind, to)?,
+    };
+    let cut = rest_behind(open, &usage, kind, target_bytes);
+    Ok(Fitted::new(shrunk.device, shrunk.usage, Some(cut)))
+}
+
+/// A FAT that klon lays out anew on a target of this geometry, which may be smaller.
+fn laid_out(open: &OpenPlace, usage: Usage, to: Geometry) -> Result<Fitted<Usage>> {
+    let kind = usage.summary.as_ref().map(|summary| summary.kind);
+    let is_cut = to.size_bytes < open.device.geometry().size_bytes;
+    let cut = kind.filter(|_| is_cut);
+    let cut = cut.map(|kind| rest_behind(open, &usage, kind, to.size_bytes));
+    let from = Adapted {
+        device: open.device.clone(),
+        usage,
+    };
+    let Adapted { device, usage } = adapted::laid_out(open, from, to)?;
+    Ok(Fitted::new(device, usage, cut))
+}
+
+/// What nobody proved free behind the end of a filesystem that becomes smaller.
+fn rest_behind(open: &OpenPlace, usage: &Usage, kind: Kind, target_bytes: u64) -> Cut {
     // What was behind the end of the filesystem has no place on the target.
     let device = open.device.clone();
     let behind = Extent::between(target_bytes, device.geometry().size_bytes);
     let mut rest = usage.within(behind);
     rest.extents = rest.unproven.clone();
-    let cut = Cut {
+    Cut {
         end: inspect::Cut {
             target_bytes,
             rest,
@@ -127,8 +188,7 @@ fn shrunken(
         },
         place: format!("behind the end of its {kind}"),
         device,
-    };
-    Ok(Fitted::new(shrunk.device, shrunk.usage, Some(cut)))
+    }
 }
 
 /// A disk with a table, as it is on a target of this size: a backup GPT lies at the end.
@@ -236,42 +296,6 @@ fn relocated(open: &OpenPlace, table: &Table, target: Geometry) -> Result<Resize
     Resized::new(&open.place.given, &open.device, Some(table), Some(target))
 }
 
-/// A size for a message that says how much is needed: never rounded down.
-fn exact(size_bytes: u64) -> String {
-    let size = human::size(size_bytes);
-    if parse_size(&size).is_ok_and(|shown_bytes| shown_bytes == size_bytes) {
-        size
-    } else {
-        format!("{size} ({size_bytes} bytes)")
-    }
-}
-
-/// Why a target is too small, and what would help.
-struct TooSmall<'a> {
-    /// What of the source does not fit.
-    what: &'a str,
-    /// The size that the target must have.
-    least_bytes: u64,
-    /// What else can be done, after a full stop.
-    way_out: &'a str,
-}
-
-impl TooSmall<'_> {
-    fn error(&self, open: &OpenPlace, target_bytes: u64) -> anyhow::Error {
-        let size_bytes = open.device.geometry().size_bytes;
-        refused(format!(
-            "the target ({}) is too small for {} ({}): {}. The target must have at least {}{}. Nothing was \
-             written",
-            exact(target_bytes),
-            open.place.given,
-            exact(size_bytes),
-            self.what,
-            exact(self.least_bytes),
-            self.way_out
-        ))
-    }
-}
-
 /// What is done about bytes that the target cuts off and that nobody proved free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -376,17 +400,4 @@ fn first_data(name: &str, cut: &Cut, extents: &ExtentMap) -> Result<Option<u64>>
         }
     }
     Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exact;
-
-    #[test]
-    fn bytes_are_named_only_where_the_size_is_rounded() {
-        let shown = [100, 1536, 40 << 20, 1 << 40, (1 << 30) + (1 << 20)].map(exact);
-        let expected = ["100 B", "1.50 KiB", "40 MiB", "1 TiB"];
-        assert_eq!(shown[..4], expected);
-        assert_eq!(shown[4], "1 GiB (1074790400 bytes)");
-    }
 }

@@ -3,7 +3,7 @@
 use super::fit::{self, Cut, Fitted};
 use super::imaged::leave_out_unknown;
 use super::warnings::{container_warnings, damaged_copies, disk_warnings, warning};
-use super::{SourceEnd, contained, lost_before, shrunk, unread};
+use super::{SourceEnd, adapted, contained, lost_before, shrunk, skipped, unread};
 use crate::guard;
 use crate::named::Place;
 use crate::named::open::OpenPlace;
@@ -91,11 +91,18 @@ impl SourceEnd {
             guard::awake(&name, &open.device)?;
         }
         let Fitted {
-            device, usage, cut, ..
+            device,
+            mut usage,
+            cut,
+            ..
         } = fit::volume(open, usage, target)?;
-        let device = unread::of_volume(device, &usage);
+        let mut device = unread::of_volume(device, &usage);
+        if open.place.skips {
+            device = skipped::of_volume(device, &mut usage)?;
+        }
         let mut warnings = container_warnings(open);
         warnings.extend(warning(&name, &usage));
+        warnings.extend(adapted::warning(open));
         Ok(Read {
             device,
             usage,
@@ -132,6 +139,10 @@ impl SourceEnd {
         }
         let fitted = fit::disk(open, target)?;
         let device = unread::of_disk(fitted.device, &fitted.usage)?;
+        let (device, skipped) = match open.place.skips {
+            true => skipped::of_disk(device, &fitted.usage.volumes)?,
+            false => (device, Vec::new()),
+        };
         let mut warnings = container_warnings(open);
         warnings.extend(damaged_copies(&name, open));
         warnings.extend(disk_warnings(&name, &fitted.usage));
@@ -142,6 +153,7 @@ impl SourceEnd {
             Basis::Whole { .. } | Basis::Contained { .. } => Vec::new(),
         };
         let mut usage = usage.into_usage();
+        usage.skipped = skipped;
         open.mark_replayed(&mut usage);
         if device.geometry() != open.device.geometry() {
             drop_moved(&mut usage, open)?;
@@ -181,6 +193,8 @@ impl SourceEnd {
         let size_bytes = read.device.geometry().size_bytes;
         let known = open.known(system)?;
         let mut notes = open.notes();
+        notes.extend(adapted::note(open));
+        notes.extend(skipped::notes(&open.place.given, &read.usage));
         notes.extend(shrunk::note(&open.place.given, size_bytes, &read.usage));
         Ok(Self {
             name: open.place.given.clone(),

@@ -1,6 +1,7 @@
 //! Sources whose filesystem klon shrinks for a target. The filesystem's own program works in an overlay, and
 //! the source stays as it is.
 
+use super::adapted::is_own;
 use crate::error::refused;
 use crate::human;
 use crate::named::open::OpenPlace;
@@ -35,7 +36,13 @@ pub const fn way_out(kind: Kind) -> &'static str {
         Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Ntfs | Kind::Btrfs => {
             ", unless klon shrinks it on its way (--shrink), which it can if it is not mounted"
         }
-        Kind::Xfs => ": an XFS can't be made smaller. Make a new one, and copy its files",
+        Kind::Fat12 | Kind::Fat16 | Kind::Fat32 => {
+            ", unless klon lays it out anew on its way (--shrink)"
+        }
+        Kind::Xfs => {
+            ": an XFS can't be made smaller. With --shrink, klon makes a new one, as root, and copies its files by xfsdump, if \
+             it is not mounted"
+        }
         _ => ": klon can't shrink it",
     }
 }
@@ -112,11 +119,23 @@ pub fn volume(open: &OpenPlace, usage: &Usage, kind: Kind, to: Shrinking<'_>) ->
 pub fn note(name: &str, size_bytes: u64, usage: &Usage) -> Option<String> {
     let from_bytes = usage.shrunk_from_bytes?;
     let kind = usage.summary.as_ref()?.kind;
+    if kind == Kind::Xfs {
+        return Some(format!(
+            "{name}: the files of its xfs ({}) were copied to a new one of {} with the same UUID, label and features, so \
+             this is a copy of files and not of blocks. Files that shared blocks have their own. Nothing is written to it. \
+             klon copies all files each time",
+            human::size(from_bytes),
+            human::size(size_bytes)
+        ));
+    }
+    let size = human::size(size_bytes);
+    let how = match is_own(kind) {
+        true => format!("is laid out anew in {size}"),
+        false => format!("was shrunk to {size} in an overlay"),
+    };
     Some(format!(
-        "{name}: its {kind} ({}) was shrunk to {} in an overlay, so nothing is written to it. klon reads all {} \
-         in use each time",
+        "{name}: its {kind} ({}) {how}, so nothing is written to it. klon reads all {} in use each time",
         human::size(from_bytes),
-        human::size(size_bytes),
         human::size(usage.used_bytes())
     ))
 }

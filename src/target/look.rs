@@ -101,6 +101,8 @@ impl TargetEnd {
             image: None,
             replay: None,
             shrink: None,
+            sectors: None,
+            skips: false,
             is_raw: true,
         };
         Ok(Some(Self {

@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod not_plain;
 mod outputs;
+mod plan_skip;
 mod plans;
 mod refusals;
 mod usage;

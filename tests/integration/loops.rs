@@ -1,6 +1,7 @@
 //! Clones on loop devices, with filesystems that are mounted and changed in between; needs root.
 
 mod changes;
+mod copied;
 mod dirty;
 mod drift;
 mod drive;
@@ -11,6 +12,7 @@ mod ledger;
 mod names;
 mod neighbors;
 mod options;
+mod other_sectors;
 mod own_identity;
 mod power_cut;
 mod recognized;
@@ -21,4 +23,5 @@ mod rescue;
 mod shrink;
 mod shrink_disk;
 mod shrink_killed;
+mod skipped;
 mod tables;

@@ -37,6 +37,7 @@ fn source(name: &str, size_bytes: u64, size: SizePolicy) -> SourceRequest {
                 used_bytes: None,
                 end_bytes: None,
                 minimum: Minimum::Never("nobody asked".to_owned()),
+                recognized: None,
             }],
         },
     }

@@ -264,6 +264,7 @@ fn of_plan(scheme: Scheme) -> Vec<u8> {
         used_bytes: Some(MIB),
         end_bytes: None,
         minimum: Minimum::Never("nobody asked".to_owned()),
+        recognized: None,
     };
     let request = |name: &str, size: SizePolicy| SourceRequest {
         name: name.to_owned(),

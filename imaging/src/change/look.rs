@@ -125,7 +125,7 @@ pub struct Before<'a> {
 impl<'a> Look<'a> {
     /// Looks at a source. `None` if its files can't prove anything: by this filesystem, or only by a heuristic that
     /// nobody asked for; because the source is not clean, or keeps digests itself; or because its journal was replayed
-    /// or it was shrunk for this run alone.
+    /// or it was shrunk for this run alone, or contents of it are left out.
     ///
     /// # Errors
     /// [`Error::Source`].
@@ -135,6 +135,8 @@ impl<'a> Look<'a> {
         // What is shown of a volume whose journal was replayed is on no disk. The next run finds it as the
         // kernel left it, and reads everything.
         let is_own = !usage.is_replayed && usage.shrunk_from_bytes.is_none();
+        // What is left out may not be at the next run: no file shows that.
+        let is_own = is_own && usage.skipped.is_empty();
         let is_mapped = usage.basis == Basis::Map && is_own;
         let is_mapped = is_mapped && keeps_metadata(usage, reliance);
         let witness = kind.and_then(witness).filter(|_| is_mapped);

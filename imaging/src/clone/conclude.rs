@@ -10,11 +10,11 @@ use crate::clock::{milliseconds, unix_seconds_now};
 use crate::error::{Error, Result};
 use crate::hex::Hex;
 use crate::plan::Plan;
-use crate::record::manifest::FilesystemId;
+use crate::record::manifest::{FilesystemId, Skipped};
 use crate::record::{CompleteRecord, Manifest, Record, RunEntry};
 use crate::tally::Tally;
 use klon_partition::ExtentMap;
-use klon_partition::filesystem::{ChangeToken, probe};
+use klon_partition::filesystem::{ChangeToken, Worthless, probe};
 use std::time::Duration;
 
 /// Whatever fails after the commit, the clone is whole; but what failed on the target itself may be
@@ -198,6 +198,13 @@ pub(crate) fn target_token(job: &Job<'_>) -> Result<Option<ChangeToken>> {
 }
 
 /// The manifest of the clone as it is on the target now.
+fn skipped(one: &Worthless) -> Skipped {
+    Skipped {
+        path: one.path.clone(),
+        skipped_bytes: one.extents.total_bytes(),
+    }
+}
+
 pub(crate) fn manifest(
     job: &Job<'_>,
     plan: &Plan,
@@ -221,6 +228,7 @@ pub(crate) fn manifest(
         role: job.role,
         consistency: job.consistency(),
         outside: job.usage.choice,
+        skipped: job.usage.skipped.iter().map(skipped).collect(),
         grown: Vec::new(),
         is_dormant: previous.is_some_and(|record| record.manifest.is_dormant),
         history,

@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(record.manifest.grown, [GROWTH]);
         assert_eq!((&record.data, &record.zero), (&data, &none));
         let plain = Manifest {
+            skipped: Vec::new(),
             grown: Vec::new(),
             ..record.manifest.clone()
         };

@@ -54,6 +54,9 @@ pub struct Manifest {
     /// How the source was at rest when it was read; [`Consistency::Still`] in records that do not say.
     #[serde(default)]
     pub consistency: Consistency,
+    /// Files whose contents were left out, and are zero on the clone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
     /// What was made larger on the target since, oldest first: it is no longer, block for block, what this
     /// record describes. A run that makes a new record ends that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,6 +71,16 @@ pub struct Manifest {
     pub is_dormant: bool,
     /// The runs, oldest first; the last one made this record.
     pub history: Vec<RunEntry>,
+}
+
+/// A file whose contents were left out, as they are worth nothing on a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its path; of a whole disk with the number of the partition before a colon.
+    #[serde(with = "klon_partition::text::stored")]
+    pub path: String,
+    /// How many bytes of it.
+    pub skipped_bytes: u64,
 }
 
 /// A filesystem on a clone that was made larger. Sizes and places of the source stay in the record as they

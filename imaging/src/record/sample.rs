@@ -19,6 +19,7 @@ pub(crate) fn manifest(target: &Identity) -> Manifest {
         role: Role::Backup,
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
+        skipped: Vec::new(),
         grown: Vec::new(),
         is_dormant: false,
         history: Vec::new(),

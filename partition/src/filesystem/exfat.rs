@@ -15,6 +15,7 @@ mod layout;
 mod own_id;
 mod owners;
 mod root;
+mod sectors;
 mod state;
 mod tree;
 
@@ -22,14 +23,15 @@ use super::chain;
 use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Kind, Owners, Summary};
-use crate::device::{Patches, ReadAt, read_vec};
+use super::{ChangeToken, Filesystem, Hazard, Kind, OnSectors, Owners, Summary};
+use crate::device::{Geometry, Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use crate::own_id::OwnIds;
 use bitmap::Bitmap;
 use layout::Layout;
 use root::Root;
+use std::sync::Arc;
 
 type Chains<'a> = chain::Chains<'a, Layout>;
 
@@ -39,6 +41,8 @@ const COUNTED_BITMAP_BYTES_MAX: u64 = 32 << 20;
 
 struct Exfat {
     layout: Layout,
+    /// The sector that it was made for.
+    sector_bytes: u64,
     root: Root,
     summary: Summary,
 }
@@ -82,6 +86,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<Box<dyn Filesystem>>> 
     }
     Ok(Some(Box::new(Exfat {
         layout,
+        sector_bytes: sectors::own_bytes(&sector),
         root,
         summary,
     })))
@@ -146,6 +151,16 @@ impl Filesystem for Exfat {
 
     fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
         Some(own_id::patches(device, ids))
+    }
+
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        sectors::on_sectors(&self.layout, self.sector_bytes, sector_bytes)
+    }
+
+    /// Only for sectors of another size.
+    fn laid_out(&self, device: Arc<dyn ReadAt>, to: Geometry) -> Option<Result<Arc<dyn ReadAt>>> {
+        let is_whole = to.size_bytes == device.geometry().size_bytes;
+        is_whole.then(|| sectors::shown(device, &self.layout, to.logical_sector_bytes))
     }
 
     fn owners(&self, device: &dyn ReadAt, extents: &ExtentMap, files_max: usize) -> Owners {

@@ -15,14 +15,15 @@ mod let_go;
 mod metadata;
 mod own_id;
 mod owners;
+mod relaid;
 mod state;
 
 use super::chain;
 use super::finder::Finder;
 use super::named::Named;
 use super::owners::Gaps;
-use super::{ChangeToken, Filesystem, Hazard, Owners, Paths, Summary};
-use crate::device::{Patches, ReadAt, read_vec};
+use super::{ChangeToken, Filesystem, Hazard, OnSectors, Owners, Paths, Summary};
+use crate::device::{Geometry, Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use crate::own_id::OwnIds;
@@ -30,6 +31,7 @@ use boot::Parsed;
 pub(super) use boot::is_bitlocker_to_go;
 use layout::Layout;
 pub use let_go::{ClearedMark, cleared_mark};
+use std::sync::Arc;
 
 /// Counting free clusters reads the FAT; one larger than this is not read for a summary.
 const COUNTED_FAT_BYTES_MAX: u64 = 4 << 20;
@@ -141,6 +143,29 @@ impl Filesystem for Fat {
 
     fn with_own_id(&self, device: &dyn ReadAt, ids: &OwnIds) -> Option<Result<Patches>> {
         Some(own_id::patches(device, &self.layout, ids))
+    }
+
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        let Layout {
+            kind,
+            sector_bytes: own_bytes,
+            ..
+        } = self.layout;
+        match own_bytes == u64::from(sector_bytes) {
+            true => OnSectors::AsIs,
+            false => OnSectors::Anew(format!(
+                "its {kind} was made for sectors of {own_bytes} bytes. klon lays it out anew for sectors of \
+                 {sector_bytes}: its files, names, times, serial number and label stay"
+            )),
+        }
+    }
+
+    fn laid_out(&self, device: Arc<dyn ReadAt>, to: Geometry) -> Option<Result<Arc<dyn ReadAt>>> {
+        Some(relaid::relaid(device, &self.layout, to))
+    }
+
+    fn least_bytes(&self, device: &dyn ReadAt) -> Option<Result<u64>> {
+        Some(relaid::least_bytes(device, &self.layout))
     }
 
     fn paths<'a>(&'a self, device: &'a dyn ReadAt) -> Option<Paths<'a>> {

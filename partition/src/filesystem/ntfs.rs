@@ -20,21 +20,26 @@ mod place;
 mod record;
 mod runs;
 mod scan;
+mod sectors;
 mod state;
 mod stream;
 mod times;
 mod unstamped;
+mod worthless;
 
 use super::files::FileVisitor;
 use super::named::Named;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Summary};
-use crate::device::{Patches, ReadAt, read_vec};
+use super::{
+    ChangeToken, Filesystem, Hazard, Instance, Kind, OnSectors, Owners, Summary, Worthless,
+};
+use crate::device::{Geometry, Patches, ReadAt, read_vec};
 use crate::error::{Error, Result};
 use crate::extent::ExtentMap;
 use crate::own_id::OwnIds;
 use bitmap::Bitmap;
 use mft::Mft;
+use std::sync::Arc;
 
 /// Counting free clusters reads the bitmap. A larger one is not read for a summary.
 const COUNTED_BITMAP_BYTES_MAX: u64 = 32 << 20;
@@ -150,6 +155,21 @@ impl Filesystem for Ntfs {
     /// moves the log's sequence numbers, but a volume may meet both.
     fn change_token(&self, _device: &dyn ReadAt) -> Result<Option<ChangeToken>> {
         Ok(None)
+    }
+
+    fn worthless(&self, device: &dyn ReadAt) -> Result<Vec<Worthless>> {
+        worthless::files(&self.mft, device)
+    }
+
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        sectors::on_sectors(&self.mft.geometry, sector_bytes)
+    }
+
+    /// Only for sectors of another size.
+    fn laid_out(&self, device: Arc<dyn ReadAt>, to: Geometry) -> Option<Result<Arc<dyn ReadAt>>> {
+        let geometry = &self.mft.geometry;
+        let is_whole = to.size_bytes == device.geometry().size_bytes;
+        is_whole.then(|| sectors::shown(device, geometry, to.logical_sector_bytes))
     }
 
     fn files(&self, device: &dyn ReadAt, visitor: &mut dyn FileVisitor) -> Option<Vec<String>> {

@@ -1,7 +1,9 @@
 //! The policy on top of the parsers: a byte is left out only when a clean filesystem proves it
 //! free. A filesystem proves nothing about the bytes behind its own end.
 
-use super::{ChangeToken, Filesystem, Hazard, Recognized, Summary, beyond, probe, recognize};
+use super::{
+    ChangeToken, Filesystem, Hazard, Recognized, Summary, Worthless, beyond, probe, recognize,
+};
 use crate::device::{Geometry, ReadAt};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, ExtentMap};
@@ -33,6 +35,8 @@ pub struct Usage {
     pub is_replayed: bool,
     /// The size that the filesystem has on the volume itself, where it was shrunk for a target.
     pub shrunk_from_bytes: Option<u64>,
+    /// Files whose contents are shown as zeroes, as the user left them out.
+    pub skipped: Vec<Worthless>,
     /// The filesystem's change token, if it has one.
     pub token: Option<ChangeToken>,
 }
@@ -73,6 +77,7 @@ impl Usage {
             basis: Basis::Map,
             is_replayed: false,
             shrunk_from_bytes: None,
+            skipped: Vec::new(),
             token: None,
         }
     }

@@ -23,7 +23,8 @@ mod superblock;
 
 use super::files::FileVisitor;
 use super::owners::{Wanted, look, search};
-use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, Owners, Paths, Summary};
+use super::sectors::by_kind;
+use super::{ChangeToken, Filesystem, Hazard, Instance, Kind, OnSectors, Owners, Paths, Summary};
 use crate::bytes::{be32, be64, text};
 use crate::device::{Patches, ReadAt, read_vec};
 use crate::error::{Checked, Corrupt, Error, Result};
@@ -134,6 +135,17 @@ impl Filesystem for Xfs {
     fn metadata_but(&self, device: &dyn ReadAt, contents: &ExtentMap) -> Result<Option<ExtentMap>> {
         let used = freespace::used(self.superblock()?, device)?;
         Ok(Some(used.difference(contents)))
+    }
+
+    fn on_sectors(&self, sector_bytes: u32) -> OnSectors {
+        match self.superblock() {
+            Ok(superblock) if superblock.sector_bytes >= sector_bytes => OnSectors::AsIs,
+            Ok(superblock) => OnSectors::Never(format!(
+                "its xfs was made for sectors of {} bytes and does not mount on sectors of {sector_bytes}",
+                superblock.sector_bytes
+            )),
+            Err(_) => by_kind(&self.summary, sector_bytes),
+        }
     }
 
     /// A log that is only covered is that of a mounted filesystem, or of one whose power was cut.

@@ -7,7 +7,7 @@ use super::role::Role;
 use super::size::SizePolicy;
 use crate::device::Geometry;
 use crate::extent::{Extent, ExtentMap};
-use crate::filesystem::Summary;
+use crate::filesystem::{Recognized, Summary};
 use crate::identity::Identity;
 use crate::inspect::{DiskLayout, Unassigned, Volume};
 use crate::table::{PartitionType, Scheme, Table};
@@ -100,6 +100,8 @@ pub struct SourceVolume {
     pub end_bytes: Option<u64>,
     /// How small its filesystem can be made.
     pub minimum: Minimum,
+    /// The filesystem itself, where it is at hand: it tells what becomes of it in other sectors.
+    pub recognized: Option<Recognized>,
 }
 
 impl Drive {
@@ -154,6 +156,7 @@ impl SourceVolume {
             used_bytes,
             end_bytes: None,
             minimum: Minimum::Unknown("no tool was asked".to_owned()),
+            recognized: volume.recognized.clone(),
         }
     }
 

@@ -65,6 +65,7 @@ fn volume(number: u32, partition_type: Uuid, start: u64, len: u64) -> SourceVolu
         used_bytes: Some(len / 4),
         end_bytes: None,
         minimum: Minimum::Never("klon can't make it smaller".to_owned()),
+        recognized: None,
     }
 }
 

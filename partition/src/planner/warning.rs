@@ -5,10 +5,9 @@ mod text;
 use super::layout::{Plan, PlannedVolume};
 use super::request::{Request, SourceRequest, SourceVolume};
 use super::role::Role;
-use super::sector;
 use super::size::human_size;
 use super::slots::is_extended;
-use crate::filesystem::Kind;
+use crate::filesystem::{Kind, OnSectors};
 use crate::table::Scheme;
 use crate::text::quoted;
 use serde::Serialize;
@@ -53,6 +52,13 @@ pub enum Warning {
     SameUuids {
         /// Names of the volumes.
         volumes: Vec<String>,
+    },
+    /// A clone whose filesystem is laid out anew for the sectors of the drive.
+    OtherSectors {
+        /// Name of the volume.
+        volume: String,
+        /// What is done, in words.
+        how: String,
     },
     /// A clone that does not, or may not, mount because of the drive's sector size.
     SectorSize {
@@ -263,15 +269,7 @@ fn about_volume(
     let volume = || name.to_owned();
     let summary = source.filesystem.as_ref();
     let mut warnings = Vec::new();
-    let reason = sector::mismatch(
-        summary,
-        asked.source.logical_sector_bytes,
-        plan.drive.logical_sector_bytes,
-    );
-    warnings.extend(reason.map(|reason| Warning::SectorSize {
-        volume: volume(),
-        reason,
-    }));
+    warnings.extend(in_sectors(plan, name, source, asked));
     let is_swap = summary.is_some_and(|summary| summary.kind == Kind::Swap);
     if is_swap || role(source) == Role::Swap {
         warnings.push(Warning::Swap { volume: volume() });
@@ -303,6 +301,26 @@ fn about_volume(
         });
     }
     warnings
+}
+
+/// What becomes of a filesystem in the sectors of the drive, where those are others than its own.
+fn in_sectors(
+    plan: &Plan,
+    name: &str,
+    source: &SourceVolume,
+    asked: &SourceRequest,
+) -> Option<Warning> {
+    let sector_bytes = plan.drive.logical_sector_bytes;
+    let is_other = asked.source.logical_sector_bytes != sector_bytes;
+    let filesystem = source.recognized.as_ref().filter(|_| is_other)?;
+    let volume = name.to_owned();
+    match filesystem.on_sectors(sector_bytes) {
+        OnSectors::AsIs => None,
+        OnSectors::Anew(how) => Some(Warning::OtherSectors { volume, how }),
+        OnSectors::Never(reason) | OnSectors::Unknown(reason) => {
+            Some(Warning::SectorSize { volume, reason })
+        }
+    }
 }
 
 fn shrunk(planned: &PlannedVolume, source: &SourceVolume) -> Option<Warning> {

@@ -119,6 +119,8 @@ fn job(args: &ImageArgs, scratch: &Path, system: &System) -> Result<VolumeJob> {
         ways: &ways,
         replay: &ReplayArgs::NEVER,
         shrinks: Shrinks::Nothing,
+        adapts: false,
+        skips: false,
     };
     jobs::pair::pair(&args.source, scratch, how, system)
 }

@@ -2,11 +2,12 @@
 //! and identities of the original. So does the disk of an image to a disk for which it is too large.
 
 mod boot;
+mod by_partitions;
 mod disk;
 mod image;
 mod shrink;
 
-use super::{grow, policy, rung};
+use super::{grow, rung};
 use crate::boot_fields;
 use crate::cli::{Common, RestoreArgs};
 use crate::confirm::{self, Loss};
@@ -14,7 +15,6 @@ use crate::description::describe;
 use crate::direction;
 use crate::error::{Advice, refused, usage};
 use crate::jobs::VolumeJob;
-use crate::jobs::pair::check_apart;
 use crate::jobs::planned::partition_target;
 use crate::lay_out::{Prepared, covered_warning, is_drive_blank, takes_data};
 use crate::messages::say;
@@ -24,13 +24,16 @@ use crate::named::open::OpenPlace;
 use crate::output;
 use crate::plan_file::size;
 use crate::records;
+use crate::run::policy::Policy;
 use crate::run::{Run, carry_on, look};
 use crate::source::SourceEnd;
 use crate::target::TargetEnd;
 use anyhow::{Context as _, Result};
+pub use by_partitions::{ByPartitions, ToDisk, shrunk_image};
 use disk::{Back, NewDisk, Wanted};
 use klon_imaging::{RecordStore, Role};
 use klon_partition::Shown;
+use klon_partition::inspect::Volume;
 use klon_partition::planner::{Plan, SizePolicy};
 use klon_partition::system::System;
 use klon_partition::table::Partition;
@@ -55,6 +58,10 @@ struct Answer<'a> {
 pub struct Asked<'a> {
     /// Of `klon restore`.
     pub args: &'a RestoreArgs,
+    /// What the run is to do.
+    pub policy: &'a Policy,
+    /// What the copies are for.
+    pub role: Role,
     /// Of all commands.
     pub common: &'a Common,
     /// The disks, and who uses them.
@@ -78,41 +85,28 @@ pub fn run(asked: Asked<'_>, plan: &Plan, drive: &OpenPlace) -> Result<ExitCode>
     bring_back(asked, &mut disks, &sizes)
 }
 
-/// The image that is given, and the disk that it is to be restored to by partitions: with `--shrink`, where
-/// the disk in the image is too large for it.
-///
-/// # Errors
-/// When one of the two can't be opened.
-pub fn shrunk_image(args: &RestoreArgs, system: &System) -> Result<Option<(OpenPlace, Place)>> {
-    let [target] = &args.target[..] else {
-        return Ok(None);
-    };
-    if !args.shrink.shrink || args.skip_damaged {
-        return Ok(None);
-    }
-    let image = Place::resolve(&args.image, system)?;
-    if image.image.is_none() || image.number.is_some() {
-        return Ok(None);
-    }
-    let target = TargetEnd::look(target, system)?;
-    check_apart(&image, &target, system)?;
-    let Some(now) = &target.now else {
-        // A file that is made gets the size of its source.
-        return Ok(None);
-    };
-    let image = image.open()?;
-    let target_bytes = now.open.device.geometry().size_bytes;
-    Ok(image::is_too_large(&image, target_bytes).then_some((image, target.place)))
-}
-
 /// Brings the disk of an image back to a smaller one.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_image(asked: Asked<'_>, image: &OpenPlace, place: &Place) -> Result<ExitCode> {
+pub fn run_image(asked: Asked<'_>, disks: &ToDisk) -> Result<ExitCode> {
     let Asked { args, system, .. } = asked;
-    let original = image::original(image, args.outside, system)?;
-    let disk = image::look(image, &original, place, system)?;
+    let (image, place) = (&disks.source, &disks.target);
+    let found = image::original(image, args.outside, system)?;
+    let scheme = args.table.map_or(found.scheme, |table| table.into());
+    let kind = |number: u32| {
+        let mut volumes = image.layout.volumes.iter();
+        let is_it = |volume: &&Volume| {
+            volume
+                .partition
+                .as_ref()
+                .is_some_and(|it| it.number == number)
+        };
+        Some(volumes.find(is_it)?.filesystem.as_ref()?.kind)
+    };
+    let original = found.in_scheme(scheme, kind)?;
+    let mut disk = image::look(image, &original, place, system)?;
+    disk.is_converted = scheme != found.scheme;
     bring_back(asked, &mut [disk], &[])
 }
 
@@ -123,26 +117,29 @@ fn bring_back(
 ) -> Result<ExitCode> {
     let Asked {
         args,
+        policy,
+        role,
         common,
         system,
     } = asked;
     let records = records::store(common)?;
-    let policy = policy(args);
     for disk in &mut *disks {
         if args.shrink.shrink {
             shrink::allow(disk, args, system)?;
         }
         disk.lay_out(sizes, args.make_empty)
             .map_err(|error| with_shrink(error, args))?;
-        disk.refuse_twice(system)?;
-        disk.open_sources(args.outside, system)?;
+        if role == Role::Restore {
+            disk.refuse_twice(system)?;
+        }
+        disk.open_sources(args.outside, args.shrink.adapts(), system)?;
     }
     let mut sources: Vec<&mut SourceEnd> = Vec::new();
     for back in disks.iter_mut().flat_map(|disk| &mut disk.back) {
         sources.extend(&mut back.source);
     }
     let run = Run {
-        policy: &policy,
+        policy,
         records: &records,
         common,
         system,
@@ -161,7 +158,7 @@ fn bring_back(
     for disk in disks {
         disk.write(system)?;
         // The kernel knows its partitions only now.
-        jobs.extend(bring(disk, &System::current()?)?);
+        jobs.extend(bring(disk, role, &System::current()?)?);
     }
     let system = System::current()?;
     boot_fields::check(&mut jobs, policy.fixes_boot_fields, &system)?;
@@ -196,6 +193,7 @@ fn check_options(args: &RestoreArgs) -> Result<()> {
     let wrong = [
         (!args.partition.is_empty(), "--partition"),
         (args.skip_damaged, "--skip-damaged"),
+        (args.table.is_some(), "--table"),
     ];
     match wrong.iter().find(|(is_given, _)| *is_given) {
         Some((_, option)) => Err(usage(format!(
@@ -285,7 +283,11 @@ fn show(disk: &NewDisk<'_>, args: &RestoreArgs, common: &Common) -> Result<()> {
             disk::named(missing)
         ));
     }
-    for line in boot::lines(disk.original, way, disk.carrier) {
+    let lines = match disk.is_converted {
+        true => boot::converted(disk.original),
+        false => boot::lines(disk.original, way, disk.carrier),
+    };
+    for line in lines {
         say(&format!("klon: {}: {line}", disk.groups()));
     }
     if common.quiet {
@@ -359,7 +361,7 @@ fn ask(
 }
 
 /// The jobs that fill a disk whose table is written.
-fn bring(disk: &mut NewDisk<'_>, system: &System) -> Result<Vec<VolumeJob>> {
+fn bring(disk: &mut NewDisk<'_>, role: Role, system: &System) -> Result<Vec<VolumeJob>> {
     let open = Place::resolve(&disk.open.place.path, system)?
         .into_raw()
         .open()?;
@@ -384,12 +386,15 @@ fn bring(disk: &mut NewDisk<'_>, system: &System) -> Result<Vec<VolumeJob>> {
             ..
         } = back;
         let target = partition_target(&name, written, &open, system)?;
+        let is_same = source.as_ref().is_some_and(|it| it.identity == identity);
         let target = TargetEnd { identity, ..target };
         jobs.push(VolumeJob {
+            // Records can't tell a partition from its copy with the same PARTUUID.
+            is_ambiguous: is_same && role == Role::Backup,
             is_planned: true,
             is_drive_given_up: true,
             group: Some(group),
-            role: Role::Restore,
+            role,
             is_asked: true,
             ..VolumeJob::new(name, source, target, consent_identity.clone())
         });

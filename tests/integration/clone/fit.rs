@@ -249,13 +249,13 @@ fn a_drive_that_is_too_small_takes_what_klon_may_shrink() {
             ],
         );
     }
-    image::sparse(&klon.path("fat"), 300 * MIB);
-    run("mkfs.fat", &["-F", "32", &klon.text("fat")]);
+    image::sparse(&klon.path("exfat"), 300 * MIB);
+    run("mkfs.exfat", &[&klon.text("exfat")]);
     let asked = [
         "plan",
         "--drive",
         "large",
-        "Master=fat",
+        "Master=exfat",
         "--size",
         "Master=fit",
     ];

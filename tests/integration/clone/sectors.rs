@@ -160,7 +160,7 @@ fn what_was_made_from_a_device_of_4096_byte_sectors_goes_back_to_it() {
     klon.ok(&["verify", device.text(), "backup"]);
     klon.ok(&["clone", "backup", "file"]);
     check(&klon, "file", parts);
-    // To another of its kind, from the second copy; to one of 512 bytes it does not go.
+    // To another of its kind, from the second copy, and to one of 512 bytes.
     sparse(&klon.path("other"), 64 * MIB);
     let other = LoopDevice::new(&klon.path("other"), 4096);
     klon.ok(&["clone", "file", other.text()]);
@@ -168,7 +168,13 @@ fn what_was_made_from_a_device_of_4096_byte_sectors_goes_back_to_it() {
     check(&klon, "other", parts);
     sparse(&klon.path("narrow"), 64 * MIB);
     let narrow = LoopDevice::new(&klon.path("narrow"), 512);
-    klon.refused(&["clone", "file", narrow.text()], &["sectors of 4096"]);
+    klon.ok(&["clone", "file", narrow.text()])
+        .says(&["lays it out anew for sectors of 512"]);
+    for (number, checker, options) in parts {
+        let part = format!("narrow.part{number}");
+        klon.ok(&["clone", &format!("narrow:{number}"), &part]);
+        run(checker, &[options, &[&klon.text(&part)]].concat());
+    }
 }
 
 #[test]

@@ -110,3 +110,18 @@ fn nothing_half_shrunk_looks_whole_of_btrfs() {
     btrfs(&klon);
     killed(&klon, 600, &["btrfs", "check", "--check-data-csum"], &tree);
 }
+
+#[test]
+fn nothing_half_copied_looks_whole_of_xfs() {
+    if lacks_root() {
+        return;
+    }
+    let _alone = alone();
+    let klon = Klon::new();
+    image::sparse(&klon.path("source"), 600 * MIB);
+    run("mkfs.xfs", &["-q", &klon.text("source")]);
+    let mount = Mount::new(klon.path("source"), &klon.path("mnt"), "loop");
+    spread(mount.path());
+    drop(mount);
+    killed(&klon, 360, &["xfs_repair", "-n"], &tree);
+}

@@ -42,6 +42,7 @@ fn manifest(target: &Identity) -> Manifest {
         role: Role::Backup,
         outside: klon_partition::Outside::All,
         consistency: Default::default(),
+        skipped: Vec::new(),
         grown: Vec::new(),
         is_dormant: false,
         history: vec![run],

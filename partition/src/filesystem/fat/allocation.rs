@@ -74,7 +74,7 @@ pub(super) fn free_clusters(device: &dyn ReadAt, layout: &Layout) -> Result<u32>
 }
 
 /// Calls `visit` with each cluster and its entry.
-fn for_each_entry(
+pub(super) fn for_each_entry(
     device: &dyn ReadAt,
     layout: &Layout,
     mut visit: impl FnMut(Cluster, u32),

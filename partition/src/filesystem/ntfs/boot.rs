@@ -18,6 +18,8 @@ const RECORD_BYTES_MAX: u64 = 64 << 10;
 /// Sizes and places that everything else is checked against.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
+    /// The sector that it was made for: 512 to 4096 bytes.
+    pub(super) sector_bytes: u64,
     /// A power of two of at most 2 MiB.
     pub(super) cluster_bytes: u64,
     /// Whole clusters; `$Bitmap` has one bit for each.
@@ -107,6 +109,7 @@ pub(super) fn parse(sector: &[u8], volume_bytes: u64) -> Checked<Geometry> {
     };
     check_zeroes(sector)?;
     Ok(Geometry {
+        sector_bytes: bytes_per_sector,
         cluster_bytes,
         clusters,
         record_bytes: size(sector, 0x40, "clusters_per_mft_record", cluster_bytes)?,

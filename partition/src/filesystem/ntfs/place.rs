@@ -49,6 +49,7 @@ mod tests {
     #[test]
     fn clusters_beyond_the_last_have_no_bytes() {
         let geometry = Geometry {
+            sector_bytes: 512,
             cluster_bytes: 512,
             clusters: 100,
             record_bytes: 1024,

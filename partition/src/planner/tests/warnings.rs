@@ -1,12 +1,34 @@
 //! What plans warn of.
 
 use super::*;
-use crate::filesystem::Hazard;
+use crate::device::MemoryDevice;
+use crate::filesystem::{Hazard, Recognized, recognize};
 use crate::inspect::Unassigned;
 use crate::planner::Warning;
 
 fn warnings(request: &Request) -> Vec<Warning> {
     planned(request).unwrap().warnings
+}
+
+/// A small FAT of sectors of 512 bytes, of which only the boot sector matters here.
+fn fat() -> Recognized {
+    let mut bytes = vec![0; 65_536];
+    bytes[..3].copy_from_slice(&[0xeb, 0x3c, 0x90]);
+    bytes[11..13].copy_from_slice(&512u16.to_le_bytes());
+    // Sectors: 1 a cluster, 1 reserved, 2 FATs of 1, 16 entries of the root directory, 128.
+    for (at, value) in [
+        (13, 1),
+        (14, 1),
+        (16, 2),
+        (17, 16),
+        (19, 128),
+        (21, 0xf8),
+        (22, 1),
+    ] {
+        bytes[at] = value;
+    }
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    recognize(&MemoryDevice::new(bytes, 512)).unwrap().unwrap()
 }
 
 #[test]
@@ -66,6 +88,7 @@ fn what_a_volume_is_about_is_said() {
     let mut swap = volume(3, SWAP, 30 * GIB, GIB);
     swap.filesystem = Some(summary(Kind::Swap, GIB, "s"));
     boot.source.volumes.push(swap);
+    boot.source.volumes[0].recognized = Some(fat());
     let mut request = request(500 * GIB, vec![boot]);
     request.drive.geometry = Geometry::new(500 * GIB, 4096);
     request.drive.content = Some("ext4 \"Old\"".to_owned());
@@ -78,8 +101,8 @@ fn what_a_volume_is_about_is_said() {
              boots by UEFI only, or after you install a boot loader on it",
             "Boot has data in no partition: a boot loader, or the rest of deleted partitions. The \
              first are at 4.76 MiB, and 3 GiB of the disk are in no partition. No clone of this plan has these data",
-            "BootClone-ESP: fat32 made for sectors of 512 bytes does not mount, nor boot, on \
-             sectors of 4096. klon can still restore it to a drive like its source's",
+            "BootClone-ESP: its fat12 was made for sectors of 512 bytes. klon lays it out anew for sectors of 4096: \
+             its files, names, times, serial number and label stay",
             "BootClone: the source needs journal recovery (needs_recovery), so klon copies \
              all of it, unused blocks too. To repair it, mounting and unmounting it once is usually \
              enough",

@@ -42,10 +42,8 @@ impl fmt::Display for Warning {
                     _ => "UUIDs of their sources",
                 }
             ),
-            Self::SectorSize { volume, reason } => write!(
-                f,
-                "{volume}: {reason}. klon can still restore it to a drive like its source's"
-            ),
+            Self::OtherSectors { volume, how } => write!(f, "{volume}: {how}"),
+            Self::SectorSize { volume, reason } => write!(f, "{volume}: {reason}"),
             Self::Swap { volume } => write!(
                 f,
                 "{volume} is the clone of a swap volume. Its content is of no use later"

@@ -1,8 +1,8 @@
 //! Says what will boot of a disk that comes back, before anything is written.
 
 use klon_partition::planner::{Original, WayBack};
-use klon_partition::table::PartitionType;
 use klon_partition::table::types::BIOS_BOOT;
+use klon_partition::table::{PartitionType, Scheme};
 
 /// One line for each way of booting that the original had, as the `carrier` knows of it: a plan or an image.
 pub fn lines(original: &Original, way: &WayBack, carrier: &str) -> Vec<String> {
@@ -19,6 +19,41 @@ pub fn lines(original: &Original, way: &WayBack, carrier: &str) -> Vec<String> {
     }
     lines.extend(bios(original, way, carrier));
     lines
+}
+
+/// What boots of a disk whose table becomes one of the other kind, and what does not.
+pub fn converted(original: &Original) -> Vec<String> {
+    let partitions = original.partitions.iter();
+    let mut esps = partitions.filter(|one| one.partition_type.is_efi_system());
+    let esp = esps.next().map(|one| one.number);
+    let others = "PARTUUIDs are others than they were. What mounts or boots by them (fstab, cmdline.txt, loader entries) \
+                  has to be told; UUIDs of filesystems stay";
+    let (kind, more) = match original.scheme {
+        Scheme::Gpt => (
+            "GPT",
+            "Windows boots from it by UEFI alone. To boot by BIOS, make a BIOS boot partition and install the boot \
+             loader anew (grub-install)",
+        ),
+        Scheme::Mbr => (
+            "MBR",
+            "Names, GUIDs and attributes of partitions have no place there, and Windows does not boot from it by UEFI. To \
+             boot by BIOS, install the boot loader anew (grub-install)",
+        ),
+    };
+    let uefi = match esp {
+        Some(number) => format!(
+            "UEFI firmware boots what is in EFI/BOOT of its EFI system partition {number}, if there is something"
+        ),
+        None => "UEFI firmware does not boot it: it has no EFI system partition".to_owned(),
+    };
+    vec![
+        format!(
+            "its table becomes a new {kind}. BIOS does not boot it then: the code of the first sector and the loader before \
+             the first partition do not come along. {more}"
+        ),
+        uefi,
+        others.to_owned(),
+    ]
 }
 
 fn bios(original: &Original, way: &WayBack, carrier: &str) -> Option<String> {

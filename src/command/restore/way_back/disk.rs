@@ -15,7 +15,7 @@ use crate::still::ways::Ways;
 use anyhow::{Context as _, Result};
 use klon_imaging::mark::Mark;
 use klon_partition::planner::{
-    Change, Original, Plan, PlannedVolume, Returning, SizePolicy, WayBack, sector_mismatch,
+    Change, Original, Plan, PlannedVolume, Returning, SizePolicy, WayBack,
 };
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Rewrite, Table};
@@ -32,6 +32,8 @@ pub struct NewDisk<'a> {
     pub original: &'a Original,
     /// Which of the two it is, in words.
     pub carrier: &'static str,
+    /// Whether its table is of another kind than it was.
+    pub is_converted: bool,
     /// What comes back.
     pub back: Vec<Back>,
     /// Its table, once it is laid out.
@@ -118,6 +120,7 @@ impl<'a> NewDisk<'a> {
             identity,
             original,
             carrier,
+            is_converted: false,
             back: Vec::new(),
             way: None,
             changes: Vec::new(),
@@ -219,22 +222,17 @@ impl<'a> NewDisk<'a> {
     ///
     /// # Errors
     /// When one can't be read, is unfinished, or does not fit.
-    pub fn open_sources(&mut self, outside: Outside, system: &System) -> Result<()> {
+    pub fn open_sources(&mut self, outside: Outside, adapts: bool, system: &System) -> Result<()> {
         let way = self.way.as_ref().context("the disk was not laid out")?;
         let sector_bytes = self.open.device.geometry().logical_sector_bytes;
         for back in &mut self.back {
             let extent = back.partition(way)?.extent;
             let target = Geometry::new(extent.len_bytes(), sector_bytes);
+            back.open.place.sectors = adapts.then_some(sector_bytes);
             let source = SourceEnd::volume(&back.open, system, Some(target));
             let mut source = source.with_context(|| back.name.clone())?;
             source.name.clone_from(&back.name);
             source.limit(outside);
-            let summary = source.usage.summary.as_ref();
-            // What the filesystem was made for, whatever the backup drive has.
-            let made_for = self.original.logical_sector_bytes;
-            source
-                .warnings
-                .extend(sector_mismatch(summary, made_for, sector_bytes));
             back.source = Some(source);
         }
         Ok(())

@@ -1,7 +1,8 @@
-//! A whole disk in an image that comes back to a smaller one: by partitions, as some of them become smaller.
+//! A whole disk that goes to another one by partitions: from an image to a smaller disk, or from anywhere to a disk with
+//! sectors of another size, or with a table of another kind.
 
 use super::disk::{Back, NewDisk, target};
-use crate::boot_code::found;
+use crate::boot_code::{found, table_lost};
 use crate::error::refused;
 use crate::guard;
 use crate::human;
@@ -10,12 +11,19 @@ use crate::named::Place;
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
 use crate::source::contained;
+use crate::still::ways::Ways;
 use anyhow::{Context as _, Result};
 use klon_partition::ReadAt;
 use klon_partition::outside::Outside;
 use klon_partition::planner::{Original, Returning};
 use klon_partition::system::System;
 use klon_partition::table::{Partition, Table};
+
+/// Whether the disk that is open counts in other sectors than a target.
+pub fn has_other_sectors(open: &OpenPlace, target_sector_bytes: u32) -> bool {
+    let table = open.layout.believed_table().filter(|_| open.is_disk());
+    table.is_some_and(|table| table.logical_sector_bytes != target_sector_bytes)
+}
 
 /// Whether the partitions of a disk in an image have no room on a target as large as that.
 pub fn is_too_large(image: &OpenPlace, target_bytes: u64) -> bool {
@@ -38,14 +46,22 @@ pub fn original(image: &OpenPlace, outside: Outside, system: &System) -> Result<
     let found = found::original(image, identity, &image.layout)?;
     let original = found.ok_or_else(|| {
         refused(format!(
-            "the partition table in {} can't be relied on, so its partitions can't be made smaller",
+            "the partition table in {} can't be relied on, so its partitions can't go one by one",
             image.place.given
         ))
     })?;
+    if let Some(table) = image.layout.believed_table() {
+        for what in table_lost::lost(image, table)? {
+            say(&format!(
+                "klon: warning: {}: its table is written anew, and does not have {what}",
+                image.place.given
+            ));
+        }
+    }
     if let Some(left) = found::not_carried(image, &original)? {
         let told = format!(
-            "{}: there are data in no partition, from {} on, and only partitions come back to a smaller disk. \
-             To have them, restore to a disk of at least {}",
+            "{}: there are data in no partition, from {} on, and only partitions go to a disk that is smaller or has \
+             another table. To have them, name a disk with the same sectors of at least {}",
             image.place.given,
             human::size(left.first_bytes),
             human::size(image.device.geometry().size_bytes)
@@ -76,7 +92,11 @@ pub fn look<'a>(
             back.push(look_at(image, partition, system)?);
         }
     }
-    let disk = NewDisk::new(open, identity, original, "image");
+    let carrier = match &image.snapshot {
+        Some(_) => "image",
+        None => "copy",
+    };
+    let disk = NewDisk::new(open, identity, original, carrier);
     Ok(NewDisk { back, ..disk })
 }
 
@@ -88,7 +108,12 @@ fn look_at(image: &OpenPlace, partition: &Partition, system: &System) -> Result<
         number: Some(number),
         ..image.place.clone()
     };
-    let open = place.open().with_context(|| name.clone())?;
+    let open = match &image.snapshot {
+        Some(_) => place.open(),
+        // Nobody else may write to it meanwhile.
+        None => Ways::none().claim(&place.at_node(system)?, system),
+    };
+    let open = open.with_context(|| name.clone())?;
     guard::is_a_source(&open)?;
     let usage = contained::by_disk(open.usage()?, &open, system)?;
     let own_bytes = partition.extent.len_bytes();
