@@ -63,8 +63,7 @@ use crate::device::{Geometry, Patches, ReadAt};
 use crate::error::Result;
 use crate::extent::ExtentMap;
 use crate::own_id::OwnIds;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// What a filesystem says of itself.
