@@ -86,7 +86,8 @@ cat /tmp/said
 kill $writer
 wait $writer || :
 exec 3>&-
-umount /esp
+# What the writer waited for ends later.
+until umount /esp; do sleep 1; done
 "#;
 
 #[test]
