@@ -181,13 +181,8 @@ fn checks(
     let source = match source {
         None => None,
         Some(source) => {
-            let record = records.outline(&identity).unwrap_or_default();
-            let bad = record.and_then(|record| record.bad().ok());
             let geometry = Some(open.device.geometry());
-            let bad = match bad.is_some_and(|bad| !bad.extents.is_empty()) {
-                true => BadSectors::Around,
-                false => BadSectors::AroundIfNeeded,
-            };
+            let bad = bad_sectors(&identity, records);
             let how = how(bad, skipped(&identity, records));
             let sector_bytes = open.disk(system)?.map(|disk| disk.logical_sector_bytes);
             let source = how.place(source.at_node(system)?, sector_bytes);
@@ -203,6 +198,16 @@ fn checks(
         identity,
         source,
     }])
+}
+
+/// What is done about bad sectors of a source, by the record of its clone.
+fn bad_sectors(identity: &Identity, records: &RecordStore) -> BadSectors {
+    let record = records.outline(identity).unwrap_or_default();
+    let bad = record.and_then(|record| record.bad().ok());
+    match bad.is_some_and(|bad| !bad.extents.is_empty()) {
+        true => BadSectors::Around,
+        false => BadSectors::AroundIfNeeded,
+    }
 }
 
 /// What is known of clones and disks.

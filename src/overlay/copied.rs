@@ -57,7 +57,7 @@ pub(super) fn xfs(paths: &RoomPaths) -> Result<()> {
                 from: &from,
                 to: &to,
             };
-            trees.set_times()?;
+            trees.mend()?;
             let wrong = trees.difference()?;
             wrong.map_or(Ok(()), |wrong| {
                 Err(anyhow!("the copy is not the same: {wrong}"))

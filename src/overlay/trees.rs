@@ -6,7 +6,8 @@ use klon_partition::text::quoted;
 use nix::errno::Errno;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags, lgetxattr, llistxattr, lremovexattr};
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,21 +20,23 @@ pub(super) struct Copied<'a> {
 }
 
 impl Copied<'_> {
-    /// Gives all copies the times of their originals to the nanosecond, of which the programs keep whole seconds alone.
+    /// Mends what the programs make of the copies: they keep whole seconds alone of times, and files that they make in a
+    /// directory with a default ACL inherit one that their originals do not have.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn set_times(&self) -> Result<()> {
+    pub(super) fn mend(&self) -> Result<()> {
         self.each(|path, original, _| {
-            let path = self.to.join(path);
-            set_times(&path, original).with_context(|| path.shown())?;
+            let (from, to) = (self.from.join(path), self.to.join(path));
+            remove_inherited(&from, &to).with_context(|| to.shown())?;
+            set_times(&to, original).with_context(|| to.shown())?;
             Ok(None)
         })?;
         Ok(())
     }
 
-    /// The first file that is not the same, in words: names, kinds, modes, owners, sizes, times, links, and where links
-    /// lead to.
+    /// The first file that is not the same, in words: names, kinds, modes, owners, sizes, times, links, where links lead
+    /// to, and extended attributes.
     ///
     /// # Errors
     /// When one of the trees can't be read.
@@ -44,6 +47,12 @@ impl Copied<'_> {
             };
             if facts(original) != facts(copy) {
                 return Ok(Some(format!("{} has other attributes", told(path))));
+            }
+            if attributes(&self.from.join(path))? != attributes(&self.to.join(path))? {
+                return Ok(Some(format!(
+                    "{} has other extended attributes",
+                    told(path)
+                )));
             }
             if original.is_symlink() {
                 let leads = |root: &Path| fs::read_link(root.join(path));
@@ -114,6 +123,39 @@ fn facts(of: &Metadata) -> Facts {
     }
 }
 
+/// ACLs are attributes of these names.
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+/// The most that the kernel keeps of an attribute, and of all names of a file.
+const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
+
+fn remove_inherited(from: &Path, to: &Path) -> Result<()> {
+    let (own, copied) = (attributes(from)?, attributes(to)?);
+    for name in ACLS {
+        let name = name.as_bytes();
+        if copied.contains_key(name) && !own.contains_key(name) {
+            lremovexattr(to, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The extended attributes of a file, by their names.
+fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut names = vec![0; ATTRIBUTE_BYTES_MAX];
+    let len = llistxattr(path, &mut names[..])?;
+    let mut found = BTreeMap::new();
+    let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
+    let listed = names.get(..len).unwrap_or_default();
+    for name in listed
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let len = lgetxattr(path, name, &mut value[..])?;
+        found.insert(name.to_vec(), value.get(..len).unwrap_or_default().to_vec());
+    }
+    Ok(found)
+}
+
 fn set_times(path: &Path, original: &Metadata) -> Result<()> {
     let accessed = TimeSpec::new(original.atime(), original.atime_nsec());
     let modified = TimeSpec::new(original.mtime(), original.mtime_nsec());
@@ -177,14 +219,14 @@ mod tests {
                 .unwrap()
                 .contains("has other attributes")
         );
-        copied.set_times().unwrap();
+        copied.mend().unwrap();
         assert_eq!(copied.difference().unwrap(), None);
         assert_eq!(
             fs::metadata(to.join("d/file")).unwrap().mtime_nsec(),
             123_456_789
         );
         fs::remove_file(to.join("d/file")).unwrap();
-        copied.set_times().unwrap_err();
+        copied.mend().unwrap_err();
         assert!(copied.difference().unwrap().is_some());
     }
 }

@@ -169,12 +169,8 @@ fn a_plan_whose_clones_fit_is_cloned_and_repeated_and_comes_back() {
             assert!((256 * MIB..258 * MIB).contains(&room), "{one}");
         }
     }
-    assert!(
-        sizes[0]["minimum_unknown_because"]
-            .as_str()
-            .unwrap()
-            .contains("can't make fat")
-    );
+    // klon itself makes FAT smaller, but the EFI system partition stays as it is.
+    assert!(number(&sizes[0], "minimum_bytes") < ESP.1 * MIB);
     let again = [&asked[..], &fit].concat();
     klon.ok(&again)
         .shows(&["shrunk from 600 MiB", "in use", "least: "]);

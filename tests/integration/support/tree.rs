@@ -92,6 +92,13 @@ pub(crate) struct Tree {
     lists: String,
 }
 
+/// What is said of each file, in an order that is not the directories' own.
+fn sorted(said: &str) -> String {
+    let mut files: Vec<&str> = said.trim().split("\n\n").collect();
+    files.sort_unstable();
+    files.join("\n\n")
+}
+
 impl Tree {
     /// Reads all of `root`.
     pub(crate) fn read(root: &Path) -> Self {
@@ -101,8 +108,8 @@ impl Tree {
         let shell = |script: &str| run("sh", &["-c", &format!("cd '{root}' && {script}")]);
         Self {
             entries,
-            attributes: shell("getfattr -R -h -d -m - -e hex . | sed /^$/d"),
-            lists: shell("getfacl -R -n -P ."),
+            attributes: sorted(&shell("getfattr -R -h -d -m - -e hex .")),
+            lists: sorted(&shell("getfacl -R -n -P .")),
         }
     }
 
