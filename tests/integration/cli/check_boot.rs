@@ -216,18 +216,18 @@ fn what_is_no_disk_or_can_not_be_read_is_said() {
         .expect(2)
         .says(&["no disk with partitions"]);
     // A system on a volume that klon reads no files of.
-    sparse(&klon.path("xfs"), 300 * MIB);
-    run("mkfs.xfs", &["-q", &klon.text("xfs")]);
+    sparse(&klon.path("btrfs"), 300 * MIB);
+    run("mkfs.btrfs", &["-q", &klon.text("btrfs")]);
     sparse(&klon.path("disk"), 310 * MIB);
     run_with_input(
         "sfdisk",
         &["-q", &klon.text("disk")],
         "label: gpt\n1MiB,300MiB,L\n",
     );
-    put(&klon.path("xfs"), &klon.path("disk"), MIB);
+    put(&klon.path("btrfs"), &klon.path("disk"), MIB);
     let outcome = klon.run(&["check-boot", "disk"]).expect(1);
     outcome.shows(&[
-        "unknown  partition 1 (xfs)",
+        "unknown  partition 1 (btrfs)",
         "2 things could not be looked at",
     ]);
 }
