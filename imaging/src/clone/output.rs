@@ -46,15 +46,16 @@ pub(super) struct Lent {
 
 impl Lent {
     /// Gives it back: else what was zero could not be told from what someone put there. A failure has lost nothing
-    /// that anyone wanted. A drive that is given up stays as it is.
-    pub(super) fn give_back(&self, space: Space<'_>, is_drive_given_up: bool) {
+    /// that anyone wanted. Of a drive that is given up it becomes zero, too: what is left in no partition would be
+    /// copied with the drive.
+    pub(super) fn give_back(&self, space: Space<'_>) {
         for extent in self.holes.iter() {
             let _ = space.volume.discard(extent);
         }
         for extent in self.zeroes.iter() {
             let _ = space.volume.zero(extent);
         }
-        if let Some(drive) = space.drive.filter(|_| !is_drive_given_up) {
+        if let Some(drive) = space.drive {
             for extent in self.drive.iter() {
                 let _ = drive.zero(extent);
             }
@@ -131,7 +132,6 @@ pub(super) struct Goal<'a> {
     /// The change token of what is on the target.
     token: Option<[u8; 32]>,
     threads: NonZeroUsize,
-    is_drive_given_up: bool,
 }
 
 impl<'a> Goal<'a> {
@@ -142,7 +142,6 @@ impl<'a> Goal<'a> {
             mark: prepared.mark.clone(),
             token: prepared.target_token.map(|token| token.0),
             threads: options.threads,
-            is_drive_given_up: job.drive.is_some_and(|drive| drive.is_given_up),
         }
     }
 }
@@ -216,8 +215,7 @@ impl<'a> Staging<'a> {
         } = &self.goal;
         if self.stager.is_empty() && held.changed.is_empty() {
             // Passes may have staged what is no difference any more.
-            let is_given_up = self.goal.is_drive_given_up;
-            self.lent().give_back(self.goal.space, is_given_up);
+            self.lent().give_back(self.goal.space);
             return Ok(None);
         }
         self.put_first_chunk(held)?;

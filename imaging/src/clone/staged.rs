@@ -50,8 +50,7 @@ impl StagedClone<'_> {
         options: &CloneOptions,
         written_bytes: u64,
     ) -> Result<CloneSummary> {
-        let is_given_up = self.job.drive.is_some_and(|drive| drive.is_given_up);
-        self.lent.give_back(space(self.job), is_given_up);
+        self.lent.give_back(space(self.job));
         let target = self.job.target_identity;
         let keep = || -> Result<u64> {
             let freed_bytes = conclude::treat_freed(&self.freed, self.job, options.freed)?;

@@ -71,3 +71,26 @@ fn where_all_of_it_is_someones_nothing_is_staged() {
     assert!(after[end..] == before[end..]);
     klon.ok(&["verify", "target"]);
 }
+
+#[test]
+fn on_a_drive_that_a_plan_laid_out_nothing_staged_stays_in_no_partition() {
+    let klon = Klon::new();
+    volume(&klon, 1);
+    sparse(&klon.path("drive"), TARGET_MIB * MIB);
+    let drive = klon.text("drive");
+    let plan = klon.json(&["plan", "--drive", "drive", "A=volume", "-o", "plan.toml"]);
+    let end = plan["volumes"][0]["extent"][0].as_u64().unwrap() + VOLUME_MIB * MIB;
+    klon.ok(&["prepare", "plan.toml", "--yes", "--confirm", &drive]);
+    klon.ok(&["clone", "plan.toml"]);
+    let before = fs::read(&drive).unwrap();
+    volume(&klon, 2);
+    let done = klon.json(&["clone", "plan.toml"]);
+    assert!(number(&done, "staged_bytes") > 20 * MIB, "{done:#}");
+    let after = fs::read(&drive).unwrap();
+    let end = usize::try_from(end).unwrap();
+    assert!(
+        before[end..] == after[end..],
+        "what is behind the partition"
+    );
+    klon.ok(&["verify", "plan.toml", "--against-source"]);
+}
