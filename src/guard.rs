@@ -175,14 +175,14 @@ pub fn finished(name: &str, source: &dyn ReadAt) -> Result<()> {
     }
 }
 
-/// Refuses a source that is asleep: nothing tells what of it is in use.
+/// Refuses a source that is asleep: nothing tells what of it is in use. One that can't be read is told by who copies it.
 ///
 /// # Errors
-/// [`refused`] when it sleeps; the error of the device.
+/// [`refused`] when it sleeps.
 pub fn awake(name: &str, source: &dyn ReadAt) -> Result<()> {
-    match to_wake(source)? {
-        None => Ok(()),
-        Some(asleep) => Err(refused(format!(
+    match to_wake(source) {
+        Ok(None) | Err(_) => Ok(()),
+        Ok(Some(asleep)) => Err(refused(format!(
             "{name} can't be a source: it is a clone that is asleep ({}). Wake it first (klon wake {name})",
             asleep.kind
         ))),

@@ -29,8 +29,9 @@ fn targets(run: Of<'_>, system: &System) -> Result<Vec<(Place, Identity)>> {
             return Ok(Vec::new());
         }
         let place = place.into_raw();
-        let identity = place.open()?.identity(system)?;
-        return Ok(vec![(place, identity)]);
+        // What can't be opened is told by the run itself.
+        let identity = place.open().and_then(|open| open.identity(system));
+        return Ok(identity.into_iter().map(|it| (place.clone(), it)).collect());
     }
     // What can't be found is told by the run itself.
     let Some((plan, Ok(drive))) = plan.map(|plan| (plan, find_drive(plan, system))) else {
@@ -65,7 +66,15 @@ impl Woken {
     pub(super) fn wake(run: Of<'_>, system: &System) -> Result<Self> {
         let mut woken = Vec::new();
         for (place, _) in targets(run, system)? {
-            if run.args.run.dry_run && is_asleep(&place.open()?)? {
+            // So is what can't be read.
+            if !place
+                .open()
+                .and_then(|open| is_asleep(&open))
+                .unwrap_or_default()
+            {
+                continue;
+            }
+            if run.args.run.dry_run {
                 return Err(refused(format!(
                     "{} is asleep, and a dry run wakes nothing. Wake it first (klon wake)",
                     place.given

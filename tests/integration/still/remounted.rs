@@ -49,7 +49,14 @@ fn a_volume_is_read_only_for_the_moment_and_as_it_was_afterwards() {
         "100s",
     ];
     let command = [&["hold"], &arguments[..]].concat();
-    klon.refused(&command, &["a file on it is open for writing", "fuser"]);
+    klon.refused(
+        &command,
+        &[
+            "a file on it is open for writing",
+            "Open are",
+            "integration",
+        ],
+    );
     assert_eq!(options(&volume), before);
     drop(open);
     let mut hold = Hold::at_rest(&klon, &arguments);
