@@ -391,6 +391,7 @@ fn changes(current: Option<&Table>, wanted: &Table) -> Vec<Change> {
     let is_same = |current: &Table| {
         disk_identity(current) == disk_identity(wanted)
             && current.scheme == wanted.scheme
+            && current.logical_sector_bytes == wanted.logical_sector_bytes
             && current.partitions == wanted.partitions
     };
     if current.is_some_and(is_same) {
