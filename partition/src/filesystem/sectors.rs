@@ -11,7 +11,7 @@ use super::{Kind, Summary};
 pub enum OnSectors {
     /// It is used as it is.
     AsIs,
-    /// It is laid out anew by [`Filesystem::for_sectors`](super::Filesystem::for_sectors): in words, what that is.
+    /// It is laid out anew by [`Filesystem::laid_out`](super::Filesystem::laid_out): in words, what that is.
     Anew(String),
     /// It can't be used there, and not be shown so that it can, for this reason.
     Never(String),
