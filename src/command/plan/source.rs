@@ -5,10 +5,10 @@ use crate::error::refused;
 use crate::minimum::{self, Subject};
 use crate::named::identity::identity_of;
 use crate::named::open::OpenPlace;
-use crate::source::{contained, live};
+use crate::source::{adapted, contained, live};
 use crate::still::How;
 use anyhow::Result;
-use klon_partition::filesystem::{Basis, Hazard, Usage};
+use klon_partition::filesystem::{Basis, Hazard, Kind, Usage};
 use klon_partition::inspect::Volume;
 use klon_partition::planner::{self, Source, SourceVolume};
 use klon_partition::system::{MountPoint, System};
@@ -177,8 +177,18 @@ fn in_use(volume: &mut SourceVolume, mounts: &[MountPoint]) {
             _ => true,
         });
         if summary.hazards.is_empty() && held.contains(&How::ReadOnly) {
-            volume.minimum = planner::Minimum::Never(minimum::never(Some(summary.kind)));
+            volume.minimum = planner::Minimum::Never(not_now(summary.kind));
         }
+    }
+}
+
+/// Why the clone of a filesystem that is made read-only for moments is as large as it is.
+fn not_now(kind: Kind) -> String {
+    match adapted::is_own(kind) {
+        true => format!(
+            "klon makes {kind} smaller only while nobody writes to it. Unmount it, or mount it read-only, and plan again"
+        ),
+        false => minimum::never(Some(kind)),
     }
 }
 
@@ -233,7 +243,7 @@ mod tests {
         let Minimum::Never(why) = volume.minimum else {
             panic!("{:?}", volume.minimum);
         };
-        assert!(why.starts_with("klon can't make fat32 smaller"), "{why}");
+        assert!(why.contains("only while nobody writes to it"), "{why}");
     }
 
     #[test]
