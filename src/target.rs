@@ -36,4 +36,9 @@ impl TargetEnd {
     pub fn geometry(&self) -> Option<Geometry> {
         self.now.as_ref().map(|now| now.open.device.geometry())
     }
+
+    /// The disk that it lies on, if it is on one and exists.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.now.as_ref()?.disk.as_ref()
+    }
 }

@@ -142,15 +142,15 @@ fn by_partitions(
     let Some(disks) = disks else {
         return Ok(None);
     };
-    if args.identity.is_some() {
-        return Err(usage(
-            "--identity is for volumes, and for disks that go to one with the same sectors and table",
-        ));
-    }
-    if args.skip.is_some() {
-        return Err(usage(
-            "--skip is for volumes, and for disks that go to one with the same sectors and table",
-        ));
+    let given = [
+        (args.identity.is_some(), "--identity"),
+        (args.skip.is_some(), "--skip"),
+    ];
+    if let Some((_, option)) = given.iter().find(|(is_given, _)| *is_given) {
+        return Err(usage(format!(
+            "{option} is for volumes, and for disks that go to one with the same sectors and table. Clone the \
+             partitions one by one"
+        )));
     }
     let restore = RestoreArgs {
         image: args.source.clone(),

@@ -110,8 +110,7 @@ fn jobs_of(args: &RestoreArgs, system: &System) -> Result<Vec<VolumeJob>> {
             }
             (true, true) => damaged_image::open(place, system, target),
             (true, false) => {
-                let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
-                let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+                let sector_bytes = target.disk().map(|disk| disk.logical_sector_bytes);
                 let place = place.clone();
                 let place = place.shrinking(args.shrink.shrink, args.scratch.as_deref());
                 let place = place.for_sectors(sector_bytes.filter(|_| args.shrink.adapts()));

@@ -108,7 +108,7 @@ pub fn check_apart(source: &Place, target: &TargetEnd, system: &System) -> Resul
 
 /// Tables count in the sectors of the device that they were made on.
 fn check_sectors(source: &SourceEnd, target: &TargetEnd) -> Result<()> {
-    let Some(disk) = target.now.as_ref().and_then(|now| now.disk.as_ref()) else {
+    let Some(disk) = target.disk() else {
         return Ok(());
     };
     // One that can't be relied on is copied as it is.

@@ -83,8 +83,7 @@ impl Sources<'_> {
     /// # Errors
     /// As [`open`](Self::open), and when the node can't be found.
     pub fn at_node(&self, place: &Place, system: &System, target: &TargetEnd) -> Result<SourceEnd> {
-        let disk = target.now.as_ref().and_then(|now| now.disk.as_ref());
-        let sector_bytes = disk.map(|disk| disk.logical_sector_bytes);
+        let sector_bytes = target.disk().map(|disk| disk.logical_sector_bytes);
         let place = self.place(place.clone().at_node(system)?, sector_bytes);
         self.open(&place, system, target.geometry())
     }

@@ -134,9 +134,9 @@ impl<'a> Look<'a> {
         let kind = usage.summary.as_ref().map(|summary| summary.kind);
         // What is shown of a volume whose journal was replayed is on no disk. The next run finds it as the
         // kernel left it, and reads everything.
-        let is_own = !usage.is_replayed && usage.shrunk_from_bytes.is_none();
         // What is left out may not be at the next run: no file shows that.
-        let is_own = is_own && usage.skipped.is_empty();
+        let is_own =
+            !usage.is_replayed && usage.shrunk_from_bytes.is_none() && usage.skipped.is_empty();
         let is_mapped = usage.basis == Basis::Map && is_own;
         let is_mapped = is_mapped && keeps_metadata(usage, reliance);
         let witness = kind.and_then(witness).filter(|_| is_mapped);

@@ -197,7 +197,7 @@ pub(crate) fn target_token(job: &Job<'_>) -> Result<Option<ChangeToken>> {
     }
 }
 
-/// The manifest of the clone as it is on the target now.
+/// What the record keeps of contents that were left out.
 fn skipped(one: &Worthless) -> Skipped {
     Skipped {
         path: one.path.clone(),
@@ -205,6 +205,7 @@ fn skipped(one: &Worthless) -> Skipped {
     }
 }
 
+/// The manifest of the clone as it is on the target now.
 pub(crate) fn manifest(
     job: &Job<'_>,
     plan: &Plan,

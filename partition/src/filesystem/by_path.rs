@@ -79,6 +79,61 @@ pub(super) struct Run {
     pub(super) extent: Extent,
 }
 
+/// The written runs of a file, which come in its order.
+pub(super) struct InOrder {
+    runs: Vec<Run>,
+    /// Where the last run ends in the file.
+    end_bytes: u64,
+    /// What is asked for ends there.
+    len_bytes: u64,
+    overlap_bytes: Option<u64>,
+}
+
+impl InOrder {
+    /// Those of the first `len_bytes`.
+    pub(super) const fn up_to(len_bytes: u64) -> Self {
+        Self {
+            runs: Vec::new(),
+            end_bytes: 0,
+            len_bytes,
+            overlap_bytes: None,
+        }
+    }
+
+    /// Takes the next run. Whether more are wanted.
+    pub(super) fn add(&mut self, run: Run, is_written: bool) -> bool {
+        if run.file_offset_bytes < self.end_bytes {
+            self.overlap_bytes = Some(run.file_offset_bytes);
+            return false;
+        }
+        self.end_bytes = run.file_offset_bytes.saturating_add(run.extent.len_bytes());
+        if is_written {
+            self.runs.push(run);
+        }
+        self.end_bytes < self.len_bytes
+    }
+
+    /// The runs, or where one begins before the one before it ends: many that do would have the same bytes read again
+    /// and again.
+    pub(super) fn finish(self) -> std::result::Result<Vec<Run>, Overlap> {
+        match self.overlap_bytes {
+            None => Ok(self.runs),
+            Some(found_bytes) => Err(Overlap {
+                least_bytes: self.end_bytes,
+                found_bytes,
+            }),
+        }
+    }
+}
+
+/// A run that begins in the file before the one before it ends.
+pub(super) struct Overlap {
+    /// Where it may begin at the earliest.
+    pub(super) least_bytes: u64,
+    /// Where it begins.
+    pub(super) found_bytes: u64,
+}
+
 /// A file with the places where its contents lie.
 #[derive(Clone, Debug)]
 pub struct Located {

@@ -62,11 +62,11 @@ impl Woken {
     /// Wakes what is asleep.
     ///
     /// # Errors
-    /// [`refused`] for a dry run, which would have to write; when a target can't be read or is in use.
+    /// [`refused`] for a dry run, which would have to write, and when a target that sleeps is in use.
     pub(super) fn wake(run: Of<'_>, system: &System) -> Result<Self> {
         let mut woken = Vec::new();
         for (place, _) in targets(run, system)? {
-            // So is what can't be read.
+            // What can't be read is told by the run itself.
             if !place
                 .open()
                 .and_then(|open| is_asleep(&open))

@@ -8,7 +8,9 @@ use super::scan::Scan;
 use super::superblock::Superblock;
 use crate::device::ReadAt;
 use crate::error::Result;
-use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, Run, gather, unknown};
+use crate::filesystem::by_path::{
+    Directories, InOrder, Listing, Node, NodeKind, Run, gather, unknown,
+};
 use crate::filesystem::owners::Gaps;
 use crate::text::{sealed_bytes, unsealed};
 use std::os::unix::ffi::OsStrExt;
@@ -73,32 +75,24 @@ impl Reader<'_> {
     /// again.
     fn runs_of(&self, inode: &Inode, len_bytes: u64) -> Result<Vec<Run>> {
         let block_bytes = u64::from(self.superblock.block_bytes);
-        let (mut runs, mut end_bytes, mut overlap) = (Vec::new(), 0, None);
+        let mut runs = InOrder::up_to(len_bytes);
         BlockMaps::new(self.superblock, self.device).visit(inode, &mut |run| {
             let Some(block) = run.file_block else {
                 return true;
             };
-            let start_bytes = block.saturating_mul(block_bytes);
-            if start_bytes < end_bytes {
-                overlap = Some(block);
-                return false;
-            }
-            end_bytes = start_bytes.saturating_add(run.extent.len_bytes());
-            if run.is_written {
-                runs.push(Run {
-                    file_offset_bytes: start_bytes,
-                    extent: run.extent,
-                });
-            }
-            end_bytes < len_bytes
+            let file_offset_bytes = block.saturating_mul(block_bytes);
+            let extent = run.extent;
+            let of_file = Run {
+                file_offset_bytes,
+                extent,
+            };
+            runs.add(of_file, run.is_written)
         })?;
-        match overlap {
-            Some(block) => {
-                let expected = format!("block {} or later", end_bytes / block_bytes);
-                Err(inode.corrupt("ee_block", expected, block).into())
-            }
-            None => Ok(runs),
-        }
+        runs.finish().map_err(|overlap| {
+            let expected = format!("block {} or later", overlap.least_bytes / block_bytes);
+            let found = overlap.found_bytes / block_bytes;
+            inode.corrupt("ee_block", expected, found).into()
+        })
     }
 }
 

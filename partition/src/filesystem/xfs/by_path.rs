@@ -9,7 +9,9 @@ use super::superblock::Superblock;
 use crate::bytes::{be16, be64};
 use crate::device::{ReadAt, read_vec};
 use crate::error::{Corrupt, Result};
-use crate::filesystem::by_path::{Directories, Listing, Node, NodeKind, Run, gather, unknown};
+use crate::filesystem::by_path::{
+    Directories, InOrder, Listing, Node, NodeKind, Run, gather, unknown,
+};
 use crate::filesystem::owners::Gaps;
 use crate::text::{sealed_bytes, unsealed};
 use std::os::unix::ffi::OsStrExt;
@@ -111,28 +113,22 @@ impl Reader<'_> {
     /// again and again.
     fn runs_of(&self, inode: &Inode<'_>, len_bytes: u64) -> Result<Vec<Run>> {
         let gaps = Gaps::new();
-        let (mut runs, mut end_bytes, mut overlap) = (Vec::new(), 0, None);
+        let block_bytes = u64::from(self.superblock.block_bytes);
+        let mut runs = InOrder::up_to(len_bytes);
         let mut maps = Bmaps::new(self.superblock, self.device, &gaps);
         maps.visit(inode, &inode.data, &mut |run| {
-            let start_bytes = self.superblock.byte(run.file_block);
-            if start_bytes < end_bytes {
-                overlap = Some(run.file_block);
-                return false;
-            }
-            end_bytes = start_bytes.saturating_add(run.extent.len_bytes());
-            if run.is_written {
-                runs.push(Run {
-                    file_offset_bytes: start_bytes,
-                    extent: run.extent,
-                });
-            }
-            end_bytes < len_bytes
+            let of_file = Run {
+                file_offset_bytes: self.superblock.byte(run.file_block),
+                extent: run.extent,
+            };
+            runs.add(of_file, run.is_written)
         })?;
         gaps.none()?;
-        match overlap {
-            Some(block) => Err(inode.corrupt("br_startoff", "a later block", block).into()),
-            None => Ok(runs),
-        }
+        runs.finish().map_err(|overlap| {
+            let found = overlap.found_bytes / block_bytes;
+            let expected = format!("block {} or later", overlap.least_bytes / block_bytes);
+            inode.corrupt("br_startoff", &expected, found).into()
+        })
     }
 }
 
